@@ -1,0 +1,332 @@
+"""Environment -> frozen settings. Imports no domain and no framework.
+
+Every variable is one field of one section below; its docstring is its documentation, and `.env.example` lists
+them all (a test compares the two). Values come from the process environment first, then from a `.env` file.
+
+    settings = load_settings()
+    settings.worker.concurrency
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+from dotenv import dotenv_values
+
+from app.secret import Secret
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+
+MIN_SECRET_LENGTH = 32
+"""Characters a production SECRET_KEY needs at least: 256 bits as hex are 64, as base64 43; RFC 7518 section 3.2
+asks for a key no shorter than the hash (32 bytes for HS256)."""
+
+
+class SettingsError(Exception):
+    """The environment does not make valid settings. `problems` holds one sentence a variable."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("invalid settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of settings whose environment variables share a prefix."""
+
+    prefix: ClassVar[str] = ""
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """Environment variable -> field name."""
+        return {cls.prefix + name.upper(): name for name in cls.__struct_fields__}
+
+
+class AppSettings(Section, frozen=True, kw_only=True):
+    environment: Literal["development", "production"] = "development"
+    """ENVIRONMENT. `production` refuses to start without secrets and servers of its own."""
+    secret_key: Secret = Secret("")
+    """SECRET_KEY. Signs access tokens; production needs at least 32 characters."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """LOG_LEVEL. The least severe level that is logged."""
+    log_format: Literal["console", "json"] = "console"
+    """LOG_FORMAT. `console` for people, `json` for machines: one object a line."""
+    dev_dir: str = str(REPOSITORY / ".dev")
+    """DEV_DIR. Folder of the embedded servers' data and of mails that are not sent (development only)."""
+
+
+class WebSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "WEB_"
+    host: str = "127.0.0.1"
+    """WEB_HOST. Address the HTTP process listens on."""
+    port: Port = 8000
+    """WEB_PORT. Port the HTTP process listens on."""
+    max_body_bytes: Positive = 8 * 1024 * 1024
+    """WEB_MAX_BODY_BYTES. Largest request body that is read; longer ones are answered 413."""
+
+
+class AdminSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "ADMIN_"
+    username: str = "admin"
+    """ADMIN_USERNAME. User name for HTTP Basic on /saq and on the routes that change jobs."""
+    password: Secret = Secret("")
+    """ADMIN_PASSWORD. Its password. Empty in development: those routes are open to this machine only."""
+    token: Secret = Secret("")
+    """ADMIN_TOKEN. Bearer token for the same routes; empty switches bearer off."""
+
+
+class DatabaseSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "DATABASE_"
+    url: Secret = Secret("")
+    """DATABASE_URL. `postgresql://user:password@host:5432/name`; empty: `make dev` embeds a server."""
+    pool_size: Positive = 10
+    """DATABASE_POOL_SIZE. Connections a process keeps open; as many again may open under load."""
+
+
+class RedisSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "REDIS_"
+    url: Secret = Secret("")
+    """REDIS_URL. `redis://`, `rediss://` (TLS) or `unix://`; empty: `make dev` embeds a server."""
+
+
+class QueueSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "QUEUE_"
+    names: str = "default"
+    """QUEUE_NAMES. The queues there are, separated by commas; a task may name one of these."""
+    max_payload_bytes: Positive = 256 * 1024
+    """QUEUE_MAX_PAYLOAD_BYTES. Largest encoded arguments, and largest encoded result, of one job."""
+
+
+class WorkerSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "WORKER_"
+    concurrency: Positive = 10
+    """WORKER_CONCURRENCY. Jobs of one queue that a worker process runs at once."""
+    processes: Positive = 1
+    """WORKER_PROCESSES. Worker processes that `python -m app.worker` keeps running."""
+    queues: str = ""
+    """WORKER_QUEUES. Queues this worker serves, separated by commas; empty: all of QUEUE_NAMES."""
+    grace_period: NotNegative = 20
+    """WORKER_GRACE_PERIOD. Seconds that running jobs get to finish after SIGTERM; the rest is queued again."""
+    cron_timezone: str = "UTC"
+    """WORKER_CRON_TIMEZONE. IANA name of the time zone in which cron expressions are read."""
+
+
+class SmtpSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "SMTP_"
+    host: str = ""
+    """SMTP_HOST. Mail server; empty in development: each mail is written as .eml under DEV_DIR/mail."""
+    port: Port = 587
+    """SMTP_PORT. Its port."""
+    username: str = ""
+    """SMTP_USERNAME. User name for SMTP AUTH; empty: no authentication."""
+    password: Secret = Secret("")
+    """SMTP_PASSWORD. Its password."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """SMTP_SECURITY. `starttls` (587), `tls` (465) or `none` (a relay on this machine)."""
+    timeout: Positive = 20
+    """SMTP_TIMEOUT. Seconds one mail may take."""
+    sender: str = "Saqueduct <noreply@example.com>"
+    """SMTP_SENDER. From address of every mail."""
+
+
+class UserSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "USERS_"
+    access_token_minutes: Positive = 15
+    """USERS_ACCESS_TOKEN_MINUTES. Minutes an access token is valid."""
+    refresh_token_days: Positive = 30
+    """USERS_REFRESH_TOKEN_DAYS. Days a refresh session is valid after its last use."""
+
+
+class CampaignSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "CAMPAIGNS_"
+    report_to: str = "reports@example.com"
+    """CAMPAIGNS_REPORT_TO. Address that receives the weekly campaign report."""
+    chunk_size: Positive = 100
+    """CAMPAIGNS_CHUNK_SIZE. Recipients that one job of a campaign mails."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of one process."""
+
+    app: AppSettings = AppSettings()
+    web: WebSettings = WebSettings()
+    admin: AdminSettings = AdminSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    queue: QueueSettings = QueueSettings()
+    worker: WorkerSettings = WorkerSettings()
+    smtp: SmtpSettings = SmtpSettings()
+    users: UserSettings = UserSettings()
+    campaigns: CampaignSettings = CampaignSettings()
+
+    @classmethod
+    def sections(cls) -> dict[str, type[Section]]:
+        """Field name -> section class."""
+        return {field.name: field.type for field in msgspec.structs.fields(cls)}
+
+    @classmethod
+    def variables(cls) -> list[str]:
+        """Every environment variable there is, in the order of declaration."""
+        return [variable for section in cls.sections().values() for variable in section.variables()]
+
+    @property
+    def production(self) -> bool:
+        """True in the production environment."""
+        return self.app.environment == "production"
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """The queues there are, in the order of QUEUE_NAMES."""
+        return split_names(self.queue.names)
+
+    @property
+    def worker_queues(self) -> tuple[str, ...]:
+        """The queues that workers serve: WORKER_QUEUES, or all there are."""
+        return split_names(self.worker.queues) or self.queue_names
+
+    @property
+    def admin_configured(self) -> bool:
+        """True when there are credentials that open the admin routes."""
+        return bool(self.admin.password or self.admin.token)
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """DATABASE_URL in SQLAlchemy's spelling for asyncpg."""
+        return sqlalchemy_url(self.database.url.reveal())
+
+    def require_servers(self) -> Self:
+        """Return these settings, or raise when no Redis or no PostgreSQL is named.
+
+        Raises:
+            SettingsError: REDIS_URL or DATABASE_URL is empty.
+        """
+        missing = [
+            f"{name} is not set: set it, or start with `make dev`, which embeds a server"
+            for name, url in (("REDIS_URL", self.redis.url), ("DATABASE_URL", self.database.url))
+            if not url
+        ]
+        if missing:
+            raise SettingsError(missing)
+        return self
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """`"a, b,,a"` -> `("a", "b")`."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def sqlalchemy_url(url: str) -> str:
+    """Rewrite a libpq style URL for SQLAlchemy on asyncpg (`sslmode=` is `ssl=` there)."""
+    parts = urlsplit(url)
+    query = [("ssl" if key == "sslmode" else key, value) for key, value in parse_qsl(parts.query)]
+    rebuilt = urlunsplit(("", parts.netloc, parts.path, urlencode(query), "")).removeprefix("//")
+    return f"postgresql+asyncpg://{rebuilt}"
+
+
+def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
+    """Read, validate and freeze the settings.
+
+    Args:
+        environ: the environment; the process's own by default.
+        env_file: a `.env` file that fills what the environment leaves out; the one at the top of the
+            repository by default, and none when `environ` is given.
+
+    Raises:
+        SettingsError: a value is invalid, `.env` names an unknown variable, or production lacks a secret.
+    """
+    if environ is None:
+        environ = os.environ
+        env_file = env_file or REPOSITORY / ".env"
+    values = _read_env_file(env_file)
+    known = Settings.variables()
+    problems = [_unknown(name, known) for name in values if name not in known]
+    values.update({name: environ[name] for name in known if name in environ})
+    sections: dict[str, Any] = {}
+    for field, section in Settings.sections().items():
+        given = {name: values[variable] for variable, name in section.variables().items() if variable in values}
+        sections[field] = _convert(section, given, problems)
+    if problems:
+        raise SettingsError(problems)
+    settings = Settings(**sections)
+    if problems := _problems(settings):
+        raise SettingsError(problems)
+    return settings
+
+
+def _read_env_file(path: Path | None) -> dict[str, str]:
+    if path is None or not path.is_file():
+        return {}
+    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f".env: {name} is not a setting" + (f"; did you mean {near[0]}?" if near else "; see .env.example")
+
+
+def _convert(section: type[Section], given: dict[str, str], problems: list[str]) -> Section:
+    """Convert one field after the other, so that every invalid variable is named."""
+    converted: dict[str, Any] = {}
+    for field in msgspec.structs.fields(section):
+        if field.name not in given:
+            continue
+        try:
+            converted[field.name] = msgspec.convert(
+                given[field.name], field.type, strict=False, dec_hook=Secret.decode
+            )
+        except msgspec.ValidationError as error:
+            variable = section.prefix + field.name.upper()
+            shown = "" if field.type is Secret else f" (it is {given[field.name]!r})"
+            problems.append(f"{variable}: {str(error)[0].lower()}{str(error)[1:]}{shown}")
+    return section(**converted)
+
+
+def _problems(settings: Settings) -> list[str]:
+    problems = []
+    if not settings.queue_names:
+        problems.append("QUEUE_NAMES is empty: name at least one queue")
+    unknown = [name for name in settings.worker_queues if name not in settings.queue_names]
+    problems += [f"WORKER_QUEUES: {name!r} is not one of QUEUE_NAMES" for name in unknown]
+    problems += _zone_problems(settings.worker.cron_timezone)
+    if settings.database.url and urlsplit(settings.database.url.reveal()).scheme.split("+")[0] not in {
+        "postgresql",
+        "postgres",
+    }:
+        problems.append("DATABASE_URL must start with postgresql://")
+    if settings.redis.url and urlsplit(settings.redis.url.reveal()).scheme not in {"redis", "rediss", "unix"}:
+        problems.append("REDIS_URL must start with redis://, rediss:// or unix://")
+    if settings.production:
+        problems += _production_problems(settings)
+    return problems
+
+
+def _zone_problems(name: str) -> list[str]:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return [f"WORKER_CRON_TIMEZONE: {name!r} is not an IANA time zone such as Europe/Berlin"]
+    return []
+
+
+def _production_problems(settings: Settings) -> list[str]:
+    required = {
+        "ADMIN_PASSWORD or ADMIN_TOKEN": settings.admin_configured,
+        "REDIS_URL": bool(settings.redis.url),
+        "DATABASE_URL": bool(settings.database.url),
+        "SMTP_HOST": bool(settings.smtp.host),
+    }
+    problems = [f"production needs {name}" for name, given in required.items() if not given]
+    if len(settings.app.secret_key) < MIN_SECRET_LENGTH:
+        problems.append(
+            f"production needs SECRET_KEY with at least {MIN_SECRET_LENGTH} characters: `openssl rand -hex 32`"
+        )
+    return problems
