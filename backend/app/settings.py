@@ -278,9 +278,7 @@ def _convert(section: type[Section], given: dict[str, str], problems: list[str])
         if field.name not in given:
             continue
         try:
-            converted[field.name] = msgspec.convert(
-                given[field.name], field.type, strict=False, dec_hook=Secret.decode
-            )
+            converted[field.name] = msgspec.convert(given[field.name], field.type, strict=False, dec_hook=Secret.decode)
         except msgspec.ValidationError as error:
             variable = section.prefix + field.name.upper()
             shown = "" if field.type is Secret else f" (it is {given[field.name]!r})"

@@ -1,0 +1,58 @@
+"""Settings, database and clients as dishka providers; the same container serves routes and tasks."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
+from dishka.integrations.litestar import LitestarProvider
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.db.session import SessionMaker, make_engine, make_sessionmaker
+from app.queue import Queues
+from app.settings import Settings
+
+
+class CoreProvider(Provider):
+    """What every domain may ask for: Settings, AsyncEngine, SessionMaker, AsyncSession, Queues."""
+
+    settings = from_context(Settings, scope=Scope.APP)
+    queues = from_context(Queues, scope=Scope.APP)
+
+    @provide(scope=Scope.APP)
+    async def engine(self, settings: Settings) -> AsyncIterator[AsyncEngine]:
+        engine = make_engine(settings)
+        yield engine
+        await engine.dispose()
+
+    @provide(scope=Scope.APP)
+    def sessionmaker(self, engine: AsyncEngine) -> SessionMaker:
+        return make_sessionmaker(engine)
+
+    @provide(scope=Scope.REQUEST)
+    async def session(self, maker: SessionMaker) -> AsyncGenerator[AsyncSession, BaseException | None]:
+        async with maker() as session:
+            error = yield session
+            if error is None:
+                await session.commit()
+            else:
+                await session.rollback()
+
+
+DOMAIN_PROVIDERS: tuple[type[Provider], ...] = ()
+"""One provider class a domain that has `providers.py`."""
+
+
+def build_container(settings: Settings, queues: Queues, *overrides: Provider) -> AsyncContainer:
+    """The application's container.
+
+    Args:
+        settings: of this process.
+        queues: of this process; whoever made them disconnects them.
+        overrides: providers that replace earlier ones, for tests.
+    """
+    return make_async_container(
+        CoreProvider(),
+        *(provider() for provider in DOMAIN_PROVIDERS),
+        LitestarProvider(),
+        *overrides,
+        context={Settings: settings, Queues: queues},
+    )

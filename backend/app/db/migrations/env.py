@@ -1,0 +1,33 @@
+"""Alembic's environment: migrates the database of DATABASE_URL."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection
+
+import app.db.models  # noqa: F401  (every table, for autogenerate and `alembic check`)
+from app.db.base import Base
+from app.db.session import make_engine
+from app.settings import load_settings
+
+
+def run(connection: Connection) -> None:
+    """Migrate on an open connection, all steps in one transaction."""
+    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    with context.begin_transaction():
+        # Two processes that migrate at once must follow one another.
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(5721040)")
+        context.run_migrations()
+
+
+async def migrate() -> None:
+    """Connect and migrate."""
+    engine = make_engine(load_settings().require_servers())
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+
+
+asyncio.run(migrate())

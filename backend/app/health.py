@@ -1,0 +1,68 @@
+"""Health: is the process alive, and can it serve?"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Controller, Response, get
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.queue import Queues
+
+CHECK_TIMEOUT = 3.0
+"""Seconds a server gets to answer a health check."""
+
+
+class HealthController(Controller):
+    """`/health/live` for restarts, `/health/ready` for routing traffic."""
+
+    path = "/health"
+    tags = ("Health",)
+
+    @get("/live")
+    async def live(self) -> dict[str, str]:
+        """The process runs and its event loop answers."""
+        return {"status": "alive"}
+
+    @get("/ready")
+    @inject
+    async def ready(self, engine: FromDishka[AsyncEngine], queues: FromDishka[Queues]) -> Response[dict[str, Any]]:
+        """Redis and PostgreSQL answer: 200, else 503. Live workers a queue are told, and change no status."""
+        redis, postgresql, workers = await asyncio.gather(
+            _check(_ping_redis(queues)), _check(_ping_database(engine)), _count_workers(queues)
+        )
+        ready = redis == postgresql == "ok"
+        content = {
+            "status": "ready" if ready else "unavailable",
+            "checks": {"redis": redis, "postgresql": postgresql},
+            "workers": {"status": "ok" if any((workers or {}).values()) else "none", "live": workers},
+        }
+        return Response(content, status_code=200 if ready else 503)
+
+
+async def _check(call: Awaitable[None]) -> str:
+    try:
+        await asyncio.wait_for(call, CHECK_TIMEOUT)
+    except Exception:
+        return "unavailable"
+    return "ok"
+
+
+async def _ping_redis(queues: Queues) -> None:
+    for queue in queues:
+        await queue.ping()
+
+
+async def _ping_database(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def _count_workers(queues: Queues) -> dict[str, int] | None:
+    """Live workers by queue, or None when Redis does not tell."""
+    try:
+        return {queue.name: await asyncio.wait_for(queue.live_workers(), CHECK_TIMEOUT) for queue in queues}
+    except Exception:
+        return None

@@ -1,0 +1,105 @@
+"""The HTTP process: `create_app()`, and `python -m app.main` to serve it."""
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from dishka import AsyncContainer, Provider
+from dishka.integrations.litestar import setup_dishka
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import ScalarRenderPlugin
+from litestar.types import ControllerRouterHandler, Message, Scope
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.container import build_container
+from app.errors import EXCEPTION_HANDLERS
+from app.health import HealthController
+from app.logs import configure_logging
+from app.queue import ConfigurationError, Queues
+from app.queue.config import build_queues, build_saq_config
+from app.queue.engine.plugin import QueuePlugin
+from app.queue.routes import JobController, TaskController, process
+from app.security import AdminGuard
+from app.settings import Settings, SettingsError, load_settings
+
+DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = ()
+"""The controllers of the domains."""
+
+
+def create_app(settings: Settings | None = None, *overrides: Provider) -> Litestar:
+    """Build the application.
+
+    Args:
+        settings: of this process; read from the environment by default.
+        overrides: providers that replace the application's own, for tests.
+
+    Raises:
+        SettingsError: the settings are invalid or name no servers.
+        ConfigurationError: the tasks do not fit the settings.
+    """
+    settings = (settings or load_settings()).require_servers()
+    configure_logging(settings)
+    queues = build_queues(settings)
+    container = build_container(settings, queues, *overrides)
+    app = Litestar(
+        route_handlers=[HealthController, TaskController, JobController, process, *DOMAIN_ROUTES],
+        plugins=[QueuePlugin(build_saq_config(settings, queues, [AdminGuard(settings, everywhere=True)]))],
+        guards=[AdminGuard(settings)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        before_send=[end_transaction],
+        lifespan=[_lifespan(container, queues)],
+        logging_config=None,
+        request_max_body_size=settings.web.max_body_bytes,
+        openapi_config=OpenAPIConfig(
+            title="Saqueduct", version="0.1.0", path="/schema", render_plugins=[ScalarRenderPlugin()]
+        ),
+    )
+    setup_dishka(container, app)
+    return app
+
+
+def _lifespan(container: AsyncContainer, queues: Queues) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await queues.connect()
+        yield
+        await container.close()
+        await queues.disconnect()
+
+    return lifespan
+
+
+async def end_transaction(message: Message, scope: Scope) -> None:
+    """Commit or roll back the request's session before the answer leaves.
+
+    The container closes its session only after the answer has been sent, and sees no error that has become an
+    answer; a client must not read 201 before the commit, nor an error leave its rows behind.
+    """
+    if message["type"] != "http.response.start":
+        return
+    container: AsyncContainer | None = scope["state"].get("dishka_container")
+    if container is None:
+        return
+    session = await container.get(AsyncSession)
+    if message["status"] < 400:
+        await session.commit()
+    else:
+        await session.rollback()
+
+
+def main() -> None:
+    """Serve the application; exits with 2 and a message when it is not configured."""
+    try:
+        settings = load_settings().require_servers()
+        app = create_app(settings)
+    except (SettingsError, ConfigurationError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    uvicorn.run(app, host=settings.web.host, port=settings.web.port, log_config=None, access_log=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The composition of the queue: which tasks there are, and SAQ's settings for them.
+
+The one place in `app/queue` that knows the domains. Importing a domain's `tasks.py` registers its tasks: to add a
+domain, add its `import app.<domain>.tasks` line to the others below.
+"""
+
+import ast
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from dishka import AsyncContainer
+from litestar_saq import QueueConfig, SAQConfig
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from saq.types import Context
+
+import app.queue.tasks  # noqa: F401
+from app.queue.engine.queue import EngineQueue
+from app.queue.engine.queues import Queues
+from app.queue.engine.worker import EngineWorker
+from app.queue.errors import ConfigurationError
+from app.queue.injection import check_dependencies
+from app.queue.registry import TaskRegistry, get_registry
+from app.settings import Settings
+
+APP = Path(__file__).resolve().parents[1]
+
+CANCELLATION_DEADLINE = 2.0
+"""Seconds a cancelled job gets for its clean-up when a worker stops."""
+
+
+def build_queues(settings: Settings) -> Queues:
+    """The queues of QUEUE_NAMES on one Redis client, validating by the registry.
+
+    Raises:
+        ConfigurationError: a task names a queue that QUEUE_NAMES lacks, or a `tasks.py` is not imported above.
+    """
+    check_task_modules_are_imported()
+    registry = get_registry()
+    check_queue_names(registry, settings.queue_names)
+    redis = connect(settings.redis.url.reveal())
+    queues = {
+        name: EngineQueue(redis, name, tasks=registry, max_payload_bytes=settings.queue.max_payload_bytes)
+        for name in settings.queue_names
+    }
+    return Queues(queues, registry)
+
+
+def connect(url: str) -> Redis:
+    """A Redis client that fails within about a second when the server is away."""
+    return Redis.from_url(
+        url,
+        retry=Retry(ExponentialBackoff(cap=0.4, base=0.05), retries=3),
+        socket_connect_timeout=2,
+        health_check_interval=30,
+    )
+
+
+def build_saq_config(settings: Settings, queues: Queues, guards: Iterable[Any] = ()) -> SAQConfig:
+    """SAQ's settings: queues, tasks, schedules, concurrency, cron time zone.
+
+    Every worker knows every task, so that a job runs on whichever queue it was put; a schedule belongs to the
+    queue of its task.
+    """
+    registry = get_registry()
+    return SAQConfig(
+        queue_configs=[
+            QueueConfig(
+                broker_instance=queue.redis,
+                name=name,
+                tasks=[task.runner for task in registry.get_all_tasks()],
+                scheduled_tasks=[
+                    task.cron_job()  # type: ignore[misc]
+                    for task in registry.get_all_tasks()
+                    if task.schedule and task.options.queue == name
+                ],
+                concurrency=settings.worker.concurrency,
+                cron_tz=ZoneInfo(settings.worker.cron_timezone),
+                shutdown_grace_period_s=settings.worker.grace_period,
+                cancellation_hard_deadline_s=CANCELLATION_DEADLINE,
+            )
+            for name, queue in queues.by_name.items()
+        ],
+        queue_instances=dict(queues.by_name),
+        web_enabled=True,
+        web_guards=list(guards) or None,
+        enable_otel=False,
+    )
+
+
+def build_workers(
+    settings: Settings, queues: Queues, container: AsyncContainer, metadata: Mapping[str, Any] | None = None
+) -> list[EngineWorker]:
+    """One worker for each queue of WORKER_QUEUES; they share the event loop of this process.
+
+    Raises:
+        ConfigurationError: a task has a parameter that is neither JSON nor provided by the container.
+    """
+    check_dependencies(container, get_registry().get_all_tasks())
+
+    async def prepare(ctx: Context) -> None:
+        # Every job's context is a copy of the worker's, so this reaches all tasks.
+        ctx["queue"] = ctx["worker"].queue
+        ctx["container"] = container  # type: ignore[typeddict-unknown-key]
+
+    return [
+        EngineWorker(
+            queues.get(config.name),
+            config.tasks,
+            concurrency=config.concurrency,
+            cron_jobs=config.scheduled_tasks,
+            cron_tz=config.cron_tz,
+            startup=[prepare],
+            shutdown_grace_period_s=config.shutdown_grace_period_s,
+            cancellation_hard_deadline_s=CANCELLATION_DEADLINE,
+            metadata=dict(metadata or {}),
+        )
+        for config in build_saq_config(settings, queues).queue_configs
+        if config.name in settings.worker_queues
+    ]
+
+
+def check_queue_names(registry: TaskRegistry, names: Iterable[str]) -> None:
+    """Raise when a task's queue is not one of `names`.
+
+    Raises:
+        ConfigurationError: names each such task.
+    """
+    known = tuple(names)
+    strays = [task for task in registry.get_all_tasks() if task.options.queue not in known]
+    if strays:
+        listed = "\n  ".join(f"{task.where}: {task.name}: queue={task.options.queue!r}" for task in strays)
+        raise ConfigurationError(f"these tasks name a queue that QUEUE_NAMES ({', '.join(known)}) lacks:\n  {listed}")
+
+
+def check_task_modules_are_imported(app: Path = APP, config: Path = Path(__file__)) -> None:
+    """Raise when a domain's `tasks.py` exists and the config does not import it: its tasks would be unknown.
+
+    Raises:
+        ConfigurationError: holds the lines to add.
+    """
+    imported = _imported_modules(config)
+    modules = sorted(f"{app.name}.{path.parent.name}.tasks" for path in app.glob("*/tasks.py"))
+    missing = [module for module in modules if module not in imported]
+    if missing:
+        lines = "\n".join(f"    import {module}" for module in missing)
+        raise ConfigurationError(f"tasks modules without an import line; add to {config}:\n{lines}")
+
+
+def _imported_modules(path: Path) -> set[str]:
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return imported

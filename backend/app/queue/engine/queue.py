@@ -1,0 +1,171 @@
+"""EngineQueue: SAQ's Redis queue, with validated calls and an outage behaviour.
+
+Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26. Overridden, and why:
+
+- `enqueue`: SAQ takes a keyword named like a Job field for a job option and validates nothing.
+- `dequeue`: with Redis away SAQ's worker spins at full speed; and a worker told to stop still takes jobs.
+- `retry`: a job that a stopping worker hands back has not failed and must not lose an attempt.
+- `serialize`, `deserialize` (through `dump` and `load`): msgspec's JSON instead of the standard library's.
+"""
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from saq import Job
+from saq.queue.redis import RedisQueue
+from saq.utils import now
+
+from app.queue.errors import QueueUnavailable
+from app.queue.payload import MAX_PAYLOAD_BYTES
+
+if TYPE_CHECKING:
+    from app.queue.task import Task
+
+logger = logging.getLogger("app.queue")
+
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
+"""What redis-py raises when the server is away or does not answer."""
+
+MAX_OUTAGE_PAUSE = 5.0
+"""Seconds between two tries of a worker slot while Redis is away, at most."""
+
+HANDED_BACK = "cancelled"
+"""The error text with which SAQ's worker retries a job that it cancels at shutdown (saq/worker.py)."""
+
+
+class TaskCatalogue(Protocol):
+    """Where a queue looks tasks up; `TaskRegistry` is one."""
+
+    def get(self, name: str) -> "Task[..., Any]": ...
+
+
+class EngineQueue(RedisQueue):
+    """A named queue in Redis.
+
+    Args:
+        redis: client; closed by `disconnect`.
+        name: the queue's name.
+        tasks: tasks that calls are validated by; None: any name and any arguments go, as in SAQ.
+        max_payload_bytes: largest encoded arguments, and largest encoded result, of one job.
+        options: further arguments of SAQ's RedisQueue.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        name: str = "default",
+        *,
+        tasks: TaskCatalogue | None = None,
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        **options: Any,
+    ) -> None:
+        options.setdefault("dump", msgspec.json.encode)
+        options.setdefault("load", msgspec.json.decode)
+        super().__init__(redis, name, **options)
+        self.tasks = tasks
+        self.max_payload_bytes = max_payload_bytes
+        self.closing = False
+        """True once this process has stopped to take jobs from the queue."""
+        self._failures = 0
+
+    async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
+        """Validate and enqueue a job, by task name or as a Job.
+
+        A keyword that the task's function declares is an argument, also when SAQ's Job has a field of that name;
+        other keywords that name a field (`key`, `timeout`, `scheduled`, ...) are options of the job.
+
+            await queue.enqueue("send_email", to="ada@example.com", subject="Hi", body="...", key="hello-ada")
+
+        Returns:
+            The job, or None when a job of that key is waiting or running already.
+
+        Raises:
+            UnknownTask, InvalidArguments, PayloadTooLarge: nothing is enqueued.
+            QueueUnavailable: Redis did not answer; the job may or may not stand in the queue.
+        """
+        job = self._validated(job_or_func, kwargs)
+        try:
+            if isinstance(job, Job):
+                return await super().enqueue(job)
+            return await super().enqueue(job, **kwargs)
+        except REDIS_AWAY as error:
+            raise QueueUnavailable(str(error)) from error
+
+    def _validated(self, job_or_func: str | Job, kwargs: dict[str, Any]) -> str | Job:
+        if self.tasks is None:
+            return job_or_func if isinstance(job_or_func, str) else _with_fields(job_or_func, kwargs)
+        if isinstance(job_or_func, Job):
+            job = _with_fields(job_or_func, kwargs)
+            task = self.tasks.get(job.function)
+            job.kwargs = task.signature.encode(job.kwargs or {}, self.max_payload_bytes)
+            return job
+        task = self.tasks.get(job_or_func)
+        arguments, fields = task.split(kwargs)
+        return task.job(arguments, limit=self.max_payload_bytes, **fields)
+
+    async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
+        """Take the next job, or None after `timeout` seconds, while Redis is away, or when closing."""
+        try:
+            job = await super().dequeue(timeout, poll_interval)
+        except REDIS_AWAY as error:
+            await self._pause(error)
+            return None
+        if self._failures:
+            logger.info("queue %s: Redis is back", self.name)
+            self._failures = 0
+        if job is not None and self.closing:
+            await self._put_back(job)
+            return None
+        return job
+
+    async def _pause(self, error: Exception) -> None:
+        """Wait before the next try, longer each time up to MAX_OUTAGE_PAUSE, with jitter."""
+        if not self._failures:
+            logger.warning("queue %s: Redis is away, trying again: %s", self.name, error)
+        self._failures += 1
+        longest = min(MAX_OUTAGE_PAUSE, 0.2 * 2 ** min(self._failures, 8))
+        pause = longest * (0.5 + random.random() / 2)  # noqa: S311  (spread, not secrecy)
+        waited = 0.0
+        while waited < pause and not self.closing:
+            await asyncio.sleep(min(0.2, pause - waited))
+            waited += 0.2
+
+    async def _put_back(self, job: Job) -> None:
+        """Return a job that came after the stop to the front of the queue, untouched."""
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.lrem(self._active, 1, job.id)
+            pipe.lpush(self._queued, job.id)
+            await pipe.execute()
+
+    async def retry(self, job: Job, error: str | None) -> None:
+        """Queue a job for another attempt; one handed back by a stopping worker keeps its attempts."""
+        if error == HANDED_BACK and job.attempts:
+            job.attempts -= 1
+        await super().retry(job, error)
+
+    async def ping(self) -> None:
+        """Ask Redis for an answer.
+
+        Raises:
+            QueueUnavailable: there is none.
+        """
+        try:
+            await self.redis.ping()
+        except REDIS_AWAY as error:
+            raise QueueUnavailable(str(error)) from error
+
+    async def live_workers(self) -> int:
+        """Workers of this queue that have reported within their time to live."""
+        return int(await self.redis.zcount(self._stats, now(), "inf"))
+
+
+def _with_fields(job: Job, fields: dict[str, Any]) -> Job:
+    for name, value in fields.items():
+        setattr(job, name, value)
+    return job

@@ -1,0 +1,123 @@
+"""Queues: all queues of the application behind one object."""
+
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from saq import Job
+from saq.job import TERMINAL_STATUSES
+
+from app.queue.engine.queue import REDIS_AWAY, EngineQueue, TaskCatalogue
+from app.queue.errors import ConfigurationError, JobConflict, JobNotFound, QueueUnavailable
+
+T = TypeVar("T")
+
+
+class Queues:
+    """The queues of the application; enqueues by task name, finds, aborts and retries jobs by key.
+
+    Args:
+        queues: the queues, by name.
+        tasks: the tasks whose jobs they carry.
+    """
+
+    def __init__(self, queues: Mapping[str, EngineQueue], tasks: TaskCatalogue) -> None:
+        self.by_name = dict(queues)
+        self._tasks = tasks
+
+    def get(self, name: str) -> EngineQueue:
+        """The queue of that name.
+
+        Raises:
+            ConfigurationError: there is none; the message lists those there are.
+        """
+        try:
+            return self.by_name[name]
+        except KeyError:
+            known = ", ".join(self.by_name)
+            raise ConfigurationError(f"there is no queue {name!r} in QUEUE_NAMES (there are: {known})") from None
+
+    async def enqueue(self, task: str, arguments: Mapping[str, Any] | None = None, **fields: Any) -> Job:
+        """Enqueue a job of a task on the task's queue.
+
+            job = await queues.enqueue("send_email", {"to": "ada@example.com", "subject": "Hi", "body": "..."})
+
+        Args:
+            task: the task's name.
+            arguments: by parameter name.
+            fields: fields of SAQ's Job, such as `key` or `timeout`.
+
+        Returns:
+            The job; with a `key` that is waiting or running already, that older job.
+
+        Raises:
+            UnknownTask, InvalidArguments, PayloadTooLarge: nothing is enqueued.
+            QueueUnavailable: Redis did not answer.
+        """
+        definition = self._tasks.get(task)
+        queue = self.get(definition.options.queue)
+        job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
+        if await queue.enqueue(job) is None:
+            return await _answer(queue.job(job.key)) or job
+        return job
+
+    async def find(self, key: str) -> Job:
+        """The job of that key, in whichever queue it is.
+
+        Raises:
+            JobNotFound: in none.
+            QueueUnavailable: Redis did not answer.
+        """
+        for queue in self:
+            job = await _answer(queue.job(key))
+            if job is not None:
+                return job
+        raise JobNotFound(key)
+
+    async def abort(self, key: str, reason: str = "aborted by request") -> Job:
+        """Abort a job: a waiting one ends at once, a running one when its worker notices (about a second).
+
+        Raises:
+            JobNotFound: no such job.
+            JobConflict: it has ended already.
+            QueueUnavailable: Redis did not answer.
+        """
+        job = await self.find(key)
+        if job.status in TERMINAL_STATUSES:
+            raise JobConflict(key, job.status.value, "aborted")
+        await _answer(job.abort(reason))
+        return await self.find(key)
+
+    async def retry(self, key: str) -> Job:
+        """Queue a job that has ended once more, with the same arguments and key.
+
+        Raises:
+            JobNotFound: no such job.
+            JobConflict: it has not ended.
+            QueueUnavailable: Redis did not answer.
+        """
+        job = await self.find(key)
+        if job.status not in TERMINAL_STATUSES:
+            raise JobConflict(key, job.status.value, "retried")
+        job.retries = max(job.retries, job.attempts + 1)
+        await _answer(job.retry("retried by request"))
+        return job
+
+    async def connect(self) -> None:
+        """Bind every queue to the running event loop."""
+        for queue in self:
+            await queue.connect()
+
+    async def disconnect(self) -> None:
+        """Close every queue's connections."""
+        for queue in self:
+            await queue.disconnect()
+
+    def __iter__(self) -> Iterator[EngineQueue]:
+        return iter(self.by_name.values())
+
+
+async def _answer(call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except REDIS_AWAY as error:
+        raise QueueUnavailable(str(error)) from error

@@ -1,0 +1,128 @@
+"""The errors of the queue.
+
+QueueError
+├── RegistrationError      a decorated function cannot be a task (raised at import)
+│   └── DuplicateTask      two functions claim one name
+├── ConfigurationError     the process cannot start as it is set up
+├── UnknownTask            nobody registered that name
+├── InvalidArguments       the arguments do not fit the task's signature
+├── PayloadTooLarge        encoded arguments or result above the limit
+├── InvalidResult          a task returned what JSON cannot carry
+├── JobNotFound            no queue knows a job of that key
+├── JobConflict            the job's status does not allow that
+├── QueueUnavailable       Redis did not answer
+└── GiveUp                 raised by a task: fail now, attempts left or not
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+class QueueError(Exception):
+    """Base of all errors of the queue."""
+
+
+class RegistrationError(QueueError):
+    """A decorated function cannot be a task.
+
+    `where` is `file:line` of the function, so that a terminal can open it.
+    """
+
+    def __init__(self, function: Callable[..., Any], problem: str) -> None:
+        self.where = location(function)
+        self.problem = problem
+        super().__init__(f"{self.where}: {getattr(function, '__qualname__', function)}: {problem}")
+
+
+class DuplicateTask(RegistrationError):
+    """Two functions claim one task name."""
+
+    def __init__(self, function: Callable[..., Any], name: str, first: Callable[..., Any]) -> None:
+        self.name = name
+        super().__init__(
+            function,
+            f"the task name {name!r} is taken by {location(first)}; rename one, or pass @task(name=...)",
+        )
+
+
+class ConfigurationError(QueueError):
+    """The process cannot start as it is set up; the message says what to change."""
+
+
+class UnknownTask(QueueError):
+    """No task of that name is registered. `near` holds similar names, best first."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+        hint = f"; did you mean {', '.join(self.near)}?" if self.near else ""
+        super().__init__(f"there is no task named {name!r}{hint}")
+
+
+class InvalidArguments(QueueError):
+    """The arguments do not fit the task's signature. `problems`: argument name -> what is wrong with it."""
+
+    def __init__(self, task: str, problems: Mapping[str, str]) -> None:
+        self.task = task
+        self.problems = dict(problems)
+        listed = "; ".join(f"{name}: {problem}" for name, problem in self.problems.items())
+        super().__init__(f"invalid arguments for {task}: {listed}")
+
+
+class PayloadTooLarge(QueueError):
+    """Encoded arguments or result above the limit; `size` and `limit` in bytes."""
+
+    def __init__(self, task: str, what: str, size: int, limit: int) -> None:
+        self.task, self.size, self.limit = task, size, limit
+        super().__init__(
+            f"the {what} of {task} take {size:,} bytes, the limit is {limit:,} (QUEUE_MAX_PAYLOAD_BYTES): "
+            "store the data and pass a reference to it"
+        )
+
+
+class InvalidResult(QueueError):
+    """A task returned a value that JSON cannot carry."""
+
+    def __init__(self, task: str, problem: str) -> None:
+        self.task = task
+        super().__init__(f"{task} returned what cannot be stored: {problem}")
+
+
+class JobNotFound(QueueError):
+    """No queue knows a job of that key: it never was, or its time to live is over."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"there is no job with the key {key!r}, or its result has expired")
+
+
+class JobConflict(QueueError):
+    """The job's status does not allow what was asked."""
+
+    def __init__(self, key: str, status: str, action: str) -> None:
+        self.key, self.status = key, status
+        super().__init__(f"the job {key!r} is {status} and cannot be {action}")
+
+
+class QueueUnavailable(QueueError):
+    """Redis did not answer. `retry_after`: seconds after which another try makes sense."""
+
+    def __init__(self, reason: str, retry_after: int = 5) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"the job queue cannot be reached: {reason}")
+
+
+class GiveUp(QueueError):
+    """Raise it in a task to fail at once, whatever attempts are left.
+
+    raise GiveUp("the mailbox does not exist")
+    """
+
+
+def location(function: Callable[..., Any]) -> str:
+    """`file:line` of a function."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return str(getattr(function, "__module__", "?"))
+    return f"{code.co_filename}:{code.co_firstlineno}"

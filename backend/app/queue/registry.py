@@ -1,0 +1,201 @@
+"""@task, @scheduled_task, and the registry that they fill when a module is imported.
+
+@task(retries=3, retry_delay=5.0)
+async def send_invoice(ctx: Context, *, invoice_id: int) -> None: ...
+
+@scheduled_task(cron="0 3 * * *", kwargs={"days": 7})
+async def cleanup(ctx: Context, *, days: int = 30) -> dict[str, int]: ...
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+
+from saq.job import CronJob
+from saq.types import Context
+
+from app.queue.errors import DuplicateTask, RegistrationError, UnknownTask, location
+from app.queue.options import TaskOptions
+from app.queue.schedule import Schedule
+from app.queue.task import AsyncTask, SyncTask, Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskRegistry:
+    """The tasks of this process, by name, in the order of registration."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task[..., Any]] = {}
+
+    def add(self, task: Task[..., Any]) -> None:
+        """Register a task; the same function again (a reloaded module) replaces itself.
+
+        Raises:
+            DuplicateTask: another function has that name.
+        """
+        first = self._tasks.get(task.name)
+        if first is not None and location(first.function) != location(task.function):
+            raise DuplicateTask(task.function, task.name, first.function)
+        self._tasks[task.name] = task
+
+    def get(self, name: str) -> Task[..., Any]:
+        """The task of that name.
+
+        Raises:
+            UnknownTask: there is none; the error holds similar names.
+        """
+        try:
+            return self._tasks[name]
+        except KeyError:
+            raise UnknownTask(name, self._tasks) from None
+
+    def get_all_tasks(self) -> list[Task[..., Any]]:
+        """All tasks, the scheduled ones too."""
+        return list(self._tasks.values())
+
+    def get_all_scheduled_tasks(self) -> list[CronJob[Context]]:
+        """The schedules as SAQ CronJobs; `function.__qualname__` is the task's name."""
+        return [task.cron_job() for task in self._tasks.values() if task.schedule]
+
+    def clear(self) -> None:
+        """Forget all tasks (for tests; see also `isolated`)."""
+        self._tasks.clear()
+
+    @contextmanager
+    def isolated(self) -> Iterator["TaskRegistry"]:
+        """An empty registry for the time of a block; the tasks from before are there again afterwards.
+
+        with get_registry().isolated() as registry:
+            @task
+            async def probe(ctx: Context) -> None: ...
+            assert [task.name for task in registry.get_all_tasks()] == ["probe"]
+        """
+        before, self._tasks = self._tasks, {}
+        try:
+            yield self
+        finally:
+            self._tasks = before
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+_registry = TaskRegistry()
+
+
+def get_registry() -> TaskRegistry:
+    """The registry that the decorators fill."""
+    return _registry
+
+
+class TaskDecorator(Protocol):
+    """What `@task(...)` with options returns."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a coroutine function fits both, the first wins
+        self, function: Callable[Concatenate[Context, P], Awaitable[R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
+
+
+@overload
+def task(  # type: ignore[overload-overlap]
+    function: Callable[Concatenate[Context, P], Awaitable[R]], /
+) -> AsyncTask[P, R]: ...
+@overload
+def task(function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    queue: str = "default",
+    timeout: int = 10,
+    retries: int = 1,
+    retry_delay: float = 0.0,
+    retry_backoff: bool | float = False,
+    ttl: int = 600,
+    heartbeat: int = 0,
+) -> TaskDecorator: ...
+def task(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Register a function as a task; bare or with options.
+
+    Args:
+        function: `async def` or `def`, first parameter `ctx`.
+        name: the task's name; the function's by default.
+        options: see `TaskOptions`.
+
+    Raises:
+        RegistrationError: name taken, signature or option unfit; names file and line.
+    """
+    if function is not None:
+        return _register(function, name, options, None)
+    return lambda decorated: _register(decorated, name, options, None)
+
+
+def scheduled_task(
+    *,
+    cron: str,
+    kwargs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    queue: str = "default",
+    timeout: int = 10,
+    retries: int = 1,
+    retry_delay: float = 0.0,
+    retry_backoff: bool | float = False,
+    ttl: int = 600,
+    heartbeat: int = 0,
+) -> TaskDecorator:
+    """Register a function as a task that also runs by itself.
+
+    Args:
+        cron: when; see `Schedule`.
+        kwargs: arguments of the scheduled jobs, overriding the function's defaults; a job enqueued by hand
+            takes its arguments from the call.
+        name: the task's name; the function's by default.
+        queue: this and the others: see `TaskOptions`.
+
+    Raises:
+        RegistrationError: as for `task`, and for an invalid cron or kwargs that do not fit.
+    """
+    options = {
+        "queue": queue,
+        "timeout": timeout,
+        "retries": retries,
+        "retry_delay": retry_delay,
+        "retry_backoff": retry_backoff,
+        "ttl": ttl,
+        "heartbeat": heartbeat,
+    }
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            schedule = Schedule(cron, dict(kwargs or {}))
+        except ValueError as error:
+            raise RegistrationError(function, str(error)) from None
+        return _register(function, name, options, schedule)
+
+    return decorate
+
+
+def _register(
+    function: Callable[..., Any], name: str | None, options: dict[str, Any], schedule: Schedule | None
+) -> Task[..., Any]:
+    if isinstance(function, Task):
+        raise RegistrationError(function.function, f"is a task already, named {function.name!r}")
+    if not inspect.isfunction(function):
+        raise RegistrationError(function, "only functions can be tasks")
+    try:
+        settled = TaskOptions(**options)
+    except (TypeError, ValueError) as error:
+        raise RegistrationError(function, str(error)) from None
+    kind = AsyncTask if inspect.iscoroutinefunction(function) else SyncTask
+    registered: Task[..., Any] = kind(function, name=name, options=settled, schedule=schedule)
+    _registry.add(registered)
+    return registered

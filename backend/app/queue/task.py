@@ -1,0 +1,218 @@
+"""Task: a decorated function that still is that function, and knows how to become jobs."""
+
+import asyncio
+import functools
+import inspect
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from dishka import AsyncContainer
+from saq import Job
+from saq.job import CronJob
+from saq.types import Context
+
+from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, RegistrationError, location
+from app.queue.injection import job_scope
+from app.queue.options import TaskOptions
+from app.queue.payload import MAX_PAYLOAD_BYTES, Signature, encode_result
+from app.queue.schedule import Schedule
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Runner = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class Task(Generic[P, R]):
+    """A task: callable as the function it decorates, and run by workers through `runner`.
+
+    Attributes:
+        name: the name that jobs carry; unique in the registry.
+        function: the function as it was written.
+        options: defaults of its jobs.
+        signature: what its arguments are.
+        schedule: when it runs by itself, or None.
+        runner: the coroutine function that SAQ calls; its `__qualname__` is the task's name, because SAQ and
+            litestar-saq look functions up by that.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        options: TaskOptions | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name or function.__name__
+        self.options = options or TaskOptions()
+        self.schedule = schedule
+        self.signature = Signature(function)
+        self.signature.task = self.name
+        self.runner = self._make_runner()
+        self._check_schedule()
+        functools.update_wrapper(cast("Callable[..., Any]", self), function)
+
+    @property
+    def where(self) -> str:
+        """`file:line` of the function."""
+        return location(self.function)
+
+    @property
+    def doc(self) -> str:
+        """The function's docstring, dedented; empty without one."""
+        return inspect.getdoc(self.function) or ""
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name} at {self.where}>"
+
+    def job(
+        self,
+        arguments: Mapping[str, Any],
+        *,
+        limit: int = MAX_PAYLOAD_BYTES,
+        **fields: Any,
+    ) -> Job:
+        """Make a job of validated arguments; nothing is enqueued yet.
+
+        Args:
+            arguments: by parameter name.
+            limit: largest encoded size of the arguments, in bytes.
+            fields: fields of SAQ's Job that override the task's options (`key`, `timeout`, `scheduled`...).
+
+        Raises:
+            InvalidArguments: see `Signature.encode`.
+            PayloadTooLarge: see `Signature.encode`.
+        """
+        kwargs = self.signature.encode(arguments, limit)
+        given = {name: value for name, value in fields.items() if value is not None}
+        return Job(
+            function=self.name,
+            kwargs=kwargs,
+            **{"key": str(uuid.uuid4()), **self.options.job_fields(), **given},
+        )
+
+    def split(self, call: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Divide the keywords of SAQ's `enqueue(name, **keywords)` into arguments and job fields.
+
+        A keyword that the function declares is an argument, whatever fields SAQ's Job has; of the others those
+        named like a field are fields. `kwargs={...}` always holds arguments.
+        """
+        nested = {} if "kwargs" in self.signature.payload else dict(call.get("kwargs") or {})
+        fields: dict[str, Any] = {}
+        for name, value in call.items():
+            if name in self.signature.payload or name not in Job.__dataclass_fields__:
+                nested[name] = value
+            elif name != "kwargs":
+                fields[name] = value
+        return nested, fields
+
+    def cron_job(self) -> CronJob[Context]:
+        """The schedule as SAQ knows it.
+
+        Raises:
+            ConfigurationError: the task has no schedule.
+        """
+        if self.schedule is None:
+            raise ConfigurationError(f"{self.name} has no schedule")
+        options = self.options
+        return CronJob(
+            function=self.runner,
+            cron=self.schedule.cron,
+            timeout=options.timeout,
+            heartbeat=options.heartbeat,
+            retries=options.retries,
+            ttl=options.ttl,
+            kwargs=self.signature.encode(self.schedule.kwargs),
+        )
+
+    async def run(self, ctx: Context, raw: Mapping[str, Any]) -> Any:
+        """Run one attempt of a job: decode, inject, call, encode the result.
+
+        Raises:
+            InvalidArguments: the payload does not fit the signature; no further attempt is made.
+            Exception: whatever the function raises.
+        """
+        try:
+            arguments = self.signature.decode(raw)
+            if not self.signature.injected:
+                return encode_result(self.name, await self._call(ctx, arguments), _limit(ctx))
+            async with job_scope(_container(ctx, self.name), self.signature.injected) as injected:
+                result = await self._call(ctx, {**arguments, **injected})
+                # Inside the scope: a result that cannot be stored must roll the session back.
+                return encode_result(self.name, result, _limit(ctx))
+        except (GiveUp, InvalidArguments):
+            _spend_attempts(ctx)
+            raise
+
+    async def _call(self, ctx: Context, arguments: dict[str, Any]) -> Any:
+        if inspect.iscoroutinefunction(self.function):
+            return await self.function(ctx, **arguments)
+        return await _in_thread(self.function, ctx, arguments)
+
+    def _make_runner(self) -> Runner:
+        async def run(ctx: Context, /, **raw: Any) -> Any:
+            return await self.run(ctx, raw)
+
+        run.__name__ = run.__qualname__ = self.name
+        run.__module__ = self.function.__module__
+        run.__doc__ = self.function.__doc__
+        return run
+
+    def _check_schedule(self) -> None:
+        if self.schedule is None:
+            return
+        try:
+            self.signature.encode(self.schedule.kwargs)
+        except InvalidArguments as error:
+            raise RegistrationError(
+                self.function, f"the schedule's kwargs do not fit: {error}; give them in kwargs={{...}}"
+            ) from None
+
+
+class AsyncTask(Task[P, R]):
+    """A task made of an `async def` function."""
+
+    def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Call the function itself: nothing is queued, validated or injected."""
+        return cast("Coroutine[Any, Any, R]", self.function(ctx, *args, **kwargs))
+
+
+class SyncTask(Task[P, R]):
+    """A task made of a `def` function; workers run it in a thread."""
+
+    def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself: nothing is queued, validated or injected."""
+        return cast("R", self.function(ctx, *args, **kwargs))
+
+
+async def _in_thread(function: Callable[..., Any], ctx: Context, arguments: dict[str, Any]) -> Any:
+    """Run in the loop's executor; when cancelled, wait for the thread, which cannot be stopped, first.
+
+    Otherwise a retry would start beside the attempt that still runs.
+    """
+    call = asyncio.ensure_future(asyncio.to_thread(function, ctx, **arguments))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise
+
+
+def _container(ctx: Context, task: str) -> AsyncContainer:
+    container = cast("AsyncContainer | None", ctx.get("container"))
+    if container is None:
+        raise ConfigurationError(f'{task} has injected parameters, but ctx["container"] is missing')
+    return container
+
+
+def _limit(ctx: Context) -> int:
+    return getattr(ctx.get("queue"), "max_payload_bytes", MAX_PAYLOAD_BYTES)
+
+
+def _spend_attempts(ctx: Context) -> None:
+    """Leave the job no attempt; SAQ then finishes it as failed instead of retrying."""
+    if job := ctx.get("job"):
+        job.retries = job.attempts

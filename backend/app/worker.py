@@ -1,0 +1,87 @@
+"""The worker process: `python -m app.worker` runs the jobs of its queues until SIGTERM or SIGINT.
+
+One process runs one worker a queue on one event loop. With `--processes N` a supervisor keeps N such processes
+running: one that dies is started again, and a signal reaches all of them.
+"""
+
+import asyncio
+import logging
+import os
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+import uvloop
+
+from app.container import build_container
+from app.logs import configure_logging
+from app.queue import ConfigurationError
+from app.queue.config import build_queues, build_workers
+from app.queue.engine.worker import EngineWorker
+from app.settings import Settings, SettingsError, load_settings
+from app.supervisor import supervise
+
+logger = logging.getLogger("app.worker")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+EXIT_MISCONFIGURED = 2
+"""Exit status of a process that cannot run as it is set up; starting it again would not help."""
+
+
+async def serve(settings: Settings) -> None:
+    """Run the workers of this process until a signal.
+
+    Raises:
+        ConfigurationError: the tasks do not fit the settings or the container.
+    """
+    loop = asyncio.get_running_loop()
+    executor = ThreadPoolExecutor(settings.worker.concurrency * len(settings.worker_queues), "task")
+    loop.set_default_executor(executor)
+    queues = build_queues(settings)
+    container = build_container(settings, queues)
+    try:
+        workers = build_workers(settings, queues, container, {"host": platform.node(), "pid": os.getpid()})
+        for number in SIGNALS:
+            loop.add_signal_handler(number, _stop, workers)
+        await queues.connect()
+        logger.info("worker started: queues %s", ", ".join(settings.worker_queues))
+        await asyncio.gather(*(worker.start() for worker in workers))
+    finally:
+        await container.close()
+        await queues.disconnect()
+        # Threads cannot be stopped: a job that ignores its cancellation must not keep the process.
+        executor.shutdown(wait=False, cancel_futures=True)
+    logger.info("worker stopped")
+
+
+def _stop(workers: Sequence[EngineWorker]) -> None:
+    for worker in workers:
+        worker.event.set()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--queues", help="Queues to serve, separated by commas [WORKER_QUEUES].")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Jobs of a queue at once [WORKER_CONCURRENCY].")
+@click.option("--processes", type=click.IntRange(min=1), help="Worker processes [WORKER_PROCESSES].")
+def main(queues: str | None, concurrency: int | None, processes: int | None) -> None:
+    """Run jobs until SIGTERM; running ones then get WORKER_GRACE_PERIOD seconds, the rest is queued again."""
+    options = {"WORKER_QUEUES": queues, "WORKER_CONCURRENCY": concurrency, "WORKER_PROCESSES": processes}
+    os.environ.update({name: str(value) for name, value in options.items() if value is not None})
+    try:
+        settings = load_settings().require_servers()
+        configure_logging(settings)
+        if settings.worker.processes > 1:
+            sys.exit(supervise(settings.worker.processes, settings.worker.grace_period, EXIT_MISCONFIGURED))
+        uvloop.run(serve(settings))
+    except (SettingsError, ConfigurationError) as error:
+        click.echo(error, err=True)
+        sys.exit(EXIT_MISCONFIGURED)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
