@@ -119,7 +119,7 @@ class Signature:
                 _convert(raw[name], parameter.type, name, arguments, problems)
             elif parameter.required:
                 problems[name] = "missing"
-        if len(arguments) + len(problems) != len(raw):
+        if not raw.keys() <= self.payload.keys():
             self._decode_extra(raw, arguments, problems)
         if problems:
             raise InvalidArguments(self.task, problems)

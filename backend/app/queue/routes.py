@@ -6,7 +6,7 @@ import msgspec
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, Response, delete, get, post
 from litestar.exceptions import ValidationException
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 from saq import Job
 
 from app.queue.engine.queues import Queues
@@ -109,7 +109,7 @@ class TaskController(Controller):
     @post("/{name:str}", opt=ADMIN)
     @inject
     async def enqueue(
-        self, name: str, request: Request[Any, Any, Any], queues: FromDishka[Queues]
+        self, name: FromPath[str], request: Request[Any, Any, Any], queues: FromDishka[Queues]
     ) -> Response[Enqueued]:
         """Enqueue a job of the task `name`; the body is a JSON object of its arguments."""
         get_registry().get(name)
@@ -124,19 +124,19 @@ class JobController(Controller):
 
     @get()
     @inject
-    async def show(self, key: str, queues: FromDishka[Queues]) -> JobView:
+    async def show(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
         """The job as it stands."""
         return JobView.of(await queues.find(key))
 
     @delete(opt=ADMIN, status_code=202)
     @inject
-    async def abort(self, key: str, queues: FromDishka[Queues]) -> JobView:
+    async def abort(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
         """Abort the job: a waiting one ends at once, a running one within about a second."""
         return JobView.of(await queues.abort(key))
 
     @post("/retry", opt=ADMIN, status_code=202)
     @inject
-    async def retry(self, key: str, queues: FromDishka[Queues]) -> JobView:
+    async def retry(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
         """Queue a job that has ended once more, with the same arguments."""
         return JobView.of(await queues.retry(key))
 
@@ -146,7 +146,7 @@ class JobController(Controller):
 async def process(
     request: Request[Any, Any, Any],
     queues: FromDishka[Queues],
-    user_id: Annotated[int | None, Parameter(description='or in a JSON body: {"user_id": 1}')] = None,
+    user_id: Annotated[int | None, QueryParameter(description='or in a JSON body: {"user_id": 1}')] = None,
 ) -> Response[Enqueued]:
     """Enqueue the task `my_task` for a user."""
     arguments = {"user_id": user_id} if user_id is not None else await _arguments(request, "my_task")

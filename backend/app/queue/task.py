@@ -37,6 +37,8 @@ class Task(Generic[P, R]):
             litestar-saq look functions up by that.
     """
 
+    __name__: str
+
     def __init__(
         self,
         function: Callable[..., Any],

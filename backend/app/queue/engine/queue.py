@@ -5,6 +5,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26. Overridden, and why:
 - `enqueue`: SAQ takes a keyword named like a Job field for a job option and validates nothing.
 - `dequeue`: with Redis away SAQ's worker spins at full speed; and a worker told to stop still takes jobs.
 - `retry`: a job that a stopping worker hands back has not failed and must not lose an attempt.
+- `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
 - `serialize`, `deserialize` (through `dump` and `load`): msgspec's JSON instead of the standard library's.
 """
 
@@ -148,6 +149,17 @@ class EngineQueue(RedisQueue):
         if error == HANDED_BACK and job.attempts:
             job.attempts -= 1
         await super().retry(job, error)
+
+    async def disconnect(self) -> None:
+        """Close all connections, whether Redis answers or not."""
+        try:
+            await super().disconnect()
+        except REDIS_AWAY:
+            await self.redis.aclose()
+
+    def __repr__(self) -> str:
+        # SAQ's shows the client, and with it the server's address.
+        return f"EngineQueue<{self.name}>"
 
     async def ping(self) -> None:
         """Ask Redis for an answer.

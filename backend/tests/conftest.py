@@ -1,0 +1,156 @@
+"""Fixtures of all tests: real servers once a run, an empty Redis and empty tables for each test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from alembic import command
+from alembic.config import Config
+from dishka import AsyncContainer
+from litestar import Litestar
+from saq import Job
+from saq.job import TERMINAL_STATUSES
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+import app.db.models  # noqa: F401
+from app.container import build_container
+from app.db.base import Base
+from app.db.session import make_engine, make_sessionmaker
+from app.main import create_app
+from app.queue import Queues
+from app.queue.config import build_queues, build_workers
+from app.settings import Settings, load_settings
+from tests.fixtures.poll import eventually
+
+pytest_plugins = ["tests.fixtures.servers"]
+
+BACKEND = Path(__file__).resolve().parents[1]
+
+RunTask = Callable[..., Awaitable[Job]]
+
+
+@pytest.fixture(scope="session")
+def migrated_url(database_url: str) -> str:
+    """The test database with all migrations applied."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", database_url)
+        patch.setenv("REDIS_URL", "redis://unused")
+        patch.chdir(BACKEND)
+        command.upgrade(Config("alembic.ini"), "head")
+    return database_url
+
+
+@pytest.fixture
+def environment(redis_url: str, migrated_url: str, tmp_path: Path) -> dict[str, str]:
+    """The environment variables of the application under test."""
+    return {
+        "REDIS_URL": redis_url,
+        "DATABASE_URL": migrated_url,
+        "DEV_DIR": str(tmp_path),
+        "SECRET_KEY": "tests only, no secret, but long enough",
+        "WORKER_GRACE_PERIOD": "5",
+    }
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    return load_settings(environment)
+
+
+@pytest.fixture
+async def queues(settings: Settings) -> AsyncIterator[Queues]:
+    """The application's queues, on an empty Redis."""
+    queues = build_queues(settings)
+    await queues.connect()
+    for queue in queues:
+        await queue.redis.flushall()
+    yield queues
+    await queues.disconnect()
+
+
+@pytest.fixture
+async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """An engine on the migrated database, whose tables are emptied first."""
+    engine = make_engine(settings)
+    names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+    if names:
+        async with engine.begin() as connection:
+            await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    """A session of the test's own; what it writes others see after `commit`."""
+    async with make_sessionmaker(engine)() as session:
+        yield session
+
+
+@pytest.fixture
+async def container(settings: Settings, queues: Queues, engine: AsyncEngine) -> AsyncIterator[AsyncContainer]:
+    """The application's container. (`engine` empties the tables.)"""
+    container = build_container(settings, queues)
+    yield container
+    await container.close()
+
+
+@pytest.fixture
+async def client(settings: Settings, queues: Queues, engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application, called in this process as if from this machine."""
+    application = create_app(settings)
+    transport = httpx.ASGITransport(cast("Any", application), raise_app_exceptions=False)
+    async with (
+        running(application),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def running(application: Litestar) -> AsyncIterator[None]:
+    """The application's lifespan, in one task from start to end: a fixture's two halves run in two."""
+    started, stop = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with application.lifespan():
+            started.set()
+            await stop.wait()
+
+    task = asyncio.create_task(hold())
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+@pytest.fixture
+def run_task(settings: Settings, queues: Queues, container: AsyncContainer) -> RunTask:
+    """Enqueue a task by name, run a real worker in this process until that job has ended, return the job."""
+
+    async def run(name: str, /, **arguments: Any) -> Job:
+        job = await queues.enqueue(name, arguments)
+        workers = build_workers(settings, queues, container)
+        running = [asyncio.create_task(worker.start()) for worker in workers]
+        try:
+            return await eventually(lambda: _ended(queues, job.key))
+        finally:
+            for worker in workers:
+                worker.event.set()
+            await asyncio.gather(*running)
+
+    return run
+
+
+async def _ended(queues: Queues, key: str) -> Job | None:
+    job = await queues.find(key)
+    return job if job.status in TERMINAL_STATUSES else None

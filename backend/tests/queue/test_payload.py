@@ -1,0 +1,152 @@
+"""Arguments travel as JSON and arrive as the declared types."""
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import uuid
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+
+from app.queue import Context, InvalidArguments, InvalidResult, PayloadTooLarge
+from app.queue.payload import Signature, encode_result
+
+
+class Plan(enum.StrEnum):
+    FREE = "free"
+
+
+@dataclasses.dataclass
+class Address:
+    city: str
+
+
+class Money(msgspec.Struct):
+    cents: int
+
+
+async def everything(
+    ctx: Context,
+    *,
+    when: dt.datetime,
+    day: dt.date,
+    ident: uuid.UUID,
+    amount: decimal.Decimal,
+    plan: Plan,
+    raw: bytes,
+    address: Address,
+    money: Money | None,
+    by_id: dict[int, list[str]],
+    span: dt.timedelta,
+) -> None: ...
+
+
+VALUES: dict[str, Any] = {
+    "when": dt.datetime(2026, 3, 1, 12, 30, tzinfo=dt.UTC),
+    "day": dt.date(2026, 3, 1),
+    "ident": uuid.UUID("12345678-1234-5678-1234-567812345678"),
+    "amount": decimal.Decimal("12.30"),
+    "plan": Plan.FREE,
+    "raw": b"\x00\xff",
+    "address": Address("Köln"),
+    "money": Money(5),
+    "by_id": {1: ["a"]},
+    "span": dt.timedelta(hours=1, microseconds=5),
+}
+
+
+def test_python_values_arrive_as_the_declared_types() -> None:
+    signature = Signature(everything)
+    raw = signature.encode(VALUES)
+    assert msgspec.json.decode(msgspec.json.encode(raw)) == raw
+    assert signature.decode(raw) == VALUES
+
+
+def test_json_values_are_as_good_as_python_values() -> None:
+    signature = Signature(everything)
+    raw = signature.encode(VALUES)
+    assert signature.encode(raw) == raw
+
+
+async def named_like_job_fields(
+    ctx: Context, *, key: str, timeout: int, meta: dict[str, str], status: str, kwargs: int, queue: str
+) -> None: ...
+
+
+def test_arguments_named_like_job_fields_are_arguments() -> None:
+    values = {"key": "k", "timeout": 3, "meta": {"a": "b"}, "status": "new", "kwargs": 1, "queue": "q"}
+    signature = Signature(named_like_job_fields)
+    assert signature.decode(signature.encode(values)) == values
+
+
+async def limited(ctx: Context, *, days: Annotated[int, msgspec.Meta(ge=1)] = 7, note: str = "") -> None: ...
+
+
+def test_constraints_of_the_annotation_hold() -> None:
+    with pytest.raises(InvalidArguments, match="days: Expected `int` >= 1"):
+        Signature(limited).encode({"days": 0})
+
+
+def test_not_a_number_is_refused_as_json_has_none() -> None:
+    async def measured(ctx: Context, *, value: float) -> None: ...
+
+    with pytest.raises(InvalidArguments, match="value"):
+        Signature(measured).encode({"value": float("nan")})
+
+
+def test_defaults_left_out_stay_left_out() -> None:
+    assert Signature(limited).decode({}) == {}
+
+
+def test_arguments_above_the_limit_are_refused() -> None:
+    signature = Signature(limited)
+    signature.encode({"note": "x" * 80}, limit=100)
+    with pytest.raises(PayloadTooLarge) as caught:
+        signature.encode({"note": "x" * 100}, limit=100)
+    assert caught.value.limit == 100
+    assert caught.value.size > 100
+
+
+async def open_ended(ctx: Context, *, a: int, **labels: str) -> None: ...
+
+
+def test_double_star_takes_further_arguments_of_its_type() -> None:
+    signature = Signature(open_ended)
+    assert signature.decode({"a": 1, "colour": "red"}) == {"a": 1, "colour": "red"}
+    with pytest.raises(InvalidArguments, match="colour: Expected `str`"):
+        signature.decode({"a": 1, "colour": 3})
+
+
+def test_the_context_cannot_be_passed() -> None:
+    with pytest.raises(InvalidArguments, match="ctx: unknown argument"):
+        Signature(open_ended).decode({"a": 1, "ctx": "x"})
+
+
+def test_the_schema_tells_types_defaults_and_what_is_required() -> None:
+    async def job(ctx: Context, *, to: str, days: int = 7, address: Address | None = None) -> None: ...
+
+    schema = Signature(job).json_schema()
+    assert schema["required"] == ["to"]
+    assert schema["properties"]["to"] == {"type": "string"}
+    assert schema["properties"]["days"] == {"type": "integer", "default": 7}
+    assert schema["$defs"]["Address"]["properties"]["city"] == {"type": "string"}
+    assert schema["additionalProperties"] is False
+
+
+def test_results_become_json() -> None:
+    assert encode_result("t", {"at": dt.date(2026, 1, 2), "money": Money(3)}) == {
+        "at": "2026-01-02",
+        "money": {"cents": 3},
+    }
+
+
+def test_a_result_that_json_cannot_carry_is_refused() -> None:
+    with pytest.raises(InvalidResult, match="t returned what cannot be stored"):
+        encode_result("t", object())
+
+
+def test_a_result_above_the_limit_is_refused() -> None:
+    with pytest.raises(PayloadTooLarge, match="result"):
+        encode_result("t", "x" * 200, limit=100)

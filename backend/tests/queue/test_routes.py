@@ -1,0 +1,213 @@
+"""The queue over HTTP."""
+
+import asyncio
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from saq.job import Status
+
+from app.main import create_app
+from app.queue import Context, GiveUp, Queues, get_registry, task
+from app.queue.routes import error_summary
+from app.settings import load_settings
+from tests.conftest import RunTask, running
+
+
+@pytest.fixture(autouse=True)
+def extra_tasks() -> Iterator[None]:
+    """Tasks of this module beside the application's."""
+    registry = get_registry()
+    before = registry.get_all_tasks()
+    with registry.isolated():
+        for each in before:
+            registry.add(each)
+
+        @task
+        async def named_like_fields(ctx: Context, *, key: str, timeout: int, meta: dict[str, Any]) -> dict[str, Any]:
+            return {"key": key, "timeout": timeout, "meta": meta}
+
+        @task
+        async def fails(ctx: Context) -> None:
+            raise ValueError("no luck\nat all")
+
+        yield
+
+
+async def test_process_enqueues_by_query(client: httpx.AsyncClient, run_task: RunTask) -> None:
+    answer = await client.post("/process?user_id=7")
+    assert answer.status_code == 201
+    key = answer.json()["job_id"]
+    assert answer.headers["location"] == f"/jobs/{key}"
+    await run_task("ping")
+    job = (await client.get(f"/jobs/{key}")).json()
+    assert (job["status"], job["task"], job["queue"]) == ("complete", "my_task", "default")
+    assert job["result"] == {"status": "success", "user_id": 7}
+    assert job["attempts"] == 1
+    assert job["queued"] <= job["started"] <= job["completed"]
+
+
+async def test_process_takes_a_json_body_too(client: httpx.AsyncClient, queues: Queues) -> None:
+    answer = await client.post("/process", json={"user_id": 3})
+    assert answer.status_code == 201
+    assert (await queues.find(answer.json()["job_id"])).kwargs == {"user_id": 3}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"json": {}},
+        {"json": {"user_id": "x"}},
+        {"params": {"user_id": "x"}},
+        {"content": b"{not json"},
+        {"json": [1]},
+        {"content": b"\xff\xfe"},
+        {},
+    ],
+)
+async def test_process_refuses_bad_input(client: httpx.AsyncClient, queues: Queues, request_: dict[str, Any]) -> None:
+    answer = await client.post("/process", **request_)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert await queues.get("default").count("incomplete") == 0
+
+
+async def test_the_catalogue_tells_all_of_a_task(client: httpx.AsyncClient) -> None:
+    tasks = {each["name"]: each for each in (await client.get("/tasks")).json()}
+    batch = tasks["batch_process"]
+    assert batch["schedules"] == [{"cron": "0 */6 * * *", "kwargs": {"batch_size": 100}}]
+    assert batch["parameters"]["properties"]["batch_size"] == {"type": "integer", "minimum": 1, "default": 50}
+    assert batch["doc"].startswith("Check the queue's incomplete jobs")
+    assert batch["queue"] == "default"
+    assert batch["options"]["timeout"] == 600
+    assert tasks["my_task"]["parameters"]["required"] == ["user_id"]
+
+
+async def test_enqueue_by_name(client: httpx.AsyncClient, queues: Queues) -> None:
+    answer = await client.post("/tasks/my_task", json={"user_id": 5})
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/jobs/{answer.json()['job_id']}"
+    assert (await queues.find(answer.json()["job_id"])).kwargs == {"user_id": 5}
+
+
+async def test_arguments_named_like_job_fields_reach_the_function(
+    client: httpx.AsyncClient, queues: Queues, run_task: RunTask
+) -> None:
+    arguments = {"key": "mine", "timeout": 1, "meta": {"a": 1}}
+    key = (await client.post("/tasks/named_like_fields", json=arguments)).json()["job_id"]
+    job = await queues.find(key)
+    assert (job.timeout, job.meta) == (10, {})
+    await run_task("ping")
+    assert (await queues.find(key)).result == arguments
+
+
+async def test_an_unknown_task_is_404_with_near_matches(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/tasks/my_tsak", json={})
+    assert answer.status_code == 404
+    assert answer.json()["near"] == ["my_task"]
+    assert "did you mean my_task?" in answer.json()["detail"]
+
+
+async def test_wrong_arguments_are_400_naming_each(client: httpx.AsyncClient, queues: Queues) -> None:
+    answer = await client.post("/tasks/my_task", json={"user": 1})
+    assert answer.status_code == 400
+    assert set(answer.json()["errors"]) == {"user", "user_id"}
+    assert await queues.get("default").count("incomplete") == 0
+
+
+async def test_oversized_arguments_are_413(client: httpx.AsyncClient, queues: Queues) -> None:
+    answer = await client.post("/tasks/named_like_fields", json={"key": "x" * 300_000, "timeout": 1, "meta": {}})
+    assert answer.status_code == 413
+    assert await queues.get("default").count("incomplete") == 0
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/jobs/no"), ("DELETE", "/jobs/no"), ("POST", "/jobs/no/retry")])
+async def test_an_unknown_job_is_404(client: httpx.AsyncClient, method: str, path: str) -> None:
+    answer = await client.request(method, path)
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "job-not-found"
+
+
+async def test_a_waiting_job_is_aborted_at_once_and_can_be_retried(
+    client: httpx.AsyncClient, queues: Queues, run_task: RunTask
+) -> None:
+    key = (await client.post("/process?user_id=1")).json()["job_id"]
+    aborted = await client.delete(f"/jobs/{key}")
+    assert (aborted.status_code, aborted.json()["status"]) == (202, "aborted")
+    assert (await client.delete(f"/jobs/{key}")).status_code == 409
+    retried = await client.post(f"/jobs/{key}/retry")
+    assert (retried.status_code, retried.json()["status"]) == (202, "queued")
+    assert (await client.post(f"/jobs/{key}/retry")).status_code == 409
+    await run_task("ping")
+    assert (await queues.find(key)).status is Status.COMPLETE
+
+
+async def test_an_error_is_told_without_its_stack(client: httpx.AsyncClient, run_task: RunTask) -> None:
+    job = await run_task("fails")
+    assert "Traceback" in (job.error or "")
+    told = (await client.get(f"/jobs/{job.key}")).json()
+    assert told["status"] == "failed"
+    assert told["error"] == "ValueError: no luck\nat all"
+
+
+def test_the_summary_of_chained_errors_is_the_last() -> None:
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise GiveUp("outer") from error
+    except GiveUp:
+        assert error_summary(traceback.format_exc()) == "app.queue.errors.GiveUp: outer"
+    assert error_summary("swept") == "swept"
+    assert error_summary(None) is None
+
+
+async def test_with_redis_away_the_answer_is_503_with_retry_after(
+    environment: dict[str, str], engine: object, tmp_path: Any
+) -> None:
+    application = create_app(load_settings(environment | {"REDIS_URL": f"unix://{tmp_path}/nobody.sock"}))
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with (
+        running(application),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
+    ):
+        for call in (
+            client.post("/process?user_id=1"),
+            client.post("/tasks/my_task", json={"user_id": 1}),
+            client.get("/jobs/some"),
+            client.delete("/jobs/some"),
+            client.post("/jobs/some/retry"),
+        ):
+            answer = await call
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert "Traceback" not in answer.text
+        ready = await client.get("/health/ready")
+        assert ready.status_code == 503
+        assert ready.json()["checks"] == {"redis": "unavailable", "postgresql": "ok"}
+        assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_readiness_tells_workers_apart(client: httpx.AsyncClient, queues: Queues) -> None:
+    alone = await client.get("/health/ready")
+    assert alone.status_code == 200
+    assert alone.json()["workers"] == {"status": "none", "live": {"default": 0}}
+    await queues.get("default").worker_info("w1", queue_key="default")
+    served = (await client.get("/health/ready")).json()
+    assert served["workers"] == {"status": "ok", "live": {"default": 1}}
+
+
+async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
+    missing, wrong = await asyncio.gather(client.get("/nowhere"), client.put("/process"))
+    assert (missing.status_code, wrong.status_code) == (404, 405)
+    assert missing.json()["code"] == "not-found"
+
+
+async def test_the_openapi_document_and_its_page_are_served(client: httpx.AsyncClient) -> None:
+    page = await client.get("/schema")
+    assert page.status_code == 200
+    assert "scalar" in page.text.lower()
+    document = (await client.get("/schema/openapi.json")).json()
+    assert {"/process", "/tasks", "/tasks/{name}", "/jobs/{key}", "/jobs/{key}/retry"} <= set(document["paths"])

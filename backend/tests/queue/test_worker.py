@@ -1,0 +1,356 @@
+"""Workers in this process, on real Redis and PostgreSQL."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+from redis.asyncio import Redis
+from saq import Job
+from saq.job import Status
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.queue import ConfigurationError, Context, EngineQueue, GiveUp, Queues, get_registry, task
+from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported
+from app.queue.engine.worker import EngineWorker
+from app.settings import Settings
+from tests.conftest import RunTask
+from tests.fixtures.poll import eventually
+
+
+@pytest.fixture(autouse=True)
+def own_tasks() -> Iterator[None]:
+    """The application's tasks stay, those a test adds go."""
+    registry = get_registry()
+    before = registry.get_all_tasks()
+    with registry.isolated():
+        for each in before:
+            registry.add(each)
+        yield
+
+
+@asynccontextmanager
+async def working(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
+    """A worker of the default queue, stopped at the end of the block."""
+    [worker] = build_workers(settings, queues, container)
+    running = asyncio.create_task(worker.start())
+    try:
+        yield worker
+    finally:
+        worker.event.set()
+        await running
+
+
+async def status(queues: Queues, job: Job, wanted: Status) -> Job:
+    async def look() -> Job | None:
+        found = await queues.find(job.key)
+        return found if found.status is wanted else None
+
+    return await eventually(look)
+
+
+async def test_a_task_enqueues_another_through_its_context(run_task: RunTask, queues: Queues) -> None:
+    job = await run_task("enqueue_follow_up", user_id=9)
+    assert job.result["status"] == "enqueued"
+    follow_up = await queues.find(job.result["job_id"])
+    assert (follow_up.function, follow_up.kwargs) == ("my_task", {"user_id": 9})
+
+
+async def test_by_name_arguments_named_like_job_fields_are_arguments(run_task: RunTask, queues: Queues) -> None:
+    @task
+    async def fields(ctx: Context, *, key: str, timeout: int) -> list[Any]:
+        return [key, timeout]
+
+    job = await queues.get("default").enqueue("fields", key="k", timeout=77, ttl=5)
+    assert job is not None
+    assert (job.kwargs, job.timeout, job.ttl) == ({"key": "k", "timeout": 77}, 10, 5)
+    assert job.key != "k"
+
+
+async def test_what_the_function_does_not_declare_is_a_job_option(queues: Queues) -> None:
+    queue = queues.get("default")
+    first = await queue.enqueue("my_task", user_id=1, key="one", timeout=3)
+    assert first is not None
+    assert (first.key, first.timeout, first.kwargs) == ("one", 3, {"user_id": 1})
+    assert await queue.enqueue("my_task", user_id=1, key="one") is None
+
+
+async def test_enqueue_in_a_queue_answers_with_the_job_that_stands(queues: Queues) -> None:
+    first = await queues.enqueue("my_task", {"user_id": 1}, key="one")
+    again = await queues.enqueue("my_task", {"user_id": 2}, key="one")
+    assert again.key == first.key
+    assert again.kwargs == {"user_id": 1}
+
+
+async def test_a_plain_function_runs_in_a_thread(run_task: RunTask) -> None:
+    @task
+    def where(ctx: Context) -> str:
+        return threading.current_thread().name
+
+    assert (await run_task("where")).result != threading.current_thread().name
+
+
+async def test_the_injected_session_commits_when_the_job_succeeds(run_task: RunTask, engine: AsyncEngine) -> None:
+    @task
+    async def write(ctx: Context, *, fail: bool, db_session: AsyncSession) -> None:
+        await db_session.execute(text("INSERT INTO probe VALUES (1)"))
+        if fail:
+            raise ValueError("after the insert")
+
+    @task
+    async def unstorable(ctx: Context, *, db_session: AsyncSession) -> Any:
+        await db_session.execute(text("INSERT INTO probe VALUES (2)"))
+        return object()
+
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE IF NOT EXISTS probe (n integer)"))
+        await connection.execute(text("TRUNCATE probe"))
+    try:
+        assert (await run_task("write", fail=True)).status is Status.FAILED
+        assert await _rows(engine) == []
+        assert (await run_task("unstorable")).status is Status.FAILED
+        assert await _rows(engine) == []
+        assert (await run_task("write", fail=False)).status is Status.COMPLETE
+        assert await _rows(engine) == [1]
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP TABLE probe"))
+
+
+async def _rows(engine: AsyncEngine) -> list[int]:
+    async with engine.connect() as connection:
+        return list((await connection.execute(text("SELECT n FROM probe"))).scalars())
+
+
+async def test_a_commit_that_fails_fails_the_job(run_task: RunTask, engine: AsyncEngine) -> None:
+    @task
+    async def write(ctx: Context, *, db_session: AsyncSession) -> None:
+        await db_session.execute(text("INSERT INTO late_check VALUES (NULL)"))
+
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP TABLE IF EXISTS late_check, late_parent"))
+        await connection.execute(text("CREATE TABLE late_parent (n integer PRIMARY KEY)"))
+        await connection.execute(
+            text("CREATE TABLE late_check (n integer DEFAULT 1 REFERENCES late_parent DEFERRABLE INITIALLY DEFERRED)")
+        )
+
+    @task
+    async def orphan(ctx: Context, *, db_session: AsyncSession) -> None:
+        await db_session.execute(text("INSERT INTO late_check VALUES (5)"))
+
+    try:
+        job = await run_task("orphan")
+        assert job.status is Status.FAILED
+        assert "late_check" in (job.error or "")
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP TABLE late_check, late_parent"))
+
+
+async def test_a_failing_job_is_tried_as_often_as_its_retries_say(run_task: RunTask) -> None:
+    tries: list[int] = []
+
+    @task(retries=3)
+    async def flaky(ctx: Context) -> int:
+        tries.append(ctx["job"].attempts)
+        if len(tries) < 3:
+            raise ValueError("not yet")
+        return len(tries)
+
+    job = await run_task("flaky")
+    assert (job.status, job.result, tries) == (Status.COMPLETE, 3, [1, 2, 3])
+
+
+async def test_give_up_ends_a_job_whatever_retries_are_left(run_task: RunTask) -> None:
+    tries: list[int] = []
+
+    @task(retries=5)
+    async def hopeless(ctx: Context) -> None:
+        tries.append(1)
+        raise GiveUp("the mailbox does not exist")
+
+    job = await run_task("hopeless")
+    assert (job.status, tries) == (Status.FAILED, [1])
+    assert "the mailbox does not exist" in (job.error or "")
+
+
+async def test_a_stock_producers_wrong_arguments_fail_at_once(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    from saq.queue.redis import RedisQueue
+
+    stock = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
+    job = await stock.enqueue("my_task", user_id="seven", retries=5)
+    assert job is not None
+    async with working(settings, queues, container):
+        failed = await status(queues, job, Status.FAILED)
+    assert failed.attempts == 1
+    assert "user_id: Expected `int`, got `str`" in (failed.error or "")
+    await stock.disconnect()
+
+
+async def test_a_running_job_can_be_aborted(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
+    cancelled = asyncio.Event()
+
+    @task(timeout=60)
+    async def sleeper(ctx: Context) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    job = await queues.enqueue("sleeper")
+    async with working(settings, queues, container):
+        await status(queues, job, Status.ACTIVE)
+        await queues.abort(job.key)
+        await status(queues, job, Status.ABORTED)
+    assert cancelled.is_set()
+
+
+async def test_an_idle_worker_stops_well_within_its_grace_period(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with working(settings, queues, container):
+        await eventually(queues.get("default").live_workers)
+        began = loop.time()
+    assert loop.time() - began < settings.worker.grace_period / 2
+
+
+async def test_a_stopping_worker_lets_its_job_finish(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @task
+    async def slow(ctx: Context) -> str:
+        started.set()
+        await go.wait()
+        return "done"
+
+    job = await queues.enqueue("slow")
+    async with working(settings, queues, container) as worker:
+        await started.wait()
+        worker.event.set()
+        go.set()
+    assert (await queues.find(job.key)).result == "done"
+
+
+async def test_what_does_not_finish_goes_back_without_costing_an_attempt(
+    environment: dict[str, str], queues: Queues, container: AsyncContainer
+) -> None:
+    from app.settings import load_settings
+
+    settings = load_settings(environment | {"WORKER_GRACE_PERIOD": "0"})
+    started = asyncio.Event()
+
+    @task(timeout=60)
+    async def endless(ctx: Context) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    job = await queues.enqueue("endless")
+    async with working(settings, queues, container):
+        await started.wait()
+    back = await queues.find(job.key)
+    assert (back.status, back.attempts) == (Status.QUEUED, 0)
+    assert await queues.get("default").count("queued") == 1
+
+
+async def test_a_job_that_comes_after_the_stop_stays_in_the_queue(queues: Queues) -> None:
+    queue = queues.get("default")
+    queue.closing = True
+    job = await queues.enqueue("my_task", {"user_id": 1})
+    assert await queue.dequeue(timeout=1) is None
+    assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
+    queue.closing = False
+    taken = await queue.dequeue(timeout=1)
+    assert taken is not None
+    assert taken.key == job.key
+
+
+async def test_a_worker_survives_cut_connections(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
+    observer = Redis.from_url(settings.redis.url.reveal())
+    async with working(settings, queues, container):
+        await eventually(queues.get("default").live_workers)
+        for _ in range(3):
+            await observer.client_kill_filter(_type="normal", skipme=True)
+            job = await queues.enqueue("my_task", {"user_id": 1})
+            await status(queues, job, Status.COMPLETE)
+    await observer.aclose()
+
+
+async def test_a_slot_pauses_while_redis_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    queue = EngineQueue(Redis.from_url(f"unix://{tmp_path}/nobody.sock", retry=None))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for _ in range(3):
+        assert await queue.dequeue(timeout=1) is None
+    # 0.2 s doubled each time, at least half of it after jitter: 0.2 + 0.4 + 0.8.
+    assert loop.time() - began >= 1.4
+    assert [record.message for record in caplog.records if "Redis is away" in record.message]
+
+
+async def test_a_parameter_neither_json_nor_provided_stops_the_worker_at_start(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    class Unheard:
+        pass
+
+    @task
+    async def needy(ctx: Context, *, thing: Unheard) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"needy: thing: .*Unheard"):
+        build_workers(settings, queues, container)
+
+
+def test_a_task_of_an_unknown_queue_stops_the_process_at_start(settings: Settings) -> None:
+    @task(queue="nowhere")
+    async def stray(ctx: Context) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="stray: queue='nowhere'"):
+        build_queues(settings)
+    check_queue_names(get_registry(), ["default", "nowhere"])
+
+
+def test_a_tasks_module_without_an_import_line_is_an_error_naming_the_line(tmp_path: Path) -> None:
+    for domain in ("billing", "users"):
+        (tmp_path / "app" / domain).mkdir(parents=True)
+        (tmp_path / "app" / domain / "tasks.py").touch()
+    config = tmp_path / "config.py"
+    config.write_text("import app.users.tasks\n")
+    with pytest.raises(ConfigurationError) as caught:
+        check_task_modules_are_imported(tmp_path / "app", config)
+    assert "import app.billing.tasks" in str(caught.value)
+    assert "app.users.tasks" not in str(caught.value)
+    config.write_text("import app.users.tasks\nfrom app.billing import tasks\n")
+    check_task_modules_are_imported(tmp_path / "app", config)
+
+
+async def test_batch_process_drops_entries_whose_job_is_gone(run_task: RunTask, queues: Queues) -> None:
+    queue = queues.get("default")
+    for number in range(5):
+        await queues.enqueue("my_task", {"user_id": number}, key=f"later-{number}", scheduled=4_000_000_000)
+    await queue.redis.delete(queue.job_id("later-1"), queue.job_id("later-3"))
+    job = await run_task("batch_process", batch_size=2)
+    assert job.result["dropped"] == 2
+    assert await queue.count("incomplete") >= 3
+    assert (await queues.find("later-0")).status is Status.QUEUED
+
+
+async def test_cleanup_old_records_deletes_only_what_ended_long_ago(run_task: RunTask, queues: Queues) -> None:
+    queue = queues.get("default")
+    for key in ("old", "new"):
+        await queues.enqueue("my_task", {"user_id": 1}, key=key, ttl=0)
+    await run_task("ping")
+    old = await status(queues, await queues.find("old"), Status.COMPLETE)
+    await old.update(completed=1)
+    assert (await run_task("cleanup_old_records", days=1)).result == {"deleted_count": 1}
+    assert await queue.job("old") is None
+    assert await queue.job("new") is not None

@@ -1,0 +1,115 @@
+"""Environment -> settings."""
+
+from pathlib import Path
+
+import pytest
+
+from app.secret import Secret
+from app.settings import Settings, SettingsError, load_settings, sqlalchemy_url
+
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "SECRET_KEY": "x" * 32,
+    "ADMIN_PASSWORD": "secret admin",
+    "REDIS_URL": "rediss://cache.example.com",
+    "DATABASE_URL": "postgresql://user:pw@db.example.com/app",
+    "SMTP_HOST": "smtp.example.com",
+}
+
+
+def test_an_empty_environment_is_development_on_defaults() -> None:
+    settings = load_settings({})
+    assert not settings.production
+    assert (settings.web.port, settings.worker.concurrency, settings.queue_names) == (8000, 10, ("default",))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEB_PORT", "0"),
+        ("WEB_PORT", "web"),
+        ("WORKER_CONCURRENCY", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("WORKER_CRON_TIMEZONE", "Mars/Base"),
+        ("REDIS_URL", "http://x"),
+        ("DATABASE_URL", "mysql://x"),
+        ("WORKER_QUEUES", "other"),
+        ("QUEUE_NAMES", " , "),
+        ("ENVIRONMENT", "staging"),
+    ],
+)
+def test_an_invalid_value_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({name: value})
+
+
+def test_every_invalid_value_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"WEB_PORT": "x", "WORKER_PROCESSES": "none"})
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["WEB_PORT", "WORKER_PROCESSES"]
+
+
+def test_an_unknown_variable_in_the_env_file_is_named_with_a_near_one(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("WORKER_CONCURENCY=5\n")
+    with pytest.raises(SettingsError, match="WORKER_CONCURENCY is not a setting; did you mean WORKER_CONCURRENCY"):
+        load_settings({}, tmp_path / ".env")
+
+
+def test_the_environment_overrides_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("WEB_PORT=9000\nWORKER_CONCURRENCY=3\n")
+    settings = load_settings({"WEB_PORT": "9001"}, tmp_path / ".env")
+    assert (settings.web.port, settings.worker.concurrency) == (9001, 3)
+
+
+def test_production_starts_with_all_it_needs() -> None:
+    assert load_settings(PRODUCTION).production
+
+
+@pytest.mark.parametrize("name", [name for name in PRODUCTION if name != "ENVIRONMENT"])
+def test_production_refuses_to_start_without(name: str) -> None:
+    environment = {key: value for key, value in PRODUCTION.items() if key != name}
+    with pytest.raises(SettingsError, match=name):
+        load_settings(environment)
+
+
+def test_production_refuses_a_short_secret_key_without_telling_it() -> None:
+    with pytest.raises(SettingsError, match="SECRET_KEY") as caught:
+        load_settings(PRODUCTION | {"SECRET_KEY": "too short to sign"})
+    assert "too short to sign" not in str(caught.value)
+
+
+def test_servers_are_asked_for_by_name() -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL is not set") as caught:
+        load_settings({}).require_servers()
+    assert len(caught.value.problems) == 2
+
+
+def test_secrets_do_not_show() -> None:
+    shown = repr(load_settings(PRODUCTION))
+    for secret in ("xxxx", "secret admin", "user:pw"):
+        assert secret not in shown
+    assert f"{Secret('hunter2')}" == "Secret('***')"
+
+
+def test_an_empty_secret_matches_nothing() -> None:
+    assert not Secret("").matches("")
+    assert Secret("a").matches("a")
+    assert not Secret("a").matches("b")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("postgres://u:p@h:1/d?sslmode=require", "postgresql+asyncpg://u:p@h:1/d?ssl=require"),
+        ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql://postgres@/d?host=/run/pg", "postgresql+asyncpg://postgres@/d?host=%2Frun%2Fpg"),
+    ],
+)
+def test_database_urls_are_spelled_for_asyncpg(given: str, wanted: str) -> None:
+    assert sqlalchemy_url(given) == wanted
+
+
+def test_every_field_is_documented_by_its_variable() -> None:
+    source = Path(__file__).parents[1].joinpath("app", "settings.py").read_text()
+    for name in Settings.variables():
+        assert f'"""{name}. ' in source, name
