@@ -1,0 +1,84 @@
+# `make help` lists what there is; `make dev` is all that is needed to start.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+LOCK := backend/requirements/dev.txt
+STAMP := $(VENV)/.installed
+UNFINISHED := $(VENV)/.unfinished
+RUN := cd backend && exec $(BIN)/python
+ARGS ?=
+COMPILE := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help setup dev dev-web dev-worker services stop migrate test check lint types imports docs-check format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## Make .venv with the locked dependencies
+
+# A run that was interrupted leaves $(UNFINISHED) behind: what it installed may be half there, so start afresh.
+$(STAMP): $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make setup PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@if [ -e $(UNFINISHED) ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
+	@touch $(UNFINISHED)
+	@echo "Installing the dependencies; the first time takes about a minute"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(LOCK)
+	@rm -f $(UNFINISHED)
+	@touch $(STAMP)
+
+dev: setup ## Redis, PostgreSQL, web process and worker, with reload; Ctrl-C stops all of it
+	@$(RUN) -m app.dev up
+
+dev-web: setup ## The web process alone (and the servers)
+	@$(RUN) -m app.dev web
+
+dev-worker: setup ## The worker alone (and the servers)
+	@$(RUN) -m app.dev worker
+
+services: setup ## Redis and PostgreSQL in the background, until `make stop`
+	@$(RUN) -m app.dev services
+
+stop: setup ## Stop everything of this checkout
+	@$(RUN) -m app.dev stop
+
+migrate: setup ## Bring the database to the newest migration
+	@$(RUN) -m app.dev migrate
+
+test: setup ## All tests; ARGS="-k users -x" goes to pytest
+	@$(RUN) -m pytest $(ARGS)
+
+check: lint types imports docs-check test ## Everything that CI checks
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check backend
+	@$(BIN)/ruff format --check backend
+
+types: setup ## mypy and pyright
+	@cd backend && $(BIN)/mypy
+	@cd backend && $(BIN)/pyright
+
+imports: setup ## The import rule of the architecture
+	@cd backend && $(BIN)/lint-imports
+
+docs-check: setup ## The documents: paths, commands, code blocks
+	@$(RUN) -m pytest tests/docs
+
+format: setup ## Mend what ruff can mend, and format
+	@$(BIN)/ruff check --fix backend
+	@$(BIN)/ruff format backend
+
+lock: setup ## Lock the dependencies of backend/pyproject.toml anew
+	@cd backend && $(COMPILE) pyproject.toml -o requirements/base.txt
+	@cd backend && $(COMPILE) pyproject.toml --extra dev -c requirements/base.txt -o requirements/dev.txt
+
+clean: ## Remove .venv, caches and the embedded servers' data
+	@if [ -e $(STAMP) ] && [ -d .dev ]; then $(MAKE) stop; fi
+	@rm -rf $(VENV) .dev backend/.mypy_cache backend/.pytest_cache backend/.ruff_cache backend/.import_linter_cache backend/*.egg-info .ruff_cache
+	@find backend -name __pycache__ -prune -exec rm -rf {} +
