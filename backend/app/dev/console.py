@@ -18,6 +18,11 @@ class Console:
         self.colours = dict(zip(names, COLOURS, strict=False))
         self.coloured = self.stream.isatty() and not os.environ.get("NO_COLOR")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that tell a program, which writes to a pipe, whether this console shows colours."""
+        return {"FORCE_COLOR": "1"} if self.coloured else {"NO_COLOR": "1"}
+
     def line(self, name: str, text: str) -> None:
         """A line that a program has written."""
         self._write(self._paint(f"{name:<{self.width}} |", self.colours.get(name)) + f" {text}")

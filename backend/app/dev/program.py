@@ -49,7 +49,7 @@ class RunningProgram:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=writing,
                 stderr=asyncio.subprocess.STDOUT,
-                env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **console.environment, **environment, "PYTHONUNBUFFERED": "1"},
                 cwd=directory,
                 start_new_session=True,
             )

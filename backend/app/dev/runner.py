@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.dev.console import Console
 from app.dev.program import Program, RunningProgram, describe_exit
-from app.dev.watch import Watch
+from app.dev.watch import Watch, WatchError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -99,15 +99,16 @@ class Runner:
         return await ended
 
     async def _reload_on_change(self) -> None:
-        await self._start_all()
-        try:
-            async for paths in self.watch.changes():
-                self.console.say(f"reloading: {', '.join(path.name for path in paths)} changed")
-                await self._stop_all()
-                await self._start_all()
-        except OSError as error:
-            self.console.say(f"no reload on changes: {error}")
-            await self.stop.wait()
+        async with self.watch.watching() as changes:
+            await self._start_all()
+            try:
+                async for paths in changes:
+                    self.console.say(f"reloading: {', '.join(path.name for path in paths)} changed")
+                    await self._stop_all()
+                    await self._start_all()
+            except WatchError as error:
+                self.console.say(f"no reload on changes: {error}")
+                await self.stop.wait()
 
     async def _start_all(self) -> None:
         for program in self.programs:

@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from watchfiles import Change, awatch
 
 WatchFilter = Callable[[Change, str], bool]
+
+
+class WatchError(Exception):
+    """Changes cannot be watched (any more), such as when the system has no more watches to give."""
 
 
 class Watch:
@@ -16,24 +21,21 @@ class Watch:
         self.source = source.resolve()
         self.env_file = env_file.resolve()
 
-    async def changes(self) -> AsyncIterator[list[Path]]:
-        """The changed paths, once a burst of changes (editors write several) is over.
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[AsyncIterator[list[Path]]]:
+        """Watch inside the block; yields the changed paths of each burst of changes (editors write several).
 
-        Raises:
-            OSError: the system has no more watches to give.
+        No change from the block's start on is missed. Iterating may raise WatchError.
         """
-        found: asyncio.Queue[list[Path] | OSError] = asyncio.Queue()
+        found: asyncio.Queue[list[Path] | WatchError] = asyncio.Queue()
         watchers = [
             asyncio.create_task(_collect(found, self.source, recursive=True, keep=self._is_source)),
             # The folder and not the file: editors replace files, and a watch on one would be lost with it.
             asyncio.create_task(_collect(found, self.env_file.parent, recursive=False, keep=self._is_env_file)),
         ]
+        await asyncio.sleep(0)  # each has made its watch when it first waits
         try:
-            while True:
-                item = await found.get()
-                if isinstance(item, OSError):
-                    raise item
-                yield item
+            yield _items(found)
         finally:
             for watcher in watchers:
                 watcher.cancel()
@@ -46,11 +48,19 @@ class Watch:
         return Path(path) == self.env_file
 
 
+async def _items(found: "asyncio.Queue[list[Path] | WatchError]") -> AsyncIterator[list[Path]]:
+    while True:
+        item = await found.get()
+        if isinstance(item, WatchError):
+            raise item
+        yield item
+
+
 async def _collect(
-    found: "asyncio.Queue[list[Path] | OSError]", directory: Path, *, recursive: bool, keep: WatchFilter
+    found: "asyncio.Queue[list[Path] | WatchError]", directory: Path, *, recursive: bool, keep: WatchFilter
 ) -> None:
     try:
         async for changes in awatch(directory, recursive=recursive, watch_filter=keep, step=50, debounce=400):
             found.put_nowait(sorted({Path(path) for _, path in changes}))
     except OSError as error:
-        found.put_nowait(error)
+        found.put_nowait(WatchError(str(error)))
