@@ -1,0 +1,115 @@
+"""`python -m app.dev`: what the person at the terminal sees, with the real application."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from app.dev.servers import is_gone
+from tests.fixtures.poll import eventually_sync
+from tests.fixtures.servers import scratch_directory
+
+BACKEND = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "ENVIRONMENT": "development", "REDIS_URL": "", "DATABASE_URL": ""}
+"""Whatever a `.env` of the checkout says, both servers are embedded."""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with scratch_directory() as directory:
+        yield directory
+        run("stop", DEV_DIR=str(directory))
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def run(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "app.dev", command],
+        env={**ENVIRONMENT, **environment},
+        cwd=BACKEND,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def processes_of(directory: Path) -> list[psutil.Process]:
+    """Every living process that has the folder in its command line: the servers."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(directory) in " ".join(process.info["cmdline"] or ()) and not is_gone(process)
+    ]
+
+
+def test_a_taken_port_is_found_before_anything_starts(directory: Path, taken_port: int) -> None:
+    data = directory / "dev"
+    answer = run("up", DEV_DIR=str(data), WEB_PORT=str(taken_port))
+    assert answer.returncode == 1
+    assert f"port {taken_port} on 127.0.0.1 cannot be used: address already in use" in answer.stderr
+    assert f"`WEB_PORT={taken_port + 1} make dev`" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not data.exists()
+
+
+def test_invalid_settings_are_named_without_a_traceback(directory: Path) -> None:
+    answer = run("up", DEV_DIR=str(directory), WEB_PORT="eight", WORKER_CONCURRENCY="0")
+    assert answer.returncode == 2
+    assert "WEB_PORT: expected `int`" in answer.stderr
+    assert "WORKER_CONCURRENCY: " in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_services_stay_and_stop_ends_them(directory: Path) -> None:
+    answer = run("services", DEV_DIR=str(directory))
+    assert answer.returncode == 0, answer.stderr
+    assert re.findall(r"^(\w+)=", answer.stdout, re.MULTILINE) == ["REDIS_URL", "DATABASE_URL"]
+    assert len(processes_of(directory)) >= 2
+    assert run("stop", DEV_DIR=str(directory)).returncode == 0
+    assert processes_of(directory) == []
+
+
+def test_up_serves_the_application_and_an_interrupt_leaves_nothing(directory: Path, free_port: int) -> None:
+    log = directory / "up.log"
+    environment = {**ENVIRONMENT, "DEV_DIR": str(directory), "WEB_PORT": str(free_port)}
+    with log.open("wb") as output:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "app.dev", "up"],
+            env=environment,
+            cwd=BACKEND,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        eventually_sync(lambda: "ready after" in log.read_text() or up.poll() is not None, 30)
+        assert f"http://127.0.0.1:{free_port}/saq" in log.read_text(), log.read_text()
+        children = psutil.Process(up.pid).children(recursive=True)
+        assert len(children) >= 2
+        url = f"http://127.0.0.1:{free_port}/health/ready"
+        eventually_sync(lambda: httpx.get(url).json()["workers"]["status"] == "ok")
+    finally:
+        up.send_signal(signal.SIGINT)
+        status = up.wait(timeout=30)
+    assert status == 0, log.read_text()
+    assert all(map(is_gone, children))
+    assert processes_of(directory) == []

@@ -1,0 +1,150 @@
+"""Commands of several terminals share the servers: the last one stops them, unless they are to stay."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.dev.servers import is_gone
+from app.dev.services import Services
+from app.settings import load_settings
+from tests.fixtures.servers import scratch_directory
+
+BACKEND = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {"DATABASE_URL": "postgresql://unused"}
+"""Leaves only Redis to be embedded, which starts faster."""
+
+USER = """
+import signal, sys
+from pathlib import Path
+from app.dev.services import Services
+from app.settings import load_settings
+services = Services(Path(sys.argv[1]), load_settings({"DATABASE_URL": "postgresql://unused"}))
+signal.signal(signal.SIGTERM, lambda *_: services.release() or sys.exit())
+print(services.start()["REDIS_URL"], flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with scratch_directory() as directory:
+        yield directory
+        make(directory).stop(grace=0)
+
+
+def make(directory: Path, **environment: str) -> Services:
+    return Services(directory, load_settings({**ENVIRONMENT, **environment}))
+
+
+def redis_runs(directory: Path) -> bool:
+    return make(directory).servers["REDIS_URL"].running()
+
+
+def spawn_user(directory: Path) -> "subprocess.Popen[str]":
+    """A process that uses the servers until SIGTERM; they run when this returns."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", USER, str(directory)], stdout=subprocess.PIPE, text=True, cwd=BACKEND
+    )
+    assert process.stdout
+    assert process.stdout.readline().startswith("unix://")
+    process.stdout.close()
+    return process
+
+
+def test_the_last_user_stops_the_servers(directory: Path) -> None:
+    first, second = make(directory), make(directory)
+    assert first.start() == second.start()
+    first.release()
+    assert redis_runs(directory)
+    second.release()
+    assert not redis_runs(directory)
+
+
+def test_a_killed_user_does_not_count(directory: Path) -> None:
+    other = spawn_user(directory)
+    mine = make(directory)
+    mine.start()
+    other.kill()
+    other.wait()
+    mine.release()
+    assert not redis_runs(directory)
+
+
+def test_servers_that_are_to_keep_running_stay_until_stop(directory: Path) -> None:
+    make(directory).keep_running()
+    user = make(directory)
+    user.start()
+    user.release()
+    assert redis_runs(directory)
+    make(directory).stop(grace=0)
+    assert not redis_runs(directory)
+
+
+def test_after_stop_the_last_user_stops_the_servers_again(directory: Path) -> None:
+    make(directory).keep_running()
+    make(directory).stop(grace=0)
+    user = make(directory)
+    user.start()
+    user.release()
+    assert not redis_runs(directory)
+
+
+def test_what_the_environment_names_is_not_embedded(directory: Path) -> None:
+    services = make(directory, REDIS_URL="redis://elsewhere:6379")
+    assert services.start() == {}
+    assert not redis_runs(directory)
+    services.release()
+
+
+def test_stop_ends_the_commands_of_other_terminals(directory: Path) -> None:
+    user = spawn_user(directory)
+    assert make(directory).stop(grace=5) == 1
+    assert user.wait(timeout=5) == 0
+    assert not redis_runs(directory)
+
+
+def test_stop_kills_a_command_that_does_not_follow(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.dev.services.KILL_SECONDS", 0.1)
+    user = spawn_user(directory)
+    process = psutil.Process(user.pid)
+    process.suspend()
+    make(directory).stop(grace=0.1)
+    assert is_gone(process)
+    assert user.wait(timeout=5) == -signal.SIGKILL
+
+
+def test_stop_twice_is_no_error(directory: Path) -> None:
+    assert make(directory).stop(grace=0) == 0
+    assert make(directory).stop(grace=0) == 0
+
+
+def test_a_failed_start_leaves_no_user_behind(directory: Path) -> None:
+    (directory / "redis").mkdir()
+    (directory / "redis" / "appendonly.aof").write_text("no append-only file")
+    services = make(directory)
+    with pytest.raises(Exception, match="Redis did not start"):
+        services.start()
+    assert services.commands.pids() == []
+
+
+def test_two_terminals_that_start_at_once_share_one_server(directory: Path) -> None:
+    environment = {**os.environ, **ENVIRONMENT, "REDIS_URL": "", "DEV_DIR": str(directory)}
+    command = [sys.executable, "-m", "app.dev", "services"]
+    starts = [
+        subprocess.Popen(command, env=environment, cwd=BACKEND, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    answers = {start.communicate(timeout=30)[0] for start in starts}
+    assert [start.returncode for start in starts] == [0, 0, 0]
+    assert answers == {f"REDIS_URL={make(directory).servers['REDIS_URL'].url}\n"}
+    servers = [
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if str(directory) in " ".join(process.info["cmdline"] or ()) and not is_gone(process)
+    ]
+    assert len(servers) == 1
