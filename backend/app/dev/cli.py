@@ -1,0 +1,147 @@
+"""The commands `up`, `web`, `worker`, `migrate`, `services` and `stop`."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+
+from app.dev.console import Console
+from app.dev.program import Program
+from app.dev.ready import PortTakenError, base_url, require_free_port, show_banner, wait_until_live
+from app.dev.runner import Runner, StopSignal
+from app.dev.servers import ServerError
+from app.dev.services import Services
+from app.dev.watch import Watch
+from app.settings import REPOSITORY, Settings, SettingsError, load_settings
+
+BACKEND = Path(__file__).resolve().parents[2]
+WEB = Program("web", (sys.executable, "-m", "app.main"))
+WORKER = Program("worker", (sys.executable, "-m", "app.worker"))
+MIGRATE = Program("migrate", (sys.executable, "-m", "alembic", "-c", "alembic.ini", "upgrade", "head"))
+
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+
+KILL_SECONDS = 5
+"""Seconds beyond WORKER_GRACE_PERIOD after which a process that ignores SIGTERM is killed."""
+
+
+class Development:
+    """One foreground command: servers, migrations, then programs (if any) until Ctrl-C."""
+
+    def __init__(self, settings: Settings, *programs: Program) -> None:
+        self.settings = settings
+        self.programs = programs
+        self.services = services_of(settings)
+        self.began = time.monotonic()
+
+    async def run(self) -> int:
+        """Run it; returns the exit status.
+
+        Raises:
+            PortTakenError: before anything has started.
+            ServerError: a server does not start.
+        """
+        if WEB in self.programs:
+            require_free_port(self.settings.web.host, self.settings.web.port)
+        console = Console([program.name for program in self.programs or [MIGRATE]])
+        stop = StopSignal(console)
+        # Starting and stopping the servers takes a moment and must not be torn by a signal: it runs on a thread.
+        environment = await asyncio.to_thread(self.services.start)
+        try:
+            return await self._run_programs(environment, console, stop)
+        finally:
+            await asyncio.to_thread(self.services.release)
+
+    async def _run_programs(self, environment: dict[str, str], console: Console, stop: StopSignal) -> int:
+        runner = Runner(
+            self.programs,
+            environment={**environment, "DEV_DIR": str(self.services.directory)},
+            directory=BACKEND,
+            grace=self.settings.worker.grace_period + KILL_SECONDS,
+            watch=Watch(BACKEND / "app", REPOSITORY / ".env"),
+            console=console,
+            stop=stop,
+        )
+        if not stop.is_set() and await runner.run_once(MIGRATE) and not stop.is_set():
+            console.say("the migrations failed: see above")
+            return EXIT_FAILED
+        if self.programs and not stop.is_set():
+            await runner.run(self._announcement(console))
+        return 0
+
+    def _announcement(self, console: Console) -> Callable[[], Awaitable[None]]:
+        async def announce() -> None:
+            if WEB in self.programs:
+                await wait_until_live(base_url(self.settings))
+                show_banner(console, self.settings, self.services.directory, time.monotonic() - self.began)
+            else:
+                console.say(f"the worker runs; data in {self.services.directory}; Ctrl-C stops it")
+
+        return announce
+
+
+def services_of(settings: Settings) -> Services:
+    """The servers of the checkout; a relative DEV_DIR counts from the top of the repository."""
+    return Services(REPOSITORY / settings.app.dev_dir, settings)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Development on this machine: real servers, web process and worker, with reload."""
+
+
+@main.command()
+def up() -> None:
+    """Servers, migrations, web process and worker."""
+    sys.exit(asyncio.run(Development(load_settings(), WEB, WORKER).run()))
+
+
+@main.command()
+def web() -> None:
+    """Servers, migrations and the web process."""
+    sys.exit(asyncio.run(Development(load_settings(), WEB).run()))
+
+
+@main.command()
+def worker() -> None:
+    """Servers, migrations and the worker."""
+    sys.exit(asyncio.run(Development(load_settings(), WORKER).run()))
+
+
+@main.command()
+def migrate() -> None:
+    """Servers and migrations only."""
+    sys.exit(asyncio.run(Development(load_settings()).run()))
+
+
+@main.command()
+def services() -> None:
+    """Servers only, in the background until `stop`; prints the variables that name them."""
+    settings = load_settings()
+    for name, url in services_of(settings).keep_running().items():
+        click.echo(f"{name}={url}")
+    click.echo("# running in the background until `make stop`", err=True)
+
+
+@main.command()
+def stop() -> None:
+    """Every command and server of this checkout."""
+    settings = load_settings()
+    count = services_of(settings).stop(settings.worker.grace_period + KILL_SECONDS)
+    click.echo(f"stopped{f' {count} running command(s) and' if count else ''} the servers")
+
+
+def run() -> None:
+    """Run the command of the command line; errors that a person can mend are shown without a traceback."""
+    try:
+        main()
+    except (ServerError, PortTakenError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+    except SettingsError as error:
+        click.echo(error, err=True)
+        sys.exit(EXIT_MISCONFIGURED)
