@@ -219,10 +219,12 @@ def _let_through(directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     for parent in {*directory.parents, *BINARIES.parents}:
         _allow(parent, 0o001)
-    if (BINARIES / "postgres").stat().st_mode & 0o005 == 0o005:
-        return
-    for path in BINARIES.parent.rglob("*"):
-        _allow(path, 0o005 if path.is_dir() or path.parent == BINARIES else 0o004)
+    package = BINARIES.parent.parent
+    for tree in (BINARIES.parent, package.with_name(f"{package.name}.libs")):
+        if not tree.exists() or tree.stat().st_mode & 0o005 == 0o005:
+            continue
+        for path in [*tree.rglob("*"), tree]:  # the tree itself last: it tells whether all is done
+            _allow(path, 0o005 if path.is_dir() or path.parent == BINARIES else 0o004)
 
 
 def _allow(path: Path, bits: int) -> None:
