@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.db.session import SessionMaker, make_engine, make_sessionmaker
 from app.queue import Queues
 from app.settings import Settings
+from app.todos.providers import TodosProvider
+from app.users.providers import UsersProvider
 
 
 class CoreProvider(Provider):
@@ -37,7 +39,7 @@ class CoreProvider(Provider):
                 await session.rollback()
 
 
-DOMAIN_PROVIDERS: tuple[type[Provider], ...] = ()
+DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (UsersProvider, TodosProvider)
 """One provider class a domain that has `providers.py`."""
 
 

@@ -24,8 +24,10 @@ from app.queue.engine.plugin import QueuePlugin
 from app.queue.routes import JobController, TaskController, process
 from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
+from app.todos.routes import TodoController
+from app.users.routes import UserController
 
-DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = ()
+DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (UserController, TodoController)
 """The controllers of the domains."""
 
 

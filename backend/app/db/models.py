@@ -1,1 +1,4 @@
 """Imports every domain's models, one line each, so that `Base.metadata` knows every table."""
+
+import app.todos.models
+import app.users.models  # noqa: F401

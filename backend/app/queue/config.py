@@ -17,7 +17,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from saq.types import Context
 
-import app.queue.tasks  # noqa: F401
+import app.queue.tasks
+import app.todos.tasks
+import app.users.tasks  # noqa: F401
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.queues import Queues
 from app.queue.engine.worker import EngineWorker

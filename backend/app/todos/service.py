@@ -1,0 +1,136 @@
+"""Todos of one user, and the upkeep of all."""
+
+import datetime as dt
+import unicodedata
+from collections.abc import Awaitable, Callable, Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.todos.errors import InvalidTitle, TodoNotFound
+from app.todos.models import TITLE_LENGTH, Todo
+
+BATCH_SIZE = 1000
+"""Rows that one statement deletes."""
+
+
+class TodoService:
+    """Rules of todos. Times are the database's, so that all processes agree.
+
+    Args:
+        session: flushed, never committed.
+    """
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def create(self, user_id: int, title: str) -> Todo:
+        """A new todo.
+
+        Raises:
+            InvalidTitle: see `clean_title`.
+        """
+        todo = Todo(user_id=user_id, title=clean_title(title))
+        self._session.add(todo)
+        await self._session.flush()
+        return todo
+
+    async def get(self, user_id: int, todo_id: int) -> Todo:
+        """The user's todo of that id.
+
+        Raises:
+            TodoNotFound: there is none, or it is another user's.
+        """
+        query = select(Todo).where(Todo.id == todo_id, Todo.user_id == user_id)
+        todo: Todo | None = await self._session.scalar(query)
+        if todo is None:
+            raise TodoNotFound(todo_id)
+        return todo
+
+    async def newest(
+        self, user_id: int, limit: int, before: int | None = None, completed: bool | None = None
+    ) -> Sequence[Todo]:
+        """The user's todos, newest first.
+
+        Args:
+            user_id: whose.
+            limit: at most that many.
+            before: only ids below this one, the last of the page before.
+            completed: only those done, or only those not done.
+        """
+        query = select(Todo).where(Todo.user_id == user_id).order_by(Todo.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(Todo.id < before)
+        if completed is not None:
+            query = query.where(Todo.completed_at.is_not(None) if completed else Todo.completed_at.is_(None))
+        return (await self._session.scalars(query)).all()
+
+    async def change(
+        self, user_id: int, todo_id: int, *, title: str | None = None, completed: bool | None = None
+    ) -> Todo:
+        """Change what is given; a todo that was done already keeps the time at which it was.
+
+        Raises:
+            InvalidTitle: see `clean_title`.
+            TodoNotFound: see `get`.
+        """
+        todo = await self.get(user_id, todo_id)
+        if title is not None:
+            todo.title = clean_title(title)
+        if completed is False:
+            todo.completed_at = None
+        elif completed and todo.completed_at is None:
+            todo.completed_at = func.now()
+        await self._session.flush()
+        await self._session.refresh(todo)  # the times that the database chose
+        return todo
+
+    async def delete(self, user_id: int, todo_id: int) -> None:
+        """Delete the user's todo.
+
+        Raises:
+            TodoNotFound: see `get`.
+        """
+        await self._session.delete(await self.get(user_id, todo_id))
+        await self._session.flush()
+
+    async def delete_completed_todos_older_than(
+        self, days: int, after_batch: Callable[[], Awaitable[None]] | None = None
+    ) -> int:
+        """Delete all users' todos that were completed more than `days` days ago; return how many.
+
+        Args:
+            days: at least 1.
+            after_batch: awaited after each batch of BATCH_SIZE; a job commits there, so that locks stay short.
+
+        Raises:
+            ValueError: `days` is below 1.
+        """
+        if days < 1:
+            raise ValueError(f"days must be at least 1, not {days}: fresh todos are not to be deleted")
+        old = Todo.completed_at < func.now() - dt.timedelta(days=days)
+        batch = select(Todo.id).where(old).limit(BATCH_SIZE)
+        statement = delete(Todo).where(Todo.id.in_(batch)).returning(Todo.id)
+        statement = statement.execution_options(synchronize_session=False)
+        deleted = 0
+        while count := len((await self._session.scalars(statement)).all()):
+            deleted += count
+            if after_batch is not None:
+                await after_batch()
+        return deleted
+
+
+def clean_title(title: str) -> str:
+    """The title without blanks around it.
+
+    Raises:
+        InvalidTitle: it is blank, longer than TITLE_LENGTH characters or has control characters.
+    """
+    cleaned = title.strip()
+    if not cleaned:
+        raise InvalidTitle("the title is blank")
+    if len(cleaned) > TITLE_LENGTH:
+        raise InvalidTitle(f"the title has {len(cleaned)} characters, at most {TITLE_LENGTH} are allowed")
+    if any(unicodedata.category(character) == "Cc" for character in cleaned):
+        raise InvalidTitle("the title has line breaks or other control characters")
+    return cleaned

@@ -1,0 +1,33 @@
+"""Jobs about users."""
+
+from typing import Annotated
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.queue import Context, GiveUp, scheduled_task, task
+from app.users.errors import UserNotFound
+from app.users.models import UserStatus
+from app.users.service import UserService
+
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+
+
+@task
+async def update_user_status(
+    ctx: Context, *, user_id: int, status: UserStatus, db_session: AsyncSession
+) -> dict[str, int | str]:
+    """Change a user's status; inactive and suspended users are logged out at once."""
+    try:
+        user = await UserService(db_session).change_status(user_id, status)
+    except UserNotFound as error:
+        raise GiveUp(str(error)) from error
+    return {"user_id": user.id, "status": user.status.value}
+
+
+@scheduled_task(cron="30 2 * * *", timeout=600)
+async def cleanup_sessions(ctx: Context, *, days_old: AtLeastOne = 30, db_session: AsyncSession) -> dict[str, int]:
+    """Delete sessions that expired or were revoked more than `days_old` days ago."""
+    # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.
+    deleted = await UserService(db_session).delete_stale_sessions(days_old, after_batch=db_session.commit)
+    return {"deleted_count": deleted}

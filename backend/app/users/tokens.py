@@ -1,0 +1,122 @@
+"""Tokens: access tokens are short-lived signed JWTs, refresh tokens random strings of which a hash is stored."""
+
+import contextlib
+import datetime as dt
+import hashlib
+import os
+import secrets
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import jwt
+import msgspec
+
+from app.secret import Secret
+from app.settings import Settings
+from app.users.errors import InvalidAccessToken
+
+ALGORITHM = "HS256"
+ISSUER = AUDIENCE = "saqueduct"
+REFRESH_TOKEN_BYTES = 32
+
+Clock = Callable[[], dt.datetime]
+
+
+def utc_now() -> dt.datetime:
+    """The clock of services that are given no other."""
+    return dt.datetime.now(dt.UTC)
+
+
+class AccessClaims(msgspec.Struct, frozen=True):
+    """What an access token says: whose it is, and the session (family of refresh tokens) it stands and falls with."""
+
+    user_id: int
+    family: uuid.UUID
+
+
+class AccessTokens:
+    """Issues and reads access tokens.
+
+    Args:
+        key: signs and verifies.
+        lifetime: from issue to expiry.
+        now: the clock at issue; at reading it is the system's.
+    """
+
+    def __init__(self, key: Secret, lifetime: dt.timedelta, now: Clock = utc_now) -> None:
+        self._key = key
+        self.lifetime = lifetime
+        self._now = now
+
+    def issue(self, claims: AccessClaims) -> str:
+        """A signed token."""
+        now = self._now()
+        payload = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(claims.user_id),
+            "sid": str(claims.family),
+            "iat": now,
+            "exp": now + self.lifetime,
+        }
+        return jwt.encode(payload, self._key.reveal(), algorithm=ALGORITHM)
+
+    def read(self, token: str) -> AccessClaims:
+        """The claims of a token with a valid signature that has not expired.
+
+        Raises:
+            InvalidAccessToken: in all other cases, whichever it is.
+        """
+        try:
+            payload = jwt.decode(
+                token,
+                self._key.reveal(),
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                options={"require": ["iss", "aud", "sub", "sid", "iat", "exp"]},
+            )
+            return AccessClaims(int(payload["sub"]), uuid.UUID(payload["sid"]))
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+            raise InvalidAccessToken from None
+
+
+def new_refresh_token() -> str:
+    """256 random bits as text."""
+    return secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
+
+
+def hash_token(token: str) -> bytes:
+    """What of a refresh token is stored. The token is random, so one round of SHA-256 cannot be guessed back."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def signing_key(settings: Settings) -> Secret:
+    """SECRET_KEY, or in development without one a key that `development_key` keeps under DEV_DIR."""
+    return settings.app.secret_key or development_key(Path(settings.app.dev_dir))
+
+
+def development_key(directory: Path) -> Secret:
+    """The key in `directory/secret_key`; made at the first call, readable by its owner only.
+
+    A file and not a key in memory: a reload, or a second process, must not invalidate every token.
+    """
+    path = directory / "secret_key"
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        _create_whole(path, secrets.token_hex(32))
+    return Secret(path.read_text(encoding="ascii"))
+
+
+def _create_whole(path: Path, text: str) -> None:
+    """Create the file with its text in one step (mode 0600), unless another process was first."""
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        Path(draft).unlink()
