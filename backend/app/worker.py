@@ -32,14 +32,15 @@ EXIT_MISCONFIGURED = 2
 
 
 async def serve(settings: Settings) -> None:
-    """Run the workers of this process until a signal.
+    """Run the workers of this process until a signal, then end the process with status 0.
 
     Raises:
         ConfigurationError: the tasks do not fit the settings or the container.
     """
     loop = asyncio.get_running_loop()
-    executor = ThreadPoolExecutor(settings.worker.concurrency * len(settings.worker_queues), "task")
-    loop.set_default_executor(executor)
+    # Plain `def` tasks run in threads; a thread a slot, or they would wait for one another.
+    threads = settings.worker.concurrency * len(settings.worker_queues)
+    loop.set_default_executor(ThreadPoolExecutor(threads, "task"))
     queues = build_queues(settings)
     container = build_container(settings, queues)
     try:
@@ -52,9 +53,12 @@ async def serve(settings: Settings) -> None:
     finally:
         await container.close()
         await queues.disconnect()
-        # Threads cannot be stopped: a job that ignores its cancellation must not keep the process.
-        executor.shutdown(wait=False, cancel_futures=True)
     logger.info("worker stopped")
+    # At once, past the interpreter's own end: that waits for threads and tasks, and neither can be forced. Jobs
+    # that are still in one have been handed back.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _stop(workers: Sequence[EngineWorker]) -> None:
@@ -79,8 +83,6 @@ def main(queues: str | None, concurrency: int | None, processes: int | None) -> 
     except (SettingsError, ConfigurationError) as error:
         click.echo(error, err=True)
         sys.exit(EXIT_MISCONFIGURED)
-    sys.stdout.flush()
-    os._exit(0)
 
 
 if __name__ == "__main__":

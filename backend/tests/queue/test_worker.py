@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from dishka import AsyncContainer
 from redis.asyncio import Redis
 from saq import Job
 from saq.job import Status
+from saq.queue.redis import RedisQueue
+from saq.utils import now
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.queue import ConfigurationError, Context, EngineQueue, GiveUp, Queues, get_registry, task
 from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported
 from app.queue.engine.worker import EngineWorker
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from tests.conftest import RunTask
 from tests.fixtures.poll import eventually
 
@@ -182,8 +184,6 @@ async def test_give_up_ends_a_job_whatever_retries_are_left(run_task: RunTask) -
 async def test_a_stock_producers_wrong_arguments_fail_at_once(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
-    from saq.queue.redis import RedisQueue
-
     stock = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
     job = await stock.enqueue("my_task", user_id="seven", retries=5)
     assert job is not None
@@ -245,8 +245,6 @@ async def test_a_stopping_worker_lets_its_job_finish(
 async def test_what_does_not_finish_goes_back_without_costing_an_attempt(
     environment: dict[str, str], queues: Queues, container: AsyncContainer
 ) -> None:
-    from app.settings import load_settings
-
     settings = load_settings(environment | {"WORKER_GRACE_PERIOD": "0"})
     started = asyncio.Event()
 
@@ -261,6 +259,26 @@ async def test_what_does_not_finish_goes_back_without_costing_an_attempt(
     back = await queues.find(job.key)
     assert (back.status, back.attempts) == (Status.QUEUED, 0)
     assert await queues.get("default").count("queued") == 1
+
+
+async def test_a_job_that_ignores_its_cancellation_cannot_keep_the_worker(
+    environment: dict[str, str], queues: Queues, container: AsyncContainer
+) -> None:
+    settings = load_settings(environment | {"WORKER_GRACE_PERIOD": "0"})
+    started, release = asyncio.Event(), asyncio.Event()
+
+    @task(timeout=60)
+    async def stubborn(ctx: Context) -> None:
+        started.set()
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    job = await queues.enqueue("stubborn")
+    async with asyncio.timeout(20), working(settings, queues, container):
+        await started.wait()
+    assert (await queues.find(job.key)).status is Status.QUEUED
+    release.set()
 
 
 async def test_a_job_that_comes_after_the_stop_stays_in_the_queue(queues: Queues) -> None:
@@ -354,3 +372,76 @@ async def test_cleanup_old_records_deletes_only_what_ended_long_ago(run_task: Ru
     assert (await run_task("cleanup_old_records", days=1)).result == {"deleted_count": 1}
     assert await queue.job("old") is None
     assert await queue.job("new") is not None
+
+
+async def _killed(queues: Queues, **fields: Any) -> Job:
+    """A job as a worker leaves it that is killed while it runs it."""
+    queue = queues.get("default")
+    enqueued = await queues.enqueue("my_task", {"user_id": 1}, **fields)
+    taken = await queue.dequeue(timeout=1)
+    assert taken == enqueued
+    taken.attempts, taken.worker_id, taken.started = 1, "killed", now()
+    await taken.update(status=Status.ACTIVE)
+    return taken
+
+
+async def test_a_killed_workers_job_runs_again_without_retries(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    job = await _killed(queues)
+    async with working(settings, queues, container):
+        done = await status(queues, job, Status.COMPLETE)
+    assert (done.attempts, done.retries, done.meta) == (1, 1, {"recoveries": 1})
+
+
+async def test_a_job_of_a_living_worker_is_left_alone(queues: Queues) -> None:
+    job = await _killed(queues)
+    queue = queues.get("default")
+    await queue.worker_info("killed", queue_key="default")
+    assert await queue.sweep() == []
+    assert (await queues.find(job.key)).status is Status.ACTIVE
+
+
+async def test_a_job_that_kills_its_workers_fails_in_the_end(queues: Queues) -> None:
+    job = await _killed(queues)
+    queue = queues.get("default")
+    for _ in range(3):
+        await queue.redis.delete(queue.namespace("sweep"))
+        assert await queue.sweep() == [job.id]
+        taken = await queue.dequeue(timeout=1)
+        assert taken is not None
+        await taken.update(status=Status.ACTIVE)
+    await queue.redis.delete(queue.namespace("sweep"))
+    await queue.sweep()
+    failed = await queues.find(job.key)
+    assert failed.status is Status.FAILED
+    assert "its worker died 4 times" in (failed.error or "")
+    assert await queue.count("incomplete") == 0
+
+
+async def test_a_job_taken_but_not_yet_started_is_put_back_only_if_it_stays_so(queues: Queues) -> None:
+    job = await queues.enqueue("my_task", {"user_id": 1})
+    queue = queues.get("default")
+    await queue.dequeue(timeout=1)
+    assert await queue.sweep(lock=1) == []
+    await queue.redis.delete(queue.namespace("sweep"))
+    assert await queue.sweep(lock=1) == [job.id]
+    assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
+
+
+async def test_a_job_past_its_timeout_on_a_hung_worker_is_ended(queues: Queues) -> None:
+    job = await _killed(queues, timeout=1)
+    queue = queues.get("default")
+    await queue.worker_info("killed", queue_key="default")
+    await job.update(started=1, status=Status.ACTIVE)
+    assert await queue.sweep(abort=0.1) == [job.id]
+    assert (await queues.find(job.key)).status is Status.ABORTED
+
+
+async def test_entries_without_a_job_leave_the_active_list(queues: Queues) -> None:
+    job = await queues.enqueue("my_task", {"user_id": 1})
+    queue = queues.get("default")
+    await queue.dequeue(timeout=1)
+    await queue.redis.delete(job.id)
+    assert await queue.sweep() == [job.id]
+    assert (await queue.count("active"), await queue.count("incomplete")) == (0, 0)

@@ -4,6 +4,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26. Overridden, and why:
 
 - `enqueue`: SAQ takes a keyword named like a Job field for a job option and validates nothing.
 - `dequeue`: with Redis away SAQ's worker spins at full speed; and a worker told to stop still takes jobs.
+- `sweep`: SAQ's loses jobs; see `recovery.py`.
 - `retry`: a job that a stopping worker hands back has not failed and must not lose an attempt.
 - `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
 - `serialize`, `deserialize` (through `dump` and `load`): msgspec's JSON instead of the standard library's.
@@ -22,6 +23,7 @@ from saq import Job
 from saq.queue.redis import RedisQueue
 from saq.utils import now
 
+from app.queue.engine.recovery import Recovery
 from app.queue.errors import QueueUnavailable
 from app.queue.payload import MAX_PAYLOAD_BYTES
 
@@ -74,6 +76,7 @@ class EngineQueue(RedisQueue):
         self.closing = False
         """True once this process has stopped to take jobs from the queue."""
         self._failures = 0
+        self._recovery = Recovery(self)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -143,6 +146,16 @@ class EngineQueue(RedisQueue):
             pipe.lrem(self._active, 1, job.id)
             pipe.lpush(self._queued, job.id)
             await pipe.execute()
+
+    async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
+        """Recover what dead workers left behind and end what is past its time; one process in `lock` seconds.
+
+        Returns:
+            Ids of the jobs that were put back or ended.
+        """
+        if not await self.redis.set(self._sweep, 1, nx=True, ex=lock):
+            return []
+        return await self._recovery.sweep(abort)
 
     async def retry(self, job: Job, error: str | None) -> None:
         """Queue a job for another attempt; one handed back by a stopping worker keeps its attempts."""

@@ -3,23 +3,37 @@
 Subclasses `saq.worker.Worker` of SAQ 0.26. Overridden, and why:
 
 - `SIGNALS`: several workers share one event loop; `app/worker.py` handles the signals for all of them.
+- `worker_info`: SAQ's lives a second longer than its renewal takes; what `recovery.py` takes for death must be
+  longer than a busy event loop may pause.
 - `upkeep`, `stop`: SAQ waits for its upkeep loops, which sleep up to a minute, so that an idle worker takes its
-  whole grace period to stop; and slots that wait for a job would still run one that comes after the stop.
+  whole grace period to stop; slots that wait for a job would still run one that comes after the stop; and a job
+  that swallows its cancellation would keep the process for ever.
 """
 
 import asyncio
 import logging
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from saq import Job
-from saq.types import Context
-from saq.worker import Worker
+from saq.types import Context, WorkerInfo
+from saq.worker import Worker, ensure_coroutine_function_many
 
-from app.queue.engine.queue import EngineQueue
+from app.queue.engine.queue import HANDED_BACK, EngineQueue
 
 DEQUEUE_TIMEOUT = 1.0
 """Seconds a slot waits for a job before it looks whether the worker is stopping."""
+
+
+SWEEP_INTERVAL = 10
+"""Seconds between two looks for jobs that a dead worker left behind."""
+
+REPORT_TTL = 30
+"""Seconds after its last report that a worker counts as dead; it reports every 10."""
+
+
+logger = logging.getLogger("app.worker")
 
 
 class EngineWorker(Worker[Context]):
@@ -29,6 +43,7 @@ class EngineWorker(Worker[Context]):
 
     def __init__(self, queue: Any, functions: Any, **options: Any) -> None:
         options["dequeue_timeout"] = options.get("dequeue_timeout") or DEQUEUE_TIMEOUT
+        options["timers"] = {"sweep": SWEEP_INTERVAL, **(options.get("timers") or {})}
         super().__init__(queue, functions, **options)
         self._upkeep: list[asyncio.Task[None]] = []
 
@@ -37,18 +52,58 @@ class EngineWorker(Worker[Context]):
             self.queue.closing = False
         await super().start()
 
+    async def worker_info(self, ttl: int = REPORT_TTL) -> WorkerInfo:
+        return await super().worker_info(max(ttl, REPORT_TTL))
+
     async def upkeep(self) -> list[asyncio.Task[None]]:
         self._upkeep = await super().upkeep()
         return self._upkeep
 
     async def stop(self) -> None:
-        """Take no more jobs, let running ones finish within the grace period, hand the rest back."""
+        """Take no more jobs, let running ones finish within the grace period, hand the rest back.
+
+        Ends in bounded time, also when a job ignores its cancellation: the grace period and three times the
+        cancellation deadline.
+        """
         self.event.set()
         if isinstance(self.queue, EngineQueue):
             self.queue.closing = True
-        for task in self._upkeep:
-            task.cancel()
-        await super().stop()
+        async with self._stop_lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            upkeep = set(self._upkeep)
+            slots = self.tasks - upkeep
+            self.tasks.clear()
+            await _finish(slots, self._shutdown_grace_period_s or 0)
+            for task in upkeep:
+                task.cancel()
+            await _finish(upkeep, self._cancellation_hard_deadline_s)
+            await self._hand_back({slot for slot in slots if not slot.done()})
+            self.pool.shutdown(wait=False, cancel_futures=True)
+            for hook in ensure_coroutine_function_many(self.shutdown, ThreadPoolExecutor()) if self.shutdown else ():
+                await hook(self.context)
+
+    async def _hand_back(self, slots: set[asyncio.Task[Any]]) -> None:
+        """Cancel the jobs of these slots and queue them again; SAQ's slot does so itself when its job yields."""
+        for slot in slots:
+            slot.cancel()
+        # Twice the deadline: a slot waits once for its job, and then has Redis to write to.
+        await _finish(slots, 2 * self._cancellation_hard_deadline_s)
+        if not any(not slot.done() for slot in slots):
+            return
+        for job in list(self.job_task_contexts):
+            logger.warning("job %s ignores its cancellation; it is queued again", job.key)
+            await self.queue.retry(job, HANDED_BACK)
+
+
+async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
+    """Wait for tasks, not longer than `seconds`, and whatever they do about a cancellation.
+
+    `asyncio.wait_for`, which SAQ uses here, waits for ever for a task that swallows its cancellation.
+    """
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
 
 
 class AbridgedJobs(logging.Filter):

@@ -1,0 +1,108 @@
+"""Starts the application's real processes for a test, and stops them."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from redis.asyncio import Redis
+from saq.queue.redis import RedisQueue
+
+from tests.fixtures.poll import eventually_sync
+
+BACKEND = Path(__file__).resolve().parents[2]
+WEB = ("-m", "app.main")
+WORKER = ("-m", "app.worker")
+WORKER_WITH_TEST_TASKS = ("-m", "tests.processes.worker_with_test_tasks")
+
+
+class Process:
+    """One process of the application; its output goes to a file."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=BACKEND,
+                env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        """All it has printed."""
+        return self._log.read_text()
+
+    def prints(self, words: str) -> None:
+        """Wait until it has printed `words`."""
+        eventually_sync(lambda: words in self.output or self.popen.poll() is not None)
+        assert words in self.output, self.output
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 20.0) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        self.popen.send_signal(number)
+        return self.popen.wait(within)
+
+
+@contextmanager
+def process(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Process]:
+    """A process for a block, killed with all its children at the end."""
+    started = Process(arguments, environment, log)
+    try:
+        yield started
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.popen.pid, signal.SIGKILL)
+        started.popen.wait()
+
+
+@contextmanager
+def web(environment: Mapping[str, str], log: Path) -> Iterator[httpx.Client]:
+    """The HTTP process on a free port, and a client of it."""
+    port = free_port()
+    with (
+        process(WEB, {**environment, "WEB_PORT": str(port)}, log) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        eventually_sync(lambda: alive(client) or server.popen.poll() is not None)
+        assert server.popen.poll() is None, server.output
+        yield client
+
+
+def enqueue(redis_url: str, task: str, **keywords: Any) -> str:
+    """Enqueue a job as a stock SAQ producer elsewhere would; returns its key."""
+
+    async def call() -> str:
+        queue = RedisQueue(Redis.from_url(redis_url))
+        job = await queue.enqueue(task, **keywords)
+        await queue.disconnect()
+        assert job is not None
+        return job.key
+
+    # In a thread of its own: Playwright keeps an event loop running in the test's.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(call())).result()
+
+
+def alive(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,24 @@
+"""The worker process, with tasks that only these tests need."""
+
+from app.queue import Context, scheduled_task, task
+from app.worker import main
+
+
+@task(timeout=60)
+async def wait_for_key(ctx: Context, *, name: str) -> str:
+    """Runs until something is pushed to the list `name` in Redis."""
+    redis = ctx["queue"].redis  # type: ignore[attr-defined]
+    await redis.rpush(f"{name}:started", ctx["job"].attempts)
+    await redis.blpop([name], timeout=0)
+    return "done"
+
+
+@scheduled_task(cron="* * * * * *", kwargs={"name": "ticked"})
+async def tick(ctx: Context, *, name: str = "by hand") -> str:
+    """Every second: counts its runs in Redis."""
+    await ctx["queue"].redis.incr(name)  # type: ignore[attr-defined]
+    return name
+
+
+if __name__ == "__main__":
+    main()
