@@ -1,5 +1,6 @@
 """/todos over HTTP."""
 
+import datetime as dt
 from typing import Any
 
 import httpx
@@ -7,8 +8,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.settings import Settings
 from app.todos.models import Todo
-from tests.users.accounts import bearer, log_in, register
+from app.users.sessions import UserSessions
+from app.users.tokens import AccessClaims, AccessTokens
+from tests.todos.rows import add_user
+from tests.users.accounts import bearer
 
 ROUTES = [
     ("GET", "/todos"),
@@ -20,16 +25,19 @@ ROUTES = [
 ]
 
 
-async def as_user(client: httpx.AsyncClient, email: str) -> dict[str, str]:
-    """The header of a new user."""
-    await register(client, email)
-    return bearer((await log_in(client, email))["access_token"])
+async def as_user(session: AsyncSession, settings: Settings, email: str) -> dict[str, str]:
+    """The header of a new, logged-in user."""
+    user_id = await add_user(session, email)
+    _, family = await UserSessions(session, dt.timedelta(days=1)).open(user_id)
+    await session.commit()
+    tokens = AccessTokens(settings.app.secret_key, dt.timedelta(minutes=5))
+    return bearer(tokens.issue(AccessClaims(user_id, family)))
 
 
 @pytest.fixture
-async def ada(client: httpx.AsyncClient) -> httpx.AsyncClient:
+async def ada(client: httpx.AsyncClient, session: AsyncSession, settings: Settings) -> httpx.AsyncClient:
     """The client, logged in."""
-    client.headers.update(await as_user(client, "ada@example.com"))
+    client.headers.update(await as_user(session, settings, "ada@example.com"))
     return client
 
 
@@ -76,9 +84,9 @@ async def test_titles_of_1_to_200_characters_are_kept(ada: httpx.AsyncClient, ti
     assert (await ada.get(f"/todos/{todo_id}")).json()["title"] == title
 
 
-async def test_todos_of_others_do_not_exist(ada: httpx.AsyncClient) -> None:
+async def test_todos_of_others_do_not_exist(ada: httpx.AsyncClient, session: AsyncSession, settings: Settings) -> None:
     todo_id = await create(ada, "Mine")
-    eve = await as_user(ada, "eve@example.com")
+    eve = await as_user(session, settings, "eve@example.com")
     path = f"/todos/{todo_id}"
     for answer in (
         await ada.get(path, headers=eve),
