@@ -99,7 +99,12 @@ class EmbeddedRedis:
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=STOP_SECONDS, retry=never)
 
     def _process(self) -> psutil.Process | None:
-        """The running server, whether it answers yet or not."""
+        """The running server, whether it answers yet or not, and also when its pid file has been deleted."""
+        try:
+            with self._client() as client:
+                return psutil.Process(client.info("server")["process_id"])
+        except (redis.RedisError, psutil.NoSuchProcess):
+            pass
         try:
             return find_process(int(self._pid_file.read_text()), str(self.socket))
         except (OSError, ValueError):

@@ -154,6 +154,14 @@ def test_redis_evicts_nothing_and_appends_to_a_file(directory: Path) -> None:
         assert client.config_get("appendonly") == {"appendonly": "yes"}
 
 
+def test_a_redis_whose_pid_file_is_gone_can_be_stopped(directory: Path) -> None:
+    server = EmbeddedRedis(directory / "redis")
+    server.start()
+    (directory / "redis" / "redis.pid").unlink()
+    server.stop()
+    assert not server.running()
+
+
 def test_a_redis_that_cannot_start_shows_its_log(directory: Path) -> None:
     (directory / "redis").mkdir()
     (directory / "redis" / "appendonly.aof").write_text("no append-only file")
