@@ -1,6 +1,8 @@
 """Logging: structlog renders every record, those of libraries too; `console` for people, `json` for machines."""
 
 import logging.config
+import os
+import sys
 from typing import Any
 
 import structlog
@@ -56,4 +58,6 @@ def configure_logging(settings: Settings) -> None:
 def _renderers(log_format: str) -> list[Any]:
     if log_format == "json":
         return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    # `make dev` reads its children through pipes and says by FORCE_COLOR that a terminal is behind them.
+    colors = sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
