@@ -4,9 +4,11 @@ import ipaddress
 from typing import Any, cast
 
 from litestar import Request
+from litestar.exceptions import TooManyRequestsException
 from litestar.middleware.rate_limit import CacheObject, RateLimitConfig, RateLimitMiddleware
 from litestar.stores.base import Store
 from litestar.stores.memory import MemoryStore
+from litestar.types import Receive, Scope, Send
 
 LOGINS_PER_MINUTE = 10
 REGISTRATIONS_PER_MINUTE = 10
@@ -19,6 +21,20 @@ class Limiter(RateLimitMiddleware):
 
     In memory, hence for each web process alone: a limit in Redis would stop logins whenever Redis is away.
     """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request pass, or say when the next one may.
+
+        Raises:
+            TooManyRequestsException: the client has used up its requests.
+        """
+        try:
+            await super().__call__(scope, receive, send)
+        except TooManyRequestsException as error:
+            headers = error.headers or {}
+            seconds = headers[self.config.rate_limit_reset_header_key]
+            detail = f"too many attempts from your network: try again in {seconds} seconds"
+            raise TooManyRequestsException(detail, headers=headers | {"Retry-After": seconds}) from None
 
     async def set_cached_history(self, key: str, cache_object: CacheObject, store: Store) -> None:
         """Count the request, and forget the clients whose minute is over."""
