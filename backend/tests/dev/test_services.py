@@ -1,10 +1,13 @@
 """Commands of several terminals share the servers: the last one stops them, unless they are to stay."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -148,3 +151,37 @@ def test_two_terminals_that_start_at_once_share_one_server(directory: Path) -> N
         if str(directory) in " ".join(process.info["cmdline"] or ()) and not is_gone(process)
     ]
     assert len(servers) == 1
+
+
+class Meeting:
+    """A server whose start takes until another start comes in, or a moment."""
+
+    url = "unix:///nowhere"
+
+    def __init__(self) -> None:
+        self.barrier = threading.Barrier(2)
+        self.met = False
+
+    def start(self) -> str:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.barrier.wait(timeout=0.2)
+            self.met = True
+        return self.url
+
+    def stop(self) -> None: ...
+
+    def running(self) -> bool:
+        return False
+
+
+def test_one_start_waits_for_the_other(directory: Path) -> None:
+    server = Meeting()
+    terminals = [make(directory), make(directory)]
+    for services in terminals:
+        services.embedded = {"REDIS_URL": server}
+    with ThreadPoolExecutor(2) as pool:
+        starts = [pool.submit(services.start) for services in terminals]
+    assert [start.result() for start in starts] == [{"REDIS_URL": server.url}] * 2
+    assert not server.met
+    for services in terminals:
+        services.release()
