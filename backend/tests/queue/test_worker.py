@@ -379,7 +379,8 @@ async def _killed(queues: Queues, **fields: Any) -> Job:
     queue = queues.get("default")
     enqueued = await queues.enqueue("my_task", {"user_id": 1}, **fields)
     taken = await queue.dequeue(timeout=1)
-    assert taken == enqueued
+    assert taken is not None
+    assert taken.key == enqueued.key
     taken.attempts, taken.worker_id, taken.started = 1, "killed", now()
     await taken.update(status=Status.ACTIVE)
     return taken
