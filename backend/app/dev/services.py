@@ -3,7 +3,7 @@
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,7 +35,9 @@ class Services:
             "DATABASE_URL": EmbeddedPostgres(self.directory / "postgres"),
         }
         given = {"REDIS_URL": settings.redis.url, "DATABASE_URL": settings.database.url}
-        self.embedded = {name: server for name, server in self.servers.items() if not given[name]}
+        self.embedded: Mapping[str, EmbeddedServer] = {
+            name: server for name, server in self.servers.items() if not given[name]
+        }
         self._keep = self.directory / "keep"
 
     def start(self) -> dict[str, str]:
