@@ -3,6 +3,7 @@
 from dishka import FromDishka
 from saq.types import Context
 
+from app.queue.calls import Call, enqueue_many
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.queues import Queues
 from app.queue.errors import (
@@ -11,20 +12,29 @@ from app.queue.errors import (
     GiveUp,
     InvalidArguments,
     InvalidResult,
+    JobAborted,
     JobConflict,
+    JobExpired,
+    JobFailed,
     JobNotFound,
     PayloadTooLarge,
     QueueError,
     QueueUnavailable,
     RegistrationError,
+    ResultTimeout,
     UnknownTask,
 )
-from app.queue.options import TaskOptions
+from app.queue.handle import JobHandle, JobUpdate
+from app.queue.options import CallOptions, TaskOptions
+from app.queue.payload import INJECTED
 from app.queue.registry import TaskRegistry, get_registry, scheduled_task, task
 from app.queue.schedule import Schedule
 from app.queue.task import Task
 
 __all__ = [
+    "INJECTED",
+    "Call",
+    "CallOptions",
     "ConfigurationError",
     "Context",
     "DuplicateTask",
@@ -33,18 +43,25 @@ __all__ = [
     "GiveUp",
     "InvalidArguments",
     "InvalidResult",
+    "JobAborted",
     "JobConflict",
+    "JobExpired",
+    "JobFailed",
+    "JobHandle",
     "JobNotFound",
+    "JobUpdate",
     "PayloadTooLarge",
     "QueueError",
     "QueueUnavailable",
     "Queues",
     "RegistrationError",
+    "ResultTimeout",
     "Schedule",
     "Task",
     "TaskOptions",
     "TaskRegistry",
     "UnknownTask",
+    "enqueue_many",
     "get_registry",
     "scheduled_task",
     "task",

@@ -77,7 +77,7 @@ def build_saq_config(settings: Settings, queues: Queues, guards: Iterable[Any] =
                 scheduled_tasks=[
                     task.cron_job()  # type: ignore[misc]
                     for task in registry.get_all_tasks()
-                    if task.schedule and task.options.queue == name
+                    if task.schedule and task.queue_name == name
                 ],
                 concurrency=settings.worker.concurrency,
                 cron_tz=ZoneInfo(settings.worker.cron_timezone),
@@ -132,9 +132,9 @@ def check_queue_names(registry: TaskRegistry, names: Iterable[str]) -> None:
         ConfigurationError: names each such task.
     """
     known = tuple(names)
-    strays = [task for task in registry.get_all_tasks() if task.options.queue not in known]
+    strays = [task for task in registry.get_all_tasks() if task.queue_name not in known]
     if strays:
-        listed = "\n  ".join(f"{task.where}: {task.name}: queue={task.options.queue!r}" for task in strays)
+        listed = "\n  ".join(f"{task.where}: {task.name}: queue={task.queue_name!r}" for task in strays)
         raise ConfigurationError(f"these tasks name a queue that QUEUE_NAMES ({', '.join(known)}) lacks:\n  {listed}")
 
 

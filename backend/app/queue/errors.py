@@ -10,6 +10,10 @@ QueueError
 ├── InvalidResult          a task returned what JSON cannot carry
 ├── JobNotFound            no queue knows a job of that key
 ├── JobConflict            the job's status does not allow that
+├── JobFailed              its result is asked for, and it has failed
+├── JobAborted             its result is asked for, and it was aborted
+│   └── JobExpired         ... because it was not started in time
+├── ResultTimeout          it has not ended in the time given (a TimeoutError too)
 ├── QueueUnavailable       Redis did not answer
 └── GiveUp                 raised by a task: fail now, attempts left or not
 """
@@ -103,6 +107,37 @@ class JobConflict(QueueError):
     def __init__(self, key: str, status: str, action: str) -> None:
         self.key, self.status = key, status
         super().__init__(f"the job {key!r} is {status} and cannot be {action}")
+
+
+class JobFailed(QueueError):
+    """The job raised. `traceback` is the worker's, as text."""
+
+    def __init__(self, key: str, task: str, traceback: str) -> None:
+        self.key, self.task, self.traceback = key, task, traceback
+        super().__init__(f"the job {key!r} of {task} failed:\n{traceback}")
+
+
+class JobAborted(QueueError):
+    """The job was aborted; `reason` says why."""
+
+    def __init__(self, key: str, task: str, reason: str) -> None:
+        self.key, self.task, self.reason = key, task, reason
+        super().__init__(f"the job {key!r} of {task} was aborted: {reason}")
+
+
+class JobExpired(JobAborted):
+    """The job was not started in time, and never ran."""
+
+    def __init__(self, key: str, task: str) -> None:
+        super().__init__(key, task, "expired")
+
+
+class ResultTimeout(QueueError, TimeoutError):
+    """The job has not ended within `timeout` seconds; it goes on all the same."""
+
+    def __init__(self, key: str, timeout: float) -> None:
+        self.key, self.timeout = key, timeout
+        super().__init__(f"the job {key!r} has not ended within {timeout:g} s; it goes on, ask again later")
 
 
 class QueueUnavailable(QueueError):

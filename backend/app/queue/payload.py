@@ -7,7 +7,7 @@ refuse the job. Parameters that JSON cannot carry are no payload: they are injec
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -21,6 +21,15 @@ CONTEXT = "ctx"
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Limit for encoded arguments and results where no setting says otherwise, in bytes."""
+
+INJECTED: Any = ...
+"""Default for injected parameters: with it a type checker lets a call leave them out.
+
+    @task
+    async def close(ctx: Context, *, user_id: int, db_session: AsyncSession = INJECTED) -> None: ...
+
+    await close.enqueue(user_id=7)
+"""
 
 _INJECTED = type(get_args(FromDishka[int])[1])  # type: ignore[misc]
 _UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
@@ -46,6 +55,8 @@ class Signature:
     Attributes:
         payload: parameters whose values travel with the job.
         injected: parameters filled from the container, name -> type.
+        positional: payload parameters that a call may give by position, in order.
+        returns: declared type of the result; Any where none is declared, or JSON cannot carry it.
         extra: type of the values of a `**kwargs` parameter, which takes any further argument; None without one.
 
     Raises:
@@ -56,8 +67,10 @@ class Signature:
         self.task = function.__name__
         self.payload: dict[str, Parameter] = {}
         self.injected: dict[str, Any] = {}
+        self.positional: list[str] = []
         self.extra: Any = None
         hints = _type_hints(function)
+        self.returns: Any = _returned(hints.get("return", Any))
         context, *parameters = _parameters(function)
         _check_context(function, context)
         for parameter in parameters:
@@ -84,6 +97,21 @@ class Signature:
             self.extra = hint
         else:
             self.payload[name] = Parameter(name, hint, parameter.default)
+            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+                self.positional.append(name)
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name.
+
+        Raises:
+            InvalidArguments: too many by position, or one given twice.
+        """
+        if len(args) > len(self.positional):
+            raise InvalidArguments(self.task, {"arguments": f"at most {len(self.positional)} go by position"})
+        by_position = dict(zip(self.positional, args, strict=False))
+        if twice := by_position.keys() & kwargs.keys():
+            raise InvalidArguments(self.task, dict.fromkeys(sorted(twice), "given twice"))
+        return {**by_position, **kwargs}
 
     def encode(self, arguments: Mapping[str, Any], limit: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
         """Validate arguments and return them as JSON builtins.
@@ -151,6 +179,18 @@ class Signature:
         return result | ({"$defs": components} if components else {})
 
 
+def decode_result(type_: Any, raw: Any) -> Any:
+    """A stored result as the type that the function declares.
+
+    Raises:
+        InvalidResult: it is something else.
+    """
+    try:
+        return msgspec.convert(raw, type_, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise InvalidResult("the job", f"{error}, where {type_} is declared") from None
+
+
 def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
     """Return a task's result as JSON builtins.
 
@@ -184,6 +224,14 @@ def _encoding_problems(arguments: Mapping[str, Any]) -> dict[str, str]:
         except _UNENCODABLE as error:
             problems[str(name)] = f"cannot be encoded as JSON: {error}"
     return problems or {"arguments": "cannot be encoded as JSON"}
+
+
+def _returned(hint: Any) -> Any:
+    try:
+        msgspec.json.schema_components([hint])
+    except TypeError:
+        return Any
+    return hint
 
 
 def _default(parameter: Parameter) -> dict[str, Any]:

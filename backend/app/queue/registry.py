@@ -8,7 +8,7 @@ async def cleanup(ctx: Context, *, days: int = 30) -> dict[str, int]: ...
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
@@ -99,7 +99,7 @@ class TaskDecorator(Protocol):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a coroutine function fits both, the first wins
-        self, function: Callable[Concatenate[Context, P], Awaitable[R]], /
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
     ) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
@@ -107,7 +107,7 @@ class TaskDecorator(Protocol):
 
 @overload
 def task(  # type: ignore[overload-overlap]
-    function: Callable[Concatenate[Context, P], Awaitable[R]], /
+    function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
 ) -> AsyncTask[P, R]: ...
 @overload
 def task(function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...

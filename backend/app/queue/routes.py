@@ -49,10 +49,10 @@ class TaskView(msgspec.Struct):
         return cls(
             name=task.name,
             doc=task.doc,
-            queue=task.options.queue,
+            queue=task.queue_name,
             parameters=task.signature.json_schema(),
             schedules=[ScheduleView(schedule.cron, dict(schedule.kwargs))] if schedule else [],
-            options=task.options.job_fields(),
+            options=task.defaults.job_fields(),
         )
 
 

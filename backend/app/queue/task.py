@@ -1,20 +1,25 @@
 """Task: a decorated function that still is that function, and knows how to become jobs."""
 
 import asyncio
+import copy
+import datetime as dt
 import functools
 import inspect
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
 from dishka import AsyncContainer
 from saq import Job
 from saq.job import CronJob
 from saq.types import Context
 
+from app.queue.calls import Call, enqueue_many
+from app.queue.engine.queues import Queues
 from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, RegistrationError, location
+from app.queue.handle import JobHandle
 from app.queue.injection import job_scope
-from app.queue.options import TaskOptions
+from app.queue.options import CallOptions, TaskOptions
 from app.queue.payload import MAX_PAYLOAD_BYTES, Signature, encode_result
 from app.queue.schedule import Schedule
 
@@ -30,7 +35,8 @@ class Task(Generic[P, R]):
     Attributes:
         name: the name that jobs carry; unique in the registry.
         function: the function as it was written.
-        options: defaults of its jobs.
+        defaults: how its jobs run unless a call says otherwise.
+        call_options: what `options(...)` said.
         signature: what its arguments are.
         schedule: when it runs by itself, or None.
         runner: the coroutine function that SAQ calls; its `__qualname__` is the task's name, because SAQ and
@@ -49,7 +55,8 @@ class Task(Generic[P, R]):
     ) -> None:
         self.function = function
         self.name = name or function.__name__
-        self.options = options or TaskOptions()
+        self.defaults = options or TaskOptions()
+        self.call_options = CallOptions()
         self.schedule = schedule
         self.signature = Signature(function)
         self.signature.task = self.name
@@ -70,6 +77,79 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {self.name} at {self.where}>"
 
+    def options(
+        self,
+        *,
+        delay: float | None = None,
+        eta: dt.datetime | None = None,
+        expires: float | None = None,
+        key: str | None = None,
+        queue: str | None = None,
+        keep_result: bool = True,
+        meta: Mapping[str, Any] | None = None,
+        timeout: int | None = None,
+        retries: int | None = None,
+        retry_delay: float | None = None,
+        retry_backoff: bool | float | None = None,
+        ttl: int | None = None,
+        heartbeat: int | None = None,
+    ) -> Self:
+        """The same task with options for its jobs; reusable, and what it leaves out stays as the task says.
+
+            later = send_email.options(delay=60, retries=5)
+            await later.enqueue(to="ada@example.com", subject="Hi", body="...")
+
+        Raises:
+            ValueError: see `CallOptions`.
+        """
+        given = {name: value for name, value in locals().items() if name != "self"}
+        changed = copy.copy(self)
+        changed.call_options = CallOptions(**given)
+        return changed
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """A call to be enqueued later, with others; see `enqueue_many`. Validated now.
+
+        Raises:
+            InvalidArguments, PayloadTooLarge: see `Signature.encode`.
+            ConfigurationError: the queues of this process are not connected.
+        """
+        return self._call_with(self.signature.bind(args, kwargs))
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+        """Enqueue a job; the call is typed as the function, without `ctx`.
+
+        Injected parameters are left out: give them the default `INJECTED`, so that a type checker agrees.
+
+            job = await send_email.enqueue(to="ada@example.com", subject="Hi", body="...")
+
+        Returns:
+            The job's handle; with a `key` that is waiting or running already, that older job's.
+
+        Raises:
+            InvalidArguments, PayloadTooLarge: nothing is enqueued.
+            QueueUnavailable: Redis did not answer.
+            ConfigurationError: the application or worker of this process has not started its queues.
+        """
+        [handle] = await enqueue_many([self.bind(*args, **kwargs)])
+        return handle
+
+    async def apply(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Enqueue a job and wait for its result; raises as `enqueue` and `JobHandle.result`."""
+        return await (await self.enqueue(*args, **kwargs)).result()
+
+    async def map(self, arguments: Iterable[Mapping[str, Any]]) -> list[R]:
+        """Enqueue a job for each set of arguments, in few round trips, and wait for all results, in order.
+
+            sizes = await measure.map([{"url": url} for url in urls])
+
+        Raises:
+            InvalidArguments, PayloadTooLarge: one set does not fit; nothing is enqueued.
+            JobFailed, JobAborted: the first job in order that did not succeed; the others go on.
+        """
+        handles = await enqueue_many([self._call_with(each) for each in arguments])
+        return list(await asyncio.gather(*(handle.result() for handle in handles)))
+
     def job(
         self,
         arguments: Mapping[str, Any],
@@ -82,7 +162,7 @@ class Task(Generic[P, R]):
         Args:
             arguments: by parameter name.
             limit: largest encoded size of the arguments, in bytes.
-            fields: fields of SAQ's Job that override the task's options (`key`, `timeout`, `scheduled`...).
+            fields: fields of SAQ's Job that override the options (`key`, `timeout`, `scheduled`...).
 
         Raises:
             InvalidArguments: see `Signature.encode`.
@@ -90,11 +170,13 @@ class Task(Generic[P, R]):
         """
         kwargs = self.signature.encode(arguments, limit)
         given = {name: value for name, value in fields.items() if value is not None}
-        return Job(
-            function=self.name,
-            kwargs=kwargs,
-            **{"key": str(uuid.uuid4()), **self.options.job_fields(), **given},
-        )
+        settled = {**self.defaults.job_fields(), **self.call_options.job_fields(), **given}
+        return Job(function=self.name, kwargs=kwargs, **{"key": str(uuid.uuid4()), **settled})
+
+    @property
+    def queue_name(self) -> str:
+        """The queue its jobs go to."""
+        return self.call_options.queue or self.defaults.queue
 
     def split(self, call: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Divide the keywords of SAQ's `enqueue(name, **keywords)` into arguments and job fields.
@@ -119,7 +201,7 @@ class Task(Generic[P, R]):
         """
         if self.schedule is None:
             raise ConfigurationError(f"{self.name} has no schedule")
-        options = self.options
+        options = self.defaults
         return CronJob(
             function=self.runner,
             cron=self.schedule.cron,
@@ -148,6 +230,10 @@ class Task(Generic[P, R]):
         except (GiveUp, InvalidArguments):
             _spend_attempts(ctx)
             raise
+
+    def _call_with(self, arguments: Mapping[str, Any]) -> Call[R]:
+        limit = Queues.current().get(self.queue_name).max_payload_bytes
+        return Call(self, self.job(arguments, limit=limit))
 
     async def _call(self, ctx: Context, arguments: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self.function):

@@ -68,7 +68,7 @@ def test_options_become_fields_of_the_job() -> None:
     async def send(ctx: Context) -> None: ...
 
     job = send.job({})
-    assert send.options.queue == "mail"
+    assert send.queue_name == "mail"
     assert (job.function, job.timeout, job.retries, job.retry_delay) == ("mail.send", 30, 4, 2.5)
     assert (job.retry_backoff, job.ttl, job.heartbeat) == (60, 5, 7)
 

@@ -12,7 +12,10 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26. Overridden, and why:
 
 import asyncio
 import logging
+import math
 import random
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -20,11 +23,15 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from saq import Job
+from saq.job import Status
 from saq.queue.redis import RedisQueue
 from saq.utils import now
 
+from app.queue.engine.listener import JobListener
 from app.queue.engine.recovery import Recovery
 from app.queue.errors import QueueUnavailable
+from app.queue.handle import EXPIRED
+from app.queue.options import EXPIRES_AT
 from app.queue.payload import MAX_PAYLOAD_BYTES
 
 if TYPE_CHECKING:
@@ -40,6 +47,27 @@ MAX_OUTAGE_PAUSE = 5.0
 
 HANDED_BACK = "cancelled"
 """The error text with which SAQ's worker retries a job that it cancels at shutdown (saq/worker.py)."""
+
+
+MANY_CHUNK = 500
+"""Jobs enqueued by one script call: about a millisecond of the server's time."""
+
+_ENQUEUE_MANY = """
+local enqueued = {}
+for i = 1, #ARGV / 2 do
+    local id, abort_id, job, scheduled = KEYS[2 * i + 1], KEYS[2 * i + 2], ARGV[2 * i - 1], ARGV[2 * i]
+    if redis.call('ZSCORE', KEYS[1], id) or redis.call('EXISTS', abort_id) == 1 then
+        enqueued[i] = 0
+    else
+        redis.call('SET', id, job)
+        redis.call('ZADD', KEYS[1], scheduled, id)
+        if scheduled == '0' then redis.call('RPUSH', KEYS[2], id) end
+        enqueued[i] = 1
+    end
+end
+return enqueued
+"""
+# The rule of SAQ's own enqueue script, for many jobs.
 
 
 class TaskCatalogue(Protocol):
@@ -77,6 +105,9 @@ class EngineQueue(RedisQueue):
         """True once this process has stopped to take jobs from the queue."""
         self._failures = 0
         self._recovery = Recovery(self)
+        self._enqueue_many = redis.register_script(_ENQUEUE_MANY)
+        self.listener = JobListener(redis)
+        """News of single jobs, for `JobHandle`."""
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -100,6 +131,31 @@ class EngineQueue(RedisQueue):
             return await super().enqueue(job, **kwargs)
         except REDIS_AWAY as error:
             raise QueueUnavailable(str(error)) from error
+
+    async def enqueue_many(self, jobs: Sequence[Job]) -> list[bool]:
+        """Enqueue jobs whose arguments are validated already, MANY_CHUNK in one round trip.
+
+        Returns:
+            For each job whether it was enqueued; False: a job of its key is waiting or running already.
+
+        Raises:
+            PayloadTooLarge: one has too large arguments; nothing is enqueued.
+            QueueUnavailable: Redis did not answer; a part may have been enqueued.
+        """
+        current = now()
+        for job in jobs:
+            job.queue, job.queued, job.status = self, current, Status.QUEUED
+            await self._before_enqueue(job)
+        enqueued: list[bool] = []
+        try:
+            for start in range(0, len(jobs), MANY_CHUNK):
+                chunk = jobs[start : start + MANY_CHUNK]
+                keys = [self._incomplete, self._queued, *(key for job in chunk for key in (job.id, job.abort_id))]
+                args = [arg for job in chunk for arg in (self.serialize(job), job.scheduled)]
+                enqueued += [bool(answer) for answer in await self._enqueue_many(keys=keys, args=args)]
+        except REDIS_AWAY as error:
+            raise QueueUnavailable(str(error)) from error
+        return enqueued
 
     def _validated(self, job_or_func: str | Job, kwargs: dict[str, Any]) -> str | Job:
         if self.tasks is None:
@@ -125,6 +181,9 @@ class EngineQueue(RedisQueue):
             self._failures = 0
         if job is not None and self.closing:
             await self._put_back(job)
+            return None
+        if job is not None and time.time() > job.meta.get(EXPIRES_AT, math.inf):
+            await job.finish(Status.ABORTED, error=EXPIRED)
             return None
         return job
 
@@ -163,8 +222,20 @@ class EngineQueue(RedisQueue):
             job.attempts -= 1
         await super().retry(job, error)
 
+    async def fetch(self, key: str) -> Job | None:
+        """The job of that key, or None.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        try:
+            return await self.job(key)
+        except REDIS_AWAY as error:
+            raise QueueUnavailable(str(error)) from error
+
     async def disconnect(self) -> None:
         """Close all connections, whether Redis answers or not."""
+        await self.listener.close()
         try:
             await super().disconnect()
         except REDIS_AWAY:

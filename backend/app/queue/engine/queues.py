@@ -11,6 +11,8 @@ from app.queue.errors import ConfigurationError, JobConflict, JobNotFound, Queue
 
 T = TypeVar("T")
 
+_connected: "list[Queues]" = []
+
 
 class Queues:
     """The queues of the application; enqueues by task name, finds, aborts and retries jobs by key.
@@ -54,10 +56,10 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         definition = self._tasks.get(task)
-        queue = self.get(definition.options.queue)
+        queue = self.get(definition.queue_name)
         job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
         if await queue.enqueue(job) is None:
-            return await _answer(queue.job(job.key)) or job
+            return await queue.fetch(job.key) or job
         return job
 
     async def find(self, key: str) -> Job:
@@ -68,7 +70,7 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         for queue in self:
-            job = await _answer(queue.job(key))
+            job = await queue.fetch(key)
             if job is not None:
                 return job
         raise JobNotFound(key)
@@ -103,14 +105,31 @@ class Queues:
         return job
 
     async def connect(self) -> None:
-        """Bind every queue to the running event loop."""
+        """Bind every queue to the running event loop, and serve the tasks' own `enqueue` from now on."""
         for queue in self:
             await queue.connect()
+        _connected.append(self)
 
     async def disconnect(self) -> None:
         """Close every queue's connections."""
+        if self in _connected:
+            _connected.remove(self)
         for queue in self:
             await queue.disconnect()
+
+    @staticmethod
+    def current() -> "Queues":
+        """The queues of this process: those connected last.
+
+        Raises:
+            ConfigurationError: there are none.
+        """
+        if not _connected:
+            raise ConfigurationError(
+                "the queues of this process are not connected: enqueue from a route or a task, "
+                "or call `await queues.connect()` first"
+            )
+        return _connected[-1]
 
     def __iter__(self) -> Iterator[EngineQueue]:
         return iter(self.by_name.values())

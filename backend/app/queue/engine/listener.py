@@ -1,0 +1,89 @@
+"""Listener: waits for news of single jobs on one Redis connection a process.
+
+SAQ listens to every job of a queue and may miss what happens between its read and its subscription. Here each job
+has its own subscription, and a waiter is told once it stands: whoever reads then and waits on misses nothing. After
+a lost connection the server confirms all subscriptions again, and all waiters are told to read again.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+logger = logging.getLogger("app.queue")
+
+SUBSCRIBED = "subscribed"
+"""News that the subscription stands (again); whatever happened before it must be read."""
+
+RECONNECT_PAUSE = 0.5
+"""Seconds between two tries to listen while Redis is away."""
+
+News = asyncio.Queue[str]
+"""What has happened to a job: SUBSCRIBED, or the status it has now."""
+
+
+class JobListener:
+    """Subscribes to jobs by their ids.
+
+    Args:
+        redis: client whose pool gives the connection.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._pubsub: PubSub = redis.pubsub()
+        self._waiters: defaultdict[str, set[News]] = defaultdict(set)
+        self._reader: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def news(self, job_id: str) -> AsyncIterator[News]:
+        """The news of one job for the time of a block; the first is SUBSCRIBED."""
+        news: News = asyncio.Queue()
+        waiters = self._waiters[job_id]
+        waiters.add(news)
+        try:
+            # Also when another waiter has subscribed already: the server confirms again, and the answer to this
+            # call is then not older than the call.
+            await self._pubsub.subscribe(job_id)
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.create_task(self._read())
+            yield news
+        finally:
+            waiters.discard(news)
+            if not waiters and self._waiters.get(job_id) is waiters:
+                del self._waiters[job_id]
+                await self._pubsub.unsubscribe(job_id)
+
+    async def close(self) -> None:
+        """Stop to listen and give the connection back."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+            self._reader = None
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                message = await self._pubsub.get_message(timeout=None)
+                if message is not None:
+                    self._tell(message)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                logger.warning("lost the connection that waits for jobs, trying again: %s", error)
+                await asyncio.sleep(RECONNECT_PAUSE)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            word = SUBSCRIBED
+        elif message["type"] == "message":
+            word = message["data"].decode()
+        else:
+            return
+        for news in self._waiters.get(message["channel"].decode(), ()):
+            news.put_nowait(word)
