@@ -49,7 +49,9 @@ def configure_logging(settings: Settings) -> None:
             },
             "root": {"handlers": ["stderr"], "level": settings.app.log_level},
             "loggers": {
-                name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.error", "uvicorn.access")
+                **{name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.error", "uvicorn.access")},
+                # Below INFO SAQ logs the arguments of every job.
+                "saq": {"level": "INFO" if settings.app.log_level == "DEBUG" else settings.app.log_level},
             },
         }
     )

@@ -30,6 +30,9 @@ from app.users.routes import UserController
 DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (UserController, TodoController)
 """The controllers of the domains."""
 
+GRACE_PERIOD = 10
+"""Seconds that open requests get to end after SIGTERM."""
+
 
 def create_app(settings: Settings | None = None, *overrides: Provider) -> Litestar:
     """Build the application.
@@ -100,7 +103,15 @@ def main() -> None:
     except (SettingsError, ConfigurationError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    uvicorn.run(app, host=settings.web.host, port=settings.web.port, log_config=None, access_log=False)
+    uvicorn.run(
+        app,
+        host=settings.web.host,
+        port=settings.web.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_PERIOD,
+    )
 
 
 if __name__ == "__main__":
