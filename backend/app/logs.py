@@ -11,6 +11,9 @@ from app.queue.engine.worker import AbridgedJobs
 from app.settings import Settings
 
 
+UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
+
+
 def configure_logging(settings: Settings) -> None:
     """Set up structlog and the standard library's logging for this process."""
     shared: list[Any] = [
@@ -49,7 +52,7 @@ def configure_logging(settings: Settings) -> None:
             },
             "root": {"handlers": ["stderr"], "level": settings.app.log_level},
             "loggers": {
-                **{name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.error", "uvicorn.access")},
+                **{name: {"handlers": [], "propagate": True} for name in UVICORN},
                 # Below INFO SAQ logs the arguments of every job.
                 "saq": {"level": "INFO" if settings.app.log_level == "DEBUG" else settings.app.log_level},
             },
