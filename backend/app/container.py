@@ -7,6 +7,7 @@ from dishka.integrations.litestar import LitestarProvider
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.db.session import SessionMaker, make_engine, make_sessionmaker
+from app.emails.providers import EmailsProvider
 from app.queue import Queues
 from app.settings import Settings
 from app.todos.providers import TodosProvider
@@ -39,7 +40,7 @@ class CoreProvider(Provider):
                 await session.rollback()
 
 
-DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (UsersProvider, TodosProvider)
+DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (UsersProvider, TodosProvider, EmailsProvider)
 """One provider class a domain that has `providers.py`."""
 
 

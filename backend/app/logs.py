@@ -10,7 +10,6 @@ import structlog
 from app.queue.engine.worker import AbridgedJobs
 from app.settings import Settings
 
-
 UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 

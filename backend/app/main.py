@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler, Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.container import build_container
+from app.emails.routes import EmailController
 from app.errors import EXCEPTION_HANDLERS
 from app.health import HealthController
 from app.logs import configure_logging
@@ -27,7 +28,7 @@ from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
 
-DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (UserController, TodoController)
+DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (UserController, TodoController, EmailController)
 """The controllers of the domains."""
 
 GRACE_PERIOD = 10

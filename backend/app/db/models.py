@@ -1,4 +1,5 @@
 """Imports every domain's models, one line each, so that `Base.metadata` knows every table."""
 
+import app.emails.models
 import app.todos.models
 import app.users.models  # noqa: F401

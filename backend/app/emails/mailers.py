@@ -1,0 +1,99 @@
+"""Where mails go: to an SMTP server, or in development to files."""
+
+import asyncio
+import datetime as dt
+import uuid
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Protocol
+
+import aiosmtplib
+
+from app.emails.errors import MailError, PermanentMailError, TemporaryMailError
+from app.settings import Settings, SmtpSettings
+
+
+class Mailer(Protocol):
+    """Takes mails away."""
+
+    async def send(self, message: EmailMessage) -> None:
+        """Hand a mail over.
+
+        Raises:
+            TemporaryMailError: it may be taken later.
+            PermanentMailError: it never will.
+        """
+
+
+class SmtpMailer:
+    """Sends by SMTP, one connection a mail.
+
+    Args:
+        settings: server, credentials, time limit.
+    """
+
+    def __init__(self, settings: SmtpSettings) -> None:
+        self._settings = settings
+
+    async def send(self, message: EmailMessage) -> None:
+        """See `Mailer`."""
+        settings = self._settings
+        try:
+            await aiosmtplib.send(
+                message,
+                hostname=settings.host,
+                port=settings.port,
+                username=settings.username or None,
+                password=settings.password.reveal() or None,
+                use_tls=settings.security == "tls",
+                start_tls=settings.security == "starttls",
+                timeout=settings.timeout,
+            )
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise classify(error) from error
+
+
+class FileMailer:
+    """Writes each mail as a file `.eml`, which mail programs open.
+
+    Args:
+        directory: made when it is missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def send(self, message: EmailMessage) -> None:
+        """See `Mailer`."""
+        await asyncio.to_thread(self._write, bytes(message))
+
+    def _write(self, content: bytes) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        name = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S.%f}-{uuid.uuid4().hex[:8]}"
+        # Under another name first, so that nobody reads half a mail.
+        unfinished = self._directory / f".{name}"
+        unfinished.write_bytes(content)
+        unfinished.rename(self._directory / f"{name}.eml")
+
+
+def make_mailer(settings: Settings) -> Mailer:
+    """SMTP where SMTP_HOST is set, else files under DEV_DIR/mail (production requires SMTP_HOST)."""
+    if settings.smtp.host:
+        return SmtpMailer(settings.smtp)
+    return FileMailer(Path(settings.app.dev_dir) / "mail")
+
+
+def classify(error: Exception) -> MailError:
+    """Permanent is what the server refused for good; all else may be different next time.
+
+    Refused credentials count as temporary: they are mended by the operator, and no mail should be lost until then.
+    """
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return TemporaryMailError(str(error))
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        codes = [refused.code for refused in error.recipients]
+        lasting = bool(codes) and all(code >= 500 for code in codes)
+        return (PermanentMailError if lasting else TemporaryMailError)(str(error))
+    if isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 500:
+        return PermanentMailError(str(error))
+    return TemporaryMailError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,36 @@
+"""The record of every mail."""
+
+import datetime as dt
+import enum
+
+from sqlalchemy import Enum, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base, Identified, Timestamped
+
+
+class EmailStatus(enum.StrEnum):
+    """What has become of a mail."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+class EmailRecord(Identified, Timestamped, Base):
+    """One mail: to whom, about what, and what became of it. The body is not kept."""
+
+    __tablename__ = "emails"
+
+    key: Mapped[str | None] = mapped_column(String(200), unique=True)
+    """What makes two sends the same mail; a key that was sent is not sent again."""
+    recipient: Mapped[str] = mapped_column(String(320))
+    subject: Mapped[str] = mapped_column(String(200))
+    status: Mapped[EmailStatus] = mapped_column(
+        Enum(EmailStatus, native_enum=False, length=20, values_callable=lambda kind: [each.value for each in kind]),
+        default=EmailStatus.PENDING,
+    )
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    message_id: Mapped[str] = mapped_column(String(200))
+    sent_at: Mapped[dt.datetime | None]

@@ -1,0 +1,225 @@
+"""Mails: written, sent, refused, recorded."""
+
+import asyncio
+import email.policy
+from collections.abc import AsyncIterator, Iterator
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from dishka import AsyncContainer
+from saq.job import Status
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
+from app.emails.mailers import FileMailer, SmtpMailer, make_mailer
+from app.emails.message import compose
+from app.emails.models import EmailRecord, EmailStatus
+from app.emails.service import EmailService
+from app.queue import Queues, get_registry
+from app.settings import Settings, load_settings
+from tests.conftest import RunTask
+from tests.fixtures.smtp import SmtpServer, smtp_server
+
+MAIL = {"to": "ada@example.com", "subject": "Grüße", "body": "Hello\nAda\n.\n"}
+
+
+@pytest.fixture
+async def smtp() -> AsyncIterator[SmtpServer]:
+    async with smtp_server() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(environment: dict[str, str], request: pytest.FixtureRequest) -> Settings:
+    """With an SMTP server where the test has one."""
+    if "smtp" in request.fixturenames:
+        port = request.getfixturevalue("smtp").port
+        environment |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(port), "SMTP_SECURITY": "none", "SMTP_TIMEOUT": "2"}
+    return load_settings(environment)
+
+
+@pytest.fixture(autouse=True)
+def without_retry_delay() -> Iterator[None]:
+    """Retries come at once; how often is what these tests look at."""
+    task = get_registry().get("send_email")
+    before, task.call_options = task.call_options, task.options(retry_delay=0, retry_backoff=False).call_options
+    yield
+    task.call_options = before
+
+
+@pytest.fixture
+async def service(container: AsyncContainer) -> EmailService:
+    return await container.get(EmailService)
+
+
+async def records(session: AsyncSession) -> list[EmailRecord]:
+    return list((await session.scalars(select(EmailRecord).order_by(EmailRecord.id))).all())
+
+
+async def test_the_task_sends_a_mail(smtp: SmtpServer, run_task: RunTask, session: AsyncSession) -> None:
+    job = await run_task("send_email", **MAIL)
+    assert (job.status, job.result) == (Status.COMPLETE, {"status": "sent", "to": "ada@example.com"})
+    [mail] = smtp.mails
+    assert (mail["To"], mail["Subject"]) == ("ada@example.com", "Grüße")
+    assert mail["From"] == "Saqueduct <noreply@example.com>"
+    assert mail["Date"]
+    assert mail["Message-ID"]
+    assert mail.get_content().splitlines()[:2] == ["Hello", "Ada"]
+    [record] = await records(session)
+    assert (record.status, record.recipient, record.attempts) == (EmailStatus.SENT, "ada@example.com", 1)
+    assert record.sent_at is not None
+
+
+@pytest.mark.parametrize("command", ["RCPT", "MAIL", "MAIL-DATA", "DATA"])
+async def test_a_temporary_refusal_is_tried_again(
+    smtp: SmtpServer, run_task: RunTask, session: AsyncSession, command: str
+) -> None:
+    smtp.answers[command] = "451 later"
+    job = await run_task("send_email", **MAIL)
+    assert (job.status, job.attempts, smtp.connections) == (Status.FAILED, 6, 6)
+    [record] = await records(session)
+    assert (record.status, record.attempts) == (EmailStatus.FAILED, 6)
+    assert "451" in (record.error or "")
+
+
+async def test_a_mail_goes_out_once_the_server_takes_it(
+    smtp: SmtpServer, service: EmailService, session: AsyncSession
+) -> None:
+    smtp.answers["RCPT"] = "450 greylisted"
+    with pytest.raises(TemporaryMailError):
+        await service.send(**MAIL, key="one")
+    del smtp.answers["RCPT"]
+    await service.send(**MAIL, key="one")
+    assert len(smtp.mails) == 1
+    [record] = await records(session)
+    assert (record.status, record.attempts, record.error) == (EmailStatus.SENT, 2, None)
+
+
+@pytest.mark.parametrize("command", ["RCPT", "MAIL", "MAIL-DATA"])
+async def test_a_lasting_refusal_is_not_tried_again(
+    smtp: SmtpServer, run_task: RunTask, session: AsyncSession, command: str
+) -> None:
+    smtp.answers[command] = "550 no such user"
+    job = await run_task("send_email", **MAIL)
+    assert (job.status, job.attempts, smtp.connections) == (Status.FAILED, 1, 1)
+    assert "no such user" in (job.error or "")
+    assert (await records(session))[0].status is EmailStatus.FAILED
+
+
+async def test_an_invalid_address_is_not_tried_again(smtp: SmtpServer, run_task: RunTask) -> None:
+    job = await run_task("send_email", **(MAIL | {"to": "nobody"}))
+    assert (job.status, job.attempts, smtp.connections) == (Status.FAILED, 1, 0)
+
+
+async def test_without_a_connection_it_is_temporary(settings: Settings) -> None:
+    mailer = SmtpMailer(load_settings({"SMTP_HOST": "127.0.0.1", "SMTP_PORT": "1", "SMTP_SECURITY": "none"}).smtp)
+    with pytest.raises(TemporaryMailError):
+        await mailer.send(compose(sender="a@example.com", **MAIL))
+
+
+async def test_a_server_that_does_not_answer_is_temporary(smtp: SmtpServer) -> None:
+    smtp.silent = True
+    environment = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(smtp.port), "SMTP_SECURITY": "none", "SMTP_TIMEOUT": "1"}
+    with pytest.raises(TemporaryMailError):
+        await SmtpMailer(load_settings(environment).smtp).send(compose(sender="a@example.com", **MAIL))
+
+
+async def test_refused_credentials_are_temporary(smtp: SmtpServer) -> None:
+    smtp.answers["EHLO"] = "250-test\r\n250 AUTH PLAIN"
+    smtp.answers["AUTH"] = "535 wrong"
+    environment = {
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(smtp.port),
+        "SMTP_SECURITY": "none",
+        "SMTP_USERNAME": "u",
+        "SMTP_PASSWORD": "a secret password",
+    }
+    with pytest.raises(TemporaryMailError) as caught:
+        await SmtpMailer(load_settings(environment).smtp).send(compose(sender="a@example.com", **MAIL))
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_key_is_sent_once_also_by_two_at_a_time(smtp: SmtpServer, service: EmailService) -> None:
+    await asyncio.gather(*(service.send(**MAIL, key="same") for _ in range(5)))
+    await service.send(**MAIL, key="same")
+    assert len(smtp.mails) == 1
+    await service.send(**MAIL, key="other")
+    await service.send(**MAIL)
+    await service.send(**MAIL)
+    assert len(smtp.mails) == 4
+
+
+async def test_without_smtp_each_mail_is_a_file(run_task: RunTask, settings: Settings, tmp_path: Path) -> None:
+    assert isinstance(make_mailer(settings), FileMailer)
+    assert (await run_task("send_email", **MAIL)).status is Status.COMPLETE
+    [path] = (tmp_path / "mail").iterdir()
+    assert path.suffix == ".eml"
+    assert message_from_bytes(path.read_bytes(), policy=email.policy.default)["Subject"] == "Grüße"
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("to", "ada"),
+        ("to", "ada@"),
+        ("to", "a@example.com, b@example.com"),
+        ("to", "a@example.com\r\nBcc: b@example.com"),
+        ("to", ""),
+        ("subject", "Hi\r\nBcc: b@example.com"),
+        ("subject", "Hi\nthere"),
+        ("subject", "Hi\u2028there"),
+        ("subject", ""),
+        ("subject", "x" * 201),
+        ("body", "x" * 200_001),
+    ],
+)
+def test_a_mail_that_cannot_be_written_names_the_part(part: str, value: str) -> None:
+    with pytest.raises(InvalidMail, match=f"^{part}: "):
+        compose(sender="Name <a@example.com>", **(MAIL | {part: value}))
+
+
+def test_the_message_id_follows_the_key() -> None:
+    def message_id(key: str | None) -> Any:
+        return compose(sender="a@example.com", **MAIL, key=key)["Message-ID"]
+
+    assert message_id("k") == message_id("k")
+    assert message_id("k") != message_id("l")
+    assert message_id(None) != message_id(None)
+    assert str(message_id("k\r\nBcc: x")).endswith("@example.com>")
+
+
+async def test_a_mail_is_enqueued_over_http(client: httpx.AsyncClient, queues: Queues) -> None:
+    answer = await client.post("/emails", json=MAIL)
+    assert answer.status_code == 201
+    job = await queues.find(answer.json()["job_id"])
+    assert (job.function, job.kwargs) == ("send_email", MAIL)
+    assert answer.headers["location"] == f"/jobs/{job.key}"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, MAIL | {"to": "nobody"}, MAIL | {"subject": "a\nb"}, MAIL | {"bcc": "x"}, MAIL | {"body": 1}]
+)
+async def test_bad_mails_are_refused_over_http(client: httpx.AsyncClient, queues: Queues, body: dict[str, Any]) -> None:
+    assert (await client.post("/emails", json=body)).status_code == 400
+    assert await queues.get("default").count("incomplete") == 0
+
+
+async def test_mails_are_listed_newest_first_by_page(client: httpx.AsyncClient, service: EmailService) -> None:
+    for number in range(3):
+        await service.send(to="ada@example.com", subject=f"number {number}", body="")
+    first = (await client.get("/emails", params={"limit": 2})).json()
+    assert [item["subject"] for item in first["items"]] == ["number 2", "number 1"]
+    second = (await client.get("/emails", params={"limit": 2, "before": first["next"]})).json()
+    assert [item["subject"] for item in second["items"]] == ["number 0"]
+    assert second["next"] is None
+    assert (await client.get("/emails", params={"limit": 0})).status_code == 400
+
+
+async def test_a_lasting_refusal_raises_permanent(smtp: SmtpServer, service: EmailService) -> None:
+    smtp.answers["MAIL-DATA"] = "554 spam"
+    with pytest.raises(PermanentMailError, match="554"):
+        await service.send(**MAIL)
