@@ -5,14 +5,16 @@ from typing import Annotated
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Context, scheduled_task
+from app.queue import INJECTED, Context, scheduled_task
 from app.todos.service import TodoService
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
 @scheduled_task(name="todo.cleanup", cron="0 3 * * *", timeout=600, kwargs={"days": 7})
-async def cleanup_completed_todos(ctx: Context, *, days: AtLeastOne = 7, db_session: AsyncSession) -> dict[str, int]:
+async def cleanup_completed_todos(
+    ctx: Context, *, days: AtLeastOne = 7, db_session: AsyncSession = INJECTED
+) -> dict[str, int]:
     """Delete todos that were completed more than `days` days ago."""
     # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.
     todos = TodoService(db_session)

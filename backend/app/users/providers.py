@@ -5,8 +5,10 @@ import datetime as dt
 from dishka import Provider, Scope, provide
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.emails.service import EmailService
 from app.settings import Settings
 from app.users.authentication import Authentication
+from app.users.mails import UserMails
 from app.users.passwords import Passwords
 from app.users.service import UserService
 from app.users.sessions import UserSessions
@@ -14,7 +16,7 @@ from app.users.tokens import AccessTokens, signing_key
 
 
 class UsersProvider(Provider):
-    """Passwords, AccessTokens, UserService, UserSessions, Authentication."""
+    """Passwords, AccessTokens, UserService, UserSessions, Authentication, UserMails."""
 
     @provide(scope=Scope.APP)
     async def passwords(self) -> Passwords:
@@ -37,3 +39,7 @@ class UsersProvider(Provider):
         self, users: UserService, sessions: UserSessions, passwords: Passwords, tokens: AccessTokens
     ) -> Authentication:
         return Authentication(users, sessions, passwords, tokens)
+
+    @provide(scope=Scope.REQUEST)
+    def mails(self, users: UserService, emails: EmailService) -> UserMails:
+        return UserMails(users, emails)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.settings import Settings
 from app.users.limits import LOGIN_LIMIT, LOGINS_PER_MINUTE, Limiter, client_network
 from app.users.models import User, UserSession, UserStatus
+from app.users.passwords import Passwords
 from app.users.service import UserService
 from app.users.tokens import hash_token
 from tests.users.accounts import PASSWORD, log_in, me, register
@@ -53,16 +54,16 @@ async def test_wrong_password_and_unknown_address_get_one_answer(client: httpx.A
 async def test_an_unknown_address_costs_a_verification_too(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verified: list[str] = []
+    verified: list[tuple[bool, str]] = []
     verify: Callable[[PasswordHasher, str, str], bool] = PasswordHasher.verify
 
     def spy(self: PasswordHasher, hash: str, password: str) -> bool:  # noqa: A002  (argon2's own name)
-        verified.append(password)
+        verified.append((self.check_needs_rehash(hash), password))
         return verify(self, hash, password)
 
     monkeypatch.setattr(PasswordHasher, "verify", spy)
     await client.post("/users/login", json={"email": "eve@example.com", "password": "some password"})
-    assert verified == ["some password"]
+    assert verified == [(False, "some password")], "against a hash of the usual cost"
 
 
 @pytest.mark.parametrize("body", [{}, {"email": "ada@example.com"}, {"email": 1, "password": "x"}, []], ids=str)
@@ -79,6 +80,22 @@ async def test_only_active_users_log_in(client: httpx.AsyncClient, session: Asyn
     assert (right.status_code, right.json()["code"]) == (403, "account-not-active")
     wrong = await client.post("/users/login", json={"email": "ada@example.com", "password": "wrong password"})
     assert wrong.status_code == 401, "the status is told to who knows the password only"
+
+
+async def test_a_suspension_while_the_password_is_verified_counts(
+    client: httpx.AsyncClient, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await register(client)
+
+    async def suspend_meanwhile(*_: object) -> bool:
+        await UserService(session).change_status(user_id, UserStatus.SUSPENDED)
+        await session.commit()
+        return True
+
+    monkeypatch.setattr(Passwords, "verify", suspend_meanwhile)
+    answer = await client.post("/users/login", json={"email": "ada@example.com", "password": PASSWORD})
+    assert answer.status_code == 403
+    assert (await session.scalars(select(UserSession))).all() == []
 
 
 async def test_a_login_renews_a_hash_of_old_parameters(client: httpx.AsyncClient, session: AsyncSession) -> None:

@@ -1,15 +1,23 @@
 """POST /users/register."""
 
 import asyncio
+import logging
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from saq import Job
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from app.db.session import make_sessionmaker
+from app.main import create_app
+from app.queue import Queues
+from app.settings import load_settings
 from app.users.limits import REGISTRATIONS_PER_MINUTE
 from app.users.models import User
+from tests.conftest import running
 from tests.users.accounts import PASSWORD, register
 
 
@@ -81,6 +89,40 @@ async def test_passwords_of_12_to_128_characters_are_taken(client: httpx.AsyncCl
     await register(client, password=password)
     answer = await client.post("/users/login", json={"email": "ada@example.com", "password": password})
     assert answer.status_code == 200
+
+
+async def test_the_welcome_mail_is_enqueued_after_the_commit(
+    client: httpx.AsyncClient, engine: AsyncEngine, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    enqueue = Queues.enqueue
+
+    async def look(self: Queues, task: str, arguments: Any = None, **fields: Any) -> Job:
+        async with make_sessionmaker(engine)() as other:
+            seen.extend(await other.scalars(select(User.id)))
+        return await enqueue(self, task, arguments, **fields)
+
+    monkeypatch.setattr(Queues, "enqueue", look)
+    user_id = await register(client)
+    assert seen == [user_id]
+    job = await queues.find(f"welcome:{user_id}")
+    assert (job.function, job.kwargs) == ("send_welcome_email", {"user_id": user_id})
+
+
+async def test_without_redis_the_account_is_made_all_the_same(
+    environment: dict[str, str],
+    session: AsyncSession,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    application = create_app(load_settings(environment | {"REDIS_URL": f"unix://{tmp_path}/nobody.sock"}))
+    logging.getLogger("app.users").addHandler(caplog.handler)
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with running(application), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        user_id = await register(client)
+    logging.getLogger("app.users").removeHandler(caplog.handler)
+    assert (await session.scalars(select(User.id))).all() == [user_id]
+    assert f"user {user_id} gets no welcome mail" in caplog.text
 
 
 async def test_a_client_cannot_register_without_end(client: httpx.AsyncClient) -> None:

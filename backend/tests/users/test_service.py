@@ -34,6 +34,14 @@ def test_an_address_has_one_spelling(written: str, normalized: str) -> None:
     assert normalize_email(written) == normalized
 
 
+@pytest.mark.parametrize(
+    "address", ["", "ada", "ada@localhost", "\u00e4da@example.com", "a b@example.com", "@example.com"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(InvalidEmail, match="not valid"):
+        normalize_email(address)
+
+
 async def test_creating_flushes_but_does_not_commit(users: UserService, session: AsyncSession) -> None:
     user = await users.create("ada@example.com", "hash")
     assert user.id

@@ -8,12 +8,15 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.settings import Settings
-from app.users.models import UserSession
+from app.users.models import User, UserSession, UserStatus
+from app.users.service import UserService
+from app.users.sessions import revoke_sessions
 from app.users.tokens import AUDIENCE, ISSUER
+from tests.fixtures.poll import eventually
 from tests.users.accounts import bearer, log_in, me, refresh, register
 
 
@@ -129,6 +132,18 @@ async def test_of_two_refreshes_at_once_one_wins_and_the_session_ends(
     assert (await refresh(client, winner)).status_code == 401
 
 
+async def test_a_refresh_waits_for_a_revocation_under_way(
+    client: httpx.AsyncClient, pair: dict[str, str], session: AsyncSession
+) -> None:
+    user_id = (await me(client, pair["access_token"])).json()["id"]
+    await UserService(session).lock(user_id)
+    refreshing = asyncio.create_task(refresh(client, pair))
+    await eventually(lambda: session.scalar(text("SELECT true FROM pg_locks WHERE NOT granted")))
+    await revoke_sessions(session, dt.datetime.now(dt.UTC), user_id=user_id)
+    await session.commit()
+    assert (await refreshing).status_code == 401
+
+
 @pytest.mark.parametrize("token", ["", "unknown", "x" * 128, "ü", "a\x00b"])
 async def test_an_unknown_refresh_token_is_refused(client: httpx.AsyncClient, token: str) -> None:
     answer = await refresh(client, {"refresh_token": token})
@@ -149,6 +164,25 @@ async def test_an_expired_session_is_over(
     answer = await refresh(client, pair)
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid-refresh-token")
     assert (await me(client, pair["access_token"])).status_code == 401
+
+
+async def test_an_exchanged_token_keeps_no_session_alive(
+    client: httpx.AsyncClient, pair: dict[str, str], session: AsyncSession
+) -> None:
+    await refresh(client, pair)
+    newest = UserSession.rotated_at.is_(None)
+    await session.execute(update(UserSession).where(newest).values(expires_at=dt.datetime.now(dt.UTC)))
+    await session.commit()
+    assert (await me(client, pair["access_token"])).status_code == 401
+
+
+async def test_a_status_set_by_hand_in_the_database_counts_too(
+    client: httpx.AsyncClient, pair: dict[str, str], session: AsyncSession
+) -> None:
+    await session.execute(update(User).values(status=UserStatus.SUSPENDED))
+    await session.commit()
+    assert (await me(client, pair["access_token"])).status_code == 401
+    assert (await refresh(client, pair)).status_code == 401
 
 
 async def test_a_logout_ends_the_session_at_once(client: httpx.AsyncClient, pair: dict[str, str]) -> None:

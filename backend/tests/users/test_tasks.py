@@ -1,7 +1,10 @@
 """The users' tasks, run by a real worker."""
 
 import datetime as dt
+import email.policy
+from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -9,10 +12,70 @@ from saq.job import Status
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
+from app.emails.service import EmailService
 from app.queue import InvalidArguments, Queues, get_registry
+from app.settings import Settings
+from app.users.mails import WELCOME_SUBJECT
 from app.users.models import User, UserSession
+from app.users.service import UserService
+from app.users.tasks import send_welcome_email
 from tests.conftest import RunTask
-from tests.users.accounts import log_in, me, register
+from tests.users.accounts import PASSWORD, log_in, me, register
+
+
+async def test_a_new_user_gets_one_welcome_mail(
+    client: httpx.AsyncClient, run_task: RunTask, settings: Settings
+) -> None:
+    user_id = await register(client)
+    for _ in range(2):
+        job = await run_task("send_welcome_email", user_id=user_id)
+        assert (job.status, job.result) == (Status.COMPLETE, {"status": "sent"})
+    (path,) = (Path(settings.app.dev_dir) / "mail").glob("*.eml")
+    mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    assert (mail["To"], mail["Subject"]) == ("ada@example.com", WELCOME_SUBJECT)
+    body = mail.get_content()
+    assert "your account ada@example.com is ready" in body
+    assert PASSWORD not in body
+
+
+async def test_the_registration_itself_leads_to_the_mail(
+    client: httpx.AsyncClient, run_task: RunTask, queues: Queues, settings: Settings
+) -> None:
+    user_id = await register(client)
+    await run_task("ping")
+    assert (await queues.find(f"welcome:{user_id}")).result == {"status": "sent"}
+    assert len(list((Path(settings.app.dev_dir) / "mail").glob("*.eml"))) == 1
+
+
+@pytest.mark.usefixtures("engine")
+async def test_an_unknown_user_gets_no_welcome_and_no_retry(run_task: RunTask) -> None:
+    job = await run_task("send_welcome_email", user_id=999)
+    assert (job.status, job.attempts) == (Status.FAILED, 1)
+    assert "there is no user 999" in (job.error or "")
+
+
+@pytest.mark.parametrize("refusal", [PermanentMailError("550 no such mailbox"), InvalidMail("no address")])
+async def test_a_mail_refused_for_good_is_not_tried_again(
+    client: httpx.AsyncClient, run_task: RunTask, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    user_id = await register(client)
+    monkeypatch.setattr(EmailService, "send", AsyncMock(side_effect=refusal))
+    job = await run_task("send_welcome_email", user_id=user_id)
+    assert (job.status, job.attempts) == (Status.FAILED, 1)
+    assert "GiveUp" in (job.error or "")
+
+
+async def test_a_mail_refused_for_now_is_tried_again(
+    session: AsyncSession, run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await UserService(session).create("ada@example.com", "hash")
+    await session.commit()
+    at_once = send_welcome_email.options(retry_delay=0, retry_backoff=False)
+    monkeypatch.setattr(send_welcome_email, "call_options", at_once.call_options)
+    monkeypatch.setattr(EmailService, "send", AsyncMock(side_effect=[TemporaryMailError("451 later"), None]))
+    job = await run_task("send_welcome_email", user_id=user.id)
+    assert (job.status, job.attempts, job.result) == (Status.COMPLETE, 2, {"status": "sent"})
 
 
 @pytest.mark.parametrize(("status", "answer"), [("suspended", 401), ("inactive", 401), ("active", 200)])
