@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.db.session import SessionMaker, make_engine, make_sessionmaker
 from app.emails.providers import EmailsProvider
+from app.payments.providers import PaymentsProvider
 from app.queue import Queues
 from app.settings import Settings
 from app.todos.providers import TodosProvider
@@ -40,7 +41,7 @@ class CoreProvider(Provider):
                 await session.rollback()
 
 
-DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (UsersProvider, TodosProvider, EmailsProvider)
+DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (UsersProvider, TodosProvider, EmailsProvider, PaymentsProvider)
 """One provider class a domain that has `providers.py`."""
 
 

@@ -19,6 +19,7 @@ from app.emails.routes import EmailController
 from app.errors import EXCEPTION_HANDLERS
 from app.health import HealthController
 from app.logs import configure_logging
+from app.payments.routes import PaymentController
 from app.queue import ConfigurationError, Queues
 from app.queue.config import build_queues, build_saq_config
 from app.queue.engine.plugin import QueuePlugin
@@ -28,7 +29,7 @@ from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
 
-DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (UserController, TodoController, EmailController)
+DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (UserController, TodoController, EmailController, PaymentController)
 """The controllers of the domains."""
 
 GRACE_PERIOD = 10

@@ -18,6 +18,7 @@ from redis.backoff import ExponentialBackoff
 from saq.types import Context
 
 import app.emails.tasks
+import app.payments.tasks
 import app.queue.tasks
 import app.todos.tasks
 import app.users.tasks  # noqa: F401

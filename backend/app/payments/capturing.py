@@ -1,0 +1,122 @@
+"""Takes the money, once: asks the provider and writes down what it says.
+
+Three steps, each safe to repeat. The status becomes `capturing` and is committed; the provider is asked, under a key
+of the payment's own; its answer is written and committed. Whatever instant a worker dies at, the next run asks again
+under the same key, and the provider answers with the capture that there is.
+"""
+
+import dataclasses
+import datetime as dt
+import logging
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.session import SessionMaker, transaction
+from app.payments.errors import GatewayUnavailable, PaymentNotFound
+from app.payments.gateway import Capture, Outcome, PaymentGateway
+from app.payments.models import OPEN, Payment, PaymentStatus
+
+logger = logging.getLogger("app.payments")
+
+BATCH_SIZE = 100
+"""Payments that one look at what is open reads at once."""
+
+
+@dataclasses.dataclass(slots=True)
+class Settlement:
+    """What a run over the open payments came to."""
+
+    checked: int = 0
+    settled: int = 0
+    unanswered: int = 0
+
+
+class Capturing:
+    """Captures payments and settles those left open.
+
+    Args:
+        maker: makes sessions; each step is a transaction of its own.
+        gateway: the provider.
+    """
+
+    def __init__(self, maker: SessionMaker, gateway: PaymentGateway) -> None:
+        self._maker = maker
+        self._gateway = gateway
+
+    async def capture(self, payment_id: int) -> PaymentStatus:
+        """Take the money of a payment and return its status; a final one stays as it is.
+
+        Raises:
+            PaymentNotFound: there is none of that id.
+            GatewayUnavailable: no answer; ask again, or let `settle` do it.
+        """
+        async with transaction(self._maker) as session:
+            payment = await _locked(session, payment_id)
+            if payment.status not in OPEN:
+                return payment.status
+            payment.status = PaymentStatus.CAPTURING
+        capture = await self._gateway.capture(
+            key=payment.provider_key, amount=payment.amount, currency=payment.currency
+        )
+        return await self._write(payment_id, capture)
+
+    async def settle(self, older_than: dt.timedelta) -> Settlement:
+        """Ask the provider for all payments left open; those it has never heard of are captured.
+
+        Args:
+            older_than: leaves alone what has changed since, as a job may be at it.
+        """
+        result = Settlement()
+        last = 0
+        before = dt.datetime.now(dt.UTC) - older_than
+        while payments := await self._open(last, before):
+            for payment in payments:
+                last = payment.id
+                result.checked += 1
+                try:
+                    status = await self._settle(payment)
+                except GatewayUnavailable as error:
+                    logger.warning("payment %s stays open: %s", payment.id, error)
+                    result.unanswered += 1
+                else:
+                    result.settled += status not in OPEN
+        return result
+
+    async def _settle(self, payment: Payment) -> PaymentStatus:
+        capture = await self._gateway.find(payment.provider_key)
+        if capture is None:
+            return await self.capture(payment.id)
+        return await self._write(payment.id, capture)
+
+    async def _open(self, after: int, before: dt.datetime) -> list[Payment]:
+        query = (
+            select(Payment)
+            .where(Payment.status.in_(OPEN), Payment.id > after, Payment.updated_at < before)
+            .order_by(Payment.id)
+            .limit(BATCH_SIZE)
+        )
+        async with self._maker() as session:
+            return list((await session.scalars(query)).all())
+
+    async def _write(self, payment_id: int, capture: Capture) -> PaymentStatus:
+        async with transaction(self._maker) as session:
+            payment = await _locked(session, payment_id)
+            if payment.status not in OPEN:
+                return payment.status
+            payment.reference = capture.reference
+            match capture.outcome:
+                case Outcome.CAPTURED:
+                    payment.status, payment.captured_at = PaymentStatus.CAPTURED, dt.datetime.now(dt.UTC)
+                case Outcome.DECLINED:
+                    payment.status, payment.reason = PaymentStatus.DECLINED, capture.reason
+                case Outcome.PENDING:
+                    payment.status = PaymentStatus.CAPTURING
+            return payment.status
+
+
+async def _locked(session: AsyncSession, payment_id: int) -> Payment:
+    payment = await session.get(Payment, payment_id, with_for_update=True)
+    if payment is None:
+        raise PaymentNotFound(payment_id)
+    return payment

@@ -1,0 +1,25 @@
+"""The payments' services, for routes and tasks."""
+
+from dishka import Provider, Scope, provide
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.session import SessionMaker
+from app.payments.capturing import Capturing
+from app.payments.gateway import PaymentGateway, SandboxGateway
+from app.payments.service import PaymentService
+
+
+class PaymentsProvider(Provider):
+    """PaymentGateway, Capturing, PaymentService. A real provider takes the place of the sandbox here."""
+
+    @provide(scope=Scope.APP)
+    def gateway(self, maker: SessionMaker) -> PaymentGateway:
+        return SandboxGateway(maker)
+
+    @provide(scope=Scope.APP)
+    def capturing(self, maker: SessionMaker, gateway: PaymentGateway) -> Capturing:
+        return Capturing(maker, gateway)
+
+    @provide(scope=Scope.REQUEST)
+    def payments(self, session: AsyncSession) -> PaymentService:
+        return PaymentService(session)
