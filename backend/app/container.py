@@ -6,6 +6,7 @@ from dishka import AsyncContainer, Provider, Scope, from_context, make_async_con
 from dishka.integrations.litestar import LitestarProvider
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from app.campaigns.providers import CampaignsProvider
 from app.db.session import SessionMaker, make_engine, make_sessionmaker
 from app.emails.providers import EmailsProvider
 from app.payments.providers import PaymentsProvider
@@ -41,7 +42,13 @@ class CoreProvider(Provider):
                 await session.rollback()
 
 
-DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (UsersProvider, TodosProvider, EmailsProvider, PaymentsProvider)
+DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (
+    UsersProvider,
+    TodosProvider,
+    EmailsProvider,
+    PaymentsProvider,
+    CampaignsProvider,
+)
 """One provider class a domain that has `providers.py`."""
 
 

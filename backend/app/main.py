@@ -14,6 +14,7 @@ from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.types import ControllerRouterHandler, Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.campaigns.routes import CampaignController
 from app.container import build_container
 from app.emails.routes import EmailController
 from app.errors import EXCEPTION_HANDLERS
@@ -29,7 +30,13 @@ from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
 
-DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (UserController, TodoController, EmailController, PaymentController)
+DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
+    UserController,
+    TodoController,
+    EmailController,
+    PaymentController,
+    CampaignController,
+)
 """The controllers of the domains."""
 
 GRACE_PERIOD = 10

@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from saq.types import Context
 
+import app.campaigns.tasks
 import app.emails.tasks
 import app.payments.tasks
 import app.queue.tasks

@@ -1,0 +1,39 @@
+"""What can go wrong with a campaign."""
+
+from app.errors import Conflict, NotFound
+
+
+class CampaignNotFound(NotFound):
+    """No campaign of that id."""
+
+    code = "campaign-not-found"
+
+    def __init__(self, campaign_id: int) -> None:
+        super().__init__(f"there is no campaign {campaign_id}")
+
+
+class CampaignNotDraft(Conflict):
+    """Its recipients are fixed once it is being sent."""
+
+    code = "campaign-not-draft"
+
+    def __init__(self, campaign_id: int, status: str) -> None:
+        super().__init__(f"campaign {campaign_id} is {status}: recipients are added to a draft only")
+
+
+class CampaignSent(Conflict):
+    """It has been sent."""
+
+    code = "campaign-sent"
+
+    def __init__(self, campaign_id: int) -> None:
+        super().__init__(f"campaign {campaign_id} has been sent")
+
+
+class NoRecipients(Conflict):
+    """There is nobody to send it to."""
+
+    code = "no-recipients"
+
+    def __init__(self, campaign_id: int) -> None:
+        super().__init__(f"campaign {campaign_id} has no recipients: add some first")

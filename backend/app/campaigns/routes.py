@@ -1,0 +1,64 @@
+"""Campaigns over HTTP, for the admin."""
+
+from typing import Annotated
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Controller, Response, get, post
+from litestar.params import JSONBody, PathParameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.campaigns.schemas import CampaignView, Enqueued, NewCampaign, NewRecipients, RecipientsAdded
+from app.campaigns.service import CampaignService
+from app.queue import Queues
+from app.security import ADMIN
+
+CampaignId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
+
+
+class CampaignController(Controller):
+    """Campaigns: make one, add recipients, send it, see how far it is."""
+
+    path = "/campaigns"
+    tags = ("Campaigns",)
+    opt = ADMIN
+
+    @post()
+    @inject
+    async def create(
+        self, data: JSONBody[NewCampaign], campaigns: FromDishka[CampaignService]
+    ) -> Response[CampaignView]:
+        """Make a draft."""
+        campaign = await campaigns.create(name=data.name, subject=data.subject, body=data.body)
+        view = CampaignView.of(campaign, await campaigns.progress(campaign.id))
+        return Response(view, headers={"Location": f"/campaigns/{campaign.id}"})
+
+    @get("/{campaign_id:int}")
+    @inject
+    async def show(self, campaign_id: CampaignId, campaigns: FromDishka[CampaignService]) -> CampaignView:
+        """A campaign, and its recipients by status."""
+        return CampaignView.of(await campaigns.get(campaign_id), await campaigns.progress(campaign_id))
+
+    @post("/{campaign_id:int}/recipients", status_code=200)
+    @inject
+    async def add_recipients(
+        self, campaign_id: CampaignId, data: JSONBody[NewRecipients], campaigns: FromDishka[CampaignService]
+    ) -> RecipientsAdded:
+        """Add the valid addresses of a list to a draft; the others are named."""
+        added = await campaigns.add_recipients(campaign_id, data.emails)
+        return RecipientsAdded(added.added, added.duplicates, added.invalid)
+
+    @post("/{campaign_id:int}/send", status_code=202)
+    @inject
+    async def send(
+        self,
+        campaign_id: CampaignId,
+        campaigns: FromDishka[CampaignService],
+        session: FromDishka[AsyncSession],
+        queues: FromDishka[Queues],
+    ) -> Response[Enqueued]:
+        """Send it. May be repeated, for instance after a 503: nobody gets a second mail."""
+        await campaigns.start(campaign_id)
+        # Before the job is enqueued: a worker must find the campaign started.
+        await session.commit()
+        job = await queues.enqueue("send_campaign", {"campaign_id": campaign_id}, key=f"campaign:{campaign_id}")
+        return Response(Enqueued(job.key), headers={"Location": f"/jobs/{job.key}"})

@@ -1,0 +1,51 @@
+"""Jobs that send campaigns, and the weekly report."""
+
+import dataclasses
+import datetime as dt
+
+from app.campaigns.report import WeeklyReport
+from app.campaigns.sending import CampaignSending, Chunk
+from app.emails.errors import PermanentMailError, TemporaryMailError
+from app.queue import INJECTED, Context, GiveUp, enqueue_many, scheduled_task, task
+
+FAN_OUT = 50
+"""Chunks that are enqueued between two reports of progress."""
+
+
+@task(timeout=600, retries=3, retry_delay=5, retry_backoff=60)
+async def send_campaign(ctx: Context, *, campaign_id: int, sending: CampaignSending = INJECTED) -> dict[str, int]:
+    """Enqueue a job for each chunk of recipients; run twice, it enqueues no chunk twice."""
+    chunks = await sending.chunks(campaign_id)
+    for start in range(0, len(chunks), FAN_OUT):
+        part = chunks[start : start + FAN_OUT]
+        await enqueue_many(
+            send_campaign_chunk.options(key=f"campaign:{campaign_id}:{chunk.first}-{chunk.last}").bind(
+                campaign_id=campaign_id, first=chunk.first, last=chunk.last
+            )
+            for chunk in part
+        )
+        await ctx["job"].update(progress=(start + len(part)) / len(chunks))
+    # For the case that the last chunk's job died between its last mail and this.
+    await sending.finish(campaign_id)
+    return {"campaign_id": campaign_id, "chunks": len(chunks)}
+
+
+@task(timeout=1800, retries=6, retry_delay=10, retry_backoff=600)
+async def send_campaign_chunk(
+    ctx: Context, *, campaign_id: int, first: int, last: int, sending: CampaignSending = INJECTED
+) -> dict[str, int]:
+    """Mail the recipients of a chunk, each at most once; those that the server refuses for now come with a retry."""
+    result = await sending.send(campaign_id, Chunk(first, last))
+    if result.delayed:
+        raise TemporaryMailError(f"{result.delayed} of the recipients {first} to {last} were refused for now")
+    return dataclasses.asdict(result)
+
+
+@scheduled_task(cron="0 9 * * mon", timeout=1800, retries=6, retry_delay=60, retry_backoff=1800)
+async def weekly_report(ctx: Context, *, report: WeeklyReport = INJECTED) -> dict[str, int | str]:
+    """Mail what the campaigns of the last seven days came to; at most one mail a calendar week."""
+    try:
+        campaigns = await report.send(dt.datetime.now(dt.UTC))
+    except PermanentMailError as error:
+        raise GiveUp(str(error)) from error
+    return {"status": "sent", "campaigns": campaigns}
