@@ -221,6 +221,7 @@ async def test_an_idle_worker_stops_well_within_its_grace_period(
         await eventually(queues.get("default").live_workers)
         began = loop.time()
     assert loop.time() - began < settings.worker.grace_period / 2
+    assert await queues.get("default").live_workers() == 0
 
 
 async def test_a_stopping_worker_lets_its_job_finish(

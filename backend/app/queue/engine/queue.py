@@ -256,6 +256,14 @@ class EngineQueue(RedisQueue):
         except REDIS_AWAY as error:
             raise QueueUnavailable(str(error)) from error
 
+    async def forget_worker(self, worker_id: str) -> None:
+        """Take a worker that has stopped out of the live ones at once."""
+        key = self.namespace(f"worker_info:{worker_id}")
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.delete(key)
+            pipe.zrem(self._stats, key)
+            await pipe.execute()
+
     async def live_workers(self) -> int:
         """Workers of this queue that have reported within their time to live."""
         return int(await self.redis.zcount(self._stats, now(), "inf"))

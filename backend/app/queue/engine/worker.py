@@ -14,13 +14,14 @@ import asyncio
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from saq import Job
 from saq.types import Context, WorkerInfo
 from saq.worker import Worker, ensure_coroutine_function_many
 
-from app.queue.engine.queue import HANDED_BACK, EngineQueue
+from app.queue.engine.queue import HANDED_BACK, REDIS_AWAY, EngineQueue
 
 DEQUEUE_TIMEOUT = 1.0
 """Seconds a slot waits for a job before it looks whether the worker is stopping."""
@@ -80,6 +81,7 @@ class EngineWorker(Worker[Context]):
                 task.cancel()
             await _finish(upkeep, self._cancellation_hard_deadline_s)
             await self._hand_back({slot for slot in slots if not slot.done()})
+            await self._say_goodbye()
             self.pool.shutdown(wait=False, cancel_futures=True)
             for hook in ensure_coroutine_function_many(self.shutdown, ThreadPoolExecutor()) if self.shutdown else ():
                 await hook(self.context)
@@ -95,6 +97,11 @@ class EngineWorker(Worker[Context]):
         for job in list(self.job_task_contexts):
             logger.warning("job %s ignores its cancellation; it is queued again", job.key)
             await self.queue.retry(job, HANDED_BACK)
+
+    async def _say_goodbye(self) -> None:
+        if isinstance(self.queue, EngineQueue):
+            with suppress(*REDIS_AWAY):
+                await self.queue.forget_worker(self.id)
 
 
 async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
