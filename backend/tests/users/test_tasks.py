@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.users.mails import WELCOME_SUBJECT
 from app.users.models import User, UserSession
 from app.users.service import UserService
-from app.users.tasks import send_welcome_email
+from app.users.tasks import send_welcome_email, update_user_status
 from tests.conftest import RunTask
 from tests.users.accounts import PASSWORD, log_in, me, register
 
@@ -90,7 +90,11 @@ async def test_the_status_is_updated(
     assert (await me(client, token)).status_code == answer
 
 
-async def test_the_status_of_an_unknown_user_is_a_failure_without_retry(run_task: RunTask) -> None:
+@pytest.mark.usefixtures("engine")
+async def test_the_status_of_an_unknown_user_is_a_failure_without_retry(
+    run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_user_status, "call_options", update_user_status.options(retries=3).call_options)
     job = await run_task("update_user_status", user_id=999, status="active")
     assert (job.status, job.attempts) == (Status.FAILED, 1)
     assert "there is no user 999" in (job.error or "")
