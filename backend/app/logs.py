@@ -61,7 +61,9 @@ def configure_logging(settings: Settings) -> None:
 
 def _renderers(log_format: str) -> list[Any]:
     if log_format == "json":
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without local variables: they hold passwords and tokens of the request that failed.
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     # `make dev` reads its children through pipes and says by FORCE_COLOR that a terminal is behind them.
     colors = sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR"))
     return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]

@@ -11,6 +11,7 @@ from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
+from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.types import ControllerRouterHandler, Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -38,6 +39,14 @@ DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
     CampaignController,
 )
 """The controllers of the domains."""
+
+SECURITY_SCHEMES: dict[str, SecurityScheme | Reference] = {
+    "AdminBasic": SecurityScheme(type="http", scheme="basic", description="ADMIN_USERNAME and ADMIN_PASSWORD"),
+    "AdminToken": SecurityScheme(type="http", scheme="bearer", description="ADMIN_TOKEN"),
+    "AccessToken": SecurityScheme(
+        type="http", scheme="bearer", bearer_format="JWT", description="of POST /users/login"
+    ),
+}
 
 GRACE_PERIOD = 10
 """Seconds that open requests get to end after SIGTERM."""
@@ -68,7 +77,11 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         logging_config=None,
         request_max_body_size=settings.web.max_body_bytes,
         openapi_config=OpenAPIConfig(
-            title="Saqueduct", version="0.1.0", path="/schema", render_plugins=[ScalarRenderPlugin()]
+            title="Saqueduct",
+            version="0.1.0",
+            path="/schema",
+            render_plugins=[ScalarRenderPlugin()],
+            components=Components(security_schemes=SECURITY_SCHEMES),
         ),
     )
     setup_dishka(container, app)

@@ -27,11 +27,13 @@ def test_saq_never_logs_below_info(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(load_settings({"LOG_FORMAT": "json"}))
+    password = "hunter2"
     try:
-        raise ValueError("broken\nin two")
+        raise ValueError("broken\nin two" if password else "")
     except ValueError:
         logging.getLogger("app.queue").exception("it failed: %s", "why")
     [line] = capsys.readouterr().err.splitlines()
+    assert password not in line
     entry = json.loads(line)
     assert (entry["event"], entry["level"], entry["logger"]) == ("it failed: why", "error", "app.queue")
     assert entry["exception"][0]["exc_value"] == "broken\nin two"

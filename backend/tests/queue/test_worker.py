@@ -391,16 +391,42 @@ async def test_a_killed_workers_job_runs_again_without_retries(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     job = await _killed(queues)
+    assert await _sweep(queues) == []
     async with working(settings, queues, container):
         done = await status(queues, job, Status.COMPLETE)
     assert (done.attempts, done.retries, done.meta) == (1, 1, {"recoveries": 1})
+
+
+async def _sweep(queues: Queues) -> list[str]:
+    """A sweep as if the last one were long ago."""
+    queue = queues.get("default")
+    await queue.redis.delete(queue.namespace("sweep"))
+    swept = await queue.sweep()
+    await queue.redis.delete(queue.namespace("sweep"))
+    return swept
 
 
 async def test_a_job_of_a_living_worker_is_left_alone(queues: Queues) -> None:
     job = await _killed(queues)
     queue = queues.get("default")
     await queue.worker_info("killed", queue_key="default")
+    assert await _sweep(queues) == await _sweep(queues) == []
+    assert (await queues.find(job.key)).status is Status.ACTIVE
+
+
+async def test_one_process_sweeps_at_a_time(queues: Queues) -> None:
+    await _killed(queues)
+    await _sweep(queues)
+    queue = queues.get("default")
+    await queue.redis.set(queue.namespace("sweep"), 1)
     assert await queue.sweep() == []
+
+
+async def test_a_worker_that_reports_again_after_an_outage_keeps_its_job(queues: Queues) -> None:
+    job = await _killed(queues)
+    assert await _sweep(queues) == []
+    await queues.get("default").worker_info("killed", queue_key="default")
+    assert await _sweep(queues) == []
     assert (await queues.find(job.key)).status is Status.ACTIVE
 
 
@@ -408,13 +434,13 @@ async def test_a_job_that_kills_its_workers_fails_in_the_end(queues: Queues) -> 
     job = await _killed(queues)
     queue = queues.get("default")
     for _ in range(3):
-        await queue.redis.delete(queue.namespace("sweep"))
-        assert await queue.sweep() == [job.id]
+        assert await _sweep(queues) == []
+        assert await _sweep(queues) == [job.id]
         taken = await queue.dequeue(timeout=1)
         assert taken is not None
-        await taken.update(status=Status.ACTIVE)
-    await queue.redis.delete(queue.namespace("sweep"))
-    await queue.sweep()
+        await taken.update(status=Status.ACTIVE, started=now())
+    await _sweep(queues)
+    await _sweep(queues)
     failed = await queues.find(job.key)
     assert failed.status is Status.FAILED
     assert "its worker died 4 times" in (failed.error or "")
@@ -425,9 +451,8 @@ async def test_a_job_taken_but_not_yet_started_is_put_back_only_if_it_stays_so(q
     job = await queues.enqueue("my_task", {"user_id": 1})
     queue = queues.get("default")
     await queue.dequeue(timeout=1)
-    assert await queue.sweep(lock=1) == []
-    await queue.redis.delete(queue.namespace("sweep"))
-    assert await queue.sweep(lock=1) == [job.id]
+    assert await _sweep(queues) == []
+    assert await _sweep(queues) == [job.id]
     assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
 
 

@@ -4,8 +4,9 @@ Replaces the sweep of SAQ 0.26, which aborts a job that a living worker is just 
 but is not yet marked active), aborts the jobs of a killed worker unless they have retries left, and loses a job when
 the sweeping process dies between its abort and its retry. Here:
 
-- A job of a worker that reports no more is put back in one script. It costs no retry; after MAX_RECOVERIES it fails.
-- A job that was taken but never started is put back once two sweeps have seen it so.
+- A job of a worker that reports no more, or that was taken and never started, is put back in one script once two
+  sweeps have seen it so: after an outage of Redis workers need a moment to report again. It costs no retry; after
+  MAX_RECOVERIES it fails.
 - A job that outlives its timeout or heartbeat on a living worker is ended as SAQ does: aborted, then retried or not.
 """
 
@@ -50,7 +51,7 @@ class Recovery:
 
     def __init__(self, queue: "EngineQueue") -> None:
         self._queue = queue
-        self._unstarted: set[Glimpse] = set()
+        self._suspects: set[Glimpse] = set()
         self._put_back = queue.redis.register_script(_PUT_BACK)
 
     async def sweep(self, abort: float) -> list[str]:
@@ -79,13 +80,14 @@ class Recovery:
         return swept + [job.id for job in stuck]
 
     async def _orphans(self, jobs: Sequence[Job]) -> list[Job]:
-        """Jobs whose worker is dead, and jobs that were not started since the last sweep."""
-        before, self._unstarted = self._unstarted, {_glimpse(job) for job in jobs if _unstarted(job)}
+        """Jobs that nobody runs, and that nobody ran at the last sweep either."""
         started = [job for job in jobs if not _unstarted(job) and job.worker_id]
         keys = [self._queue.namespace(f"worker_info:{job.worker_id}") for job in started]
-        alive = await self._queue.redis.mget(keys) if keys else []
-        dead = [job for job, info in zip(started, alive, strict=True) if info is None]
-        return dead + [job for job in jobs if _unstarted(job) and _glimpse(job) in before]
+        reports = await self._queue.redis.mget(keys) if keys else []
+        dead = [job for job, report in zip(started, reports, strict=True) if report is None]
+        suspects = dead + [job for job in jobs if _unstarted(job)]
+        before, self._suspects = self._suspects, {_glimpse(job) for job in suspects}
+        return [job for job in suspects if _glimpse(job) in before]
 
     async def _recover(self, job: Job) -> bool:
         recoveries = int(job.meta.get(RECOVERIES, 0)) + 1

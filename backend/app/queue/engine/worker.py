@@ -57,6 +57,8 @@ class EngineWorker(Worker[Context]):
         return await super().worker_info(max(ttl, REPORT_TTL))
 
     async def upkeep(self) -> list[asyncio.Task[None]]:
+        # Before the first job: a job of a worker that does not report is taken for a dead one's.
+        await self._report()
         self._upkeep = await super().upkeep()
         return self._upkeep
 
@@ -76,7 +78,7 @@ class EngineWorker(Worker[Context]):
             upkeep = set(self._upkeep)
             slots = self.tasks - upkeep
             self.tasks.clear()
-            await _finish(slots, self._shutdown_grace_period_s or 0)
+            await self._drain(slots)
             for task in upkeep:
                 task.cancel()
             await _finish(upkeep, self._cancellation_hard_deadline_s)
@@ -85,6 +87,18 @@ class EngineWorker(Worker[Context]):
             self.pool.shutdown(wait=False, cancel_futures=True)
             for hook in ensure_coroutine_function_many(self.shutdown, ThreadPoolExecutor()) if self.shutdown else ():
                 await hook(self.context)
+
+    async def _drain(self, slots: set[asyncio.Task[Any]]) -> None:
+        """Let jobs finish within the grace period, and go on reporting: they are not a dead worker's."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (self._shutdown_grace_period_s or 0)
+        while (left := end - loop.time()) > 0 and any(not slot.done() for slot in slots):
+            await _finish(slots, min(left, self.timers["worker_info"]))
+            await self._report()
+
+    async def _report(self) -> None:
+        with suppress(*REDIS_AWAY):
+            await self.worker_info()
 
     async def _hand_back(self, slots: set[asyncio.Task[Any]]) -> None:
         """Cancel the jobs of these slots and queue them again; SAQ's slot does so itself when its job yields."""
