@@ -20,6 +20,8 @@ class Base(DeclarativeBase):
     """Base of every model. `datetime` columns are aware (`timestamptz`)."""
 
     metadata = MetaData(naming_convention=NAMING)
+    # What the database fills in is read back with the statement: an attribute must not need a query of its own later.
+    __mapper_args__: dict[str, Any] = {"eager_defaults": True}  # noqa: RUF012
     type_annotation_map: dict[Any, Any] = {dt.datetime: DateTime(timezone=True)}  # noqa: RUF012
 
 

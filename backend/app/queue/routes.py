@@ -14,8 +14,11 @@ from app.queue.errors import InvalidArguments
 from app.queue.registry import get_registry
 from app.queue.task import Task
 
-ADMIN = {"admin": True}
-"""Handler option: the application's guard lets only the admin call the route."""
+ADMIN: dict[str, Any] = {
+    "opt": {"admin": True},
+    "security": [{"AdminBasic": []}, {"AdminToken": []}],
+}
+"""Arguments of a handler that only the admin may call: the application's guard looks for the option."""
 
 
 class Enqueued(msgspec.Struct):
@@ -106,7 +109,7 @@ class TaskController(Controller):
         """Every task: name, documentation, parameters as JSON Schema, schedules, queue, options."""
         return [TaskView.of(task) for task in get_registry().get_all_tasks()]
 
-    @post("/{name:str}", opt=ADMIN)
+    @post("/{name:str}", **ADMIN)
     @inject
     async def enqueue(
         self, name: FromPath[str], request: Request[Any, Any, Any], queues: FromDishka[Queues]
@@ -128,13 +131,13 @@ class JobController(Controller):
         """The job as it stands."""
         return JobView.of(await queues.find(key))
 
-    @delete(opt=ADMIN, status_code=202)
+    @delete(**ADMIN, status_code=202)
     @inject
     async def abort(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
         """Abort the job: a waiting one ends at once, a running one within about a second."""
         return JobView.of(await queues.abort(key))
 
-    @post("/retry", opt=ADMIN, status_code=202)
+    @post("/retry", **ADMIN, status_code=202)
     @inject
     async def retry(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
         """Queue a job that has ended once more, with the same arguments."""

@@ -24,6 +24,7 @@ class TodoController(Controller):
     path = "/todos"
     tags = ("Todos",)
     guards = (require_user,)
+    security = ({"AccessToken": []},)
 
     @get()
     @inject

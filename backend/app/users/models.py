@@ -22,7 +22,6 @@ class User(Identified, Timestamped, Base):
     """A person with an account."""
 
     __tablename__ = "users"
-    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012  (updated_at stays readable after an update)
 
     email: Mapped[str] = mapped_column(String(254), unique=True)
     """As `normalize_email` writes it: one spelling an address, so that uniqueness ignores case."""

@@ -74,7 +74,7 @@ class UserController(Controller):
         """End the session of a refresh token; its access tokens end at once."""
         await authentication.log_out(data.refresh_token)
 
-    @get("/me", guards=[require_user])
+    @get("/me", guards=[require_user], security=[{"AccessToken": []}])
     async def me(self, request: UserRequest) -> UserView:
         """The user whose access token the request carries."""
         return UserView.of(request.user)

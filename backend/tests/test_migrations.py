@@ -1,0 +1,60 @@
+"""The migrations: up, down, and the same tables as the models say."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.engine import make_url
+
+from app.db.base import Base
+
+BACKEND = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def alembic(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
+    """Alembic on an empty database of its own."""
+    name = f"migrations_{os.getpid()}"
+    asyncio.run(execute(database_url, f"CREATE DATABASE {name}"))
+    own = make_url(database_url).set(database=name).render_as_string(hide_password=False)
+    monkeypatch.setenv("DATABASE_URL", own)
+    monkeypatch.setenv("REDIS_URL", "redis://unused")
+    monkeypatch.chdir(BACKEND)
+    yield Config("alembic.ini")
+    asyncio.run(execute(database_url, f"DROP DATABASE {name}"))
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()
+
+
+async def tables() -> set[str]:
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    await connection.close()
+    return {row["tablename"] for row in rows}
+
+
+def test_up_makes_the_tables_of_the_models_and_down_removes_them(alembic: Config) -> None:
+    command.upgrade(alembic, "head")
+    assert asyncio.run(tables()) == {table.name for table in Base.metadata.sorted_tables} | {"alembic_version"}
+    command.check(alembic)
+    command.downgrade(alembic, "base")
+    assert asyncio.run(tables()) == {"alembic_version"}
+    command.upgrade(alembic, "head")
+
+
+def test_each_step_goes_down_and_up_again(alembic: Config) -> None:
+    command.upgrade(alembic, "head")
+    for _ in range(len(list((BACKEND / "app/db/migrations/versions").glob("0*.py")))):
+        command.downgrade(alembic, "-1")
+    for _ in range(len(list((BACKEND / "app/db/migrations/versions").glob("0*.py")))):
+        command.upgrade(alembic, "+1")
+    command.check(alembic)
