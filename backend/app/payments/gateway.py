@@ -43,6 +43,7 @@ class PaymentGateway(Protocol):
         Raises:
             GatewayUnavailable: no answer; the money may have been taken.
         """
+        ...
 
     async def find(self, key: str) -> Capture | None:
         """The capture of that key as it stands, or None when it was never asked for.
@@ -50,6 +51,7 @@ class PaymentGateway(Protocol):
         Raises:
             GatewayUnavailable: no answer.
         """
+        ...
 
 
 DECLINED_FUNDS = 100_02
