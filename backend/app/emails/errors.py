@@ -1,4 +1,12 @@
-"""What can go wrong with a mail."""
+"""What can go wrong with a mail.
+
+MailError
+├── TemporaryMailError     the server may take it later
+│   ├── MailServerAway       it was not even offered
+│   └── MailOutcomeUnknown   it may have been taken
+└── PermanentMailError     the server never will
+InvalidMail                it cannot be written (400)
+"""
 
 from app.errors import AppError
 
@@ -8,7 +16,15 @@ class MailError(Exception):
 
 
 class TemporaryMailError(MailError):
-    """It may take it later: no connection, a time-out, or a 4xx answer (RFC 5321, section 4.2.1)."""
+    """It may take it later: a 4xx answer (RFC 5321, section 4.2.1), or one of the two below."""
+
+
+class MailServerAway(TemporaryMailError):
+    """There was no session to send it in: no connection, no TLS, refused credentials. It would be so for any mail."""
+
+
+class MailOutcomeUnknown(TemporaryMailError):
+    """The connection ended before the server's answer: it may have taken the mail."""
 
 
 class PermanentMailError(MailError):

@@ -1,6 +1,7 @@
 """Where mails go: to an SMTP server, or in development to files."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import uuid
 from email.message import EmailMessage
@@ -9,8 +10,14 @@ from typing import Protocol
 
 import aiosmtplib
 
-from app.emails.errors import MailError, PermanentMailError, TemporaryMailError
+from app.emails.errors import MailError, MailOutcomeUnknown, MailServerAway, PermanentMailError, TemporaryMailError
 from app.settings import Settings, SmtpSettings
+
+QUIT_TIMEOUT = 1
+"""Seconds that the goodbye to the server may take; the mail has been taken by then."""
+
+SMTP_ERRORS = (aiosmtplib.SMTPException, OSError)
+"""What aiosmtplib raises; time-outs are OSErrors."""
 
 
 class Mailer(Protocol):
@@ -37,20 +44,32 @@ class SmtpMailer:
 
     async def send(self, message: EmailMessage) -> None:
         """See `Mailer`."""
-        settings = self._settings
+        client = self._client()
+        connected = False
         try:
-            await aiosmtplib.send(
-                message,
-                hostname=settings.host,
-                port=settings.port,
-                username=settings.username or None,
-                password=settings.password.reveal() or None,
-                use_tls=settings.security == "tls",
-                start_tls=settings.security == "starttls",
-                timeout=settings.timeout,
-            )
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            raise classify(error) from error
+            # One limit for all of it: aiosmtplib's own is one for each answer.
+            async with asyncio.timeout(self._settings.timeout):
+                await client.connect()
+                connected = True
+                await client.send_message(message)
+            with contextlib.suppress(*SMTP_ERRORS):
+                await client.quit(timeout=QUIT_TIMEOUT)
+        except SMTP_ERRORS as error:
+            raise (classify(error) if connected else MailServerAway(describe(error))) from error
+        finally:
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        settings = self._settings
+        return aiosmtplib.SMTP(
+            hostname=settings.host,
+            port=settings.port,
+            username=settings.username or None,
+            password=settings.password.reveal() or None,
+            use_tls=settings.security == "tls",
+            start_tls=settings.security == "starttls",
+            timeout=settings.timeout,
+        )
 
 
 class FileMailer:
@@ -84,16 +103,18 @@ def make_mailer(settings: Settings) -> Mailer:
 
 
 def classify(error: Exception) -> MailError:
-    """Permanent is what the server refused for good; all else may be different next time.
-
-    Refused credentials count as temporary: they are mended by the operator, and no mail should be lost until then.
-    """
-    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
-        return TemporaryMailError(str(error))
+    """What an error after the connection, TLS and log-in means; one before them says nothing of the mail."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         codes = [refused.code for refused in error.recipients]
         lasting = bool(codes) and all(code >= 500 for code in codes)
-        return (PermanentMailError if lasting else TemporaryMailError)(str(error))
-    if isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 500:
-        return PermanentMailError(str(error))
-    return TemporaryMailError(f"{type(error).__name__}: {error}")
+        return (PermanentMailError if lasting else TemporaryMailError)(describe(error))
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return (PermanentMailError if error.code >= 500 else TemporaryMailError)(describe(error))
+    if isinstance(error, OSError):
+        return MailOutcomeUnknown(describe(error))
+    return TemporaryMailError(describe(error))
+
+
+def describe(error: Exception) -> str:
+    """Kind and text of an error, for people."""
+    return f"{type(error).__name__}: {error}"

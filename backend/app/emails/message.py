@@ -2,6 +2,7 @@
 
 import email.policy
 import hashlib
+import unicodedata
 import uuid
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -14,11 +15,18 @@ from app.emails.errors import InvalidMail
 MAX_SUBJECT = 200
 """Characters."""
 
+MAX_ADDRESS = 254
+"""Characters of an address (RFC 5321, erratum 1690)."""
+
 MAX_BODY = 200_000
 """Characters; together with the arguments' limit in bytes it keeps mails small."""
 
-LINE_BREAKS = frozenset("\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029\0")
-"""What `str.splitlines` breaks at, and NUL: none of it has a place in a header."""
+NOT_IN_A_HEADER = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories: control characters, lone surrogates, line and paragraph separators."""
+
+ENCODED_WORD = "=?"
+"""Begins an encoded word (RFC 2047). Python's `email` decodes those of a header that is set, and writes what comes out,
+line breaks too, into the mail as it is: with `=?utf-8?q?a=0D=0ABcc:_b@example.com?=` a subject adds a header."""
 
 
 def compose(*, sender: str, to: str, subject: str, body: str, key: str | None = None) -> EmailMessage:
@@ -34,14 +42,11 @@ def compose(*, sender: str, to: str, subject: str, body: str, key: str | None = 
     Raises:
         InvalidMail: names the part that is wrong.
     """
-    if LINE_BREAKS.intersection(subject):
-        raise InvalidMail("subject: line breaks are not allowed in a header")
-    if not 0 < len(subject) <= MAX_SUBJECT:
-        raise InvalidMail(f"subject: 1 to {MAX_SUBJECT} characters, not {len(subject)}")
-    if len(body) > MAX_BODY:
-        raise InvalidMail(f"body: at most {MAX_BODY} characters, not {len(body)}")
+    _check_subject(subject)
+    _check_body(body)
     name, address = parseaddr(sender)
-    message = EmailMessage(policy=email.policy.SMTP)
+    # 7 bit: not every server takes more.
+    message = EmailMessage(policy=email.policy.SMTP.clone(cte_type="7bit"))
     message["From"] = Address(name, addr_spec=address)
     message["To"] = Address(addr_spec=valid_address(to))
     message["Subject"] = subject
@@ -57,10 +62,28 @@ def valid_address(address: str) -> str:
     Raises:
         InvalidMail: it is no address.
     """
+    if ENCODED_WORD in address:
+        raise InvalidMail(f"to: {ENCODED_WORD!r} is not allowed in an address")
     try:
         return str(validate_email(address, check_deliverability=False, allow_smtputf8=False).ascii_email)
     except EmailNotValidError as error:
-        raise InvalidMail(f"to: {address!r} is not an email address: {error}") from None
+        raise InvalidMail(f"to: {address[:MAX_ADDRESS]!r} is not an email address: {error}") from None
+
+
+def _check_subject(subject: str) -> None:
+    if any(unicodedata.category(character) in NOT_IN_A_HEADER for character in subject):
+        raise InvalidMail("subject: line breaks and control characters are not allowed in a header")
+    if ENCODED_WORD in subject:
+        raise InvalidMail(f"subject: {ENCODED_WORD!r} is not allowed in a header")
+    if not 0 < len(subject) <= MAX_SUBJECT:
+        raise InvalidMail(f"subject: 1 to {MAX_SUBJECT} characters, not {len(subject)}")
+
+
+def _check_body(body: str) -> None:
+    if len(body) > MAX_BODY:
+        raise InvalidMail(f"body: at most {MAX_BODY} characters, not {len(body)}")
+    if "\0" in body or (not body.isascii() and any(unicodedata.category(character) == "Cs" for character in body)):
+        raise InvalidMail("body: NUL and lone surrogates are no text")
 
 
 def _message_id(sender: str, key: str | None) -> str:

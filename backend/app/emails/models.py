@@ -8,6 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, Identified, Timestamped
 
+MAX_KEY = 200
+"""Characters of a mail's key."""
+
 
 class EmailStatus(enum.StrEnum):
     """What has become of a mail."""
@@ -22,7 +25,7 @@ class EmailRecord(Identified, Timestamped, Base):
 
     __tablename__ = "emails"
 
-    key: Mapped[str | None] = mapped_column(String(200), unique=True)
+    key: Mapped[str | None] = mapped_column(String(MAX_KEY), unique=True)
     """What makes two sends the same mail; a key that was sent is not sent again."""
     recipient: Mapped[str] = mapped_column(String(320))
     subject: Mapped[str] = mapped_column(String(200))

@@ -8,17 +8,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.session import SessionMaker, transaction
-from app.emails.errors import MailError
+from app.emails.errors import InvalidMail, MailError
 from app.emails.mailers import Mailer
 from app.emails.message import compose
-from app.emails.models import EmailRecord, EmailStatus
+from app.emails.models import MAX_KEY, EmailRecord, EmailStatus
 
 
 class EmailService:
     """Sends mails and keeps record of them.
 
     Sending has a transaction of its own: what was sent is on record whatever becomes of the caller's transaction. A
-    process that dies after the server took the mail and before that commit, a few milliseconds, sends it again: SMTP
+    process that dies after the server took the mail and before that commit, usually milliseconds, sends it again: SMTP
     knows no exactly-once. The Message-ID is then the same.
 
     Args:
@@ -39,13 +39,15 @@ class EmailService:
             to: one address.
             subject: one line, at most 200 characters.
             body: text.
-            key: what makes two sends the same mail; at most 200 characters.
+            key: what makes two sends the same mail; at most MAX_KEY characters.
 
         Raises:
             InvalidMail: it cannot be written.
             TemporaryMailError: it was not taken, and may be later.
             PermanentMailError: it was refused for good.
         """
+        if key is not None and not 0 < len(key) <= MAX_KEY:
+            raise InvalidMail(f"key: 1 to {MAX_KEY} characters, not {len(key)}")
         message = compose(sender=self._sender, to=to, subject=subject, body=body, key=key)
         failure: MailError | None = None
         async with transaction(self._maker) as session:

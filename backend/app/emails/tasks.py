@@ -1,18 +1,30 @@
 """Jobs that send mails."""
 
+import hashlib
+
+from saq import Job
+
 from app.emails.errors import InvalidMail, PermanentMailError
 from app.emails.service import EmailService
 from app.queue import INJECTED, Context, GiveUp, task
 
 
-@task(timeout=60, retries=6, retry_delay=10, retry_backoff=600)
+# Tried for about an hour: servers that greylist take a mail after some minutes (RFC 6647).
+@task(timeout=60, retries=8, retry_delay=30, retry_backoff=1800)
 async def send_email(
     ctx: Context, *, to: str, subject: str, body: str, emails: EmailService = INJECTED
 ) -> dict[str, str]:
     """Send a mail; what the server refuses for now is tried again, what it refuses for good is not."""
     try:
-        # The job's key: a job that runs twice sends once.
-        await emails.send(to=to, subject=subject, body=body, key=f"job:{ctx['job'].key}")
+        await emails.send(to=to, subject=subject, body=body, key=mail_key(ctx["job"]))
     except (InvalidMail, PermanentMailError) as error:
         raise GiveUp(str(error)) from error
     return {"status": "sent", "to": to}
+
+
+def mail_key(job: Job) -> str:
+    """The same for all attempts of a job, so that one that runs twice sends once.
+
+    The time of the enqueue is part of it: a job's key may be used again once the job has ended, for another mail.
+    """
+    return "job:" + hashlib.sha256(f"{job.id}:{job.queued}".encode()).hexdigest()
