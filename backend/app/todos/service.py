@@ -2,16 +2,14 @@
 
 import datetime as dt
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.deletion import AfterBatch, delete_in_batches
 from app.todos.errors import InvalidTitle, TodoNotFound
 from app.todos.models import TITLE_LENGTH, Todo
-
-BATCH_SIZE = 1000
-"""Rows that one statement deletes."""
 
 
 class TodoService:
@@ -94,14 +92,12 @@ class TodoService:
         await self._session.delete(await self.get(user_id, todo_id))
         await self._session.flush()
 
-    async def delete_completed_todos_older_than(
-        self, days: int, after_batch: Callable[[], Awaitable[None]] | None = None
-    ) -> int:
+    async def delete_completed_todos_older_than(self, days: int, after_batch: AfterBatch = None) -> int:
         """Delete all users' todos that were completed more than `days` days ago; return how many.
 
         Args:
             days: at least 1.
-            after_batch: awaited after each batch of BATCH_SIZE; a job commits there, so that locks stay short.
+            after_batch: see `AfterBatch`.
 
         Raises:
             ValueError: `days` is below 1.
@@ -109,15 +105,7 @@ class TodoService:
         if days < 1:
             raise ValueError(f"days must be at least 1, not {days}: fresh todos are not to be deleted")
         old = Todo.completed_at < func.now() - dt.timedelta(days=days)
-        batch = select(Todo.id).where(old).limit(BATCH_SIZE)
-        statement = delete(Todo).where(Todo.id.in_(batch)).returning(Todo.id)
-        statement = statement.execution_options(synchronize_session=False)
-        deleted = 0
-        while count := len((await self._session.scalars(statement)).all()):
-            deleted += count
-            if after_batch is not None:
-                await after_batch()
-        return deleted
+        return await delete_in_batches(self._session, Todo, old, after_batch)
 
 
 def clean_title(title: str) -> str:

@@ -1,20 +1,17 @@
 """Accounts: who there is and which status they have. Passwords and tokens are in `authentication.py`."""
 
 import datetime as dt
-from collections.abc import Awaitable, Callable
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import delete, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.deletion import AfterBatch, delete_in_batches
 from app.users.errors import EmailTaken, InvalidEmail, UserNotFound
 from app.users.models import User, UserSession, UserStatus
 from app.users.sessions import revoke_sessions
 from app.users.tokens import Clock, utc_now
-
-BATCH_SIZE = 1000
-"""Rows that one statement deletes."""
 
 
 class UserService:
@@ -90,26 +87,16 @@ class UserService:
         await self._session.flush()
         return user
 
-    async def delete_stale_sessions(
-        self, days_old: int, after_batch: Callable[[], Awaitable[None]] | None = None
-    ) -> int:
+    async def delete_stale_sessions(self, days_old: int, after_batch: AfterBatch = None) -> int:
         """Delete sessions that expired or were revoked more than `days_old` days ago; return how many.
 
         Args:
             days_old: days.
-            after_batch: awaited after each batch of BATCH_SIZE; a job commits there, so that locks stay short.
+            after_batch: see `AfterBatch`.
         """
         before = self._now() - dt.timedelta(days=days_old)
         stale = or_(UserSession.expires_at < before, UserSession.revoked_at < before)
-        batch = select(UserSession.id).where(stale).limit(BATCH_SIZE)
-        statement = delete(UserSession).where(UserSession.id.in_(batch)).returning(UserSession.id)
-        statement = statement.execution_options(synchronize_session=False)
-        deleted = 0
-        while count := len((await self._session.scalars(statement)).all()):
-            deleted += count
-            if after_batch is not None:
-                await after_batch()
-        return deleted
+        return await delete_in_batches(self._session, UserSession, stale, after_batch)
 
 
 def normalize_email(email: str) -> str:

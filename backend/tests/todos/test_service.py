@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.todos import service
+from app.db import deletion
 from app.todos.errors import InvalidTitle
 from app.todos.models import Todo
 from app.todos.service import TodoService, clean_title
@@ -46,7 +46,7 @@ async def test_only_todos_completed_long_ago_are_deleted(todos: TodoService, ses
 async def test_todos_are_deleted_in_batches_of_all_users(
     todos: TodoService, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "BATCH_SIZE", 2)
+    monkeypatch.setattr(deletion, "BATCH_SIZE", 2)
     for name in ("ada", "eve"):
         user_id = await add_user(session, f"{name}@example.com")
         for _ in range(3):

@@ -7,8 +7,8 @@ from saq.job import Status
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db import deletion
 from app.queue import InvalidArguments, Queues, get_registry
-from app.todos import service
 from app.todos.models import Todo
 from tests.conftest import RunTask
 from tests.todos.rows import add_todo, add_user
@@ -38,7 +38,7 @@ async def test_completed_todos_are_deleted(
 async def test_each_batch_is_committed(
     run_task: RunTask, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "BATCH_SIZE", 1)
+    monkeypatch.setattr(deletion, "BATCH_SIZE", 1)
     batches = 0
     commit = AsyncSession.commit
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.users import service
+from app.db import deletion
 from app.users.errors import EmailTaken, InvalidEmail, UserNotFound
 from app.users.models import User, UserSession, UserStatus
 from app.users.service import UserService, normalize_email
@@ -120,7 +120,7 @@ async def test_only_sessions_long_over_are_deleted(users: UserService, session: 
 async def test_sessions_are_deleted_in_batches(
     users: UserService, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "BATCH_SIZE", 2)
+    monkeypatch.setattr(deletion, "BATCH_SIZE", 2)
     user = await users.create("ada@example.com", "hash")
     for _ in range(5):
         await add_session(session, user.id, expired=31)
