@@ -5,11 +5,14 @@ of the payment's own; its answer is written and committed. Whatever instant a wo
 under the same key, and the provider answers with the capture that there is.
 """
 
+import asyncio
 import dataclasses
 import datetime as dt
 import logging
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.session import SessionMaker, transaction
@@ -19,8 +22,13 @@ from app.payments.models import OPEN, Payment, PaymentStatus
 
 logger = logging.getLogger("app.payments")
 
-BATCH_SIZE = 100
-"""Payments that one look at what is open reads at once."""
+T = TypeVar("T")
+
+BATCH_SIZE = 20
+"""Open payments that one run takes to itself at once."""
+
+GATEWAY_TIMEOUT = 15
+"""Seconds that the provider may take for an answer."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -56,23 +64,25 @@ class Capturing:
             if payment.status not in OPEN:
                 return payment.status
             payment.status = PaymentStatus.CAPTURING
-        capture = await self._gateway.capture(
-            key=payment.provider_key, amount=payment.amount, currency=payment.currency
+        capture = await _answered(
+            self._gateway.capture(key=payment.provider_key, amount=payment.amount, currency=payment.currency)
         )
         return await self._write(payment_id, capture)
 
     async def settle(self, older_than: dt.timedelta) -> Settlement:
         """Ask the provider for all payments left open; those it has never heard of are captured.
 
+        Those that nobody has looked at for longest come first, so that a run which is cut off, or a provider that
+        does not answer for some, keeps none waiting for ever. Two runs at once share the work.
+
         Args:
             older_than: leaves alone what has changed since, as a job may be at it.
         """
         result = Settlement()
-        last = 0
-        before = dt.datetime.now(dt.UTC) - older_than
-        while payments := await self._open(last, before):
+        async with self._maker() as session:
+            before = (await session.scalars(select(func.now() - older_than))).one()
+        while payments := await self._take(before):
             for payment in payments:
-                last = payment.id
                 result.checked += 1
                 try:
                     status = await self._settle(payment)
@@ -84,20 +94,25 @@ class Capturing:
         return result
 
     async def _settle(self, payment: Payment) -> PaymentStatus:
-        capture = await self._gateway.find(payment.provider_key)
+        capture = await _answered(self._gateway.find(payment.provider_key))
         if capture is None:
             return await self.capture(payment.id)
         return await self._write(payment.id, capture)
 
-    async def _open(self, after: int, before: dt.datetime) -> list[Payment]:
-        query = (
-            select(Payment)
-            .where(Payment.status.in_(OPEN), Payment.id > after, Payment.updated_at < before)
-            .order_by(Payment.id)
+    async def _take(self, before: dt.datetime) -> Sequence[Payment]:
+        """Some open payments, marked as looked at now, which keeps them from this and other runs."""
+        # In a WITH: as a plain IN, PostgreSQL may run the SELECT again for each row, and lock more than the limit.
+        batch = (
+            select(Payment.id)
+            .where(Payment.status.in_(OPEN), Payment.updated_at < before)
+            .order_by(Payment.updated_at)
             .limit(BATCH_SIZE)
+            .with_for_update(skip_locked=True)
+            .cte()
         )
-        async with self._maker() as session:
-            return list((await session.scalars(query)).all())
+        statement = update(Payment).where(Payment.id.in_(select(batch.c.id))).values(updated_at=func.now())
+        async with transaction(self._maker) as session:
+            return (await session.scalars(statement.returning(Payment))).all()
 
     async def _write(self, payment_id: int, capture: Capture) -> PaymentStatus:
         async with transaction(self._maker) as session:
@@ -120,3 +135,16 @@ async def _locked(session: AsyncSession, payment_id: int) -> Payment:
     if payment is None:
         raise PaymentNotFound(payment_id)
     return payment
+
+
+async def _answered(call: Awaitable[T]) -> T:
+    """The provider's answer.
+
+    Raises:
+        GatewayUnavailable: it takes longer than GATEWAY_TIMEOUT.
+    """
+    try:
+        async with asyncio.timeout(GATEWAY_TIMEOUT):
+            return await call
+    except TimeoutError:
+        raise GatewayUnavailable(f"no answer within {GATEWAY_TIMEOUT} s") from None

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import enum
+import hashlib
 
 from sqlalchemy import BigInteger, CheckConstraint, Enum, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -54,8 +55,12 @@ class Payment(Identified, Timestamped, Base):
 
     @property
     def provider_key(self) -> str:
-        """Idempotency key towards the provider: one payment is one capture, however often it is asked for."""
-        return f"payment:{self.id}"
+        """Idempotency key towards the provider: one payment is one capture, however often it is asked for.
+
+        Made of the caller's key and not of the id: the provider outlives our database. After a restore of an older
+        backup an id may name another payment, whereas a caller who repeats a lost request repeats its key.
+        """
+        return hashlib.sha256(f"payment:{self.idempotency_key}".encode()).hexdigest()
 
 
 class SandboxCapture(Timestamped, Base):

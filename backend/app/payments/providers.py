@@ -1,5 +1,7 @@
 """The payments' services, for routes and tasks."""
 
+import logging
+
 from dishka import Provider, Scope, provide
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -7,13 +9,18 @@ from app.db.session import SessionMaker
 from app.payments.capturing import Capturing
 from app.payments.gateway import PaymentGateway, SandboxGateway
 from app.payments.service import PaymentService
+from app.settings import Settings
+
+logger = logging.getLogger("app.payments")
 
 
 class PaymentsProvider(Provider):
     """PaymentGateway, Capturing, PaymentService. A real provider takes the place of the sandbox here."""
 
     @provide(scope=Scope.APP)
-    def gateway(self, maker: SessionMaker) -> PaymentGateway:
+    def gateway(self, maker: SessionMaker, settings: Settings) -> PaymentGateway:
+        if settings.production:
+            logger.warning("payments go to the sandbox, which takes no money: put a provider into %s", __name__)
         return SandboxGateway(maker)
 
     @provide(scope=Scope.APP)

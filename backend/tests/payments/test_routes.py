@@ -1,0 +1,106 @@
+"""/payments over HTTP, and the rule that one key is one payment."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.payments.errors import IdempotencyKeyReused, InvalidIdempotencyKey
+from app.payments.service import PaymentService
+from app.queue import Queues, QueueUnavailable
+from tests.conftest import RunTask
+from tests.payments.payments import BODY
+
+
+@pytest.fixture
+def service(session: AsyncSession) -> PaymentService:
+    return PaymentService(session)
+
+
+async def test_one_key_is_one_payment(service: PaymentService, session: AsyncSession) -> None:
+    first, created = await service.create(key="k", amount=100, currency="EUR")
+    again, recreated = await service.create(key="k", amount=100, currency="EUR")
+    assert (first.id, created, recreated) == (again.id, True, False)
+    for changed in ({"amount": 101}, {"currency": "USD"}):
+        with pytest.raises(IdempotencyKeyReused):
+            await service.create(**{"key": "k", "amount": 100, "currency": "EUR", **changed})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "schlüssel", "a\nb"])
+async def test_unfit_keys_are_refused(service: PaymentService, key: str) -> None:
+    with pytest.raises(InvalidIdempotencyKey):
+        await service.create(key=key, amount=100, currency="EUR")
+
+
+async def test_a_payment_is_made_and_captured_over_http(
+    client: httpx.AsyncClient, queues: Queues, run_task: RunTask
+) -> None:
+    made = await client.post("/payments", json=BODY, headers={"Idempotency-Key": "order-1"})
+    assert (made.status_code, made.json()["status"]) == (201, "pending")
+    location = made.headers["location"]
+    assert (await queues.find(f"capture:{made.json()['id']}")).function == "capture_payment"
+    await run_task("ping")
+    shown = await client.get(location)
+    assert (shown.json()["status"], shown.json()["amount"]) == ("captured", 1999)
+    again = await client.post("/payments", json=BODY, headers={"Idempotency-Key": "order-1"})
+    assert (again.status_code, again.json()["id"]) == (200, made.json()["id"])
+
+
+async def test_requests_at_once_with_one_key_make_one_payment(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    answers = await asyncio.gather(
+        *(client.post("/payments", json=BODY, headers={"Idempotency-Key": "same"}) for _ in range(6))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    assert await session.scalar(text("SELECT count(*) FROM payments")) == 1
+
+
+async def test_a_key_for_another_payment_is_409(client: httpx.AsyncClient) -> None:
+    await client.post("/payments", json=BODY, headers={"Idempotency-Key": "k"})
+    answer = await client.post("/payments", json=BODY | {"amount": 1}, headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency-key-reused")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (BODY, {}),
+        (BODY | {"amount": 0}, {"Idempotency-Key": "k"}),
+        (BODY | {"amount": 19.99}, {"Idempotency-Key": "k"}),
+        (BODY | {"currency": "eur"}, {"Idempotency-Key": "k"}),
+        (BODY | {"note": "x"}, {"Idempotency-Key": "k"}),
+        (BODY, {"Idempotency-Key": ""}),
+    ],
+)
+async def test_bad_payments_are_refused(
+    client: httpx.AsyncClient, session: AsyncSession, body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    assert (await client.post("/payments", json=body, headers=headers)).status_code == 400
+    assert await session.scalar(text("SELECT count(*) FROM payments")) == 0
+
+
+async def test_an_unknown_payment_is_404(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/payments/1")
+    assert (answer.status_code, answer.json()["code"]) == (404, "payment-not-found")
+
+
+async def test_a_payment_is_kept_while_redis_is_away(
+    client: httpx.AsyncClient, run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise QueueUnavailable("no connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Queues, "enqueue", away)
+        made = await client.post("/payments", json=BODY, headers={"Idempotency-Key": "k"})
+    assert (made.status_code, made.json()["status"]) == (201, "pending")
+    await run_task("check_status", older_than=0)
+    assert (await client.get(made.headers["location"])).json()["status"] == "captured"
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/payments"), ("GET", "/payments/1")])
+async def test_payments_are_the_admins(client: httpx.AsyncClient, method: str, path: str) -> None:
+    headers = {"Host": "example.com", "Idempotency-Key": "k"}
+    assert (await client.request(method, path, headers=headers, json=BODY)).status_code == 401
