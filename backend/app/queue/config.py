@@ -5,7 +5,7 @@ domain, add its `import app.<domain>.tasks` line to the others below.
 """
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,11 +27,20 @@ from app.queue.engine.queue import EngineQueue
 from app.queue.engine.queues import Queues
 from app.queue.engine.worker import EngineWorker
 from app.queue.errors import ConfigurationError
+from app.queue.hooks import bind_log_context, clear_log_context, give_queue
 from app.queue.injection import check_dependencies
 from app.queue.registry import TaskRegistry, get_registry
 from app.settings import Settings
 
+Hooks = tuple[Callable[[Context], Awaitable[None]], ...]
+
 APP = Path(__file__).resolve().parents[1]
+
+STARTUP: Hooks = (give_queue,)
+SHUTDOWN: Hooks = ()
+BEFORE_PROCESS: Hooks = (bind_log_context,)
+AFTER_PROCESS: Hooks = (clear_log_context,)
+"""What every worker calls with the context: at its start and stop, before and after each job."""
 
 CANCELLATION_DEADLINE = 2.0
 """Seconds a cancelled job gets for its clean-up when a worker stops."""
@@ -65,7 +74,7 @@ def connect(url: str) -> Redis:
 
 
 def build_saq_config(settings: Settings, queues: Queues, guards: Iterable[Any] = ()) -> SAQConfig:
-    """SAQ's settings: queues, tasks, schedules, concurrency, cron time zone.
+    """SAQ's settings: queues, tasks, schedules, concurrency, cron time zone, hooks.
 
     Every worker knows every task, so that a job runs on whichever queue it was put; a schedule belongs to the
     queue of its task.
@@ -84,6 +93,10 @@ def build_saq_config(settings: Settings, queues: Queues, guards: Iterable[Any] =
                 ],
                 concurrency=settings.worker.concurrency,
                 cron_tz=ZoneInfo(settings.worker.cron_timezone),
+                startup=STARTUP,
+                shutdown=SHUTDOWN,
+                before_process=BEFORE_PROCESS,
+                after_process=AFTER_PROCESS,
                 shutdown_grace_period_s=settings.worker.grace_period,
                 cancellation_hard_deadline_s=CANCELLATION_DEADLINE,
             )
@@ -106,9 +119,7 @@ def build_workers(
     """
     check_dependencies(container, get_registry().get_all_tasks())
 
-    async def prepare(ctx: Context) -> None:
-        # Every job's context is a copy of the worker's, so this reaches all tasks.
-        ctx["queue"] = ctx["worker"].queue
+    async def give_container(ctx: Context) -> None:
         ctx["container"] = container  # type: ignore[typeddict-unknown-key]
 
     return [
@@ -118,7 +129,10 @@ def build_workers(
             concurrency=config.concurrency,
             cron_jobs=config.scheduled_tasks,
             cron_tz=config.cron_tz,
-            startup=[prepare],
+            startup=[give_container, *STARTUP],
+            shutdown=SHUTDOWN,
+            before_process=BEFORE_PROCESS,
+            after_process=AFTER_PROCESS,
             shutdown_grace_period_s=config.shutdown_grace_period_s,
             cancellation_hard_deadline_s=CANCELLATION_DEADLINE,
             metadata=dict(metadata or {}),

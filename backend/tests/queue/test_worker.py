@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from dishka import AsyncContainer
 from redis.asyncio import Redis
 from saq import Job
@@ -152,6 +153,18 @@ async def test_a_commit_that_fails_fails_the_job(run_task: RunTask, engine: Asyn
     finally:
         async with engine.begin() as connection:
             await connection.execute(text("DROP TABLE late_check, late_parent"))
+
+
+async def test_what_a_job_logs_tells_the_job(run_task: RunTask, queues: Queues) -> None:
+    seen: list[dict[str, Any]] = []
+
+    @task
+    async def logs(ctx: Context) -> None:
+        seen.append(structlog.contextvars.get_contextvars())
+
+    job = await run_task("logs")
+    assert seen == [{"task": "logs", "job": job.key, "attempt": 1}]
+    assert structlog.contextvars.get_contextvars() == {}
 
 
 async def test_a_failing_job_is_tried_as_often_as_its_retries_say(run_task: RunTask) -> None:
