@@ -21,6 +21,15 @@ class CampaignNotDraft(Conflict):
         super().__init__(f"campaign {campaign_id} is {status}: recipients are added to a draft only")
 
 
+class CampaignNotStarted(Conflict):
+    """It is a draft, which somebody has to send first."""
+
+    code = "campaign-not-started"
+
+    def __init__(self, campaign_id: int) -> None:
+        super().__init__(f"campaign {campaign_id} is a draft: start it by POST /campaigns/{campaign_id}/send")
+
+
 class CampaignSent(Conflict):
     """It has been sent."""
 

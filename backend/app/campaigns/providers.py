@@ -1,5 +1,7 @@
 """The campaigns' services, for routes and tasks."""
 
+from zoneinfo import ZoneInfo
+
 from dishka import Provider, Scope, provide
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,4 +28,5 @@ class CampaignsProvider(Provider):
 
     @provide
     def report(self, session: AsyncSession, emails: EmailService, settings: Settings) -> WeeklyReport:
-        return WeeklyReport(session, emails, settings.campaigns.report_to)
+        zone = ZoneInfo(settings.worker.cron_timezone)
+        return WeeklyReport(session, emails, settings.campaigns.report_to, zone)

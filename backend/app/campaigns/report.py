@@ -20,19 +20,22 @@ class WeeklyReport:
         session: reads.
         emails: sends it.
         recipient: address that gets it.
+        zone: tells which week it is; that of the schedules.
     """
 
-    def __init__(self, session: AsyncSession, emails: EmailService, recipient: str) -> None:
+    def __init__(self, session: AsyncSession, emails: EmailService, recipient: str, zone: dt.tzinfo = dt.UTC) -> None:
         self._session = session
         self._emails = emails
         self._recipient = recipient
+        self._zone = zone
 
     async def send(self, now: dt.datetime) -> int:
         """Mail the report of the seven days before `now`, once a calendar week; returns how many campaigns it tells of.
 
         Raises:
-            TemporaryMailError, PermanentMailError: see `EmailService.send`.
+            InvalidMail, TemporaryMailError, PermanentMailError: see `EmailService.send`.
         """
+        now = now.astimezone(self._zone)
         campaigns = await self._campaigns(now)
         year, week, _ = now.isocalendar()
         await self._emails.send(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.campaigns.schemas import CampaignView, Enqueued, NewCampaign, NewRecipients, RecipientsAdded
 from app.campaigns.service import CampaignService
 from app.queue import Queues
-from app.security import ADMIN
+from app.security import ADMIN, ADMIN_SECURITY
 
 CampaignId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 
@@ -21,6 +21,7 @@ class CampaignController(Controller):
     path = "/campaigns"
     tags = ("Campaigns",)
     opt = ADMIN
+    security = ADMIN_SECURITY
 
     @post()
     @inject

@@ -1,18 +1,31 @@
 """Sends a campaign: each recipient gets at most one mail.
 
 A recipient is claimed, and the claim committed, before its mail goes out. If the process ends between the two, the
-recipient stays claimed; the next run of its chunk marks it `unknown` and does not send. The price of "at most one" is
-that such a recipient may have got none: whoever wants to be sure reads the list of the unknown.
+recipient stays claimed; the next run of its chunk marks it `unknown` and does not send. So it is with one whose
+mail was handed over but not answered. The price of "at most one" is that such a recipient may have got none: whoever
+wants to be sure asks the unknown.
 """
 
+import asyncio
 import dataclasses
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, and_, exists, func, select, update
 
+from app.campaigns.errors import CampaignNotFound, CampaignNotStarted
 from app.campaigns.models import Campaign, CampaignStatus, Recipient, RecipientStatus
 from app.db.session import SessionMaker, transaction
-from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
+from app.emails.errors import InvalidMail, MailOutcomeUnknown, MailServerAway, PermanentMailError, TemporaryMailError
 from app.emails.service import EmailService
+
+T = TypeVar("T")
+
+LAST_MAIL = 1.5
+"""Seconds that a mail on its way gets when its job is cancelled; a stopping worker waits a little longer (2 s)."""
+
+WAITING = (RecipientStatus.PENDING, RecipientStatus.SENDING)
+"""Recipients of whom it is not settled what they get."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,36 +64,72 @@ class CampaignSending:
         """The recipients that are left, in chunks.
 
         The division depends on all recipients and not on what is left, so that a second fan-out makes the same chunks.
+
+        Raises:
+            CampaignNotFound: there is no such campaign.
+            CampaignNotStarted: it is a draft still.
         """
-        query = select(Recipient.id, Recipient.status).where(Recipient.campaign_id == campaign_id)
         async with self._maker() as session:
-            rows = (await session.execute(query.order_by(Recipient.id))).all()
-        divided = (rows[start : start + self._chunk_size] for start in range(0, len(rows), self._chunk_size))
-        open_ = (RecipientStatus.PENDING, RecipientStatus.SENDING)
-        return [Chunk(part[0][0], part[-1][0]) for part in divided if any(status in open_ for _, status in part)]
+            campaign = await session.get(Campaign, campaign_id)
+            if campaign is None:
+                raise CampaignNotFound(campaign_id)
+            if campaign.status is CampaignStatus.DRAFT:
+                raise CampaignNotStarted(campaign_id)
+            place = func.row_number().over(order_by=Recipient.id) - 1
+            numbered = (
+                select(Recipient.id, Recipient.status, (place // self._chunk_size).label("chunk"))
+                .where(Recipient.campaign_id == campaign_id)
+                .subquery()
+            )
+            query = (
+                select(func.min(numbered.c.id), func.max(numbered.c.id))
+                .group_by(numbered.c.chunk)
+                .having(func.bool_or(numbered.c.status.in_(WAITING)))
+                .order_by(numbered.c.chunk)
+            )
+            return [Chunk(first, last) for first, last in await session.execute(query)]
 
     async def send(self, campaign_id: int, chunk: Chunk) -> ChunkResult:
         """Send to the recipients of a chunk that are pending, one after the other.
 
         One run at a time: the job's key sees to that.
+
+        Raises:
+            MailServerAway, MailOutcomeUnknown: those that follow would fare no better; they are pending still.
         """
         result = ChunkResult(unknown=await self._mark_unknown(campaign_id, chunk))
         last = chunk.first - 1
-        while (claimed := await self._claim(campaign_id, Chunk(last + 1, chunk.last))) is not None:
-            campaign, recipient = claimed
-            last = recipient.id
-            status, error = await self._mail(campaign, recipient)
-            await self._write(recipient.id, status, error)
+        while (sent := await _uncut(self._next(campaign_id, Chunk(last + 1, chunk.last)))) is not None:
+            last, status = sent
             result.sent += status is RecipientStatus.SENT
             result.failed += status is RecipientStatus.FAILED
             result.delayed += status is RecipientStatus.PENDING
         await self.finish(campaign_id)
         return result
 
+    async def _next(self, campaign_id: int, chunk: Chunk) -> tuple[int, RecipientStatus] | None:
+        """Claim and mail the first pending recipient; returns its id and what became of it, or None without one."""
+        claimed = await self._claim(campaign_id, chunk)
+        if claimed is None:
+            return None
+        campaign, recipient = claimed
+        try:
+            status, error = await self._mail(campaign, recipient)
+        except MailServerAway as away:
+            await self._write(recipient.id, RecipientStatus.PENDING, str(away))
+            raise
+        except MailOutcomeUnknown as unknown:
+            await self._write(recipient.id, RecipientStatus.UNKNOWN, str(unknown))
+            raise
+        await self._write(recipient.id, status, error)
+        return recipient.id, status
+
     async def _mail(self, campaign: Campaign, recipient: Recipient) -> tuple[RecipientStatus, str | None]:
         key = f"campaign:{campaign.id}:{recipient.id}"
         try:
             await self._emails.send(to=recipient.email, subject=campaign.subject, body=campaign.body, key=key)
+        except (MailServerAway, MailOutcomeUnknown):
+            raise
         except TemporaryMailError as error:
             return RecipientStatus.PENDING, str(error)
         except (InvalidMail, PermanentMailError) as error:
@@ -91,7 +140,7 @@ class CampaignSending:
         query = (
             select(Campaign, Recipient)
             .join(Recipient, Recipient.campaign_id == Campaign.id)
-            .where(_in_chunk(campaign_id, chunk, RecipientStatus.PENDING))
+            .where(_in_chunk(campaign_id, chunk, RecipientStatus.PENDING), Campaign.status == CampaignStatus.SENDING)
             .order_by(Recipient.id)
             .limit(1)
             .with_for_update(of=Recipient, skip_locked=True)
@@ -116,8 +165,7 @@ class CampaignSending:
 
     async def finish(self, campaign_id: int) -> None:
         """Mark a campaign as sent when nobody waits any more."""
-        waiting = (RecipientStatus.PENDING, RecipientStatus.SENDING)
-        left = exists().where(Recipient.campaign_id == campaign_id, Recipient.status.in_(waiting))
+        left = exists().where(Recipient.campaign_id == campaign_id, Recipient.status.in_(WAITING))
         statement = update(Campaign).where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.SENDING, ~left)
         async with transaction(self._maker) as session:
             await session.execute(statement.values(status=CampaignStatus.SENT, finished_at=func.now()))
@@ -129,3 +177,19 @@ def _in_chunk(campaign_id: int, chunk: Chunk, status: RecipientStatus) -> Column
         Recipient.status == status,
         Recipient.id.between(chunk.first, chunk.last),
     )
+
+
+async def _uncut(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, also when the job is cancelled meanwhile: a mail that is cut off leaves an unknown recipient.
+
+    Raises:
+        CancelledError: the job was cancelled; the work has ended by then, or LAST_MAIL is over.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running], timeout=LAST_MAIL)
+        if not running.cancel() and not running.cancelled():
+            running.exception()  # seen: the cancellation says enough
+        raise

@@ -96,11 +96,11 @@ class CampaignService:
             CampaignNotFound: there is no such campaign.
             CampaignNotDraft: it is being sent, or was.
         """
+        # In a thread, and before the lock: ten thousand addresses take a fifth of a second or more.
+        valid, invalid = await asyncio.to_thread(_sort_out, emails)
         campaign = await self._lock(campaign_id)
         if campaign.status is not CampaignStatus.DRAFT:
             raise CampaignNotDraft(campaign_id, campaign.status.value)
-        # In a thread: ten thousand addresses take a second or two.
-        valid, invalid = await asyncio.to_thread(_sort_out, emails)
         unique = list(dict.fromkeys(valid))
         rows = await self._session.execute(_ADD, {"campaign_id": campaign_id, "emails": unique})
         added = len(rows.all())
@@ -122,6 +122,13 @@ class CampaignService:
                 raise NoRecipients(campaign_id)
             campaign.status, campaign.started_at = CampaignStatus.SENDING, dt.datetime.now(dt.UTC)
         return campaign
+
+    async def unfinished(self, since: dt.timedelta) -> Sequence[int]:
+        """Ids of the campaigns that were started within `since` and still have recipients that wait."""
+        query = select(Campaign.id).where(
+            Campaign.status == CampaignStatus.SENDING, Campaign.started_at > func.now() - since
+        )
+        return (await self._session.scalars(query.order_by(Campaign.id))).all()
 
     async def progress(self, campaign_id: int) -> Progress:
         """Its recipients by status."""

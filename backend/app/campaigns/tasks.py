@@ -3,19 +3,27 @@
 import dataclasses
 import datetime as dt
 
+from app.campaigns.errors import CampaignNotFound, CampaignNotStarted
 from app.campaigns.report import WeeklyReport
 from app.campaigns.sending import CampaignSending, Chunk
-from app.emails.errors import PermanentMailError, TemporaryMailError
+from app.campaigns.service import CampaignService
+from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
 from app.queue import INJECTED, Context, GiveUp, enqueue_many, scheduled_task, task
 
 FAN_OUT = 50
 """Chunks that are enqueued between two reports of progress."""
 
+RESUMED_FOR = dt.timedelta(days=3)
+"""How long after its start a campaign is taken up again; as long as mail servers commonly keep trying."""
+
 
 @task(timeout=600, retries=3, retry_delay=5, retry_backoff=60)
 async def send_campaign(ctx: Context, *, campaign_id: int, sending: CampaignSending = INJECTED) -> dict[str, int]:
     """Enqueue a job for each chunk of recipients; run twice, it enqueues no chunk twice."""
-    chunks = await sending.chunks(campaign_id)
+    try:
+        chunks = await sending.chunks(campaign_id)
+    except (CampaignNotFound, CampaignNotStarted) as error:
+        raise GiveUp(str(error)) from error
     for start in range(0, len(chunks), FAN_OUT):
         part = chunks[start : start + FAN_OUT]
         await enqueue_many(
@@ -30,7 +38,7 @@ async def send_campaign(ctx: Context, *, campaign_id: int, sending: CampaignSend
     return {"campaign_id": campaign_id, "chunks": len(chunks)}
 
 
-@task(timeout=1800, retries=6, retry_delay=10, retry_backoff=600)
+@task(timeout=1800, retries=8, retry_delay=30, retry_backoff=1800)
 async def send_campaign_chunk(
     ctx: Context, *, campaign_id: int, first: int, last: int, sending: CampaignSending = INJECTED
 ) -> dict[str, int]:
@@ -41,11 +49,22 @@ async def send_campaign_chunk(
     return dataclasses.asdict(result)
 
 
+@scheduled_task(cron="*/15 * * * *", timeout=60)
+async def resume_campaigns(ctx: Context, *, campaigns: CampaignService = INJECTED) -> dict[str, int]:
+    """Enqueue the campaigns again whose sending has stopped half-way, and those whose job was never enqueued.
+
+    Where jobs still wait or run this changes nothing: theirs are the same keys.
+    """
+    unfinished = await campaigns.unfinished(RESUMED_FOR)
+    await enqueue_many(send_campaign.options(key=f"campaign:{each}").bind(campaign_id=each) for each in unfinished)
+    return {"campaigns": len(unfinished)}
+
+
 @scheduled_task(cron="0 9 * * mon", timeout=1800, retries=6, retry_delay=60, retry_backoff=1800)
 async def weekly_report(ctx: Context, *, report: WeeklyReport = INJECTED) -> dict[str, int | str]:
     """Mail what the campaigns of the last seven days came to; at most one mail a calendar week."""
     try:
         campaigns = await report.send(dt.datetime.now(dt.UTC))
-    except PermanentMailError as error:
+    except (InvalidMail, PermanentMailError) as error:
         raise GiveUp(str(error)) from error
     return {"status": "sent", "campaigns": campaigns}
