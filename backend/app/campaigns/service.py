@@ -53,7 +53,7 @@ class Progress:
     def done(self) -> float:
         """The part of them that needs nothing more, from 0.0 to 1.0."""
         waiting = self.counts[RecipientStatus.PENDING] + self.counts[RecipientStatus.SENDING]
-        return 1 - waiting / self.total if self.total else 0.0
+        return round(1 - waiting / self.total, 4) if self.total else 0.0
 
 
 class CampaignService:
