@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
             title="Saqueduct",
             version="0.1.0",
             path="/schema",
+            use_handler_docstrings=True,
             render_plugins=[ScalarRenderPlugin()],
             components=Components(security_schemes=SECURITY_SCHEMES),
         ),

@@ -20,6 +20,9 @@ from app.settings import Settings
 ADMIN: Final[dict[str, Any]] = {"admin": True}
 """Handler options of a route that only the admin may call."""
 
+ADMIN_SECURITY: Final[list[dict[str, list[str]]]] = [{"AdminBasic": []}, {"AdminToken": []}]
+"""How such a route shows it in the OpenAPI document."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 

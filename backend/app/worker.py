@@ -63,7 +63,7 @@ async def serve(settings: Settings) -> None:
 
 def _stop(workers: Sequence[EngineWorker]) -> None:
     for worker in workers:
-        worker.event.set()
+        worker.request_stop()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -145,7 +145,7 @@ def run_task(settings: Settings, queues: Queues, container: AsyncContainer) -> R
             return await eventually(lambda: _ended(queues, job.key))
         finally:
             for worker in workers:
-                worker.event.set()
+                worker.request_stop()
             await asyncio.gather(*running)
 
     return run

@@ -10,7 +10,7 @@ from app.emails.message import compose
 from app.emails.schemas import EmailPage, EmailView, Enqueued, NewEmail
 from app.emails.service import EmailService
 from app.queue import Queues
-from app.security import ADMIN
+from app.security import ADMIN, ADMIN_SECURITY
 from app.settings import Settings
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="at most that many")]
@@ -23,6 +23,7 @@ class EmailController(Controller):
     path = "/emails"
     tags = ("Emails",)
     opt = ADMIN
+    security = ADMIN_SECURITY
 
     @post()
     @inject

@@ -13,7 +13,7 @@ from app.payments.models import OPEN
 from app.payments.schemas import NewPayment, PaymentView
 from app.payments.service import PaymentService
 from app.queue import Queues, QueueUnavailable
-from app.security import ADMIN
+from app.security import ADMIN, ADMIN_SECURITY
 
 logger = logging.getLogger("app.payments")
 
@@ -27,6 +27,7 @@ class PaymentController(Controller):
     path = "/payments"
     tags = ("Payments",)
     opt = ADMIN
+    security = ADMIN_SECURITY
 
     @post()
     @inject

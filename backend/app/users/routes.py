@@ -9,7 +9,7 @@ from litestar.params import JSONBody, PathParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue import Queues, QueueUnavailable
-from app.security import ADMIN
+from app.security import ADMIN, ADMIN_SECURITY
 from app.users.authentication import Authentication
 from app.users.errors import RefreshTokenReused
 from app.users.guards import UserRequest, require_user
@@ -79,7 +79,7 @@ class UserController(Controller):
         """The user whose access token the request carries."""
         return UserView.of(request.user)
 
-    @patch("/{user_id:int}/status", opt=ADMIN)
+    @patch("/{user_id:int}/status", opt=ADMIN, security=ADMIN_SECURITY)
     @inject
     async def change_status(
         self, user_id: UserId, data: JSONBody[StatusChange], users: FromDishka[UserService]

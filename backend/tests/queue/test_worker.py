@@ -45,7 +45,7 @@ async def working(settings: Settings, queues: Queues, container: AsyncContainer)
     try:
         yield worker
     finally:
-        worker.event.set()
+        worker.request_stop()
         await running
 
 
@@ -235,6 +235,13 @@ async def test_an_idle_worker_stops_well_within_its_grace_period(
         began = loop.time()
     assert loop.time() - began < settings.worker.grace_period / 2
     assert await queues.get("default").live_workers() == 0
+
+
+async def test_a_stop_before_the_start_is_not_forgotten(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    async with asyncio.timeout(10), working(settings, queues, container) as worker:
+        worker.request_stop()
 
 
 async def test_a_stopping_worker_lets_its_job_finish(

@@ -47,11 +47,20 @@ class EngineWorker(Worker[Context]):
         options["timers"] = {"sweep": SWEEP_INTERVAL, **(options.get("timers") or {})}
         super().__init__(queue, functions, **options)
         self._upkeep: list[asyncio.Task[None]] = []
+        self._stop_requested = False
 
     async def start(self) -> None:
         if isinstance(self.queue, EngineQueue):
             self.queue.closing = False
-        await super().start()
+        try:
+            await super().start()
+        finally:
+            self._stop_requested = False
+
+    def request_stop(self) -> None:
+        """Let `start` come to its end, orderly; also before it has begun, when SAQ would forget it."""
+        self._stop_requested = True
+        self.event.set()
 
     async def worker_info(self, ttl: int = REPORT_TTL) -> WorkerInfo:
         return await super().worker_info(max(ttl, REPORT_TTL))
@@ -59,6 +68,8 @@ class EngineWorker(Worker[Context]):
     async def upkeep(self) -> list[asyncio.Task[None]]:
         # Before the first job: a job of a worker that does not report is taken for a dead one's.
         await self._report()
+        if self._stop_requested:
+            self.event.set()
         self._upkeep = await super().upkeep()
         return self._upkeep
 

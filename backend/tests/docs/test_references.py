@@ -1,0 +1,101 @@
+"""What the documents name exists."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.queue import TaskOptions
+from app.settings import Settings
+from tests.docs.reading import DOCUMENTS, REPOSITORY, make_targets, name, settings_table, table_column
+
+OTHER_VARIABLES = {"ARGS", "PYTHON", "CI", "NO_COLOR", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "STARTUP"}
+"""Names in capitals with an underscore, or known ones without, that are no settings."""
+
+PLACEHOLDERS = ("<domain>", "{", "*", "greetings", "app/sessions", "tests/sessions")
+"""Paths that the reader makes."""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_lead_to_files(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text())
+    local = [link for link in links if "://" not in link]
+    missing = [link for link in local if not (document.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_paths_exist(document: Path) -> None:
+    named = re.findall(r"`((?:backend|docs|\.ci|\.env)[\w./<>-]*)`", document.read_text())
+    paths = [path for path in named if path != ".env" and not any(part in path for part in PLACEHOLDERS)]
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_make_targets_exist(document: Path) -> None:
+    text = document.read_text()
+    in_backticks = re.findall(r"`(?:\w+=\S+ )*make ([a-z-]+)", text)
+    in_blocks = re.findall(r"^(?:\w+=\S+ )*make ([a-z-]+)", text, re.MULTILINE)
+    assert {target for target in [*in_backticks, *in_blocks] if target not in make_targets()} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_variables_are_settings(document: Path) -> None:
+    known = set(Settings.variables()) | OTHER_VARIABLES
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", document.read_text()))
+    constants = {"MAX_RECOVERIES", "DOMAIN_PROVIDERS", "DOMAIN_ROUTES"}
+    assert named - known - constants == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_modules_that_commands_run_exist(document: Path) -> None:
+    modules = re.findall(r"-m (app[\w.]*)", document.read_text())
+    for module in modules:
+        path = REPOSITORY / "backend" / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+def test_the_page_of_make_lists_exactly_the_targets() -> None:
+    listed = table_column(REPOSITORY / "docs/reference/make.md")
+    assert sorted(target.removeprefix("make ") for target in listed) == sorted(make_targets())
+
+
+def test_the_page_of_settings_is_what_the_code_says() -> None:
+    text = (REPOSITORY / "docs/reference/settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$", text, re.MULTILINE)
+    expected = [
+        (variable, f"`{default}`" if default else "empty", meaning) for variable, default, meaning in settings_table()
+    ]
+    assert rows == expected
+    assert [row[0] for row in rows] == Settings.variables()
+
+
+def test_the_page_of_decorators_lists_exactly_the_options() -> None:
+    options = {field.name for field in dataclasses.fields(TaskOptions)} | {"name", "cron", "kwargs"}
+    listed = table_column(REPOSITORY / "docs/reference/decorators.md")
+    assert sorted(listed) == sorted(options)
+
+
+def test_the_page_of_decorators_tells_the_defaults() -> None:
+    text = (REPOSITORY / "docs/reference/decorators.md").read_text()
+    for field in dataclasses.fields(TaskOptions):
+        shown = repr(field.default).replace("'", '"')
+        assert re.search(rf"^\| `{field.name}` .* \| `{re.escape(shown)}` \|$", text, re.MULTILINE), field.name
+
+
+async def test_the_page_of_http_lists_exactly_the_routes(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/schema/openapi.json")).json()
+    routes = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    listed = table_column(REPOSITORY / "docs/reference/http.md")
+    assert sorted(each for each in listed if re.match(r"(GET|POST|PUT|PATCH|DELETE) /", each)) == sorted(routes)
+
+
+def test_the_short_guide_is_short() -> None:
+    assert len((REPOSITORY / "CLAUDE.md").read_text().splitlines()) < 120
+
+
+def test_no_document_names_a_folder_of_a_machine() -> None:
+    for document in DOCUMENTS:
+        assert not re.search(r"(?<![\w.])/(?:root|work|home)/", document.read_text()), name(document)
