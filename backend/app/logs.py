@@ -27,36 +27,39 @@ def configure_logging(settings: Settings) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.app.log_level)),
         cache_logger_on_first_use=True,
     )
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "filters": {"abridged_jobs": {"()": AbridgedJobs}},
-            "formatters": {
-                "structlog": {
-                    "()": structlog.stdlib.ProcessorFormatter,
-                    "processors": [
-                        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                        *_renderers(settings.app.log_format),
-                    ],
-                    "foreign_pre_chain": shared,
-                }
-            },
-            "handlers": {
-                "stderr": {
-                    "class": "logging.StreamHandler",
-                    "formatter": "structlog",
-                    "filters": ["abridged_jobs"],
-                }
-            },
-            "root": {"handlers": ["stderr"], "level": settings.app.log_level},
-            "loggers": {
-                **{name: {"handlers": [], "propagate": True} for name in UVICORN},
-                # Below INFO SAQ logs the arguments of every job.
-                "saq": {"level": "INFO" if settings.app.log_level == "DEBUG" else settings.app.log_level},
-            },
-        }
-    )
+    logging.config.dictConfig(_logging_config(settings, shared))
+
+
+def _logging_config(settings: Settings, shared: list[Any]) -> dict[str, Any]:
+    """Every record of every library through structlog to stderr."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"abridged_jobs": {"()": AbridgedJobs}},
+        "formatters": {
+            "structlog": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    *_renderers(settings.app.log_format),
+                ],
+                "foreign_pre_chain": shared,
+            }
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "structlog",
+                "filters": ["abridged_jobs"],
+            }
+        },
+        "root": {"handlers": ["stderr"], "level": settings.app.log_level},
+        "loggers": {
+            **{name: {"handlers": [], "propagate": True} for name in UVICORN},
+            # Below INFO SAQ logs the arguments of every job.
+            "saq": {"level": "INFO" if settings.app.log_level == "DEBUG" else settings.app.log_level},
+        },
+    }
 
 
 def _renderers(log_format: str) -> list[Any]:
