@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.queue import TaskOptions
+from app.queue import CallOptions, JobHandle, TaskOptions
 from app.settings import Settings
 from tests.docs.reading import DOCUMENTS, REPOSITORY, make_targets, name, settings_table, table_column
 
@@ -99,3 +99,12 @@ def test_the_short_guide_is_short() -> None:
 def test_no_document_names_a_folder_of_a_machine() -> None:
     for document in DOCUMENTS:
         assert not re.search(r"(?<![\w.])/(?:root|work|home)/", document.read_text()), name(document)
+
+
+def test_the_page_of_calls_lists_the_options_and_the_handle() -> None:
+    text = (REPOSITORY / "docs/reference/calls.md").read_text()
+    options = table_column(REPOSITORY / "docs/reference/calls.md")
+    assert {field.name for field in dataclasses.fields(CallOptions)} - set(options) == set()
+    members = {name for name in vars(JobHandle) if not name.startswith("_")} - {"job"}
+    assert {name for name in members if f"job.{name}" not in text} == set()
+    assert {found for found in re.findall(r"`.*?\bjob\.(\w+)", text) if not hasattr(JobHandle, found)} <= {"key"}
