@@ -1,15 +1,57 @@
 """What becomes of the jobs that nobody runs any more."""
 
+import asyncio
 from typing import Any
 
 from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 from saq.utils import now
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Queues
-from app.settings import Settings
+from app.container import build_container
+from app.dev.redis import EmbeddedRedis
+from app.queue import Context, Queues, get_registry, task
+from app.queue.config import build_queues
+from app.settings import Settings, load_settings
+from tests.fixtures.poll import eventually
+from tests.fixtures.servers import scratch_directory
 from tests.queue.test_worker import status, working
+
+
+async def test_an_outage_while_a_job_runs_loses_nothing_and_runs_it_once(
+    environment: dict[str, str], engine: AsyncEngine
+) -> None:
+    with scratch_directory() as directory:
+        server = EmbeddedRedis(directory / "redis")
+        settings = load_settings(environment | {"REDIS_URL": server.start()})
+        queues = build_queues(settings)
+        await queues.connect()
+        container = build_container(settings, queues)
+        runs: list[int] = []
+        started, go = asyncio.Event(), asyncio.Event()
+
+        with get_registry().isolated():
+
+            @task
+            async def through_the_outage(ctx: Context) -> str:
+                runs.append(1)
+                started.set()
+                await go.wait()
+                return "done"
+
+            job = await queues.enqueue("through_the_outage")
+            async with working(settings, queues, container):
+                await started.wait()
+                await asyncio.to_thread(server.stop)
+                go.set()
+                await eventually(lambda: queues.get("default").away)
+                await asyncio.to_thread(server.start)
+                ended = await status(queues, job, Status.COMPLETE)
+        assert (ended.result, runs) == ("done", [1])
+        await container.close()
+        await queues.disconnect()
+        server.stop()
 
 
 async def _killed(queues: Queues, **fields: Any) -> Job:

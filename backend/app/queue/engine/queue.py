@@ -5,6 +5,8 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26. Overridden, and why:
 - `enqueue`: SAQ takes a keyword named like a Job field for a job option and validates nothing.
 - `dequeue`: with Redis away SAQ's worker spins at full speed; and a worker told to stop still takes jobs.
 - `sweep`: SAQ's loses jobs; see `recovery.py`.
+- `_update`, `_finish`, `_retry`: one failed write makes SAQ run the whole job again, or lose it; here the write is
+  repeated until Redis is back. Each removes what it adds, so a second time changes nothing.
 - `retry`: a job that a stopping worker hands back has not failed and must not lose an attempt.
 - `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
 - `serialize`, `deserialize` (through `dump` and `load`): msgspec's JSON instead of the standard library's.
@@ -15,7 +17,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -103,6 +105,8 @@ class EngineQueue(RedisQueue):
         self.max_payload_bytes = max_payload_bytes
         self.closing = False
         """True once this process has stopped to take jobs from the queue."""
+        self.waits_for_redis = False
+        """True in a worker: an outcome is written as soon as Redis is back. Elsewhere an outage is told at once."""
         self._failures = 0
         self._recovery = Recovery(self)
         self._enqueue_many = redis.register_script(_ENQUEUE_MANY)
@@ -187,6 +191,30 @@ class EngineQueue(RedisQueue):
             return None
         return job
 
+    async def _update(self, job: Job, status: Status | None = None, **kwargs: Any) -> None:
+        await self._until_written(lambda: RedisQueue._update(self, job, status, **kwargs))
+
+    async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
+        await self._until_written(lambda: RedisQueue._finish(self, job, status, result=result, error=error))
+
+    async def _retry(self, job: Job, error: str | None) -> None:
+        await self._until_written(lambda: RedisQueue._retry(self, job, error))
+
+    @property
+    def away(self) -> bool:
+        """True while Redis does not answer this process's worker."""
+        return self._failures > 0
+
+    async def _until_written(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write, again and again while Redis is away; a queue that is closing tries once."""
+        while True:
+            try:
+                return await write()
+            except REDIS_AWAY as error:
+                if self.closing or not self.waits_for_redis:
+                    raise
+                await self._pause(error)
+
     async def _pause(self, error: Exception) -> None:
         """Wait before the next try, longer each time up to MAX_OUTAGE_PAUSE, with jitter."""
         if not self._failures:
@@ -212,9 +240,12 @@ class EngineQueue(RedisQueue):
         Returns:
             Ids of the jobs that were put back or ended.
         """
-        if not await self.redis.set(self._sweep, 1, nx=True, ex=lock):
+        try:
+            if not await self.redis.set(self._sweep, 1, nx=True, ex=lock):
+                return []
+            return await self._recovery.sweep(abort)
+        except REDIS_AWAY:
             return []
-        return await self._recovery.sweep(abort)
 
     async def retry(self, job: Job, error: str | None) -> None:
         """Queue a job for another attempt; one handed back by a stopping worker keeps its attempts."""

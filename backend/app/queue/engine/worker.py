@@ -5,6 +5,7 @@ Subclasses `saq.worker.Worker` of SAQ 0.26. Overridden, and why:
 - `SIGNALS`: several workers share one event loop; `app/worker.py` handles the signals for all of them.
 - `worker_info`: SAQ's lives a second longer than its renewal takes; what `recovery.py` takes for death must be
   longer than a busy event loop may pause.
+- `schedule`, `abort`: SAQ logs a stack trace a second while Redis is away; that it is away is logged once.
 - `upkeep`, `stop`: SAQ waits for its upkeep loops, which sleep up to a minute, so that an idle worker takes its
   whole grace period to stop; slots that wait for a job would still run one that comes after the stop; and a job
   that swallows its cancellation would keep the process for ever.
@@ -22,6 +23,7 @@ from saq.types import Context, WorkerInfo
 from saq.worker import Worker, ensure_coroutine_function_many
 
 from app.queue.engine.queue import HANDED_BACK, REDIS_AWAY, EngineQueue
+from app.queue.errors import QueueUnavailable
 
 DEQUEUE_TIMEOUT = 1.0
 """Seconds a slot waits for a job before it looks whether the worker is stopping."""
@@ -51,11 +53,21 @@ class EngineWorker(Worker[Context]):
 
     async def start(self) -> None:
         if isinstance(self.queue, EngineQueue):
-            self.queue.closing = False
+            self.queue.closing, self.queue.waits_for_redis = False, True
         try:
             await super().start()
         finally:
             self._stop_requested = False
+            if isinstance(self.queue, EngineQueue):
+                self.queue.waits_for_redis = False
+
+    async def schedule(self, lock: int = 1) -> None:
+        with suppress(*REDIS_AWAY, QueueUnavailable):
+            await super().schedule(lock)
+
+    async def abort(self, abort_threshold: float) -> None:
+        with suppress(*REDIS_AWAY):
+            await super().abort(abort_threshold)
 
     def request_stop(self) -> None:
         """Let `start` come to its end, orderly; also before it has begun, when SAQ would forget it."""
