@@ -258,9 +258,21 @@ async def test_many_calls_of_several_tasks_go_together(
 
     handles = await enqueue_many([(double if n % 2 else name_of).bind(n=n) for n in range(1200)])
     assert len({handle.key for handle in handles}) == 1200
+    waiting = asyncio.gather(*(handle.result(timeout=30) for handle in handles))
+    await eventually(lambda: _subscribed(queues, 1200))
+    assert await _pubsub_connections(queues) == 1
     async with working(settings, queues, container):
-        results = await asyncio.gather(*(handle.result(timeout=30) for handle in handles))
+        results = await waiting
     assert results == [2 * n if n % 2 else n + 1000 for n in range(1200)]
+
+
+async def _subscribed(queues: Queues, count: int) -> bool:
+    return len(await queues.get("default").redis.pubsub_channels()) >= count
+
+
+async def _pubsub_connections(queues: Queues) -> int:
+    clients = await queues.get("default").redis.client_list(_type="pubsub")
+    return len([client for client in clients if client])
 
 
 async def test_map_keeps_the_order_and_refuses_all_when_one_is_wrong(

@@ -17,8 +17,8 @@ from saq.queue.redis import RedisQueue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import ConfigurationError, Context, EngineQueue, GiveUp, Queues, get_registry, task
-from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported
+from app.queue import ConfigurationError, Context, EngineQueue, GiveUp, Queues, QueueUnavailable, get_registry, task
+from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported, connect
 from app.queue.engine.worker import EngineWorker
 from app.settings import Settings, load_settings
 from tests.conftest import RunTask
@@ -322,6 +322,49 @@ async def test_a_worker_survives_cut_connections(settings: Settings, queues: Que
             job = await queues.enqueue("my_task", {"user_id": 1})
             await status(queues, job, Status.COMPLETE)
     await observer.aclose()
+
+
+async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.queue.engine.queue.ANSWER_TIMEOUT", 0.3)
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_unix_server(silent, tmp_path / "s")
+    queue = EngineQueue(connect(f"unix://{tmp_path}/s"))
+    async with asyncio.timeout(5):
+        with pytest.raises(QueueUnavailable):
+            await queue.enqueue("anything")
+    await queue.redis.aclose()
+    ended.set()
+    server.close()
+
+
+async def test_a_full_redis_is_unavailable(queues: Queues) -> None:
+    queue = queues.get("default")
+    await queue.redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(QueueUnavailable, match="memory"):
+            await queues.enqueue("my_task", {"user_id": 1})
+    finally:
+        await queue.redis.config_set("maxmemory", 0)
+
+
+async def test_a_job_retried_by_hand_starts_as_new(run_task: RunTask, queues: Queues) -> None:
+    @task(retries=2, retry_delay=0.0)
+    async def once_more(ctx: Context) -> int:
+        return ctx["job"].attempts
+
+    job = await run_task("once_more")
+    job.meta.update(recoveries=3, expires_at=1)
+    await job.update(retry_delay=3600)
+    again = await queues.retry(job.key)
+    assert (again.status, again.attempts, again.result, again.meta) == (Status.QUEUED, 0, None, {})
+    assert await queues.get("default").count("queued") == 1
 
 
 async def test_a_slot_pauses_while_redis_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
 
 logger = logging.getLogger("app.queue")
 
@@ -38,6 +39,8 @@ class JobListener:
         self._pubsub: PubSub = redis.pubsub()
         self._waiters: defaultdict[str, set[News]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()
+        """One command at a time: of several at once, each would open the first connection."""
 
     @asynccontextmanager
     async def news(self, job_id: str) -> AsyncIterator[News]:
@@ -48,15 +51,20 @@ class JobListener:
         try:
             # Also when another waiter has subscribed already: the server confirms again, and the answer to this
             # call is then not older than the call.
-            await self._pubsub.subscribe(job_id)
-            if self._reader is None or self._reader.done():
-                self._reader = asyncio.create_task(self._read())
+            async with self._sending:
+                await self._pubsub.subscribe(job_id)
+                if self._reader is None or self._reader.done():
+                    self._reader = asyncio.create_task(self._read())
             yield news
         finally:
             waiters.discard(news)
             if not waiters and self._waiters.get(job_id) is waiters:
                 del self._waiters[job_id]
-                await self._pubsub.unsubscribe(job_id)
+                async with self._sending:
+                    # Another may have come while this one waited for its turn.
+                    if job_id not in self._waiters:
+                        with suppress(RedisError, OSError):
+                            await self._pubsub.unsubscribe(job_id)
 
     async def close(self) -> None:
         """Stop to listen and give the connection back."""

@@ -17,12 +17,14 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from saq import Job
 from saq.job import Status
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("app.queue")
 
-REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
-"""What redis-py raises when the server is away or does not answer."""
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, OSError)
+"""What redis-py raises when the server is away, does not answer, or is full."""
+
+ANSWER_TIMEOUT = 5.0
+"""Seconds that a call of a producer takes at most: redis-py's own limits add up, for handshake, command and retries."""
 
 MAX_OUTAGE_PAUSE = 5.0
 """Seconds between two tries of a worker slot while Redis is away, at most."""
@@ -129,12 +134,10 @@ class EngineQueue(RedisQueue):
             QueueUnavailable: Redis did not answer; the job may or may not stand in the queue.
         """
         job = self._validated(job_or_func, kwargs)
-        try:
+        async with answering():
             if isinstance(job, Job):
                 return await super().enqueue(job)
             return await super().enqueue(job, **kwargs)
-        except REDIS_AWAY as error:
-            raise QueueUnavailable(str(error)) from error
 
     async def enqueue_many(self, jobs: Sequence[Job]) -> list[bool]:
         """Enqueue jobs whose arguments are validated already, MANY_CHUNK in one round trip.
@@ -151,14 +154,12 @@ class EngineQueue(RedisQueue):
             job.queue, job.queued, job.status = self, current, Status.QUEUED
             await self._before_enqueue(job)
         enqueued: list[bool] = []
-        try:
-            for start in range(0, len(jobs), MANY_CHUNK):
-                chunk = jobs[start : start + MANY_CHUNK]
-                keys = [self._incomplete, self._queued, *(key for job in chunk for key in (job.id, job.abort_id))]
-                args = [arg for job in chunk for arg in (self.serialize(job), job.scheduled)]
+        for start in range(0, len(jobs), MANY_CHUNK):
+            chunk = jobs[start : start + MANY_CHUNK]
+            keys = [self._incomplete, self._queued, *(key for job in chunk for key in (job.id, job.abort_id))]
+            args = [arg for job in chunk for arg in (self.serialize(job), job.scheduled)]
+            async with answering():
                 enqueued += [bool(answer) for answer in await self._enqueue_many(keys=keys, args=args)]
-        except REDIS_AWAY as error:
-            raise QueueUnavailable(str(error)) from error
         return enqueued
 
     def _validated(self, job_or_func: str | Job, kwargs: dict[str, Any]) -> str | Job:
@@ -259,10 +260,8 @@ class EngineQueue(RedisQueue):
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        try:
+        async with answering():
             return await self.job(key)
-        except REDIS_AWAY as error:
-            raise QueueUnavailable(str(error)) from error
 
     async def disconnect(self) -> None:
         """Close all connections, whether Redis answers or not."""
@@ -282,10 +281,8 @@ class EngineQueue(RedisQueue):
         Raises:
             QueueUnavailable: there is none.
         """
-        try:
+        async with answering():
             await self.redis.ping()
-        except REDIS_AWAY as error:
-            raise QueueUnavailable(str(error)) from error
 
     async def forget_worker(self, worker_id: str) -> None:
         """Take a worker that has stopped out of the live ones at once."""
@@ -298,6 +295,16 @@ class EngineQueue(RedisQueue):
     async def live_workers(self) -> int:
         """Workers of this queue that have reported within their time to live."""
         return int(await self.redis.zcount(self._stats, now(), "inf"))
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """For a block that asks Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            yield
+    except REDIS_AWAY as error:
+        raise QueueUnavailable(str(error) or type(error).__name__) from error
 
 
 def _with_fields(job: Job, fields: dict[str, Any]) -> Job:

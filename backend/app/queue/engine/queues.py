@@ -1,15 +1,15 @@
 """Queues: all queues of the application behind one object."""
 
-from collections.abc import Awaitable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES
 
-from app.queue.engine.queue import REDIS_AWAY, EngineQueue, TaskCatalogue
-from app.queue.errors import ConfigurationError, JobConflict, JobNotFound, QueueUnavailable
-
-T = TypeVar("T")
+from app.queue.engine.queue import EngineQueue, TaskCatalogue, answering
+from app.queue.engine.recovery import RECOVERIES
+from app.queue.errors import ConfigurationError, JobConflict, JobNotFound
+from app.queue.options import EXPIRES_AT
 
 _connected: "list[Queues]" = []
 
@@ -86,7 +86,8 @@ class Queues:
         job = await self.find(key)
         if job.status in TERMINAL_STATUSES:
             raise JobConflict(key, job.status.value, "aborted")
-        await _answer(job.abort(reason))
+        async with answering():
+            await job.abort(reason)
         return await self.find(key)
 
     async def retry(self, key: str) -> Job:
@@ -100,8 +101,13 @@ class Queues:
         job = await self.find(key)
         if job.status not in TERMINAL_STATUSES:
             raise JobConflict(key, job.status.value, "retried")
-        job.retries = max(job.retries, job.attempts + 1)
-        await _answer(job.retry("retried by request"))
+        # As new: neither the old outcome nor what ended it may end it again, and no backoff delays it.
+        job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
+        job.result, job.error = None, None
+        for entry in (RECOVERIES, EXPIRES_AT):
+            job.meta.pop(entry, None)
+        if not any(await self.get(job.get_queue().name).enqueue_many([job])):
+            raise JobConflict(key, "queued", "retried")
         return job
 
     async def connect(self) -> None:
@@ -133,10 +139,3 @@ class Queues:
 
     def __iter__(self) -> Iterator[EngineQueue]:
         return iter(self.by_name.values())
-
-
-async def _answer(call: Awaitable[T]) -> T:
-    try:
-        return await call
-    except REDIS_AWAY as error:
-        raise QueueUnavailable(str(error)) from error
