@@ -151,7 +151,8 @@ class EngineQueue(RedisQueue):
         """
         current = now()
         for job in jobs:
-            job.queue, job.queued, job.status = self, current, Status.QUEUED
+            # A job that is queued once more keeps its time: tasks tell by it that it is the same.
+            job.queue, job.queued, job.status = self, job.queued or current, Status.QUEUED
             await self._before_enqueue(job)
         enqueued: list[bool] = []
         for start in range(0, len(jobs), MANY_CHUNK):
