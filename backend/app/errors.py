@@ -78,6 +78,8 @@ def _queue_error(_: Request[Any, Any, Any], error: queue_errors.QueueError) -> R
             return problem(413, "payload-too-large", str(error))
         case queue_errors.JobNotFound():
             return problem(404, "job-not-found", str(error))
+        case queue_errors.DuplicateJob():
+            return problem(409, "duplicate-job", str(error), job_id=error.standing)
         case queue_errors.JobConflict():
             return problem(409, "job-conflict", str(error))
         case queue_errors.QueueUnavailable():

@@ -8,6 +8,7 @@ from app.queue.engine.queue import EngineQueue
 from app.queue.engine.queues import Queues
 from app.queue.errors import (
     ConfigurationError,
+    DuplicateJob,
     DuplicateTask,
     GiveUp,
     InvalidArguments,
@@ -22,10 +23,11 @@ from app.queue.errors import (
     QueueUnavailable,
     RegistrationError,
     ResultTimeout,
+    Retry,
     UnknownTask,
 )
 from app.queue.handle import JobHandle, JobUpdate
-from app.queue.options import CallOptions, TaskOptions
+from app.queue.options import CallOptions, TaskOptions, Unique
 from app.queue.payload import INJECTED
 from app.queue.registry import TaskRegistry, get_registry, scheduled_task, task
 from app.queue.schedule import Schedule
@@ -37,6 +39,7 @@ __all__ = [
     "CallOptions",
     "ConfigurationError",
     "Context",
+    "DuplicateJob",
     "DuplicateTask",
     "EngineQueue",
     "FromDishka",
@@ -56,10 +59,12 @@ __all__ = [
     "Queues",
     "RegistrationError",
     "ResultTimeout",
+    "Retry",
     "Schedule",
     "Task",
     "TaskOptions",
     "TaskRegistry",
+    "Unique",
     "UnknownTask",
     "enqueue_many",
     "get_registry",

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saq import Job
 
+from app.queue.engine.job import Enqueued
 from app.queue.engine.queues import Queues
 from app.queue.handle import JobHandle
 from app.queue.payload import decode_result
 
 if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
     from app.queue.task import Task
 
 R = TypeVar("R")
@@ -43,14 +45,13 @@ async def enqueue_many(calls: Iterable[Call[R]]) -> list[JobHandle[R]]:
     for call in calls:
         by_queue.setdefault(call.task.queue_name, []).append(call.job)
     targets = {name: queues.get(name) for name in by_queue}
+    standing: dict[int, Enqueued] = {}
     for name, jobs in by_queue.items():
-        await targets[name].enqueue_many(jobs)
-    return [
-        JobHandle(
-            targets[call.task.queue_name],
-            call.job.key,
-            functools.partial(decode_result, call.task.signature.returns),
-            call.job,
-        )
-        for call in calls
-    ]
+        answers = await targets[name].enqueue_many(jobs)
+        standing.update((id(job), answer) for job, answer in zip(jobs, answers, strict=True))
+    return [_handle(call, targets[call.task.queue_name], standing[id(call.job)]) for call in calls]
+
+
+def _handle(call: Call[R], queue: "EngineQueue", stands: Enqueued) -> JobHandle[R]:
+    convert = functools.partial(decode_result, call.task.signature.returns)
+    return JobHandle(queue, stands.key, convert, call.job if stands.created else None, created=stands.created)

@@ -10,11 +10,13 @@ QueueError
 ├── InvalidResult          a task returned what JSON cannot carry
 ├── JobNotFound            no queue knows a job of that key
 ├── JobConflict            the job's status does not allow that
+├── DuplicateJob           a unique job stands in the way of another
 ├── JobFailed              its result is asked for, and it has failed
 ├── JobAborted             its result is asked for, and it was aborted
 │   └── JobExpired         ... because it was not started in time
 ├── ResultTimeout          it has not ended in the time given (a TimeoutError too)
 ├── QueueUnavailable       Redis did not answer
+├── Retry                  raised by a task: try again, after its own delay
 └── GiveUp                 raised by a task: fail now, attempts left or not
 """
 
@@ -109,6 +111,14 @@ class JobConflict(QueueError):
         super().__init__(f"the job {key!r} is {status} and cannot be {action}")
 
 
+class DuplicateJob(QueueError):
+    """A unique job was to be enqueued while another stands; `standing` is that one's key."""
+
+    def __init__(self, task: str, standing: str) -> None:
+        self.task, self.standing = task, standing
+        super().__init__(f"a job of {task} with the same unique arguments stands already: {standing!r}")
+
+
 class JobFailed(QueueError):
     """The job raised. `traceback` is the worker's, as text."""
 
@@ -146,6 +156,26 @@ class QueueUnavailable(QueueError):
     def __init__(self, reason: str, retry_after: int = 5) -> None:
         self.retry_after = retry_after
         super().__init__(f"the job queue cannot be reached: {reason}")
+
+
+class Retry(QueueError):
+    """Raise it in a task for another attempt, whatever `retry_on` says; it costs one of `retries`, as any failure.
+
+        raise Retry(delay=30, reason="the report is not ready")
+
+    Args:
+        delay: seconds until the next attempt; None: as the task's `retry_delay` and `retry_backoff` say.
+        reason: what the job's error shows.
+
+    Raises:
+        ValueError: a negative delay.
+    """
+
+    def __init__(self, delay: float | None = None, reason: str = "the task asked for another attempt") -> None:
+        if delay is not None and delay < 0:
+            raise ValueError(f"delay must be at least 0 seconds, not {delay!r}")
+        self.delay, self.reason = delay, reason
+        super().__init__(reason)
 
 
 class GiveUp(QueueError):

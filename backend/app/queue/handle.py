@@ -39,15 +39,23 @@ class JobHandle(Generic[R]):
         key: the job's key.
         convert: makes the declared type of a stored result.
         snapshot: the job as it was last seen.
+        created: False when an older job stands in place of the one that was to be enqueued.
     """
 
     def __init__(
-        self, queue: "EngineQueue", key: str, convert: Callable[[Any], R], snapshot: Job | None = None
+        self,
+        queue: "EngineQueue",
+        key: str,
+        convert: Callable[[Any], R],
+        snapshot: Job | None = None,
+        *,
+        created: bool = True,
     ) -> None:
         self._queue = queue
         self._convert = convert
         self._snapshot = snapshot
         self.key = key
+        self.created = created
 
     @property
     def id(self) -> str:

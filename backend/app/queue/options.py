@@ -1,35 +1,174 @@
-"""How a task's jobs run: queue, time limit, retries, how long the outcome is kept."""
+"""How a task's jobs run: queue, priority, time limit, retries, uniqueness, how long the outcome is kept."""
 
 import dataclasses
 import datetime as dt
-import time
-from collections.abc import Mapping
-from typing import Any
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from app.queue.clock import time_now
+
+Priority = Literal["high", "normal", "low"]
+
+PRIORITIES: dict[str, int] = {"high": -1, "normal": 0, "low": 1}
+"""The levels of a queue as SAQ's `Job.priority`, which puts lower numbers first."""
+
+EXPIRES_AT = "expires_at"
+"""Entry of `Job.meta`: epoch seconds after which the job must not start."""
+
+AT_MOST_ONCE = "at_most_once"
+"""Entry of `Job.meta`: true when the job must not run again after the death of its worker."""
+
+CLAIM = "unique"
+"""Entry of `Job.meta`: the claim that the job gives up at its end."""
+
+_WAITING = ("queued", "active")
+_ENDED = ("complete", "failed", "aborted")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Unique:
+    """One job at a time for the same arguments; decided in Redis, in the step that enqueues.
+
+        @task(unique=Unique(by=("user_id",), on_conflict="raise"))
+        async def rebuild_feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
+
+    Attributes:
+        by: names of the arguments that make two jobs the same; empty: all of them.
+        period: seconds after its enqueue in which a job stands in the way of another; None: as long as it has one
+            of the `states`.
+        states: in which a job stands in the way: "queued" (delayed ones too), "active", and with a `period` also
+            "complete", "failed", "aborted".
+        on_conflict: "ignore": the enqueue answers with the job that stands; "raise": `DuplicateJob`; "replace": a
+            waiting job gives way and ends aborted, beside a running one the new job is enqueued.
+
+    Raises:
+        ValueError: unknown states or on_conflict, ended states without a period, a period of 0 or less.
+    """
+
+    by: Collection[str] = ()
+    period: float | None = None
+    states: Collection[str] = _WAITING
+    on_conflict: Literal["ignore", "raise", "replace"] = "ignore"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.by, str) or isinstance(self.states, str):
+            raise ValueError("Unique takes tuples of names: by=('user_id',), states=('queued', 'active')")
+        if unknown := set(self.states) - {*_WAITING, *_ENDED}:
+            raise ValueError(f"Unique: unknown states {sorted(unknown)}; there are {', '.join((*_WAITING, *_ENDED))}")
+        if not self.states:
+            raise ValueError("Unique: states must not be empty")
+        if self.period is None and set(self.states) & set(_ENDED):
+            raise ValueError("Unique: with ended states say for how long: period=seconds")
+        if self.period is not None and self.period <= 0:
+            raise ValueError(f"Unique: period must be more than 0 seconds, not {self.period!r}")
+        if self.on_conflict not in ("ignore", "raise", "replace"):
+            raise ValueError(f'Unique: on_conflict must be "ignore", "raise" or "replace", not {self.on_conflict!r}')
+
+    def claim(self, task: str, arguments: Mapping[str, Any]) -> "Claim":
+        """The claim of a job.
+
+        Args:
+            task: the task's name.
+            arguments: all its arguments as JSON builtins, those left out with their defaults.
+        """
+        same = {name: arguments.get(name) for name in self.by} if self.by else arguments
+        digest = hashlib.blake2b(msgspec.json.encode(same, order="deterministic"), digest_size=16).hexdigest()
+        return Claim(f"{task}:{digest}", self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """What a unique job claims: an id that only jobs with the same arguments share."""
+
+    id: str
+    unique: Unique
+
+    @property
+    def ends_with_the_job(self) -> bool:
+        """True when the claim is given up as soon as the job ends."""
+        return not set(self.unique.states) & set(_ENDED)
+
+
+class TaskSettings(TypedDict, total=False):
+    """The keywords of the decorators; see `TaskOptions`."""
+
+    queue: str
+    priority: Priority
+    timeout: int
+    retries: int
+    retry_delay: float
+    retry_backoff: bool | float
+    retry_on: tuple[type[BaseException], ...] | None
+    give_up_on: tuple[type[BaseException], ...]
+    at_most_once: bool
+    unique: Unique | None
+    redact: tuple[str, ...]
+    ttl: int
+    heartbeat: int
+
+
+class CallSettings(TypedDict, total=False):
+    """The keywords of `Task.options`; see `CallOptions`."""
+
+    delay: float | None
+    eta: dt.datetime | None
+    expires: float | None
+    key: str | None
+    queue: str | None
+    priority: Priority | None
+    keep_result: bool
+    meta: Mapping[str, Any] | None
+    timeout: int | None
+    retries: int | None
+    retry_delay: float | None
+    retry_backoff: bool | float | None
+    unique: Unique | None
+    ttl: int | None
+    heartbeat: int | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """Defaults of a task's jobs; each can be set again for one job at enqueue.
+    """Defaults of a task's jobs; most can be set again for one job at enqueue.
 
-    The names, meanings and defaults are SAQ's (`saq.job.Job`), so that a job enqueued by a stock SAQ producer
-    and one enqueued here mean the same.
+    Names, meanings and defaults of those that SAQ has are SAQ's (`saq.job.Job`), so that a job enqueued by a stock
+    SAQ producer and one enqueued here mean the same.
 
     Attributes:
         queue: the queue that its jobs wait in.
+        priority: "high", "normal" or "low": higher levels of a queue go first; every tenth job is taken from a
+            lower level that waits.
         timeout: seconds one attempt may run before it is cancelled; 0: no limit.
         retries: attempts in all; 1: a job that raises has failed.
         retry_delay: seconds between a failed attempt and the next.
         retry_backoff: True: the delay doubles with each attempt, and a random part of it is taken (jitter);
             a number: so, but at most that many seconds; False: always `retry_delay`.
+        retry_on: exceptions after which another attempt makes sense; None: all. A timeout is a `TimeoutError`.
+        give_up_on: exceptions after which none does, attempts left or not.
+        at_most_once: True: after the death of its worker a job fails instead of running again.
+        unique: see `Unique`; None: jobs of the same arguments may stand side by side.
+        redact: parameters whose values are kept out of logs, errors and web pages.
         ttl: seconds that outcome and job are kept after its end; 0: for ever, -1: not at all.
         heartbeat: seconds in which the job must call `await ctx["job"].update()`; 0: it need not.
+
+    Raises:
+        ValueError: impossible values; names the option.
     """
 
     queue: str = "default"
+    priority: Priority = "normal"
     timeout: int = 10
     retries: int = 1
     retry_delay: float = 0.0
     retry_backoff: bool | float = False
+    retry_on: tuple[type[BaseException], ...] | None = None
+    give_up_on: tuple[type[BaseException], ...] = ()
+    at_most_once: bool = False
+    unique: Unique | None = None
+    redact: tuple[str, ...] = ()
     ttl: int = 600
     heartbeat: int = 0
 
@@ -42,11 +181,25 @@ class TaskOptions:
                 raise ValueError(f"{name} must be at least {least}, not {value!r}")
         if not self.queue:
             raise ValueError("queue must not be empty")
+        if self.priority not in PRIORITIES:
+            raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r}")
+        if not isinstance(self.redact, tuple):
+            raise ValueError("redact takes a tuple of parameter names, such as redact=('password',)")
+        for name in ("retry_on", "give_up_on"):
+            _check_exceptions(name, getattr(self, name))
+
+    def retries_after(self, error: BaseException) -> bool:
+        """True when another attempt after this error makes sense by `retry_on` and `give_up_on`."""
+        if isinstance(error, self.give_up_on):
+            return False
+        return self.retry_on is None or isinstance(error, self.retry_on)
 
     def job_fields(self) -> dict[str, Any]:
-        """The options as fields of SAQ's Job; the queue is not one of them."""
-        fields = dataclasses.asdict(self)
-        del fields["queue"]
+        """The options as fields of SAQ's Job."""
+        fields = {name: getattr(self, name) for name in _LEAST}
+        fields["priority"] = PRIORITIES[self.priority]
+        if self.at_most_once:
+            fields["meta"] = {AT_MOST_ONCE: True}
         return fields
 
 
@@ -55,11 +208,12 @@ class CallOptions:
     """What `Task.options(...)` sets for the jobs of one call; None: as the task says.
 
     Attributes:
-        delay: seconds before the job may start.
+        delay: seconds before the job may start, by the clock of Redis.
         eta: aware time before which it does not start; not together with `delay`.
         expires: seconds after the enqueue by which it must have started, else it never runs and ends aborted.
         key: the job's key; while a job of that key waits or runs, enqueue answers with that one.
         queue: another queue than the task's.
+        priority: another level than the task's.
         keep_result: False: forget the job at its end, result and all (SAQ's `ttl=-1`).
         meta: whatever should travel with the job, JSON.
         timeout: this and the others: see `TaskOptions`.
@@ -73,12 +227,14 @@ class CallOptions:
     expires: float | None = None
     key: str | None = None
     queue: str | None = None
+    priority: Priority | None = None
     keep_result: bool = True
     meta: Mapping[str, Any] | None = None
     timeout: int | None = None
     retries: int | None = None
     retry_delay: float | None = None
     retry_backoff: bool | float | None = None
+    unique: Unique | None = None
     ttl: int | None = None
     heartbeat: int | None = None
 
@@ -95,29 +251,35 @@ class CallOptions:
 
     def _given(self) -> dict[str, Any]:
         fields = (field.name for field in dataclasses.fields(TaskOptions))
-        return {name: value for name in fields if (value := getattr(self, name)) is not None}
+        return {name: value for name in fields if (value := getattr(self, name, None)) is not None}
 
     def job_fields(self) -> dict[str, Any]:
         """The options as fields of SAQ's Job, reckoned from now."""
-        fields = self._given()
-        fields.pop("queue", None)
+        fields = {name: value for name in _LEAST if (value := getattr(self, name)) is not None}
+        if self.priority is not None:
+            fields["priority"] = PRIORITIES[self.priority]
         if not self.keep_result:
             fields["ttl"] = -1
         if self.key is not None:
             fields["key"] = self.key
-        start = self.eta.timestamp() if self.eta else time.time() + (self.delay or 0.0)
         if self.eta or self.delay:
-            fields["scheduled"] = start
+            fields["scheduled"] = self.eta.timestamp() if self.eta else time_now() + (self.delay or 0.0)
         meta = dict(self.meta or {})
         if self.expires is not None:
-            meta[EXPIRES_AT] = time.time() + self.expires
+            meta[EXPIRES_AT] = time_now() + self.expires
         if meta:
             fields["meta"] = meta
         return fields
 
 
-EXPIRES_AT = "expires_at"
-"""Entry of `Job.meta`: epoch seconds after which the job must not start."""
+def _check_exceptions(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, tuple) or not all(isinstance(each, type) for each in value):
+        raise ValueError(f"{name} takes a tuple of exception classes, such as {name}=(ConnectionError,)")
+    if not all(issubclass(each, BaseException) for each in value):
+        raise ValueError(f"{name} takes exception classes only")
+
 
 _LEAST: dict[str, int] = {
     "timeout": 0,
@@ -127,3 +289,4 @@ _LEAST: dict[str, int] = {
     "ttl": -1,
     "heartbeat": 0,
 }
+"""The options that are fields of SAQ's Job, each with its least value."""

@@ -113,6 +113,11 @@ class Signature:
             raise InvalidArguments(self.task, dict.fromkeys(sorted(twice), "given twice"))
         return {**by_position, **kwargs}
 
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of the payload as JSON builtins; those that JSON cannot carry are left out."""
+        parameters = self.payload.values()
+        return {each.name: found["default"] for each in parameters if "default" in (found := _default(each))}
+
     def encode(self, arguments: Mapping[str, Any], limit: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
         """Validate arguments and return them as JSON builtins.
 

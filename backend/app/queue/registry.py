@@ -10,13 +10,13 @@ async def cleanup(ctx: Context, *, days: int = 30) -> dict[str, int]: ...
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from saq.job import CronJob
 from saq.types import Context
 
 from app.queue.errors import DuplicateTask, RegistrationError, UnknownTask, location
-from app.queue.options import TaskOptions
+from app.queue.options import TaskOptions, TaskSettings
 from app.queue.schedule import Schedule
 from app.queue.task import AsyncTask, SyncTask, Task
 
@@ -112,17 +112,7 @@ def task(  # type: ignore[overload-overlap]
 @overload
 def task(function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
 @overload
-def task(
-    *,
-    name: str | None = None,
-    queue: str = "default",
-    timeout: int = 10,
-    retries: int = 1,
-    retry_delay: float = 0.0,
-    retry_backoff: bool | float = False,
-    ttl: int = 600,
-    heartbeat: int = 0,
-) -> TaskDecorator: ...
+def task(*, name: str | None = None, **options: Unpack[TaskSettings]) -> TaskDecorator: ...
 def task(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Register a function as a task; bare or with options.
 
@@ -144,13 +134,7 @@ def scheduled_task(
     cron: str,
     kwargs: Mapping[str, Any] | None = None,
     name: str | None = None,
-    queue: str = "default",
-    timeout: int = 10,
-    retries: int = 1,
-    retry_delay: float = 0.0,
-    retry_backoff: bool | float = False,
-    ttl: int = 600,
-    heartbeat: int = 0,
+    **options: Unpack[TaskSettings],
 ) -> TaskDecorator:
     """Register a function as a task that also runs by itself.
 
@@ -159,27 +143,18 @@ def scheduled_task(
         kwargs: arguments of the scheduled jobs, overriding the function's defaults; a job enqueued by hand
             takes its arguments from the call.
         name: the task's name; the function's by default.
-        queue: this and the others: see `TaskOptions`.
+        options: see `TaskOptions`.
 
     Raises:
         RegistrationError: as for `task`, and for an invalid cron or kwargs that do not fit.
     """
-    options = {
-        "queue": queue,
-        "timeout": timeout,
-        "retries": retries,
-        "retry_delay": retry_delay,
-        "retry_backoff": retry_backoff,
-        "ttl": ttl,
-        "heartbeat": heartbeat,
-    }
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
             schedule = Schedule(cron, dict(kwargs or {}))
         except ValueError as error:
             raise RegistrationError(function, str(error)) from None
-        return _register(function, name, options, schedule)
+        return _register(function, name, dict(options), schedule)
 
     return decorate
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import copy
-import datetime as dt
+import dataclasses
 import functools
 import inspect
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
 from dishka import AsyncContainer
 from saq import Job
@@ -15,11 +15,12 @@ from saq.job import CronJob
 from saq.types import Context
 
 from app.queue.calls import Call, enqueue_many
+from app.queue.engine.job import EngineJob
 from app.queue.engine.queues import Queues
 from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, RegistrationError, location
 from app.queue.handle import JobHandle
 from app.queue.injection import job_scope
-from app.queue.options import CallOptions, TaskOptions
+from app.queue.options import CallOptions, CallSettings, TaskOptions, Unique
 from app.queue.payload import MAX_PAYLOAD_BYTES, Signature, encode_result
 from app.queue.schedule import Schedule
 
@@ -61,6 +62,7 @@ class Task(Generic[P, R]):
         self.signature = Signature(function)
         self.signature.task = self.name
         self.runner = self._make_runner()
+        self._check_unique(self.defaults.unique)
         self._check_schedule()
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
 
@@ -77,34 +79,19 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {self.name} at {self.where}>"
 
-    def options(
-        self,
-        *,
-        delay: float | None = None,
-        eta: dt.datetime | None = None,
-        expires: float | None = None,
-        key: str | None = None,
-        queue: str | None = None,
-        keep_result: bool = True,
-        meta: Mapping[str, Any] | None = None,
-        timeout: int | None = None,
-        retries: int | None = None,
-        retry_delay: float | None = None,
-        retry_backoff: bool | float | None = None,
-        ttl: int | None = None,
-        heartbeat: int | None = None,
-    ) -> Self:
-        """The same task with options for its jobs; reusable, and what it leaves out stays as the task says.
+    def options(self, **options: Unpack[CallSettings]) -> Self:
+        """The same task with options for its jobs, see `CallOptions`; what is left out stays as it was.
 
             later = send_email.options(delay=60, retries=5)
             await later.enqueue(to="ada@example.com", subject="Hi", body="...")
 
         Raises:
             ValueError: see `CallOptions`.
+            RegistrationError: `unique` names a parameter that the task does not have.
         """
-        given = {name: value for name, value in locals().items() if name != "self"}
         changed = copy.copy(self)
-        changed.call_options = CallOptions(**given)
+        changed.call_options = dataclasses.replace(self.call_options, **options)
+        changed._check_unique(changed.call_options.unique)
         return changed
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
@@ -156,7 +143,7 @@ class Task(Generic[P, R]):
         *,
         limit: int = MAX_PAYLOAD_BYTES,
         **fields: Any,
-    ) -> Job:
+    ) -> EngineJob:
         """Make a job of validated arguments; nothing is enqueued yet.
 
         Args:
@@ -170,8 +157,15 @@ class Task(Generic[P, R]):
         """
         kwargs = self.signature.encode(arguments, limit)
         given = {name: value for name, value in fields.items() if value is not None}
-        settled = {**self.defaults.job_fields(), **self.call_options.job_fields(), **given}
-        return Job(function=self.name, kwargs=kwargs, **{"key": str(uuid.uuid4()), **settled})
+        defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
+        meta = {**defaults.pop("meta", {}), **call.pop("meta", {}), **given.pop("meta", {})}
+        settled = {"key": str(uuid.uuid4()), **defaults, **call, **given, "meta": meta}
+        job = EngineJob(function=self.name, kwargs=kwargs, **settled)
+        if self.call_options.delay and "scheduled" not in given:
+            job.delay = self.call_options.delay
+        if (unique := self.call_options.unique or self.defaults.unique) is not None:
+            job.claim = unique.claim(self.name, {**self.signature.defaults(), **kwargs})
+        return job
 
     @property
     def queue_name(self) -> str:
@@ -247,7 +241,16 @@ class Task(Generic[P, R]):
         run.__name__ = run.__qualname__ = self.name
         run.__module__ = self.function.__module__
         run.__doc__ = self.function.__doc__
+        # Where the engine's worker looks what the task says of its errors.
+        cast("Any", run).retries_after = self.defaults.retries_after
         return run
+
+    def _check_unique(self, unique: Unique | None) -> None:
+        strangers = set(unique.by) - self.signature.payload.keys() if unique else set()
+        if strangers:
+            raise RegistrationError(
+                self.function, f"unique names {', '.join(sorted(strangers))}, which are no parameters that travel"
+            )
 
     def _check_schedule(self) -> None:
         if self.schedule is None:

@@ -301,16 +301,16 @@ async def test_a_job_that_ignores_its_cancellation_cannot_keep_the_worker(
     release.set()
 
 
-async def test_a_job_that_comes_after_the_stop_stays_in_the_queue(queues: Queues) -> None:
+async def test_a_job_that_comes_after_the_stop_stays_in_the_queue(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
     queue = queues.get("default")
-    queue.closing = True
-    job = await queues.enqueue("my_task", {"user_id": 1})
-    assert await queue.dequeue(timeout=1) is None
+    async with working(settings, queues, container) as worker:
+        await eventually(queue.live_workers)
+        worker.request_stop()
+        job = await queues.enqueue("my_task", {"user_id": 1})
+    assert (await queues.find(job.key)).attempts == 0
     assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
-    queue.closing = False
-    taken = await queue.dequeue(timeout=1)
-    assert taken is not None
-    assert taken.key == job.key
 
 
 async def test_a_worker_survives_cut_connections(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
@@ -327,7 +327,7 @@ async def test_a_worker_survives_cut_connections(settings: Settings, queues: Que
 async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.queue.engine.queue.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("app.queue.engine.outage.ANSWER_TIMEOUT", 0.3)
     ended = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -367,15 +367,18 @@ async def test_a_job_retried_by_hand_starts_as_new(run_task: RunTask, queues: Qu
     assert await queues.get("default").count("queued") == 1
 
 
-async def test_a_slot_pauses_while_redis_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_worker_pauses_while_redis_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     queue = EngineQueue(Redis.from_url(f"unix://{tmp_path}/nobody.sock", retry=None))
+    worker = EngineWorker(queue, [])
     loop = asyncio.get_running_loop()
     began = loop.time()
-    for _ in range(3):
-        assert await queue.dequeue(timeout=1) is None
-    # 0.2 s doubled each time, at least half of it after jitter: 0.2 + 0.4 + 0.8.
-    assert loop.time() - began >= 1.4
+    running = asyncio.create_task(worker.start())
+    await eventually(lambda: queue.outage.failures >= 3)
+    # 0.4 s doubled each time, at least half of it after jitter: 0.2 + 0.4 before the third failure.
+    assert loop.time() - began >= 0.6
     assert [record.message for record in caplog.records if "Redis is away" in record.message]
+    worker.request_stop()
+    await running
 
 
 async def test_a_parameter_neither_json_nor_provided_stops_the_worker_at_start(

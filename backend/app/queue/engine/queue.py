@@ -1,39 +1,42 @@
-"""EngineQueue: SAQ's Redis queue, with validated calls and an outage behaviour.
+"""EngineQueue: SAQ's Redis queue with leases, batches, priorities, unique jobs and validated calls.
 
-Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26. Overridden, and why:
+Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its keys. Overridden, and why:
 
-- `enqueue`: SAQ takes a keyword named like a Job field for a job option and validates nothing.
-- `dequeue`: with Redis away SAQ's worker spins at full speed; and a worker told to stop still takes jobs.
-- `sweep`: SAQ's loses jobs; see `recovery.py`.
-- `_update`, `_finish`, `_retry`: one failed write makes SAQ run the whole job again, or lose it; here the write is
-  repeated until Redis is back. Each removes what it adds, so a second time changes nothing.
-- `retry`: a job that a stopping worker hands back has not failed and must not lose an attempt.
+- `enqueue`, `_enqueue`: SAQ takes a keyword named like a Job field for a job option, validates nothing, and makes a
+  round trip a job.
+- `job`, `jobs`, `iter_jobs`, `count`, `info`: a job that an engine worker runs is known by its lease; SAQ's `info`
+  answers nothing with an offset.
+- `_finish`, `_retry`, `update`, `abort`: SAQ's search the whole queue, and let a worker that lost its job overwrite
+  it.
+- `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
+- `sweep`: recovers expired leases too. `dequeue`: skips what was aborted while it waited.
 - `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
-- `serialize`, `deserialize` (through `dump` and `load`): msgspec's JSON instead of the standard library's.
+- `serialize`: msgspec's JSON instead of the standard library's.
 """
 
 import asyncio
-import logging
 import math
-import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from saq import Job
-from saq.job import Status
-from saq.queue.redis import RedisQueue
-from saq.utils import now
+from saq.job import TERMINAL_STATUSES, Status
+from saq.queue.redis import ID_PREFIX, RedisQueue
+from saq.types import CountKind, QueueInfo
+from saq.utils import now, now_seconds
 
+from app.queue.clock import time_now
+from app.queue.engine import enqueuing, reading
+from app.queue.engine.batching import Batches
+from app.queue.engine.job import EngineJob, Enqueued, encode
 from app.queue.engine.listener import JobListener
+from app.queue.engine.outage import REDIS_AWAY, Outage, answering
+from app.queue.engine.outcomes import Outcome, settle
 from app.queue.engine.recovery import Recovery
-from app.queue.errors import QueueUnavailable
+from app.queue.engine.scripts import Scripts
+from app.queue.errors import DuplicateJob
 from app.queue.handle import EXPIRED
 from app.queue.options import EXPIRES_AT
 from app.queue.payload import MAX_PAYLOAD_BYTES
@@ -41,40 +44,22 @@ from app.queue.payload import MAX_PAYLOAD_BYTES
 if TYPE_CHECKING:
     from app.queue.task import Task
 
-logger = logging.getLogger("app.queue")
+PROMOTED_AT_ONCE = 1000
+"""Due jobs that one script call moves at most: about a millisecond of the server's time."""
 
-REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, OSError)
-"""What redis-py raises when the server is away, does not answer, or is full."""
-
-ANSWER_TIMEOUT = 5.0
-"""Seconds that a call of a producer takes at most: redis-py's own limits add up, for handshake, command and retries."""
-
-MAX_OUTAGE_PAUSE = 5.0
-"""Seconds between two tries of a worker slot while Redis is away, at most."""
-
-HANDED_BACK = "cancelled"
-"""The error text with which SAQ's worker retries a job that it cancels at shutdown (saq/worker.py)."""
-
-
-MANY_CHUNK = 500
-"""Jobs enqueued by one script call: about a millisecond of the server's time."""
-
-_ENQUEUE_MANY = """
-local enqueued = {}
-for i = 1, #ARGV / 2 do
-    local id, abort_id, job, scheduled = KEYS[2 * i + 1], KEYS[2 * i + 2], ARGV[2 * i - 1], ARGV[2 * i]
-    if redis.call('ZSCORE', KEYS[1], id) or redis.call('EXISTS', abort_id) == 1 then
-        enqueued[i] = 0
-    else
-        redis.call('SET', id, job)
-        redis.call('ZADD', KEYS[1], scheduled, id)
-        if scheduled == '0' then redis.call('RPUSH', KEYS[2], id) end
-        enqueued[i] = 1
-    end
-end
-return enqueued
-"""
-# The rule of SAQ's own enqueue script, for many jobs.
+KEYS = (
+    "incomplete",
+    "queued",
+    "queued:high",
+    "queued:low",
+    "leases",
+    "owners",
+    "active",
+    "aborting",
+    "levels",
+    "turns",
+)
+"""A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued and active."""
 
 
 class TaskCatalogue(Protocol):
@@ -103,20 +88,39 @@ class EngineQueue(RedisQueue):
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         **options: Any,
     ) -> None:
-        options.setdefault("dump", msgspec.json.encode)
+        self._plain_json = options.get("dump") is None
         options.setdefault("load", msgspec.json.decode)
         super().__init__(redis, name, **options)
         self.tasks = tasks
         self.max_payload_bytes = max_payload_bytes
-        self.closing = False
-        """True once this process has stopped to take jobs from the queue."""
-        self.waits_for_redis = False
-        """True in a worker: an outcome is written as soon as Redis is back. Elsewhere an outage is told at once."""
-        self._failures = 0
-        self._recovery = Recovery(self)
-        self._enqueue_many = redis.register_script(_ENQUEUE_MANY)
+        self.scripts = Scripts(redis, [self.namespace(key) for key in KEYS], f"{ID_PREFIX}{name}:")
+        self.outage = Outage(name)
         self.listener = JobListener(redis)
         """News of single jobs, for `JobHandle`."""
+        self._singles = Batches(self._send_chunk, enqueuing.CHUNK)
+        self._reads = Batches(self._read_chunk, reading.CHUNK)
+        self._recovery = Recovery(self)
+
+    def serialize(self, job: Job) -> bytes | str:
+        """The job in SAQ's wire format, or as the `dump` of this queue makes it."""
+        return encode(job, self.name) if self._plain_json else super().serialize(job)
+
+    def deserialize(
+        self, payload: dict[str, Any] | str | bytes | None, status: Status | str | None = None
+    ) -> EngineJob | None:
+        """The job of SAQ's wire format.
+
+        Raises:
+            ValueError: it belongs to another queue.
+        """
+        if not payload:
+            return None
+        fields = payload if isinstance(payload, dict) else self._load(payload)
+        if fields.pop("queue", None) != self.name:
+            raise ValueError(f"the job {fields.get('key')!r} belongs to another queue than {self.name!r}")
+        if status:
+            fields["status"] = status
+        return EngineJob(**fields, queue=self)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -127,135 +131,161 @@ class EngineQueue(RedisQueue):
             await queue.enqueue("send_email", to="ada@example.com", subject="Hi", body="...", key="hello-ada")
 
         Returns:
-            The job, or None when a job of that key is waiting or running already.
+            The job, or None when a job of that key, or of the same unique arguments, stands already.
 
         Raises:
-            UnknownTask, InvalidArguments, PayloadTooLarge: nothing is enqueued.
+            UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
             QueueUnavailable: Redis did not answer; the job may or may not stand in the queue.
         """
-        job = self._validated(job_or_func, kwargs)
-        async with answering():
-            if isinstance(job, Job):
-                return await super().enqueue(job)
-            return await super().enqueue(job, **kwargs)
+        job = enqueuing.validated(self, job_or_func, kwargs)
+        return await (super().enqueue(job) if isinstance(job, Job) else super().enqueue(job, **kwargs))
 
-    async def enqueue_many(self, jobs: Sequence[Job]) -> list[bool]:
-        """Enqueue jobs whose arguments are validated already, MANY_CHUNK in one round trip.
+    async def _enqueue(self, job: Job) -> Job | None:
+        [stands] = enqueuing.without_conflicts([await self._send_with_others(job)])
+        return job if stands.created else None
+
+    async def enqueue_many(self, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Enqueue jobs whose arguments are validated already, many in one round trip.
 
         Returns:
-            For each job whether it was enqueued; False: a job of its key is waiting or running already.
+            For each job which one stands: it, or the one of its key or its unique arguments.
 
         Raises:
             PayloadTooLarge: one has too large arguments; nothing is enqueued.
+            DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
             QueueUnavailable: Redis did not answer; a part may have been enqueued.
         """
-        current = now()
-        for job in jobs:
-            # A job that is queued once more keeps its time: tasks tell by it that it is the same.
-            job.queue, job.queued, job.status = self, job.queued or current, Status.QUEUED
-            await self._before_enqueue(job)
-        enqueued: list[bool] = []
-        for start in range(0, len(jobs), MANY_CHUNK):
-            chunk = jobs[start : start + MANY_CHUNK]
-            keys = [self._incomplete, self._queued, *(key for job in chunk for key in (job.id, job.abort_id))]
-            args = [arg for job in chunk for arg in (self.serialize(job), job.scheduled)]
-            async with answering():
-                enqueued += [bool(answer) for answer in await self._enqueue_many(keys=keys, args=args)]
-        return enqueued
+        await enqueuing.prepare(self, jobs)
+        if len(jobs) == 1:
+            return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
+        answers: list[Enqueued | DuplicateJob] = []
+        for first in range(0, len(jobs), enqueuing.CHUNK):
+            answers += await self._send_chunk(jobs[first : first + enqueuing.CHUNK])
+        return enqueuing.without_conflicts(answers)
 
-    def _validated(self, job_or_func: str | Job, kwargs: dict[str, Any]) -> str | Job:
-        if self.tasks is None:
-            return job_or_func if isinstance(job_or_func, str) else _with_fields(job_or_func, kwargs)
-        if isinstance(job_or_func, Job):
-            job = _with_fields(job_or_func, kwargs)
-            task = self.tasks.get(job.function)
-            job.kwargs = task.signature.encode(job.kwargs or {}, self.max_payload_bytes)
-            return job
-        task = self.tasks.get(job_or_func)
-        arguments, fields = task.split(kwargs)
-        return task.job(arguments, limit=self.max_payload_bytes, **fields)
+    async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:
+        async with answering():
+            return await self._singles.add(job)
+
+    async def _send_chunk(self, jobs: Sequence[Job]) -> Sequence[Enqueued | DuplicateJob]:
+        async with answering():
+            return await enqueuing.send(self, jobs)
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
-        """Take the next job, or None after `timeout` seconds, while Redis is away, or when closing."""
-        try:
-            job = await super().dequeue(timeout, poll_interval)
-        except REDIS_AWAY as error:
-            await self._pause(error)
-            return None
-        if self._failures:
-            logger.info("queue %s: Redis is back", self.name)
-            self._failures = 0
-        if job is not None and self.closing:
-            await self._put_back(job)
-            return None
-        if job is not None and time.time() > job.meta.get(EXPIRES_AT, math.inf):
-            await job.finish(Status.ABORTED, error=EXPIRED)
-            return None
-        return job
-
-    async def _update(self, job: Job, status: Status | None = None, **kwargs: Any) -> None:
-        await self._until_written(lambda: RedisQueue._update(self, job, status, **kwargs))
-
-    async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
-        await self._until_written(lambda: RedisQueue._finish(self, job, status, result=result, error=error))
-
-    async def _retry(self, job: Job, error: str | None) -> None:
-        await self._until_written(lambda: RedisQueue._retry(self, job, error))
-
-    @property
-    def away(self) -> bool:
-        """True while Redis does not answer this process's worker."""
-        return self._failures > 0
-
-    async def _until_written(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Write, again and again while Redis is away; a queue that is closing tries once."""
-        while True:
-            try:
-                return await write()
-            except REDIS_AWAY as error:
-                if self.closing or not self.waits_for_redis:
-                    raise
-                await self._pause(error)
-
-    async def _pause(self, error: Exception) -> None:
-        """Wait before the next try, longer each time up to MAX_OUTAGE_PAUSE, with jitter."""
-        if not self._failures:
-            logger.warning("queue %s: Redis is away, trying again: %s", self.name, error)
-        self._failures += 1
-        longest = min(MAX_OUTAGE_PAUSE, 0.2 * 2 ** min(self._failures, 8))
-        pause = longest * (0.5 + random.random() / 2)  # noqa: S311  (spread, not secrecy)
-        waited = 0.0
-        while waited < pause and not self.closing:
-            await asyncio.sleep(min(0.2, pause - waited))
-            waited += 0.2
-
-    async def _put_back(self, job: Job) -> None:
-        """Return a job that came after the stop to the front of the queue, untouched."""
-        async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.lrem(self._active, 1, job.id)
-            pipe.lpush(self._queued, job.id)
-            await pipe.execute()
-
-    async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
-        """Recover what dead workers left behind and end what is past its time; one process in `lock` seconds.
+        """Take the next job as SAQ does: for callers without a lease, such as its HTTP proxy.
 
         Returns:
-            Ids of the jobs that were put back or ended.
+            The job, or None after `timeout` seconds (0: wait for ever).
         """
+        end = math.inf if timeout <= 0 else asyncio.get_running_loop().time() + timeout
+        while True:
+            left = end - asyncio.get_running_loop().time()
+            if left <= 0:
+                return None
+            wait = cast("int", 0 if end == math.inf else left)
+            job_id = await self.redis.blmove(self._queued, self._active, wait, "LEFT", "RIGHT")
+            if job_id is None:
+                return None
+            job = await self._get_job_by_id(job_id)
+            if job is None or job.status in TERMINAL_STATUSES:
+                # Aborted while it waited, or no job at all.
+                await self.redis.lrem(self._active, 1, cast("str", job_id))
+            elif time_now() > job.meta.get(EXPIRES_AT, math.inf):
+                await job.finish(Status.ABORTED, error=EXPIRED)
+            else:
+                return job
+
+    async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
+        await settle(self, [Outcome.finish(self, job)])
+
+    async def _retry(self, job: Job, error: str | None) -> None:
+        await settle(self, [Outcome.retry(self, job, job.next_retry_delay())])
+
+    async def update(self, job: Job, **kwargs: Any) -> None:
+        """Store what a job tells of itself (`progress`, `meta`, ...); of a running one, if its lease still holds."""
+        lease = getattr(job, "lease", "")
+        if not lease:
+            await super().update(job, **kwargs)
+            return
+        job.touched = now()
+        for name, value in kwargs.items():
+            if hasattr(job, name):
+                setattr(job, name, value)
+        while True:
+            try:
+                await self.scripts.run("update", job.key, lease, self.serialize(job), job.status.value)
+                return
+            except REDIS_AWAY as error:
+                # The job goes on when Redis is back, or runs into its timeout.
+                await self.outage.pause(error)
+
+    async def abort(self, job: Job, error: str, ttl: float = 5) -> None:
+        """Abort a job: one that waits ends at once, one that runs when its worker notices.
+
+        Args:
+            job: the job.
+            error: why; becomes the job's error.
+            ttl: seconds in which no job of its key is enqueued, when a stock worker runs it.
+        """
+        aborting, aborted = self.copy(job), self.copy(job)
+        aborting.status, aborting.error = Status.ABORTING, error
+        aborted.status, aborted.error, aborted.completed = Status.ABORTED, error, now()
+        became = await self.scripts.run(
+            "abort",
+            job.key,
+            error,
+            self.serialize(aborting),
+            self.serialize(aborted),
+            aborted.ttl,
+            job.abort_id,
+            max(1, int(ttl)),
+        )
+        if became == b"withdrawn":
+            job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed
+            self.aborted += 1
+        elif became != b"ended":
+            job.status, job.error = Status.ABORTING, error
+
+    async def schedule(self, lock: int = 1) -> list[str]:
+        """Let jobs wait in line whose time has come; returns their ids, at most PROMOTED_AT_ONCE."""
+        promoted = await self.scripts.run("promote", repr(now_seconds()), PROMOTED_AT_ONCE)
+        return [job_id.decode() for job_id in cast("list[bytes]", promoted)]
+
+    async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
+        """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
         try:
-            if not await self.redis.set(self._sweep, 1, nx=True, ex=lock):
-                return []
-            return await self._recovery.sweep(abort)
+            return await self._recovery.sweep() + await super().sweep(lock, abort)
         except REDIS_AWAY:
             return []
 
-    async def retry(self, job: Job, error: str | None) -> None:
-        """Queue a job for another attempt; one handed back by a stopping worker keeps its attempts."""
-        if error == HANDED_BACK and job.attempts:
-            job.attempts -= 1
-        await super().retry(job, error)
+    async def recover(self) -> list[str]:
+        """Recover the jobs of expired leases; returns their ids."""
+        return await self._recovery.sweep()
 
-    async def fetch(self, key: str) -> Job | None:
+    async def job(self, job_key: str) -> EngineJob | None:
+        """The job of that key as it stands, or None."""
+        return await self._get_job_by_id(self.job_id(job_key))
+
+    async def jobs(self, job_keys: Iterable[str]) -> list[Job | None]:
+        """The jobs of those keys as they stand, None for those there are not."""
+        return list(await reading.jobs(self, [self.job_id(key) for key in job_keys]))
+
+    async def _get_job_by_id(self, job_id: bytes | str) -> EngineJob | None:
+        return await self._reads.add(job_id.decode() if isinstance(job_id, bytes) else job_id)
+
+    async def _read_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
+        # The answers of one batch may go to several callers, who must not share a job.
+        return await reading.jobs(self, ids)
+
+    async def count(self, kind: CountKind) -> int:
+        """Jobs of a kind: "queued" (waiting in line), "active", "incomplete" (delayed ones too)."""
+        return await reading.count(self, kind)
+
+    async def info(self, jobs: bool = False, offset: int = 0, limit: int = 10) -> QueueInfo:
+        """The queue in numbers, its live workers, and with `jobs` a page of its incomplete jobs."""
+        return await reading.info(self, await super().info(), jobs, offset, limit)
+
+    async def fetch(self, key: str) -> EngineJob | None:
         """The job of that key, or None.
 
         Raises:
@@ -263,6 +293,11 @@ class EngineQueue(RedisQueue):
         """
         async with answering():
             return await self.job(key)
+
+    @property
+    def away(self) -> bool:
+        """True while Redis does not answer this process's worker."""
+        return self.outage.failures > 0
 
     async def disconnect(self) -> None:
         """Close all connections, whether Redis answers or not."""
@@ -296,19 +331,3 @@ class EngineQueue(RedisQueue):
     async def live_workers(self) -> int:
         """Workers of this queue that have reported within their time to live."""
         return int(await self.redis.zcount(self._stats, now(), "inf"))
-
-
-@asynccontextmanager
-async def answering() -> AsyncIterator[None]:
-    """For a block that asks Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable."""
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT):
-            yield
-    except REDIS_AWAY as error:
-        raise QueueUnavailable(str(error) or type(error).__name__) from error
-
-
-def _with_fields(job: Job, fields: dict[str, Any]) -> Job:
-    for name, value in fields.items():
-        setattr(job, name, value)
-    return job

@@ -6,7 +6,8 @@ from typing import Any
 from saq import Job
 from saq.job import TERMINAL_STATUSES
 
-from app.queue.engine.queue import EngineQueue, TaskCatalogue, answering
+from app.queue.engine.outage import answering
+from app.queue.engine.queue import EngineQueue, TaskCatalogue
 from app.queue.engine.recovery import RECOVERIES
 from app.queue.errors import ConfigurationError, JobConflict, JobNotFound
 from app.queue.options import EXPIRES_AT
@@ -49,18 +50,17 @@ class Queues:
             fields: fields of SAQ's Job, such as `key` or `timeout`.
 
         Returns:
-            The job; with a `key` that is waiting or running already, that older job.
+            The job; where one of its `key` or its unique arguments stands already, that older one.
 
         Raises:
-            UnknownTask, InvalidArguments, PayloadTooLarge: nothing is enqueued.
+            UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
             QueueUnavailable: Redis did not answer.
         """
         definition = self._tasks.get(task)
         queue = self.get(definition.queue_name)
         job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
-        if await queue.enqueue(job) is None:
-            return await queue.fetch(job.key) or job
-        return job
+        [stands] = await queue.enqueue_many([job])
+        return job if stands.created else await queue.fetch(stands.key) or job
 
     async def find(self, key: str) -> Job:
         """The job of that key, in whichever queue it is.
@@ -106,7 +106,8 @@ class Queues:
         job.result, job.error = None, None
         for entry in (RECOVERIES, EXPIRES_AT):
             job.meta.pop(entry, None)
-        if not any(await self.get(job.get_queue().name).enqueue_many([job])):
+        [stands] = await self.get(job.get_queue().name).enqueue_many([job])
+        if not stands.created:
             raise JobConflict(key, "queued", "retried")
         return job
 

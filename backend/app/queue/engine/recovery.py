@@ -1,28 +1,38 @@
-"""Recovery: jobs that a dead worker left behind run again.
+"""Recovery: jobs whose lease ran out run again.
 
-Replaces the sweep of SAQ 0.26, which aborts a job that a living worker is just starting (it was taken from the queue
-but is not yet marked active), aborts the jobs of a killed worker unless they have retries left, and loses a job when
-the sweeping process dies between its abort and its retry. Here:
-
-- A job of a worker that reports no more, or that was taken and never started, is put back in one script once two
-  sweeps have seen it so: after an outage of Redis workers need a moment to report again. It costs no retry; after
-  MAX_RECOVERIES it fails.
-- A job that outlives its timeout or heartbeat on a living worker is ended as SAQ does: aborted, then retried or not.
+A worker renews its leases while its process lives; a lease that has run out is a dead worker's, or that of a worker
+which cannot reach Redis. After an outage of Redis all leases have run out, and living workers need a moment to renew
+them: so a job is taken only when two looks, RENEWAL apart, have found the same lease with the same deadline.
 """
 
-import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, cast
 
-from saq import Job
 from saq.job import Status
 from saq.utils import now
+
+from app.queue.engine.job import LATE, EngineJob
+from app.queue.engine.outcomes import Outcome, count, settle
+from app.queue.options import AT_MOST_ONCE
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
 
 logger = logging.getLogger("app.queue")
+
+LEASE = 8.0
+"""Seconds that a lease lasts."""
+
+RENEWAL = 2.0
+"""Seconds between two renewals of a worker's leases."""
+
+LOOK = 2.5
+"""Seconds between two looks for expired leases; with LEASE: a killed worker's job waits 15 s at most."""
+
+AT_ONCE = 100
+"""Expired leases that one look takes at most."""
 
 MAX_RECOVERIES = 3
 """Times that a job is put back after the death of its worker; once more and the job is taken for the cause."""
@@ -30,20 +40,11 @@ MAX_RECOVERIES = 3
 RECOVERIES = "recoveries"
 """Entry of `Job.meta` that counts them."""
 
-Glimpse = tuple[str, int, int, int]
-"""What tells one stay of a job in the active list from the next: key, attempts, queued and touched time."""
-
-_PUT_BACK = """
-if redis.call('LREM', KEYS[1], 1, KEYS[3]) == 0 then return 0 end
-redis.call('SET', KEYS[3], ARGV[1])
-redis.call('ZADD', KEYS[4], 0, KEYS[3])
-redis.call('RPUSH', KEYS[2], KEYS[3])
-return 1
-"""
+LATE_ERROR = "its worker hangs: the job outlived its timeout and could not be cancelled"
 
 
 class Recovery:
-    """The sweep of one queue in one process.
+    """Looks for expired leases of one queue in one process.
 
     Args:
         queue: the queue.
@@ -51,80 +52,59 @@ class Recovery:
 
     def __init__(self, queue: "EngineQueue") -> None:
         self._queue = queue
-        self._suspects: set[Glimpse] = set()
-        self._put_back = queue.redis.register_script(_PUT_BACK)
+        self._seen: dict[tuple[str, ...], float] = {}
+        """Key, lease and deadline of expired leases, and when a look first found them."""
 
-    async def sweep(self, abort: float) -> list[str]:
-        """Put back or end the jobs that nobody runs any more; returns their ids.
+    async def sweep(self) -> list[str]:
+        """Put back or end the jobs whose lease ran out; returns their ids."""
+        jobs = [job async for job in self._expired()]
+        outcomes = [self._outcome(job, abort) for job, abort in jobs]
+        if not outcomes:
+            return []
+        recovered = []
+        written = await settle(self._queue, outcomes, expired=True)
+        for (job, _), outcome, held in zip(jobs, outcomes, written, strict=True):
+            if held:
+                logger.warning("recovered %s: its worker is gone, or hangs", job.info())
+                recovered.append(job.id)
+                count(self._queue, outcome)
+        return recovered
 
-        Args:
-            abort: seconds that a living worker gets to abort a job that is past its time.
-        """
-        queue = self._queue
-        entries = cast("list[bytes]", await queue.redis.lrange(queue.namespace("active"), 0, -1))
-        ids = [entry.decode() for entry in entries]
-        found = await queue.redis.mget(ids) if ids else []
-        swept: list[str] = []
-        jobs: list[Job] = []
-        for job_id, raw in zip(ids, found, strict=True):
-            if (job := queue.deserialize(raw)) is not None:
-                jobs.append(job)
-            else:
-                await queue.redis.lrem(queue.namespace("active"), 0, job_id)
-                await queue.redis.zrem(queue.namespace("incomplete"), job_id)
-                swept.append(job_id)
-        orphans = await self._orphans(jobs)
-        swept += [job.id for job in orphans if await self._recover(job)]
-        stuck = [job for job in jobs if job not in orphans and job.stuck]
-        await asyncio.gather(*(self._end(job, abort) for job in stuck))
-        return swept + [job.id for job in stuck]
+    async def _expired(self) -> AsyncIterator[tuple[EngineJob, str]]:
+        """The jobs that nobody holds any more, each with the reason of its abort, if it is to be aborted."""
+        found = await self._queue.scripts.run("expired", AT_ONCE)
+        entries = [tuple(part.decode() for part in entry) for entry in cast("list[list[bytes]]", found)]
+        current = time.monotonic()
+        self._seen = {entry[:3]: self._seen.get(entry[:3], current) for entry in entries}
+        for entry in entries:
+            _, lease, _, stored, abort = entry
+            # A late job was given up by its worker itself: nobody will renew that lease.
+            if lease.endswith(LATE) or current - self._seen[entry[:3]] >= RENEWAL:
+                job = self._queue.deserialize(stored)
+                if job is not None:
+                    job.lease = lease
+                    yield job, abort
 
-    async def _orphans(self, jobs: Sequence[Job]) -> list[Job]:
-        """Jobs that nobody runs, and that nobody ran at the last sweep either."""
-        started = [job for job in jobs if not _unstarted(job) and job.worker_id]
-        keys = [self._queue.namespace(f"worker_info:{job.worker_id}") for job in started]
-        reports = await self._queue.redis.mget(keys) if keys else []
-        dead = [job for job, report in zip(started, reports, strict=True) if report is None]
-        suspects = dead + [job for job in jobs if _unstarted(job)]
-        before, self._suspects = self._suspects, {_glimpse(job) for job in suspects}
-        return [job for job in suspects if _glimpse(job) in before]
-
-    async def _recover(self, job: Job) -> bool:
+    def _outcome(self, job: EngineJob, abort: str) -> Outcome:
+        late = job.lease.endswith(LATE)
         recoveries = int(job.meta.get(RECOVERIES, 0)) + 1
+        if abort:
+            return self._end(job, Status.ABORTED, abort)
+        if late:
+            job.attempts += 1
+            return self._again(job, LATE_ERROR) if job.retryable else self._end(job, Status.FAILED, LATE_ERROR)
+        if job.meta.get(AT_MOST_ONCE):
+            return self._end(job, Status.FAILED, "its worker died while it ran, and it runs at most once")
         if recoveries > MAX_RECOVERIES:
-            await job.finish(Status.FAILED, error=f"its worker died {recoveries} times while it ran")
-            return True
+            return self._end(job, Status.FAILED, f"its worker died {recoveries} times while it ran")
         job.meta[RECOVERIES] = recoveries
-        if not _unstarted(job):
-            job.attempts = max(0, job.attempts - 1)
-        job.status = Status.QUEUED
-        job.started = 0
-        job.touched = now()
-        queue = self._queue
-        keys = [queue.namespace("active"), queue.namespace("queued"), job.id, queue.namespace("incomplete")]
-        if not await self._put_back(keys=keys, args=[queue.serialize(job)]):
-            return False
-        logger.warning("recovered %s: its worker is gone", job.info())
-        await queue.notify(job)
-        return True
+        job.status, job.touched = Status.QUEUED, now()
+        return Outcome.hand_back(self._queue, job)
 
-    async def _end(self, job: Job, abort: float) -> None:
-        error = self._queue.swept_error_message
-        logger.warning("ending %s: it is past its timeout or heartbeat", job.info())
-        await job.abort(error)
-        try:
-            await job.refresh(abort)
-        except TimeoutError:
-            logger.warning("its worker did not abort %s", job.info())
-        if job.retryable:
-            await job.retry(error)
-        else:
-            await job.finish(Status.ABORTED, error=error)
+    def _end(self, job: EngineJob, status: Status, error: str) -> Outcome:
+        job.status, job.error, job.completed = status, error, now()
+        return Outcome.finish(self._queue, job)
 
-
-def _unstarted(job: Job) -> bool:
-    return job.status not in (Status.ACTIVE, Status.ABORTING)
-
-
-def _glimpse(job: Job) -> Glimpse:
-    return job.key, job.attempts, job.queued, job.touched
+    def _again(self, job: EngineJob, error: str) -> Outcome:
+        job.status, job.error, job.touched = Status.QUEUED, error, now()
+        return Outcome.retry(self._queue, job, job.next_retry_delay())

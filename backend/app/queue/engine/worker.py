@@ -1,11 +1,13 @@
-"""EngineWorker: SAQ's worker with an orderly stop.
+"""EngineWorker: SAQ's worker, whose jobs are leased and settled in batches, with an orderly stop.
 
-Subclasses `saq.worker.Worker` of SAQ 0.26. Overridden, and why:
+Subclasses `saq.worker.Worker` of SAQ 0.26 and takes its arguments and hooks. On another queue than an EngineQueue it
+is SAQ's worker but for its stop. Overridden, and why:
 
 - `SIGNALS`: several workers share one event loop; `app/worker.py` handles the signals for all of them.
-- `worker_info`: SAQ's lives a second longer than its renewal takes; what `recovery.py` takes for death must be
-  longer than a busy event loop may pause.
+- `_process`: SAQ has one loop a slot, each with a blocking connection and some round trips a job; here `Slots` runs
+  all jobs of the worker. `process`, one job in SAQ's way, is left as it is.
 - `schedule`, `abort`: SAQ logs a stack trace a second while Redis is away; that it is away is logged once.
+- `worker_info`: SAQ's periodic report lives a second longer than its renewal takes.
 - `upkeep`, `stop`: SAQ waits for its upkeep loops, which sleep up to a minute, so that an idle worker takes its
   whole grace period to stop; slots that wait for a job would still run one that comes after the stop; and a job
   that swallows its cancellation would keep the process for ever.
@@ -18,23 +20,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+from redis.exceptions import RedisError
 from saq import Job
 from saq.types import Context, WorkerInfo
-from saq.worker import Worker, ensure_coroutine_function_many
+from saq.worker import Worker, ensure_coroutine_function, ensure_coroutine_function_many
 
-from app.queue.engine.queue import HANDED_BACK, REDIS_AWAY, EngineQueue
+from app.queue.engine.queue import EngineQueue
+from app.queue.engine.slots import Slots
 from app.queue.errors import QueueUnavailable
-
-DEQUEUE_TIMEOUT = 1.0
-"""Seconds a slot waits for a job before it looks whether the worker is stopping."""
-
-
-SWEEP_INTERVAL = 10
-"""Seconds between two looks for jobs that a dead worker left behind."""
 
 REPORT_TTL = 30
 """Seconds after its last report that a worker counts as dead; it reports every 10."""
-
 
 logger = logging.getLogger("app.worker")
 
@@ -45,45 +41,69 @@ class EngineWorker(Worker[Context]):
     SIGNALS: list[signal.Signals] = []  # noqa: RUF012  (as SAQ declares it)
 
     def __init__(self, queue: Any, functions: Any, **options: Any) -> None:
-        options["dequeue_timeout"] = options.get("dequeue_timeout") or DEQUEUE_TIMEOUT
-        options["timers"] = {"sweep": SWEEP_INTERVAL, **(options.get("timers") or {})}
         super().__init__(queue, functions, **options)
         self._upkeep: list[asyncio.Task[None]] = []
         self._stop_requested = False
+        self._slots: Slots | None = None
+        self._leasing: asyncio.Task[None] | None = None
+        self._coroutines: dict[str, Any] = {}
 
     async def start(self) -> None:
-        if isinstance(self.queue, EngineQueue):
-            self.queue.closing, self.queue.waits_for_redis = False, True
         try:
             await super().start()
         finally:
             self._stop_requested = False
-            if isinstance(self.queue, EngineQueue):
-                self.queue.waits_for_redis = False
-
-    async def schedule(self, lock: int = 1) -> None:
-        with suppress(*REDIS_AWAY, QueueUnavailable):
-            await super().schedule(lock)
-
-    async def abort(self, abort_threshold: float) -> None:
-        with suppress(*REDIS_AWAY):
-            await super().abort(abort_threshold)
 
     def request_stop(self) -> None:
         """Let `start` come to its end, orderly; also before it has begun, when SAQ would forget it."""
         self._stop_requested = True
         self.event.set()
 
+    def function_of(self, name: str) -> Any:
+        """The coroutine function of a task; a plain function runs in a thread.
+
+        Raises:
+            LookupError: this worker has none of that name.
+        """
+        if name not in self._coroutines:
+            if name not in self.functions:
+                raise LookupError(f"this worker knows no function {name!r}; its code may be older than the job")
+            self._coroutines[name] = ensure_coroutine_function(self.functions[name], self.pool)
+        return self._coroutines[name]
+
+    def retries_after(self, name: str, error: BaseException) -> bool:
+        """True when the function has nothing against another attempt after this error."""
+        rule = getattr(self.functions.get(name), "retries_after", None)
+        return rule is None or bool(rule(error))
+
+    async def schedule(self, lock: int = 1) -> None:
+        with suppress(RedisError, OSError, QueueUnavailable):
+            await super().schedule(lock)
+
+    async def abort(self, abort_threshold: float) -> None:
+        with suppress(RedisError, OSError):
+            if self._slots is not None:
+                self._slots.end_silent()
+                await self._slots.abort_requested(abort_threshold)
+            await super().abort(abort_threshold)
+
     async def worker_info(self, ttl: int = REPORT_TTL) -> WorkerInfo:
-        return await super().worker_info(max(ttl, REPORT_TTL))
+        periodic = ttl == self.timers["worker_info"] + 1
+        return await super().worker_info(REPORT_TTL if periodic else ttl)
 
     async def upkeep(self) -> list[asyncio.Task[None]]:
-        # Before the first job: a job of a worker that does not report is taken for a dead one's.
-        await self._report()
         if self._stop_requested:
             self.event.set()
         self._upkeep = await super().upkeep()
+        if isinstance(self.queue, EngineQueue):
+            self._slots = Slots(self, self.queue)
+            self._upkeep.append(asyncio.create_task(self._slots.look_for_orphans()))
+            self._leasing = asyncio.create_task(self._slots.run())
         return self._upkeep
+
+    def _process(self, previous_task: asyncio.Task[Any] | None = None) -> None:
+        if self._slots is None:
+            super()._process(previous_task)
 
     async def stop(self) -> None:
         """Take no more jobs, let running ones finish within the grace period, hand the rest back.
@@ -92,52 +112,66 @@ class EngineWorker(Worker[Context]):
         cancellation deadline.
         """
         self.event.set()
-        if isinstance(self.queue, EngineQueue):
-            self.queue.closing = True
         async with self._stop_lock:
             if self._stopped:
                 return
             self._stopped = True
             upkeep = set(self._upkeep)
-            slots = self.tasks - upkeep
+            processes = self.tasks - upkeep
             self.tasks.clear()
-            await self._drain(slots)
+            if self._slots is not None:
+                await self._stop_leasing(self._slots)
+            await self._drain(processes)
             for task in upkeep:
                 task.cancel()
             await _finish(upkeep, self._cancellation_hard_deadline_s)
-            await self._hand_back({slot for slot in slots if not slot.done()})
+            await self._hand_back({task for task in processes if not task.done()})
             await self._say_goodbye()
             self.pool.shutdown(wait=False, cancel_futures=True)
             for hook in ensure_coroutine_function_many(self.shutdown, ThreadPoolExecutor()) if self.shutdown else ():
                 await hook(self.context)
 
-    async def _drain(self, slots: set[asyncio.Task[Any]]) -> None:
-        """Let jobs finish within the grace period, and go on reporting: they are not a dead worker's."""
+    async def _stop_leasing(self, slots: Slots) -> None:
+        """A lease that is under way comes to its end, or its jobs would wait until it has run out."""
+        slots.stop_leasing()
+        if self._leasing is not None:
+            await _finish({self._leasing}, self._cancellation_hard_deadline_s)
+            self._leasing.cancel()
+
+    async def _drain(self, processes: set[asyncio.Task[Any]]) -> None:
+        """Let jobs finish within the grace period, and go on reporting and renewing leases."""
         loop = asyncio.get_running_loop()
         end = loop.time() + (self._shutdown_grace_period_s or 0)
-        while (left := end - loop.time()) > 0 and any(not slot.done() for slot in slots):
-            await _finish(slots, min(left, self.timers["worker_info"]))
+        while (left := end - loop.time()) > 0 and (self._busy() or any(not task.done() for task in processes)):
+            pause = min(left, self.timers["worker_info"])
+            if self._slots is not None and self._busy():
+                await self._slots.drain(pause)
+            else:
+                await _finish(processes, pause)
             await self._report()
 
+    def _busy(self) -> bool:
+        return self._slots is not None and bool(self._slots.running)
+
     async def _report(self) -> None:
-        with suppress(*REDIS_AWAY):
+        with suppress(RedisError, OSError):
             await self.worker_info()
 
-    async def _hand_back(self, slots: set[asyncio.Task[Any]]) -> None:
-        """Cancel the jobs of these slots and queue them again; SAQ's slot does so itself when its job yields."""
-        for slot in slots:
-            slot.cancel()
-        # Twice the deadline: a slot waits once for its job, and then has Redis to write to.
-        await _finish(slots, 2 * self._cancellation_hard_deadline_s)
-        if not any(not slot.done() for slot in slots):
-            return
-        for job in list(self.job_task_contexts):
-            logger.warning("job %s ignores its cancellation; it is queued again", job.key)
-            await self.queue.retry(job, HANDED_BACK)
+    async def _hand_back(self, processes: set[asyncio.Task[Any]]) -> None:
+        """Cancel what still runs and queue it again."""
+        deadline = self._cancellation_hard_deadline_s
+        for task in processes:
+            task.cancel()
+        if self._slots is not None:
+            await self._slots.hand_back(deadline)
+            await self._slots.close()
+            self._slots = None
+        # Twice the deadline: SAQ's process waits once for its job, and then has Redis to write to.
+        await _finish(processes, 2 * deadline)
 
     async def _say_goodbye(self) -> None:
         if isinstance(self.queue, EngineQueue):
-            with suppress(*REDIS_AWAY):
+            with suppress(RedisError, OSError):
                 await self.queue.forget_worker(self.id)
 
 

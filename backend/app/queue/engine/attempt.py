@@ -1,0 +1,155 @@
+"""Attempt: one run of a leased job, from its hooks to its outcome."""
+
+import asyncio
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from saq.job import Status
+from saq.utils import now
+
+from app.queue.engine.job import EngineJob
+from app.queue.engine.outcomes import Outcome
+from app.queue.errors import Retry
+from app.queue.options import AT_MOST_ONCE
+
+if TYPE_CHECKING:
+    from app.queue.engine.slots import Slots
+
+logger = logging.getLogger("app.worker")
+
+HANDED_BACK = "cancelled"
+"""The error of a job that a stopping worker hands back; the text is SAQ's."""
+
+
+class Attempt:
+    """Runs one attempt of a job in a task of the event loop.
+
+    Args:
+        slots: where it runs.
+        job: leased by this worker.
+    """
+
+    def __init__(self, slots: "Slots", job: EngineJob) -> None:
+        self.job = job
+        self._slots = slots
+        self._settled = False
+        self._lost = False
+        self._handed_back = False
+        self._timed_out = ""
+        self._aborted: str | None = None
+        self.task = asyncio.create_task(self._run())
+        self.task.add_done_callback(self._ended)
+
+    def abort(self, reason: str) -> None:
+        """Cancel it; it ends aborted."""
+        if self._aborted is None:
+            self._aborted = reason
+            self.task.cancel()
+
+    def hand_back(self) -> None:
+        """Cancel it; the job goes back to the queue."""
+        self._handed_back = True
+        self.task.cancel()
+
+    def time_out(self, error: str) -> None:
+        """Cancel it; that counts as a failure."""
+        if not self._timed_out:
+            self._timed_out = error
+            self.task.cancel()
+
+    def lose(self) -> None:
+        """Cancel it; another worker has the job, and nothing is written."""
+        self._lost = True
+        self.task.cancel()
+
+    @property
+    def running_for(self) -> int:
+        """Milliseconds since its start."""
+        return now() - self.job.started
+
+    def abandon(self) -> None:
+        """Settle it although it still runs: it ignores its cancellation."""
+        self._settle(self._given_back())
+
+    async def _run(self) -> None:
+        context = self._slots.context(self.job)
+        worker = self._slots.worker
+        try:
+            await worker._before_process(context)
+            outcome: Outcome | None = self._complete(await self._call(context))
+        except asyncio.CancelledError:
+            outcome = self._cancelled(context)
+        except (Exception, SystemExit) as error:
+            outcome = self._failed(context, error)
+        try:
+            await worker._after_process(context)
+        except (Exception, asyncio.CancelledError):
+            logger.exception("an after_process hook failed")
+        self._settle(outcome)
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        # Cancelled before its first step, it never came to an outcome.
+        if not self._settled:
+            self._settle(self._cancelled({}))
+
+    async def _call(self, context: Any) -> Any:
+        job = self.job
+        function = self._slots.worker.function_of(job.function)
+        if not job.timeout:
+            return await function(context, **(job.kwargs or {}))
+        async with asyncio.timeout(job.timeout):
+            return await function(context, **(job.kwargs or {}))
+
+    def _settle(self, outcome: Outcome | None) -> None:
+        if not self._settled:
+            self._settled = True
+            self._slots.settle(self, outcome)
+
+    def _complete(self, result: Any) -> Outcome:
+        job = self.job
+        job.status, job.result, job.error, job.completed = Status.COMPLETE, result, None, now()
+        job.progress = 1.0
+        return Outcome.finish(self._slots.queue, job)
+
+    def _cancelled(self, context: Any) -> Outcome | None:
+        """What its canceller wants; a task that cancelled itself has failed. None: nothing is to be written."""
+        if self._lost:
+            return None
+        if self._aborted is not None:
+            return self._end(Status.ABORTED, self._aborted)
+        if self._handed_back:
+            return self._given_back()
+        if self._timed_out:
+            return self._failed(context, TimeoutError(self._timed_out))
+        return self._failed(context, asyncio.CancelledError("the task cancelled itself"))
+
+    def _given_back(self) -> Outcome:
+        job = self.job
+        if job.meta.get(AT_MOST_ONCE):
+            return self._end(Status.FAILED, "its worker stopped while it ran, and it runs at most once")
+        job.attempts -= 1
+        self._wait_again(HANDED_BACK)
+        return Outcome.hand_back(self._slots.queue, job)
+
+    def _failed(self, context: Any, error: BaseException) -> Outcome:
+        job = self.job
+        context["exception"] = error
+        text = "".join(traceback.format_exception(error))
+        again = job.retryable and self._slots.worker.retries_after(job.function, error)
+        logger.error("job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=error)
+        if not again:
+            return self._end(Status.FAILED, text)
+        delay = error.delay if isinstance(error, Retry) and error.delay is not None else job.next_retry_delay()
+        self._wait_again(text)
+        return Outcome.retry(self._slots.queue, job, delay)
+
+    def _wait_again(self, error: str) -> None:
+        job = self.job
+        job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
+        job.progress, job.touched = 0.0, now()
+
+    def _end(self, status: Status, error: str) -> Outcome:
+        job = self.job
+        job.status, job.error, job.result, job.completed = status, error, None, now()
+        return Outcome.finish(self._slots.queue, job)

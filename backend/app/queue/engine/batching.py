@@ -1,0 +1,45 @@
+"""Batching: calls of the same loop tick, and those that come while a batch is under way, share one round trip."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Batches(Generic[T, R]):
+    """Sends items in batches; nothing waits for a batch to fill.
+
+    Args:
+        send: takes the items of a batch, in the order of the calls, and answers for each.
+        limit: most items of one batch.
+    """
+
+    def __init__(self, send: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int) -> None:
+        self._send = send
+        self._limit = limit
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def add(self, item: T) -> R:
+        """Send an item with the next batch, and return its answer; raises what `send` raises."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_all())
+        return await future
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            try:
+                answers = await self._send([item for item, _ in batch])
+            except Exception as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)

@@ -1,0 +1,128 @@
+"""Enqueue: from a call to jobs that stand in Redis."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from saq import Job
+from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
+from saq.utils import now
+
+from app.queue.engine.job import EngineJob, Enqueued, level_of
+from app.queue.errors import DuplicateJob
+from app.queue.options import CLAIM
+
+if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
+
+CHUNK = 500
+"""Jobs enqueued by one script call: about a millisecond of the server's time."""
+
+REPLACE_TRIES = 10
+"""Times that a unique job tries to take the place of another, which others may be replacing at the same time."""
+
+
+def validated(queue: "EngineQueue", job_or_func: str | Job, keywords: dict[str, Any]) -> str | Job:
+    """The job of SAQ's `enqueue(job_or_func, **keywords)`, validated; what it was when the queue knows no tasks.
+
+    Raises:
+        UnknownTask, InvalidArguments, PayloadTooLarge: see `Task.job`.
+    """
+    if queue.tasks is None:
+        return job_or_func if isinstance(job_or_func, str) else _with_fields(job_or_func, keywords)
+    if isinstance(job_or_func, Job):
+        job = _with_fields(job_or_func, keywords)
+        task = queue.tasks.get(job.function)
+        job.kwargs = task.signature.encode(job.kwargs or {}, queue.max_payload_bytes)
+        return job
+    task = queue.tasks.get(job_or_func)
+    arguments, fields = task.split(keywords)
+    return task.job(arguments, limit=queue.max_payload_bytes, **fields)
+
+
+async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
+    """Make jobs the queue's, as SAQ's `enqueue` does."""
+    current = now()
+    for job in jobs:
+        # A job that is queued once more keeps its time: tasks tell by it that it is the same.
+        job.queue, job.queued, job.status = queue, job.queued or current, Status.QUEUED
+        await queue._before_enqueue(job)
+
+
+async def send(queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued | DuplicateJob]:
+    """Enqueue jobs in one script call; a unique job that replaces another takes two or more.
+
+    Returns:
+        For each job which one stands, or the conflict of one that asks for an error.
+    """
+    raw = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, *(arg for job in jobs for arg in _args(queue, job)))
+    answers: list[Enqueued | DuplicateJob] = []
+    for job, answer in zip(jobs, raw, strict=True):
+        if isinstance(answer, int):
+            answers.append(Enqueued(job.key, answer == 1))
+        else:
+            answers.append(await _conflict(queue, job, answer.decode()))
+    return answers
+
+
+def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueued]:
+    """The answers, or the first conflict raised.
+
+    Raises:
+        DuplicateJob: there is one.
+    """
+    enqueued: list[Enqueued] = []
+    for answer in answers:
+        if isinstance(answer, DuplicateJob):
+            raise answer
+        enqueued.append(answer)
+    return enqueued
+
+
+async def _conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued | DuplicateJob:
+    """What becomes of a unique job that finds another."""
+    claim = getattr(job, "claim", None)
+    if claim is None or claim.unique.on_conflict == "ignore":
+        return Enqueued(standing, created=False)
+    if claim.unique.on_conflict == "raise":
+        return DuplicateJob(job.function, standing)
+    for _ in range(REPLACE_TRIES):
+        other = await queue.job(standing)
+        yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
+        [answer] = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, *_args(queue, job, yields))
+        if isinstance(answer, int):
+            return Enqueued(job.key, answer == 1)
+        standing = answer.decode()
+    return Enqueued(standing, created=False)
+
+
+def _args(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> tuple[Any, ...]:
+    """The arguments of one job for `scripts/enqueue.lua`."""
+    spec, ttl = "", 0
+    given_way: bytes | str = ""
+    if (claim := getattr(job, "claim", None)) is not None:
+        unique = claim.unique
+        period = int((unique.period or 0) * 1000)
+        key = queue.namespace(f"unique:{claim.id}")
+        spec = f"{unique.on_conflict}|{period}|{','.join(unique.states)}|{key}|{yields.key if yields else ''}"
+        if claim.ends_with_the_job:
+            job.meta[CLAIM] = claim.id
+    payload = queue.serialize(job)
+    if yields is not None:
+        ttl = yields.ttl
+        yields.status, yields.completed = Status.ABORTED, now()
+        yields.error = f"replaced by {job.key}"
+        given_way = queue.serialize(yields)
+    return job.key, payload, _start(job), level_of(job), spec, given_way, ttl
+
+
+def _start(job: Job) -> str | float:
+    """When a job may start, as `scripts/enqueue.lua` takes it: a delay counts by the clock of Redis."""
+    if delay := getattr(job, "delay", 0.0):
+        return f"+{delay}"
+    return job.scheduled or "0"
+
+
+def _with_fields(job: Job, fields: dict[str, Any]) -> Job:
+    for name, value in fields.items():
+        setattr(job, name, value)
+    return job

@@ -1,0 +1,115 @@
+"""Leases: a worker's time-limited claims on jobs, renewed by a thread of their own while the process lives.
+
+The thread has its own connection, so that a job which blocks the event loop does not cost the worker its leases.
+What outlives its timeout all the same is given up by the thread, and another worker takes it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
+from redis.asyncio.connection import UnixDomainSocketConnection as AsyncUnixConnection
+from redis.exceptions import RedisError
+
+from app.queue import clock
+from app.queue.engine.job import EngineJob
+from app.queue.engine.recovery import LEASE, RENEWAL
+from app.queue.engine.scripts import source
+
+if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
+
+logger = logging.getLogger("app.worker")
+
+CHUNK = 1000
+"""Leases renewed by one script call."""
+
+TIMEOUT_GRACE = 5.0
+"""Seconds past its timeout in which a job may still end by itself, before its lease is given up."""
+
+ANSWER_TIMEOUT = 2.0
+"""Seconds that Redis gets to answer the thread."""
+
+_CONNECTION = ("host", "port", "db", "username", "password", "path", "client_name", "protocol")
+
+
+class LeaseKeeper:
+    """Renews the leases that a worker holds.
+
+    Args:
+        queue: the queue.
+        lost: called, from the thread, with each lease that another worker has taken, or that was given up.
+    """
+
+    def __init__(self, queue: "EngineQueue", lost: Callable[[str, str], None]) -> None:
+        self._queue = queue
+        self._lost = lost
+        self._held: dict[tuple[str, str], float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"leases-{queue.name}", daemon=True)
+        self._redis = blocking_client(queue.redis)
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop to renew; what is still held runs out."""
+        self._stop.set()
+        self._thread.join(ANSWER_TIMEOUT)
+        self._redis.close()
+
+    def hold(self, job: EngineJob) -> None:
+        """Renew the lease of a job from now on, until its timeout and TIMEOUT_GRACE are over."""
+        until = time.monotonic() + job.timeout + TIMEOUT_GRACE if job.timeout else float("inf")
+        self._held[job.key, job.lease] = until
+
+    def release(self, key: str, lease: str) -> None:
+        """Renew it no longer."""
+        self._held.pop((key, lease), None)
+
+    def _run(self) -> None:
+        script = self._redis.register_script(source("renew"))
+        while not self._stop.wait(RENEWAL):
+            # A copy in one step: the event loop's thread changes the dictionary meanwhile.
+            held = list(self._held.items())
+            for first in range(0, len(held), CHUNK):
+                try:
+                    self._renew(script, held[first : first + CHUNK])
+                except (RedisError, OSError) as error:
+                    logger.warning("queue %s: leases could not be renewed: %s", self._queue.name, error)
+                    break
+
+    def _renew(self, script: Any, held: list[tuple[tuple[str, str], float]]) -> None:
+        current = time.monotonic()
+        args: list[Any] = [self._queue.scripts.prefix, clock.offset(), LEASE]
+        for (key, lease), until in held:
+            args += [key, lease, "1" if current < until else "0"]
+        answers = script(keys=self._queue.scripts.keys, args=args)
+        for ((key, lease), until), answer in zip(held, answers, strict=True):
+            if current >= until:
+                logger.error("the job %s outlived its timeout and cannot be cancelled; its lease is given up", key)
+            # What has ended meanwhile is not held any more, and not lost.
+            if (not answer or current >= until) and self._held.pop((key, lease), None) is not None:
+                self._lost(key, lease)
+
+
+def blocking_client(client: AsyncRedis) -> redis.Redis:
+    """A client for threads, to the same server as an asynchronous one."""
+    pool = client.connection_pool
+    options = {name: value for name, value in pool.connection_kwargs.items() if name in _CONNECTION}
+    kind: Any = redis.Connection
+    if issubclass(pool.connection_class, AsyncUnixConnection):
+        kind = redis.UnixDomainSocketConnection
+    elif issubclass(pool.connection_class, AsyncSSLConnection):
+        kind = redis.SSLConnection
+        options |= {name: value for name, value in pool.connection_kwargs.items() if name.startswith("ssl_")}
+    if kind is not redis.UnixDomainSocketConnection:
+        options["socket_connect_timeout"] = ANSWER_TIMEOUT
+    options["socket_timeout"] = ANSWER_TIMEOUT
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **options))

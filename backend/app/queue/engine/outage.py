@@ -1,0 +1,67 @@
+"""What is done while Redis is away: workers wait and try again, producers are told in time."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.queue.errors import QueueUnavailable
+
+logger = logging.getLogger("app.queue")
+
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, OSError)
+"""What redis-py raises when the server is away, does not answer, or is full."""
+
+ANSWER_TIMEOUT = 5.0
+"""Seconds that a call of a producer takes at most: redis-py's own limits add up, for handshake, command and retries."""
+
+MAX_PAUSE = 5.0
+"""Seconds between two tries of a worker while Redis is away, at most."""
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """For a block that asks Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            yield
+    except REDIS_AWAY as error:
+        raise QueueUnavailable(str(error) or type(error).__name__) from error
+
+
+class Outage:
+    """Counts the failures of one queue in one process, and says how long to wait.
+
+    Args:
+        queue: the queue's name, for the log.
+    """
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self.failures = 0
+
+    async def pause(self, error: Exception, stop: asyncio.Event | None = None) -> None:
+        """Wait before the next try, longer each time up to MAX_PAUSE, with jitter; `stop` ends the wait."""
+        if not self.failures:
+            logger.warning("queue %s: Redis is away, trying again: %s", self._queue, error)
+        self.failures += 1
+        longest = min(MAX_PAUSE, 0.2 * 2 ** min(self.failures, 8))
+        seconds = longest * (0.5 + random.random() / 2)  # noqa: S311  (spread, not secrecy)
+        if stop is None:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            await asyncio.wait_for(stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def over(self) -> None:
+        """Redis has answered."""
+        if self.failures:
+            logger.info("queue %s: Redis is back", self._queue)
+            self.failures = 0

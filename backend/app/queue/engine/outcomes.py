@@ -1,0 +1,141 @@
+"""Outcomes: how jobs ended or go on, written many at a time, each only under the lease it was reached under."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from redis.exceptions import RedisError
+from saq import Job
+from saq.job import Status
+
+from app.queue.engine.job import level_of
+from app.queue.options import CLAIM
+
+if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
+
+logger = logging.getLogger("app.queue")
+
+CHUNK = 200
+"""Outcomes written by one script call."""
+
+
+class Outcome(NamedTuple):
+    """One outcome, as `scripts/settle.lua` takes it."""
+
+    kind: str
+    key: str
+    lease: str
+    job: bytes | str
+    status: str
+    number: float
+    """Seconds: the time to live of what has ended, the delay of what goes on."""
+    level: str
+    claim: str
+
+    @classmethod
+    def finish(cls, queue: "EngineQueue", job: Job) -> "Outcome":
+        """The job has ended, with the status it has now."""
+        claim = str(job.meta.get(CLAIM, ""))
+        key = queue.namespace(f"unique:{claim}") if claim else ""
+        return cls._of(queue, job, "finish", job.ttl, key)
+
+    @classmethod
+    def retry(cls, queue: "EngineQueue", job: Job, delay: float) -> "Outcome":
+        """The job gets another attempt after `delay` seconds."""
+        return cls._of(queue, job, "retry", delay)
+
+    @classmethod
+    def hand_back(cls, queue: "EngineQueue", job: Job) -> "Outcome":
+        """The job goes back to the front of its list."""
+        return cls._of(queue, job, "return", 0)
+
+    @classmethod
+    def _of(cls, queue: "EngineQueue", job: Job, kind: str, number: float, claim: str = "") -> "Outcome":
+        lease = getattr(job, "lease", "")
+        return cls(kind, job.key, lease, queue.serialize(job), job.status.value, number, level_of(job), claim)
+
+
+async def settle(queue: "EngineQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool]:
+    """Write outcomes in one script call.
+
+    Args:
+        queue: the queue.
+        outcomes: at most a few hundred.
+        expired: True to write only those whose lease has run out.
+
+    Returns:
+        False for each whose lease was lost.
+    """
+    parts = (part for outcome in outcomes for part in outcome)
+    answers = await queue.scripts.run("settle", int(expired), *parts)
+    return [answer == 1 for answer in answers]
+
+
+def count(queue: "EngineQueue", outcome: Outcome) -> None:
+    """Add an outcome to the statistics that workers report, as SAQ counts them."""
+    if outcome.kind != "finish":
+        queue.retried += 1
+    elif outcome.status == Status.COMPLETE:
+        queue.complete += 1
+    elif outcome.status == Status.FAILED:
+        queue.failed += 1
+    else:
+        queue.aborted += 1
+
+
+class Outcomes:
+    """The outcomes of one worker that wait to be written.
+
+    A write that fails is repeated until Redis is back: the job has run, and does not run again for it.
+
+    Args:
+        queue: the queue.
+        written: called with a job's key and lease once its outcome is written, or refused.
+    """
+
+    def __init__(self, queue: "EngineQueue", written: Callable[[str, str], None]) -> None:
+        self._queue = queue
+        self._written = written
+        self._waiting: list[Outcome] = []
+        self._writer: asyncio.Task[None] | None = None
+        self.closing = asyncio.Event()
+        """Once set, a write that fails is given up: the leases run out, and the jobs are recovered."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, outcome: Outcome) -> None:
+        """Write an outcome with the next batch."""
+        self._waiting.append(outcome)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
+
+    async def flushed(self) -> None:
+        """Wait until all are written, or given up."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer])
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch = self._waiting[:CHUNK]
+            try:
+                answers = await settle(self._queue, batch)
+            except (RedisError, OSError) as error:
+                if self.closing.is_set():
+                    logger.error("queue %s: %d outcomes are lost with Redis", self._queue.name, len(self._waiting))
+                    return
+                await self._queue.outage.pause(error, self.closing)
+                continue
+            self._queue.outage.over()
+            del self._waiting[: len(batch)]
+            for outcome, held in zip(batch, answers, strict=True):
+                self._tell(outcome, held)
+
+    def _tell(self, outcome: Outcome, held: bool) -> None:
+        self._written(outcome.key, outcome.lease)
+        if held:
+            count(self._queue, outcome)
+        else:
+            logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)

@@ -1,0 +1,74 @@
+"""Reading: jobs as they stand. What runs is known by its lease; nothing is written when a job starts."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from saq.job import Status
+from saq.types import CountKind, QueueInfo
+
+from app.queue.engine.job import EngineJob, holder
+
+if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
+
+CHUNK = 500
+"""Jobs read in one round trip."""
+
+
+async def jobs(queue: "EngineQueue", ids: Sequence[str]) -> list[EngineJob | None]:
+    """The jobs of these ids, None for those there are not."""
+    if not ids:
+        return []
+    async with queue.redis.pipeline(transaction=True) as pipe:
+        pipe.mget(ids)
+        pipe.hmget(queue.namespace("owners"), list(ids))
+        pipe.hmget(queue.namespace("aborting"), list(ids))
+        stored, leases, aborts = await pipe.execute()
+    return [_as_it_stands(queue, *parts) for parts in zip(stored, leases, aborts, strict=True)]
+
+
+def _as_it_stands(
+    queue: "EngineQueue", stored: bytes | None, lease: bytes | None, abort: bytes | None
+) -> EngineJob | None:
+    job = queue.deserialize(stored)
+    if job is None or lease is None:
+        return job
+    job.worker_id, job.started = holder(lease.decode())
+    job.attempts += 1
+    job.status = Status.ACTIVE
+    if abort is not None:
+        job.status, job.error = Status.ABORTING, abort.decode()
+    return job
+
+
+async def count(queue: "EngineQueue", kind: CountKind) -> int:
+    """Jobs of a kind; entries of aborted jobs that still lie in a list do not count.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    async with queue.redis.pipeline(transaction=True) as pipe:
+        pipe.zcard(queue.namespace("incomplete"))
+        pipe.zcount(queue.namespace("incomplete"), 0, 0)
+        pipe.zcard(queue.namespace("leases"))
+        pipe.llen(queue.namespace("active"))
+        incomplete, due, leased, taken = cast("list[int]", await pipe.execute())
+    counts = {"incomplete": incomplete, "active": leased + taken, "queued": max(0, due - leased - taken)}
+    if kind not in counts:
+        raise ValueError(f"unknown kind of jobs {kind!r}; there are {', '.join(counts)}")
+    return counts[kind]
+
+
+async def info(queue: "EngineQueue", numbers: QueueInfo, with_jobs: bool, offset: int, limit: int) -> QueueInfo:
+    """Add a page of jobs to what SAQ tells of the queue: those that run first."""
+    if not with_jobs:
+        return numbers
+    last = offset + limit - 1
+    async with queue.redis.pipeline(transaction=False) as pipe:
+        pipe.zrange(queue.namespace("leases"), offset, last)
+        pipe.lrange(queue.namespace("active"), offset, last)
+        pipe.zrange(queue.namespace("incomplete"), offset, last)
+        pages = cast("list[list[bytes]]", await pipe.execute())
+    ids = dict.fromkeys(job_id.decode() for page in pages for job_id in page)
+    numbers["jobs"] = [job.to_dict() for job in await jobs(queue, list(ids)) if job is not None]
+    return numbers

@@ -1,0 +1,40 @@
+"""The Lua scripts of the engine, one file each in `scripts/`; every one runs after `prelude.lua`."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from app.queue import clock
+
+
+@cache
+def source(name: str) -> str:
+    """The text of a script, with its prelude."""
+    folder = files("app.queue.engine") / "scripts"
+    return (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+
+
+class Scripts:
+    """The scripts of one queue.
+
+    Args:
+        redis: client.
+        keys: the queue's keys, in the order that `prelude.lua` names them.
+        prefix: prefix of the ids of its jobs.
+    """
+
+    def __init__(self, redis: Redis, keys: list[str], prefix: str) -> None:
+        self.keys = keys
+        self.prefix = prefix
+        self._redis = redis
+        self._scripts: dict[str, AsyncScript] = {}
+
+    async def run(self, name: str, *args: Any) -> Any:
+        """Run a script with its own arguments; what it answers is told in its file."""
+        script = self._scripts.get(name)
+        if script is None:
+            script = self._scripts[name] = self._redis.register_script(source(name))
+        return await script(keys=self.keys, args=[self.prefix, clock.offset(), *args])

@@ -1,0 +1,64 @@
+-- Enqueue many jobs. A job stands once: while one of its key waits or runs, or is being aborted, it is refused.
+-- ARGV from 4, seven a job: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level,
+-- unique claim, JSON of the job that gives way, its ttl. ARGV 3: prefix of abort keys.
+-- A claim is '' or 'conflict|period in ms|states|id|key that gives way'.
+-- Answers for each: 1 it stands; 0 a job of its key stands already; else the key of the job that holds the claim.
+local function state_of(id)
+    if redis.call('HEXISTS', OWNERS, id) == 1 then return 'active' end
+    if redis.call('ZSCORE', INCOMPLETE, id) then return 'queued' end
+    local job = redis.call('GET', id)
+    if not job then return nil end
+    local read, decoded = pcall(cjson.decode, job)
+    return read and decoded.status or nil
+end
+
+local function claim_of(spec)
+    local conflict, period, states, claim, yields = string.match(spec, '^(%a+)|(%d+)|([%a,]*)|([^|]+)|(.*)$')
+    return {conflict = conflict, period = tonumber(period), states = states, id = claim, yields = yields}
+end
+
+-- The key of the job that stands in the way of a claim, or nil.
+local function holder_of(claim)
+    local key = redis.call('GET', claim.id)
+    if not key then return nil end
+    local state = state_of(PREFIX .. key)
+    if state and string.find(',' .. claim.states .. ',', ',' .. state .. ',', 1, true) then return key, state end
+    return nil
+end
+
+local answers = {}
+local jobs = (#ARGV - 3) / 7
+for i = 1, jobs do
+    local base = 3 + (i - 1) * 7
+    local key, job, start, level, spec = ARGV[base + 1], ARGV[base + 2], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
+    local id = PREFIX .. key
+    local refused = nil
+    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ARGV[3] .. key) == 1 then refused = 0 end
+    local claim = nil
+    if not refused and spec ~= '' then
+        claim = claim_of(spec)
+        local holder, state = holder_of(claim)
+        if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
+            withdraw(PREFIX .. holder)
+            store(PREFIX .. holder, ARGV[base + 6], ARGV[base + 7])
+            redis.call('PUBLISH', PREFIX .. holder, 'aborted')
+        elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then
+            refused = holder
+        end
+    end
+    if refused then
+        answers[i] = refused
+    else
+        if string.sub(start, 1, 1) == '+' then start = after(string.sub(start, 2)) end
+        redis.call('SET', id, job)
+        stand(id, level, start)
+        if start ~= '0' then wake_if_first(id) end
+        if claim and claim.period > 0 then
+            redis.call('SET', claim.id, key, 'PX', claim.period)
+        elseif claim then
+            redis.call('SET', claim.id, key)
+        end
+        answers[i] = 1
+    end
+end
+return answers

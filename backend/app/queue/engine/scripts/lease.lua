@@ -1,0 +1,68 @@
+-- Lease up to so many jobs to a worker. ARGV: 3 how many, 4 the worker, 5 seconds the leases last.
+-- Higher levels go first; every tenth turn goes to a lower one, so that none waits for ever.
+-- Answers {time, next due time or '', whether more wait, lease, id, JSON, id, JSON, ...}.
+local want, worker = tonumber(ARGV[3]), ARGV[4]
+local SHARE = 10
+local SCAN = want + 1000
+
+local ids, seen, scanned = {}, {}, 0
+
+-- An entry counts only if its job is due and nobody has it: entries of aborted jobs may still lie in the list.
+local function consider(id)
+    scanned = scanned + 1
+    if id == WAKE or seen[id] or redis.call('HEXISTS', OWNERS, id) == 1 then return end
+    local score = redis.call('ZSCORE', INCOMPLETE, id)
+    if score and tonumber(score) == 0 then
+        seen[id] = true
+        ids[#ids + 1] = id
+    end
+end
+
+local function waiting()
+    local lists = {}
+    for _, list in ipairs({HIGH, QUEUED, LOW}) do
+        if redis.call('LLEN', list) > 0 then lists[#lists + 1] = list end
+    end
+    return lists
+end
+
+local function next_list(lists)
+    local turn = redis.call('INCR', TURNS)
+    if turn % SHARE ~= 0 then return lists[1] end
+    -- By turns the second and the last, or the middle one would starve between the two others.
+    if (turn / SHARE) % 2 == 0 then return lists[2] end
+    return lists[#lists]
+end
+
+while #ids < want and scanned < SCAN do
+    local lists = waiting()
+    if #lists == 0 then break end
+    if #lists == 1 then
+        for _, id in ipairs(redis.call('LPOP', lists[1], want - #ids)) do consider(id) end
+    else
+        consider(redis.call('LPOP', next_list(lists)))
+    end
+end
+
+local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local lease = string.format('%s|%.0f', worker, SERVER * 1000000)
+local answer = {tostring(math.floor(NOW * 1000)), due[2] and string.format('%.6f', tonumber(due[2]) - NOW) or '',
+    #waiting() > 0 and 1 or 0, lease}
+if #ids == 0 then return answer end
+
+local jobs = redis.call('MGET', unpack(ids))
+local heard = listened(ids)
+local deadline = SERVER + tonumber(ARGV[5])
+for i, id in ipairs(ids) do
+    if jobs[i] then
+        redis.call('ZADD', LEASES, deadline, id)
+        redis.call('HSET', OWNERS, id, lease)
+        tell(heard, id, 'active')
+        answer[#answer + 1] = id
+        answer[#answer + 1] = jobs[i]
+    else
+        -- Evicted or deleted by hand: there is nothing to run.
+        redis.call('ZREM', INCOMPLETE, id)
+    end
+end
+return answer

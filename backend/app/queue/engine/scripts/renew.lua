@@ -1,0 +1,20 @@
+-- Renew a worker's leases. ARGV: 3 seconds they last from now; from 4, three a job: key, lease, '1' to renew or
+-- '0' to let it go, marked as late: its worker hangs, and the attempt counts.
+-- Answers for each 1, or 0 where the lease was lost.
+local deadline = SERVER + tonumber(ARGV[3])
+local answers = {}
+for i = 4, #ARGV, 3 do
+    local id, lease = PREFIX .. ARGV[i], ARGV[i + 1]
+    if redis.call('HGET', OWNERS, id) ~= lease then
+        answers[#answers + 1] = 0
+    else
+        if ARGV[i + 2] == '1' then
+            redis.call('ZADD', LEASES, deadline, id)
+        else
+            redis.call('HSET', OWNERS, id, lease .. '|late')
+            redis.call('ZADD', LEASES, 0, id)
+        end
+        answers[#answers + 1] = 1
+    end
+end
+return answers

@@ -1,0 +1,289 @@
+"""Slots: the jobs that a worker runs at once, leased as slots become free."""
+
+import asyncio
+import dataclasses
+import logging
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
+
+from redis.exceptions import RedisError
+from saq import Job
+from saq.job import Status
+from saq.types import Context
+from saq.utils import now
+
+from app.queue.clock import time_now
+from app.queue.engine.attempt import Attempt
+from app.queue.engine.job import EngineJob, holder
+from app.queue.engine.leases import LeaseKeeper
+from app.queue.engine.outcomes import Outcome, Outcomes
+from app.queue.engine.recovery import LEASE, LOOK
+from app.queue.handle import EXPIRED
+from app.queue.options import EXPIRES_AT
+
+if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
+    from app.queue.engine.worker import EngineWorker
+
+logger = logging.getLogger("app.worker")
+
+AT_ONCE = 500
+"""Jobs that one script call leases at most."""
+
+PEEK = 2.0
+"""Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
+
+UNWRITTEN = 10
+"""Times its concurrency that a worker may have outcomes waiting before it leases no more."""
+
+
+UNREADABLE_TTL = 24 * 60 * 60
+"""Seconds for which a job that cannot be read is kept, to be looked at."""
+
+
+@dataclasses.dataclass(slots=True)
+class Leased:
+    """What one script call leased: the jobs, and seconds until a delayed job comes due (None: there is none)."""
+
+    jobs: list[EngineJob]
+    due: float | None
+    more: bool
+
+
+class Slots:
+    """Leases and runs the jobs of one queue.
+
+    Args:
+        worker: whose functions, hooks and context the jobs get.
+        queue: the queue.
+    """
+
+    def __init__(self, worker: "EngineWorker", queue: "EngineQueue") -> None:
+        self.worker = worker
+        self.queue = queue
+        self.running: dict[tuple[str, str], Attempt] = {}
+        self.taken = 0
+        self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
+        self._peek: asyncio.Task[None] | None = None
+        self._due: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._keeper = LeaseKeeper(queue, self._lost_in_thread)
+        self._outcomes = Outcomes(queue, self._written)
+
+    async def run(self) -> None:
+        """Lease and run jobs until `stop_leasing`."""
+        self._keeper.start()
+        while not self._stopping.is_set():
+            self._news.clear()
+            free = self._free()
+            if free <= 0:
+                await self._wait_for_a_slot()
+                continue
+            try:
+                leased = await self.lease(min(free, AT_ONCE))
+            except (RedisError, OSError) as error:
+                await self.queue.outage.pause(error, self._stopping)
+                continue
+            self.queue.outage.over()
+            for job in leased.jobs:
+                if self._stopping.is_set():
+                    self._return(job)
+                else:
+                    self._start(job)
+            if not leased.jobs and not leased.more and not self._stopping.is_set():
+                await self._wait_for_a_job(leased.due)
+
+    async def lease(self, count: int) -> Leased:
+        """Lease up to `count` jobs; those that have expired, or cannot be read, end here."""
+        answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE)
+        _, due, more, lease = answer[:4]
+        found = zip(answer[4::2], answer[5::2], strict=True)
+        jobs = [job for job_id, stored in found if (job := self._read(job_id.decode(), stored, lease.decode()))]
+        return Leased(jobs, float(due) if due else None, bool(more))
+
+    def _read(self, job_id: str, stored: bytes, lease: str) -> EngineJob | None:
+        try:
+            job = cast("EngineJob", self.queue.deserialize(stored))
+        except (TypeError, ValueError) as error:
+            logger.error("the job %s cannot be read and is taken out of the queue: %s", job_id, error)
+            key = self.queue.job_key_from_id(job_id)
+            self._outcomes.add(Outcome("finish", key, lease, stored, "failed", UNREADABLE_TTL, "normal", ""))
+            return None
+        job.lease = lease
+        if time_now() > job.meta.get(EXPIRES_AT, math.inf):
+            job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
+            self._outcomes.add(Outcome.finish(self.queue, job))
+            return None
+        job.worker_id, job.started = holder(lease)
+        job.attempts += 1
+        job.status = Status.ACTIVE
+        return job
+
+    def stop_leasing(self) -> None:
+        """Take no more jobs."""
+        self._stopping.set()
+        self._news.set()
+        self._forget_peek()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until the running jobs have ended, for so long at most."""
+        tasks = {attempt.task for attempt in self.running.values()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def hand_back(self, seconds: float) -> None:
+        """Cancel what still runs and queue it again; what ignores its cancellation for so long too."""
+        for attempt in self.running.values():
+            attempt.hand_back()
+        await self.drain(seconds)
+        for attempt in list(self.running.values()):
+            logger.warning("job %s ignores its cancellation; it is queued again", attempt.job.key)
+            attempt.abandon()
+
+    async def close(self) -> None:
+        """Write what is left to write, and stop to renew leases."""
+        self._outcomes.closing.set()
+        await self._outcomes.flushed()
+        self._keeper.stop()
+
+    def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """An attempt has come to its outcome (None: nothing is to be written), and its slot is free."""
+        self.running.pop((attempt.job.key, attempt.job.lease), None)
+        if outcome is not None:
+            self._outcomes.add(outcome)
+        self._news.set()
+
+    async def abort_requested(self, threshold: float) -> None:
+        """Cancel the running jobs that somebody wants aborted, here or with stock SAQ.
+
+        Args:
+            threshold: seconds that a job must have run to be looked at.
+        """
+        long = [attempt for attempt in self.running.values() if attempt.running_for >= threshold * 1000]
+        ids = {attempt.job.id: attempt for attempt in long}
+        if not ids:
+            return
+        async with self.queue.redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self.queue.namespace("aborting"), list(ids))
+            # A stock producer's abort takes the job out of the incomplete ones, and tells why in the job.
+            pipe.zmscore(self.queue.namespace("incomplete"), list(ids))
+            reasons, scores = await pipe.execute()
+        for (job_id, attempt), reason, score in zip(ids.items(), reasons, scores, strict=True):
+            if reason is not None:
+                attempt.abort(reason.decode())
+            elif score is None and (attempt.job.key, attempt.job.lease) in self.running:
+                stored = self.queue.deserialize(await self.queue.redis.get(job_id))
+                if stored is not None and stored.status in (Status.ABORTING, Status.ABORTED):
+                    attempt.abort(stored.error or "aborted")
+
+    def end_silent(self) -> None:
+        """Cancel the running jobs that have not shown a sign of life within their `heartbeat`."""
+        for attempt in self.running.values():
+            job = attempt.job
+            if job.heartbeat and now() - max(job.touched, job.started) > job.heartbeat * 1000:
+                attempt.time_out(f"no heartbeat within {job.heartbeat} s")
+
+    async def look_for_orphans(self) -> None:
+        """Recover the jobs of expired leases, every LOOK seconds."""
+        while not self._stopping.is_set():
+            with suppress(RedisError, OSError):
+                if await self.queue.recover():
+                    self._news.set()
+            await asyncio.sleep(LOOK)
+
+    def context(self, job: Job) -> Context:
+        """The context of one job."""
+        return cast("Context", {**self.worker.context, "job": job})
+
+    def _free(self) -> int:
+        free = self.worker.concurrency - len(self.running)
+        if self.worker.burst and self.worker.max_burst_jobs is not None:
+            free = min(free, self.worker.max_burst_jobs - self.taken)
+        return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
+
+    def _spent(self) -> bool:
+        return self.worker.max_burst_jobs is not None and self.taken >= self.worker.max_burst_jobs
+
+    def _start(self, job: EngineJob) -> None:
+        self.taken += 1
+        self._keeper.hold(job)
+        self.running[job.key, job.lease] = Attempt(self, job)
+
+    def _return(self, job: EngineJob) -> None:
+        """Give back a job that came after the stop, untouched."""
+        job.attempts -= 1
+        job.status, job.started, job.worker_id = Status.QUEUED, 0, None
+        self._outcomes.add(Outcome.hand_back(self.queue, job))
+
+    async def _wait_for_a_slot(self) -> None:
+        if self.worker.burst and self._spent() and not self.running:
+            self._end_burst()
+        else:
+            await self._news.wait()
+
+    async def _wait_for_a_job(self, due: float | None) -> None:
+        """Wait for a job, for one that comes due, or for a reason to stop."""
+        if self._peek is None:
+            self._peek = asyncio.create_task(self._peek_at_queue())
+        if due is not None:
+            self._due = self._loop.call_later(max(0.0, due), self._promote)
+        if self.worker.burst:
+            await self._wait_in_burst()
+        else:
+            await self._news.wait()
+        if self._due is not None:
+            self._due.cancel()
+
+    async def _wait_in_burst(self) -> None:
+        try:
+            await asyncio.wait_for(self._news.wait(), self.worker.dequeue_timeout)
+        except TimeoutError:
+            if not self.running:
+                self._end_burst()
+
+    def _end_burst(self) -> None:
+        self._stopping.set()
+        self.worker.event.set()
+
+    async def _peek_at_queue(self) -> None:
+        """Wait until the normal list is not empty, on one connection.
+
+        The head is moved to where it is: nothing changes, and nothing is lost with this process.
+        """
+        queued = self.queue.namespace("queued")
+        try:
+            while not self._stopping.is_set():
+                if await self.queue.redis.blmove(queued, queued, cast("int", PEEK), "LEFT", "LEFT") is not None:
+                    break
+        except (RedisError, OSError) as error:
+            await self.queue.outage.pause(error, self._stopping)
+        self._peek = None
+        self._news.set()
+
+    def _promote(self) -> None:
+        task = asyncio.create_task(self._promote_due())
+        self.worker.tasks.add(task)
+        task.add_done_callback(self.worker.tasks.discard)
+
+    async def _promote_due(self) -> None:
+        with suppress(RedisError, OSError):
+            await self.queue.schedule()
+        self._news.set()
+
+    def _forget_peek(self) -> None:
+        if self._peek is not None:
+            self._peek.cancel()
+
+    def _written(self, key: str, lease: str) -> None:
+        self._keeper.release(key, lease)
+        self._news.set()
+
+    def _lost_in_thread(self, key: str, lease: str) -> None:
+        self._loop.call_soon_threadsafe(self._lost, key, lease)
+
+    def _lost(self, key: str, lease: str) -> None:
+        """Another worker has the job: stop it here, what it does counts no more."""
+        if (attempt := self.running.get((key, lease))) is not None:
+            attempt.lose()
