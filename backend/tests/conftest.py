@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,6 @@ from alembic.config import Config
 from dishka import AsyncContainer
 from litestar import Litestar
 from saq import Job
-from saq.job import TERMINAL_STATUSES
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -24,10 +24,10 @@ from app.db.session import make_engine, make_sessionmaker
 from app.main import create_app
 from app.queue import Queues
 from app.queue.config import build_queues, build_workers
+from app.queue.testing import JobKit, QueueSetup
 from app.settings import Settings, load_settings
-from tests.fixtures.poll import eventually
 
-pytest_plugins = ["tests.fixtures.servers"]
+pytest_plugins = ["tests.fixtures.servers", "app.queue.testing", "pytester"]
 
 BACKEND = Path(__file__).resolve().parents[1]
 
@@ -60,6 +60,14 @@ def environment(redis_url: str, migrated_url: str, tmp_path: Path) -> dict[str, 
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
     return load_settings(environment)
+
+
+@pytest.fixture
+def queue_setup(settings: Settings) -> QueueSetup:
+    """The application's queues, container and workers, for the test kit."""
+    return QueueSetup(
+        partial(build_queues, settings), partial(build_container, settings), partial(build_workers, settings)
+    )
 
 
 @pytest.fixture
@@ -134,23 +142,6 @@ async def running(application: Litestar) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def run_task(settings: Settings, queues: Queues, container: AsyncContainer) -> RunTask:
-    """Enqueue a task by name, run a real worker in this process until that job has ended, return the job."""
-
-    async def run(name: str, /, **arguments: Any) -> Job:
-        job = await queues.enqueue(name, arguments)
-        workers = build_workers(settings, queues, container)
-        running = [asyncio.create_task(worker.start()) for worker in workers]
-        try:
-            return await eventually(lambda: _ended(queues, job.key))
-        finally:
-            for worker in workers:
-                worker.request_stop()
-            await asyncio.gather(*running)
-
-    return run
-
-
-async def _ended(queues: Queues, key: str) -> Job | None:
-    job = await queues.find(key)
-    return job if job.status in TERMINAL_STATUSES else None
+def run_task(jobs: JobKit) -> RunTask:
+    """`jobs.run`: enqueue a task by name, run a real worker in this process until it has ended, return the job."""
+    return jobs.run

@@ -1,0 +1,52 @@
+"""How the project under test builds its queues, container and workers."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from dishka import AsyncContainer
+
+from app.queue.engine.queues import Queues
+from app.queue.engine.worker import EngineWorker
+from app.queue.testing.loops import current_in_this_loop
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QueueSetup:
+    """What the fixture `queue_setup` of a project returns; the kit itself knows no settings.
+
+        QueueSetup(
+            partial(build_queues, settings), partial(build_container, settings), partial(build_workers, settings)
+        )
+
+    Attributes:
+        queues: makes the queues, not connected yet.
+        container: makes the container that jobs are injected from.
+        workers: makes one worker for each queue that is to be served.
+    """
+
+    queues: Callable[[], Queues]
+    container: Callable[[Queues], AsyncContainer]
+    workers: Callable[[Queues, AsyncContainer], Sequence[EngineWorker]]
+
+    def workers_for(self, queues: Queues, container: AsyncContainer, *, schedules: bool = False) -> list[EngineWorker]:
+        """Workers; without `schedules` they make no jobs of their own, so that a test sees only what it enqueues."""
+        workers = list(self.workers(queues, container))
+        if not schedules:
+            for worker in workers:
+                worker.cron_jobs = []
+        return workers
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[tuple[Queues, AsyncContainer]]:
+        """Queues and container of the running event loop's own, closed at the end of the block."""
+        queues = self.queues()
+        container = self.container(queues)
+        for queue in queues:
+            await queue.connect()
+        try:
+            with current_in_this_loop(queues):
+                yield queues, container
+        finally:
+            await container.close()
+            await queues.disconnect()

@@ -1,0 +1,360 @@
+"""The test kit: what is enqueued, running it, and travelling in time."""
+
+import asyncio
+import datetime as dt
+import uuid
+from typing import Any
+
+import pytest
+from saq.job import Status
+
+from app.emails.tasks import send_email
+from app.queue import Context, GiveUp, InvalidArguments, Queues, UnknownTask, enqueue_many, scheduled_task, task
+from app.queue.clock import offset, time_now
+from app.queue.tasks import batch_process, enqueue_follow_up, my_task, ping
+from app.queue.testing import Drained, JobKit, NotDrained
+
+pytestmark = pytest.mark.usefixtures("own_tasks")
+
+MINUTE, DAY = 60, 24 * 60 * 60
+
+
+# What is enqueued
+
+
+async def test_a_subset_of_the_arguments_is_enough(jobs: JobKit) -> None:
+    handle = await send_email.enqueue(to="ada@example.com", subject="Hi", body="Hello")
+    assert jobs.assert_enqueued(send_email, to="ada@example.com").key == handle.key
+    jobs.assert_enqueued("send_email")
+    jobs.refute_enqueued(send_email, to="bob@example.com")
+    jobs.refute_enqueued(ping)
+
+
+async def test_a_failure_lists_what_is_enqueued_instead(jobs: JobKit) -> None:
+    await ping.options(delay=90).enqueue()
+    handle = await send_email.enqueue(to="ada@example.com", subject="Hi", body="Hello")
+    with pytest.raises(AssertionError) as caught:
+        jobs.assert_enqueued(send_email, to="bob@example.com")
+    message = str(caught.value)
+    assert message.startswith("send_email(to='bob@example.com') is not enqueued; enqueued are:\n")
+    assert "  send_email(to='ada@example.com', subject='Hi', body='Hello'), queue='default'" in message
+    assert f"key={handle.key!r}\n    but to is 'ada@example.com'\n" in message
+    assert "  ping(), queue='default'" in message
+    assert message.endswith((", due in 90 s", ", due in 89 s"))
+
+
+async def test_a_failure_does_not_list_thousands(jobs: JobKit) -> None:
+    await enqueue_many([my_task.bind(user_id=number) for number in range(50)])
+    with pytest.raises(AssertionError, match=r"and 30 more$"):
+        jobs.assert_enqueued(ping)
+
+
+async def test_a_failure_tells_when_nothing_is_enqueued(jobs: JobKit) -> None:
+    with pytest.raises(AssertionError, match=r"^ping\(\) is not enqueued; nothing is enqueued$"):
+        jobs.assert_enqueued(ping)
+
+
+async def test_a_refusal_names_the_jobs(jobs: JobKit) -> None:
+    handle = await my_task.enqueue(user_id=7)
+    with pytest.raises(AssertionError, match=r"my_task\(user_id=7\) is enqueued:\n  my_task") as caught:
+        jobs.refute_enqueued(my_task, user_id=7)
+    assert handle.key in str(caught.value)
+    with pytest.raises(AssertionError, match=r"^any job is enqueued"):
+        jobs.refute_enqueued()
+
+
+@pytest.mark.parametrize("ask", ["assert_enqueued", "refute_enqueued", "all_enqueued"])
+async def test_a_misspelt_argument_or_task_is_no_answer(jobs: JobKit, ask: str) -> None:
+    with pytest.raises(InvalidArguments, match="too: unknown argument"):
+        getattr(jobs, ask)(send_email, too="ada@example.com")
+    with pytest.raises(UnknownTask):
+        getattr(jobs, ask)("send_emial")
+
+
+async def test_values_are_compared_as_the_function_gets_them(jobs: JobKit) -> None:
+    @task
+    async def typed(ctx: Context, *, when: dt.date, ids: list[uuid.UUID], pages: int = 3) -> None: ...
+
+    one = uuid.uuid4()
+    await typed.enqueue(when=dt.date(2030, 1, 1), ids=[one])
+    jobs.assert_enqueued(typed, when=dt.date(2030, 1, 1), ids=[one], pages=3)
+    jobs.assert_enqueued(typed, when="2030-01-01", ids=(str(one),))
+    jobs.refute_enqueued(typed, pages=4)
+    jobs.refute_enqueued(typed, when=dt.date(2030, 1, 2))
+
+
+async def test_all_jobs_that_wait_in_the_order_of_their_enqueue(jobs: JobKit) -> None:
+    handles = await enqueue_many([my_task.bind(user_id=number) for number in range(20)])
+    await ping.enqueue()
+    assert [job.key for job in jobs.all_enqueued(my_task)] == [handle.key for handle in handles]
+    assert len(jobs.all_enqueued()) == 21
+    assert [job.kwargs for job in jobs.all_enqueued(my_task, user_id=2)] == [{"user_id": 2}]
+
+
+async def test_delayed_jobs_wait_too_and_running_ones_do_not(jobs: JobKit) -> None:
+    running, go_on = asyncio.Event(), asyncio.Event()
+
+    @task
+    async def waits(ctx: Context) -> None:
+        running.set()
+        await go_on.wait()
+
+    await waits.enqueue()
+    delayed = await ping.options(delay=MINUTE).enqueue()
+    async with jobs.working():
+        await running.wait()
+        assert [job.key for job in jobs.all_enqueued()] == [delayed.key]
+        go_on.set()
+
+
+async def test_jobs_that_have_ended_are_not_enqueued(jobs: JobKit) -> None:
+    await ping.enqueue()
+    await jobs.drain()
+    assert jobs.all_enqueued() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "other", "difference"),
+    [
+        ({"key": "a"}, {"key": "a"}, {"key": "b"}, "key is 'a'"),
+        ({"delay": 60}, {"delay": 60}, {"delay": 63}, "due 60.0 s after its enqueue"),
+        ({}, {}, {"delay": 60}, "due 0 s after its enqueue"),
+        ({"retries": 3}, {"retries": 3}, {"retries": 2}, "retries is 3"),
+        ({"priority": "high"}, {"priority": "high"}, {"priority": "low"}, "priority is -1"),
+        ({"expires": 30}, {"expires": 30}, {"expires": 60}, "it expires at"),
+        ({}, {}, {"expires": 60}, "it does not expire"),
+        ({"meta": {"a": 1, "b": 2}}, {"meta": {"a": 1}}, {"meta": {"a": 2}}, r"meta\['a'\] is 1"),
+        ({"keep_result": False}, {"keep_result": False}, {"ttl": 5}, "ttl is -1"),
+        (
+            {"eta": dt.datetime(2099, 1, 1, tzinfo=dt.UTC)},
+            {"eta": dt.datetime(2099, 1, 1, tzinfo=dt.UTC)},
+            {"eta": dt.datetime(2099, 1, 2, tzinfo=dt.UTC)},
+            "due at 2099-01-01 00:00:00",
+        ),
+    ],
+)
+async def test_options_are_asked_for_as_they_are_given(
+    jobs: JobKit, given: dict[str, Any], asked: dict[str, Any], other: dict[str, Any], difference: str
+) -> None:
+    await ping.options(**given).enqueue()
+    jobs.assert_enqueued(ping.options(**asked))
+    with pytest.raises(AssertionError, match=difference):
+        jobs.assert_enqueued(ping.options(**other))
+
+
+async def test_a_delay_is_known_after_a_journey_and_within_one(jobs: JobKit) -> None:
+    await ping.options(delay=DAY, key="before").enqueue()
+    jobs.travel(MINUTE)
+    await ping.options(delay=DAY, key="within").enqueue()
+    for key in ("before", "within"):
+        jobs.assert_enqueued(ping.options(delay=DAY, key=key))
+        jobs.refute_enqueued(ping.options(delay=DAY + MINUTE * 2, key=key))
+
+
+def test_assertions_need_no_event_loop(jobs: JobKit) -> None:
+    jobs.refute_enqueued(ping)
+    assert jobs.all_enqueued() == []
+
+
+# Running
+
+
+async def test_drain_runs_all_and_what_they_enqueue(jobs: JobKit, queues: Queues) -> None:
+    job = await enqueue_follow_up.enqueue(user_id=7)
+    await ping.enqueue()
+    assert await jobs.drain() == Drained(complete=3)
+    assert await job.result() == {"status": "enqueued", "job_id": f"{job.key}:follow-up"}
+    assert (await queues.find(f"{job.key}:follow-up")).status is Status.COMPLETE
+
+
+async def test_drain_of_an_empty_queue_is_nothing(jobs: JobKit) -> None:
+    assert await jobs.drain() == Drained()
+
+
+async def test_drain_counts_by_outcome(jobs: JobKit) -> None:
+    tries: list[int] = []
+
+    @task(retries=3, retry_delay=3600)
+    async def flaky(ctx: Context) -> None:
+        tries.append(ctx["job"].attempts)
+        if len(tries) < 3:
+            raise ValueError("not yet")
+
+    @task
+    async def hopeless(ctx: Context) -> None:
+        raise GiveUp("never")
+
+    await flaky.enqueue()
+    await hopeless.enqueue()
+    late = await ping.options(expires=0).enqueue()
+    await ping.options(keep_result=False).enqueue()
+    assert await jobs.drain() == Drained(complete=2, failed=1, aborted=1, retried=2)
+    assert tries == [1, 2, 3]
+    assert await late.status() is Status.ABORTED
+
+
+async def test_drain_runs_delayed_jobs_in_the_order_they_are_due(jobs: JobKit) -> None:
+    ran: list[tuple[str, float]] = []
+    start = time_now()
+
+    @task
+    async def note(ctx: Context, *, name: str) -> None:
+        ran.append((name, round(time_now() - start, -2)))
+
+    await note.options(delay=9 * DAY).enqueue(name="last")
+    await note.options(delay=3600).enqueue(name="second")
+    await note.enqueue(name="first")
+    assert await jobs.drain() == Drained(complete=3)
+    assert ran == [("first", 0), ("second", 3600), ("last", 9 * DAY)]
+    assert offset() == 0
+
+
+async def test_drain_leaves_what_is_not_due_when_told_so(jobs: JobKit) -> None:
+    await ping.enqueue()
+    await ping.options(delay=MINUTE).enqueue()
+    assert await jobs.drain(scheduled=False) == Drained(complete=1)
+    jobs.assert_enqueued(ping.options(delay=MINUTE))
+
+
+async def test_drain_makes_no_jobs_of_schedules(jobs: JobKit) -> None:
+    await ping.options(delay=DAY).enqueue()
+    assert await jobs.drain() == Drained(complete=1)
+    jobs.refute_enqueued()
+
+
+async def test_drain_gives_up_on_jobs_that_enqueue_for_ever(jobs: JobKit) -> None:
+    @task
+    async def endless(ctx: Context) -> None:
+        await endless.options(delay=1).enqueue()
+
+    await endless.enqueue()
+    with pytest.raises(NotDrained, match="more than 20 attempts"):
+        await jobs.drain(limit=20)
+
+
+async def test_drain_gives_up_on_jobs_that_do_not_end(jobs: JobKit) -> None:
+    @task
+    async def slow(ctx: Context) -> None:
+        await asyncio.sleep(1)
+
+    await slow.enqueue()
+    with pytest.raises(NotDrained, match=r"not ended within 0\.2 s: 1 in the queue default, 1 of them running"):
+        await jobs.drain(timeout=0.2)
+
+
+async def test_run_returns_the_job_as_it_ended(jobs: JobKit) -> None:
+    job = await jobs.run(my_task, user_id=7)
+    assert (job.status, job.result) == (Status.COMPLETE, {"status": "success", "user_id": 7})
+    by_name = await jobs.run("my_task", user_id=8)
+    assert by_name.result["user_id"] == 8
+
+
+async def test_run_does_not_wait_for_a_delay_or_a_retry(jobs: JobKit) -> None:
+    @task(retries=2, retry_delay=DAY)
+    async def flaky(ctx: Context) -> int:
+        if ctx["job"].attempts < 2:
+            raise ValueError("not yet")
+        return 2
+
+    job = await jobs.run(flaky.options(delay=DAY, keep_result=False))
+    assert (job.status, job.result, job.attempts) == (Status.COMPLETE, 2, 2)
+
+
+async def test_run_refuses_wrong_arguments(jobs: JobKit) -> None:
+    with pytest.raises(InvalidArguments, match="user_id"):
+        await jobs.run("my_task", user_id="seven")
+    jobs.refute_enqueued()
+
+
+async def test_a_worker_in_the_loop_of_the_test(jobs: JobKit) -> None:
+    async with jobs.working():
+        assert await ping.apply() == {"result": "pong"}
+
+
+# Schedules
+
+
+async def test_a_tick_runs_with_the_schedules_arguments_at_its_time(jobs: JobKit) -> None:
+    seen: list[float] = []
+
+    @scheduled_task(cron="0 3 * * *", kwargs={"days": 7})
+    async def sweep(ctx: Context, *, days: int = 30) -> int:
+        seen.append(time_now())
+        return days
+
+    at = dt.datetime(2030, 5, 1, 3, tzinfo=dt.UTC)
+    job = await jobs.run_tick(sweep, at=at)
+    assert (job.status, job.result) == (Status.COMPLETE, 7)
+    assert [round(moment - at.timestamp()) for moment in seen] == [0]
+    assert offset() == 0
+
+
+async def test_a_tick_of_the_past_runs_too(jobs: JobKit) -> None:
+    job = await jobs.run_tick("batch_process", at=dt.datetime(2020, 1, 1, 6, tzinfo=dt.UTC))
+    assert (job.status, job.kwargs) == (Status.COMPLETE, {"batch_size": 100})
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (dt.datetime(2030, 5, 1, 4, tzinfo=dt.UTC), r"is no tick of batch_process .* next one is 2030-05-01 06:00"),
+        (dt.datetime(2030, 5, 1, 6, 0, 1, tzinfo=dt.UTC), "is no tick"),
+        (dt.datetime(2030, 5, 1, 6), "give an aware time"),  # noqa: DTZ001
+    ],
+)
+async def test_a_time_without_tick_is_refused(jobs: JobKit, at: dt.datetime, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        await jobs.run_tick(batch_process, at=at)
+    jobs.refute_enqueued()
+
+
+async def test_a_task_without_schedule_has_no_ticks(jobs: JobKit) -> None:
+    with pytest.raises(ValueError, match="my_task has no schedule"):
+        await jobs.run_tick(my_task, at=dt.datetime(2030, 5, 1, tzinfo=dt.UTC))
+
+
+# Time
+
+
+async def test_a_journey_lets_delayed_jobs_come_due(jobs: JobKit) -> None:
+    job = await ping.options(delay=2 * DAY).enqueue()
+    assert await jobs.drain(scheduled=False) == Drained()
+    jobs.travel(dt.timedelta(days=2, seconds=1))
+    assert await jobs.drain(scheduled=False) == Drained(complete=1)
+    assert await job.status() is Status.COMPLETE
+
+
+async def test_a_running_worker_sees_a_journey(jobs: JobKit) -> None:
+    async with jobs.working():
+        job = await ping.options(delay=3600).enqueue()
+        jobs.travel(3600)
+        assert await job.result(timeout=10) == {"result": "pong"}
+
+
+async def test_a_journey_to_a_time(jobs: JobKit) -> None:
+    moment = dt.datetime(2031, 1, 1, tzinfo=dt.UTC)
+    with jobs.travel_to(moment):
+        assert time_now() == pytest.approx(moment.timestamp(), abs=1)
+    assert offset() == 0
+    with pytest.raises(ValueError, match="give an aware time"):
+        jobs.travel_to(dt.datetime(2031, 1, 1))  # noqa: DTZ001
+
+
+async def test_journeys_add_up(jobs: JobKit) -> None:
+    jobs.travel(60)
+    with jobs.travel(30):
+        assert offset() == 90
+    assert offset() == 60
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_no_test_begins_on_the_journey_of_another(jobs: JobKit, number: int) -> None:
+    assert offset() == 0
+    jobs.travel(60)
+
+
+async def test_a_job_expires_on_a_journey(jobs: JobKit) -> None:
+    job = await ping.options(expires=60).enqueue()
+    jobs.travel(61)
+    assert await jobs.drain() == Drained(aborted=1)
+    assert await job.status() is Status.ABORTED

@@ -1,0 +1,236 @@
+"""The test kit: modes, the worker beside a test, and the plugin itself."""
+
+import asyncio
+import datetime as dt
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+from saq.job import Status
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.queue import INJECTED, Context, JobHandle, Queues, enqueue_many, task
+from app.queue.clock import offset
+from app.queue.tasks import enqueue_follow_up, my_task, ping
+from app.queue.testing import Drained, JobKit, QueueSetup, WorkerFixture
+from tests.fixtures.poll import eventually_sync
+
+pytestmark = pytest.mark.usefixtures("own_tasks")
+
+T = TypeVar("T")
+
+
+# inline
+
+
+@pytest.mark.queue(mode="inline")
+async def test_inline_runs_a_job_before_enqueue_returns(queues: Queues) -> None:
+    assert await (await ping.enqueue()).successful()
+
+
+@pytest.mark.queue(mode="inline")
+async def test_inline_covers_every_way_to_enqueue(queues: Queues, client: httpx.AsyncClient) -> None:
+    handles = await enqueue_many([my_task.bind(user_id=1), my_task.bind(user_id=2)])
+    by_name = await queues.enqueue("my_task", {"user_id": 3})
+    through_queue = await queues.get("default").enqueue("my_task", user_id=4)
+    over_http = (await client.post("/tasks/my_task", json={"user_id": 5})).headers["location"]
+    assert through_queue is not None
+    for key in [*(handle.key for handle in handles), by_name.key, through_queue.key, over_http.rpartition("/")[2]]:
+        assert (await queues.find(key)).status is Status.COMPLETE
+
+
+@pytest.mark.queue(mode="inline")
+async def test_inline_runs_what_a_job_enqueues_before_the_job_goes_on(jobs: JobKit) -> None:
+    ran: list[str] = []
+
+    @task
+    async def inner(ctx: Context) -> None:
+        ran.append("inner")
+
+    @task(queue="default")
+    async def outer(ctx: Context) -> None:
+        await inner.enqueue()
+        ran.append("outer")
+
+    await outer.enqueue()
+    assert ran == ["inner", "outer"]
+    jobs.refute_enqueued()
+
+
+@pytest.mark.queue(mode="inline")
+async def test_inline_retries_validates_and_injects(session: AsyncSession) -> None:
+    @task(retries=3, retry_delay=3600)
+    async def flaky(ctx: Context, *, day: dt.date, db_session: AsyncSession = INJECTED) -> list[Any]:
+        if ctx["job"].attempts < 3:
+            raise ValueError("not yet")
+        return [ctx["job"].attempts, day.year, await db_session.scalar(text("SELECT 1"))]
+
+    job: JobHandle[list[Any]] = await flaky.options(delay=86400 * 3).enqueue(day=dt.date(2030, 1, 1))
+    assert await job.result(timeout=1) == [3, 2030, 1]
+    assert offset() == 0
+
+
+@pytest.mark.queue(mode="inline")
+async def test_a_job_that_fails_inline_is_known_by_its_handle(jobs: JobKit) -> None:
+    @task
+    async def fails(ctx: Context) -> None:
+        raise ValueError("no")
+
+    job = await fails.enqueue()
+    assert await job.status() is Status.FAILED
+
+
+@pytest.mark.queue(mode="inline")
+async def test_a_job_that_enqueues_its_own_key_inline_does_not_wait_for_itself(jobs: JobKit) -> None:
+    @task
+    async def again(ctx: Context) -> None:
+        await again.options(key="one").enqueue()
+
+    assert await (await again.options(key="one").enqueue()).successful()
+
+
+@pytest.mark.queue(mode="inline")
+def test_inline_works_in_another_event_loop_than_the_tests(queue_setup: QueueSetup, own_tasks: None) -> None:
+    async def enqueue() -> Status:
+        async with queue_setup.opened():
+            return await (await ping.enqueue()).status()
+
+    assert in_thread(enqueue()) is Status.COMPLETE
+
+
+async def test_inline_for_a_block(jobs: JobKit) -> None:
+    with jobs.mode("inline"):
+        inside = await ping.enqueue()
+        with jobs.mode("manual"):
+            await my_task.enqueue(user_id=1)
+    after = await ping.enqueue()
+    assert await inside.successful()
+    assert await after.status() is Status.QUEUED
+    jobs.assert_enqueued(my_task, user_id=1)
+
+
+# real
+
+
+@pytest.mark.queue(mode="real")
+async def test_real_runs_jobs_beside_the_test() -> None:
+    assert await ping.apply() == {"result": "pong"}
+    follow_up = await (await enqueue_follow_up.enqueue(user_id=7)).result(timeout=10)
+    assert follow_up["status"] == "enqueued"
+
+
+@pytest.mark.queue(mode="manual")
+async def test_manual_is_what_there_is_without_a_mark(jobs: JobKit) -> None:
+    job = await ping.enqueue()
+    jobs.assert_enqueued(ping)
+    assert await job.status() is Status.QUEUED
+
+
+# The worker of a test without an event loop
+
+
+def test_a_worker_beside_a_test_without_event_loop(worker: WorkerFixture, queue_setup: QueueSetup) -> None:
+    async def call() -> dict[str, str]:
+        async with queue_setup.opened():
+            return await (await ping.enqueue()).result(timeout=10)
+
+    with worker():
+        assert in_thread(call()) == {"result": "pong"}
+
+
+def test_its_jobs_enqueue_others(worker: WorkerFixture, queue_setup: QueueSetup) -> None:
+    threads: list[str] = []
+
+    @task
+    async def inner(ctx: Context) -> None:
+        threads.append(threading.current_thread().name)
+
+    @task
+    async def outer(ctx: Context) -> None:
+        await (await inner.enqueue()).result(timeout=10)
+
+    async def call() -> None:
+        async with queue_setup.opened():
+            await (await outer.enqueue()).result(timeout=10)
+
+    with worker():
+        in_thread(call())
+    assert threads == ["worker"]
+
+
+async def test_beside_a_test_with_an_event_loop_both_enqueue(worker: WorkerFixture, jobs: JobKit) -> None:
+    @task
+    async def outer(ctx: Context) -> dict[str, str]:
+        return await ping.apply()
+
+    with worker():
+        first, second = await outer.enqueue(), await ping.enqueue()
+        assert [await first.result(timeout=10), await second.result(timeout=10)] == [{"result": "pong"}] * 2
+    await ping.enqueue()
+    assert await jobs.drain() == Drained(complete=1)
+
+
+def test_nobody_runs_jobs_after_the_block(worker: WorkerFixture, jobs: JobKit, queue_setup: QueueSetup) -> None:
+    async def enqueue() -> str:
+        async with queue_setup.opened():
+            return (await ping.enqueue()).key
+
+    with worker():
+        pass
+    key = in_thread(enqueue())
+    assert jobs.assert_enqueued(ping).key == key
+
+
+def test_schedules_fire_on_a_journey_when_asked_for(worker: WorkerFixture, jobs: JobKit) -> None:
+    with worker(schedules=True):
+        eventually_sync(lambda: jobs.all_enqueued(ping))
+        jobs.travel(60)
+        eventually_sync(lambda: not jobs.all_enqueued(ping))
+
+
+# The plugin
+
+
+def in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop of its own, as a program without one would."""
+    return asyncio.run(coroutine)
+
+
+QUIET = ("-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
+
+CONFTEST = """
+import pytest
+pytest_plugins = ["app.queue.testing"]
+
+@pytest.fixture
+def queues(): ...
+
+@pytest.fixture
+def container(): ...
+"""
+
+
+def test_without_a_setup_the_error_says_what_to_write(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile("def test(jobs): ...")
+    result = pytester.runpytest_inprocess(*QUIET)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*needs a fixture `queue_setup` in your conftest.py*"])
+
+
+@pytest.mark.parametrize("mark", ["queue", "queue('inline')", "queue(mode='inline', of='x')"])
+def test_a_mark_without_mode_is_refused(pytester: pytest.Pytester, mark: str) -> None:
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{mark}\ndef test(): ...")
+    result = pytester.runpytest_inprocess("--strict-markers", *QUIET)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*write @pytest.mark.queue(mode=*"])
+
+
+async def test_an_unknown_mode_is_refused(jobs: JobKit) -> None:
+    eager: Any = "eager"
+    with pytest.raises(ValueError, match="there is no mode 'eager'; there are manual, inline, real"), jobs.mode(eager):
+        pass
