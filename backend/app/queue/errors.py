@@ -6,8 +6,9 @@ QueueError
 ├── ConfigurationError     the process cannot start as it is set up
 ├── UnknownTask            nobody registered that name
 ├── InvalidArguments       the arguments do not fit the task's signature
+│   └── PayloadMismatch    ... those of a job that a worker took
 ├── PayloadTooLarge        encoded arguments or result above the limit
-├── InvalidResult          a task returned what JSON cannot carry
+├── InvalidResult          a task returned something else than it declares, or what JSON cannot carry
 ├── JobNotFound            no queue knows a job of that key
 ├── JobConflict            the job's status does not allow that
 ├── DuplicateJob           a unique job stands in the way of another
@@ -72,8 +73,21 @@ class InvalidArguments(QueueError):
     def __init__(self, task: str, problems: Mapping[str, str]) -> None:
         self.task = task
         self.problems = dict(problems)
-        listed = "; ".join(f"{name}: {problem}" for name, problem in self.problems.items())
-        super().__init__(f"invalid arguments for {task}: {listed}")
+        super().__init__(self._message("; ".join(f"{name}: {problem}" for name, problem in self.problems.items())))
+
+    def _message(self, listed: str) -> str:
+        return f"invalid arguments for {self.task}: {listed}"
+
+
+class PayloadMismatch(InvalidArguments):
+    """The arguments of a job do not fit the signature that its task has on this worker; the job fails at once."""
+
+    def _message(self, listed: str) -> str:
+        return (
+            f"the job does not fit the present signature of {self.task}: {listed}. Another version of the task "
+            "enqueued it, or a producer that does not validate. Give new parameters a default, let the old version "
+            "work off its jobs before a type changes, or enqueue the job anew with arguments that fit"
+        )
 
 
 class PayloadTooLarge(QueueError):
@@ -88,10 +102,10 @@ class PayloadTooLarge(QueueError):
 
 
 class InvalidResult(QueueError):
-    """A task returned a value that JSON cannot carry."""
+    """A task returned something else than it declares, or what JSON cannot carry. `problem` names the place."""
 
     def __init__(self, task: str, problem: str) -> None:
-        self.task = task
+        self.task, self.problem = task, problem
         super().__init__(f"{task} returned what cannot be stored: {problem}")
 
 

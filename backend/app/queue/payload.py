@@ -4,23 +4,20 @@ Arguments are encoded to JSON first and validated in that form, so a call is ref
 refuse the job. Parameters that JSON cannot carry are no payload: they are injected (see `injection.py`).
 """
 
-import dataclasses
 import inspect
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
-from dishka import FromDishka
-from msgspec import inspect as msgspec_inspect
 
-from app.queue.errors import InvalidArguments, InvalidResult, PayloadTooLarge, RegistrationError
+from app.queue import encoding
+from app.queue.encoding import MAX_PAYLOAD_BYTES, decode_result, encode_result
+from app.queue.errors import InvalidArguments, PayloadMismatch, PayloadTooLarge, RegistrationError
+from app.queue.parameters import CONTEXT, Parameter, check_travels, dependency, parameters, returned, type_hints
+from app.queue.redaction import NO_SECRETS, REDACTED, Secrets
 
-CONTEXT = "ctx"
-"""Name that the first parameter of every task has."""
-
-MAX_PAYLOAD_BYTES = 256 * 1024
-"""Limit for encoded arguments and results where no setting says otherwise, in bytes."""
+__all__ = ["CONTEXT", "INJECTED", "MAX_PAYLOAD_BYTES", "Signature", "decode_result", "encode_result"]
 
 INJECTED: Any = ...
 """Default for injected parameters: with it a type checker lets a call leave them out.
@@ -31,74 +28,77 @@ INJECTED: Any = ...
     await close.enqueue(user_id=7)
 """
 
-_INJECTED = type(get_args(FromDishka[int])[1])  # type: ignore[misc]
-_UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of a task; `type` is the resolved annotation."""
-
-    name: str
-    type: Any
-    default: Any = inspect.Parameter.empty
-
-    @property
-    def required(self) -> bool:
-        """True when the call must give it."""
-        return self.default is inspect.Parameter.empty
+logger = logging.getLogger("app.queue")
 
 
 class Signature:
     """What a task function takes: the context, the payload, and what is injected.
 
+    Args:
+        function: of the task.
+        redact: names of parameters whose values stay out of logs, errors and web pages; that of a `**kwargs`
+            parameter stands for all arguments that it takes.
+
     Attributes:
+        task: the task's name.
         payload: parameters whose values travel with the job.
         injected: parameters filled from the container, name -> type.
         positional: payload parameters that a call may give by position, in order.
-        returns: declared type of the result; Any where none is declared, or JSON cannot carry it.
+        returns: declared type of the result; Any where none is declared.
         extra: type of the values of a `**kwargs` parameter, which takes any further argument; None without one.
+        redact: as given.
 
     Raises:
         RegistrationError: the function cannot be a task; the message names the parameter and the remedy.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], redact: Collection[str] = ()) -> None:
         self.task = function.__name__
         self.payload: dict[str, Parameter] = {}
         self.injected: dict[str, Any] = {}
         self.positional: list[str] = []
         self.extra: Any = None
-        hints = _type_hints(function)
-        self.returns: Any = _returned(hints.get("return", Any))
-        context, *parameters = _parameters(function)
-        _check_context(function, context)
-        for parameter in parameters:
+        self._extra_name = ""
+        hints = type_hints(function)
+        self.returns: Any = returned(function, hints.get("return", Any))
+        for parameter in parameters(function):
             self._add(function, parameter, hints.get(parameter.name, Any))
+        self.redact = frozenset(redact)
+        self._check_redact(function)
+        self._prepare()
 
     def _add(self, function: Callable[..., Any], parameter: inspect.Parameter, hint: Any) -> None:
-        name = parameter.name
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise RegistrationError(
-                function, f"the parameter {name!r} is positional-only, jobs carry names: remove the `/`"
-            )
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            raise RegistrationError(
-                function,
-                f"`*{name}` cannot travel, jobs carry names: take a list `{name}: list[...]` instead",
-            )
-        if (dependency := _dependency(hint)) is not None:
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        name, further = parameter.name, parameter.kind is inspect.Parameter.VAR_KEYWORD
+        if (injected := dependency(hint)) is not None:
+            if further:
                 raise RegistrationError(function, f"`**{name}` cannot be injected: name each dependency")
-            self.injected[name] = dependency
+            self.injected[name] = injected
             return
-        _check_encodable(function, name, hint)
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            self.extra = hint
-        else:
-            self.payload[name] = Parameter(name, hint, parameter.default)
-            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-                self.positional.append(name)
+        check_travels(function, name, hint)
+        if further:
+            self.extra, self._extra_name = hint, name
+            return
+        self.payload[name] = Parameter(name, hint, parameter.default)
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            self.positional.append(name)
+
+    def _check_redact(self, function: Callable[..., Any]) -> None:
+        known = [*self.payload, *([self._extra_name] if self._extra_name else [])]
+        for name in sorted(self.redact.difference(known)):
+            why = "is injected and never shown" if name in self.injected else "is no parameter of the task"
+            raise RegistrationError(function, f"redact names {name!r}, which {why} (there are: {_listed(known)})")
+
+    def _prepare(self) -> None:
+        """Make one type of all parameters: it is read in one go, many times as fast as one after another."""
+        self._optional = [name for name, parameter in self.payload.items() if not parameter.required]
+        members = [
+            (name, each.type) if each.required else (name, each.type, msgspec.UNSET)
+            for name, each in self.payload.items()
+        ]
+        self._type = msgspec.defstruct("Arguments", members, kw_only=True, forbid_unknown_fields=True)
+        self._decoder = encoding.decoder(self._type)
+        self._result_decoder = None if self.returns is Any else encoding.decoder(self.returns)
+        self._dropped: set[str] = set()
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name.
@@ -115,11 +115,11 @@ class Signature:
 
     def defaults(self) -> dict[str, Any]:
         """The defaults of the payload as JSON builtins; those that JSON cannot carry are left out."""
-        parameters = self.payload.values()
-        return {each.name: found["default"] for each in parameters if "default" in (found := _default(each))}
+        found = ((name, parameter.json_default()) for name, parameter in self.payload.items())
+        return {name: default["default"] for name, default in found if default}
 
     def encode(self, arguments: Mapping[str, Any], limit: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
-        """Validate arguments and return them as JSON builtins.
+        """Validate the arguments of a call and return them as JSON builtins.
 
         Args:
             arguments: Python values or JSON builtins, by parameter name.
@@ -130,171 +130,156 @@ class Signature:
             PayloadTooLarge: more than `limit` bytes.
         """
         try:
-            encoded = msgspec.json.encode(arguments)
-        except _UNENCODABLE:
-            raise InvalidArguments(self.task, _encoding_problems(arguments)) from None
+            encoded = encoding.encode(arguments)
+        except encoding.UNENCODABLE:
+            raise InvalidArguments(self.task, self._encoding_problems(arguments)) from None
         if len(encoded) > limit:
             raise PayloadTooLarge(self.task, "arguments", len(encoded), limit)
         raw: dict[str, Any] = msgspec.json.decode(encoded)
-        self.decode(raw)
+        try:
+            self._decoder.decode(encoded)
+        except msgspec.ValidationError:
+            self.decode(raw)
         return raw
 
     def decode(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate JSON builtins and return them as the declared types; left out defaults stay left out.
+        """Validate JSON builtins as a call's and return them as the declared types; defaults stay left out.
 
         Raises:
             InvalidArguments: missing, unknown or wrong arguments; each is named.
         """
-        problems: dict[str, str] = {}
-        arguments: dict[str, Any] = {}
-        for name, parameter in self.payload.items():
-            if name in raw:
-                _convert(raw[name], parameter.type, name, arguments, problems)
-            elif parameter.required:
-                problems[name] = "missing"
-        if not raw.keys() <= self.payload.keys():
-            self._decode_extra(raw, arguments, problems)
+        try:
+            return self._members(encoding.convert(raw, self._type))
+        except msgspec.ValidationError:
+            arguments, problems = self._convert_each(raw)
+        problems |= {name: self._stranger(name) for name in raw if not self._takes(name)}
         if problems:
             raise InvalidArguments(self.task, problems)
         return arguments
 
-    def _decode_extra(self, raw: Mapping[str, Any], arguments: dict[str, Any], problems: dict[str, str]) -> None:
-        known = ", ".join(self.payload) or "none"
-        for name in raw.keys() - self.payload.keys():
-            if name in self.injected:
-                problems[name] = "is injected by the worker and cannot be passed"
-            elif name == CONTEXT or self.extra is None:
-                problems[name] = f"unknown argument (there are: {known})"
-            else:
-                _convert(raw[name], self.extra, name, arguments, problems)
+    def receive(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a job as a worker takes them: as `decode`, but what the task does not take is dropped.
+
+        Another version of the task may have enqueued the job. What is dropped is logged, once a process.
+
+        Raises:
+            PayloadMismatch: missing or wrong arguments; each is named.
+        """
+        try:
+            return self._members(encoding.convert(raw, self._type))
+        except msgspec.ValidationError:
+            return self._receive_each(raw)
+
+    def decode_json(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
+        """`receive` straight from JSON: an object of the arguments, or null for none.
+
+        Raises:
+            PayloadMismatch: no such JSON, missing or wrong arguments.
+        """
+        try:
+            return self._members(self._decoder.decode(raw))
+        except msgspec.DecodeError:
+            return self._receive_each(self._read_object(raw))
+
+    def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
+        """A result as JSON builtins, checked against the declared type. Raises as `encoding.encode_result`."""
+        return encode_result(self.task, result, limit, self._result_decoder)
+
+    def redacted(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments for people to see, with "[redacted]" for the value of each redacted one."""
+        return {name: REDACTED if self._hides(name) else value for name, value in arguments.items()}
+
+    def secrets(self, raw: Mapping[str, Any] | None) -> Secrets:
+        """What a job of these arguments must not show. Costs next to nothing until a text is scrubbed."""
+        if not self.redact or not raw:
+            return NO_SECRETS
+        hidden = {name: value for name, value in raw.items() if self._hides(name)}
+        # As JSON and as the declared type: bytes look different in either.
+        return Secrets(lambda: [hidden, self._convert_each(hidden)[0]])
 
     def json_schema(self) -> dict[str, Any]:
-        """The payload as JSON Schema (draft 2020-12) of one object."""
+        """The payload as JSON Schema (draft 2020-12) of one object; redacted parameters are `writeOnly`."""
         types = [parameter.type for parameter in self.payload.values()]
-        schemas, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+        schemas, definitions = encoding.schemas(types)
         properties = {}
         for parameter, schema in zip(self.payload.values(), schemas, strict=True):
-            properties[parameter.name] = schema | _default(parameter)
+            hidden = self._hides(parameter.name)
+            properties[parameter.name] = schema | ({"writeOnly": True} if hidden else parameter.json_default())
         result: dict[str, Any] = {
             "type": "object",
             "properties": properties,
             "required": [name for name, parameter in self.payload.items() if parameter.required],
             "additionalProperties": self.extra is not None,
         }
-        return result | ({"$defs": components} if components else {})
+        return result | ({"$defs": definitions} if definitions else {})
 
+    def _members(self, found: Any) -> dict[str, Any]:
+        arguments = msgspec.structs.asdict(found)
+        for name in self._optional:
+            if arguments[name] is msgspec.UNSET:
+                del arguments[name]
+        return arguments
 
-def decode_result(type_: Any, raw: Any) -> Any:
-    """A stored result as the type that the function declares.
+    def _takes(self, name: str) -> bool:
+        if name in self.payload:
+            return True
+        return self.extra is not None and name != CONTEXT and name not in self.injected
 
-    Raises:
-        InvalidResult: it is something else.
-    """
-    try:
-        return msgspec.convert(raw, type_, str_keys=True)
-    except msgspec.ValidationError as error:
-        raise InvalidResult("the job", f"{error}, where {type_} is declared") from None
+    def _hides(self, name: str) -> bool:
+        return name in self.redact or (name not in self.payload and self._extra_name in self.redact)
 
+    def _stranger(self, name: str) -> str:
+        if name in self.injected:
+            return "is injected by the worker and cannot be passed"
+        return f"unknown argument (there are: {_listed(self.payload)})"
 
-def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
-    """Return a task's result as JSON builtins.
+    def _receive_each(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        for name in raw:
+            if not self._takes(name) and name not in self._dropped:
+                self._dropped.add(name)
+                logger.warning(
+                    "jobs of %s bring the argument %r, which this version of the task does not take: it is dropped",
+                    self.task,
+                    name,
+                )
+        arguments, problems = self._convert_each(raw)
+        if problems:
+            raise PayloadMismatch(self.task, problems)
+        return arguments
 
-    Raises:
-        InvalidResult: JSON cannot carry it.
-        PayloadTooLarge: more than `limit` bytes.
-    """
-    if result is None:
-        return None
-    try:
-        encoded = msgspec.json.encode(result)
-    except _UNENCODABLE as error:
-        raise InvalidResult(task, str(error)) from None
-    if len(encoded) > limit:
-        raise PayloadTooLarge(task, "result", len(encoded), limit)
-    return msgspec.json.decode(encoded)
-
-
-def _convert(value: Any, type_: Any, name: str, arguments: dict[str, Any], problems: dict[str, str]) -> None:
-    try:
-        arguments[name] = msgspec.convert(value, type_, str_keys=True)
-    except msgspec.ValidationError as error:
-        problems[name] = str(error).replace("`$", f"`{name}")
-
-
-def _encoding_problems(arguments: Mapping[str, Any]) -> dict[str, str]:
-    problems = {}
-    for name, value in arguments.items():
+    def _read_object(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
         try:
-            msgspec.json.encode(value)
-        except _UNENCODABLE as error:
-            problems[str(name)] = f"cannot be encoded as JSON: {error}"
-    return problems or {"arguments": "cannot be encoded as JSON"}
+            found = msgspec.json.decode(raw, type=dict[str, Any] | None)
+        except msgspec.DecodeError as error:
+            raise PayloadMismatch(self.task, {"arguments": str(error)}) from None
+        return found or {}
+
+    def _convert_each(self, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The slow way: one argument after another, to name each that is wrong. Strangers are left out."""
+        arguments: dict[str, Any] = {}
+        problems = {name: "missing" for name, each in self.payload.items() if each.required and name not in raw}
+        for name in filter(self._takes, raw):
+            type_ = self.payload[name].type if name in self.payload else self.extra
+            try:
+                arguments[name] = encoding.convert(raw[name], type_)
+            except msgspec.ValidationError as error:
+                problems[name] = self._problem(name, str(error).replace("`$", f"`{name}"), type_)
+        return arguments, problems
+
+    def _encoding_problems(self, arguments: Mapping[str, Any]) -> dict[str, str]:
+        problems = {}
+        for name, value in arguments.items():
+            try:
+                encoding.encode(value)
+            except encoding.UNENCODABLE as error:
+                type_ = self.payload[name].type if name in self.payload else Any
+                problems[str(name)] = self._problem(name, f"cannot be encoded as JSON: {error}", type_)
+        return problems or {"arguments": "cannot be encoded as JSON"}
+
+    def _problem(self, name: str, problem: str, type_: Any) -> str:
+        # msgspec tells the value of an Enum or a Literal that is wrong, and validators may tell anything.
+        return f"must be {encoding.type_name(type_)}, what was given is {REDACTED}" if self._hides(name) else problem
 
 
-def _returned(hint: Any) -> Any:
-    try:
-        msgspec.json.schema_components([hint])
-    except TypeError:
-        return Any
-    return hint
-
-
-def _default(parameter: Parameter) -> dict[str, Any]:
-    if parameter.required:
-        return {}
-    try:
-        return {"default": msgspec.to_builtins(parameter.default)}
-    except _UNENCODABLE:
-        return {}
-
-
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    parameters = list(inspect.signature(function).parameters.values())
-    if not parameters or parameters[0].name != CONTEXT:
-        raise RegistrationError(
-            function, f"the first parameter must be the job's context: `{CONTEXT}: Context` (from saq.types)"
-        )
-    return parameters
-
-
-def _check_context(function: Callable[..., Any], parameter: inspect.Parameter) -> None:
-    if parameter.kind not in (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.POSITIONAL_ONLY,
-    ):
-        raise RegistrationError(function, f"`{CONTEXT}` must stand before the `*`, the worker passes it first")
-
-
-def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise RegistrationError(
-            function,
-            f"the annotation {error.name!r} is not known at run time: import it outside `if TYPE_CHECKING`",
-        ) from None
-
-
-def _dependency(hint: Any) -> Any:
-    """The type to inject for an annotation, or None when it is payload."""
-    if get_origin(hint) is Annotated and any(isinstance(extra, _INJECTED) for extra in hint.__metadata__):
-        return get_args(hint)[0]
-    try:
-        info = msgspec_inspect.type_info(hint)
-    except TypeError:
-        return None
-    if isinstance(info, msgspec_inspect.CustomType) and info.cls is not object:
-        return hint
-    return None
-
-
-def _check_encodable(function: Callable[..., Any], name: str, hint: Any) -> None:
-    try:
-        msgspec.json.schema_components([hint])
-    except TypeError as error:
-        reason = str(error).splitlines()[0]
-        raise RegistrationError(
-            function,
-            f"the parameter {name!r} cannot travel as JSON ({hint}): {reason} "
-            "Use types that msgspec supports, or inject it: `FromDishka[...]`",
-        ) from None
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,191 @@
+"""Encoding: values to JSON and back to their declared type. msgspec's strict rules, and pydantic's for its models."""
+
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import inspect as msgspec_inspect
+
+from app.queue import pydantic_models
+from app.queue.errors import InvalidResult, PayloadTooLarge
+
+MAX_PAYLOAD_BYTES = 256 * 1024
+"""Limit for encoded arguments and results where no setting says otherwise, in bytes."""
+
+UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
+"""What encoding raises for a value that JSON cannot carry."""
+
+JsonDecoder = msgspec.json.Decoder[Any]
+
+
+def encode(value: Any) -> bytes:
+    """A value as JSON.
+
+    Raises:
+        TypeError, ValueError, OverflowError, RecursionError: JSON cannot carry it; see UNENCODABLE.
+    """
+    return _ENCODER.encode(value)
+
+
+def to_builtins(value: Any) -> Any:
+    """A value as what `json.loads` would give of it. Raises as `encode`."""
+    return msgspec.json.decode(_ENCODER.encode(value))
+
+
+def decoder(type_: Any) -> JsonDecoder:
+    """Reads and validates JSON of a type; for use again and again.
+
+    Raises:
+        TypeError: msgspec does not know how to read the type.
+    """
+    return msgspec.json.Decoder(type_, dec_hook=_from_json)
+
+
+def convert(value: Any, type_: Any) -> Any:
+    """JSON builtins as the type.
+
+    Raises:
+        msgspec.ValidationError: they do not fit; names the place.
+    """
+    return msgspec.convert(value, type_, str_keys=True, dec_hook=_from_json)
+
+
+def schemas(types: Iterable[Any]) -> tuple[Sequence[dict[str, Any]], dict[str, Any]]:
+    """JSON Schema of each type, and the definitions that they refer to at `#/$defs/`.
+
+    Raises:
+        TypeError: JSON cannot carry a type; says which.
+    """
+    definitions: dict[str, Any] = {}
+
+    def of_custom(type_: Any) -> dict[str, Any]:
+        if not pydantic_models.is_model(type_):
+            raise NotImplementedError
+        schema, inner = pydantic_models.schema(type_)
+        definitions.update(inner)
+        return schema
+
+    found, components = msgspec.json.schema_components(types, schema_hook=of_custom, ref_template="#/$defs/{name}")
+    return found, {**definitions, **components}
+
+
+def check(type_: Any) -> None:
+    """Raise unless values of the type can travel as JSON and come back as that type.
+
+    Raises:
+        TypeError: they cannot; says why.
+    """
+    schemas([type_])
+    decoder(type_)
+    for each in _classes(msgspec_inspect.type_info(type_), set()):
+        if pydantic_models.is_dataclass_of_pydantic(each):
+            raise TypeError(f"{each.__name__} is a pydantic dataclass, whose validators would not run: use a model.")
+
+
+def is_class_of_its_own(type_: Any) -> bool:
+    """True for a class that JSON has no form for; such parameters are injected."""
+    try:
+        info = msgspec_inspect.type_info(type_)
+    except TypeError:
+        return False
+    return (
+        isinstance(info, msgspec_inspect.CustomType)
+        and info.cls is not object
+        and not pydantic_models.is_model(info.cls)
+    )
+
+
+def result_type(hint: Any) -> Any:
+    """The type to check results by: Any for those that say nothing of what comes back.
+
+    Raises:
+        TypeError: such results cannot travel.
+    """
+    if hint in (typing.NoReturn, typing.Never, object):
+        return Any
+    check(hint)
+    return hint
+
+
+def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declared: JsonDecoder | None = None) -> Any:
+    """A task's result as JSON builtins.
+
+    Args:
+        task: its name.
+        result: what its function returned.
+        limit: largest encoded size in bytes.
+        declared: reads the type that the function declares; None: anything that JSON can carry goes.
+
+    Raises:
+        InvalidResult: JSON cannot carry it, or it is something else than declared.
+        PayloadTooLarge: more than `limit` bytes.
+    """
+    try:
+        encoded = encode(result)
+    except UNENCODABLE as error:
+        raise InvalidResult(task, str(error)) from None
+    if len(encoded) > limit:
+        raise PayloadTooLarge(task, "result", len(encoded), limit)
+    if declared is not None:
+        try:
+            declared.decode(encoded)
+        except msgspec.ValidationError as error:
+            raise InvalidResult(task, _misfit(error, declared.type)) from None
+    return msgspec.json.decode(encoded)
+
+
+def decode_result(type_: Any, raw: Any) -> Any:
+    """A stored result as the type that the function declares.
+
+    Raises:
+        InvalidResult: it is something else, such as the result of another version of the task.
+    """
+    try:
+        return convert(raw, type_)
+    except msgspec.ValidationError as error:
+        raise InvalidResult("the job", _misfit(error, type_)) from None
+
+
+def type_name(type_: Any) -> str:
+    """A type as it stands in the code, without the module.
+
+    >>> type_name(int), type_name(list[int])
+    ('int', 'list[int]')
+    """
+    return type_.__name__ if isinstance(type_, type) and not typing.get_args(type_) else str(type_)
+
+
+def _misfit(error: msgspec.ValidationError, type_: Any) -> str:
+    problem = str(error).replace("`$", "`result")
+    return f"{problem}, where {type_name(type_)} is declared"
+
+
+def _to_json(value: Any) -> Any:
+    if pydantic_models.is_model(type(value)):
+        return pydantic_models.dump(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+def _from_json(type_: Any, value: Any) -> Any:
+    if pydantic_models.is_model(type_):
+        return pydantic_models.load(type_, value)
+    if type_ is object:
+        return value
+    raise TypeError(f"{type_name(type_)} cannot be read from JSON")
+
+
+def _classes(info: Any, seen: set[int]) -> Iterator[type]:
+    """The classes of a type and of all that it holds; `seen` ends the walk where types hold themselves."""
+    if isinstance(info, tuple):
+        for each in info:
+            yield from _classes(each, seen)
+    elif isinstance(info, msgspec_inspect.Type | msgspec_inspect.Field) and id(info) not in seen:
+        seen.add(id(info))
+        if isinstance(cls := getattr(info, "cls", None), type):
+            yield cls
+        for name in info.__struct_fields__:
+            yield from _classes(getattr(info, name), seen)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_to_json)
