@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from app.queue.engine.worker import AbridgedJobs
+from app.queue.redaction import AbridgedJobs, scrub_event, scrub_line
 from app.settings import Settings
 
 UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
@@ -66,7 +66,12 @@ def _renderers(log_format: str) -> list[Any]:
     if log_format == "json":
         # Without local variables: they hold passwords and tokens of the request that failed.
         tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
+        return [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            scrub_event,
+            structlog.processors.JSONRenderer(),
+        ]
     # `make dev` reads its children through pipes and says by FORCE_COLOR that a terminal is behind them.
     colors = sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR"))
-    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+    console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    return [console, scrub_line]

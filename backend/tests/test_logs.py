@@ -7,7 +7,7 @@ import pytest
 from saq import Job
 
 from app.logs import configure_logging
-from app.queue.engine.worker import AbridgedJobs
+from app.queue.redaction import AbridgedJobs
 from app.settings import load_settings
 
 

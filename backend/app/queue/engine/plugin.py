@@ -1,21 +1,27 @@
-"""The Litestar plugin: queues for the routes, and SAQ's web UI with every file of it guarded.
+"""The Litestar plugin: queues for the routes, and SAQ's web UI with every file of it guarded and redacted.
 
 Subclasses `litestar_saq.SAQPlugin` of litestar-saq 0.8. Overridden, and why:
 
-- `on_app_init`: the original starts a worker heartbeat thread in the web process, and serves the UI's static
-  files without the guards.
+- `on_app_init`: the original starts a worker heartbeat thread in the web process, serves the UI's static
+  files without the guards, and shows every argument.
 - `get_workers`: the original builds its own Worker class; jobs are run by `python -m app.worker` instead.
 - `on_cli_init`: its `workers` commands would start those workers.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from click import Group
+from litestar import Controller
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.static_files import create_static_files_router
-from litestar_saq import SAQPlugin
+from litestar_saq import SAQConfig, SAQPlugin, TaskQueues
 from litestar_saq.controllers import build_controller
+from saq import Job
+from saq.queue import Queue
+from saq.types import QueueInfo
+
+from app.queue.shown import shown
 
 
 class QueuePlugin(SAQPlugin):
@@ -40,9 +46,57 @@ class QueuePlugin(SAQPlugin):
                     guards=config.web_guards,
                 )
             )
-            app_config.route_handlers.append(build_controller(config.web_path, config.web_guards, False))
+            app_config.route_handlers.append(_controller(config))
         return app_config
 
     def get_workers(self) -> dict[str, Any]:
         """No worker lives in the web process."""
         return {}
+
+
+class ShownQueue:
+    """A queue as the UI may see it: what SAQ's controller asks of a queue, with the jobs redacted."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    async def info(self, jobs: bool = False) -> QueueInfo:
+        """The queue in numbers, and with `jobs` some of its jobs."""
+        info = await self._queue.info(jobs=jobs)
+        info["jobs"] = [shown(self._queue, fields) for fields in info["jobs"]]
+        return info
+
+    async def job(self, job_key: str) -> "ShownJob | None":
+        """The job of that key, or None."""
+        job = await self._queue.job(job_key)
+        return ShownJob(job) if job is not None else None
+
+
+class ShownJob:
+    """A job as the UI may see it. What the UI does with it is done with the whole job, arguments and all."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields to show."""
+        return shown(self._job.queue, self._job.to_dict())
+
+    async def retry(self, error: str | None) -> None:
+        await self._job.retry(error)
+
+    async def abort(self, error: str) -> None:
+        await self._job.abort(error)
+
+
+def _controller(config: SAQConfig) -> type[Controller]:
+    """SAQ's controller on redacted queues."""
+
+    def shown_queues() -> TaskQueues:
+        queues = {name: ShownQueue(queue) for name, queue in config.get_queues().queues.items()}
+        return TaskQueues(queues=cast("dict[str, Queue]", queues))
+
+    # A class of our own: litestar-saq keeps the one that it builds, for all applications of the process.
+    built = build_controller(config.web_path, config.web_guards, False)
+    dependencies = {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)}
+    return type("RedactedController", (built,), {"dependencies": dependencies})

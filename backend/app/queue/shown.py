@@ -1,0 +1,47 @@
+"""Jobs as people may see them: the arguments, result and error of a job without what its task redacts."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from saq import Job
+
+from app.queue.errors import UnknownTask
+from app.queue.redaction import NO_SECRETS, REDACTED, Secrets
+
+if TYPE_CHECKING:
+    from app.queue.payload import Signature
+
+
+def secrets_of(job: Job) -> Secrets:
+    """What a job must not show; nothing where this process does not know its task."""
+    signature = _signature(job.queue, job.function)
+    return signature.secrets(job.kwargs) if signature is not None else NO_SECRETS
+
+
+def shown(queue: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a job, as `Job.to_dict` gives them, to be shown.
+
+    Of a task that this process does not know, no value of an argument is shown: nobody can say which to redact.
+
+    Args:
+        queue: the job's.
+        fields: by name.
+    """
+    if getattr(queue, "tasks", None) is None:
+        return dict(fields)
+    signature, arguments = _signature(queue, fields["function"]), fields.get("kwargs") or {}
+    if signature is None:
+        return {**fields, "kwargs": dict.fromkeys(arguments, REDACTED)}
+    if not signature.redact:
+        return dict(fields)
+    secrets = signature.secrets(arguments)
+    others = {name: secrets.scrub_value(fields[name]) for name in ("error", "result", "meta") if name in fields}
+    return {**fields, "kwargs": signature.redacted(arguments), **others}
+
+
+def _signature(queue: Any, task: str) -> "Signature | None":
+    tasks = getattr(queue, "tasks", None)
+    try:
+        return tasks.get(task).signature if tasks is not None else None
+    except UnknownTask:
+        return None
