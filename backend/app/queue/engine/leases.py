@@ -16,7 +16,6 @@ from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
 from redis.asyncio.connection import UnixDomainSocketConnection as AsyncUnixConnection
 from redis.exceptions import RedisError
 
-from app.queue import clock
 from app.queue.engine.job import EngineJob
 from app.queue.engine.recovery import LEASE, RENEWAL
 from app.queue.engine.scripts import source
@@ -87,7 +86,7 @@ class LeaseKeeper:
 
     def _renew(self, script: Any, held: list[tuple[tuple[str, str], float]]) -> None:
         current = time.monotonic()
-        args: list[Any] = [self._queue.scripts.prefix, clock.offset(), LEASE]
+        args: list[Any] = [*self._queue.scripts.common(), LEASE]
         for (key, lease), until in held:
             args += [key, lease, "1" if current < until else "0"]
         answers = script(keys=self._queue.scripts.keys, args=args)

@@ -25,7 +25,7 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from saq.queue.redis import ID_PREFIX, RedisQueue
 from saq.types import CountKind, QueueInfo
-from saq.utils import now, now_seconds
+from saq.utils import now
 
 from app.queue.clock import time_now
 from app.queue.engine import enqueuing, reading
@@ -248,7 +248,7 @@ class EngineQueue(RedisQueue):
 
     async def schedule(self, lock: int = 1) -> list[str]:
         """Let jobs wait in line whose time has come; returns their ids, at most PROMOTED_AT_ONCE."""
-        promoted = await self.scripts.run("promote", repr(now_seconds()), PROMOTED_AT_ONCE)
+        promoted = await self.scripts.run("promote", PROMOTED_AT_ONCE)
         return [job_id.decode() for job_id in cast("list[bytes]", promoted)]
 
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:

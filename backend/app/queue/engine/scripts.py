@@ -6,6 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
+from saq.utils import now_seconds
 
 from app.queue import clock
 
@@ -32,9 +33,13 @@ class Scripts:
         self._redis = redis
         self._scripts: dict[str, AsyncScript] = {}
 
+    def common(self) -> tuple[Any, ...]:
+        """The arguments that every script takes first."""
+        return self.prefix, clock.offset(), repr(now_seconds())
+
     async def run(self, name: str, *args: Any) -> Any:
         """Run a script with its own arguments; what it answers is told in its file."""
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = self._redis.register_script(source(name))
-        return await script(keys=self.keys, args=[self.prefix, clock.offset(), *args])
+        return await script(keys=self.keys, args=[*self.common(), *args])

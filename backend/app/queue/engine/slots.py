@@ -7,6 +7,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+import saq.worker
 from redis.exceptions import RedisError
 from saq import Job
 from saq.job import Status
@@ -269,7 +270,8 @@ class Slots:
 
     async def _promote_due(self) -> None:
         with suppress(RedisError, OSError):
-            await self.queue.schedule()
+            if promoted := await self.queue.schedule():
+                saq.worker.logger.info("Scheduled %s", promoted)
         self._news.set()
 
     def _forget_peek(self) -> None:

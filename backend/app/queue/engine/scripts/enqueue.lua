@@ -1,6 +1,6 @@
 -- Enqueue many jobs. A job stands once: while one of its key waits or runs, or is being aborted, it is refused.
--- ARGV from 4, seven a job: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level,
--- unique claim, JSON of the job that gives way, its ttl. ARGV 3: prefix of abort keys.
+-- ARGV from 5, seven a job: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level,
+-- unique claim, JSON of the job that gives way, its ttl. ARGV 4: prefix of abort keys.
 -- A claim is '' or 'conflict|period in ms|states|id|key that gives way'.
 -- Answers for each: 1 it stands; 0 a job of its key stands already; else the key of the job that holds the claim.
 local function state_of(id)
@@ -27,13 +27,13 @@ local function holder_of(claim)
 end
 
 local answers = {}
-local jobs = (#ARGV - 3) / 7
+local jobs = (#ARGV - 4) / 7
 for i = 1, jobs do
-    local base = 3 + (i - 1) * 7
+    local base = 4 + (i - 1) * 7
     local key, job, start, level, spec = ARGV[base + 1], ARGV[base + 2], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
     local id = PREFIX .. key
     local refused = nil
-    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ARGV[3] .. key) == 1 then refused = 0 end
+    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ARGV[4] .. key) == 1 then refused = 0 end
     local claim = nil
     if not refused and spec ~= '' then
         claim = claim_of(spec)

@@ -1,7 +1,7 @@
--- The jobs whose lease has run out. ARGV: 3 at most so many.
+-- The jobs whose lease has run out. ARGV: 4 at most so many.
 -- Answers {key, lease, deadline, JSON or '', reason of its abort or ''} for each.
 local found = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', SERVER, 'LIMIT', 0, ARGV[3])) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', SERVER, 'LIMIT', 0, ARGV[4])) do
     local lease = redis.call('HGET', OWNERS, id)
     local job = redis.call('GET', id)
     if lease and job then

@@ -1,7 +1,7 @@
--- Lease up to so many jobs to a worker. ARGV: 3 how many, 4 the worker, 5 seconds the leases last.
+-- Lease up to so many jobs to a worker. ARGV: 4 how many, 5 the worker, 6 seconds the leases last.
 -- Higher levels go first; every tenth turn goes to a lower one, so that none waits for ever.
 -- Answers {time, next due time or '', whether more wait, lease, id, JSON, id, JSON, ...}.
-local want, worker = tonumber(ARGV[3]), ARGV[4]
+local want, worker = tonumber(ARGV[4]), ARGV[5]
 local SHARE = 10
 local SCAN = want + 1000
 
@@ -52,7 +52,7 @@ if #ids == 0 then return answer end
 
 local jobs = redis.call('MGET', unpack(ids))
 local heard = listened(ids)
-local deadline = SERVER + tonumber(ARGV[5])
+local deadline = SERVER + tonumber(ARGV[6])
 for i, id in ipairs(ids) do
     if jobs[i] then
         redis.call('ZADD', LEASES, deadline, id)

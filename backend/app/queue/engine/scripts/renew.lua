@@ -1,9 +1,9 @@
--- Renew a worker's leases. ARGV: 3 seconds they last from now; from 4, three a job: key, lease, '1' to renew or
+-- Renew a worker's leases. ARGV: 4 seconds they last from now; from 5, three a job: key, lease, '1' to renew or
 -- '0' to let it go, marked as late: its worker hangs, and the attempt counts.
 -- Answers for each 1, or 0 where the lease was lost.
-local deadline = SERVER + tonumber(ARGV[3])
+local deadline = SERVER + tonumber(ARGV[4])
 local answers = {}
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
     local id, lease = PREFIX .. ARGV[i], ARGV[i + 1]
     if redis.call('HGET', OWNERS, id) ~= lease then
         answers[#answers + 1] = 0

@@ -1,11 +1,11 @@
--- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 3 '1' if only leases count that have
--- run out (recovery), else '0'; from 4, eight a job:
+-- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' if only leases count that have
+-- run out (recovery), else '0'; from 5, eight a job:
 -- kind, key, lease ('' whoever has it), JSON, status, ttl or delay, level, unique claim to give up ('' none).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front.
 -- Answers for each 1, or 0 where the lease was lost.
 local ids = {}
-local count = (#ARGV - 3) / 8
-for i = 1, count do ids[i] = PREFIX .. ARGV[3 + (i - 1) * 8 + 2] end
+local count = (#ARGV - 4) / 8
+for i = 1, count do ids[i] = PREFIX .. ARGV[4 + (i - 1) * 8 + 2] end
 local heard = listened(ids)
 local aborts = redis.call('EXISTS', ABORTING) == 1
 local stock = redis.call('EXISTS', ACTIVE) == 1
@@ -19,12 +19,12 @@ end
 
 local answers = {}
 for i = 1, count do
-    local base = 3 + (i - 1) * 8
+    local base = 4 + (i - 1) * 8
     local kind, lease, job, status = ARGV[base + 1], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
     local number, level, claim = ARGV[base + 6], ARGV[base + 7], ARGV[base + 8]
     local id = ids[i]
     local holds = lease == '' or redis.call('HGET', OWNERS, id) == lease
-    if holds and ARGV[3] == '1' then
+    if holds and ARGV[4] == '1' then
         local deadline = redis.call('ZSCORE', LEASES, id)
         holds = deadline and tonumber(deadline) <= SERVER
     end
