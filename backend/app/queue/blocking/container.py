@@ -1,0 +1,107 @@
+"""The container for code that has no event loop: shells, scripts, cron jobs of a machine."""
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, Self, TypeVar
+
+from dishka import AsyncContainer
+
+from app.queue.blocking.portal import refuse_in_event_loop, wait_for
+from app.queue.engine.queues import Queues
+from app.queue.errors import ConfigurationError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BlockingContainer:
+    """A container and connected queues on an event loop in a background thread, until the end of a block or, without
+    a block, of the process.
+
+        with BlockingContainer(queues, container) as container:
+            container.get(TasksRegistry).ping.delay()
+
+    Args:
+        queues: not connected yet.
+        container: of these queues; both are closed at the end.
+
+    Raises:
+        CalledInEventLoop: this thread runs an event loop, which would stand still.
+        ConfigurationError: this process has connected queues already; its own container serves blocking calls.
+    """
+
+    def __init__(self, queues: Queues, container: AsyncContainer) -> None:
+        refuse_in_event_loop()
+        _refuse_second()
+        self.queues = queues
+        self._container = container
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="queues", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+        try:
+            self.run(queues.connect)
+        except BaseException:
+            self.close()
+            raise
+
+    def get(self, type_: type[T]) -> T:
+        """What the container provides for a type, of its widest scope: Settings, TasksRegistry, Queues...
+
+        Raises:
+            NoFactoryError: it provides none there; what lives as long as a request or a job is only in those.
+        """
+        return self.run(self._container.get, type_)
+
+    def run(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a coroutine function on the background's event loop, and return what it returns.
+
+            container.run(container.queues.get("default").count, "queued")
+
+        Raises:
+            CalledInEventLoop: this thread runs an event loop itself.
+            ConfigurationError: this container was closed.
+        """
+        refuse_in_event_loop()
+        return wait_for(function(*args, **kwargs), self._loop)
+
+    def close(self) -> None:
+        """Close the connections and end the thread; again: nothing."""
+        atexit.unregister(self.close)
+        if self._loop.is_closed():
+            return
+        try:
+            self.run(self._close)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _close(self) -> None:
+        try:
+            await self._container.close()
+        finally:
+            await self.queues.disconnect()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.get_running_loop().shutdown_asyncgens()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _refuse_second() -> None:
+    try:
+        Queues.current()
+    except ConfigurationError:
+        return
+    raise ConfigurationError(
+        "the queues of this process are connected already: take TasksRegistry from the container that is there"
+    )
