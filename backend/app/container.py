@@ -11,13 +11,14 @@ from app.db.session import SessionMaker, make_engine, make_sessionmaker
 from app.emails.providers import EmailsProvider
 from app.payments.providers import PaymentsProvider
 from app.queue import Queues
+from app.queue.catalog import TasksRegistry
 from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.users.providers import UsersProvider
 
 
 class CoreProvider(Provider):
-    """What every domain may ask for: Settings, AsyncEngine, SessionMaker, AsyncSession, Queues."""
+    """What every domain may ask for: Settings, AsyncEngine, SessionMaker, AsyncSession, Queues, TasksRegistry."""
 
     settings = from_context(Settings, scope=Scope.APP)
     queues = from_context(Queues, scope=Scope.APP)
@@ -31,6 +32,10 @@ class CoreProvider(Provider):
     @provide(scope=Scope.APP)
     def sessionmaker(self, engine: AsyncEngine) -> SessionMaker:
         return make_sessionmaker(engine)
+
+    @provide(scope=Scope.APP)
+    def tasks(self, queues: Queues, container: AsyncContainer) -> TasksRegistry:
+        return TasksRegistry(queues, container)
 
     @provide(scope=Scope.REQUEST)
     async def session(self, maker: SessionMaker) -> AsyncGenerator[AsyncSession, BaseException | None]:
