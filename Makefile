@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-ha
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker services stop migrate test check lint types imports docs-check format lock clean
+.PHONY: help setup dev dev-web dev-worker shell services stop migrate catalog test check lint types imports docs-check format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ dev-web: setup ## The web process alone (and the servers)
 dev-worker: setup ## The worker alone (and the servers)
 	@$(RUN) -m app.dev worker
 
+shell: setup ## A Python shell with the tasks' registry and the container, on the servers of `make dev` or its own
+	@$(RUN) -m app.dev shell
+
 services: setup ## Redis and PostgreSQL in the background, until `make stop`
 	@$(RUN) -m app.dev services
 
@@ -50,6 +53,9 @@ stop: setup ## Stop everything of this checkout
 
 migrate: setup ## Bring the database to the newest migration
 	@$(RUN) -m app.dev migrate
+
+catalog: setup ## Write app/queue/catalog.py anew: the typed names of all tasks
+	@$(RUN) -m app.dev catalog $(ARGS)
 
 test: setup ## All tests; ARGS="-k users -x" goes to pytest
 	@$(RUN) -m pytest $(ARGS)

@@ -1,4 +1,4 @@
-"""The commands `up`, `web`, `worker`, `migrate`, `services` and `stop`."""
+"""The commands `up`, `web`, `worker`, `shell`, `migrate`, `services`, `stop` and `catalog`."""
 
 import asyncio
 import sys
@@ -14,6 +14,7 @@ from app.dev.ready import PortTakenError, base_url, require_free_port, show_bann
 from app.dev.runner import Runner, StopSignal
 from app.dev.servers import ServerError
 from app.dev.services import Services
+from app.dev.shell import run_shell
 from app.dev.watch import Watch
 from app.settings import REPOSITORY, Settings, SettingsError, load_settings
 
@@ -113,6 +114,12 @@ def worker() -> None:
 
 
 @main.command()
+def shell() -> None:
+    """Servers, migrations and a Python shell, which runs jobs itself when no worker is live."""
+    sys.exit(run_shell(services_of(load_settings()), MIGRATE, BACKEND))
+
+
+@main.command()
 def migrate() -> None:
     """Servers and migrations only."""
     sys.exit(asyncio.run(Development(load_settings()).run()))
@@ -133,6 +140,28 @@ def stop() -> None:
     settings = load_settings()
     count = services_of(settings).stop(settings.worker.grace_period + KILL_SECONDS)
     click.echo(f"stopped{f' {count} running command(s) and' if count else ''} the servers")
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Write nothing; end with status 1 when the file is stale.")
+def catalog(check: bool) -> None:
+    """Write app/queue/catalog.py: the names of all tasks, and a typed property for each."""
+    # Here: the other commands need no task, and start while somebody edits one.
+    import app.queue.config  # noqa: F401
+    from app.dev.catalog import CATALOG, CatalogError, is_stale, render
+    from app.queue import get_registry
+
+    tasks = get_registry().get_all_tasks()
+    try:
+        stale = is_stale(tasks)
+        if stale and not check:
+            CATALOG.write_text(render(tasks), encoding="utf-8")
+    except CatalogError as error:
+        raise click.ClickException(str(error)) from None
+    name = CATALOG.relative_to(REPOSITORY)
+    if stale and check:
+        raise click.ClickException(f"{name} is stale: run `make catalog`")
+    click.echo(f"{name}: {'written' if stale else 'up to date'}")
 
 
 def run() -> None:
