@@ -60,8 +60,11 @@ def schemas(types: Iterable[Any]) -> tuple[Sequence[dict[str, Any]], dict[str, A
     definitions: dict[str, Any] = {}
 
     def of_custom(type_: Any) -> dict[str, Any]:
+        if type_ is object:
+            # Empty would mean that there is none.
+            return {"description": "any value"}
         if not pydantic_models.is_model(type_):
-            raise NotImplementedError
+            raise TypeError(f"JSON has no form for {type_name(type_)}.")
         schema, inner = pydantic_models.schema(type_)
         definitions.update(inner)
         return schema

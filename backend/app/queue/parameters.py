@@ -54,7 +54,7 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     if found[0].kind not in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY):
         raise RegistrationError(function, f"`{CONTEXT}` must stand before the `*`, the worker passes it first")
     for parameter in found[1:]:
-        _check_kind(function, parameter)
+        _check_name_and_kind(function, parameter)
     return found[1:]
 
 
@@ -113,11 +113,13 @@ def returned(function: Callable[..., Any], hint: Any) -> Any:
 
 
 def _reason(error: TypeError) -> str:
-    return str(error).splitlines()[0]
+    return str(error).splitlines()[0].removesuffix(".") + "."
 
 
-def _check_kind(function: Callable[..., Any], parameter: inspect.Parameter) -> None:
+def _check_name_and_kind(function: Callable[..., Any], parameter: inspect.Parameter) -> None:
     name = parameter.name
+    if name.startswith("__"):
+        raise RegistrationError(function, f"the parameter {name!r} begins with two underscores: rename it")
     if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
         raise RegistrationError(
             function, f"the parameter {name!r} is positional-only, jobs carry names: remove the `/`"

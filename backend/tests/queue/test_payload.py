@@ -4,14 +4,22 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import socket
+import sys
 import uuid
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import msgspec
+import pydantic
 import pytest
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Context, InvalidArguments, InvalidResult, PayloadTooLarge
-from app.queue.payload import Signature, encode_result
+from app.queue import INJECTED, Context, InvalidArguments, InvalidResult, PayloadTooLarge, RegistrationError
+from app.queue.errors import PayloadMismatch
+from app.queue.payload import Signature, decode_result, encode_result
+from app.queue.pydantic_models import is_model
 
 
 class Plan(enum.StrEnum):
@@ -150,3 +158,221 @@ def test_a_result_that_json_cannot_carry_is_refused() -> None:
 def test_a_result_above_the_limit_is_refused() -> None:
     with pytest.raises(PayloadTooLarge, match="result"):
         encode_result("t", "x" * 200, limit=100)
+
+
+def test_json_of_a_job_arrives_as_the_declared_types() -> None:
+    signature = Signature(everything)
+    raw = msgspec.json.encode(signature.encode(VALUES))
+    assert signature.decode_json(raw) == VALUES
+    assert signature.decode_json(msgspec.Raw(raw)) == VALUES
+
+
+def test_a_job_without_arguments_has_none() -> None:
+    signature = Signature(limited)
+    assert signature.decode_json(b"null") == {}
+    assert signature.decode_json(b"{}") == {}
+
+
+def test_defaults_that_a_job_leaves_out_stay_left_out() -> None:
+    signature = Signature(limited)
+    assert signature.receive({"note": "a"}) == {"note": "a"}
+    assert signature.decode_json(b'{"note": "a"}') == {"note": "a"}
+
+
+async def changed(ctx: Context, *, user_id: int, session: AsyncSession = INJECTED, days: int = 7) -> None: ...
+
+
+OLDER: dict[str, Any] = {"user_id": 1, "colour": "red", "ctx": {}, "session": "s"}
+
+
+def receive(signature: Signature, raw: dict[str, Any]) -> dict[str, Any]:
+    return signature.receive(raw)
+
+
+def receive_json(signature: Signature, raw: dict[str, Any]) -> dict[str, Any]:
+    return signature.decode_json(msgspec.json.encode(raw))
+
+
+RECEIVERS = pytest.mark.parametrize("received", [receive, receive_json])
+Receiver = Callable[[Signature, dict[str, Any]], dict[str, Any]]
+
+
+@RECEIVERS
+def test_a_worker_drops_what_the_task_does_not_take(received: Receiver) -> None:
+    assert received(Signature(changed), OLDER) == {"user_id": 1}
+
+
+@RECEIVERS
+def test_what_is_dropped_is_logged_once(received: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    signature = Signature(changed)
+    for _ in range(3):
+        received(signature, {"user_id": 1, "colour": "red"})
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "jobs of changed bring the argument 'colour'" in line
+    assert "red" not in line
+
+
+def test_a_call_refuses_what_a_worker_drops() -> None:
+    with pytest.raises(InvalidArguments) as caught:
+        Signature(changed).encode(OLDER)
+    assert set(caught.value.problems) == {"colour", "ctx", "session"}
+
+
+@RECEIVERS
+def test_a_job_that_does_not_fit_says_so_and_what_to_do(received: Receiver) -> None:
+    with pytest.raises(PayloadMismatch) as caught:
+        received(Signature(changed), {"days": "seven", "colour": "red"})
+    assert caught.value.problems == {"user_id": "missing", "days": "Expected `int`, got `str`"}
+    assert "does not fit the present signature of changed: " in str(caught.value)
+    assert "Another version of the task enqueued it, or a producer that does not validate" in str(caught.value)
+    assert "enqueue the job anew" in str(caught.value)
+
+
+@pytest.mark.parametrize("raw", [b"[1]", b"{", b'"x"', b""])
+def test_arguments_that_are_no_json_object_do_not_fit(raw: bytes) -> None:
+    with pytest.raises(PayloadMismatch, match="arguments: "):
+        Signature(changed).decode_json(raw)
+
+
+@RECEIVERS
+def test_double_star_takes_what_a_worker_would_drop(received: Receiver) -> None:
+    assert received(Signature(open_ended), {"a": 1, "colour": "red", "ctx": "x"}) == {"a": 1, "colour": "red"}
+
+
+def test_a_parameter_cannot_begin_with_two_underscores() -> None:
+    async def job(ctx: Context, *, __a: int) -> None: ...
+
+    with pytest.raises(RegistrationError, match="'__a' begins with two underscores"):
+        Signature(job)
+
+
+@dataclasses.dataclass
+class Holder:
+    sockets: list[socket.socket]
+
+
+@pydantic_dataclass
+class Unread:
+    x: int
+
+
+class Login(pydantic.BaseModel):
+    password: pydantic.SecretStr | None = None
+
+
+class Open(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    connection: socket.socket
+
+
+class Colours(pydantic.BaseModel):
+    names: list[str]
+
+    @pydantic.field_validator("names")
+    @classmethod
+    def _not_beige(cls, names: list[str]) -> list[str]:
+        if "beige" in names:
+            raise ValueError("no beige")
+        return names
+
+
+class Shelf(pydantic.BaseModel):
+    boxes: list[Colours]
+
+
+UNFIT: list[tuple[Any, str]] = [
+    (Holder, "JSON has no form for socket"),
+    (dict[str, Holder | None], "JSON has no form for socket"),
+    (socket.socket | None, "JSON has no form for socket"),
+    (set[int] | list[int], "more than one array-like"),
+    (list[Unread], "Unread is a pydantic dataclass"),
+    (Login, "the model Login has a pydantic secret"),
+    (list[Open], "the model Open: Cannot generate a JsonSchema"),
+    (Colours | int, "custom type"),
+]
+
+
+@pytest.mark.parametrize(("declared", "why"), UNFIT, ids=[str(declared) for declared, _ in UNFIT])
+def test_a_parameter_that_cannot_travel_is_refused_by_name(declared: Any, why: str) -> None:
+    async def job(ctx: Context, *, value: Any) -> None: ...
+
+    job.__annotations__["value"] = declared
+    with pytest.raises(RegistrationError, match=f"'value' cannot travel as JSON .*{why}"):
+        Signature(job)
+
+
+@pytest.mark.parametrize(("declared", "why"), UNFIT, ids=[str(declared) for declared, _ in UNFIT])
+def test_a_result_that_cannot_travel_is_refused(declared: Any, why: str) -> None:
+    async def job(ctx: Context) -> Any: ...
+
+    job.__annotations__["return"] = declared
+    with pytest.raises(RegistrationError, match=f"the result cannot travel as JSON .*{why}"):
+        Signature(job)
+
+
+async def paint(ctx: Context, *, rooms: dict[str, Colours]) -> None: ...
+
+
+def test_a_model_is_checked_by_pydantic_and_the_place_is_named() -> None:
+    with pytest.raises(InvalidArguments) as caught:
+        Signature(paint).encode({"rooms": {"hall": {"names": ["red", "beige"]}}})
+    assert caught.value.problems == {"rooms": "names: Value error, no beige - at `rooms[...]`"}
+
+
+def test_the_schema_holds_the_models_and_what_they_refer_to() -> None:
+    async def job(ctx: Context, *, page: Shelf) -> None: ...
+
+    schema = Signature(job).json_schema()
+    [reference] = [schema["properties"]["page"]["properties"]["boxes"]["items"]["$ref"]]
+    assert schema["$defs"][reference.removeprefix("#/$defs/")]["properties"]["names"]["type"] == "array"
+
+
+def test_pydantic_is_asked_for_only_where_somebody_has_imported_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pydantic")
+    assert not is_model(Colours)
+    assert Signature(everything).decode(Signature(everything).encode(VALUES)) == VALUES
+    assert "pydantic" not in sys.modules
+
+
+def test_the_limit_counts_what_is_encoded() -> None:
+    async def job(ctx: Context, *, data: bytes) -> None: ...
+
+    with pytest.raises(PayloadTooLarge) as caught:
+        Signature(job).encode({"data": b"x" * 90}, limit=100)
+    # base64 makes four of three.
+    assert caught.value.size == len('{"data":""}') + 120
+
+
+async def count(ctx: Context) -> dict[str, int]:
+    return {}
+
+
+def test_a_result_of_another_type_than_declared_is_refused_with_task_and_place() -> None:
+    with pytest.raises(InvalidResult) as caught:
+        Signature(count).encode_result({"a": "one"})
+    assert str(caught.value).startswith("count returned what cannot be stored: ")
+    assert caught.value.problem == "Expected `int`, got `str` - at `result[...]`, where dict[str, int] is declared"
+
+
+def test_a_missing_result_is_refused_where_one_is_declared() -> None:
+    with pytest.raises(InvalidResult, match="got `null`"):
+        Signature(count).encode_result(None)
+
+
+def test_without_a_declared_result_anything_goes() -> None:
+    async def job(ctx: Context):  # type: ignore[no-untyped-def]
+        ...
+
+    assert Signature(job).encode_result({"a": [1, dt.date(2026, 1, 2)]}) == {"a": [1, "2026-01-02"]}
+
+
+def test_a_task_that_never_returns_can_be_one() -> None:
+    async def job(ctx: Context) -> NoReturn:
+        raise ValueError
+
+    assert Signature(job).returns is Any
+
+
+def test_a_stored_result_that_is_something_else_is_refused_at_the_reader() -> None:
+    with pytest.raises(InvalidResult, match="Expected `int`, got `str`, where int is declared"):
+        decode_result(int, "one")
