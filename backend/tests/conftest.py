@@ -1,7 +1,7 @@
 """Fixtures of all tests: real servers once a run, an empty Redis and empty tables for each test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from dishka import AsyncContainer
 from litestar import Litestar
+from redis import Redis
 from saq import Job
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -23,6 +24,8 @@ from app.db.base import Base
 from app.db.session import make_engine, make_sessionmaker
 from app.main import create_app
 from app.queue import Queues
+from app.queue.blocking import BlockingContainer
+from app.queue.catalog import TasksRegistry
 from app.queue.config import build_queues, build_workers
 from app.queue.testing import JobKit, QueueSetup
 from app.settings import Settings, load_settings
@@ -63,7 +66,13 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def queue_setup(settings: Settings) -> QueueSetup:
+def empty_redis(settings: Settings) -> None:
+    with Redis.from_url(settings.redis.url.reveal()) as redis:
+        redis.flushall()
+
+
+@pytest.fixture
+def queue_setup(settings: Settings, empty_redis: None) -> QueueSetup:
     """The application's queues, container and workers, for the test kit."""
     return QueueSetup(
         partial(build_queues, settings), partial(build_container, settings), partial(build_workers, settings)
@@ -71,12 +80,18 @@ def queue_setup(settings: Settings) -> QueueSetup:
 
 
 @pytest.fixture
-async def queues(settings: Settings) -> AsyncIterator[Queues]:
+def registry(queue_setup: QueueSetup) -> Iterator[TasksRegistry]:
+    """All tasks with blocking calls, for tests without an event loop."""
+    queues = queue_setup.queues()
+    with BlockingContainer(queues, queue_setup.container(queues)) as container:
+        yield container.get(TasksRegistry)
+
+
+@pytest.fixture
+async def queues(settings: Settings, empty_redis: None) -> AsyncIterator[Queues]:
     """The application's queues, on an empty Redis."""
     queues = build_queues(settings)
     await queues.connect()
-    for queue in queues:
-        await queue.redis.flushall()
     yield queues
     await queues.disconnect()
 

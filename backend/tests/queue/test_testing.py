@@ -9,7 +9,17 @@ import pytest
 from saq.job import Status
 
 from app.emails.tasks import send_email
-from app.queue import Context, GiveUp, InvalidArguments, Queues, UnknownTask, enqueue_many, scheduled_task, task
+from app.queue import (
+    ConfigurationError,
+    Context,
+    GiveUp,
+    InvalidArguments,
+    Queues,
+    UnknownTask,
+    enqueue_many,
+    scheduled_task,
+    task,
+)
 from app.queue.clock import offset, time_now
 from app.queue.tasks import batch_process, enqueue_follow_up, my_task, ping
 from app.queue.testing import Drained, JobKit, NotDrained
@@ -258,6 +268,67 @@ async def test_run_does_not_wait_for_a_delay_or_a_retry(jobs: JobKit) -> None:
 
     job = await jobs.run(flaky.options(delay=DAY, keep_result=False))
     assert (job.status, job.result, job.attempts) == (Status.COMPLETE, 2, 2)
+
+
+async def test_run_runs_no_other_job(jobs: JobKit) -> None:
+    before = [await my_task.enqueue(user_id=1), await ping.options(priority="high").enqueue()]
+    before.append(await my_task.enqueue(user_id=2))
+    delayed = await ping.options(delay=60).enqueue()
+    job = await jobs.run(enqueue_follow_up.options(delay=3600), user_id=7)
+    waiting = [*(handle.key for handle in before), delayed.key, job.result["job_id"]]
+    assert sorted(each.key for each in jobs.all_enqueued()) == sorted(waiting)
+    assert await jobs.drain() == Drained(complete=5)
+
+
+async def test_those_that_waited_stay_in_line_in_their_order(jobs: JobKit) -> None:
+    ran: list[int] = []
+
+    @task
+    async def note(ctx: Context, *, number: int) -> None:
+        ran.append(number)
+
+    await enqueue_many([note.bind(number=number) for number in range(5)])
+    await jobs.run(enqueue_follow_up, user_id=7)
+    await note.enqueue(number=5)
+    await jobs.drain()
+    assert ran == [0, 1, 2, 3, 4, 5]
+
+
+async def test_a_job_that_expires_when_run_lets_no_other_run(jobs: JobKit) -> None:
+    await my_task.enqueue(user_id=1)
+    job = await jobs.run(ping.options(expires=30, delay=60))
+    assert job.status is Status.ABORTED
+    jobs.assert_enqueued(my_task)
+
+
+async def test_jobs_can_be_run_side_by_side(jobs: JobKit) -> None:
+    met = asyncio.Barrier(3)
+
+    @task
+    async def meets(ctx: Context) -> None:
+        await met.wait()
+
+    ended = await asyncio.gather(*(jobs.run(meets) for _ in range(3)))
+    assert {job.status for job in ended} == {Status.COMPLETE}
+
+
+async def test_run_answers_with_the_older_job_of_a_key(jobs: JobKit) -> None:
+    await my_task.options(key="one").enqueue(user_id=1)
+    job = await jobs.run(my_task.options(key="one"), user_id=2)
+    assert (job.status, job.result) == (Status.COMPLETE, {"status": "success", "user_id": 1})
+
+
+async def test_a_job_of_a_queue_without_worker_cannot_be_run(jobs: JobKit) -> None:
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        await jobs.run(ping.options(queue="nowhere"))
+
+
+def test_what_is_awaited_runs_in_any_event_loop(jobs: JobKit) -> None:
+    async def call() -> Drained:
+        await jobs.run(enqueue_follow_up, user_id=7)
+        return await jobs.drain()
+
+    assert asyncio.run(call()) == Drained(complete=1)
 
 
 async def test_run_refuses_wrong_arguments(jobs: JobKit) -> None:

@@ -1,10 +1,8 @@
 """The test kit: modes, the worker beside a test, and the plugin itself."""
 
-import asyncio
 import datetime as dt
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
@@ -13,14 +11,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue import INJECTED, Context, JobHandle, Queues, enqueue_many, task
+from app.queue.catalog import TasksRegistry
 from app.queue.clock import offset
 from app.queue.tasks import enqueue_follow_up, my_task, ping
-from app.queue.testing import Drained, JobKit, QueueSetup, WorkerFixture
+from app.queue.testing import Drained, JobKit, WorkerFixture
 from tests.fixtures.poll import eventually_sync
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
-
-T = TypeVar("T")
 
 
 # inline
@@ -93,12 +90,9 @@ async def test_a_job_that_enqueues_its_own_key_inline_does_not_wait_for_itself(j
 
 
 @pytest.mark.queue(mode="inline")
-def test_inline_works_in_another_event_loop_than_the_tests(queue_setup: QueueSetup, own_tasks: None) -> None:
-    async def enqueue() -> Status:
-        async with queue_setup.opened():
-            return await (await ping.enqueue()).status()
-
-    assert in_thread(enqueue()) is Status.COMPLETE
+def test_inline_works_for_blocking_calls(registry: TasksRegistry) -> None:
+    result = registry.enqueue_follow_up.delay(user_id=7)
+    assert (result.status, registry.my_task.AsyncResult(f"{result.id}:follow-up").status) == ("SUCCESS", "SUCCESS")
 
 
 async def test_inline_for_a_block(jobs: JobKit) -> None:
@@ -132,16 +126,12 @@ async def test_manual_is_what_there_is_without_a_mark(jobs: JobKit) -> None:
 # The worker of a test without an event loop
 
 
-def test_a_worker_beside_a_test_without_event_loop(worker: WorkerFixture, queue_setup: QueueSetup) -> None:
-    async def call() -> dict[str, str]:
-        async with queue_setup.opened():
-            return await (await ping.enqueue()).result(timeout=10)
-
+def test_a_worker_beside_a_test_without_event_loop(worker: WorkerFixture, registry: TasksRegistry) -> None:
     with worker():
-        assert in_thread(call()) == {"result": "pong"}
+        assert registry.ping.delay().get(timeout=10) == {"result": "pong"}
 
 
-def test_its_jobs_enqueue_others(worker: WorkerFixture, queue_setup: QueueSetup) -> None:
+def test_its_jobs_enqueue_others(worker: WorkerFixture, registry: TasksRegistry) -> None:
     threads: list[str] = []
 
     @task
@@ -152,12 +142,8 @@ def test_its_jobs_enqueue_others(worker: WorkerFixture, queue_setup: QueueSetup)
     async def outer(ctx: Context) -> None:
         await (await inner.enqueue()).result(timeout=10)
 
-    async def call() -> None:
-        async with queue_setup.opened():
-            await (await outer.enqueue()).result(timeout=10)
-
     with worker():
-        in_thread(call())
+        registry["outer"].delay().get(timeout=10)
     assert threads == ["worker"]
 
 
@@ -173,15 +159,11 @@ async def test_beside_a_test_with_an_event_loop_both_enqueue(worker: WorkerFixtu
     assert await jobs.drain() == Drained(complete=1)
 
 
-def test_nobody_runs_jobs_after_the_block(worker: WorkerFixture, jobs: JobKit, queue_setup: QueueSetup) -> None:
-    async def enqueue() -> str:
-        async with queue_setup.opened():
-            return (await ping.enqueue()).key
-
+def test_nobody_runs_jobs_after_the_block(worker: WorkerFixture, jobs: JobKit, registry: TasksRegistry) -> None:
     with worker():
         pass
-    key = in_thread(enqueue())
-    assert jobs.assert_enqueued(ping).key == key
+    registry.ping.delay()
+    jobs.assert_enqueued(ping)
 
 
 def test_schedules_fire_on_a_journey_when_asked_for(worker: WorkerFixture, jobs: JobKit) -> None:
@@ -192,11 +174,6 @@ def test_schedules_fire_on_a_journey_when_asked_for(worker: WorkerFixture, jobs:
 
 
 # The plugin
-
-
-def in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in an event loop of its own, as a program without one would."""
-    return asyncio.run(coroutine)
 
 
 QUIET = ("-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")

@@ -13,16 +13,15 @@ from saq import Job
 from app.queue import clock
 from app.queue.engine.queues import Queues
 from app.queue.engine.worker import EngineWorker
-from app.queue.errors import ConfigurationError
 from app.queue.registry import get_registry
 from app.queue.task import Task
+from app.queue.testing.alone import run_to_the_end
 from app.queue.testing.inline import enqueues_followed_by
 from app.queue.testing.matching import Waiting, Wanted, listed, read_waiting
 from app.queue.testing.running import (
     Drained,
     NotDrained,
     counted,
-    due_times,
     engine_queues,
     first_due,
     promote,
@@ -75,16 +74,16 @@ class JobKit:
 
     Args:
         setup: how the project builds its queues, container and workers.
-        queues: connected to the event loop of the test.
-        container: from which jobs that run in that loop are injected.
+        of_the_test: queues, connected to the event loop of the test, and the container from which jobs that run
+            there are injected; None where a test has no event loop.
     """
 
-    def __init__(self, setup: QueueSetup, queues: Queues, container: AsyncContainer) -> None:
+    def __init__(self, setup: QueueSetup, of_the_test: tuple[Queues, AsyncContainer] | None = None) -> None:
         self._setup = setup
-        self._queues = queues
-        self._container = container
-        self._loop = asyncio.get_running_loop()
+        self._of_the_test = of_the_test
+        self._loop = next(iter(of_the_test[0])).loop if of_the_test else None
         self._mode: Mode = "manual"
+        self._one_at_a_time = asyncio.Lock()
         self._until_the_end = ExitStack()
 
     # Modes
@@ -168,16 +167,17 @@ class JobKit:
         Raises:
             NotDrained: too many attempts, or too long.
         """
-        workers = self._setup.workers_for(self._queues, self._container)
-        before = counted(workers)
+        async with self._here() as (queues, container):
+            workers = self._setup.workers_for(queues, container)
+            before = counted(workers)
 
-        async def left() -> list[float]:
-            _check_limit(counted(workers) - before, limit)
-            due = await first_due(engine_queues(workers))
-            return due if scheduled else [each for each in due if each <= clock.time_now()]
+            async def left() -> list[float]:
+                _check_limit(counted(workers) - before, limit)
+                due = await first_due(engine_queues(workers))
+                return due if scheduled else [each for each in due if each <= clock.time_now()]
 
-        await run_until_done(workers, left, timeout)
-        return counted(workers) - before
+            await run_until_done(workers, left, timeout)
+            return counted(workers) - before
 
     @overload
     async def run(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
@@ -189,7 +189,7 @@ class JobKit:
             job = await jobs.run(send_email.options(retries=3), to="ada@example.com", subject="Hi", body="...")
             assert job.status is Status.COMPLETE
 
-        Other jobs that are due may run meanwhile.
+        No other job runs: what it enqueues waits, as in mode "manual".
 
         Raises:
             UnknownTask, InvalidArguments, PayloadTooLarge: nothing is enqueued.
@@ -210,8 +210,9 @@ class JobKit:
             NotDrained: it did not end in time.
         """
         found = get_registry().get(task) if isinstance(task, str) else task
-        [worker, *_] = self._setup.workers_for(self._queues, self._container)
-        schedule = schedule_due(found, at, worker.cron_tz)
+        async with self._here() as (queues, container):
+            timezone = self._setup.worker_for(queues, container, found.queue_name).cron_tz
+        schedule = schedule_due(found, at, timezone)
         with clock.shifted(at.timestamp() - clock.time_now()):
             return await self._run(found, schedule.kwargs)
 
@@ -222,9 +223,10 @@ class JobKit:
         Args:
             schedules: True: they make the jobs of the schedules, too.
         """
-        workers = self._setup.workers_for(self._queues, self._container, schedules=schedules)
-        async with working(workers):
-            yield workers
+        async with self._here() as (queues, container):
+            workers = self._setup.workers_for(queues, container, schedules=schedules)
+            async with working(workers):
+                yield workers
 
     # Time
 
@@ -260,31 +262,34 @@ class JobKit:
         return self._queues_beside.call(read_waiting)
 
     async def _run(self, task: Task[..., Any], arguments: Mapping[str, Any]) -> Job:
-        queue = self._queues.get(task.queue_name)
-        job = task.job(arguments, limit=queue.max_payload_bytes)
-        if job.ttl < 0:
-            job.ttl = OUTCOME_TTL
-        [stands] = await queue.enqueue_many([job])
-        await self._run_to_the_end(self._queues, self._container, queue.name, [stands.key])
-        ended = await queue.fetch(stands.key)
-        return ended or job
+        async with self._here() as (queues, container):
+            queue = queues.get(task.queue_name)
+            job = task.job(arguments, limit=queue.max_payload_bytes)
+            if job.ttl < 0:
+                job.ttl = OUTCOME_TTL
+            [stands] = await queue.enqueue_many([job])
+            await self._run_to_the_end(queues, container, queue.name, [stands.key])
+            return await queue.fetch(stands.key) or job
 
     async def _follow(self, queue: str, keys: Sequence[str]) -> None:
         """Mode `inline`: run the jobs that were just enqueued, in whichever event loop that was."""
-        if self._mode != "inline":
-            return
-        if asyncio.get_running_loop() is self._loop:
-            await self._run_to_the_end(self._queues, self._container, queue, keys)
-            return
-        async with self._setup.opened() as (queues, container):
-            await self._run_to_the_end(queues, container, queue, keys)
+        if self._mode == "inline":
+            async with self._here() as (queues, container):
+                await self._run_to_the_end(queues, container, queue, keys)
 
-    async def _run_to_the_end(self, queues: Queues, container: AsyncContainer, name: str, keys: Sequence[str]) -> None:
-        queue = queues.get(name)
-        workers = [each for each in self._setup.workers_for(queues, container) if each.queue is queue]
-        if not workers:
-            raise ConfigurationError(f"no worker serves the queue {name!r}; see `queue_setup`")
-        await run_until_done(workers, lambda: due_times(queue, keys), TIMEOUT)
+    async def _run_to_the_end(self, queues: Queues, container: AsyncContainer, queue: str, keys: Sequence[str]) -> None:
+        make_worker = functools.partial(self._setup.worker_for, queues, container, queue)
+        for key in keys:
+            await run_to_the_end(make_worker, queues.get(queue), key, self._one_at_a_time, TIMEOUT)
+
+    @asynccontextmanager
+    async def _here(self) -> AsyncIterator[tuple[Queues, AsyncContainer]]:
+        """Queues and container of the running event loop: those of the test, or others that are closed again."""
+        if self._of_the_test is not None and self._loop is asyncio.get_running_loop():
+            yield self._of_the_test
+            return
+        async with self._setup.opened() as opened:
+            yield opened
 
 
 def _check_limit(drained: Drained, limit: int) -> None:

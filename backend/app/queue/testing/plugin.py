@@ -1,13 +1,11 @@
 """The fixtures and the marker of the plugin."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
-import pytest_asyncio
-from dishka import AsyncContainer
 
-from app.queue.engine.queues import Queues
 from app.queue.testing.kit import JobKit
 from app.queue.testing.setup import QueueSetup
 from app.queue.testing.threads import worker_thread
@@ -23,24 +21,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def queue_setup() -> QueueSetup:
-    """How the project builds its queues, container and workers; each project says so in its conftest."""
+    """How the project builds its queues, container and workers, on a Redis that is empty when a test begins.
+
+    Each project says so in its conftest.py.
+    """
     raise pytest.UsageError("app.queue.testing needs a fixture `queue_setup` in your conftest.py; see QueueSetup")
 
 
-@pytest_asyncio.fixture
-async def jobs(queue_setup: QueueSetup, queues: Queues, container: AsyncContainer) -> AsyncIterator[JobKit]:
-    """The test kit. `queues` and `container` are the project's, connected, and empty at the start of a test."""
-    kit = JobKit(queue_setup, queues, container)
+@pytest.fixture
+def jobs(request: pytest.FixtureRequest, queue_setup: QueueSetup) -> Iterator[JobKit]:
+    """The test kit. An async test's jobs are injected from the project's `container`, through its `queues`."""
+    of_the_test = None
+    if inspect.iscoroutinefunction(request.function):
+        of_the_test = request.getfixturevalue("queues"), request.getfixturevalue("container")
+    kit = JobKit(queue_setup, of_the_test)
     yield kit
     kit.close()
 
 
 @pytest.fixture
-def worker(queue_setup: QueueSetup, queues: Queues) -> WorkerFixture:
+def worker(queue_setup: QueueSetup) -> WorkerFixture:
     """Workers beside a test without an event loop:
 
     with worker():
-        assert ping.delay().get(timeout=10) == {"result": "pong"}
+        assert registry.ping.delay().get(timeout=10) == {"result": "pong"}
     """
 
     def run(*, schedules: bool = False) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import cast
 
 from app.queue import clock
-from app.queue.engine.queue import PROMOTED_AT_ONCE, EngineQueue
+from app.queue.engine.queue import EngineQueue
 from app.queue.engine.worker import EngineWorker
 
 PAUSE = 0.005
@@ -112,8 +112,7 @@ async def run_until_done(workers: Sequence[EngineWorker], left: Left, timeout: f
 async def promote(queues: Iterable[EngineQueue]) -> None:
     """Let jobs wait in line whose time has come, without waiting for a worker to look."""
     for queue in queues:
-        # `queue.schedule` tells the script the machine's time, which is too early after a journey.
-        while await queue.scripts.run("promote", repr(clock.time_now()), PROMOTED_AT_ONCE):
+        while await queue.schedule():
             pass
 
 

@@ -8,6 +8,7 @@ from dishka import AsyncContainer
 
 from app.queue.engine.queues import Queues
 from app.queue.engine.worker import EngineWorker
+from app.queue.errors import ConfigurationError
 from app.queue.testing.loops import current_in_this_loop
 
 
@@ -36,6 +37,17 @@ class QueueSetup:
             for worker in workers:
                 worker.cron_jobs = []
         return workers
+
+    def worker_for(self, queues: Queues, container: AsyncContainer, name: str) -> EngineWorker:
+        """A worker of one queue, without schedules.
+
+        Raises:
+            ConfigurationError: the project runs no worker for it.
+        """
+        for worker in self.workers_for(queues, container):
+            if worker.queue is queues.get(name):
+                return worker
+        raise ConfigurationError(f"no worker serves the queue {name!r}; see the fixture `queue_setup`")
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[tuple[Queues, AsyncContainer]]:
