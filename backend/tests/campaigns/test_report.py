@@ -16,12 +16,12 @@ from app.db.session import make_sessionmaker
 from app.emails.errors import PermanentMailError
 from app.emails.service import EmailService
 from app.queue import Context, GiveUp, get_registry
+from app.queue.testing import JobKit
 from tests.campaigns.campaigns import Mailer, mails, started
-from tests.conftest import RunTask
 
 
 async def test_the_weekly_report_tells_the_last_seven_days(
-    session: AsyncSession, sending: CampaignSending, mailer: Mailer, run_task: RunTask, tmp_path: Path
+    session: AsyncSession, sending: CampaignSending, mailer: Mailer, jobs: JobKit, tmp_path: Path
 ) -> None:
     this_week = await started(session, 4)
     mailer.errors["r1@example.com"] = PermanentMailError("550")
@@ -31,7 +31,7 @@ async def test_the_weekly_report_tells_the_last_seven_days(
     campaign = await session.get_one(Campaign, last_month)
     campaign.name, campaign.started_at = "Old", dt.datetime.now(dt.UTC) - dt.timedelta(days=8)
     await session.commit()
-    job = await run_task("weekly_report")
+    job = await jobs.run(weekly_report)
     assert job.result == {"status": "sent", "campaigns": 1}
     [mail] = mails(tmp_path)
     assert mail["To"] == "reports@example.com"

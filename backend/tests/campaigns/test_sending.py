@@ -13,17 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.campaigns.models import Campaign, CampaignStatus
 from app.campaigns.sending import CampaignSending
 from app.campaigns.service import CampaignService
+from app.campaigns.tasks import resume_campaigns, send_campaign, send_campaign_chunk
 from app.emails.errors import MailOutcomeUnknown, MailServerAway, PermanentMailError, TemporaryMailError
 from app.emails.mailers import FileMailer
-from app.queue import Queues, get_registry
+from app.queue import get_registry
+from app.queue.testing import Drained, JobKit
 from tests.campaigns.campaigns import TEXTS, Mailer, counts, mails, started
-from tests.conftest import RunTask
 from tests.fixtures.poll import eventually
 
 
-async def test_a_second_fan_out_enqueues_no_chunk_twice(
-    session: AsyncSession, queues: Queues, run_task: RunTask, sending: CampaignSending
-) -> None:
+async def test_a_second_fan_out_enqueues_no_chunk_twice(session: AsyncSession, sending: CampaignSending) -> None:
     campaign_id = await started(session, 25)
     chunks = await sending.chunks(campaign_id)
     assert len(chunks) == 3
@@ -74,7 +73,7 @@ async def test_refusals_are_told_apart(session: AsyncSession, sending: CampaignS
 
 
 async def test_a_chunk_with_delayed_recipients_is_tried_again(
-    session: AsyncSession, run_task: RunTask, monkeypatch: pytest.MonkeyPatch, sending: CampaignSending
+    session: AsyncSession, jobs: JobKit, monkeypatch: pytest.MonkeyPatch, sending: CampaignSending
 ) -> None:
     campaign_id = await started(session, 3)
     [chunk] = await sending.chunks(campaign_id)
@@ -87,9 +86,7 @@ async def test_a_chunk_with_delayed_recipients_is_tried_again(
         await original(self, message)
 
     monkeypatch.setattr(FileMailer, "send", once)
-    task = get_registry().get("send_campaign_chunk")
-    monkeypatch.setattr(task, "call_options", task.options(retry_delay=0, retry_backoff=False).call_options)
-    job = await run_task("send_campaign_chunk", campaign_id=campaign_id, first=chunk.first, last=chunk.last)
+    job = await jobs.run(send_campaign_chunk, campaign_id=campaign_id, first=chunk.first, last=chunk.last)
     assert (job.status, job.attempts, job.result["sent"]) == (Status.COMPLETE, 2, 1)
     assert await counts(session, campaign_id) == {"sent": 3}
 
@@ -147,42 +144,41 @@ async def test_a_cancelled_job_lets_the_mail_on_its_way_arrive(
 
 
 async def test_a_draft_is_not_sent(
-    session: AsyncSession, sending: CampaignSending, mailer: Mailer, run_task: RunTask, tmp_path: Path
+    session: AsyncSession, sending: CampaignSending, mailer: Mailer, jobs: JobKit, tmp_path: Path
 ) -> None:
     service = CampaignService(session)
     campaign = await service.create(**TEXTS)
     await service.add_recipients(campaign.id, ["a@example.com"])
     await session.commit()
-    job = await run_task("send_campaign", campaign_id=campaign.id)
+    job = await jobs.run(send_campaign, campaign_id=campaign.id)
     assert (job.status, job.attempts) == (Status.FAILED, 1)
     assert "is a draft" in (job.error or "")
-    await run_task("send_campaign_chunk", campaign_id=campaign.id, first=1, last=10)
+    await jobs.run(send_campaign_chunk, campaign_id=campaign.id, first=1, last=10)
     assert mails(tmp_path) == []
     assert await counts(session, campaign.id) == {"pending": 1}
 
 
-async def test_an_unknown_campaign_is_not_tried_again(run_task: RunTask) -> None:
-    job = await run_task("send_campaign", campaign_id=404)
+async def test_an_unknown_campaign_is_not_tried_again(jobs: JobKit) -> None:
+    job = await jobs.run(send_campaign, campaign_id=404)
     assert (job.status, job.attempts) == (Status.FAILED, 1)
 
 
 async def test_a_campaign_whose_jobs_are_lost_is_taken_up_again(
-    session: AsyncSession, run_task: RunTask, tmp_path: Path
+    session: AsyncSession, jobs: JobKit, tmp_path: Path
 ) -> None:
     campaign_id = await started(session, 25)
-    assert (await run_task("resume_campaigns")).result == {"campaigns": 1}
-    for _ in range(3):
-        await run_task("ping")
+    assert (await jobs.run(resume_campaigns)).result == {"campaigns": 1}
+    assert await jobs.drain() == Drained(complete=4)
     assert await counts(session, campaign_id) == {"sent": 25}
     assert len(mails(tmp_path)) == 25
-    assert (await run_task("resume_campaigns")).result == {"campaigns": 0}
+    assert (await jobs.run(resume_campaigns)).result == {"campaigns": 0}
 
 
-async def test_a_campaign_of_last_week_is_not_taken_up_again(session: AsyncSession, run_task: RunTask) -> None:
+async def test_a_campaign_of_last_week_is_not_taken_up_again(session: AsyncSession, jobs: JobKit) -> None:
     campaign = await session.get_one(Campaign, await started(session, 1))
     campaign.started_at = dt.datetime.now(dt.UTC) - dt.timedelta(days=3, minutes=1)
     await session.commit()
-    assert (await run_task("resume_campaigns")).result == {"campaigns": 0}
+    assert (await jobs.run(resume_campaigns)).result == {"campaigns": 0}
 
 
 def test_unfinished_campaigns_are_looked_for_every_quarter_of_an_hour() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import email.policy
-from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailErro
 from app.emails.mailers import FileMailer, make_mailer
 from app.emails.models import EmailRecord, EmailStatus
 from app.emails.service import EmailService
-from app.queue import Queues, get_registry
+from app.emails.tasks import send_email
+from app.queue import Queues
+from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
-from tests.conftest import RunTask
 from tests.emails.mails import MAIL
 from tests.fixtures.smtp import SmtpServer
 
@@ -34,15 +34,6 @@ def settings(environment: dict[str, str], request: pytest.FixtureRequest) -> Set
     return load_settings(environment)
 
 
-@pytest.fixture(autouse=True)
-def without_retry_delay() -> Iterator[None]:
-    """Retries come at once; how often is what these tests look at."""
-    task = get_registry().get("send_email")
-    before, task.call_options = task.call_options, task.options(retry_delay=0, retry_backoff=False).call_options
-    yield
-    task.call_options = before
-
-
 @pytest.fixture
 async def service(container: AsyncContainer) -> EmailService:
     return await container.get(EmailService)
@@ -52,8 +43,8 @@ async def records(session: AsyncSession) -> list[EmailRecord]:
     return list((await session.scalars(select(EmailRecord).order_by(EmailRecord.id))).all())
 
 
-async def test_the_task_sends_a_mail(smtp: SmtpServer, run_task: RunTask, session: AsyncSession) -> None:
-    job = await run_task("send_email", **MAIL)
+async def test_the_task_sends_a_mail(smtp: SmtpServer, jobs: JobKit, session: AsyncSession) -> None:
+    job = await jobs.run("send_email", **MAIL)
     assert (job.status, job.result) == (Status.COMPLETE, {"status": "sent", "to": "ada@example.com"})
     [mail] = smtp.mails
     assert (mail["To"], mail["Subject"]) == ("ada@example.com", "Grüße")
@@ -68,10 +59,10 @@ async def test_the_task_sends_a_mail(smtp: SmtpServer, run_task: RunTask, sessio
 
 @pytest.mark.parametrize("command", ["RCPT", "MAIL", "MAIL-DATA", "DATA"])
 async def test_a_temporary_refusal_is_tried_again(
-    smtp: SmtpServer, run_task: RunTask, session: AsyncSession, command: str
+    smtp: SmtpServer, jobs: JobKit, session: AsyncSession, command: str
 ) -> None:
     smtp.answers[command] = "451 later"
-    job = await run_task("send_email", **MAIL)
+    job = await jobs.run("send_email", **MAIL)
     assert (job.status, job.attempts, smtp.connections) == (Status.FAILED, 8, 8)
     [record] = await records(session)
     assert (record.status, record.attempts) == (EmailStatus.FAILED, 8)
@@ -93,17 +84,17 @@ async def test_a_mail_goes_out_once_the_server_takes_it(
 
 @pytest.mark.parametrize("command", ["RCPT", "MAIL", "MAIL-DATA"])
 async def test_a_lasting_refusal_is_not_tried_again(
-    smtp: SmtpServer, run_task: RunTask, session: AsyncSession, command: str
+    smtp: SmtpServer, jobs: JobKit, session: AsyncSession, command: str
 ) -> None:
     smtp.answers[command] = "550 no such user"
-    job = await run_task("send_email", **MAIL)
+    job = await jobs.run("send_email", **MAIL)
     assert (job.status, job.attempts, smtp.connections) == (Status.FAILED, 1, 1)
     assert "no such user" in (job.error or "")
     assert (await records(session))[0].status is EmailStatus.FAILED
 
 
-async def test_an_invalid_address_is_not_tried_again(smtp: SmtpServer, run_task: RunTask) -> None:
-    job = await run_task("send_email", **(MAIL | {"to": "nobody"}))
+async def test_an_invalid_address_is_not_tried_again(smtp: SmtpServer, jobs: JobKit) -> None:
+    job = await jobs.run("send_email", **(MAIL | {"to": "nobody"}))
     assert (job.status, job.attempts, smtp.connections) == (Status.FAILED, 1, 0)
 
 
@@ -118,20 +109,20 @@ async def test_a_key_is_sent_once_also_by_two_at_a_time(smtp: SmtpServer, servic
 
 
 async def test_a_job_sends_once_however_often_it_runs(
-    smtp: SmtpServer, run_task: RunTask, queues: Queues, session: AsyncSession
+    smtp: SmtpServer, jobs: JobKit, queues: Queues, session: AsyncSession
 ) -> None:
-    job = await run_task("send_email", **MAIL)
+    job = await jobs.run("send_email", **MAIL)
     await queues.retry(job.key)
-    await run_task("ping")
+    await jobs.drain()
     again = await queues.find(job.key)
     assert (again.status, again.completed > job.completed) == (Status.COMPLETE, True)
     assert len(smtp.mails) == 1
 
 
-async def test_a_new_job_of_an_old_key_sends_anew(smtp: SmtpServer, run_task: RunTask, queues: Queues) -> None:
+async def test_a_new_job_of_an_old_key_sends_anew(smtp: SmtpServer, jobs: JobKit, queues: Queues) -> None:
     for _ in range(2):
         await queues.enqueue("send_email", MAIL, key="daily" + "x" * 300)
-        await run_task("ping")
+        await jobs.drain()
     assert len(smtp.mails) == 2
 
 
@@ -141,28 +132,27 @@ async def test_an_unfit_key_is_refused(service: EmailService, key: str) -> None:
         await service.send(**MAIL, key=key)
 
 
-async def test_without_smtp_each_mail_is_a_file(run_task: RunTask, settings: Settings, tmp_path: Path) -> None:
+async def test_without_smtp_each_mail_is_a_file(jobs: JobKit, settings: Settings, tmp_path: Path) -> None:
     assert isinstance(make_mailer(settings), FileMailer)
-    assert (await run_task("send_email", **MAIL)).status is Status.COMPLETE
+    assert (await jobs.run("send_email", **MAIL)).status is Status.COMPLETE
     [path] = (tmp_path / "mail").iterdir()
     assert path.suffix == ".eml"
     assert message_from_bytes(path.read_bytes(), policy=email.policy.default)["Subject"] == "Grüße"
 
 
-async def test_a_mail_is_enqueued_over_http(client: httpx.AsyncClient, queues: Queues) -> None:
+async def test_a_mail_is_enqueued_over_http(client: httpx.AsyncClient, jobs: JobKit) -> None:
     answer = await client.post("/emails", json=MAIL)
     assert answer.status_code == 201
-    job = await queues.find(answer.json()["job_id"])
-    assert (job.function, job.kwargs) == ("send_email", MAIL)
+    job = jobs.assert_enqueued(send_email.options(key=answer.json()["job_id"]), **MAIL)
     assert answer.headers["location"] == f"/jobs/{job.key}"
 
 
 @pytest.mark.parametrize(
     "body", [{}, MAIL | {"to": "nobody"}, MAIL | {"subject": "a\nb"}, MAIL | {"bcc": "x"}, MAIL | {"body": 1}]
 )
-async def test_bad_mails_are_refused_over_http(client: httpx.AsyncClient, queues: Queues, body: dict[str, Any]) -> None:
+async def test_bad_mails_are_refused_over_http(client: httpx.AsyncClient, jobs: JobKit, body: dict[str, Any]) -> None:
     assert (await client.post("/emails", json=body)).status_code == 400
-    assert await queues.get("default").count("incomplete") == 0
+    jobs.refute_enqueued()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -14,14 +14,14 @@ from app.payments.capturing import Capturing
 from app.payments.errors import GatewayUnavailable
 from app.payments.gateway import Capture, Outcome, SandboxGateway
 from app.payments.models import Payment, PaymentStatus, SandboxCapture
-from app.queue import get_registry
-from tests.conftest import RunTask
+from app.payments.tasks import capture_payment
+from app.queue.testing import JobKit
 from tests.payments.payments import make, reload
 
 
-async def test_the_job_captures_a_payment(run_task: RunTask, session: AsyncSession) -> None:
+async def test_the_job_captures_a_payment(jobs: JobKit, session: AsyncSession) -> None:
     payment_id = await make(session, 1999)
-    job = await run_task("capture_payment", payment_id=payment_id)
+    job = await jobs.run(capture_payment, payment_id=payment_id)
     assert (job.status, job.result) == (Status.COMPLETE, {"payment_id": payment_id, "status": "captured"})
     payment = await reload(session, payment_id)
     assert (payment.status, payment.reference) == (PaymentStatus.CAPTURED, f"sandbox-{payment.provider_key}")
@@ -31,9 +31,9 @@ async def test_the_job_captures_a_payment(run_task: RunTask, session: AsyncSessi
 @pytest.mark.parametrize(
     ("amount", "reason"), [(sandbox.DECLINED_FUNDS, "insufficient funds"), (sandbox.DECLINED_CARD, "card refused")]
 )
-async def test_a_declined_payment_is_final(run_task: RunTask, session: AsyncSession, amount: int, reason: str) -> None:
+async def test_a_declined_payment_is_final(jobs: JobKit, session: AsyncSession, amount: int, reason: str) -> None:
     payment_id = await make(session, amount)
-    job = await run_task("capture_payment", payment_id=payment_id)
+    job = await jobs.run(capture_payment, payment_id=payment_id)
     assert job.status is Status.COMPLETE
     payment = await reload(session, payment_id)
     assert (payment.status, payment.reason) == (PaymentStatus.DECLINED, reason)
@@ -51,13 +51,8 @@ async def test_a_time_out_is_asked_again_and_captured_once(
     assert await session.scalar(select(func.count()).select_from(SandboxCapture)) == 1
 
 
-async def test_a_time_out_makes_the_job_try_again(run_task: RunTask, session: AsyncSession) -> None:
-    task = get_registry().get("capture_payment")
-    before, task.call_options = task.call_options, task.options(retry_delay=0, retry_backoff=False).call_options
-    try:
-        job = await run_task("capture_payment", payment_id=await make(session, sandbox.TIMES_OUT_AFTER))
-    finally:
-        task.call_options = before
+async def test_a_time_out_makes_the_job_try_again(jobs: JobKit, session: AsyncSession) -> None:
+    job = await jobs.run(capture_payment, payment_id=await make(session, sandbox.TIMES_OUT_AFTER))
     assert (job.status, job.attempts) == (Status.COMPLETE, 2)
 
 
@@ -110,8 +105,8 @@ async def test_a_payment_that_the_database_forgot_is_captured_once_all_the_same(
     assert [tuple(row) for row in await session.execute(calls)] == [(500, 2), (700, 1)]
 
 
-async def test_an_unknown_payment_is_not_tried_again(run_task: RunTask) -> None:
-    job = await run_task("capture_payment", payment_id=404)
+async def test_an_unknown_payment_is_not_tried_again(jobs: JobKit) -> None:
+    job = await jobs.run(capture_payment, payment_id=404)
     assert (job.status, job.attempts) == (Status.FAILED, 1)
 
 

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.payments.errors import IdempotencyKeyReused, InvalidIdempotencyKey
 from app.payments.service import PaymentService
+from app.payments.tasks import capture_payment, check_status
 from app.queue import Queues, QueueUnavailable
-from tests.conftest import RunTask
+from app.queue.testing import Drained, JobKit
 from tests.payments.payments import BODY
 
 
@@ -35,14 +36,12 @@ async def test_unfit_keys_are_refused(service: PaymentService, key: str) -> None
         await service.create(key=key, amount=100, currency="EUR")
 
 
-async def test_a_payment_is_made_and_captured_over_http(
-    client: httpx.AsyncClient, queues: Queues, run_task: RunTask
-) -> None:
+async def test_a_payment_is_made_and_captured_over_http(client: httpx.AsyncClient, jobs: JobKit) -> None:
     made = await client.post("/payments", json=BODY, headers={"Idempotency-Key": "order-1"})
     assert (made.status_code, made.json()["status"]) == (201, "pending")
     location = made.headers["location"]
-    assert (await queues.find(f"capture:{made.json()['id']}")).function == "capture_payment"
-    await run_task("ping")
+    jobs.assert_enqueued(capture_payment.options(key=f"capture:{made.json()['id']}"), payment_id=made.json()["id"])
+    assert await jobs.drain() == Drained(complete=1)
     shown = await client.get(location)
     assert (shown.json()["status"], shown.json()["amount"]) == ("captured", 1999)
     again = await client.post("/payments", json=BODY, headers={"Idempotency-Key": "order-1"})
@@ -87,7 +86,7 @@ async def test_an_unknown_payment_is_404(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_payment_is_kept_while_redis_is_away(
-    client: httpx.AsyncClient, run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object, **__: object) -> None:
         raise QueueUnavailable("no connection")
@@ -96,7 +95,7 @@ async def test_a_payment_is_kept_while_redis_is_away(
         patch.setattr(Queues, "enqueue", away)
         made = await client.post("/payments", json=BODY, headers={"Idempotency-Key": "k"})
     assert (made.status_code, made.json()["status"]) == (201, "pending")
-    await run_task("check_status", older_than=0)
+    await jobs.run(check_status, older_than=0)
     assert (await client.get(made.headers["location"])).json()["status"] == "captured"
 
 

@@ -12,8 +12,9 @@ from app.payments.capturing import Capturing
 from app.payments.errors import GatewayUnavailable
 from app.payments.gateway import Capture, Outcome, SandboxGateway
 from app.payments.models import Payment, PaymentStatus
+from app.payments.tasks import check_status
 from app.queue import get_registry
-from tests.conftest import RunTask
+from app.queue.testing import JobKit
 from tests.payments.payments import NOW, make, reload
 
 
@@ -33,10 +34,10 @@ async def test_a_delayed_capture_is_settled_later(
     assert (await reload(session, payment_id)).status is status
 
 
-async def test_check_status_captures_what_was_never_enqueued(run_task: RunTask, session: AsyncSession) -> None:
+async def test_check_status_captures_what_was_never_enqueued(jobs: JobKit, session: AsyncSession) -> None:
     payment_ids = [await make(session, 100 + number, f"k{number}") for number in range(3)]
-    assert (await run_task("check_status", older_than=3600)).result == {"checked": 0, "settled": 0, "unanswered": 0}
-    assert (await run_task("check_status", older_than=0)).result == {"checked": 3, "settled": 3, "unanswered": 0}
+    assert (await jobs.run(check_status, older_than=3600)).result == {"checked": 0, "settled": 0, "unanswered": 0}
+    assert (await jobs.run(check_status, older_than=0)).result == {"checked": 3, "settled": 3, "unanswered": 0}
     for payment_id in payment_ids:
         assert (await reload(session, payment_id)).status is PaymentStatus.CAPTURED
 

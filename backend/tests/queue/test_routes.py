@@ -12,8 +12,10 @@ from saq.job import Status
 from app.main import create_app
 from app.queue import Context, GiveUp, Queues, get_registry, task
 from app.queue.routes import error_summary
+from app.queue.tasks import my_task
+from app.queue.testing import JobKit
 from app.settings import load_settings
-from tests.conftest import RunTask, running
+from tests.conftest import running
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +38,12 @@ def extra_tasks() -> Iterator[None]:
         yield
 
 
-async def test_process_enqueues_by_query(client: httpx.AsyncClient, run_task: RunTask) -> None:
+async def test_process_enqueues_by_query(client: httpx.AsyncClient, jobs: JobKit) -> None:
     answer = await client.post("/process?user_id=7")
     assert answer.status_code == 201
     key = answer.json()["job_id"]
     assert answer.headers["location"] == f"/jobs/{key}"
-    await run_task("ping")
+    await jobs.drain()
     job = (await client.get(f"/jobs/{key}")).json()
     assert (job["status"], job["task"], job["queue"]) == ("complete", "my_task", "default")
     assert job["result"] == {"status": "success", "user_id": 7}
@@ -49,10 +51,10 @@ async def test_process_enqueues_by_query(client: httpx.AsyncClient, run_task: Ru
     assert job["queued"] <= job["started"] <= job["completed"]
 
 
-async def test_process_takes_a_json_body_too(client: httpx.AsyncClient, queues: Queues) -> None:
+async def test_process_takes_a_json_body_too(client: httpx.AsyncClient, jobs: JobKit) -> None:
     answer = await client.post("/process", json={"user_id": 3})
     assert answer.status_code == 201
-    assert (await queues.find(answer.json()["job_id"])).kwargs == {"user_id": 3}
+    jobs.assert_enqueued(my_task.options(key=answer.json()["job_id"]), user_id=3)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +69,11 @@ async def test_process_takes_a_json_body_too(client: httpx.AsyncClient, queues: 
         {},
     ],
 )
-async def test_process_refuses_bad_input(client: httpx.AsyncClient, queues: Queues, request_: dict[str, Any]) -> None:
+async def test_process_refuses_bad_input(client: httpx.AsyncClient, jobs: JobKit, request_: dict[str, Any]) -> None:
     answer = await client.post("/process", **request_)
     assert answer.status_code == 400
     assert answer.headers["content-type"].startswith("application/problem+json")
-    assert await queues.get("default").count("incomplete") == 0
+    jobs.refute_enqueued()
 
 
 async def test_the_catalogue_tells_all_of_a_task(client: httpx.AsyncClient) -> None:
@@ -85,21 +87,21 @@ async def test_the_catalogue_tells_all_of_a_task(client: httpx.AsyncClient) -> N
     assert tasks["my_task"]["parameters"]["required"] == ["user_id"]
 
 
-async def test_enqueue_by_name(client: httpx.AsyncClient, queues: Queues) -> None:
+async def test_enqueue_by_name(client: httpx.AsyncClient, jobs: JobKit) -> None:
     answer = await client.post("/tasks/my_task", json={"user_id": 5})
     assert answer.status_code == 201
     assert answer.headers["location"] == f"/jobs/{answer.json()['job_id']}"
-    assert (await queues.find(answer.json()["job_id"])).kwargs == {"user_id": 5}
+    jobs.assert_enqueued(my_task.options(key=answer.json()["job_id"]), user_id=5)
 
 
 async def test_arguments_named_like_job_fields_reach_the_function(
-    client: httpx.AsyncClient, queues: Queues, run_task: RunTask
+    client: httpx.AsyncClient, queues: Queues, jobs: JobKit
 ) -> None:
     arguments = {"key": "mine", "timeout": 1, "meta": {"a": 1}}
     key = (await client.post("/tasks/named_like_fields", json=arguments)).json()["job_id"]
     job = await queues.find(key)
     assert (job.timeout, job.meta) == (10, {})
-    await run_task("ping")
+    await jobs.drain()
     assert (await queues.find(key)).result == arguments
 
 
@@ -110,17 +112,17 @@ async def test_an_unknown_task_is_404_with_near_matches(client: httpx.AsyncClien
     assert "did you mean my_task?" in answer.json()["detail"]
 
 
-async def test_wrong_arguments_are_400_naming_each(client: httpx.AsyncClient, queues: Queues) -> None:
+async def test_wrong_arguments_are_400_naming_each(client: httpx.AsyncClient, jobs: JobKit) -> None:
     answer = await client.post("/tasks/my_task", json={"user": 1})
     assert answer.status_code == 400
     assert set(answer.json()["errors"]) == {"user", "user_id"}
-    assert await queues.get("default").count("incomplete") == 0
+    jobs.refute_enqueued()
 
 
-async def test_oversized_arguments_are_413(client: httpx.AsyncClient, queues: Queues) -> None:
+async def test_oversized_arguments_are_413(client: httpx.AsyncClient, jobs: JobKit) -> None:
     answer = await client.post("/tasks/named_like_fields", json={"key": "x" * 300_000, "timeout": 1, "meta": {}})
     assert answer.status_code == 413
-    assert await queues.get("default").count("incomplete") == 0
+    jobs.refute_enqueued()
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/jobs/no"), ("DELETE", "/jobs/no"), ("POST", "/jobs/no/retry")])
@@ -131,7 +133,7 @@ async def test_an_unknown_job_is_404(client: httpx.AsyncClient, method: str, pat
 
 
 async def test_a_waiting_job_is_aborted_at_once_and_can_be_retried(
-    client: httpx.AsyncClient, queues: Queues, run_task: RunTask
+    client: httpx.AsyncClient, queues: Queues, jobs: JobKit
 ) -> None:
     key = (await client.post("/process?user_id=1")).json()["job_id"]
     aborted = await client.delete(f"/jobs/{key}")
@@ -140,12 +142,12 @@ async def test_a_waiting_job_is_aborted_at_once_and_can_be_retried(
     retried = await client.post(f"/jobs/{key}/retry")
     assert (retried.status_code, retried.json()["status"]) == (202, "queued")
     assert (await client.post(f"/jobs/{key}/retry")).status_code == 409
-    await run_task("ping")
+    await jobs.drain()
     assert (await queues.find(key)).status is Status.COMPLETE
 
 
-async def test_an_error_is_told_without_its_stack(client: httpx.AsyncClient, run_task: RunTask) -> None:
-    job = await run_task("fails")
+async def test_an_error_is_told_without_its_stack(client: httpx.AsyncClient, jobs: JobKit) -> None:
+    job = await jobs.run("fails")
     assert "Traceback" in (job.error or "")
     told = (await client.get(f"/jobs/{job.key}")).json()
     assert told["status"] == "failed"

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import deletion
-from app.queue import InvalidArguments, Queues, get_registry
+from app.queue import InvalidArguments, Queues
+from app.queue.testing import JobKit
 from app.todos.models import Todo
-from tests.conftest import RunTask
 from tests.todos.rows import add_todo, add_user
 
 
@@ -27,17 +27,15 @@ async def old_todos(session: AsyncSession) -> None:
 @pytest.mark.usefixtures("old_todos")
 @pytest.mark.parametrize(("arguments", "deleted"), [({}, 1), ({"days": 7}, 1), ({"days": 3}, 2), ({"days": 30}, 0)])
 async def test_completed_todos_are_deleted(
-    run_task: RunTask, session: AsyncSession, arguments: dict[str, int], deleted: int
+    jobs: JobKit, session: AsyncSession, arguments: dict[str, int], deleted: int
 ) -> None:
-    job = await run_task("todo.cleanup", **arguments)
+    job = await jobs.run("todo.cleanup", **arguments)
     assert (job.status, job.result) == (Status.COMPLETE, {"deleted_count": deleted})
     assert len((await session.scalars(select(Todo.id))).all()) == 4 - deleted
 
 
 @pytest.mark.usefixtures("old_todos")
-async def test_each_batch_is_committed(
-    run_task: RunTask, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_each_batch_is_committed(jobs: JobKit, session: AsyncSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deletion, "BATCH_SIZE", 1)
     batches = 0
     commit = AsyncSession.commit
@@ -50,19 +48,20 @@ async def test_each_batch_is_committed(
         await commit(self)
 
     monkeypatch.setattr(AsyncSession, "commit", fail_at_the_second)
-    job = await run_task("todo.cleanup", days=1)
+    job = await jobs.run("todo.cleanup", days=1)
     assert job.status is Status.FAILED
     assert len((await session.scalars(select(Todo.id))).all()) == 3
 
 
 @pytest.mark.parametrize("days", [0, -1, "7", None, 1.5])
-async def test_days_below_one_or_no_number_are_refused_at_the_call(queues: Queues, days: object) -> None:
+async def test_days_below_one_or_no_number_are_refused_at_the_call(queues: Queues, jobs: JobKit, days: object) -> None:
     with pytest.raises(InvalidArguments, match="days"):
         await queues.enqueue("todo.cleanup", {"days": days})
-    assert await queues.get("default").count("incomplete") == 0
+    jobs.refute_enqueued()
 
 
-def test_it_runs_daily_at_three_for_seven_days() -> None:
-    schedule = get_registry().get("todo.cleanup").schedule
-    assert schedule is not None
-    assert (schedule.cron, schedule.kwargs) == ("0 3 * * *", {"days": 7})
+@pytest.mark.usefixtures("old_todos")
+@pytest.mark.parametrize("day", [1, 2])
+async def test_it_runs_daily_at_three_for_seven_days(jobs: JobKit, day: int) -> None:
+    job = await jobs.run_tick("todo.cleanup", at=dt.datetime(2030, 1, day, 3, tzinfo=dt.UTC))
+    assert (job.kwargs, job.result) == ({"days": 7}, {"deleted_count": 1})

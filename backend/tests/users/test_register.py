@@ -14,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.db.session import make_sessionmaker
 from app.main import create_app
 from app.queue import Queues
+from app.queue.testing import JobKit
 from app.settings import load_settings
 from app.users.limits import REGISTRATIONS_PER_MINUTE
 from app.users.models import User
+from app.users.tasks import send_welcome_email
 from tests.conftest import running
 from tests.users.accounts import PASSWORD, register
 
@@ -92,7 +94,7 @@ async def test_passwords_of_12_to_128_characters_are_taken(client: httpx.AsyncCl
 
 
 async def test_the_welcome_mail_is_enqueued_after_the_commit(
-    client: httpx.AsyncClient, engine: AsyncEngine, queues: Queues, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, engine: AsyncEngine, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
     enqueue = Queues.enqueue
@@ -105,8 +107,7 @@ async def test_the_welcome_mail_is_enqueued_after_the_commit(
     monkeypatch.setattr(Queues, "enqueue", look)
     user_id = await register(client)
     assert seen == [user_id]
-    job = await queues.find(f"welcome:{user_id}")
-    assert (job.function, job.kwargs) == ("send_welcome_email", {"user_id": user_id})
+    jobs.assert_enqueued(send_welcome_email.options(key=f"welcome:{user_id}"), user_id=user_id)
 
 
 async def test_without_redis_the_account_is_made_all_the_same(
