@@ -103,7 +103,7 @@ class EngineQueue(RedisQueue):
 
     def serialize(self, job: Job) -> bytes | str:
         """The job in SAQ's wire format, or as the `dump` of this queue makes it."""
-        return encode(job, self.name) if self._plain_json else super().serialize(job)
+        return encode(job, self.name).decode() if self._plain_json else super().serialize(job)
 
     def deserialize(
         self, payload: dict[str, Any] | str | bytes | None, status: Status | str | None = None
