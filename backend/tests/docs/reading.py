@@ -13,6 +13,9 @@ DOCUMENTS = sorted(
     path for pattern in ("*.md", "docs/**/*.md", "backend/benchmarks/*.md") for path in REPOSITORY.glob(pattern)
 )
 
+BY_PYTEST = "<!-- run: by pytest -->"
+"""Stands before a block whose tests pytest collects, with their marks and any fixture."""
+
 NOT_RUN = re.compile(r"<!-- not run: .+ -->\s*$")
 
 

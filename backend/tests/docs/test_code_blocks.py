@@ -1,4 +1,8 @@
-"""The documents' Python blocks run, in order, as a reader would run them."""
+"""The documents' Python blocks run, in order, as a reader would run them.
+
+A block that is marked "run: as a test" is written to a test module of the page's own by a reader; its tests are called
+here. One that is marked "run: by pytest" needs pytest itself; see `test_pytest_blocks.py`.
+"""
 
 import ast
 import inspect
@@ -10,14 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
-from dishka import AsyncContainer
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.queue import Queues, get_registry
-from app.settings import Settings
-from tests.conftest import RunTask
-from tests.docs.reading import DOCUMENTS, REPOSITORY, name, python_blocks
-from tests.queue.test_worker import working
+from app.queue.testing import JobKit
+from tests.docs.reading import BY_PYTEST, DOCUMENTS, REPOSITORY, name, python_blocks
 
 AS_A_TEST = "<!-- run: as a test -->"
 WITH_BLOCKS = [document for document in DOCUMENTS if python_blocks(document)]
@@ -41,18 +42,18 @@ def registry() -> Iterator[None]:
 @pytest.mark.parametrize("document", WITH_BLOCKS, ids=name)
 async def test_the_blocks_of_a_document_run(
     document: Path,
-    settings: Settings,
     queues: Queues,
-    container: AsyncContainer,
     session: AsyncSession,
-    run_task: RunTask,
+    jobs: JobKit,
 ) -> None:
-    fixtures = {"session": session, "run_task": run_task, "queues": queues}
+    fixtures = {"session": session, "jobs": jobs, "queues": queues}
     namespace: dict[str, Any] = {"__name__": "document"}
     for number, (marker, code) in enumerate(python_blocks(document)):
         where = f"{document.relative_to(REPOSITORY)}, block {number + 1}"
+        if marker == BY_PYTEST:
+            continue
         if marker != AS_A_TEST:
-            async with working(settings, queues, container):
+            async with jobs.working():
                 await run(code, where, namespace)
             continue
         known = set(namespace)
@@ -84,14 +85,14 @@ def forget_tasks_that_it_writes_anew(code: str) -> None:
 
 
 async def test_the_calls_of_the_tutorial_answer_as_it_says(
-    client: httpx.AsyncClient, engine: AsyncEngine, run_task: RunTask
+    client: httpx.AsyncClient, engine: AsyncEngine, jobs: JobKit
 ) -> None:
     document = REPOSITORY / "docs/tutorial.md"
     namespace: dict[str, Any] = {"__name__": "document"}
     await run(python_blocks(document)[0][1], "docs/tutorial.md, block 1", namespace)
     accepted = await client.post("/tasks/cleanup_old_sessions", json={"days": 30})
     assert accepted.status_code == 201
-    await run_task("ping")
+    await jobs.drain()
     job = (await client.get(accepted.headers["location"])).json()
     assert (job["status"], job["result"]) == ("complete", {"deleted_count": 0})
     refused = await client.post("/tasks/cleanup_old_sessions", json={"days": 0})
