@@ -1,22 +1,38 @@
 """What becomes of the jobs that nobody runs any more."""
 
 import asyncio
+import time
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
-from saq.utils import now
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.container import build_container
 from app.dev.redis import EmbeddedRedis
-from app.queue import Context, Queues, get_registry, task
+from app.queue import Context, JobHandle, Queues, get_registry, task
 from app.queue.config import build_queues
+from app.queue.engine import leases, recovery
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
 from tests.queue.test_worker import status, working
+
+
+@pytest.fixture(autouse=True)
+def own_tasks() -> Iterator[None]:
+    """Only the tasks of the test."""
+    with get_registry().isolated():
+        yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expired lease is taken at the first look."""
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
 
 
 async def test_an_outage_while_a_job_runs_loses_nothing_and_runs_it_once(
@@ -31,123 +47,190 @@ async def test_an_outage_while_a_job_runs_loses_nothing_and_runs_it_once(
         runs: list[int] = []
         started, go = asyncio.Event(), asyncio.Event()
 
-        with get_registry().isolated():
+        @task(timeout=60)
+        async def through_the_outage(ctx: Context) -> str:
+            runs.append(1)
+            started.set()
+            await go.wait()
+            await ctx["job"].update(progress=0.5)
+            return "done"
 
-            @task
-            async def through_the_outage(ctx: Context) -> str:
-                runs.append(1)
-                started.set()
-                await go.wait()
-                return "done"
-
-            job = await queues.enqueue("through_the_outage")
-            async with working(settings, queues, container):
-                await started.wait()
-                await asyncio.to_thread(server.stop)
-                go.set()
-                await eventually(lambda: queues.get("default").away)
-                await asyncio.to_thread(server.start)
-                ended = await status(queues, job, Status.COMPLETE)
+        job = await queues.enqueue("through_the_outage")
+        async with working(settings, queues, container):
+            await started.wait()
+            await asyncio.to_thread(server.stop)
+            go.set()
+            await eventually(lambda: queues.get("default").away)
+            await asyncio.to_thread(server.start)
+            ended = await status(queues, job, Status.COMPLETE)
         assert (ended.result, runs) == ("done", [1])
         await container.close()
         await queues.disconnect()
         server.stop()
 
 
-async def _killed(queues: Queues, **fields: Any) -> Job:
-    """A job as a worker leaves it that is killed while it runs it."""
+async def _killed(queues: Queues, options: Any = None) -> JobHandle[Any]:
+    """A job as a worker leaves it that is killed while it runs it, its lease run out."""
+
+    @task(**(options or {}))
+    async def job_of_the_dead(ctx: Context) -> int:
+        return ctx["job"].attempts
+
+    handle = await job_of_the_dead.enqueue()
+    await _lease(queues, "killed")
+    return handle
+
+
+async def _lease(queues: Queues, worker: str, seconds: float = -1) -> Job:
+    """Lease the next job to a worker that never renews."""
     queue = queues.get("default")
-    enqueued = await queues.enqueue("my_task", {"user_id": 1}, **fields)
-    taken = await queue.dequeue(timeout=1)
-    assert taken is not None
-    assert taken.key == enqueued.key
-    taken.attempts, taken.worker_id, taken.started = 1, "killed", now()
-    await taken.update(status=Status.ACTIVE)
-    return taken
+    answer = await queue.scripts.run("lease", 1, worker, seconds)
+    job = queue.deserialize(answer[5])
+    assert job is not None
+    job.lease = answer[3].decode()
+    return job
 
 
 async def test_a_killed_workers_job_runs_again_without_retries(
-    settings: Settings, queues: Queues, container: AsyncContainer
+    settings: Settings, queues: Queues, container: AsyncContainer, impatient: None
 ) -> None:
-    job = await _killed(queues)
-    assert await _sweep(queues) == []
+    handle = await _killed(queues)
     async with working(settings, queues, container):
-        done = await status(queues, job, Status.COMPLETE)
-    assert (done.attempts, done.retries, done.meta) == (1, 1, {"recoveries": 1})
+        assert await handle.result(timeout=10) == 1
+    done = await handle.refresh()
+    assert (done.retries, done.meta) == (1, {"recoveries": 1})
 
 
-async def _sweep(queues: Queues) -> list[str]:
-    """A sweep as if the last one were long ago."""
+async def test_a_lease_is_taken_only_if_it_stays_expired(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = await _killed(queues)
     queue = queues.get("default")
-    await queue.redis.delete(queue.namespace("sweep"))
-    swept = await queue.sweep()
-    await queue.redis.delete(queue.namespace("sweep"))
-    return swept
+    monkeypatch.setattr(recovery, "RENEWAL", 0.05)
+    assert await queue.recover() == []
+    # Renewed after an outage, as a living worker does; and run out again.
+    await queue.redis.zadd(queue.namespace("leases"), {handle.id: time.time() - 0.5})
+    await asyncio.to_thread(time.sleep, 0.06)
+    assert await queue.recover() == []
+    await asyncio.to_thread(time.sleep, 0.06)
+    assert await queue.recover() == [handle.id]
+    assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
 
 
-async def test_a_job_of_a_living_worker_is_left_alone(queues: Queues) -> None:
-    job = await _killed(queues)
+async def test_a_lease_that_holds_is_left_alone(queues: Queues, impatient: None) -> None:
+    @task
+    async def running(ctx: Context) -> None: ...
+
+    handle = await running.enqueue()
+    await _lease(queues, "alive", seconds=60)
+    assert await queues.get("default").recover() == []
+    assert await handle.status() is Status.ACTIVE
+
+
+async def test_of_two_that_recover_one_puts_the_job_back(queues: Queues, impatient: None) -> None:
+    handle = await _killed(queues)
     queue = queues.get("default")
-    await queue.worker_info("killed", queue_key="default")
-    assert await _sweep(queues) == await _sweep(queues) == []
-    assert (await queues.find(job.key)).status is Status.ACTIVE
+    recovered = await asyncio.gather(queue.recover(), queue.recover(), queue.recover())
+    assert [each for each in recovered if each] == [[handle.id]]
+    assert await queue.redis.llen(queue.namespace("queued")) == 1
 
 
-async def test_one_process_sweeps_at_a_time(queues: Queues) -> None:
-    await _killed(queues)
-    await _sweep(queues)
-    queue = queues.get("default")
-    await queue.redis.set(queue.namespace("sweep"), 1)
-    assert await queue.sweep() == []
-
-
-async def test_a_worker_that_reports_again_after_an_outage_keeps_its_job(queues: Queues) -> None:
-    job = await _killed(queues)
-    assert await _sweep(queues) == []
-    await queues.get("default").worker_info("killed", queue_key="default")
-    assert await _sweep(queues) == []
-    assert (await queues.find(job.key)).status is Status.ACTIVE
-
-
-async def test_a_job_that_kills_its_workers_fails_in_the_end(queues: Queues) -> None:
-    job = await _killed(queues)
+async def test_a_job_that_kills_its_workers_fails_in_the_end(queues: Queues, impatient: None) -> None:
+    handle = await _killed(queues)
     queue = queues.get("default")
     for _ in range(3):
-        assert await _sweep(queues) == []
-        assert await _sweep(queues) == [job.id]
-        taken = await queue.dequeue(timeout=1)
-        assert taken is not None
-        await taken.update(status=Status.ACTIVE, started=now())
-    await _sweep(queues)
-    await _sweep(queues)
-    failed = await queues.find(job.key)
+        assert await queue.recover() == [handle.id]
+        await _lease(queues, "killed too")
+    await queue.recover()
+    failed = await handle.refresh()
     assert failed.status is Status.FAILED
     assert "its worker died 4 times" in (failed.error or "")
     assert await queue.count("incomplete") == 0
 
 
-async def test_a_job_taken_but_not_yet_started_is_put_back_only_if_it_stays_so(queues: Queues) -> None:
-    job = await queues.enqueue("my_task", {"user_id": 1})
-    queue = queues.get("default")
-    await queue.dequeue(timeout=1)
-    assert await _sweep(queues) == []
-    assert await _sweep(queues) == [job.id]
-    assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
+async def test_a_job_that_runs_at_most_once_fails_with_its_worker(queues: Queues, impatient: None) -> None:
+    handle = await _killed(queues, {"at_most_once": True, "retries": 5})
+    await queues.get("default").recover()
+    failed = await handle.refresh()
+    assert failed.status is Status.FAILED
+    assert "it runs at most once" in (failed.error or "")
 
 
-async def test_a_job_past_its_timeout_on_a_hung_worker_is_ended(queues: Queues) -> None:
-    job = await _killed(queues, timeout=1)
-    queue = queues.get("default")
-    await queue.worker_info("killed", queue_key="default")
-    await job.update(started=1, status=Status.ACTIVE)
-    assert await queue.sweep(abort=0.1) == [job.id]
-    assert (await queues.find(job.key)).status is Status.ABORTED
+async def test_a_job_that_runs_at_most_once_is_not_handed_back(
+    environment: dict[str, str], queues: Queues, container: AsyncContainer
+) -> None:
+    started = asyncio.Event()
+
+    @task(at_most_once=True, timeout=60)
+    async def charge(ctx: Context) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    handle = await charge.enqueue()
+    async with working(load_settings(environment | {"WORKER_GRACE_PERIOD": "0"}), queues, container):
+        await started.wait()
+    failed = await handle.refresh()
+    assert failed.status is Status.FAILED
+    assert "it runs at most once" in (failed.error or "")
 
 
-async def test_entries_without_a_job_leave_the_active_list(queues: Queues) -> None:
-    job = await queues.enqueue("my_task", {"user_id": 1})
-    queue = queues.get("default")
-    await queue.dequeue(timeout=1)
-    await queue.redis.delete(job.id)
-    assert await queue.sweep() == [job.id]
-    assert (await queue.count("active"), await queue.count("incomplete")) == (0, 0)
+async def test_a_job_to_be_aborted_does_not_run_again(queues: Queues, impatient: None) -> None:
+    handle = await _killed(queues)
+    await handle.abort("not wanted any more")
+    assert await handle.status() is Status.ABORTING
+    await queues.get("default").recover()
+    job = await handle.refresh()
+    assert (job.status, job.error) == (Status.ABORTED, "not wanted any more")
+
+
+async def test_a_blocked_event_loop_does_not_cost_a_lease(
+    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (leases, recovery):
+        monkeypatch.setattr(module, "RENEWAL", 0.1)
+    monkeypatch.setattr("app.queue.engine.slots.LEASE", 0.4)
+    monkeypatch.setattr(leases, "LEASE", 0.4)
+
+    @task(timeout=60)
+    async def blocks(ctx: Context) -> None:
+        time.sleep(1.5)  # noqa: ASYNC251  (it is to block)
+
+    handle = await blocks.enqueue()
+    async with working(settings, queues, container):
+        await handle.result(timeout=10)
+    assert (await handle.refresh()).meta == {}
+
+
+async def test_a_job_past_its_timeout_is_taken_from_a_hung_worker(
+    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "TIMEOUT_GRACE", 0.1)
+    monkeypatch.setattr(leases, "RENEWAL", 0.1)
+    hung, release = asyncio.Event(), asyncio.Event()
+
+    @task(timeout=1, retries=2)
+    async def hangs_at_first(ctx: Context) -> int:
+        if not hung.is_set():
+            hung.set()
+            while not release.is_set():
+                try:
+                    await release.wait()
+                except asyncio.CancelledError:
+                    continue
+        return ctx["job"].attempts
+
+    handle = await hangs_at_first.enqueue()
+    async with working(settings, queues, container):
+        assert await handle.result(timeout=10) == 2
+        release.set()
+
+
+async def test_a_job_without_heartbeat_is_ended(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    @task(timeout=60, heartbeat=1)
+    async def silent(ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    handle = await silent.enqueue()
+    async with working(settings, queues, container):
+        failed = await status(queues, await handle.refresh(), Status.FAILED)
+    assert "no heartbeat within 1 s" in (failed.error or "")

@@ -1,0 +1,412 @@
+"""The engine: order, delays, unique jobs, retry rules, leases."""
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+from saq.job import Status
+from saq.utils import now
+
+from app.queue import (
+    Context,
+    DuplicateJob,
+    GiveUp,
+    Queues,
+    RegistrationError,
+    Retry,
+    Unique,
+    enqueue_many,
+    get_registry,
+    task,
+)
+from app.queue.testing import JobKit
+from app.settings import Settings
+from tests.queue.test_worker import status, working
+
+
+@pytest.fixture(autouse=True)
+def own_tasks() -> Iterator[None]:
+    """Only the tasks of the test."""
+    with get_registry().isolated():
+        yield
+
+
+# Priorities
+
+
+def _mark(runs: list[str]) -> Any:
+    @task
+    async def mark(ctx: Context, *, name: str) -> None:
+        runs.append(name)
+
+    return mark
+
+
+async def _taken(queues: Queues, count: int) -> list[str]:
+    """The names that a worker would run, in the order of the leases."""
+    queue = queues.get("default")
+    names = []
+    for _ in range(count):
+        answer = await queue.scripts.run("lease", 1, "somebody", 60)
+        job = queue.deserialize(answer[5])
+        assert job is not None
+        names.append((job.kwargs or {})["name"])
+    return names
+
+
+async def test_higher_levels_go_first_and_within_one_the_older(queues: Queues) -> None:
+    mark = _mark([])
+    low, high = mark.options(priority="low"), mark.options(priority="high")
+    calls = [low.bind(name="low 1"), mark.bind(name="normal 1"), high.bind(name="high 1")]
+    calls += [low.bind(name="low 2"), mark.bind(name="normal 2"), high.bind(name="high 2")]
+    await enqueue_many(calls)
+    assert await _taken(queues, 6) == ["high 1", "high 2", "normal 1", "normal 2", "low 1", "low 2"]
+
+
+async def test_no_level_waits_for_ever(queues: Queues) -> None:
+    mark = _mark([])
+    for level in ("high", "normal", "low"):
+        await enqueue_many(mark.options(priority=level).bind(name=level) for _ in range(40))
+    taken = await _taken(queues, 40)
+    # Every tenth turn is a lower level's, by turns the second and the last; one finds what only wakes workers.
+    assert (taken.count("high"), taken.count("normal"), taken.count("low")) == (37, 1, 2)
+
+
+async def test_a_delayed_job_comes_due_in_its_own_level(queues: Queues, jobs: JobKit) -> None:
+    mark = _mark([])
+    await mark.enqueue(name="normal")
+    await mark.options(priority="high", delay=60).enqueue(name="high")
+    with jobs.travel(61):
+        await queues.get("default").schedule()
+    assert await _taken(queues, 2) == ["high", "normal"]
+
+
+@pytest.mark.parametrize("options", [{"priority": "high"}, {"priority": "low"}, {}])
+async def test_an_idle_worker_starts_a_job_of_any_level_at_once(
+    settings: Settings, queues: Queues, container: AsyncContainer, options: Any
+) -> None:
+    started: list[float] = []
+
+    @task
+    async def stamp(ctx: Context) -> None:
+        started.append(time.monotonic())
+
+    async with working(settings, queues, container):
+        for _ in range(5):
+            enqueued = time.monotonic()
+            await (await stamp.options(**options).enqueue()).result(timeout=10)
+            # A worker that did not wake would look again after two seconds.
+            assert started[-1] - enqueued < 1.0
+
+
+def test_an_unknown_priority_is_refused() -> None:
+    with pytest.raises(RegistrationError, match="priority must be one of high, normal, low, not 'urgent'"):
+
+        @task(priority="urgent")  # type: ignore[arg-type]
+        async def urgent(ctx: Context) -> None: ...
+
+
+# Delays
+
+
+async def test_delays_are_exact_to_a_tenth_of_a_second(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    @task
+    async def stamp(ctx: Context) -> float:
+        return time.time()
+
+    async with working(settings, queues, container):
+        delays = [0.3, 0.75, 1.1]
+        enqueued = time.time()
+        handles = [await stamp.options(delay=delay).enqueue() for delay in reversed(delays)]
+        eta = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.55)
+        at = await stamp.options(eta=eta).enqueue()
+        started = [await handle.result(timeout=10) for handle in reversed(handles)]
+        late = [start - enqueued - delay for start, delay in zip(started, delays, strict=True)]
+        late.append(await at.result(timeout=10) - eta.timestamp())
+    assert all(each >= 0 for each in late)
+    assert sorted(late)[1] < 0.1
+
+
+# Unique jobs
+
+
+async def test_a_unique_job_that_stands_is_the_answer(queues: Queues) -> None:
+    @task(unique=Unique(by=("user_id",)))
+    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
+
+    first = await feed.enqueue(user_id=1)
+    again = await feed.enqueue(user_id=1, full=True)
+    other = await feed.enqueue(user_id=2)
+    assert (first.created, again.created, other.created) == (True, False, True)
+    assert again.key == first.key
+    assert await queues.get("default").count("queued") == 2
+
+
+async def test_unique_by_all_arguments_counts_defaults_as_given(queues: Queues) -> None:
+    @task(unique=Unique())
+    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
+
+    first = await feed.enqueue(user_id=1)
+    assert (await feed.enqueue(user_id=1, full=False)).key == first.key
+    assert (await feed.enqueue(user_id=1, full=True)).created
+
+
+async def test_a_conflict_can_be_an_error(queues: Queues) -> None:
+    @task(unique=Unique(by=("user_id",), on_conflict="raise"))
+    async def feed(ctx: Context, *, user_id: int) -> None: ...
+
+    first = await feed.enqueue(user_id=1)
+    with pytest.raises(DuplicateJob) as caught:
+        await feed.enqueue(user_id=1)
+    assert caught.value.standing == first.key
+    with pytest.raises(DuplicateJob):
+        await enqueue_many([feed.bind(user_id=1), feed.bind(user_id=2)])
+    assert await queues.get("default").count("queued") == 2
+
+
+async def test_a_waiting_job_gives_way_to_one_that_replaces_it(queues: Queues) -> None:
+    @task(unique=Unique(by=("user_id",), on_conflict="replace"))
+    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
+
+    first = await feed.options(delay=60).enqueue(user_id=1)
+    second = await feed.enqueue(user_id=1, full=True)
+    assert second.created
+    old = await first.refresh()
+    assert (old.status, old.error) == (Status.ABORTED, f"replaced by {second.key}")
+    queue = queues.get("default")
+    assert (await queue.count("incomplete"), await queue.count("queued")) == (1, 1)
+
+
+async def test_of_many_at_once_one_stands(queues: Queues) -> None:
+    @task(unique=Unique(by=("user_id",), on_conflict="replace"))
+    async def replacing(ctx: Context, *, user_id: int) -> None: ...
+
+    @task(unique=Unique(by=("user_id",)))
+    async def ignoring(ctx: Context, *, user_id: int) -> None: ...
+
+    await asyncio.gather(*(ignoring.enqueue(user_id=1) for _ in range(50)))
+    assert await queues.get("default").count("queued") == 1
+    await asyncio.gather(*(replacing.enqueue(user_id=1) for _ in range(20)))
+    assert await queues.get("default").count("queued") == 2
+
+
+async def test_a_running_job_stands_in_the_way_until_it_ends(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @task(unique=Unique(by=("user_id",)))
+    async def feed(ctx: Context, *, user_id: int) -> None:
+        started.set()
+        await go.wait()
+
+    async with working(settings, queues, container):
+        first = await feed.enqueue(user_id=1)
+        await started.wait()
+        assert (await feed.enqueue(user_id=1)).key == first.key
+        waiting_only = feed.options(unique=Unique(by=("user_id",), states=("queued",)))
+        assert (await waiting_only.enqueue(user_id=1)).created
+        go.set()
+        await first.result(timeout=10)
+    redis = queues.get("default").redis
+    assert await redis.keys("saq:default:unique:*") == []
+
+
+async def test_a_period_outlasts_the_job(queues: Queues, jobs: JobKit) -> None:
+    @task(unique=Unique(period=0.5, states=("queued", "active", "complete")))
+    async def digest(ctx: Context) -> None: ...
+
+    first = await digest.enqueue()
+    await jobs.drain()
+    assert (await digest.enqueue()).key == first.key
+    redis = queues.get("default").redis
+    [claim] = await redis.keys("saq:default:unique:*")
+    assert 0 < await redis.pttl(claim) <= 500
+    await redis.delete(claim)
+    assert (await digest.enqueue()).created
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"by": "user_id"}, "tuples of names"),
+        ({"states": ("running",)}, "unknown states"),
+        ({"states": ()}, "must not be empty"),
+        ({"states": ("complete",)}, "period"),
+        ({"period": 0}, "more than 0"),
+        ({"on_conflict": "explode"}, "on_conflict"),
+    ],
+)
+def test_an_impossible_unique_is_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Unique(**options)
+
+
+def test_unique_by_an_unknown_parameter_is_refused() -> None:
+    with pytest.raises(RegistrationError, match="unique names usr_id"):
+
+        @task(unique=Unique(by=("usr_id",)))
+        async def feed(ctx: Context, *, user_id: int) -> None: ...
+
+
+# Retry rules
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (ConnectionError("again"), 3),
+        (KeyError("no"), 1),
+        (ConnectionRefusedError("give up"), 1),
+        (Retry(reason="whatever retry_on says"), 3),
+        (GiveUp("no"), 1),
+    ],
+)
+async def test_rules_say_after_which_errors_to_try_again(jobs: JobKit, error: Exception, attempts: int) -> None:
+    @task(retries=3, retry_on=(ConnectionError,), give_up_on=(ConnectionRefusedError,))
+    async def fails(ctx: Context) -> None:
+        raise error
+
+    job = await jobs.run("fails")
+    assert (job.status, job.attempts) == (Status.FAILED, attempts)
+
+
+async def test_a_timeout_is_an_error_like_others(jobs: JobKit) -> None:
+    @task(timeout=1, retries=2, retry_on=(TimeoutError,))
+    async def slow(ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    job = await jobs.run("slow")
+    assert (job.status, job.attempts) == (Status.FAILED, 2)
+    assert "TimeoutError" in (job.error or "")
+
+
+async def test_retry_asks_for_its_own_delay(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
+    @task(retries=2, retry_delay=0.0)
+    async def later(ctx: Context) -> int:
+        if ctx["job"].attempts == 1:
+            raise Retry(delay=3600, reason="the report is not ready")
+        return 1
+
+    async with working(settings, queues, container):
+        handle = await later.enqueue()
+        waiting = await status(queues, (await handle.refresh()), Status.QUEUED)
+        while not waiting.error:
+            waiting = await handle.refresh()
+    queue = queues.get("default")
+    start = await queue.redis.zscore(queue.namespace("incomplete"), waiting.id)
+    assert "the report is not ready" in (waiting.error or "")
+    assert start is not None
+    assert 3590 < start - time.time() < 3601
+
+
+def test_a_negative_delay_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        Retry(delay=-1)
+
+
+@pytest.mark.parametrize("value", [ConnectionError, (ConnectionError, "x"), (int,)])
+def test_retry_rules_take_exception_classes(value: Any) -> None:
+    with pytest.raises(RegistrationError, match="retry_on takes"):
+
+        @task(retry_on=value)
+        async def fails(ctx: Context) -> None: ...
+
+
+# Leases
+
+
+async def test_an_expired_job_never_runs(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
+    runs: list[str] = []
+    mark = _mark(runs)
+    handle = await mark.options(expires=0.001).enqueue(name="late")
+    await asyncio.to_thread(time.sleep, 0.01)
+    async with working(settings, queues, container):
+        job = await status(queues, await handle.refresh(), Status.ABORTED)
+    assert (job.error, job.attempts, runs) == ("expired", 0, [])
+
+
+async def test_a_job_that_cannot_be_read_stops_nobody(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    runs: list[str] = []
+    mark = _mark(runs)
+    broken = await mark.enqueue(name="broken")
+    queue = queues.get("default")
+    await queue.redis.set(broken.id, b'{"queue": "default", "key": "x", "flavour": 1}')
+    async with working(settings, queues, container):
+        await (await mark.enqueue(name="next")).result(timeout=10)
+    assert runs == ["next"]
+    assert await queue.count("incomplete") == 0
+    assert await queue.redis.get(broken.id) is not None
+
+
+async def test_an_outcome_under_a_lost_lease_is_not_written(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @task(timeout=60)
+    async def slow(ctx: Context) -> str:
+        started.set()
+        await go.wait()
+        return "of the first"
+
+    handle = await slow.enqueue()
+    queue = queues.get("default")
+    async with working(settings, queues, container):
+        await started.wait()
+        await queue.redis.hset(queue.namespace("owners"), handle.id, "somebody else|1")
+        go.set()
+    stands = await handle.refresh()
+    assert (stands.status, stands.result, stands.worker_id) == (Status.ACTIVE, None, "somebody else")
+
+
+async def test_progress_under_a_lost_lease_is_not_written(queues: Queues) -> None:
+    mark = _mark([])
+    handle = await mark.enqueue(name="x")
+    queue = queues.get("default")
+    answer = await queue.scripts.run("lease", 1, "one", 60)
+    job = queue.deserialize(answer[5])
+    assert job is not None
+    job.lease = answer[3].decode()
+    await job.update(progress=0.5)
+    assert (await handle.refresh()).progress == 0.5
+    await queue.redis.hset(queue.namespace("owners"), handle.id, "another|1")
+    await job.update(progress=0.9)
+    assert (await handle.refresh()).progress == 0.5
+
+
+async def test_a_job_that_runs_is_active_though_nothing_was_written(queues: Queues) -> None:
+    mark = _mark([])
+    handle = await mark.enqueue(name="x")
+    queue = queues.get("default")
+    before = await queue.redis.get(handle.id)
+    await queue.scripts.run("lease", 1, "one", 60)
+    job = await handle.refresh()
+    assert (job.status, job.worker_id, job.attempts) == (Status.ACTIVE, "one", 1)
+    assert abs(job.started - now()) < 5000
+    assert await queue.redis.get(handle.id) == before
+    assert (await queue.count("queued"), await queue.count("active"), await queue.count("incomplete")) == (0, 1, 1)
+    shown = await queue.info(jobs=True)
+    assert [each["status"] for each in shown["jobs"]] == [Status.ACTIVE]
+
+
+async def test_an_aborted_entry_in_a_long_list_is_skipped(queues: Queues) -> None:
+    mark = _mark([])
+    first, *_ = await enqueue_many(mark.bind(name=str(number)) for number in range(10_050))
+    queue = queues.get("default")
+    await first.abort()
+    assert await first.status() is Status.ABORTED
+    assert await queue.redis.llen(queue.namespace("queued")) == 10_050
+    assert await queue.count("queued") == 10_049
+    assert await _taken(queues, 1) == ["1"]
+    taken = await queue.dequeue(timeout=1)
+    assert taken is not None
+    assert taken.kwargs == {"name": "2"}
