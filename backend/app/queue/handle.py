@@ -159,7 +159,7 @@ class JobHandle(Generic[R]):
     async def _ended(self) -> Job:
         async with self._queue.listener.news(self.id) as news:
             while True:
-                word = await news.get()
+                _, word = await news.get()
                 # Other news than an end needs no look.
                 if word == SUBSCRIBED or Status(word) in TERMINAL_STATUSES:
                     job = await self.refresh()

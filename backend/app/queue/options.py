@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from app.queue.clock import time_now
+from app.queue.errors import Retry
 
 Priority = Literal["high", "normal", "low"]
 
@@ -189,7 +190,9 @@ class TaskOptions:
             _check_exceptions(name, getattr(self, name))
 
     def retries_after(self, error: BaseException) -> bool:
-        """True when another attempt after this error makes sense by `retry_on` and `give_up_on`."""
+        """True when another attempt after this error makes sense by `retry_on` and `give_up_on`, or it asks for one."""
+        if isinstance(error, Retry):
+            return True
         if isinstance(error, self.give_up_on):
             return False
         return self.retry_on is None or isinstance(error, self.retry_on)

@@ -136,9 +136,7 @@ class Signature:
         if len(encoded) > limit:
             raise PayloadTooLarge(self.task, "arguments", len(encoded), limit)
         raw: dict[str, Any] = msgspec.json.decode(encoded)
-        try:
-            self._decoder.decode(encoded)
-        except msgspec.ValidationError:
+        if self._read(encoded) is None:
             self.decode(raw)
         return raw
 
@@ -148,10 +146,9 @@ class Signature:
         Raises:
             InvalidArguments: missing, unknown or wrong arguments; each is named.
         """
-        try:
-            return self._members(encoding.convert(raw, self._type))
-        except msgspec.ValidationError:
-            arguments, problems = self._convert_each(raw)
+        if (arguments := self._convert(raw)) is not None:
+            return arguments
+        arguments, problems = self._convert_each(raw)
         problems |= {name: self._stranger(name) for name in raw if not self._takes(name)}
         if problems:
             raise InvalidArguments(self.task, problems)
@@ -165,10 +162,8 @@ class Signature:
         Raises:
             PayloadMismatch: missing or wrong arguments; each is named.
         """
-        try:
-            return self._members(encoding.convert(raw, self._type))
-        except msgspec.ValidationError:
-            return self._receive_each(raw)
+        arguments = self._convert(raw)
+        return arguments if arguments is not None else self._receive_each(raw)
 
     def decode_json(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
         """`receive` straight from JSON: an object of the arguments, or null for none.
@@ -176,10 +171,8 @@ class Signature:
         Raises:
             PayloadMismatch: no such JSON, missing or wrong arguments.
         """
-        try:
-            return self._members(self._decoder.decode(raw))
-        except msgspec.DecodeError:
-            return self._receive_each(self._read_object(raw))
+        arguments = self._read(raw)
+        return arguments if arguments is not None else self._receive_each(self._read_object(raw))
 
     def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
         """A result as JSON builtins, checked against the declared type. Raises as `encoding.encode_result`."""
@@ -212,6 +205,23 @@ class Signature:
             "additionalProperties": self.extra is not None,
         }
         return result | ({"$defs": definitions} if definitions else {})
+
+    def _read(self, raw: bytes | msgspec.Raw) -> dict[str, Any] | None:
+        """All arguments in one go; None where that fails, and each must be looked at.
+
+        The error ends here: as the context of another one it would show the value that is wrong.
+        """
+        try:
+            return self._members(self._decoder.decode(raw))
+        except msgspec.DecodeError:
+            return None
+
+    def _convert(self, raw: Mapping[str, Any]) -> dict[str, Any] | None:
+        """As `_read`, out of JSON builtins."""
+        try:
+            return self._members(encoding.convert(raw, self._type))
+        except msgspec.ValidationError:
+            return None
 
     def _members(self, found: Any) -> dict[str, Any]:
         arguments = msgspec.structs.asdict(found)

@@ -65,7 +65,7 @@ class BlockingContainer:
             ConfigurationError: this container was closed.
         """
         refuse_in_event_loop()
-        return wait_for(function(*args, **kwargs), self._loop)
+        return wait_for(self._loop, function, *args, **kwargs)
 
     def close(self) -> None:
         """Close the connections and end the thread; again: nothing."""
@@ -80,14 +80,15 @@ class BlockingContainer:
             self._loop.close()
 
     async def _close(self) -> None:
+        # First those who wait: without connections they would end in errors of their own.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         try:
             await self._container.close()
         finally:
             await self.queues.disconnect()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
             await asyncio.get_running_loop().shutdown_asyncgens()
 
     def __enter__(self) -> Self:

@@ -45,7 +45,7 @@ class Portal:
             ConfigurationError: the queues are not connected, or their event loop has ended.
         """
         refuse_in_event_loop()
-        return wait_for(function(*args, **kwargs), self._loop())
+        return wait_for(self._loop(), function, *args, **kwargs)
 
     def _loop(self) -> asyncio.AbstractEventLoop:
         try:
@@ -73,12 +73,15 @@ def refuse_in_event_loop() -> None:
     raise CalledInEventLoop
 
 
-def wait_for(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-    """Run a coroutine on the loop of another thread; an interrupt here (Ctrl-C) cancels it there.
+def wait_for(
+    loop: asyncio.AbstractEventLoop, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call a coroutine function on the loop of another thread; an interrupt here (Ctrl-C) cancels it there.
 
     Raises:
         ConfigurationError: the loop ended first.
     """
+    coroutine = function(*args, **kwargs)
     try:
         answer = asyncio.run_coroutine_threadsafe(coroutine, loop)
     except RuntimeError:

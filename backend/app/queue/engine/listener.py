@@ -24,8 +24,8 @@ SUBSCRIBED = "subscribed"
 RECONNECT_PAUSE = 0.5
 """Seconds between two tries to listen while Redis is away."""
 
-News = asyncio.Queue[str]
-"""What has happened to a job: SUBSCRIBED, or the status it has now."""
+News = asyncio.Queue[tuple[str, str]]
+"""Ids of jobs, and what has happened to each: SUBSCRIBED, or the status it has now."""
 
 
 class JobListener:
@@ -43,9 +43,9 @@ class JobListener:
         """One command at a time: of several at once, each would open the first connection."""
 
     @asynccontextmanager
-    async def news(self, job_id: str) -> AsyncIterator[News]:
-        """The news of one job for the time of a block; the first is SUBSCRIBED."""
-        news: News = asyncio.Queue()
+    async def news(self, job_id: str, into: News | None = None) -> AsyncIterator[News]:
+        """The news of one job for the time of a block, in a queue of its own or `into` one; first is SUBSCRIBED."""
+        news: News = asyncio.Queue() if into is None else into
         waiters = self._waiters[job_id]
         waiters.add(news)
         try:
@@ -93,5 +93,6 @@ class JobListener:
             word = message["data"].decode()
         else:
             return
-        for news in self._waiters.get(message["channel"].decode(), ()):
-            news.put_nowait(word)
+        job_id = message["channel"].decode()
+        for news in self._waiters.get(job_id, ()):
+            news.put_nowait((job_id, word))

@@ -8,6 +8,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
   answers nothing with an offset.
 - `_finish`, `_retry`, `update`, `abort`: SAQ's search the whole queue, and let a worker that lost its job overwrite
   it.
+- `listen`: SAQ's hears of every job of the queue, and may miss what happens before it hears.
 - `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
 - `sweep`: recovers expired leases too. `dequeue`: skips what was aborted while it waited.
 - `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
@@ -24,7 +25,7 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from saq.queue.redis import ID_PREFIX, RedisQueue
-from saq.types import CountKind, QueueInfo
+from saq.types import CountKind, ListenCallback, QueueInfo
 from saq.utils import now
 
 from app.queue.clock import time_now
@@ -245,6 +246,22 @@ class EngineQueue(RedisQueue):
             self.aborted += 1
         elif became != b"ended":
             job.status, job.error = Status.ABORTING, error
+
+    async def listen(
+        self,
+        job_keys: Iterable[str],
+        callback: ListenCallback,
+        timeout: float | None = 10,
+        poll_interval: float = 0.5,
+    ) -> None:
+        """Call back with key and status whenever a job changes, until the callback answers true.
+
+        A job that has ended already is told too, so that nobody waits for what has happened.
+
+        Raises:
+            TimeoutError: nothing happened for `timeout` seconds (None or 0: wait for ever).
+        """
+        await reading.listen(self, [self.job_id(key) for key in job_keys], callback, timeout or None)
 
     async def schedule(self, lock: int = 1) -> list[str]:
         """Let jobs wait in line whose time has come; returns their ids, at most PROMOTED_AT_ONCE."""

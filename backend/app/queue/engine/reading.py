@@ -1,12 +1,16 @@
 """Reading: jobs as they stand. What runs is known by its lease; nothing is written when a job starts."""
 
+import asyncio
+import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, cast
 
-from saq.job import Status
-from saq.types import CountKind, QueueInfo
+from saq.job import TERMINAL_STATUSES, Status
+from saq.types import CountKind, ListenCallback, QueueInfo
 
 from app.queue.engine.job import EngineJob, holder
+from app.queue.engine.listener import SUBSCRIBED, News
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -72,3 +76,21 @@ async def info(queue: "EngineQueue", numbers: QueueInfo, with_jobs: bool, offset
     ids = dict.fromkeys(job_id.decode() for page in pages for job_id in page)
     numbers["jobs"] = [job.to_dict() for job in await jobs(queue, list(ids)) if job is not None]
     return numbers
+
+
+async def listen(queue: "EngineQueue", ids: Sequence[str], callback: ListenCallback, timeout: float | None) -> None:
+    """Call back with each change of these jobs until the callback answers true; see `EngineQueue.listen`."""
+    news: News = asyncio.Queue()
+    async with AsyncExitStack() as stack:
+        for job_id in ids:
+            await stack.enter_async_context(queue.listener.news(job_id, news))
+        while ids:
+            job_id, word = await asyncio.wait_for(news.get(), timeout)
+            if word == SUBSCRIBED:
+                [job] = await jobs(queue, [job_id])
+                if job is None or job.status not in TERMINAL_STATUSES:
+                    continue
+                word = job.status.value
+            answer: Any = callback(queue.job_key_from_id(job_id), Status(word))
+            if await answer if inspect.isawaitable(answer) else answer:
+                return
