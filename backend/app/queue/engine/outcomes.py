@@ -54,7 +54,9 @@ class Outcome(NamedTuple):
     @classmethod
     def _of(cls, queue: "EngineQueue", job: Job, kind: str, number: float, claim: str = "") -> "Outcome":
         lease = getattr(job, "lease", "")
-        return cls(kind, job.key, lease, queue.serialize(job), job.status.value, number, level_of(job), claim)
+        # SAQ's HTTP proxy hands statuses over as text.
+        status = Status(job.status).value
+        return cls(kind, job.key, lease, queue.serialize(job), status, number, level_of(job), claim)
 
 
 async def settle(queue: "EngineQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool]:
