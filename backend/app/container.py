@@ -1,9 +1,11 @@
 """Settings, database and clients as dishka providers; the same container serves routes and tasks."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
 from dishka.integrations.litestar import LitestarProvider
+from litestar import Request
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.campaigns.providers import CampaignsProvider
@@ -55,6 +57,17 @@ DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (
     CampaignsProvider,
 )
 """One provider class a domain that has `providers.py`."""
+
+
+async def provide_registry(request: Request[Any, Any, Any]) -> TasksRegistry:
+    """Litestar's own injection of TasksRegistry, for sync handlers: dishka serves only those that are `async def`.
+
+        @post("/reports", sync_to_thread=True)
+        def order(registry: NamedDependency[TasksRegistry]) -> str:
+            return registry.weekly_report.delay().id
+    """
+    container: AsyncContainer = request.app.state.dishka_container
+    return await container.get(TasksRegistry)
 
 
 def build_container(settings: Settings, queues: Queues, *overrides: Provider) -> AsyncContainer:

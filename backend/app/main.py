@@ -9,6 +9,7 @@ import uvicorn
 from dishka import AsyncContainer, Provider
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
+from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme
@@ -16,7 +17,7 @@ from litestar.types import ControllerRouterHandler, Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.campaigns.routes import CampaignController
-from app.container import build_container
+from app.container import build_container, provide_registry
 from app.emails.routes import EmailController
 from app.errors import EXCEPTION_HANDLERS
 from app.health import HealthController
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         route_handlers=[HealthController, TaskController, JobController, process, *DOMAIN_ROUTES],
         plugins=[QueuePlugin(build_saq_config(settings, queues, [AdminGuard(settings, everywhere=True)]))],
         guards=[AdminGuard(settings)],
+        dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
         before_send=[end_transaction],
         lifespan=[_lifespan(container, queues)],
