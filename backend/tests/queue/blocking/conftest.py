@@ -1,0 +1,44 @@
+"""Blocking calls are made in other threads than that of the event loop: `await asyncio.to_thread(...)`."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+from dishka import AsyncContainer
+
+from app.queue.blocking import BlockingContainer
+from app.queue.catalog import TasksRegistry
+from app.queue.testing import JobKit
+from app.settings import Settings
+from app.shell import open_container
+
+
+@pytest.fixture(autouse=True)
+def _own_tasks(own_tasks: None) -> None:
+    """The tasks that a test adds go with it."""
+
+
+@pytest.fixture
+async def registry(container: AsyncContainer) -> TasksRegistry:
+    return await container.get(TasksRegistry)
+
+
+@pytest.fixture
+async def workers(jobs: JobKit) -> AsyncIterator[None]:
+    """Workers in the event loop of the test, which know the tasks that there are by now."""
+    async with jobs.working():
+        yield
+
+
+@pytest.fixture
+def empty_redis(settings: Settings) -> None:
+    """For tests without an event loop."""
+    with redis.Redis.from_url(settings.redis.url.reveal()) as server:
+        server.flushall()
+
+
+@pytest.fixture
+def shell(settings: Settings, empty_redis: None) -> Iterator[BlockingContainer]:
+    """The container of a process without an event loop."""
+    with open_container(settings) as container:
+        yield container
