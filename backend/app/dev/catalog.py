@@ -69,7 +69,7 @@ class TasksRegistry(Entries):
 '''
 
 
-def is_stale(tasks: Iterable[Task[..., Any]], path: Path = CATALOG) -> bool:
+def is_stale(tasks: Iterable[Task[..., Any]], path: Path) -> bool:
     """True when the file is not what these tasks make.
 
     Raises:
@@ -90,19 +90,19 @@ def _properties(tasks: Iterable[Task[..., Any]]) -> Mapping[str, Task[..., Any]]
         name = property_name(task.name)
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in RESERVED:
             raise CatalogError(f"{task.where}: the task name {task.name!r} makes no property; choose another name=")
+        # In capitals, as the members of TaskName are.
         if other := taken.get(name.upper()):
             raise CatalogError(f"{task.where}: {task.name!r} and {other!r} make the same name; choose another name=")
-        if not _importable(task):
-            raise CatalogError(
-                f"{task.where}: {_path(task)} is not the task {task.name!r}: define it in its module, once"
-            )
         by_property[name], taken[name.upper()] = task, task.name
+    for task in by_property.values():
+        _check_importable(task)
     return by_property
 
 
-def _importable(task: Task[..., Any]) -> bool:
+def _check_importable(task: Task[..., Any]) -> None:
     module = importlib.import_module(task.function.__module__)
-    return getattr(module, task.function.__name__, None) is task
+    if getattr(module, task.function.__name__, None) is not task:
+        raise CatalogError(f"{task.where}: {_path(task)} is not the task {task.name!r}: define it in its module, once")
 
 
 def _path(task: Task[..., Any]) -> str:

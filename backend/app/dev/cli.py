@@ -1,6 +1,7 @@
 """The commands `up`, `web`, `worker`, `shell`, `migrate`, `services`, `stop` and `catalog`."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -153,12 +154,12 @@ def catalog(check: bool) -> None:
 
     tasks = get_registry().get_all_tasks()
     try:
-        stale = is_stale(tasks)
+        stale = is_stale(tasks, CATALOG)
         if stale and not check:
             CATALOG.write_text(render(tasks), encoding="utf-8")
     except CatalogError as error:
         raise click.ClickException(str(error)) from None
-    name = CATALOG.relative_to(REPOSITORY)
+    name = os.path.relpath(CATALOG)
     if stale and check:
         raise click.ClickException(f"{name} is stale: run `make catalog`")
     click.echo(f"{name}: {'written' if stale else 'up to date'}")

@@ -1,0 +1,131 @@
+"""`make shell`: what somebody types into it, with embedded servers of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from app.dev.servers import is_gone
+from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
+from tests.fixtures.poll import eventually_sync
+from tests.fixtures.servers import scratch_directory
+from tests.processes.stack import WORKER, process
+
+SHELL = [sys.executable, "-m", "app.dev", "shell"]
+
+LINES = """\
+result = registry.cleanup_sessions.delay(days_old=7).get(timeout=10)
+result["deleted_count"]
+registry.ping.apply_async(args=[], kwargs={}, expires=3600, ignore_result=True).get()
+container.get(TasksRegistry) is registry, container.get(Settings) == settings
+registry.ping.delay().get(timeout=10), TaskName.PING
+"""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with scratch_directory() as directory:
+        yield directory
+        run("stop", DEV_DIR=str(directory))
+
+
+@pytest.fixture
+def empty_redis(redis_url: str) -> None:
+    """A Redis that has seen no worker."""
+    with redis.Redis.from_url(redis_url) as server:
+        server.flushall()
+
+
+def type_into_shell(lines: str, environment: dict[str, str], module: str = "app.shell") -> str:
+    """All that a shell shows for these lines; it must end by itself and in order."""
+    shell = subprocess.run(
+        [sys.executable, "-m", *module.split()],
+        input=lines,
+        cwd=BACKEND,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert shell.returncode == 0, shell.stdout
+    return shell.stdout
+
+
+def test_the_lines_of_the_documents_work_as_written(directory: Path) -> None:
+    shown = type_into_shell(LINES, {**ENVIRONMENT, "DEV_DIR": str(directory)}, "app.dev shell")
+    assert "this shell runs the jobs itself" in shown
+    assert "Traceback" not in shown
+    assert ">>> >>> 0\n>>> >>> (True, True)\n>>> ({'result': 'pong'}, <TaskName.PING: 'ping'>)\n" in shown
+    assert processes_of(directory) == []
+
+
+def test_with_a_worker_that_is_running_the_shell_runs_no_job(environment: dict[str, str], tmp_path: Path) -> None:
+    lines = "registry.ping.delay().get(timeout=10)\n"
+    with process(WORKER, environment, tmp_path / "worker.log") as worker:
+        worker.prints("worker started")
+        eventually_sync(lambda: "run by the worker that is running" in type_into_shell("", environment))
+        shown = type_into_shell(lines, environment, "app.shell --worker")
+    assert "run by the worker that is running" in shown
+    assert ">>> {'result': 'pong'}\n" in shown
+
+
+def test_a_killed_worker_does_not_count_as_running(environment: dict[str, str], tmp_path: Path) -> None:
+    with process(WORKER, environment, tmp_path / "worker.log") as worker:
+        worker.prints("worker started")
+        eventually_sync(lambda: "run by the worker that is running" in type_into_shell("", environment))
+    shown = type_into_shell("registry.ping.delay().get(timeout=20)\n", environment, "app.shell --worker")
+    assert "this shell runs the jobs itself" in shown
+    assert ">>> {'result': 'pong'}\n" in shown
+
+
+@pytest.mark.usefixtures("empty_redis")
+def test_without_the_option_no_worker_is_started(environment: dict[str, str]) -> None:
+    shown = type_into_shell("registry.ping.delay().get(timeout=0.1)\n", environment)
+    assert "No worker is running for default: jobs wait until `python -m app.worker` runs." in shown
+    assert "ResultTimeout" in shown
+
+
+def test_without_servers_it_says_what_to_set(environment: dict[str, str]) -> None:
+    shell = subprocess.run(
+        [sys.executable, "-m", "app.shell"],
+        cwd=BACKEND,
+        env={**environment, "REDIS_URL": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert shell.returncode == 2
+    assert "REDIS_URL is not set" in shell.stderr
+    assert "Traceback" not in shell.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_ends_shell_and_servers(directory: Path, number: signal.Signals) -> None:
+    log = directory / "shell.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            SHELL,
+            cwd=BACKEND,
+            env={**ENVIRONMENT, "DEV_DIR": str(directory / "dev")},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as shell,
+    ):
+        eventually_sync(lambda: ">>>" in log.read_text() or shell.poll() is not None, 60)
+        assert shell.poll() is None, log.read_text()
+        left = processes_of(directory)
+        shell.send_signal(number)
+        assert shell.wait(30) == 128 + signal.SIGTERM, log.read_text()
+    assert left
+    assert all(map(is_gone, left))
+    assert "Traceback" not in log.read_text()

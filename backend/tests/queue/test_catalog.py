@@ -1,0 +1,113 @@
+"""The generated catalogue: up to date, typed names, no domain at run time."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from dishka import AsyncContainer
+
+import app.dev.catalog
+from app.dev.catalog import CatalogError, is_stale, render
+from app.dev.cli import main
+from app.queue import Context, Task, UnknownTask, get_registry, task
+from app.queue.catalog import TaskName, TasksRegistry
+
+BACKEND = Path(__file__).resolve().parents[2]
+
+OF_THE_APPLICATION = [each for each in get_registry().get_all_tasks() if each.function.__module__.startswith("app.")]
+
+with get_registry().isolated():
+
+    @task(name="catalog.example")
+    async def example(ctx: Context) -> None: ...
+
+
+@pytest.fixture
+def only_own_tasks() -> Iterator[None]:
+    with get_registry().isolated():
+        yield
+
+
+def test_the_catalogue_is_not_stale() -> None:
+    check = subprocess.run([sys.executable, "-m", "app.dev", "catalog", "--check"], cwd=BACKEND, check=False)
+    assert check.returncode == 0, "run `make catalog`"
+
+
+def test_each_task_has_a_name_and_a_property() -> None:
+    names = {task.name for task in OF_THE_APPLICATION}
+    assert set(TaskName) == names
+    assert str(TaskName.TODO_CLEANUP) == "todo.cleanup"
+    properties = {name for name in vars(TasksRegistry) if not name.startswith("_")}
+    assert properties == {name.replace(".", "_") for name in names}
+
+
+async def test_a_property_is_the_entry_of_its_task(container: AsyncContainer) -> None:
+    registry = await container.get(TasksRegistry)
+    assert registry.todo_cleanup.task is get_registry().get("todo.cleanup")
+    assert registry.todo_cleanup.__doc__ == registry.todo_cleanup.task.doc
+    assert registry["todo.cleanup"].name == TaskName.TODO_CLEANUP
+    assert set(registry) == {task.name for task in OF_THE_APPLICATION}
+    assert ("ping" in registry, "pong" in registry, len(registry)) == (True, False, len(OF_THE_APPLICATION))
+    with pytest.raises(UnknownTask, match="did you mean ping"):
+        registry["pingg"]
+
+
+def test_the_catalogue_imports_no_domain() -> None:
+    code = "import sys, app.queue.catalog; print(*(m for m in sys.modules if m.startswith('app.')))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=BACKEND, capture_output=True, text=True, check=True)
+    modules = run.stdout.split()
+    assert "app.queue.catalog" in modules
+    assert [module for module in modules if not module.startswith("app.queue")] == []
+    assert "app.queue.tasks" not in modules
+
+
+def test_a_new_task_makes_it_stale(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.py"
+    assert is_stale([example], path)
+    path.write_text(render([example]))
+    assert not is_stale([example], path)
+    assert is_stale([example, *OF_THE_APPLICATION], path)
+    assert 'CATALOG_EXAMPLE = "catalog.example"' in path.read_text()
+    assert "catalog_example = entry_of(tests.queue.test_catalog.example)" in path.read_text()
+
+
+def test_the_command_checks_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = app.dev.catalog.CATALOG
+    monkeypatch.setattr(app.dev.catalog, "CATALOG", tmp_path / "catalog.py")
+    monkeypatch.chdir(tmp_path)
+    stale = CliRunner().invoke(main, ["catalog", "--check"])
+    assert (stale.exit_code, stale.output) == (1, "Error: catalog.py is stale: run `make catalog`\n")
+    assert CliRunner().invoke(main, ["catalog"]).output == "catalog.py: written\n"
+    fresh = CliRunner().invoke(main, ["catalog", "--check"])
+    assert (fresh.exit_code, fresh.output) == (0, "catalog.py: up to date\n")
+    assert (tmp_path / "catalog.py").read_text() == written.read_text()
+
+
+@pytest.mark.usefixtures("only_own_tasks")
+@pytest.mark.parametrize("name", ["class", "2fa", "a b", "_private", "app", "mails/send"])
+def test_a_name_that_makes_no_property_is_refused(name: str) -> None:
+    with pytest.raises(CatalogError, match=r"test_catalog\.py:\d+: the task name .* makes no property"):
+        render([named(name)])
+
+
+@pytest.mark.usefixtures("only_own_tasks")
+def test_names_that_make_the_same_property_are_refused() -> None:
+    with pytest.raises(CatalogError, match=r"'catalog\.example' and 'Catalog-example' make the same name"):
+        render([example, named("Catalog-example")])
+
+
+@pytest.mark.usefixtures("only_own_tasks")
+def test_a_task_that_cannot_be_imported_is_refused() -> None:
+    with pytest.raises(CatalogError, match=r"<locals>\.inner is not the task 'inner': define it in its module"):
+        render([named("inner")])
+
+
+def named(name: str) -> Task[Any, Any]:
+    @task(name=name)
+    async def inner(ctx: Context) -> None: ...
+
+    return inner
