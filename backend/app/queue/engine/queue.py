@@ -271,7 +271,7 @@ class EngineQueue(RedisQueue):
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
         """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
         try:
-            return await self._recovery.sweep() + await super().sweep(lock, abort)
+            return await super().sweep(lock, abort) + await self._recovery.sweep()
         except REDIS_AWAY:
             return []
 
