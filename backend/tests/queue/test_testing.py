@@ -23,10 +23,17 @@ from app.queue import (
 from app.queue.clock import offset, time_now
 from app.queue.tasks import batch_process, enqueue_follow_up, my_task, ping
 from app.queue.testing import Drained, JobKit, NotDrained
+from app.settings import Settings, load_settings
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 
 MINUTE, DAY = 60, 24 * 60 * 60
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    """Three queues, one of them without worker."""
+    return load_settings(environment | {"QUEUE_NAMES": "default,mail,unserved", "WORKER_QUEUES": "default,mail"})
 
 
 # What is enqueued
@@ -130,6 +137,8 @@ async def test_jobs_that_have_ended_are_not_enqueued(jobs: JobKit) -> None:
         ({"delay": 60}, {"delay": 60}, {"delay": 63}, "due 60.0 s after its enqueue"),
         ({}, {}, {"delay": 60}, "due 0 s after its enqueue"),
         ({"retries": 3}, {"retries": 3}, {"retries": 2}, "retries is 3"),
+        ({"queue": "mail"}, {"queue": "mail"}, {"queue": "default"}, "queue is 'mail'"),
+        ({"queue": "mail"}, {}, {"queue": "unserved"}, "queue is 'mail'"),
         ({"priority": "high"}, {"priority": "high"}, {"priority": "low"}, "priority is -1"),
         ({"expires": 30}, {"expires": 30}, {"expires": 60}, "it expires at"),
         ({}, {}, {"expires": 60}, "it does not expire"),
@@ -175,6 +184,12 @@ async def test_drain_runs_all_and_what_they_enqueue(jobs: JobKit, queues: Queues
     assert await jobs.drain() == Drained(complete=3)
     assert await job.result() == {"status": "enqueued", "job_id": f"{job.key}:follow-up"}
     assert (await queues.find(f"{job.key}:follow-up")).status is Status.COMPLETE
+
+
+async def test_drain_runs_all_queues(jobs: JobKit) -> None:
+    await ping.enqueue()
+    await ping.options(queue="mail", delay=60).enqueue()
+    assert await jobs.drain() == Drained(complete=2)
 
 
 async def test_drain_of_an_empty_queue_is_nothing(jobs: JobKit) -> None:
@@ -308,8 +323,10 @@ async def test_jobs_can_be_run_side_by_side(jobs: JobKit) -> None:
     async def meets(ctx: Context) -> None:
         await met.wait()
 
+    await enqueue_many([my_task.bind(user_id=number) for number in range(20)])
     ended = await asyncio.gather(*(jobs.run(meets) for _ in range(3)))
     assert {job.status for job in ended} == {Status.COMPLETE}
+    assert len(jobs.all_enqueued(my_task)) == 20
 
 
 async def test_run_answers_with_the_older_job_of_a_key(jobs: JobKit) -> None:
@@ -319,8 +336,8 @@ async def test_run_answers_with_the_older_job_of_a_key(jobs: JobKit) -> None:
 
 
 async def test_a_job_of_a_queue_without_worker_cannot_be_run(jobs: JobKit) -> None:
-    with pytest.raises(ConfigurationError, match="nowhere"):
-        await jobs.run(ping.options(queue="nowhere"))
+    with pytest.raises(ConfigurationError, match="no worker serves the queue 'unserved'"):
+        await jobs.run(ping.options(queue="unserved"))
 
 
 def test_what_is_awaited_runs_in_any_event_loop(jobs: JobKit) -> None:
@@ -385,6 +402,14 @@ async def test_a_task_without_schedule_has_no_ticks(jobs: JobKit) -> None:
 
 
 # Time
+
+
+async def test_what_is_due_waits_in_line_at_once(jobs: JobKit, queues: Queues) -> None:
+    await ping.options(delay=60).enqueue()
+    jobs.travel(59)
+    assert await queues.get("default").count("queued") == 0
+    jobs.travel(1)
+    assert await queues.get("default").count("queued") == 1
 
 
 async def test_a_journey_lets_delayed_jobs_come_due(jobs: JobKit) -> None:

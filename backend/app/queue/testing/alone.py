@@ -1,6 +1,7 @@
 """Running one job alone: a real worker that takes this job, and none of those that wait beside it."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from contextlib import ExitStack, asynccontextmanager
 from app.queue import clock
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.worker import EngineWorker
+from app.queue.options import EXPIRES_AT
 from app.queue.testing.running import PAUSE, NotDrained, due_times, promote
 
 LINES = ("queued", "queued:high", "queued:low")
@@ -48,11 +50,12 @@ async def _attempt(worker: EngineWorker, queue: EngineQueue, key: str, lock: asy
     try:
         async with lock:
             await promote([queue])
+            starts = await _starts(queue, key)
             async with _alone_in_line(queue, key):
                 running = asyncio.create_task(worker.start())
-                await _until(running, deadline, lambda: _taken(queue, key))
-                if not await due_times(queue, [key]):
-                    # It has expired, and did not count as the one job that the worker may take.
+                await _until(running, deadline, lambda: _taken(queue, key) if starts else _ended(queue, key))
+                if not starts:
+                    # It did not count as the one job that the worker may take.
                     worker.request_stop()
                     await running
         await _until(running, deadline)
@@ -77,6 +80,16 @@ async def _until(
 
 async def _taken(queue: EngineQueue, key: str) -> bool:
     return await queue.redis.lpos(queue.namespace(LINES[0]), queue.job_id(key)) is None
+
+
+async def _ended(queue: EngineQueue, key: str) -> bool:
+    return not await due_times(queue, [key])
+
+
+async def _starts(queue: EngineQueue, key: str) -> bool:
+    """False for a job that has expired: a worker takes it only to end it."""
+    job = await queue.job(key)
+    return job is not None and clock.time_now() <= job.meta.get(EXPIRES_AT, math.inf)
 
 
 @asynccontextmanager
