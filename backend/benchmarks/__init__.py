@@ -1,0 +1,1 @@
+"""Measurements of the queue; `make bench` runs them. They check nothing: machines differ, ratios tell."""
