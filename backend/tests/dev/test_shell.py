@@ -1,6 +1,7 @@
 """`make shell`: what somebody types into it, with embedded servers of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,15 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from app.dev.servers import is_gone
+from app.settings import REPOSITORY
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.servers import scratch_directory
 from tests.processes.stack import WORKER, process
 
 SHELL = [sys.executable, "-m", "app.dev", "shell"]
+
+TYPED = "<!-- not run: in the event loop of the documents' tests; other tests type it into a shell -->"
+SCRIPT = "<!-- not run: in the event loop of the documents' tests; another test runs it as a script -->"
 
 LINES = """\
 result = registry.cleanup_sessions.delay(days_old=7).get(timeout=10)
@@ -32,13 +36,6 @@ def directory() -> Iterator[Path]:
     with scratch_directory() as directory:
         yield directory
         run("stop", DEV_DIR=str(directory))
-
-
-@pytest.fixture
-def empty_redis(redis_url: str) -> None:
-    """A Redis that has seen no worker."""
-    with redis.Redis.from_url(redis_url) as server:
-        server.flushall()
 
 
 def type_into_shell(lines: str, environment: dict[str, str], module: str = "app.shell") -> str:
@@ -64,6 +61,29 @@ def test_the_lines_of_the_documents_work_as_written(directory: Path) -> None:
     assert "Traceback" not in shown
     assert ">>> >>> 0\n>>> >>> (True, True)\n>>> ({'result': 'pong'}, <TaskName.PING: 'ping'>)\n" in shown
     assert processes_of(directory) == []
+
+
+@pytest.mark.parametrize("name", ["coming-from-celery", "use-the-shell"])
+def test_the_blocks_of_a_page_can_be_typed_in(name: str, environment: dict[str, str]) -> None:
+    blocks = blocks_behind(TYPED, name)
+    assert blocks
+    shown = type_into_shell("\n".join(blocks), environment, "app.shell --worker")
+    assert "Traceback" not in shown, shown
+    assert "Error" not in shown, shown
+
+
+def test_the_script_of_a_page_runs(environment: dict[str, str]) -> None:
+    [script] = blocks_behind(SCRIPT, "use-the-shell")
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=BACKEND, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (run.stdout, run.stderr) == ("PENDING {'result': 'pong'}\n", "")
+
+
+def blocks_behind(marker: str, name: str) -> list[str]:
+    """The Python blocks of a how-to that stand behind a marker."""
+    page = (REPOSITORY / "docs/how-to" / name).with_suffix(".md").read_text()
+    return re.findall(rf"^{re.escape(marker)}\n```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def test_with_a_worker_that_is_running_the_shell_runs_no_job(environment: dict[str, str], tmp_path: Path) -> None:

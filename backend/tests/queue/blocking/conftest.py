@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import redis
 from dishka import AsyncContainer
 
 from app.queue.blocking import BlockingContainer
@@ -28,13 +27,6 @@ async def workers(jobs: JobKit) -> AsyncIterator[None]:
     """Workers in the event loop of the test, which know the tasks that there are by now."""
     async with jobs.working():
         yield
-
-
-@pytest.fixture
-def empty_redis(settings: Settings) -> None:
-    """For tests without an event loop."""
-    with redis.Redis.from_url(settings.redis.url.reveal()) as server:
-        server.flushall()
 
 
 @pytest.fixture
