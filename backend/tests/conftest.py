@@ -1,7 +1,7 @@
 """Fixtures of all tests: real servers once a run, an empty Redis and empty tables for each test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from alembic.config import Config
 from dishka import AsyncContainer
 from litestar import Litestar
 from redis import Redis
-from saq import Job
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -27,14 +26,12 @@ from app.queue import Queues
 from app.queue.blocking import BlockingContainer
 from app.queue.catalog import TasksRegistry
 from app.queue.config import build_queues, build_workers
-from app.queue.testing import JobKit, QueueSetup
+from app.queue.testing import QueueSetup
 from app.settings import Settings, load_settings
 
 pytest_plugins = ["tests.fixtures.servers", "app.queue.testing", "pytester"]
 
 BACKEND = Path(__file__).resolve().parents[1]
-
-RunTask = Callable[..., Awaitable[Job]]
 
 
 @pytest.fixture(scope="session")
@@ -154,9 +151,3 @@ async def running(application: Litestar) -> AsyncIterator[None]:
     finally:
         stop.set()
         await task
-
-
-@pytest.fixture
-def run_task(jobs: JobKit) -> RunTask:
-    """`jobs.run`: enqueue a task by name, run a real worker in this process until it has ended, return the job."""
-    return jobs.run

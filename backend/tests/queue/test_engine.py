@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from dishka import AsyncContainer
@@ -106,7 +106,7 @@ async def test_an_idle_worker_starts_a_job_of_any_level_at_once(
 def test_an_unknown_priority_is_refused() -> None:
     with pytest.raises(RegistrationError, match="priority must be one of high, normal, low, not 'urgent'"):
 
-        @task(priority="urgent")  # type: ignore[arg-type]
+        @task(**cast("Any", {"priority": "urgent"}))
         async def urgent(ctx: Context) -> None: ...
 
 

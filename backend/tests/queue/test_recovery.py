@@ -223,9 +223,7 @@ async def test_a_job_past_its_timeout_is_taken_from_a_hung_worker(
         release.set()
 
 
-async def test_a_job_without_heartbeat_is_ended(
-    settings: Settings, queues: Queues, container: AsyncContainer
-) -> None:
+async def test_a_job_without_heartbeat_is_ended(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
     @task(timeout=60, heartbeat=1)
     async def silent(ctx: Context) -> None:
         await asyncio.Event().wait()

@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.queue import ConfigurationError, Context, EngineQueue, GiveUp, Queues, QueueUnavailable, get_registry, task
 from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported, connect
 from app.queue.engine.worker import EngineWorker
+from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
-from tests.conftest import RunTask
 from tests.fixtures.poll import eventually
 
 
@@ -56,14 +56,14 @@ async def status(queues: Queues, job: Job, wanted: Status) -> Job:
     return await eventually(look)
 
 
-async def test_a_task_enqueues_another_through_its_context(run_task: RunTask, queues: Queues) -> None:
-    job = await run_task("enqueue_follow_up", user_id=9)
+async def test_a_task_enqueues_another_through_its_context(jobs: JobKit, queues: Queues) -> None:
+    job = await jobs.run("enqueue_follow_up", user_id=9)
     assert job.result["status"] == "enqueued"
     follow_up = await queues.find(job.result["job_id"])
     assert (follow_up.function, follow_up.kwargs) == ("my_task", {"user_id": 9})
 
 
-async def test_by_name_arguments_named_like_job_fields_are_arguments(run_task: RunTask, queues: Queues) -> None:
+async def test_by_name_arguments_named_like_job_fields_are_arguments(jobs: JobKit, queues: Queues) -> None:
     @task
     async def fields(ctx: Context, *, key: str, timeout: int) -> list[Any]:
         return [key, timeout]
@@ -89,15 +89,15 @@ async def test_enqueue_in_a_queue_answers_with_the_job_that_stands(queues: Queue
     assert again.kwargs == {"user_id": 1}
 
 
-async def test_a_plain_function_runs_in_a_thread(run_task: RunTask) -> None:
+async def test_a_plain_function_runs_in_a_thread(jobs: JobKit) -> None:
     @task
     def where(ctx: Context) -> str:
         return threading.current_thread().name
 
-    assert (await run_task("where")).result != threading.current_thread().name
+    assert (await jobs.run("where")).result != threading.current_thread().name
 
 
-async def test_the_injected_session_commits_when_the_job_succeeds(run_task: RunTask, engine: AsyncEngine) -> None:
+async def test_the_injected_session_commits_when_the_job_succeeds(jobs: JobKit, engine: AsyncEngine) -> None:
     @task
     async def write(ctx: Context, *, fail: bool, db_session: AsyncSession) -> None:
         await db_session.execute(text("INSERT INTO probe VALUES (1)"))
@@ -113,11 +113,11 @@ async def test_the_injected_session_commits_when_the_job_succeeds(run_task: RunT
         await connection.execute(text("CREATE TABLE IF NOT EXISTS probe (n integer)"))
         await connection.execute(text("TRUNCATE probe"))
     try:
-        assert (await run_task("write", fail=True)).status is Status.FAILED
+        assert (await jobs.run("write", fail=True)).status is Status.FAILED
         assert await _rows(engine) == []
-        assert (await run_task("unstorable")).status is Status.FAILED
+        assert (await jobs.run("unstorable")).status is Status.FAILED
         assert await _rows(engine) == []
-        assert (await run_task("write", fail=False)).status is Status.COMPLETE
+        assert (await jobs.run("write", fail=False)).status is Status.COMPLETE
         assert await _rows(engine) == [1]
     finally:
         async with engine.begin() as connection:
@@ -129,7 +129,7 @@ async def _rows(engine: AsyncEngine) -> list[int]:
         return list((await connection.execute(text("SELECT n FROM probe"))).scalars())
 
 
-async def test_a_commit_that_fails_fails_the_job(run_task: RunTask, engine: AsyncEngine) -> None:
+async def test_a_commit_that_fails_fails_the_job(jobs: JobKit, engine: AsyncEngine) -> None:
     @task
     async def write(ctx: Context, *, db_session: AsyncSession) -> None:
         await db_session.execute(text("INSERT INTO late_check VALUES (NULL)"))
@@ -146,7 +146,7 @@ async def test_a_commit_that_fails_fails_the_job(run_task: RunTask, engine: Asyn
         await db_session.execute(text("INSERT INTO late_check VALUES (5)"))
 
     try:
-        job = await run_task("orphan")
+        job = await jobs.run("orphan")
         assert job.status is Status.FAILED
         assert "late_check" in (job.error or "")
     finally:
@@ -154,19 +154,19 @@ async def test_a_commit_that_fails_fails_the_job(run_task: RunTask, engine: Asyn
             await connection.execute(text("DROP TABLE late_check, late_parent"))
 
 
-async def test_what_a_job_logs_tells_the_job(run_task: RunTask, queues: Queues) -> None:
+async def test_what_a_job_logs_tells_the_job(jobs: JobKit, queues: Queues) -> None:
     seen: list[dict[str, Any]] = []
 
     @task
     async def logs(ctx: Context) -> None:
         seen.append(structlog.contextvars.get_contextvars())
 
-    job = await run_task("logs")
+    job = await jobs.run("logs")
     assert seen == [{"task": "logs", "job": job.key, "attempt": 1}]
     assert structlog.contextvars.get_contextvars() == {}
 
 
-async def test_a_failing_job_is_tried_as_often_as_its_retries_say(run_task: RunTask) -> None:
+async def test_a_failing_job_is_tried_as_often_as_its_retries_say(jobs: JobKit) -> None:
     tries: list[int] = []
 
     @task(retries=3)
@@ -176,11 +176,11 @@ async def test_a_failing_job_is_tried_as_often_as_its_retries_say(run_task: RunT
             raise ValueError("not yet")
         return len(tries)
 
-    job = await run_task("flaky")
+    job = await jobs.run("flaky")
     assert (job.status, job.result, tries) == (Status.COMPLETE, 3, [1, 2, 3])
 
 
-async def test_give_up_ends_a_job_whatever_retries_are_left(run_task: RunTask) -> None:
+async def test_give_up_ends_a_job_whatever_retries_are_left(jobs: JobKit) -> None:
     tries: list[int] = []
 
     @task(retries=5)
@@ -188,7 +188,7 @@ async def test_give_up_ends_a_job_whatever_retries_are_left(run_task: RunTask) -
         tries.append(1)
         raise GiveUp("the mailbox does not exist")
 
-    job = await run_task("hopeless")
+    job = await jobs.run("hopeless")
     assert (job.status, tries) == (Status.FAILED, [1])
     assert "the mailbox does not exist" in (job.error or "")
 
@@ -354,12 +354,12 @@ async def test_a_full_redis_is_unavailable(queues: Queues) -> None:
         await queue.redis.config_set("maxmemory", 0)
 
 
-async def test_a_job_retried_by_hand_starts_as_new(run_task: RunTask, queues: Queues) -> None:
+async def test_a_job_retried_by_hand_starts_as_new(jobs: JobKit, queues: Queues) -> None:
     @task(retries=2, retry_delay=0.0)
     async def once_more(ctx: Context) -> int:
         return ctx["job"].attempts
 
-    job = await run_task("once_more")
+    job = await jobs.run("once_more")
     job.meta.update(recoveries=3, expires_at=1)
     await job.update(retry_delay=3600)
     again = await queues.retry(job.key)
@@ -417,24 +417,24 @@ def test_a_tasks_module_without_an_import_line_is_an_error_naming_the_line(tmp_p
     check_task_modules_are_imported(tmp_path / "app", config)
 
 
-async def test_batch_process_drops_entries_whose_job_is_gone(run_task: RunTask, queues: Queues) -> None:
+async def test_batch_process_drops_entries_whose_job_is_gone(jobs: JobKit, queues: Queues) -> None:
     queue = queues.get("default")
     for number in range(5):
         await queues.enqueue("my_task", {"user_id": number}, key=f"later-{number}", scheduled=4_000_000_000)
     await queue.redis.delete(queue.job_id("later-1"), queue.job_id("later-3"))
-    job = await run_task("batch_process", batch_size=2)
+    job = await jobs.run("batch_process", batch_size=2)
     assert job.result["dropped"] == 2
     assert await queue.count("incomplete") >= 3
     assert (await queues.find("later-0")).status is Status.QUEUED
 
 
-async def test_cleanup_old_records_deletes_only_what_ended_long_ago(run_task: RunTask, queues: Queues) -> None:
+async def test_cleanup_old_records_deletes_only_what_ended_long_ago(jobs: JobKit, queues: Queues) -> None:
     queue = queues.get("default")
     for key in ("old", "new"):
         await queues.enqueue("my_task", {"user_id": 1}, key=key, ttl=0)
-    await run_task("ping")
-    old = await status(queues, await queues.find("old"), Status.COMPLETE)
+    await jobs.drain()
+    old = await queues.find("old")
     await old.update(completed=1)
-    assert (await run_task("cleanup_old_records", days=1)).result == {"deleted_count": 1}
+    assert (await jobs.run("cleanup_old_records", days=1)).result == {"deleted_count": 1}
     assert await queue.job("old") is None
     assert await queue.job("new") is not None

@@ -7,6 +7,7 @@ from saq import Job
 from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
 from saq.utils import now
 
+from app.queue.clock import time_now
 from app.queue.engine.job import EngineJob, Enqueued, level_of
 from app.queue.errors import DuplicateJob
 from app.queue.options import CLAIM
@@ -41,7 +42,7 @@ def validated(queue: "EngineQueue", job_or_func: str | Job, keywords: dict[str, 
 
 async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
     """Make jobs the queue's, as SAQ's `enqueue` does."""
-    current = now()
+    current = int(time_now() * 1000)
     for job in jobs:
         # A job that is queued once more keeps its time: tasks tell by it that it is the same.
         job.queue, job.queued, job.status = queue, job.queued or current, Status.QUEUED

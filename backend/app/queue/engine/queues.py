@@ -1,5 +1,6 @@
 """Queues: all queues of the application behind one object."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ class Queues:
     def __init__(self, queues: Mapping[str, EngineQueue], tasks: TaskCatalogue) -> None:
         self.by_name = dict(queues)
         self._tasks = tasks
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def get(self, name: str) -> EngineQueue:
         """The queue of that name.
@@ -115,6 +117,7 @@ class Queues:
         """Bind every queue to the running event loop, and serve the tasks' own `enqueue` from now on."""
         for queue in self:
             await queue.connect()
+        self._loop = asyncio.get_running_loop()
         _connected.append(self)
 
     async def disconnect(self) -> None:
@@ -126,7 +129,7 @@ class Queues:
 
     @staticmethod
     def current() -> "Queues":
-        """The queues of this process: those connected last.
+        """The queues of this process: those connected last in this event loop, else those connected last.
 
         Raises:
             ConfigurationError: there are none.
@@ -136,7 +139,15 @@ class Queues:
                 "the queues of this process are not connected: enqueue from a route or a task, "
                 "or call `await queues.connect()` first"
             )
-        return _connected[-1]
+        here = [queues for queues in _connected if queues._loop is _running_loop()]
+        return (here or _connected)[-1]
 
     def __iter__(self) -> Iterator[EngineQueue]:
         return iter(self.by_name.values())
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

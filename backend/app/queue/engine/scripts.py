@@ -35,7 +35,7 @@ class Scripts:
 
     def common(self) -> tuple[Any, ...]:
         """The arguments that every script takes first."""
-        return self.prefix, clock.offset(), repr(now_seconds())
+        return self.prefix, clock.offset(), repr(now_seconds() + clock.offset())
 
     async def run(self, name: str, *args: Any) -> Any:
         """Run a script with its own arguments; what it answers is told in its file."""

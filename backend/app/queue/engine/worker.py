@@ -122,9 +122,7 @@ class EngineWorker(Worker[Context]):
             if self._slots is not None:
                 await self._stop_leasing(self._slots)
             await self._drain(processes)
-            for task in upkeep:
-                task.cancel()
-            await _finish(upkeep, self._cancellation_hard_deadline_s)
+            await _cancel(upkeep, self._cancellation_hard_deadline_s)
             await self._hand_back({task for task in processes if not task.done()})
             await self._say_goodbye()
             self.pool.shutdown(wait=False, cancel_futures=True)
@@ -182,6 +180,16 @@ async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
     """
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
+    """Cancel tasks until they have ended, for so long at most: SAQ's upkeep swallows one cancellation and goes on."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left := {task for task in tasks if not task.done()}) and loop.time() < end:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.05)
 
 
 class AbridgedJobs(logging.Filter):

@@ -9,7 +9,6 @@ from dishka import AsyncContainer
 from app.queue.engine.queues import Queues
 from app.queue.engine.worker import EngineWorker
 from app.queue.errors import ConfigurationError
-from app.queue.testing.loops import current_in_this_loop
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,11 +53,9 @@ class QueueSetup:
         """Queues and container of the running event loop's own, closed at the end of the block."""
         queues = self.queues()
         container = self.container(queues)
-        for queue in queues:
-            await queue.connect()
+        await queues.connect()
         try:
-            with current_in_this_loop(queues):
-                yield queues, container
+            yield queues, container
         finally:
             await container.close()
             await queues.disconnect()
