@@ -1,8 +1,9 @@
 """Calls of tasks, and many of them enqueued at once."""
 
+import asyncio
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saq import Job
@@ -27,15 +28,25 @@ class Call(Generic[R]):
     job: Job
 
 
-async def enqueue_many(calls: Iterable[Call[R]]) -> list[JobHandle[R]]:
+Progress = Callable[[int, int], None]
+"""Is told how many are done, and of how many."""
+
+
+async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = None) -> list[JobHandle[R]]:
     """Enqueue many jobs in few round trips.
 
         handles = await enqueue_many(send_email.bind(to=to, subject="Hi", body="...") for to in addresses)
 
+    Args:
+        calls: of one task or several.
+        progress: called after each round trip with the number of jobs sent so far, and of all.
+
     Returns:
-        Handles in the order of the calls; for a `key` that is waiting or running already, that older job's.
+        Handles in the order of the calls; where one of its `key` or its unique arguments stands already, that older
+        job's.
 
     Raises:
+        DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
         QueueUnavailable: Redis did not answer; a part may have been enqueued.
         ConfigurationError: a queue does not exist, or the queues of this process have not been started.
     """
@@ -47,9 +58,33 @@ async def enqueue_many(calls: Iterable[Call[R]]) -> list[JobHandle[R]]:
     targets = {name: queues.get(name) for name in by_queue}
     standing: dict[int, Enqueued] = {}
     for name, jobs in by_queue.items():
-        answers = await targets[name].enqueue_many(jobs)
+        sent = len(standing)
+        report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
+        answers = await targets[name].enqueue_many(jobs, report)
         standing.update((id(job), answer) for job, answer in zip(jobs, answers, strict=True))
     return [_handle(call, targets[call.task.queue_name], standing[id(call.job)]) for call in calls]
+
+
+async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = None) -> list[R]:
+    """Wait for all jobs, and return their results in order.
+
+    Args:
+        handles: of the jobs.
+        progress: called whenever one has ended, with the number that have, and of all.
+
+    Raises:
+        JobFailed, JobAborted, JobNotFound: of the first that has no result; the others go on.
+    """
+    waiting = [asyncio.ensure_future(handle.result()) for handle in handles]
+    try:
+        for done, each in enumerate(asyncio.as_completed(waiting), 1):
+            await each
+            if progress:
+                progress(done, len(waiting))
+    finally:
+        for each in waiting:
+            each.cancel()
+    return [each.result() for each in waiting]
 
 
 def _handle(call: Call[R], queue: "EngineQueue", stands: Enqueued) -> JobHandle[R]:

@@ -14,7 +14,7 @@ from saq import Job
 from saq.job import CronJob
 from saq.types import Context
 
-from app.queue.calls import Call, enqueue_many
+from app.queue.calls import Call, Progress, enqueue_many, results
 from app.queue.engine.job import EngineJob
 from app.queue.engine.queues import Queues
 from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, RegistrationError, location
@@ -125,17 +125,20 @@ class Task(Generic[P, R]):
         """Enqueue a job and wait for its result; raises as `enqueue` and `JobHandle.result`."""
         return await (await self.enqueue(*args, **kwargs)).result()
 
-    async def map(self, arguments: Iterable[Mapping[str, Any]]) -> list[R]:
+    async def map(self, arguments: Iterable[Mapping[str, Any]], *, progress: Progress | None = None) -> list[R]:
         """Enqueue a job for each set of arguments, in few round trips, and wait for all results, in order.
 
             sizes = await measure.map([{"url": url} for url in urls])
 
+        Args:
+            arguments: one mapping a job, by parameter name.
+            progress: called whenever a job has ended, with the number of those that have, and of all.
+
         Raises:
             InvalidArguments, PayloadTooLarge: one set does not fit; nothing is enqueued.
-            JobFailed, JobAborted: the first job in order that did not succeed; the others go on.
+            JobFailed, JobAborted: of the first job that ended without a result; the others go on.
         """
-        handles = await enqueue_many([self._call_with(each) for each in arguments])
-        return list(await asyncio.gather(*(handle.result() for handle in handles)))
+        return await results(await enqueue_many([self._call_with(each) for each in arguments]), progress)
 
     def job(
         self,

@@ -256,7 +256,10 @@ async def test_many_calls_of_several_tasks_go_together(
     async def name_of(ctx: Context, *, n: int) -> int:
         return n + 1000
 
-    handles = await enqueue_many([(double if n % 2 else name_of).bind(n=n) for n in range(1200)])
+    sent: list[tuple[int, int]] = []
+    calls = [(double if n % 2 else name_of).bind(n=n) for n in range(1200)]
+    handles = await enqueue_many(calls, progress=lambda done, of: sent.append((done, of)))
+    assert sent == [(500, 1200), (1000, 1200), (1200, 1200)]
     assert len({handle.key for handle in handles}) == 1200
     waiting = asyncio.gather(*(handle.result(timeout=30) for handle in handles))
     await eventually(lambda: _subscribed(queues, 1200))
@@ -286,7 +289,10 @@ async def test_map_keeps_the_order_and_refuses_all_when_one_is_wrong(
         await double.map([{"n": 1}, {"n": "two"}])
     assert await queues.get("default").count("incomplete") == 0
     async with working(settings, queues, container):
-        assert await double.map([{"n": n} for n in range(50)]) == [2 * n for n in range(50)]
+        ended: list[int] = []
+        results = await double.map([{"n": n} for n in range(50)], progress=lambda done, of: ended.append(done))
+        assert results == [2 * n for n in range(50)]
+        assert ended == list(range(1, 51))
 
 
 async def test_a_result_is_not_missed_when_the_listening_connection_is_cut(

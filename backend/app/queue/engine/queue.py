@@ -17,7 +17,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
@@ -145,8 +145,12 @@ class EngineQueue(RedisQueue):
         [stands] = enqueuing.without_conflicts([await self._send_with_others(job)])
         return job if stands.created else None
 
-    async def enqueue_many(self, jobs: Sequence[Job]) -> list[Enqueued]:
+    async def enqueue_many(self, jobs: Sequence[Job], report: Callable[[int], None] | None = None) -> list[Enqueued]:
         """Enqueue jobs whose arguments are validated already, many in one round trip.
+
+        Args:
+            jobs: any number.
+            report: called after each round trip with the number of jobs sent so far.
 
         Returns:
             For each job which one stands: it, or the one of its key or its unique arguments.
@@ -157,11 +161,13 @@ class EngineQueue(RedisQueue):
             QueueUnavailable: Redis did not answer; a part may have been enqueued.
         """
         await enqueuing.prepare(self, jobs)
-        if len(jobs) == 1:
+        if len(jobs) == 1 and report is None:
             return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
         answers: list[Enqueued | DuplicateJob] = []
         for first in range(0, len(jobs), enqueuing.CHUNK):
             answers += await self._send_chunk(jobs[first : first + enqueuing.CHUNK])
+            if report:
+                report(len(answers))
         return enqueuing.without_conflicts(answers)
 
     async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:

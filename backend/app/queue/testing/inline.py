@@ -28,8 +28,10 @@ def enqueues_followed_by(follow: Follow) -> Iterator[None]:
             await follow(queue.name, [job.key])
         return job
 
-    async def enqueue_many_and_follow(queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
-        answers = await enqueue_many(queue, jobs)
+    async def enqueue_many_and_follow(
+        queue: EngineQueue, jobs: Sequence[Job], report: Callable[[int], None] | None = None
+    ) -> list[Enqueued]:
+        answers = await enqueue_many(queue, jobs, report)
         if keys := [answer.key for answer in answers if answer.created]:
             await follow(queue.name, keys)
         return answers
