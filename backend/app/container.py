@@ -62,9 +62,9 @@ DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (
 async def provide_registry(request: Request[Any, Any, Any]) -> TasksRegistry:
     """Litestar's own injection of TasksRegistry, for sync handlers: dishka serves only those that are `async def`.
 
-        @post("/reports", sync_to_thread=True)
-        def order(registry: NamedDependency[TasksRegistry]) -> str:
-            return registry.weekly_report.delay().id
+    @post("/reports", sync_to_thread=True)
+    def order(registry: NamedDependency[TasksRegistry]) -> str:
+        return registry.weekly_report.delay().id
     """
     container: AsyncContainer = request.app.state.dishka_container
     return await container.get(TasksRegistry)
