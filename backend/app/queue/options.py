@@ -256,6 +256,11 @@ class CallOptions:
         fields = (field.name for field in dataclasses.fields(TaskOptions))
         return {name: value for name in fields if (value := getattr(self, name, None)) is not None}
 
+    @property
+    def reckoned(self) -> bool:
+        """True when fields depend on the moment of the call."""
+        return bool(self.delay or self.expires is not None)
+
     def job_fields(self) -> dict[str, Any]:
         """The options as fields of SAQ's Job, reckoned from now."""
         fields = {name: value for name in _LEAST if (value := getattr(self, name)) is not None}

@@ -5,7 +5,6 @@ import copy
 import dataclasses
 import functools
 import inspect
-import uuid
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
@@ -15,7 +14,7 @@ from saq.job import CronJob
 from saq.types import Context
 
 from app.queue.calls import Call, Progress, enqueue_many, results
-from app.queue.engine.job import EngineJob
+from app.queue.engine.job import EngineJob, make, new_key
 from app.queue.engine.queues import Queues
 from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, RegistrationError, location
 from app.queue.handle import JobHandle
@@ -58,6 +57,7 @@ class Task(Generic[P, R]):
         self.name = name or function.__name__
         self.defaults = options or TaskOptions()
         self.call_options = CallOptions()
+        self._settled: dict[str, Any] | None = None
         self.schedule = schedule
         self.signature = Signature(function)
         self.signature.task = self.name
@@ -91,6 +91,7 @@ class Task(Generic[P, R]):
         """
         changed = copy.copy(self)
         changed.call_options = dataclasses.replace(self.call_options, **options)
+        changed._settled = None
         changed._check_unique(changed.call_options.unique)
         return changed
 
@@ -160,15 +161,25 @@ class Task(Generic[P, R]):
         """
         kwargs = self.signature.encode(arguments, limit)
         given = {name: value for name, value in fields.items() if value is not None}
-        defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
-        meta = {**defaults.pop("meta", {}), **call.pop("meta", {}), **given.pop("meta", {})}
-        settled = {"key": str(uuid.uuid4()), **defaults, **call, **given, "meta": meta}
-        job = EngineJob(function=self.name, kwargs=kwargs, **settled)
+        settled = self._job_fields()
+        meta = {**settled["meta"], **given.pop("meta", {})}
+        job = make({"key": new_key(), **settled, **given, "kwargs": kwargs, "meta": meta})
         if self.call_options.delay and "scheduled" not in given:
             job.delay = self.call_options.delay
         if (unique := self.call_options.unique or self.defaults.unique) is not None:
             job.claim = unique.claim(self.name, {**self.signature.defaults(), **kwargs})
         return job
+
+    def _job_fields(self) -> dict[str, Any]:
+        """The fields that the options make; the same for every call, unless they are reckoned from its moment."""
+        if self._settled is not None:
+            return self._settled
+        defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
+        meta = {**defaults.pop("meta", {}), **call.pop("meta", {})}
+        settled = {"function": self.name, **defaults, **call, "meta": meta}
+        if not self.call_options.reckoned:
+            self._settled = settled
+        return settled
 
     @property
     def queue_name(self) -> str:

@@ -36,7 +36,9 @@ class Batches(Generic[T, R]):
             try:
                 answers = await self._send([item for item, _ in batch])
             except Exception as error:
-                for _, future in batch:
+                # Those that wait too: each batch may have waited for Redis as long as a call may take.
+                failed, self._waiting = batch + self._waiting, []
+                for _, future in failed:
                     if not future.done():
                         future.set_exception(error)
             else:

@@ -9,6 +9,7 @@ from saq.utils import now
 
 from app.queue.clock import time_now
 from app.queue.engine.job import EngineJob, Enqueued, level_of
+from app.queue.engine.scripts import pack
 from app.queue.errors import DuplicateJob
 from app.queue.options import CLAIM
 
@@ -55,7 +56,7 @@ async def send(queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued | Dup
     Returns:
         For each job which one stands, or the conflict of one that asks for an error.
     """
-    raw = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, *(arg for job in jobs for arg in _args(queue, job)))
+    raw = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, pack([_row(queue, job) for job in jobs]))
     answers: list[Enqueued | DuplicateJob] = []
     for job, answer in zip(jobs, raw, strict=True):
         if isinstance(answer, int):
@@ -89,15 +90,15 @@ async def _conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued |
     for _ in range(REPLACE_TRIES):
         other = await queue.job(standing)
         yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
-        [answer] = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, *_args(queue, job, yields))
+        [answer] = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, pack([_row(queue, job, yields)]))
         if isinstance(answer, int):
             return Enqueued(job.key, answer == 1)
         standing = answer.decode()
     return Enqueued(standing, created=False)
 
 
-def _args(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> tuple[Any, ...]:
-    """The arguments of one job for `scripts/enqueue.lua`."""
+def _row(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> tuple[Any, ...]:
+    """One job for `scripts/enqueue.lua`."""
     spec, ttl = "", 0
     given_way: bytes | str = ""
     if (claim := getattr(job, "claim", None)) is not None:
@@ -116,11 +117,11 @@ def _args(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> tu
     return job.key, payload, _start(job), level_of(job), spec, given_way, ttl
 
 
-def _start(job: Job) -> str | float:
+def _start(job: Job) -> str:
     """When a job may start, as `scripts/enqueue.lua` takes it: a delay counts by the clock of Redis."""
     if delay := getattr(job, "delay", 0.0):
         return f"+{delay}"
-    return job.scheduled or "0"
+    return repr(job.scheduled) if job.scheduled else "0"
 
 
 def _with_fields(job: Job, fields: dict[str, Any]) -> Job:

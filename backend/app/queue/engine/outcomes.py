@@ -10,6 +10,7 @@ from saq import Job
 from saq.job import Status
 
 from app.queue.engine.job import level_of
+from app.queue.engine.scripts import pack
 from app.queue.options import CLAIM
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ async def settle(queue: "EngineQueue", outcomes: Sequence[Outcome], *, expired: 
     Returns:
         False for each whose lease was lost.
     """
-    parts = (part for outcome in outcomes for part in outcome)
-    answers = await queue.scripts.run("settle", int(expired), *parts)
+    answers = await queue.scripts.run("settle", int(expired), pack(outcomes))
     return [answer == 1 for answer in answers]
 
 

@@ -31,7 +31,7 @@ from saq.utils import now
 from app.queue.clock import time_now
 from app.queue.engine import enqueuing, reading
 from app.queue.engine.batching import Batches
-from app.queue.engine.job import EngineJob, Enqueued, encode
+from app.queue.engine.job import EngineJob, Enqueued, encode, make
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage, answering
 from app.queue.engine.outcomes import Outcome, settle
@@ -121,7 +121,7 @@ class EngineQueue(RedisQueue):
             raise ValueError(f"the job {fields.get('key')!r} belongs to another queue than {self.name!r}")
         if status:
             fields["status"] = status
-        return EngineJob(**fields, queue=self)
+        return make({**fields, "queue": self})
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -171,8 +171,7 @@ class EngineQueue(RedisQueue):
         return enqueuing.without_conflicts(answers)
 
     async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:
-        async with answering():
-            return await self._singles.add(job)
+        return await self._singles.add(job)
 
     async def _send_chunk(self, jobs: Sequence[Job]) -> Sequence[Enqueued | DuplicateJob]:
         async with answering():

@@ -139,6 +139,8 @@ class Queues:
                 "the queues of this process are not connected: enqueue from a route or a task, "
                 "or call `await queues.connect()` first"
             )
+        if len(_connected) == 1:
+            return _connected[0]
         here = [queues for queues in _connected if queues._loop is _running_loop()]
         return (here or _connected)[-1]
 

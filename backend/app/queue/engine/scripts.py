@@ -1,9 +1,11 @@
 """The Lua scripts of the engine, one file each in `scripts/`; every one runs after `prelude.lua`."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from saq.utils import now_seconds
@@ -16,6 +18,20 @@ def source(name: str) -> str:
     """The text of a script, with its prelude."""
     folder = files("app.queue.engine") / "scripts"
     return (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+
+
+def pack(rows: Sequence[Sequence[Any]]) -> bytes:
+    """Many rows as one argument of a script, which `cmsgpack.unpack` reads: cheaper than an argument a field."""
+    return msgspec.msgpack.encode([[_text(part) for part in row] if _any_bytes(row) else row for row in rows])
+
+
+def _any_bytes(row: Sequence[Any]) -> bool:
+    return any(type(part) is bytes for part in row)
+
+
+def _text(part: Any) -> Any:
+    """Bytes that may be no UTF-8, as MessagePack's long text: Redis reads no other binary."""
+    return msgspec.Raw(b"\xdb" + len(part).to_bytes(4, "big") + part) if type(part) is bytes else part
 
 
 class Scripts:

@@ -1,6 +1,6 @@
 -- Enqueue many jobs. A job stands once: while one of its key waits or runs, or is being aborted, it is refused.
--- ARGV from 5, seven a job: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level,
--- unique claim, JSON of the job that gives way, its ttl. ARGV 4: prefix of abort keys.
+-- ARGV: 4 prefix of abort keys; 5 in MessagePack a row for each job: key, JSON, start ('0' at once, '+s' seconds from
+-- now, or epoch seconds), level, unique claim, JSON of the job that gives way, its ttl.
 -- A claim is '' or 'conflict|period in ms|states|id|key that gives way'.
 -- Answers for each: 1 it stands; 0 a job of its key stands already; else the key of the job that holds the claim.
 local function state_of(id)
@@ -27,10 +27,8 @@ local function holder_of(claim)
 end
 
 local answers = {}
-local jobs = (#ARGV - 4) / 7
-for i = 1, jobs do
-    local base = 4 + (i - 1) * 7
-    local key, job, start, level, spec = ARGV[base + 1], ARGV[base + 2], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
+for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do
+    local key, job, start, level, spec, given_way, given_way_ttl = unpack(row)
     local id = PREFIX .. key
     local refused = nil
     if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ARGV[4] .. key) == 1 then refused = 0 end
@@ -40,7 +38,7 @@ for i = 1, jobs do
         local holder, state = holder_of(claim)
         if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
             withdraw(PREFIX .. holder)
-            store(PREFIX .. holder, ARGV[base + 6], ARGV[base + 7])
+            store(PREFIX .. holder, given_way, given_way_ttl)
             redis.call('PUBLISH', PREFIX .. holder, 'aborted')
         elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then
             refused = holder

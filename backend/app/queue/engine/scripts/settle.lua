@@ -1,11 +1,11 @@
 -- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' if only leases count that have
--- run out (recovery), else '0'; from 5, eight a job:
--- kind, key, lease ('' whoever has it), JSON, status, ttl or delay, level, unique claim to give up ('' none).
+-- run out (recovery), else '0'; 5 in MessagePack a row for each job: kind, key, lease ('' whoever has it), JSON,
+-- status, ttl or delay, level, unique claim to give up ('' none).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front.
 -- Answers for each 1, or 0 where the lease was lost.
+local rows = cmsgpack.unpack(ARGV[5])
 local ids = {}
-local count = (#ARGV - 4) / 8
-for i = 1, count do ids[i] = PREFIX .. ARGV[4 + (i - 1) * 8 + 2] end
+for i, row in ipairs(rows) do ids[i] = PREFIX .. row[2] end
 local heard = listened(ids)
 local aborts = redis.call('EXISTS', ABORTING) == 1
 local stock = redis.call('EXISTS', ACTIVE) == 1
@@ -18,10 +18,8 @@ local function release(id, lease)
 end
 
 local answers = {}
-for i = 1, count do
-    local base = 4 + (i - 1) * 8
-    local kind, lease, job, status = ARGV[base + 1], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
-    local number, level, claim = ARGV[base + 6], ARGV[base + 7], ARGV[base + 8]
+for i, row in ipairs(rows) do
+    local kind, key, lease, job, status, number, level, claim = unpack(row)
     local id = ids[i]
     local holds = lease == '' or redis.call('HGET', OWNERS, id) == lease
     if holds and ARGV[4] == '1' then
@@ -35,7 +33,7 @@ for i = 1, count do
         if kind == 'finish' then
             redis.call('ZREM', INCOMPLETE, id)
             store(id, job, number)
-            if claim ~= '' and redis.call('GET', claim) == ARGV[base + 2] then redis.call('DEL', claim) end
+            if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
         else
             redis.call('SET', id, job)
             local start = tonumber(number) > 0 and after(number) or '0'
