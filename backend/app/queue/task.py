@@ -54,6 +54,7 @@ class Task(Generic[P, R]):
         schedule: Schedule | None = None,
     ) -> None:
         self.function = function
+        self._is_async = inspect.iscoroutinefunction(function)
         self.name = name or function.__name__
         self.defaults = options or TaskOptions()
         self.call_options = CallOptions()
@@ -244,7 +245,7 @@ class Task(Generic[P, R]):
         return Call(self, self.job(arguments, limit=limit))
 
     async def _call(self, ctx: Context, arguments: dict[str, Any]) -> Any:
-        if inspect.iscoroutinefunction(self.function):
+        if self._is_async:
             return await self.function(ctx, **arguments)
         return await _in_thread(self.function, ctx, arguments)
 

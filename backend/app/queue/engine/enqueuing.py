@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from saq import Job
 from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
 from saq.utils import now
 
 from app.queue.clock import time_now
 from app.queue.engine.job import EngineJob, Enqueued, level_of
-from app.queue.engine.scripts import pack
+from app.queue.engine.scripts import pack, text
 from app.queue.errors import DuplicateJob
 from app.queue.options import CLAIM
 
@@ -100,7 +101,7 @@ async def _conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued |
 def _row(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> tuple[Any, ...]:
     """One job for `scripts/enqueue.lua`."""
     spec, ttl = "", 0
-    given_way: bytes | str = ""
+    given_way: str | msgspec.Raw = ""
     if (claim := getattr(job, "claim", None)) is not None:
         unique = claim.unique
         period = int((unique.period or 0) * 1000)
@@ -108,12 +109,12 @@ def _row(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> tup
         spec = f"{unique.on_conflict}|{period}|{','.join(unique.states)}|{key}|{yields.key if yields else ''}"
         if claim.ends_with_the_job:
             job.meta[CLAIM] = claim.id
-    payload = queue.serialize(job)
+    payload = text(queue.serialize(job))
     if yields is not None:
         ttl = yields.ttl
         yields.status, yields.completed = Status.ABORTED, now()
         yields.error = f"replaced by {job.key}"
-        given_way = queue.serialize(yields)
+        given_way = text(queue.serialize(yields))
     return job.key, payload, _start(job), level_of(job), spec, given_way, ttl
 
 

@@ -14,6 +14,8 @@ _FIELDS = tuple((field.name, field.default) for field in dataclasses.fields(Job)
 _DEFAULTS = {name: None if default is dataclasses.MISSING else default for name, default in _FIELDS} | {"queue": None}
 _NAMES = {*_DEFAULTS, "meta"}
 
+_STATUSES = {status.value: status for status in Status}
+
 LATE = "|late"
 """End of the lease of a job that was taken from its hung worker."""
 
@@ -47,6 +49,7 @@ def make(fields: dict[str, Any]) -> EngineJob:
 
     Raises:
         TypeError: a field that SAQ's Job does not have, or no function or key.
+        KeyError: an unknown status.
     """
     if not fields.keys() <= _NAMES or "function" not in fields or "key" not in fields:
         raise TypeError(f"these are not the fields of a job: {', '.join(map(str, fields))}")
@@ -54,7 +57,7 @@ def make(fields: dict[str, Any]) -> EngineJob:
     fields.setdefault("meta", {})
     status = fields.get("status")
     if status is not None and type(status) is not Status:
-        fields["status"] = Status(status)
+        fields["status"] = _STATUSES[status]
     job.__dict__ = {**_DEFAULTS, **fields}
     return job
 

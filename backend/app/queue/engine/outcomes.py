@@ -5,12 +5,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 from redis.exceptions import RedisError
 from saq import Job
 from saq.job import Status
 
 from app.queue.engine.job import level_of
-from app.queue.engine.scripts import pack
+from app.queue.engine.scripts import pack, text
 from app.queue.options import CLAIM
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Outcome(NamedTuple):
     kind: str
     key: str
     lease: str
-    job: bytes | str
+    job: str | msgspec.Raw
     status: str
     number: float
     """Seconds: the time to live of what has ended, the delay of what goes on."""
@@ -57,7 +58,7 @@ class Outcome(NamedTuple):
         lease = getattr(job, "lease", "")
         # SAQ's HTTP proxy hands statuses over as text.
         status = Status(job.status).value
-        return cls(kind, job.key, lease, queue.serialize(job), status, number, level_of(job), claim)
+        return cls(kind, job.key, lease, text(queue.serialize(job)), status, number, level_of(job), claim)
 
 
 async def settle(queue: "EngineQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool]:

@@ -116,12 +116,13 @@ class EngineQueue(RedisQueue):
         """
         if not payload:
             return None
-        fields = payload if isinstance(payload, dict) else self._load(payload)
+        fields = dict(payload) if isinstance(payload, dict) else self._load(payload)
         if fields.pop("queue", None) != self.name:
             raise ValueError(f"the job {fields.get('key')!r} belongs to another queue than {self.name!r}")
         if status:
             fields["status"] = status
-        return make({**fields, "queue": self})
+        fields["queue"] = self
+        return make(fields)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.

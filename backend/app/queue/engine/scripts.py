@@ -22,16 +22,14 @@ def source(name: str) -> str:
 
 def pack(rows: Sequence[Sequence[Any]]) -> bytes:
     """Many rows as one argument of a script, which `cmsgpack.unpack` reads: cheaper than an argument a field."""
-    return msgspec.msgpack.encode([[_text(part) for part in row] if _any_bytes(row) else row for row in rows])
+    return msgspec.msgpack.encode(rows)
 
 
-def _any_bytes(row: Sequence[Any]) -> bool:
-    return any(type(part) is bytes for part in row)
-
-
-def _text(part: Any) -> Any:
-    """Bytes that may be no UTF-8, as MessagePack's long text: Redis reads no other binary."""
-    return msgspec.Raw(b"\xdb" + len(part).to_bytes(4, "big") + part) if type(part) is bytes else part
+def text(payload: bytes | str) -> str | msgspec.Raw:
+    """A payload as a part of a row: bytes, which may be no UTF-8, as MessagePack's long text, all that Redis reads."""
+    if isinstance(payload, str):
+        return payload
+    return msgspec.Raw(b"\xdb" + len(payload).to_bytes(4, "big") + payload)
 
 
 class Scripts:

@@ -20,6 +20,7 @@ from app.queue.engine.job import EngineJob, holder
 from app.queue.engine.leases import LeaseKeeper
 from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LEASE, LOOK
+from app.queue.engine.scripts import text
 from app.queue.handle import EXPIRED
 from app.queue.options import EXPIRES_AT
 
@@ -69,7 +70,7 @@ class Slots:
         self._news = asyncio.Event()
         self._peek: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._keeper = LeaseKeeper(queue, self._lost_in_thread)
         self._outcomes = Outcomes(queue, self._written)
 
@@ -101,23 +102,25 @@ class Slots:
         answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE)
         _, due, more, lease = answer[:4]
         found = zip(answer[4::2], answer[5::2], strict=True)
-        jobs = [job for job_id, stored in found if (job := self._read(job_id.decode(), stored, lease.decode()))]
+        claim = lease.decode()
+        holds = holder(claim)
+        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds))]
         return Leased(jobs, float(due) if due else None, bool(more))
 
-    def _read(self, job_id: str, stored: bytes, lease: str) -> EngineJob | None:
+    def _read(self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int]) -> EngineJob | None:
         try:
             job = cast("EngineJob", self.queue.deserialize(stored))
-        except (TypeError, ValueError) as error:
-            logger.error("the job %s cannot be read and is taken out of the queue: %s", job_id, error)
-            key = self.queue.job_key_from_id(job_id)
-            self._outcomes.add(Outcome("finish", key, lease, stored, "failed", UNREADABLE_TTL, "normal", ""))
+        except (LookupError, TypeError, ValueError) as error:
+            logger.error("the job %s cannot be read and is taken out of the queue: %s", job_id.decode(), error)
+            key = self.queue.job_key_from_id(job_id.decode())
+            self._outcomes.add(Outcome("finish", key, lease, text(stored), "failed", UNREADABLE_TTL, "normal", ""))
             return None
         job.lease = lease
         if time_now() > job.meta.get(EXPIRES_AT, math.inf):
             job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
             self._outcomes.add(Outcome.finish(self.queue, job))
             return None
-        job.worker_id, job.started = holder(lease)
+        job.worker_id, job.started = holds
         job.attempts += 1
         job.status = Status.ACTIVE
         return job
@@ -229,7 +232,7 @@ class Slots:
         if self._peek is None:
             self._peek = asyncio.create_task(self._peek_at_queue())
         if due is not None:
-            self._due = self._loop.call_later(max(0.0, due), self._promote)
+            self._due = self.loop.call_later(max(0.0, due), self._promote)
         if self.worker.burst:
             await self._wait_in_burst()
         else:
@@ -283,7 +286,7 @@ class Slots:
         self._news.set()
 
     def _lost_in_thread(self, key: str, lease: str) -> None:
-        self._loop.call_soon_threadsafe(self._lost, key, lease)
+        self.loop.call_soon_threadsafe(self._lost, key, lease)
 
     def _lost(self, key: str, lease: str) -> None:
         """Another worker has the job: stop it here, what it does counts no more."""
