@@ -20,7 +20,8 @@ from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, Regis
 from app.queue.handle import JobHandle
 from app.queue.injection import job_scope
 from app.queue.options import CallOptions, CallSettings, TaskOptions, Unique
-from app.queue.payload import MAX_PAYLOAD_BYTES, Signature, encode_result
+from app.queue.payload import MAX_PAYLOAD_BYTES, Signature
+from app.queue.redaction import keep
 from app.queue.schedule import Schedule
 
 P = ParamSpec("P")
@@ -60,7 +61,7 @@ class Task(Generic[P, R]):
         self.call_options = CallOptions()
         self._settled: dict[str, Any] | None = None
         self.schedule = schedule
-        self.signature = Signature(function)
+        self.signature = Signature(function, self.defaults.redact)
         self.signature.task = self.name
         self.runner = self._make_runner()
         self._check_unique(self.defaults.unique)
@@ -225,17 +226,21 @@ class Task(Generic[P, R]):
         """Run one attempt of a job: decode, inject, call, encode the result.
 
         Raises:
-            InvalidArguments: the payload does not fit the signature; no further attempt is made.
+            PayloadMismatch: the payload does not fit the signature; no further attempt is made.
+            InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
             Exception: whatever the function raises.
         """
+        signature = self.signature
+        if signature.redact:
+            keep(signature.secrets(raw))
         try:
-            arguments = self.signature.decode(raw)
-            if not self.signature.injected:
-                return encode_result(self.name, await self._call(ctx, arguments), _limit(ctx))
-            async with job_scope(_container(ctx, self.name), self.signature.injected) as injected:
+            arguments = signature.receive(raw)
+            if not signature.injected:
+                return signature.encode_result(await self._call(ctx, arguments), _limit(ctx))
+            async with job_scope(_container(ctx, self.name), signature.injected) as injected:
                 result = await self._call(ctx, {**arguments, **injected})
                 # Inside the scope: a result that cannot be stored must roll the session back.
-                return encode_result(self.name, result, _limit(ctx))
+                return signature.encode_result(result, _limit(ctx))
         except (GiveUp, InvalidArguments):
             _spend_attempts(ctx)
             raise

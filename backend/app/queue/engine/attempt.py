@@ -12,6 +12,7 @@ from app.queue.engine.job import EngineJob
 from app.queue.engine.outcomes import Outcome
 from app.queue.errors import Retry
 from app.queue.options import AT_MOST_ONCE
+from app.queue.redaction import scrub
 
 if TYPE_CHECKING:
     from app.queue.engine.slots import Slots
@@ -142,7 +143,7 @@ class Attempt:
     def _failed(self, context: Any, error: BaseException) -> Outcome:
         job = self.job
         context["exception"] = error
-        text = "".join(traceback.format_exception(error))
+        text = scrub("".join(traceback.format_exception(error)))
         again = job.retryable and self._slots.worker.retries_after(job.function, error)
         logger.error("job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=error)
         if not again:

@@ -21,7 +21,6 @@ from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import RedisError
-from saq import Job
 from saq.types import Context, WorkerInfo
 from saq.worker import Worker, ensure_coroutine_function, ensure_coroutine_function_many
 
@@ -190,12 +189,3 @@ async def _cancel(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=0.05)
-
-
-class AbridgedJobs(logging.Filter):
-    """Keeps job arguments out of SAQ's log lines, which otherwise print whole jobs when one fails."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.info(False) if isinstance(arg, Job) else arg for arg in record.args)
-        return True
