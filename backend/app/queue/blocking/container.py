@@ -15,6 +15,10 @@ from app.queue.errors import ConfigurationError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+CANCELLATIONS = 20
+CANCELLATION_PAUSE = 0.25
+"""How often a task is cancelled that does not end, and seconds in between, when a container is closed."""
+
 
 class BlockingContainer:
     """A container and connected queues on an event loop in a background thread, until the end of a block or, without
@@ -81,10 +85,7 @@ class BlockingContainer:
 
     async def _close(self) -> None:
         # First those who wait: without connections they would end in errors of their own.
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await _cancel_others()
         try:
             await self._container.close()
         finally:
@@ -96,6 +97,17 @@ class BlockingContainer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+async def _cancel_others() -> None:
+    """End all other tasks of this loop. Again and again, because redis-py swallows a cancellation while it connects."""
+    for _ in range(CANCELLATIONS):
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if not others:
+            return
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=CANCELLATION_PAUSE)
 
 
 def _refuse_second() -> None:

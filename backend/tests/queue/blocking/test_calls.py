@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from saq.job import Status
 
 from app.queue import (
     Context,
@@ -168,21 +169,20 @@ async def test_revoke_ends_a_job_that_waits(registry: TasksRegistry, jobs: JobKi
     await asyncio.to_thread(calls)
 
 
-async def test_revoke_ends_a_running_job_only_to_terminate_it(registry: TasksRegistry, jobs: JobKit) -> None:
+async def test_revoke_ends_a_running_job_only_to_terminate_it(
+    registry: TasksRegistry, queues: Queues, jobs: JobKit
+) -> None:
     @task(timeout=60)
     async def waits(ctx: Context) -> None:
         await asyncio.Event().wait()
 
-    def calls() -> None:
-        result = registry["waits"].delay()
-        eventually_sync(lambda: result.status == "STARTED")
-        result.revoke()
-        assert result.status == "STARTED"
-        result.revoke(terminate=True)
-        eventually_sync(lambda: result.status == "REVOKED")
-
     async with jobs.working():
-        await asyncio.to_thread(calls)
+        result = await asyncio.to_thread(registry["waits"].delay)
+        await asyncio.to_thread(eventually_sync, lambda: result.status == "STARTED")
+        await asyncio.to_thread(result.revoke)
+        assert (await queues.find(result.id)).status is Status.ACTIVE
+        await asyncio.to_thread(result.revoke, terminate=True)
+        await asyncio.to_thread(eventually_sync, lambda: result.status == "REVOKED")
 
 
 async def test_the_result_of_an_unknown_job_is_an_error(registry: TasksRegistry) -> None:

@@ -61,6 +61,9 @@ def test_a_loop_that_ends_answers_those_who_wait(settings: Settings) -> None:
 BACKEND = Path(__file__).resolve().parents[3]
 
 SCRIPT = """
+import atexit, threading
+atexit.register(lambda: print(*(thread.name for thread in threading.enumerate())))
+
 from app.queue.catalog import TasksRegistry
 from app.shell import open_container
 from app.users.models import User
@@ -81,4 +84,4 @@ def test_a_script_that_closes_nothing_ends_without_a_word(environment: dict[str,
         timeout=60,
         check=False,
     )
-    assert (script.stdout, script.stderr, script.returncode) == ("{'result': 'pong'} PENDING\n", "", 0)
+    assert (script.stdout, script.stderr, script.returncode) == ("{'result': 'pong'} PENDING\nMainThread\n", "", 0)

@@ -23,11 +23,11 @@ class Away:
         enqueue_many = queue.enqueue_many
         self.keys: list[str] = []
 
-        async def fails_at_first(jobs: Any) -> Any:
+        async def fails_at_first(jobs: Any, *others: Any) -> Any:
             self.keys += [job.key for job in jobs]
             if len(self.keys) <= failures:
                 raise QueueUnavailable("away")
-            return await enqueue_many(jobs)
+            return await enqueue_many(jobs, *others)
 
         patch.setattr(queue, "enqueue_many", fails_at_first)
 
