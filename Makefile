@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-ha
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker shell services stop migrate catalog test check lint types imports docs-check format lock clean
+.PHONY: help setup dev dev-web dev-worker shell services stop migrate catalog test check lint types imports docs-check format lock clean bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,9 @@ test: setup ## All tests; ARGS="-k users -x" goes to pytest
 	@$(RUN) -m pytest $(ARGS)
 
 check: lint types imports test ## Everything that CI checks; the tests hold those of the documents
+
+bench: setup ## Measure: handles and enqueue against stock SAQ; ARGS="--runs 3"
+	@$(RUN) -m benchmarks $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check backend

@@ -107,4 +107,7 @@ def test_the_page_of_calls_lists_the_options_and_the_handle() -> None:
     assert {field.name for field in dataclasses.fields(CallOptions)} - set(options) == set()
     members = {name for name in vars(JobHandle) if not name.startswith("_")} - {"job"}
     assert {name for name in members if f"job.{name}" not in text} == set()
-    assert {found for found in re.findall(r"`.*?\bjob\.(\w+)", text) if not hasattr(JobHandle, found)} <= {"key", "created"}
+    assert {found for found in re.findall(r"`.*?\bjob\.(\w+)", text) if not hasattr(JobHandle, found)} <= {
+        "key",
+        "created",
+    }

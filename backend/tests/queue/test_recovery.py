@@ -72,7 +72,9 @@ async def test_an_outage_while_a_job_runs_loses_nothing_and_runs_it_once(
 async def _killed(queues: Queues, options: Any = None) -> JobHandle[Any]:
     """A job as a worker leaves it that is killed while it runs it, its lease run out."""
 
-    @task(**(options or {}))
+    settings: Any = options or {}
+
+    @task(**settings)
     async def job_of_the_dead(ctx: Context) -> int:
         return ctx["job"].attempts
 
