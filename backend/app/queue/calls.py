@@ -62,7 +62,7 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
         answers = await targets[name].enqueue_many(jobs, report)
         standing.update((id(job), answer) for job, answer in zip(jobs, answers, strict=True))
-    return [_handle(call, targets[call.task.queue_name], standing[id(call.job)]) for call in calls]
+    return [handle_of(call, targets[call.task.queue_name], standing[id(call.job)]) for call in calls]
 
 
 async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = None) -> list[R]:
@@ -87,6 +87,7 @@ async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = N
     return [each.result() for each in waiting]
 
 
-def _handle(call: Call[R], queue: "EngineQueue", stands: Enqueued) -> JobHandle[R]:
+def handle_of(call: Call[R], queue: "EngineQueue", stands: Enqueued) -> JobHandle[R]:
+    """The handle of the job that stands for a call."""
     convert = functools.partial(decode_result, call.task.signature.returns)
     return JobHandle(queue, stands.key, convert, call.job if stands.created else None, created=stands.created)

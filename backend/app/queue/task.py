@@ -13,7 +13,7 @@ from saq import Job
 from saq.job import CronJob
 from saq.types import Context
 
-from app.queue.calls import Call, Progress, enqueue_many, results
+from app.queue.calls import Call, Progress, enqueue_many, handle_of, results
 from app.queue.engine.job import EngineJob, make, new_key
 from app.queue.engine.queues import Queues
 from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, RegistrationError, location
@@ -121,8 +121,10 @@ class Task(Generic[P, R]):
             QueueUnavailable: Redis did not answer.
             ConfigurationError: the application or worker of this process has not started its queues.
         """
-        [handle] = await enqueue_many([self.bind(*args, **kwargs)])
-        return handle
+        call = self.bind(*args, **kwargs)
+        queue = Queues.current().get(self.queue_name)
+        [stands] = await queue.enqueue_many([call.job])
+        return handle_of(call, queue, stands)
 
     async def apply(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Enqueue a job and wait for its result; raises as `enqueue` and `JobHandle.result`."""

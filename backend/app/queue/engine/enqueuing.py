@@ -48,7 +48,8 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
     for job in jobs:
         # A job that is queued once more keeps its time: tasks tell by it that it is the same.
         job.queue, job.queued, job.status = queue, job.queued or current, Status.QUEUED
-        await queue._before_enqueue(job)
+        if queue._before_enqueues:
+            await queue._before_enqueue(job)
 
 
 async def send(queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued | DuplicateJob]:
