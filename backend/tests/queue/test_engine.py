@@ -23,6 +23,8 @@ from app.queue import (
     get_registry,
     task,
 )
+from app.queue.engine.job import EngineJob
+from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.testing import JobKit
 from app.settings import Settings
 from tests.queue.test_worker import status, working
@@ -410,3 +412,80 @@ async def test_an_aborted_entry_in_a_long_list_is_skipped(queues: Queues) -> Non
     taken = await queue.dequeue(timeout=1)
     assert taken is not None
     assert taken.kwargs == {"name": "2"}
+
+
+async def test_a_job_that_cannot_be_encoded_fails_alone(queues: Queues) -> None:
+    mark = _mark([])
+    queue = queues.get("default")
+
+    async def broken() -> None:
+        await queue.enqueue("mark", name="broken", scheduled=float("nan"))
+
+    answers: list[Any] = await asyncio.gather(
+        mark.enqueue(name="good"), broken(), mark.enqueue(name="good too"), return_exceptions=True
+    )
+    assert [isinstance(answer, ValueError) for answer in answers] == [False, True, False]
+    assert await queue.count("queued") == 2
+
+
+async def test_odd_characters_in_names_and_keys_do_no_harm(queues: Queues, jobs: JobKit) -> None:
+    odd = "a|b,c\n{d} ä 'e'"
+
+    @task(name=odd, unique=Unique(by=("x",)))
+    async def odd_task(ctx: Context, *, x: str) -> str:
+        return x
+
+    first = await odd_task.options(key=odd).enqueue(x=odd)
+    assert (await odd_task.enqueue(x=odd)).key == odd
+    await jobs.drain()
+    assert await first.result(timeout=5) == odd
+
+
+async def test_an_outcome_that_redis_refuses_keeps_no_other_from_being_written(queues: Queues) -> None:
+    mark = _mark([])
+    queue = queues.get("default")
+    leased = []
+    for name in ("good", "bad", "good too"):
+        await mark.enqueue(name=name)
+        leased.append(await _lease(queues))
+    written: list[str] = []
+    outcomes = Outcomes(queue, lambda key, lease: written.append(key))
+    for job in leased:
+        job.status, job.result = Status.COMPLETE, None
+        outcome = Outcome.finish(queue, job)
+        refused = (job.kwargs or {})["name"] == "bad"
+        outcomes.add(outcome._replace(number="no number") if refused else outcome)  # type: ignore[arg-type]
+    await outcomes.flushed()
+    assert written == [job.key for job in leased]
+    found = [await queues.find(job.key) for job in leased]
+    assert [job.status for job in found] == [Status.COMPLETE, Status.ACTIVE, Status.COMPLETE]
+
+
+async def _lease(queues: Queues) -> EngineJob:
+    queue = queues.get("default")
+    answer = await queue.scripts.run("lease", 1, "somebody", 60)
+    job = queue.deserialize(answer[5])
+    assert job is not None
+    job.lease = answer[3].decode()
+    return job
+
+
+async def test_a_worker_goes_on_after_an_unexpected_error(
+    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = _mark([])
+    queue = queues.get("default")
+    run = queue.scripts.run
+    failed = asyncio.Event()
+
+    async def fails_once(name: str, *args: Any) -> Any:
+        if name == "lease" and not failed.is_set():
+            failed.set()
+            raise RuntimeError("unexpected")
+        return await run(name, *args)
+
+    monkeypatch.setattr(queue.scripts, "run", fails_once)
+    handle = await mark.enqueue(name="x")
+    async with working(settings, queues, container):
+        await handle.result(timeout=10)
+    assert failed.is_set()

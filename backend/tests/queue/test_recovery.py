@@ -135,6 +135,22 @@ async def test_of_two_that_recover_one_puts_the_job_back(queues: Queues, impatie
     assert await queue.redis.llen(queue.namespace("queued")) == 1
 
 
+async def test_a_job_that_cannot_be_read_keeps_no_other_from_being_recovered(queues: Queues, impatient: None) -> None:
+    broken = await _killed(queues)
+    other = await _killed_again(queues)
+    queue = queues.get("default")
+    await queue.redis.set(broken.id, b"{")
+    assert await queue.recover() == [other.id]
+    assert await queue.recover() == []
+    assert (await queue.count("active"), await queue.count("incomplete")) == (0, 1)
+
+
+async def _killed_again(queues: Queues) -> JobHandle[Any]:
+    handle = await get_registry().get("job_of_the_dead").enqueue()
+    await _lease(queues, "killed")
+    return handle
+
+
 async def test_a_job_that_kills_its_workers_fails_in_the_end(queues: Queues, impatient: None) -> None:
     handle = await _killed(queues)
     queue = queues.get("default")

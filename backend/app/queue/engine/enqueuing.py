@@ -1,5 +1,6 @@
 """Enqueue: from a call to jobs that stand in Redis."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 CHUNK = 500
 """Jobs enqueued by one script call: about a millisecond of the server's time."""
+
+Row = tuple[Any, ...]
+"""What `scripts/enqueue.lua` takes of one job."""
 
 REPLACE_TRIES = 10
 """Times that a unique job tries to take the place of another, which others may be replacing at the same time."""
@@ -52,15 +56,15 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
             await queue._before_enqueue(job)
 
 
-async def send(queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued | DuplicateJob]:
-    """Enqueue jobs in one script call; a unique job that replaces another takes two or more.
+async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[Enqueued | DuplicateJob]:
+    """Enqueue jobs, each with its row, in one script call; a unique job that replaces another takes two or more.
 
     Returns:
         For each job which one stands, or the conflict of one that asks for an error.
     """
-    raw = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, pack([_row(queue, job) for job in jobs]))
+    raw = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, pack([row for _, row in jobs]))
     answers: list[Enqueued | DuplicateJob] = []
-    for job, answer in zip(jobs, raw, strict=True):
+    for (job, _), answer in zip(jobs, raw, strict=True):
         if isinstance(answer, int):
             answers.append(Enqueued(job.key, answer == 1))
         else:
@@ -92,22 +96,27 @@ async def _conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued |
     for _ in range(REPLACE_TRIES):
         other = await queue.job(standing)
         yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
-        [answer] = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, pack([_row(queue, job, yields)]))
+        [answer] = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, pack([row_of(queue, job, yields)]))
         if isinstance(answer, int):
             return Enqueued(job.key, answer == 1)
         standing = answer.decode()
     return Enqueued(standing, created=False)
 
 
-def _row(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> tuple[Any, ...]:
-    """One job for `scripts/enqueue.lua`."""
-    spec, ttl = "", 0
+def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> Row:
+    """One job for `scripts/enqueue.lua`.
+
+    Raises:
+        TypeError, ValueError: the job cannot be encoded, or `scheduled` is no time.
+    """
+    ttl = 0
+    spec: tuple[Any, ...] = ()
     given_way: str | msgspec.Raw = ""
     if (claim := getattr(job, "claim", None)) is not None:
         unique = claim.unique
         period = int((unique.period or 0) * 1000)
         key = queue.namespace(f"unique:{claim.id}")
-        spec = f"{unique.on_conflict}|{period}|{','.join(unique.states)}|{key}|{yields.key if yields else ''}"
+        spec = (unique.on_conflict, period, f",{','.join(unique.states)},", key, yields.key if yields else "")
         if claim.ends_with_the_job:
             job.meta[CLAIM] = claim.id
     payload = text(queue.serialize(job))
@@ -123,6 +132,8 @@ def _start(job: Job) -> str:
     """When a job may start, as `scripts/enqueue.lua` takes it: a delay counts by the clock of Redis."""
     if delay := getattr(job, "delay", 0.0):
         return f"+{delay}"
+    if not math.isfinite(job.scheduled):
+        raise ValueError(f"scheduled must be epoch seconds, not {job.scheduled!r}")
     return repr(job.scheduled) if job.scheduled else "0"
 
 

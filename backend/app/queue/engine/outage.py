@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.queue.errors import QueueUnavailable
 
 logger = logging.getLogger("app.queue")
 
-REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, OSError)
-"""What redis-py raises when the server is away, does not answer, or is full."""
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
+"""What redis-py raises when the server is away, does not answer, is full, or is no master (any more)."""
 
 ANSWER_TIMEOUT = 5.0
 """Seconds that a call of a producer takes at most: redis-py's own limits add up, for handshake, command and retries."""

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from saq import Job
 from saq.job import Status
 
 from app.queue.engine.job import level_of
+from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.scripts import pack, text
 from app.queue.options import CLAIM
 
@@ -21,6 +22,10 @@ logger = logging.getLogger("app.queue")
 
 CHUNK = 200
 """Outcomes written by one script call."""
+
+
+UNREADABLE_TTL = 24 * 60 * 60
+"""Seconds for which a job that cannot be read is kept."""
 
 
 class Outcome(NamedTuple):
@@ -52,6 +57,11 @@ class Outcome(NamedTuple):
     def hand_back(cls, queue: "EngineQueue", job: Job) -> "Outcome":
         """The job goes back to the front of its list."""
         return cls._of(queue, job, "return", 0)
+
+    @classmethod
+    def unreadable(cls, key: str, lease: str, stored: bytes | str) -> "Outcome":
+        """What is stored is no job: it leaves the queue, and is kept for UNREADABLE_TTL to be looked at."""
+        return cls("finish", key, lease, text(stored), Status.FAILED.value, UNREADABLE_TTL, "normal", "")
 
     @classmethod
     def _of(cls, queue: "EngineQueue", job: Job, kind: str, number: float, claim: str = "") -> "Outcome":
@@ -124,7 +134,7 @@ class Outcomes:
         while self._waiting:
             batch = self._waiting[:CHUNK]
             try:
-                answers = await settle(self._queue, batch)
+                answers = await self._settle(batch)
             except (RedisError, OSError) as error:
                 if self.closing.is_set():
                     logger.error("queue %s: %d outcomes are lost with Redis", self._queue.name, len(self._waiting))
@@ -135,6 +145,18 @@ class Outcomes:
             del self._waiting[: len(batch)]
             for outcome, held in zip(batch, answers, strict=True):
                 self._tell(outcome, held)
+
+    async def _settle(self, batch: Sequence[Outcome]) -> list[bool]:
+        """Write a batch; one that Redis does not take does not keep the others from being written."""
+        try:
+            return await settle(self._queue, batch)
+        except REDIS_AWAY:
+            raise
+        except ResponseError as error:
+            if len(batch) == 1:
+                logger.error("Redis refuses the outcome of the job %s: %s", batch[0].key, error)
+                return [False]
+            return [held for outcome in batch for held in await self._settle([outcome])]
 
     def _tell(self, outcome: Outcome, held: bool) -> None:
         self._written(outcome.key, outcome.lease)

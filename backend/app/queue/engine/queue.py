@@ -164,17 +164,19 @@ class EngineQueue(RedisQueue):
         await enqueuing.prepare(self, jobs)
         if len(jobs) == 1 and report is None:
             return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
+        rows = [(job, enqueuing.row_of(self, job)) for job in jobs]
         answers: list[Enqueued | DuplicateJob] = []
-        for first in range(0, len(jobs), enqueuing.CHUNK):
-            answers += await self._send_chunk(jobs[first : first + enqueuing.CHUNK])
+        for first in range(0, len(rows), enqueuing.CHUNK):
+            answers += await self._send_chunk(rows[first : first + enqueuing.CHUNK])
             if report:
                 report(len(answers))
         return enqueuing.without_conflicts(answers)
 
     async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:
-        return await self._singles.add(job)
+        # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.
+        return await self._singles.add((job, enqueuing.row_of(self, job)))
 
-    async def _send_chunk(self, jobs: Sequence[Job]) -> Sequence[Enqueued | DuplicateJob]:
+    async def _send_chunk(self, jobs: Sequence[tuple[Job, enqueuing.Row]]) -> Sequence[Enqueued | DuplicateJob]:
         async with answering():
             return await enqueuing.send(self, jobs)
 

@@ -80,7 +80,13 @@ class Recovery:
             _, lease, _, stored, abort = entry
             # A late job was given up by its worker itself: nobody will renew that lease.
             if lease.endswith(LATE) or current - self._seen[entry[:3]] >= RENEWAL:
-                job = self._queue.deserialize(stored)
+                try:
+                    job = self._queue.deserialize(stored)
+                except (LookupError, TypeError, ValueError) as error:
+                    # Its worker died before it could take it out of the queue; another will.
+                    logger.error("the job %s cannot be read: %s", entry[0], error)
+                    await settle(self._queue, [Outcome.unreadable(entry[0], lease, stored)], expired=True)
+                    continue
                 if job is not None:
                     job.lease = lease
                     yield job, abort

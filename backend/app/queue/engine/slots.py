@@ -18,9 +18,9 @@ from app.queue.clock import time_now
 from app.queue.engine.attempt import Attempt
 from app.queue.engine.job import EngineJob, holder
 from app.queue.engine.leases import LeaseKeeper
+from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LEASE, LOOK
-from app.queue.engine.scripts import text
 from app.queue.handle import EXPIRED
 from app.queue.options import EXPIRES_AT
 
@@ -38,10 +38,6 @@ PEEK = 2.0
 
 UNWRITTEN = 10
 """Times its concurrency that a worker may have outcomes waiting before it leases no more."""
-
-
-UNREADABLE_TTL = 24 * 60 * 60
-"""Seconds for which a job that cannot be read is kept, to be looked at."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -85,7 +81,10 @@ class Slots:
                 continue
             try:
                 leased = await self.lease(min(free, AT_ONCE))
-            except (RedisError, OSError) as error:
+            except Exception as error:
+                if not isinstance(error, REDIS_AWAY):
+                    # A worker that lives and takes nothing more would be worse than a line too many.
+                    logger.exception("queue %s: no job could be leased, trying again", self.queue.name)
                 await self.queue.outage.pause(error, self._stopping)
                 continue
             self.queue.outage.over()
@@ -113,7 +112,7 @@ class Slots:
         except (LookupError, TypeError, ValueError) as error:
             logger.error("the job %s cannot be read and is taken out of the queue: %s", job_id.decode(), error)
             key = self.queue.job_key_from_id(job_id.decode())
-            self._outcomes.add(Outcome("finish", key, lease, text(stored), "failed", UNREADABLE_TTL, "normal", ""))
+            self._outcomes.add(Outcome.unreadable(key, lease, stored))
             return None
         job.lease = lease
         if time_now() > job.meta.get(EXPIRES_AT, math.inf):

@@ -1,7 +1,7 @@
 -- Enqueue many jobs. A job stands once: while one of its key waits or runs, or is being aborted, it is refused.
 -- ARGV: 4 prefix of abort keys; 5 in MessagePack a row for each job: key, JSON, start ('0' at once, '+s' seconds from
 -- now, or epoch seconds), level, unique claim, JSON of the job that gives way, its ttl.
--- A claim is '' or 'conflict|period in ms|states|id|key that gives way'.
+-- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way}.
 -- Answers for each: 1 it stands; 0 a job of its key stands already; else the key of the job that holds the claim.
 local function state_of(id)
     if redis.call('HEXISTS', OWNERS, id) == 1 then return 'active' end
@@ -13,8 +13,7 @@ local function state_of(id)
 end
 
 local function claim_of(spec)
-    local conflict, period, states, claim, yields = string.match(spec, '^(%a+)|(%d+)|([%a,]*)|([^|]+)|(.*)$')
-    return {conflict = conflict, period = tonumber(period), states = states, id = claim, yields = yields}
+    return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5]}
 end
 
 -- The key of the job that stands in the way of a claim, or nil.
@@ -22,7 +21,7 @@ local function holder_of(claim)
     local key = redis.call('GET', claim.id)
     if not key then return nil end
     local state = state_of(PREFIX .. key)
-    if state and string.find(',' .. claim.states .. ',', ',' .. state .. ',', 1, true) then return key, state end
+    if state and string.find(claim.states, ',' .. state .. ',', 1, true) then return key, state end
     return nil
 end
 
@@ -33,7 +32,7 @@ for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do
     local refused = nil
     if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ARGV[4] .. key) == 1 then refused = 0 end
     local claim = nil
-    if not refused and spec ~= '' then
+    if not refused and #spec > 0 then
         claim = claim_of(spec)
         local holder, state = holder_of(claim)
         if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then

@@ -12,6 +12,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', SERVER, 'LIMIT',
         redis.call('HDEL', OWNERS, id)
         redis.call('ZREM', LEASES, id)
         redis.call('ZREM', INCOMPLETE, id)
+        redis.call('HDEL', ABORTING, id)
     end
 end
 return found

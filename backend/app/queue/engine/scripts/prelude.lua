@@ -60,7 +60,7 @@ local function tell(heard, id, status)
 end
 
 local function store(id, job, ttl)
-    ttl = tonumber(ttl)
+    ttl = math.ceil(tonumber(ttl))
     if ttl > 0 then
         redis.call('SET', id, job, 'EX', ttl)
     elseif ttl == 0 then

@@ -29,10 +29,10 @@ for i, row in ipairs(rows) do
     if not holds then
         answers[i] = 0
     else
-        release(id, lease)
+        -- The lease is let go last: if a command before fails, the job is recovered.
         if kind == 'finish' then
-            redis.call('ZREM', INCOMPLETE, id)
             store(id, job, number)
+            redis.call('ZREM', INCOMPLETE, id)
             if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
         else
             redis.call('SET', id, job)
@@ -40,6 +40,7 @@ for i, row in ipairs(rows) do
             stand(id, level, start, kind ~= 'retry')
             if start ~= '0' then wake_if_first(id) end
         end
+        release(id, lease)
         tell(heard, id, status)
         answers[i] = 1
     end
