@@ -421,7 +421,7 @@ async def test_a_job_that_cannot_be_encoded_fails_alone(queues: Queues) -> None:
     async def broken() -> None:
         await queue.enqueue("mark", name="broken", scheduled=float("nan"))
 
-    answers: list[Any] = await asyncio.gather(
+    answers = await asyncio.gather(
         mark.enqueue(name="good"), broken(), mark.enqueue(name="good too"), return_exceptions=True
     )
     assert [isinstance(answer, ValueError) for answer in answers] == [False, True, False]
