@@ -23,10 +23,11 @@ from app.queue import (
     get_registry,
     task,
 )
+from app.queue.config import build_queues
 from app.queue.engine.job import EngineJob
 from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.testing import JobKit
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from tests.queue.test_worker import status, working
 
 
@@ -489,3 +490,22 @@ async def test_a_worker_goes_on_after_an_unexpected_error(
     async with working(settings, queues, container):
         await handle.result(timeout=10)
     assert failed.is_set()
+
+
+async def test_an_abort_concerns_one_queue(environment: dict[str, str]) -> None:
+    settings = load_settings(environment | {"QUEUE_NAMES": "default,other"})
+    with get_registry().isolated():
+        mark = _mark([])
+        queues = build_queues(settings)
+        await queues.connect()
+        for queue in queues:
+            await queue.redis.flushall()
+        here, there = mark.options(key="same"), mark.options(key="same", queue="other")
+        await here.enqueue(name="x")
+        # As a stock worker has it.
+        taken = await queues.get("default").dequeue(timeout=1)
+        assert taken is not None
+        await taken.abort("not wanted")
+        assert not (await here.enqueue(name="x")).created
+        assert (await there.enqueue(name="x")).created
+        await queues.disconnect()

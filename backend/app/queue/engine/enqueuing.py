@@ -28,14 +28,14 @@ REPLACE_TRIES = 10
 """Times that a unique job tries to take the place of another, which others may be replacing at the same time."""
 
 
-def validated(queue: "EngineQueue", job_or_func: str | Job, keywords: dict[str, Any]) -> str | Job:
-    """The job of SAQ's `enqueue(job_or_func, **keywords)`, validated; what it was when the queue knows no tasks.
+def validated(queue: "EngineQueue", job_or_func: str | Job, keywords: dict[str, Any]) -> Job:
+    """The job of SAQ's `enqueue(job_or_func, **keywords)`, validated if the queue knows tasks.
 
     Raises:
         UnknownTask, InvalidArguments, PayloadTooLarge: see `Task.job`.
     """
     if queue.tasks is None:
-        return job_or_func if isinstance(job_or_func, str) else _with_fields(job_or_func, keywords)
+        return _as_saq_makes_it(job_or_func, keywords)
     if isinstance(job_or_func, Job):
         job = _with_fields(job_or_func, keywords)
         task = queue.tasks.get(job.function)
@@ -135,6 +135,16 @@ def _start(job: Job) -> str:
     if not math.isfinite(job.scheduled):
         raise ValueError(f"scheduled must be epoch seconds, not {job.scheduled!r}")
     return repr(job.scheduled) if job.scheduled else "0"
+
+
+def _as_saq_makes_it(job_or_func: str | Job, keywords: dict[str, Any]) -> Job:
+    """SAQ's rule: keywords named like fields of a job are fields, the others are arguments."""
+    fields = {name: value for name, value in keywords.items() if name in Job.__dataclass_fields__}
+    if others := {name: value for name, value in keywords.items() if name not in fields}:
+        fields["kwargs"] = {**(fields.get("kwargs") or {}), **others}
+    if isinstance(job_or_func, str):
+        return EngineJob(function=job_or_func, **fields)
+    return _with_fields(job_or_func, fields)
 
 
 def _with_fields(job: Job, fields: dict[str, Any]) -> Job:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from saq import Job
-from saq.job import Status
+from saq.job import ABORT_ID_PREFIX, Status
 
 from app.queue.options import Claim
 
@@ -32,6 +32,11 @@ class EngineJob(Job):
     lease: str = ""
     delay: float = 0.0
     claim: Claim | None = None
+
+    @property
+    def abort_id(self) -> str:
+        """Key that keeps the job from being enqueued while a stock worker aborts it; SAQ's lacks the queue's name."""
+        return f"{ABORT_ID_PREFIX}{self.get_queue().name}:{self.key}"
 
 
 class Enqueued(NamedTuple):

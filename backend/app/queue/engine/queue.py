@@ -9,6 +9,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 - `_finish`, `_retry`, `update`, `abort`: SAQ's search the whole queue, and let a worker that lost its job overwrite
   it.
 - `listen`: SAQ's hears of every job of the queue, and may miss what happens before it hears.
+- `finish_abort`: SAQ's abort keys lack the queue's name.
 - `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
 - `sweep`: recovers expired leases too. `dequeue`: skips what was aborted while it waited.
 - `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 from redis.asyncio import Redis
 from saq import Job
-from saq.job import TERMINAL_STATUSES, Status
+from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
 from saq.queue.redis import ID_PREFIX, RedisQueue
 from saq.types import CountKind, ListenCallback, QueueInfo
 from saq.utils import now
@@ -139,8 +140,7 @@ class EngineQueue(RedisQueue):
             UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
             QueueUnavailable: Redis did not answer; the job may or may not stand in the queue.
         """
-        job = enqueuing.validated(self, job_or_func, kwargs)
-        return await (super().enqueue(job) if isinstance(job, Job) else super().enqueue(job, **kwargs))
+        return await super().enqueue(enqueuing.validated(self, job_or_func, kwargs))
 
     async def _enqueue(self, job: Job) -> Job | None:
         [stands] = enqueuing.without_conflicts([await self._send_with_others(job)])
@@ -270,6 +270,11 @@ class EngineQueue(RedisQueue):
             TimeoutError: nothing happened for `timeout` seconds (None or 0: wait for ever).
         """
         await reading.listen(self, [self.job_id(key) for key in job_keys], callback, timeout or None)
+
+    async def finish_abort(self, job: Job) -> None:
+        """A worker has ended the job that was to be aborted."""
+        await self.redis.delete(f"{ABORT_ID_PREFIX}{job.key}", f"{ABORT_ID_PREFIX}{self.name}:{job.key}")
+        await job.finish(Status.ABORTED, error=job.error)
 
     async def schedule(self, lock: int = 1) -> list[str]:
         """Let jobs wait in line whose time has come; returns their ids, at most PROMOTED_AT_ONCE."""

@@ -12,6 +12,9 @@ local function state_of(id)
     return read and decoded.status or nil
 end
 
+-- SAQ's abort keys lack the queue's name, those of the engine have it.
+local ABORTS = ARGV[4] .. string.sub(PREFIX, #'saq:job:' + 1)
+
 local function claim_of(spec)
     return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5]}
 end
@@ -30,7 +33,7 @@ for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do
     local key, job, start, level, spec, given_way, given_way_ttl = unpack(row)
     local id = PREFIX .. key
     local refused = nil
-    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ARGV[4] .. key) == 1 then refused = 0 end
+    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ARGV[4] .. key, ABORTS .. key) > 0 then refused = 0 end
     local claim = nil
     if not refused and #spec > 0 then
         claim = claim_of(spec)
