@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from redis.asyncio import Redis as AsyncRedis
@@ -111,4 +111,5 @@ def blocking_client(client: AsyncRedis) -> redis.Redis:
     if kind is not redis.UnixDomainSocketConnection:
         options["socket_connect_timeout"] = ANSWER_TIMEOUT
     options["socket_timeout"] = ANSWER_TIMEOUT
-    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **options))
+    pool_of_its_own = redis.ConnectionPool(connection_class=cast("Any", kind), **options)
+    return redis.Redis(connection_pool=pool_of_its_own)
