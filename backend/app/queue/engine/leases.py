@@ -21,7 +21,7 @@ from app.queue.engine.recovery import LEASE, RENEWAL
 from app.queue.engine.scripts import source
 
 if TYPE_CHECKING:
-    from app.queue.engine.queue import EngineQueue
+    from app.queue.engine.leased import LeasedQueue
 
 logger = logging.getLogger("app.worker")
 
@@ -45,7 +45,7 @@ class LeaseKeeper:
         lost: called, from the thread, with each lease that another worker has taken, or that was given up.
     """
 
-    def __init__(self, queue: "EngineQueue", lost: Callable[[str, str], None]) -> None:
+    def __init__(self, queue: "LeasedQueue", lost: Callable[[str, str], None]) -> None:
         self._queue = queue
         self._lost = lost
         self._held: dict[tuple[str, str], float] = {}

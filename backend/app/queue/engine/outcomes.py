@@ -16,7 +16,7 @@ from app.queue.engine.scripts import pack, text
 from app.queue.options import CLAIM
 
 if TYPE_CHECKING:
-    from app.queue.engine.queue import EngineQueue
+    from app.queue.engine.leased import LeasedQueue
 
 logger = logging.getLogger("app.queue")
 
@@ -42,19 +42,19 @@ class Outcome(NamedTuple):
     claim: str
 
     @classmethod
-    def finish(cls, queue: "EngineQueue", job: Job) -> "Outcome":
+    def finish(cls, queue: "LeasedQueue", job: Job) -> "Outcome":
         """The job has ended, with the status it has now."""
         claim = str(job.meta.get(CLAIM, ""))
         key = queue.namespace(f"unique:{claim}") if claim else ""
         return cls._of(queue, job, "finish", job.ttl, key)
 
     @classmethod
-    def retry(cls, queue: "EngineQueue", job: Job, delay: float) -> "Outcome":
+    def retry(cls, queue: "LeasedQueue", job: Job, delay: float) -> "Outcome":
         """The job gets another attempt after `delay` seconds."""
         return cls._of(queue, job, "retry", delay)
 
     @classmethod
-    def hand_back(cls, queue: "EngineQueue", job: Job) -> "Outcome":
+    def hand_back(cls, queue: "LeasedQueue", job: Job) -> "Outcome":
         """The job goes back to the front of its list."""
         return cls._of(queue, job, "return", 0)
 
@@ -64,14 +64,14 @@ class Outcome(NamedTuple):
         return cls("finish", key, lease, text(stored), Status.FAILED.value, UNREADABLE_TTL, "normal", "")
 
     @classmethod
-    def _of(cls, queue: "EngineQueue", job: Job, kind: str, number: float, claim: str = "") -> "Outcome":
+    def _of(cls, queue: "LeasedQueue", job: Job, kind: str, number: float, claim: str = "") -> "Outcome":
         lease = getattr(job, "lease", "")
         # SAQ's HTTP proxy hands statuses over as text.
         status = Status(job.status).value
         return cls(kind, job.key, lease, text(queue.serialize(job)), status, number, level_of(job), claim)
 
 
-async def settle(queue: "EngineQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool]:
+async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool]:
     """Write outcomes in one script call.
 
     Args:
@@ -86,7 +86,7 @@ async def settle(queue: "EngineQueue", outcomes: Sequence[Outcome], *, expired: 
     return [answer == 1 for answer in answers]
 
 
-def count(queue: "EngineQueue", outcome: Outcome) -> None:
+def count(queue: "LeasedQueue", outcome: Outcome) -> None:
     """Add an outcome to the statistics that workers report, as SAQ counts them."""
     if outcome.kind != "finish":
         queue.retried += 1
@@ -108,7 +108,7 @@ class Outcomes:
         written: called with a job's key and lease once its outcome is written, or refused.
     """
 
-    def __init__(self, queue: "EngineQueue", written: Callable[[str, str], None]) -> None:
+    def __init__(self, queue: "LeasedQueue", written: Callable[[str, str], None]) -> None:
         self._queue = queue
         self._written = written
         self._waiting: list[Outcome] = []

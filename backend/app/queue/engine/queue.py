@@ -1,67 +1,28 @@
-"""EngineQueue: SAQ's Redis queue with leases, batches, priorities, unique jobs and validated calls.
+"""EngineQueue: the queue of the application. Jobs are enqueued validated, in batches, prioritised and unique.
 
-Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its keys. Overridden, and why:
+Overrides two methods of SAQ 0.26 besides those of LeasedQueue:
 
 - `enqueue`, `_enqueue`: SAQ takes a keyword named like a Job field for a job option, validates nothing, and makes a
   round trip a job.
-- `job`, `jobs`, `iter_jobs`, `count`, `info`: a job that an engine worker runs is known by its lease; SAQ's `info`
-  answers nothing with an offset.
-- `_finish`, `_retry`, `update`, `abort`: SAQ's search the whole queue, and let a worker that lost its job overwrite
-  it.
-- `listen`: SAQ's hears of every job of the queue, and may miss what happens before it hears.
-- `finish_abort`: SAQ's abort keys lack the queue's name.
-- `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
-- `sweep`: recovers expired leases too. `dequeue`: skips what was aborted while it waited.
-- `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
-- `serialize`: msgspec's JSON instead of the standard library's.
 """
 
-import asyncio
-import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
 from redis.asyncio import Redis
 from saq import Job
-from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
-from saq.queue.redis import ID_PREFIX, RedisQueue
-from saq.types import CountKind, ListenCallback, QueueInfo
 from saq.utils import now
 
-from app.queue.clock import time_now
-from app.queue.engine import enqueuing, reading
+from app.queue.engine import enqueuing
 from app.queue.engine.batching import Batches
-from app.queue.engine.job import EngineJob, Enqueued, encode, make
-from app.queue.engine.listener import JobListener
-from app.queue.engine.outage import REDIS_AWAY, Outage, answering
-from app.queue.engine.outcomes import Outcome, settle
-from app.queue.engine.recovery import Recovery
-from app.queue.engine.scripts import Scripts
+from app.queue.engine.job import EngineJob, Enqueued
+from app.queue.engine.leased import LeasedQueue
+from app.queue.engine.outage import answering
 from app.queue.errors import DuplicateJob
-from app.queue.handle import EXPIRED
-from app.queue.options import EXPIRES_AT
 from app.queue.payload import MAX_PAYLOAD_BYTES
 
 if TYPE_CHECKING:
     from app.queue.task import Task
-
-PROMOTED_AT_ONCE = 1000
-"""Due jobs that one script call moves at most: about a millisecond of the server's time."""
-
-KEYS = (
-    "incomplete",
-    "queued",
-    "queued:high",
-    "queued:low",
-    "leases",
-    "owners",
-    "active",
-    "aborting",
-    "levels",
-    "turns",
-)
-"""A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued and active."""
 
 
 class TaskCatalogue(Protocol):
@@ -70,7 +31,7 @@ class TaskCatalogue(Protocol):
     def get(self, name: str) -> "Task[..., Any]": ...
 
 
-class EngineQueue(RedisQueue):
+class EngineQueue(LeasedQueue):
     """A named queue in Redis.
 
     Args:
@@ -90,40 +51,10 @@ class EngineQueue(RedisQueue):
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         **options: Any,
     ) -> None:
-        self._plain_json = options.get("dump") is None
-        options.setdefault("load", msgspec.json.decode)
         super().__init__(redis, name, **options)
         self.tasks = tasks
         self.max_payload_bytes = max_payload_bytes
-        self.scripts = Scripts(redis, [self.namespace(key) for key in KEYS], f"{ID_PREFIX}{name}:")
-        self.outage = Outage(name)
-        self.listener = JobListener(redis)
-        """News of single jobs, for `JobHandle`."""
         self._singles = Batches(self._send_chunk, enqueuing.CHUNK)
-        self._reads = Batches(self._read_chunk, reading.CHUNK)
-        self._recovery = Recovery(self)
-
-    def serialize(self, job: Job) -> bytes | str:
-        """The job in SAQ's wire format, or as the `dump` of this queue makes it."""
-        return encode(job, self.name).decode() if self._plain_json else super().serialize(job)
-
-    def deserialize(
-        self, payload: dict[str, Any] | str | bytes | None, status: Status | str | None = None
-    ) -> EngineJob | None:
-        """The job of SAQ's wire format.
-
-        Raises:
-            ValueError: it belongs to another queue.
-        """
-        if not payload:
-            return None
-        fields = dict(payload) if isinstance(payload, dict) else self._load(payload)
-        if fields.pop("queue", None) != self.name:
-            raise ValueError(f"the job {fields.get('key')!r} belongs to another queue than {self.name!r}")
-        if status:
-            fields["status"] = status
-        fields["queue"] = self
-        return make(fields)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -180,141 +111,6 @@ class EngineQueue(RedisQueue):
         async with answering():
             return await enqueuing.send(self, jobs)
 
-    async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
-        """Take the next job as SAQ does: for callers without a lease, such as its HTTP proxy.
-
-        Returns:
-            The job, or None after `timeout` seconds (0: wait for ever).
-        """
-        end = math.inf if timeout <= 0 else asyncio.get_running_loop().time() + timeout
-        while True:
-            left = end - asyncio.get_running_loop().time()
-            if left <= 0:
-                return None
-            wait = cast("int", 0 if end == math.inf else left)
-            job_id = await self.redis.blmove(self._queued, self._active, wait, "LEFT", "RIGHT")
-            if job_id is None:
-                return None
-            job = await self._get_job_by_id(job_id)
-            if job is None or job.status in TERMINAL_STATUSES:
-                # Aborted while it waited, or no job at all.
-                await self.redis.lrem(self._active, 1, cast("str", job_id))
-            elif time_now() > job.meta.get(EXPIRES_AT, math.inf):
-                await job.finish(Status.ABORTED, error=EXPIRED)
-            else:
-                return job
-
-    async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
-        await settle(self, [Outcome.finish(self, job)])
-
-    async def _retry(self, job: Job, error: str | None) -> None:
-        await settle(self, [Outcome.retry(self, job, job.next_retry_delay())])
-
-    async def update(self, job: Job, **kwargs: Any) -> None:
-        """Store what a job tells of itself (`progress`, `meta`, ...); of a running one, if its lease still holds."""
-        lease = getattr(job, "lease", "")
-        if not lease:
-            await super().update(job, **kwargs)
-            return
-        job.touched = now()
-        for name, value in kwargs.items():
-            if hasattr(job, name):
-                setattr(job, name, value)
-        while True:
-            try:
-                await self.scripts.run("update", job.key, lease, self.serialize(job), job.status.value)
-                return
-            except REDIS_AWAY as error:
-                # The job goes on when Redis is back, or runs into its timeout.
-                await self.outage.pause(error)
-
-    async def abort(self, job: Job, error: str, ttl: float = 5) -> None:
-        """Abort a job: one that waits ends at once, one that runs when its worker notices.
-
-        Args:
-            job: the job.
-            error: why; becomes the job's error.
-            ttl: seconds in which no job of its key is enqueued, when a stock worker runs it.
-        """
-        aborting, aborted = self.copy(job), self.copy(job)
-        aborting.status, aborting.error = Status.ABORTING, error
-        aborted.status, aborted.error, aborted.completed = Status.ABORTED, error, now()
-        became = await self.scripts.run(
-            "abort",
-            job.key,
-            error,
-            self.serialize(aborting),
-            self.serialize(aborted),
-            aborted.ttl,
-            job.abort_id,
-            max(1, int(ttl)),
-        )
-        if became == b"withdrawn":
-            job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed
-            self.aborted += 1
-        elif became != b"ended":
-            job.status, job.error = Status.ABORTING, error
-
-    async def listen(
-        self,
-        job_keys: Iterable[str],
-        callback: ListenCallback,
-        timeout: float | None = 10,
-        poll_interval: float = 0.5,
-    ) -> None:
-        """Call back with key and status whenever a job changes, until the callback answers true.
-
-        A job that has ended already is told too, so that nobody waits for what has happened.
-
-        Raises:
-            TimeoutError: nothing happened for `timeout` seconds (None or 0: wait for ever).
-        """
-        await reading.listen(self, [self.job_id(key) for key in job_keys], callback, timeout or None)
-
-    async def finish_abort(self, job: Job) -> None:
-        """A worker has ended the job that was to be aborted."""
-        await self.redis.delete(f"{ABORT_ID_PREFIX}{job.key}", f"{ABORT_ID_PREFIX}{self.name}:{job.key}")
-        await job.finish(Status.ABORTED, error=job.error)
-
-    async def schedule(self, lock: int = 1) -> list[str]:
-        """Let jobs wait in line whose time has come; returns their ids, at most PROMOTED_AT_ONCE."""
-        promoted = await self.scripts.run("promote", PROMOTED_AT_ONCE)
-        return [job_id.decode() for job_id in cast("list[bytes]", promoted)]
-
-    async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
-        """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
-        try:
-            return await super().sweep(lock, abort) + await self._recovery.sweep()
-        except REDIS_AWAY:
-            return []
-
-    async def recover(self) -> list[str]:
-        """Recover the jobs of expired leases; returns their ids."""
-        return await self._recovery.sweep()
-
-    async def job(self, job_key: str) -> EngineJob | None:
-        """The job of that key as it stands, or None."""
-        return await self._get_job_by_id(self.job_id(job_key))
-
-    async def jobs(self, job_keys: Iterable[str]) -> list[Job | None]:
-        """The jobs of those keys as they stand, None for those there are not."""
-        return list(await reading.jobs(self, [self.job_id(key) for key in job_keys]))
-
-    async def _get_job_by_id(self, job_id: bytes | str) -> EngineJob | None:
-        return await self._reads.add(job_id.decode() if isinstance(job_id, bytes) else job_id)
-
-    async def _read_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
-        # The answers of one batch may go to several callers, who must not share a job.
-        return await reading.jobs(self, ids)
-
-    async def count(self, kind: CountKind) -> int:
-        """Jobs of a kind: "queued" (waiting in line), "active", "incomplete" (delayed ones too)."""
-        return await reading.count(self, kind)
-
-    async def info(self, jobs: bool = False, offset: int = 0, limit: int = 10) -> QueueInfo:
-        """The queue in numbers, its live workers, and with `jobs` a page of its incomplete jobs."""
-        return await reading.info(self, await super().info(), jobs, offset, limit)
-
     async def fetch(self, key: str) -> EngineJob | None:
         """The job of that key, or None.
 
@@ -328,18 +124,6 @@ class EngineQueue(RedisQueue):
     def away(self) -> bool:
         """True while Redis does not answer this process's worker."""
         return self.outage.failures > 0
-
-    async def disconnect(self) -> None:
-        """Close all connections, whether Redis answers or not."""
-        await self.listener.close()
-        try:
-            await super().disconnect()
-        except REDIS_AWAY:
-            await self.redis.aclose()
-
-    def __repr__(self) -> str:
-        # SAQ's shows the client, and with it the server's address.
-        return f"EngineQueue<{self.name}>"
 
     async def ping(self) -> None:
         """Ask Redis for an answer.

@@ -13,13 +13,13 @@ from app.queue.engine.job import EngineJob, holder
 from app.queue.engine.listener import SUBSCRIBED, News
 
 if TYPE_CHECKING:
-    from app.queue.engine.queue import EngineQueue
+    from app.queue.engine.leased import LeasedQueue
 
 CHUNK = 500
 """Jobs read in one round trip."""
 
 
-async def jobs(queue: "EngineQueue", ids: Sequence[str]) -> list[EngineJob | None]:
+async def jobs(queue: "LeasedQueue", ids: Sequence[str]) -> list[EngineJob | None]:
     """The jobs of these ids, None for those there are not."""
     if not ids:
         return []
@@ -32,7 +32,7 @@ async def jobs(queue: "EngineQueue", ids: Sequence[str]) -> list[EngineJob | Non
 
 
 def _as_it_stands(
-    queue: "EngineQueue", stored: bytes | None, lease: bytes | None, abort: bytes | None
+    queue: "LeasedQueue", stored: bytes | None, lease: bytes | None, abort: bytes | None
 ) -> EngineJob | None:
     job = queue.deserialize(stored)
     if job is None or lease is None:
@@ -45,7 +45,7 @@ def _as_it_stands(
     return job
 
 
-async def count(queue: "EngineQueue", kind: CountKind) -> int:
+async def count(queue: "LeasedQueue", kind: CountKind) -> int:
     """Jobs of a kind; entries of aborted jobs that still lie in a list do not count.
 
     Raises:
@@ -63,7 +63,7 @@ async def count(queue: "EngineQueue", kind: CountKind) -> int:
     return counts[kind]
 
 
-async def info(queue: "EngineQueue", numbers: QueueInfo, with_jobs: bool, offset: int, limit: int) -> QueueInfo:
+async def info(queue: "LeasedQueue", numbers: QueueInfo, with_jobs: bool, offset: int, limit: int) -> QueueInfo:
     """Add a page of jobs to what SAQ tells of the queue: those that run first."""
     if not with_jobs:
         return numbers
@@ -78,8 +78,8 @@ async def info(queue: "EngineQueue", numbers: QueueInfo, with_jobs: bool, offset
     return numbers
 
 
-async def listen(queue: "EngineQueue", ids: Sequence[str], callback: ListenCallback, timeout: float | None) -> None:
-    """Call back with each change of these jobs until the callback answers true; see `EngineQueue.listen`."""
+async def listen(queue: "LeasedQueue", ids: Sequence[str], callback: ListenCallback, timeout: float | None) -> None:
+    """Call back with each change of these jobs until the callback answers true; see `LeasedQueue.listen`."""
     news: News = asyncio.Queue()
     async with AsyncExitStack() as stack:
         for job_id in ids:

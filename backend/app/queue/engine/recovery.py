@@ -18,7 +18,7 @@ from app.queue.engine.outcomes import Outcome, count, settle
 from app.queue.options import AT_MOST_ONCE
 
 if TYPE_CHECKING:
-    from app.queue.engine.queue import EngineQueue
+    from app.queue.engine.leased import LeasedQueue
 
 logger = logging.getLogger("app.queue")
 
@@ -50,7 +50,7 @@ class Recovery:
         queue: the queue.
     """
 
-    def __init__(self, queue: "EngineQueue") -> None:
+    def __init__(self, queue: "LeasedQueue") -> None:
         self._queue = queue
         self._seen: dict[tuple[str, ...], float] = {}
         """Key, lease and deadline of expired leases, and when a look first found them."""
