@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 import msgspec
 
@@ -196,6 +196,15 @@ class TaskOptions:
         if isinstance(error, self.give_up_on):
             return False
         return self.retry_on is None or isinstance(error, self.retry_on)
+
+    def described(self) -> dict[str, Any]:
+        """The options as JSON builtins, for people to read; exceptions by their names."""
+        names = {name: [each.__name__ for each in getattr(self, name) or ()] for name in ("retry_on", "give_up_on")}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | names
+        if self.retry_on is None:
+            fields["retry_on"] = None
+        del fields["queue"]
+        return cast("dict[str, Any]", msgspec.to_builtins(fields))
 
     def job_fields(self) -> dict[str, Any]:
         """The options as fields of SAQ's Job."""

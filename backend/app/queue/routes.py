@@ -26,6 +26,8 @@ class Enqueued(msgspec.Struct):
 
     job_id: str
     """The job's key, for `GET /jobs/{key}`."""
+    created: bool = True
+    """False when a unique job of the same arguments stands already, and this is its key."""
 
 
 class ScheduleView(msgspec.Struct):
@@ -55,7 +57,7 @@ class TaskView(msgspec.Struct):
             queue=task.queue_name,
             parameters=task.signature.json_schema(),
             schedules=[ScheduleView(schedule.cron, dict(schedule.kwargs))] if schedule else [],
-            options=task.defaults.job_fields(),
+            options=task.defaults.described(),
         )
 
 
@@ -173,7 +175,9 @@ def error_summary(error: str | None) -> str | None:
 
 
 def _created(job: Job) -> Response[Enqueued]:
-    return Response(Enqueued(job.key), status_code=201, headers={"Location": f"/jobs/{job.key}"})
+    created = getattr(job, "created", True)
+    location = {"Location": f"/jobs/{job.key}"}
+    return Response(Enqueued(job.key, created), status_code=201 if created else 200, headers=location)
 
 
 async def _arguments(request: Request[Any, Any, Any], task: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from saq.job import Status
 
 from app.main import create_app
-from app.queue import Context, GiveUp, Queues, get_registry, task
+from app.queue import Context, GiveUp, Queues, Unique, get_registry, task
 from app.queue.routes import error_summary
 from app.queue.tasks import my_task
 from app.queue.testing import JobKit
@@ -213,3 +213,26 @@ async def test_the_openapi_document_and_its_page_are_served(client: httpx.AsyncC
     assert "scalar" in page.text.lower()
     document = (await client.get("/schema/openapi.json")).json()
     assert {"/process", "/tasks", "/tasks/{name}", "/jobs/{key}", "/jobs/{key}/retry"} <= set(document["paths"])
+
+
+async def test_a_unique_job_that_stands_is_answered_with_200(client: httpx.AsyncClient) -> None:
+    with get_registry().isolated():
+
+        @task(unique=Unique(by=("user_id",)))
+        async def feed(ctx: Context, *, user_id: int) -> None: ...
+
+        @task(unique=Unique(on_conflict="raise"), priority="high", retry_on=(KeyError,), redact=("user_id",))
+        async def strict(ctx: Context, *, user_id: int) -> None: ...
+
+        first = await client.post("/tasks/feed", json={"user_id": 1})
+        again = await client.post("/tasks/feed", json={"user_id": 1})
+        assert (first.status_code, first.json()["created"]) == (201, True)
+        assert (again.status_code, again.json()) == (200, {"job_id": first.json()["job_id"], "created": False})
+        await client.post("/tasks/strict", json={"user_id": 1})
+        conflict = await client.post("/tasks/strict", json={"user_id": 1})
+        assert (conflict.status_code, conflict.json()["code"]) == (409, "duplicate-job")
+        shown = {each["name"]: each["options"] for each in (await client.get("/tasks")).json()}
+    assert shown["strict"]["priority"] == "high"
+    assert shown["strict"]["retry_on"] == ["KeyError"]
+    assert shown["strict"]["unique"]["on_conflict"] == "raise"
+    assert shown["feed"]["retry_on"] is None

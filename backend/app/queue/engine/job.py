@@ -27,11 +27,13 @@ class EngineJob(Job):
         lease: under which this worker holds it; empty elsewhere.
         delay: seconds from the enqueue until it may start, by the clock of Redis; 0: `scheduled` says.
         claim: what makes it unique; None: nothing but its key.
+        created: False when it stood already, in place of the one that was to be enqueued.
     """
 
     lease: str = ""
     delay: float = 0.0
     claim: Claim | None = None
+    created: bool = True
 
     @property
     def abort_id(self) -> str:

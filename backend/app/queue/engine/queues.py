@@ -7,6 +7,7 @@ from typing import Any
 from saq import Job
 from saq.job import TERMINAL_STATUSES
 
+from app.queue.engine.job import EngineJob
 from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue, TaskCatalogue
 from app.queue.engine.recovery import RECOVERIES
@@ -41,7 +42,7 @@ class Queues:
             known = ", ".join(self.by_name)
             raise ConfigurationError(f"there is no queue {name!r} in QUEUE_NAMES (there are: {known})") from None
 
-    async def enqueue(self, task: str, arguments: Mapping[str, Any] | None = None, **fields: Any) -> Job:
+    async def enqueue(self, task: str, arguments: Mapping[str, Any] | None = None, **fields: Any) -> EngineJob:
         """Enqueue a job of a task on the task's queue.
 
             job = await queues.enqueue("send_email", {"to": "ada@example.com", "subject": "Hi", "body": "..."})
@@ -52,7 +53,8 @@ class Queues:
             fields: fields of SAQ's Job, such as `key` or `timeout`.
 
         Returns:
-            The job; where one of its `key` or its unique arguments stands already, that older one.
+            The job; where one of its `key` or its unique arguments stands already, that older one, with `created`
+            False.
 
         Raises:
             UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
@@ -62,7 +64,11 @@ class Queues:
         queue = self.get(definition.queue_name)
         job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
         [stands] = await queue.enqueue_many([job])
-        return job if stands.created else await queue.fetch(stands.key) or job
+        if stands.created:
+            return job
+        standing = await queue.fetch(stands.key) or job
+        standing.created = False
+        return standing
 
     async def find(self, key: str) -> Job:
         """The job of that key, in whichever queue it is.
