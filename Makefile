@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-ha
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker shell services stop migrate catalog test check bench lint types imports docs-check format lock clean
+.PHONY: help setup dev dev-web dev-worker shell services stop migrate catalog test check conformance bench lint types imports docs-check format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ test: setup ## All tests; ARGS="-k users -x" goes to pytest
 
 check: lint types imports test ## Everything that CI checks; the tests hold those of the documents
 
+conformance: setup ## SAQ's own tests of queue, worker and job, on the engine; ARGS="--stock" on SAQ's classes
+	@$(RUN) -m tests.conformance $(ARGS)
+
 bench: setup ## Measure: handles and enqueue against stock SAQ; ARGS="--runs 3"
 	@$(RUN) -m benchmarks $(ARGS)
 
@@ -86,6 +89,7 @@ format: setup ## Mend what ruff can mend, and format
 lock: setup ## Lock the dependencies of backend/pyproject.toml anew
 	@cd backend && $(COMPILE) pyproject.toml -o requirements/base.txt
 	@cd backend && $(COMPILE) pyproject.toml --extra dev -c requirements/base.txt -o requirements/dev.txt
+	@cd backend && $(COMPILE) requirements/conformance.in -c requirements/dev.txt -o requirements/conformance.txt
 
 clean: ## Remove .venv, caches and the embedded servers' data
 	@if [ -e $(STAMP) ] && [ -d .dev ]; then $(MAKE) stop; fi
