@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,10 +18,12 @@ from app.queue import (
     INJECTED,
     ConfigurationError,
     Context,
+    EngineQueue,
     InvalidArguments,
     JobAborted,
     JobExpired,
     JobFailed,
+    JobHandle,
     JobNotFound,
     PayloadTooLarge,
     Queues,
@@ -29,6 +32,7 @@ from app.queue import (
     get_registry,
     task,
 )
+from app.queue.config import connect
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.test_worker import working
@@ -324,3 +328,22 @@ async def test_without_connected_queues_enqueue_says_what_to_do(queues: Queues) 
     await queues.disconnect()
     with pytest.raises(ConfigurationError, match="not connected"):
         await job.enqueue()
+
+
+async def test_waiting_on_a_silent_redis_ends_with_its_timeout(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_unix_server(silent, tmp_path / "s")
+    queue = EngineQueue(connect(f"unix://{tmp_path}/s"))
+    handle: JobHandle[None] = JobHandle(queue, "any", lambda _: None)
+    async with asyncio.timeout(3):
+        with pytest.raises(ResultTimeout):
+            await handle.result(timeout=0.3)
+    ended.set()
+    await queue.listener.close()
+    await queue.redis.aclose()
+    server.close()
