@@ -1,0 +1,131 @@
+"""Stock SAQ producers and workers on the same queue as the engine's, at the same time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from dishka import AsyncContainer
+from redis.asyncio import Redis
+from saq.job import Status
+from saq.queue.redis import RedisQueue
+from saq.types import Context as StockContext
+from saq.worker import Worker
+
+from app.queue import Context, Queues, Task, enqueue_many, get_registry, task
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.test_worker import working
+
+JOBS = 300
+
+
+@pytest.fixture(autouse=True)
+def own_tasks() -> Iterator[None]:
+    """Only the tasks of the test."""
+    with get_registry().isolated():
+        yield
+
+
+@pytest.fixture
+async def stock(settings: Settings, queues: Queues) -> AsyncIterator[RedisQueue]:
+    """SAQ's own queue, on the queue that the engine has too."""
+    queue = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
+    await queue.connect()
+    yield queue
+    await queue.disconnect()
+
+
+@asynccontextmanager
+async def stock_worker(queue: RedisQueue, *tasks: Task[..., int]) -> AsyncIterator[None]:
+    """SAQ's own worker."""
+    worker: Worker[StockContext] = Worker(
+        queue, [(each.name, each.runner) for each in tasks], concurrency=5, dequeue_timeout=0.2
+    )
+    running = asyncio.create_task(worker.start())
+    try:
+        yield
+    finally:
+        worker.event.set()
+        await running
+
+
+async def test_both_kinds_share_the_work_and_lose_none(
+    settings: Settings, queues: Queues, container: AsyncContainer, stock: RedisQueue
+) -> None:
+    runs: Counter[int] = Counter()
+    kinds: set[type] = set()
+
+    @task(retries=2)
+    async def work(ctx: Context, *, n: int) -> int:
+        runs[n] += 1
+        kinds.add(type(ctx["worker"]))
+        if n % 10 == 0 and ctx["job"].attempts == 1:
+            raise ValueError("at the first attempt")
+        await asyncio.sleep(0.001)
+        return n
+
+    async with working(settings, queues, container), stock_worker(stock, work):
+        handles = await enqueue_many(work.bind(n=n) for n in range(JOBS))
+        jobs = [await stock.enqueue("work", n=n, retries=2) for n in range(JOBS, 2 * JOBS)]
+        results = await asyncio.gather(*(handle.result(timeout=20) for handle in handles))
+        await eventually(lambda: _is_empty(queues))
+    assert results == list(range(JOBS))
+    ended = [await stock.job(job.key) for job in jobs if job]
+    assert [job.result for job in ended if job and job.status is Status.COMPLETE] == list(range(JOBS, 2 * JOBS))
+    assert runs == {n: 2 if n % 10 == 0 else 1 for n in range(2 * JOBS)}
+    assert len(kinds) == 2
+
+
+async def test_each_kind_aborts_what_the_other_runs(
+    settings: Settings, queues: Queues, container: AsyncContainer, stock: RedisQueue
+) -> None:
+    started = asyncio.Event()
+
+    @task(timeout=60)
+    async def endless(ctx: Context) -> int:
+        started.set()
+        await asyncio.Event().wait()
+        return 1
+
+    async with working(settings, queues, container):
+        of_the_engine = await endless.enqueue()
+        await started.wait()
+        seen = await stock.job(of_the_engine.key)
+        assert seen is not None
+        await stock.abort(seen, "by a stock producer")
+        await eventually(lambda: _has_ended(of_the_engine.key, queues))
+    started.clear()
+    async with stock_worker(stock, endless):
+        of_the_stock = await endless.enqueue()
+        await started.wait()
+        await of_the_stock.abort("by a handle")
+        await eventually(lambda: _has_ended(of_the_stock.key, queues))
+    assert {(await queues.find(each.key)).status for each in (of_the_engine, of_the_stock)} == {Status.ABORTED}
+
+
+async def test_what_only_the_engine_knows_does_not_trouble_a_stock_worker(queues: Queues, stock: RedisQueue) -> None:
+    runs: list[str] = []
+
+    @task
+    async def mark(ctx: Context, *, name: str) -> int:
+        runs.append(name)
+        return 1
+
+    aborted = await mark.enqueue(name="aborted")
+    await aborted.abort()
+    high = await mark.options(priority="high").enqueue(name="high")
+    normal = await mark.enqueue(name="normal")
+    async with stock_worker(stock, mark):
+        await normal.result(timeout=10)
+    assert runs == ["normal"]
+    assert await high.status() is Status.QUEUED
+
+
+async def _is_empty(queues: Queues) -> bool:
+    return await queues.get("default").count("incomplete") == 0
+
+
+async def _has_ended(key: str, queues: Queues) -> bool:
+    return (await queues.find(key)).status is Status.ABORTED
