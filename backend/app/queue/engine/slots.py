@@ -65,7 +65,6 @@ class Slots:
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._peek: asyncio.Task[None] | None = None
-        self._due: asyncio.TimerHandle | None = None
         self.loop = asyncio.get_running_loop()
         self._keeper = LeaseKeeper(queue, self._lost_in_thread)
         self._outcomes = Outcomes(queue, self._written)
@@ -147,6 +146,8 @@ class Slots:
 
     async def close(self) -> None:
         """Write what is left to write, and stop to renew leases."""
+        if self._peek is not None:
+            await asyncio.wait([self._peek], timeout=PEEK)
         self._outcomes.closing.set()
         await self._outcomes.flushed()
         self._keeper.stop()
@@ -230,14 +231,15 @@ class Slots:
         """Wait for a job, for one that comes due, or for a reason to stop."""
         if self._peek is None:
             self._peek = asyncio.create_task(self._peek_at_queue())
-        if due is not None:
-            self._due = self.loop.call_later(max(0.0, due), self._promote)
-        if self.worker.burst:
-            await self._wait_in_burst()
-        else:
-            await self._news.wait()
-        if self._due is not None:
-            self._due.cancel()
+        timer = None if due is None else self.loop.call_later(max(0.0, due), self._promote)
+        try:
+            if self.worker.burst:
+                await self._wait_in_burst()
+            else:
+                await self._news.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def _wait_in_burst(self) -> None:
         try:
@@ -262,8 +264,9 @@ class Slots:
                     break
         except (RedisError, OSError) as error:
             await self.queue.outage.pause(error, self._stopping)
-        self._peek = None
-        self._news.set()
+        finally:
+            self._peek = None
+            self._news.set()
 
     def _promote(self) -> None:
         task = asyncio.create_task(self._promote_due())
