@@ -27,6 +27,8 @@ CLAIM = "unique"
 
 _WAITING = ("queued", "active")
 _ENDED = ("complete", "failed", "aborted")
+EVERY_STATE = (*_WAITING, *_ENDED)
+"""The states that `Unique` knows."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,8 @@ class Unique:
     def __post_init__(self) -> None:
         if isinstance(self.by, str) or isinstance(self.states, str):
             raise ValueError("Unique takes tuples of names: by=('user_id',), states=('queued', 'active')")
-        if unknown := set(self.states) - {*_WAITING, *_ENDED}:
-            raise ValueError(f"Unique: unknown states {sorted(unknown)}; there are {', '.join((*_WAITING, *_ENDED))}")
+        if unknown := set(self.states) - set(EVERY_STATE):
+            raise ValueError(f"Unique: unknown states {sorted(unknown)}; there are {', '.join(EVERY_STATE)}")
         if not self.states:
             raise ValueError("Unique: states must not be empty")
         if self.period is None and set(self.states) & set(_ENDED):

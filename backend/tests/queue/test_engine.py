@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import pytest
 from dishka import AsyncContainer
-from saq.job import Status
+from saq.job import CronJob, Status
 from saq.utils import now
 
 from app.queue import (
     Context,
     DuplicateJob,
+    EngineQueue,
     GiveUp,
     Queues,
     RegistrationError,
@@ -26,8 +27,10 @@ from app.queue import (
 from app.queue.config import build_queues
 from app.queue.engine.job import EngineJob
 from app.queue.engine.outcomes import Outcome, Outcomes
+from app.queue.engine.worker import EngineWorker
 from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
+from tests.fixtures.poll import eventually
 from tests.queue.test_worker import status, working
 
 
@@ -509,3 +512,49 @@ async def test_an_abort_concerns_one_queue(environment: dict[str, str]) -> None:
         assert not (await here.enqueue(name="x")).created
         assert (await there.enqueue(name="x")).created
         await queues.disconnect()
+
+
+@pytest.mark.parametrize("skew", [-30.0, 30.0])
+async def test_a_wrong_clock_neither_doubles_nor_misses_a_tick(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch, skew: float
+) -> None:
+    true_time = time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() + skew)
+    ticks: list[int] = []
+
+    async def tick(ctx: Context) -> None:
+        ticks.append(int(true_time()))
+
+    queue = EngineQueue(queues.get("default").redis, "default")
+    tick.__qualname__ = "tick"
+    worker = EngineWorker(queue, [], cron_jobs=[CronJob(tick, cron="* * * * * */1")], timers={"schedule": 0.1})
+    running = asyncio.create_task(worker.start())
+    await eventually(lambda: len(ticks) >= 4)
+    worker.request_stop()
+    await running
+    assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
+
+
+async def test_a_cron_without_a_key_of_its_own_enqueues_once_a_tick(queues: Queues) -> None:
+    async def tick(ctx: Context) -> None: ...
+
+    queue = EngineQueue(queues.get("default").redis, "default")
+    worker = EngineWorker(queue, [], cron_jobs=[CronJob(tick, cron="0 3 * * *", unique=False)])
+    for _ in range(3):
+        await worker.schedule()
+    assert await queue.count("incomplete") == 1
+
+
+async def test_a_tick_that_has_run_is_not_enqueued_once_more(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tick(ctx: Context) -> None: ...
+
+    queue = EngineQueue(queues.get("default").redis, "default")
+    workers = [EngineWorker(queue, [], cron_jobs=[CronJob(tick, cron="0 3 * * *", unique=False)]) for _ in range(2)]
+    for worker in workers:
+        await worker.schedule()
+    assert await queue.count("incomplete") == 1
+    [job] = [job async for job in queue.iter_jobs()]
+    await job.finish(Status.COMPLETE)
+    late = EngineWorker(queue, [], cron_jobs=[CronJob(tick, cron="0 3 * * *", unique=False)])
+    await late.schedule()
+    assert await queue.count("incomplete") == 0

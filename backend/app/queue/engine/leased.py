@@ -200,6 +200,10 @@ class LeasedQueue(RedisQueue):
         promoted = await self.scripts.run("promote", PROMOTED_AT_ONCE)
         return [job_id.decode() for job_id in cast("list[bytes]", promoted)]
 
+    async def time(self) -> float:
+        """Epoch seconds by the clock of Redis, which decides what is due; see `scripts/prelude.lua`."""
+        return float(await self.scripts.run("time"))
+
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
         """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
         try:

@@ -6,6 +6,8 @@ is SAQ's worker but for its stop. Overridden, and why:
 - `SIGNALS`: several workers share one event loop; `app/worker.py` handles the signals for all of them.
 - `_process`: SAQ has one loop a slot, each with a blocking connection and some round trips a job; here `Slots` runs
   all jobs of the worker. `process`, one job in SAQ's way, is left as it is.
+- `schedule`: SAQ reckons ticks by the clock of the worker, so that one which is behind fires a tick again and again,
+  and it enqueues every cron every second.
 - `schedule`, `abort`: SAQ logs a stack trace a second while Redis is away; that it is away is logged once.
 - `worker_info`: SAQ's periodic report lives a second longer than its renewal takes.
 - `upkeep`, `stop`: SAQ waits for its upkeep loops, which sleep up to a minute, so that an idle worker takes its
@@ -14,22 +16,35 @@ is SAQ's worker but for its stop. Overridden, and why:
 """
 
 import asyncio
+import datetime as dt
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import saq.worker
+from croniter import croniter
 from redis.exceptions import RedisError
+from saq.job import CronJob
 from saq.types import Context, WorkerInfo
 from saq.worker import Worker, ensure_coroutine_function, ensure_coroutine_function_many
 
+from app.queue.engine import enqueuing
+from app.queue.engine.job import EngineJob
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.slots import Slots
 from app.queue.errors import QueueUnavailable
+from app.queue.options import EVERY_STATE, Claim, Unique
 
 REPORT_TTL = 30
 """Seconds after its last report that a worker counts as dead; it reports every 10."""
+
+TICK_CLAIM = 3600.0
+"""Seconds for which a tick that has come due stays claimed."""
+
+TICK_CHECK = 30.0
+"""Seconds after which a worker looks again whether a cron's next tick is enqueued."""
 
 logger = logging.getLogger("app.worker")
 
@@ -46,6 +61,8 @@ class EngineWorker(Worker[Context]):
         self._slots: Slots | None = None
         self._leasing: asyncio.Task[None] | None = None
         self._coroutines: dict[str, Any] = {}
+        self._ticks: dict[str, float] = {}
+        """Epoch seconds until which the tick of a cron stands."""
 
     async def start(self) -> None:
         try:
@@ -77,7 +94,42 @@ class EngineWorker(Worker[Context]):
 
     async def schedule(self, lock: int = 1) -> None:
         with suppress(RedisError, OSError, QueueUnavailable):
-            await super().schedule(lock)
+            if not isinstance(self.queue, EngineQueue):
+                await super().schedule(lock)
+                return
+            await self._enqueue_ticks(self.queue)
+            if promoted := await self.queue.schedule(lock):
+                saq.worker.logger.info("Scheduled %s", promoted)
+
+    async def _enqueue_ticks(self, queue: EngineQueue) -> None:
+        """Enqueue the next tick of each cron as a delayed job, by the clock of Redis."""
+        current = await queue.time() if self.cron_jobs else 0.0
+        for cron in self.cron_jobs:
+            function = cron.function.__qualname__
+            if current >= self._ticks.get(function, 0.0):
+                tick = int(croniter(cron.cron, dt.datetime.fromtimestamp(current, self.cron_tz)).get_next())
+                if await self._stands(queue, cron, tick, tick - current):
+                    # Looked at again before the tick, as somebody may have deleted the job.
+                    self._ticks[function] = min(tick, current + TICK_CHECK) if cron.unique else tick
+
+    async def _stands(self, queue: EngineQueue, cron: CronJob[Context], tick: int, ahead: float) -> bool:
+        """Enqueue a tick, unless it is; False while the job of an earlier one is in its way.
+
+        The tick is claimed: a worker that reckoned it a moment before it came due does not enqueue it once more.
+        """
+        fields = {name: value for name, value in vars(cron).items() if value is not None}
+        function = fields.pop("function").__qualname__
+        key = f"cron:{function}"
+        if fields.pop("unique"):
+            fields["key"] = key
+        del fields["cron"]
+        job = enqueuing.validated(queue, function, {**fields, "scheduled": tick})
+        if isinstance(job, EngineJob) and job.claim is None:
+            job.claim = Claim(f"{key}:{tick}", Unique(period=ahead + TICK_CLAIM, states=EVERY_STATE))
+        if await queue.enqueue(job) is not None:
+            return True
+        standing = await queue.job(key)
+        return standing is not None and standing.scheduled == tick
 
     async def abort(self, abort_threshold: float) -> None:
         with suppress(RedisError, OSError):
