@@ -115,7 +115,7 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     grace_period: NotNegative = 20
     """WORKER_GRACE_PERIOD. Seconds that running jobs get to finish after SIGTERM; the rest is queued again."""
     cron_timezone: str = "UTC"
-    """WORKER_CRON_TIMEZONE. IANA name of the time zone in which cron expressions are read."""
+    """WORKER_CRON_TIMEZONE. IANA name of the time zone in which crons without a `timezone` of their own are read."""
 
 
 class SmtpSettings(Section, frozen=True, kw_only=True):

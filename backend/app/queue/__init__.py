@@ -30,7 +30,7 @@ from app.queue.handle import JobHandle, JobUpdate
 from app.queue.options import CallOptions, TaskOptions, Unique
 from app.queue.payload import INJECTED
 from app.queue.registry import TaskRegistry, get_registry, scheduled_task, task
-from app.queue.schedule import Schedule
+from app.queue.schedule import Schedule, crontab
 from app.queue.task import Task
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "TaskRegistry",
     "Unique",
     "UnknownTask",
+    "crontab",
     "enqueue_many",
     "get_registry",
     "scheduled_task",

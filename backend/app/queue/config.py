@@ -86,11 +86,7 @@ def build_saq_config(settings: Settings, queues: Queues, guards: Iterable[Any] =
                 broker_instance=queue.redis,
                 name=name,
                 tasks=[task.runner for task in registry.get_all_tasks()],
-                scheduled_tasks=[
-                    task.cron_job()  # type: ignore[misc]
-                    for task in registry.get_all_tasks()
-                    if task.schedule and task.queue_name == name
-                ],
+                scheduled_tasks=registry.get_all_scheduled_tasks(name),  # type: ignore[arg-type]
                 concurrency=settings.worker.concurrency,
                 cron_tz=ZoneInfo(settings.worker.cron_timezone),
                 startup=STARTUP,
@@ -117,7 +113,8 @@ def build_workers(
     Raises:
         ConfigurationError: a task has a parameter that is neither JSON nor provided by the container.
     """
-    check_dependencies(container, get_registry().get_all_tasks())
+    registry = get_registry()
+    check_dependencies(container, registry.get_all_tasks())
 
     async def give_container(ctx: Context) -> None:
         ctx["container"] = container  # type: ignore[typeddict-unknown-key]
@@ -127,7 +124,7 @@ def build_workers(
             queues.get(config.name),
             config.tasks,
             concurrency=config.concurrency,
-            cron_jobs=config.scheduled_tasks,
+            scheduled=[task for task in registry.get_all_tasks() if task.queue_name == config.name],
             cron_tz=config.cron_tz,
             startup=[give_container, *STARTUP],
             shutdown=SHUTDOWN,

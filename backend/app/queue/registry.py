@@ -17,11 +17,12 @@ from saq.types import Context
 
 from app.queue.errors import DuplicateTask, RegistrationError, UnknownTask, location
 from app.queue.options import TaskOptions, TaskSettings
-from app.queue.schedule import Schedule
+from app.queue.schedule import CatchUp, Overlap, Schedule
 from app.queue.task import AsyncTask, SyncTask, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bound=Task[..., Any])
 
 
 class TaskRegistry:
@@ -35,11 +36,26 @@ class TaskRegistry:
 
         Raises:
             DuplicateTask: another function has that name.
+            RegistrationError: another task has a schedule of the same key.
         """
         first = self._tasks.get(task.name)
         if first is not None and location(first.function) != location(task.function):
             raise DuplicateTask(task.function, task.name, first.function)
+        self.check_schedule_keys(task)
         self._tasks[task.name] = task
+
+    def check_schedule_keys(self, task: Task[..., Any]) -> None:
+        """Raise when another task has a schedule of the same key.
+
+        Raises:
+            RegistrationError: names both.
+        """
+        keys = {schedule.key for schedule in task.schedules}
+        for other in self._tasks.values():
+            if other.name != task.name and (same := keys & {schedule.key for schedule in other.schedules}):
+                raise RegistrationError(
+                    task.function, f"a schedule of {other.where} has the key {same.pop()!r} already; give another key="
+                )
 
     def get(self, name: str) -> Task[..., Any]:
         """The task of that name.
@@ -56,9 +72,13 @@ class TaskRegistry:
         """All tasks, the scheduled ones too."""
         return list(self._tasks.values())
 
-    def get_all_scheduled_tasks(self) -> list[CronJob[Context]]:
-        """The schedules as SAQ CronJobs; `function.__qualname__` is the task's name."""
-        return [task.cron_job() for task in self._tasks.values() if task.schedule]
+    def get_all_scheduled_tasks(self, queue: str | None = None) -> list[CronJob[Context]]:
+        """The crons, all or a queue's, as SAQ CronJobs; `function.__qualname__` is the task's name.
+
+        SAQ knows no intervals; `Task.schedules` holds those, too.
+        """
+        tasks = [task for task in self._tasks.values() if queue in (None, task.queue_name)]
+        return [cron for task in tasks for cron in task.cron_jobs()]
 
     def clear(self) -> None:
         """Forget all tasks (for tests; see also `isolated`)."""
@@ -105,6 +125,19 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
 
 
+class ScheduleDecorator(Protocol):
+    """What `@scheduled_task(...)` returns."""
+
+    @overload
+    def __call__(self, function: T, /) -> T: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
+
+
 @overload
 def task(  # type: ignore[overload-overlap]
     function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
@@ -131,32 +164,59 @@ def task(function: Callable[..., Any] | None = None, /, *, name: str | None = No
 
 def scheduled_task(
     *,
-    cron: str,
+    cron: str | None = None,
+    every: float | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    key: str = "",
+    timezone: str | None = None,
+    catch_up: CatchUp = "once",
+    overlap: Overlap = "skip",
     name: str | None = None,
     **options: Unpack[TaskSettings],
-) -> TaskDecorator:
-    """Register a function as a task that also runs by itself.
+) -> ScheduleDecorator:
+    """Register a function as a task that also runs by itself; on a task, add a schedule to it.
+
+        @scheduled_task(cron="0 9 * * mon", key="weekly", kwargs={"days": 7})
+        @scheduled_task(cron=crontab(minute=0, hour=3), timezone="Europe/Berlin", timeout=600)
+        async def report(ctx: Context, *, days: int = 1) -> None: ...
 
     Args:
-        cron: when; see `Schedule`.
+        cron, every, key, timezone, catch_up, overlap: see `Schedule`.
         kwargs: arguments of the scheduled jobs, overriding the function's defaults; a job enqueued by hand
             takes its arguments from the call.
         name: the task's name; the function's by default.
         options: see `TaskOptions`.
 
     Raises:
-        RegistrationError: as for `task`, and for an invalid cron or kwargs that do not fit.
+        RegistrationError: as for `task`, and for an invalid schedule, kwargs that do not fit, a key that another
+            schedule has, and for a name or options on a function that is a task already.
     """
 
-    def decorate(function: Callable[..., Any]) -> Any:
+    def decorate(function: Any) -> Any:
         try:
-            schedule = Schedule(cron, dict(kwargs or {}))
+            schedule = Schedule(cron, dict(kwargs or {}), every, key, timezone, catch_up, overlap)
         except ValueError as error:
             raise RegistrationError(function, str(error)) from None
+        if isinstance(function, Task):
+            return _add_schedule(function, schedule, {"name": name, **options} if name else dict(options))
         return _register(function, name, dict(options), schedule)
 
     return decorate
+
+
+def _add_schedule(task: Task[..., Any], schedule: Schedule, options: dict[str, Any]) -> Task[..., Any]:
+    if options:
+        raise RegistrationError(
+            task.function, f"is a task already; give {', '.join(options)} to the decorator next to the function"
+        )
+    before = task.schedules
+    task.add_schedule(schedule)
+    try:
+        _registry.check_schedule_keys(task)
+    except RegistrationError:
+        task.schedules = before
+        raise
+    return task
 
 
 def _register(

@@ -12,6 +12,7 @@ from saq import Job
 from app.queue.engine.queues import Queues
 from app.queue.errors import InvalidArguments
 from app.queue.registry import get_registry
+from app.queue.schedule import Schedule
 from app.queue.task import Task
 
 ADMIN: dict[str, Any] = {
@@ -33,8 +34,27 @@ class Enqueued(msgspec.Struct):
 class ScheduleView(msgspec.Struct):
     """A schedule of a task."""
 
-    cron: str
+    key: str
+    cron: str | None
+    every: float | None
+    """Seconds between two ticks, in place of `cron`."""
+    timezone: str | None
+    """In which `cron` is read; null: WORKER_CRON_TIMEZONE."""
+    catch_up: str
+    overlap: str
     kwargs: dict[str, Any]
+
+    @classmethod
+    def of(cls, task: Task[..., Any], schedule: Schedule) -> "ScheduleView":
+        return cls(
+            key=schedule.key,
+            cron=schedule.cron,
+            every=schedule.every,
+            timezone=schedule.timezone,
+            catch_up=schedule.catch_up,
+            overlap=schedule.overlap,
+            kwargs=task.signature.redacted(task.signature.encode(schedule.kwargs)),
+        )
 
 
 class TaskView(msgspec.Struct):
@@ -50,13 +70,12 @@ class TaskView(msgspec.Struct):
 
     @classmethod
     def of(cls, task: Task[..., Any]) -> "TaskView":
-        schedule = task.schedule
         return cls(
             name=task.name,
             doc=task.doc,
             queue=task.queue_name,
             parameters=task.signature.json_schema(),
-            schedules=[ScheduleView(schedule.cron, dict(schedule.kwargs))] if schedule else [],
+            schedules=[ScheduleView.of(task, schedule) for schedule in task.schedules],
             options=task.defaults.described(),
         )
 

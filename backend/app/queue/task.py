@@ -39,7 +39,7 @@ class Task(Generic[P, R]):
         defaults: how its jobs run unless a call says otherwise.
         call_options: what `options(...)` said.
         signature: what its arguments are.
-        schedule: when it runs by itself, or None.
+        schedules: when it runs by itself.
         runner: the coroutine function that SAQ calls; its `__qualname__` is the task's name, because SAQ and
             litestar-saq look functions up by that.
     """
@@ -60,12 +60,13 @@ class Task(Generic[P, R]):
         self.defaults = options or TaskOptions()
         self.call_options = CallOptions()
         self._settled: dict[str, Any] | None = None
-        self.schedule = schedule
+        self.schedules: tuple[Schedule, ...] = ()
         self.signature = Signature(function, self.defaults.redact)
         self.signature.task = self.name
         self.runner = self._make_runner()
         self._check_unique(self.defaults.unique)
-        self._check_schedule()
+        if schedule is not None:
+            self.add_schedule(schedule)
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
 
     @property
@@ -205,24 +206,44 @@ class Task(Generic[P, R]):
                 fields[name] = value
         return nested, fields
 
-    def cron_job(self) -> CronJob[Context]:
-        """The schedule as SAQ knows it.
+    @property
+    def schedule(self) -> Schedule | None:
+        """The first of its schedules, or None."""
+        return self.schedules[0] if self.schedules else None
+
+    def add_schedule(self, schedule: Schedule) -> None:
+        """Let it run by itself at further times; a schedule without a key gets the task's name.
 
         Raises:
-            ConfigurationError: the task has no schedule.
+            RegistrationError: the schedule's arguments do not fit, or another one of the task has that key.
         """
-        if self.schedule is None:
-            raise ConfigurationError(f"{self.name} has no schedule")
+        named = dataclasses.replace(schedule, key=schedule.key or self.name)
+        if named.key in {other.key for other in self.schedules}:
+            raise RegistrationError(self.function, f"two schedules have the key {named.key!r}; give one another key=")
+        try:
+            self.signature.encode(named.kwargs)
+        except InvalidArguments as error:
+            raise RegistrationError(
+                self.function, f"the schedule's kwargs do not fit: {error}; give them in kwargs={{...}}"
+            ) from None
+        self.schedules = (*self.schedules, named)
+
+    def cron_jobs(self) -> list[CronJob[Context]]:
+        """Its crons as SAQ knows them; SAQ has no intervals and no time zone a cron."""
         options = self.defaults
-        return CronJob(
-            function=self.runner,
-            cron=self.schedule.cron,
-            timeout=options.timeout,
-            heartbeat=options.heartbeat,
-            retries=options.retries,
-            ttl=options.ttl,
-            kwargs=self.signature.encode(self.schedule.kwargs),
-        )
+        return [
+            CronJob(
+                function=self.runner,
+                cron=schedule.cron,
+                timeout=options.timeout,
+                heartbeat=options.heartbeat,
+                retries=options.retries,
+                ttl=options.ttl,
+                kwargs=self.signature.encode(schedule.kwargs),
+            )
+            for schedule in self.schedules
+            if schedule.cron is not None
+        ]
 
     async def run(self, ctx: Context, raw: Mapping[str, Any]) -> Any:
         """Run one attempt of a job: decode, inject, call, encode the result.
@@ -273,16 +294,6 @@ class Task(Generic[P, R]):
             raise RegistrationError(
                 self.function, f"unique names {', '.join(sorted(strangers))}, which are no parameters that travel"
             )
-
-    def _check_schedule(self) -> None:
-        if self.schedule is None:
-            return
-        try:
-            self.signature.encode(self.schedule.kwargs)
-        except InvalidArguments as error:
-            raise RegistrationError(
-                self.function, f"the schedule's kwargs do not fit: {error}; give them in kwargs={{...}}"
-            ) from None
 
 
 class AsyncTask(Task[P, R]):

@@ -79,7 +79,17 @@ async def test_process_refuses_bad_input(client: httpx.AsyncClient, jobs: JobKit
 async def test_the_catalogue_tells_all_of_a_task(client: httpx.AsyncClient) -> None:
     tasks = {each["name"]: each for each in (await client.get("/tasks")).json()}
     batch = tasks["batch_process"]
-    assert batch["schedules"] == [{"cron": "0 */6 * * *", "kwargs": {"batch_size": 100}}]
+    assert batch["schedules"] == [
+        {
+            "key": "batch_process",
+            "cron": "0 */6 * * *",
+            "every": None,
+            "timezone": None,
+            "catch_up": "once",
+            "overlap": "skip",
+            "kwargs": {"batch_size": 100},
+        }
+    ]
     assert batch["parameters"]["properties"]["batch_size"] == {"type": "integer", "minimum": 1, "default": 50}
     assert batch["doc"].startswith("Check the queue's incomplete jobs")
     assert batch["queue"] == "default"

@@ -10,7 +10,7 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import INJECTED, Context, JobHandle, Queues, enqueue_many, task
+from app.queue import INJECTED, Context, JobHandle, Queues, enqueue_many, scheduled_task, task
 from app.queue.catalog import TasksRegistry
 from app.queue.clock import offset
 from app.queue.tasks import enqueue_follow_up, my_task, ping
@@ -167,10 +167,19 @@ def test_nobody_runs_jobs_after_the_block(worker: WorkerFixture, jobs: JobKit, r
 
 
 def test_schedules_fire_on_a_journey_when_asked_for(worker: WorkerFixture, jobs: JobKit) -> None:
+    seen: list[int] = []
+
+    @scheduled_task(cron="0 3 1 1 *")
+    async def yearly(ctx: Context) -> None:
+        seen.append(ctx["job"].meta["tick"])
+
+    new_year = dt.datetime(2040, 1, 1, 3, tzinfo=dt.UTC)
+    with worker(), jobs.travel_to(new_year):
+        pass
     with worker(schedules=True):
-        eventually_sync(lambda: jobs.all_enqueued(ping))
-        jobs.travel(60)
-        eventually_sync(lambda: not jobs.all_enqueued(ping))
+        jobs.travel_to(new_year)
+        eventually_sync(lambda: seen)
+    assert seen == [int(new_year.timestamp())]
 
 
 # The plugin

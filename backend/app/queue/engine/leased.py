@@ -53,6 +53,10 @@ KEYS = (
     "aborting",
     "levels",
     "turns",
+    "schedules",
+    "schedules:timings",
+    "schedules:ticks",
+    "schedules:jobs",
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued and active."""
 

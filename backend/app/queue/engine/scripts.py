@@ -12,12 +12,15 @@ from saq.utils import now_seconds
 
 from app.queue import clock
 
+PARTS = {"enqueue": ("admit",), "fire": ("admit",)}
+"""What stands between the prelude and a script."""
+
 
 @cache
 def source(name: str) -> str:
     """The text of a script, with its prelude."""
     folder = files("app.queue.engine") / "scripts"
-    return (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    return "".join((folder / f"{part}.lua").read_text() for part in ("prelude", *PARTS.get(name, ()), name))
 
 
 def pack(rows: Sequence[Sequence[Any]]) -> bytes:

@@ -7,7 +7,8 @@ is SAQ's worker but for its stop. Overridden, and why:
 - `_process`: SAQ has one loop a slot, each with a blocking connection and some round trips a job; here `Slots` runs
   all jobs of the worker. `process`, one job in SAQ's way, is left as it is.
 - `schedule`: SAQ reckons ticks by the clock of the worker, so that one which is behind fires a tick again and again,
-  and it enqueues every cron every second.
+  and it enqueues every cron every second. SAQ's `cron_jobs` are kept in SAQ's way, the next tick enqueued ahead;
+  the schedules of tasks are `Ticker`'s.
 - `schedule`, `abort`: SAQ logs a stack trace a second while Redis is away; that it is away is logged once.
 - `worker_info`: SAQ's periodic report lives a second longer than its renewal takes.
 - `upkeep`, `stop`: SAQ waits for its upkeep loops, which sleep up to a minute, so that an idle worker takes its
@@ -19,9 +20,10 @@ import asyncio
 import datetime as dt
 import logging
 import signal
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import saq.worker
 from croniter import croniter
@@ -34,8 +36,12 @@ from app.queue.engine import enqueuing
 from app.queue.engine.job import EngineJob
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.slots import Slots
+from app.queue.engine.ticker import Ticker
 from app.queue.errors import QueueUnavailable
 from app.queue.options import EVERY_STATE, Claim, Unique
+
+if TYPE_CHECKING:
+    from app.queue.task import Task
 
 REPORT_TTL = 30
 """Seconds after its last report that a worker counts as dead; it reports every 10."""
@@ -50,12 +56,26 @@ logger = logging.getLogger("app.worker")
 
 
 class EngineWorker(Worker[Context]):
-    """Runs the jobs of one queue. Takes the arguments of SAQ's Worker."""
+    """Runs the jobs of one queue.
+
+    Args:
+        queue: the queue.
+        functions: as SAQ's Worker takes them.
+        scheduled: tasks whose schedules this queue's workers keep; None: whatever Redis holds stays as it is.
+            SAQ's own `cron_jobs` go beside.
+        options: further arguments of SAQ's Worker.
+    """
 
     SIGNALS: list[signal.Signals] = []  # noqa: RUF012  (as SAQ declares it)
 
-    def __init__(self, queue: Any, functions: Any, **options: Any) -> None:
+    def __init__(
+        self, queue: Any, functions: Any, *, scheduled: "Sequence[Task[..., Any]] | None" = None, **options: Any
+    ) -> None:
         super().__init__(queue, functions, **options)
+        self.scheduled = scheduled
+        self.declared = asyncio.Event()
+        """Set when this worker has told Redis the schedules."""
+        self._ticker: Ticker | None = None
         self._upkeep: list[asyncio.Task[None]] = []
         self._stop_requested = False
         self._slots: Slots | None = None
@@ -150,6 +170,10 @@ class EngineWorker(Worker[Context]):
             self._slots = Slots(self, self.queue)
             self._upkeep.append(asyncio.create_task(self._slots.look_for_orphans()))
             self._leasing = asyncio.create_task(self._slots.run())
+            self.declared.clear()
+            if self.scheduled is not None:
+                self._ticker = Ticker(self.queue, self.scheduled, self.cron_tz, self.declared)
+                self._upkeep.append(asyncio.create_task(self._ticker.run()))
         return self._upkeep
 
     def _process(self, previous_task: asyncio.Task[Any] | None = None) -> None:
@@ -170,6 +194,8 @@ class EngineWorker(Worker[Context]):
             upkeep = set(self._upkeep)
             processes = self.tasks - upkeep
             self.tasks.clear()
+            if self._ticker is not None:
+                self._ticker.stop()
             if self._slots is not None:
                 await self._stop_leasing(self._slots)
             await self._drain(processes)

@@ -123,10 +123,15 @@ def engine_queues(workers: Iterable[EngineWorker]) -> list[EngineQueue]:
 
 @asynccontextmanager
 async def working(workers: Iterable[EngineWorker]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Workers that run in this event loop for the time of a block; yields their tasks."""
+    """Workers that run in this event loop for the time of a block, their schedules declared; yields their tasks."""
     workers = list(workers)
     running = [asyncio.create_task(worker.start()) for worker in workers]
     try:
+        for worker, task in zip(workers, running, strict=True):
+            if worker.scheduled is not None:
+                declared = asyncio.create_task(worker.declared.wait())
+                await asyncio.wait({declared, task}, return_when=asyncio.FIRST_COMPLETED)
+                declared.cancel()
         yield running
     finally:
         for worker in workers:

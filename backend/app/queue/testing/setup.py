@@ -34,7 +34,7 @@ class QueueSetup:
         workers = list(self.workers(queues, container))
         if not schedules:
             for worker in workers:
-                worker.cron_jobs = []
+                worker.scheduled, worker.cron_jobs = None, []
         return workers
 
     def worker_for(self, queues: Queues, container: AsyncContainer, name: str) -> EngineWorker:

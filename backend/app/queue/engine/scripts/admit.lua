@@ -1,0 +1,62 @@
+-- Stands between the prelude and the scripts that enqueue. ARGV: 4 prefix of abort keys.
+-- A job is a row: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level, unique claim, JSON of
+-- the job that gives way, its ttl. A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of
+-- the job that gives way}.
+local ABORT_PREFIX = ARGV[4]
+
+local function state_of(id)
+    if redis.call('HEXISTS', OWNERS, id) == 1 then return 'active' end
+    if redis.call('ZSCORE', INCOMPLETE, id) then return 'queued' end
+    local job = redis.call('GET', id)
+    if not job then return nil end
+    local read, decoded = pcall(cjson.decode, job)
+    return read and decoded.status or nil
+end
+
+-- SAQ's abort keys lack the queue's name, those of the engine have it.
+local ABORTS = ABORT_PREFIX .. string.sub(PREFIX, #'saq:job:' + 1)
+
+local function claim_of(spec)
+    return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5]}
+end
+
+-- The key of the job that stands in the way of a claim, or nil.
+local function holder_of(claim)
+    local key = redis.call('GET', claim.id)
+    if not key then return nil end
+    local state = state_of(PREFIX .. key)
+    if state and string.find(claim.states, ',' .. state .. ',', 1, true) then return key, state end
+    return nil
+end
+
+-- Enqueue a job. A job stands once: while one of its key waits or runs, or is being aborted, it is refused.
+-- Answers 1: it stands; 0: a job of its key stands already; else the key of the job that holds the claim.
+local function admit(row)
+    local key, job, start, level, spec, given_way, given_way_ttl = unpack(row)
+    local id = PREFIX .. key
+    local refused = nil
+    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then refused = 0 end
+    local claim = nil
+    if not refused and #spec > 0 then
+        claim = claim_of(spec)
+        local holder, state = holder_of(claim)
+        if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
+            withdraw(PREFIX .. holder)
+            store(PREFIX .. holder, given_way, given_way_ttl)
+            redis.call('PUBLISH', PREFIX .. holder, 'aborted')
+        elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then
+            refused = holder
+        end
+    end
+    if refused then return refused end
+    if string.sub(start, 1, 1) == '+' then start = after(string.sub(start, 2)) end
+    redis.call('SET', id, job)
+    stand(id, level, start)
+    if start ~= '0' then wake_if_first(id) end
+    if claim and claim.period > 0 then
+        redis.call('SET', claim.id, key, 'PX', claim.period)
+    elseif claim then
+        redis.call('SET', claim.id, key)
+    end
+    return 1
+end

@@ -1,0 +1,22 @@
+-- Declare the schedules of a queue; those that are no longer declared go. ARGV: 4 fingerprint of the declaration;
+-- 5 '1' to take the place of another one, '0' only if there is none; then three a schedule: key, timing, next tick.
+-- A schedule whose timing is as before keeps its tick, also one that is overdue. Answers 1, or 0: there is another.
+local declared = redis.call('GET', DECLARED)
+if declared and declared ~= ARGV[4] and ARGV[5] == '0' then return 0 end
+local gone = {}
+for _, key in ipairs(redis.call('HKEYS', TIMINGS)) do gone[key] = true end
+for i = 6, #ARGV, 3 do
+    local key, timing, tick = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    gone[key] = nil
+    if redis.call('HGET', TIMINGS, key) ~= timing or not redis.call('ZSCORE', TICKS, key) then
+        redis.call('HSET', TIMINGS, key, timing)
+        redis.call('ZADD', TICKS, tick, key)
+    end
+end
+for key in pairs(gone) do
+    redis.call('HDEL', TIMINGS, key)
+    redis.call('ZREM', TICKS, key)
+    redis.call('HDEL', TICKED, key)
+end
+redis.call('SET', DECLARED, ARGV[4])
+return 1

@@ -1,0 +1,42 @@
+-- Make the jobs of ticks that are due, each once. ARGV: 5 fingerprint of the caller's declaration; 6 in MessagePack
+-- a row for each: schedule, its tick as `due.lua` told it, the tick after, '1' if its jobs may overlap, key under which
+-- a stock worker would have the tick ('' none), row of the job (empty: the tick is skipped).
+-- Answers for each: 'made'; 'known': another worker was first; 'skipped'; 'overlaps': an earlier job stands, or one that
+-- claims the same; 'stock': stock workers have the schedule.
+local answers = {}
+local holds = redis.call('GET', DECLARED) == ARGV[5]
+
+local function overlaps(schedule)
+    local last = redis.call('HGET', TICKED, schedule)
+    return last and redis.call('ZSCORE', INCOMPLETE, PREFIX .. last)
+end
+
+-- Stock workers enqueue the next tick ahead, under one key: it stands for this tick when it is due or runs, and for
+-- the next one when this one's job has ended already.
+local function stock_has(key, following)
+    if key == '' then return false end
+    local score = tonumber(redis.call('ZSCORE', INCOMPLETE, PREFIX .. key) or nil)
+    return score and (score <= NOW or score == tonumber(following))
+end
+
+for i, row in ipairs(cmsgpack.unpack(ARGV[6])) do
+    local schedule, tick, following, overlap, stock, job = unpack(row)
+    if not holds or redis.call('ZSCORE', TICKS, schedule) ~= tick then
+        answers[i] = 'known'
+    else
+        redis.call('ZADD', TICKS, following, schedule)
+        if #job == 0 then
+            answers[i] = 'skipped'
+        elseif stock_has(stock, following) then
+            answers[i] = 'stock'
+        elseif overlap == '0' and overlaps(schedule) then
+            answers[i] = 'overlaps'
+        elseif admit(job) == 1 then
+            redis.call('HSET', TICKED, schedule, job[1])
+            answers[i] = 'made'
+        else
+            answers[i] = 'overlaps'
+        end
+    end
+end
+return answers

@@ -1,0 +1,286 @@
+"""The ticker: one tick, one job, whoever looks, whatever was deployed."""
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from saq import Job, Queue
+from saq.job import CronJob, Status
+from saq.queue.redis import RedisQueue
+from saq.worker import Worker
+
+from app.queue import Context, EngineQueue, Queues, Task, Unique, scheduled_task
+from app.queue.clock import shifted
+from app.queue.engine.ticker import CHECK, OVERDUE, Ticker
+from app.queue.engine.worker import EngineWorker
+from tests.fixtures.poll import eventually
+
+pytestmark = pytest.mark.usefixtures("own_tasks")
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def queue(queues: Queues) -> EngineQueue:
+    return queues.get("default")
+
+
+def ticker_of(queue: EngineQueue, *tasks: Task[..., Any]) -> Ticker:
+    return Ticker(queue, tasks, dt.UTC)
+
+
+async def jobs_of(queue: EngineQueue) -> list[Job]:
+    """The jobs that wait."""
+    jobs = [job async for job in queue.iter_jobs(statuses=[Status.QUEUED])]
+    return sorted(jobs, key=lambda job: str(job.key))
+
+
+async def names_of(queue: EngineQueue) -> list[str]:
+    return [job.function for job in await jobs_of(queue)]
+
+
+def hour(count: int) -> float:
+    """Epoch seconds of a full hour to come."""
+    return (time.time() // HOUR + count) * HOUR
+
+
+async def at(ticker: Ticker, moment: float) -> float:
+    """Look at the ticks at a time, until nothing is due; returns the seconds until the next look."""
+    with shifted(moment - time.time()):
+        while (wait := await ticker.tick()) == 0.0:
+            pass
+        return wait
+
+
+async def test_a_tick_makes_one_job_however_many_look(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR, kwargs={"days": 7})
+    async def sweep(ctx: Context, *, days: int = 1) -> None: ...
+
+    tickers = [ticker_of(queue, sweep) for _ in range(5)]
+    await asyncio.gather(*(ticker.declare() for ticker in tickers))
+    assert await jobs_of(queue) == []
+    tick = hour(1)
+    with shifted(tick + 1 - time.time()):
+        await asyncio.gather(*(ticker.tick() for ticker in tickers))
+    [job] = await jobs_of(queue)
+    assert (job.key, job.function, job.kwargs) == (f"cron:sweep:{int(tick)}", "sweep", {"days": 7})
+    assert job.meta == {"schedule": "sweep", "tick": int(tick)}
+    assert await queue.count("queued") == 1
+
+
+async def test_of_two_workers_that_found_a_tick_due_one_makes_the_job(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR, overlap="queue", ttl=-1)
+    async def sweep(ctx: Context) -> None: ...
+
+    first, second = ticker_of(queue, sweep), ticker_of(queue, sweep)
+    await first.declare()
+    with shifted(hour(1) + 1 - time.time()):
+        looks = [await ticker._look() for ticker in (first, second)]
+        await first._fire(looks[0])
+        [job] = await jobs_of(queue)
+        # However quickly the job ends: nothing is left of it.
+        await job.finish(Status.COMPLETE)
+        await second._fire(looks[1])
+    assert await jobs_of(queue) == []
+
+
+async def test_it_sleeps_until_the_next_tick(queue: EngineQueue) -> None:
+    @scheduled_task(every=2.0)
+    async def often(ctx: Context) -> None: ...
+
+    @scheduled_task(every=HOUR)
+    async def seldom(ctx: Context) -> None: ...
+
+    frequent = ticker_of(queue, often)
+    await frequent.declare()
+    assert 0 < await at(frequent, time.time()) <= 2.0
+    rare = ticker_of(queue, seldom)
+    await rare.declare()
+    assert 0 < await at(rare, time.time()) <= CHECK
+
+
+async def test_an_earlier_job_is_in_the_way_unless_jobs_may_overlap(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR)
+    async def one(ctx: Context) -> None: ...
+
+    @scheduled_task(every=HOUR, overlap="queue")
+    async def many(ctx: Context) -> None: ...
+
+    ticker = ticker_of(queue, one, many)
+    await ticker.declare()
+    for count in (1, 2, 3):
+        await at(ticker, hour(count) + 1)
+    assert await names_of(queue) == ["many", "many", "many", "one"]
+    [job] = [job for job in await jobs_of(queue) if job.function == "one"]
+    await job.finish(Status.COMPLETE)
+    await at(ticker, hour(4) + 1)
+    assert await names_of(queue) == ["many", "many", "many", "many", "one"]
+
+
+async def test_missed_ticks_are_caught_up_once_or_skipped(queue: EngineQueue) -> None:
+    @scheduled_task(cron="0 * * * *")
+    async def once(ctx: Context) -> None: ...
+
+    @scheduled_task(cron="0 * * * *", catch_up="skip")
+    async def never(ctx: Context) -> None: ...
+
+    ticker = ticker_of(queue, once, never)
+    await ticker.declare()
+    # The latest of five ticks is half an hour ago.
+    await at(ticker, hour(5) + HOUR / 2)
+    [job] = await jobs_of(queue)
+    assert (job.function, job.meta["tick"]) == ("once", int(hour(5)))
+    await job.finish(Status.COMPLETE)
+    # And the next one comes in time for both.
+    await at(ticker, hour(6) + 1)
+    assert await names_of(queue) == ["never", "once"]
+
+
+async def test_a_changed_schedule_goes_on_from_now_and_a_removed_one_ends(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR, name="kept")
+    async def kept(ctx: Context) -> None: ...
+
+    @scheduled_task(every=HOUR, name="changed")
+    async def changed(ctx: Context) -> None: ...
+
+    @scheduled_task(every=HOUR, name="removed")
+    async def removed(ctx: Context) -> None: ...
+
+    old = ticker_of(queue, kept, changed, removed)
+    await old.declare()
+    changed.schedules = ()
+    scheduled_task(every=24 * HOUR)(changed)
+    # Deployed while ticks are due: of the old declaration only what has not changed is still to be run.
+    due = hour(1) + 1
+    with shifted(due - time.time()):
+        new = ticker_of(queue, kept, changed)
+        await new.declare()
+    assert await at(old, due) == CHECK
+    assert await names_of(queue) == []
+    await at(new, due)
+    assert await names_of(queue) == ["kept"]
+    await at(new, hour(25))
+    assert await names_of(queue) == ["changed", "kept"]
+
+
+async def test_workers_that_are_left_take_the_schedules_over(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR)
+    async def old_one(ctx: Context) -> None: ...
+
+    @scheduled_task(every=HOUR)
+    async def new_one(ctx: Context) -> None: ...
+
+    old = ticker_of(queue, old_one)
+    await old.declare()
+    await ticker_of(queue, new_one).declare()
+    await at(old, hour(1) + OVERDUE / 2)
+    assert await names_of(queue) == []
+    await at(old, hour(1) + OVERDUE + 1)
+    await at(old, hour(2) + 1)
+    assert await names_of(queue) == ["old_one"]
+
+
+async def test_schedules_are_declared_anew_when_redis_has_forgotten_them(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR)
+    async def sweep(ctx: Context) -> None: ...
+
+    ticker = ticker_of(queue, sweep)
+    await ticker.declare()
+    await queue.redis.flushdb()
+    await at(ticker, time.time())
+    await at(ticker, hour(1) + 1)
+    assert await names_of(queue) == ["sweep"]
+
+
+async def test_one_schedule_that_fails_keeps_no_other_back(
+    queue: EngineQueue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @scheduled_task(every=HOUR, kwargs={"text": "x" * 2000})
+    async def large(ctx: Context, *, text: str) -> None: ...
+
+    @scheduled_task(every=HOUR)
+    async def small(ctx: Context) -> None: ...
+
+    monkeypatch.setattr(queue, "max_payload_bytes", 1000)
+    ticker = ticker_of(queue, large, small)
+    await ticker.declare()
+    assert await at(ticker, hour(1) + 1) > 0
+    assert await names_of(queue) == ["small"]
+    assert "no job could be made for a tick of large" in caplog.text
+
+
+async def test_a_unique_task_is_made_once_by_schedule_and_hand(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR, overlap="queue", unique=Unique())
+    async def sweep(ctx: Context) -> None: ...
+
+    by_hand = sweep.job({})
+    await queue.enqueue_many([by_hand])
+    ticker = ticker_of(queue, sweep)
+    await ticker.declare()
+    await at(ticker, hour(1) + 1)
+    assert [job.key for job in await jobs_of(queue)] == [by_hand.key]
+
+
+@pytest.mark.parametrize("skew", [-30.0, 30.0])
+async def test_a_worker_with_a_wrong_clock_makes_each_tick_once(
+    queue: EngineQueue, monkeypatch: pytest.MonkeyPatch, skew: float
+) -> None:
+    true_time = time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() + skew)
+    seen: list[float] = []
+
+    @scheduled_task(every=0.5, overlap="queue")
+    async def often(ctx: Context) -> None:
+        seen.append(ctx["job"].meta["tick"])
+
+    await _run_workers(queue, [often], 3, lambda: len(seen) >= 5)
+    assert sorted(seen) == [seen[0] + 0.5 * i for i in range(len(seen))]
+
+
+async def test_workers_without_schedules_of_their_own_leave_those_of_others(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR)
+    async def sweep(ctx: Context) -> None: ...
+
+    ticker = ticker_of(queue, sweep)
+    await ticker.declare()
+    worker = EngineWorker(queue, [])
+    running = asyncio.create_task(worker.start())
+    await eventually(queue.live_workers)
+    worker.request_stop()
+    await running
+    await at(ticker, hour(1) + 1)
+    assert len(await jobs_of(queue)) == 1
+
+
+async def test_stock_workers_on_the_same_queue_share_the_ticks(queue: EngineQueue, redis_url: str) -> None:
+    seen: list[float] = []
+
+    @scheduled_task(cron="* * * * * *", overlap="queue", ttl=1)
+    async def each_second(ctx: Context) -> None:
+        seen.append(await queue.time())
+
+    stock_queue: Queue = RedisQueue.from_url(redis_url, name="default")
+    await stock_queue.connect()
+    stock: Worker[Context] = Worker(
+        stock_queue, [each_second.runner], cron_jobs=[CronJob(each_second.runner, cron="* * * * * *")],
+        timers={"schedule": 1, "sweep": 60, "worker_info": 10, "abort": 1},
+    )  # fmt: skip
+    # As it does when it starts: the next tick stands ahead of time.
+    await stock.schedule()
+    await _run_workers(queue, [each_second], 1, lambda: len(seen) >= 3)
+    await stock_queue.disconnect()
+    assert len({int(moment) for moment in seen}) == len(seen)
+
+
+async def _run_workers(queue: EngineQueue, tasks: Sequence[Task[..., Any]], count: int, until: Any) -> None:
+    workers = [EngineWorker(queue, [each.runner for each in tasks], scheduled=tasks) for _ in range(count)]
+    running = [asyncio.create_task(worker.start()) for worker in workers]
+    try:
+        await eventually(until)
+    finally:
+        for worker in workers:
+            worker.request_stop()
+        await asyncio.gather(*running)
