@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from app.queue.hooks import add_job
 from app.queue.redaction import AbridgedJobs, scrub_event, scrub_line
 from app.settings import Settings
 
@@ -17,6 +18,7 @@ def configure_logging(settings: Settings) -> None:
     """Set up structlog and the standard library's logging for this process."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_job,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

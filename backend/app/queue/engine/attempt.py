@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -34,35 +35,37 @@ class Attempt:
     def __init__(self, slots: "Slots", job: EngineJob) -> None:
         self.job = job
         self._slots = slots
+        self.deadline = slots.loop.time() + job.timeout if job.timeout else math.inf
+        """Seconds of the event loop's clock; `Slots` cancels what runs longer."""
+        self._begun = False
         self._settled = False
         self._lost = False
         self._handed_back = False
         self._timed_out = ""
         self._aborted: str | None = None
-        self.task = asyncio.create_task(self._run())
-        self.task.add_done_callback(self._ended)
+        self.task = slots.loop.create_task(self._run())
 
     def abort(self, reason: str) -> None:
         """Cancel it; it ends aborted."""
         if self._aborted is None:
             self._aborted = reason
-            self.task.cancel()
+            self._cancel()
 
     def hand_back(self) -> None:
         """Cancel it; the job goes back to the queue."""
         self._handed_back = True
-        self.task.cancel()
+        self._cancel()
 
     def time_out(self, error: str) -> None:
         """Cancel it; that counts as a failure."""
         if not self._timed_out:
             self._timed_out = error
-            self.task.cancel()
+            self._cancel()
 
     def lose(self) -> None:
         """Cancel it; another worker has the job, and nothing is written."""
         self._lost = True
-        self.task.cancel()
+        self._cancel()
 
     @property
     def running_for(self) -> int:
@@ -74,6 +77,7 @@ class Attempt:
         self._settle(self._given_back())
 
     async def _run(self) -> None:
+        self._begun = True
         context = self._slots.context(self.job)
         worker = self._slots.worker
         try:
@@ -89,22 +93,15 @@ class Attempt:
             logger.exception("an after_process hook failed")
         self._settle(outcome)
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
-        # Cancelled before its first step, it never came to an outcome.
-        if not self._settled:
+    def _cancel(self) -> None:
+        self.task.cancel()
+        if not self._begun:
+            # Cancelled before its first step, it never comes to an outcome.
             self._settle(self._cancelled({}, asyncio.CancelledError()))
 
     async def _call(self, context: Any) -> Any:
         job = self.job
-        function = self._slots.worker.function_of(job.function)
-        if not job.timeout:
-            return await function(context, **(job.kwargs or {}))
-        # As `asyncio.timeout` does, at a third of its cost.
-        timer = self._slots.loop.call_later(job.timeout, self.time_out, f"it ran longer than {job.timeout} s")
-        try:
-            return await function(context, **(job.kwargs or {}))
-        finally:
-            timer.cancel()
+        return await self._slots.worker.function_of(job.function)(context, **(job.kwargs or {}))
 
     def _settle(self, outcome: Outcome | None) -> None:
         if not self._settled:

@@ -1,6 +1,7 @@
 """EngineJob: SAQ's job, and what this process knows of it besides."""
 
 import dataclasses
+import operator
 import os
 from typing import Any, NamedTuple
 
@@ -13,6 +14,15 @@ from app.queue.options import Claim
 _FIELDS = tuple((field.name, field.default) for field in dataclasses.fields(Job) if field.name not in ("queue", "meta"))
 _DEFAULTS = {name: None if default is dataclasses.MISSING else default for name, default in _FIELDS} | {"queue": None}
 _NAMES = {*_DEFAULTS, "meta"}
+
+_Wire = msgspec.defstruct(
+    "_Wire",
+    [("queue", str), *((name, Any, _DEFAULTS[name]) for name, _ in _FIELDS), ("meta", Any, None)],
+    omit_defaults=True,
+)
+"""SAQ's wire format: the queue's name, and what differs from the defaults."""
+
+_values = operator.itemgetter(*(name for name, _ in _FIELDS))
 
 _STATUSES = {status.value: status for status in Status}
 
@@ -85,15 +95,7 @@ def level_of(job: Job) -> str:
 
 def encode(job: Job, queue: str) -> bytes:
     """A job in SAQ's wire format: JSON of what differs from the defaults, with the queue's name."""
-    fields: dict[str, Any] = {"queue": queue}
-    given = job.__dict__
-    for name, default in _FIELDS:
-        value = given[name]
-        if value is not default and value != default:
-            fields[name] = value
-    if job.meta:
-        fields["meta"] = job.meta
-    return msgspec.json.encode(fields)
+    return msgspec.json.encode(_Wire(queue, *_values(job.__dict__), job.meta or None))
 
 
 def holder(lease: str) -> tuple[str, int]:

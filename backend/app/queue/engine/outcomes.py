@@ -10,7 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 from saq import Job
 from saq.job import Status
 
-from app.queue.engine.job import level_of
+from app.queue.engine.job import EngineJob, level_of
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.scripts import pack, text
 from app.queue.options import CLAIM
@@ -65,9 +65,9 @@ class Outcome(NamedTuple):
 
     @classmethod
     def _of(cls, queue: "LeasedQueue", job: Job, kind: str, number: float, claim: str = "") -> "Outcome":
-        lease = getattr(job, "lease", "")
         # SAQ's HTTP proxy hands statuses over as text.
-        status = Status(job.status).value
+        status = job.status.value if type(job.status) is Status else str(job.status)
+        lease = job.lease if type(job) is EngineJob else ""
         return cls(kind, job.key, lease, text(queue.serialize(job)), status, number, level_of(job), claim)
 
 

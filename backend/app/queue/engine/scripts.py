@@ -1,13 +1,14 @@
 """The Lua scripts of the engine, one file each in `scripts/`; every one runs after `prelude.lua`."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError
 from saq.utils import now_seconds
 
 from app.queue import clock
@@ -21,6 +22,12 @@ def source(name: str) -> str:
     """The text of a script, with its prelude."""
     folder = files("app.queue.engine") / "scripts"
     return "".join((folder / f"{part}.lua").read_text() for part in ("prelude", *PARTS.get(name, ()), name))
+
+
+@cache
+def digest(name: str) -> str:
+    """The name under which Redis keeps a script once it has run."""
+    return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
 
 
 def pack(rows: Sequence[Sequence[Any]]) -> bytes:
@@ -47,8 +54,9 @@ class Scripts:
     def __init__(self, redis: Redis, keys: list[str], prefix: str) -> None:
         self.keys = keys
         self.prefix = prefix
-        self._redis = redis
-        self._scripts: dict[str, AsyncScript] = {}
+        self._execute: Callable[..., Awaitable[Any]] = redis.execute_command
+        # As they go over the wire: redis-py would encode each of them at each call.
+        self._head = [len(keys), *(key.encode() for key in keys), prefix.encode()]
 
     def common(self) -> tuple[Any, ...]:
         """The arguments that every script takes first."""
@@ -56,7 +64,9 @@ class Scripts:
 
     async def run(self, name: str, *args: Any) -> Any:
         """Run a script with its own arguments; what it answers is told in its file."""
-        script = self._scripts.get(name)
-        if script is None:
-            script = self._scripts[name] = self._redis.register_script(source(name))
-        return await script(keys=self.keys, args=[*self.common(), *args])
+        ahead = clock.offset()
+        head = (*self._head, ahead, repr(now_seconds() + ahead))
+        try:
+            return await self._execute("EVALSHA", digest(name), *head, *args)
+        except NoScriptError:
+            return await self._execute("EVAL", source(name), *head, *args)

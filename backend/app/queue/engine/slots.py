@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import math
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -36,6 +37,12 @@ AT_ONCE = 500
 PEEK = 2.0
 """Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
 
+TIMEOUT_CHECK = 0.1
+"""Seconds between two looks for jobs that run longer than their timeout."""
+
+STARTS = 16
+"""Jobs that start in one turn of the event loop, or a sixth of the slots, if that is more."""
+
 UNWRITTEN = 10
 """Times its concurrency that a worker may have outcomes waiting before it leases no more."""
 
@@ -52,6 +59,9 @@ class Leased:
 class Slots:
     """Leases and runs the jobs of one queue.
 
+    Jobs that were leased start in a few turns of the event loop: while the first outcomes are written and further
+    jobs leased, the others run, so that neither this process nor Redis waits for the other.
+
     Args:
         worker: whose functions, hooks and context the jobs get.
         queue: the queue.
@@ -62,6 +72,11 @@ class Slots:
         self.queue = queue
         self.running: dict[tuple[str, str], Attempt] = {}
         self.taken = 0
+        self._ready: deque[EngineJob] = deque()
+        """Leased, and about to start; each has its slot."""
+        self._at_once = max(STARTS, worker.concurrency // 6)
+        self._watched = False
+        """True while a timer looks for jobs that run too long."""
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._peek: asyncio.Task[None] | None = None
@@ -87,11 +102,7 @@ class Slots:
                 await self.queue.outage.pause(error, self._stopping)
                 continue
             self.queue.outage.over()
-            for job in leased.jobs:
-                if self._stopping.is_set():
-                    self._return(job)
-                else:
-                    self._start(job)
+            self._take(leased.jobs)
             if not leased.jobs and not leased.more and not self._stopping.is_set():
                 await self._wait_for_a_job(leased.due)
 
@@ -182,6 +193,16 @@ class Slots:
                 if stored is not None and stored.status in (Status.ABORTING, Status.ABORTED):
                     attempt.abort(stored.error or "aborted")
 
+    def _end_late(self) -> None:
+        """Cancel what runs longer than its timeout; one timer for all jobs is cheaper than one each."""
+        current = self.loop.time()
+        for attempt in list(self.running.values()):
+            if attempt.deadline <= current:
+                attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
+        self._watched = bool(self.running)
+        if self._watched:
+            self.loop.call_later(TIMEOUT_CHECK, self._end_late)
+
     def end_silent(self) -> None:
         """Cancel the running jobs that have not shown a sign of life within their `heartbeat`."""
         for attempt in self.running.values():
@@ -202,18 +223,38 @@ class Slots:
         return cast("Context", {**self.worker.context, "job": job})
 
     def _free(self) -> int:
-        free = self.worker.concurrency - len(self.running)
+        free = self.worker.concurrency - len(self.running) - len(self._ready)
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
         return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
 
+    def _busy(self) -> bool:
+        return bool(self.running or self._ready)
+
     def _spent(self) -> bool:
         return self.worker.max_burst_jobs is not None and self.taken >= self.worker.max_burst_jobs
 
-    def _start(self, job: EngineJob) -> None:
-        self.taken += 1
-        self._keeper.hold(job)
-        self.running[job.key, job.lease] = Attempt(self, job)
+    def _take(self, jobs: list[EngineJob]) -> None:
+        self.taken += len(jobs)
+        for job in jobs:
+            self._keeper.hold(job)
+        starting = bool(self._ready)
+        self._ready.extend(jobs)
+        if not starting:
+            self._start_some()
+
+    def _start_some(self) -> None:
+        if self._stopping.is_set():
+            while self._ready:
+                self._return(self._ready.popleft())
+        for _ in range(min(self._at_once, len(self._ready))):
+            job = self._ready.popleft()
+            self.running[job.key, job.lease] = Attempt(self, job)
+        if self.running and not self._watched:
+            self._watched = True
+            self.loop.call_later(TIMEOUT_CHECK, self._end_late)
+        if self._ready:
+            self.loop.call_soon(self._start_some)
 
     def _return(self, job: EngineJob) -> None:
         """Give back a job that came after the stop, untouched."""
@@ -222,7 +263,7 @@ class Slots:
         self._outcomes.add(Outcome.hand_back(self.queue, job))
 
     async def _wait_for_a_slot(self) -> None:
-        if self.worker.burst and self._spent() and not self.running:
+        if self.worker.burst and self._spent() and not self._busy():
             self._end_burst()
         else:
             await self._news.wait()
@@ -245,7 +286,7 @@ class Slots:
         try:
             await asyncio.wait_for(self._news.wait(), self.worker.dequeue_timeout)
         except TimeoutError:
-            if not self.running:
+            if not self._busy():
                 self._end_burst()
 
     def _end_burst(self) -> None:
@@ -294,3 +335,4 @@ class Slots:
         """Another worker has the job: stop it here, what it does counts no more."""
         if (attempt := self.running.get((key, lease))) is not None:
             attempt.lose()
+        self._ready = deque(job for job in self._ready if (job.key, job.lease) != (key, lease))

@@ -8,13 +8,15 @@ local SCAN = want + 1000
 local ids, seen, scanned = {}, {}, 0
 
 -- An entry counts only if its job is due and nobody has it: entries of aborted jobs may still lie in the list.
-local function consider(id)
-    scanned = scanned + 1
-    if id == WAKE or seen[id] or redis.call('HEXISTS', OWNERS, id) == 1 then return end
-    local score = redis.call('ZSCORE', INCOMPLETE, id)
-    if score and tonumber(score) == 0 then
-        seen[id] = true
-        ids[#ids + 1] = id
+local function consider(entries)
+    scanned = scanned + #entries
+    local owners = redis.call('HMGET', OWNERS, unpack(entries))
+    local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
+    for i, id in ipairs(entries) do
+        if scores[i] == '0' and not owners[i] and not seen[id] then
+            seen[id] = true
+            ids[#ids + 1] = id
+        end
     end
 end
 
@@ -38,9 +40,9 @@ while #ids < want and scanned < SCAN do
     local lists = waiting()
     if #lists == 0 then break end
     if #lists == 1 then
-        for _, id in ipairs(redis.call('LPOP', lists[1], want - #ids)) do consider(id) end
+        consider(redis.call('LPOP', lists[1], want - #ids))
     else
-        consider(redis.call('LPOP', next_list(lists)))
+        consider({redis.call('LPOP', next_list(lists))})
     end
 end
 
@@ -53,16 +55,20 @@ if #ids == 0 then return answer end
 local jobs = redis.call('MGET', unpack(ids))
 local heard = listened(ids)
 local deadline = SERVER + tonumber(ARGV[6])
+local leases, owners = {}, {}
 for i, id in ipairs(ids) do
     if jobs[i] then
-        redis.call('ZADD', LEASES, deadline, id)
-        redis.call('HSET', OWNERS, id, lease)
+        leases[#leases + 1], leases[#leases + 2] = deadline, id
+        owners[#owners + 1], owners[#owners + 2] = id, lease
         tell(heard, id, 'active')
-        answer[#answer + 1] = id
-        answer[#answer + 1] = jobs[i]
+        answer[#answer + 1], answer[#answer + 2] = id, jobs[i]
     else
         -- Evicted or deleted by hand: there is nothing to run.
         redis.call('ZREM', INCOMPLETE, id)
     end
+end
+if #leases > 0 then
+    redis.call('ZADD', LEASES, unpack(leases))
+    redis.call('HSET', OWNERS, unpack(owners))
 end
 return answer

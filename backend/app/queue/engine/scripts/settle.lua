@@ -9,30 +9,31 @@ for i, row in ipairs(rows) do ids[i] = PREFIX .. row[2] end
 local heard = listened(ids)
 local aborts = redis.call('EXISTS', ABORTING) == 1
 local stock = redis.call('EXISTS', ACTIVE) == 1
+local recovery = ARGV[4] == '1'
 
-local function release(id, lease)
-    if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
-    redis.call('HDEL', OWNERS, id)
-    redis.call('ZREM', LEASES, id)
-    if aborts then redis.call('HDEL', ABORTING, id) end
+local owners, deadlines = {}, {}
+for i, owner in ipairs(redis.call('HMGET', OWNERS, unpack(ids))) do owners[ids[i]] = owner end
+if recovery then
+    for i, deadline in ipairs(redis.call('ZMSCORE', LEASES, unpack(ids))) do deadlines[ids[i]] = deadline end
 end
 
-local answers = {}
+local function holds(id, lease)
+    if lease ~= '' and owners[id] ~= lease then return false end
+    -- Whoever it was, it is settled now.
+    owners[id] = nil
+    return not recovery or (deadlines[id] and tonumber(deadlines[id]) <= SERVER)
+end
+
+local answers, released, ended = {}, {}, {}
 for i, row in ipairs(rows) do
     local kind, key, lease, job, status, number, level, claim = unpack(row)
     local id = ids[i]
-    local holds = lease == '' or redis.call('HGET', OWNERS, id) == lease
-    if holds and ARGV[4] == '1' then
-        local deadline = redis.call('ZSCORE', LEASES, id)
-        holds = deadline and tonumber(deadline) <= SERVER
-    end
-    if not holds then
+    if not holds(id, lease) then
         answers[i] = 0
     else
-        -- The lease is let go last: if a command before fails, the job is recovered.
         if kind == 'finish' then
             store(id, job, number)
-            redis.call('ZREM', INCOMPLETE, id)
+            ended[#ended + 1] = id
             if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
         else
             redis.call('SET', id, job)
@@ -40,9 +41,17 @@ for i, row in ipairs(rows) do
             stand(id, level, start, kind ~= 'retry')
             if start ~= '0' then wake_if_first(id) end
         end
-        release(id, lease)
+        if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
+        released[#released + 1] = id
         tell(heard, id, status)
         answers[i] = 1
     end
+end
+-- The leases are let go last: if a command before fails, the jobs are recovered.
+if #ended > 0 then redis.call('ZREM', INCOMPLETE, unpack(ended)) end
+if #released > 0 then
+    redis.call('HDEL', OWNERS, unpack(released))
+    redis.call('ZREM', LEASES, unpack(released))
+    if aborts then redis.call('HDEL', ABORTING, unpack(released)) end
 end
 return answers
