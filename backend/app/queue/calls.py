@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -11,7 +10,6 @@ from saq import Job
 from app.queue.engine.job import Enqueued
 from app.queue.engine.queues import Queues
 from app.queue.handle import JobHandle
-from app.queue.payload import decode_result
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -89,5 +87,10 @@ async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = N
 
 def handle_of(call: Call[R], queue: "EngineQueue", stands: Enqueued) -> JobHandle[R]:
     """The handle of the job that stands for a call."""
-    convert = functools.partial(decode_result, call.task.signature.returns)
-    return JobHandle(queue, stands.key, convert, call.job if stands.created else None, created=stands.created)
+    return JobHandle(
+        queue,
+        stands.key,
+        call.task.signature.decode_result,
+        call.job if stands.created else None,
+        created=stands.created,
+    )

@@ -174,6 +174,10 @@ class Signature:
         arguments = self._read(raw)
         return arguments if arguments is not None else self._receive_each(self._read_object(raw))
 
+    def decode_result(self, raw: Any) -> Any:
+        """A stored result as the declared type. Raises as `encoding.decode_result`."""
+        return decode_result(self.returns, raw)
+
     def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
         """A result as JSON builtins, checked against the declared type. Raises as `encoding.encode_result`."""
         return encode_result(self.task, result, limit, self._result_decoder)

@@ -168,7 +168,8 @@ class Task(Generic[P, R]):
         given = {name: value for name, value in fields.items() if value is not None}
         settled = self._job_fields()
         meta = {**settled["meta"], **given.pop("meta", {})}
-        job = make({"key": new_key(), **settled, **given, "kwargs": kwargs, "meta": meta})
+        job = make({"key": "", **settled, **given, "kwargs": kwargs, "meta": meta})
+        job.key = job.key or new_key()
         if self.call_options.delay and "scheduled" not in given:
             job.delay = self.call_options.delay
         if (unique := self.call_options.unique or self.defaults.unique) is not None:

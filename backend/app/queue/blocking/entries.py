@@ -1,7 +1,6 @@
 """Entries: the tasks of the catalogue with blocking calls."""
 
 import datetime as dt
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
@@ -16,7 +15,6 @@ from app.queue.clock import time_now
 from app.queue.engine.queues import Queues
 from app.queue.handle import JobHandle
 from app.queue.options import CallSettings, Priority
-from app.queue.payload import decode_result
 from app.queue.registry import get_registry
 from app.queue.task import Task
 
@@ -196,7 +194,7 @@ class Entry(Generic[P, R]):
 
     async def _find(self, key: str) -> JobHandle[R]:
         job = await self._queues.find(key)
-        convert = functools.partial(decode_result, self.task.signature.returns)
+        convert = self.task.signature.decode_result
         return JobHandle(self._queues.get(job.get_queue().name), key, convert, job, created=False)
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call[R]:

@@ -12,7 +12,6 @@ from saq.utils import now
 from app.queue.calls import Call
 from app.queue.engine.job import EngineJob
 from app.queue.engine.queue import EngineQueue
-from app.queue.payload import decode_result
 
 R = TypeVar("R")
 
@@ -41,7 +40,7 @@ async def run_here(call: Call[R], container: AsyncContainer, queue: EngineQueue)
     job = _active(call.job, queue)
     ctx = {"job": job, "queue": queue, "container": container}
     result = await call.task.run(cast("Context", ctx), job.kwargs or {})
-    return cast("R", decode_result(call.task.signature.returns, result))
+    return cast("R", call.task.signature.decode_result(result))
 
 
 def _active(job: Job, queue: EngineQueue) -> JobHere:
