@@ -29,17 +29,26 @@ class HealthController(Controller):
     @get("/ready")
     @inject
     async def ready(self, engine: FromDishka[AsyncEngine], queues: FromDishka[Queues]) -> Response[dict[str, Any]]:
-        """Redis and PostgreSQL answer: 200, else 503. Live workers a queue are told, and change no status."""
-        redis, postgresql, workers = await asyncio.gather(
-            _check(_ping_redis(queues)), _check(_ping_database(engine)), _count_workers(queues)
+        """Redis and PostgreSQL answer: 200, else 503. Live workers a queue are told, and change no status.
+
+        `workers.status` is "ok", "none", or "troubled": a worker lives and consumes nothing, see `troubles`.
+        """
+        redis, postgresql, workers, troubles = await asyncio.gather(
+            _check(_ping_redis(queues)), _check(_ping_database(engine)), _count_workers(queues), _troubles(queues)
         )
         ready = redis == postgresql == "ok"
         content = {
             "status": "ready" if ready else "unavailable",
             "checks": {"redis": redis, "postgresql": postgresql},
-            "workers": {"status": "ok" if any((workers or {}).values()) else "none", "live": workers},
+            "workers": {"status": _status(workers, troubles), "live": workers, "troubles": troubles},
         }
         return Response(content, status_code=200 if ready else 503)
+
+
+def _status(workers: dict[str, int] | None, troubles: list[str]) -> str:
+    if troubles:
+        return "troubled"
+    return "ok" if any((workers or {}).values()) else "none"
 
 
 async def _check(call: Awaitable[None]) -> str:
@@ -66,3 +75,12 @@ async def _count_workers(queues: Queues) -> dict[str, int] | None:
         return {queue.name: await asyncio.wait_for(queue.live_workers(), CHECK_TIMEOUT) for queue in queues}
     except Exception:
         return None
+
+
+async def _troubles(queues: Queues) -> list[str]:
+    """What is wrong with live workers; nothing when Redis does not tell."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            return [trouble for queue in queues for trouble in await queue.troubles()]
+    except Exception:
+        return []

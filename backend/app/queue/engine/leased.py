@@ -36,6 +36,7 @@ from app.queue.engine.outage import REDIS_AWAY, Outage
 from app.queue.engine.outcomes import Outcome, settle
 from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
+from app.queue.engine.vitals import VITALS
 from app.queue.handle import EXPIRED
 from app.queue.options import EXPIRES_AT
 
@@ -57,6 +58,7 @@ KEYS = (
     "schedules:timings",
     "schedules:ticks",
     "schedules:jobs",
+    VITALS,
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued and active."""
 

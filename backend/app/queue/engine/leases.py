@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
@@ -43,11 +44,15 @@ class LeaseKeeper:
     Args:
         queue: the queue.
         lost: called, from the thread, with each lease that another worker has taken, or that was given up.
+        beat: called, from the thread, at each renewal, with the thread's client.
     """
 
-    def __init__(self, queue: "LeasedQueue", lost: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, queue: "LeasedQueue", lost: Callable[[str, str], None], beat: Callable[[redis.Redis], None]
+    ) -> None:
         self._queue = queue
         self._lost = lost
+        self._beat = beat
         self._held: dict[tuple[str, str], float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"leases-{queue.name}", daemon=True)
@@ -77,6 +82,8 @@ class LeaseKeeper:
         while not self._stop.wait(RENEWAL):
             # A copy in one step: the event loop's thread changes the dictionary meanwhile.
             held = list(self._held.items())
+            with suppress(RedisError, OSError):
+                self._beat(self._redis)
             for first in range(0, len(held), CHUNK):
                 try:
                     self._renew(script, held[first : first + CHUNK])

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.utils import now
 
-from app.queue.engine import enqueuing
+from app.queue.engine import enqueuing, vitals
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
@@ -140,7 +140,12 @@ class EngineQueue(LeasedQueue):
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)
             pipe.zrem(self._stats, key)
+            pipe.hdel(self.namespace(vitals.VITALS), worker_id)
             await pipe.execute()
+
+    async def troubles(self) -> list[str]:
+        """What is wrong with live workers of this queue, a sentence each; see `vitals`."""
+        return await vitals.troubles(self)
 
     async def live_workers(self) -> int:
         """Workers of this queue that have reported within their time to live."""

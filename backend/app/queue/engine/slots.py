@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import math
+import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -22,6 +23,7 @@ from app.queue.engine.leases import LeaseKeeper
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LEASE, LOOK
+from app.queue.engine.vitals import Watch
 from app.queue.handle import EXPIRED
 from app.queue.options import EXPIRES_AT
 
@@ -72,6 +74,8 @@ class Slots:
         self.queue = queue
         self.running: dict[tuple[str, str], Attempt] = {}
         self.taken = 0
+        self.leased_at = time.monotonic()
+        """Seconds of the monotonic clock at the last answer to a lease, whether there were jobs or not."""
         self._ready: deque[EngineJob] = deque()
         """Leased, and about to start; each has its slot."""
         self._at_once = max(STARTS, worker.concurrency // 6)
@@ -81,7 +85,7 @@ class Slots:
         self._news = asyncio.Event()
         self._peek: asyncio.Task[None] | None = None
         self.loop = asyncio.get_running_loop()
-        self._keeper = LeaseKeeper(queue, self._lost_in_thread)
+        self._keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
 
     async def run(self) -> None:
@@ -102,6 +106,7 @@ class Slots:
                 await self.queue.outage.pause(error, self._stopping)
                 continue
             self.queue.outage.over()
+            self.leased_at = time.monotonic()
             self._take(leased.jobs)
             if not leased.jobs and not leased.more and not self._stopping.is_set():
                 await self._wait_for_a_job(leased.due)

@@ -1,0 +1,128 @@
+"""Health of workers: blocked event loops, and workers that live and take nothing."""
+
+import asyncio
+import threading
+import time
+from typing import cast
+
+import httpx
+import pytest
+from dishka import AsyncContainer
+
+from app.queue import Context, Queues, task
+from app.queue.engine import leases, vitals
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.test_worker import working
+
+pytestmark = pytest.mark.usefixtures("own_tasks")
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEWAL", 0.1)
+    monkeypatch.setattr(vitals, "NOT_CONSUMING", 0.3)
+
+
+async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
+    settings: Settings, queues: Queues, container: AsyncContainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[bytes] = []
+    queue = queues.get("default")
+
+    def blocked() -> bool:
+        return "blocks it" in caplog.text and any(b"blocker" in each for each in told)
+
+    @task
+    async def blocks(ctx: Context) -> str:
+        # What it blocks cannot look; another thread does, as health does from another process.
+        deadline = time.monotonic() + 15
+        with leases.blocking_client(queue.redis) as client:
+            while not blocked() and time.monotonic() < deadline:
+                told.extend(cast("dict[bytes, bytes]", client.hgetall(queue.namespace("vitals"))).values())
+        return ctx["job"].key
+
+    async with working(settings, queues, container):
+        key = await (await blocks.enqueue()).result(timeout=30)
+    [record] = [record for record in caplog.records if "blocks it" in record.getMessage()]
+    assert f"job {key} of blocks blocks it" in record.getMessage()
+    assert f"{__file__}" in record.getMessage() and "in blocks" in record.getMessage()
+    assert any(f"job {key} of blocks".encode() in each for each in told)
+
+
+async def test_the_trouble_is_over_when_the_loop_answers_again(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    queue = queues.get("default")
+    release = threading.Event()
+
+    @task
+    async def blocks(ctx: Context) -> None:
+        release.wait(10)
+
+    async with working(settings, queues, container):
+        await eventually(lambda: queue.redis.hlen(queue.namespace("vitals")))
+        threading.Timer(1.0, release.set).start()
+        await (await blocks.enqueue()).result(timeout=30)
+
+        async def free() -> bool:
+            return await queue.troubles() == []
+
+        await eventually(free)
+    assert await queue.redis.hlen(queue.namespace("vitals")) == 0
+
+
+async def test_health_tells_a_worker_that_lives_and_takes_nothing(
+    settings: Settings, queues: Queues, container: AsyncContainer, client: httpx.AsyncClient
+) -> None:
+    async with working(settings, queues, container) as worker:
+        await eventually(queues.get("default").live_workers)
+        leasing = worker._leasing
+        assert leasing is not None
+        # A worker that has lost its way to the queue, whatever the reason.
+        leasing.cancel()
+        await asyncio.wait([leasing])
+        await queues.enqueue("ping")
+
+        async def troubled() -> list[str]:
+            answer = (await client.get("/health/ready")).json()["workers"]
+            return answer["troubles"] if answer["status"] == "troubled" else []
+
+        [trouble] = await eventually(troubled)
+        assert f"the worker {worker.id} is alive but not consuming" in trouble
+
+
+async def test_a_worker_with_all_slots_taken_is_no_trouble(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    release = asyncio.Event()
+
+    @task
+    async def waits(ctx: Context) -> None:
+        await release.wait()
+
+    queue = queues.get("default")
+    async with working(settings, queues, container) as worker:
+        for _ in range(worker.concurrency + 1):
+            await waits.enqueue()
+        await eventually(lambda: worker._slots is not None and len(worker._slots.running) == worker.concurrency)
+        seen = [await queue.time()]
+
+        async def later() -> bool:
+            seen.append(await queue.time())
+            assert await queue.troubles() == []
+            return seen[-1] - seen[0] > 1.0
+
+        await eventually(later)
+        release.set()
+
+
+async def test_a_dead_workers_vitals_are_forgotten(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = queues.get("default")
+    await queue.scripts.run("beat", "w1", '{"leased":0.0,"free":1,"blocked":9.0}')
+    assert await queue.troubles() == [
+        "queue default: the worker w1 is blocked for 9.0 s: something that is no job keeps its event loop"
+    ]
+    monkeypatch.setattr(vitals, "STALE", 0.0)
+    assert await queue.troubles() == []
+    assert await queue.redis.hlen(queue.namespace("vitals")) == 0
