@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-ha
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker shell services stop migrate catalog test check conformance bench lint types imports docs-check format lock clean
+.PHONY: help setup dev dev-web dev-worker shell services stop migrate catalog test check conformance chaos bench lint types imports docs-check format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,9 @@ check: lint types imports test ## Everything that CI checks; the tests hold thos
 
 conformance: setup ## SAQ's own tests of queue, worker and job, on the engine; ARGS="--stock" on SAQ's classes
 	@$(RUN) -m tests.conformance $(ARGS)
+
+chaos: setup ## Kill and stop workers, Redis and the network under 50,000 jobs; ARGS="--seed 7 --kills 20 --jobs 5000"
+	@$(RUN) -m tests.chaos $(ARGS)
 
 bench: setup ## Measure: handles and enqueue against stock SAQ; ARGS="--runs 3"
 	@$(RUN) -m benchmarks $(ARGS)
