@@ -1,6 +1,8 @@
 """The application's processes as they run in production."""
 
+import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -42,6 +44,26 @@ def test_a_job_enqueued_over_http_is_run_and_its_result_read_over_http(
         job = ended(client, answer.headers["location"])
         assert (job["status"], job["result"]) == ("complete", {"status": "success", "user_id": 7})
         eventually_sync(lambda: client.get("/health/ready").json()["workers"]["status"] == "ok")
+
+
+def test_the_time_for_which_a_worker_is_suspended_counts_for_no_job(
+    environment: dict[str, str], server: redis.Redis, tmp_path: Path
+) -> None:
+    with process(WORKER_WITH_TEST_TASKS, environment, tmp_path / "worker.log") as worker:
+        worker.prints("worker started")
+        key = enqueue(str(server.get("own url")), "nap", name="go", timeout=3)
+        assert server.blpop(["go:started"], timeout=10)
+        worker.popen.send_signal(signal.SIGSTOP)
+        resume = time.monotonic() + 5
+        # Longer than the job's timeout, shorter than its lease.
+        eventually_sync(lambda: time.monotonic() > resume)
+        worker.popen.send_signal(signal.SIGCONT)
+
+        def outcome() -> str:
+            job = json.loads(server.get(f"saq:job:default:{key}") or "{}")
+            return job["status"] if job["status"] in {"complete", "failed"} else ""
+
+        assert eventually_sync(outcome) == "complete"
 
 
 def test_a_schedule_fires_at_its_ticks(environment: dict[str, str], server: redis.Redis, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The worker process, with tasks that only these tests need."""
 
+import asyncio
+
 from app.queue import Context, scheduled_task, task
 from app.worker import main
 
@@ -11,6 +13,15 @@ async def wait_for_key(ctx: Context, *, name: str) -> str:
     await redis.rpush(f"{name}:started", ctx["job"].attempts)
     await redis.blpop([name], timeout=0)
     return "done"
+
+
+@task(timeout=3)
+async def nap(ctx: Context, *, name: str) -> str:
+    """Tells that it has begun, and takes a second, a bit at a time."""
+    await ctx["queue"].redis.rpush(f"{name}:started", ctx["job"].attempts)  # type: ignore[attr-defined]
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+    return "rested"
 
 
 @scheduled_task(cron="* * * * * *", kwargs={"name": "ticked"})

@@ -35,8 +35,8 @@ class Attempt:
     def __init__(self, slots: "Slots", job: EngineJob) -> None:
         self.job = job
         self._slots = slots
-        self.deadline = slots.loop.time() + job.timeout if job.timeout else math.inf
-        """Seconds of the event loop's clock; `Slots` cancels what runs longer."""
+        self.deadline = slots.keeper.awake() + job.timeout if job.timeout else math.inf
+        """By the clock of `LeaseKeeper.awake`; `Slots` cancels what runs longer."""
         self._begun = False
         self._settled = False
         self._lost = False

@@ -35,6 +35,12 @@ TIMEOUT_GRACE = 5.0
 ANSWER_TIMEOUT = 2.0
 """Seconds that Redis gets to answer the thread."""
 
+NAP = 0.2
+"""Seconds that the thread sleeps at a time: as exactly it knows for how long the process was suspended."""
+
+SUSPENSION = 1.0
+"""Seconds by which the thread wakes too late when the whole process was suspended, rather than short of time."""
+
 _CONNECTION = ("host", "port", "db", "username", "password", "path", "client_name", "protocol")
 
 
@@ -54,6 +60,8 @@ class LeaseKeeper:
         self._lost = lost
         self._beat = beat
         self._held: dict[tuple[str, str], float] = {}
+        self._suspended = 0.0
+        self._due = float("inf")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"leases-{queue.name}", daemon=True)
         self._redis = blocking_client(queue.redis)
@@ -70,16 +78,40 @@ class LeaseKeeper:
 
     def hold(self, job: EngineJob) -> None:
         """Renew the lease of a job from now on, until its timeout and TIMEOUT_GRACE are over."""
-        until = time.monotonic() + job.timeout + TIMEOUT_GRACE if job.timeout else float("inf")
+        until = self.awake() + job.timeout + TIMEOUT_GRACE if job.timeout else float("inf")
         self._held[job.key, job.lease] = until
 
     def release(self, key: str, lease: str) -> None:
         """Renew it no longer."""
         self._held.pop((key, lease), None)
 
+    def awake(self) -> float:
+        """Seconds of the monotonic clock, without those for which the whole process was suspended.
+
+        A machine that sleeps, or a SIGSTOP, takes none of a job's time.
+        """
+        return time.monotonic() - self._suspended
+
+    @property
+    def overdue(self) -> bool:
+        """True when the thread should have woken: the process was suspended, and `awake` does not know it yet."""
+        return time.monotonic() > self._due + SUSPENSION
+
+    def _wait(self) -> bool:
+        """Wait until the next renewal; returns whether there is one."""
+        until = time.monotonic() + RENEWAL
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            nap = min(left, NAP)
+            self._due = time.monotonic() + nap
+            self._stop.wait(nap)
+            if (late := time.monotonic() - self._due) > SUSPENSION:
+                self._suspended += late
+            self._due = float("inf")
+        return not self._stop.is_set()
+
     def _run(self) -> None:
         script = self._redis.register_script(source("renew"))
-        while not self._stop.wait(RENEWAL):
+        while self._wait():
             # A copy in one step: the event loop's thread changes the dictionary meanwhile.
             held = list(self._held.items())
             with suppress(RedisError, OSError):
@@ -92,7 +124,7 @@ class LeaseKeeper:
                     break
 
     def _renew(self, script: Any, held: list[tuple[tuple[str, str], float]]) -> None:
-        current = time.monotonic()
+        current = self.awake()
         args: list[Any] = [*self._queue.scripts.common(), LEASE]
         for (key, lease), until in held:
             args += [key, lease, "1" if current < until else "0"]

@@ -85,12 +85,12 @@ class Slots:
         self._news = asyncio.Event()
         self._peek: asyncio.Task[None] | None = None
         self.loop = asyncio.get_running_loop()
-        self._keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
+        self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
 
     async def run(self) -> None:
         """Lease and run jobs until `stop_leasing`."""
-        self._keeper.start()
+        self.keeper.start()
         while not self._stopping.is_set():
             self._news.clear()
             free = self._free()
@@ -166,7 +166,7 @@ class Slots:
             await asyncio.wait([self._peek], timeout=PEEK)
         self._outcomes.closing.set()
         await self._outcomes.flushed()
-        self._keeper.stop()
+        self.keeper.stop()
 
     def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """An attempt has come to its outcome (None: nothing is to be written), and its slot is free."""
@@ -200,10 +200,10 @@ class Slots:
 
     def _end_late(self) -> None:
         """Cancel what runs longer than its timeout; one timer for all jobs is cheaper than one each."""
-        current = self.loop.time()
-        for attempt in list(self.running.values()):
-            if attempt.deadline <= current:
-                attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
+        current = self.keeper.awake()
+        late = [] if self.keeper.overdue else [each for each in self.running.values() if each.deadline <= current]
+        for attempt in late:
+            attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
         self._watched = bool(self.running)
         if self._watched:
             self.loop.call_later(TIMEOUT_CHECK, self._end_late)
@@ -242,7 +242,7 @@ class Slots:
     def _take(self, jobs: list[EngineJob]) -> None:
         self.taken += len(jobs)
         for job in jobs:
-            self._keeper.hold(job)
+            self.keeper.hold(job)
         starting = bool(self._ready)
         self._ready.extend(jobs)
         if not starting:
@@ -330,7 +330,7 @@ class Slots:
             self._peek.cancel()
 
     def _written(self, key: str, lease: str) -> None:
-        self._keeper.release(key, lease)
+        self.keeper.release(key, lease)
         self._news.set()
 
     def _lost_in_thread(self, key: str, lease: str) -> None:
