@@ -1,33 +1,83 @@
-"""`python -m benchmarks`: all measurements, on an embedded Redis of their own."""
+"""`python -m benchmarks`: measure on an embedded Redis of its own, keep the figures, and write the page anew."""
 
 import asyncio
+import datetime as dt
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
-import uvloop
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.dev.redis import EmbeddedRedis
-from benchmarks import handles
+from benchmarks import costs, report, throughput
+from benchmarks.machine import describe
+from benchmarks.throughput import Size
+
+RESULTS = Path(__file__).parent / "results.json"
+
+FULL = Size(runs=5, jobs=30_000, peer_jobs=5_000, latency_jobs=2_000)
+QUICK = Size(runs=1, jobs=10_000, peer_jobs=2_000, latency_jobs=300)
+
+PARTS = ("throughput", "latency", "costs", "idle", "memory", "peers")
 
 
 @click.command()
-@click.option("--runs", default=5, show_default=True, help="Runs of each measurement; the median is told.")
-@click.option("--waits", default=100, show_default=True, help="Times that 1,000 waiters wait at once.")
-def main(runs: int, waits: int) -> None:
-    """Measure, and print a table."""
-    with tempfile.TemporaryDirectory(prefix="saqueduct-bench-") as directory:
-        server = EmbeddedRedis(Path(directory) / "redis")
-        try:
-            table = uvloop.run(_measure(server.start(), runs, waits))
-        finally:
-            server.stop()
-    Console().print(table)
+@click.option("--quick", is_flag=True, help="One short run of each, for a first look; nothing is kept.")
+@click.option(
+    "--only", type=click.Choice(PARTS), multiple=True, help="Some parts; of the others the last figures stay."
+)
+@click.option("--page", is_flag=True, help="Write the page from the figures that were kept; measure nothing.")
+def main(quick: bool, only: tuple[str, ...], page: bool) -> None:
+    """Measure Saqueduct against stock SAQ and other queues."""
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if not page:
+        with tempfile.TemporaryDirectory(prefix="saqueduct-bench-") as directory:
+            server = EmbeddedRedis(Path(directory) / "redis")
+            try:
+                results |= _measure(server.start(), QUICK if quick else FULL, only or PARTS, results)
+            finally:
+                server.stop()
+    Console().print(report.markdown(results), highlight=False, markup=False)
+    if not quick:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        report.write(results)
 
 
-async def _measure(url: str, runs: int, waits: int) -> object:
-    return await asyncio.wait_for(handles.measure(url, runs, waits), 600)
+def _measure(url: str, size: Size, parts: tuple[str, ...], before: dict[str, Any]) -> dict[str, Any]:
+    results: dict[str, Any] = {"machine": describe(url), "date": dt.datetime.now(dt.UTC).date().isoformat()}
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), transient=True) as progress:
+        line = progress.add_task("")
+
+        def tell(what: str) -> None:
+            progress.update(line, description=what)
+
+        if "throughput" in parts:
+            results["throughput"] = throughput.throughput(url, size, tell)
+        if "latency" in parts:
+            results["latency"] = throughput.latency(url, size, _capacity({**before, **results}), tell)
+        if "costs" in parts:
+            tell("costs by backlog and active jobs")
+            backlogs = (0, 10_000) if size is QUICK else (0, 10_000, 100_000, 1_000_000)
+            results["backlog"] = asyncio.run(costs.by_backlog(url, backlogs))
+            results["active"] = asyncio.run(costs.by_active(url, (10, 1_000) if size is QUICK else (10, 1_000, 10_000)))
+            results["job bytes"] = asyncio.run(costs.memory_a_job(url, size.jobs))
+        if "idle" in parts:
+            tell("idle workers")
+            results["idle"] = costs.idle(url, 1 if size is QUICK else 10, 50, 5 if size is QUICK else 60)
+        if "memory" in parts:
+            tell("memory of a worker")
+            results["worker memory"] = costs.memory_of_a_worker(url, 2 if size is QUICK else 10, size.jobs * 10 // 3)
+        if "peers" in parts:
+            results["peers"], results["peers failed"] = throughput.peers(url, size, tell)
+    return results
+
+
+def _capacity(results: dict[str, Any]) -> float:
+    """Jobs a second of which the loads of latency are parts: what stock SAQ enqueues, runs and waits for at most."""
+    return report.capacity(results)
 
 
 if __name__ == "__main__":

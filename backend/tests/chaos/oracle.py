@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-TERMINAL = {"complete", "failed", "aborted"}
+SPENT = "recoveries spent"
+"""In place of the status of a job that failed because its workers died more often than MAX_RECOVERIES: as promised."""
+
+TERMINAL = {"complete", "failed", "aborted", SPENT}
 TICK = 5.0
 """Seconds between two ticks of the schedule of a run."""
 
@@ -39,6 +42,8 @@ class Verdict:
     beside_each_other: int
     """Unique jobs of a number that ran at once, though no worker had been killed or stopped meanwhile."""
     acknowledged: int
+    recoveries_spent: int
+    """Jobs whose workers were killed more often than a job is recovered: they end failed."""
     runs: int
     run_twice: int
     """Runs beyond the attempts that a job was due."""
@@ -90,12 +95,13 @@ def judge(
     recoveries = _recoveries(lines, starts, killed)
     return Verdict(
         lost=sum(status not in TERMINAL for status in statuses.values()),
-        not_complete=sum(status in TERMINAL and status != "complete" for status in statuses.values()),
+        not_complete=sum(status in TERMINAL - {"complete", SPENT} for status in statuses.values()),
         ended_twice=sum(count > 1 for count in ends.values()),
         ticks_missed=sum(turn * TICK not in ticks for turn in span),
         ticks_doubled=sum(count > 1 for count in jobs_of_ticks.values()),
         beside_each_other=_beside_each_other(lines, killed),
         acknowledged=len(statuses),
+        recoveries_spent=sum(status == SPENT for status in statuses.values()),
         runs=sum(map(len, starts.values())),
         run_twice=sum(max(0, len(each) - attempts_due.get(key, 1)) for key, each in starts.items()),
         kills=len(killed),

@@ -24,7 +24,7 @@ from app.queue.config import connect
 from app.queue.options import Priority
 from app.queue.registry import get_registry
 from tests.chaos.fleet import Fleet
-from tests.chaos.oracle import TERMINAL, Verdict, judge, read
+from tests.chaos.oracle import SPENT, TERMINAL, Verdict, judge, read
 from tests.chaos.proxy import Network
 
 FAULTS = ("kill", "pause worker", "terminate", "restart redis", "pause redis", "cut connections", "slow network")
@@ -244,8 +244,8 @@ async def _settled(url: str, keys: set[str], patience: float) -> tuple[dict[str,
         for first in range(0, len(left), 500):
             chunk = left[first : first + 500]
             found = await queue.jobs(chunk)
-            statuses.update((key, job.status.value if job else "") for key, job in zip(chunk, found, strict=True))
-            failed = [job for job in found if job and job.status.value in TERMINAL - {"complete"}]
+            statuses.update((key, _status(job)) for key, job in zip(chunk, found, strict=True))
+            failed = [job for job in found if job and _status(job) in TERMINAL - {"complete"}]
             errors.update((job.error or "").strip().rpartition("\n")[2] for job in failed)
         left = [key for key in left if statuses[key] not in TERMINAL]
         if time.monotonic() > deadline:
@@ -253,6 +253,12 @@ async def _settled(url: str, keys: set[str], patience: float) -> tuple[dict[str,
         await asyncio.sleep(0.5)
     await queue.disconnect()
     return statuses, errors
+
+
+def _status(job: Job | None) -> str:
+    if job is None:
+        return ""
+    return SPENT if (job.error or "").startswith("its worker died") else job.status.value
 
 
 def _environment(plan: Plan, url: str, journal: Path) -> dict[str, str]:

@@ -52,6 +52,11 @@ def test_a_job_that_has_not_ended_well_is_a_fault(status: str, fault: str) -> No
     assert judge(GOOD, {"a": status}, {}, [], {}).faults == [fault]
 
 
+def test_a_job_whose_recoveries_are_spent_ends_as_it_was_promised() -> None:
+    verdict = judge(GOOD, {"a": "recoveries spent"}, {}, [], {})
+    assert (verdict.faults, verdict.recoveries_spent) == ([], 1)
+
+
 def test_an_end_that_was_written_twice_is_a_fault() -> None:
     assert judge(GOOD, {"a": "complete"}, {"a": 2}, [], {}).faults == ["ended_twice"]
 

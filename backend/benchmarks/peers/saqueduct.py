@@ -1,0 +1,109 @@
+"""This project, composed as its worker process composes it."""
+
+import asyncio
+import logging
+import os
+import time
+
+import uvloop
+from common import SLEEP, arguments, enqueue_at_once, tell
+
+MEASURE, URL, COUNT, OPTIONS = arguments()
+os.environ |= {
+    "REDIS_URL": URL,
+    "DATABASE_URL": "postgresql://localhost/none",
+    "SECRET_KEY": "benchmarks only, no secret, but long enough",
+    "WORKER_CONCURRENCY": OPTIONS.get("concurrency", "32"),
+}
+
+from app.container import build_container  # noqa: E402  (settings are read from the environment above)
+from app.logs import configure_logging  # noqa: E402
+from app.queue import Context, enqueue_many, get_registry, scheduled_task, task  # noqa: E402
+from app.queue.config import build_queues, build_workers  # noqa: E402
+from app.settings import load_settings  # noqa: E402
+
+get_registry().clear()
+SEEN = []
+
+
+@task
+async def noop(ctx: Context, *, n: int) -> int:
+    SEEN.append(time.monotonic())
+    return n
+
+
+@task
+async def sleep(ctx: Context, *, n: int) -> int:
+    SEEN.append(time.monotonic())
+    await asyncio.sleep(SLEEP)
+    return n
+
+
+@task
+async def stamp(ctx: Context, *, sent: float) -> list[float]:
+    return [sent, time.monotonic()]
+
+
+for number in range(int(OPTIONS.get("schedules", 0))):
+
+    @scheduled_task(every=60.0, name=f"scheduled-{number}")
+    async def scheduled(ctx: Context) -> None: ...
+
+
+async def main():
+    settings = load_settings()
+    configure_logging(settings)
+    # SAQ's own line a worker; jobs write none.
+    logging.getLogger("saq").setLevel(logging.WARNING)
+    queues = build_queues(settings)
+    await queues.connect()
+    if MEASURE == "enqueue":
+        await enqueue_at_once(COUNT, lambda: noop.enqueue(n=1))
+    elif MEASURE == "enqueue many":
+        began = time.perf_counter()
+        await enqueue_many(noop.bind(n=n) for n in range(COUNT))
+        tell(jobs_per_second=COUNT / (time.perf_counter() - began))
+    elif MEASURE == "fill":
+        kind = get_registry().get(OPTIONS["kind"]).options(ttl=int(OPTIONS.get("ttl", 600)))
+        await enqueue_many(kind.bind(n=n) for n in range(COUNT))
+        tell(count=COUNT)
+    elif MEASURE == "latency":
+        await latency()
+    else:
+        await work(settings, queues)
+    await queues.disconnect()
+
+
+async def work(settings, queues):
+    queue = queues.get("default")
+    [worker] = build_workers(settings, queues, build_container(settings, queues))
+    running = asyncio.create_task(worker.start())
+    while await queue.count("incomplete"):
+        await asyncio.sleep(0.05)
+    if MEASURE == "serve":
+        await asyncio.Event().wait()
+    tell(first=SEEN[0] if SEEN else 0, last=SEEN[-1] if SEEN else 0, count=len(SEEN))
+    worker.request_stop()
+    await running
+
+
+async def latency():
+    """Jobs at a steady rate; each waits for its result."""
+    rate, starts, results = float(OPTIONS["rate"]), [], []
+
+    async def one():
+        sent = time.monotonic()
+        _, started = await (await stamp.enqueue(sent=sent)).result(timeout=30)
+        results.append(time.monotonic() - sent)
+        starts.append(started - sent)
+
+    tasks, begin = [], time.monotonic()
+    for number in range(COUNT):
+        if (pause := begin + number / rate - time.monotonic()) > 0:
+            await asyncio.sleep(pause)
+        tasks.append(asyncio.create_task(one()))
+    await asyncio.gather(*tasks)
+    tell(starts=starts, results=results, missed=0)
+
+
+uvloop.run(main())
