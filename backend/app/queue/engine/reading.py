@@ -23,11 +23,7 @@ async def jobs(queue: "LeasedQueue", ids: Sequence[str]) -> list[EngineJob | Non
     """The jobs of these ids, None for those there are not."""
     if not ids:
         return []
-    async with queue.redis.pipeline(transaction=True) as pipe:
-        pipe.mget(ids)
-        pipe.hmget(queue.namespace("owners"), list(ids))
-        pipe.hmget(queue.namespace("aborting"), list(ids))
-        stored, leases, aborts = await pipe.execute()
+    stored, leases, aborts = await queue.scripts.run("read", *ids)
     return [_as_it_stands(queue, *parts) for parts in zip(stored, leases, aborts, strict=True)]
 
 
