@@ -68,7 +68,7 @@ conformance: setup ## SAQ's own tests of queue, worker and job, on the engine; A
 chaos: setup ## Kill and stop workers, Redis and the network under 50,000 jobs; ARGS="--seed 7 --kills 20 --jobs 5000"
 	@$(RUN) -m tests.chaos $(ARGS)
 
-bench: setup ## Measure: handles and enqueue against stock SAQ; ARGS="--runs 3"
+bench: setup ## Measure against stock SAQ, and write docs/reference/benchmarks.md anew; ARGS="--quick" keeps nothing
 	@$(RUN) -m benchmarks $(ARGS)
 
 lint: setup ## ruff: rules and format
