@@ -133,7 +133,8 @@ async def _engine(queue: EngineQueue) -> dict[str, float]:
     async def leased() -> EngineJob:
         *_, lease, job_id, _ = await queue.scripts.run("lease", 1, "here", HELD)
         job = await queue.job(queue.job_key_from_id(job_id.decode()))
-        assert job is not None
+        if job is None:
+            raise RuntimeError("the job is gone")
         job.lease = lease.decode()
         return job
 

@@ -58,9 +58,9 @@ def chart(results: Mapping[str, Any]) -> str:
     bars = sorted(_processed(results).items(), key=lambda each: -each[1])
     width, left, height, top = 760, 150, 26, 46
     longest = max(rate for _, rate in bars)
+    size = f'width="{width}" height="{top + height * len(bars) + 14}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{top + height * len(bars) + 14}" '
-        f'viewBox="0 0 {width} {top + height * len(bars) + 14}" font-family="system-ui, sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="#fff"/>',
         f'<text x="16" y="26" font-size="15" font-weight="600" fill="#1a1a1a">{TITLE}</text>',
     ]

@@ -48,7 +48,7 @@ def _cases(url: str, size: Size) -> list[tuple[str, Contender, Callable[[], floa
             (measure, contender, partial(_rate, contender, measure, url, size.jobs))
             for measure in ("enqueue", "enqueue many")
         ]
-        jobs = size.jobs if contender is SAQUEDUCT else size.peer_jobs
+        jobs = size.jobs if contender is SAQUEDUCT else size.jobs // 3
         for (kind, processes), all_slots in SLOTS[contender.name].items():
             for slots in all_slots:
                 name = f"process {kind}, {processes} worker{'s' * (processes > 1)}, {slots} slots"

@@ -31,15 +31,16 @@ STOP_SECONDS = 10.0
 
 
 class EmbeddedRedis:
-    """Redis with its data in `directory`; see `EmbeddedServer`.
+    """Redis with its data in `directory`; see `EmbeddedServer`. On a `port` too, if there is one.
 
     >>> server = EmbeddedRedis(Path(".dev/redis"))
     >>> server.start()
     'unix:///.../.dev/redis/redis.sock'
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory = directory.resolve()
+        self.port = port
         self.log = self.directory / "redis.log"
 
     @cached_property
@@ -137,7 +138,8 @@ class EmbeddedRedis:
                 "install a newer redis-server, or delete that folder"
             )
         options = {
-            "port": "0",
+            "port": str(self.port),
+            "bind": "127.0.0.1",
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self.directory),
