@@ -94,7 +94,7 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
 class RedisSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "REDIS_"
     url: Secret = Secret("")
-    """REDIS_URL. `redis://`, `redis+sentinel://` or `redis+cluster://`, `rediss` for TLS; empty: `make dev` embeds one."""
+    """REDIS_URL. `redis://`, `redis+sentinel://`, `redis+cluster://`, `rediss`: TLS; empty: `make dev` embeds one."""
 
 
 class QueueSettings(Section, frozen=True, kw_only=True):

@@ -261,7 +261,8 @@ def blocking_client(client: aioredis.Redis) -> redis.Redis:
     options = _only(given, *_SHARED) | _tls(given) | {"socket_timeout": ANSWER_TIMEOUT}
     tls = issubclass(kind_of_other, asynchronous.SSLConnection)
     kind: Any = blocking.SSLConnection if tls else blocking.Connection
-    if locator := options.get("locator"):
+    locator: Locator | None = options.get("locator")
+    if locator is not None:
         kind = BlockingFollowingSSLConnection if tls else BlockingFollowingConnection
         options["locator"] = locator.copy()
     elif issubclass(kind_of_other, asynchronous.UnixDomainSocketConnection):
