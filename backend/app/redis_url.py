@@ -63,6 +63,7 @@ class RedisURL:
         topology, tls = _kind(parts.scheme)
         if parts.fragment:
             raise InvalidRedisURL("write a # in the password as %23")
+        hosts = () if parts.scheme == "unix" else _hosts(parts.netloc, PORTS[topology])
         options = _login(parts) | _options(parts.query, tls)
         sentinel = {
             name.removeprefix("sentinel_"): options.pop(name) for name in list(options) if name in SENTINEL_OPTIONS
@@ -78,7 +79,6 @@ class RedisURL:
             options |= _database(parts.path, options)
         if topology == "cluster" and options.get("db"):
             raise InvalidRedisURL("a cluster has the database 0 only")
-        hosts = () if parts.scheme == "unix" else _hosts(parts.netloc, PORTS[topology])
         if topology == "server" and len(hosts) > 1:
             raise InvalidRedisURL("several hosts need redis+sentinel:// or redis+cluster://")
         return cls(topology, hosts, tls, path, service, options, sentinel)

@@ -46,7 +46,7 @@ class Server:
         head = [program, *([str(self._config), "--sentinel"] if self._sentinel else [])]
         options = {"dir": self._directory, "bind": "127.0.0.1", **self._options}
         if not self._sentinel:
-            options |= {"save": '""', "appendonly": "no", "repl-diskless-sync-delay": 0}
+            options |= {"save": '""', "appendonly": "no", "repl-diskless-sync-delay": 0, "repl-ping-replica-period": 1}
         for name, value in options.items():
             head += [f"--{name.replace('_', '-')}", *([] if value == '""' else str(value).split())]
             if value == '""':
@@ -55,6 +55,11 @@ class Server:
             self._process = subprocess.Popen(head, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         eventually_sync(self.answers)
         return self
+
+    def start_as_replica(self, master: "Server") -> None:
+        """Start it again beside a master that has taken its place."""
+        self._options["replicaof"] = f"127.0.0.1 {master.port}"
+        self.start()
 
     def client(self) -> Redis:
         """A client for the tests."""
@@ -75,8 +80,8 @@ class Server:
         """The answer of this server to one command, as it came."""
         with self.client() as client:
             connection = client.connection_pool.get_connection()
-            connection.send_command(*command)  # type: ignore[no-untyped-call]
-            answer = connection.read_response()  # type: ignore[no-untyped-call]
+            connection.send_command(*command)
+            answer = connection.read_response()
             client.connection_pool.release(connection)
             return answer
 

@@ -120,7 +120,7 @@ async def test_sync_calls_and_ticks_of_the_engine_need_no_other_slot(
 
         handle = await waits.enqueue()
         queue = queues.get("default")
-        keys = {key.decode() for key in await queue.redis.keys("*")}
+        keys = {key.decode() for key in cast("list[bytes]", await queue.redis.keys("*"))}
         slots = {key_slot(key.encode()) for key in keys}
         assert slots == {key_slot(b"{default}")}
         assert handle.id == f"saq:job:{{default}}:{handle.key}"
@@ -146,7 +146,7 @@ async def test_each_queue_of_a_cluster_has_the_node_that_owns_its_slot(
 
 
 def test_a_queue_whose_name_has_braces_is_refused_in_a_cluster() -> None:
-    with pytest.raises(ConfigurationError, match="QUEUE_NAMES.*braces"):
+    with pytest.raises(ConfigurationError, match=r"QUEUE_NAMES.*braces"):
         Connections("redis+cluster://localhost").client("a{b}")
 
 
@@ -176,7 +176,7 @@ async def test_a_server_of_another_authority_is_refused(encrypted: Encrypted, tm
 
 async def test_a_wrong_password_is_told_without_it(service: Service) -> None:
     queue = EngineQueue(Connections(service.url.replace("//:p%40ss", "//:guessed")).client("default"))
-    with pytest.raises(QueueUnavailable, match="(?i)password") as caught:
+    with pytest.raises(QueueUnavailable, match=r"(?i)password") as caught:
         await queue.ping()
     assert "guessed" not in str(caught.value)
     await queue.disconnect()
@@ -226,7 +226,8 @@ async def _through_a_failover(environment: dict[str, str], url: str, fail: Any, 
         long = await through_it.enqueue()
         async with working(settings, queues, container):
             await eventually(lambda: _has_status(queues, long.key, Status.ACTIVE))
-            result = asyncio.create_task(long.result(timeout=60))
+            updates = long.updates()
+            assert (await anext(updates)).status is Status.ACTIVE
             # What a replica has got survives; the rest is Redis' asynchronous replication.
             assert await redis.wait(1, 5000) >= 1
             await asyncio.to_thread(fail)
@@ -236,7 +237,8 @@ async def _through_a_failover(environment: dict[str, str], url: str, fail: Any, 
             await eventually(lambda: len(enqueuer.taken) >= before + 50, within=30)
             await enqueuer.stop()
             go.set()
-            assert await result == "done"
+            assert [update.status async for update in updates][-1] is Status.COMPLETE
+            assert await long.result(timeout=10) == "done"
             for job in [*waiting, *enqueuer.taken]:
                 assert await job.result(timeout=30) is None
         assert {job.key for job in waiting} <= runs.keys()
@@ -249,7 +251,7 @@ async def test_a_failover_of_the_sentinels_is_got_over(
     try:
         await _through_a_failover(environment, service.url, old.kill, lambda: service.master() is not old)
     finally:
-        old.start()
+        old.start_as_replica(service.master())
         eventually_sync(service.complete, within=30)
 
 

@@ -31,7 +31,7 @@ CONNECT_TIMEOUT = 2.0
 ANSWER_TIMEOUT = 2.0
 """Seconds that Redis gets to answer a thread."""
 
-DEFAULTS = {"socket_connect_timeout": CONNECT_TIMEOUT, "health_check_interval": 30}
+DEFAULTS: dict[str, Any] = {"socket_connect_timeout": CONNECT_TIMEOUT, "health_check_interval": 30}
 
 NOT_HERE = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)
 """What a server answers that is not, or not now, the one that takes the command; MOVED is a kind of ASK to redis-py.
@@ -258,7 +258,7 @@ def blocking_client(client: aioredis.Redis) -> redis.Redis:
     """A client for threads, to the same server as an asynchronous one."""
     given: dict[str, Any] = {**client.connection_pool.connection_kwargs}
     kind_of_other = client.connection_pool.connection_class
-    options = _only(given, *_SHARED) | _tls(given) | {"socket_timeout": ANSWER_TIMEOUT}
+    options: dict[str, Any] = _only(given, *_SHARED) | _tls(given) | {"socket_timeout": ANSWER_TIMEOUT}
     tls = issubclass(kind_of_other, asynchronous.SSLConnection)
     kind: Any = blocking.SSLConnection if tls else blocking.Connection
     locator: Locator | None = options.get("locator")
