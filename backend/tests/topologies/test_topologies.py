@@ -10,7 +10,7 @@ import pytest
 from dishka import AsyncContainer
 from redis.asyncio import Redis
 from redis.crc import key_slot
-from redis.exceptions import ConnectionError as ConnectionError_
+from redis.exceptions import ConnectionError as RedisConnectionError
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -22,6 +22,7 @@ from app.queue import (
     DuplicateJob,
     EngineQueue,
     JobAborted,
+    JobHandle,
     Queues,
     QueueUnavailable,
     Unique,
@@ -110,7 +111,7 @@ async def test_the_heartbeat_thread_reaches_the_same_server(url: str) -> None:
     await client.aclose()
 
 
-async def test_sync_calls_and_ticks_of_the_engine_need_no_other_slot(
+async def test_all_keys_of_a_queue_are_in_one_slot_of_a_cluster(
     cluster: Cluster, environment: dict[str, str], engine: AsyncEngine
 ) -> None:
     async with queues_on(environment, cluster.url) as (_, queues, _):
@@ -270,34 +271,52 @@ async def test_a_slot_that_moves_takes_its_queue_along(
     cluster: Cluster, environment: dict[str, str], engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "CHECK", 0.1)
+    slot, source, target = key_slot(b"{default}"), cluster.owner("default"), cluster.owner_of(0)
 
     @task
     async def moved(ctx: Context) -> str:
         return "done"
 
-    async with queues_on(environment, cluster.url) as (settings, queues, container):
+    async with queues_on(environment, cluster.url) as (settings, queues, container), waiting_on(cluster.url) as waiting:
         job = await moved.enqueue()
-        # Another process, which does nothing but wait: nobody tells it that news come from elsewhere now.
-        waiter = Connections(cluster.url).client("default")
-        waiting = EngineQueue(waiter)
-        async with waiting.listener.news(job.id) as news:
-            slot, source = key_slot(b"{default}"), cluster.owner("default")
-            [target] = [node for node in cluster.nodes[:3] if node is cluster.owner_of(0)]
-            steps = cluster.move(slot, target)
-            next(steps)
-            with pytest.raises(QueueUnavailable):
-                await moved.enqueue()
-            with pytest.raises(ConnectionError_):
-                await queues.get("default").scripts.run("lease", 1, "somebody", 60)
-            assert list(steps) == []
-            await eventually(lambda: cluster.owner("default") is target)
-            async with working(settings, queues, container):
-                assert await job.result(timeout=20) == "done"
-            await eventually(lambda: _heard(news, Status.COMPLETE))
-        await waiting.disconnect()
-        assert [*cluster.move(slot, source)] == [None]
+        # As in a process that does nothing but wait: nobody tells it that news come from elsewhere now.
+        updates = JobHandle(waiting, job.key, str).updates()
+        assert (await anext(updates)).status is Status.QUEUED
+        thread = blocking_client(waiting.redis)
+        assert await asyncio.to_thread(thread.exists, job.id)
+        steps = cluster.move(slot, target)
+        next(steps)
+        # A half of a queue is none: nothing is taken, and nothing put in.
+        with pytest.raises(QueueUnavailable):
+            await moved.enqueue()
+        with pytest.raises(RedisConnectionError):
+            await queues.get("default").scripts.run("lease", 1, "somebody", 60)
+        assert list(steps) == []
+        async with working(settings, queues, container):
+            assert await job.result(timeout=20) == "done"
+        assert [update.status async for update in updates][-1] is Status.COMPLETE
+        assert await asyncio.to_thread(thread.exists, job.id)
+        thread.close()
+        assert list(cluster.move(slot, source)) == [None]
         await eventually(cluster.complete)
 
 
-def _heard(news: listener.News, wanted: Status) -> bool:
-    return not news.empty() and news.get_nowait()[1] in (wanted, listener.SUBSCRIBED)
+@asynccontextmanager
+async def waiting_on(url: str) -> AsyncIterator[EngineQueue]:
+    """A queue of another process, with connections of its own."""
+    queue = EngineQueue(Connections(url).client("default"))
+    yield queue
+    await queue.disconnect()
+
+
+async def test_a_master_that_lost_its_replicas_takes_no_job_and_goes_on_after(service: Service) -> None:
+    master = service.master()
+    queue = EngineQueue(Connections(service.url).client("default"))
+    await queue.redis.flushall()
+    master.ask("CONFIG", "SET", "min-replicas-to-write", 3)
+    with pytest.raises(QueueUnavailable, match="NOREPLICAS"):
+        await queue.enqueue("anything")
+    master.ask("CONFIG", "SET", "min-replicas-to-write", 0)
+    assert await queue.enqueue("anything") is not None
+    assert await queue.count("queued") == 1
+    await queue.disconnect()

@@ -15,10 +15,11 @@ from redis import asyncio as aioredis
 from redis import connection as blocking
 from redis.asyncio import connection as asynchronous
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
 
 from app.queue.errors import ConfigurationError
 from app.redis_url import RedisURL
@@ -264,7 +265,8 @@ def blocking_client(client: aioredis.Redis) -> redis.Redis:
     locator: Locator | None = options.get("locator")
     if locator is not None:
         kind = BlockingFollowingSSLConnection if tls else BlockingFollowingConnection
-        options["locator"] = locator.copy()
+        # The second try asks where the server is now.
+        options |= {"locator": locator.copy(), "retry": Retry(NoBackoff(), 1)}
     elif issubclass(kind_of_other, asynchronous.UnixDomainSocketConnection):
         kind = blocking.UnixDomainSocketConnection
     else:
