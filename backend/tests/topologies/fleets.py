@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from redis.crc import key_slot
 
@@ -171,37 +172,53 @@ def _knows_all(node: Server, count: int) -> bool:
 
 @dataclasses.dataclass
 class Encrypted:
-    """A server that takes connections with TLS and a client's certificate only."""
+    """A server, its sentinel and a cluster of one node, which speak TLS only, and ask for a client's certificate."""
 
     server: Server
+    sentinel: Server
+    node: Server
     authority: Path
     certificate: Path
     key: Path
 
     @property
     def url(self) -> str:
-        return (
-            f"rediss://:{QUOTED}@localhost:{self.server.port}/0?ssl_ca_certs={self.authority}"
-            f"&ssl_certfile={self.certificate}&ssl_keyfile={self.key}"
-        )
+        return f"rediss://:{QUOTED}@localhost:{self.server.port}/0?{self._files}"
+
+    @property
+    def sentinel_url(self) -> str:
+        return f"rediss+sentinel://:{QUOTED}@localhost:{self.sentinel.port}/main?{self._files}"
+
+    @property
+    def cluster_url(self) -> str:
+        return f"rediss+cluster://:{QUOTED}@localhost:{self.node.port}?{self._files}"
+
+    @property
+    def _files(self) -> str:
+        return f"ssl_ca_certs={self.authority}&ssl_certfile={self.certificate}&ssl_keyfile={self.key}"
 
 
 @contextmanager
 def encrypted(directory: Path) -> Iterator[Encrypted]:
-    """A server with TLS; not every program can: see `speaks_tls`."""
+    """A server, its sentinel, and a cluster of one node, all with TLS; not every program can: see `speaks_tls`."""
     authority, certificate, key = certificates(directory)
-    [port] = free_ports(1)
-    server = Server(
-        directory / "tls",
-        port=0,
-        tls_port=port,
-        requirepass=PASSWORD,
-        tls_ca_cert_file=authority,
-        tls_cert_file=certificate,
-        tls_key_file=key,
+    ports = free_ports(3)
+    files: dict[str, Any] = {
+        "tls_ca_cert_file": authority,
+        "tls_cert_file": certificate,
+        "tls_key_file": key,
+        "port": 0,
+    }
+    server = Server(directory / "tls", tls_port=ports[0], requirepass=PASSWORD, **files)
+    lines = f'sentinel monitor main 127.0.0.1 {ports[0]} 1\nsentinel auth-pass main "{PASSWORD}"\n'
+    sentinel = Server(directory / "sentinel", lines, tls_port=ports[1], tls_replication="yes", **files)
+    node = Server(
+        directory / "node", tls_port=ports[2], requirepass=PASSWORD, cluster_enabled="yes", tls_cluster="yes", **files
     )
-    with running([server]):
-        yield Encrypted(server, authority, certificate, key)
+    with running([server, sentinel, node]):
+        node.ask("CLUSTER", "ADDSLOTS", *range(SLOTS))
+        eventually_sync(lambda: b"cluster_state:ok" in node.ask("CLUSTER", "INFO"))
+        yield Encrypted(server, sentinel, node, authority, certificate, key)
 
 
 def certificates(directory: Path) -> tuple[Path, Path, Path]:

@@ -104,6 +104,15 @@ async def _has_status(queues: Queues, key: str, wanted: Status) -> bool:
 
 
 async def test_the_heartbeat_thread_reaches_the_same_server(url: str) -> None:
+    await _both_clients_reach_it(url)
+
+
+@pytest.mark.parametrize("kind", ["sentinel_url", "cluster_url"])
+async def test_sentinels_and_nodes_are_spoken_to_with_tls_too(encrypted: Encrypted, kind: str) -> None:
+    await _both_clients_reach_it(getattr(encrypted, kind))
+
+
+async def _both_clients_reach_it(url: str) -> None:
     client = Connections(url).client("default")
     await client.set("{default}", "here")
     with blocking_client(client) as blocking:
