@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 from dotenv import dotenv_values
 
+from app.redis_url import InvalidRedisURL, RedisURL
 from app.secret import Secret
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -93,7 +94,7 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
 class RedisSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "REDIS_"
     url: Secret = Secret("")
-    """REDIS_URL. `redis://`, `rediss://` (TLS) or `unix://`; empty: `make dev` embeds a server."""
+    """REDIS_URL. `redis://`, `redis+sentinel://`, `redis+cluster://`, `rediss`: TLS; empty: `make dev` embeds one."""
 
 
 class QueueSettings(Section, frozen=True, kw_only=True):
@@ -298,11 +299,19 @@ def _problems(settings: Settings) -> list[str]:
         "postgres",
     }:
         problems.append("DATABASE_URL must start with postgresql://")
-    if settings.redis.url and urlsplit(settings.redis.url.reveal()).scheme not in {"redis", "rediss", "unix"}:
-        problems.append("REDIS_URL must start with redis://, rediss:// or unix://")
+    problems += _redis_problems(settings.redis.url)
     if settings.production:
         problems += _production_problems(settings)
     return problems
+
+
+def _redis_problems(url: Secret) -> list[str]:
+    try:
+        if url:
+            RedisURL.parse(url.reveal())
+    except InvalidRedisURL as error:
+        return [f"REDIS_URL: {error}"]
+    return []
 
 
 def _zone_problems(name: str) -> list[str]:

@@ -12,9 +12,6 @@ from zoneinfo import ZoneInfo
 
 from dishka import AsyncContainer
 from litestar_saq import QueueConfig, SAQConfig
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
 from saq.types import Context
 
 import app.campaigns.tasks
@@ -23,6 +20,7 @@ import app.payments.tasks
 import app.queue.tasks
 import app.todos.tasks
 import app.users.tasks  # noqa: F401
+from app.queue.engine.connections import Connections
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.queues import Queues
 from app.queue.engine.worker import EngineWorker
@@ -47,7 +45,7 @@ CANCELLATION_DEADLINE = 2.0
 
 
 def build_queues(settings: Settings) -> Queues:
-    """The queues of QUEUE_NAMES on one Redis client, validating by the registry.
+    """The queues of QUEUE_NAMES on the Redis of REDIS_URL, validating by the registry.
 
     Raises:
         ConfigurationError: a task names a queue that QUEUE_NAMES lacks, or a `tasks.py` is not imported above.
@@ -55,22 +53,14 @@ def build_queues(settings: Settings) -> Queues:
     check_task_modules_are_imported()
     registry = get_registry()
     check_queue_names(registry, settings.queue_names)
-    redis = connect(settings.redis.url.reveal())
+    connections = Connections(settings.redis.url.reveal())
     queues = {
-        name: EngineQueue(redis, name, tasks=registry, max_payload_bytes=settings.queue.max_payload_bytes)
+        name: EngineQueue(
+            connections.client(name), name, tasks=registry, max_payload_bytes=settings.queue.max_payload_bytes
+        )
         for name in settings.queue_names
     }
     return Queues(queues, registry)
-
-
-def connect(url: str) -> Redis:
-    """A Redis client that fails within about a second when the server is away."""
-    return Redis.from_url(
-        url,
-        retry=Retry(ExponentialBackoff(cap=0.4, base=0.05), retries=3),
-        socket_connect_timeout=2,
-        health_check_interval=30,
-    )
 
 
 def build_saq_config(settings: Settings, queues: Queues, guards: Iterable[Any] = ()) -> SAQConfig:

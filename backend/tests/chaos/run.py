@@ -20,7 +20,7 @@ from saq.job import Job
 
 from app.dev.redis import EmbeddedRedis
 from app.queue import EngineQueue, QueueUnavailable, TaskRegistry
-from app.queue.config import connect
+from app.queue.engine.connections import Connections
 from app.queue.options import Priority
 from app.queue.registry import get_registry
 from tests.chaos.fleet import Fleet
@@ -171,7 +171,7 @@ async def _hurt(plan: Plan, server: EmbeddedRedis, directory: Path, report: Repo
         url = f"redis://127.0.0.1:{network.port}"
         journal = directory / "journal"
         fleet = Fleet(plan.workers, _environment(plan, url, journal), directory, random.Random(plan.seed))  # noqa: S311
-        queue = EngineQueue(connect(url), "default", tasks=get_registry())
+        queue = EngineQueue(Connections(url).client("default"), "default", tasks=get_registry())
         try:
             await asyncio.to_thread(fleet.wait)
             producer = Producer(queue, plan)
@@ -236,7 +236,7 @@ def _pause(server: EmbeddedRedis, seconds: float) -> None:
 
 async def _settled(url: str, keys: set[str], patience: float) -> tuple[dict[str, str], Counter[str]]:
     """The status of each job, once all have ended or patience has; and the last lines of errors."""
-    queue = EngineQueue(connect(url), "default")
+    queue = EngineQueue(Connections(url).client("default"), "default")
     deadline = time.monotonic() + patience
     left, statuses = sorted(keys), dict.fromkeys(keys, "")
     errors: Counter[str] = Counter()

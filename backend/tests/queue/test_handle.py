@@ -32,7 +32,7 @@ from app.queue import (
     get_registry,
     task,
 )
-from app.queue.config import connect
+from app.queue.engine.connections import Connections
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.test_worker import working
@@ -338,7 +338,7 @@ async def test_waiting_on_a_silent_redis_ends_with_its_timeout(tmp_path: Path) -
         writer.close()
 
     server = await asyncio.start_unix_server(silent, tmp_path / "s")
-    queue = EngineQueue(connect(f"unix://{tmp_path}/s"))
+    queue = EngineQueue(Connections(f"unix://{tmp_path}/s").client("default"))
     handle: JobHandle[None] = JobHandle(queue, "any", lambda _: None)
     async with asyncio.timeout(3):
         with pytest.raises(ResultTimeout):

@@ -11,6 +11,7 @@ from dishka import AsyncContainer
 
 from app.queue import Context, Queues, task
 from app.queue.engine import leases, vitals
+from app.queue.engine.connections import blocking_client
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.test_worker import working
@@ -37,7 +38,7 @@ async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
     async def blocks(ctx: Context) -> str:
         # What it blocks cannot look; another thread does, as health does from another process.
         deadline = time.monotonic() + 15
-        with leases.blocking_client(queue.redis) as client:
+        with blocking_client(queue.redis) as client:
             while not blocked() and time.monotonic() < deadline:
                 told.extend(cast("dict[bytes, bytes]", client.hgetall(queue.namespace("vitals"))).values())
         return ctx["job"].key

@@ -17,7 +17,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.queue import ConfigurationError, Context, EngineQueue, GiveUp, Queues, QueueUnavailable, get_registry, task
-from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported, connect
+from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported
+from app.queue.engine.connections import Connections
 from app.queue.engine.worker import EngineWorker
 from app.queue.hooks import add_job
 from app.queue.testing import JobKit
@@ -335,7 +336,7 @@ async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(
         writer.close()
 
     server = await asyncio.start_unix_server(silent, tmp_path / "s")
-    queue = EngineQueue(connect(f"unix://{tmp_path}/s"))
+    queue = EngineQueue(Connections(f"unix://{tmp_path}/s").client("default"))
     async with asyncio.timeout(5):
         with pytest.raises(QueueUnavailable):
             await queue.enqueue("anything")

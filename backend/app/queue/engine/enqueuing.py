@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from saq import Job
-from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
+from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
 
 from app.queue.clock import time_now
@@ -62,7 +62,7 @@ async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[En
     Returns:
         For each job which one stands, or the conflict of one that asks for an error.
     """
-    raw = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, pack([row for _, row in jobs]))
+    raw = await queue.scripts.run("enqueue", queue.stock_aborts, pack([row for _, row in jobs]))
     answers: list[Enqueued | DuplicateJob] = []
     for (job, _), answer in zip(jobs, raw, strict=True):
         if isinstance(answer, int):
@@ -96,7 +96,7 @@ async def _conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued |
     for _ in range(REPLACE_TRIES):
         other = await queue.job(standing)
         yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
-        [answer] = await queue.scripts.run("enqueue", ABORT_ID_PREFIX, pack([row_of(queue, job, yields)]))
+        [answer] = await queue.scripts.run("enqueue", queue.stock_aborts, pack([row_of(queue, job, yields)]))
         if isinstance(answer, int):
             return Enqueued(job.key, answer == 1)
         standing = answer.decode()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from saq import Job
 from saq.job import ABORT_ID_PREFIX, Status
+from saq.queue.redis import ID_PREFIX
 
 from app.queue.options import Claim
 
@@ -48,7 +49,7 @@ class EngineJob(Job):
     @property
     def abort_id(self) -> str:
         """Key that keeps the job from being enqueued while a stock worker aborts it; SAQ's lacks the queue's name."""
-        return f"{ABORT_ID_PREFIX}{self.get_queue().name}:{self.key}"
+        return f"{ABORT_ID_PREFIX}{self.id.removeprefix(ID_PREFIX)}"
 
 
 class Enqueued(NamedTuple):

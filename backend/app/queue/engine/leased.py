@@ -10,6 +10,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 - `finish_abort`: SAQ's abort keys lack the queue's name.
 - `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
 - `sweep`: recovers expired leases too. `dequeue`: skips what was aborted while it waited.
+- `namespace`, `job_id`, `job_key_from_id`: SAQ's keys of a queue are in many slots of a cluster.
 - `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
 - `serialize`: msgspec's JSON instead of the standard library's.
 """
@@ -30,6 +31,7 @@ from saq.utils import now
 from app.queue.clock import time_now
 from app.queue.engine import reading
 from app.queue.engine.batching import Batches
+from app.queue.engine.connections import name_in_keys
 from app.queue.engine.job import EngineJob, encode, make
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
@@ -75,13 +77,31 @@ class LeasedQueue(RedisQueue):
     def __init__(self, redis: Redis, name: str = "default", **options: Any) -> None:
         self._plain_json = options.get("dump") is None
         options.setdefault("load", msgspec.json.decode)
+        in_keys = name_in_keys(redis, name)
+        self._key_prefix, self._id_prefix = f"saq:{in_keys}:", f"{ID_PREFIX}{in_keys}:"
+        self.stock_aborts = ABORT_ID_PREFIX if in_keys == name else f"{ABORT_ID_PREFIX}{in_keys}:"
+        """Prefix of the abort keys of stock SAQ; in a cluster, which it does not know, that of the engine's own."""
+        self.aborts = f"{ABORT_ID_PREFIX}{in_keys}:"
+        """Prefix of the engine's abort keys."""
         super().__init__(redis, name, **options)
-        self.scripts = Scripts(redis, [self.namespace(key) for key in KEYS], f"{ID_PREFIX}{name}:")
+        self.scripts = Scripts(redis, [self.namespace(key) for key in KEYS], self._id_prefix)
         self.outage = Outage(name)
         self.listener = JobListener(redis)
         """News of single jobs, for `JobHandle`."""
         self._reads = Batches(self._read_chunk, reading.CHUNK)
         self._recovery = Recovery(self)
+
+    def namespace(self, key: str) -> str:
+        """A key of this queue."""
+        return self._key_prefix + key
+
+    def job_id(self, job_key: str) -> str:
+        """The key in Redis of a job."""
+        return self._id_prefix + job_key
+
+    def job_key_from_id(self, job_id: str) -> str:
+        """The key of a job, by that in Redis."""
+        return job_id[len(self._id_prefix) :]
 
     def serialize(self, job: Job) -> bytes | str:
         """The job in SAQ's wire format, or as the `dump` of this queue makes it."""
@@ -198,7 +218,7 @@ class LeasedQueue(RedisQueue):
 
     async def finish_abort(self, job: Job) -> None:
         """A worker has ended the job that was to be aborted."""
-        await self.redis.delete(f"{ABORT_ID_PREFIX}{job.key}", f"{ABORT_ID_PREFIX}{self.name}:{job.key}")
+        await self.redis.delete(self.stock_aborts + job.key, self.aborts + job.key)
         await job.finish(Status.ABORTED, error=job.error)
 
     async def schedule(self, lock: int = 1) -> list[str]:

@@ -9,14 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import redis
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
-from redis.asyncio.connection import UnixDomainSocketConnection as AsyncUnixConnection
 from redis.exceptions import RedisError
 
+from app.queue.engine.connections import ANSWER_TIMEOUT, blocking_client
 from app.queue.engine.job import EngineJob
 from app.queue.engine.recovery import LEASE, RENEWAL
 from app.queue.engine.scripts import source
@@ -32,16 +30,11 @@ CHUNK = 1000
 TIMEOUT_GRACE = 5.0
 """Seconds past its timeout in which a job may still end by itself, before its lease is given up."""
 
-ANSWER_TIMEOUT = 2.0
-"""Seconds that Redis gets to answer the thread."""
-
 NAP = 0.2
 """Seconds that the thread sleeps at a time: as exactly it knows for how long the process was suspended."""
 
 SUSPENSION = 1.0
 """Seconds by which the thread wakes too late when the whole process was suspended, rather than short of time."""
-
-_CONNECTION = ("host", "port", "db", "username", "password", "path", "client_name", "protocol")
 
 
 class LeaseKeeper:
@@ -135,20 +128,3 @@ class LeaseKeeper:
             # What has ended meanwhile is not held any more, and not lost.
             if (not answer or current >= until) and self._held.pop((key, lease), None) is not None:
                 self._lost(key, lease)
-
-
-def blocking_client(client: AsyncRedis) -> redis.Redis:
-    """A client for threads, to the same server as an asynchronous one."""
-    pool = client.connection_pool
-    options = {name: value for name, value in pool.connection_kwargs.items() if name in _CONNECTION}
-    kind: Any = redis.Connection
-    if issubclass(pool.connection_class, AsyncUnixConnection):
-        kind = redis.UnixDomainSocketConnection
-    elif issubclass(pool.connection_class, AsyncSSLConnection):
-        kind = redis.SSLConnection
-        options |= {name: value for name, value in pool.connection_kwargs.items() if name.startswith("ssl_")}
-    if kind is not redis.UnixDomainSocketConnection:
-        options["socket_connect_timeout"] = ANSWER_TIMEOUT
-    options["socket_timeout"] = ANSWER_TIMEOUT
-    pool_of_its_own = redis.ConnectionPool(connection_class=cast("Any", kind), **options)
-    return redis.Redis(connection_pool=pool_of_its_own)

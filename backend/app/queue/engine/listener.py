@@ -27,6 +27,9 @@ SUBSCRIBED = "subscribed"
 RECONNECT_PAUSE = 0.5
 """Seconds between two tries to listen while Redis is away."""
 
+CHECK = 5.0
+"""Seconds without news after which the server is asked whether it still has the jobs."""
+
 CHUNK = 500
 """Jobs that one command subscribes to, at most."""
 
@@ -42,6 +45,7 @@ class JobListener:
     """
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._pubsub: PubSub = redis.pubsub()
         self._waiters: defaultdict[str, set[News]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
@@ -101,10 +105,13 @@ class JobListener:
         lost = False
         while True:
             try:
-                message = await self._pubsub.get_message(timeout=None)
+                message = await self._pubsub.get_message(timeout=CHECK)
                 lost = False
                 if message is not None:
                     self._tell(message)
+                elif self._waiters:
+                    # A node of a cluster that has given up the slot says so to commands only, not to those who listen.
+                    await self._redis.exists(next(iter(self._waiters)))
             except asyncio.CancelledError:
                 raise
             except Exception as error:

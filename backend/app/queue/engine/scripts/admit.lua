@@ -14,7 +14,7 @@ local function state_of(id)
 end
 
 -- SAQ's abort keys lack the queue's name, those of the engine have it.
-local ABORTS = ABORT_PREFIX .. string.sub(PREFIX, #'saq:job:' + 1)
+local ABORTS = 'saq:abort:' .. string.sub(PREFIX, #'saq:job:' + 1)
 
 local function claim_of(spec)
     return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5]}

@@ -1,8 +1,8 @@
 -- Stands before every script: the names of a queue's keys, its clock, and what several scripts do.
 -- ARGV: 1 prefix of job ids, 2 seconds the queue's clock is ahead of the server's, 3 the caller's clock (epoch
 -- seconds). The server's clock decides; a caller more than a day behind is a test that travels, not a wrong clock.
--- The ids of jobs are not declared as KEYS, they are found in the lists; with a hash tag in the queue's name they
--- all live in one slot.
+-- The ids of jobs are not declared as KEYS, they are found in the lists; in a cluster they have the queue's name as a
+-- hash tag, and so live in the slot of its other keys.
 local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
