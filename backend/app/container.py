@@ -14,6 +14,7 @@ from app.emails.providers import EmailsProvider
 from app.payments.providers import PaymentsProvider
 from app.queue import Queues
 from app.queue.catalog import TasksRegistry
+from app.queue.memory.success import commit
 from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.users.providers import UsersProvider
@@ -44,7 +45,7 @@ class CoreProvider(Provider):
         async with maker() as session:
             error = yield session
             if error is None:
-                await session.commit()
+                await commit(session)
             else:
                 await session.rollback()
 

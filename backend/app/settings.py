@@ -89,6 +89,8 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
     """DATABASE_URL. `postgresql://user:password@host:5432/name`; empty: `make dev` embeds a server."""
     pool_size: Positive = 10
     """DATABASE_POOL_SIZE. Connections a process keeps open; as many again may open under load."""
+    pgbouncer: Literal["on", "off"] = "off"
+    """DATABASE_PGBOUNCER. `on` behind a PgBouncer that pools transactions: no prepared statements, no LISTEN."""
 
 
 class RedisSettings(Section, frozen=True, kw_only=True):
@@ -103,6 +105,18 @@ class QueueSettings(Section, frozen=True, kw_only=True):
     """QUEUE_NAMES. The queues there are, separated by commas; a task may name one of these."""
     max_payload_bytes: Positive = 256 * 1024
     """QUEUE_MAX_PAYLOAD_BYTES. Largest encoded arguments, and largest encoded result, of one job."""
+    records: Literal["on", "off"] = "on"
+    """QUEUE_RECORDS. `on`: PostgreSQL remembers what became of jobs, as each task's `record` says; `off`: of none."""
+    record_result_bytes: NotNegative = 16 * 1024
+    """QUEUE_RECORD_RESULT_BYTES. Largest encoded result that a job record keeps."""
+    keep_complete_days: Positive = 7
+    """QUEUE_KEEP_COMPLETE_DAYS. Days after which the records of complete jobs are deleted."""
+    keep_aborted_days: Positive = 30
+    """QUEUE_KEEP_ABORTED_DAYS. Days after which the records of aborted jobs are deleted."""
+    keep_failed_days: Positive = 90
+    """QUEUE_KEEP_FAILED_DAYS. Days after which the records of failed jobs, dead letters among them, are deleted."""
+    forgotten_after: Positive = 60
+    """QUEUE_FORGOTTEN_AFTER. Seconds after which a durable job is looked for in Redis, and enqueued again if lost."""
 
 
 class WorkerSettings(Section, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saq import Job
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.engine.job import Enqueued
 from app.queue.engine.queues import Queues
@@ -50,15 +51,16 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
     """
     queues = Queues.current()
     calls = list(calls)
-    by_queue: dict[str, list[Job]] = {}
+    together: dict[tuple[str, int], tuple[AsyncSession | None, list[Job]]] = {}
     for call in calls:
-        by_queue.setdefault(call.task.queue_name, []).append(call.job)
-    targets = {name: queues.get(name) for name in by_queue}
+        session = call.task.call_options.session
+        together.setdefault((call.task.queue_name, id(session)), (session, []))[1].append(call.job)
+    targets = {name: queues.get(name) for name, _ in together}
     standing: dict[int, Enqueued] = {}
-    for name, jobs in by_queue.items():
+    for (name, _), (session, jobs) in together.items():
         sent = len(standing)
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
-        answers = await targets[name].enqueue_many(jobs, report)
+        answers = await targets[name].enqueue_many(jobs, report, session)
         standing.update((id(job), answer) for job, answer in zip(jobs, answers, strict=True))
     return [handle_of(call, targets[call.task.queue_name], standing[id(call.job)]) for call in calls]
 
@@ -93,4 +95,5 @@ def handle_of(call: Call[R], queue: "EngineQueue", stands: Enqueued) -> JobHandl
         call.task.signature.decode_result,
         call.job if stands.created else None,
         created=stands.created,
+        published=stands.published,
     )

@@ -20,6 +20,7 @@ import app.payments.tasks
 import app.queue.tasks
 import app.todos.tasks
 import app.users.tasks  # noqa: F401
+from app.db.session import make_engine
 from app.queue.engine.connections import Connections
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.queues import Queues
@@ -27,6 +28,8 @@ from app.queue.engine.worker import EngineWorker
 from app.queue.errors import ConfigurationError
 from app.queue.hooks import bind_log_context, clear_log_context, give_queue
 from app.queue.injection import check_dependencies
+from app.queue.memory.memory import Memory
+from app.queue.memory.records import Rows
 from app.queue.registry import TaskRegistry, get_registry
 from app.settings import Settings
 
@@ -39,6 +42,9 @@ SHUTDOWN: Hooks = ()
 BEFORE_PROCESS: Hooks = (bind_log_context,)
 AFTER_PROCESS: Hooks = (clear_log_context,)
 """What every worker calls with the context: at its start and stop, before and after each job."""
+
+MEMORY_CONNECTIONS = 3
+"""Connections to PostgreSQL that the memory keeps open, beside those of the application; as many again under load."""
 
 CANCELLATION_DEADLINE = 2.0
 """Seconds a cancelled job gets for its clean-up when a worker stops."""
@@ -60,7 +66,18 @@ def build_queues(settings: Settings) -> Queues:
         )
         for name in settings.queue_names
     }
-    return Queues(queues, registry)
+    return Queues(queues, registry, build_memory(settings, registry))
+
+
+def build_memory(settings: Settings, registry: TaskRegistry) -> Memory:
+    """What PostgreSQL does for the queues: outbox, durable jobs, job records."""
+    rows = Rows(registry, settings.queue.record_result_bytes, settings.queue.records == "on")
+    return Memory(
+        make_engine(settings, MEMORY_CONNECTIONS),
+        rows,
+        forgotten_after=settings.queue.forgotten_after,
+        listens=settings.database.pgbouncer == "off",
+    )
 
 
 def build_saq_config(settings: Settings, queues: Queues, guards: Iterable[Any] = ()) -> SAQConfig:

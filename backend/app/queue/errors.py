@@ -12,6 +12,7 @@ QueueError
 ├── JobNotFound            no queue knows a job of that key
 ├── JobConflict            the job's status does not allow that
 ├── DuplicateJob           a unique job stands in the way of another
+├── JobSuperseded          another attempt has completed the job; this one's transaction is rolled back
 ├── JobFailed              its result is asked for, and it has failed
 ├── JobAborted             its result is asked for, and it was aborted
 │   └── JobExpired         ... because it was not started in time
@@ -131,6 +132,14 @@ class DuplicateJob(QueueError):
     def __init__(self, task: str, standing: str) -> None:
         self.task, self.standing = task, standing
         super().__init__(f"a job of {task} with the same unique arguments stands already: {standing!r}")
+
+
+class JobSuperseded(QueueError):
+    """Another attempt has completed the job: what this one wrote with its session is rolled back."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"the job {key!r} was completed by another attempt")
 
 
 class JobFailed(QueueError):

@@ -40,6 +40,7 @@ class JobHandle(Generic[R]):
         convert: makes the declared type of a stored result.
         snapshot: the job as it was last seen.
         created: False when an older job stands in place of the one that was to be enqueued.
+        published: of a job in a caller's transaction; told True after its commit, False when it is rolled back.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class JobHandle(Generic[R]):
         snapshot: Job | None = None,
         *,
         created: bool = True,
+        published: "asyncio.Future[bool] | None" = None,
     ) -> None:
         self._queue = queue
         self._convert = convert
         self._snapshot = snapshot
         self.key = key
         self.created = created
+        self._published = published
 
     @property
     def id(self) -> str:
@@ -76,12 +79,14 @@ class JobHandle(Generic[R]):
         return f"<JobHandle {self.id}>"
 
     async def refresh(self) -> Job:
-        """Read the job.
+        """Read the job; one in a transaction that has not ended yet is new.
 
         Raises:
             JobNotFound: it is not known, or not any more.
             QueueUnavailable: Redis did not answer.
         """
+        if self._published is not None and not self._published.done() and self._snapshot is not None:
+            return self._snapshot
         job = await self._queue.fetch(self.key)
         if job is None:
             raise JobNotFound(self.key)
@@ -145,6 +150,8 @@ class JobHandle(Generic[R]):
             QueueUnavailable: Redis did not answer.
         """
         last: JobUpdate | None = None
+        if self._published is not None:
+            await asyncio.shield(self._published)
         async with self._queue.listener.news(self.id) as news:
             while True:
                 await news.get()
@@ -157,6 +164,8 @@ class JobHandle(Generic[R]):
                 last = update
 
     async def _ended(self) -> Job:
+        if self._published is not None:
+            await asyncio.shield(self._published)
         async with self._queue.listener.news(self.id) as news:
             while True:
                 _, word = await news.get()

@@ -4,26 +4,24 @@ import dataclasses
 import datetime as dt
 import hashlib
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 import msgspec
 
 from app.queue.clock import time_now
 from app.queue.errors import Retry
+from app.queue.meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 Priority = Literal["high", "normal", "low"]
 
+Record = Literal["all", "failures", "none"]
+"""Which jobs of a task leave a record in PostgreSQL."""
+
 PRIORITIES: dict[str, int] = {"high": -1, "normal": 0, "low": 1}
 """The levels of a queue as SAQ's `Job.priority`, which puts lower numbers first."""
-
-EXPIRES_AT = "expires_at"
-"""Entry of `Job.meta`: epoch seconds after which the job must not start."""
-
-AT_MOST_ONCE = "at_most_once"
-"""Entry of `Job.meta`: true when the job must not run again after the death of its worker."""
-
-CLAIM = "unique"
-"""Entry of `Job.meta`: the claim that the job gives up at its end."""
 
 _WAITING = ("queued", "active")
 _ENDED = ("complete", "failed", "aborted")
@@ -89,6 +87,11 @@ class Claim:
     id: str
     unique: Unique
 
+    def described(self) -> dict[str, Any]:
+        """The claim as JSON builtins: its id, and the fields of `Unique`."""
+        fields = {name: getattr(self.unique, name) for name in ("period", "on_conflict")}
+        return {"id": self.id, "by": list(self.unique.by), "states": list(self.unique.states), **fields}
+
     @property
     def ends_with_the_job(self) -> bool:
         """True when the claim is given up as soon as the job ends."""
@@ -109,6 +112,9 @@ class TaskSettings(TypedDict, total=False):
     at_most_once: bool
     unique: Unique | None
     redact: tuple[str, ...]
+    durable: bool
+    record: Record
+    tags: tuple[str, ...]
     ttl: int
     heartbeat: int
 
@@ -131,6 +137,9 @@ class CallSettings(TypedDict, total=False):
     unique: Unique | None
     ttl: int | None
     heartbeat: int | None
+    durable: bool | None
+    tags: tuple[str, ...]
+    session: "AsyncSession | None"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +162,10 @@ class TaskOptions:
         give_up_on: exceptions after which none does, attempts left or not.
         at_most_once: True: after the death of its worker a job fails instead of running again.
         unique: see `Unique`; None: jobs of the same arguments may stand side by side.
-        redact: parameters whose values are kept out of logs, errors and web pages.
+        redact: parameters whose values are kept out of logs, errors, web pages and records.
+        durable: True: PostgreSQL remembers the job until it has ended, and it is enqueued again should Redis lose it.
+        record: which jobs leave a record: "all", "failures" (those that did not complete), or "none".
+        tags: words to find its records by.
         ttl: seconds that outcome and job are kept after its end; 0: for ever, -1: not at all.
         heartbeat: seconds in which the job must call `await ctx["job"].update()`; 0: it need not.
 
@@ -172,6 +184,9 @@ class TaskOptions:
     at_most_once: bool = False
     unique: Unique | None = None
     redact: tuple[str, ...] = ()
+    durable: bool = False
+    record: Record = "all"
+    tags: tuple[str, ...] = ()
     ttl: int = 600
     heartbeat: int = 0
 
@@ -188,6 +203,10 @@ class TaskOptions:
             raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r}")
         if not isinstance(self.redact, tuple):
             raise ValueError("redact takes a tuple of parameter names, such as redact=('password',)")
+        if self.record not in get_args(Record):
+            raise ValueError(f"record must be one of {', '.join(get_args(Record))}, not {self.record!r}")
+        if not isinstance(self.tags, tuple):
+            raise ValueError("tags takes a tuple of words, such as tags=('billing',)")
         for name in ("retry_on", "give_up_on"):
             _check_exceptions(name, getattr(self, name))
 
@@ -212,8 +231,13 @@ class TaskOptions:
         """The options as fields of SAQ's Job."""
         fields = {name: getattr(self, name) for name in _LEAST}
         fields["priority"] = PRIORITIES[self.priority]
-        if self.at_most_once:
-            fields["meta"] = {AT_MOST_ONCE: True}
+        meta: dict[str, Any] = {AT_MOST_ONCE: True} if self.at_most_once else {}
+        if self.durable:
+            meta[DURABLE] = True
+        if self.tags:
+            meta[TAGS] = list(self.tags)
+        if meta:
+            fields["meta"] = meta
         return fields
 
 
@@ -230,6 +254,8 @@ class CallOptions:
         priority: another level than the task's.
         keep_result: False: forget the job at its end, result and all (SAQ's `ttl=-1`).
         meta: whatever should travel with the job, JSON.
+        session: the job is written in this session's transaction, and exists if and only if that commits.
+        tags: in place of the task's.
         timeout: this and the others: see `TaskOptions`.
 
     Raises:
@@ -251,6 +277,9 @@ class CallOptions:
     unique: Unique | None = None
     ttl: int | None = None
     heartbeat: int | None = None
+    durable: bool | None = None
+    tags: tuple[str, ...] = ()
+    session: "AsyncSession | None" = None
 
     def __post_init__(self) -> None:
         if self.eta is not None and self.delay is not None:
@@ -284,6 +313,10 @@ class CallOptions:
         if self.eta or self.delay:
             fields["scheduled"] = self.eta.timestamp() if self.eta else time_now() + (self.delay or 0.0)
         meta = dict(self.meta or {})
+        if self.durable is not None:
+            meta[DURABLE] = self.durable
+        if self.tags:
+            meta[TAGS] = list(self.tags)
         if self.expires is not None:
             meta[EXPIRES_AT] = time_now() + self.expires
         if meta:

@@ -12,13 +12,22 @@ from dishka import AsyncContainer
 from saq import Job
 from saq.job import CronJob
 from saq.types import Context
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.calls import Call, Progress, enqueue_many, handle_of, results
 from app.queue.engine.job import EngineJob, make, new_key
 from app.queue.engine.queues import Queues
-from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, RegistrationError, location
+from app.queue.errors import (
+    ConfigurationError,
+    GiveUp,
+    InvalidArguments,
+    JobSuperseded,
+    RegistrationError,
+    location,
+)
 from app.queue.handle import JobHandle
 from app.queue.injection import job_scope
+from app.queue.memory.success import announce, completed
 from app.queue.options import CallOptions, CallSettings, TaskOptions, Unique
 from app.queue.payload import MAX_PAYLOAD_BYTES, Signature
 from app.queue.redaction import keep
@@ -98,6 +107,15 @@ class Task(Generic[P, R]):
         changed._check_unique(changed.call_options.unique)
         return changed
 
+    def within(self, session: AsyncSession) -> Self:
+        """The same task, whose jobs exist if and only if the session's transaction commits.
+
+        async with transaction(maker) as session:
+            session.add(user)
+            await send_welcome_email.within(session).enqueue(user_id=user.id)
+        """
+        return self.options(session=session)
+
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """A call to be enqueued later, with others; see `enqueue_many`. Validated now.
 
@@ -124,7 +142,7 @@ class Task(Generic[P, R]):
         """
         call = self.bind(*args, **kwargs)
         queue = Queues.current().get(self.queue_name)
-        [stands] = await queue.enqueue_many([call.job])
+        [stands] = await queue.enqueue_many([call.job], session=self.call_options.session)
         return handle_of(call, queue, stands)
 
     async def apply(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -254,6 +272,8 @@ class Task(Generic[P, R]):
             InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
             Exception: whatever the function raises.
         """
+        if (done := await completed(ctx)) is not None:
+            return done[0]
         signature = self.signature
         if signature.redact:
             keep(signature.secrets(raw))
@@ -264,7 +284,12 @@ class Task(Generic[P, R]):
             async with job_scope(_container(ctx, self.name), signature.injected) as injected:
                 result = await self._call(ctx, {**arguments, **injected})
                 # Inside the scope: a result that cannot be stored must roll the session back.
-                return signature.encode_result(result, _limit(ctx))
+                encoded = signature.encode_result(result, _limit(ctx))
+                announce(ctx, encoded)
+                return encoded
+        except JobSuperseded:
+            done = await completed(ctx, anyway=True)
+            return done[0] if done is not None else None
         except (GiveUp, InvalidArguments):
             _spend_attempts(ctx)
             raise

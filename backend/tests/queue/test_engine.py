@@ -458,7 +458,7 @@ async def test_an_outcome_that_redis_refuses_keeps_no_other_from_being_written(q
         job.status, job.result = Status.COMPLETE, None
         outcome = Outcome.finish(queue, job)
         refused = (job.kwargs or {})["name"] == "bad"
-        outcomes.add(outcome._replace(number="no number") if refused else outcome)  # type: ignore[arg-type]
+        outcomes.add(outcome._replace(number="no number") if refused else outcome, None)  # type: ignore[arg-type]
     await outcomes.flushed()
     assert written == [job.key for job in leased]
     found = [await queues.find(job.key) for job in leased]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import EngineJob
+from app.queue.engine.job import EngineJob, failure
 from app.queue.engine.outcomes import Outcome
 from app.queue.errors import Retry
-from app.queue.options import AT_MOST_ONCE
+from app.queue.meta import AT_MOST_ONCE
 from app.queue.redaction import scrub
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Attempt:
 
     def _wait_again(self, error: str) -> None:
         job = self.job
+        job.failure = failure(job, error)
         job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
         job.progress, job.touched = 0.0, now()
 

@@ -12,8 +12,8 @@ from saq.utils import now
 from app.queue.clock import time_now
 from app.queue.engine.job import EngineJob, Enqueued, level_of
 from app.queue.engine.scripts import pack, text
-from app.queue.errors import DuplicateJob
-from app.queue.options import CLAIM
+from app.queue.errors import DuplicateJob, QueueUnavailable
+from app.queue.meta import CLAIM, ROUND
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -23,6 +23,9 @@ CHUNK = 500
 
 Row = tuple[Any, ...]
 """What `scripts/enqueue.lua` takes of one job."""
+
+KNOWN, REPLACED = 2, 3
+"""Answers of the scripts: the outbox had sent it before; another has given way to it."""
 
 REPLACE_TRIES = 10
 """Times that a unique job tries to take the place of another, which others may be replacing at the same time."""
@@ -63,13 +66,47 @@ async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[En
         For each job which one stands, or the conflict of one that asks for an error.
     """
     raw = await queue.scripts.run("enqueue", queue.stock_aborts, pack([row for _, row in jobs]))
-    answers: list[Enqueued | DuplicateJob] = []
-    for (job, _), answer in zip(jobs, raw, strict=True):
+    return [
+        Enqueued(job.key, answer == 1) if isinstance(answer, int) else await _conflict(queue, job, answer.decode())
+        for (job, _), answer in zip(jobs, raw, strict=True)
+    ]
+
+
+async def publish(
+    queue: "EngineQueue", jobs: Sequence[Job], deadline: float, *, again: bool = False
+) -> list[Enqueued | DuplicateJob | None]:
+    """Enqueue jobs out of the outbox, see `scripts/publish.lua`.
+
+    Args:
+        queue: the queue.
+        jobs: with their claims.
+        deadline: epoch seconds by the clock of Redis after which nothing is enqueued.
+        again: True for jobs that Redis had, and may have forgotten.
+
+    Returns:
+        For each job which one stands, or the conflict of one that asks for an error; None for one that Redis has had.
+
+    Raises:
+        QueueUnavailable: the deadline has passed.
+    """
+    rows = [
+        (mark_of(job), job.queued, int(job.meta.get(ROUND, 0)), str(int(again)), row_of(queue, job)) for job in jobs
+    ]
+    raw = await queue.scripts.run("publish", queue.stock_aborts, repr(deadline), pack(rows))
+    if raw == b"late":
+        raise QueueUnavailable("the call came too late")
+    standing: list[Enqueued | DuplicateJob | None] = []
+    for job, answer in zip(jobs, raw, strict=True):
         if isinstance(answer, int):
-            answers.append(Enqueued(job.key, answer == 1))
+            standing.append(None if answer == KNOWN else Enqueued(job.key, answer == 1))
         else:
-            answers.append(await _conflict(queue, job, answer.decode()))
-    return answers
+            standing.append(await _conflict(queue, job, answer.decode()))
+    return standing
+
+
+def mark_of(job: Job) -> str:
+    """What tells a job of the outbox from another one of its key."""
+    return f"{job.key}|{job.queued}|{job.meta.get(ROUND, 0)}"
 
 
 def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueued]:
@@ -98,7 +135,9 @@ async def _conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued |
         yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
         [answer] = await queue.scripts.run("enqueue", queue.stock_aborts, pack([row_of(queue, job, yields)]))
         if isinstance(answer, int):
-            return Enqueued(job.key, answer == 1)
+            if answer == REPLACED and yields is not None:
+                queue.record(yields)
+            return Enqueued(job.key, answer in (1, REPLACED))
         standing = answer.decode()
     return Enqueued(standing, created=False)
 

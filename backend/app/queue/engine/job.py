@@ -1,5 +1,6 @@
 """EngineJob: SAQ's job, and what this process knows of it besides."""
 
+import asyncio
 import dataclasses
 import operator
 import os
@@ -9,6 +10,7 @@ import msgspec
 from saq import Job
 from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
+from saq.utils import now
 
 from app.queue.options import Claim
 
@@ -39,12 +41,16 @@ class EngineJob(Job):
         delay: seconds from the enqueue until it may start, by the clock of Redis; 0: `scheduled` says.
         claim: what makes it unique; None: nothing but its key.
         created: False when it stood already, in place of the one that was to be enqueued.
+        recorded: True when its end is in PostgreSQL already.
+        failure: what is to be remembered of the attempt that did not complete; None: nothing.
     """
 
     lease: str = ""
     delay: float = 0.0
     claim: Claim | None = None
     created: bool = True
+    recorded: bool = False
+    failure: dict[str, Any] | None = None
 
     @property
     def abort_id(self) -> str:
@@ -53,10 +59,14 @@ class EngineJob(Job):
 
 
 class Enqueued(NamedTuple):
-    """What became of an enqueue: the key of the job that stands, and whether this call made it."""
+    """What became of an enqueue: the key of the job that stands, and whether this call made it.
+
+    `published`, for a job of a caller's transaction: told True after its commit, False when it is rolled back.
+    """
 
     key: str
     created: bool
+    published: "asyncio.Future[bool] | None" = None
 
 
 def make(fields: dict[str, Any]) -> EngineJob:
@@ -78,6 +88,17 @@ def make(fields: dict[str, Any]) -> EngineJob:
         fields["status"] = _STATUSES[status]
     job.__dict__ = {**_DEFAULTS, **fields}
     return job
+
+
+def failure(job: Job, error: str | None) -> dict[str, Any]:
+    """What is remembered of an attempt that did not complete; times in epoch milliseconds."""
+    return {
+        "attempt": job.attempts,
+        "error": error,
+        "worker": job.worker_id,
+        "started": job.started,
+        "ended": job.completed or now(),
+    }
 
 
 def new_key() -> str:

@@ -18,7 +18,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 import asyncio
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -40,7 +40,7 @@ from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
 from app.queue.engine.vitals import VITALS
 from app.queue.handle import EXPIRED
-from app.queue.options import EXPIRES_AT
+from app.queue.meta import EXPIRES_AT
 
 PROMOTED_AT_ONCE = 1000
 """Due jobs that one script call moves at most: about a millisecond of the server's time."""
@@ -61,8 +61,25 @@ KEYS = (
     "schedules:ticks",
     "schedules:jobs",
     VITALS,
+    "published",
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued and active."""
+
+
+class Recorder(Protocol):
+    """Remembers what became of jobs."""
+
+    @property
+    def full(self) -> bool:
+        """True when more jobs end than can be remembered."""
+        ...
+
+    def add(self, job: Job) -> None:
+        """A job has come to an end of its attempt, with the status it has now."""
+
+    async def close_durable(self, job: Job) -> bool:
+        """Remember at once that a durable job has ended; False when it had ended before."""
+        ...
 
 
 class LeasedQueue(RedisQueue):
@@ -86,6 +103,8 @@ class LeasedQueue(RedisQueue):
         super().__init__(redis, name, **options)
         self.scripts = Scripts(redis, [self.namespace(key) for key in KEYS], self._id_prefix)
         self.outage = Outage(name)
+        self.recorder: Recorder | None = None
+        """Is told of each job that has ended, or gets another attempt; None: nobody is."""
         self.listener = JobListener(redis)
         """News of single jobs, for `JobHandle`."""
         self._reads = Batches(self._read_chunk, reading.CHUNK)
@@ -151,6 +170,7 @@ class LeasedQueue(RedisQueue):
 
     async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
         await settle(self, [Outcome.finish(self, job)])
+        self.record(job)
 
     async def _retry(self, job: Job, error: str | None) -> None:
         await settle(self, [Outcome.retry(self, job, job.next_retry_delay())])
@@ -197,8 +217,14 @@ class LeasedQueue(RedisQueue):
         if became == b"withdrawn":
             job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed
             self.aborted += 1
+            self.record(job)
         elif became != b"ended":
             job.status, job.error = Status.ABORTING, error
+
+    def record(self, job: Job) -> None:
+        """Let what became of a job be remembered."""
+        if self.recorder is not None:
+            self.recorder.add(job)
 
     async def listen(
         self,

@@ -13,7 +13,7 @@ from saq.job import Status
 from app.queue.engine.job import EngineJob, level_of
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.scripts import pack, text
-from app.queue.options import CLAIM
+from app.queue.meta import CLAIM
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -111,7 +111,7 @@ class Outcomes:
     def __init__(self, queue: "LeasedQueue", written: Callable[[str, str], None]) -> None:
         self._queue = queue
         self._written = written
-        self._waiting: list[Outcome] = []
+        self._waiting: list[tuple[Outcome, Job | None]] = []
         self._writer: asyncio.Task[None] | None = None
         self.closing = asyncio.Event()
         """Once set, a write that fails is given up: the leases run out, and the jobs are recovered."""
@@ -119,9 +119,9 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, outcome: Outcome) -> None:
-        """Write an outcome with the next batch."""
-        self._waiting.append(outcome)
+    def add(self, outcome: Outcome, job: Job | None) -> None:
+        """Write an outcome with the next batch; then what became of the job is remembered, if there is one."""
+        self._waiting.append((outcome, job))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
 
@@ -134,7 +134,7 @@ class Outcomes:
         while self._waiting:
             batch = self._waiting[:CHUNK]
             try:
-                answers = await self._settle(batch)
+                answers = await self._settle([outcome for outcome, _ in batch])
             except (RedisError, OSError) as error:
                 if self.closing.is_set():
                     logger.error("queue %s: %d outcomes are lost with Redis", self._queue.name, len(self._waiting))
@@ -143,8 +143,8 @@ class Outcomes:
                 continue
             self._queue.outage.over()
             del self._waiting[: len(batch)]
-            for outcome, held in zip(batch, answers, strict=True):
-                self._tell(outcome, held)
+            for (outcome, job), held in zip(batch, answers, strict=True):
+                self._tell(outcome, job, held)
 
     async def _settle(self, batch: Sequence[Outcome]) -> list[bool]:
         """Write a batch; one that Redis does not take does not keep the others from being written."""
@@ -158,9 +158,11 @@ class Outcomes:
                 return [False]
             return [held for outcome in batch for held in await self._settle([outcome])]
 
-    def _tell(self, outcome: Outcome, held: bool) -> None:
+    def _tell(self, outcome: Outcome, job: Job | None, held: bool) -> None:
         self._written(outcome.key, outcome.lease)
         if held:
             count(self._queue, outcome)
+            if job is not None and outcome.kind != "return":
+                self._queue.record(job)
         else:
             logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)

@@ -7,7 +7,7 @@ Overrides two methods of SAQ 0.26 besides those of LeasedQueue:
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from redis.asyncio import Redis
 from saq import Job
@@ -18,11 +18,24 @@ from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
 from app.queue.engine.outage import answering
-from app.queue.errors import DuplicateJob
+from app.queue.errors import ConfigurationError, DuplicateJob
+from app.queue.meta import DURABLE
 from app.queue.payload import MAX_PAYLOAD_BYTES
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from app.queue.task import Task
+
+
+class Memory(Protocol):
+    """Where jobs are kept that must not be lost with Redis, or that belong to a transaction."""
+
+    async def keep(self, queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued]: ...
+
+    async def write(self, session: "AsyncSession", queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued]: ...
+
+    async def watch(self, queue: "EngineQueue") -> None: ...
 
 
 class TaskCatalogue(Protocol):
@@ -54,6 +67,8 @@ class EngineQueue(LeasedQueue):
         super().__init__(redis, name, **options)
         self.tasks = tasks
         self.max_payload_bytes = max_payload_bytes
+        self.memory: Memory | None = None
+        """Keeps durable jobs, and those of a caller's transaction; None: there is no PostgreSQL."""
         self._singles = Batches(self._send_chunk, enqueuing.CHUNK)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
@@ -74,15 +89,24 @@ class EngineQueue(LeasedQueue):
         return await super().enqueue(enqueuing.validated(self, job_or_func, kwargs))
 
     async def _enqueue(self, job: Job) -> Job | None:
-        [stands] = enqueuing.without_conflicts([await self._send_with_others(job)])
+        if job.meta.get(DURABLE):
+            [stands] = await self._remembering().keep(self, [job])
+        else:
+            [stands] = enqueuing.without_conflicts([await self._send_with_others(job)])
         return job if stands.created else None
 
-    async def enqueue_many(self, jobs: Sequence[Job], report: Callable[[int], None] | None = None) -> list[Enqueued]:
+    async def enqueue_many(
+        self,
+        jobs: Sequence[Job],
+        report: Callable[[int], None] | None = None,
+        session: "AsyncSession | None" = None,
+    ) -> list[Enqueued]:
         """Enqueue jobs whose arguments are validated already, many in one round trip.
 
         Args:
             jobs: any number.
             report: called after each round trip with the number of jobs sent so far.
+            session: write them in its transaction; they are enqueued when it has committed.
 
         Returns:
             For each job which one stands: it, or the one of its key or its unique arguments.
@@ -91,8 +115,13 @@ class EngineQueue(LeasedQueue):
             PayloadTooLarge: one has too large arguments; nothing is enqueued.
             DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
             QueueUnavailable: Redis did not answer; a part may have been enqueued.
+            ConfigurationError: durable jobs, or a session, and no PostgreSQL.
         """
         await enqueuing.prepare(self, jobs)
+        if session is not None:
+            return await self._remembering().write(session, self, jobs)
+        if any(job.meta.get(DURABLE) for job in jobs):
+            return await self._enqueue_some_durable(jobs, report)
         if len(jobs) == 1 and report is None:
             return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
         rows = [(job, enqueuing.row_of(self, job)) for job in jobs]
@@ -102,6 +131,42 @@ class EngineQueue(LeasedQueue):
             if report:
                 report(len(answers))
         return enqueuing.without_conflicts(answers)
+
+    async def _enqueue_some_durable(self, jobs: Sequence[Job], report: Callable[[int], None] | None) -> list[Enqueued]:
+        durable = [job for job in jobs if job.meta.get(DURABLE)]
+        others = [job for job in jobs if not job.meta.get(DURABLE)]
+        standing = dict(zip(map(id, durable), await self._remembering().keep(self, durable), strict=True))
+        if report:
+            report(len(durable))
+        further = (lambda count: report(len(durable) + count)) if report else None
+        if others:
+            standing.update(zip(map(id, others), await self.enqueue_many(others, further), strict=True))
+        return [standing[id(job)] for job in jobs]
+
+    def _remembering(self) -> "Memory":
+        if self.memory is None:
+            raise ConfigurationError(
+                f"the queue {self.name!r} has no memory: durable jobs, and those of a session, need PostgreSQL"
+            )
+        return self.memory
+
+    async def publish(
+        self, jobs: Sequence[Job], deadline: float, *, again: bool = False
+    ) -> list[Enqueued | DuplicateJob | None]:
+        """Enqueue jobs out of the outbox; see `enqueuing.publish`."""
+        return await enqueuing.publish(self, jobs, deadline, again=again)
+
+    async def old_marks(self, age: float, limit: int) -> list[str]:
+        """Marks of published jobs older than `age` seconds, the oldest first."""
+        until = await self.time() - age
+        name = self.namespace("published")
+        found = await self.redis.zrangebyscore(name, "-inf", repr(until), start=0, num=limit)
+        return [mark.decode() for mark in cast("list[bytes]", found)]
+
+    async def forget_marks(self, marks: Sequence[str]) -> None:
+        """Take marks of published jobs away."""
+        if marks:
+            await self.redis.zrem(self.namespace("published"), *marks)
 
     async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:
         # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES
@@ -10,9 +10,13 @@ from saq.job import TERMINAL_STATUSES
 from app.queue.engine.job import EngineJob
 from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue, TaskCatalogue
-from app.queue.engine.recovery import RECOVERIES
 from app.queue.errors import ConfigurationError, JobConflict, JobNotFound
-from app.queue.options import EXPIRES_AT
+from app.queue.meta import EXPIRES_AT, RECOVERIES, ROUND
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.queue.memory.memory import Memory
 
 _connected: "list[Queues]" = []
 
@@ -23,10 +27,12 @@ class Queues:
     Args:
         queues: the queues, by name.
         tasks: the tasks whose jobs they carry.
+        memory: what PostgreSQL does for them; None: nothing.
     """
 
-    def __init__(self, queues: Mapping[str, EngineQueue], tasks: TaskCatalogue) -> None:
+    def __init__(self, queues: Mapping[str, EngineQueue], tasks: TaskCatalogue, memory: "Memory | None" = None) -> None:
         self.by_name = dict(queues)
+        self.memory = memory
         self._tasks = tasks
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -42,7 +48,14 @@ class Queues:
             known = ", ".join(self.by_name)
             raise ConfigurationError(f"there is no queue {name!r} in QUEUE_NAMES (there are: {known})") from None
 
-    async def enqueue(self, task: str, arguments: Mapping[str, Any] | None = None, **fields: Any) -> EngineJob:
+    async def enqueue(
+        self,
+        task: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        session: "AsyncSession | None" = None,
+        **fields: Any,
+    ) -> EngineJob:
         """Enqueue a job of a task on the task's queue.
 
             job = await queues.enqueue("send_email", {"to": "ada@example.com", "subject": "Hi", "body": "..."})
@@ -50,6 +63,7 @@ class Queues:
         Args:
             task: the task's name.
             arguments: by parameter name.
+            session: write it in this session's transaction; it exists if and only if that commits.
             fields: fields of SAQ's Job, such as `key` or `timeout`.
 
         Returns:
@@ -63,7 +77,7 @@ class Queues:
         definition = self._tasks.get(task)
         queue = self.get(definition.queue_name)
         job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
-        [stands] = await queue.enqueue_many([job])
+        [stands] = await queue.enqueue_many([job], session=session)
         if stands.created:
             return job
         standing = await queue.fetch(stands.key) or job
@@ -114,6 +128,7 @@ class Queues:
         job.result, job.error = None, None
         for entry in (RECOVERIES, EXPIRES_AT):
             job.meta.pop(entry, None)
+        job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
         [stands] = await self.get(job.get_queue().name).enqueue_many([job])
         if not stands.created:
             raise JobConflict(key, "queued", "retried")
@@ -123,6 +138,8 @@ class Queues:
         """Bind every queue to the running event loop, and serve the tasks' own `enqueue` from now on."""
         for queue in self:
             await queue.connect()
+        if self.memory is not None:
+            self.memory.serve(list(self))
         self._loop = asyncio.get_running_loop()
         _connected.append(self)
 
@@ -130,6 +147,8 @@ class Queues:
         """Close every queue's connections."""
         if self in _connected:
             _connected.remove(self)
+        if self.memory is not None:
+            await self.memory.close()
         for queue in self:
             await queue.disconnect()
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, cast
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import LATE, EngineJob
+from app.queue.engine.job import LATE, EngineJob, failure, holder
 from app.queue.engine.outcomes import Outcome, count, settle
-from app.queue.options import AT_MOST_ONCE
+from app.queue.meta import AT_MOST_ONCE, RECOVERIES
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -36,9 +36,6 @@ AT_ONCE = 100
 
 MAX_RECOVERIES = 3
 """Times that a job is put back after the death of its worker; once more and the job is taken for the cause."""
-
-RECOVERIES = "recoveries"
-"""Entry of `Job.meta` that counts them."""
 
 LATE_ERROR = "its worker hangs: the job outlived its timeout and could not be cancelled"
 
@@ -68,6 +65,7 @@ class Recovery:
                 logger.warning("recovered %s: its worker is gone, or hangs", job.info())
                 recovered.append(job.id)
                 count(self._queue, outcome)
+                self._queue.record(job)
         return recovered
 
     async def _expired(self) -> AsyncIterator[tuple[EngineJob, str]]:
@@ -105,6 +103,9 @@ class Recovery:
             return self._end(job, Status.FAILED, f"its worker died {recoveries} times while it ran")
         job.meta[RECOVERIES] = recoveries
         job.status, job.touched = Status.QUEUED, now()
+        died = failure(job, "its worker died while it ran")
+        died["worker"], died["started"] = holder(job.lease)
+        job.failure = died
         return Outcome.hand_back(self._queue, job)
 
     def _end(self, job: EngineJob, status: Status, error: str) -> Outcome:

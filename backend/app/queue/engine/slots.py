@@ -25,7 +25,7 @@ from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LEASE, LOOK
 from app.queue.engine.vitals import Watch
 from app.queue.handle import EXPIRED
-from app.queue.options import EXPIRES_AT
+from app.queue.meta import DURABLE, EXPIRES_AT
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -44,6 +44,12 @@ TIMEOUT_CHECK = 0.1
 
 STARTS = 16
 """Jobs that start in one turn of the event loop, or a sixth of the slots, if that is more."""
+
+RECORDS_CHECK = 0.05
+"""Seconds until a worker that waits for job records to be written looks again."""
+
+CLOSING = 3.0
+"""Seconds that PostgreSQL gets to learn that a durable job has ended, before Redis does; its lease holds for longer."""
 
 UNWRITTEN = 10
 """Times its concurrency that a worker may have outcomes waiting before it leases no more."""
@@ -87,6 +93,7 @@ class Slots:
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
+        self._closings: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Lease and run jobs until `stop_leasing`."""
@@ -127,12 +134,12 @@ class Slots:
         except (LookupError, TypeError, ValueError) as error:
             logger.error("the job %s cannot be read and is taken out of the queue: %s", job_id.decode(), error)
             key = self.queue.job_key_from_id(job_id.decode())
-            self._outcomes.add(Outcome.unreadable(key, lease, stored))
+            self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
             return None
         job.lease = lease
         if time_now() > job.meta.get(EXPIRES_AT, math.inf):
             job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
-            self._outcomes.add(Outcome.finish(self.queue, job))
+            self._outcomes.add(Outcome.finish(self.queue, job), job)
             return None
         job.worker_id, job.started = holds
         job.attempts += 1
@@ -164,6 +171,8 @@ class Slots:
         """Write what is left to write, and stop to renew leases."""
         if self._peek is not None:
             await asyncio.wait([self._peek], timeout=PEEK)
+        if self._closings:
+            await asyncio.wait(self._closings)
         self._outcomes.closing.set()
         await self._outcomes.flushed()
         self.keeper.stop()
@@ -172,8 +181,30 @@ class Slots:
         """An attempt has come to its outcome (None: nothing is to be written), and its slot is free."""
         self.running.pop((attempt.job.key, attempt.job.lease), None)
         if outcome is not None:
-            self._outcomes.add(outcome)
+            job = attempt.job
+            if outcome.kind == "finish" and DURABLE in job.meta and not job.recorded:
+                self._close_first(outcome, job)
+            else:
+                self._outcomes.add(outcome, job)
         self._news.set()
+
+    def _close_first(self, outcome: Outcome, job: EngineJob) -> None:
+        """A durable job has ended when PostgreSQL knows it: should Redis forget it then, it does not run again."""
+        closing = self.loop.create_task(self._close_durable(outcome, job))
+        self._closings.add(closing)
+        closing.add_done_callback(self._closings.discard)
+
+    async def _close_durable(self, outcome: Outcome, job: EngineJob) -> None:
+        recorder = self.queue.recorder
+        if recorder is not None:
+            try:
+                async with asyncio.timeout(CLOSING):
+                    if not await recorder.close_durable(job):
+                        logger.warning("the job %s had ended before; this attempt does not count", job.key)
+                job.recorded = True
+            except Exception as error:
+                logger.warning("that the job %s has ended is remembered later: %s", job.key, error)
+        self._outcomes.add(outcome, job)
 
     async def abort_requested(self, threshold: float) -> None:
         """Cancel the running jobs that somebody wants aborted, here or with stock SAQ.
@@ -231,6 +262,9 @@ class Slots:
         free = self.worker.concurrency - len(self.running) - len(self._ready)
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
+        if self.queue.recorder is not None and self.queue.recorder.full:
+            self.loop.call_later(RECORDS_CHECK, self._news.set)
+            return 0
         return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
 
     def _busy(self) -> bool:
@@ -265,7 +299,7 @@ class Slots:
         """Give back a job that came after the stop, untouched."""
         job.attempts -= 1
         job.status, job.started, job.worker_id = Status.QUEUED, 0, None
-        self._outcomes.add(Outcome.hand_back(self.queue, job))
+        self._outcomes.add(Outcome.hand_back(self.queue, job), job)
 
     async def _wait_for_a_slot(self) -> None:
         if self.worker.burst and self._spent() and not self._busy():

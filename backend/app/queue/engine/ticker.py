@@ -23,6 +23,7 @@ from app.queue import clock
 from app.queue.engine import enqueuing
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.scripts import pack
+from app.queue.meta import SCHEDULE, TICK
 from app.queue.schedule import MISSED, Schedule
 
 if TYPE_CHECKING:
@@ -40,10 +41,6 @@ RETRY = 1.0
 
 AT_ONCE = 100
 """Ticks that one look takes at most."""
-
-SCHEDULE = "schedule"
-TICK = "tick"
-"""Entries of `Job.meta`: the schedule that made the job, and its tick in epoch seconds."""
 
 logger = logging.getLogger("app.worker")
 

@@ -170,6 +170,8 @@ class EngineWorker(Worker[Context]):
             self._slots = Slots(self, self.queue)
             self._upkeep.append(asyncio.create_task(self._slots.look_for_orphans()))
             self._leasing = asyncio.create_task(self._slots.run())
+            if self.queue.memory is not None:
+                self._upkeep.append(asyncio.create_task(self.queue.memory.watch(self.queue)))
             self.declared.clear()
             if self.scheduled is not None:
                 self._ticker = Ticker(self.queue, self.scheduled, self.cron_tz, self.declared)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager
 from app.queue import clock
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.worker import EngineWorker
-from app.queue.options import EXPIRES_AT
+from app.queue.meta import EXPIRES_AT
 from app.queue.testing.running import PAUSE, NotDrained, due_times, promote
 
 LINES = ("queued", "queued:high", "queued:low")

@@ -13,7 +13,7 @@ from saq.job import Status
 from app.queue import clock
 from app.queue.engine.queue import EngineQueue
 from app.queue.errors import InvalidArguments
-from app.queue.options import EXPIRES_AT
+from app.queue.meta import EXPIRES_AT
 from app.queue.registry import get_registry
 from app.queue.task import Task
 from app.queue.testing.running import incomplete

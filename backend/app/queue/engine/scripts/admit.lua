@@ -30,11 +30,12 @@ local function holder_of(claim)
 end
 
 -- Enqueue a job. A job stands once: while one of its key waits or runs, or is being aborted, it is refused.
--- Answers 1: it stands; 0: a job of its key stands already; else the key of the job that holds the claim.
+-- Answers 1: it stands; 3: another has given way to it; 0: a job of its key stands already; else the key of the job
+-- that holds the claim.
 local function admit(row)
     local key, job, start, level, spec, given_way, given_way_ttl = unpack(row)
     local id = PREFIX .. key
-    local refused = nil
+    local refused, answer = nil, 1
     if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then refused = 0 end
     local claim = nil
     if not refused and #spec > 0 then
@@ -44,6 +45,7 @@ local function admit(row)
             withdraw(PREFIX .. holder)
             store(PREFIX .. holder, given_way, given_way_ttl)
             redis.call('PUBLISH', PREFIX .. holder, 'aborted')
+            answer = 3
         elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then
             refused = holder
         end
@@ -58,5 +60,5 @@ local function admit(row)
     elseif claim then
         redis.call('SET', claim.id, key)
     end
-    return 1
+    return answer
 end

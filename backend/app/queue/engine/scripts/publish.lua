@@ -1,0 +1,29 @@
+-- Enqueue jobs out of the outbox, each once however often it is tried. ARGV: 5 time after which the call comes too
+-- late (by this clock); 6 in MessagePack a row for each: mark, time of its enqueue, its round, '1' if Redis may have
+-- forgotten it, row of the job as `admit.lua` takes it.
+-- Answers 'late', or for each what `admit` answers; 2: it was enqueued before.
+-- A mark tells that a job of the outbox was enqueued. It stays until its row is gone from PostgreSQL, and longer than
+-- a call that was sent before may be under way: so no call finds neither row nor mark of a job that has run.
+if NOW > tonumber(ARGV[5]) then return 'late' end
+
+local function known(id, queued, round)
+    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('HEXISTS', OWNERS, id) == 1 then return true end
+    local stored = redis.call('GET', id)
+    if not stored then return false end
+    local read, job = pcall(cjson.decode, stored)
+    if not read or type(job) ~= 'table' then return false end
+    local meta = type(job.meta) == 'table' and job.meta or {}
+    return job.queued == queued and (meta.round or 0) == round
+end
+
+local answers = {}
+for i, row in ipairs(cmsgpack.unpack(ARGV[6])) do
+    local mark, queued, round, again, job = unpack(row)
+    if again == '0' and redis.call('ZSCORE', PUBLISHED, mark) or again == '1' and known(PREFIX .. job[1], queued, round) then
+        answers[i] = 2
+    else
+        answers[i] = admit(job)
+        redis.call('ZADD', PUBLISHED, SERVER, mark)
+    end
+end
+return answers

@@ -1,0 +1,1 @@
+"""What PostgreSQL remembers of jobs: the outbox, durable jobs, job records and dead letters."""

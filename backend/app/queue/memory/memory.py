@@ -1,0 +1,103 @@
+"""Memory: what PostgreSQL does for the queues of one process."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from saq import Job
+from saq.job import Status
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.queue.engine.batching import Batches
+from app.queue.engine.job import Enqueued
+from app.queue.engine.queue import EngineQueue
+from app.queue.memory.outbox import CHUNK, Outbox
+from app.queue.memory.recorder import JobRecorder
+from app.queue.memory.records import Rows
+from app.queue.memory.relay import Relay
+from app.queue.memory.transactions import Pending, note, pending_of
+
+FLUSH = 5.0
+"""Seconds that records get to be written when a process ends."""
+
+
+class Memory:
+    """The outbox, the recorder and the relay of one process.
+
+    Args:
+        engine: connections of its own, so that jobs which use up those of the application do not hold it up.
+        rows: makes the records.
+        forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
+        listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
+    """
+
+    def __init__(self, engine: AsyncEngine, rows: Rows, *, forgotten_after: float = 60.0, listens: bool = True) -> None:
+        self._engine = engine
+        self.outbox = Outbox(engine)
+        self.recorder = JobRecorder(engine, rows)
+        self.relay = Relay(engine, self.outbox, self.recorder, forgotten_after, listens=listens)
+        self._queues: dict[str, EngineQueue] = {}
+        self._singles: dict[str, Batches[str, Enqueued]] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._watched: list[EngineQueue] = []
+        self._watching: asyncio.Task[None] | None = None
+
+    def serve(self, queues: Sequence[EngineQueue]) -> None:
+        """Remember the jobs of these queues."""
+        for queue in queues:
+            queue.memory, queue.recorder = self, self.recorder
+            self._queues[queue.name] = queue
+            self._singles[queue.name] = Batches(partial(self._publish, queue), CHUNK)
+
+    async def keep(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Enqueue durable jobs; see `Outbox.send`."""
+        return await self.outbox.send(queue, jobs)
+
+    async def write(self, session: AsyncSession, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Write jobs in the transaction of a session; they are enqueued at once when it has committed."""
+        pending = pending_of(session, self._committed)
+        answers = await self.outbox.write(session, queue, jobs)
+        note(pending, queue.name, [answer.key for answer in answers if answer.created])
+        for job in jobs:
+            job.status = Status.NEW
+        return [answer._replace(published=pending.published) for answer in answers]
+
+    async def watch(self, queue: EngineQueue) -> None:
+        """Run the relay for a queue, until cancelled; one for all queues of this process."""
+        self._watched.append(queue)
+        if self._watching is None:
+            self._watching = asyncio.create_task(self.relay.run(self._watched))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._watched.remove(queue)
+            if not self._watched:
+                self._watching.cancel()
+                self._watching = None
+
+    async def close(self) -> None:
+        """Send and write what is left, and close the connections."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=FLUSH)
+        await self.recorder.flush(FLUSH)
+        await self._engine.dispose()
+
+    def _committed(self, pending: Pending) -> None:
+        task = asyncio.get_running_loop().create_task(self._send(pending))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, pending: Pending) -> None:
+        try:
+            for name, keys in pending.keys.items():
+                if len(keys) > 1:
+                    await self.outbox.publish_or_leave(self._queues[name], keys)
+                else:
+                    # With those of other transactions that commit just now.
+                    await self._singles[name].add(keys[0])
+        finally:
+            pending.published.set_result(True)
+
+    async def _publish(self, queue: EngineQueue, keys: Sequence[str]) -> list[Enqueued]:
+        standing = await self.outbox.publish_or_leave(queue, keys)
+        return [standing.get(key) or Enqueued(key, created=True) for key in keys]

@@ -1,0 +1,230 @@
+"""The outbox: jobs written in a caller's transaction, and enqueued once that has committed.
+
+A row is locked while its job is enqueued, and marked in Redis in the step that enqueues it, so that a job is
+enqueued once, whichever process dies or hangs between the two.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from saq import Job
+from saq.job import TERMINAL_STATUSES
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from app.queue.engine.enqueuing import mark_of
+from app.queue.engine.job import EngineJob, Enqueued
+from app.queue.engine.outage import answering
+from app.queue.engine.queue import EngineQueue
+from app.queue.errors import DuplicateJob, QueueUnavailable
+from app.queue.memory.models import OutboxJob
+from app.queue.meta import DURABLE, ROUND
+from app.queue.options import Claim, Unique
+
+logger = logging.getLogger("app.queue")
+
+CHUNK = 500
+"""Jobs that one statement writes, and that one transaction publishes, at most."""
+
+PATIENCE = 60.0
+"""Seconds that a call to Redis which publishes may be under way; marks stay longer."""
+
+DATABASE_AWAY = (OperationalError, InterfaceError, ConnectionError, TimeoutError, OSError)
+"""What SQLAlchemy and asyncpg raise when PostgreSQL is away or does not answer."""
+
+
+class Outbox:
+    """Jobs on their way from PostgreSQL to Redis.
+
+    Args:
+        engine: connections of the memory's own.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def write(
+        self, connection: AsyncSession | AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]
+    ) -> list[Enqueued]:
+        """Write jobs in a transaction of the caller's.
+
+        Returns:
+            For each whether it was written; False where one of its key is in the outbox already.
+        """
+        written: set[str] = set()
+        for first in range(0, len(jobs), CHUNK):
+            # Of two with one key the first counts.
+            rows = {job.key: _row(queue, job) for job in reversed(jobs[first : first + CHUNK])}
+            statement = insert(OutboxJob).values(list(rows.values())).on_conflict_do_nothing()
+            answer = await connection.execute(statement.returning(OutboxJob.key))
+            written.update(answer.scalars())
+        answers = []
+        for job in jobs:
+            answers.append(Enqueued(job.key, job.key in written))
+            written.discard(job.key)
+        return answers
+
+    async def send(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Write durable jobs in a transaction of their own, and enqueue them.
+
+        Raises:
+            QueueUnavailable: PostgreSQL did not answer. That Redis does not is no error: they stand in PostgreSQL.
+        """
+        try:
+            async with self._engine.begin() as connection:
+                answers = await self.write(connection, queue, jobs)
+        except DATABASE_AWAY as error:
+            raise QueueUnavailable(f"PostgreSQL: {error}") from error
+        keys = [answer.key for answer in answers if answer.created]
+        standing = await self.publish_or_leave(queue, keys)
+        return [standing.get(answer.key, answer) for answer in answers]
+
+    async def publish_or_leave(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
+        """Enqueue committed jobs; what cannot be enqueued now is left to the relay."""
+        standing: dict[str, Enqueued] = {}
+        for first in range(0, len(keys), CHUNK):
+            try:
+                standing |= await self.publish(queue, OutboxJob.key.in_(keys[first : first + CHUNK]))
+            except (QueueUnavailable, *DATABASE_AWAY) as error:
+                logger.warning("queue %s: %d jobs wait in the outbox: %s", queue.name, len(keys) - first, error)
+                break
+        return standing
+
+    async def publish(self, queue: EngineQueue, which: ColumnElement[bool]) -> dict[str, Enqueued]:
+        """Enqueue some unpublished jobs of a queue, CHUNK at most.
+
+        Returns:
+            By key, which job stands.
+
+        Raises:
+            QueueUnavailable: Redis did not answer; nothing is lost.
+            OperationalError, InterfaceError, OSError: neither did PostgreSQL.
+        """
+        async with answering():
+            deadline = await queue.time() + PATIENCE
+        async with self._engine.begin() as connection:
+            found = await connection.execute(_locked(queue, and_(OutboxJob.published_at.is_(None), which)))
+            jobs = [job_of(queue, row._mapping) for row in found]
+            if not jobs:
+                return {}
+            async with answering():
+                answers = await queue.publish(jobs, deadline)
+            standing = {job.key: _told(job, answer) for job, answer in zip(jobs, answers, strict=True)}
+            await self._settle(connection, queue, jobs, standing)
+        return standing
+
+    async def _settle(
+        self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], standing: Mapping[str, Enqueued]
+    ) -> None:
+        """Durable jobs stay until they have ended, the others have arrived."""
+        kept = [job.key for job in jobs if job.meta.get(DURABLE) and standing[job.key].created]
+        sent = [job.key for job in jobs if job.key not in set(kept)]
+        here = OutboxJob.queue == queue.name
+        if sent:
+            await connection.execute(delete(OutboxJob).where(here, OutboxJob.key.in_(sent)))
+        if kept:
+            statement = update(OutboxJob).where(here, OutboxJob.key.in_(kept))
+            await connection.execute(statement.values(published_at=func.now()))
+
+    async def publish_again(self, queue: EngineQueue, idle: float) -> list[Job]:
+        """Enqueue durable jobs again that Redis has forgotten.
+
+        Args:
+            queue: the queue.
+            idle: seconds since Redis was last known to have a job, after which it is looked for.
+
+        Returns:
+            Those that have ended in Redis, whose end PostgreSQL does not know yet.
+        """
+        before = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle)
+        async with answering():
+            deadline = await queue.time() + PATIENCE
+        async with self._engine.begin() as connection:
+            found = await connection.execute(_locked(queue, OutboxJob.published_at < before))
+            jobs = [job_of(queue, row._mapping) for row in found]
+            if not jobs:
+                return []
+            async with answering():
+                ended = await _ended(queue, jobs)
+                lost = [job for job in jobs if job.key not in ended]
+                answers = await queue.publish(lost, deadline, again=True)
+            again = [job.key for job, answer in zip(lost, answers, strict=True) if answer is not None]
+            if again:
+                logger.warning("queue %s: Redis had forgotten %d durable jobs", queue.name, len(again))
+            statement = update(OutboxJob).where(OutboxJob.queue == queue.name)
+            statement = statement.where(OutboxJob.key.in_([job.key for job in jobs]))
+            await connection.execute(statement.values(published_at=func.now()))
+        return list(ended.values())
+
+    async def forget_marks(self, queue: EngineQueue) -> int:
+        """Take marks out of Redis whose rows are gone, and which no call can need any more; returns how many."""
+        async with answering():
+            marks = await queue.old_marks(2 * PATIENCE, CHUNK)
+        if not marks:
+            return 0
+        mark = func.concat(OutboxJob.key, "|", OutboxJob.queued, "|", OutboxJob.round)
+        keys = [each.rsplit("|", 2)[0] for each in marks]
+        query = select(mark).where(
+            OutboxJob.queue == queue.name, OutboxJob.key.in_(keys), OutboxJob.published_at.is_(None)
+        )
+        async with self._engine.connect() as connection:
+            needed = set((await connection.execute(query)).scalars())
+        gone = [each for each in marks if each not in needed]
+        async with answering():
+            await queue.forget_marks(gone)
+        return len(gone)
+
+
+def ends_of(jobs: Sequence[Job]) -> ColumnElement[bool]:
+    """The rows of these jobs of one queue, told apart from later ones of their keys."""
+    same = tuple_(OutboxJob.key, OutboxJob.queued, OutboxJob.round)
+    return same.in_([(job.key, job.queued, int(job.meta.get(ROUND, 0))) for job in jobs])
+
+
+def _locked(queue: EngineQueue, which: ColumnElement[bool]) -> Any:
+    query = select(OutboxJob.job, OutboxJob.unique).where(OutboxJob.queue == queue.name, which)
+    return query.order_by(OutboxJob.created_at).limit(CHUNK).with_for_update(skip_locked=True)
+
+
+def _row(queue: EngineQueue, job: Job) -> dict[str, Any]:
+    claim = cast("Claim | None", getattr(job, "claim", None))
+    encoded = queue.serialize(job)
+    return {
+        "queue": queue.name,
+        "key": job.key,
+        "queued": job.queued,
+        "round": int(job.meta.get(ROUND, 0)),
+        "job": encoded if isinstance(encoded, str) else encoded.decode(),
+        "unique": claim.described() if claim else None,
+        "durable": bool(job.meta.get(DURABLE)),
+    }
+
+
+def job_of(queue: EngineQueue, row: RowMapping) -> EngineJob:
+    """The job of a row."""
+    job = cast("EngineJob", queue.deserialize(row["job"]))
+    if unique := row["unique"]:
+        options = {name: value for name, value in unique.items() if name != "id"}
+        job.claim = Claim(unique["id"], Unique(**options))
+    return job
+
+
+async def _ended(queue: EngineQueue, jobs: Sequence[Job]) -> dict[str, Job]:
+    """Of these, those that have ended, as Redis knows them."""
+    stand = await queue.jobs([job.key for job in jobs])
+    return {
+        stored.key: stored
+        for job, stored in zip(jobs, stand, strict=True)
+        if stored is not None and stored.status in TERMINAL_STATUSES and mark_of(stored) == mark_of(job)
+    }
+
+
+def _told(job: Job, answer: Enqueued | DuplicateJob | None) -> Enqueued:
+    if isinstance(answer, DuplicateJob):
+        # The caller's transaction has committed: there is nobody left to raise it to.
+        logger.warning("the job %s of the outbox is dropped: %s", job.key, answer)
+        return Enqueued(answer.standing, created=False)
+    return answer or Enqueued(job.key, created=True)

@@ -1,0 +1,162 @@
+"""The recorder: writes what became of jobs, many in one statement, without keeping a job waiting."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from saq import Job
+from saq.job import TERMINAL_STATUSES
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.queue.memory.outbox import DATABASE_AWAY
+from app.queue.memory.records import Row, Rows
+from app.queue.meta import DURABLE
+
+logger = logging.getLogger("app.queue")
+
+CHUNK = 2000
+"""Records that one statement writes at most."""
+
+BUFFER = 100_000
+"""Records that wait at most; when PostgreSQL is away for longer, the oldest are dropped."""
+
+FULL = 20_000
+"""Records that wait from which on a worker takes no new jobs, as long as PostgreSQL answers."""
+
+REFUSED = (DataError, IntegrityError)
+"""What tells that a record is at fault, and not the server."""
+
+MAX_PAUSE = 5.0
+"""Seconds between two tries while PostgreSQL is away, at most."""
+
+
+class JobRecorder:
+    """Buffers the records of one process and writes them.
+
+    Args:
+        engine: connections of the memory's own.
+        rows: makes them.
+    """
+
+    def __init__(self, engine: AsyncEngine, rows: Rows) -> None:
+        self._engine = engine
+        self.rows = rows
+        self._waiting: deque[Row] = deque()
+        self._ended: deque[Job] = deque()
+        """Durable jobs that have ended otherwise than in a worker's hands."""
+        self._writer: asyncio.Task[None] | None = None
+        self.away_since: float | None = None
+        """Seconds of the monotonic clock since which PostgreSQL does not answer; None: it does."""
+        self.dropped = 0
+        """Records that were lost because the buffer was full."""
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._ended)
+
+    @property
+    def full(self) -> bool:
+        """True when more jobs end than PostgreSQL can write; not while it is away: jobs go on without it."""
+        return len(self._waiting) > FULL and self.away_since is None
+
+    def add(self, job: Job) -> None:
+        """Write a record of what became of a job, if its task wants one; a durable one that has ended is let go."""
+        if getattr(job, "recorded", False):
+            return
+        if job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
+            self._ended.append(job)
+        elif (row := self.rows.of(job)) is not None:
+            if len(self._waiting) >= BUFFER:
+                self._drop_oldest()
+            self._waiting.append(row)
+        else:
+            return
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
+
+    async def close_durable(self, job: Job) -> bool:
+        """Write at once that a durable job has ended.
+
+        Returns:
+            False when it had ended before: another attempt was first.
+
+        Raises:
+            Exception: PostgreSQL did not take it.
+        """
+        async with self._engine.begin() as connection:
+            return await self.rows.end(connection, job)
+
+    async def completed(self, job: Job) -> tuple[Any] | None:
+        """The result of a job that has completed, if PostgreSQL knows that it has; None when it does not answer."""
+        try:
+            async with self._engine.connect() as connection:
+                return await self.rows.completed(connection, job)
+        except DATABASE_AWAY:
+            return None
+
+    async def flush(self, seconds: float) -> None:
+        """Write what waits, for so long at most."""
+        if self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer], timeout=seconds)
+        if self._writer is not None and not self._writer.done():
+            self._writer.cancel()
+        if self._waiting:
+            logger.error("%d job records are lost: PostgreSQL did not take them in time", len(self._waiting))
+
+    def _drop_oldest(self) -> None:
+        self._waiting.popleft()
+        if not self.dropped:
+            logger.error("PostgreSQL is away for too long: the oldest of %d job records are dropped", BUFFER)
+        self.dropped += 1
+
+    async def _write_all(self) -> None:
+        failures = 0
+        while self:
+            batch = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
+            try:
+                await self._write(batch)
+                batch = []
+                await self._end_some()
+            except REFUSED:
+                await self._write_one_by_one(batch)
+            except Exception as error:
+                self._keep(batch, error)
+                failures += 1
+                await asyncio.sleep(min(MAX_PAUSE, 0.2 * 2**failures))
+                continue
+            failures = 0
+            if self.away_since is not None:
+                logger.info("PostgreSQL is back, %d job records waited", len(self._waiting) + len(batch))
+                self.away_since = None
+
+    def _keep(self, batch: Sequence[Row], error: Exception) -> None:
+        """PostgreSQL is away, or its tables are not made yet: the records wait."""
+        self._waiting.extendleft(reversed(batch))
+        if self.away_since is None:
+            self.away_since = time.monotonic()
+            logger.warning("job records wait, PostgreSQL does not take them: %s", error)
+
+    async def _end_some(self) -> None:
+        while self._ended:
+            try:
+                await self.close_durable(self._ended[0])
+            except REFUSED as error:
+                logger.error("the end of the job %s cannot be written: %s", self._ended[0].key, error)
+            self._ended.popleft()
+
+    async def _write(self, batch: Sequence[Row]) -> None:
+        if not batch:
+            return
+        async with self._engine.begin() as connection:
+            await self.rows.write(connection, batch)
+
+    async def _write_one_by_one(self, batch: Sequence[Row]) -> None:
+        """One record that PostgreSQL refuses does not keep the others from being written."""
+        for row in batch:
+            try:
+                await self._write([row])
+            except REFUSED as error:
+                logger.error("the record of the job %s cannot be written: %s", row.key, error)

@@ -1,0 +1,136 @@
+"""The relay: a worker's watch over the outbox.
+
+It enqueues what committed and was left there, by a process that died or when Redis was away, and it enqueues durable
+jobs again that Redis has forgotten. Any number of workers may watch: rows are locked while one looks after them.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.queue.engine.queue import EngineQueue
+from app.queue.memory.models import CHANNEL, OutboxJob
+from app.queue.memory.outbox import CHUNK, Outbox
+from app.queue.memory.recorder import JobRecorder
+
+logger = logging.getLogger("app.queue")
+
+GRACE = 1.0
+"""Seconds that the process which committed a job has to enqueue it itself."""
+
+POLL = 15.0
+"""Seconds between two looks when nobody tells of a commit."""
+
+MARKS = 30.0
+"""Seconds between two looks for marks that are not needed any more."""
+
+RETRY = 2.0
+"""Seconds until another look when one has failed."""
+
+
+class Relay:
+    """Watches the outbox for some queues.
+
+    Args:
+        engine: connections of the memory's own.
+        outbox: of this process.
+        recorder: is told of durable jobs whose end PostgreSQL did not know.
+        forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
+        listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, outbox: Outbox, recorder: JobRecorder, forgotten_after: float, *, listens: bool
+    ) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._recorder = recorder
+        self._forgotten_after = forgotten_after
+        self._listens = listens
+        self._news = asyncio.Event()
+        self._trouble = False
+        self._next: dict[Callable[..., Any], float] = {}
+
+    async def run(self, queues: Sequence[EngineQueue]) -> None:
+        """Watch until cancelled."""
+        listening = asyncio.create_task(self._listen()) if self._listens else None
+        try:
+            while True:
+                # The list changes as workers come and go.
+                wait = await self._look(list(queues))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), wait)
+                    # What is told of from here on may be too young for the look after the pause: it gets another.
+                    self._news.clear()
+                    # The process that committed is about to enqueue it.
+                    await asyncio.sleep(GRACE)
+        finally:
+            if listening is not None:
+                listening.cancel()
+
+    async def look(self, queues: Sequence[EngineQueue], grace: float = GRACE) -> int:
+        """Enqueue what was left in the outbox for `grace` seconds; returns how many."""
+        before = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace)
+        count = 0
+        for queue in queues:
+            while sent := len(await self._outbox.publish(queue, OutboxJob.created_at <= before)):
+                count += sent
+                if sent < CHUNK:
+                    break
+        return count
+
+    async def reconcile(self, queues: Sequence[EngineQueue]) -> None:
+        """Enqueue durable jobs again that Redis has forgotten, and let those go that have ended."""
+        for queue in queues:
+            for job in await self._outbox.publish_again(queue, self._forgotten_after):
+                self._recorder.add(job)
+
+    async def _forget_marks(self, queues: Sequence[EngineQueue]) -> None:
+        for queue in queues:
+            while await self._outbox.forget_marks(queue) == CHUNK:
+                pass
+
+    async def _look(self, queues: Sequence[EngineQueue]) -> float:
+        """One look; returns the seconds until the next."""
+        try:
+            if sent := await self.look(queues):
+                logger.info("%d jobs were left in the outbox and are enqueued now", sent)
+            await self._every(self._forgotten_after / 4, self.reconcile, queues)
+            await self._every(MARKS, self._forget_marks, queues)
+        except Exception as error:
+            if not self._trouble:
+                logger.warning("the outbox cannot be looked at, trying again: %s", error)
+            self._trouble = True
+            return RETRY
+        if self._trouble:
+            logger.info("the outbox can be looked at again")
+            self._trouble = False
+        return min(POLL, self._forgotten_after / 4)
+
+    async def _every(self, seconds: float, call: Callable[..., Any], queues: Sequence[EngineQueue]) -> None:
+        if time.monotonic() >= self._next.get(call, 0.0):
+            await call(queues)
+            self._next[call] = time.monotonic() + seconds
+
+    async def _listen(self) -> None:
+        """Hear of commits, on a connection of its own."""
+        while True:
+            with suppress(Exception):
+                async with self._engine.connect() as connection:
+                    raw: Any = (await connection.get_raw_connection()).driver_connection
+                    gone = asyncio.Event()
+                    raw.add_termination_listener(lambda _, gone=gone: gone.set())
+                    await raw.add_listener(CHANNEL, lambda *_: self._news.set())
+                    self._news.set()
+                    try:
+                        await gone.wait()
+                    finally:
+                        # Not back into the pool: its next user would hear of commits too.
+                        await connection.invalidate()
+            await asyncio.sleep(RETRY)

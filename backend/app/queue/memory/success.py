@@ -1,0 +1,81 @@
+"""A job's success, written in the transaction of the job's own session.
+
+What the job did to the database, the jobs it enqueued with the session, and that it has completed commit together or
+not at all. An attempt that finds the job completed does not run it again: should the worker die after the commit and
+before Redis knows, the job is not done twice.
+"""
+
+import copy
+from contextvars import ContextVar
+from typing import Any, NamedTuple, cast
+
+from saq import Job
+from saq.job import Status
+from saq.types import Context
+from saq.utils import now
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.queue.engine.job import EngineJob
+from app.queue.errors import JobSuperseded
+from app.queue.memory.recorder import JobRecorder
+from app.queue.meta import RECOVERIES
+
+
+class _Success(NamedTuple):
+    job: EngineJob
+    result: Any
+    recorder: JobRecorder
+
+
+_success: ContextVar[_Success | None] = ContextVar("success", default=None)
+
+
+def announce(ctx: Context, result: Any) -> None:
+    """The job of this context has come to its result; its session is about to commit.
+
+    Args:
+        ctx: of the job.
+        result: as JSON builtins.
+    """
+    recorder = _recorder(ctx)
+    if recorder is not None:
+        _success.set(_Success(cast("EngineJob", ctx["job"]), result, recorder))
+
+
+async def commit(session: AsyncSession) -> None:
+    """Commit a session from the container; that of a job together with the job's success.
+
+    Raises:
+        JobSuperseded: another attempt has completed the job; nothing is committed.
+    """
+    success, _ = _success.get(), _success.set(None)
+    if success is None or not session.in_transaction():
+        await session.commit()
+        return
+    job = copy.copy(success.job)
+    job.status, job.result, job.error, job.completed, job.progress = Status.COMPLETE, success.result, None, now(), 1.0
+    written = await success.recorder.rows.succeed(session, job)
+    if written is False:
+        raise JobSuperseded(job.key)
+    await session.commit()
+    success.job.recorded = written is True
+
+
+async def completed(ctx: Context, *, anyway: bool = False) -> tuple[Any] | None:
+    """The result of the job of this context, if another attempt has completed it.
+
+    Args:
+        ctx: of the job.
+        anyway: False to look only where there was an attempt before.
+    """
+    job = ctx.get("job")
+    if job is None or not (anyway or job.attempts > 1 or job.error or job.meta.get(RECOVERIES)):
+        return None
+    recorder = _recorder(ctx)
+    return None if recorder is None else await recorder.completed(job)
+
+
+def _recorder(ctx: Context) -> JobRecorder | None:
+    job: Job | None = ctx.get("job")
+    recorder = getattr(ctx.get("queue"), "recorder", None)
+    return recorder if isinstance(recorder, JobRecorder) and isinstance(job, EngineJob) else None

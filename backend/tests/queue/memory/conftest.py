@@ -1,0 +1,69 @@
+"""What the tests of the memory share: tasks of their own, an emptied database, and looks into the tables."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.queue import Queues
+from app.queue.memory.memory import Memory
+from app.queue.memory.models import JobRecord, OutboxJob
+from tests.fixtures.poll import eventually
+
+Look = Callable[[], Awaitable[Sequence[Any]]]
+
+
+@pytest.fixture(autouse=True)
+def tables(engine: AsyncEngine, own_tasks: None, queues: Queues) -> None:
+    """Each test begins with empty tables, and connected queues."""
+
+
+@pytest.fixture
+def memory(queues: Queues) -> Memory:
+    assert queues.memory is not None
+    return queues.memory
+
+
+@pytest.fixture
+def outbox(engine: AsyncEngine) -> Look:
+    """The rows of the outbox, oldest first."""
+
+    async def look() -> Sequence[Any]:
+        async with engine.connect() as connection:
+            return (await connection.execute(select(OutboxJob.__table__).order_by(OutboxJob.created_at))).all()
+
+    return look
+
+
+@pytest.fixture
+def records(engine: AsyncEngine) -> Look:
+    """The job records, oldest first."""
+
+    async def look() -> Sequence[Any]:
+        async with engine.connect() as connection:
+            return (await connection.execute(select(JobRecord.__table__).order_by(JobRecord.queued_at))).all()
+
+    return look
+
+
+async def record_of(look: Look, key: str, status: str) -> Any:
+    """The record of a job, as soon as there is one of that status."""
+
+    async def find() -> Any:
+        return next((row for row in await look() if row.key == key and row.status == status), None)
+
+    return await eventually(find)
+
+
+@asynccontextmanager
+async def nothing_published(memory: Memory) -> AsyncIterator[None]:
+    """A process that dies after its commits: what it was about to enqueue stays in the outbox."""
+    committed = memory._committed
+    memory._committed = lambda pending: pending.published.set_result(True)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        memory._committed = committed  # type: ignore[method-assign]
