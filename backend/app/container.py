@@ -12,8 +12,11 @@ from app.campaigns.providers import CampaignsProvider
 from app.db.session import SessionMaker, make_engine, make_sessionmaker
 from app.emails.providers import EmailsProvider
 from app.payments.providers import PaymentsProvider
-from app.queue import Queues
+from app.queue import Queues, get_registry
 from app.queue.catalog import TasksRegistry
+from app.queue.memory.dead_letters import DeadLetters
+from app.queue.memory.history import JobHistory
+from app.queue.memory.retention import Retention
 from app.queue.memory.success import commit
 from app.settings import Settings
 from app.todos.providers import TodosProvider
@@ -39,6 +42,17 @@ class CoreProvider(Provider):
     @provide(scope=Scope.APP)
     def tasks(self, queues: Queues, container: AsyncContainer) -> TasksRegistry:
         return TasksRegistry(queues, container)
+
+    @provide(scope=Scope.APP)
+    def retention(self, settings: Settings) -> Retention:
+        queue = settings.queue
+        return Retention(queue.keep_complete_days, queue.keep_aborted_days, queue.keep_failed_days)
+
+    @provide(scope=Scope.REQUEST)
+    def dead_letters(self, session: AsyncSession, queues: Queues) -> DeadLetters:
+        return DeadLetters(session, queues, get_registry())
+
+    history = provide(JobHistory, scope=Scope.REQUEST)
 
     @provide(scope=Scope.REQUEST)
     async def session(self, maker: SessionMaker) -> AsyncGenerator[AsyncSession, BaseException | None]:

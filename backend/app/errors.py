@@ -78,6 +78,10 @@ def _queue_error(_: Request[Any, Any, Any], error: queue_errors.QueueError) -> R
             return problem(413, "payload-too-large", str(error))
         case queue_errors.JobNotFound():
             return problem(404, "job-not-found", str(error))
+        case queue_errors.DeadLetterNotFound():
+            return problem(404, "dead-letter-not-found", str(error))
+        case queue_errors.InvalidCursor():
+            return problem(400, "invalid-cursor", str(error))
         case queue_errors.DuplicateJob():
             return problem(409, "duplicate-job", str(error), job_id=error.standing)
         case queue_errors.JobConflict():

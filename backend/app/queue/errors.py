@@ -10,6 +10,8 @@ QueueError
 ├── PayloadTooLarge        encoded arguments or result above the limit
 ├── InvalidResult          a task returned something else than it declares, or what JSON cannot carry
 ├── JobNotFound            no queue knows a job of that key
+├── DeadLetterNotFound     no job of that key has failed for good
+├── InvalidCursor          that is no cursor of a page
 ├── JobConflict            the job's status does not allow that
 ├── DuplicateJob           a unique job stands in the way of another
 ├── JobSuperseded          another attempt has completed the job; this one's transaction is rolled back
@@ -116,6 +118,22 @@ class JobNotFound(QueueError):
     def __init__(self, key: str) -> None:
         self.key = key
         super().__init__(f"there is no job with the key {key!r}, or its result has expired")
+
+
+class DeadLetterNotFound(QueueError):
+    """No job of that key has failed for good, or its record is gone."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"there is no dead letter with the key {key!r}")
+
+
+class InvalidCursor(QueueError):
+    """The cursor was not made by a page of this list."""
+
+    def __init__(self, cursor: str) -> None:
+        self.cursor = cursor
+        super().__init__("cursor: take it from the page before, or leave it out for the first page")
 
 
 class JobConflict(QueueError):

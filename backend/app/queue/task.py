@@ -123,7 +123,12 @@ class Task(Generic[P, R]):
             InvalidArguments, PayloadTooLarge: see `Signature.encode`.
             ConfigurationError: the queues of this process are not connected.
         """
-        return self._call_with(self.signature.bind(args, kwargs))
+        return self.call(self.signature.bind(args, kwargs))
+
+    def call(self, arguments: Mapping[str, Any]) -> Call[R]:
+        """`bind` for arguments by name, as they come from elsewhere."""
+        limit = Queues.current().get(self.queue_name).max_payload_bytes
+        return Call(self, self.job(arguments, limit=limit))
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """Enqueue a job; the call is typed as the function, without `ctx`.
@@ -162,7 +167,7 @@ class Task(Generic[P, R]):
             InvalidArguments, PayloadTooLarge: one set does not fit; nothing is enqueued.
             JobFailed, JobAborted: of the first job that ended without a result; the others go on.
         """
-        return await results(await enqueue_many([self._call_with(each) for each in arguments]), progress)
+        return await results(await enqueue_many([self.call(each) for each in arguments]), progress)
 
     def job(
         self,
@@ -293,10 +298,6 @@ class Task(Generic[P, R]):
         except (GiveUp, InvalidArguments):
             _spend_attempts(ctx)
             raise
-
-    def _call_with(self, arguments: Mapping[str, Any]) -> Call[R]:
-        limit = Queues.current().get(self.queue_name).max_payload_bytes
-        return Call(self, self.job(arguments, limit=limit))
 
     async def _call(self, ctx: Context, arguments: dict[str, Any]) -> Any:
         if self._is_async:

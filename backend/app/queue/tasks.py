@@ -1,12 +1,18 @@
 """Built-in tasks: a heartbeat, the task behind POST /process, a follow-up, and the queue's own upkeep."""
 
+import asyncio
 from typing import Annotated, Any, cast
 
 import msgspec
 from saq.types import Context
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.engine.maintenance import check_entries, delete_finished
 from app.queue.engine.queue import EngineQueue
+from app.queue.memory.dead_letters import DeadLetters, Resolved
+from app.queue.memory.history import RecordFilter
+from app.queue.memory.retention import Retention
+from app.queue.payload import INJECTED
 from app.queue.registry import scheduled_task, task
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -52,3 +58,42 @@ async def batch_process(ctx: Context, *, batch_size: AtLeastOne = 50) -> dict[st
 async def cleanup_old_records(ctx: Context, *, days: AtLeastOne = 7) -> dict[str, int]:
     """Delete jobs kept without a time limit that ended more than `days` days ago."""
     return {"deleted_count": await delete_finished(cast("EngineQueue", ctx["queue"]), days)}
+
+
+@scheduled_task(every=600.0, timeout=600, record="failures")
+async def prune_job_records(
+    ctx: Context, *, retention: Retention = INJECTED, db_session: AsyncSession = INJECTED
+) -> dict[str, int]:
+    """Delete job records that are old enough, see QUEUE_KEEP_COMPLETE_DAYS and its like."""
+    # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.
+    return await retention.prune(db_session, db_session.commit)
+
+
+@task(timeout=3600, durable=True)
+async def replay_dead_letters(
+    ctx: Context,
+    *,
+    which: RecordFilter,
+    by: str,
+    why: str = "",
+    arguments: dict[str, Any] | None = None,
+    queue: str | None = None,
+    rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0,
+    dead_letters: DeadLetters = INJECTED,
+    db_session: AsyncSession = INJECTED,
+) -> dict[str, Any]:
+    """Replay all dead letters that match, at `rate` jobs a second; tells how many, and which could not be."""
+    count = await dead_letters.count(which)
+    so_far = Resolved()
+    loop = asyncio.get_running_loop()
+    while True:
+        began, done = loop.time(), so_far.done
+        more = await dead_letters.replay_some(
+            which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate
+        )
+        await db_session.commit()
+        if not more:
+            return {"replayed": so_far.done, "refused": so_far.refused}
+        await ctx["job"].update(progress=min(1.0, (so_far.done + len(so_far.refused)) / max(1, count)))
+        # The next batch begins when the last job of this one starts.
+        await asyncio.sleep(max(0.0, (so_far.done - done) / rate - (loop.time() - began)))

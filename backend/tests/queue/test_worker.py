@@ -364,7 +364,7 @@ async def test_a_job_retried_by_hand_starts_as_new(jobs: JobKit, queues: Queues)
     job.meta.update(recoveries=3, expires_at=1)
     await job.update(retry_delay=3600)
     again = await queues.retry(job.key)
-    assert (again.status, again.attempts, again.result, again.meta) == (Status.QUEUED, 0, None, {})
+    assert (again.status, again.attempts, again.result, again.meta) == (Status.QUEUED, 0, None, {"round": 1})
     assert await queues.get("default").count("queued") == 1
 
 

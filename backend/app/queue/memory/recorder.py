@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 from saq import Job
 from saq.job import TERMINAL_STATUSES
 from sqlalchemy.exc import DataError, IntegrityError
@@ -18,7 +19,7 @@ from app.queue.meta import DURABLE
 
 logger = logging.getLogger("app.queue")
 
-CHUNK = 2000
+CHUNK = 5000
 """Records that one statement writes at most."""
 
 BUFFER = 100_000
@@ -27,8 +28,11 @@ BUFFER = 100_000
 FULL = 20_000
 """Records that wait from which on a worker takes no new jobs, as long as PostgreSQL answers."""
 
-REFUSED = (DataError, IntegrityError)
-"""What tells that a record is at fault, and not the server."""
+LINGER = 0.05
+"""Seconds between two batches that are not full."""
+
+REFUSED = (DataError, IntegrityError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+"""What tells that a record is at fault, and not the server. COPY is called past SQLAlchemy, and raises asyncpg's."""
 
 MAX_PAUSE = 5.0
 """Seconds between two tries while PostgreSQL is away, at most."""
@@ -118,18 +122,19 @@ class JobRecorder:
             batch = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
             try:
                 await self._write(batch)
-                batch = []
+                written, batch = len(batch), []
                 await self._end_some()
-            except REFUSED:
-                await self._write_one_by_one(batch)
             except Exception as error:
                 self._keep(batch, error)
                 failures += 1
                 await asyncio.sleep(min(MAX_PAUSE, 0.2 * 2**failures))
                 continue
             failures = 0
+            if written < CHUNK:
+                # Larger batches cost less, and nobody waits for a record.
+                await asyncio.sleep(LINGER)
             if self.away_since is not None:
-                logger.info("PostgreSQL is back, %d job records waited", len(self._waiting) + len(batch))
+                logger.info("PostgreSQL is back, %d job records waited", len(self._waiting) + written)
                 self.away_since = None
 
     def _keep(self, batch: Sequence[Row], error: Exception) -> None:
@@ -148,15 +153,19 @@ class JobRecorder:
             self._ended.popleft()
 
     async def _write(self, batch: Sequence[Row]) -> None:
+        """Write a batch; one record that PostgreSQL refuses does not keep the others from being written."""
         if not batch:
             return
-        async with self._engine.begin() as connection:
-            await self.rows.write(connection, batch)
+        try:
+            async with self._engine.begin() as connection:
+                await self.rows.write(connection, batch)
+        except REFUSED:
+            for row in batch:
+                await self._write_alone(row)
 
-    async def _write_one_by_one(self, batch: Sequence[Row]) -> None:
-        """One record that PostgreSQL refuses does not keep the others from being written."""
-        for row in batch:
-            try:
-                await self._write([row])
-            except REFUSED as error:
-                logger.error("the record of the job %s cannot be written: %s", row.key, error)
+    async def _write_alone(self, row: Row) -> None:
+        try:
+            async with self._engine.begin() as connection:
+                await self.rows.write(connection, [row], copy=False)
+        except REFUSED as error:
+            logger.error("the record of the job %s cannot be written: %s", row.key, error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from typing import cast
 
 import pytest
 from saq.job import Status
@@ -196,7 +197,7 @@ async def test_marks_go_when_their_rows_are_gone_and_no_call_can_need_them(
     await eventually(lambda: queue.fetch(job.key))
     marks = queue.namespace("published")
     assert await memory.outbox.forget_marks(queue) == 0
-    [mark] = await redis.zrange(marks, 0, -1)
+    [mark] = cast("list[bytes]", await redis.zrange(marks, 0, -1))
     await redis.zincrby(marks, -3 * PATIENCE, mark)
 
     async def forgotten() -> bool:

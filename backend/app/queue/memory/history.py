@@ -1,0 +1,153 @@
+"""Job records, found and listed."""
+
+import base64
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.queue.errors import InvalidCursor
+from app.queue.memory.models import JobRecord
+from app.queue.memory.records import EPOCH
+
+PAGE = 50
+"""Records of a page, unless a call says otherwise."""
+
+LARGEST_PAGE = 500
+
+PLACE = (JobRecord.queued_at, JobRecord.key, JobRecord.queue)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFilter:
+    """Which records are meant; what is left out, matches all.
+
+    Attributes:
+        task: the task's name.
+        status: "queued" (waits for another attempt), "complete", "failed" or "aborted".
+        queue: the queue's name.
+        arguments: values of arguments, by name; a nested one matches if it holds what is given.
+        error: text that the error holds, in whatever case.
+        tag: one of the job's tags.
+        since: enqueued at that time or later, aware.
+        until: enqueued before that time, aware.
+    """
+
+    task: str | None = None
+    status: str | None = None
+    queue: str | None = None
+    arguments: Mapping[str, Any] | None = None
+    error: str | None = None
+    tag: str | None = None
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The filter in SQL."""
+        conditions: list[ColumnElement[bool]] = []
+        for column, value in (
+            (JobRecord.task, self.task),
+            (JobRecord.status, self.status),
+            (JobRecord.queue, self.queue),
+        ):
+            if value is not None:
+                conditions.append(column == value)
+        if self.arguments is not None:
+            conditions.append(JobRecord.arguments.contains(dict(self.arguments)))
+        if self.error is not None:
+            conditions.append(JobRecord.error.icontains(self.error, autoescape=True))
+        if self.tag is not None:
+            conditions.append(JobRecord.tags.contains([self.tag]))
+        if self.since is not None:
+            conditions.append(JobRecord.queued_at >= self.since)
+        if self.until is not None:
+            conditions.append(JobRecord.queued_at < self.until)
+        if self.status not in (None, "complete"):
+            # As the partial index says it, which a planner that does not know the value cannot conclude.
+            conditions.append(JobRecord.status != "complete")
+        return conditions
+
+
+class Page(NamedTuple):
+    """Some records, newest first, and where the next page begins (None: there is none)."""
+
+    records: Sequence[JobRecord]
+    cursor: str | None
+
+
+class JobHistory:
+    """Finds job records.
+
+    Args:
+        session: of the caller.
+    """
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def find(self, key: str) -> Sequence[JobRecord]:
+        """The records of all jobs that had this key, newest first; empty without any."""
+        query = select(JobRecord).where(JobRecord.key == key).order_by(JobRecord.queued_at.desc())
+        return (await self._session.scalars(query)).all()
+
+    async def replays(self, key: str) -> Sequence[JobRecord]:
+        """The records of the jobs that replay a dead letter, one after the other, oldest first."""
+        found: list[JobRecord] = []
+        record = await self._latest(key)
+        while record is not None and record.replayed_as is not None and len(found) < PAGE:
+            record = await self._latest(record.replayed_as)
+            if record is not None:
+                found.append(record)
+        return found
+
+    async def _latest(self, key: str) -> JobRecord | None:
+        return next(iter(await self.find(key)), None)
+
+    async def page(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
+        """A page of records, newest first.
+
+        Args:
+            which: the filter.
+            cursor: of the page before; None: the first page.
+            limit: records at most, up to LARGEST_PAGE.
+
+        Raises:
+            InvalidCursor: the cursor was not made by this.
+        """
+        return await self._page(which.conditions(), cursor, limit)
+
+    async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
+        """A page of dead letters that wait for a person. Arguments and errors as `page`."""
+        return await self._page([*which.conditions(), *DEAD], cursor, limit)
+
+    async def _page(self, conditions: list[ColumnElement[bool]], cursor: str | None, limit: int) -> Page:
+        limit = max(1, min(limit, LARGEST_PAGE))
+        query = select(JobRecord).where(*conditions)
+        if cursor is not None:
+            query = query.where(tuple_(*PLACE) < tuple_(*_decoded(cursor)))
+        query = query.order_by(*(column.desc() for column in PLACE)).limit(limit + 1)
+        records = (await self._session.scalars(query)).all()
+        more = len(records) > limit
+        return Page(records[:limit], _encoded(records[limit - 1]) if more else None)
+
+
+DEAD = (JobRecord.status == "failed", JobRecord.status != "complete", JobRecord.resolution.is_(None))
+"""What makes a record a dead letter."""
+
+
+def _encoded(record: JobRecord) -> str:
+    place = (round((record.queued_at - EPOCH) / dt.timedelta(milliseconds=1)), record.key, record.queue)
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> tuple[dt.datetime, str, str]:
+    try:
+        encoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        queued, key, queue = msgspec.json.decode(encoded, type=tuple[int, str, str])
+        return EPOCH + dt.timedelta(milliseconds=queued), key, queue
+    except (ValueError, OverflowError, msgspec.DecodeError):
+        raise InvalidCursor(cursor) from None

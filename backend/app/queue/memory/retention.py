@@ -1,0 +1,56 @@
+"""Retention: old job records are deleted, a few at a time."""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.queue.memory.history import PLACE
+from app.queue.memory.models import JobRecord
+
+BATCH = 2000
+"""Records that one statement deletes."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Retention:
+    """Days for which records are kept after the job's enqueue, by status."""
+
+    complete: int = 7
+    aborted: int = 30
+    failed: int = 90
+
+    async def prune(self, session: AsyncSession, after_batch: Callable[[], Awaitable[None]]) -> dict[str, int]:
+        """Delete records that are old enough; returns how many by status.
+
+        Args:
+            session: of the caller.
+            after_batch: awaited after each statement; a job commits there, so that locks stay short.
+        """
+        deleted = {}
+        for status, days in (("complete", self.complete), ("aborted", self.aborted), ("failed", self.failed)):
+            deleted[status] = await _prune(session, status, days, after_batch)
+        return deleted
+
+
+async def _prune(session: AsyncSession, status: str, days: int, after_batch: Callable[[], Awaitable[None]]) -> int:
+    conditions = [JobRecord.status == status, JobRecord.queued_at < func.now() - dt.timedelta(days=days)]
+    if status != "complete":
+        conditions.append(JobRecord.status != "complete")
+    deleted = 0
+    after: tuple[dt.datetime, str, str] | None = None
+    while True:
+        # Each batch begins where the one before ended: records of other statuses are passed over once.
+        further = [] if after is None else [tuple_(*PLACE) >= tuple_(*after)]
+        batch = select(*PLACE).where(*conditions, *further).order_by(*PLACE).limit(BATCH).cte()
+        statement = delete(JobRecord).where(tuple_(*PLACE).in_(select(batch)))
+        gone = (
+            await session.execute(statement.returning(*PLACE), execution_options={"synchronize_session": False})
+        ).all()
+        await after_batch()
+        deleted += len(gone)
+        if len(gone) < BATCH:
+            return deleted
+        after = max((row[0], row[1], row[2]) for row in gone)

@@ -1,0 +1,262 @@
+"""Job records: what the workers remember of jobs."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.queue import Context, GiveUp, Queues, Unique, task
+from app.queue.config import build_workers
+from app.queue.engine.worker import EngineWorker
+from app.queue.memory import recorder as recording
+from app.queue.memory.memory import Memory
+from app.queue.testing import JobKit
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.memory.conftest import Look, record_of
+
+
+@asynccontextmanager
+async def working(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
+    [worker] = build_workers(settings, queues, container)
+    worker.scheduled = None
+    running = asyncio.create_task(worker.start())
+    try:
+        yield worker
+    finally:
+        worker.request_stop()
+        await running
+
+
+@pytest.fixture
+async def worker(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
+    async with working(settings, queues, container) as worker:
+        yield worker
+
+
+async def test_a_complete_job_leaves_a_record(worker: EngineWorker, records: Look) -> None:
+    @task(tags=("billing",))
+    async def add(ctx: Context, *, a: int, b: int = 2) -> dict[str, int]:
+        return {"sum": a + b}
+
+    worker.functions["add"] = add.runner
+    job = await add.enqueue(a=1)
+    await job.result(timeout=10)
+    record = await record_of(records, job.key, "complete")
+    assert (record.task, record.queue, record.attempts, record.recoveries) == ("add", "default", 1, 0)
+    assert (record.arguments, record.result, record.error, record.errors) == ({"a": 1}, {"sum": 3}, None, None)
+    assert record.tags == ["billing"]
+    assert record.queued_at <= record.started_at <= record.ended_at
+    assert record.worker == worker.id
+
+
+async def test_each_attempt_that_fails_is_remembered_with_its_error(worker: EngineWorker, records: Look) -> None:
+    @task(retries=3, retry_delay=0.01)
+    async def third_time(ctx: Context) -> int:
+        attempts: int = ctx["job"].attempts
+        if attempts < 3:
+            raise ValueError(f"attempt {attempts} fails")
+        return attempts
+
+    worker.functions["third_time"] = third_time.runner
+    job = await third_time.enqueue()
+    await job.result(timeout=10)
+    record = await record_of(records, job.key, "complete")
+    assert (record.attempts, record.result, record.error) == (3, 3, None)
+    assert [each["attempt"] for each in record.errors] == [1, 2]
+    assert ["attempt 1 fails" in record.errors[0]["error"], "attempt 2 fails" in record.errors[1]["error"]] == [
+        True
+    ] * 2
+    assert all(0 < each["started"] <= each["ended"] and each["worker"] == worker.id for each in record.errors)
+
+
+async def test_a_job_that_failed_for_good_is_remembered_with_its_traceback(worker: EngineWorker, records: Look) -> None:
+    @task(retries=5)
+    async def hopeless(ctx: Context) -> None:
+        raise GiveUp("nothing to be done")
+
+    worker.functions["hopeless"] = hopeless.runner
+    job = await hopeless.enqueue()
+    record = await record_of(records, job.key, "failed")
+    assert record.error.startswith("Traceback") and "nothing to be done" in record.error
+    assert record.resolution is None
+
+
+async def test_redacted_values_are_in_no_column(worker: EngineWorker, records: Look) -> None:
+    @task(redact=("password",))
+    async def log_in(ctx: Context, *, user: str, password: str) -> str:
+        if user == "eve":
+            raise ValueError(f"wrong password {password}")
+        return f"logged in with {password}"
+
+    worker.functions["log_in"] = log_in.runner
+    good, bad = [await log_in.enqueue(user=user, password="swordfish") for user in ("ada", "eve")]
+    found = [await record_of(records, good.key, "complete"), await record_of(records, bad.key, "failed")]
+    assert [record.arguments["password"] for record in found] == ["[redacted]"] * 2
+    assert "swordfish" not in repr(found)
+
+
+async def test_a_task_says_which_of_its_jobs_leave_records(worker: EngineWorker, records: Look) -> None:
+    async def body(ctx: Context, *, fail: bool = False) -> None:
+        if fail:
+            raise ValueError("as asked")
+
+    quiet = task(name="quiet", record="none")(body)
+    failing = task(name="failing", record="failures")(body)
+    for each in (quiet, failing):
+        worker.functions[each.name] = each.runner
+    for each in (quiet, failing):
+        await (await each.enqueue()).result(timeout=10)
+        failed = await each.enqueue(fail=True)
+        await eventually(failed.done)
+    await record_of(records, failed.key, "failed")
+    assert {(record.task, record.status) for record in await records()} == {("failing", "failed")}
+
+
+async def test_a_policy_of_failures_tells_the_end_of_what_failed_first(worker: EngineWorker, records: Look) -> None:
+    @task(retries=2, record="failures")
+    async def second_time(ctx: Context) -> None:
+        if ctx["job"].attempts < 2:
+            raise ValueError("once")
+
+    worker.functions["second_time"] = second_time.runner
+    job = await second_time.enqueue()
+    await job.result(timeout=10)
+    record = await record_of(records, job.key, "complete")
+    assert len(record.errors) == 1
+
+
+async def test_waiting_jobs_that_are_aborted_or_give_way_leave_records(jobs: JobKit, records: Look) -> None:
+    @task(unique=Unique(on_conflict="replace"))
+    async def sync(ctx: Context, *, user: int) -> None: ...
+
+    first = await sync.enqueue(user=1)
+    second = await sync.enqueue(user=1)
+    await second.abort("not wanted")
+    assert (await record_of(records, first.key, "aborted")).error == f"replaced by {second.key}"
+    assert (await record_of(records, second.key, "aborted")).error == "not wanted"
+
+
+async def test_what_a_large_result_is_no_record_tells(worker: EngineWorker, memory: Memory, records: Look) -> None:
+    @task
+    async def large(ctx: Context) -> str:
+        return "x" * 20_000
+
+    worker.functions["large"] = large.runner
+    job = await large.enqueue()
+    await job.result(timeout=10)
+    assert (await record_of(records, job.key, "complete")).result is None
+
+
+async def test_text_that_postgresql_cannot_hold_is_recorded_without_it(worker: EngineWorker, records: Look) -> None:
+    @task
+    async def nul(ctx: Context, *, text: str) -> str:
+        raise ValueError(text)
+
+    worker.functions["nul"] = nul.runner
+    job = await nul.enqueue(text="a\x00b")
+    record = await record_of(records, job.key, "failed")
+    assert record.arguments == {"text": "a\ufffdb"}
+    assert "a\ufffdb" in record.error
+
+
+async def test_a_job_retried_by_hand_is_one_record_with_its_newest_end(
+    worker: EngineWorker, queues: Queues, records: Look
+) -> None:
+    runs: list[int] = []
+
+    @task
+    async def second_run(ctx: Context) -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            raise ValueError("the first run fails")
+
+    worker.functions["second_run"] = second_run.runner
+    job = await second_run.enqueue()
+    await record_of(records, job.key, "failed")
+    await queues.retry(job.key)
+    record = await record_of(records, job.key, "complete")
+    assert (record.round, record.error, len(record.errors)) == (1, None, 1)
+    assert len(await records()) == 1
+
+
+async def test_a_record_that_is_written_twice_stands_once(
+    worker: EngineWorker, engine: AsyncEngine, memory: Memory, records: Look, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task
+    async def twice(ctx: Context) -> int:
+        return 1
+
+    worker.functions["twice"] = twice.runner
+    job = await twice.enqueue()
+    await job.result(timeout=10)
+    await record_of(records, job.key, "complete")
+    found = await worker.queue.job(job.key)
+    assert found is not None
+    memory.recorder.add(found)
+
+    async def written() -> bool:
+        return len(memory.recorder) == 0
+
+    await eventually(written)
+    assert len(await records()) == 1
+    assert "cannot be written" not in caplog.text
+
+
+async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
+    worker: EngineWorker, engine: AsyncEngine, memory: Memory, records: Look, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task
+    async def go_on(ctx: Context) -> int:
+        return 1
+
+    worker.functions["go_on"] = go_on.runner
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE job_records RENAME TO job_records_away"))
+    try:
+        with caplog.at_level(logging.WARNING):
+            jobs: list[Any] = [await go_on.enqueue() for _ in range(20)]
+            assert [await job.result(timeout=10) for job in jobs] == [1] * 20
+            await eventually(lambda: memory.recorder.away_since is not None)
+        assert caplog.text.count("PostgreSQL does not take them") == 1
+        assert len(memory.recorder) == 20
+        assert not memory.recorder.full
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("ALTER TABLE job_records_away RENAME TO job_records"))
+
+    async def all_there() -> bool:
+        return len(await records()) == 20
+
+    await eventually(all_there)
+    await eventually(lambda: memory.recorder.away_since is None)
+
+
+async def test_the_buffer_is_bounded_and_drops_the_oldest(
+    queues: Queues,
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    engine: AsyncEngine,
+) -> None:
+    @task
+    async def dropped(ctx: Context) -> None: ...
+
+    monkeypatch.setattr(recording, "BUFFER", 3)
+    queue = queues.get("default")
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records"))
+        first = dropped.job({})
+        for job in [first, *(dropped.job({}) for _ in range(9))]:
+            job.queue, job.queued, job.status = queue, 1, type(job.status).ABORTED
+            memory.recorder.add(job)
+            await asyncio.sleep(0)
+    assert memory.recorder.dropped > 0
+    assert caplog.text.count("are dropped") == 1
+    await eventually(lambda: len(memory.recorder) == 0)
