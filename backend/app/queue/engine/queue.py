@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.utils import now
 
-from app.queue.engine import enqueuing, vitals
+from app.queue.engine import enqueuing, pausing, vitals
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
 from app.queue.engine.outage import answering
+from app.queue.engine.pausing import Pause
 from app.queue.errors import DuplicateJob
 from app.queue.payload import MAX_PAYLOAD_BYTES
 
@@ -133,6 +134,57 @@ class EngineQueue(LeasedQueue):
         """
         async with answering():
             await self.redis.ping()
+
+    async def pause(self, by: str = "", why: str = "") -> Pause:
+        """Let engine workers take no more jobs of this queue until `resume`; running jobs go on, enqueue goes on.
+
+        It holds at once, for workers that start later too. A queue that is paused stays so, with the new words.
+
+        Args:
+            by: who pauses it.
+            why: for those who find it paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.pause(self, by, why)
+
+    async def resume(self) -> bool:
+        """Let workers take jobs again, at once; returns False when it was not paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.resume(self)
+
+    async def paused(self) -> Pause | None:
+        """Who has paused it, why and since when; None: nobody.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.paused(self)
+
+    async def drain(self, timeout: float, by: str = "", why: str = "to drain") -> int:
+        """Pause it, and wait until none of its jobs runs; it stays paused.
+
+            left = await queue.drain(timeout=60)
+
+        Args:
+            timeout: seconds to wait at most.
+            by, why: as in `pause`.
+
+        Returns:
+            The jobs that still run, 0 when it is drained.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        await self.pause(by, why)
+        return await pausing.wait_for_rest(self, timeout)
 
     async def forget_worker(self, worker_id: str) -> None:
         """Take a worker that has stopped out of the live ones at once."""
