@@ -68,7 +68,7 @@ async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[En
         if isinstance(answer, int):
             answers.append(Enqueued(job.key, answer == 1))
         else:
-            answers.append(await _conflict(queue, job, answer.decode()))
+            answers.append(await conflict(queue, job, answer.decode()))
     return answers
 
 
@@ -86,7 +86,7 @@ def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueu
     return enqueued
 
 
-async def _conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued | DuplicateJob:
+async def conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued | DuplicateJob:
     """What becomes of a unique job that finds another."""
     claim = getattr(job, "claim", None)
     if claim is None or claim.unique.on_conflict == "ignore":

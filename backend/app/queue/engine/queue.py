@@ -30,6 +30,7 @@ class TaskCatalogue(Protocol):
     """Where a queue looks tasks up; `TaskRegistry` is one."""
 
     def get(self, name: str) -> "Task[..., Any]": ...
+    def get_all_tasks(self) -> "Sequence[Task[..., Any]]": ...
 
 
 class EngineQueue(LeasedQueue):
