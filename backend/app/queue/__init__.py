@@ -5,7 +5,7 @@ from saq.types import Context
 
 from app.queue.calls import Call, enqueue_many
 from app.queue.engine.pausing import Pause
-from app.queue.engine.queue import EngineQueue
+from app.queue.engine.queue import EngineQueue, QueueStats
 from app.queue.engine.queues import Queues
 from app.queue.engine.schedules import ScheduleState
 from app.queue.errors import (
@@ -60,6 +60,7 @@ __all__ = [
     "Pause",
     "PayloadTooLarge",
     "QueueError",
+    "QueueStats",
     "QueueUnavailable",
     "Queues",
     "RegistrationError",

@@ -6,6 +6,7 @@ Overrides two methods of SAQ 0.26 besides those of LeasedQueue:
   round trip a job.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.utils import now
 
-from app.queue.engine import enqueuing, pausing, vitals
+from app.queue.engine import enqueuing, pausing, reading, vitals
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
@@ -31,6 +32,25 @@ class TaskCatalogue(Protocol):
 
     def get(self, name: str) -> "Task[..., Any]": ...
     def get_all_tasks(self) -> "Sequence[Task[..., Any]]": ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QueueStats:
+    """A queue in numbers.
+
+    Attributes:
+        queued: jobs that wait in line.
+        active: jobs that run.
+        scheduled: jobs that wait for their time.
+        workers: live ones, also those that take nothing because it is paused.
+        paused: by whom, why and since when; None: it is not paused.
+    """
+
+    queued: int
+    active: int
+    scheduled: int
+    workers: int
+    paused: Pause | None
 
 
 class EngineQueue(LeasedQueue):
@@ -121,6 +141,22 @@ class EngineQueue(LeasedQueue):
         """
         async with answering():
             return await self.job(key)
+
+    async def stats(self) -> QueueStats:
+        """The queue in numbers, and whether it is paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            jobs = await reading.counts(self)
+            return QueueStats(
+                queued=jobs["queued"],
+                active=jobs["active"],
+                scheduled=max(0, jobs["incomplete"] - jobs["queued"] - jobs["active"]),
+                workers=await self.live_workers(),
+                paused=await pausing.paused(self),
+            )
 
     @property
     def away(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the routes of the queue share."""
+"""What the routes of the queue share: who may call them, bodies and answers."""
 
 from typing import Any
 
@@ -20,6 +20,15 @@ class Enqueued(msgspec.Struct):
     """The job's key, for `GET /jobs/{key}`."""
     created: bool = True
     """False when a unique job of the same arguments stands already, and this is its key."""
+
+
+class PauseRequest(msgspec.Struct):
+    """Body of a request that pauses a queue or a schedule; all of it may be left out."""
+
+    why: str = ""
+    """For those who find it paused."""
+    by: str = "admin"
+    """Who pauses it, where several people share the admin's credentials."""
 
 
 def created(job: Job) -> Response[Enqueued]:
