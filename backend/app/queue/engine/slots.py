@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 import logging
 import math
 import time
@@ -39,6 +40,9 @@ AT_ONCE = 500
 
 PEEK = 2.0
 """Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
+
+PAUSED_PEEKS = 3
+"""Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
 
 TIMEOUT_CHECK = 0.1
 """Seconds between two looks for jobs that run longer than their timeout."""
@@ -320,12 +324,13 @@ class Slots:
         The head is moved to where it is: nothing changes, and nothing is lost with this process.
         """
         key = self.queue.namespace(name)
+        # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
+        turns = range(PAUSED_PEEKS) if name == RESUMED else itertools.repeat(0)
         try:
-            while not self._stopping.is_set():
-                if await self.queue.redis.blmove(key, key, cast("int", PEEK), "LEFT", "LEFT") is not None:
+            for _ in turns:
+                if self._stopping.is_set():
                     break
-                if name == RESUMED:
-                    # A Redis that has forgotten the pause, or lost it in a failover, tells nobody of its end.
+                if await self.queue.redis.blmove(key, key, cast("int", PEEK), "LEFT", "LEFT") is not None:
                     break
         except (RedisError, OSError) as error:
             await self.queue.outage.pause(error, self._stopping)
