@@ -72,6 +72,10 @@ def _queue_error(_: Request[Any, Any, Any], error: queue_errors.QueueError) -> R
     match error:
         case queue_errors.UnknownTask():
             return problem(404, "unknown-task", str(error), near=error.near)
+        case queue_errors.UnknownQueue():
+            return problem(404, "unknown-queue", str(error), known=error.known)
+        case queue_errors.UnknownSchedule():
+            return problem(404, "unknown-schedule", str(error), known=error.known)
         case queue_errors.InvalidArguments():
             return problem(400, "invalid-arguments", str(error), errors=error.problems)
         case queue_errors.PayloadTooLarge():

@@ -31,16 +31,23 @@ class HealthController(Controller):
     async def ready(self, engine: FromDishka[AsyncEngine], queues: FromDishka[Queues]) -> Response[dict[str, Any]]:
         """Redis and PostgreSQL answer: 200, else 503. Live workers a queue are told, and change no status.
 
+        So are the queues that somebody has paused.
+
         `workers.status` is "ok", "none", or "troubled": a worker lives and consumes nothing, see `troubles`.
         """
-        redis, postgresql, workers, troubles = await asyncio.gather(
-            _check(_ping_redis(queues)), _check(_ping_database(engine)), _count_workers(queues), _troubles(queues)
+        redis, postgresql, workers, troubles, paused = await asyncio.gather(
+            _check(_ping_redis(queues)),
+            _check(_ping_database(engine)),
+            _count_workers(queues),
+            _troubles(queues),
+            _paused(queues),
         )
         ready = redis == postgresql == "ok"
         content = {
             "status": "ready" if ready else "unavailable",
             "checks": {"redis": redis, "postgresql": postgresql},
             "workers": {"status": _status(workers, troubles), "live": workers, "troubles": troubles},
+            "paused": paused,
         }
         return Response(content, status_code=200 if ready else 503)
 
@@ -82,5 +89,14 @@ async def _troubles(queues: Queues) -> list[str]:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
             return [trouble for queue in queues for trouble in await queue.troubles()]
+    except Exception:
+        return []
+
+
+async def _paused(queues: Queues) -> list[str]:
+    """The names of paused queues; none when Redis does not tell."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            return [queue.name for queue in queues if await queue.paused()]
     except Exception:
         return []

@@ -26,11 +26,20 @@ from app.payments.routes import PaymentController
 from app.queue import ConfigurationError, Queues
 from app.queue.config import build_queues, build_saq_config
 from app.queue.engine.plugin import QueuePlugin
-from app.queue.routes import JobController, TaskController, process
+from app.queue.routes import JobController, QueueController, ScheduleController, TaskController, process
 from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
+
+QUEUE_ROUTES: Sequence[ControllerRouterHandler] = (
+    process,
+    TaskController,
+    JobController,
+    QueueController,
+    ScheduleController,
+)
+"""The HTTP face of the queue."""
 
 DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
     UserController,
@@ -69,7 +78,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     queues = build_queues(settings)
     container = build_container(settings, queues, *overrides)
     app = Litestar(
-        route_handlers=[HealthController, TaskController, JobController, process, *DOMAIN_ROUTES],
+        route_handlers=[HealthController, *QUEUE_ROUTES, *DOMAIN_ROUTES],
         plugins=[QueuePlugin(build_saq_config(settings, queues, [AdminGuard(settings, everywhere=True)]))],
         guards=[AdminGuard(settings)],
         dependencies={"registry": Provide(provide_registry)},

@@ -4,8 +4,10 @@ from dishka import FromDishka
 from saq.types import Context
 
 from app.queue.calls import Call, enqueue_many
-from app.queue.engine.queue import EngineQueue
+from app.queue.engine.pausing import Pause
+from app.queue.engine.queue import EngineQueue, QueueStats
 from app.queue.engine.queues import Queues
+from app.queue.engine.schedules import ScheduleState
 from app.queue.errors import (
     ConfigurationError,
     DuplicateJob,
@@ -24,6 +26,8 @@ from app.queue.errors import (
     RegistrationError,
     ResultTimeout,
     Retry,
+    UnknownQueue,
+    UnknownSchedule,
     UnknownTask,
 )
 from app.queue.handle import JobHandle, JobUpdate
@@ -53,18 +57,23 @@ __all__ = [
     "JobHandle",
     "JobNotFound",
     "JobUpdate",
+    "Pause",
     "PayloadTooLarge",
     "QueueError",
+    "QueueStats",
     "QueueUnavailable",
     "Queues",
     "RegistrationError",
     "ResultTimeout",
     "Retry",
     "Schedule",
+    "ScheduleState",
     "Task",
     "TaskOptions",
     "TaskRegistry",
     "Unique",
+    "UnknownQueue",
+    "UnknownSchedule",
     "UnknownTask",
     "crontab",
     "enqueue_many",

@@ -5,6 +5,8 @@ QueueError
 │   └── DuplicateTask      two functions claim one name
 ├── ConfigurationError     the process cannot start as it is set up
 ├── UnknownTask            nobody registered that name
+├── UnknownQueue           somebody asked for a queue that QUEUE_NAMES lacks
+├── UnknownSchedule        no task has a schedule of that key
 ├── InvalidArguments       the arguments do not fit the task's signature
 │   └── PayloadMismatch    ... those of a job that a worker took
 ├── PayloadTooLarge        encoded arguments or result above the limit
@@ -68,6 +70,22 @@ class UnknownTask(QueueError):
         self.near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(self.near)}?" if self.near else ""
         super().__init__(f"there is no task named {name!r}{hint}")
+
+
+class UnknownQueue(QueueError):
+    """Somebody asked for a queue that there is not. `known` holds the names of those there are."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name, self.known = name, list(known)
+        super().__init__(f"there is no queue {name!r}; there are: {', '.join(self.known)}")
+
+
+class UnknownSchedule(QueueError):
+    """No task has a schedule of that key. `known` holds the keys of those there are."""
+
+    def __init__(self, key: str, known: Iterable[str]) -> None:
+        self.key, self.known = key, list(known)
+        super().__init__(f"there is no schedule {key!r}; there are: {', '.join(self.known) or 'none'}")
 
 
 class InvalidArguments(QueueError):

@@ -72,6 +72,30 @@ def test_a_schedule_fires_at_its_ticks(environment: dict[str, str], server: redi
     assert server.get("by hand") is None
 
 
+def test_a_pause_over_http_stops_all_workers_and_its_end_starts_them(
+    environment: dict[str, str], server: redis.Redis, tmp_path: Path
+) -> None:
+    with (
+        web(environment, tmp_path / "web.log") as client,
+        process(WORKER, environment, tmp_path / "first.log") as first,
+        process(WORKER, environment, tmp_path / "second.log") as second,
+    ):
+        for worker in (first, second):
+            worker.prints("worker started")
+        assert client.post("/queues/default/pause", json={"why": "a test"}).json()["paused"]["why"] == "a test"
+        locations = [client.post("/process", params={"user_id": n}).headers["location"] for n in range(20)]
+        # Also one that starts in the pause.
+        with process(WORKER, environment, tmp_path / "third.log") as third:
+            for worker in (first, second, third):
+                worker.prints("paused, taking no jobs")
+            assert client.get("/queues/default").json()["queued"] == 20
+            resumed = time.time()
+            assert client.post("/queues/default/resume").json()["paused"] is None
+            jobs = [ended(client, location) for location in locations]
+        assert {job["status"] for job in jobs} == {"complete"}
+        assert max(job["started"] for job in jobs) / 1000 - resumed < 1.0
+
+
 def test_sigterm_lets_the_running_job_finish_and_exits_with_0(
     environment: dict[str, str], server: redis.Redis, tmp_path: Path
 ) -> None:

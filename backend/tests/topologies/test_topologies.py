@@ -28,6 +28,7 @@ from app.queue import (
     Unique,
     enqueue_many,
     get_registry,
+    scheduled_task,
     task,
 )
 from app.queue.config import build_queues
@@ -99,6 +100,28 @@ async def test_jobs_travel(url: str, environment: dict[str, str], engine: AsyncE
         assert [await queue.count(kind) for kind in ("queued", "active", "incomplete")] == [0, 0, 0]
 
 
+async def test_a_pause_holds_and_its_end_wakes_workers(
+    url: str, environment: dict[str, str], engine: AsyncEngine
+) -> None:
+    @scheduled_task(every=3600.0)
+    async def double(ctx: Context, *, number: int = 1) -> int:
+        return 2 * number
+
+    async with queues_on(environment, url) as (settings, queues, container):
+        queue = queues.get("default")
+        pauses = await queue.pause(by="ada"), await queues.pause_schedule("double", by="bob")
+        async with working(settings, queues, container) as worker:
+            await eventually(lambda: worker._slots is not None and worker._slots._paused)
+            job = await double.enqueue(number=2)
+            triggered = await queues.trigger_schedule("double")
+            stats, [state] = await queue.stats(), await queues.schedules()
+            assert (stats.queued, stats.paused, state.paused) == (2, *pauses)
+            assert state.last_job == triggered.key
+            assert await queue.resume()
+            assert await queues.resume_schedule("double")
+            assert await job.result(timeout=10) == 4
+
+
 async def _has_status(queues: Queues, key: str, wanted: Status) -> bool:
     return (await queues.find(key)).status is wanted
 
@@ -130,6 +153,8 @@ async def test_all_keys_of_a_queue_are_in_one_slot_of_a_cluster(
 
         handle = await waits.enqueue()
         queue = queues.get("default")
+        await queue.pause()
+        await queue.resume()
         keys = {key.decode() for key in cast("list[bytes]", await queue.redis.keys("*"))}
         slots = {key_slot(key.encode()) for key in keys}
         assert slots == {key_slot(b"{default}")}

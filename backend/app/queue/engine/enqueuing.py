@@ -67,7 +67,7 @@ async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[En
     """
     raw = await queue.scripts.run("enqueue", queue.stock_aborts, pack([row for _, row in jobs]))
     return [
-        Enqueued(job.key, answer == 1) if isinstance(answer, int) else await _conflict(queue, job, answer.decode())
+        Enqueued(job.key, answer == 1) if isinstance(answer, int) else await conflict(queue, job, answer.decode())
         for (job, _), answer in zip(jobs, raw, strict=True)
     ]
 
@@ -100,7 +100,7 @@ async def publish(
         if isinstance(answer, int):
             standing.append(None if answer == KNOWN else Enqueued(job.key, answer == 1))
         else:
-            standing.append(await _conflict(queue, job, answer.decode()))
+            standing.append(await conflict(queue, job, answer.decode()))
     return standing
 
 
@@ -123,7 +123,7 @@ def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueu
     return enqueued
 
 
-async def _conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued | DuplicateJob:
+async def conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued | DuplicateJob:
     """What becomes of a unique job that finds another."""
     claim = getattr(job, "claim", None)
     if claim is None or claim.unique.on_conflict == "ignore":

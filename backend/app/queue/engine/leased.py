@@ -36,6 +36,7 @@ from app.queue.engine.job import EngineJob, encode, make
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
 from app.queue.engine.outcomes import Outcome, settle
+from app.queue.engine.pausing import PAUSED, RESUMED, SCHEDULES_PAUSED
 from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
 from app.queue.engine.vitals import VITALS
@@ -62,6 +63,9 @@ KEYS = (
     "schedules:jobs",
     VITALS,
     "published",
+    PAUSED,
+    RESUMED,
+    SCHEDULES_PAUSED,
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued and active."""
 

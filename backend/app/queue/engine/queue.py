@@ -6,6 +6,7 @@ Overrides two methods of SAQ 0.26 besides those of LeasedQueue:
   round trip a job.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -13,11 +14,12 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.utils import now
 
-from app.queue.engine import enqueuing, vitals
+from app.queue.engine import enqueuing, pausing, reading, vitals
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
 from app.queue.engine.outage import answering
+from app.queue.engine.pausing import Pause
 from app.queue.errors import ConfigurationError, DuplicateJob
 from app.queue.meta import DURABLE
 from app.queue.payload import MAX_PAYLOAD_BYTES
@@ -42,6 +44,26 @@ class TaskCatalogue(Protocol):
     """Where a queue looks tasks up; `TaskRegistry` is one."""
 
     def get(self, name: str) -> "Task[..., Any]": ...
+    def get_all_tasks(self) -> "Sequence[Task[..., Any]]": ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QueueStats:
+    """A queue in numbers.
+
+    Attributes:
+        queued: jobs that wait in line.
+        active: jobs that run.
+        scheduled: jobs that wait for their time.
+        workers: live ones, also those that take nothing because it is paused.
+        paused: by whom, why and since when; None: it is not paused.
+    """
+
+    queued: int
+    active: int
+    scheduled: int
+    workers: int
+    paused: Pause | None
 
 
 class EngineQueue(LeasedQueue):
@@ -185,6 +207,22 @@ class EngineQueue(LeasedQueue):
         async with answering():
             return await self.job(key)
 
+    async def stats(self) -> QueueStats:
+        """The queue in numbers, and whether it is paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            jobs = await reading.counts(self)
+            return QueueStats(
+                queued=jobs["queued"],
+                active=jobs["active"],
+                scheduled=max(0, jobs["incomplete"] - jobs["queued"] - jobs["active"]),
+                workers=await self.live_workers(),
+                paused=await pausing.paused(self),
+            )
+
     @property
     def away(self) -> bool:
         """True while Redis does not answer this process's worker."""
@@ -198,6 +236,57 @@ class EngineQueue(LeasedQueue):
         """
         async with answering():
             await self.redis.ping()
+
+    async def pause(self, by: str = "", why: str = "") -> Pause:
+        """Let engine workers take no more jobs of this queue until `resume`; running jobs go on, enqueue goes on.
+
+        It holds at once, for workers that start later too. A queue that is paused stays so, with the new words.
+
+        Args:
+            by: who pauses it.
+            why: for those who find it paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.pause(self, by, why)
+
+    async def resume(self) -> bool:
+        """Let workers take jobs again, at once; returns False when it was not paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.resume(self)
+
+    async def paused(self) -> Pause | None:
+        """Who has paused it, why and since when; None: nobody.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.paused(self)
+
+    async def drain(self, timeout: float, by: str = "", why: str = "to drain") -> int:
+        """Pause it, and wait until none of its jobs runs; it stays paused.
+
+            left = await queue.drain(timeout=60)
+
+        Args:
+            timeout: seconds to wait at most.
+            by, why: as in `pause`.
+
+        Returns:
+            The jobs that still run, 0 when it is drained.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        await self.pause(by, why)
+        return await pausing.wait_for_rest(self, timeout)
 
     async def forget_worker(self, worker_id: str) -> None:
         """Take a worker that has stopped out of the live ones at once."""

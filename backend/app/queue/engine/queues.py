@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 from saq import Job
 from saq.job import TERMINAL_STATUSES
 
-from app.queue.engine.job import EngineJob
+from app.queue.engine import schedules
+from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.outage import answering
+from app.queue.engine.pausing import Pause
 from app.queue.engine.queue import EngineQueue, TaskCatalogue
-from app.queue.errors import ConfigurationError, JobConflict, JobNotFound
+from app.queue.engine.schedules import ScheduleState
+from app.queue.errors import ConfigurationError, JobConflict, JobNotFound, UnknownQueue, UnknownSchedule
 from app.queue.meta import EXPIRES_AT, RECOVERIES, ROUND
+from app.queue.schedule import Schedule
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.queue.memory.memory import Memory
+    from app.queue.task import Task
 
 _connected: "list[Queues]" = []
 
@@ -48,6 +53,16 @@ class Queues:
             known = ", ".join(self.by_name)
             raise ConfigurationError(f"there is no queue {name!r} in QUEUE_NAMES (there are: {known})") from None
 
+    def look_up(self, name: str) -> EngineQueue:
+        """The queue that a person asks for by name.
+
+        Raises:
+            UnknownQueue: there is none.
+        """
+        if name not in self.by_name:
+            raise UnknownQueue(name, self.by_name)
+        return self.by_name[name]
+
     async def enqueue(
         self,
         task: str,
@@ -78,11 +93,7 @@ class Queues:
         queue = self.get(definition.queue_name)
         job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
         [stands] = await queue.enqueue_many([job], session=session)
-        if stands.created:
-            return job
-        standing = await queue.fetch(stands.key) or job
-        standing.created = False
-        return standing
+        return await self._standing(queue, job, stands)
 
     async def find(self, key: str) -> Job:
         """The job of that key, in whichever queue it is.
@@ -133,6 +144,86 @@ class Queues:
         if not stands.created:
             raise JobConflict(key, "queued", "retried")
         return job
+
+    async def schedules(self) -> list[ScheduleState]:
+        """All schedules of the tasks, as they stand.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        by_queue: dict[str, list[Task[..., Any]]] = {}
+        for task in self._tasks.get_all_tasks():
+            if task.schedules:
+                by_queue.setdefault(task.queue_name, []).append(task)
+        async with answering():
+            return [
+                state for name, tasks in by_queue.items() for state in await schedules.states(self.get(name), tasks)
+            ]
+
+    async def pause_schedule(self, key: str, by: str = "", why: str = "") -> Pause:
+        """Let no tick of a schedule make a job until `resume_schedule`; those that come due meanwhile are skipped.
+
+        It holds through restarts and deploys, until the schedule is taken out of the code. One that is paused stays
+        so, with the new words.
+
+        Args:
+            key: the schedule's; that of a task's only schedule is the task's name, unless it has a key of its own.
+            by: who pauses it.
+            why: for those who find it paused.
+
+        Raises:
+            UnknownSchedule: no task has it.
+            QueueUnavailable: Redis did not answer.
+        """
+        queue, _, _ = self._schedule(key)
+        async with answering():
+            return await schedules.pause(queue, key, by, why)
+
+    async def resume_schedule(self, key: str) -> bool:
+        """Let the ticks of a schedule make jobs again, from the next one on; returns False when it was not paused.
+
+        Raises:
+            UnknownSchedule: no task has it.
+            QueueUnavailable: Redis did not answer.
+        """
+        queue, _, _ = self._schedule(key)
+        async with answering():
+            return await schedules.resume(queue, key)
+
+    async def trigger_schedule(self, key: str) -> EngineJob:
+        """Make a job of a schedule now, with its arguments, also while it is paused; its ticks stay as they are.
+
+        The job counts as the last one of the schedule: with `overlap="skip"` the next tick makes none while it stands.
+
+        Returns:
+            The job; where `overlap` or the task's `unique` lets an older one stand in its way, that, with `created`
+            False.
+
+        Raises:
+            UnknownSchedule: no task has it.
+            PayloadTooLarge, DuplicateJob: nothing is enqueued.
+            QueueUnavailable: Redis did not answer.
+        """
+        queue, task, schedule = self._schedule(key)
+        async with answering():
+            job, stands = await schedules.trigger(queue, task, schedule)
+        return await self._standing(queue, job, stands)
+
+    def _schedule(self, key: str) -> "tuple[EngineQueue, Task[..., Any], Schedule]":
+        tasks = self._tasks.get_all_tasks()
+        found = {schedule.key: (task, schedule) for task in tasks for schedule in task.schedules}
+        if key not in found:
+            raise UnknownSchedule(key, found)
+        task, schedule = found[key]
+        return self.get(task.queue_name), task, schedule
+
+    async def _standing(self, queue: EngineQueue, job: EngineJob, stands: Enqueued) -> EngineJob:
+        """The job that stands after an enqueue: this one, or an older one in its place."""
+        if stands.created:
+            return job
+        standing = await queue.fetch(stands.key) or job
+        standing.created = False
+        return standing
 
     async def connect(self) -> None:
         """Bind every queue to the running event loop, and serve the tasks' own `enqueue` from now on."""

@@ -41,22 +41,27 @@ def _as_it_stands(
     return job
 
 
-async def count(queue: "LeasedQueue", kind: CountKind) -> int:
-    """Jobs of a kind; entries of aborted jobs that still lie in a list do not count.
-
-    Raises:
-        ValueError: an unknown kind.
-    """
+async def counts(queue: "LeasedQueue") -> dict[str, int]:
+    """Jobs by kind; entries of aborted jobs that still lie in a list do not count."""
     async with queue.redis.pipeline(transaction=True) as pipe:
         pipe.zcard(queue.namespace("incomplete"))
         pipe.zcount(queue.namespace("incomplete"), 0, 0)
         pipe.zcard(queue.namespace("leases"))
         pipe.llen(queue.namespace("active"))
         incomplete, due, leased, taken = cast("list[int]", await pipe.execute())
-    counts = {"incomplete": incomplete, "active": leased + taken, "queued": max(0, due - leased - taken)}
-    if kind not in counts:
-        raise ValueError(f"unknown kind of jobs {kind!r}; there are {', '.join(counts)}")
-    return counts[kind]
+    return {"incomplete": incomplete, "active": leased + taken, "queued": max(0, due - leased - taken)}
+
+
+async def count(queue: "LeasedQueue", kind: CountKind) -> int:
+    """Jobs of a kind, see `counts`.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    kinds = await counts(queue)
+    if kind not in kinds:
+        raise ValueError(f"unknown kind of jobs {kind!r}; there are {', '.join(kinds)}")
+    return kinds[kind]
 
 
 async def info(queue: "LeasedQueue", numbers: QueueInfo, with_jobs: bool, offset: int, limit: int) -> QueueInfo:

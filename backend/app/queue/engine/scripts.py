@@ -13,7 +13,7 @@ from saq.utils import now_seconds
 
 from app.queue import clock
 
-PARTS = {"enqueue": ("admit",), "fire": ("admit",), "publish": ("admit",)}
+PARTS = dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",))
 """What stands between the prelude and a script."""
 
 

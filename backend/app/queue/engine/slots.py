@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 import logging
 import math
 import time
@@ -22,6 +23,7 @@ from app.queue.engine.job import EngineJob, holder
 from app.queue.engine.leases import LeaseKeeper
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
+from app.queue.engine.pausing import RESUMED
 from app.queue.engine.recovery import LEASE, LOOK
 from app.queue.engine.vitals import Watch
 from app.queue.handle import EXPIRED
@@ -38,6 +40,9 @@ AT_ONCE = 500
 
 PEEK = 2.0
 """Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
+
+PAUSED_PEEKS = 3
+"""Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
 
 TIMEOUT_CHECK = 0.1
 """Seconds between two looks for jobs that run longer than their timeout."""
@@ -62,6 +67,9 @@ class Leased:
     jobs: list[EngineJob]
     due: float | None
     more: bool
+    """True: others wait in line."""
+    paused: bool
+    """True: the queue is paused, whatever waits."""
 
 
 class Slots:
@@ -89,7 +97,9 @@ class Slots:
         """True while a timer looks for jobs that run too long."""
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
-        self._peek: asyncio.Task[None] | None = None
+        self._peeks: dict[str, asyncio.Task[None]] = {}
+        """By the list at which each waits: that of the jobs, and while the queue is paused that of its resumption."""
+        self._paused = False
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
@@ -115,18 +125,19 @@ class Slots:
             self.queue.outage.over()
             self.leased_at = time.monotonic()
             self._take(leased.jobs)
+            self._tell_pause(leased.paused)
             if not leased.jobs and not leased.more and not self._stopping.is_set():
-                await self._wait_for_a_job(leased.due)
+                await self._wait_for_a_job(leased)
 
     async def lease(self, count: int) -> Leased:
         """Lease up to `count` jobs; those that have expired, or cannot be read, end here."""
         answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE)
-        _, due, more, lease = answer[:4]
+        _, due, line, lease = answer[:4]
         found = zip(answer[4::2], answer[5::2], strict=True)
         claim = lease.decode()
         holds = holder(claim)
         jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds))]
-        return Leased(jobs, float(due) if due else None, bool(more))
+        return Leased(jobs, float(due) if due else None, line == b"more", line == b"paused")
 
     def _read(self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int]) -> EngineJob | None:
         try:
@@ -150,7 +161,8 @@ class Slots:
         """Take no more jobs."""
         self._stopping.set()
         self._news.set()
-        self._forget_peek()
+        for peek in self._peeks.values():
+            peek.cancel()
 
     async def drain(self, seconds: float) -> None:
         """Wait until the running jobs have ended, for so long at most."""
@@ -169,8 +181,8 @@ class Slots:
 
     async def close(self) -> None:
         """Write what is left to write, and stop to renew leases."""
-        if self._peek is not None:
-            await asyncio.wait([self._peek], timeout=PEEK)
+        if self._peeks:
+            await asyncio.wait(list(self._peeks.values()), timeout=PEEK)
         if self._closings:
             await asyncio.wait(self._closings)
         self._outcomes.closing.set()
@@ -307,13 +319,21 @@ class Slots:
         else:
             await self._news.wait()
 
-    async def _wait_for_a_job(self, due: float | None) -> None:
-        """Wait for a job, for one that comes due, or for a reason to stop."""
-        if self._peek is None:
-            self._peek = asyncio.create_task(self._peek_at_queue())
-        timer = None if due is None else self.loop.call_later(max(0.0, due), self._promote)
+    def _tell_pause(self, paused: bool) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            logger.info("queue %s: %s", self.queue.name, "paused, taking no jobs" if paused else "resumed")
+
+    async def _wait_for_a_job(self, leased: Leased) -> None:
+        """Wait for a job, for one that comes due, for the end of a pause, or for a reason to stop."""
+        name = RESUMED if leased.paused else "queued"
+        if name not in self._peeks:
+            self._peeks[name] = asyncio.create_task(self._peek_at(name))
+        timer = None if leased.due is None else self.loop.call_later(max(0.0, leased.due), self._promote)
         try:
-            if self.worker.burst:
+            if self.worker.burst and leased.paused and not self._busy():
+                self._end_burst()
+            elif self.worker.burst:
                 await self._wait_in_burst()
             else:
                 await self._news.wait()
@@ -332,20 +352,24 @@ class Slots:
         self._stopping.set()
         self.worker.event.set()
 
-    async def _peek_at_queue(self) -> None:
-        """Wait until the normal list is not empty, on one connection.
+    async def _peek_at(self, name: str) -> None:
+        """Wait until a list of the queue is not empty, on one connection.
 
         The head is moved to where it is: nothing changes, and nothing is lost with this process.
         """
-        queued = self.queue.namespace("queued")
+        key = self.queue.namespace(name)
+        # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
+        turns = range(PAUSED_PEEKS) if name == RESUMED else itertools.repeat(0)
         try:
-            while not self._stopping.is_set():
-                if await self.queue.redis.blmove(queued, queued, cast("int", PEEK), "LEFT", "LEFT") is not None:
+            for _ in turns:
+                if self._stopping.is_set():
+                    break
+                if await self.queue.redis.blmove(key, key, cast("int", PEEK), "LEFT", "LEFT") is not None:
                     break
         except (RedisError, OSError) as error:
             await self.queue.outage.pause(error, self._stopping)
         finally:
-            self._peek = None
+            del self._peeks[name]
             self._news.set()
 
     def _promote(self) -> None:
@@ -358,10 +382,6 @@ class Slots:
             if promoted := await self.queue.schedule():
                 saq.worker.logger.info("Scheduled %s", promoted)
         self._news.set()
-
-    def _forget_peek(self) -> None:
-        if self._peek is not None:
-            self._peek.cancel()
 
     def _written(self, key: str, lease: str) -> None:
         self.keeper.release(key, lease)

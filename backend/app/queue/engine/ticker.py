@@ -161,7 +161,7 @@ class Ticker:
         except Exception:
             # It must not keep the ticks of other schedules from being made.
             logger.exception("no job could be made for a tick of %s", key)
-        return key, due, following, "1" if schedule.overlap == "queue" else "0", stock, job
+        return key, due, repr(tick), following, "1" if schedule.overlap == "queue" else "0", stock, job
 
     async def _job(self, task: "Task[..., Any]", schedule: Schedule, tick: float) -> enqueuing.Row:
         when = int(tick) if tick.is_integer() else tick

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import redis
 
+from app.queue.engine import pausing
 from app.queue.engine.job import level_of
 from app.queue.engine.scripts import source
 
@@ -127,7 +128,9 @@ async def troubles(queue: "LeasedQueue") -> list[str]:
 
 
 async def _waited(queue: "LeasedQueue", current: float) -> float:
-    """Seconds that the first job of the normal list has waited; 0: none waits."""
+    """Seconds that the first job of the normal list has waited; 0: none waits, or the queue is paused."""
+    if await pausing.paused(queue) is not None:
+        return 0.0
     head = cast("bytes | None", await queue.redis.lindex(queue.namespace("queued"), 0))
     job = await queue.job(queue.job_key_from_id(head.decode())) if head else None
     if job is None or level_of(job) != "normal":

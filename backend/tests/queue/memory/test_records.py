@@ -84,7 +84,8 @@ async def test_a_job_that_failed_for_good_is_remembered_with_its_traceback(worke
     worker.functions["hopeless"] = hopeless.runner
     job = await hopeless.enqueue()
     record = await record_of(records, job.key, "failed")
-    assert record.error.startswith("Traceback") and "nothing to be done" in record.error
+    assert record.error.startswith("Traceback")
+    assert "nothing to be done" in record.error
     assert record.resolution is None
 
 

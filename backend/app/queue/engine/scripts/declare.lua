@@ -1,6 +1,7 @@
--- Declare the schedules of a queue; those that are no longer declared go. ARGV: 4 fingerprint of the declaration;
--- 5 '1' to take the place of another one, '0' only if there is none; then three a schedule: key, timing, next tick.
--- A schedule whose timing is as before keeps its tick, also one that is overdue. Answers 1, or 0: there is another.
+-- Declare the schedules of a queue; those that are no longer declared go, and their pause. ARGV: 4 fingerprint of the
+-- declaration; 5 '1' to take the place of another one, '0' only if there is none; then three a schedule: key, timing,
+-- next tick. A schedule whose timing is as before keeps its tick, also one that is overdue.
+-- Answers 1, or 0: there is another.
 local declared = redis.call('GET', DECLARED)
 if declared and declared ~= ARGV[4] and ARGV[5] == '0' then return 0 end
 local gone = {}
@@ -17,6 +18,7 @@ for key in pairs(gone) do
     redis.call('HDEL', TIMINGS, key)
     redis.call('ZREM', TICKS, key)
     redis.call('HDEL', TICKED, key)
+    redis.call('HDEL', SCHEDULES_PAUSED, key)
 end
 redis.call('SET', DECLARED, ARGV[4])
 return 1

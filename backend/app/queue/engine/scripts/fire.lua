@@ -1,10 +1,18 @@
 -- Make the jobs of ticks that are due, each once. ARGV: 5 fingerprint of the caller's declaration; 6 in MessagePack
--- a row for each: schedule, its tick as `due.lua` told it, the tick after, '1' if its jobs may overlap, key under which
--- a stock worker would have the tick ('' none), row of the job (empty: the tick is skipped).
--- Answers for each: 'made'; 'known': another worker was first; 'skipped'; 'overlaps': an earlier job stands, or one that
--- claims the same; 'stock': stock workers have the schedule.
+-- a row for each: schedule, its tick as `due.lua` told it, the latest tick that is due, the tick after, '1' if its jobs
+-- may overlap, key under which a stock worker would have the tick ('' none), row of the job (empty: the tick is skipped).
+-- Answers for each: 'made'; 'known': another worker was first; 'skipped'; 'paused'; 'overlaps': an earlier job stands,
+-- or one that claims the same; 'stock': stock workers have the schedule.
 local answers = {}
 local holds = redis.call('GET', DECLARED) == ARGV[5]
+
+-- A tick that came due in a pause makes no job, also when nobody looked until the schedule was resumed.
+local function paused(schedule, tick)
+    local note = redis.call('HGET', SCHEDULES_PAUSED, schedule)
+    local ended = note and string.match(note, '^until (.*)')
+    if ended then redis.call('HDEL', SCHEDULES_PAUSED, schedule) end
+    return note and (not ended or tonumber(tick) <= tonumber(ended))
+end
 
 local function overlaps(schedule)
     local last = redis.call('HGET', TICKED, schedule)
@@ -20,12 +28,14 @@ local function stock_has(key, following)
 end
 
 for i, row in ipairs(cmsgpack.unpack(ARGV[6])) do
-    local schedule, tick, following, overlap, stock, job = unpack(row)
+    local schedule, tick, latest, following, overlap, stock, job = unpack(row)
     if not holds or redis.call('ZSCORE', TICKS, schedule) ~= tick then
         answers[i] = 'known'
     else
         redis.call('ZADD', TICKS, following, schedule)
-        if #job == 0 then
+        if paused(schedule, latest) then
+            answers[i] = 'paused'
+        elseif #job == 0 then
             answers[i] = 'skipped'
         elseif stock_has(stock, following) then
             answers[i] = 'stock'

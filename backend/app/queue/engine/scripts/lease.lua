@@ -1,6 +1,8 @@
 -- Lease up to so many jobs to a worker. ARGV: 4 how many, 5 the worker, 6 seconds the leases last.
 -- Higher levels go first; every tenth turn goes to a lower one, so that none waits for ever.
--- Answers {time, next due time or '', whether more wait, lease, id, JSON, id, JSON, ...}.
+-- A queue that is paused leases nothing.
+-- Answers {time, seconds until the next is due or '', 'more' if others wait in line, 'paused', or '', lease, id, JSON,
+-- id, JSON, ...}.
 local want, worker = tonumber(ARGV[4]), ARGV[5]
 local SHARE = 10
 local SCAN = want + 1000
@@ -36,7 +38,9 @@ local function next_list(lists)
     return lists[#lists]
 end
 
-while #ids < want and scanned < SCAN do
+local paused = redis.call('EXISTS', PAUSED) == 1
+
+while not paused and #ids < want and scanned < SCAN do
     local lists = waiting()
     if #lists == 0 then break end
     if #lists == 1 then
@@ -49,7 +53,7 @@ end
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local lease = string.format('%s|%.0f', worker, SERVER * 1000000)
 local answer = {tostring(math.floor(NOW * 1000)), due[2] and string.format('%.6f', tonumber(due[2]) - NOW) or '',
-    #waiting() > 0 and 1 or 0, lease}
+    paused and 'paused' or #waiting() > 0 and 'more' or '', lease}
 if #ids == 0 then return answer end
 
 local jobs = redis.call('MGET', unpack(ids))

@@ -6,7 +6,7 @@
 local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
-local PUBLISHED = KEYS[16]
+local PUBLISHED, PAUSED, RESUMED, SCHEDULES_PAUSED = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
 local PREFIX = ARGV[1]
 local clock = redis.call('TIME')
 local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -20,6 +20,11 @@ local WAKE = 'wake'
 -- An abort takes its entry out of a list of at most so many; in a longer one the entry stays, and is skipped when
 -- its turn comes, because the search would cost more than the lease (about 0.2 ms at 10,000 entries).
 local SHORT = 10000
+
+-- Note who paused what and why (JSON), after the time; what is paused already stays so since then.
+local function pause_note(standing, told)
+    return (standing and string.match(standing, '^[%d.]+') or string.format('%.6f', NOW)) .. ' ' .. told
+end
 
 local function wake()
     if redis.call('LLEN', QUEUED) == 0 then redis.call('RPUSH', QUEUED, WAKE) end

@@ -1,0 +1,87 @@
+"""Schedules as people see and steer them: how they stand, pausing, resuming and triggering."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from app.queue.engine import enqueuing, pausing
+from app.queue.engine.job import EngineJob, Enqueued
+from app.queue.engine.pausing import SCHEDULES_PAUSED, Pause
+from app.queue.engine.scripts import pack
+from app.queue.meta import SCHEDULE
+from app.queue.schedule import Schedule
+
+if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
+    from app.queue.task import Task
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """A schedule as it stands.
+
+    Attributes:
+        key: its name, unique among all schedules.
+        task: name of its task.
+        queue: name of the queue its jobs go to.
+        timing: when it is due, as `Schedule.timing` says it.
+        next_tick: epoch seconds; None: no worker has declared it yet.
+        last_job: key of the last job made of it; None: there was none.
+        paused: by whom, why and since when; None: it is not paused.
+    """
+
+    key: str
+    task: str
+    queue: str
+    timing: str
+    next_tick: float | None
+    last_job: str | None
+    paused: Pause | None
+
+
+async def states(queue: "EngineQueue", tasks: Iterable["Task[..., Any]"]) -> list[ScheduleState]:
+    """The schedules of these tasks, all of one queue."""
+    async with queue.redis.pipeline(transaction=True) as pipe:
+        pipe.zrange(queue.namespace("schedules:ticks"), 0, -1, withscores=True)
+        pipe.hgetall(queue.namespace("schedules:jobs"))
+        pipe.hgetall(queue.namespace(SCHEDULES_PAUSED))
+        scores, jobs, notes = await pipe.execute()
+    ticks = {key.decode(): score for key, score in scores}
+    last = {key.decode(): job.decode() for key, job in jobs.items()}
+    paused = {key.decode(): pausing.read(note) for key, note in notes.items() if not note.startswith(b"until")}
+    return [
+        ScheduleState(
+            key=schedule.key,
+            task=task.name,
+            queue=queue.name,
+            timing=schedule.timing,
+            next_tick=ticks.get(schedule.key),
+            last_job=last.get(schedule.key),
+            paused=paused.get(schedule.key),
+        )
+        for task in tasks
+        for schedule in task.schedules
+    ]
+
+
+async def pause(queue: "EngineQueue", key: str, by: str, why: str) -> Pause:
+    """See `Queues.pause_schedule`."""
+    return pausing.read(await queue.scripts.run("pause_schedule", key, pausing.told(by, why)))
+
+
+async def resume(queue: "EngineQueue", key: str) -> bool:
+    """See `Queues.resume_schedule`."""
+    return bool(await queue.scripts.run("resume_schedule", key))
+
+
+async def trigger(queue: "EngineQueue", task: "Task[..., Any]", schedule: Schedule) -> tuple[EngineJob, Enqueued]:
+    """A job of a schedule now, and which one stands; see `Queues.trigger_schedule`."""
+    job = task.job(schedule.kwargs, limit=queue.max_payload_bytes, meta={SCHEDULE: schedule.key})
+    await enqueuing.prepare(queue, [job])
+    overlap = "1" if schedule.overlap == "queue" else "0"
+    row = pack([enqueuing.row_of(queue, job)])
+    what, key = await queue.scripts.run("trigger", queue.stock_aborts, schedule.key, overlap, row)
+    if what == b"claimed":
+        [stands] = enqueuing.without_conflicts([await enqueuing.conflict(queue, job, key.decode())])
+        return job, stands
+    return job, Enqueued(key.decode(), created=what == b"made")

@@ -1,0 +1,15 @@
+"""The queue over HTTP: tasks, jobs, queues and schedules."""
+
+from app.queue.routes.jobs import JobController, error_summary
+from app.queue.routes.queues import QueueController
+from app.queue.routes.schedules import ScheduleController
+from app.queue.routes.tasks import TaskController, process
+
+__all__ = [
+    "JobController",
+    "QueueController",
+    "ScheduleController",
+    "TaskController",
+    "error_summary",
+    "process",
+]

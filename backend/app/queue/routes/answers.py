@@ -1,0 +1,38 @@
+"""What the routes of the queue share: who may call them, bodies and answers."""
+
+from typing import Any
+
+import msgspec
+from litestar import Response
+from saq import Job
+
+ADMIN: dict[str, Any] = {
+    "opt": {"admin": True},
+    "security": [{"AdminBasic": []}, {"AdminToken": []}],
+}
+"""Arguments of a handler that only the admin may call: the application's guard looks for the option."""
+
+
+class Enqueued(msgspec.Struct):
+    """Answer of a route that enqueued a job."""
+
+    job_id: str
+    """The job's key, for `GET /jobs/{key}`."""
+    created: bool = True
+    """False when a unique job of the same arguments stands already, and this is its key."""
+
+
+class PauseRequest(msgspec.Struct):
+    """Body of a request that pauses a queue or a schedule; all of it may be left out."""
+
+    why: str = ""
+    """For those who find it paused."""
+    by: str = "admin"
+    """Who pauses it, where several people share the admin's credentials."""
+
+
+def created(job: Job) -> Response[Enqueued]:
+    """The answer: 201, or 200 where an older job stands."""
+    new = getattr(job, "created", True)
+    location = {"Location": f"/jobs/{job.key}"}
+    return Response(Enqueued(job.key, new), status_code=201 if new else 200, headers=location)

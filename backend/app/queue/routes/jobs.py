@@ -1,0 +1,92 @@
+"""Jobs by key."""
+
+from typing import Any
+
+import msgspec
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Controller, delete, get, post
+from litestar.params import FromPath
+from saq import Job
+
+from app.queue.engine.queues import Queues
+from app.queue.routes.answers import ADMIN
+
+
+class JobView(msgspec.Struct):
+    """A job as it stands. Times are epoch milliseconds, 0 where it has not come to that."""
+
+    job_id: str
+    task: str
+    queue: str
+    status: str
+    attempts: int
+    retries: int
+    progress: float
+    """0.0 to 1.0, as the job reports it."""
+    queued: int
+    started: int
+    completed: int
+    scheduled: int
+    """Epoch seconds before which it does not start; 0: at once."""
+    result: Any
+    error: str | None
+    """Type and message of the last error; the traceback is in the worker's log and in the SAQ UI."""
+
+    @classmethod
+    def of(cls, job: Job) -> "JobView":
+        return cls(
+            job_id=job.key,
+            task=job.function,
+            queue=job.get_queue().name,
+            status=job.status.value,
+            attempts=job.attempts,
+            retries=job.retries,
+            progress=job.progress,
+            queued=job.queued,
+            started=job.started,
+            completed=job.completed,
+            scheduled=job.scheduled,
+            result=job.result,
+            error=error_summary(job.error),
+        )
+
+
+class JobController(Controller):
+    """Jobs by key."""
+
+    path = "/jobs/{key:str}"
+    tags = ("Jobs",)
+
+    @get()
+    @inject
+    async def show(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
+        """The job as it stands."""
+        return JobView.of(await queues.find(key))
+
+    @delete(**ADMIN, status_code=202)
+    @inject
+    async def abort(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
+        """Abort the job: a waiting one ends at once, a running one within about a second."""
+        return JobView.of(await queues.abort(key))
+
+    @post("/retry", **ADMIN, status_code=202)
+    @inject
+    async def retry(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
+        """Queue a job that has ended once more, with the same arguments."""
+        return JobView.of(await queues.retry(key))
+
+
+def error_summary(error: str | None) -> str | None:
+    """Type and message out of a traceback; other texts stay as they are.
+
+    >>> error_summary('Traceback (most recent call last):\\n  File "x.py", line 1, in f\\n    g()\\nKeyError: 1')
+    'KeyError: 1'
+    """
+    if not error or "Traceback (most recent call last)" not in error:
+        return error
+    lines = error.rstrip().splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    after = frames[-1] + 1 if frames else 1
+    while after < len(lines) and lines[after].startswith("    "):
+        after += 1
+    return "\n".join(lines[after:]) or lines[-1]
