@@ -70,7 +70,7 @@ async def test_what_redis_knows_is_not_enqueued_again(default: EngineQueue, memo
     leased = await count.options(priority="high").enqueue()
     await default.scripts.run("lease", 1, "somebody", 60)
     assert await leased.status() is Status.ACTIVE
-    before = {name: await default.count(name) for name in ("queued", "active", "incomplete")}  # type: ignore[arg-type]
+    before = {name: await default.count(name) for name in ("queued", "active", "incomplete")}
     await memory.relay.reconcile([default])
     assert {name: await default.count(name) for name in before} == before  # type: ignore[arg-type]
 
