@@ -26,7 +26,15 @@ from app.payments.routes import PaymentController
 from app.queue import ConfigurationError, Queues
 from app.queue.config import build_queues, build_saq_config
 from app.queue.engine.plugin import QueuePlugin
-from app.queue.routes import JobController, QueueController, ScheduleController, TaskController, process
+from app.queue.routes import (
+    DeadLetterController,
+    JobController,
+    QueueController,
+    RecordController,
+    ScheduleController,
+    TaskController,
+    process,
+)
 from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
@@ -36,6 +44,8 @@ QUEUE_ROUTES: Sequence[ControllerRouterHandler] = (
     process,
     TaskController,
     JobController,
+    RecordController,
+    DeadLetterController,
     QueueController,
     ScheduleController,
 )

@@ -1,4 +1,4 @@
-"""Memory runs: producers die around their commits, and Redis loses all it knows; PostgreSQL tells what became of jobs."""
+"""Memory runs: producers die around their commits, Redis loses all it knows, PostgreSQL tells what became of jobs."""
 
 import asyncio
 import dataclasses
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -24,6 +24,7 @@ from app.queue.config import build_queues
 from app.settings import Settings, load_settings
 from tests.chaos.ledger import durable_entry, durable_with_session, make_tables
 from tests.chaos.producer import INSTANTS
+from tests.fixtures.poll import eventually
 from tests.processes.stack import BACKEND, process
 
 WORKER = ("-m", "tests.chaos.ledger")
@@ -217,6 +218,5 @@ async def _count(engine: AsyncEngine, query: str) -> int:
 
 async def _until(engine: AsyncEngine, question: str, within: float = 60.0) -> None:
     """Wait until PostgreSQL says yes, for so many seconds at most: what is missing then is counted."""
-    deadline = time.monotonic() + within
-    while not await _count(engine, f"SELECT ({question})::integer") and time.monotonic() < deadline:
-        await asyncio.sleep(0.2)
+    with suppress(AssertionError):
+        await eventually(lambda: _count(engine, f"SELECT ({question})::integer"), within)

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from saq import Job
 from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue.errors import InvalidCursor
+from app.queue.errors import InvalidCursor, InvalidSearch
 from app.queue.memory.models import JobRecord
-from app.queue.memory.records import EPOCH
+from app.queue.memory.records import EPOCH, milliseconds
+from app.queue.meta import TAGS
 
 PAGE = 50
 """Records of a page, unless a call says otherwise."""
@@ -70,6 +72,50 @@ class RecordFilter:
             # As the partial index says it, which a planner that does not know the value cannot conclude.
             conditions.append(JobRecord.status != "complete")
         return conditions
+
+    def matches(self, job: Job) -> bool:
+        """True for a job that is meant, by what Redis knows of it; live ones have no error to look for."""
+        arguments, queued = job.kwargs or {}, EPOCH + dt.timedelta(milliseconds=job.queued)
+        return (
+            self.task in (None, job.function)
+            and self.status in (None, job.status.value)
+            and self.queue in (None, job.get_queue().name)
+            and all(arguments.get(name) == value for name, value in (self.arguments or {}).items())
+            and (self.error is None or self.error.lower() in (job.error or "").lower())
+            and (self.tag is None or self.tag in job.meta.get(TAGS, ()))
+            and (self.since is None or queued >= self.since)
+            and (self.until is None or queued < self.until)
+        )
+
+
+def arguments_of(search: str | None) -> dict[str, Any] | None:
+    """The arguments of a search: a JSON object, or `name=value` pairs separated by commas.
+
+    >>> arguments_of('user_id=7,city=Bonn')
+    {'user_id': 7, 'city': 'Bonn'}
+
+    Raises:
+        InvalidSearch: neither.
+    """
+    if search is None or not search.strip():
+        return None
+    try:
+        found = msgspec.json.decode(search)
+        if isinstance(found, dict):
+            return found
+    except msgspec.DecodeError:
+        pass
+    pairs = [part.partition("=") for part in search.split(",")]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise InvalidSearch(search)
+    return {name.strip(): _value(value) for name, _, value in pairs}
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 class Page(NamedTuple):
@@ -140,7 +186,7 @@ DEAD = (JobRecord.status == "failed", JobRecord.status != "complete", JobRecord.
 
 
 def _encoded(record: JobRecord) -> str:
-    place = (round((record.queued_at - EPOCH) / dt.timedelta(milliseconds=1)), record.key, record.queue)
+    place = (milliseconds(record.queued_at), record.key, record.queue)
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
