@@ -37,7 +37,7 @@ async def die_there(*_: Any) -> None:
 def prepare(instant: str, chance: random.Random) -> int:
     """Let the process die there; returns the transaction in which it does."""
     if instant == "after the commit":
-        Memory._committed = lambda self, pending: die()  # type: ignore[method-assign]
+        Memory.committed = lambda self, pending: die()  # type: ignore[method-assign]
     elif instant == "before Redis":
         Outbox.publish = die_there  # type: ignore[method-assign,assignment]
     elif instant == "after Redis":

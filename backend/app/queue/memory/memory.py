@@ -65,7 +65,7 @@ class Memory:
 
     async def write(self, session: AsyncSession, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
         """Write jobs in the transaction of a session; they are enqueued at once when it has committed."""
-        pending = pending_of(session, self._committed)
+        pending = pending_of(session, self.committed)
         answers = await self.outbox.write(session, queue, jobs)
         note(pending, queue.name, [answer.key for answer in answers if answer.created])
         for job in jobs:
@@ -92,12 +92,14 @@ class Memory:
         await self.recorder.flush(FLUSH)
         await self._engine.dispose()
 
-    def _committed(self, pending: Pending) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(pending))
+    def committed(self, pending: Pending) -> None:
+        """A transaction has committed; its jobs are enqueued beside what its caller does next."""
+        task = asyncio.get_running_loop().create_task(self.send(pending))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(self, pending: Pending) -> None:
+    async def send(self, pending: Pending) -> None:
+        """Enqueue the jobs of a transaction that has committed."""
         try:
             for name, keys in pending.keys.items():
                 if len(keys) > 1:

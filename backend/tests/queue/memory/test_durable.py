@@ -19,10 +19,12 @@ from tests.queue.memory.conftest import Look, record_of
 RUNS: list[int] = []
 
 
-@task(durable=True)
-async def count(ctx: Context, *, number: int = 0) -> int:
-    RUNS.append(number)
-    return number
+with get_registry().isolated():
+
+    @task(durable=True)
+    async def count(ctx: Context, *, number: int = 0) -> int:
+        RUNS.append(number)
+        return number
 
 
 @pytest.fixture(autouse=True)

@@ -14,19 +14,20 @@ from tests.queue.memory.conftest import Look, record_of
 BROKEN = {"now": True}
 
 
-@task(tags=("import",))
-async def import_file(ctx: Context, *, user_id: int, path: str = "a.csv") -> str:
-    """Fails until it is mended."""
-    if BROKEN["now"]:
-        raise ValueError(f"cannot read {path}")
-    return f"imported {path}"
+with get_registry().isolated():
 
+    @task(tags=("import",))
+    async def import_file(ctx: Context, *, user_id: int, path: str = "a.csv") -> str:
+        """Fails until it is mended."""
+        if BROKEN["now"]:
+            raise ValueError(f"cannot read {path}")
+        return f"imported {path}"
 
-@task(redact=("token",))
-async def call_out(ctx: Context, *, token: str) -> str:
-    if token == "wrong":
-        raise ValueError("refused")
-    return "called"
+    @task(redact=("token",))
+    async def call_out(ctx: Context, *, token: str) -> str:
+        if token == "wrong":
+            raise ValueError("refused")
+        return "called"
 
 
 @pytest.fixture(autouse=True)
