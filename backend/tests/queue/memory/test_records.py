@@ -229,6 +229,11 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
         assert caplog.text.count("PostgreSQL does not take them") == 1
         assert len(memory.recorder) == 20
         assert not memory.recorder.full
+
+        async def told() -> bool:
+            return any("20 wait, 0 were dropped" in trouble for trouble in await worker.queue.troubles())  # type: ignore[attr-defined]
+
+        await eventually(told)
     finally:
         async with engine.begin() as connection:
             await connection.execute(text("ALTER TABLE job_records_away RENAME TO job_records"))
