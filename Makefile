@@ -57,8 +57,8 @@ migrate: setup ## Bring the database to the newest migration
 catalog: setup ## Write app/queue/catalog.py anew: the typed names of all tasks
 	@$(RUN) -m app.dev catalog $(ARGS)
 
-test: setup ## All tests; ARGS="-k users -x" goes to pytest
-	@$(RUN) -m pytest $(ARGS)
+test: setup ## All tests, on three processes; ARGS="-k users -x" goes to pytest, on one
+	@$(RUN) -m pytest $(or $(ARGS),--numprocesses 3)
 
 check: lint types imports test ## Everything that CI checks; the tests hold those of the documents
 

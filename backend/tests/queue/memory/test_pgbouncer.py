@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from dishka import AsyncContainer
 from sqlalchemy import select
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.container import build_container
@@ -20,6 +20,7 @@ from app.queue.config import build_queues
 from app.queue.memory.models import JobRecord
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually_sync
+from tests.fixtures.servers import scratch_directory
 from tests.processes.stack import free_port
 from tests.queue.memory.conftest import Look, nothing_published, record_of
 from tests.queue.memory.test_records import working
@@ -28,33 +29,34 @@ PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin
 
 
 @pytest.fixture
-def bouncer(migrated_url: str, tmp_path: Path) -> Iterator[str]:
-    """URL of a PgBouncer with one connection to the database, so that transactions follow one another on it."""
+def bouncer(migrated_url: str) -> Iterator[str]:
+    """URL of a PgBouncer with two connections to the database, so that transactions follow one another on them."""
     if PROGRAM is None:
         if os.environ.get("CI"):
             pytest.fail("pgbouncer is missing; .ci/run installs it")
         pytest.skip("no pgbouncer on this machine")
-    port, url = free_port(), make_url(migrated_url)
-    host = url.query.get("host", url.host)
-    (tmp_path / "users").write_text(f'"{url.username}" ""\n')
-    (tmp_path / "pgbouncer.ini").write_text(
+    with scratch_directory() as directory:
+        # PgBouncer does not run as root; as PostgreSQL's own user it reaches its socket.
+        directory.chmod(0o777)
+        yield from _serving(PROGRAM, make_url(migrated_url), directory)
+
+
+def _serving(program: str, url: URL, directory: Path) -> Iterator[str]:
+    port, host = free_port(), str(url.query.get("host", url.host))
+    (directory / "pgbouncer.ini").write_text(
         f"[databases]\ndb = host={host} port={url.query.get('port', url.port or 5432)} dbname={url.database} "
         f"user={url.username}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
-        f"pool_mode = transaction\ndefault_pool_size = 2\nlogfile = {tmp_path}/log\npidfile = {tmp_path}/pid\n"
-        f"unix_socket_dir =\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nunix_socket_dir =\n"
+        f"pool_mode = transaction\ndefault_pool_size = 2\n"
     )
-    tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    # PgBouncer does not run as root; as PostgreSQL's own user it reaches its socket.
-    owner = pwd.getpwuid(Path(str(host)).stat().st_uid).pw_name if str(host).startswith("/") else "nobody"
+    owner = pwd.getpwuid(Path(host).stat().st_uid).pw_name if host.startswith("/") else "nobody"
     user = ["-u", owner] if os.geteuid() == 0 else []
-    with (tmp_path / "out").open("wb") as output:
-        process = subprocess.Popen([PROGRAM, *user, str(tmp_path / "pgbouncer.ini")], stdout=output, stderr=output)
+    log = directory / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([program, *user, str(directory / "pgbouncer.ini")], stdout=output, stderr=output)
     try:
-        eventually_sync(lambda: "listening" in (tmp_path / "out").read_text() or process.poll() is not None)
-        assert process.poll() is None, (tmp_path / "out").read_text()
+        eventually_sync(lambda: "listening" in log.read_text() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
         yield f"postgresql://{url.username}@127.0.0.1:{port}/db"
     finally:
         process.terminate()
