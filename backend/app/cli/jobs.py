@@ -1,0 +1,204 @@
+"""`jobs`: those that wait or run, out of Redis, and those that have ended, out of their records."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.text import Text
+
+from app.cli import options, output, views
+from app.cli.application import Application, connected
+from app.cli.errors import FAILED, told
+from app.cli.views import JobView
+from app.queue import QueueError
+from app.queue.engine import listing
+from app.queue.errors import JobNotFound
+from app.queue.memory.history import JobHistory, RecordFilter
+
+LIVE = tuple(listing.PARTS)
+ENDED = ("complete", "failed", "aborted")
+
+
+@click.group()
+def jobs() -> None:
+    """Find, retry and abort jobs."""
+
+
+@jobs.command("list")
+@click.option("--status", type=click.Choice((*LIVE, *ENDED)), help="How they stand; by default all that left a record.")
+@click.option("--queue", help="Of this queue.")
+@options.filters
+@options.paging
+@options.as_json
+@connected
+async def list_jobs(
+    app: Application,
+    *,
+    status: str | None,
+    queue: str | None,
+    limit: int,
+    cursor: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """List jobs: by their records, newest first; queued, delayed, active and aborting ones as Redis has them."""
+    which = options.record_filter(status=status, queue=queue, **given)
+    if queue is not None:
+        app.queues.look_up(queue)
+    found, after = await (_live if status in LIVE else _recorded)(app, which, cursor, limit)
+    show_page(found, after, as_json=as_json, nothing="no jobs match")
+
+
+async def _recorded(
+    app: Application, which: RecordFilter, cursor: str | None, limit: int
+) -> tuple[list[JobView], str | None]:
+    async with app.container() as request:
+        page = await (await request.get(JobHistory)).page(which, cursor, limit)
+    return [views.of_record(app.queues, record) for record in page.records], page.cursor
+
+
+async def _live(
+    app: Application, which: RecordFilter, cursor: str | None, limit: int
+) -> tuple[list[JobView], str | None]:
+    queues = [queue for queue in app.queues if which.queue in (None, queue.name)]
+    status: Any = which.status
+    page = await listing.page(
+        queues, status, lambda job: _matches(views.of_job(job), which), cursor=cursor, limit=limit
+    )
+    return [views.of_job(job) for job in page.jobs], page.cursor
+
+
+def _matches(job: JobView, which: RecordFilter) -> bool:
+    """As `RecordFilter.conditions` says it in SQL."""
+    return (
+        which.task in (None, job.task)
+        and (which.arguments is None or _holds(job.arguments, which.arguments))
+        and (which.error is None or which.error.lower() in (job.error or "").lower())
+        and (which.tag is None or which.tag in job.tags)
+        and (which.since is None or (job.queued_at is not None and job.queued_at >= which.since))
+        and (which.until is None or (job.queued_at is not None and job.queued_at < which.until))
+    )
+
+
+def _holds(value: Any, part: Any) -> bool:
+    """True when a JSON value holds another, as PostgreSQL's `@>` means it."""
+    if isinstance(part, Mapping):
+        return isinstance(value, Mapping) and all(name in value and _holds(value[name], part[name]) for name in part)
+    if isinstance(part, list):
+        return isinstance(value, list) and all(any(_holds(each, wanted) for each in value) for wanted in part)
+    # 1 and True are equal in Python, and not in JSON.
+    return isinstance(value, bool) == isinstance(part, bool) and bool(value == part)
+
+
+def show_page(found: Sequence[JobView], after: str | None, *, as_json: bool, nothing: str, dead: bool = False) -> None:
+    """Print a page of jobs, and where the next begins.
+
+    Args:
+        found: the jobs.
+        after: cursor of the next page.
+        as_json: as `{"jobs": [...], "cursor": ...}`.
+        nothing: what to say where there are none.
+        dead: see `views.listed`.
+    """
+    if as_json:
+        output.emit({"jobs": found, "cursor": after})
+        return
+    if found:
+        output.show(views.listed(found, dead=dead))
+    else:
+        output.note(nothing)
+    if after is not None:
+        output.note(f"more: --cursor {after}")
+
+
+@jobs.command()
+@click.argument("key")
+@options.as_json
+@connected
+async def show(app: Application, key: str, *, as_json: bool) -> None:
+    """Show a job: as Redis has it, all records of its key, and what became of its replays."""
+    await show_history(app, key, as_json=as_json)
+
+
+async def show_history(app: Application, key: str, *, as_json: bool) -> None:
+    """Print all that is known of the jobs of a key.
+
+    Raises:
+        JobNotFound: nothing is.
+    """
+    try:
+        present = views.of_job(await app.queues.find(key))
+    except JobNotFound:
+        present = None
+    async with app.container() as request:
+        history = await request.get(JobHistory)
+        records = [views.of_record(app.queues, record) for record in await history.find(key)]
+        replays = [views.of_record(app.queues, record) for record in await history.replays(key)]
+    if present is None and not records:
+        raise JobNotFound(key)
+    if as_json:
+        output.emit({"key": key, "redis": present, "records": records, "replays": replays})
+        return
+    shown = [views.told(present, "in Redis")] if present else []
+    shown += [views.told(record, "record") for record in records]
+    shown += [views.told(replay, "replay") for replay in replays]
+    for number, part in enumerate(shown):
+        output.show(*([""] if number else []), part)
+
+
+@jobs.command()
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@options.as_json
+@connected
+async def retry(app: Application, keys: tuple[str, ...], *, as_json: bool) -> None:
+    """Queue jobs that have ended once more, with the same key and arguments, while Redis still has them."""
+
+    async def once_more(key: str) -> None:
+        await app.queues.retry(key)
+
+    await each(keys, once_more, "retried", as_json=as_json)
+
+
+@jobs.command()
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.option("--why", default="aborted by request", show_default=True, help="Becomes the job's error.")
+@options.as_json
+@connected
+async def abort(app: Application, keys: tuple[str, ...], *, why: str, as_json: bool) -> None:
+    """Abort jobs: waiting ones end at once, running ones when their worker notices, within about a second."""
+
+    async def end(key: str) -> None:
+        await app.queues.abort(key, why)
+
+    await each(keys, end, "aborted", as_json=as_json)
+
+
+async def each(keys: Sequence[str], action: Any, done: str, *, as_json: bool) -> None:
+    """Do something to each key; what cannot be done is told, and the others go on.
+
+    Args:
+        keys: of jobs.
+        action: called with a key; may return something to be told of it.
+        done: the word for it.
+
+    Raises:
+        Exit: with status 1 when one could not be done.
+    """
+    outcomes: dict[str, str | None] = {}
+    refused: dict[str, str] = {}
+    with output.bar(done, len(keys)) as bar:
+        for key in dict.fromkeys(keys):
+            try:
+                outcomes[key] = await action(key)
+            except QueueError as error:
+                refused[key] = told(error)
+            bar.reach(len(outcomes) + len(refused))
+    if as_json:
+        output.emit({done: outcomes if any(outcomes.values()) else list(outcomes), "refused": refused})
+    else:
+        for key, told_of_it in outcomes.items():
+            output.show(Text(f"{done} {output.clean(key)}{f' as {told_of_it}' if told_of_it else ''}"))
+        for reason in refused.values():
+            click.echo(f"error: {reason}", err=True)
+    if refused:
+        raise click.exceptions.Exit(FAILED)
