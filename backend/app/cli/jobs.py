@@ -8,7 +8,7 @@ from rich.text import Text
 
 from app.cli import options, output, views
 from app.cli.application import Application, connected
-from app.cli.errors import FAILED, told
+from app.cli.errors import FAILED, Failure, told
 from app.cli.views import JobView
 from app.queue import QueueError
 from app.queue.engine import listing
@@ -124,7 +124,7 @@ async def show_history(app: Application, key: str, *, as_json: bool) -> None:
     """Print all that is known of the jobs of a key.
 
     Raises:
-        JobNotFound: nothing is.
+        Failure: nothing is.
     """
     try:
         present = views.of_job(await app.queues.find(key))
@@ -135,15 +135,14 @@ async def show_history(app: Application, key: str, *, as_json: bool) -> None:
         records = [views.of_record(app.queues, record) for record in await history.find(key)]
         replays = [views.of_record(app.queues, record) for record in await history.replays(key)]
     if present is None and not records:
-        raise JobNotFound(key)
+        raise Failure(f"neither Redis nor the records know a job with the key {key!r}: it never was, or is too old")
     if as_json:
         output.emit({"key": key, "redis": present, "records": records, "replays": replays})
         return
-    shown = [views.told(present, "in Redis")] if present else []
-    shown += [views.told(record, "record") for record in records]
-    shown += [views.told(replay, "replay") for replay in replays]
-    for number, part in enumerate(shown):
-        output.show(*([""] if number else []), part)
+    for number, (job, where) in enumerate(views.merged(present, records)):
+        output.show(*([""] if number else []), views.told(job, where))
+    if replays:
+        output.show("", output.line("replayed as", "dim"), views.listed(replays))
 
 
 @jobs.command()

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -133,9 +132,9 @@ def fields(pairs: Iterable[tuple[str, RenderableType | str | None]]) -> Table:
     return made
 
 
-def block(text: str, style: str = "") -> Padding:
+def block(text: str) -> Text:
     """A text of several lines, indented."""
-    return Padding(Text(clean(text.rstrip()), style=style), (0, 0, 0, 2))
+    return Text("\n".join(f"  {each}" for each in clean(text.rstrip()).split("\n")))
 
 
 def json_text(value: object) -> str:

@@ -6,8 +6,8 @@ import datetime as dt
 
 import click
 import msgspec
+from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -66,7 +66,7 @@ async def stats(app: Application, names: tuple[str, ...], *, watch: bool, every:
         if as_json:
             output.emit({"queues": found})
         else:
-            output.show(_table(found))
+            output.show(_shown(found))
         return
     with contextlib.suppress(asyncio.CancelledError):
         await (_watch_json if as_json else _watch)(app, which, max(0.1, every))
@@ -75,7 +75,7 @@ async def stats(app: Application, names: tuple[str, ...], *, watch: bool, every:
 async def _watch(app: Application, which: list[EngineQueue], every: float) -> None:
     with Live(console=output.console(), auto_refresh=False, transient=False) as live:
         while True:
-            live.update(_table(await _views(app, which)), refresh=True)
+            live.update(_shown(await _views(app, which)), refresh=True)
             await asyncio.sleep(every)
 
 
@@ -113,8 +113,8 @@ async def _view(queue: EngineQueue, dead: int, rows: int) -> QueueView:
     )
 
 
-def _table(found: list[QueueView]) -> Table:
-    rows = []
+def _shown(found: list[QueueView]) -> Group:
+    rows: list[tuple[Text | str, ...]] = []
     for view in found:
         numbers = (view.queued, view.active, view.delayed, view.workers, view.dead, view.outbox)
         cells = [Text(f"{number:,}", style="dim" if not number else "") for number in numbers]
@@ -123,10 +123,10 @@ def _table(found: list[QueueView]) -> Table:
         if not view.workers and (view.queued or view.delayed):
             cells[3].stylize("red")
         oldest = output.lasting(view.oldest) if view.oldest is not None else ""
-        pause = output.line(f"paused {view.paused}", "yellow") if view.paused else ""
-        rows.append((view.name, *cells, oldest, pause))
-    heads = ("Queue", "Queued#", "Active#", "Delayed#", "Workers#", "Dead#", "Outbox#", "Oldest#", "")
-    return output.table(*heads, rows=rows, fixed=("Queue", "Oldest"))
+        rows.append((view.name, *cells, oldest))
+    heads = ("Queue", "Queued#", "Active#", "Delayed#", "Workers#", "Dead#", "Outbox#", "Oldest#")
+    pauses = [output.line(f"{view.name} is paused {view.paused}", "yellow") for view in found if view.paused]
+    return Group(output.table(*heads, rows=rows, fixed=("Queue", "Oldest")), *pauses)
 
 
 @queues.command()

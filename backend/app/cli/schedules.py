@@ -26,7 +26,10 @@ async def list_schedules(app: Application, *, as_json: bool) -> None:
         output.emit({"schedules": [_described(state) for state in states]})
         return
     rows = [(_name(state), state.timing, _next(state), state.last_job or "") for state in states]
-    output.show(output.table("Schedule", "Due", "Next tick", "Last job", rows=rows, fixed=("Schedule",)))
+    output.show(output.table("Schedule", "Due", "Next tick", "Last job", rows=rows, fixed=("Schedule", "Next tick")))
+    for state in states:
+        if state.paused is not None:
+            output.show(output.line(f"{state.key} is paused {PauseView.of(state.paused)}", "yellow"))
 
 
 def _described(state: ScheduleState) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def _name(state: ScheduleState) -> RenderableType:
 
 def _next(state: ScheduleState) -> RenderableType:
     if state.paused is not None:
-        return output.line(f"paused {PauseView.of(state.paused)}", "yellow")
+        return output.word("paused")
     if state.next_tick is None:
         return output.line("when a worker runs", "dim")
     return output.line(output.when(moment(state.next_tick)))

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -163,14 +163,31 @@ def brief(error: str | None) -> str:
 
 def told(job: JobView, title: str) -> RenderableType:
     """All of a job."""
-    head = Text.assemble((f"{title}  ", "dim"), (output.clean(job.task, one_line=True), "bold"), "  ")
-    head.append_text(output.word(job.status))
+    head = Text.assemble((output.clean(job.task, one_line=True), "bold"), "  ")
+    head.append_text(output.word(job.status)).append(f"  {title}", style="dim")
     parts: list[RenderableType] = [head, output.fields(_pairs(job))]
-    if job.errors:
-        parts += [Text("attempts that failed", style="dim"), _attempts(job)]
+    if len(job.errors) > 1 or (job.errors and not job.error):
+        parts += ["", _attempts(job)]
     if job.error:
-        parts += [Text("error", style="dim"), output.block(job.error)]
+        parts += ["", output.block(job.error)]
     return Group(*parts)
+
+
+def merged(present: JobView | None, records: Sequence[JobView]) -> list[tuple[JobView, str]]:
+    """What Redis and the records know of the jobs of a key, each with where it stands.
+
+    Args:
+        present: as Redis has it; None: it does not.
+        records: newest first.
+    """
+    told_of = [(record, "recorded") for record in records]
+    if present is None:
+        return told_of
+    if records and (records[0].status, records[0].ended_at) == (present.status, present.ended_at):
+        # The same end twice: the record knows more, but for the attempts that were allowed.
+        both = msgspec.structs.replace(records[0], retries=present.retries)
+        return [(both, "in Redis, recorded"), *told_of[1:]]
+    return [(present, "in Redis"), *told_of]
 
 
 def _pairs(job: JobView) -> list[tuple[str, RenderableType | str | None]]:
@@ -209,7 +226,7 @@ def _resolution(job: JobView) -> str | None:
 
 def _attempts(job: JobView) -> Table:
     return output.table(
-        "  #",
+        "Attempt#",
         "Started",
         "Took#",
         "Error",
