@@ -86,6 +86,8 @@ def _queue_error(_: Request[Any, Any, Any], error: queue_errors.QueueError) -> R
             return problem(404, "dead-letter-not-found", str(error))
         case queue_errors.InvalidCursor():
             return problem(400, "invalid-cursor", str(error))
+        case queue_errors.InvalidSearch():
+            return problem(400, "invalid-search", str(error))
         case queue_errors.DuplicateJob():
             return problem(409, "duplicate-job", str(error), job_id=error.standing)
         case queue_errors.JobConflict():

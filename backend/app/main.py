@@ -8,7 +8,7 @@ from typing import Any
 import uvicorn
 from dishka import AsyncContainer, Provider
 from dishka.integrations.litestar import setup_dishka
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
@@ -23,10 +23,18 @@ from app.errors import EXCEPTION_HANDLERS
 from app.health import HealthController
 from app.logs import configure_logging
 from app.payments.routes import PaymentController
-from app.queue import ConfigurationError, Queues
+from app.queue import ConfigurationError, Queues, current
 from app.queue.config import build_queues, build_saq_config
 from app.queue.engine.plugin import QueuePlugin
-from app.queue.routes import JobController, QueueController, ScheduleController, TaskController, process
+from app.queue.routes import (
+    DeadLetterController,
+    JobController,
+    QueueController,
+    RecordController,
+    ScheduleController,
+    TaskController,
+    process,
+)
 from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
@@ -36,6 +44,8 @@ QUEUE_ROUTES: Sequence[ControllerRouterHandler] = (
     process,
     TaskController,
     JobController,
+    RecordController,
+    DeadLetterController,
     QueueController,
     ScheduleController,
 )
@@ -83,6 +93,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         guards=[AdminGuard(settings)],
         dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
+        before_request=follow_trace,
         before_send=[end_transaction],
         lifespan=[_lifespan(container, queues)],
         logging_config=None,
@@ -109,6 +120,11 @@ def _lifespan(container: AsyncContainer, queues: Queues) -> Any:
         await queues.disconnect()
 
     return lifespan
+
+
+async def follow_trace(request: Request[Any, Any, Any]) -> None:
+    """The jobs that a request enqueues belong to its trace."""
+    current.follow(request.headers.get("traceparent"))
 
 
 async def end_transaction(message: Message, scope: Scope) -> None:

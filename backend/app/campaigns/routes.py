@@ -57,9 +57,9 @@ class CampaignController(Controller):
         session: FromDishka[AsyncSession],
         queues: FromDishka[Queues],
     ) -> Response[Enqueued]:
-        """Send it. May be repeated, for instance after a 503: nobody gets a second mail."""
+        """Send it. May be repeated: nobody gets a second mail."""
         await campaigns.start(campaign_id)
-        # Before the job is enqueued: a worker must find the campaign started.
-        await session.commit()
-        job = await queues.enqueue("send_campaign", {"campaign_id": campaign_id}, key=f"campaign:{campaign_id}")
+        # With the session: a worker finds the campaign started, and none is started without its job.
+        key = f"campaign:{campaign_id}"
+        job = await queues.enqueue("send_campaign", {"campaign_id": campaign_id}, key=key, session=session)
         return Response(Enqueued(job.key), headers={"Location": f"/jobs/{job.key}"})

@@ -1,7 +1,8 @@
 """`jobs`: those that wait or run, out of Redis, and those that have ended, out of their records."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, cast
 
 import click
 from rich.text import Text
@@ -12,10 +13,11 @@ from app.cli.errors import FAILED, Failure, told
 from app.cli.views import JobView
 from app.queue import QueueError
 from app.queue.engine import listing
+from app.queue.engine.listing import Standing
 from app.queue.errors import JobNotFound
 from app.queue.memory.history import JobHistory, RecordFilter
 
-LIVE = tuple(listing.PARTS)
+LIVE = ("queued", "delayed", "active", "aborting")
 ENDED = ("complete", "failed", "aborted")
 
 
@@ -61,33 +63,10 @@ async def _live(
     app: Application, which: RecordFilter, cursor: str | None, limit: int
 ) -> tuple[list[JobView], str | None]:
     queues = [queue for queue in app.queues if which.queue in (None, queue.name)]
-    status: Any = which.status
-    page = await listing.page(
-        queues, status, lambda job: _matches(views.of_job(job), which), cursor=cursor, limit=limit
-    )
+    # Delayed ones are queued, as SAQ names it.
+    of_any_status = dataclasses.replace(which, status=None)
+    page = await listing.page(queues, cast("Standing", which.status), of_any_status.matches, cursor, limit)
     return [views.of_job(job) for job in page.jobs], page.cursor
-
-
-def _matches(job: JobView, which: RecordFilter) -> bool:
-    """As `RecordFilter.conditions` says it in SQL."""
-    return (
-        which.task in (None, job.task)
-        and (which.arguments is None or _holds(job.arguments, which.arguments))
-        and (which.error is None or which.error.lower() in (job.error or "").lower())
-        and (which.tag is None or which.tag in job.tags)
-        and (which.since is None or (job.queued_at is not None and job.queued_at >= which.since))
-        and (which.until is None or (job.queued_at is not None and job.queued_at < which.until))
-    )
-
-
-def _holds(value: Any, part: Any) -> bool:
-    """True when a JSON value holds another, as PostgreSQL's `@>` means it."""
-    if isinstance(part, Mapping):
-        return isinstance(value, Mapping) and all(name in value and _holds(value[name], part[name]) for name in part)
-    if isinstance(part, list):
-        return isinstance(value, list) and all(any(_holds(each, wanted) for each in value) for wanted in part)
-    # 1 and True are equal in Python, and not in JSON.
-    return isinstance(value, bool) == isinstance(part, bool) and bool(value == part)
 
 
 def show_page(found: Sequence[JobView], after: str | None, *, as_json: bool, nothing: str, dead: bool = False) -> None:

@@ -99,7 +99,7 @@ async def _views(app: Application, which: list[EngineQueue]) -> list[QueueView]:
 
 async def _view(queue: EngineQueue, dead: int, rows: int) -> QueueView:
     numbers = await queue.stats()
-    first = (await listing.page([queue], "queued", limit=1)).jobs if numbers.queued else []
+    first = (await listing.page([queue], "queued", lambda _: True, None, 1)).jobs if numbers.queued else []
     return QueueView(
         name=queue.name,
         queued=numbers.queued,

@@ -1,6 +1,5 @@
 """Payments over HTTP, for the admin: the callers are services, not browsers."""
 
-import logging
 from typing import Annotated
 
 from dishka.integrations.litestar import FromDishka, inject
@@ -12,10 +11,8 @@ from app.payments.errors import InvalidIdempotencyKey
 from app.payments.models import OPEN
 from app.payments.schemas import NewPayment, PaymentView
 from app.payments.service import PaymentService
-from app.queue import Queues, QueueUnavailable
+from app.queue import Queues
 from app.security import ADMIN, ADMIN_SECURITY
-
-logger = logging.getLogger("app.payments")
 
 PaymentId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key", description="required")]
@@ -43,13 +40,10 @@ class PaymentController(Controller):
         if idempotency_key is None:
             raise InvalidIdempotencyKey("the header Idempotency-Key is missing: send one of your own a payment")
         payment, created = await payments.create(key=idempotency_key, amount=data.amount, currency=data.currency)
-        # Before the job is enqueued: a worker must find the row.
-        await session.commit()
         if payment.status in OPEN:
-            try:
-                await queues.enqueue("capture_payment", {"payment_id": payment.id}, key=f"capture:{payment.id}")
-            except QueueUnavailable as error:
-                logger.warning("payment %s waits for check_status: %s", payment.id, error)
+            arguments, key = {"payment_id": payment.id}, f"capture:{payment.id}"
+            # With the session: a worker finds the row, and a row without its job there is not.
+            await queues.enqueue("capture_payment", arguments, key=key, session=session)
         status = 201 if created else 200
         location = {"Location": f"/payments/{payment.id}"}
         return Response(PaymentView.of(payment), status_code=status, headers=location)

@@ -15,6 +15,7 @@ from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.calls import Call, Progress, enqueue_many, handle_of, results
+from app.queue.current import lineage
 from app.queue.engine.job import EngineJob, make, new_key
 from app.queue.engine.queues import Queues
 from app.queue.errors import (
@@ -191,6 +192,8 @@ class Task(Generic[P, R]):
         given = {name: value for name, value in fields.items() if value is not None}
         settled = self._job_fields()
         meta = {**settled["meta"], **given.pop("meta", {})}
+        if (entries := lineage()) is not None:
+            meta = {**entries, **meta}
         job = make({"key": "", **settled, **given, "kwargs": kwargs, "meta": meta})
         job.key = job.key or new_key()
         if self.call_options.delay and "scheduled" not in given:

@@ -1,6 +1,5 @@
 """Users over HTTP."""
 
-import logging
 from typing import Annotated
 
 from dishka.integrations.litestar import FromDishka, inject
@@ -8,17 +7,14 @@ from litestar import Controller, Response, get, patch, post
 from litestar.params import JSONBody, PathParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Queues, QueueUnavailable
+from app.queue import Queues
 from app.security import ADMIN, ADMIN_SECURITY
 from app.users.authentication import Authentication
 from app.users.errors import RefreshTokenReused
 from app.users.guards import UserRequest, require_user
 from app.users.limits import LOGIN_LIMIT, REGISTRATION_LIMIT
-from app.users.models import User
 from app.users.schemas import Login, Refresh, Registration, StatusChange, TokenPair, UserView
 from app.users.service import UserService
-
-logger = logging.getLogger("app.users")
 
 UserId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 
@@ -43,9 +39,8 @@ class UserController(Controller):
     ) -> UserView:
         """Make an account; a welcome mail is on its way."""
         user = await authentication.register(data.email, data.password)
-        # Before the job is enqueued: a worker may be quicker than this request, and must find the user.
-        await session.commit()
-        await _welcome(queues, user)
+        # With the session: no account without its mail, and no mail without its account.
+        await queues.enqueue("send_welcome_email", {"user_id": user.id}, key=f"welcome:{user.id}", session=session)
         return UserView.of(user)
 
     @post("/login", status_code=200, middleware=[LOGIN_LIMIT.middleware])
@@ -86,11 +81,3 @@ class UserController(Controller):
     ) -> UserView:
         """Change a user's status; inactive and suspended users are logged out at once."""
         return UserView.of(await users.change_status(user_id, data.status))
-
-
-async def _welcome(queues: Queues, user: User) -> None:
-    """Enqueue the welcome mail, once a user; without Redis the account is made all the same."""
-    try:
-        await queues.enqueue("send_welcome_email", {"user_id": user.id}, key=f"welcome:{user.id}")
-    except QueueUnavailable as error:
-        logger.error("user %s gets no welcome mail: %s", user.id, error)

@@ -1,18 +1,22 @@
 """/payments over HTTP, and the rule that one key is one payment."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.main import create_app
 from app.payments.errors import IdempotencyKeyReused, InvalidIdempotencyKey
 from app.payments.service import PaymentService
-from app.payments.tasks import capture_payment, check_status
-from app.queue import Queues, QueueUnavailable
+from app.payments.tasks import capture_payment
+from app.queue.memory.models import OutboxJob
 from app.queue.testing import Drained, JobKit
+from app.settings import load_settings
+from tests.conftest import running
 from tests.payments.payments import BODY
 
 
@@ -85,18 +89,15 @@ async def test_an_unknown_payment_is_404(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "payment-not-found")
 
 
-async def test_a_payment_is_kept_while_redis_is_away(
-    client: httpx.AsyncClient, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
+async def test_a_payment_and_its_job_are_kept_while_redis_is_away(
+    environment: dict[str, str], session: AsyncSession, tmp_path: Path
 ) -> None:
-    async def away(*_: object, **__: object) -> None:
-        raise QueueUnavailable("no connection")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Queues, "enqueue", away)
+    application = create_app(load_settings(environment | {"REDIS_URL": f"unix://{tmp_path}/nobody.sock"}))
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with running(application), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         made = await client.post("/payments", json=BODY, headers={"Idempotency-Key": "k"})
     assert (made.status_code, made.json()["status"]) == (201, "pending")
-    await jobs.run(check_status, older_than=0)
-    assert (await client.get(made.headers["location"])).json()["status"] == "captured"
+    assert (await session.scalars(select(OutboxJob.key))).all() == [f"capture:{made.json()['id']}"]
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/payments"), ("GET", "/payments/1")])

@@ -78,6 +78,11 @@ class Recorder(Protocol):
         """True when more jobs end than can be remembered."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """What keeps jobs from being remembered, for people; empty: nothing."""
+        ...
+
     def add(self, job: Job) -> None:
         """A job has come to an end of its attempt, with the status it has now."""
 

@@ -16,18 +16,21 @@ from app.queue.errors import InvalidCursor
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
 
-Standing = Literal["queued", "delayed", "active", "aborting"]
-"""How a job stands that has not ended; "delayed" is one that waits for its time."""
+Standing = Literal["queued", "delayed", "waiting", "active", "aborting"]
+"""How jobs stand that have not ended: "queued" in line, "delayed" until their time, "waiting" either way."""
 
+LINE = ("queued:high", "queued", "queued:low")
+RUNNING = ("leases", "active")
 PARTS: dict[str, tuple[str, ...]] = {
-    "queued": ("queued:high", "queued", "queued:low"),
+    "queued": LINE,
     "delayed": ("incomplete",),
-    "active": ("leases", "active"),
-    "aborting": ("leases", "active"),
+    "waiting": (*LINE, "incomplete"),
+    "active": RUNNING,
+    "aborting": RUNNING,
 }
 """The keys of a queue in which such jobs stand, in the order in which they are listed."""
 
-STATUSES = {"delayed": Status.QUEUED}
+STATUSES = {"delayed": Status.QUEUED, "waiting": Status.QUEUED}
 """The job's own status where it is called otherwise."""
 
 LOOKED_AT = 50_000
@@ -50,10 +53,9 @@ class _Place(NamedTuple):
 async def page(
     queues: "Sequence[EngineQueue]",
     status: Standing,
-    matches: Callable[[EngineJob], bool] = lambda _: True,
-    *,
-    cursor: str | None = None,
-    limit: int = 50,
+    wanted: Callable[[EngineJob], bool],
+    cursor: str | None,
+    limit: int,
 ) -> LivePage:
     """Jobs of these queues that stand so; those in line in the order in which they run, level by level.
 
@@ -62,7 +64,7 @@ async def page(
     Args:
         queues: in the order in which they are listed; the same for each page.
         status: which jobs.
-        matches: a filter.
+        wanted: says which of them are meant.
         cursor: of the page before; None: the first page.
         limit: jobs at most. A page may hold fewer and go on, see LOOKED_AT.
 
@@ -71,13 +73,13 @@ async def page(
         QueueUnavailable: Redis did not answer.
     """
     place: _Place | None = _decoded(cursor, len(queues), status) if cursor else _Place(0, 0, 0)
-    wanted = STATUSES.get(status) or Status(status)
+    own = STATUSES.get(status) or Status(status)
     found: dict[str, EngineJob] = {}
     looked_at = 0
     while place is not None and looked_at < LOOKED_AT:
         entries = await _entries(queues[place.queue], PARTS[status][place.part], place.offset)
         for number, job in enumerate(entries):
-            if job is None or job.status is not wanted or job.id in found or not matches(job):
+            if job is None or job.status is not own or job.id in found or not wanted(job):
                 continue
             if len(found) == limit:
                 return LivePage(list(found.values()), _encoded(place._replace(offset=place.offset + number)))

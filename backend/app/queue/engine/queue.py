@@ -37,6 +37,8 @@ class Memory(Protocol):
 
     async def write(self, session: "AsyncSession", queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued]: ...
 
+    async def adopt(self, queue: "EngineQueue", jobs: Sequence[Job]) -> None: ...
+
     async def watch(self, queue: "EngineQueue") -> None: ...
 
 
@@ -164,6 +166,12 @@ class EngineQueue(LeasedQueue):
         if others:
             standing.update(zip(map(id, others), await self.enqueue_many(others, further), strict=True))
         return [standing[id(job)] for job in jobs]
+
+    async def adopt(self, jobs: Sequence[Job]) -> None:
+        """Remember durable jobs that stand in Redis already, as those of schedules do."""
+        durable = [job for job in jobs if job.meta.get(DURABLE)]
+        if durable and self.memory is not None:
+            await self.memory.adopt(self, durable)
 
     def _remembering(self) -> "Memory":
         if self.memory is None:

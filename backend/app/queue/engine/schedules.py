@@ -84,4 +84,6 @@ async def trigger(queue: "EngineQueue", task: "Task[..., Any]", schedule: Schedu
     if what == b"claimed":
         [stands] = enqueuing.without_conflicts([await enqueuing.conflict(queue, job, key.decode())])
         return job, stands
+    if what == b"made":
+        await queue.adopt([job])
     return job, Enqueued(key.decode(), created=what == b"made")

@@ -146,6 +146,8 @@ class Ticker:
                 logging.WARNING if answer in (b"skipped", b"overlaps") else logging.DEBUG,
                 "tick %s of %s: %s", tick, key, answer.decode(),
             )  # fmt: skip
+        made = [row[-1][1] for row, answer in zip(rows, answers, strict=True) if answer == b"made"]
+        await self._queue.adopt([job for payload in made if (job := self._queue.deserialize(payload))])
 
     async def _row(self, key: str, due: str, now: float) -> tuple[Any, ...]:
         """One row for `scripts/fire.lua`."""

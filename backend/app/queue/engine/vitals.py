@@ -46,6 +46,8 @@ class Vitals(msgspec.Struct, omit_defaults=True):
     """Seconds for which its event loop has not answered; 0: it does."""
     blocker: str = ""
     """Key and task of the job that blocks it, as far as one can tell."""
+    records: str = ""
+    """What keeps its job records from being written; empty: nothing."""
 
 
 class Watch:
@@ -77,6 +79,8 @@ class Watch:
         current = time.monotonic()
         slots = self._slots
         vitals = Vitals(round(current - slots.leased_at, 1), slots.worker.concurrency - len(slots.running))
+        if slots.queue.recorder is not None:
+            vitals.records = slots.queue.recorder.trouble
         if self._asked > self._answered:
             vitals.blocked = round(current - self._asked, 1)
             vitals.blocker = self._blocker()
@@ -117,7 +121,10 @@ async def troubles(queue: "LeasedQueue") -> list[str]:
         name = f"queue {queue.name}: the worker {worker.decode()}"
         if current - float(at) > STALE:
             await queue.redis.hdel(queue.namespace(VITALS), worker.decode())
-        elif vitals.blocked:
+            continue
+        if vitals.records:
+            found.append(f"{name}: {vitals.records}")
+        if vitals.blocked:
             what = vitals.blocker or "something that is no job"
             found.append(f"{name} is blocked for {vitals.blocked} s: {what} keeps its event loop")
         elif vitals.free > 0 and min(waited, vitals.leased) > NOT_CONSUMING:

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from saq import Job
 from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue.errors import InvalidCursor
+from app.queue.errors import InvalidCursor, InvalidSearch
 from app.queue.memory.models import JobRecord
-from app.queue.memory.records import EPOCH
+from app.queue.memory.records import EPOCH, milliseconds
+from app.queue.meta import TAGS
+from app.queue.shown import shown
 
 PAGE = 50
 """Records of a page, unless a call says otherwise."""
@@ -70,6 +73,61 @@ class RecordFilter:
             # As the partial index says it, which a planner that does not know the value cannot conclude.
             conditions.append(JobRecord.status != "complete")
         return conditions
+
+    def matches(self, job: Job) -> bool:
+        """True for a job that is meant, by what people may see of it: nobody is to guess a redacted value."""
+        queued, fields = EPOCH + dt.timedelta(milliseconds=job.queued), {"function": job.function, "error": job.error}
+        visible = shown(job.queue, {**fields, "kwargs": job.kwargs})
+        return (
+            self.task in (None, job.function)
+            and self.status in (None, job.status.value)
+            and self.queue in (None, job.get_queue().name)
+            and _holds(visible["kwargs"] or {}, self.arguments or {})
+            and (self.error is None or self.error.lower() in (visible["error"] or "").lower())
+            and (self.tag is None or self.tag in job.meta.get(TAGS, ()))
+            and (self.since is None or queued >= self.since)
+            and (self.until is None or queued < self.until)
+        )
+
+
+def _holds(value: Any, part: Any) -> bool:
+    """True when a JSON value holds another, as PostgreSQL's `@>` means it."""
+    if isinstance(part, Mapping):
+        return isinstance(value, Mapping) and all(name in value and _holds(value[name], part[name]) for name in part)
+    if isinstance(part, list):
+        return isinstance(value, list) and all(any(_holds(each, wanted) for each in value) for wanted in part)
+    # 1 and True are equal in Python, and not in JSON.
+    return isinstance(value, bool) == isinstance(part, bool) and bool(value == part)
+
+
+def arguments_of(search: str | None) -> dict[str, Any] | None:
+    """The arguments of a search: a JSON object, or `name=value` pairs separated by commas.
+
+    >>> arguments_of('user_id=7,city=Bonn')
+    {'user_id': 7, 'city': 'Bonn'}
+
+    Raises:
+        InvalidSearch: neither.
+    """
+    if search is None or not search.strip():
+        return None
+    try:
+        found = msgspec.json.decode(search)
+        if isinstance(found, dict):
+            return found
+    except msgspec.DecodeError:
+        pass
+    pairs = [part.partition("=") for part in search.split(",")]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise InvalidSearch(search)
+    return {name.strip(): _value(value) for name, _, value in pairs}
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 class Page(NamedTuple):
@@ -140,7 +198,7 @@ DEAD = (JobRecord.status == "failed", JobRecord.status != "complete", JobRecord.
 
 
 def _encoded(record: JobRecord) -> str:
-    place = (round((record.queued_at - EPOCH) / dt.timedelta(milliseconds=1)), record.key, record.queue)
+    place = (milliseconds(record.queued_at), record.key, record.queue)
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 

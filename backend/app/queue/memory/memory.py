@@ -1,6 +1,7 @@
 """Memory: what PostgreSQL does for the queues of one process."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import Enqueued
 from app.queue.engine.queue import EngineQueue
-from app.queue.memory.outbox import CHUNK, Outbox
+from app.queue.memory.outbox import CHUNK, DATABASE_AWAY, Outbox
 from app.queue.memory.recorder import JobRecorder
 from app.queue.memory.records import Rows
 from app.queue.memory.relay import Relay
 from app.queue.memory.transactions import Pending, note, pending_of
+
+logger = logging.getLogger("app.queue")
 
 FLUSH = 5.0
 """Seconds that records get to be written when a process ends."""
@@ -53,9 +56,16 @@ class Memory:
         """Enqueue durable jobs; see `Outbox.send`."""
         return await self.outbox.send(queue, jobs)
 
+    async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
+        """Remember durable jobs that were enqueued past the outbox."""
+        try:
+            await self.outbox.adopt(queue, jobs)
+        except DATABASE_AWAY as error:
+            logger.warning("queue %s: %d durable jobs stand in Redis only: %s", queue.name, len(jobs), error)
+
     async def write(self, session: AsyncSession, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
         """Write jobs in the transaction of a session; they are enqueued at once when it has committed."""
-        pending = pending_of(session, self._committed)
+        pending = pending_of(session, self.committed)
         answers = await self.outbox.write(session, queue, jobs)
         note(pending, queue.name, [answer.key for answer in answers if answer.created])
         for job in jobs:
@@ -82,12 +92,14 @@ class Memory:
         await self.recorder.flush(FLUSH)
         await self._engine.dispose()
 
-    def _committed(self, pending: Pending) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(pending))
+    def committed(self, pending: Pending) -> None:
+        """A transaction has committed; its jobs are enqueued beside what its caller does next."""
+        task = asyncio.get_running_loop().create_task(self.send(pending))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(self, pending: Pending) -> None:
+    async def send(self, pending: Pending) -> None:
+        """Enqueue the jobs of a transaction that has committed."""
         try:
             for name, keys in pending.keys.items():
                 if len(keys) > 1:

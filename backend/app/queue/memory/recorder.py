@@ -66,6 +66,17 @@ class JobRecorder:
         """True when more jobs end than PostgreSQL can write; not while it is away: jobs go on without it."""
         return len(self._waiting) > FULL and self.away_since is None
 
+    @property
+    def trouble(self) -> str:
+        """What keeps records from being written, for people; empty: nothing. May be asked from any thread."""
+        since = self.away_since
+        if since is None:
+            return ""
+        return (
+            f"PostgreSQL has taken no job records for {time.monotonic() - since:.0f} s: "
+            f"{len(self)} wait, {self.dropped} were dropped"
+        )
+
     def add(self, job: Job) -> None:
         """Write a record of what became of a job, if its task wants one; a durable one that has ended is let go."""
         if getattr(job, "recorded", False):

@@ -299,5 +299,10 @@ def _json(value: Any) -> str:
     return encoded.replace("\\u0000", "\\ufffd") if "\\u0000" in encoded else encoded
 
 
+def milliseconds(moment: dt.datetime | None) -> int:
+    """Epoch milliseconds; 0 for none."""
+    return 0 if moment is None else round((moment - EPOCH) / dt.timedelta(milliseconds=1))
+
+
 def _shortened(error: str | None) -> str | None:
     return None if error is None else error[-MAX_ERROR:].replace("\x00", "\ufffd")

@@ -9,6 +9,10 @@ from litestar.params import FromPath
 from saq import Job
 
 from app.queue.engine.queues import Queues
+from app.queue.errors import JobNotFound
+from app.queue.memory.history import JobHistory
+from app.queue.memory.models import JobRecord
+from app.queue.memory.records import milliseconds
 from app.queue.routes.answers import ADMIN
 from app.queue.shown import error_summary
 
@@ -51,6 +55,25 @@ class JobView(msgspec.Struct):
             error=error_summary(job.error),
         )
 
+    @classmethod
+    def remembered(cls, record: JobRecord) -> "JobView":
+        """Of the record of a job."""
+        return cls(
+            job_id=record.key,
+            task=record.task,
+            queue=record.queue,
+            status=record.status,
+            attempts=record.attempts,
+            retries=record.attempts,
+            progress=1.0 if record.status == "complete" else 0.0,
+            queued=milliseconds(record.queued_at),
+            started=milliseconds(record.started_at),
+            completed=milliseconds(record.ended_at),
+            scheduled=0,
+            result=record.result,
+            error=error_summary(record.error),
+        )
+
 
 class JobController(Controller):
     """Jobs by key."""
@@ -60,9 +83,15 @@ class JobController(Controller):
 
     @get()
     @inject
-    async def show(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
-        """The job as it stands."""
-        return JobView.of(await queues.find(key))
+    async def show(self, key: FromPath[str], queues: FromDishka[Queues], history: FromDishka[JobHistory]) -> JobView:
+        """The job as it stands, or its record when Redis has forgotten it."""
+        try:
+            return JobView.of(await queues.find(key))
+        except JobNotFound:
+            records = await history.find(key)
+            if not records:
+                raise
+            return JobView.remembered(records[0])
 
     @delete(**ADMIN, status_code=202)
     @inject

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from app.queue.testing.commits import commits_that_enqueue
 from app.queue.testing.kit import JobKit
 from app.queue.testing.setup import QueueSetup
 from app.queue.testing.threads import worker_thread
@@ -35,7 +36,8 @@ def jobs(request: pytest.FixtureRequest, queue_setup: QueueSetup) -> Iterator[Jo
     if inspect.iscoroutinefunction(request.function):
         of_the_test = request.getfixturevalue("queues"), request.getfixturevalue("container")
     kit = JobKit(queue_setup, of_the_test)
-    yield kit
+    with commits_that_enqueue():
+        yield kit
     kit.close()
 
 

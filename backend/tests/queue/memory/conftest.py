@@ -61,9 +61,9 @@ async def record_of(look: Look, key: str, status: str) -> Any:
 @asynccontextmanager
 async def nothing_published(memory: Memory) -> AsyncIterator[None]:
     """A process that dies after its commits: what it was about to enqueue stays in the outbox."""
-    committed = memory._committed
-    memory._committed = lambda pending: pending.published.set_result(True)  # type: ignore[method-assign]
+    committed = memory.committed
+    memory.committed = lambda pending: pending.published.set_result(True)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        memory._committed = committed  # type: ignore[method-assign]
+        memory.committed = committed  # type: ignore[method-assign]

@@ -27,10 +27,11 @@ from app.queue.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, nothing_published
 
+with get_registry().isolated():
 
-@task
-async def greet(ctx: Context, *, name: str) -> str:
-    return f"hello {name}"
+    @task
+    async def greet(ctx: Context, *, name: str) -> str:
+        return f"hello {name}"
 
 
 @pytest.fixture(autouse=True)

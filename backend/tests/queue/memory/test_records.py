@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from dishka import AsyncContainer
 from sqlalchemy import text
@@ -228,6 +229,11 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
         assert caplog.text.count("PostgreSQL does not take them") == 1
         assert len(memory.recorder) == 20
         assert not memory.recorder.full
+
+        async def told() -> bool:
+            return any("20 wait, 0 were dropped" in trouble for trouble in await worker.queue.troubles())  # type: ignore[attr-defined]
+
+        await eventually(told)
     finally:
         async with engine.begin() as connection:
             await connection.execute(text("ALTER TABLE job_records_away RENAME TO job_records"))
@@ -261,3 +267,19 @@ async def test_the_buffer_is_bounded_and_drops_the_oldest(
     assert memory.recorder.dropped > 0
     assert caplog.text.count("are dropped") == 1
     await eventually(lambda: len(memory.recorder) == 0)
+
+
+async def test_a_job_tells_who_enqueued_it_and_both_belong_to_the_trace_of_the_request(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    answer = await client.post("/tasks/enqueue_follow_up", json={"user_id": 1}, headers=headers)
+    await jobs.drain()
+    parent = await record_of(records, answer.json()["job_id"], "complete")
+    child = await record_of(records, f"{parent.key}:follow-up", "complete")
+    assert (parent.parent, parent.trace_id) == (None, trace)
+    assert (child.parent, child.trace_id) == (parent.key, trace)
+    answer = await client.post("/tasks/ping", headers={"traceparent": "nonsense"})
+    await jobs.drain()
+    assert (await record_of(records, answer.json()["job_id"], "complete")).trace_id is None

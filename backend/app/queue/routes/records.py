@@ -1,0 +1,234 @@
+"""Job records and dead letters over HTTP."""
+
+import datetime as dt
+from typing import Annotated, Any
+
+import msgspec
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Controller, Response, delete, get, post
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from saq import Job
+
+from app.queue.engine import listing
+from app.queue.engine.listing import Standing
+from app.queue.engine.queues import Queues
+from app.queue.errors import JobNotFound
+from app.queue.memory.dead_letters import DeadLetters
+from app.queue.memory.history import PAGE, JobHistory, RecordFilter, arguments_of
+from app.queue.memory.models import JobRecord
+from app.queue.routes.answers import ADMIN, Enqueued
+from app.queue.shown import shown
+
+Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
+Search = Annotated[
+    str | None, QueryParameter(description='arguments: a JSON object, {"user_id": 7}, or user_id=7,status="new"')
+]
+
+LIVE: dict[str | None, Standing] = {"queued": "waiting", "active": "active", "aborting": "aborting"}
+"""SAQ's statuses of jobs that have not ended; a delayed one is queued."""
+
+
+class RecordView(msgspec.Struct, omit_defaults=True):
+    """A job, live or remembered. Redacted values are not in it."""
+
+    job_id: str
+    task: str
+    queue: str
+    status: str
+    attempts: int
+    queued_at: dt.datetime
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    arguments: dict[str, Any] | None = None
+    result: Any = None
+    error: str | None = None
+    errors: list[dict[str, Any]] | None = None
+    """Attempts that did not complete: attempt, error, worker, started and ended in epoch milliseconds."""
+    worker: str | None = None
+    recoveries: int = 0
+    schedule: str | None = None
+    parent: str | None = None
+    trace_id: str | None = None
+    tags: list[str] | None = None
+    replay_of: str | None = None
+    resolution: str | None = None
+    """"replayed" or "discarded", of a dead letter."""
+    resolved_at: dt.datetime | None = None
+    resolved_by: str | None = None
+    resolved_why: str | None = None
+    replayed_as: str | None = None
+
+    @classmethod
+    def of(cls, record: JobRecord) -> "RecordView":
+        fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name != "job_id"}
+        return cls(job_id=record.key, **fields)
+
+    @classmethod
+    def live(cls, job: Job) -> "RecordView":
+        """Of a job that has not ended."""
+        fields = shown(job.get_queue(), {"function": job.function, "kwargs": job.kwargs, "error": job.error})
+        return cls(
+            job_id=job.key,
+            task=job.function,
+            queue=job.get_queue().name,
+            status=job.status.value,
+            attempts=job.attempts,
+            queued_at=_moment(job.queued),
+            started_at=_moment(job.started) if job.started else None,
+            arguments=fields["kwargs"],
+            error=fields["error"],
+            worker=job.worker_id,
+        )
+
+
+class RecordPage(msgspec.Struct):
+    """Some jobs, newest first, and the cursor of the next page; null: there is none."""
+
+    jobs: list[RecordView]
+    cursor: str | None
+
+
+class Replay(msgspec.Struct):
+    """Body of a request that replays a dead letter; all of it may be left out."""
+
+    arguments: dict[str, Any] | None = None
+    """In place of those it had, by name."""
+    queue: str | None = None
+    why: str = ""
+    by: str = "admin"
+
+
+class ReplaySome(msgspec.Struct):
+    """Body of a request that replays all dead letters that match."""
+
+    which: RecordFilter
+    arguments: dict[str, Any] | None = None
+    queue: str | None = None
+    why: str = ""
+    by: str = "admin"
+    rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0
+    """Jobs a second that are to start."""
+
+
+class Discard(msgspec.Struct):
+    """Body of a request that discards a dead letter; all of it may be left out."""
+
+    why: str = ""
+    by: str = "admin"
+
+
+async def record_filter(
+    task: FromQuery[str | None] = None,
+    status: FromQuery[str | None] = None,
+    queue: FromQuery[str | None] = None,
+    q: Search = None,
+    error: FromQuery[str | None] = None,
+    tag: FromQuery[str | None] = None,
+    since: FromQuery[dt.datetime | None] = None,
+    until: FromQuery[dt.datetime | None] = None,
+) -> RecordFilter:
+    """The filter that the query of a request makes; times without an offset are UTC."""
+    return RecordFilter(
+        task=task, status=status, queue=queue, arguments=arguments_of(q), error=error, tag=tag,
+        since=_aware(since), until=_aware(until),
+    )  # fmt: skip
+
+
+FILTER = {"which": Provide(record_filter)}
+
+
+class RecordController(Controller):
+    """Jobs, and what became of them."""
+
+    path = "/jobs"
+    tags = ("Jobs",)
+    dependencies = FILTER
+
+    @get(**ADMIN)
+    @inject
+    async def page(
+        self,
+        history: FromDishka[JobHistory],
+        queues: FromDishka[Queues],
+        which: NamedDependency[RecordFilter],
+        cursor: FromQuery[str | None] = None,
+        limit: Limit = PAGE,
+    ) -> RecordPage:
+        """Jobs newest first: those that have ended from their records, live ones (`queued`, `active`...) from Redis."""
+        if (standing := LIVE.get(which.status)) is not None:
+            searched = [queues.look_up(which.queue)] if which.queue is not None else list(queues)
+            found = await listing.page(searched, standing, which.matches, cursor, limit)
+            return RecordPage([RecordView.live(job) for job in found.jobs], found.cursor)
+        records, following = await history.page(which, cursor, limit)
+        return RecordPage([RecordView.of(record) for record in records], following)
+
+    @get("/{key:str}/history", **ADMIN)
+    @inject
+    async def show(self, key: FromPath[str], history: FromDishka[JobHistory]) -> list[RecordView]:
+        """All records of a key, newest first, and those of the jobs that replay it."""
+        records = [*await history.replays(key), *await history.find(key)]
+        if not records:
+            raise JobNotFound(key)
+        return [RecordView.of(record) for record in records]
+
+
+class DeadLetterController(Controller):
+    """Jobs that failed for good, and wait for a person."""
+
+    path = "/dead-letters"
+    tags = ("Dead letters",)
+    dependencies = FILTER
+
+    @get(**ADMIN)
+    @inject
+    async def page(
+        self,
+        history: FromDishka[JobHistory],
+        which: NamedDependency[RecordFilter],
+        cursor: FromQuery[str | None] = None,
+        limit: Limit = PAGE,
+    ) -> RecordPage:
+        """Dead letters that wait, newest first."""
+        records, following = await history.dead_letters(which, cursor, limit)
+        return RecordPage([RecordView.of(record) for record in records], following)
+
+    @post("/{key:str}/replay", **ADMIN, status_code=201)
+    @inject
+    async def replay(
+        self,
+        key: FromPath[str],
+        dead_letters: FromDishka[DeadLetters],
+        data: JSONBody[Replay | None] = None,
+    ) -> Response[Enqueued]:
+        """Enqueue the job anew, with its arguments or changed ones; a dead letter is replayed once."""
+        asked = data or Replay()
+        again = await dead_letters.replay(key, by=asked.by, why=asked.why, arguments=asked.arguments, queue=asked.queue)
+        return Response(Enqueued(again), status_code=201, headers={"Location": f"/jobs/{again}"})
+
+    @post("/replay", **ADMIN, status_code=202)
+    @inject
+    async def replay_some(self, data: JSONBody[ReplaySome], queues: FromDishka[Queues]) -> Response[Enqueued]:
+        """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
+        job = await queues.enqueue("replay_dead_letters", msgspec.structs.asdict(data))
+        return Response(Enqueued(job.key), status_code=202, headers={"Location": f"/jobs/{job.key}"})
+
+    @delete("/{key:str}", **ADMIN)
+    @inject
+    async def discard(
+        self,
+        key: FromPath[str],
+        dead_letters: FromDishka[DeadLetters],
+        data: JSONBody[Discard | None] = None,
+    ) -> None:
+        """Let the dead letter rest; the body may tell why: {"why": "...", "by": "..."}."""
+        asked = data or Discard()
+        await dead_letters.discard(key, by=asked.by, why=asked.why)
+
+
+def _aware(moment: dt.datetime | None) -> dt.datetime | None:
+    return moment.replace(tzinfo=dt.UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _moment(milliseconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)

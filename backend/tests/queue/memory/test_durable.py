@@ -1,0 +1,206 @@
+"""Durable jobs: PostgreSQL remembers them until they have ended, whatever becomes of Redis."""
+
+import asyncio
+
+import pytest
+from saq.job import Status
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.queue import ConfigurationError, Context, EngineQueue, Queues, enqueue_many, get_registry, scheduled_task, task
+from app.queue.engine.connections import Connections
+from app.queue.engine.ticker import Ticker
+from app.queue.memory.memory import Memory
+from app.queue.testing import JobKit
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.memory.conftest import Look, record_of
+
+RUNS: list[int] = []
+
+
+with get_registry().isolated():
+
+    @task(durable=True)
+    async def count(ctx: Context, *, number: int = 0) -> int:
+        RUNS.append(number)
+        return number
+
+
+@pytest.fixture(autouse=True)
+def counting(own_tasks: None) -> None:
+    get_registry().add(count)
+    RUNS.clear()
+
+
+@pytest.fixture
+def default(queues: Queues, memory: Memory) -> EngineQueue:
+    # Nothing is too young to be looked for.
+    memory.relay._forgotten_after = 0.0
+    return queues.get("default")
+
+
+async def test_a_durable_job_stays_in_the_outbox_until_it_has_ended(jobs: JobKit, outbox: Look, records: Look) -> None:
+    job = await count.enqueue(number=1)
+    [row] = await outbox()
+    assert (row.key, row.durable, row.published_at is not None) == (job.key, True, True)
+    await jobs.drain()
+    assert list(await outbox()) == []
+    assert (await record_of(records, job.key, "complete")).result == 1
+
+
+async def test_a_call_makes_its_jobs_durable_or_not(jobs: JobKit, outbox: Look) -> None:
+    await count.options(durable=False).enqueue()
+    assert list(await outbox()) == []
+    await count.enqueue()
+    assert len(await outbox()) == 1
+
+
+async def test_what_redis_has_lost_is_enqueued_again(default: EngineQueue, memory: Memory, jobs: JobKit) -> None:
+    handles = await enqueue_many(count.bind(number=number) for number in range(50))
+    await default.redis.flushall()
+    await memory.relay.reconcile([default])
+    assert await default.count("queued") == 50
+    await jobs.drain()
+    assert sorted(RUNS) == list(range(50))
+    assert await handles[7].result(timeout=5) == 7
+
+
+async def test_what_redis_knows_is_not_enqueued_again(default: EngineQueue, memory: Memory, jobs: JobKit) -> None:
+    await count.options(delay=3600).enqueue()
+    await count.enqueue()
+    leased = await count.options(priority="high").enqueue()
+    await default.scripts.run("lease", 1, "somebody", 60)
+    assert await leased.status() is Status.ACTIVE
+    before = {name: await default.count(name) for name in ("queued", "active", "incomplete")}
+    await memory.relay.reconcile([default])
+    assert {name: await default.count(name) for name in before} == before  # type: ignore[arg-type]
+
+
+async def test_a_job_that_ended_where_postgresql_could_not_know_is_let_go(
+    default: EngineQueue, memory: Memory, jobs: JobKit, outbox: Look, records: Look
+) -> None:
+    job = await count.enqueue(number=3)
+    # A stock worker knows nothing of PostgreSQL.
+    stored = await default.job(job.key)
+    assert stored is not None
+    default.recorder = None
+    stored.completed = 1
+    await stored.finish(Status.COMPLETE, result=3)
+    assert len(await outbox()) == 1
+    default.recorder = memory.recorder
+    await memory.relay.reconcile([default])
+    assert (await record_of(records, job.key, "complete")).result == 3
+
+    async def gone() -> bool:
+        return not await outbox()
+
+    await eventually(gone)
+    await memory.relay.reconcile([default])
+    assert await default.count("incomplete") == 0
+
+
+async def test_an_aborted_durable_job_does_not_come_back(
+    default: EngineQueue, memory: Memory, outbox: Look, records: Look
+) -> None:
+    job = await count.options(keep_result=False).enqueue()
+    await job.abort("not wanted")
+    await record_of(records, job.key, "aborted")
+
+    async def gone() -> bool:
+        return not await outbox()
+
+    await eventually(gone)
+    await memory.relay.reconcile([default])
+    assert await default.count("incomplete") == 0
+
+
+async def test_its_end_counts_once(queues: Queues, memory: Memory, jobs: JobKit, records: Look) -> None:
+    job = await count.enqueue()
+    ended = await queues.get("default").job(job.key)
+    assert ended is not None
+    ended.status, ended.result, ended.completed = Status.COMPLETE, 0, 1
+    assert await memory.recorder.close_durable(ended)
+    assert not await memory.recorder.close_durable(ended)
+    assert len(await records()) == 1
+
+
+async def test_one_that_completed_before_redis_lost_everything_does_not_run_again(
+    default: EngineQueue, memory: Memory, jobs: JobKit, outbox: Look
+) -> None:
+    await count.enqueue(number=4)
+    await jobs.drain()
+    await default.redis.flushall()
+    await memory.relay.reconcile([default])
+    await jobs.drain()
+    assert RUNS == [4]
+
+
+async def test_it_is_taken_while_redis_is_away_and_enqueued_later(
+    settings: Settings, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = queues.get("default")
+    there = queue.scripts._execute
+    away = Connections("redis://127.0.0.1:1").client("default")
+    monkeypatch.setattr(queue.scripts, "_execute", away.execute_command)
+    await count.enqueue(number=5)
+    [row] = await outbox()
+    assert row.published_at is None
+    monkeypatch.setattr(queue.scripts, "_execute", there)
+    assert await memory.relay.look([queue], grace=0.0) == 1
+    await jobs.drain()
+    assert RUNS == [5]
+    await away.aclose()
+
+
+async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, memory: Memory, outbox: Look) -> None:
+    @scheduled_task(every=3600.0, durable=True)
+    async def hourly(ctx: Context) -> None: ...
+
+    import datetime as dt
+
+    from app.queue import clock
+
+    queue = queues.get("default")
+    ticker = Ticker(queue, [hourly], dt.UTC)
+    await ticker.declare()
+    with clock.shifted(3601):
+        await ticker.tick()
+    [row] = await outbox()
+    assert row.key.startswith("cron:hourly:")
+    assert row.published_at is not None
+
+
+async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> None:
+    queue = queues.get("default")
+    queue.memory = None
+    with pytest.raises(ConfigurationError, match="PostgreSQL"):
+        await count.enqueue()
+    assert await queue.count("incomplete") == 0
+
+
+async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
+    queues: Queues, memory: Memory, jobs: JobKit, engine: AsyncEngine, outbox: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.queue.engine.slots.CLOSING", 0.1)
+    job = await count.enqueue(number=6)
+    locked, done = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT * FROM outbox FOR UPDATE"))
+            locked.set()
+            await done.wait()
+
+    holding = asyncio.create_task(hold())
+    await locked.wait()
+    await jobs.drain()
+    assert await job.result(timeout=5) == 6
+    assert len(await outbox()) == 1
+    done.set()
+    await holding
+
+    async def gone() -> bool:
+        return not await outbox()
+
+    await eventually(gone)

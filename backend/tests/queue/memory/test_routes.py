@@ -1,0 +1,203 @@
+"""Records and dead letters over HTTP."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from app.queue import Context, Queues, get_registry, task
+from app.queue.testing import JobKit
+from tests.fixtures.poll import eventually
+from tests.queue.memory.conftest import Look, record_of
+
+BROKEN = {"now": True}
+
+
+with get_registry().isolated():
+
+    @task(tags=("import",))
+    async def import_file(ctx: Context, *, user_id: int, path: str = "a.csv") -> str:
+        """Fails until it is mended."""
+        if BROKEN["now"]:
+            raise ValueError(f"cannot read {path}")
+        return f"imported {path}"
+
+    @task(redact=("token",))
+    async def call_out(ctx: Context, *, token: str) -> str:
+        if token == "wrong":
+            raise ValueError("refused")
+        return "called"
+
+
+@pytest.fixture(autouse=True)
+def tasks(own_tasks: None) -> None:
+    BROKEN["now"] = True
+    get_registry().add(import_file)
+    get_registry().add(call_out)
+
+
+async def failed(jobs: JobKit, records: Look, **arguments: Any) -> str:
+    job = await import_file.enqueue(**arguments)
+    await jobs.drain()
+    await record_of(records, job.key, "failed")
+    return job.key
+
+
+async def test_jobs_are_listed_by_task_status_and_arguments_newest_first(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    keys = [await failed(jobs, records, user_id=number) for number in range(3)]
+    answer = await client.get("/jobs", params={"task": "import_file", "status": "failed"})
+    assert [job["job_id"] for job in answer.json()["jobs"]] == keys[::-1]
+    answer = await client.get("/jobs", params={"q": '{"user_id": 1}'})
+    assert [job["job_id"] for job in answer.json()["jobs"]] == [keys[1]]
+    assert (await client.get("/jobs", params={"q": "user_id=2"})).json()["jobs"][0]["job_id"] == keys[2]
+    assert (await client.get("/jobs", params={"status": "complete"})).json()["jobs"] == []
+    assert len((await client.get("/jobs", params={"tag": "import", "queue": "default"})).json()["jobs"]) == 3
+
+
+async def test_pages_follow_one_another_without_gaps(client: httpx.AsyncClient, jobs: JobKit, records: Look) -> None:
+    keys = [await failed(jobs, records, user_id=number) for number in range(5)]
+    seen, cursor = [], None
+    while True:
+        params = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
+        answer = (await client.get("/jobs", params=params)).json()
+        seen += [job["job_id"] for job in answer["jobs"]]
+        cursor = answer["cursor"]
+        if cursor is None:
+            break
+    assert seen == keys[::-1]
+
+
+async def test_times_bound_the_list(client: httpx.AsyncClient, jobs: JobKit, records: Look) -> None:
+    key = await failed(jobs, records, user_id=1)
+    [row] = await records()
+    at = row.queued_at.isoformat()
+    assert [job["job_id"] for job in (await client.get("/jobs", params={"since": at})).json()["jobs"]] == [key]
+    assert (await client.get("/jobs", params={"until": at})).json()["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [({"cursor": "nonsense"}, "invalid-cursor"), ({"q": "nonsense"}, "invalid-search"), ({"limit": "0"}, "invalid")],
+)
+async def test_what_cannot_be_read_is_named(client: httpx.AsyncClient, params: dict[str, str], code: str) -> None:
+    answer = await client.get("/jobs", params=params)
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+async def test_live_jobs_are_listed_from_redis(client: httpx.AsyncClient, queues: Queues) -> None:
+    handles = [await import_file.enqueue(user_id=number) for number in range(3)]
+    answer = (await client.get("/jobs", params={"status": "queued", "limit": "2"})).json()
+    assert [job["job_id"] for job in answer["jobs"]] == [handle.key for handle in handles[:2]]
+    answer = (await client.get("/jobs", params={"status": "queued", "cursor": answer["cursor"]})).json()
+    assert len(answer["jobs"]) == 1
+    answer = (await client.get("/jobs", params={"status": "queued", "q": "user_id=1"})).json()
+    assert [job["arguments"] for job in answer["jobs"]] == [{"user_id": 1}]
+    assert (await client.get("/jobs", params={"status": "queued", "cursor": "9:0"})).status_code == 400
+
+
+async def test_a_job_that_redis_has_forgotten_is_shown_from_its_record(
+    client: httpx.AsyncClient, jobs: JobKit, queues: Queues, records: Look
+) -> None:
+    key = await failed(jobs, records, user_id=1)
+    live = (await client.get(f"/jobs/{key}")).json()
+    await queues.get("default").redis.flushall()
+    remembered = (await client.get(f"/jobs/{key}")).json()
+    assert remembered == {**live, "retries": 1}
+    assert remembered["error"] == "ValueError: cannot read a.csv"
+    assert (await client.get("/jobs/nobody")).status_code == 404
+
+
+async def test_a_dead_letter_is_replayed_once_and_its_history_shows_both(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    key = await failed(jobs, records, user_id=1)
+    [letter] = (await client.get("/dead-letters")).json()["jobs"]
+    assert (letter["job_id"], letter["task"]) == (key, "import_file")
+    BROKEN["now"] = False
+    answer = await client.post(
+        f"/dead-letters/{key}/replay", json={"why": "mended", "by": "ada", "arguments": {"path": "b.csv"}}
+    )
+    assert answer.status_code == 201
+    again = answer.json()["job_id"]
+    assert answer.headers["Location"] == f"/jobs/{again}"
+    twice = await client.post(f"/dead-letters/{key}/replay")
+    assert (twice.status_code, twice.json()["code"]) == (409, "job-conflict")
+    await eventually(lambda: jobs.all_enqueued(import_file))
+    await jobs.drain()
+    await record_of(records, again, "complete")
+    newest, oldest = (await client.get(f"/jobs/{key}/history")).json()
+    assert (newest["job_id"], newest["status"], newest["replay_of"]) == (again, "complete", key)
+    assert newest["arguments"] == {"user_id": 1, "path": "b.csv"}
+    assert newest["tags"] == ["import"]
+    assert (oldest["resolution"], oldest["resolved_by"], oldest["resolved_why"]) == ("replayed", "ada", "mended")
+    assert oldest["replayed_as"] == again
+    assert (await client.get("/dead-letters")).json()["jobs"] == []
+
+
+async def test_of_two_replays_at_once_one_goes_through(client: httpx.AsyncClient, jobs: JobKit, records: Look) -> None:
+    key = await failed(jobs, records, user_id=1)
+    answers = await asyncio.gather(*(client.post(f"/dead-letters/{key}/replay") for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+    await eventually(lambda: jobs.all_enqueued(import_file))
+    assert len(jobs.all_enqueued(import_file)) == 1
+
+
+async def test_redacted_arguments_must_be_given_anew(client: httpx.AsyncClient, jobs: JobKit, records: Look) -> None:
+    job = await call_out.enqueue(token="wrong")
+    await jobs.drain()
+    await record_of(records, job.key, "failed")
+    answer = await client.post(f"/dead-letters/{job.key}/replay")
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["token"])
+    answer = await client.post(f"/dead-letters/{job.key}/replay", json={"arguments": {"token": "right one"}})
+    assert answer.status_code == 201
+
+
+async def test_arguments_that_do_not_fit_leave_the_dead_letter_as_it_was(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    key = await failed(jobs, records, user_id=1)
+    answer = await client.post(f"/dead-letters/{key}/replay", json={"arguments": {"user_id": "x"}})
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["user_id"])
+    assert len((await client.get("/dead-letters")).json()["jobs"]) == 1
+    assert jobs.all_enqueued(import_file) == []
+
+
+async def test_all_that_match_are_replayed_by_a_job_at_a_rate(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    keys = [await failed(jobs, records, user_id=number, path=f"{number % 2}.csv") for number in range(4)]
+    BROKEN["now"] = False
+    body = {"which": {"task": "import_file", "error": "0.CSV"}, "rate": 1000, "why": "mended"}
+    answer = await client.post("/dead-letters/replay", json=body)
+    assert answer.status_code == 202
+    await jobs.drain()
+    record = await record_of(records, answer.json()["job_id"], "complete")
+    assert record.result == {"replayed": 2, "refused": {}}
+    await eventually(lambda: len(jobs.all_enqueued(import_file)) in (0, 2))
+    letters = (await client.get("/dead-letters")).json()["jobs"]
+    assert [letter["job_id"] for letter in letters] == [keys[3], keys[1]]
+
+
+async def test_a_discarded_dead_letter_rests(client: httpx.AsyncClient, jobs: JobKit, records: Look) -> None:
+    key = await failed(jobs, records, user_id=1)
+    answer = await client.request("DELETE", f"/dead-letters/{key}", json={"why": "the user is gone"})
+    assert answer.status_code == 204
+    assert (await client.get("/dead-letters")).json()["jobs"] == []
+    [record] = (await client.get(f"/jobs/{key}/history")).json()
+    assert (record["resolution"], record["resolved_why"]) == ("discarded", "the user is gone")
+    assert (await client.delete(f"/dead-letters/{key}")).status_code == 409
+    assert (await client.delete("/dead-letters/nobody")).status_code == 404
+
+
+async def test_a_dead_letter_that_is_retried_by_hand_is_none_any_more(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    key = await failed(jobs, records, user_id=1)
+    BROKEN["now"] = False
+    assert (await client.post(f"/jobs/{key}/retry")).status_code == 202
+    await jobs.drain()
+    await record_of(records, key, "complete")
+    assert (await client.get("/dead-letters")).json()["jobs"] == []

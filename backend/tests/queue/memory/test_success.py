@@ -1,0 +1,109 @@
+"""Inside a job: its session, the jobs enqueued with it, and its own success commit together."""
+
+import pytest
+from saq.job import Status
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.queue import INJECTED, Context, Queues, get_registry, task
+from app.queue.engine.outcomes import Outcome, settle
+from app.queue.testing import JobKit
+from tests.fixtures.poll import eventually
+from tests.queue.memory.conftest import Look, record_of
+
+
+@pytest.fixture(autouse=True)
+async def notes(engine: AsyncEngine) -> None:
+    """A table that the jobs of these tests write to."""
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE IF NOT EXISTS notes (job text)"))
+        await connection.execute(text("TRUNCATE notes"))
+
+
+async def noted(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM notes"))).scalar_one())
+
+
+with get_registry().isolated():
+
+    @task
+    async def follow_up(ctx: Context) -> None: ...
+
+    @task(retries=2)
+    async def note(ctx: Context, *, fail: bool = False, db_session: AsyncSession = INJECTED) -> str:
+        """Write a note, and enqueue another job with it."""
+        await db_session.execute(text("INSERT INTO notes VALUES (:job)"), {"job": ctx["job"].key})
+        await follow_up.within(db_session).enqueue()
+        if fail:
+            raise ValueError("after the note")
+        return "noted"
+
+
+@pytest.fixture(autouse=True)
+def tasks(own_tasks: None) -> None:
+    for each in (follow_up, note):
+        get_registry().add(each)
+
+
+async def test_what_a_job_wrote_its_follow_up_and_its_success_commit_together(
+    jobs: JobKit, engine: AsyncEngine, records: Look
+) -> None:
+    job = await note.enqueue()
+    await jobs.drain()
+    assert await noted(engine) == 1
+    assert (await record_of(records, job.key, "complete")).result == "noted"
+
+    async def followed() -> bool:
+        return any((row.task, row.parent) == ("follow_up", job.key) for row in await records())
+
+    await eventually(followed)
+
+
+async def test_a_job_that_fails_leaves_neither_rows_nor_jobs(
+    jobs: JobKit, engine: AsyncEngine, outbox: Look, records: Look
+) -> None:
+    job = await note.enqueue(fail=True)
+    await jobs.drain()
+    assert await noted(engine) == 0
+    assert list(await outbox()) == []
+    assert jobs.all_enqueued(follow_up) == []
+    assert len((await record_of(records, job.key, "failed")).errors) == 2
+
+
+async def test_a_job_whose_worker_died_after_the_commit_is_not_done_twice(
+    jobs: JobKit, queues: Queues, engine: AsyncEngine, records: Look
+) -> None:
+    job = await note.enqueue()
+    await jobs.drain()
+    await record_of(records, job.key, "complete")
+    queue = queues.get("default")
+    stored = await queue.job(job.key)
+    assert stored is not None
+    stored.status, stored.result, stored.completed, stored.attempts = Status.QUEUED, None, 0, 0
+    stored.meta["recoveries"] = 1
+    await settle(queue, [Outcome.hand_back(queue, stored)])
+    await jobs.drain()
+    assert await job.result(timeout=5) == "noted"
+    assert await noted(engine) == 1
+    assert len(await records()) == 2
+
+
+async def test_an_attempt_that_another_one_overtook_is_rolled_back(
+    jobs: JobKit, queues: Queues, engine: AsyncEngine, records: Look
+) -> None:
+    @task
+    async def overtaken(ctx: Context, *, db_session: AsyncSession = INJECTED) -> str:
+        await db_session.execute(text("INSERT INTO notes VALUES ('mine')"))
+        recorder = queues.get("default").recorder
+        job = queues.get("default").copy(ctx["job"])
+        job.status, job.result, job.completed = Status.COMPLETE, "the other's", 1
+        assert recorder is not None
+        recorder.add(job)
+        await record_of(records, job.key, "complete")
+        return "mine"
+
+    job = await overtaken.enqueue()
+    await jobs.drain()
+    assert await job.result(timeout=5) == "the other's"
+    assert await noted(engine) == 0
