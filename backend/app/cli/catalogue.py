@@ -61,7 +61,7 @@ def _schedules(task: Task[..., Any]) -> str | RenderableType:
 
 def _doc(task: Task[..., Any]) -> RenderableType:
     differing = {name: value for name, value in task.defaults.described().items() if value != PLAIN[name]}
-    shown = "  ".join(f"{name}={_option(value)}" for name, value in differing.items())
+    shown = " ".join(f"{name}={_option(value)}" for name, value in differing.items())
     lines = [output.line(text, style) for text, style in ((_first_line(task), ""), (shown, "dim")) if text]
     return Group(*lines)
 

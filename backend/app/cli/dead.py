@@ -12,7 +12,7 @@ from app.cli import options, output, views
 from app.cli.application import Application, connected
 from app.cli.errors import FAILED, Failure
 from app.cli.jobs import each, show_history, show_page
-from app.queue.errors import DeadLetterNotFound
+from app.queue.errors import DeadLetterNotFound, InvalidArguments
 from app.queue.memory.dead_letters import DeadLetters, Resolved
 from app.queue.memory.history import JobHistory, RecordFilter
 
@@ -101,7 +101,12 @@ async def replay(
 
     async def one(letters: DeadLetters, key: str) -> str:
         task = await _task_of(app, key) if changes else None
-        return await letters.replay(key, by=by, why=why, arguments=options.arguments_of(task, changes), queue=queue)
+        arguments = options.arguments_of(task, changes)
+        try:
+            return await letters.replay(key, by=by, why=why, arguments=arguments, queue=queue)
+        except InvalidArguments as error:
+            remedies = {name: f"{problem}, with --set {name}=VALUE" for name, problem in error.problems.items()}
+            raise InvalidArguments(error.task, remedies) from None
 
     async def some(letters: DeadLetters, so_far: Resolved) -> bool:
         arguments = options.arguments_of(given["task"], changes)

@@ -73,9 +73,14 @@ async def stats(app: Application, names: tuple[str, ...], *, watch: bool, every:
 
 
 async def _watch(app: Application, which: list[EngineQueue], every: float) -> None:
-    with Live(console=output.console(), auto_refresh=False, transient=False) as live:
+    screen = output.console()
+    with Live(console=screen, auto_refresh=False) as live:
         while True:
-            live.update(_shown(await _views(app, which)), refresh=True)
+            numbers = _shown(await _views(app, which))
+            if screen.is_terminal:
+                live.update(numbers, refresh=True)
+            else:
+                screen.print(numbers)
             await asyncio.sleep(every)
 
 
@@ -91,9 +96,7 @@ async def _views(app: Application, which: list[EngineQueue]) -> list[QueueView]:
         session = await request.get(AsyncSession)
         dead = await session.execute(select(JobRecord.queue, func.count()).where(*DEAD).group_by(JobRecord.queue))
         waiting = await session.execute(select(OutboxJob.queue, func.count()).group_by(OutboxJob.queue))
-        dead_by_name, rows_by_name = (
-            {name: int(count) for name, count in answer.tuples()} for answer in (dead, waiting)
-        )
+        dead_by_name, rows_by_name = ({name: int(count) for name, count in answer} for answer in (dead, waiting))
     return [await _view(queue, dead_by_name.get(queue.name, 0), rows_by_name.get(queue.name, 0)) for queue in which]
 
 
@@ -172,7 +175,7 @@ async def drain(app: Application, name: str, *, patience: float, by: str, why: s
     if as_json:
         output.emit({"name": name, "active": left})
     elif left:
-        output.show(f"paused {name}; {output.counted(left, 'job')} still run after {output.lasting(patience)}")
+        output.show(f"paused {name}; {left:,} still active after {output.lasting(patience)}")
     else:
         output.show(f"drained {name}; it stays paused, `queues resume {name}` ends that")
     if left:
