@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from app.cli.output import clean
 from app.errors import AppError
@@ -23,6 +23,9 @@ from app.settings import SettingsError
 
 FAILED, MISCONFIGURED = 1, 2
 """Exit statuses."""
+
+UNDEFINED_TABLE = "42P01"
+"""SQLSTATE of PostgreSQL, see its manual, appendix "Error Codes"."""
 
 EMBEDDED = "to use the servers of `make dev` or `make services`: make cli ARGS='queues stats'"
 
@@ -63,14 +66,10 @@ class Reporting(click.Group):
             raise Misconfigured(str(error)) from None
         except (QueueError, AppError) as error:
             raise Failure(told(error)) from None
-        except ProgrammingError as error:
-            if "UndefinedTable" not in str(error):
-                raise
-            raise Failure("the database lacks tables: run `make migrate`") from None
-        except (OperationalError, InterfaceError) as error:
-            raise Failure(
-                f"PostgreSQL does not answer: {_one_line(error)}; see that it runs, and DATABASE_URL"
-            ) from None
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", "") == UNDEFINED_TABLE:
+                raise Failure("the database lacks tables: run `make migrate`") from None
+            raise Failure(f"PostgreSQL does not do it: {_one_line(error.orig or error)}; see DATABASE_URL") from None
         except REDIS_AWAY as error:
             raise Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL") from None
 
