@@ -2,9 +2,11 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from app.queue.memory import dead_letters
 from app.queue.tasks import my_task
 from tests.cli.conftest import Cli, JsonCli, Record
 from tests.fixtures.poll import eventually
-from tests.processes.stack import BACKEND
+from tests.processes.stack import BACKEND, process
 
 
 async def resolutions(session: AsyncSession) -> dict[str, tuple[str, str, str] | None]:
@@ -180,3 +182,20 @@ async def test_the_first_letters_of_a_replay_do_not_wait_for_the_last(cli_json: 
     delayed = (await cli_json("jobs", "list", "--status", "delayed"))["jobs"]
     assert ([job["replay_of"] for job in queued], [job["replay_of"] for job in delayed]) == (["0"], ["1", "2"])
     assert my_task.name == queued[0]["task"]
+
+
+async def test_an_interrupted_replay_tells_how_far_it_got(
+    cli_json: JsonCli, record: Record, environment: dict[str, str], tmp_path: Path
+) -> None:
+    for number in range(dead_letters.BATCH + 1):
+        await record(f"{number}")
+    command = ("-m", "app.cli", "dead", "replay", "--all", "--yes", "--rate", "0.1")
+    with process(command, environment, tmp_path / "log") as replaying:
+
+        async def one_is_left() -> bool:
+            return bool((await cli_json("dead", "replay", "--all", "--dry-run"))["count"] == 1)
+
+        await eventually(one_is_left)
+        assert replaying.stop(signal.SIGINT) == 1
+    assert "replayed 100 dead letters\n" in replaying.output
+    assert "Traceback" not in replaying.output
