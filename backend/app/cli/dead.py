@@ -1,6 +1,7 @@
 """`dead`: dead letters, to be looked at, replayed and discarded."""
 
 import asyncio
+import dataclasses
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,9 +16,6 @@ from app.cli.jobs import each, show_history, show_page
 from app.queue.errors import DeadLetterNotFound, InvalidArguments
 from app.queue.memory.dead_letters import DeadLetters, Resolved
 from app.queue.memory.history import JobHistory, RecordFilter
-
-Step = Callable[[DeadLetters, Resolved], Awaitable[bool]]
-"""Replays or discards a batch; False: there was none left."""
 
 REASONS = 5
 """Refused dead letters that are shown one by one."""
@@ -113,7 +111,7 @@ async def replay(
         which = _which(given)
         return await letters.replay_some(which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate)
 
-    await _resolve(app, "replay", keys, one, some, given, rate)
+    await _resolve(app, Action("replay", one, some, rate), keys, given)
 
 
 @dead.command()
@@ -128,7 +126,7 @@ async def discard(app: Application, keys: tuple[str, ...], *, by: str, why: str,
     async def some(letters: DeadLetters, so_far: Resolved) -> bool:
         return await letters.discard_some(_which(given), so_far, by=by, why=why)
 
-    await _resolve(app, "discard", keys, one, some, given, None)
+    await _resolve(app, Action("discard", one, some), keys, given)
 
 
 async def _task_of(app: Application, key: str) -> str | None:
@@ -142,43 +140,59 @@ def _which(given: dict[str, Any]) -> RecordFilter:
     return options.record_filter(queue=given["from_queue"], **{name: given[name] for name in names})
 
 
-async def _resolve(
-    app: Application,
-    verb: str,
-    keys: tuple[str, ...],
-    one: Callable[[DeadLetters, str], Awaitable[str | None]],
-    some: Step,
-    given: dict[str, Any],
-    rate: float | None,
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """What is done to dead letters.
+
+    Attributes:
+        verb: "replay" or "discard".
+        one: does it to that of a key; returns the key of the new job, if one is made.
+        some: does it to a batch of those that match.
+        rate: jobs a second that are to start; None: at once.
+    """
+
+    verb: str
+    one: Callable[[DeadLetters, str], Awaitable[str | None]]
+    some: Callable[[DeadLetters, Resolved], Awaitable[bool]]
+    rate: float | None = None
+
+    @property
+    def done(self) -> str:
+        """The word for what has been done."""
+        return f"{self.verb}ed"
+
+
+async def _resolve(app: Application, action: Action, keys: tuple[str, ...], given: dict[str, Any]) -> None:
     """Do it to the keys one by one, or to all that match."""
-    which = _which(given)
-    filtered = which != RecordFilter()
-    if bool(keys) + filtered + given["everything"] != 1:
-        raise click.UsageError(f"say what to {verb}: keys, or filters such as --task, or --all")
-    done = f"{verb.rstrip('e')}ed"
+    which, as_json = _which(given), given["as_json"]
+    if bool(keys) + (which != RecordFilter()) + given["everything"] != 1:
+        raise click.UsageError(f"say what to {action.verb}: keys, or filters such as --task, or --all")
     if keys and not given["dry_run"]:
-
-        async def alone(key: str) -> str | None:
-            async with app.container() as request:
-                answer = await one(await request.get(DeadLetters), key)
-                await (await request.get(AsyncSession)).commit()
-            return answer
-
-        await each(keys, alone, done, as_json=given["as_json"])
+        await _one_by_one(app, action, keys, as_json=as_json)
         return
     count = len(keys) if keys else await _count(app, which)
-    if given["dry_run"] or not count:
-        _tell_count(count, verb, as_json=given["as_json"])
+    if given["dry_run"]:
+        output.emit({"count": count}) if as_json else output.show(f"{_letters(count)} to {action.verb}")
         return
-    _ask(f"{verb} {output.counted(count, 'dead letter')}", yes=given["yes"])
+    if count:
+        _ask(f"{action.verb} {_letters(count)}", yes=given["yes"])
     so_far = Resolved()
     try:
-        await _in_batches(app, some, so_far, count, done, rate)
+        await _in_batches(app, action, so_far, count)
     finally:
-        _tell(so_far, done, as_json=given["as_json"])
+        _tell(so_far, action.done, as_json=as_json)
     if so_far.refused:
         raise click.exceptions.Exit(FAILED)
+
+
+async def _one_by_one(app: Application, action: Action, keys: tuple[str, ...], *, as_json: bool) -> None:
+    async def alone(key: str) -> str | None:
+        async with app.container() as request:
+            answer = await action.one(await request.get(DeadLetters), key)
+            await (await request.get(AsyncSession)).commit()
+        return answer
+
+    await each(keys, alone, action.done, as_json=as_json, answers=action.verb == "replay")
 
 
 async def _count(app: Application, which: RecordFilter) -> int:
@@ -194,38 +208,33 @@ def _ask(what: str, *, yes: bool) -> None:
     click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 
-async def _in_batches(
-    app: Application, some: Step, so_far: Resolved, count: int, done: str, rate: float | None
-) -> None:
+async def _in_batches(app: Application, action: Action, so_far: Resolved, count: int) -> None:
     """Each batch in a transaction of its own; the next one begins when the last job of the one before starts."""
-    loop = asyncio.get_running_loop()
-    with output.bar(done, count) as bar:
-        while True:
+    loop, reached = asyncio.get_running_loop(), 0
+    with output.bar(action.done, count) as bar:
+        while reached < count:
             began, before = loop.time(), so_far.done
             async with app.container() as request:
-                more = await some(await request.get(DeadLetters), so_far)
+                more = await action.some(await request.get(DeadLetters), so_far)
                 await (await request.get(AsyncSession)).commit()
             reached = so_far.done + len(so_far.refused)
             bar.reach(reached)
-            if not more or reached >= count:
+            if not more:
                 return
-            if rate is not None:
-                await asyncio.sleep(max(0.0, (so_far.done - before) / rate - (loop.time() - began)))
+            if action.rate is not None and reached < count:
+                await asyncio.sleep(max(0.0, (so_far.done - before) / action.rate - (loop.time() - began)))
 
 
-def _tell_count(count: int, verb: str, *, as_json: bool) -> None:
-    if as_json:
-        output.emit({"count": count})
-    else:
-        output.show(f"{output.counted(count, 'dead letter')} to {verb}")
+def _letters(count: int) -> str:
+    return output.counted(count, "dead letter")
 
 
 def _tell(so_far: Resolved, done: str, *, as_json: bool) -> None:
     if as_json:
         output.emit({done: so_far.done, "refused": so_far.refused})
         return
-    output.show(f"{done} {output.counted(so_far.done, 'dead letter')}")
+    output.show(f"{done} {_letters(so_far.done)}")
     for key, reason in list(so_far.refused.items())[:REASONS]:
         click.echo(f"error: {output.clean(key)}: {output.clean(reason, one_line=True)}", err=True)
     if len(so_far.refused) > REASONS:
-        click.echo(f"error: and {output.counted(len(so_far.refused) - REASONS, 'more')}", err=True)
+        click.echo(f"error: and {len(so_far.refused) - REASONS:,} more, see --json", err=True)

@@ -1,7 +1,7 @@
 """`jobs`: those that wait or run, out of Redis, and those that have ended, out of their records."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import click
@@ -151,13 +151,22 @@ async def abort(app: Application, keys: tuple[str, ...], *, why: str, as_json: b
     await each(keys, end, "aborted", as_json=as_json)
 
 
-async def each(keys: Sequence[str], action: Any, done: str, *, as_json: bool) -> None:
+async def each(
+    keys: Sequence[str],
+    action: Callable[[str], Awaitable[str | None]],
+    done: str,
+    *,
+    as_json: bool,
+    answers: bool = False,
+) -> None:
     """Do something to each key; what cannot be done is told, and the others go on.
 
     Args:
         keys: of jobs.
-        action: called with a key; may return something to be told of it.
+        action: called with a key; may return the key of a job that was made.
         done: the word for it.
+        as_json: as `{done: [...], "refused": {key: why}}`.
+        answers: in JSON each key with what the action returned.
 
     Raises:
         Exit: with status 1 when one could not be done.
@@ -172,10 +181,10 @@ async def each(keys: Sequence[str], action: Any, done: str, *, as_json: bool) ->
                 refused[key] = told(error)
             bar.reach(len(outcomes) + len(refused))
     if as_json:
-        output.emit({done: outcomes if any(outcomes.values()) else list(outcomes), "refused": refused})
+        output.emit({done: outcomes if answers else list(outcomes), "refused": refused})
     else:
-        for key, told_of_it in outcomes.items():
-            output.show(Text(f"{done} {output.clean(key)}{f' as {told_of_it}' if told_of_it else ''}"))
+        for key, made in outcomes.items():
+            output.show(Text(f"{done} {output.clean(key)}{f' as {made}' if made else ''}"))
         for reason in refused.values():
             click.echo(f"error: {reason}", err=True)
     if refused:

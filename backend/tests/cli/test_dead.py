@@ -56,6 +56,8 @@ async def test_a_dead_letter_is_replayed_with_another_argument(
     job = await queues.find(answer["replayed"]["one"])
     assert (job.kwargs, job.status.value) == ({"user_id": 9}, "queued")
     assert await resolutions(session) == {"one": ("replayed", "ada", "fixed")}
+    refused = await cli_json("dead", "replay", "one", status=1)
+    assert (refused["replayed"], list(refused["refused"])) == ({}, ["one"])
     _, told = await cli("dead", "replay", "one", status=1)
     assert "error: the job 'one' is replayed and cannot be replayed or discarded" in told
 
@@ -134,7 +136,7 @@ async def test_nothing_happens_unasked(
     assert told == f"error: will not {verb} 2 dead letters unasked: add --yes, or --dry-run to count them\n"
     assert await cli_json("dead", verb, "--all", "--dry-run") == {"count": 2}
     shown, _ = await cli("dead", verb, "--error", "nothing like it", "--yes")
-    assert shown == f"0 dead letters to {verb}\n"
+    assert shown == f"{verb}ed 0 dead letters\n"
     for arguments in ((), ("one", "--all"), ("--all", "--task", "ping")):
         _, told = await cli("dead", verb, *arguments, status=2)
         assert f"say what to {verb}: keys, or filters such as --task, or --all" in told

@@ -99,3 +99,18 @@ async def test_a_filter_finds_what_is_shown_of_live_jobs(queue: EngineQueue, own
     assert await keys(queue, "queued", RecordFilter(arguments={"password": "swordfish"})) == []
     assert await keys(queue, "queued", RecordFilter(tag="vip", task="log_in")) == found
     assert await keys(queue, "queued", RecordFilter(tag="other")) == []
+
+
+async def test_an_entry_that_wakes_workers_is_no_job(queue: EngineQueue) -> None:
+    await my_task.options(key="high", priority="high").enqueue(user_id=1)
+    assert await queue.redis.lrange(queue.namespace("queued"), 0, -1) == [b"wake"]
+    await queue.redis.set("wake", "what somebody else keeps here")
+    assert await keys(queue, "queued") == ["high"]
+
+
+async def test_a_job_that_stands_in_line_twice_is_listed_once(queue: EngineQueue) -> None:
+    job = await my_task.options(key="job").enqueue(user_id=1)
+    # As where it was aborted in a long line, and enqueued again.
+    await queue.redis.lpush(queue.namespace("queued"), queue.job_id(job.key))
+    page = await listing.page([queue], "queued", lambda _: True, None, 1)
+    assert ([each.key for each in page.jobs], page.cursor) == (["job"], None)
