@@ -117,7 +117,7 @@ def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")
 
 patience = click.option(
-    "--timeout", "patience", type=Duration(), default=60.0, show_default="60s", help="How long to wait."
+    "--timeout", "patience", type=Duration(), default="60s", show_default=True, help="How long to wait."
 )
 
 paging = together(

@@ -90,8 +90,9 @@ def show(*parts: RenderableType | str) -> None:
 
 
 def note(text: str) -> None:
-    """A remark beside the output, on stderr."""
-    Console(stderr=True, highlight=False, markup=False, emoji=False).print(Text(clean(text), style="dim"))
+    """A remark beside the output, on stderr; not broken into lines, since people copy keys and cursors out of it."""
+    screen = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    screen.print(Text(clean(text), style="dim"), soft_wrap=True)
 
 
 def line(text: object, style: str = "") -> Text:

@@ -55,7 +55,7 @@ def queues() -> None:
 @queues.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--watch", is_flag=True, help="Go on until Ctrl-C; with --json an object a line.")
-@click.option("--every", type=options.Duration(), default=2.0, show_default="2s", help="Between two looks of --watch.")
+@click.option("--every", type=options.Duration(), default="2s", show_default=True, help="Between two looks of --watch.")
 @options.as_json
 @connected
 async def stats(app: Application, names: tuple[str, ...], *, watch: bool, every: float, as_json: bool) -> None:

@@ -35,6 +35,8 @@ async def test_values_are_read_as_the_parameter_takes_them(cli_json: JsonCli, qu
 
     answer = await cli_json("tasks", "enqueue", "label", "text=007", "count=3", 'names=["a", "b"]')
     assert (await queues.find(answer["key"])).kwargs == {"text": "007", "count": 3, "names": ["a", "b"]}
+    answer = await cli_json("tasks", "enqueue", "label", 'text="007"')
+    assert (await queues.find(answer["key"])).kwargs == {"text": "007"}
     answer = await cli_json("tasks", "enqueue", "label", "text=a=b", "count=null")
     assert (await queues.find(answer["key"])).kwargs == {"text": "a=b", "count": None}
 
