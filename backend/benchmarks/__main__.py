@@ -3,17 +3,23 @@
 import asyncio
 import datetime as dt
 import json
+import os
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+from alembic import command
+from alembic.config import Config
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from app.dev.postgres import EmbeddedPostgres
 from app.dev.redis import EmbeddedRedis
-from benchmarks import costs, report, throughput
+from benchmarks import costs, memory, report, throughput
 from benchmarks.machine import describe
 from benchmarks.throughput import Size
 
@@ -22,7 +28,7 @@ RESULTS = Path(__file__).parent / "results.json"
 FULL = Size(runs=5, jobs=30_000, peer_jobs=3_000, latency_jobs=2_000)
 QUICK = Size(runs=1, jobs=10_000, peer_jobs=2_000, latency_jobs=300)
 
-PARTS = ("throughput", "latency", "costs", "idle", "memory", "peers")
+PARTS = ("throughput", "latency", "costs", "idle", "memory", "records", "peers")
 
 
 @click.command()
@@ -74,9 +80,29 @@ def _measure(url: str, size: Size, parts: tuple[str, ...], before: dict[str, Any
         if "memory" in parts:
             tell("memory of a worker")
             results["worker memory"] = costs.memory_of_a_worker(url, 2 if size is QUICK else 10, size.jobs * 10 // 3)
+        if "records" in parts:
+            with _database() as database:
+                results["records"] = memory.records(url, database, size, tell)
+                results["commits"] = memory.commits(url, database, size, tell)
         if "peers" in parts:
             results["peers"], results["peers failed"] = throughput.peers(url, size, tell)
     return results
+
+
+@contextmanager
+def _database() -> Iterator[str]:
+    """URL of a migrated PostgreSQL with its usual settings."""
+    with tempfile.TemporaryDirectory(prefix="saqueduct-bench-") as directory:
+        # PostgreSQL's own user must pass.
+        Path(directory).chmod(0o755)
+        server = EmbeddedPostgres(Path(directory) / "postgres")
+        try:
+            url = server.start()
+            os.environ |= {"DATABASE_URL": url, "REDIS_URL": "redis://unused"}
+            command.upgrade(Config(Path(__file__).parents[1] / "alembic.ini"), "head")
+            yield url
+        finally:
+            server.stop()
 
 
 def _free_port() -> int:

@@ -48,6 +48,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     if "worker memory" in results:
         rows = [(f"{jobs:,}", f"{size} MiB") for jobs, size in results["worker memory"]]
         sections.append(_table(["Jobs that a worker has run", "its memory"], rows))
+    if "records" in results:
+        sections += [_records(results["records"]), _commits(results["commits"])]
     if "peers" in results:
         sections.append(_peers(results))
     return "\n\n".join(sections)
@@ -148,6 +150,19 @@ def _costs(figures: Mapping[str, Mapping[str, Mapping[str, float]]], title: str)
 def _small(title: str, figures: Mapping[str, Mapping[str, float]]) -> str:
     names = list(next(iter(figures.values())))
     return _table([title, *names], [(label, *each.values()) for label, each in figures.items()])
+
+
+def _records(rates: Rates) -> str:
+    rows = []
+    for slots, by_switch in rates.items():
+        off, on = (statistics.median(by_switch[switch]) for switch in ("off", "on"))
+        rows.append((slots, f"{off:,.0f}", f"{on:,.0f}", f"{on / off:.0%}"))
+    return _table(["Jobs a second with job records", "off", "on, until all are written", "kept"], rows)
+
+
+def _commits(figures: Sequence[float]) -> str:
+    row = ["commit to start", *(f"{value:.2f}" for value in figures)]
+    return _table(["Milliseconds, a transaction with a job", "p50", "p95", "p99", "p99.9"], [row])
 
 
 def _peers(results: Mapping[str, Any]) -> str:

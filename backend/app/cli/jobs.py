@@ -1,8 +1,7 @@
 """`jobs`: those that wait or run, out of Redis, and those that have ended, out of their records."""
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import click
 from rich.text import Text
@@ -17,7 +16,7 @@ from app.queue.engine.listing import Standing
 from app.queue.errors import JobNotFound
 from app.queue.memory.history import JobHistory, RecordFilter
 
-LIVE = ("queued", "delayed", "active", "aborting")
+LIVE: tuple[Standing, ...] = ("queued", "delayed", "active", "aborting")
 ENDED = ("complete", "failed", "aborted")
 
 
@@ -44,10 +43,13 @@ async def list_jobs(
     **given: Any,
 ) -> None:
     """List jobs: by their records, newest first; queued, delayed, active and aborting ones as Redis has them."""
-    which = options.record_filter(status=status, queue=queue, **given)
     if queue is not None:
         app.queues.look_up(queue)
-    found, after = await (_live if status in LIVE else _recorded)(app, which, cursor, limit)
+    if status in LIVE:
+        found, after = await _live(app, status, options.record_filter(queue=queue, **given), cursor, limit)
+    else:
+        which = options.record_filter(status=status, queue=queue, **given)
+        found, after = await _recorded(app, which, cursor, limit)
     show_page(found, after, as_json=as_json, nothing="no jobs match")
 
 
@@ -60,12 +62,10 @@ async def _recorded(
 
 
 async def _live(
-    app: Application, which: RecordFilter, cursor: str | None, limit: int
+    app: Application, standing: Standing, which: RecordFilter, cursor: str | None, limit: int
 ) -> tuple[list[JobView], str | None]:
     queues = [queue for queue in app.queues if which.queue in (None, queue.name)]
-    # Delayed ones are queued, as SAQ names it.
-    of_any_status = dataclasses.replace(which, status=None)
-    page = await listing.page(queues, cast("Standing", which.status), of_any_status.matches, cursor, limit)
+    page = await listing.page(queues, standing, which.matches, cursor, limit)
     return [views.of_job(job) for job in page.jobs], page.cursor
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saq import Job
@@ -50,7 +52,11 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
         ConfigurationError: a queue does not exist, or the queues of this process have not been started.
     """
     queues = Queues.current()
-    calls = list(calls)
+    with _no_collection():
+        return await _enqueue(queues, list(calls), progress)
+
+
+async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | None) -> list[JobHandle[R]]:
     together: dict[tuple[str, int], tuple[AsyncSession | None, list[Job]]] = {}
     for call in calls:
         session = call.task.call_options.session
@@ -63,6 +69,18 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
         answers = await targets[name].enqueue_many(jobs, report, session)
         standing.update((id(job), answer) for job, answer in zip(jobs, answers, strict=True))
     return [handle_of(call, targets[call.task.queue_name], standing[id(call.job)]) for call in calls]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let the garbage collector rest: it would go through thousands of new objects again and again, and find none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = None) -> list[R]:

@@ -14,7 +14,7 @@ QueueError
 ├── JobNotFound            no queue knows a job of that key
 ├── DeadLetterNotFound     no job of that key has failed for good
 ├── InvalidCursor          that is no cursor of a page
-├── InvalidSearch          a search for arguments cannot be read
+├── InvalidSearch          a search for jobs cannot be read (a ValueError too)
 ├── JobConflict            the job's status does not allow that
 ├── DuplicateJob           a unique job stands in the way of another
 ├── JobSuperseded          another attempt has completed the job; this one's transaction is rolled back
@@ -155,14 +155,8 @@ class InvalidCursor(QueueError):
         super().__init__("cursor: take it from the page before, or leave it out for the first page")
 
 
-class InvalidSearch(QueueError):
-    """A search for arguments cannot be read."""
-
-    def __init__(self, search: str) -> None:
-        self.search = search
-        super().__init__(
-            f'cannot read the arguments {search!r}: give a JSON object, {{"user_id": 7}}, or pairs, user_id=7,city=Bonn'
-        )
+class InvalidSearch(QueueError, ValueError):
+    """A search for jobs cannot be read; the message says what would be."""
 
 
 class JobConflict(QueueError):

@@ -75,6 +75,11 @@ class Signature:
             self.injected[name] = injected
             return
         check_travels(function, name, hint)
+        if parameter.default is INJECTED:
+            kind = encoding.type_name(hint)
+            raise RegistrationError(
+                function, f"{name}: {kind} could travel as JSON; to have it injected, declare FromDishka[{kind}]"
+            )
         if further:
             self.extra, self._extra_name = hint, name
             return

@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated, Any, cast
 
 import msgspec
+from dishka import FromDishka
 from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -62,7 +63,7 @@ async def cleanup_old_records(ctx: Context, *, days: AtLeastOne = 7) -> dict[str
 
 @scheduled_task(every=600.0, timeout=600, record="failures")
 async def prune_job_records(
-    ctx: Context, *, retention: Retention = INJECTED, db_session: AsyncSession = INJECTED
+    ctx: Context, *, retention: FromDishka[Retention] = INJECTED, db_session: AsyncSession = INJECTED
 ) -> dict[str, int]:
     """Delete job records that are old enough, see QUEUE_KEEP_COMPLETE_DAYS and its like."""
     # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.

@@ -39,6 +39,19 @@ class Countdown:
             os._exit(0)
 
 
+class Seen:
+    """The jobs that ran here: how many, and when the first and the last began, in seconds of the monotonic clock."""
+
+    def __init__(self):
+        self.count = 0
+        self.first = self.last = 0.0
+
+    def note(self):
+        self.last = time.monotonic()
+        self.first = self.first or self.last
+        self.count += 1
+
+
 async def enqueue_at_once(count, enqueue):
     """Enqueue by PRODUCERS coroutines, each call on its own; tell the rate."""
 

@@ -6,35 +6,38 @@ import os
 import time
 
 import uvloop
-from common import SLEEP, arguments, enqueue_at_once, tell
+from common import SLEEP, Seen, arguments, enqueue_at_once, tell
 
 MEASURE, URL, COUNT, OPTIONS = arguments()
 os.environ |= {
     "REDIS_URL": URL,
-    "DATABASE_URL": "postgresql://localhost/none",
+    "DATABASE_URL": OPTIONS.get("database", "postgresql://localhost/none"),
+    # Stock SAQ has none; what they cost is measured by itself.
+    "QUEUE_RECORDS": OPTIONS.get("records", "off"),
     "SECRET_KEY": "benchmarks only, no secret, but long enough",
     "WORKER_CONCURRENCY": OPTIONS.get("concurrency", "32"),
 }
 
 from app.container import build_container  # noqa: E402  (settings are read from the environment above)
+from app.db.session import make_engine, make_sessionmaker  # noqa: E402
 from app.logs import configure_logging  # noqa: E402
 from app.queue import Context, enqueue_many, get_registry, scheduled_task, task  # noqa: E402
 from app.queue.config import build_queues, build_workers  # noqa: E402
 from app.settings import load_settings  # noqa: E402
 
 get_registry().clear()
-SEEN = []
+SEEN = Seen()
 
 
 @task
 async def noop(ctx: Context, *, n: int) -> int:
-    SEEN.append(time.monotonic())
+    SEEN.note()
     return n
 
 
 @task
 async def sleep(ctx: Context, *, n: int) -> int:
-    SEEN.append(time.monotonic())
+    SEEN.note()
     await asyncio.sleep(SLEEP)
     return n
 
@@ -69,6 +72,8 @@ async def main():
         tell(count=COUNT)
     elif MEASURE == "latency":
         await latency()
+    elif MEASURE == "commits":
+        await commits(settings)
     else:
         await work(settings, queues)
     await queues.disconnect()
@@ -82,9 +87,34 @@ async def work(settings, queues):
         await asyncio.sleep(0.05)
     if MEASURE == "serve":
         await asyncio.Event().wait()
-    tell(first=SEEN[0] if SEEN else 0, last=SEEN[-1] if SEEN else 0, count=len(SEEN))
+    if OPTIONS.get("records") == "on":
+        await written(queues)
+    tell(first=SEEN.first, last=SEEN.last, count=SEEN.count)
     worker.request_stop()
     await running
+
+
+async def written(queues):
+    """Wait for the records; they count as part of the work."""
+    while len(queues.memory.recorder):
+        await asyncio.sleep(0.005)
+    SEEN.last = time.monotonic()
+
+
+async def commits(settings):
+    """Transactions one after the other, each with a job; from the commit to the job's start."""
+    engine = make_engine(settings)
+    starts = []
+    for number in range(COUNT + 20):
+        async with make_sessionmaker(engine)() as session:
+            job = await stamp.within(session).enqueue(sent=0.0)
+            began = time.monotonic()
+            await session.commit()
+        _, started = await job.result(timeout=30)
+        if number >= 20:
+            starts.append(started - began)
+    await engine.dispose()
+    tell(starts=starts)
 
 
 async def latency():

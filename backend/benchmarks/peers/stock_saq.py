@@ -5,23 +5,23 @@ import logging
 import time
 
 import uvloop
-from common import SLEEP, arguments, enqueue_at_once, tell
+from common import SLEEP, Seen, arguments, enqueue_at_once, tell
 from redis.asyncio import Redis
 from saq.job import CronJob
 from saq.queue.redis import RedisQueue
 from saq.worker import Worker
 
 MEASURE, URL, COUNT, OPTIONS = arguments()
-SEEN = []
+SEEN = Seen()
 
 
 async def noop(ctx, *, n):
-    SEEN.append(time.monotonic())
+    SEEN.note()
     return n
 
 
 async def sleep(ctx, *, n):
-    SEEN.append(time.monotonic())
+    SEEN.note()
     await asyncio.sleep(SLEEP)
     return n
 
@@ -65,7 +65,7 @@ async def work(queue):
         await asyncio.sleep(0.05)
     if MEASURE == "serve":
         await asyncio.Event().wait()
-    tell(first=SEEN[0] if SEEN else 0, last=SEEN[-1] if SEEN else 0, count=len(SEEN))
+    tell(first=SEEN.first, last=SEEN.last, count=SEEN.count)
     worker.event.set()
     await running
 

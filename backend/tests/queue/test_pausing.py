@@ -234,6 +234,8 @@ async def test_drain_waits_for_running_jobs_and_tells_those_left(
         assert await queue.drain(timeout=0.1, by="ada") == 2
         late = await waits.enqueue()
         draining = asyncio.create_task(queue.drain(timeout=15))
+        await eventually(after(queue, 0.3))
+        assert not draining.done()
         release.set()
         assert await draining == 0
         assert await late.status() is Status.QUEUED
@@ -268,7 +270,12 @@ async def test_a_burst_worker_ends_when_the_queue_is_paused(queue: EngineQueue) 
     await queue.pause()
     await queue.enqueue("ping")
     worker = EngineWorker(queue, [], burst=True, dequeue_timeout=30)
-    await asyncio.wait_for(worker.start(), 5)
+    running = asyncio.create_task(worker.start())
+    # SAQ's `start` swallows a cancellation: `wait_for` would not tell.
+    ended, _ = await asyncio.wait([running], timeout=3)
+    worker.request_stop()
+    await running
+    assert ended
     assert await queue.count("queued") == 1
 
 

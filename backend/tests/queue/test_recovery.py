@@ -103,6 +103,19 @@ async def test_a_killed_workers_job_runs_again_without_retries(
     assert (done.retries, done.meta) == (1, {"recoveries": 1})
 
 
+async def test_a_killed_workers_job_waits_in_a_paused_queue(
+    settings: Settings, queues: Queues, container: AsyncContainer, impatient: None
+) -> None:
+    handle = await _killed(queues)
+    queue = queues.get("default")
+    await queue.pause()
+    async with working(settings, queues, container):
+        await eventually(lambda: queue.count("queued"))
+        assert await queue.count("active") == 0
+        await queue.resume()
+        assert await handle.result(timeout=10) == 1
+
+
 async def test_a_lease_is_taken_only_if_it_stays_expired(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     handle = await _killed(queues)
     queue = queues.get("default")

@@ -1,5 +1,6 @@
 """The decorators and the registry they fill."""
 
+import dataclasses
 import enum
 import inspect
 import uuid
@@ -11,6 +12,7 @@ from saq import CronJob
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue import (
+    INJECTED,
     Context,
     DuplicateTask,
     FromDishka,
@@ -288,3 +290,14 @@ def test_an_argument_that_json_cannot_carry_is_named() -> None:
     with pytest.raises(InvalidArguments) as caught:
         job.job({"a": 1, "b": object()})
     assert set(caught.value.problems) == {"b"}
+
+
+def test_a_type_that_could_travel_is_not_taken_for_injected() -> None:
+    @dataclasses.dataclass
+    class Policy:
+        days: int = 7
+
+    async def prune(ctx: Context, *, policy: Policy = INJECTED) -> None: ...
+
+    with pytest.raises(RegistrationError, match=r"policy: .*Policy could travel as JSON.*FromDishka"):
+        task(prune)

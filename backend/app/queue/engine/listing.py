@@ -33,6 +33,9 @@ PARTS: dict[str, tuple[str, ...]] = {
 STATUSES = {"delayed": Status.QUEUED, "waiting": Status.QUEUED}
 """The job's own status where it is called otherwise."""
 
+LIVE: dict[str, Standing] = {"queued": "waiting", "active": "active", "aborting": "aborting"}
+"""SAQ's statuses of jobs that have not ended, each with how such a job stands; a delayed one is queued."""
+
 LOOKED_AT = 50_000
 """Entries that one page looks at, at most; a filter that matches few would else read a whole backlog."""
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 from saq import Job
-from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy import ColumnElement, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.queue.engine.listing import LIVE
 from app.queue.errors import InvalidCursor, InvalidSearch
-from app.queue.memory.models import JobRecord
+from app.queue.memory.models import STATUSES, JobRecord
 from app.queue.memory.records import EPOCH, milliseconds
 from app.queue.meta import TAGS
 from app.queue.shown import shown
@@ -38,6 +39,9 @@ class RecordFilter:
         tag: one of the job's tags.
         since: enqueued at that time or later, aware.
         until: enqueued before that time, aware.
+
+    Raises:
+        InvalidSearch: there is no such status.
     """
 
     task: str | None = None
@@ -49,16 +53,20 @@ class RecordFilter:
     since: dt.datetime | None = None
     until: dt.datetime | None = None
 
+    def __post_init__(self) -> None:
+        known = (*STATUSES, *(status for status in LIVE if status not in STATUSES))
+        if self.status is not None and self.status not in known:
+            raise InvalidSearch(f"there is no status {self.status!r}; there are {', '.join(known)}")
+
     def conditions(self) -> list[ColumnElement[bool]]:
         """The filter in SQL."""
         conditions: list[ColumnElement[bool]] = []
-        for column, value in (
-            (JobRecord.task, self.task),
-            (JobRecord.status, self.status),
-            (JobRecord.queue, self.queue),
-        ):
+        for column, value in ((JobRecord.task, self.task), (JobRecord.queue, self.queue)):
             if value is not None:
                 conditions.append(column == value)
+        if self.status is not None:
+            # A literal: a planner that does not know the value cannot tell that a partial index has it.
+            conditions.append(JobRecord.status == literal(self.status, literal_execute=True))
         if self.arguments is not None:
             conditions.append(JobRecord.arguments.contains(dict(self.arguments)))
         if self.error is not None:
@@ -69,9 +77,6 @@ class RecordFilter:
             conditions.append(JobRecord.queued_at >= self.since)
         if self.until is not None:
             conditions.append(JobRecord.queued_at < self.until)
-        if self.status not in (None, "complete"):
-            # As the partial index says it, which a planner that does not know the value cannot conclude.
-            conditions.append(JobRecord.status != "complete")
         return conditions
 
     def matches(self, job: Job) -> bool:
@@ -119,7 +124,9 @@ def arguments_of(search: str | None) -> dict[str, Any] | None:
         pass
     pairs = [part.partition("=") for part in search.split(",")]
     if not all(name.strip() and equals for name, equals, _ in pairs):
-        raise InvalidSearch(search)
+        raise InvalidSearch(
+            f'cannot read the arguments {search!r}: give a JSON object, {{"user_id": 7}}, or pairs, user_id=7,city=Bonn'
+        )
     return {name.strip(): _value(value) for name, _, value in pairs}
 
 
@@ -193,7 +200,7 @@ class JobHistory:
         return Page(records[:limit], _encoded(records[limit - 1]) if more else None)
 
 
-DEAD = (JobRecord.status == "failed", JobRecord.status != "complete", JobRecord.resolution.is_(None))
+DEAD = (JobRecord.status == literal("failed", literal_execute=True), JobRecord.resolution.is_(None))
 """What makes a record a dead letter."""
 
 

@@ -44,6 +44,7 @@ class Memory:
         self._sending: set[asyncio.Task[None]] = set()
         self._watched: list[EngineQueue] = []
         self._watching: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     def serve(self, queues: Sequence[EngineQueue]) -> None:
         """Remember the jobs of these queues."""
@@ -81,14 +82,19 @@ class Memory:
             await asyncio.Event().wait()
         finally:
             self._watched.remove(queue)
-            if not self._watched:
+            if not self._watched and self._watching is not None:
                 self._watching.cancel()
+                self._ending.add(self._watching)
                 self._watching = None
 
     async def close(self) -> None:
         """Send and write what is left, and close the connections."""
         if self._sending:
             await asyncio.wait(self._sending, timeout=FLUSH)
+        if self._ending:
+            # Relays that have been cancelled give their connections back first.
+            await asyncio.wait(self._ending, timeout=FLUSH)
+            self._ending.clear()
         await self.recorder.flush(FLUSH)
         await self._engine.dispose()
 

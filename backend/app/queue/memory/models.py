@@ -64,6 +64,16 @@ class JobRecord(Base):
             postgresql_where=text("status <> 'complete'"),
         ),
         Index(
+            "ix_job_records_task_incomplete",
+            "task",
+            "status",
+            "queued_at",
+            "key",
+            "queue",
+            postgresql_where=text("status <> 'complete'"),
+        ),
+        Index("ix_job_records_tags", "tags", postgresql_using="gin", postgresql_where=text("tags IS NOT NULL")),
+        Index(
             "ix_job_records_arguments",
             "arguments",
             postgresql_using="gin",

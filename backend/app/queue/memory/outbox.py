@@ -8,11 +8,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import asyncpg
 from saq import Job
 from saq.job import TERMINAL_STATUSES
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.queue.engine.enqueuing import mark_of
@@ -32,8 +33,9 @@ CHUNK = 500
 PATIENCE = 60.0
 """Seconds that a call to Redis which publishes may be under way; marks stay longer."""
 
-DATABASE_AWAY = (OperationalError, InterfaceError, ConnectionError, TimeoutError, OSError)
-"""What SQLAlchemy and asyncpg raise when PostgreSQL is away or does not answer."""
+DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What SQLAlchemy and asyncpg raise when PostgreSQL is away, restarts, or does not answer: asyncpg's own errors come
+unwrapped while connecting, and some that SQLAlchemy does not know as its plain DBAPIError."""
 
 
 class Outbox:
@@ -107,7 +109,7 @@ class Outbox:
 
         Raises:
             QueueUnavailable: Redis did not answer; nothing is lost.
-            OperationalError, InterfaceError, OSError: neither did PostgreSQL.
+            SQLAlchemyError, asyncpg.PostgresError, OSError: neither did PostgreSQL.
         """
         async with answering():
             deadline = await queue.time() + PATIENCE

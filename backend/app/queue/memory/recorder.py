@@ -118,6 +118,7 @@ class JobRecorder:
             await asyncio.wait([self._writer], timeout=seconds)
         if self._writer is not None and not self._writer.done():
             self._writer.cancel()
+            await asyncio.wait([self._writer])
         if self._waiting:
             logger.error("%d job records are lost: PostgreSQL did not take them in time", len(self._waiting))
 

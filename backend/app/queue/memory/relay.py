@@ -73,6 +73,7 @@ class Relay:
         finally:
             if listening is not None:
                 listening.cancel()
+                await asyncio.wait([listening])
 
     async def look(self, queues: Sequence[EngineQueue], grace: float = GRACE) -> int:
         """Enqueue what was left in the outbox for `grace` seconds; returns how many."""
@@ -132,5 +133,6 @@ class Relay:
                         await gone.wait()
                     finally:
                         # Not back into the pool: its next user would hear of commits too.
+                        raw.terminate()
                         await connection.invalidate()
             await asyncio.sleep(RETRY)

@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import delete, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.memory.history import PLACE
@@ -36,9 +36,8 @@ class Retention:
 
 
 async def _prune(session: AsyncSession, status: str, days: int, after_batch: Callable[[], Awaitable[None]]) -> int:
-    conditions = [JobRecord.status == status, JobRecord.queued_at < func.now() - dt.timedelta(days=days)]
-    if status != "complete":
-        conditions.append(JobRecord.status != "complete")
+    known = literal(status, literal_execute=True)
+    conditions = [JobRecord.status == known, JobRecord.queued_at < func.now() - dt.timedelta(days=days)]
     deleted = 0
     after: tuple[dt.datetime, str, str] | None = None
     while True:

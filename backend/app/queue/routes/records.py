@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from saq import Job
 
 from app.queue.engine import listing
-from app.queue.engine.listing import Standing
+from app.queue.engine.listing import LIVE
 from app.queue.engine.queues import Queues
 from app.queue.errors import JobNotFound
 from app.queue.memory.dead_letters import DeadLetters
@@ -24,9 +24,6 @@ Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page"
 Search = Annotated[
     str | None, QueryParameter(description='arguments: a JSON object, {"user_id": 7}, or user_id=7,status="new"')
 ]
-
-LIVE: dict[str | None, Standing] = {"queued": "waiting", "active": "active", "aborting": "aborting"}
-"""SAQ's statuses of jobs that have not ended; a delayed one is queued."""
 
 
 class RecordView(msgspec.Struct, omit_defaults=True):
@@ -156,7 +153,7 @@ class RecordController(Controller):
         limit: Limit = PAGE,
     ) -> RecordPage:
         """Jobs newest first: those that have ended from their records, live ones (`queued`, `active`...) from Redis."""
-        if (standing := LIVE.get(which.status)) is not None:
+        if (standing := LIVE.get(which.status or "")) is not None:
             searched = [queues.look_up(which.queue)] if which.queue is not None else list(queues)
             found = await listing.page(searched, standing, which.matches, cursor, limit)
             return RecordPage([RecordView.live(job) for job in found.jobs], found.cursor)

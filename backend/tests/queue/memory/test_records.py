@@ -3,16 +3,16 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 import pytest
 from dishka import AsyncContainer
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import Context, GiveUp, Queues, Unique, task
+from app.queue import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
 from app.queue.config import build_workers
 from app.queue.engine.worker import EngineWorker
 from app.queue.memory import recorder as recording
@@ -283,3 +283,35 @@ async def test_a_job_tells_who_enqueued_it_and_both_belong_to_the_trace_of_the_r
     answer = await client.post("/tasks/ping", headers={"traceparent": "nonsense"})
     await jobs.drain()
     assert (await record_of(records, answer.json()["job_id"], "complete")).trace_id is None
+
+
+async def test_a_postgresql_that_drops_its_connections_costs_no_record(
+    worker: EngineWorker, engine: AsyncEngine, memory: Memory, records: Look
+) -> None:
+    @task
+    async def go_on(ctx: Context, *, number: int, db_session: AsyncSession = INJECTED) -> int:
+        if number % 2:
+            await db_session.execute(text("SELECT 1"))
+        return number
+
+    @task(durable=True)
+    async def durably(ctx: Context, *, number: int) -> int:
+        return number
+
+    worker.functions |= {each.name: each.runner for each in (go_on, durably)}
+    handles = []
+    for number in range(60):
+        if number % 20 == 10:
+            async with engine.connect() as connection:
+                query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                await connection.execute(text(f"{query} AND datname = current_database()"))
+        # A connection that was just dropped may fail one call; the caller of a durable job is told so.
+        with suppress(QueueUnavailable):
+            handles.append(await (durably if number % 3 else go_on).options(retries=3).enqueue(number=number))
+    for handle in handles:
+        await handle.result(timeout=20)
+
+    async def all_there() -> bool:
+        return {row.key for row in await records() if row.status == "complete"} >= {handle.key for handle in handles}
+
+    await eventually(all_there)

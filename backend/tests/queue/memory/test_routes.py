@@ -80,7 +80,12 @@ async def test_times_bound_the_list(client: httpx.AsyncClient, jobs: JobKit, rec
 
 @pytest.mark.parametrize(
     ("params", "code"),
-    [({"cursor": "nonsense"}, "invalid-cursor"), ({"q": "nonsense"}, "invalid-search"), ({"limit": "0"}, "invalid")],
+    [
+        ({"cursor": "nonsense"}, "invalid-cursor"),
+        ({"q": "nonsense"}, "invalid-search"),
+        ({"status": "lost"}, "invalid-search"),
+        ({"limit": "0"}, "invalid"),
+    ],
 )
 async def test_what_cannot_be_read_is_named(client: httpx.AsyncClient, params: dict[str, str], code: str) -> None:
     answer = await client.get("/jobs", params=params)

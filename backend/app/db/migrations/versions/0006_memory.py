@@ -88,6 +88,19 @@ def _create_job_records() -> None:
         postgresql_where=sa.text("status <> 'complete'"),
     )
     op.create_index(
+        "ix_job_records_task_incomplete",
+        "job_records",
+        ["task", "status", "queued_at", "key", "queue"],
+        postgresql_where=sa.text("status <> 'complete'"),
+    )
+    op.create_index(
+        "ix_job_records_tags",
+        "job_records",
+        ["tags"],
+        postgresql_using="gin",
+        postgresql_where=sa.text("tags IS NOT NULL"),
+    )
+    op.create_index(
         "ix_job_records_arguments",
         "job_records",
         ["arguments"],

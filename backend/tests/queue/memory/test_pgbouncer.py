@@ -1,0 +1,115 @@
+"""The memory behind a PgBouncer that pools transactions, a real one."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from dishka import AsyncContainer
+from sqlalchemy import select
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.container import build_container
+from app.db.session import make_engine, make_sessionmaker
+from app.queue import INJECTED, Context, Queues, get_registry, task
+from app.queue.config import build_queues
+from app.queue.memory.models import JobRecord
+from app.settings import Settings, load_settings
+from tests.fixtures.poll import eventually_sync
+from tests.processes.stack import free_port
+from tests.queue.memory.conftest import Look, nothing_published, record_of
+from tests.queue.memory.test_records import working
+
+PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+
+@pytest.fixture
+def bouncer(migrated_url: str, tmp_path: Path) -> Iterator[str]:
+    """URL of a PgBouncer with one connection to the database, so that transactions follow one another on it."""
+    if PROGRAM is None:
+        if os.environ.get("CI"):
+            pytest.fail("pgbouncer is missing; .ci/run installs it")
+        pytest.skip("no pgbouncer on this machine")
+    port, url = free_port(), make_url(migrated_url)
+    host = url.query.get("host", url.host)
+    (tmp_path / "users").write_text(f'"{url.username}" ""\n')
+    (tmp_path / "pgbouncer.ini").write_text(
+        f"[databases]\ndb = host={host} port={url.query.get('port', url.port or 5432)} dbname={url.database} "
+        f"user={url.username}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
+        f"pool_mode = transaction\ndefault_pool_size = 2\nlogfile = {tmp_path}/log\npidfile = {tmp_path}/pid\n"
+        f"unix_socket_dir =\n"
+    )
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    # PgBouncer does not run as root; as PostgreSQL's own user it reaches its socket.
+    owner = pwd.getpwuid(Path(str(host)).stat().st_uid).pw_name if str(host).startswith("/") else "nobody"
+    user = ["-u", owner] if os.geteuid() == 0 else []
+    with (tmp_path / "out").open("wb") as output:
+        process = subprocess.Popen([PROGRAM, *user, str(tmp_path / "pgbouncer.ini")], stdout=output, stderr=output)
+    try:
+        eventually_sync(lambda: "listening" in (tmp_path / "out").read_text() or process.poll() is not None)
+        assert process.poll() is None, (tmp_path / "out").read_text()
+        yield f"postgresql://{url.username}@127.0.0.1:{port}/db"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def behind(environment: dict[str, str], bouncer: str) -> Settings:
+    return load_settings(environment | {"DATABASE_URL": bouncer, "DATABASE_PGBOUNCER": "on"})
+
+
+@pytest.fixture
+async def stack(behind: Settings) -> AsyncIterator[tuple[Queues, AsyncContainer, AsyncSession]]:
+    queues = build_queues(behind)
+    container = build_container(behind, queues)
+    engine: AsyncEngine = make_engine(behind)
+    await queues.connect()
+    async with make_sessionmaker(engine)() as session:
+        yield queues, container, session
+    await engine.dispose()
+    await container.close()
+    await queues.disconnect()
+
+
+with get_registry().isolated():
+
+    @task(durable=True)
+    async def count_records(ctx: Context, *, number: int, db_session: AsyncSession = INJECTED) -> int:
+        await db_session.scalars(select(JobRecord.key))
+        return number
+
+
+async def test_transactions_durable_jobs_and_records_work_behind_it(
+    behind: Settings, stack: tuple[Queues, AsyncContainer, AsyncSession], records: Look, outbox: Look
+) -> None:
+    get_registry().add(count_records)
+    queues, container, session = stack
+    assert queues.memory is not None
+    async with working(behind, queues, container):
+        handles = [await count_records.within(session).enqueue(number=number) for number in range(20)]
+        await session.commit()
+        handles += [await count_records.enqueue(number=number) for number in range(20, 40)]
+        assert [await handle.result(timeout=20) for handle in handles] == list(range(40))
+        await record_of(records, handles[-1].key, "complete")
+    assert list(await outbox()) == []
+
+
+async def test_the_relay_finds_what_was_left_without_hearing_of_it(
+    stack: tuple[Queues, AsyncContainer, AsyncSession], outbox: Look
+) -> None:
+    get_registry().add(count_records)
+    queues, _, session = stack
+    assert queues.memory is not None
+    async with nothing_published(queues.memory):
+        await count_records.within(session).enqueue(number=1)
+        await session.commit()
+    assert await queues.memory.relay.look(list(queues), grace=0.0) == 1
+    assert await queues.get("default").count("queued") == 1

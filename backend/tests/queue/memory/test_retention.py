@@ -1,0 +1,54 @@
+"""Old records are deleted, by status and in small steps."""
+
+import datetime as dt
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.queue.memory import retention
+from app.queue.memory.models import JobRecord
+from app.queue.memory.retention import Retention
+from app.queue.testing import JobKit
+from tests.queue.memory.conftest import Look
+
+
+def record(status: str, days: float, number: int = 0) -> JobRecord:
+    queued = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+    return JobRecord(
+        queued_at=queued, key=f"{status}-{days}-{number}", queue="default", task="any", status=status, attempts=1
+    )
+
+
+async def test_each_status_is_kept_for_its_days(session: AsyncSession, records: Look) -> None:
+    statuses = {"complete": 7, "aborted": 30, "failed": 90}
+    session.add_all(record(status, days + offset) for status, days in statuses.items() for offset in (-1, 1))
+    session.add(record("queued", 400))
+    await session.commit()
+    assert await Retention().prune(session, session.commit) == {"complete": 1, "aborted": 1, "failed": 1}
+    left = {row.key for row in await records()}
+    assert left == {"complete-6-0", "aborted-29-0", "failed-89-0", "queued-400-0"}
+
+
+async def test_many_go_in_steps_that_are_committed(
+    session: AsyncSession, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 10)
+    session.add_all(record("complete", 10, number) for number in range(25))
+    session.add_all(record("failed", 10, number) for number in range(25))
+    await session.commit()
+    left: list[int] = []
+
+    async def commit() -> None:
+        await session.commit()
+        left.append(len(await records()))
+
+    assert (await Retention().prune(session, commit))["complete"] == 25
+    assert left[:3] == [40, 30, 25]
+
+
+async def test_a_schedule_prunes(jobs: JobKit, session: AsyncSession, records: Look) -> None:
+    session.add(record("complete", 10))
+    await session.commit()
+    job = await jobs.run("prune_job_records")
+    assert job.result == {"complete": 1, "aborted": 0, "failed": 0}
+    assert list(await records()) == []
