@@ -1,9 +1,8 @@
 """Batching: calls of the same loop tick, and those that come while a batch is under way, share one round trip."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,27 +45,3 @@ class Batches(Generic[T, R]):
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if not future.done():
                         future.set_result(answer)
-
-
-AHEAD = 2
-"""Batches under way at once: while Redis works on one, the next is packed and sent."""
-
-
-async def in_turn(
-    send: Callable[[Sequence[T]], Coroutine[Any, Any, Sequence[R]]], items: Sequence[T], size: int
-) -> AsyncIterator[Sequence[R]]:
-    """Send many items in batches, some ahead of the answers; yields the answers of each batch, in order.
-
-    Raises:
-        Exception: what `send` raises; batches that are under way are waited for, further ones are not sent.
-    """
-    under_way: deque[asyncio.Task[Sequence[R]]] = deque()
-    try:
-        for first in range(0, len(items), size):
-            under_way.append(asyncio.create_task(send(items[first : first + size])))
-            if len(under_way) == AHEAD:
-                yield await under_way.popleft()
-        while under_way:
-            yield await under_way.popleft()
-    finally:
-        await asyncio.gather(*under_way, return_exceptions=True)

@@ -15,7 +15,7 @@ from saq import Job
 from saq.utils import now
 
 from app.queue.engine import enqueuing, pausing, reading, vitals
-from app.queue.engine.batching import Batches, in_turn
+from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
 from app.queue.engine.outage import answering
@@ -150,8 +150,9 @@ class EngineQueue(LeasedQueue):
             return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
         rows = [(job, enqueuing.row_of(self, job)) for job in jobs]
         answers: list[Enqueued | DuplicateJob] = []
-        async for chunk in in_turn(self._send_chunk, rows, enqueuing.CHUNK):
-            answers += chunk
+        # One after the other: on several connections they would overtake each other.
+        for first in range(0, len(rows), enqueuing.CHUNK):
+            answers += await self._send_chunk(rows[first : first + enqueuing.CHUNK])
             if report:
                 report(len(answers))
         return enqueuing.without_conflicts(answers)
