@@ -70,6 +70,9 @@ class Reporting(click.Group):
             if getattr(error.orig, "sqlstate", "") == UNDEFINED_TABLE:
                 raise Failure("the database lacks tables: run `make migrate`") from None
             raise Failure(f"PostgreSQL does not do it: {_one_line(error.orig or error)}; see DATABASE_URL") from None
+        except BrokenPipeError:
+            # Of standard output, as with `| head`; click ends the command.
+            raise
         except REDIS_AWAY as error:
             raise Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL") from None
 

@@ -116,6 +116,16 @@ def test_a_server_that_is_away_is_told_in_one_line(
     assert re.fullmatch(f"error: .*{words}.*\n", answer.stderr), answer.stderr
 
 
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    command = [sys.executable, "-m", "app.cli", "tasks", "list", "--json"]
+    with subprocess.Popen(command, cwd=BACKEND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(timeout=30)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
 async def test_dead_letters_need_no_redis(cli: Cli, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     await record("one")
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}")
