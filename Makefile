@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-ha
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker shell services stop migrate catalog test check conformance chaos bench lint types imports docs-check format lock clean
+.PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check conformance chaos bench lint types imports docs-check format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ dev-worker: setup ## The worker alone (and the servers)
 
 shell: setup ## A Python shell with the tasks' registry and the container, on the servers of `make dev` or its own
 	@$(RUN) -m app.dev shell
+
+cli: setup ## The command line, on the servers of `make dev` or its own; ARGS="dead list", ARGS="--help"
+	@$(RUN) -m app.dev cli $(ARGS)
 
 services: setup ## Redis and PostgreSQL in the background, until `make stop`
 	@$(RUN) -m app.dev services

@@ -1,4 +1,4 @@
-"""The commands `up`, `web`, `worker`, `shell`, `migrate`, `services`, `stop` and `catalog`."""
+"""The commands `up`, `web`, `worker`, `shell`, `cli`, `migrate`, `services`, `stop` and `catalog`."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from app.dev.ready import PortTakenError, base_url, require_free_port, show_bann
 from app.dev.runner import Runner, StopSignal
 from app.dev.servers import ServerError
 from app.dev.services import Services
-from app.dev.shell import run_shell
+from app.dev.shell import CLI, SHELL, run_in_terminal
 from app.dev.watch import Watch
 from app.settings import REPOSITORY, Settings, SettingsError, load_settings
 
@@ -117,7 +117,15 @@ def worker() -> None:
 @main.command()
 def shell() -> None:
     """Servers, migrations and a Python shell, which runs jobs itself when no worker is live."""
-    sys.exit(run_shell(services_of(load_settings()), MIGRATE, BACKEND))
+    sys.exit(run_in_terminal(SHELL, services_of(load_settings()), MIGRATE, BACKEND))
+
+
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def cli(arguments: tuple[str, ...]) -> None:
+    """Servers, migrations and one command of `python -m app.cli`."""
+    program = Program(CLI.name, (*CLI.command, *arguments))
+    sys.exit(run_in_terminal(program, services_of(load_settings()), MIGRATE, BACKEND))
 
 
 @main.command()

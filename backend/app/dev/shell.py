@@ -1,4 +1,4 @@
-"""`make shell`: a Python shell in this terminal, on the servers of the checkout."""
+"""`make shell` and `make cli`: a program in this terminal, on the servers of the checkout."""
 
 import os
 import signal
@@ -14,12 +14,14 @@ from app.dev.program import Program
 from app.dev.services import Services
 
 SHELL = Program("shell", (sys.executable, "-m", "app.shell", "--worker"))
+CLI = Program("cli", (sys.executable, "-m", "app.cli"))
 
 
-def run_shell(services: Services, migrate: Program, directory: Path) -> int:
-    """Start the servers, bring the database up to date, and run the shell until it ends; returns its exit status.
+def run_in_terminal(program: Program, services: Services, migrate: Program, directory: Path) -> int:
+    """Start the servers, bring the database up to date, and run a program until it ends; returns its exit status.
 
     Args:
+        program: reads the terminal.
         services: used by this process from start to end.
         migrate: what brings the database to the newest migration; its output is shown when it fails.
         directory: where both run.
@@ -36,17 +38,17 @@ def run_shell(services: Services, migrate: Program, directory: Path) -> int:
         if migration.returncode:
             click.echo(output.decode(errors="replace") + "the migrations failed: see above", err=True)
             return migration.returncode
-        return _wait_in_this_terminal(_start(SHELL, environment, directory))
+        return _wait_in_this_terminal(_start(program, environment, directory))
     finally:
         services.release()
 
 
-def _wait_in_this_terminal(shell: "subprocess.Popen[bytes]") -> int:
+def _wait_in_this_terminal(program: "subprocess.Popen[bytes]") -> int:
     """Wait for a process that reads the terminal. Ctrl-C is its own; `make stop` and a closed terminal end it."""
     signal.signal(signal.SIGINT, lambda *_: None)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: shell.terminate())
-    return shell.wait()
+        signal.signal(number, lambda *_: program.terminate())
+    return program.wait()
 
 
 def _start(

@@ -45,3 +45,19 @@ def _signature(queue: Any, task: str) -> "Signature | None":
         return tasks.get(task).signature if tasks is not None else None
     except UnknownTask:
         return None
+
+
+def error_summary(error: str | None) -> str | None:
+    """Type and message out of a traceback; other texts stay as they are.
+
+    >>> error_summary('Traceback (most recent call last):\\n  File "x.py", line 1, in f\\n    g()\\nKeyError: 1')
+    'KeyError: 1'
+    """
+    if not error or "Traceback (most recent call last)" not in error:
+        return error
+    lines = error.rstrip().splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    after = frames[-1] + 1 if frames else 1
+    while after < len(lines) and lines[after].startswith("    "):
+        after += 1
+    return "\n".join(lines[after:]) or lines[-1]

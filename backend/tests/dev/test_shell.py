@@ -63,6 +63,7 @@ def test_the_lines_of_the_documents_work_as_written(directory: Path) -> None:
     assert processes_of(directory) == []
 
 
+@pytest.mark.usefixtures("empty_redis")  # or the shell's worker runs what other tests have left
 @pytest.mark.parametrize("name", ["coming-from-celery", "use-the-shell"])
 def test_the_blocks_of_a_page_can_be_typed_in(name: str, environment: dict[str, str]) -> None:
     blocks = blocks_behind(TYPED, name)

@@ -9,6 +9,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.calls import enqueue_many
+from app.queue.clock import time_now
 from app.queue.engine.queues import Queues
 from app.queue.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError
 from app.queue.memory.history import DEAD, PLACE, RecordFilter
@@ -31,11 +32,13 @@ class Resolved:
         done: replayed or discarded.
         refused: of those that cannot be replayed, by key, why; they stay dead letters.
         after: where the next batch begins; None before the first.
+        until: jobs enqueued then or later are not meant: those replayed may have failed again, and again.
     """
 
     done: int = 0
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     after: tuple[dt.datetime, str, str] | None = None
+    until: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.fromtimestamp(time_now(), dt.UTC))
 
 
 class DeadLetters:
@@ -133,7 +136,7 @@ class DeadLetters:
         return (await self._session.scalars(query)).one()
 
     async def _batch(self, which: RecordFilter, so_far: Resolved) -> Sequence[JobRecord]:
-        query = select(JobRecord).where(*which.conditions(), *DEAD)
+        query = select(JobRecord).where(*which.conditions(), *DEAD, JobRecord.queued_at < so_far.until)
         if so_far.after is not None:
             query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
         query = query.order_by(*PLACE).limit(BATCH).with_for_update(skip_locked=True)

@@ -16,6 +16,7 @@ from app.queue.errors import InvalidCursor, InvalidSearch
 from app.queue.memory.models import STATUSES, JobRecord
 from app.queue.memory.records import EPOCH, milliseconds
 from app.queue.meta import TAGS
+from app.queue.shown import shown
 
 PAGE = 50
 """Records of a page, unless a call says otherwise."""
@@ -79,18 +80,29 @@ class RecordFilter:
         return conditions
 
     def matches(self, job: Job) -> bool:
-        """True for a job that is meant, by what Redis knows of it; live ones have no error to look for."""
-        arguments, queued = job.kwargs or {}, EPOCH + dt.timedelta(milliseconds=job.queued)
+        """True for a job that is meant, by what people may see of it: nobody is to guess a redacted value."""
+        queued, fields = EPOCH + dt.timedelta(milliseconds=job.queued), {"function": job.function, "error": job.error}
+        visible = shown(job.queue, {**fields, "kwargs": job.kwargs})
         return (
             self.task in (None, job.function)
             and self.status in (None, job.status.value)
             and self.queue in (None, job.get_queue().name)
-            and all(arguments.get(name) == value for name, value in (self.arguments or {}).items())
-            and (self.error is None or self.error.lower() in (job.error or "").lower())
+            and _holds(visible["kwargs"] or {}, self.arguments or {})
+            and (self.error is None or self.error.lower() in (visible["error"] or "").lower())
             and (self.tag is None or self.tag in job.meta.get(TAGS, ()))
             and (self.since is None or queued >= self.since)
             and (self.until is None or queued < self.until)
         )
+
+
+def _holds(value: Any, part: Any) -> bool:
+    """True when a JSON value holds another, as PostgreSQL's `@>` means it."""
+    if isinstance(part, Mapping):
+        return isinstance(value, Mapping) and all(name in value and _holds(value[name], part[name]) for name in part)
+    if isinstance(part, list):
+        return isinstance(value, list) and all(any(_holds(each, wanted) for each in value) for wanted in part)
+    # 1 and True are equal in Python, and not in JSON.
+    return isinstance(value, bool) == isinstance(part, bool) and bool(value == part)
 
 
 def arguments_of(search: str | None) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from app.queue.memory.history import JobHistory
 from app.queue.memory.models import JobRecord
 from app.queue.memory.records import milliseconds
 from app.queue.routes.answers import ADMIN
+from app.queue.shown import error_summary
 
 
 class JobView(msgspec.Struct):
@@ -103,19 +104,3 @@ class JobController(Controller):
     async def retry(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
         """Queue a job that has ended once more, with the same arguments."""
         return JobView.of(await queues.retry(key))
-
-
-def error_summary(error: str | None) -> str | None:
-    """Type and message out of a traceback; other texts stay as they are.
-
-    >>> error_summary('Traceback (most recent call last):\\n  File "x.py", line 1, in f\\n    g()\\nKeyError: 1')
-    'KeyError: 1'
-    """
-    if not error or "Traceback (most recent call last)" not in error:
-        return error
-    lines = error.rstrip().splitlines()
-    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
-    after = frames[-1] + 1 if frames else 1
-    while after < len(lines) and lines[after].startswith("    "):
-        after += 1
-    return "\n".join(lines[after:]) or lines[-1]

@@ -153,9 +153,9 @@ class RecordController(Controller):
         limit: Limit = PAGE,
     ) -> RecordPage:
         """Jobs newest first: those that have ended from their records, live ones (`queued`, `active`...) from Redis."""
-        if which.status in LIVE:
+        if (standing := LIVE.get(which.status or "")) is not None:
             searched = [queues.look_up(which.queue)] if which.queue is not None else list(queues)
-            found = await listing.page(searched, which.matches, cursor, limit)
+            found = await listing.page(searched, standing, which.matches, cursor, limit)
             return RecordPage([RecordView.live(job) for job in found.jobs], found.cursor)
         records, following = await history.page(which, cursor, limit)
         return RecordPage([RecordView.of(record) for record in records], following)

@@ -95,7 +95,7 @@ async def test_what_cannot_be_read_is_named(client: httpx.AsyncClient, params: d
 async def test_live_jobs_are_listed_from_redis(client: httpx.AsyncClient, queues: Queues) -> None:
     handles = [await import_file.enqueue(user_id=number) for number in range(3)]
     answer = (await client.get("/jobs", params={"status": "queued", "limit": "2"})).json()
-    assert [job["job_id"] for job in answer["jobs"]] == sorted(handle.key for handle in handles)[:2]
+    assert [job["job_id"] for job in answer["jobs"]] == [handle.key for handle in handles[:2]]
     answer = (await client.get("/jobs", params={"status": "queued", "cursor": answer["cursor"]})).json()
     assert len(answer["jobs"]) == 1
     answer = (await client.get("/jobs", params={"status": "queued", "q": "user_id=1"})).json()

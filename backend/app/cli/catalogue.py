@@ -1,0 +1,153 @@
+"""`tasks`: the catalogue, and enqueue by name. A file `tasks.py` would be one of a domain, which declares tasks."""
+
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Group, RenderableType
+from saq.job import TERMINAL_STATUSES
+
+from app.cli import options, output
+from app.cli.application import Application, connected
+from app.cli.errors import Failure
+from app.queue import JobHandle, TaskOptions, get_registry
+from app.queue.calls import Call, enqueue_many
+from app.queue.errors import InvalidArguments, UnknownTask
+from app.queue.task import Task
+
+PLAIN = TaskOptions().described()
+"""The options of a task that sets none."""
+
+
+@click.group()
+def tasks() -> None:
+    """The tasks there are, and jobs of them."""
+
+
+@tasks.command("list")
+@options.as_json
+def list_tasks(*, as_json: bool) -> None:
+    """List the tasks: queue, schedules, what they do, options that differ from the defaults."""
+    # It registers the tasks; no server is asked.
+    import app.queue.config  # noqa: F401
+
+    found = sorted(get_registry().get_all_tasks(), key=lambda task: task.name)
+    if as_json:
+        output.emit({"tasks": [_described(task) for task in found]})
+        return
+    rows = [(task.name, task.queue_name, _schedules(task), _doc(task)) for task in found]
+    output.show(output.table("Task", "Queue", "Schedule", "Does", rows=rows, fixed=("Task", "Queue", "Schedule")))
+
+
+def _described(task: Task[..., Any]) -> dict[str, Any]:
+    schedules = [{"key": schedule.key, "timing": schedule.timing} for schedule in task.schedules]
+    return {
+        "name": task.name,
+        "queue": task.queue_name,
+        "doc": _first_line(task),
+        "parameters": task.signature.json_schema(),
+        "schedules": schedules,
+        "options": task.defaults.described(),
+    }
+
+
+def _first_line(task: Task[..., Any]) -> str:
+    return task.doc.partition("\n")[0]
+
+
+def _schedules(task: Task[..., Any]) -> str | RenderableType:
+    return Group(*(output.line(schedule.timing) for schedule in task.schedules))
+
+
+def _doc(task: Task[..., Any]) -> RenderableType:
+    differing = {name: value for name, value in task.defaults.described().items() if value != PLAIN[name]}
+    shown = " ".join(f"{name}={_option(value)}" for name, value in differing.items())
+    lines = [output.line(text, style) for text, style in ((_first_line(task), ""), (shown, "dim")) if text]
+    return Group(*lines)
+
+
+def _option(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else output.json_text(value).strip('"')
+
+
+@tasks.command()
+@click.argument("name")
+@click.argument("arguments", metavar="[JSON | NAME=VALUE]...", nargs=-1)
+@click.option("--delay", type=options.Duration(), help="Start after that time: 30s, 2h.")
+@click.option("--key", help="The job's key; while a job of it waits or runs, no other is made.")
+@click.option("--queue", help="Another queue than the task's.")
+@click.option("--wait", is_flag=True, help="Wait for the job's end, and print its result.")
+@click.option(
+    "--timeout", "patience", type=options.Duration(), default=60.0, show_default="60s", help="How long to wait."
+)
+@options.as_json
+@connected
+async def enqueue(
+    app: Application,
+    name: str,
+    arguments: tuple[str, ...],
+    *,
+    delay: float | None,
+    key: str | None,
+    queue: str | None,
+    wait: bool,
+    patience: float,
+    as_json: bool,
+) -> None:
+    """Enqueue a job of a task, with arguments as one JSON object or as name=value."""
+    registry = get_registry()
+    if name not in registry:
+        raise UnknownTask(name, [task.name for task in registry.get_all_tasks()])
+    if queue is not None:
+        app.queues.look_up(queue)
+    task = registry.get(name).options(delay=delay, key=key, queue=queue)
+    call: Call[Any] = task.call(_arguments(name, arguments))
+    [job] = await enqueue_many([call])
+    if wait:
+        await _tell_result(app, job, patience, as_json=as_json)
+    elif as_json:
+        output.emit({"key": job.key, "created": job.created})
+    else:
+        output.show(f"enqueued {job.key}" if job.created else f"stands already: {output.clean(job.key)}")
+
+
+def _arguments(task: str, words: tuple[str, ...]) -> dict[str, Any]:
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        try:
+            decoded = msgspec.json.decode(words[0])
+        except msgspec.DecodeError as error:
+            raise InvalidArguments(task, {"JSON": str(error)}) from None
+        return dict(decoded)
+    pairs = [options.Pair().convert(text, None, None) for text in words]
+    twice = {name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1}
+    if twice:
+        raise InvalidArguments(task, dict.fromkeys(sorted(twice), "given twice"))
+    return options.arguments_of(task, pairs)
+
+
+async def _tell_result(app: Application, job: JobHandle[Any], patience: float, *, as_json: bool) -> None:
+    output.note(f"enqueued {job.key}")
+    with output.bar("running", 1.0) as bar:
+        try:
+            result = await job.result(patience)
+        except TimeoutError:
+            raise Failure(await _why_not(app, job, patience)) from None
+        bar.reach(1.0)
+    encoded = msgspec.to_builtins(result)
+    if as_json:
+        output.emit({"key": job.key, "created": job.created, "result": encoded})
+    else:
+        output.show(output.clean(output.json_text(encoded)))
+
+
+async def _why_not(app: Application, job: JobHandle[Any], patience: float) -> str:
+    """What to say of a job that has not ended in time."""
+    present = await job.refresh()
+    queue = app.queues.get(present.get_queue().name)
+    stats = await queue.stats()
+    how = "has just ended" if present.status in TERMINAL_STATUSES else f"is {present.status.value}"
+    reason = ", its queue is paused" if stats.paused else "" if stats.workers else ", no worker of its queue is live"
+    return (
+        f"the job {job.key!r} has not ended within {output.lasting(patience)}: it {how}{reason}; "
+        f"it goes on, `jobs show {job.key}` tells more"
+    )

@@ -1,0 +1,240 @@
+"""`dead`: dead letters, to be looked at, replayed and discarded."""
+
+import asyncio
+import dataclasses
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.cli import options, output, views
+from app.cli.application import Application, connected
+from app.cli.errors import FAILED, Failure
+from app.cli.jobs import each, show_history, show_page
+from app.queue.errors import DeadLetterNotFound, InvalidArguments
+from app.queue.memory.dead_letters import DeadLetters, Resolved
+from app.queue.memory.history import JobHistory, RecordFilter
+
+REASONS = 5
+"""Refused dead letters that are shown one by one."""
+
+
+@click.group()
+def dead() -> None:
+    """Look at dead letters, replay and discard them."""
+
+
+@dead.command("list")
+@click.option("--queue", help="Of this queue.")
+@options.filters
+@options.paging
+@options.as_json
+@connected
+async def list_dead(
+    app: Application, *, queue: str | None, limit: int, cursor: str | None, as_json: bool, **given: Any
+) -> None:
+    """List the dead letters that wait for a person, newest first."""
+    which = options.record_filter(queue=queue, **given)
+    async with app.container() as request:
+        page = await (await request.get(JobHistory)).dead_letters(which, cursor, limit)
+        found = [views.of_record(app.queues, record) for record in page.records]
+    show_page(found, page.cursor, as_json=as_json, nothing="no dead letters match", dead=True)
+
+
+@dead.command()
+@click.argument("key")
+@options.as_json
+@connected
+async def show(app: Application, key: str, *, as_json: bool) -> None:
+    """Show a dead letter: each attempt's error, who resolved it, and what became of its replays."""
+    async with app.container() as request:
+        records = await (await request.get(JobHistory)).find(key)
+    if not any(record.status == "failed" for record in records):
+        raise DeadLetterNotFound(key)
+    await show_history(app, key, as_json=as_json)
+
+
+_many = options.together(
+    click.argument("keys", metavar="[KEY]...", nargs=-1),
+    click.option("--all", "everything", is_flag=True, help="All of them, in place of keys and filters."),
+    options.filters,
+    click.option("--from-queue", help="Of this queue."),
+    click.option("--yes", is_flag=True, help="Do not ask."),
+    click.option("--dry-run", is_flag=True, help="Count only."),
+    options.who,
+    options.as_json,
+)
+
+
+@dead.command()
+@_many
+@click.option(
+    "--set",
+    "changes",
+    type=options.Pair(),
+    multiple=True,
+    help="Another value for an argument; again for further ones.",
+)
+@click.option("--queue", help="Another queue than the one it was in.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=50.0, show_default=True, help="Jobs a second."
+)
+@connected
+async def replay(
+    app: Application,
+    keys: tuple[str, ...],
+    *,
+    by: str,
+    why: str,
+    changes: tuple[tuple[str, str], ...],
+    queue: str | None,
+    rate: float,
+    **given: Any,
+) -> None:
+    """Enqueue the jobs of dead letters anew: those of these keys, or all that match."""
+    if queue is not None:
+        app.queues.look_up(queue)
+
+    async def one(letters: DeadLetters, key: str) -> str:
+        task = await _task_of(app, key) if changes else None
+        arguments = options.arguments_of(task, changes)
+        try:
+            return await letters.replay(key, by=by, why=why, arguments=arguments, queue=queue)
+        except InvalidArguments as error:
+            remedies = {name: f"{problem}, with --set {name}=VALUE" for name, problem in error.problems.items()}
+            raise InvalidArguments(error.task, remedies) from None
+
+    async def some(letters: DeadLetters, so_far: Resolved) -> bool:
+        arguments = options.arguments_of(given["task"], changes)
+        which = _which(given)
+        return await letters.replay_some(which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate)
+
+    await _resolve(app, Action("replay", one, some, rate), keys, given)
+
+
+@dead.command()
+@_many
+@connected
+async def discard(app: Application, keys: tuple[str, ...], *, by: str, why: str, **given: Any) -> None:
+    """Let dead letters rest: those of these keys, or all that match. Their records stay."""
+
+    async def one(letters: DeadLetters, key: str) -> None:
+        await letters.discard(key, by=by, why=why)
+
+    async def some(letters: DeadLetters, so_far: Resolved) -> bool:
+        return await letters.discard_some(_which(given), so_far, by=by, why=why)
+
+    await _resolve(app, Action("discard", one, some), keys, given)
+
+
+async def _task_of(app: Application, key: str) -> str | None:
+    async with app.container() as request:
+        records = await (await request.get(JobHistory)).find(key)
+    return records[0].task if records else None
+
+
+def _which(given: dict[str, Any]) -> RecordFilter:
+    names = ("task", "pairs", "error", "tag", "since", "until")
+    return options.record_filter(queue=given["from_queue"], **{name: given[name] for name in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """What is done to dead letters.
+
+    Attributes:
+        verb: "replay" or "discard".
+        one: does it to that of a key; returns the key of the new job, if one is made.
+        some: does it to a batch of those that match.
+        rate: jobs a second that are to start; None: at once.
+    """
+
+    verb: str
+    one: Callable[[DeadLetters, str], Awaitable[str | None]]
+    some: Callable[[DeadLetters, Resolved], Awaitable[bool]]
+    rate: float | None = None
+
+    @property
+    def done(self) -> str:
+        """The word for what has been done."""
+        return f"{self.verb}ed"
+
+
+async def _resolve(app: Application, action: Action, keys: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Do it to the keys one by one, or to all that match."""
+    which, as_json = _which(given), given["as_json"]
+    if bool(keys) + (which != RecordFilter()) + given["everything"] != 1:
+        raise click.UsageError(f"say what to {action.verb}: keys, or filters such as --task, or --all")
+    if keys and not given["dry_run"]:
+        await _one_by_one(app, action, keys, as_json=as_json)
+        return
+    count = len(keys) if keys else await _count(app, which)
+    if given["dry_run"]:
+        output.emit({"count": count}) if as_json else output.show(f"{_letters(count)} to {action.verb}")
+        return
+    if count:
+        _ask(f"{action.verb} {_letters(count)}", yes=given["yes"])
+    so_far = Resolved()
+    try:
+        await _in_batches(app, action, so_far, count)
+    finally:
+        _tell(so_far, action.done, as_json=as_json)
+    if so_far.refused:
+        raise click.exceptions.Exit(FAILED)
+
+
+async def _one_by_one(app: Application, action: Action, keys: tuple[str, ...], *, as_json: bool) -> None:
+    async def alone(key: str) -> str | None:
+        async with app.container() as request:
+            answer = await action.one(await request.get(DeadLetters), key)
+            await (await request.get(AsyncSession)).commit()
+        return answer
+
+    await each(keys, alone, action.done, as_json=as_json, answers=action.verb == "replay")
+
+
+async def _count(app: Application, which: RecordFilter) -> int:
+    async with app.container() as request:
+        return await (await request.get(DeadLetters)).count(which)
+
+
+def _ask(what: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure(f"will not {what} unasked: add --yes, or --dry-run to count them")
+    click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
+
+
+async def _in_batches(app: Application, action: Action, so_far: Resolved, count: int) -> None:
+    """Each batch in a transaction of its own; the next one begins when the last job of the one before starts."""
+    loop, reached = asyncio.get_running_loop(), 0
+    with output.bar(action.done, count) as bar:
+        while reached < count:
+            began, before = loop.time(), so_far.done
+            async with app.container() as request:
+                more = await action.some(await request.get(DeadLetters), so_far)
+                await (await request.get(AsyncSession)).commit()
+            reached = so_far.done + len(so_far.refused)
+            bar.reach(reached)
+            if not more:
+                return
+            if action.rate is not None and reached < count:
+                await asyncio.sleep(max(0.0, (so_far.done - before) / action.rate - (loop.time() - began)))
+
+
+def _letters(count: int) -> str:
+    return output.counted(count, "dead letter")
+
+
+def _tell(so_far: Resolved, done: str, *, as_json: bool) -> None:
+    if as_json:
+        output.emit({done: so_far.done, "refused": so_far.refused})
+        return
+    output.show(f"{done} {_letters(so_far.done)}")
+    for key, reason in list(so_far.refused.items())[:REASONS]:
+        click.echo(f"error: {output.clean(key)}: {output.clean(reason, one_line=True)}", err=True)
+    if len(so_far.refused) > REASONS:
+        click.echo(f"error: and {len(so_far.refused) - REASONS:,} more, see --json", err=True)

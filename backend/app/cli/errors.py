@@ -1,0 +1,89 @@
+"""Errors as people see them: one line that names what was given and what to do, never a traceback."""
+
+from typing import Any
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from app.cli.output import clean
+from app.errors import AppError
+from app.queue.engine.outage import REDIS_AWAY
+from app.queue.errors import (
+    ConfigurationError,
+    DeadLetterNotFound,
+    JobConflict,
+    JobFailed,
+    JobNotFound,
+    QueueError,
+    QueueUnavailable,
+    UnknownTask,
+)
+from app.queue.shown import error_summary
+from app.settings import SettingsError
+
+FAILED, MISCONFIGURED = 1, 2
+"""Exit statuses."""
+
+UNDEFINED_TABLE = "42P01"
+"""SQLSTATE of PostgreSQL, see its manual, appendix "Error Codes"."""
+
+EMBEDDED = "to use the servers of `make dev` or `make services`: make cli ARGS='queues stats'"
+
+REMEDIES: tuple[tuple[type[QueueError], str], ...] = (
+    (UnknownTask, "`tasks list` lists them"),
+    (DeadLetterNotFound, "`dead list` lists them"),
+    (JobNotFound, "`jobs show KEY` looks into its records, `dead replay KEY` runs a failed job anew"),
+    (JobConflict, "`jobs show KEY` tells how it stands"),
+    (QueueUnavailable, "see that Redis runs, and REDIS_URL"),
+)
+"""What to do, where the error's own message does not say."""
+
+
+class Failure(click.ClickException):
+    """Ends the command with a line on stderr."""
+
+    exit_code = FAILED
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"error: {self.message}", err=True, file=file)
+
+
+class Misconfigured(Failure):
+    """The command cannot run as the process is set up."""
+
+    exit_code = MISCONFIGURED
+
+
+class Reporting(click.Group):
+    """A group of commands whose errors that a person can mend are told in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise Misconfigured(f"{error}\n{EMBEDDED}") from None
+        except ConfigurationError as error:
+            raise Misconfigured(str(error)) from None
+        except (QueueError, AppError) as error:
+            raise Failure(told(error)) from None
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", "") == UNDEFINED_TABLE:
+                raise Failure("the database lacks tables: run `make migrate`") from None
+            raise Failure(f"PostgreSQL does not do it: {_one_line(error.orig or error)}; see DATABASE_URL") from None
+        except BrokenPipeError:
+            # Of standard output, as with `| head`; click ends the command.
+            raise
+        except REDIS_AWAY as error:
+            raise Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL") from None
+
+
+def told(error: Exception) -> str:
+    """An error in one line, with what to do."""
+    if isinstance(error, JobFailed):
+        return clean(f"the job {error.key!r} of {error.task} failed: {error_summary(error.traceback)}", one_line=True)
+    remedy = next((remedy for kind, remedy in REMEDIES if isinstance(error, kind)), "")
+    return f"{_one_line(error)}; {remedy}" if remedy else _one_line(error)
+
+
+def _one_line(error: BaseException) -> str:
+    return clean(str(error).strip() or type(error).__name__, one_line=True)

@@ -1,0 +1,170 @@
+"""Options that several commands share, and the types of what people type: times, durations, arguments."""
+
+import datetime as dt
+import getpass
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from app.queue import get_registry
+from app.queue.encoding import convert
+from app.queue.memory.history import LARGEST_PAGE, PAGE, RecordFilter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def seconds_of(text: str) -> float | None:
+    """Seconds of `90s`, `1h30m`, `7d`; None where it is no duration."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[wdhms])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * UNITS[unit] for number, unit in parts)
+
+
+class Duration(click.ParamType[Any]):
+    """Seconds, from `30s`, `1h30m` or a bare number."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        seconds = seconds_of(f"{value}s" if re.fullmatch(r"\d+(\.\d+)?", value) else value)
+        if seconds is None:
+            self.fail(f"{value!r} is no duration such as 30s, 5m, 1h30m, 7d", param, ctx)
+        return seconds
+
+
+class Moment(click.ParamType[Any]):
+    """A time: a duration before now, or ISO 8601, of this machine's zone where it names none."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dt.datetime:
+        if isinstance(value, dt.datetime):
+            return value
+        try:
+            seconds = seconds_of(value)
+            if seconds is not None:
+                return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+            return dt.datetime.fromisoformat(value).astimezone(dt.UTC)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is neither a duration such as 2h or 7d nor a time such as 2026-05-01T09:00", param, ctx
+            )
+
+
+class Pair(click.ParamType[Any]):
+    """`name=value`."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, sign, given = value.partition("=")
+        if not name or not sign:
+            self.fail(f"{value!r} is not of the form name=value", param, ctx)
+        return name, given
+
+
+def arguments_of(task: str | None, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Arguments of `name=value`: JSON where the value is, else text; of a known task what its parameter takes.
+
+    >>> arguments_of(None, [("user_id", "7"), ("to", "ada@example.com")])
+    {'user_id': 7, 'to': 'ada@example.com'}
+    """
+    return {name: _value(task, name, text) for name, text in pairs}
+
+
+def _value(task: str | None, name: str, text: str) -> Any:
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    registry = get_registry()
+    parameter = registry.get(task).signature.payload.get(name) if task is not None and task in registry else None
+    if parameter is None or _fits(value, parameter.type) or not _fits(text, parameter.type):
+        return value
+    # `code=007` and `name=true` of a text.
+    return text
+
+
+def _fits(value: Any, type_: Any) -> bool:
+    try:
+        convert(value, type_)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Several decorators as one, in the order in which they would stand above the function."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")
+
+patience = click.option(
+    "--timeout", "patience", type=Duration(), default="60s", show_default=True, help="How long to wait."
+)
+
+paging = together(
+    click.option(
+        "--limit", type=click.IntRange(1, LARGEST_PAGE), default=PAGE, show_default=True, help="Jobs of a page."
+    ),
+    click.option("--cursor", help="Where the page before ended; it is printed there."),
+)
+
+filters = together(
+    click.option("--task", help="Of this task."),
+    click.option("--arg", "pairs", type=Pair(), multiple=True, help="With this argument; again for further ones."),
+    click.option("--error", help="Whose error holds this text."),
+    click.option("--tag", help="With this tag."),
+    click.option("--since", type=Moment(), help="Enqueued then or later: 2h, 7d, 2026-05-01T09:00."),
+    click.option("--until", type=Moment(), help="Enqueued before then."),
+)
+
+
+def record_filter(
+    *,
+    task: str | None,
+    pairs: Iterable[tuple[str, str]],
+    error: str | None,
+    tag: str | None,
+    since: dt.datetime | None,
+    until: dt.datetime | None,
+    queue: str | None = None,
+    status: str | None = None,
+) -> RecordFilter:
+    """The filter of the options `filters`."""
+    arguments = arguments_of(task, pairs) or None
+    return RecordFilter(
+        task=task, status=status, queue=queue, arguments=arguments, error=error, tag=tag, since=since, until=until
+    )
+
+
+def user() -> str:
+    """Who sits here: the name of the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that has no name.
+        return "unknown"
+
+
+who = together(
+    click.option("--by", default=user, show_default="the system's user", help="Who does it."),
+    click.option("--why", default="", help="For those who read it later."),
+)

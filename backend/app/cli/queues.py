@@ -1,0 +1,195 @@
+"""`queues`: numbers, pausing, resuming and draining."""
+
+import asyncio
+import contextlib
+import datetime as dt
+
+import click
+import msgspec
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.cli import options, output
+from app.cli.application import Application, connected
+from app.cli.errors import FAILED
+from app.cli.pauses import PauseView
+from app.queue.clock import time_now
+from app.queue.engine import listing
+from app.queue.engine.pausing import wait_for_rest
+from app.queue.engine.queue import EngineQueue
+from app.queue.memory.history import DEAD
+from app.queue.memory.models import JobRecord, OutboxJob
+
+LOOK = 0.5
+"""Seconds between two looks of a progress bar."""
+
+
+class QueueView(msgspec.Struct):
+    """A queue in numbers."""
+
+    name: str
+    queued: int
+    """Jobs that wait in line."""
+    active: int
+    delayed: int
+    """Jobs that wait for their time."""
+    workers: int
+    """Live ones."""
+    dead: int
+    """Dead letters."""
+    outbox: int
+    """Rows of the outbox: jobs to be published, and durable ones that have not ended."""
+    oldest: float | None
+    """Seconds since the enqueue of the first job in line."""
+    paused: PauseView | None
+
+
+@click.group()
+def queues() -> None:
+    """See, pause, resume and drain queues."""
+
+
+@queues.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C; with --json an object a line.")
+@click.option("--every", type=options.Duration(), default="2s", show_default=True, help="Between two looks of --watch.")
+@options.as_json
+@connected
+async def stats(app: Application, names: tuple[str, ...], *, watch: bool, every: float, as_json: bool) -> None:
+    """Count jobs, workers, dead letters and rows of the outbox, a line a queue."""
+    which = [app.queues.look_up(name) for name in names] or list(app.queues)
+    if not watch:
+        found = await _views(app, which)
+        if as_json:
+            output.emit({"queues": found})
+        else:
+            output.show(_shown(found))
+        return
+    with contextlib.suppress(asyncio.CancelledError):
+        await (_watch_json if as_json else _watch)(app, which, max(0.1, every))
+
+
+async def _watch(app: Application, which: list[EngineQueue], every: float) -> None:
+    screen = output.console()
+    with Live(console=screen, auto_refresh=False) as live:
+        while True:
+            numbers = _shown(await _views(app, which))
+            if screen.is_terminal:
+                live.update(numbers, refresh=True)
+            else:
+                screen.print(numbers)
+            await asyncio.sleep(every)
+
+
+async def _watch_json(app: Application, which: list[EngineQueue], every: float) -> None:
+    while True:
+        found = await _views(app, which)
+        output.emit_line({"at": dt.datetime.now(dt.UTC), "queues": found})
+        await asyncio.sleep(every)
+
+
+async def _views(app: Application, which: list[EngineQueue]) -> list[QueueView]:
+    async with app.container() as request:
+        session = await request.get(AsyncSession)
+        dead = await session.execute(select(JobRecord.queue, func.count()).where(*DEAD).group_by(JobRecord.queue))
+        waiting = await session.execute(select(OutboxJob.queue, func.count()).group_by(OutboxJob.queue))
+        dead_by_name, rows_by_name = ({name: int(count) for name, count in answer} for answer in (dead, waiting))
+    return [await _view(queue, dead_by_name.get(queue.name, 0), rows_by_name.get(queue.name, 0)) for queue in which]
+
+
+async def _view(queue: EngineQueue, dead: int, rows: int) -> QueueView:
+    numbers = await queue.stats()
+    first = (await listing.page([queue], "queued", lambda _: True, None, 1)).jobs if numbers.queued else []
+    return QueueView(
+        name=queue.name,
+        queued=numbers.queued,
+        active=numbers.active,
+        delayed=numbers.scheduled,
+        workers=numbers.workers,
+        dead=dead,
+        outbox=rows,
+        oldest=max(0.0, time_now() - first[0].queued / 1000) if first else None,
+        paused=PauseView.of(numbers.paused) if numbers.paused else None,
+    )
+
+
+def _shown(found: list[QueueView]) -> Group:
+    rows: list[tuple[Text | str, ...]] = []
+    for view in found:
+        numbers = (view.queued, view.active, view.delayed, view.workers, view.dead, view.outbox)
+        cells = [Text(f"{number:,}", style="dim" if not number else "") for number in numbers]
+        if view.dead:
+            cells[4].stylize("red")
+        if not view.workers and (view.queued or view.delayed):
+            cells[3].stylize("red")
+        oldest = output.lasting(view.oldest) if view.oldest is not None else ""
+        rows.append((view.name, *cells, oldest))
+    heads = ("Queue", "Queued#", "Active#", "Delayed#", "Workers#", "Dead#", "Outbox#", "Oldest#")
+    pauses = [output.line(f"{view.name} is paused {view.paused}", "yellow") for view in found if view.paused]
+    return Group(output.table(*heads, rows=rows, fixed=("Queue", "Oldest")), *pauses)
+
+
+@queues.command()
+@click.argument("name")
+@options.who
+@options.as_json
+@connected
+async def pause(app: Application, name: str, *, by: str, why: str, as_json: bool) -> None:
+    """Let workers take no more jobs of a queue, until it is resumed; running jobs go on, enqueue goes on."""
+    paused = PauseView.of(await app.queues.look_up(name).pause(by, why))
+    if as_json:
+        output.emit({"name": name, "paused": paused})
+    else:
+        output.show(f"paused {name} {paused}")
+
+
+@queues.command()
+@click.argument("name")
+@options.as_json
+@connected
+async def resume(app: Application, name: str, *, as_json: bool) -> None:
+    """Let workers take jobs of a queue again, at once."""
+    was_paused = await app.queues.look_up(name).resume()
+    if as_json:
+        output.emit({"name": name, "was_paused": was_paused})
+    else:
+        output.show(f"resumed {name}" if was_paused else f"{name} was not paused")
+
+
+@queues.command()
+@click.argument("name")
+@click.option(
+    "--timeout", "patience", type=options.Duration(), default=60.0, show_default="60s", help="How long to wait."
+)
+@options.who
+@options.as_json
+@connected
+async def drain(app: Application, name: str, *, patience: float, by: str, why: str, as_json: bool) -> None:
+    """Pause a queue, and wait until none of its jobs runs; it stays paused. Ends with 1 when some still do."""
+    queue = app.queues.look_up(name)
+    await queue.pause(by, why or "to drain")
+    left = await _wait(queue, patience)
+    if as_json:
+        output.emit({"name": name, "active": left})
+    elif left:
+        output.show(f"paused {name}; {left:,} still active after {output.lasting(patience)}")
+    else:
+        output.show(f"drained {name}; it stays paused, `queues resume {name}` ends that")
+    if left:
+        raise click.exceptions.Exit(FAILED)
+
+
+async def _wait(queue: EngineQueue, patience: float) -> int:
+    """Wait with a progress bar until nothing runs; returns the jobs that do after so many seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience
+    left = most = (await queue.stats()).active
+    with output.bar("draining", most) as bar:
+        while left and (remaining := end - loop.time()) > 0:
+            left = await wait_for_rest(queue, min(LOOK, remaining))
+            most = max(most, left)
+            bar.reach(most - left)
+    return left

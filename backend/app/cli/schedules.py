@@ -1,0 +1,99 @@
+"""`schedules`: how they stand, triggering, pausing and resuming."""
+
+from typing import Any
+
+import click
+from rich.console import RenderableType
+
+from app.cli import options, output
+from app.cli.application import Application, connected
+from app.cli.pauses import PauseView, moment
+from app.queue.engine.schedules import ScheduleState
+
+
+@click.group()
+def schedules() -> None:
+    """See, trigger, pause and resume schedules."""
+
+
+@schedules.command("list")
+@options.as_json
+@connected
+async def list_schedules(app: Application, *, as_json: bool) -> None:
+    """List the schedules: when they are due, next tick, last job, and who has paused which."""
+    states = sorted(await app.queues.schedules(), key=lambda state: state.key)
+    if as_json:
+        output.emit({"schedules": [_described(state) for state in states]})
+        return
+    rows = [(_name(state), state.timing, _next(state), state.last_job or "") for state in states]
+    output.show(output.table("Schedule", "Due", "Next tick", "Last job", rows=rows, fixed=("Schedule", "Next tick")))
+    for state in states:
+        if state.paused is not None:
+            output.show(output.line(f"{state.key} is paused {PauseView.of(state.paused)}", "yellow"))
+
+
+def _described(state: ScheduleState) -> dict[str, Any]:
+    return {
+        "key": state.key,
+        "task": state.task,
+        "queue": state.queue,
+        "timing": state.timing,
+        "next_tick": None if state.next_tick is None else moment(state.next_tick),
+        "last_job": state.last_job,
+        "paused": None if state.paused is None else PauseView.of(state.paused),
+    }
+
+
+def _name(state: ScheduleState) -> RenderableType:
+    name = output.line(state.key)
+    if state.key != state.task:
+        name.append(f"  {output.clean(state.task)}", style="dim")
+    return name
+
+
+def _next(state: ScheduleState) -> RenderableType:
+    if state.paused is not None:
+        return output.word("paused")
+    if state.next_tick is None:
+        return output.line("when a worker runs", "dim")
+    return output.line(output.when(moment(state.next_tick)))
+
+
+@schedules.command()
+@click.argument("key")
+@options.as_json
+@connected
+async def trigger(app: Application, key: str, *, as_json: bool) -> None:
+    """Make a job of a schedule now, also while it is paused; its ticks stay as they are."""
+    job = await app.queues.trigger_schedule(key)
+    if as_json:
+        output.emit({"key": job.key, "created": job.created})
+    else:
+        output.show(f"enqueued {job.key}" if job.created else f"stands already: {output.clean(job.key)}")
+
+
+@schedules.command()
+@click.argument("key")
+@options.who
+@options.as_json
+@connected
+async def pause(app: Application, key: str, *, by: str, why: str, as_json: bool) -> None:
+    """Let no tick of a schedule make a job, until it is resumed; ticks that come due meanwhile are skipped."""
+    paused = PauseView.of(await app.queues.pause_schedule(key, by, why))
+    if as_json:
+        output.emit({"key": key, "paused": paused})
+    else:
+        output.show(f"paused {key} {paused}")
+
+
+@schedules.command()
+@click.argument("key")
+@options.as_json
+@connected
+async def resume(app: Application, key: str, *, as_json: bool) -> None:
+    """Let the ticks of a schedule make jobs again, from the next one on."""
+    was_paused = await app.queues.resume_schedule(key)
+    if as_json:
+        output.emit({"key": key, "was_paused": was_paused})
+    else:
+        output.show(f"resumed {key}" if was_paused else f"{key} was not paused")

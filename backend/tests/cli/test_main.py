@@ -1,0 +1,143 @@
+"""The command line as a whole: how it ends, what it tells, and that its page is complete."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import click
+import pytest
+
+from app.cli.main import main
+from tests.cli.conftest import Cli, Record
+from tests.docs.reading import REPOSITORY
+from tests.processes.stack import BACKEND, free_port
+
+PAGE = REPOSITORY / "docs/reference/cli.md"
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    for noun, group in main.commands.items():
+        assert isinstance(group, click.Group)
+        for verb, command in group.commands.items():
+            yield f"{noun} {verb}", command
+
+
+COMMANDS = dict(commands())
+
+SHARED = re.compile(r"^## ([\w-]+)\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
+"""The sections of options that several commands have."""
+
+
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        cwd=BACKEND,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_these_commands_are_there() -> None:
+    assert {noun: set(group.commands) for noun, group in main.commands.items() if isinstance(group, click.Group)} == {
+        "jobs": {"list", "show", "retry", "abort"},
+        "dead": {"list", "show", "replay", "discard"},
+        "tasks": {"list", "enqueue"},
+        "schedules": {"list", "trigger", "pause", "resume"},
+        "queues": {"stats", "pause", "resume", "drain"},
+    }
+
+
+def test_the_page_lists_exactly_the_commands_and_their_options() -> None:
+    shared, *sections = re.split(r"^### `", PAGE.read_text(), flags=re.MULTILINE)
+    groups = {title.lower(): set(re.findall(r"`(--[a-z-]+)", text)) for title, text in SHARED.findall(shared)}
+    listed = {section.partition("`")[0]: section for section in sections}
+    assert listed.keys() == COMMANDS.keys()
+    for name, command in COMMANDS.items():
+        told = set(re.findall(r"`(--[a-z-]+)", listed[name])) | {"--json"}
+        told = told.union(*(groups[group] for group in re.findall(r"\(#([a-z-]+)\)", listed[name])))
+        own = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        assert told == own, name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_json_and_says_what_it_does(name: str) -> None:
+    command = COMMANDS[name]
+    assert "as_json" in {parameter.name for parameter in command.params}
+    assert command.help
+    for parameter in command.params:
+        assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
+
+
+def test_a_real_process_prints_only_json(environment: dict[str, str]) -> None:
+    answer = run("queues", "stats", "--json", **environment)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert [queue["name"] for queue in json.loads(answer.stdout)["queues"]] == ["default"]
+
+
+def test_without_servers_it_says_what_to_set(environment: dict[str, str]) -> None:
+    answer = run("jobs", "list", **{**environment, "REDIS_URL": "", "DATABASE_URL": ""})
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "REDIS_URL is not set" in answer.stderr
+    assert "make cli ARGS='queues stats'" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_without_servers_the_tasks_can_be_listed() -> None:
+    answer = run("tasks", "list")
+    assert answer.returncode == 0, answer.stderr
+    assert "send_email" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("away", "arguments", "words"),
+    [
+        (
+            "REDIS_URL=redis://127.0.0.1:{port}",
+            "queues stats",
+            "the job queue cannot be reached: .*; see that Redis runs",
+        ),
+        ("REDIS_URL=redis://127.0.0.1:{port}", "tasks enqueue ping", "the job queue cannot be reached: "),
+        ("DATABASE_URL=postgresql://127.0.0.1:{port}/x", "dead list", "see .*DATABASE_URL"),
+        ("DATABASE_URL=postgresql:///x?host=/nowhere", "dead list", "see .*DATABASE_URL"),
+    ],
+)
+def test_a_server_that_is_away_is_told_in_one_line(
+    environment: dict[str, str], away: str, arguments: str, words: str
+) -> None:
+    name, _, url = away.partition("=")
+    answer = run(*arguments.split(), **{**environment, name: url.format(port=free_port())})
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert re.fullmatch(f"error: .*{words}.*\n", answer.stderr), answer.stderr
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    command = [sys.executable, "-m", "app.cli", "tasks", "list", "--json"]
+    with subprocess.Popen(command, cwd=BACKEND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(timeout=30)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+async def test_dead_letters_need_no_redis(cli: Cli, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    await record("one")
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}")
+    shown, _ = await cli("dead", "list")
+    assert "one" in shown
+
+
+async def test_a_database_without_tables_is_told(
+    cli: Cli, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server's own database, which nobody has migrated.
+    url = urlsplit(environment["DATABASE_URL"])
+    monkeypatch.setenv("DATABASE_URL", url._replace(path="/postgres").geturl())
+    _, told = await cli("dead", "list", status=1)
+    assert told == "error: the database lacks tables: run `make migrate`\n"

@@ -1,0 +1,41 @@
+"""`make cli`: a command of the command line, on embedded servers of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
+from tests.fixtures.servers import scratch_directory
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with scratch_directory() as directory:
+        yield directory
+        run("stop", DEV_DIR=str(directory))
+
+
+def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "app.dev", "cli", *arguments],
+        env={**ENVIRONMENT, "DEV_DIR": str(directory)},
+        cwd=BACKEND,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_command_finds_what_the_one_before_left_and_no_server_stays(directory: Path) -> None:
+    assert cli(directory, "tasks", "enqueue", "my_task", "user_id=7", "--key", "seven").stdout == "enqueued seven\n"
+    answer = cli(directory, "jobs", "list", "--status", "queued", "--json")
+    assert [job["arguments"] for job in json.loads(answer.stdout)["jobs"]] == [{"user_id": 7}]
+    failed = cli(directory, "jobs", "show", "nope")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "Traceback" not in failed.stderr
+    assert processes_of(directory) == []

@@ -1,0 +1,37 @@
+"""Replaying many dead letters."""
+
+import datetime as dt
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.queue import Queues, get_registry
+from app.queue.memory import dead_letters
+from app.queue.memory.dead_letters import DeadLetters, Resolved
+from app.queue.memory.history import RecordFilter
+from app.queue.memory.models import JobRecord
+
+
+def dead(key: str, queued_at: dt.datetime) -> JobRecord:
+    return JobRecord(
+        key=key, queued_at=queued_at, queue="default", task="my_task", status="failed", attempts=1,
+        arguments={"user_id": 1},
+    )  # fmt: skip
+
+
+async def test_what_fails_again_meanwhile_is_not_replayed_in_the_same_run(
+    session: AsyncSession, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "BATCH", 1)
+    long_ago = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    session.add_all([dead(f"{number}", long_ago + dt.timedelta(seconds=number)) for number in range(3)])
+    await session.commit()
+    letters, so_far = DeadLetters(session, queues, get_registry()), Resolved()
+    rounds = 0
+    while await letters.replay_some(RecordFilter(), so_far, by="ada"):
+        rounds += 1
+        session.add(dead(f"again-{rounds}", dt.datetime.now(dt.UTC)))
+        await session.commit()
+        assert rounds <= 3
+    assert (so_far.done, so_far.refused) == (3, {})
+    assert await letters.count(RecordFilter()) == 3
