@@ -1,9 +1,12 @@
 """The application's processes as they run in production."""
 
+import asyncio
 import json
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +14,13 @@ import httpx
 import psutil
 import pytest
 import redis
+from redis.asyncio import Redis
+from saq import Job
 
+from app.queue import EngineQueue
+from app.queue.engine.job import EngineJob
 from app.worker import EXIT_MISCONFIGURED
-from tests.fixtures.poll import eventually_sync
+from tests.fixtures.poll import eventually, eventually_sync
 from tests.processes.stack import WEB, WORKER, WORKER_WITH_TEST_TASKS, enqueue, process, web
 
 
@@ -44,6 +51,33 @@ def test_a_job_enqueued_over_http_is_run_and_its_result_read_over_http(
         job = ended(client, answer.headers["location"])
         assert (job["status"], job["result"]) == ("complete", {"status": "success", "user_id": 7})
         eventually_sync(lambda: client.get("/health/ready").json()["workers"]["status"] == "ok")
+
+
+def test_idle_workers_share_few_jobs_evenly(environment: dict[str, str], server: redis.Redis, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        for number in range(3):
+            worker = process(WORKER_WITH_TEST_TASKS, environment, tmp_path / f"worker-{number}.log")
+            stack.enter_context(worker).prints("worker started")
+        eventually_sync(lambda: [each["cmd"] for each in server.client_list()].count("blmove") == 3)
+        url = str(server.get("own url"))
+
+        async def hold(count: int) -> list[Job | None]:
+            queue = EngineQueue(Redis.from_url(url))
+            await queue.connect()
+            jobs = [EngineJob(function="hold_the_loop", kwargs={"seconds": 0.2}) for _ in range(count)]
+            await queue.enqueue_many(jobs)
+
+            async def done() -> bool:
+                return not await queue.count("incomplete")
+
+            await eventually(done)
+            found = await queue.jobs([job.key for job in jobs])
+            await queue.disconnect()
+            return found
+
+        ended = [job for job in asyncio.run(hold(12)) if job is not None]
+    # Each has slots for ten of them, and a job keeps all others of its worker from going on.
+    assert sorted(Counter(job.result for job in ended).values()) == [4, 4, 4]
 
 
 def test_the_time_for_which_a_worker_is_suspended_counts_for_no_job(

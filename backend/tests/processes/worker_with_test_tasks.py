@@ -1,6 +1,7 @@
 """The worker process, with tasks that only these tests need."""
 
 import asyncio
+import time
 
 from app.queue import Context, scheduled_task, task
 from app.worker import main
@@ -22,6 +23,13 @@ async def nap(ctx: Context, *, name: str) -> str:
     for _ in range(10):
         await asyncio.sleep(0.1)
     return "rested"
+
+
+@task(timeout=30)
+async def hold_the_loop(ctx: Context, *, seconds: float) -> str:
+    """Lets no other job of its worker go on; returns the worker."""
+    time.sleep(seconds)  # noqa: ASYNC251  (that is what is tested)
+    return str(ctx["worker"].id)
 
 
 @scheduled_task(cron="* * * * * *", kwargs={"name": "ticked"})

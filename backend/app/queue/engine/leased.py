@@ -66,8 +66,9 @@ KEYS = (
     PAUSED,
     RESUMED,
     SCHEDULES_PAUSED,
+    "stats",
 )
-"""A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued and active."""
+"""A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued, active and stats."""
 
 
 class Recorder(Protocol):

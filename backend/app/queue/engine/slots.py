@@ -56,6 +56,9 @@ RECORDS_CHECK = 0.05
 CLOSING = 3.0
 """Seconds that PostgreSQL gets to learn that a durable job has ended, before Redis does; its lease holds for longer."""
 
+SHARED = 0.001
+"""Seconds that other workers get to take their share of few jobs, before this one takes more."""
+
 UNWRITTEN = 10
 """Times its concurrency that a worker may have outcomes waiting before it leases no more."""
 
@@ -68,6 +71,8 @@ class Leased:
     due: float | None
     more: bool
     """True: others wait in line."""
+    shared: bool
+    """True: others wait in line, and are other workers' share."""
     paused: bool
     """True: the queue is paused, whatever waits."""
 
@@ -126,7 +131,10 @@ class Slots:
             self.leased_at = time.monotonic()
             self._take(leased.jobs)
             self._tell_pause(leased.paused)
-            if not leased.jobs and not leased.more and not self._stopping.is_set():
+            if leased.shared:
+                # Longer than an idle worker takes to ask for the rest.
+                await asyncio.sleep(SHARED)
+            elif not leased.jobs and not leased.more and not self._stopping.is_set():
                 await self._wait_for_a_job(leased)
 
     async def lease(self, count: int) -> Leased:
@@ -137,7 +145,7 @@ class Slots:
         claim = lease.decode()
         holds = holder(claim)
         jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds))]
-        return Leased(jobs, float(due) if due else None, line == b"more", line == b"paused")
+        return Leased(jobs, float(due) if due else None, line == b"more", line == b"shared", line == b"paused")
 
     def _read(self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int]) -> EngineJob | None:
         try:

@@ -1,8 +1,10 @@
 -- Lease up to so many jobs to a worker. ARGV: 4 how many, 5 the worker, 6 seconds the leases last.
 -- Higher levels go first; every tenth turn goes to a lower one, so that none waits for ever.
 -- A queue that is paused leases nothing.
--- Answers {time, seconds until the next is due or '', 'more' if others wait in line, 'paused', or '', lease, id, JSON,
--- id, JSON, ...}.
+-- Of fewer jobs than all workers have slots for, each worker gets its share, as many as the others: a job that keeps
+-- its event loop busy would hold up those that were leased with it, while other workers idle.
+-- Answers {time, seconds until the next is due or '', 'more' if others wait in line, 'shared' if they are left for other
+-- workers, 'paused', or '', lease, id, JSON, id, JSON, ...}.
 local want, worker = tonumber(ARGV[4]), ARGV[5]
 local SHARE = 10
 local SCAN = want + 1000
@@ -40,6 +42,16 @@ end
 
 local paused = redis.call('EXISTS', PAUSED) == 1
 
+-- The live workers are in SAQ's statistics, by the epoch milliseconds until which their report counts.
+local shared = false
+local workers = redis.call('ZCOUNT', STATS, string.format('%.0f', SERVER * 1000), '+inf')
+if workers > 1 then
+    local line = redis.call('LLEN', HIGH) + redis.call('LLEN', QUEUED) + redis.call('LLEN', LOW)
+    local share = math.max(1, math.ceil(line / workers))
+    shared = share < want and line > share
+    want = math.min(want, share)
+end
+
 while not paused and #ids < want and scanned < SCAN do
     local lists = waiting()
     if #lists == 0 then break end
@@ -53,7 +65,7 @@ end
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local lease = string.format('%s|%.0f', worker, SERVER * 1000000)
 local answer = {tostring(math.floor(NOW * 1000)), due[2] and string.format('%.6f', tonumber(due[2]) - NOW) or '',
-    paused and 'paused' or #waiting() > 0 and 'more' or '', lease}
+    paused and 'paused' or #waiting() > 0 and (shared and #ids > 0 and 'shared' or 'more') or '', lease}
 if #ids == 0 then return answer end
 
 local jobs = redis.call('MGET', unpack(ids))
