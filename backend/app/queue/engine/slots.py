@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import itertools
 import logging
 import math
 import time
@@ -10,7 +9,6 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-import saq.worker
 from redis.exceptions import RedisError
 from saq import Job
 from saq.job import Status
@@ -23,9 +21,9 @@ from app.queue.engine.job import EngineJob, holder
 from app.queue.engine.leases import LeaseKeeper
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
-from app.queue.engine.pausing import RESUMED
 from app.queue.engine.recovery import LEASE, LOOK
 from app.queue.engine.vitals import Watch
+from app.queue.engine.waiting import Waiting
 from app.queue.handle import EXPIRED
 from app.queue.meta import DURABLE, EXPIRES_AT
 
@@ -37,12 +35,6 @@ logger = logging.getLogger("app.worker")
 
 AT_ONCE = 500
 """Jobs that one script call leases at most."""
-
-PEEK = 2.0
-"""Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
-
-PAUSED_PEEKS = 3
-"""Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
 
 TIMEOUT_CHECK = 0.1
 """Seconds between two looks for jobs that run longer than their timeout."""
@@ -97,9 +89,8 @@ class Slots:
         """True while a timer looks for jobs that run too long."""
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
-        self._peeks: dict[str, asyncio.Task[None]] = {}
-        """By the list at which each waits: that of the jobs, and while the queue is paused that of its resumption."""
         self._paused = False
+        self._waiting = Waiting(queue, self._news, self._stopping)
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
@@ -161,8 +152,7 @@ class Slots:
         """Take no more jobs."""
         self._stopping.set()
         self._news.set()
-        for peek in self._peeks.values():
-            peek.cancel()
+        self._waiting.stop()
 
     async def drain(self, seconds: float) -> None:
         """Wait until the running jobs have ended, for so long at most."""
@@ -181,8 +171,7 @@ class Slots:
 
     async def close(self) -> None:
         """Write what is left to write, and stop to renew leases."""
-        if self._peeks:
-            await asyncio.wait(list(self._peeks.values()), timeout=PEEK)
+        await self._waiting.close()
         if self._closings:
             await asyncio.wait(self._closings)
         self._outcomes.closing.set()
@@ -326,10 +315,7 @@ class Slots:
 
     async def _wait_for_a_job(self, leased: Leased) -> None:
         """Wait for a job, for one that comes due, for the end of a pause, or for a reason to stop."""
-        name = RESUMED if leased.paused else "queued"
-        if name not in self._peeks:
-            self._peeks[name] = asyncio.create_task(self._peek_at(name))
-        timer = None if leased.due is None else self.loop.call_later(max(0.0, leased.due), self._promote)
+        timer = self._waiting.begin(leased.paused, leased.due)
         try:
             if self.worker.burst and leased.paused and not self._busy():
                 self._end_burst()
@@ -351,37 +337,6 @@ class Slots:
     def _end_burst(self) -> None:
         self._stopping.set()
         self.worker.event.set()
-
-    async def _peek_at(self, name: str) -> None:
-        """Wait until a list of the queue is not empty, on one connection.
-
-        The head is moved to where it is: nothing changes, and nothing is lost with this process.
-        """
-        key = self.queue.namespace(name)
-        # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
-        turns = range(PAUSED_PEEKS) if name == RESUMED else itertools.repeat(0)
-        try:
-            for _ in turns:
-                if self._stopping.is_set():
-                    break
-                if await self.queue.redis.blmove(key, key, cast("int", PEEK), "LEFT", "LEFT") is not None:
-                    break
-        except (RedisError, OSError) as error:
-            await self.queue.outage.pause(error, self._stopping)
-        finally:
-            del self._peeks[name]
-            self._news.set()
-
-    def _promote(self) -> None:
-        task = asyncio.create_task(self._promote_due())
-        self.worker.tasks.add(task)
-        task.add_done_callback(self.worker.tasks.discard)
-
-    async def _promote_due(self) -> None:
-        with suppress(RedisError, OSError):
-            if promoted := await self.queue.schedule():
-                saq.worker.logger.info("Scheduled %s", promoted)
-        self._news.set()
 
     def _written(self, key: str, lease: str) -> None:
         self.keeper.release(key, lease)
