@@ -16,11 +16,11 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, cast
 
-import msgspec
 from redis.asyncio import Redis
 from saq import Job
 from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
@@ -32,7 +32,7 @@ from app.queue.clock import time_now
 from app.queue.engine import reading
 from app.queue.engine.batching import Batches
 from app.queue.engine.connections import name_in_keys
-from app.queue.engine.job import EngineJob, encode, make
+from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
 from app.queue.engine.outcomes import Outcome, settle
@@ -42,6 +42,8 @@ from app.queue.engine.scripts import Scripts
 from app.queue.engine.vitals import VITALS
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT
+
+logger = logging.getLogger("app.queue")
 
 PROMOTED_AT_ONCE = 1000
 """Due jobs that one script call moves at most: about a millisecond of the server's time."""
@@ -97,7 +99,7 @@ class LeasedQueue(RedisQueue):
 
     def __init__(self, redis: Redis, name: str = "default", **options: Any) -> None:
         self._plain_json = options.get("dump") is None
-        options.setdefault("load", msgspec.json.decode)
+        self._own_load = options.get("load") is not None
         in_keys = name_in_keys(redis, name)
         self._key_prefix, self._id_prefix = f"saq:{in_keys}:", f"{ID_PREFIX}{in_keys}:"
         self.stock_aborts = ABORT_ID_PREFIX if in_keys == name else f"{ABORT_ID_PREFIX}{in_keys}:"
@@ -136,17 +138,28 @@ class LeasedQueue(RedisQueue):
         """The job of SAQ's wire format.
 
         Raises:
-            ValueError: it belongs to another queue.
+            ValueError: it is none, or belongs to another queue.
         """
         if not payload:
             return None
-        fields = dict(payload) if isinstance(payload, dict) else self._load(payload)
-        if fields.pop("queue", None) != self.name:
-            raise ValueError(f"the job {fields.get('key')!r} belongs to another queue than {self.name!r}")
+        job = decode(self._load(payload) if self._own_load and not isinstance(payload, dict) else payload, self)
         if status:
-            fields["status"] = status
-        fields["queue"] = self
-        return make(fields)
+            job.status = Status(status)
+        return job
+
+    def read(self, key: str, stored: bytes | str | None) -> EngineJob:
+        """The job that is stored under a key.
+
+        Raises:
+            UnreadableJob: what is stored there is none; whatever is wrong with it.
+        """
+        try:
+            job = self.deserialize(stored)
+        except Exception as error:
+            raise UnreadableJob(key, str(error)) from error
+        if job is None or job.key != key:
+            raise UnreadableJob(key, "nothing is stored" if job is None else f"it calls itself {job.key}")
+        return job
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
         """Take the next job as SAQ does: for callers without a lease, such as its HTTP proxy.
@@ -226,9 +239,12 @@ class LeasedQueue(RedisQueue):
             job.status, job.error = Status.ABORTING, error
 
     def record(self, job: Job) -> None:
-        """Let what became of a job be remembered."""
+        """Let what became of a job be remembered; what it may hold besides keeps no other from being settled."""
         if self.recorder is not None:
-            self.recorder.add(job)
+            try:
+                self.recorder.add(job)
+            except Exception:
+                logger.exception("what became of the job %s cannot be recorded", job.key)
 
     async def listen(
         self,
@@ -263,7 +279,8 @@ class LeasedQueue(RedisQueue):
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
         """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
         try:
-            return await super().sweep(lock, abort) + await self._recovery.sweep()
+            # First, as SAQ's goes no further than a job that it cannot read.
+            return await self._recovery.sweep() + await super().sweep(lock, abort)
         except REDIS_AWAY:
             return []
 

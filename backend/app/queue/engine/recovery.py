@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import LATE, EngineJob, failure, holder
+from app.queue.engine.job import LATE, EngineJob, UnreadableJob, failure, holder
 from app.queue.engine.outcomes import Outcome, count, settle
 from app.queue.meta import AT_MOST_ONCE, RECOVERIES
 
@@ -79,15 +79,14 @@ class Recovery:
             # A late job was given up by its worker itself: nobody will renew that lease.
             if lease.endswith(LATE) or current - self._seen[entry[:3]] >= RENEWAL:
                 try:
-                    job = self._queue.deserialize(stored)
-                except (LookupError, TypeError, ValueError) as error:
+                    job = self._queue.read(entry[0], stored)
+                except UnreadableJob as error:
                     # Its worker died before it could take it out of the queue; another will.
-                    logger.error("the job %s cannot be read: %s", entry[0], error)
+                    logger.error("%s", error)
                     await settle(self._queue, [Outcome.unreadable(entry[0], lease, stored)], expired=True)
                     continue
-                if job is not None:
-                    job.lease = lease
-                    yield job, abort
+                job.lease = lease
+                yield job, abort
 
     def _outcome(self, job: EngineJob, abort: str) -> Outcome:
         late = job.lease.endswith(LATE)

@@ -17,7 +17,7 @@ from saq.utils import now
 
 from app.queue.clock import time_now
 from app.queue.engine.attempt import Attempt
-from app.queue.engine.job import EngineJob, holder
+from app.queue.engine.job import EngineJob, UnreadableJob, holder
 from app.queue.engine.leases import LeaseKeeper
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
@@ -107,6 +107,7 @@ class Slots:
                 continue
             try:
                 leased = await self.lease(min(free, AT_ONCE))
+                self._take(leased.jobs)
             except Exception as error:
                 if not isinstance(error, REDIS_AWAY):
                     # A worker that lives and takes nothing more would be worse than a line too many.
@@ -114,8 +115,6 @@ class Slots:
                 await self.queue.outage.pause(error, self._stopping)
                 continue
             self.queue.outage.over()
-            self.leased_at = time.monotonic()
-            self._take(leased.jobs)
             self._tell_pause(leased.paused)
             if not leased.jobs and not leased.more and not self._stopping.is_set():
                 await self._wait_for_a_job(leased)
@@ -125,17 +124,18 @@ class Slots:
         answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE)
         _, due, line, lease = answer[:4]
         found = zip(answer[4::2], answer[5::2], strict=True)
+        self.leased_at = time.monotonic()
         claim = lease.decode()
         holds = holder(claim)
         jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds))]
         return Leased(jobs, float(due) if due else None, line == b"more", line == b"paused")
 
     def _read(self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int]) -> EngineJob | None:
+        key = self.queue.job_key_from_id(job_id.decode())
         try:
-            job = cast("EngineJob", self.queue.deserialize(stored))
-        except (LookupError, TypeError, ValueError) as error:
-            logger.error("the job %s cannot be read and is taken out of the queue: %s", job_id.decode(), error)
-            key = self.queue.job_key_from_id(job_id.decode())
+            job = self.queue.read(key, stored)
+        except UnreadableJob as error:
+            logger.error("%s; it is taken out of the queue", error)
             self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
             return None
         job.lease = lease
@@ -226,9 +226,10 @@ class Slots:
             if reason is not None:
                 attempt.abort(reason.decode())
             elif score is None and (attempt.job.key, attempt.job.lease) in self.running:
-                stored = self.queue.deserialize(await self.queue.redis.get(job_id))
-                if stored is not None and stored.status in (Status.ABORTING, Status.ABORTED):
-                    attempt.abort(stored.error or "aborted")
+                with suppress(UnreadableJob):
+                    stored = self.queue.read(attempt.job.key, await self.queue.redis.get(job_id))
+                    if stored.status in (Status.ABORTING, Status.ABORTED):
+                        attempt.abort(stored.error or "aborted")
 
     def _end_late(self) -> None:
         """Cancel what runs longer than its timeout; one timer for all jobs is cheaper than one each."""
@@ -250,9 +251,14 @@ class Slots:
     async def look_for_orphans(self) -> None:
         """Recover the jobs of expired leases, every LOOK seconds."""
         while not self._stopping.is_set():
-            with suppress(RedisError, OSError):
+            try:
                 if await self.queue.recover():
                     self._news.set()
+            except (RedisError, OSError):
+                # That Redis is away is logged where jobs are leased.
+                logger.debug("queue %s: no look for orphans", self.queue.name, exc_info=True)
+            except Exception:
+                logger.exception("queue %s: the look for orphans failed, trying again", self.queue.name)
             await asyncio.sleep(LOOK)
 
     def context(self, job: Job) -> Context:

@@ -1,0 +1,145 @@
+"""Jobs that no worker can read, settle or end: each harms nobody but itself."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+from saq import Job
+
+from app.queue import Context, EngineQueue, Queues, get_registry, task
+from app.queue.engine import recovery
+from app.queue.engine.job import EngineJob
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.test_worker import working
+
+
+@pytest.fixture(autouse=True)
+def own_tasks() -> Iterator[None]:
+    """Only the tasks of the test."""
+    with get_registry().isolated():
+        yield
+
+
+@pytest.fixture
+def queue(queues: Queues) -> EngineQueue:
+    return queues.get("default")
+
+
+@pytest.fixture
+def runs() -> list[str]:
+    """The keys of the jobs whose body began, in order; registers the task `harmless`."""
+    runs: list[str] = []
+
+    @task
+    async def harmless(ctx: Context) -> None:
+        runs.append(ctx["job"].key)
+
+    return runs
+
+
+async def put(queue: EngineQueue, key: str, stored: str | bytes) -> str:
+    """Let something wait in line as another producer might write it; returns its id."""
+    job_id = queue.job_id(key)
+    await queue.redis.set(job_id, stored)
+    await queue.redis.zadd(queue.namespace("incomplete"), {job_id: 0})
+    await queue.redis.rpush(queue.namespace("queued"), job_id)
+    return job_id
+
+
+def wire(**fields: Any) -> str:
+    """A waiting job in SAQ's wire format."""
+    job = {"queue": "default", "key": "poison", "function": "harmless", "status": "queued"}
+    return json.dumps(job | {"queued": int(time.time() * 1000)} | fields)
+
+
+POISON = {
+    "nothing": "",
+    "no JSON": "{",
+    "a number": "5",
+    "a list": "[]",
+    "another key": wire(key="other"),
+    "another queue": wire(queue="other"),
+    "an unknown field": wire(colour="red"),
+    "an unknown status": wire(status="sleeping"),
+    "timeout": wire(timeout="10"),
+    "heartbeat": wire(heartbeat="5"),
+    "retries": wire(retries="3"),
+    "ttl": wire(ttl=None),
+    "queued": wire(queued=10**18),
+    "retry_delay": wire(retry_delay=10**20),
+    "kwargs": wire(kwargs=[1]),
+    "meta": wire(meta=[]),
+    "expires_at": wire(meta={"expires_at": "soon"}),
+    "recoveries": wire(meta={"recoveries": "many"}),
+    "round": wire(meta={"round": [1]}),
+}
+poisoned = pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
+
+
+@poisoned
+async def test_a_job_that_cannot_be_read_harms_no_other_of_its_batch(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str], poison: str
+) -> None:
+    for number in range(3):
+        await queue.enqueue("harmless", key=f"before {number}")
+    job_id = await put(queue, "poison", poison)
+    for number in range(3):
+        await queue.enqueue("harmless", key=f"behind {number}")
+    async with working(settings, queues, container):
+        await eventually(lambda: len(runs) == 6)
+        await queue.enqueue("harmless", key="later")
+        await eventually(lambda: "later" in runs)
+        await eventually(lambda: _is_empty(queue))
+    assert len(runs) == len(set(runs)) == 7
+    # Kept for a day, to be looked at.
+    assert await queue.redis.get(job_id) == poison.encode()
+    assert await queue.redis.ttl(job_id) > 80_000
+
+
+@poisoned
+async def test_a_job_that_cannot_be_read_keeps_none_from_being_recovered(
+    queue: EngineQueue, runs: list[str], poison: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+    await put(queue, "poison", poison)
+    good = await queue.enqueue("harmless", key="good")
+    assert good is not None
+    await queue.scripts.run("lease", 10, "killed", -1)
+    assert await queue.recover() == [good.id]
+    assert await queue.count("incomplete") == 1
+    assert await queue.redis.zcard(queue.namespace("leases")) == 0
+
+
+async def _is_empty(queue: EngineQueue) -> bool:
+    return not await queue.count("incomplete") and not await queue.redis.zcard(queue.namespace("leases"))
+
+
+async def test_readers_of_other_jobs_do_not_notice_one_that_cannot_be_read(queue: EngineQueue, runs: list[str]) -> None:
+    await queue.enqueue("harmless", key="good")
+    await put(queue, "poison", "{")
+    read = await asyncio.gather(queue.fetch("good"), queue.fetch("poison"), queue.fetch("good"))
+    assert [job and job.key for job in read] == ["good", None, "good"]
+    assert [job["key"] for job in (await queue.info(jobs=True))["jobs"]] == ["good"]
+    assert [job.key async for job in queue.iter_jobs()] == ["good"]
+    await queue.redis.lpop(queue.namespace("queued"))
+    await queue.redis.hset(queue.namespace("vitals"), "w", f'{time.time()} {{"leased":99,"free":1}}')
+    assert await queue.troubles() == []
+
+
+@pytest.mark.parametrize("fields", [{"timeout": "10"}, {"meta": {"expires_at": "soon"}}, {"retries": None}])
+async def test_wrong_types_are_refused_at_the_call(queue: EngineQueue, runs: list[str], fields: Any) -> None:
+    # None means the task's own.
+    if fields != {"retries": None}:
+        with pytest.raises(ValueError, match="Expected"):
+            await queue.enqueue("harmless", **fields)
+    for job in (Job("harmless", **fields), EngineJob("harmless", **fields)):
+        with pytest.raises(ValueError, match="Expected"):
+            await queue.enqueue(job)
+    with pytest.raises(ValueError, match="Expected"):
+        await queue.enqueue_many([Job("harmless", **fields)])
+    assert await queue.count("incomplete") == 0
