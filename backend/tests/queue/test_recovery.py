@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from dishka import AsyncContainer
@@ -16,6 +16,7 @@ from app.dev.redis import EmbeddedRedis
 from app.queue import Context, JobHandle, Queues, get_registry, task
 from app.queue.config import build_queues
 from app.queue.engine import leases, recovery
+from app.queue.engine.outcomes import Outcome, settle
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
@@ -67,6 +68,54 @@ async def test_an_outage_while_a_job_runs_loses_nothing_and_runs_it_once(
         await container.close()
         await queues.disconnect()
         server.stop()
+
+
+async def test_a_job_that_ended_in_an_outage_is_complete_however_long_that_lasts(
+    environment: dict[str, str], engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TIMEOUT_GRACE", "RENEWAL"):
+        monkeypatch.setattr(leases, name, 0.05)
+    with scratch_directory() as directory:
+        server = EmbeddedRedis(directory / "redis")
+        settings = load_settings(environment | {"REDIS_URL": server.start()})
+        queues = build_queues(settings)
+        await queues.connect()
+        container = build_container(settings, queues)
+        runs: list[float] = []
+        go = asyncio.Event()
+
+        @task(timeout=1)
+        async def short(ctx: Context) -> str:
+            runs.append(time.monotonic())
+            await go.wait()
+            return "done"
+
+        job = await queues.enqueue("short")
+        async with working(settings, queues, container):
+            await eventually(lambda: runs)
+            await asyncio.to_thread(server.stop)
+            go.set()
+            # Past its timeout and the grace: what it has come to still waits to be written.
+            await eventually(lambda: queues.get("default").away and time.monotonic() > runs[0] + 1.5)
+            await asyncio.to_thread(server.start)
+            ended = await status(queues, job, Status.COMPLETE)
+        assert (ended.result, len(runs)) == ("done", 1)
+        await container.close()
+        await queues.disconnect()
+        server.stop()
+
+
+async def test_a_lease_given_up_in_the_moment_of_the_end_takes_the_outcome(queues: Queues) -> None:
+    handle = await _killed(queues)
+    queue = queues.get("default")
+    lease = cast("bytes", await queue.redis.hget(queue.namespace("owners"), handle.id)).decode()
+    await queue.redis.hset(queue.namespace("owners"), handle.id, f"{lease}|late")
+    job = await queue.job(handle.key)
+    assert job is not None
+    job.lease, job.status = lease, Status.COMPLETE
+    assert await settle(queue, [Outcome.finish(queue, job)]) == [True]
+    assert await handle.status() is Status.COMPLETE
+    assert await queue.redis.zcard(queue.namespace("leases")) == 0
 
 
 async def _killed(queues: Queues, options: Any = None) -> JobHandle[Any]:

@@ -5,6 +5,7 @@ What outlives its timeout all the same is given up by the thread, and another wo
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -54,7 +55,9 @@ class LeaseKeeper:
         self._beat = beat
         self._held: dict[tuple[str, str], float] = {}
         self._suspended = 0.0
-        self._due = float("inf")
+        self._due = math.inf
+        self._deciding = threading.Lock()
+        """Held while it is decided whether a job is late, which may end at the same time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"leases-{queue.name}", daemon=True)
         self._redis = blocking_client(queue.redis)
@@ -71,8 +74,14 @@ class LeaseKeeper:
 
     def hold(self, job: EngineJob) -> None:
         """Renew the lease of a job from now on, until its timeout and TIMEOUT_GRACE are over."""
-        until = self.awake() + job.timeout + TIMEOUT_GRACE if job.timeout else float("inf")
+        until = self.awake() + job.timeout + TIMEOUT_GRACE if job.timeout else math.inf
         self._held[job.key, job.lease] = until
+
+    def ended(self, job: EngineJob) -> None:
+        """The job runs no more: its lease is renewed until `release`, however long its outcome waits to be written."""
+        with self._deciding:
+            if (job.key, job.lease) in self._held:
+                self._held[job.key, job.lease] = math.inf
 
     def release(self, key: str, lease: str) -> None:
         """Renew it no longer."""
@@ -99,14 +108,13 @@ class LeaseKeeper:
             self._stop.wait(nap)
             if (late := time.monotonic() - self._due) > SUSPENSION:
                 self._suspended += late
-            self._due = float("inf")
+            self._due = math.inf
         return not self._stop.is_set()
 
     def _run(self) -> None:
         script = self._redis.register_script(source("renew"))
         while self._wait():
-            # A copy in one step: the event loop's thread changes the dictionary meanwhile.
-            held = list(self._held.items())
+            held = list(self._held)
             with suppress(RedisError, OSError):
                 self._beat(self._redis)
             for first in range(0, len(held), CHUNK):
@@ -116,15 +124,17 @@ class LeaseKeeper:
                     logger.warning("queue %s: leases could not be renewed: %s", self._queue.name, error)
                     break
 
-    def _renew(self, script: Any, held: list[tuple[tuple[str, str], float]]) -> None:
+    def _renew(self, script: Any, held: list[tuple[str, str]]) -> None:
         current = self.awake()
+        with self._deciding:
+            late = {each for each in held if self._held.get(each, math.inf) <= current}
         args: list[Any] = [*self._queue.scripts.common(), LEASE]
-        for (key, lease), until in held:
-            args += [key, lease, "1" if current < until else "0"]
+        for key, lease in held:
+            args += [key, lease, "0" if (key, lease) in late else "1"]
         answers = script(keys=self._queue.scripts.keys, args=args)
-        for ((key, lease), until), answer in zip(held, answers, strict=True):
-            if current >= until:
+        for (key, lease), answer in zip(held, answers, strict=True):
+            if (key, lease) in late:
                 logger.error("the job %s outlived its timeout and cannot be cancelled; its lease is given up", key)
             # What has ended meanwhile is not held any more, and not lost.
-            if (not answer or current >= until) and self._held.pop((key, lease), None) is not None:
+            if (not answer or (key, lease) in late) and self._held.pop((key, lease), None) is not None:
                 self._lost(key, lease)

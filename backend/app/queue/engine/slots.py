@@ -183,6 +183,7 @@ class Slots:
         self.running.pop((attempt.job.key, attempt.job.lease), None)
         if outcome is not None:
             job = attempt.job
+            self.keeper.ended(job)
             if outcome.kind == "finish" and DURABLE in job.meta and not job.recorded:
                 self._close_first(outcome, job)
             else:

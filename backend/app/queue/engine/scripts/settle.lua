@@ -18,7 +18,9 @@ if recovery then
 end
 
 local function holds(id, lease)
-    if lease ~= '' and owners[id] ~= lease then return false end
+    -- A worker that gave its lease up as late, in the moment in which the job ended, may still tell how, as long as
+    -- nobody has recovered it.
+    if lease ~= '' and owners[id] ~= lease and owners[id] ~= lease .. '|late' then return false end
     -- Whoever it was, it is settled now.
     owners[id] = nil
     return not recovery or (deadlines[id] and tonumber(deadlines[id]) <= SERVER)
