@@ -23,6 +23,9 @@ Record = Literal["all", "failures", "none"]
 PRIORITIES: dict[str, int] = {"high": -1, "normal": 0, "low": 1}
 """The levels of a queue as SAQ's `Job.priority`, which puts lower numbers first."""
 
+MAX_TTL = 100 * 31_557_600
+"""Longest `ttl` in seconds: a hundred years."""
+
 _WAITING = ("queued", "active")
 _ENDED = ("complete", "failed", "aborted")
 EVERY_STATE = (*_WAITING, *_ENDED)
@@ -197,6 +200,8 @@ class TaskOptions:
                 raise ValueError(f"{name} must be a number, not {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value!r}")
+        if self.ttl > MAX_TTL:
+            raise ValueError(f"ttl must be at most {MAX_TTL} seconds, or 0 for ever, not {self.ttl!r}")
         if not self.queue:
             raise ValueError("queue must not be empty")
         if self.priority not in PRIORITIES:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import pytest
 from dishka import AsyncContainer
 from saq import Job
+from saq.job import Status
 
 from app.queue import Context, EngineQueue, Queues, get_registry, task
 from app.queue.engine import recovery
 from app.queue.engine.job import EngineJob
+from app.queue.engine.outcomes import Outcome, settle_each
+from app.queue.options import TaskOptions
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.test_worker import working
@@ -143,3 +147,78 @@ async def test_wrong_types_are_refused_at_the_call(queue: EngineQueue, runs: lis
     with pytest.raises(ValueError, match="Expected"):
         await queue.enqueue_many([Job("harmless", **fields)])
     assert await queue.count("incomplete") == 0
+
+
+# Outcomes that Redis refuses
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expired lease is taken at the first look."""
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+
+
+async def _refuse(queue: EngineQueue, key: str) -> None:
+    """Let Redis refuse the outcome of a unique job: in the place of its claim is something of another kind."""
+    await queue.redis.delete(queue.namespace(f"unique:{key}"))
+    await queue.redis.rpush(queue.namespace(f"unique:{key}"), "no claim")
+
+
+async def test_an_outcome_that_is_refused_ends_its_job_and_its_body_runs_once(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str]
+) -> None:
+    await _refuse(queue, "claimed")
+    await put(queue, "poison", wire(meta={"unique": "claimed"}))
+    await queue.enqueue("harmless", key="good")
+    async with working(settings, queues, container):
+        await eventually(lambda: _is_empty(queue))
+    ended = await queue.jobs(["poison", "good"])
+    assert [job and job.status for job in ended] == [Status.COMPLETE, Status.COMPLETE]
+    assert sorted(runs) == ["good", "poison"]
+
+
+async def test_an_outcome_that_is_refused_keeps_none_from_being_recovered(
+    queue: EngineQueue, runs: list[str], impatient: None
+) -> None:
+    await _refuse(queue, "claimed")
+    # It fails as it runs at most once, which gives its claim up.
+    poison = await put(queue, "poison", wire(meta={"unique": "claimed", "at_most_once": True}))
+    good = await queue.enqueue("harmless", key="good")
+    assert good is not None
+    await queue.scripts.run("lease", 10, "killed", -1)
+    assert sorted(await queue.recover()) == sorted([poison, good.id])
+    failed = await queue.job("poison")
+    assert failed is not None
+    assert (failed.status, await queue.count("incomplete")) == (Status.FAILED, 1)
+
+
+async def test_a_retry_that_is_refused_fails(queue: EngineQueue, runs: list[str]) -> None:
+    await put(queue, "poison", wire(retries=2))
+    await queue.scripts.run("lease", 1, "worker", 60)
+    job = await queue.job("poison")
+    assert job is not None
+    # Where delayed jobs of a level are kept is something of another kind.
+    await queue.redis.set(queue.namespace("levels"), "no hash")
+    job.priority = 1
+    [(outcome, held)] = await settle_each(queue, [(Outcome.retry(queue, job, 60), job)])
+    assert (outcome.kind, held) == ("finish", True)
+    failed = await queue.job("poison")
+    assert failed is not None
+    assert failed.status is Status.FAILED
+    assert "its outcome is refused: " in (failed.error or "")
+
+
+@pytest.mark.parametrize("ttl", [10**11, 2**53])
+async def test_what_is_to_be_kept_for_very_long_stays_for_ever(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str], ttl: int
+) -> None:
+    job_id = await put(queue, "old", wire(key="old", ttl=ttl))
+    async with working(settings, queues, container):
+        await eventually(lambda: _is_empty(queue))
+    assert await queue.redis.ttl(job_id) == -1
+    assert runs == ["old"]
+
+
+def test_a_ttl_that_redis_does_not_take_is_refused() -> None:
+    with pytest.raises(ValueError, match="or 0 for ever"):
+        TaskOptions(ttl=sys.maxsize)

@@ -14,7 +14,7 @@ from saq.job import Status
 from saq.utils import now
 
 from app.queue.engine.job import LATE, EngineJob, UnreadableJob, failure, holder
-from app.queue.engine.outcomes import Outcome, count, settle
+from app.queue.engine.outcomes import Outcome, count, settle_each
 from app.queue.meta import AT_MOST_ONCE, RECOVERIES
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ class Recovery:
         if not outcomes:
             return []
         recovered = []
-        written = await settle(self._queue, outcomes, expired=True)
-        for (job, _), outcome, held in zip(jobs, outcomes, written, strict=True):
+        batch = [(outcome, job) for (job, _), outcome in zip(jobs, outcomes, strict=True)]
+        written = await settle_each(self._queue, batch, expired=True)
+        for (job, _), (outcome, held) in zip(jobs, written, strict=True):
             if held:
                 logger.warning("recovered %s: its worker is gone, or hangs", job.info())
                 recovered.append(job.id)
@@ -83,7 +84,7 @@ class Recovery:
                 except UnreadableJob as error:
                     # Its worker died before it could take it out of the queue; another will.
                     logger.error("%s", error)
-                    await settle(self._queue, [Outcome.unreadable(entry[0], lease, stored)], expired=True)
+                    await settle_each(self._queue, [(Outcome.unreadable(entry[0], lease, stored), None)], expired=True)
                     continue
                 job.lease = lease
                 yield job, abort
