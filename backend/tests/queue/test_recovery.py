@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.container import build_container
 from app.dev.redis import EmbeddedRedis
-from app.queue import Context, JobHandle, Queues, get_registry, task
+from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from app.queue.config import build_queues
 from app.queue.engine import leases, recovery
 from app.queue.engine.outcomes import Outcome, settle
@@ -299,3 +299,50 @@ async def test_a_job_without_heartbeat_is_ended(settings: Settings, queues: Queu
     async with working(settings, queues, container):
         failed = await status(queues, await handle.refresh(), Status.FAILED)
     assert "no heartbeat within 1 s" in (failed.error or "")
+
+
+async def test_the_timeout_of_a_job_counts_from_its_beginning(
+    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TIMEOUT_GRACE", "RENEWAL"):
+        monkeypatch.setattr(leases, name, 0.1)
+
+    @task(timeout=1)
+    async def blocks(ctx: Context) -> int:
+        time.sleep(0.3)  # noqa: ASYNC251  (it is to block)
+        await asyncio.sleep(0)
+        return ctx["job"].attempts
+
+    # Leased together, the last begins when the timeout of the first would be over.
+    handles = await enqueue_many(blocks.bind() for _ in range(6))
+    async with working(settings, queues, container):
+        assert [await handle.result(timeout=15) for handle in handles] == [1] * 6
+
+
+async def test_a_job_that_its_worker_does_not_come_to_begin_goes_back_untouched(
+    settings: Settings,
+    queues: Queues,
+    container: AsyncContainer,
+    impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("BEGINNING", "RENEWAL"):
+        monkeypatch.setattr(leases, name, 0.1)
+    runs: list[str] = []
+
+    @task(timeout=60)
+    async def blocks(ctx: Context) -> None:
+        time.sleep(1.0)  # noqa: ASYNC251  (it is to block)
+
+    @task(at_most_once=True)
+    async def behind(ctx: Context) -> int:
+        runs.append(ctx["job"].key)
+        return ctx["job"].attempts
+
+    await blocks.enqueue()
+    handle = await behind.enqueue()
+    async with working(settings, queues, container):
+        assert await handle.result(timeout=15) == 1
+    assert "it has not begun" in caplog.text
+    assert (runs, (await handle.refresh()).meta) == ([handle.key], {"at_most_once": True})

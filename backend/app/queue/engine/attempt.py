@@ -35,7 +35,7 @@ class Attempt:
     def __init__(self, slots: "Slots", job: EngineJob) -> None:
         self.job = job
         self._slots = slots
-        self.deadline = slots.keeper.awake() + job.timeout if job.timeout else math.inf
+        self.deadline = math.inf
         """By the clock of `LeaseKeeper.awake`; `Slots` cancels what runs longer."""
         self._begun = False
         self._settled = False
@@ -78,6 +78,11 @@ class Attempt:
 
     async def _run(self) -> None:
         self._begun = True
+        deadline = self._slots.keeper.begin(self.job)
+        if deadline is None:
+            self._settle(None)
+            return
+        self.deadline = deadline
         context = self._slots.context(self.job)
         worker = self._slots.worker
         try:

@@ -66,6 +66,9 @@ _values = operator.itemgetter(*_FIELDS)
 LATE = "|late"
 """End of the lease of a job that was taken from its hung worker."""
 
+UNBEGUN = "|unbegun"
+"""End of the lease of a job that its worker has not come to begin, and gives back."""
+
 
 class EngineJob(Job):
     """A job; what is added here does not travel.
@@ -189,5 +192,5 @@ def encode(job: Job, queue: str) -> bytes:
 
 def holder(lease: str) -> tuple[str, int]:
     """Who holds a lease, and since when in epoch milliseconds."""
-    worker, microseconds = lease.removesuffix(LATE).rsplit("|", 1)
+    worker, microseconds = lease.removesuffix(LATE).removesuffix(UNBEGUN).rsplit("|", 1)
     return worker, int(microseconds) // 1000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import LATE, EngineJob, UnreadableJob, failure, holder
+from app.queue.engine.job import LATE, UNBEGUN, EngineJob, UnreadableJob, failure, holder
 from app.queue.engine.outcomes import Outcome, count, settle_each
 from app.queue.meta import AT_MOST_ONCE, RECOVERIES
 
@@ -65,8 +65,10 @@ class Recovery:
             if held:
                 logger.warning("recovered %s: its worker is gone, or hangs", job.info())
                 recovered.append(job.id)
-                count(self._queue, outcome)
-                self._queue.record(job)
+                # What has not begun is handed back as if it had never been leased.
+                if outcome.kind != "return" or job.failure is not None:
+                    count(self._queue, outcome)
+                    self._queue.record(job)
         return recovered
 
     async def _expired(self) -> AsyncIterator[tuple[EngineJob, str]]:
@@ -77,8 +79,8 @@ class Recovery:
         self._seen = {entry[:3]: self._seen.get(entry[:3], current) for entry in entries}
         for entry in entries:
             _, lease, _, stored, abort = entry
-            # A late job was given up by its worker itself: nobody will renew that lease.
-            if lease.endswith(LATE) or current - self._seen[entry[:3]] >= RENEWAL:
+            # These were given up by the worker itself: nobody will renew that lease.
+            if lease.endswith((LATE, UNBEGUN)) or current - self._seen[entry[:3]] >= RENEWAL:
                 try:
                     job = self._queue.read(entry[0], stored)
                 except UnreadableJob as error:
@@ -97,6 +99,9 @@ class Recovery:
         if late:
             job.attempts += 1
             return self._again(job, LATE_ERROR) if job.retryable else self._end(job, Status.FAILED, LATE_ERROR)
+        if job.lease.endswith(UNBEGUN):
+            job.status, job.touched = Status.QUEUED, now()
+            return Outcome.hand_back(self._queue, job)
         if job.meta.get(AT_MOST_ONCE):
             return self._end(job, Status.FAILED, "its worker died while it ran, and it runs at most once")
         if recoveries > MAX_RECOVERIES:

@@ -283,8 +283,7 @@ class Slots:
 
     def _take(self, jobs: list[EngineJob]) -> None:
         self.taken += len(jobs)
-        for job in jobs:
-            self.keeper.hold(job)
+        self.keeper.hold(jobs)
         starting = bool(self._ready)
         self._ready.extend(jobs)
         if not starting:
