@@ -4,8 +4,9 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 from dishka import AsyncContainer
@@ -14,8 +15,10 @@ from saq.job import Status
 
 from app.queue import Context, EngineQueue, Queues, get_registry, task
 from app.queue.engine import recovery
+from app.queue.engine.connections import Connections
 from app.queue.engine.job import EngineJob
 from app.queue.engine.outcomes import Outcome, settle_each
+from app.queue.engine.worker import EngineWorker
 from app.queue.options import TaskOptions
 from app.settings import Settings
 from tests.fixtures.poll import eventually
@@ -222,3 +225,89 @@ async def test_what_is_to_be_kept_for_very_long_stays_for_ever(
 def test_a_ttl_that_redis_does_not_take_is_refused() -> None:
     with pytest.raises(ValueError, match="or 0 for ever"):
         TaskOptions(ttl=sys.maxsize)
+
+
+# Attempts that come to no outcome
+
+
+class Odd(BaseException):
+    """What `except Exception` does not catch."""
+
+
+async def _spoils_meta(ctx: Context) -> None:
+    ctx["job"].meta |= {"kept": 1, "spoilt": object()}
+
+
+async def _returns_an_object(ctx: Context) -> Any:
+    return object()
+
+
+async def _raises_oddly(ctx: Context) -> None:
+    raise Odd
+
+
+async def _spoils_its_retries(ctx: Context) -> None:
+    ctx["job"].retries = cast("Any", "3")
+    raise ValueError("no use")
+
+
+async def _spoils_its_ttl(ctx: Context) -> None:
+    ctx["job"].ttl = cast("Any", object())
+
+
+async def _fails(ctx: Context) -> None:
+    raise ValueError("no use")
+
+
+def _rule_that_fails(error: BaseException) -> bool:
+    raise RuntimeError("the rule fails")
+
+
+cast("Any", _fails).retries_after = _rule_that_fails
+
+
+@pytest.fixture
+async def plain(redis_url: str, empty_redis: None) -> AsyncIterator[EngineQueue]:
+    """A queue that knows no tasks, as SAQ's."""
+    queue = EngineQueue(Connections(redis_url).client("default"))
+    yield queue
+    await queue.disconnect()
+
+
+@asynccontextmanager
+async def one_slot(queue: EngineQueue, *functions: Any) -> AsyncIterator[None]:
+    """A worker that runs one job at a time."""
+    worker = EngineWorker(queue, functions, concurrency=1, shutdown_grace_period_s=0)
+    running = asyncio.create_task(worker.start())
+    try:
+        yield
+    finally:
+        worker.request_stop()
+        await running
+
+
+@pytest.mark.parametrize(
+    ("function", "attempts", "meta"),
+    [
+        (_spoils_meta, 1, {"kept": 1}),
+        (_returns_an_object, 2, {}),
+        (_raises_oddly, 2, {}),
+        (_spoils_its_retries, 1, {}),
+        (_fails, 1, {}),
+        (_spoils_its_ttl, 1, {}),
+    ],
+)
+async def test_an_attempt_without_an_outcome_leaves_its_slot(
+    plain: EngineQueue, function: Any, attempts: int, meta: Any
+) -> None:
+    async def harmless(ctx: Context) -> None: ...
+
+    await plain.enqueue(function.__qualname__, key="bad", retries=2, ttl=60)
+    await plain.enqueue(harmless.__qualname__, key="good")
+    async with one_slot(plain, function, harmless):
+        await eventually(lambda: _is_empty(plain))
+    bad, good = await plain.jobs(["bad", "good"])
+    assert good is not None
+    assert good.status is Status.COMPLETE
+    assert bad is not None
+    assert (bad.status, bad.result, bad.attempts, bad.meta) == (Status.FAILED, None, attempts, meta)

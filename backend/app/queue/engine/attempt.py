@@ -4,12 +4,14 @@ import asyncio
 import logging
 import math
 import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import EngineJob, failure
+from app.queue.engine.job import EngineJob, failure, mend
 from app.queue.engine.outcomes import Outcome
 from app.queue.errors import Retry
 from app.queue.meta import AT_MOST_ONCE
@@ -22,6 +24,10 @@ logger = logging.getLogger("app.worker")
 
 HANDED_BACK = "cancelled"
 """The error of a job that a stopping worker hands back; the text is SAQ's."""
+
+
+PROCESS_ENDS = (KeyboardInterrupt, GeneratorExit)
+"""What a task does not raise itself: the loop ends, and with it this worker."""
 
 
 class Attempt:
@@ -74,7 +80,7 @@ class Attempt:
 
     def abandon(self) -> None:
         """Settle it although it still runs: it ignores its cancellation."""
-        self._settle(self._given_back())
+        self._settle(self._whatever_happens(self._given_back))
 
     async def _run(self) -> None:
         self._begun = True
@@ -84,19 +90,37 @@ class Attempt:
             return
         self.deadline = deadline
         context = self._slots.context(self.job)
-        worker = self._slots.worker
+        outcome = await self._outcome(context)
         try:
-            await worker._before_process(context)
-            outcome: Outcome | None = self._complete(await self._call(context))
-        except asyncio.CancelledError as cancelled:
-            outcome = self._cancelled(context, cancelled)
-        except (Exception, SystemExit) as error:
-            outcome = self._failed(context, error)
-        try:
-            await worker._after_process(context)
-        except (Exception, asyncio.CancelledError):
+            await self._slots.worker._after_process(context)
+        except PROCESS_ENDS:
+            raise
+        except BaseException:
             logger.exception("an after_process hook failed")
         self._settle(outcome)
+
+    async def _outcome(self, context: Any) -> Outcome | None:
+        try:
+            await self._slots.worker._before_process(context)
+            return self._complete(await self._call(context))
+        except PROCESS_ENDS:
+            raise
+        except BaseException as error:
+            reached = self._cancelled if isinstance(error, asyncio.CancelledError) else self._failed
+            return self._whatever_happens(partial(reached, context, error))
+
+    def _whatever_happens(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
+        """The outcome, or a failure where none can be made of what the task left in its job: its slot must get free."""
+        try:
+            return reached()
+        except Exception as error:
+            logger.exception("the job %s of %s has no outcome that can be written", self.job.key, self.job.function)
+            job = self.job
+            mend(job)
+            try:
+                return self._end(Status.FAILED, scrub("".join(traceback.format_exception(error))))
+            except Exception:
+                return Outcome.unreadable(job.key, job.lease, "")
 
     def _cancel(self) -> None:
         self.task.cancel()
@@ -119,7 +143,7 @@ class Attempt:
         job.progress = 1.0
         return Outcome.finish(self._slots.queue, job)
 
-    def _cancelled(self, context: Any, cancelled: asyncio.CancelledError) -> Outcome | None:
+    def _cancelled(self, context: Any, cancelled: BaseException) -> Outcome | None:
         """What its canceller wants; a task that cancelled itself has failed. None: nothing is to be written."""
         if self._lost:
             return None
@@ -144,6 +168,8 @@ class Attempt:
 
     def _failed(self, context: Any, error: BaseException) -> Outcome:
         job = self.job
+        # It may be what failed: a result that cannot be encoded.
+        job.result = None
         context["exception"] = error
         text = scrub("".join(traceback.format_exception(error)))
         again = job.retryable and self._slots.worker.retries_after(job.function, error)

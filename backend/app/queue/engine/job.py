@@ -148,6 +148,22 @@ def check(job: Job) -> None:
     make({name: fields[name] for name in (*_FIELDS, "meta")})
 
 
+def mend(job: EngineJob) -> None:
+    """Give the fields that cannot travel, as a task has spoilt them, their defaults; the rest of `meta` stays."""
+    job.meta = {name: value for name, value in job.meta.items() if _travels("meta", {name: value})}
+    for name in _FIELDS[len(_REQUIRED) :]:
+        if not _travels(name, vars(job)[name]):
+            setattr(job, name, _DEFAULTS[name])
+
+
+def _travels(name: str, value: Any) -> bool:
+    try:
+        msgspec.json.encode(make({"function": "", "key": "", name: value}).__dict__)
+    except Exception:
+        return False
+    return True
+
+
 def _made(wire: Any, queue: Any) -> EngineJob:
     fields = msgspec.structs.asdict(wire)
     if fields["meta"]:
