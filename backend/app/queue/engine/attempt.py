@@ -74,6 +74,10 @@ class Attempt:
         self._cancel()
 
     @property
+    def _called_off(self) -> bool:
+        return self._lost or self._handed_back or self._aborted is not None
+
+    @property
     def running_for(self) -> int:
         """Milliseconds since its start."""
         return now() - self.job.started
@@ -106,7 +110,9 @@ class Attempt:
         except PROCESS_ENDS:
             raise
         except BaseException as error:
-            reached = self._cancelled if isinstance(error, asyncio.CancelledError) else self._failed
+            # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
+            cancelled = isinstance(error, asyncio.CancelledError) or self._called_off
+            reached = self._cancelled if cancelled else self._failed
             return self._whatever_happens(partial(reached, context, error))
 
     def _whatever_happens(self, reached: Callable[[], Outcome | None]) -> Outcome | None:

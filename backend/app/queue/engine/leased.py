@@ -35,7 +35,7 @@ from app.queue.engine.connections import name_in_keys
 from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
-from app.queue.engine.outcomes import Outcome, settle
+from app.queue.engine.outcomes import Outcome, settle_each
 from app.queue.engine.pausing import PAUSED, RESUMED, SCHEDULES_PAUSED
 from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
@@ -186,11 +186,11 @@ class LeasedQueue(RedisQueue):
                 return job
 
     async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
-        await settle(self, [Outcome.finish(self, job)])
+        await settle_each(self, [(Outcome.finish(self, job), job)])
         self.record(job)
 
     async def _retry(self, job: Job, error: str | None) -> None:
-        await settle(self, [Outcome.retry(self, job, job.next_retry_delay())])
+        await settle_each(self, [(Outcome.retry(self, job, job.next_retry_delay()), job)])
 
     async def update(self, job: Job, **kwargs: Any) -> None:
         """Store what a job tells of itself (`progress`, `meta`, ...); of a running one, if its lease still holds."""

@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
         return cls(kind, job.key, lease, text(queue.serialize(job)), status, number, level_of(job), claim)
 
 
-async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool]:
+async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool | str]:
     """Write outcomes in one script call.
 
     Args:
@@ -80,10 +80,10 @@ async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: 
         expired: True to write only those whose lease has run out.
 
     Returns:
-        False for each whose lease was lost.
+        For each True, False if its lease was lost, or why it is to be aborted instead of going on.
     """
     answers = await queue.scripts.run("settle", int(expired), pack(outcomes))
-    return [answer == 1 for answer in answers]
+    return [answer.decode() if isinstance(answer, bytes) else answer == 1 for answer in answers]
 
 
 async def settle_each(
@@ -108,7 +108,21 @@ async def settle_each(
             return [one for each in batch for one in await settle_each(queue, [each], expired=expired)]
         logger.error("the outcome of the job %s is refused: %s", batch[0][0].key, error)
         return [await _settle_refused(queue, *batch[0], str(error), expired)]
-    return [(outcome, held) for (outcome, _), held in zip(batch, answers, strict=True)]
+    return [
+        (outcome, answer) if isinstance(answer, bool) else await _abort_instead(queue, outcome, job, answer, expired)
+        for (outcome, job), answer in zip(batch, answers, strict=True)
+    ]
+
+
+async def _abort_instead(
+    queue: "LeasedQueue", outcome: Outcome, job: Job | None, reason: str, expired: bool
+) -> tuple[Outcome, bool]:
+    """End a job that somebody wants aborted, and whose attempt has come to another."""
+    if job is None:
+        return outcome, False
+    job.status, job.error, job.completed = Status.ABORTED, reason, now()
+    [aborted] = await settle_each(queue, [(Outcome.finish(queue, job), job)], expired=expired)
+    return aborted
 
 
 async def _settle_refused(
@@ -120,13 +134,13 @@ async def _settle_refused(
         outcome = Outcome.finish(queue, job)
     outcome = outcome._replace(number=UNREADABLE_TTL, claim="")
     try:
-        [held] = await settle(queue, [outcome], expired=expired)
+        [answer] = await settle(queue, [outcome], expired=expired)
     except REDIS_AWAY:
         raise
     except Exception:
         logger.exception("the job %s cannot be ended", outcome.key)
         return outcome, False
-    return outcome, held
+    return outcome, answer is True
 
 
 def count(queue: "LeasedQueue", outcome: Outcome) -> None:
