@@ -346,3 +346,28 @@ async def test_a_job_that_its_worker_does_not_come_to_begin_goes_back_untouched(
         assert await handle.result(timeout=15) == 1
     assert "it has not begun" in caplog.text
     assert (runs, (await handle.refresh()).meta) == ([handle.key], {"at_most_once": True})
+
+
+async def test_all_jobs_of_a_killed_worker_are_recovered_by_two_looks(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task
+    async def one_of_many(ctx: Context) -> None: ...
+
+    await enqueue_many(one_of_many.bind() for _ in range(1200))
+    queue = queues.get("default")
+    await queue.scripts.run("lease", 1200, "killed", -1)
+    monkeypatch.setattr(recovery, "RENEWAL", 0.05)
+    assert await queue.recover() == []
+    await asyncio.to_thread(time.sleep, 0.06)
+    assert len(await queue.recover()) == 1200
+    assert (await queue.count("queued"), await queue.count("active")) == (1200, 0)
+
+
+async def test_a_leased_job_that_is_gone_leaves_nothing_behind(queues: Queues, impatient: None) -> None:
+    evicted, replaced = await _killed(queues), await _killed_again(queues)
+    queue = queues.get("default")
+    await queue.redis.delete(evicted.id, replaced.id)
+    await queue.redis.rpush(replaced.id, "no job")
+    assert await queue.recover() == []
+    assert await queue.redis.exists(*map(queue.namespace, ("owners", "leases", "incomplete"))) == 0
