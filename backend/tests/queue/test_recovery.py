@@ -371,3 +371,24 @@ async def test_a_leased_job_that_is_gone_leaves_nothing_behind(queues: Queues, i
     await queue.redis.rpush(replaced.id, "no job")
     assert await queue.recover() == []
     assert await queue.redis.exists(*map(queue.namespace, ("owners", "leases", "incomplete"))) == 0
+
+
+async def test_a_recovery_costs_no_retry_of_a_job_that_told_of_itself(
+    settings: Settings, queues: Queues, container: AsyncContainer, impatient: None
+) -> None:
+    runs: list[int] = []
+
+    @task(retries=2)
+    async def tells(ctx: Context) -> None:
+        runs.append(ctx["job"].attempts)
+        raise ValueError("no use")
+
+    handle = await tells.enqueue()
+    job = await _lease(queues, "killed")
+    job.attempts, job.status = 1, Status.ACTIVE
+    await job.update(progress=0.5)
+    shown = await handle.refresh()
+    assert (shown.status, shown.attempts, shown.progress) == (Status.ACTIVE, 1, 0.5)
+    async with working(settings, queues, container):
+        await eventually(handle.done)
+    assert runs == [1, 2]

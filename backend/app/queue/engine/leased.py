@@ -19,6 +19,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any, Protocol, cast
 
 from redis.asyncio import Redis
@@ -202,9 +203,13 @@ class LeasedQueue(RedisQueue):
         for name, value in kwargs.items():
             if hasattr(job, name):
                 setattr(job, name, value)
+        # As jobs stand that nothing was written of since their start: that this one runs is read from its lease.
+        stored = copy(job)
+        stored.attempts, stored.status = job.attempts - 1, Status.QUEUED
+        payload = self.serialize(stored)
         while True:
             try:
-                await self.scripts.run("update", job.key, lease, self.serialize(job), job.status.value)
+                await self.scripts.run("update", job.key, lease, payload, job.status.value)
                 return
             except REDIS_AWAY as error:
                 # The job goes on when Redis is back, or runs into its timeout.
