@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import hashlib
+import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
@@ -293,7 +294,7 @@ class CallOptions:
             raise ValueError(f"eta must be an aware datetime, such as datetime.now(UTC), not {self.eta!r}")
         for name in ("delay", "expires"):
             value = getattr(self, name)
-            if value is not None and value < 0:
+            if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 seconds, not {value!r}")
         TaskOptions(**self._given())
 

@@ -180,10 +180,13 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> R
 def _start(job: Job) -> str:
     """When a job may start, as `scripts/enqueue.lua` takes it: a delay counts by the clock of Redis."""
     if delay := getattr(job, "delay", 0.0):
+        if not 0 < delay < math.inf:
+            raise ValueError(f"delay must be seconds from now, not {delay!r}")
         return f"+{delay}"
     if not math.isfinite(job.scheduled):
         raise ValueError(f"scheduled must be epoch seconds, not {job.scheduled!r}")
-    return repr(job.scheduled) if job.scheduled else "0"
+    # What was due before 1970 is due: a job that waits in line stands with 0.
+    return repr(job.scheduled) if job.scheduled > 0 else "0"
 
 
 def _as_saq_makes_it(job_or_func: str | Job, keywords: dict[str, Any]) -> Job:
