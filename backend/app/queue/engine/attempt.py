@@ -14,7 +14,7 @@ from saq.utils import now
 from app.queue.engine.job import EngineJob, failure, mend
 from app.queue.engine.outcomes import Outcome
 from app.queue.errors import Retry
-from app.queue.meta import AT_MOST_ONCE
+from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT
 from app.queue.redaction import scrub
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ class Attempt:
         self._slots = slots
         self.deadline = math.inf
         """By the clock of `LeaseKeeper.awake`; `Slots` cancels what runs longer."""
-        self._begun = False
+        self._begun = 0.0
+        """When it began, by the clock of the event loop; 0: it has not."""
+        self._touched = job.touched
+        """By the clock of whoever told of the job last."""
         self._settled = False
         self._lost = False
         self._handed_back = False
@@ -78,16 +81,22 @@ class Attempt:
         return self._lost or self._handed_back or self._aborted is not None
 
     @property
-    def running_for(self) -> int:
-        """Milliseconds since its start."""
-        return now() - self.job.started
+    def running_for(self) -> float:
+        """Seconds since it has begun, by no clock that others set; 0: it has not."""
+        return self._slots.loop.time() - self._begun if self._begun else 0.0
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since it has begun, or called `update` last."""
+        told = self.job.touched if self.job.touched != self._touched else 0
+        return min(self.running_for, (now() - told) / 1000)
 
     def abandon(self) -> None:
         """Settle it although it still runs: it ignores its cancellation."""
         self._settle(self._whatever_happens(self._given_back))
 
     async def _run(self) -> None:
-        self._begun = True
+        self._begun = self._slots.loop.time()
         deadline = self._slots.keeper.begin(self.job)
         if deadline is None:
             self._settle(None)
@@ -189,6 +198,8 @@ class Attempt:
     def _wait_again(self, error: str) -> None:
         job = self.job
         job.failure = failure(job, error)
+        # It has begun in time.
+        job.meta.pop(EXPIRES_AT, None)
         job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
         job.progress, job.touched = 0.0, now()
 

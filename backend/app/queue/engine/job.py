@@ -12,6 +12,7 @@ from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
+from app.queue.meta import EXPIRES_AT
 from app.queue.options import Claim
 
 _EXACT = 2**53
@@ -192,6 +193,12 @@ def new_key() -> str:
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def has_expired(job: Job, time_now: float) -> bool:
+    """True when the job should have begun before `time_now`, in epoch seconds."""
+    expires_at = job.meta.get(EXPIRES_AT)
+    return expires_at is not None and time_now > expires_at
 
 
 def level_of(job: Job) -> str:

@@ -29,11 +29,10 @@ from saq.queue.redis import ID_PREFIX, RedisQueue
 from saq.types import CountKind, ListenCallback, QueueInfo
 from saq.utils import now
 
-from app.queue.clock import time_now
 from app.queue.engine import reading
 from app.queue.engine.batching import Batches
 from app.queue.engine.connections import name_in_keys
-from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode
+from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode, has_expired
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
 from app.queue.engine.outcomes import Outcome, settle_each
@@ -181,7 +180,7 @@ class LeasedQueue(RedisQueue):
             if job is None or job.status in TERMINAL_STATUSES:
                 # Aborted while it waited, or no job at all.
                 await self.redis.lrem(self._active, 1, cast("str", job_id))
-            elif time_now() > job.meta.get(EXPIRES_AT, math.inf):
+            elif EXPIRES_AT in job.meta and has_expired(job, await self.time()):
                 await job.finish(Status.ABORTED, error=EXPIRED)
             else:
                 return job

@@ -15,7 +15,7 @@ from saq.utils import now
 
 from app.queue.engine.job import LATE, UNBEGUN, EngineJob, failure, holder
 from app.queue.engine.outcomes import CHUNK, Outcome, count, settle_each
-from app.queue.meta import AT_MOST_ONCE, RECOVERIES
+from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, RECOVERIES
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -103,12 +103,14 @@ class Recovery:
         recoveries = int(job.meta.get(RECOVERIES, 0)) + 1
         if abort:
             return self._end(job, Status.ABORTED, abort)
-        if late:
-            job.attempts += 1
-            return self._again(job, LATE_ERROR) if job.retryable else self._end(job, Status.FAILED, LATE_ERROR)
         if job.lease.endswith(UNBEGUN):
             job.status, job.touched = Status.QUEUED, now()
             return Outcome.hand_back(self._queue, job)
+        # It has begun in time.
+        job.meta.pop(EXPIRES_AT, None)
+        if late:
+            job.attempts += 1
+            return self._again(job, LATE_ERROR) if job.retryable else self._end(job, Status.FAILED, LATE_ERROR)
         if job.meta.get(AT_MOST_ONCE):
             return self._end(job, Status.FAILED, "its worker died while it ran, and it runs at most once")
         if recoveries > MAX_RECOVERIES:

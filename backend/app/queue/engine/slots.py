@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import logging
-import math
 import time
 from collections import deque
 from contextlib import suppress
@@ -15,9 +14,8 @@ from saq.job import Status
 from saq.types import Context
 from saq.utils import now
 
-from app.queue.clock import time_now
 from app.queue.engine.attempt import Attempt
-from app.queue.engine.job import EngineJob, UnreadableJob, holder
+from app.queue.engine.job import EngineJob, UnreadableJob, has_expired, holder
 from app.queue.engine.leases import LeaseKeeper
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
@@ -25,7 +23,7 @@ from app.queue.engine.recovery import LEASE, LOOK
 from app.queue.engine.vitals import Watch
 from app.queue.engine.waiting import Waiting
 from app.queue.handle import EXPIRED
-from app.queue.meta import DURABLE, EXPIRES_AT
+from app.queue.meta import DURABLE
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -122,15 +120,18 @@ class Slots:
     async def lease(self, count: int) -> Leased:
         """Lease up to `count` jobs; those that have expired, or cannot be read, end here."""
         answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE)
-        _, due, line, lease = answer[:4]
+        milliseconds, due, line, lease = answer[:4]
+        time_now = int(milliseconds) / 1000
         found = zip(answer[4::2], answer[5::2], strict=True)
         self.leased_at = time.monotonic()
         claim = lease.decode()
         holds = holder(claim)
-        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds))]
+        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds, time_now))]
         return Leased(jobs, float(due) if due else None, line == b"more", line == b"paused")
 
-    def _read(self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int]) -> EngineJob | None:
+    def _read(
+        self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
+    ) -> EngineJob | None:
         key = self.queue.job_key_from_id(job_id.decode())
         try:
             job = self.queue.read(key, stored)
@@ -139,7 +140,7 @@ class Slots:
             self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
             return None
         job.lease = lease
-        if time_now() > job.meta.get(EXPIRES_AT, math.inf):
+        if has_expired(job, time_now):
             job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
             self._outcomes.add(Outcome.finish(self.queue, job), job)
             return None
@@ -214,7 +215,7 @@ class Slots:
         Args:
             threshold: seconds that a job must have run to be looked at.
         """
-        long = [attempt for attempt in self.running.values() if attempt.running_for >= threshold * 1000]
+        long = [attempt for attempt in self.running.values() if attempt.running_for >= threshold]
         ids = {attempt.job.id: attempt for attempt in long}
         if not ids:
             return
@@ -245,9 +246,9 @@ class Slots:
     def end_silent(self) -> None:
         """Cancel the running jobs that have not shown a sign of life within their `heartbeat`."""
         for attempt in self.running.values():
-            job = attempt.job
-            if job.heartbeat and now() - max(job.touched, job.started) > job.heartbeat * 1000:
-                attempt.time_out(f"no heartbeat within {job.heartbeat} s")
+            heartbeat = attempt.job.heartbeat
+            if heartbeat and attempt.silent_for > heartbeat:
+                attempt.time_out(f"no heartbeat within {heartbeat} s")
 
     async def look_for_orphans(self) -> None:
         """Recover the jobs of expired leases, every LOOK seconds."""
