@@ -5,7 +5,6 @@ import dataclasses
 import logging
 import time
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import RedisError
@@ -17,6 +16,7 @@ from saq.utils import now
 from app.queue.engine.attempt import Attempt
 from app.queue.engine.job import EngineJob, UnreadableJob, has_expired, holder
 from app.queue.engine.leases import LeaseKeeper
+from app.queue.engine.limits import Limits
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LEASE, LOOK
@@ -33,9 +33,6 @@ logger = logging.getLogger("app.worker")
 
 AT_ONCE = 500
 """Jobs that one script call leases at most."""
-
-TIMEOUT_CHECK = 0.1
-"""Seconds between two looks for jobs that run longer than their timeout."""
 
 STARTS = 16
 """Jobs that start in one turn of the event loop, or a sixth of the slots, if that is more."""
@@ -83,8 +80,6 @@ class Slots:
         self._ready: deque[EngineJob] = deque()
         """Leased, and about to start; each has its slot."""
         self._at_once = max(STARTS, worker.concurrency // 6)
-        self._watched = False
-        """True while a timer looks for jobs that run too long."""
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._paused = False
@@ -92,6 +87,7 @@ class Slots:
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
+        self.limits = Limits(queue, self.keeper, self.running)
         self._closings: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -209,47 +205,6 @@ class Slots:
                 logger.warning("that the job %s has ended is remembered later: %s", job.key, error)
         self._outcomes.add(outcome, job)
 
-    async def abort_requested(self, threshold: float) -> None:
-        """Cancel the running jobs that somebody wants aborted, here or with stock SAQ.
-
-        Args:
-            threshold: seconds that a job must have run to be looked at.
-        """
-        long = [attempt for attempt in self.running.values() if attempt.running_for >= threshold]
-        ids = {attempt.job.id: attempt for attempt in long}
-        if not ids:
-            return
-        async with self.queue.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self.queue.namespace("aborting"), list(ids))
-            # A stock producer's abort takes the job out of the incomplete ones, and tells why in the job.
-            pipe.zmscore(self.queue.namespace("incomplete"), list(ids))
-            reasons, scores = await pipe.execute()
-        for (job_id, attempt), reason, score in zip(ids.items(), reasons, scores, strict=True):
-            if reason is not None:
-                attempt.abort(reason.decode())
-            elif score is None and (attempt.job.key, attempt.job.lease) in self.running:
-                with suppress(UnreadableJob):
-                    stored = self.queue.read(attempt.job.key, await self.queue.redis.get(job_id))
-                    if stored.status in (Status.ABORTING, Status.ABORTED):
-                        attempt.abort(stored.error or "aborted")
-
-    def _end_late(self) -> None:
-        """Cancel what runs longer than its timeout; one timer for all jobs is cheaper than one each."""
-        current = self.keeper.awake()
-        late = [] if self.keeper.overdue else [each for each in self.running.values() if each.deadline <= current]
-        for attempt in late:
-            attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
-        self._watched = bool(self.running)
-        if self._watched:
-            self.loop.call_later(TIMEOUT_CHECK, self._end_late)
-
-    def end_silent(self) -> None:
-        """Cancel the running jobs that have not shown a sign of life within their `heartbeat`."""
-        for attempt in self.running.values():
-            heartbeat = attempt.job.heartbeat
-            if heartbeat and attempt.silent_for > heartbeat:
-                attempt.time_out(f"no heartbeat within {heartbeat} s")
-
     async def look_for_orphans(self) -> None:
         """Recover the jobs of expired leases, every LOOK seconds."""
         while not self._stopping.is_set():
@@ -297,9 +252,7 @@ class Slots:
         for _ in range(min(self._at_once, len(self._ready))):
             job = self._ready.popleft()
             self.running[job.key, job.lease] = Attempt(self, job)
-        if self.running and not self._watched:
-            self._watched = True
-            self.loop.call_later(TIMEOUT_CHECK, self._end_late)
+        self.limits.watch()
         if self._ready:
             self.loop.call_soon(self._start_some)
 

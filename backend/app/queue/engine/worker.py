@@ -159,8 +159,8 @@ class EngineWorker(Worker[Context]):
     async def _look_at_slots(self, abort_threshold: float) -> None:
         with suppress(RedisError, OSError):
             if self._slots is not None:
-                self._slots.end_silent()
-                await self._slots.abort_requested(abort_threshold)
+                self._slots.limits.end_silent()
+                await self._slots.limits.abort_requested(abort_threshold)
 
     async def worker_info(self, ttl: int = REPORT_TTL) -> WorkerInfo:
         periodic = ttl == self.timers["worker_info"] + 1
