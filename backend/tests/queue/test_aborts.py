@@ -8,8 +8,9 @@ import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, JobHandle, Queues, get_registry, task
+from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from app.queue.config import build_workers
+from app.queue.engine.slots import Slots
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
 from tests.queue.test_worker import working
@@ -136,3 +137,25 @@ async def test_a_draining_worker_notices_aborts(settings: Settings, queues: Queu
     # Long before its grace period is over.
     await asyncio.wait_for(running, 15)
     assert await _became(handle) == (Status.ABORTED, "not wanted", 1)
+
+
+async def test_jobs_that_have_not_begun_are_handed_back_too(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    runs: list[str] = []
+
+    @task
+    async def late(ctx: Context) -> None:
+        runs.append(ctx["job"].key)
+
+    handles = await enqueue_many(late.bind() for _ in range(3))
+    [worker] = build_workers(settings, queues, container)
+    slots = Slots(worker, queues.get("default"))
+    slots.keeper.start()
+    leased = await slots.lease(3)
+    slots._take(leased.jobs)
+    assert len(slots.running) == 3
+    await slots.hand_back(1)
+    await slots.close()
+    assert [await handle.status() for handle in handles] == [Status.QUEUED] * 3
+    assert runs == []

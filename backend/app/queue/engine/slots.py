@@ -159,7 +159,7 @@ class Slots:
 
     async def hand_back(self, seconds: float) -> None:
         """Cancel what still runs and queue it again; what ignores its cancellation for so long too."""
-        for attempt in self.running.values():
+        for attempt in list(self.running.values()):
             attempt.hand_back()
         await self.drain(seconds)
         for attempt in list(self.running.values()):
