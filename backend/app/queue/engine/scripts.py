@@ -15,7 +15,7 @@ from saq.utils import now_seconds
 from app.queue import clock
 from app.queue.engine.outage import refuses_all
 
-PARTS = dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",))
+PARTS: dict[str, tuple[str, ...]] = dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",))
 """What stands between the prelude and a script."""
 
 
