@@ -439,6 +439,17 @@ async def test_a_job_that_runs_is_active_though_nothing_was_written(queues: Queu
     assert [each["status"] for each in shown["jobs"]] == [Status.ACTIVE]
 
 
+async def test_an_aborted_unique_job_leaves_no_claim(queues: Queues) -> None:
+    @task(unique=Unique())
+    async def only_one(ctx: Context) -> None: ...
+
+    handle = await only_one.enqueue()
+    await handle.abort()
+    queue = queues.get("default")
+    assert await queue.redis.keys(queue.namespace("unique:*")) == []
+    assert (await only_one.enqueue()).created
+
+
 async def test_an_aborted_entry_in_a_long_list_is_skipped(queues: Queues) -> None:
     mark = _mark([])
     first, *_ = await enqueue_many(mark.bind(name=str(number)) for number in range(10_050))

@@ -234,6 +234,7 @@ class LeasedQueue(RedisQueue):
             aborted.ttl,
             job.abort_id,
             max(1, int(ttl)),
+            Outcome.finish(self, aborted).claim,
         )
         if became == b"withdrawn":
             job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed

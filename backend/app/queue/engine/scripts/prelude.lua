@@ -81,6 +81,11 @@ local function store(id, job, ttl)
     end
 end
 
+-- The claim of a unique job that has ended, if there is one and it has not been claimed anew.
+local function give_up(claim, key)
+    if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
+end
+
 -- Take a waiting job out of the line.
 local function withdraw(id)
     redis.call('ZREM', INCOMPLETE, id)

@@ -38,7 +38,7 @@ for i, row in ipairs(rows) do
         if kind == 'finish' then
             store(id, job, number)
             ended[#ended + 1] = id
-            if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
+            give_up(claim, key)
         else
             redis.call('SET', id, job)
             local start = tonumber(number) > 0 and after(number) or '0'
