@@ -28,6 +28,7 @@ QueueError
 """
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -232,11 +233,11 @@ class Retry(QueueError):
         reason: what the job's error shows.
 
     Raises:
-        ValueError: a negative delay.
+        ValueError: a negative delay, or an endless one.
     """
 
     def __init__(self, delay: float | None = None, reason: str = "the task asked for another attempt") -> None:
-        if delay is not None and delay < 0:
+        if delay is not None and not 0 <= delay < math.inf:
             raise ValueError(f"delay must be at least 0 seconds, not {delay!r}")
         self.delay, self.reason = delay, reason
         super().__init__(reason)

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import hashlib
+import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
@@ -22,6 +23,9 @@ Record = Literal["all", "failures", "none"]
 
 PRIORITIES: dict[str, int] = {"high": -1, "normal": 0, "low": 1}
 """The levels of a queue as SAQ's `Job.priority`, which puts lower numbers first."""
+
+MAX_TTL = 100 * 31_557_600
+"""Longest `ttl` in seconds: a hundred years."""
 
 _WAITING = ("queued", "active")
 _ENDED = ("complete", "failed", "aborted")
@@ -197,6 +201,8 @@ class TaskOptions:
                 raise ValueError(f"{name} must be a number, not {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value!r}")
+        if self.ttl > MAX_TTL:
+            raise ValueError(f"ttl must be at most {MAX_TTL} seconds, or 0 for ever, not {self.ttl!r}")
         if not self.queue:
             raise ValueError("queue must not be empty")
         if self.priority not in PRIORITIES:
@@ -288,7 +294,7 @@ class CallOptions:
             raise ValueError(f"eta must be an aware datetime, such as datetime.now(UTC), not {self.eta!r}")
         for name in ("delay", "expires"):
             value = getattr(self, name)
-            if value is not None and value < 0:
+            if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 seconds, not {value!r}")
         TaskOptions(**self._given())
 

@@ -139,6 +139,41 @@ async def test_delays_are_exact_to_a_tenth_of_a_second(
     assert sorted(late)[1] < 0.1
 
 
+async def test_of_two_jobs_of_a_key_in_one_round_trip_the_first_stands(queues: Queues) -> None:
+    mark = _mark([])
+    queue = queues.get("default")
+    first, second = await asyncio.gather(
+        mark.options(key="one", delay=60).enqueue(name="first"), mark.options(key="one").enqueue(name="second")
+    )
+    assert (first.created, second.created) == (True, False)
+    assert ((await first.refresh()).kwargs or {})["name"] == "first"
+    assert (await queue.count("incomplete"), await queue.count("queued")) == (1, 0)
+
+
+@pytest.mark.parametrize("delay", [float("nan"), float("inf"), -1.0])
+async def test_an_impossible_delay_harms_no_other_job_of_the_round_trip(queues: Queues, delay: float) -> None:
+    mark = _mark([])
+    queue = queues.get("default")
+    with pytest.raises(ValueError, match="delay must be at least 0 seconds"):
+        mark.options(delay=delay)
+    with pytest.raises(ValueError, match="delay must be at least 0 seconds"):
+        Retry(delay=delay)
+    bad = mark.job({"name": "bad"})
+    bad.delay = delay
+    answers: list[object] = await asyncio.gather(
+        mark.enqueue(name="good"), queue.enqueue(bad), mark.enqueue(name="other"), return_exceptions=True
+    )
+    assert [isinstance(answer, Exception) for answer in answers] == [False, True, False]
+    assert isinstance(answers[1], ValueError)
+    assert await _taken(queues, 2) == ["good", "other"]
+
+
+async def test_a_time_before_1970_has_come(queues: Queues) -> None:
+    mark = _mark([])
+    await mark.options(eta=dt.datetime(1960, 1, 1, tzinfo=dt.UTC)).enqueue(name="old")
+    assert await _taken(queues, 1) == ["old"]
+
+
 # Unique jobs
 
 
@@ -404,6 +439,17 @@ async def test_a_job_that_runs_is_active_though_nothing_was_written(queues: Queu
     assert [each["status"] for each in shown["jobs"]] == [Status.ACTIVE]
 
 
+async def test_an_aborted_unique_job_leaves_no_claim(queues: Queues) -> None:
+    @task(unique=Unique())
+    async def only_one(ctx: Context) -> None: ...
+
+    handle = await only_one.enqueue()
+    await handle.abort()
+    queue = queues.get("default")
+    assert await queue.redis.keys(queue.namespace("unique:*")) == []
+    assert (await only_one.enqueue()).created
+
+
 async def test_an_aborted_entry_in_a_long_list_is_skipped(queues: Queues) -> None:
     mark = _mark([])
     first, *_ = await enqueue_many(mark.bind(name=str(number)) for number in range(10_050))
@@ -445,7 +491,7 @@ async def test_odd_characters_in_names_and_keys_do_no_harm(queues: Queues, jobs:
     assert await first.result(timeout=5) == odd
 
 
-async def test_an_outcome_that_redis_refuses_keeps_no_other_from_being_written(queues: Queues) -> None:
+async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have_refused(queues: Queues) -> None:
     mark = _mark([])
     queue = queues.get("default")
     leased = []
@@ -462,7 +508,7 @@ async def test_an_outcome_that_redis_refuses_keeps_no_other_from_being_written(q
     await outcomes.flushed()
     assert written == [job.key for job in leased]
     found = [await queues.find(job.key) for job in leased]
-    assert [job.status for job in found] == [Status.COMPLETE, Status.ACTIVE, Status.COMPLETE]
+    assert [job.status for job in found] == [Status.COMPLETE] * 3
 
 
 async def _lease(queues: Queues) -> EngineJob:

@@ -13,7 +13,7 @@ from saq.queue.redis import RedisQueue
 from app.dev.redis import EmbeddedRedis
 from app.queue import Context, EngineQueue, JobHandle, Queues, QueueUnavailable, Retry, task
 from app.queue.config import build_queues
-from app.queue.engine import leases, slots, vitals
+from app.queue.engine import leases, slots, vitals, waiting
 from app.queue.engine.connections import Connections
 from app.queue.engine.worker import EngineWorker
 from app.settings import Settings
@@ -287,7 +287,7 @@ async def test_a_worker_goes_on_when_redis_has_lost_the_pause(
     refused: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots, "PEEK", 0.1)
+    monkeypatch.setattr(waiting, "PEEK", 0.1)
     await queue.pause()
     async with working(settings, queues, container):
         await eventually(lambda: refused)

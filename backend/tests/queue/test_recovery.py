@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from dishka import AsyncContainer
@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.container import build_container
 from app.dev.redis import EmbeddedRedis
-from app.queue import Context, JobHandle, Queues, get_registry, task
+from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from app.queue.config import build_queues
 from app.queue.engine import leases, recovery
+from app.queue.engine.outcomes import Outcome, settle
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
@@ -67,6 +68,54 @@ async def test_an_outage_while_a_job_runs_loses_nothing_and_runs_it_once(
         await container.close()
         await queues.disconnect()
         server.stop()
+
+
+async def test_a_job_that_ended_in_an_outage_is_complete_however_long_that_lasts(
+    environment: dict[str, str], engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TIMEOUT_GRACE", "RENEWAL"):
+        monkeypatch.setattr(leases, name, 0.05)
+    with scratch_directory() as directory:
+        server = EmbeddedRedis(directory / "redis")
+        settings = load_settings(environment | {"REDIS_URL": server.start()})
+        queues = build_queues(settings)
+        await queues.connect()
+        container = build_container(settings, queues)
+        runs: list[float] = []
+        go = asyncio.Event()
+
+        @task(timeout=1)
+        async def short(ctx: Context) -> str:
+            runs.append(time.monotonic())
+            await go.wait()
+            return "done"
+
+        job = await queues.enqueue("short")
+        async with working(settings, queues, container):
+            await eventually(lambda: runs)
+            await asyncio.to_thread(server.stop)
+            go.set()
+            # Past its timeout and the grace: what it has come to still waits to be written.
+            await eventually(lambda: queues.get("default").away and time.monotonic() > runs[0] + 1.5)
+            await asyncio.to_thread(server.start)
+            ended = await status(queues, job, Status.COMPLETE)
+        assert (ended.result, len(runs)) == ("done", 1)
+        await container.close()
+        await queues.disconnect()
+        server.stop()
+
+
+async def test_a_lease_given_up_in_the_moment_of_the_end_takes_the_outcome(queues: Queues) -> None:
+    handle = await _killed(queues)
+    queue = queues.get("default")
+    lease = cast("bytes", await queue.redis.hget(queue.namespace("owners"), handle.id)).decode()
+    await queue.redis.hset(queue.namespace("owners"), handle.id, f"{lease}|late")
+    job = await queue.job(handle.key)
+    assert job is not None
+    job.lease, job.status = lease, Status.COMPLETE
+    assert await settle(queue, [Outcome.finish(queue, job)]) == [True]
+    assert await handle.status() is Status.COMPLETE
+    assert await queue.redis.zcard(queue.namespace("leases")) == 0
 
 
 async def _killed(queues: Queues, options: Any = None) -> JobHandle[Any]:
@@ -263,3 +312,96 @@ async def test_a_job_without_heartbeat_is_ended(settings: Settings, queues: Queu
     async with working(settings, queues, container):
         failed = await status(queues, await handle.refresh(), Status.FAILED)
     assert "no heartbeat within 1 s" in (failed.error or "")
+
+
+async def test_the_timeout_of_a_job_counts_from_its_beginning(
+    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TIMEOUT_GRACE", "RENEWAL"):
+        monkeypatch.setattr(leases, name, 0.1)
+
+    @task(timeout=1)
+    async def blocks(ctx: Context) -> int:
+        time.sleep(0.3)  # noqa: ASYNC251  (it is to block)
+        await asyncio.sleep(0)
+        return ctx["job"].attempts
+
+    # Leased together, the last begins when the timeout of the first would be over.
+    handles = await enqueue_many(blocks.bind() for _ in range(6))
+    async with working(settings, queues, container):
+        assert [await handle.result(timeout=15) for handle in handles] == [1] * 6
+
+
+async def test_a_job_that_its_worker_does_not_come_to_begin_goes_back_untouched(
+    settings: Settings,
+    queues: Queues,
+    container: AsyncContainer,
+    impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("BEGINNING", "RENEWAL"):
+        monkeypatch.setattr(leases, name, 0.1)
+    runs: list[str] = []
+
+    @task(timeout=60)
+    async def blocks(ctx: Context) -> None:
+        time.sleep(1.0)  # noqa: ASYNC251  (it is to block)
+
+    @task(at_most_once=True)
+    async def behind(ctx: Context) -> int:
+        runs.append(ctx["job"].key)
+        return ctx["job"].attempts
+
+    await blocks.enqueue()
+    handle = await behind.enqueue()
+    async with working(settings, queues, container):
+        assert await handle.result(timeout=15) == 1
+    assert "it has not begun" in caplog.text
+    assert (runs, (await handle.refresh()).meta) == ([handle.key], {"at_most_once": True})
+
+
+async def test_all_jobs_of_a_killed_worker_are_recovered_by_two_looks(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task
+    async def one_of_many(ctx: Context) -> None: ...
+
+    await enqueue_many(one_of_many.bind() for _ in range(1200))
+    queue = queues.get("default")
+    await queue.scripts.run("lease", 1200, "killed", -1)
+    monkeypatch.setattr(recovery, "RENEWAL", 0.05)
+    assert await queue.recover() == []
+    await asyncio.to_thread(time.sleep, 0.06)
+    assert len(await queue.recover()) == 1200
+    assert (await queue.count("queued"), await queue.count("active")) == (1200, 0)
+
+
+async def test_a_leased_job_that_is_gone_leaves_nothing_behind(queues: Queues, impatient: None) -> None:
+    evicted, replaced = await _killed(queues), await _killed_again(queues)
+    queue = queues.get("default")
+    await queue.redis.delete(evicted.id, replaced.id)
+    await queue.redis.rpush(replaced.id, "no job")
+    assert await queue.recover() == []
+    assert await queue.redis.exists(*map(queue.namespace, ("owners", "leases", "incomplete"))) == 0
+
+
+async def test_a_recovery_costs_no_retry_of_a_job_that_told_of_itself(
+    settings: Settings, queues: Queues, container: AsyncContainer, impatient: None
+) -> None:
+    runs: list[int] = []
+
+    @task(retries=2)
+    async def tells(ctx: Context) -> None:
+        runs.append(ctx["job"].attempts)
+        raise ValueError("no use")
+
+    handle = await tells.enqueue()
+    job = await _lease(queues, "killed")
+    job.attempts, job.status = 1, Status.ACTIVE
+    await job.update(progress=0.5)
+    shown = await handle.refresh()
+    assert (shown.status, shown.attempts, shown.progress) == (Status.ACTIVE, 1, 0.5)
+    async with working(settings, queues, container):
+        await eventually(handle.done)
+    assert runs == [1, 2]

@@ -4,15 +4,17 @@ import asyncio
 import logging
 import math
 import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import EngineJob, failure
+from app.queue.engine.job import EngineJob, failure, mend
 from app.queue.engine.outcomes import Outcome
 from app.queue.errors import Retry
-from app.queue.meta import AT_MOST_ONCE
+from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT
 from app.queue.redaction import scrub
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ logger = logging.getLogger("app.worker")
 
 HANDED_BACK = "cancelled"
 """The error of a job that a stopping worker hands back; the text is SAQ's."""
+
+
+PROCESS_ENDS = (KeyboardInterrupt, GeneratorExit)
+"""What a task does not raise itself: the loop ends, and with it this worker."""
 
 
 class Attempt:
@@ -35,9 +41,12 @@ class Attempt:
     def __init__(self, slots: "Slots", job: EngineJob) -> None:
         self.job = job
         self._slots = slots
-        self.deadline = slots.keeper.awake() + job.timeout if job.timeout else math.inf
+        self.deadline = math.inf
         """By the clock of `LeaseKeeper.awake`; `Slots` cancels what runs longer."""
-        self._begun = False
+        self._begun = 0.0
+        """When it began, by the clock of the event loop; 0: it has not."""
+        self._touched = job.touched
+        """By the clock of whoever told of the job last."""
         self._settled = False
         self._lost = False
         self._handed_back = False
@@ -68,30 +77,65 @@ class Attempt:
         self._cancel()
 
     @property
-    def running_for(self) -> int:
-        """Milliseconds since its start."""
-        return now() - self.job.started
+    def _called_off(self) -> bool:
+        return self._lost or self._handed_back or self._aborted is not None
+
+    @property
+    def running_for(self) -> float:
+        """Seconds since it has begun, by no clock that others set; 0: it has not."""
+        return self._slots.loop.time() - self._begun if self._begun else 0.0
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since it has begun, or called `update` last."""
+        told = self.job.touched if self.job.touched != self._touched else 0
+        return min(self.running_for, (now() - told) / 1000)
 
     def abandon(self) -> None:
         """Settle it although it still runs: it ignores its cancellation."""
-        self._settle(self._given_back())
+        self._settle(self._whatever_happens(self._given_back))
 
     async def _run(self) -> None:
-        self._begun = True
+        self._begun = self._slots.loop.time()
+        deadline = self._slots.keeper.begin(self.job)
+        if deadline is None:
+            self._settle(None)
+            return
+        self.deadline = deadline
         context = self._slots.context(self.job)
-        worker = self._slots.worker
+        outcome = await self._outcome(context)
         try:
-            await worker._before_process(context)
-            outcome: Outcome | None = self._complete(await self._call(context))
-        except asyncio.CancelledError as cancelled:
-            outcome = self._cancelled(context, cancelled)
-        except (Exception, SystemExit) as error:
-            outcome = self._failed(context, error)
-        try:
-            await worker._after_process(context)
-        except (Exception, asyncio.CancelledError):
+            await self._slots.worker._after_process(context)
+        except PROCESS_ENDS:
+            raise
+        except BaseException:
             logger.exception("an after_process hook failed")
         self._settle(outcome)
+
+    async def _outcome(self, context: Any) -> Outcome | None:
+        try:
+            await self._slots.worker._before_process(context)
+            return self._complete(await self._call(context))
+        except PROCESS_ENDS:
+            raise
+        except BaseException as error:
+            # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
+            cancelled = isinstance(error, asyncio.CancelledError) or self._called_off
+            reached = self._cancelled if cancelled else self._failed
+            return self._whatever_happens(partial(reached, context, error))
+
+    def _whatever_happens(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
+        """The outcome, or a failure where none can be made of what the task left in its job: its slot must get free."""
+        try:
+            return reached()
+        except Exception as error:
+            logger.exception("the job %s of %s has no outcome that can be written", self.job.key, self.job.function)
+            job = self.job
+            mend(job)
+            try:
+                return self._end(Status.FAILED, scrub("".join(traceback.format_exception(error))))
+            except Exception:
+                return Outcome.unreadable(job.key, job.lease, "")
 
     def _cancel(self) -> None:
         self.task.cancel()
@@ -114,7 +158,7 @@ class Attempt:
         job.progress = 1.0
         return Outcome.finish(self._slots.queue, job)
 
-    def _cancelled(self, context: Any, cancelled: asyncio.CancelledError) -> Outcome | None:
+    def _cancelled(self, context: Any, cancelled: BaseException) -> Outcome | None:
         """What its canceller wants; a task that cancelled itself has failed. None: nothing is to be written."""
         if self._lost:
             return None
@@ -139,6 +183,8 @@ class Attempt:
 
     def _failed(self, context: Any, error: BaseException) -> Outcome:
         job = self.job
+        # It may be what failed: a result that cannot be encoded.
+        job.result = None
         context["exception"] = error
         text = scrub("".join(traceback.format_exception(error)))
         again = job.retryable and self._slots.worker.retries_after(job.function, error)
@@ -152,6 +198,8 @@ class Attempt:
     def _wait_again(self, error: str) -> None:
         job = self.job
         job.failure = failure(job, error)
+        # It has begun in time.
+        job.meta.pop(EXPIRES_AT, None)
         job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
         job.progress, job.touched = 0.0, now()
 

@@ -10,7 +10,7 @@ from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
 
 from app.queue.clock import time_now
-from app.queue.engine.job import EngineJob, Enqueued, level_of
+from app.queue.engine.job import EngineJob, Enqueued, check, level_of
 from app.queue.engine.scripts import pack, text
 from app.queue.errors import DuplicateJob, QueueUnavailable
 from app.queue.meta import CLAIM, ROUND
@@ -36,11 +36,15 @@ def validated(queue: "EngineQueue", job_or_func: str | Job, keywords: dict[str, 
 
     Raises:
         UnknownTask, InvalidArguments, PayloadTooLarge: see `Task.job`.
+        ValueError: a field has a wrong type.
     """
     if queue.tasks is None:
-        return _as_saq_makes_it(job_or_func, keywords)
+        job = _as_saq_makes_it(job_or_func, keywords)
+        check(job)
+        return job
     if isinstance(job_or_func, Job):
         job = _with_fields(job_or_func, keywords)
+        check(job)
         task = queue.tasks.get(job.function)
         job.kwargs = task.signature.encode(job.kwargs or {}, queue.max_payload_bytes)
         return job
@@ -50,11 +54,17 @@ def validated(queue: "EngineQueue", job_or_func: str | Job, keywords: dict[str, 
 
 
 async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
-    """Make jobs the queue's, as SAQ's `enqueue` does."""
+    """Make jobs the queue's, as SAQ's `enqueue` does.
+
+    Raises:
+        ValueError: a job that SAQ's class made has a field of a wrong type.
+    """
     current = int(time_now() * 1000)
     for job in jobs:
         # A job that is queued once more keeps its time: tasks tell by it that it is the same.
         job.queue, job.queued, job.status = queue, job.queued or current, Status.QUEUED
+        if type(job) is Job:
+            check(job)
         if queue._before_enqueues:
             await queue._before_enqueue(job)
 
@@ -170,10 +180,13 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> R
 def _start(job: Job) -> str:
     """When a job may start, as `scripts/enqueue.lua` takes it: a delay counts by the clock of Redis."""
     if delay := getattr(job, "delay", 0.0):
+        if not 0 < delay < math.inf:
+            raise ValueError(f"delay must be seconds from now, not {delay!r}")
         return f"+{delay}"
     if not math.isfinite(job.scheduled):
         raise ValueError(f"scheduled must be epoch seconds, not {job.scheduled!r}")
-    return repr(job.scheduled) if job.scheduled else "0"
+    # What was due before 1970 is due: a job that waits in line stands with 0.
+    return repr(job.scheduled) if job.scheduled > 0 else "0"
 
 
 def _as_saq_makes_it(job_or_func: str | Job, keywords: dict[str, Any]) -> Job:

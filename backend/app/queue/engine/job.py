@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import operator
 import os
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from saq import Job
@@ -12,25 +12,63 @@ from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
+from app.queue.meta import EXPIRES_AT
 from app.queue.options import Claim
 
-_FIELDS = tuple((field.name, field.default) for field in dataclasses.fields(Job) if field.name not in ("queue", "meta"))
-_DEFAULTS = {name: None if default is dataclasses.MISSING else default for name, default in _FIELDS} | {"queue": None}
-_NAMES = {*_DEFAULTS, "meta"}
+_EXACT = 2**53
+_Int = Annotated[int, msgspec.Meta(ge=-_EXACT, le=_EXACT)]
+_Number = _Int | Annotated[float, msgspec.Meta(ge=-_EXACT, le=_EXACT)]
+"""Numbers that Python, Lua and JSON agree on: no NaN, none beyond what a double holds exactly."""
+
+_Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+"""Epoch milliseconds until the end of the year 9999, the last that Python and PostgreSQL both know; 0: not yet."""
+
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("function", "key"), str),
+    **dict.fromkeys(("timeout", "heartbeat"), _Number | None),
+    **dict.fromkeys(("retries", "ttl", "retry_delay", "scheduled", "progress", "priority"), _Number),
+    **dict.fromkeys(("completed", "queued", "started", "touched"), _Moment),
+    **dict.fromkeys(("error", "group_key", "worker_id"), str | None),
+    "kwargs": dict[str, Any] | None,
+    "retry_backoff": bool | _Number,
+    "attempts": _Int,
+    "result": Any,
+    "status": Status,
+}
+_REQUIRED = ("function", "key")
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Job)}
+_FIELDS = (*_REQUIRED, *(name for name in _DEFAULTS if name not in (*_REQUIRED, "queue", "meta")))
 
 _Wire = msgspec.defstruct(
     "_Wire",
-    [("queue", str), *((name, Any, _DEFAULTS[name]) for name, _ in _FIELDS), ("meta", Any, None)],
+    [
+        ("queue", str),
+        *((name, _TYPES[name]) for name in _REQUIRED),
+        *((name, _TYPES[name], _DEFAULTS[name]) for name in _FIELDS[len(_REQUIRED) :]),
+        ("meta", dict[str, Any] | None, None),
+    ],
     omit_defaults=True,
+    forbid_unknown_fields=True,
 )
 """SAQ's wire format: the queue's name, and what differs from the defaults."""
 
-_values = operator.itemgetter(*(name for name, _ in _FIELDS))
 
-_STATUSES = {status.value: status for status in Status}
+class _Meta(msgspec.Struct):
+    """The entries of `meta` that the engine reckons with; others are whatever the caller says."""
+
+    expires_at: _Number | None = None
+    recoveries: _Int = 0
+    round: _Int = 0
+
+
+_decode = msgspec.json.Decoder(_Wire).decode
+_values = operator.itemgetter(*_FIELDS)
 
 LATE = "|late"
 """End of the lease of a job that was taken from its hung worker."""
+
+UNBEGUN = "|unbegun"
+"""End of the lease of a job that its worker has not come to begin, and gives back."""
 
 
 class EngineJob(Job):
@@ -58,6 +96,14 @@ class EngineJob(Job):
         return f"{ABORT_ID_PREFIX}{self.id.removeprefix(ID_PREFIX)}"
 
 
+class UnreadableJob(ValueError):
+    """What is stored under a key of a job is no job. `key` is that key."""
+
+    def __init__(self, key: str, why: str) -> None:
+        self.key = key
+        super().__init__(f"the job {key} cannot be read: {why}")
+
+
 class Enqueued(NamedTuple):
     """What became of an enqueue: the key of the job that stands, and whether this call made it.
 
@@ -70,23 +116,64 @@ class Enqueued(NamedTuple):
 
 
 def make(fields: dict[str, Any]) -> EngineJob:
-    """A job of these fields, as SAQ's `Job(**fields)` but four times as fast: a job is made at each end of its way.
+    """A job of these fields, as SAQ's `Job(**fields)` but checked, and in a fourth of the time.
 
     Args:
-        fields: by name; becomes the job's own.
+        fields: by name.
 
     Raises:
-        TypeError: a field that SAQ's Job does not have, or no function or key.
-        KeyError: an unknown status.
+        ValueError: a field that SAQ's Job does not have, one of a wrong type, or no function or key.
     """
-    if not fields.keys() <= _NAMES or "function" not in fields or "key" not in fields:
-        raise TypeError(f"these are not the fields of a job: {', '.join(map(str, fields))}")
+    return _made(msgspec.convert({**fields, "queue": ""}, _Wire), None)
+
+
+def decode(payload: dict[str, Any] | str | bytes, queue: Any) -> EngineJob:
+    """The job of a queue in SAQ's wire format, as JSON or decoded already.
+
+    Raises:
+        ValueError: it is no job, or belongs to another queue.
+    """
+    wire: Any = _decode(payload) if isinstance(payload, str | bytes) else msgspec.convert(payload, _Wire)
+    if wire.queue != queue.name:
+        raise ValueError(f"the job {wire.key!r} belongs to another queue than {queue.name!r}")
+    return _made(wire, queue)
+
+
+def check(job: Job) -> None:
+    """See that a job which was made elsewhere can be read again.
+
+    Raises:
+        ValueError: a field has a wrong type.
+    """
+    fields = vars(job)
+    make({name: fields[name] for name in (*_FIELDS, "meta")})
+
+
+def mend(job: EngineJob) -> None:
+    """Give the fields that cannot travel, as a task has spoilt them, their defaults; the rest of `meta` stays."""
+    job.meta = {name: value for name, value in job.meta.items() if _travels("meta", {name: value})}
+    for name in _FIELDS[len(_REQUIRED) :]:
+        if not _travels(name, vars(job)[name]):
+            setattr(job, name, _DEFAULTS[name])
+
+
+def _travels(name: str, value: Any) -> bool:
+    try:
+        msgspec.json.encode(make({"function": "", "key": "", name: value}).__dict__)
+    except Exception:
+        return False
+    return True
+
+
+def _made(wire: Any, queue: Any) -> EngineJob:
+    fields = msgspec.structs.asdict(wire)
+    if fields["meta"]:
+        msgspec.convert(fields["meta"], _Meta)
+    else:
+        fields["meta"] = {}
+    fields["queue"] = queue
     job = EngineJob.__new__(EngineJob)
-    fields.setdefault("meta", {})
-    status = fields.get("status")
-    if status is not None and type(status) is not Status:
-        fields["status"] = _STATUSES[status]
-    job.__dict__ = {**_DEFAULTS, **fields}
+    job.__dict__ = fields
     return job
 
 
@@ -108,6 +195,12 @@ def new_key() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
+def has_expired(job: Job, time_now: float) -> bool:
+    """True when the job should have begun before `time_now`, in epoch seconds."""
+    expires_at = job.meta.get(EXPIRES_AT)
+    return expires_at is not None and time_now > expires_at
+
+
 def level_of(job: Job) -> str:
     """The level of a job in its queue: priority below 0 high, above 0 low, as SAQ orders them."""
     if job.priority < 0:
@@ -122,5 +215,5 @@ def encode(job: Job, queue: str) -> bytes:
 
 def holder(lease: str) -> tuple[str, int]:
     """Who holds a lease, and since when in epoch milliseconds."""
-    worker, microseconds = lease.removesuffix(LATE).rsplit("|", 1)
+    worker, microseconds = lease.removesuffix(LATE).removesuffix(UNBEGUN).rsplit("|", 1)
     return worker, int(microseconds) // 1000

@@ -16,11 +16,12 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any, Protocol, cast
 
-import msgspec
 from redis.asyncio import Redis
 from saq import Job
 from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
@@ -28,20 +29,21 @@ from saq.queue.redis import ID_PREFIX, RedisQueue
 from saq.types import CountKind, ListenCallback, QueueInfo
 from saq.utils import now
 
-from app.queue.clock import time_now
 from app.queue.engine import reading
 from app.queue.engine.batching import Batches
 from app.queue.engine.connections import name_in_keys
-from app.queue.engine.job import EngineJob, encode, make
+from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode, has_expired
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
-from app.queue.engine.outcomes import Outcome, settle
+from app.queue.engine.outcomes import Outcome, settle_each
 from app.queue.engine.pausing import PAUSED, RESUMED, SCHEDULES_PAUSED
 from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
 from app.queue.engine.vitals import VITALS
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT
+
+logger = logging.getLogger("app.queue")
 
 PROMOTED_AT_ONCE = 1000
 """Due jobs that one script call moves at most: about a millisecond of the server's time."""
@@ -103,7 +105,7 @@ class LeasedQueue(RedisQueue):
 
     def __init__(self, redis: Redis, name: str = "default", **options: Any) -> None:
         self._plain_json = options.get("dump") is None
-        options.setdefault("load", msgspec.json.decode)
+        self._own_load = options.get("load") is not None
         in_keys = name_in_keys(redis, name)
         self._key_prefix, self._id_prefix = f"saq:{in_keys}:", f"{ID_PREFIX}{in_keys}:"
         self.stock_aborts = ABORT_ID_PREFIX if in_keys == name else f"{ABORT_ID_PREFIX}{in_keys}:"
@@ -142,17 +144,28 @@ class LeasedQueue(RedisQueue):
         """The job of SAQ's wire format.
 
         Raises:
-            ValueError: it belongs to another queue.
+            ValueError: it is none, or belongs to another queue.
         """
         if not payload:
             return None
-        fields = dict(payload) if isinstance(payload, dict) else self._load(payload)
-        if fields.pop("queue", None) != self.name:
-            raise ValueError(f"the job {fields.get('key')!r} belongs to another queue than {self.name!r}")
+        job = decode(self._load(payload) if self._own_load and not isinstance(payload, dict) else payload, self)
         if status:
-            fields["status"] = status
-        fields["queue"] = self
-        return make(fields)
+            job.status = Status(status)
+        return job
+
+    def read(self, key: str, stored: bytes | str | None) -> EngineJob:
+        """The job that is stored under a key.
+
+        Raises:
+            UnreadableJob: what is stored there is none; whatever is wrong with it.
+        """
+        try:
+            job = self.deserialize(stored)
+        except Exception as error:
+            raise UnreadableJob(key, str(error)) from error
+        if job is None or job.key != key:
+            raise UnreadableJob(key, "nothing is stored" if job is None else f"it calls itself {job.key}")
+        return job
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
         """Take the next job as SAQ does: for callers without a lease, such as its HTTP proxy.
@@ -173,17 +186,17 @@ class LeasedQueue(RedisQueue):
             if job is None or job.status in TERMINAL_STATUSES:
                 # Aborted while it waited, or no job at all.
                 await self.redis.lrem(self._active, 1, cast("str", job_id))
-            elif time_now() > job.meta.get(EXPIRES_AT, math.inf):
+            elif EXPIRES_AT in job.meta and has_expired(job, await self.time()):
                 await job.finish(Status.ABORTED, error=EXPIRED)
             else:
                 return job
 
     async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
-        await settle(self, [Outcome.finish(self, job)])
+        await settle_each(self, [(Outcome.finish(self, job), job)])
         self.record(job)
 
     async def _retry(self, job: Job, error: str | None) -> None:
-        await settle(self, [Outcome.retry(self, job, job.next_retry_delay())])
+        await settle_each(self, [(Outcome.retry(self, job, job.next_retry_delay()), job)])
 
     async def update(self, job: Job, **kwargs: Any) -> None:
         """Store what a job tells of itself (`progress`, `meta`, ...); of a running one, if its lease still holds."""
@@ -195,9 +208,13 @@ class LeasedQueue(RedisQueue):
         for name, value in kwargs.items():
             if hasattr(job, name):
                 setattr(job, name, value)
+        # As jobs stand that nothing was written of since their start: that this one runs is read from its lease.
+        stored = copy(job)
+        stored.attempts, stored.status = job.attempts - 1, Status.QUEUED
+        payload = self.serialize(stored)
         while True:
             try:
-                await self.scripts.run("update", job.key, lease, self.serialize(job), job.status.value)
+                await self.scripts.run("update", job.key, lease, payload, job.status.value)
                 return
             except REDIS_AWAY as error:
                 # The job goes on when Redis is back, or runs into its timeout.
@@ -223,6 +240,7 @@ class LeasedQueue(RedisQueue):
             aborted.ttl,
             job.abort_id,
             max(1, int(ttl)),
+            Outcome.finish(self, aborted).claim,
         )
         if became == b"withdrawn":
             job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed
@@ -232,9 +250,12 @@ class LeasedQueue(RedisQueue):
             job.status, job.error = Status.ABORTING, error
 
     def record(self, job: Job) -> None:
-        """Let what became of a job be remembered."""
+        """Let what became of a job be remembered; what it may hold besides keeps no other from being settled."""
         if self.recorder is not None:
-            self.recorder.add(job)
+            try:
+                self.recorder.add(job)
+            except Exception:
+                logger.exception("what became of the job %s cannot be recorded", job.key)
 
     async def listen(
         self,
@@ -269,7 +290,8 @@ class LeasedQueue(RedisQueue):
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
         """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
         try:
-            return await super().sweep(lock, abort) + await self._recovery.sweep()
+            # First, as SAQ's goes no further than a job that it cannot read.
+            return await self._recovery.sweep() + await super().sweep(lock, abort)
         except REDIS_AWAY:
             return []
 

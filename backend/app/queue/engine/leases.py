@@ -5,17 +5,18 @@ What outlives its timeout all the same is given up by the thread, and another wo
 """
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 from redis.exceptions import RedisError
 
 from app.queue.engine.connections import ANSWER_TIMEOUT, blocking_client
-from app.queue.engine.job import EngineJob
+from app.queue.engine.job import LATE, UNBEGUN, EngineJob
 from app.queue.engine.recovery import LEASE, RENEWAL
 from app.queue.engine.scripts import source
 
@@ -30,11 +31,30 @@ CHUNK = 1000
 TIMEOUT_GRACE = 5.0
 """Seconds past its timeout in which a job may still end by itself, before its lease is given up."""
 
+BEGINNING = 10.0
+"""Seconds in which a job that was leased must begin: other jobs may block the event loop, while other workers wait."""
+
 NAP = 0.2
 """Seconds that the thread sleeps at a time: as exactly it knows for how long the process was suspended."""
 
 SUSPENSION = 1.0
 """Seconds by which the thread wakes too late when the whole process was suspended, rather than short of time."""
+
+
+class Hold(NamedTuple):
+    """Until when a lease is renewed, by the clock of `LeaseKeeper.awake`, and how it is marked when it is given up."""
+
+    until: float
+    mark: str
+
+
+ENDED = Hold(math.inf, "")
+GIVEN_BACK = Hold(-math.inf, UNBEGUN)
+
+REASONS = {
+    LATE: "it outlived its timeout and cannot be cancelled",
+    UNBEGUN: "something blocks the event loop, and it has not begun",
+}
 
 
 class LeaseKeeper:
@@ -52,9 +72,11 @@ class LeaseKeeper:
         self._queue = queue
         self._lost = lost
         self._beat = beat
-        self._held: dict[tuple[str, str], float] = {}
+        self._held: dict[tuple[str, str], Hold] = {}
         self._suspended = 0.0
-        self._due = float("inf")
+        self._due = math.inf
+        self._deciding = threading.Lock()
+        """Held while it is decided whether a job is late, which may end at the same time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"leases-{queue.name}", daemon=True)
         self._redis = blocking_client(queue.redis)
@@ -69,10 +91,29 @@ class LeaseKeeper:
         self._thread.join(ANSWER_TIMEOUT)
         self._redis.close()
 
-    def hold(self, job: EngineJob) -> None:
-        """Renew the lease of a job from now on, until its timeout and TIMEOUT_GRACE are over."""
-        until = self.awake() + job.timeout + TIMEOUT_GRACE if job.timeout else float("inf")
-        self._held[job.key, job.lease] = until
+    def hold(self, jobs: Iterable[EngineJob]) -> None:
+        """Renew the leases of jobs from now on; each is given back unless it begins within BEGINNING."""
+        hold = Hold(self.awake() + BEGINNING, UNBEGUN)
+        self._held.update({(job.key, job.lease): hold for job in jobs})
+
+    def begin(self, job: EngineJob) -> float | None:
+        """The job begins to run: its lease is renewed until its timeout and TIMEOUT_GRACE are over.
+
+        Returns:
+            The end of its timeout by the clock of `awake`, or None: it must not begin, its lease was given back.
+        """
+        timeout_ends = self.awake() + job.timeout if job.timeout else math.inf
+        with self._deciding:
+            if (job.key, job.lease) not in self._held or self._held[job.key, job.lease] is GIVEN_BACK:
+                return None
+            self._held[job.key, job.lease] = Hold(timeout_ends + TIMEOUT_GRACE, LATE)
+        return timeout_ends
+
+    def ended(self, job: EngineJob) -> None:
+        """The job runs no more: its lease is renewed until `release`, however long its outcome waits to be written."""
+        with self._deciding:
+            if (job.key, job.lease) in self._held:
+                self._held[job.key, job.lease] = ENDED
 
     def release(self, key: str, lease: str) -> None:
         """Renew it no longer."""
@@ -99,14 +140,13 @@ class LeaseKeeper:
             self._stop.wait(nap)
             if (late := time.monotonic() - self._due) > SUSPENSION:
                 self._suspended += late
-            self._due = float("inf")
+            self._due = math.inf
         return not self._stop.is_set()
 
     def _run(self) -> None:
         script = self._redis.register_script(source("renew"))
         while self._wait():
-            # A copy in one step: the event loop's thread changes the dictionary meanwhile.
-            held = list(self._held.items())
+            held = list(self._held)
             with suppress(RedisError, OSError):
                 self._beat(self._redis)
             for first in range(0, len(held), CHUNK):
@@ -116,15 +156,18 @@ class LeaseKeeper:
                     logger.warning("queue %s: leases could not be renewed: %s", self._queue.name, error)
                     break
 
-    def _renew(self, script: Any, held: list[tuple[tuple[str, str], float]]) -> None:
+    def _renew(self, script: Any, held: list[tuple[str, str]]) -> None:
         current = self.awake()
+        with self._deciding:
+            marks = {each: hold.mark for each in held if (hold := self._held.get(each, ENDED)).until <= current}
+            self._held.update(dict.fromkeys((each for each in marks if marks[each] == UNBEGUN), GIVEN_BACK))
         args: list[Any] = [*self._queue.scripts.common(), LEASE]
-        for (key, lease), until in held:
-            args += [key, lease, "1" if current < until else "0"]
+        for key, lease in held:
+            args += [key, lease, marks.get((key, lease), "")]
         answers = script(keys=self._queue.scripts.keys, args=args)
-        for ((key, lease), until), answer in zip(held, answers, strict=True):
-            if current >= until:
-                logger.error("the job %s outlived its timeout and cannot be cancelled; its lease is given up", key)
+        for (key, lease), answer in zip(held, answers, strict=True):
+            if mark := marks.get((key, lease)):
+                logger.error("the lease of the job %s is given up: %s", key, REASONS[mark])
             # What has ended meanwhile is not held any more, and not lost.
-            if (not answer or current >= until) and self._held.pop((key, lease), None) is not None:
+            if (not answer or mark) and self._held.pop((key, lease), None) is not None:
                 self._lost(key, lease)

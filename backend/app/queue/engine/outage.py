@@ -3,11 +3,19 @@
 import asyncio
 import logging
 import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from redis.exceptions import (
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.queue.errors import QueueUnavailable
@@ -16,6 +24,10 @@ logger = logging.getLogger("app.queue")
 
 REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
 """What redis-py raises when the server is away, does not answer, is full, or is no master (any more)."""
+
+_NOT_NOW = (ClusterDownError, TryAgainError, NoPermissionError)
+_NOT_NOW_WORDS = re.compile(r"\b(MISCONF|BUSY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOAUTH|NOPERM|READONLY|OOM)\b")
+"""The same as words: some have no class in redis-py, none has one inside of a script's error before Redis 7."""
 
 ANSWER_TIMEOUT = 5.0
 """Seconds that a call of a producer takes at most: redis-py's own limits add up, for handshake, command and retries."""
@@ -30,8 +42,18 @@ async def answering() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT):
             yield
-    except REDIS_AWAY as error:
+    except (*REDIS_AWAY, ResponseError) as error:
+        if isinstance(error, ResponseError) and not refuses_all(error):
+            raise
         raise QueueUnavailable(str(error) or type(error).__name__) from error
+
+
+def refuses_all(error: ResponseError) -> bool:
+    """True when Redis refuses whatever it is asked to write, until somebody has mended it: an outage as any other.
+
+    Its disk is full, a script blocks it, its replicas are gone, it lets this user do nothing.
+    """
+    return isinstance(error, (*REDIS_AWAY, *_NOT_NOW)) or _NOT_NOW_WORDS.search(str(error)) is not None
 
 
 class Outage:

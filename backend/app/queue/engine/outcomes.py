@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from redis.exceptions import RedisError, ResponseError
 from saq import Job
 from saq.job import Status
+from saq.utils import now
 
 from app.queue.engine.job import EngineJob, level_of
 from app.queue.engine.outage import REDIS_AWAY
@@ -25,7 +25,7 @@ CHUNK = 200
 
 
 UNREADABLE_TTL = 24 * 60 * 60
-"""Seconds for which a job that cannot be read is kept."""
+"""Seconds for which a job is kept that cannot be read, or whose outcome was refused."""
 
 
 class Outcome(NamedTuple):
@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
         return cls(kind, job.key, lease, text(queue.serialize(job)), status, number, level_of(job), claim)
 
 
-async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool]:
+async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool | str]:
     """Write outcomes in one script call.
 
     Args:
@@ -80,10 +80,67 @@ async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: 
         expired: True to write only those whose lease has run out.
 
     Returns:
-        False for each whose lease was lost.
+        For each True, False if its lease was lost, or why it is to be aborted instead of going on.
     """
     answers = await queue.scripts.run("settle", int(expired), pack(outcomes))
-    return [answer == 1 for answer in answers]
+    return [answer.decode() if isinstance(answer, bytes) else answer == 1 for answer in answers]
+
+
+async def settle_each(
+    queue: "LeasedQueue", batch: Sequence[tuple[Outcome, Job | None]], *, expired: bool = False
+) -> list[tuple[Outcome, bool]]:
+    """Write outcomes; one that Redis refuses keeps no other from being written, and ends its own job.
+
+    Args:
+        queue: the queue.
+        batch: outcomes, each with its job if it can be read.
+        expired: as in `settle`.
+
+    Returns:
+        For each what was written, and False where the lease was lost.
+    """
+    try:
+        answers = await settle(queue, [outcome for outcome, _ in batch], expired=expired)
+    except REDIS_AWAY:
+        raise
+    except Exception as error:
+        if len(batch) > 1:
+            return [one for each in batch for one in await settle_each(queue, [each], expired=expired)]
+        logger.error("the outcome of the job %s is refused: %s", batch[0][0].key, error)
+        return [await _settle_refused(queue, *batch[0], str(error), expired)]
+    return [
+        (outcome, answer) if isinstance(answer, bool) else await _abort_instead(queue, outcome, job, answer, expired)
+        for (outcome, job), answer in zip(batch, answers, strict=True)
+    ]
+
+
+async def _abort_instead(
+    queue: "LeasedQueue", outcome: Outcome, job: Job | None, reason: str, expired: bool
+) -> tuple[Outcome, bool]:
+    """End a job that somebody wants aborted, and whose attempt has come to another."""
+    if job is None:
+        return outcome, False
+    job.status, job.error, job.completed = Status.ABORTED, reason, now()
+    [aborted] = await settle_each(queue, [(Outcome.finish(queue, job), job)], expired=expired)
+    return aborted
+
+
+async def _settle_refused(
+    queue: "LeasedQueue", outcome: Outcome, job: Job | None, error: str, expired: bool
+) -> tuple[Outcome, bool]:
+    """End a job without what may have been refused: a job that nobody can settle would run again and again."""
+    if job is not None and outcome.kind != "finish":
+        job.status, job.error, job.completed = Status.FAILED, f"its outcome is refused: {error}", now()
+        outcome = Outcome.finish(queue, job)
+    outcome = outcome._replace(number=UNREADABLE_TTL, claim="")
+    try:
+        [answer] = await settle(queue, [outcome], expired=expired)
+    except REDIS_AWAY:
+        raise
+    except Exception:
+        logger.exception("the job %s cannot be ended", outcome.key)
+        return outcome, False
+    return outcome, answer is True
 
 
 def count(queue: "LeasedQueue", outcome: Outcome) -> None:
@@ -134,8 +191,8 @@ class Outcomes:
         while self._waiting:
             batch = self._waiting[:CHUNK]
             try:
-                answers = await self._settle([outcome for outcome, _ in batch])
-            except (RedisError, OSError) as error:
+                answers = await settle_each(self._queue, batch)
+            except REDIS_AWAY as error:
                 if self.closing.is_set():
                     logger.error("queue %s: %d outcomes are lost with Redis", self._queue.name, len(self._waiting))
                     return
@@ -143,20 +200,8 @@ class Outcomes:
                 continue
             self._queue.outage.over()
             del self._waiting[: len(batch)]
-            for (outcome, job), held in zip(batch, answers, strict=True):
+            for (_, job), (outcome, held) in zip(batch, answers, strict=True):
                 self._tell(outcome, job, held)
-
-    async def _settle(self, batch: Sequence[Outcome]) -> list[bool]:
-        """Write a batch; one that Redis does not take does not keep the others from being written."""
-        try:
-            return await settle(self._queue, batch)
-        except REDIS_AWAY:
-            raise
-        except ResponseError as error:
-            if len(batch) == 1:
-                logger.error("Redis refuses the outcome of the job %s: %s", batch[0].key, error)
-                return [False]
-            return [held for outcome in batch for held in await self._settle([outcome])]
 
     def _tell(self, outcome: Outcome, job: Job | None, held: bool) -> None:
         self._written(outcome.key, outcome.lease)

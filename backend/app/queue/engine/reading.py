@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, cast
@@ -9,29 +10,38 @@ from typing import TYPE_CHECKING, Any, cast
 from saq.job import TERMINAL_STATUSES, Status
 from saq.types import CountKind, ListenCallback, QueueInfo
 
-from app.queue.engine.job import EngineJob, holder
+from app.queue.engine.job import EngineJob, UnreadableJob, holder
 from app.queue.engine.listener import SUBSCRIBED, News
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
+
+logger = logging.getLogger("app.queue")
 
 CHUNK = 500
 """Jobs read in one round trip."""
 
 
 async def jobs(queue: "LeasedQueue", ids: Sequence[str]) -> list[EngineJob | None]:
-    """The jobs of these ids, None for those there are not."""
+    """The jobs of these ids, None for those there are not, or that cannot be read."""
     if not ids:
         return []
     stored, leases, aborts = await queue.scripts.run("read", *ids)
-    return [_as_it_stands(queue, *parts) for parts in zip(stored, leases, aborts, strict=True)]
+    return [_as_it_stands(queue, *parts) for parts in zip(ids, stored, leases, aborts, strict=True)]
 
 
 def _as_it_stands(
-    queue: "LeasedQueue", stored: bytes | None, lease: bytes | None, abort: bytes | None
+    queue: "LeasedQueue", job_id: str, stored: bytes | None, lease: bytes | None, abort: bytes | None
 ) -> EngineJob | None:
-    job = queue.deserialize(stored)
-    if job is None or lease is None:
+    if stored is None:
+        return None
+    try:
+        job = queue.read(queue.job_key_from_id(job_id), stored)
+    except UnreadableJob as error:
+        # Others are read by the same call.
+        logger.warning("%s", error)
+        return None
+    if lease is None:
         return job
     job.worker_id, job.started = holder(lease.decode())
     job.attempts += 1

@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
 from saq.utils import now_seconds
 
 from app.queue import clock
+from app.queue.engine.outage import refuses_all
 
-PARTS = dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",))
+PARTS: dict[str, tuple[str, ...]] = dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",))
 """What stands between the prelude and a script."""
 
 
@@ -63,10 +65,18 @@ class Scripts:
         return self.prefix, clock.offset(), repr(now_seconds() + clock.offset())
 
     async def run(self, name: str, *args: Any) -> Any:
-        """Run a script with its own arguments; what it answers is told in its file."""
+        """Run a script with its own arguments; what it answers is told in its file.
+
+        Raises:
+            ConnectionError: redis-py's; Redis is away, or refuses everything for now.
+        """
         ahead = clock.offset()
         head = (*self._head, ahead, repr(now_seconds() + ahead))
         try:
             return await self._execute("EVALSHA", digest(name), *head, *args)
         except NoScriptError:
             return await self._execute("EVAL", source(name), *head, *args)
+        except ResponseError as error:
+            if refuses_all(error):
+                raise RedisConnectionError(str(error) or type(error).__name__) from error
+            raise

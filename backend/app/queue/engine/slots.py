@@ -2,32 +2,28 @@
 
 import asyncio
 import dataclasses
-import itertools
 import logging
-import math
 import time
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-import saq.worker
 from redis.exceptions import RedisError
 from saq import Job
 from saq.job import Status
 from saq.types import Context
 from saq.utils import now
 
-from app.queue.clock import time_now
 from app.queue.engine.attempt import Attempt
-from app.queue.engine.job import EngineJob, holder
+from app.queue.engine.job import EngineJob, UnreadableJob, has_expired, holder
 from app.queue.engine.leases import LeaseKeeper
+from app.queue.engine.limits import Limits
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
-from app.queue.engine.pausing import RESUMED
 from app.queue.engine.recovery import LEASE, LOOK
 from app.queue.engine.vitals import Watch
+from app.queue.engine.waiting import Waiting
 from app.queue.handle import EXPIRED
-from app.queue.meta import DURABLE, EXPIRES_AT
+from app.queue.meta import DURABLE
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -37,15 +33,6 @@ logger = logging.getLogger("app.worker")
 
 AT_ONCE = 500
 """Jobs that one script call leases at most."""
-
-PEEK = 2.0
-"""Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
-
-PAUSED_PEEKS = 3
-"""Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
-
-TIMEOUT_CHECK = 0.1
-"""Seconds between two looks for jobs that run longer than their timeout."""
 
 STARTS = 16
 """Jobs that start in one turn of the event loop, or a sixth of the slots, if that is more."""
@@ -98,16 +85,14 @@ class Slots:
         self._ready: deque[EngineJob] = deque()
         """Leased, and about to start; each has its slot."""
         self._at_once = max(STARTS, worker.concurrency // 6)
-        self._watched = False
-        """True while a timer looks for jobs that run too long."""
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
-        self._peeks: dict[str, asyncio.Task[None]] = {}
-        """By the list at which each waits: that of the jobs, and while the queue is paused that of its resumption."""
         self._paused = False
+        self._waiting = Waiting(queue, self._news, self._stopping)
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
+        self.limits = Limits(queue, self.keeper, self.running)
         self._closings: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -121,6 +106,7 @@ class Slots:
                 continue
             try:
                 leased = await self.lease(min(free, AT_ONCE))
+                self._take(leased.jobs)
             except Exception as error:
                 if not isinstance(error, REDIS_AWAY):
                     # A worker that lives and takes nothing more would be worse than a line too many.
@@ -128,8 +114,6 @@ class Slots:
                 await self.queue.outage.pause(error, self._stopping)
                 continue
             self.queue.outage.over()
-            self.leased_at = time.monotonic()
-            self._take(leased.jobs)
             self._tell_pause(leased.paused)
             if leased.shared:
                 # Longer than an idle worker takes to ask for the rest.
@@ -140,23 +124,27 @@ class Slots:
     async def lease(self, count: int) -> Leased:
         """Lease up to `count` jobs; those that have expired, or cannot be read, end here."""
         answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE)
-        _, due, line, lease = answer[:4]
+        milliseconds, due, line, lease = answer[:4]
+        time_now = int(milliseconds) / 1000
         found = zip(answer[4::2], answer[5::2], strict=True)
+        self.leased_at = time.monotonic()
         claim = lease.decode()
         holds = holder(claim)
-        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds))]
+        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds, time_now))]
         return Leased(jobs, float(due) if due else None, line == b"more", line == b"shared", line == b"paused")
 
-    def _read(self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int]) -> EngineJob | None:
+    def _read(
+        self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
+    ) -> EngineJob | None:
+        key = self.queue.job_key_from_id(job_id.decode())
         try:
-            job = cast("EngineJob", self.queue.deserialize(stored))
-        except (LookupError, TypeError, ValueError) as error:
-            logger.error("the job %s cannot be read and is taken out of the queue: %s", job_id.decode(), error)
-            key = self.queue.job_key_from_id(job_id.decode())
+            job = self.queue.read(key, stored)
+        except UnreadableJob as error:
+            logger.error("%s; it is taken out of the queue", error)
             self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
             return None
         job.lease = lease
-        if time_now() > job.meta.get(EXPIRES_AT, math.inf):
+        if has_expired(job, time_now):
             job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
             self._outcomes.add(Outcome.finish(self.queue, job), job)
             return None
@@ -169,8 +157,7 @@ class Slots:
         """Take no more jobs."""
         self._stopping.set()
         self._news.set()
-        for peek in self._peeks.values():
-            peek.cancel()
+        self._waiting.stop()
 
     async def drain(self, seconds: float) -> None:
         """Wait until the running jobs have ended, for so long at most."""
@@ -180,7 +167,7 @@ class Slots:
 
     async def hand_back(self, seconds: float) -> None:
         """Cancel what still runs and queue it again; what ignores its cancellation for so long too."""
-        for attempt in self.running.values():
+        for attempt in list(self.running.values()):
             attempt.hand_back()
         await self.drain(seconds)
         for attempt in list(self.running.values()):
@@ -189,8 +176,7 @@ class Slots:
 
     async def close(self) -> None:
         """Write what is left to write, and stop to renew leases."""
-        if self._peeks:
-            await asyncio.wait(list(self._peeks.values()), timeout=PEEK)
+        await self._waiting.close()
         if self._closings:
             await asyncio.wait(self._closings)
         self._outcomes.closing.set()
@@ -202,6 +188,7 @@ class Slots:
         self.running.pop((attempt.job.key, attempt.job.lease), None)
         if outcome is not None:
             job = attempt.job
+            self.keeper.ended(job)
             if outcome.kind == "finish" and DURABLE in job.meta and not job.recorded:
                 self._close_first(outcome, job)
             else:
@@ -226,52 +213,17 @@ class Slots:
                 logger.warning("that the job %s has ended is remembered later: %s", job.key, error)
         self._outcomes.add(outcome, job)
 
-    async def abort_requested(self, threshold: float) -> None:
-        """Cancel the running jobs that somebody wants aborted, here or with stock SAQ.
-
-        Args:
-            threshold: seconds that a job must have run to be looked at.
-        """
-        long = [attempt for attempt in self.running.values() if attempt.running_for >= threshold * 1000]
-        ids = {attempt.job.id: attempt for attempt in long}
-        if not ids:
-            return
-        async with self.queue.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self.queue.namespace("aborting"), list(ids))
-            # A stock producer's abort takes the job out of the incomplete ones, and tells why in the job.
-            pipe.zmscore(self.queue.namespace("incomplete"), list(ids))
-            reasons, scores = await pipe.execute()
-        for (job_id, attempt), reason, score in zip(ids.items(), reasons, scores, strict=True):
-            if reason is not None:
-                attempt.abort(reason.decode())
-            elif score is None and (attempt.job.key, attempt.job.lease) in self.running:
-                stored = self.queue.deserialize(await self.queue.redis.get(job_id))
-                if stored is not None and stored.status in (Status.ABORTING, Status.ABORTED):
-                    attempt.abort(stored.error or "aborted")
-
-    def _end_late(self) -> None:
-        """Cancel what runs longer than its timeout; one timer for all jobs is cheaper than one each."""
-        current = self.keeper.awake()
-        late = [] if self.keeper.overdue else [each for each in self.running.values() if each.deadline <= current]
-        for attempt in late:
-            attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
-        self._watched = bool(self.running)
-        if self._watched:
-            self.loop.call_later(TIMEOUT_CHECK, self._end_late)
-
-    def end_silent(self) -> None:
-        """Cancel the running jobs that have not shown a sign of life within their `heartbeat`."""
-        for attempt in self.running.values():
-            job = attempt.job
-            if job.heartbeat and now() - max(job.touched, job.started) > job.heartbeat * 1000:
-                attempt.time_out(f"no heartbeat within {job.heartbeat} s")
-
     async def look_for_orphans(self) -> None:
         """Recover the jobs of expired leases, every LOOK seconds."""
         while not self._stopping.is_set():
-            with suppress(RedisError, OSError):
+            try:
                 if await self.queue.recover():
                     self._news.set()
+            except (RedisError, OSError):
+                # That Redis is away is logged where jobs are leased.
+                logger.debug("queue %s: no look for orphans", self.queue.name, exc_info=True)
+            except Exception:
+                logger.exception("queue %s: the look for orphans failed, trying again", self.queue.name)
             await asyncio.sleep(LOOK)
 
     def context(self, job: Job) -> Context:
@@ -295,8 +247,7 @@ class Slots:
 
     def _take(self, jobs: list[EngineJob]) -> None:
         self.taken += len(jobs)
-        for job in jobs:
-            self.keeper.hold(job)
+        self.keeper.hold(jobs)
         starting = bool(self._ready)
         self._ready.extend(jobs)
         if not starting:
@@ -309,9 +260,7 @@ class Slots:
         for _ in range(min(self._at_once, len(self._ready))):
             job = self._ready.popleft()
             self.running[job.key, job.lease] = Attempt(self, job)
-        if self.running and not self._watched:
-            self._watched = True
-            self.loop.call_later(TIMEOUT_CHECK, self._end_late)
+        self.limits.watch()
         if self._ready:
             self.loop.call_soon(self._start_some)
 
@@ -334,10 +283,7 @@ class Slots:
 
     async def _wait_for_a_job(self, leased: Leased) -> None:
         """Wait for a job, for one that comes due, for the end of a pause, or for a reason to stop."""
-        name = RESUMED if leased.paused else "queued"
-        if name not in self._peeks:
-            self._peeks[name] = asyncio.create_task(self._peek_at(name))
-        timer = None if leased.due is None else self.loop.call_later(max(0.0, leased.due), self._promote)
+        timer = self._waiting.begin(leased.paused, leased.due)
         try:
             if self.worker.burst and leased.paused and not self._busy():
                 self._end_burst()
@@ -359,37 +305,6 @@ class Slots:
     def _end_burst(self) -> None:
         self._stopping.set()
         self.worker.event.set()
-
-    async def _peek_at(self, name: str) -> None:
-        """Wait until a list of the queue is not empty, on one connection.
-
-        The head is moved to where it is: nothing changes, and nothing is lost with this process.
-        """
-        key = self.queue.namespace(name)
-        # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
-        turns = range(PAUSED_PEEKS) if name == RESUMED else itertools.repeat(0)
-        try:
-            for _ in turns:
-                if self._stopping.is_set():
-                    break
-                if await self.queue.redis.blmove(key, key, cast("int", PEEK), "LEFT", "LEFT") is not None:
-                    break
-        except (RedisError, OSError) as error:
-            await self.queue.outage.pause(error, self._stopping)
-        finally:
-            del self._peeks[name]
-            self._news.set()
-
-    def _promote(self) -> None:
-        task = asyncio.create_task(self._promote_due())
-        self.worker.tasks.add(task)
-        task.add_done_callback(self.worker.tasks.discard)
-
-    async def _promote_due(self) -> None:
-        with suppress(RedisError, OSError):
-            if promoted := await self.queue.schedule():
-                saq.worker.logger.info("Scheduled %s", promoted)
-        self._news.set()
 
     def _written(self, key: str, lease: str) -> None:
         self.keeper.release(key, lease)

@@ -153,10 +153,14 @@ class EngineWorker(Worker[Context]):
 
     async def abort(self, abort_threshold: float) -> None:
         with suppress(RedisError, OSError):
-            if self._slots is not None:
-                self._slots.end_silent()
-                await self._slots.abort_requested(abort_threshold)
+            await self._look_at_slots(abort_threshold)
             await super().abort(abort_threshold)
+
+    async def _look_at_slots(self, abort_threshold: float) -> None:
+        with suppress(RedisError, OSError):
+            if self._slots is not None:
+                self._slots.limits.end_silent()
+                await self._slots.limits.abort_requested(abort_threshold)
 
     async def worker_info(self, ttl: int = REPORT_TTL) -> WorkerInfo:
         periodic = ttl == self.timers["worker_info"] + 1
@@ -216,16 +220,20 @@ class EngineWorker(Worker[Context]):
             self._leasing.cancel()
 
     async def _drain(self, processes: set[asyncio.Task[Any]]) -> None:
-        """Let jobs finish within the grace period, and go on reporting and renewing leases."""
+        """Let jobs finish within the grace period, and go on reporting, renewing leases and looking for aborts."""
         loop = asyncio.get_running_loop()
         end = loop.time() + (self._shutdown_grace_period_s or 0)
+        report = loop.time() + self.timers["worker_info"]
         while (left := end - loop.time()) > 0 and (self._busy() or any(not task.done() for task in processes)):
-            pause = min(left, self.timers["worker_info"])
+            pause = min(left, self.timers["abort"], self.timers["worker_info"])
             if self._slots is not None and self._busy():
                 await self._slots.drain(pause)
             else:
                 await _finish(processes, pause)
-            await self._report()
+            await self._look_at_slots(self.timers["abort"])
+            if loop.time() >= report:
+                report = loop.time() + self.timers["worker_info"]
+                await self._report()
 
     def _busy(self) -> bool:
         return self._slots is not None and bool(self._slots.running)

@@ -23,7 +23,6 @@ end
 for i, row in ipairs(rows) do
     local id = ids[i]
     if row[3] == '0' and row[4] == 'normal' and #row[5] == 0 and not scores[i] and not seen[id] and not aborting then
-        seen[id] = true
         local n = #entries
         entries[n + 1] = id
         jobs[2 * n + 1], jobs[2 * n + 2] = id, row[2]
@@ -34,6 +33,7 @@ for i, row in ipairs(rows) do
         together()
         answers[i] = admit(row)
     end
+    seen[id] = true
 end
 together()
 return answers

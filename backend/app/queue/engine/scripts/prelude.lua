@@ -67,8 +67,12 @@ local function tell(heard, id, status)
     if heard == nil or heard[id] then redis.call('PUBLISH', id, status) end
 end
 
+-- Seconds: what is to be kept for longer than a hundred years stays for ever; Redis takes no such time.
+local LONGEST = 3155760000
+
 local function store(id, job, ttl)
     ttl = math.ceil(tonumber(ttl))
+    if ttl > LONGEST then ttl = 0 end
     if ttl > 0 then
         redis.call('SET', id, job, 'EX', ttl)
     elseif ttl == 0 then
@@ -76,6 +80,11 @@ local function store(id, job, ttl)
     else
         redis.call('DEL', id)
     end
+end
+
+-- The claim of a unique job that has ended, if there is one and it has not been claimed anew.
+local function give_up(claim, key)
+    if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
 end
 
 -- Take a waiting job out of the line.

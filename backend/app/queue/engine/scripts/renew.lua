@@ -1,5 +1,5 @@
--- Renew a worker's leases. ARGV: 4 seconds they last from now; from 5, three a job: key, lease, '1' to renew or
--- '0' to let it go, marked as late: its worker hangs, and the attempt counts.
+-- Renew a worker's leases. ARGV: 4 seconds they last from now; from 5, three a job: key, lease, '' to renew or
+-- the mark to let it go with: '|late', its worker hangs and the attempt counts; '|unbegun', it has not begun to run.
 -- Answers for each 1, or 0 where the lease was lost.
 local deadline = SERVER + tonumber(ARGV[4])
 local answers = {}
@@ -8,10 +8,10 @@ for i = 5, #ARGV, 3 do
     if redis.call('HGET', OWNERS, id) ~= lease then
         answers[#answers + 1] = 0
     else
-        if ARGV[i + 2] == '1' then
+        if ARGV[i + 2] == '' then
             redis.call('ZADD', LEASES, deadline, id)
         else
-            redis.call('HSET', OWNERS, id, lease .. '|late')
+            redis.call('HSET', OWNERS, id, lease .. ARGV[i + 2])
             redis.call('ZADD', LEASES, 0, id)
         end
         answers[#answers + 1] = 1

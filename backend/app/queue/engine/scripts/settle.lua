@@ -2,12 +2,12 @@
 -- run out (recovery), else '0'; 5 in MessagePack a row for each job: kind, key, lease ('' whoever has it), JSON,
 -- status, ttl or delay, level, unique claim to give up ('' none).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front.
--- Answers for each 1, or 0 where the lease was lost.
+-- Answers for each 1, 0 where the lease was lost, or the reason of its abort, where a job is not to go on: its lease stays.
 local rows = cmsgpack.unpack(ARGV[5])
 local ids = {}
 for i, row in ipairs(rows) do ids[i] = PREFIX .. row[2] end
 local heard = listened(ids)
-local aborts = redis.call('EXISTS', ABORTING) == 1
+local aborts = redis.call('EXISTS', ABORTING) == 1 and redis.call('HMGET', ABORTING, unpack(ids))
 local stock = redis.call('EXISTS', ACTIVE) == 1
 local recovery = ARGV[4] == '1'
 
@@ -18,7 +18,9 @@ if recovery then
 end
 
 local function holds(id, lease)
-    if lease ~= '' and owners[id] ~= lease then return false end
+    -- A worker that gave its lease up as late, in the moment in which the job ended, may still tell how, as long as
+    -- nobody has recovered it.
+    if lease ~= '' and owners[id] ~= lease and owners[id] ~= lease .. '|late' then return false end
     -- Whoever it was, it is settled now.
     owners[id] = nil
     return not recovery or (deadlines[id] and tonumber(deadlines[id]) <= SERVER)
@@ -30,11 +32,13 @@ for i, row in ipairs(rows) do
     local id = ids[i]
     if not holds(id, lease) then
         answers[i] = 0
+    elseif kind ~= 'finish' and aborts and aborts[i] then
+        answers[i] = aborts[i]
     else
         if kind == 'finish' then
             store(id, job, number)
             ended[#ended + 1] = id
-            if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
+            give_up(claim, key)
         else
             redis.call('SET', id, job)
             local start = tonumber(number) > 0 and after(number) or '0'

@@ -1,0 +1,83 @@
+"""Limits: the running jobs of a worker that are cancelled, as they run too long, are silent, or are to be aborted."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from saq.job import Status
+
+from app.queue.engine.job import UnreadableJob
+
+if TYPE_CHECKING:
+    from app.queue.engine.attempt import Attempt
+    from app.queue.engine.leases import LeaseKeeper
+    from app.queue.engine.queue import EngineQueue
+
+TIMEOUT_CHECK = 0.1
+"""Seconds between two looks for jobs that run longer than their timeout."""
+
+
+class Limits:
+    """Looks after the running jobs of one worker.
+
+    Args:
+        queue: the queue.
+        keeper: whose clock says how long they run.
+        running: they, by key and lease; changes as they begin and end.
+    """
+
+    def __init__(
+        self, queue: "EngineQueue", keeper: "LeaseKeeper", running: Mapping[tuple[str, str], "Attempt"]
+    ) -> None:
+        self._queue = queue
+        self._keeper = keeper
+        self._running = running
+        self._loop = asyncio.get_running_loop()
+        self._watched = False
+        """True while a timer looks for jobs that run too long."""
+
+    def watch(self) -> None:
+        """Cancel what runs longer than its timeout, as long as anything runs; one timer is cheaper than one a job."""
+        if self._running and not self._watched:
+            self._watched = True
+            self._loop.call_later(TIMEOUT_CHECK, self._end_late)
+
+    def _end_late(self) -> None:
+        current = self._keeper.awake()
+        late = [] if self._keeper.overdue else [each for each in self._running.values() if each.deadline <= current]
+        for attempt in late:
+            attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
+        self._watched = False
+        self.watch()
+
+    def end_silent(self) -> None:
+        """Cancel what has not shown a sign of life within its `heartbeat`."""
+        for attempt in self._running.values():
+            heartbeat = attempt.job.heartbeat
+            if heartbeat and attempt.silent_for > heartbeat:
+                attempt.time_out(f"no heartbeat within {heartbeat} s")
+
+    async def abort_requested(self, threshold: float) -> None:
+        """Cancel what somebody wants aborted, here or with stock SAQ.
+
+        Args:
+            threshold: seconds that a job must have run to be looked at.
+        """
+        long = [attempt for attempt in self._running.values() if attempt.running_for >= threshold]
+        ids = {attempt.job.id: attempt for attempt in long}
+        if not ids:
+            return
+        async with self._queue.redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._queue.namespace("aborting"), list(ids))
+            # A stock producer's abort takes the job out of the incomplete ones, and tells why in the job.
+            pipe.zmscore(self._queue.namespace("incomplete"), list(ids))
+            reasons, scores = await pipe.execute()
+        for attempt, reason, score in zip(long, reasons, scores, strict=True):
+            if reason is not None:
+                attempt.abort(reason.decode())
+            elif score is None and (attempt.job.key, attempt.job.lease) in self._running:
+                with suppress(UnreadableJob):
+                    stored = self._queue.read(attempt.job.key, await self._queue.redis.get(attempt.job.id))
+                    if stored.status in (Status.ABORTING, Status.ABORTED):
+                        attempt.abort(stored.error or "aborted")

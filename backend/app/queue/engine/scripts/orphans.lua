@@ -1,0 +1,20 @@
+-- The jobs of leases that have run out. From ARGV 4 on two a job: key, lease.
+-- Answers {key, lease, JSON, reason of its abort or ''} for each that is still there.
+local found = {}
+for i = 4, #ARGV, 2 do
+    local key, lease = ARGV[i], ARGV[i + 1]
+    local id = PREFIX .. key
+    local job = redis.call('MGET', id)[1]
+    if redis.call('HGET', OWNERS, id) == lease then
+        if job then
+            found[#found + 1] = {key, lease, job, redis.call('HGET', ABORTING, id) or ''}
+        else
+            -- Evicted or deleted by hand, or no text: nothing is left to run.
+            redis.call('HDEL', OWNERS, id)
+            redis.call('ZREM', LEASES, id)
+            redis.call('ZREM', INCOMPLETE, id)
+            redis.call('HDEL', ABORTING, id)
+        end
+    end
+end
+return found

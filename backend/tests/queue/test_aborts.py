@@ -1,0 +1,161 @@
+"""Aborts and stops: who was told that a job is aborted, or handed back, was told the truth."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from dishka import AsyncContainer
+from saq.job import Status
+
+from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
+from app.queue.config import build_workers
+from app.queue.engine.slots import Slots
+from app.settings import Settings, load_settings
+from tests.fixtures.poll import eventually
+from tests.queue.test_worker import working
+
+
+@pytest.fixture(autouse=True)
+def own_tasks() -> Iterator[None]:
+    """Only the tasks of the test."""
+    with get_registry().isolated():
+        yield
+
+
+@asynccontextmanager
+async def impatient(environment: dict[str, str], queues: Queues, container: AsyncContainer) -> AsyncIterator[None]:
+    """A worker that hands its jobs back as soon as it is to stop."""
+    async with working(load_settings(environment | {"WORKER_GRACE_PERIOD": "0"}), queues, container):
+        yield
+
+
+async def _became(handle: JobHandle[None]) -> tuple[Status, str | None, int]:
+    job = await handle.refresh()
+    return job.status, job.error, job.attempts
+
+
+async def test_a_job_whose_clean_up_raises_is_handed_back_all_the_same(
+    environment: dict[str, str], queues: Queues, container: AsyncContainer
+) -> None:
+    started = asyncio.Event()
+
+    @task(timeout=60)
+    async def cleans_up(ctx: Context) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("connection closed while cleaning up")
+
+    handle = await cleans_up.enqueue()
+    async with impatient(environment, queues, container):
+        await started.wait()
+    assert await _became(handle) == (Status.QUEUED, "cancelled", 0)
+
+
+async def test_a_job_whose_clean_up_raises_is_aborted_all_the_same(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    started = asyncio.Event()
+
+    @task(timeout=60, retries=3, retry_delay=30)
+    async def cleans_up(ctx: Context) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("connection closed while cleaning up")
+
+    handle = await cleans_up.enqueue()
+    async with working(settings, queues, container):
+        await started.wait()
+        await handle.abort("not wanted")
+        await eventually(handle.done)
+    assert await _became(handle) == (Status.ABORTED, "not wanted", 1)
+
+
+async def test_a_job_that_fails_before_its_abort_is_noticed_does_not_run_again(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+    runs: list[int] = []
+
+    @task(timeout=60, retries=3)
+    async def fails(ctx: Context) -> None:
+        runs.append(ctx["job"].attempts)
+        started.set()
+        await go.wait()
+        raise ValueError("no use")
+
+    handle = await fails.enqueue()
+    async with working(settings, queues, container):
+        await started.wait()
+        await handle.abort("not wanted")
+        assert await handle.status() is Status.ABORTING
+        go.set()
+        await eventually(handle.done)
+    assert await _became(handle) == (Status.ABORTED, "not wanted", 1)
+    assert runs == [1]
+    queue = queues.get("default")
+    assert await queue.redis.exists(*map(queue.namespace, ("aborting", "owners", "leases", "incomplete"))) == 0
+
+
+async def test_a_job_that_is_handed_back_before_its_abort_is_noticed_does_not_run_again(
+    environment: dict[str, str], queues: Queues, container: AsyncContainer
+) -> None:
+    started = asyncio.Event()
+
+    @task(timeout=60)
+    async def waits(ctx: Context) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    handle = await waits.enqueue()
+    async with impatient(environment, queues, container):
+        await started.wait()
+        await handle.abort("not wanted")
+    status, error, _ = await _became(handle)
+    assert (status, error) == (Status.ABORTED, "not wanted")
+
+
+async def test_a_draining_worker_notices_aborts(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
+    started = asyncio.Event()
+
+    @task(timeout=60)
+    async def waits(ctx: Context) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    handle = await waits.enqueue()
+    [worker] = build_workers(settings, queues, container)
+    worker._shutdown_grace_period_s = 60
+    running = asyncio.create_task(worker.start())
+    await started.wait()
+    worker.request_stop()
+    await handle.abort("not wanted")
+    # Long before its grace period is over.
+    await asyncio.wait_for(running, 15)
+    assert await _became(handle) == (Status.ABORTED, "not wanted", 1)
+
+
+async def test_jobs_that_have_not_begun_are_handed_back_too(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    runs: list[str] = []
+
+    @task
+    async def late(ctx: Context) -> None:
+        runs.append(ctx["job"].key)
+
+    handles = await enqueue_many(late.bind() for _ in range(3))
+    [worker] = build_workers(settings, queues, container)
+    slots = Slots(worker, queues.get("default"))
+    slots.keeper.start()
+    leased = await slots.lease(3)
+    slots._take(leased.jobs)
+    assert len(slots.running) == 3
+    await slots.hand_back(1)
+    await slots.close()
+    assert [await handle.status() for handle in handles] == [Status.QUEUED] * 3
+    assert runs == []

@@ -1,0 +1,313 @@
+"""Jobs that no worker can read, settle or end: each harms nobody but itself."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from dishka import AsyncContainer
+from saq import Job
+from saq.job import Status
+
+from app.queue import Context, EngineQueue, Queues, get_registry, task
+from app.queue.engine import recovery
+from app.queue.engine.connections import Connections
+from app.queue.engine.job import EngineJob
+from app.queue.engine.outcomes import Outcome, settle_each
+from app.queue.engine.worker import EngineWorker
+from app.queue.options import TaskOptions
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.test_worker import working
+
+
+@pytest.fixture(autouse=True)
+def own_tasks() -> Iterator[None]:
+    """Only the tasks of the test."""
+    with get_registry().isolated():
+        yield
+
+
+@pytest.fixture
+def queue(queues: Queues) -> EngineQueue:
+    return queues.get("default")
+
+
+@pytest.fixture
+def runs() -> list[str]:
+    """The keys of the jobs whose body began, in order; registers the task `harmless`."""
+    runs: list[str] = []
+
+    @task
+    async def harmless(ctx: Context) -> None:
+        runs.append(ctx["job"].key)
+
+    return runs
+
+
+async def put(queue: EngineQueue, key: str, stored: str | bytes) -> str:
+    """Let something wait in line as another producer might write it; returns its id."""
+    job_id = queue.job_id(key)
+    await queue.redis.set(job_id, stored)
+    await queue.redis.zadd(queue.namespace("incomplete"), {job_id: 0})
+    await queue.redis.rpush(queue.namespace("queued"), job_id)
+    return job_id
+
+
+def wire(**fields: Any) -> str:
+    """A waiting job in SAQ's wire format."""
+    job = {"queue": "default", "key": "poison", "function": "harmless", "status": "queued"}
+    return json.dumps(job | {"queued": int(time.time() * 1000)} | fields)
+
+
+POISON = {
+    "nothing": "",
+    "no JSON": "{",
+    "a number": "5",
+    "a list": "[]",
+    "another key": wire(key="other"),
+    "another queue": wire(queue="other"),
+    "an unknown field": wire(colour="red"),
+    "an unknown status": wire(status="sleeping"),
+    "timeout": wire(timeout="10"),
+    "heartbeat": wire(heartbeat="5"),
+    "retries": wire(retries="3"),
+    "ttl": wire(ttl=None),
+    "queued": wire(queued=10**18),
+    "retry_delay": wire(retry_delay=10**20),
+    "kwargs": wire(kwargs=[1]),
+    "meta": wire(meta=[]),
+    "expires_at": wire(meta={"expires_at": "soon"}),
+    "recoveries": wire(meta={"recoveries": "many"}),
+    "round": wire(meta={"round": [1]}),
+}
+poisoned = pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
+
+
+@poisoned
+async def test_a_job_that_cannot_be_read_harms_no_other_of_its_batch(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str], poison: str
+) -> None:
+    for number in range(3):
+        await queue.enqueue("harmless", key=f"before {number}")
+    job_id = await put(queue, "poison", poison)
+    for number in range(3):
+        await queue.enqueue("harmless", key=f"behind {number}")
+    async with working(settings, queues, container):
+        await eventually(lambda: len(runs) == 6)
+        await queue.enqueue("harmless", key="later")
+        await eventually(lambda: "later" in runs)
+        await eventually(lambda: _is_empty(queue))
+    assert len(runs) == len(set(runs)) == 7
+    # Kept for a day, to be looked at.
+    assert await queue.redis.get(job_id) == poison.encode()
+    assert await queue.redis.ttl(job_id) > 80_000
+
+
+@poisoned
+async def test_a_job_that_cannot_be_read_keeps_none_from_being_recovered(
+    queue: EngineQueue, runs: list[str], poison: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+    await put(queue, "poison", poison)
+    good = await queue.enqueue("harmless", key="good")
+    assert good is not None
+    await queue.scripts.run("lease", 10, "killed", -1)
+    assert await queue.recover() == [good.id]
+    assert await queue.count("incomplete") == 1
+    assert await queue.redis.zcard(queue.namespace("leases")) == 0
+
+
+async def _is_empty(queue: EngineQueue) -> bool:
+    return not await queue.count("incomplete") and not await queue.redis.zcard(queue.namespace("leases"))
+
+
+async def test_readers_of_other_jobs_do_not_notice_one_that_cannot_be_read(queue: EngineQueue, runs: list[str]) -> None:
+    await queue.enqueue("harmless", key="good")
+    await put(queue, "poison", "{")
+    read = await asyncio.gather(queue.fetch("good"), queue.fetch("poison"), queue.fetch("good"))
+    assert [job and job.key for job in read] == ["good", None, "good"]
+    assert [job["key"] for job in (await queue.info(jobs=True))["jobs"]] == ["good"]
+    assert [job.key async for job in queue.iter_jobs()] == ["good"]
+    await queue.redis.lpop(queue.namespace("queued"))
+    await queue.redis.hset(queue.namespace("vitals"), "w", f'{time.time()} {{"leased":99,"free":1}}')
+    assert await queue.troubles() == []
+
+
+@pytest.mark.parametrize("fields", [{"timeout": "10"}, {"meta": {"expires_at": "soon"}}, {"retries": None}])
+async def test_wrong_types_are_refused_at_the_call(queue: EngineQueue, runs: list[str], fields: Any) -> None:
+    # None means the task's own.
+    if fields != {"retries": None}:
+        with pytest.raises(ValueError, match="Expected"):
+            await queue.enqueue("harmless", **fields)
+    for job in (Job("harmless", **fields), EngineJob("harmless", **fields)):
+        with pytest.raises(ValueError, match="Expected"):
+            await queue.enqueue(job)
+    with pytest.raises(ValueError, match="Expected"):
+        await queue.enqueue_many([Job("harmless", **fields)])
+    assert await queue.count("incomplete") == 0
+
+
+# Outcomes that Redis refuses
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expired lease is taken at the first look."""
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+
+
+async def _refuse(queue: EngineQueue, key: str) -> None:
+    """Let Redis refuse the outcome of a unique job: in the place of its claim is something of another kind."""
+    await queue.redis.delete(queue.namespace(f"unique:{key}"))
+    await queue.redis.rpush(queue.namespace(f"unique:{key}"), "no claim")
+
+
+async def test_an_outcome_that_is_refused_ends_its_job_and_its_body_runs_once(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str]
+) -> None:
+    await _refuse(queue, "claimed")
+    await put(queue, "poison", wire(meta={"unique": "claimed"}))
+    await queue.enqueue("harmless", key="good")
+    async with working(settings, queues, container):
+        await eventually(lambda: _is_empty(queue))
+    ended = await queue.jobs(["poison", "good"])
+    assert [job and job.status for job in ended] == [Status.COMPLETE, Status.COMPLETE]
+    assert sorted(runs) == ["good", "poison"]
+
+
+async def test_an_outcome_that_is_refused_keeps_none_from_being_recovered(
+    queue: EngineQueue, runs: list[str], impatient: None
+) -> None:
+    await _refuse(queue, "claimed")
+    # It fails as it runs at most once, which gives its claim up.
+    poison = await put(queue, "poison", wire(meta={"unique": "claimed", "at_most_once": True}))
+    good = await queue.enqueue("harmless", key="good")
+    assert good is not None
+    await queue.scripts.run("lease", 10, "killed", -1)
+    assert sorted(await queue.recover()) == sorted([poison, good.id])
+    failed = await queue.job("poison")
+    assert failed is not None
+    assert (failed.status, await queue.count("incomplete")) == (Status.FAILED, 1)
+
+
+async def test_a_retry_that_is_refused_fails(queue: EngineQueue, runs: list[str]) -> None:
+    await put(queue, "poison", wire(retries=2))
+    await queue.scripts.run("lease", 1, "worker", 60)
+    job = await queue.job("poison")
+    assert job is not None
+    # Where delayed jobs of a level are kept is something of another kind.
+    await queue.redis.set(queue.namespace("levels"), "no hash")
+    job.priority = 1
+    [(outcome, held)] = await settle_each(queue, [(Outcome.retry(queue, job, 60), job)])
+    assert (outcome.kind, held) == ("finish", True)
+    failed = await queue.job("poison")
+    assert failed is not None
+    assert failed.status is Status.FAILED
+    assert "its outcome is refused: " in (failed.error or "")
+
+
+@pytest.mark.parametrize("ttl", [10**11, 2**53])
+async def test_what_is_to_be_kept_for_very_long_stays_for_ever(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str], ttl: int
+) -> None:
+    job_id = await put(queue, "old", wire(key="old", ttl=ttl))
+    async with working(settings, queues, container):
+        await eventually(lambda: _is_empty(queue))
+    assert await queue.redis.ttl(job_id) == -1
+    assert runs == ["old"]
+
+
+def test_a_ttl_that_redis_does_not_take_is_refused() -> None:
+    with pytest.raises(ValueError, match="or 0 for ever"):
+        TaskOptions(ttl=sys.maxsize)
+
+
+# Attempts that come to no outcome
+
+
+class Odd(BaseException):
+    """What `except Exception` does not catch."""
+
+
+async def _spoils_meta(ctx: Context) -> None:
+    ctx["job"].meta |= {"kept": 1, "spoilt": object()}
+
+
+async def _returns_an_object(ctx: Context) -> Any:
+    return object()
+
+
+async def _raises_oddly(ctx: Context) -> None:
+    raise Odd
+
+
+async def _spoils_its_retries(ctx: Context) -> None:
+    ctx["job"].retries = cast("Any", "3")
+    raise ValueError("no use")
+
+
+async def _spoils_its_ttl(ctx: Context) -> None:
+    ctx["job"].ttl = cast("Any", object())
+
+
+async def _fails(ctx: Context) -> None:
+    raise ValueError("no use")
+
+
+def _rule_that_fails(error: BaseException) -> bool:
+    raise RuntimeError("the rule fails")
+
+
+cast("Any", _fails).retries_after = _rule_that_fails
+
+
+@pytest.fixture
+async def plain(redis_url: str, empty_redis: None) -> AsyncIterator[EngineQueue]:
+    """A queue that knows no tasks, as SAQ's."""
+    queue = EngineQueue(Connections(redis_url).client("default"))
+    yield queue
+    await queue.disconnect()
+
+
+@asynccontextmanager
+async def one_slot(queue: EngineQueue, *functions: Any) -> AsyncIterator[None]:
+    """A worker that runs one job at a time."""
+    worker = EngineWorker(queue, functions, concurrency=1, shutdown_grace_period_s=0)
+    running = asyncio.create_task(worker.start())
+    try:
+        yield
+    finally:
+        worker.request_stop()
+        await running
+
+
+@pytest.mark.parametrize(
+    ("function", "attempts", "meta"),
+    [
+        (_spoils_meta, 1, {"kept": 1}),
+        (_returns_an_object, 2, {}),
+        (_raises_oddly, 2, {}),
+        (_spoils_its_retries, 1, {}),
+        (_fails, 1, {}),
+        (_spoils_its_ttl, 1, {}),
+    ],
+)
+async def test_an_attempt_without_an_outcome_leaves_its_slot(
+    plain: EngineQueue, function: Any, attempts: int, meta: Any
+) -> None:
+    async def harmless(ctx: Context) -> None: ...
+
+    await plain.enqueue(function.__qualname__, key="bad", retries=2, ttl=60)
+    await plain.enqueue(harmless.__qualname__, key="good")
+    async with one_slot(plain, function, harmless):
+        await eventually(lambda: _is_empty(plain))
+    bad, good = await plain.jobs(["bad", "good"])
+    assert good is not None
+    assert good.status is Status.COMPLETE
+    assert bad is not None
+    assert (bad.status, bad.result, bad.attempts, bad.meta) == (Status.FAILED, None, attempts, meta)
