@@ -166,6 +166,11 @@ class JobHandle(Generic[R]):
     async def _ended(self) -> Job:
         if self._published is not None:
             await asyncio.shield(self._published)
+        if stored := await self._queue.inbox.outcome(self.id):
+            ended = self._queue.read(self.key, stored)
+            if ended.status in TERMINAL_STATUSES:
+                self._snapshot = ended
+                return ended
         async with self._queue.listener.news(self.id) as news:
             while True:
                 _, word = await news.get()

@@ -267,7 +267,8 @@ async def test_many_calls_of_several_tasks_go_together(
     assert len({handle.key for handle in handles}) == 1200
     waiting = asyncio.gather(*(handle.result(timeout=30) for handle in handles))
     await eventually(lambda: _subscribed(queues, 1200))
-    assert await _pubsub_connections(queues) == 1
+    # One for the inbox, one for the jobs' own channels.
+    assert await _pubsub_connections(queues) == 2
     async with working(settings, queues, container):
         results = await waiting
     assert results == [2 * n if n % 2 else n + 1000 for n in range(1200)]

@@ -32,6 +32,7 @@ from saq.utils import now
 from app.queue.engine import reading
 from app.queue.engine.batching import Batches
 from app.queue.engine.connections import name_in_keys
+from app.queue.engine.inbox import Inbox
 from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode, has_expired
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
@@ -69,6 +70,7 @@ KEYS = (
     RESUMED,
     SCHEDULES_PAUSED,
     "stats",
+    "waiters",
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued, active and stats."""
 
@@ -119,6 +121,8 @@ class LeasedQueue(RedisQueue):
         """Is told of each job that has ended, or gets another attempt; None: nobody is."""
         self.listener = JobListener(redis)
         """News of single jobs, for `JobHandle`."""
+        self.inbox = Inbox(self)
+        """Outcomes of single jobs, for `JobHandle`."""
         self._reads = Batches(self._read_chunk, reading.CHUNK)
         self._recovery = Recovery(self)
 
@@ -324,6 +328,7 @@ class LeasedQueue(RedisQueue):
 
     async def disconnect(self) -> None:
         """Close all connections, whether Redis answers or not."""
+        await self.inbox.close()
         await self.listener.close()
         try:
             await super().disconnect()

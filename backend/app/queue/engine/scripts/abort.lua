@@ -14,6 +14,7 @@ if redis.call('ZSCORE', INCOMPLETE, id) and not taken then
     store(id, ARGV[7], ARGV[8])
     give_up(ARGV[11], ARGV[4])
     redis.call('PUBLISH', id, 'aborted')
+    deliver_one(id, ARGV[7])
     return 'withdrawn'
 end
 if redis.call('ZREM', INCOMPLETE, id) == 0 and not taken then return 'ended' end

@@ -45,6 +45,7 @@ local function admit(row)
             withdraw(PREFIX .. holder)
             store(PREFIX .. holder, given_way, given_way_ttl)
             redis.call('PUBLISH', PREFIX .. holder, 'aborted')
+            deliver_one(PREFIX .. holder, given_way)
             answer = 3
         elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then
             refused = holder

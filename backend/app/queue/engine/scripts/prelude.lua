@@ -7,7 +7,7 @@ local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local PUBLISHED, PAUSED, RESUMED, SCHEDULES_PAUSED = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
-local STATS = KEYS[20]
+local STATS, WAITERS = KEYS[20], KEYS[21]
 local PREFIX = ARGV[1]
 local clock = redis.call('TIME')
 local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -69,6 +69,17 @@ end
 
 -- Seconds: what is to be kept for longer than a hundred years stays for ever; Redis takes no such time.
 local LONGEST = 3155760000
+
+-- Tell the inboxes that wait for a job how it has ended, see `await.lua`; '' where the outcome is not kept.
+local function deliver(id, inboxes, job)
+    for inbox in string.gmatch(inboxes, '%S+') do redis.call('PUBLISH', inbox, id .. '\n' .. job) end
+    redis.call('HDEL', WAITERS, id)
+end
+
+local function deliver_one(id, job)
+    local inboxes = redis.call('HGET', WAITERS, id)
+    if inboxes then deliver(id, inboxes, job) end
+end
 
 local function store(id, job, ttl)
     ttl = math.ceil(tonumber(ttl))

@@ -9,6 +9,7 @@ for i, row in ipairs(rows) do ids[i] = PREFIX .. row[2] end
 local heard = listened(ids)
 local aborts = redis.call('EXISTS', ABORTING) == 1 and redis.call('HMGET', ABORTING, unpack(ids))
 local stock = redis.call('EXISTS', ACTIVE) == 1
+local inboxes = redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITERS, unpack(ids))
 local recovery = ARGV[4] == '1'
 
 local owners, deadlines = {}, {}
@@ -39,6 +40,7 @@ for i, row in ipairs(rows) do
             store(id, job, number)
             ended[#ended + 1] = id
             give_up(claim, key)
+            if inboxes and inboxes[i] then deliver(id, inboxes[i], tonumber(number) >= 0 and job or '') end
         else
             redis.call('SET', id, job)
             local start = tonumber(number) > 0 and after(number) or '0'

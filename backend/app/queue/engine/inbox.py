@@ -1,0 +1,113 @@
+"""Inbox: a channel of this process, on which workers tell how the jobs end that somebody here waits for.
+
+A job's own channel, which SAQ has too, tells that it has ended and not how, and costs a subscription each. The inbox
+costs one call that reads the job and asks to be told, and one message that brings the outcome. Those who wait for
+longer than PATIENCE turn to the job's own channel: stock workers know no inbox, and a message may be lost with a
+connection.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from app.queue.engine.batching import Batches
+from app.queue.engine.outage import answering
+
+if TYPE_CHECKING:
+    from app.queue.engine.leased import LeasedQueue
+
+PATIENCE = 1.0
+"""Seconds that the inbox is waited for."""
+
+CHUNK = 500
+"""Jobs that one script call asks for at most."""
+
+Answer = int | bytes | None
+"""1: the inbox will be told; the JSON of a job that has ended; None: there is no such job."""
+
+
+class Inbox:
+    """Waits for the outcomes of jobs of one queue.
+
+    Args:
+        queue: the queue.
+    """
+
+    def __init__(self, queue: "LeasedQueue") -> None:
+        self._queue = queue
+        self._channel = queue.namespace(f"inbox:{uuid.uuid4().hex}")
+        self._pubsub: PubSub | None = None
+        self._opening = asyncio.Lock()
+        self._reader: asyncio.Task[None] | None = None
+        self._waiting: dict[str, set[asyncio.Future[bytes]]] = {}
+        self._asking = Batches(self._ask, CHUNK)
+
+    async def outcome(self, job_id: str) -> bytes | None:
+        """The JSON of a job that has ended, or does within PATIENCE; nothing: it has not, or there is none any more.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(job_id, set())
+        waiting.add(future)
+        try:
+            async with answering():
+                await self._open()
+                answer = await self._asking.add(job_id)
+            if not isinstance(answer, int):
+                return answer
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    return await future
+            return None
+        finally:
+            waiting.discard(future)
+            if not waiting and self._waiting.get(job_id) is waiting:
+                del self._waiting[job_id]
+
+    async def close(self) -> None:
+        """Stop to listen and give the connection back."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+            self._reader = None
+        if self._pubsub is not None:
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+            self._pubsub = None
+
+    async def _open(self) -> None:
+        """Listen, if this process does not yet, or not any more."""
+        if self._reader is not None and not self._reader.done():
+            return
+        async with self._opening:
+            if self._reader is not None and not self._reader.done():
+                return
+            if self._pubsub is not None:
+                await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+            self._pubsub = self._queue.redis.pubsub()
+            await self._pubsub.subscribe(self._channel)
+            # The subscription stands: what is asked for from here on is told.
+            while (message := await self._pubsub.get_message(timeout=None)) is None or message["type"] != "subscribe":
+                pass
+            self._reader = asyncio.create_task(self._read(self._pubsub))
+
+    async def _ask(self, job_ids: Sequence[str]) -> Sequence[Answer]:
+        answers: Sequence[Answer] = await self._queue.scripts.run("await", self._channel, *job_ids)
+        return answers
+
+    async def _read(self, pubsub: PubSub) -> None:
+        """Take messages until the connection is lost; those who wait then turn to the job's own channel."""
+        with suppress(RedisError, OSError):
+            while True:
+                message = await pubsub.get_message(timeout=None)
+                if message is not None and message["type"] == "message":
+                    job_id, _, job = message["data"].partition(b"\n")
+                    for future in self._waiting.get(job_id.decode(), ()):
+                        if not future.done():
+                            future.set_result(job)

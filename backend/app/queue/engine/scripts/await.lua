@@ -1,0 +1,22 @@
+-- Let an inbox be told how jobs end. ARGV: 4 the inbox, a channel; from 5 on ids of jobs.
+-- Answers for each 1: it will be told; the job's JSON if it has ended; false if there is none.
+local answers = {}
+local ids = {}
+for i = 5, #ARGV do ids[i - 4] = ARGV[i] end
+local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(ids))
+for i, id in ipairs(ids) do
+    if scores[i] then
+        local others = redis.call('HGET', WAITERS, id)
+        if not others then
+            redis.call('HSET', WAITERS, id, ARGV[4])
+        elseif not string.find(others, ARGV[4], 1, true) then
+            redis.call('HSET', WAITERS, id, others .. ' ' .. ARGV[4])
+        end
+        answers[i] = 1
+    else
+        answers[i] = redis.call('GET', id)
+    end
+end
+-- What was left by jobs that a stock worker ended goes when nobody has waited for an hour.
+redis.call('EXPIRE', WAITERS, 3600)
+return answers
