@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.exceptions import RedisError
@@ -41,15 +41,11 @@ SUSPENSION = 1.0
 """Seconds by which the thread wakes too late when the whole process was suspended, rather than short of time."""
 
 
-class Hold(NamedTuple):
-    """Until when a lease is renewed, by the clock of `LeaseKeeper.awake`, and how it is marked when it is given up."""
+Hold = tuple[float, str]
+"""Until when a lease is renewed, by the clock of `LeaseKeeper.awake`, and how it is marked when it is given up."""
 
-    until: float
-    mark: str
-
-
-ENDED = Hold(math.inf, "")
-GIVEN_BACK = Hold(-math.inf, UNBEGUN)
+ENDED: Hold = (math.inf, "")
+GIVEN_BACK: Hold = (-math.inf, UNBEGUN)
 
 REASONS = {
     LATE: "it outlived its timeout and cannot be cancelled",
@@ -76,7 +72,7 @@ class LeaseKeeper:
         self._suspended = 0.0
         self._due = math.inf
         self._deciding = threading.Lock()
-        """Held while it is decided whether a job is late, which may end at the same time."""
+        """Held while it is decided whether a job is given back, which may begin at the same time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"leases-{queue.name}", daemon=True)
         self._redis = blocking_client(queue.redis)
@@ -93,7 +89,7 @@ class LeaseKeeper:
 
     def hold(self, jobs: Iterable[EngineJob]) -> None:
         """Renew the leases of jobs from now on; each is given back unless it begins within BEGINNING."""
-        hold = Hold(self.awake() + BEGINNING, UNBEGUN)
+        hold = (self.awake() + BEGINNING, UNBEGUN)
         self._held.update({(job.key, job.lease): hold for job in jobs})
 
     def begin(self, job: EngineJob) -> float | None:
@@ -103,17 +99,19 @@ class LeaseKeeper:
             The end of its timeout by the clock of `awake`, or None: it must not begin, its lease was given back.
         """
         timeout_ends = self.awake() + job.timeout if job.timeout else math.inf
+        claim = job.key, job.lease
         with self._deciding:
-            if (job.key, job.lease) not in self._held or self._held[job.key, job.lease] is GIVEN_BACK:
+            if self._held.get(claim, GIVEN_BACK) is GIVEN_BACK:
                 return None
-            self._held[job.key, job.lease] = Hold(timeout_ends + TIMEOUT_GRACE, LATE)
+            self._held[claim] = (timeout_ends + TIMEOUT_GRACE, LATE)
         return timeout_ends
 
     def ended(self, job: EngineJob) -> None:
         """The job runs no more: its lease is renewed until `release`, however long its outcome waits to be written."""
-        with self._deciding:
-            if (job.key, job.lease) in self._held:
-                self._held[job.key, job.lease] = ENDED
+        claim = job.key, job.lease
+        # Should it be decided in this moment that it is late, `scripts/settle.lua` takes its outcome all the same.
+        if claim in self._held:
+            self._held[claim] = ENDED
 
     def release(self, key: str, lease: str) -> None:
         """Renew it no longer."""
@@ -159,7 +157,7 @@ class LeaseKeeper:
     def _renew(self, script: Any, held: list[tuple[str, str]]) -> None:
         current = self.awake()
         with self._deciding:
-            marks = {each: hold.mark for each in held if (hold := self._held.get(each, ENDED)).until <= current}
+            marks = {each: hold[1] for each in held if (hold := self._held.get(each, ENDED))[0] <= current}
             self._held.update(dict.fromkeys((each for each in marks if marks[each] == UNBEGUN), GIVEN_BACK))
         args: list[Any] = [*self._queue.scripts.common(), LEASE]
         for key, lease in held:
