@@ -11,6 +11,9 @@ from app.queue.hooks import add_job
 from app.queue.redaction import AbridgedJobs, scrub_event, scrub_line
 from app.settings import Settings
 
+EVENT_FIELDS = ("status", "seconds")
+"""Fields that lines of the standard library's loggers may carry beside their text, see `app.queue.hooks`."""
+
 UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
@@ -45,7 +48,8 @@ def _logging_config(settings: Settings, shared: list[Any]) -> dict[str, Any]:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     *_renderers(settings.app.log_format),
                 ],
-                "foreign_pre_chain": shared,
+                # What a caller gave as `extra` becomes fields of the line.
+                "foreign_pre_chain": [structlog.stdlib.ExtraAdder(allow=EVENT_FIELDS), *shared],
             }
         },
         "handlers": {

@@ -1,5 +1,6 @@
 """Hooks of every worker: what a job's context and its log lines carry."""
 
+import logging
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -8,6 +9,9 @@ from saq.types import Context
 from app.queue import current, redaction
 from app.queue.shown import secrets_of
 
+events = logging.getLogger("app.jobs")
+"""At DEBUG a line at the start and the end of each attempt: of jobs that go well nothing is said unless it is asked."""
+
 
 async def give_queue(ctx: Context) -> None:
     """Startup: `ctx["queue"]`. Each job's context is a copy of the worker's, so this reaches all tasks."""
@@ -15,12 +19,19 @@ async def give_queue(ctx: Context) -> None:
 
 
 async def bind_log_context(ctx: Context) -> None:
-    """Before a job: every line that it logs tells task, job and attempt; see `add_job`."""
+    """Before a job: every line that it logs tells task, job and attempt, see `add_job`; at DEBUG its start is one."""
     current.job.set(ctx["job"])
+    if events.isEnabledFor(logging.DEBUG):
+        events.debug("job started")
 
 
 async def clear_log_context(ctx: Context) -> None:
-    """After a job."""
+    """After a job. At DEBUG, tells how the attempt came out and how many seconds it took."""
+    if events.isEnabledFor(logging.DEBUG):
+        job = ctx["job"]
+        # A job that gets another attempt has no start any more.
+        took = {"seconds": (job.completed - job.started) / 1000} if job.completed else {}
+        events.debug("job ended", extra={"status": job.status.value, **took})
     current.job.set(None)
 
 

@@ -26,9 +26,13 @@ class Server:
         directory: is made.
         options: as on the command line, without dashes; `port` or `tls_port` among them.
         sentinel: lines of a sentinel's configuration; None: it is no sentinel.
+        program: what runs; the Redis of the other tests by default.
     """
 
-    def __init__(self, directory: Path, sentinel: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, directory: Path, sentinel: str | None = None, program: str | None = None, **options: Any
+    ) -> None:
+        self._program = program or find_program()[0]
         self.port = int(options.get("tls_port") or options["port"])
         self.password = str(options.get("requirepass", ""))
         self._options = options
@@ -42,8 +46,7 @@ class Server:
 
     def start(self) -> "Server":
         """Start it, and wait until it answers."""
-        program, _ = find_program()
-        head = [program, *([str(self._config), "--sentinel"] if self._sentinel else [])]
+        head = [self._program, *([str(self._config), "--sentinel"] if self._sentinel else [])]
         options = {"dir": self._directory, "bind": "127.0.0.1", **self._options}
         if not self._sentinel:
             options |= {"save": '""', "appendonly": "no", "repl-diskless-sync-delay": 0, "repl-ping-replica-period": 1}

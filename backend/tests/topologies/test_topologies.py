@@ -48,7 +48,7 @@ def own_tasks() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["service", "cluster", "encrypted"])
+@pytest.fixture(params=["service", "cluster", "encrypted", "valkey"])
 def url(request: pytest.FixtureRequest) -> str:
     """Each topology in turn."""
     return str(request.getfixturevalue(request.param).url)
