@@ -56,7 +56,7 @@ class AppSettings(Section, frozen=True, kw_only=True):
     secret_key: Secret = Secret("")
     """SECRET_KEY. Signs access tokens; production needs at least 32 characters."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """LOG_LEVEL. The least severe level that is logged."""
+    """LOG_LEVEL. The least severe level that is logged; at DEBUG each start and end of an attempt is."""
     log_format: Literal["console", "json"] = "console"
     """LOG_FORMAT. `console` for people, `json` for machines: one object a line."""
     dev_dir: str = str(REPOSITORY / ".dev")

@@ -7,7 +7,6 @@ What outlives its timeout all the same is given up by the thread, and another wo
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from redis.exceptions import RedisError
 
 from app.queue.engine.connections import ANSWER_TIMEOUT, blocking_client
 from app.queue.engine.job import LATE, UNBEGUN, EngineJob
+from app.queue.engine.pulse import Pulse
 from app.queue.engine.recovery import LEASE, RENEWAL
 from app.queue.engine.scripts import source
 
@@ -33,12 +33,6 @@ TIMEOUT_GRACE = 5.0
 
 BEGINNING = 10.0
 """Seconds in which a job that was leased must begin: other jobs may block the event loop, while other workers wait."""
-
-NAP = 0.2
-"""Seconds that the thread sleeps at a time: as exactly it knows for how long the process was suspended."""
-
-SUSPENSION = 1.0
-"""Seconds by which the thread wakes too late when the whole process was suspended, rather than short of time."""
 
 
 Hold = tuple[float, str]
@@ -69,8 +63,7 @@ class LeaseKeeper:
         self._lost = lost
         self._beat = beat
         self._held: dict[tuple[str, str], Hold] = {}
-        self._suspended = 0.0
-        self._due = math.inf
+        self._pulse = Pulse(f"pulse-{queue.name}")
         self._deciding = threading.Lock()
         """Held while it is decided whether a job is given back, which may begin at the same time."""
         self._stop = threading.Event()
@@ -79,11 +72,13 @@ class LeaseKeeper:
 
     def start(self) -> None:
         """Begin to renew."""
+        self._pulse.start()
         self._thread.start()
 
     def stop(self) -> None:
         """Stop to renew; what is still held runs out."""
         self._stop.set()
+        self._pulse.stop()
         self._thread.join(ANSWER_TIMEOUT)
         self._redis.close()
 
@@ -118,32 +113,16 @@ class LeaseKeeper:
         self._held.pop((key, lease), None)
 
     def awake(self) -> float:
-        """Seconds of the monotonic clock, without those for which the whole process was suspended.
+        """See `Pulse.awake`."""
+        return self._pulse.awake()
 
-        A machine that sleeps, or a SIGSTOP, takes none of a job's time.
-        """
-        return time.monotonic() - self._suspended
-
-    @property
-    def overdue(self) -> bool:
-        """True when the thread should have woken: the process was suspended, and `awake` does not know it yet."""
-        return time.monotonic() > self._due + SUSPENSION
-
-    def _wait(self) -> bool:
-        """Wait until the next renewal; returns whether there is one."""
-        until = time.monotonic() + RENEWAL
-        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
-            nap = min(left, NAP)
-            self._due = time.monotonic() + nap
-            self._stop.wait(nap)
-            if (late := time.monotonic() - self._due) > SUSPENSION:
-                self._suspended += late
-            self._due = math.inf
-        return not self._stop.is_set()
+    def certain(self) -> float | None:
+        """See `Pulse.certain`."""
+        return self._pulse.certain()
 
     def _run(self) -> None:
         script = self._redis.register_script(source("renew"))
-        while self._wait():
+        while not self._stop.wait(RENEWAL):
             held = list(self._held)
             with suppress(RedisError, OSError):
                 self._beat(self._redis)
@@ -155,7 +134,8 @@ class LeaseKeeper:
                     break
 
     def _renew(self, script: Any, held: list[tuple[str, str]]) -> None:
-        current = self.awake()
+        # Nothing is given up while it is not known how late it is.
+        current = self.certain() or 0.0
         with self._deciding:
             marks = {each: hold[1] for each in held if (hold := self._held.get(each, ENDED))[0] <= current}
             self._held.update(dict.fromkeys((each for each in marks if marks[each] == UNBEGUN), GIVEN_BACK))

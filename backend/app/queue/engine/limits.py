@@ -44,9 +44,8 @@ class Limits:
             self._loop.call_later(TIMEOUT_CHECK, self._end_late)
 
     def _end_late(self) -> None:
-        current = self._keeper.awake()
-        late = [] if self._keeper.overdue else [each for each in self._running.values() if each.deadline <= current]
-        for attempt in late:
+        current = self._keeper.certain() or 0.0
+        for attempt in [each for each in self._running.values() if each.deadline <= current]:
             attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
         self._watched = False
         self.watch()

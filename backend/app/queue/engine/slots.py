@@ -123,7 +123,7 @@ class Slots:
 
     async def lease(self, count: int) -> Leased:
         """Lease up to `count` jobs; those that have expired, or cannot be read, end here."""
-        answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE)
+        answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE, self._taken())
         milliseconds, due, line, lease = answer[:4]
         time_now = int(milliseconds) / 1000
         found = zip(answer[4::2], answer[5::2], strict=True)
@@ -231,13 +231,17 @@ class Slots:
         return cast("Context", {**self.worker.context, "job": job})
 
     def _free(self) -> int:
-        free = self.worker.concurrency - len(self.running) - len(self._ready)
+        free = self.worker.concurrency - self._taken()
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
         if self.queue.recorder is not None and self.queue.recorder.full:
             self.loop.call_later(RECORDS_CHECK, self._news.set)
             return 0
         return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
+
+    def _taken(self) -> int:
+        """Slots that have a job."""
+        return len(self.running) + len(self._ready)
 
     def _busy(self) -> bool:
         return bool(self.running or self._ready)

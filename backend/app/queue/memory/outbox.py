@@ -11,7 +11,7 @@ from typing import Any, cast
 import asyncpg
 from saq import Job
 from saq.job import TERMINAL_STATUSES
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -124,6 +124,12 @@ class Outbox:
             await self._settle(connection, queue, jobs, standing)
         return standing
 
+    async def holds(self, queue: EngineQueue, which: ColumnElement[bool]) -> bool:
+        """True when such a row is there; what is asked of Redis besides can be left out where it is not."""
+        async with self._engine.connect() as connection:
+            found = await connection.execute(select(exists().where(OutboxJob.queue == queue.name, which)))
+        return bool(found.scalar_one())
+
     async def _settle(
         self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], standing: Mapping[str, Enqueued]
     ) -> None:
@@ -147,11 +153,13 @@ class Outbox:
         Returns:
             Those that have ended in Redis, whose end PostgreSQL does not know yet.
         """
-        before = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle)
+        idly = OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle)
+        if not await self.holds(queue, idly):
+            return []
         async with answering():
             deadline = await queue.time() + PATIENCE
         async with self._engine.begin() as connection:
-            found = await connection.execute(_locked(queue, OutboxJob.published_at < before))
+            found = await connection.execute(_locked(queue, idly))
             jobs = [job_of(queue, row._mapping) for row in found]
             if not jobs:
                 return []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import and_, func
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.queue.engine.queue import EngineQueue
@@ -77,10 +77,12 @@ class Relay:
 
     async def look(self, queues: Sequence[EngineQueue], grace: float = GRACE) -> int:
         """Enqueue what was left in the outbox for `grace` seconds; returns how many."""
-        before = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace)
+        old = OutboxJob.created_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace)
         count = 0
         for queue in queues:
-            while sent := len(await self._outbox.publish(queue, OutboxJob.created_at <= before)):
+            if not await self._outbox.holds(queue, and_(OutboxJob.published_at.is_(None), old)):
+                continue
+            while sent := len(await self._outbox.publish(queue, old)):
                 count += sent
                 if sent < CHUNK:
                     break

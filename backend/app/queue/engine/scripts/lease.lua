@@ -1,8 +1,9 @@
--- Lease up to so many jobs to a worker. ARGV: 4 how many, 5 the worker, 6 seconds the leases last.
+-- Lease up to so many jobs to a worker. ARGV: 4 how many, 5 the worker, 6 seconds the leases last, 7 jobs that the worker
+-- has (0 by default).
 -- Higher levels go first; every tenth turn goes to a lower one, so that none waits for ever.
 -- A queue that is paused leases nothing.
--- Of fewer jobs than all workers have slots for, each worker gets its share, as many as the others: a job that keeps
--- its event loop busy would hold up those that were leased with it, while other workers idle.
+-- Of fewer jobs than all workers have slots for, each worker gets its share, so that all have as many: a job that keeps
+-- its event loop busy would hold up those that were leased with it, while other workers idle. One it gets in any case.
 -- Answers {time, seconds until the next is due or '', 'more' if others wait in line, 'shared' if they are left for other
 -- workers, 'paused', or '', lease, id, JSON, id, JSON, ...}.
 local want, worker = tonumber(ARGV[4]), ARGV[5]
@@ -47,7 +48,8 @@ local shared = false
 local workers = redis.call('ZCOUNT', STATS, string.format('%.0f', SERVER * 1000), '+inf')
 if workers > 1 then
     local line = redis.call('LLEN', HIGH) + redis.call('LLEN', QUEUED) + redis.call('LLEN', LOW)
-    local share = math.max(1, math.ceil(line / workers))
+    local each = math.ceil((line + redis.call('ZCARD', LEASES)) / workers)
+    local share = math.max(1, each - tonumber(ARGV[7] or 0))
     shared = share < want and line > share
     want = math.min(want, share)
 end
