@@ -13,10 +13,10 @@ from app.queue.engine.pausing import RESUMED
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
 
-PEEK = 2.0
+PEEK = 4.0
 """Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
 
-PAUSED_PEEKS = 3
+PAUSED_PEEKS = 2
 """Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
 
 
