@@ -58,3 +58,46 @@ def test_each_step_goes_down_and_up_again(alembic: Config) -> None:
     for _ in range(len(list((BACKEND / "app/db/migrations/versions").glob("0*.py")))):
         command.upgrade(alembic, "+1")
     command.check(alembic)
+
+
+ROWS = {
+    "0001": [
+        "INSERT INTO users (email, password_hash, status) VALUES ('ada@example.com', 'none', 'active')",
+    ],
+    "0002": ["INSERT INTO todos (user_id, title) VALUES (1, 'Look around')"],
+    "0004": [
+        "INSERT INTO payments (idempotency_key, amount, currency, status) VALUES ('k', 100, 'EUR', 'pending')",
+    ],
+    "0005": ["INSERT INTO campaigns (name, subject, body, status) VALUES ('spring', 'Hi', '...', 'draft')"],
+    "0006": [
+        "INSERT INTO outbox (queue, key, queued, job, durable) VALUES ('default', 'a', 1, '{}', true)",
+        "INSERT INTO job_records (queued_at, key, queue, task, status, attempts, tags) "
+        "VALUES (now(), 'a', 'default', 'ping', 'failed', 1, '{x}')",
+    ],
+}
+"""What stands in the tables that each step makes."""
+
+
+async def counts(names: set[str]) -> dict[str, int]:
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    found = {name: await connection.fetchval(f'SELECT count(*) FROM "{name}"') for name in names}  # noqa: S608
+    await connection.close()
+    return found
+
+
+def test_rows_stay_when_steps_go_up_and_down(alembic: Config) -> None:
+    for revision, statements in ROWS.items():
+        command.upgrade(alembic, revision)
+        for statement in statements:
+            asyncio.run(execute(os.environ["DATABASE_URL"], statement))
+    command.upgrade(alembic, "head")
+    full = asyncio.run(counts(asyncio.run(tables()) - {"alembic_version"}))
+    assert {name for name, count in full.items() if count} == {
+        "users", "todos", "payments", "campaigns", "outbox", "job_records"
+    }  # fmt: skip
+    for revision in reversed(ROWS):
+        command.downgrade(alembic, f"{int(revision) - 1:04}" if revision != "0001" else "base")
+        left = asyncio.run(tables()) - {"alembic_version"}
+        assert asyncio.run(counts(left)) == {name: full[name] for name in left}
+    command.upgrade(alembic, "head")
+    command.check(alembic)

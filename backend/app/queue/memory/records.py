@@ -273,7 +273,8 @@ def _merged(rows: Sequence[Row]) -> Sequence[Row]:
 
 
 def _failure(job: Job, error: str | None) -> dict[str, Any]:
-    return {**(getattr(job, "failure", None) or failure(job, error)), "error": error}
+    told = getattr(job, "failure", None) or failure(job, error)
+    return {**told, "error": _shortened(told["error"])}
 
 
 def _copy(row: Row) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.queue import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
 from app.queue.config import build_workers
+from app.queue.engine import recovery
 from app.queue.engine.worker import EngineWorker
 from app.queue.memory import recorder as recording
 from app.queue.memory.memory import Memory
@@ -315,3 +316,26 @@ async def test_a_postgresql_that_drops_its_connections_costs_no_record(
         return {row.key for row in await records() if row.status == "complete"} >= {handle.key for handle in handles}
 
     await eventually(all_there)
+
+
+async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
+    queues: Queues, memory: Memory, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task
+    async def deadly(ctx: Context) -> None: ...
+
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+    queue = queues.get("default")
+    job = await deadly.enqueue()
+    for _ in range(recovery.MAX_RECOVERIES + 1):
+        await queue.scripts.run("lease", 1, "dying", 0.0)
+
+        async def recovered() -> bool:
+            return bool(await queue.recover())
+
+        await eventually(recovered)
+    record = await record_of(records, job.key, "failed")
+    assert record.recoveries == recovery.MAX_RECOVERIES
+    assert [each["error"] for each in record.errors[:-1]] == ["its worker died while it ran"] * 3
+    assert {each["worker"] for each in record.errors[:-1]} == {"dying"}
+    assert "died 4 times" in record.error
