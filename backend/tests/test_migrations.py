@@ -71,8 +71,10 @@ ROWS = {
     "0005": ["INSERT INTO campaigns (name, subject, body, status) VALUES ('spring', 'Hi', '...', 'draft')"],
     "0006": [
         "INSERT INTO outbox (queue, key, queued, job, durable) VALUES ('default', 'a', 1, '{}', true)",
-        "INSERT INTO job_records (queued_at, key, queue, task, status, attempts, tags) "
-        "VALUES (now(), 'a', 'default', 'ping', 'failed', 1, '{x}')",
+        """
+        INSERT INTO job_records (queued_at, key, queue, task, status, attempts, tags)
+        VALUES (now(), 'a', 'default', 'ping', 'failed', 1, '{x}')
+        """,
     ],
 }
 """What stands in the tables that each step makes."""
