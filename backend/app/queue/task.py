@@ -280,9 +280,9 @@ class Task(Generic[P, R]):
             InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
             Exception: whatever the function raises.
         """
-        if (done := await completed(ctx)) is not None:
-            return done[0]
         signature = self.signature
+        if (done := await completed(ctx, commits=bool(signature.injected))) is not None:
+            return done[0]
         if signature.redact:
             keep(signature.secrets(raw))
         try:
@@ -296,7 +296,7 @@ class Task(Generic[P, R]):
                 announce(ctx, encoded)
                 return encoded
         except JobSuperseded:
-            done = await completed(ctx, anyway=True)
+            done = await completed(ctx, commits=True, overtaken=True)
             return done[0] if done is not None else None
         except (GiveUp, InvalidArguments):
             _spend_attempts(ctx)

@@ -13,8 +13,9 @@ from saq.job import TERMINAL_STATUSES
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.queue.engine.batching import Batches
 from app.queue.memory.outbox import DATABASE_AWAY
-from app.queue.memory.records import Row, Rows
+from app.queue.memory.records import Row, Rows, identity
 from app.queue.meta import DURABLE
 
 logger = logging.getLogger("app.queue")
@@ -30,6 +31,12 @@ FULL = 20_000
 
 LINGER = 0.05
 """Seconds between two batches that are not full."""
+
+LOOKUPS = 100
+"""Jobs that one statement asks for at most."""
+
+LOOKUP = 2.0
+"""Seconds that PostgreSQL gets to tell that jobs have completed; it is taken from the time that they may run."""
 
 REFUSED = (DataError, IntegrityError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 """What tells that a record is at fault, and not the server. COPY is called past SQLAlchemy, and raises asyncpg's."""
@@ -49,6 +56,8 @@ class JobRecorder:
     def __init__(self, engine: AsyncEngine, rows: Rows) -> None:
         self._engine = engine
         self.rows = rows
+        # Those of a dead worker come back together: one connection asks for all of them.
+        self._lookups = Batches(self._completed, LOOKUPS)
         self._waiting: deque[Row] = deque()
         self._ended: deque[Job] = deque()
         """Durable jobs that have ended otherwise than in a worker's hands."""
@@ -106,11 +115,16 @@ class JobRecorder:
 
     async def completed(self, job: Job) -> tuple[Any] | None:
         """The result of a job that has completed, if PostgreSQL knows that it has; None when it does not answer."""
+        return await self._lookups.add(job)
+
+    async def _completed(self, jobs: Sequence[Job]) -> Sequence[tuple[Any] | None]:
         try:
-            async with self._engine.connect() as connection:
-                return await self.rows.completed(connection, job)
-        except DATABASE_AWAY:
-            return None
+            async with asyncio.timeout(LOOKUP), self._engine.connect() as connection:
+                found = await self.rows.completed(connection, jobs)
+        except (*DATABASE_AWAY, TimeoutError) as error:
+            logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error or "no answer")
+            return [None] * len(jobs)
+        return [found.get(identity(job)) for job in jobs]
 
     async def flush(self, seconds: float) -> None:
         """Write what waits, for so long at most."""

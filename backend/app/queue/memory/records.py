@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import msgspec
 from saq import Job
 from saq.job import Status
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.queue.engine.job import failure
@@ -59,6 +59,9 @@ COPIED = (
     "ended_at", *EXTRA,
 )  # fmt: skip
 """The columns of a row that is copied."""
+
+Identity = tuple[dt.datetime, str, str, int]
+"""What tells a job from all others: when it was queued, its key, its queue, and the round of its attempts."""
 
 NO_EXTRA = (None,) * len(EXTRA)
 
@@ -217,17 +220,13 @@ class Rows:
         row = self._row(job, task, sys.maxsize)
         return (await session.execute(_SUCCEED, _columns([row]))).first() is not None
 
-    async def completed(self, connection: AsyncConnection, job: Job) -> tuple[Any] | None:
-        """The result of a job that has completed, if PostgreSQL knows that it has."""
-        query = select(JobRecord.result).where(
-            JobRecord.queued_at == EPOCH + dt.timedelta(milliseconds=job.queued),
-            JobRecord.key == job.key,
-            JobRecord.queue == job.get_queue().name,
-            JobRecord.round == int(job.meta.get(ROUND, 0)),
-            JobRecord.status == Status.COMPLETE.value,
+    async def completed(self, connection: AsyncConnection, jobs: Sequence[Job]) -> dict[Identity, tuple[Any]]:
+        """The results of those jobs that have completed, as far as PostgreSQL knows; by their identities."""
+        columns = (JobRecord.queued_at, JobRecord.key, JobRecord.queue, JobRecord.round)
+        query = select(*columns, JobRecord.result).where(
+            tuple_(*columns).in_(map(identity, jobs)), JobRecord.status == Status.COMPLETE.value
         )
-        found = (await connection.execute(query)).first()
-        return None if found is None else (found[0],)
+        return {row[:4]: (row[4],) for row in map(tuple, await connection.execute(query))}
 
     async def _let_go(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
         gone = delete(OutboxJob).where(OutboxJob.queue == job.get_queue().name, ends_of([job]))
@@ -298,6 +297,12 @@ def _json(value: Any) -> str:
     encoded = msgspec.json.encode(value).decode()
     # PostgreSQL's text has no NUL, and its JSON no escape of one.
     return encoded.replace("\\u0000", "\\ufffd") if "\\u0000" in encoded else encoded
+
+
+def identity(job: Job) -> Identity:
+    """Of a job; see `Identity`."""
+    queued = EPOCH + dt.timedelta(milliseconds=job.queued)
+    return queued, job.key, job.get_queue().name, int(job.meta.get(ROUND, 0))
 
 
 def milliseconds(moment: dt.datetime | None) -> int:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.queue.engine.job import EngineJob
 from app.queue.errors import JobSuperseded
 from app.queue.memory.recorder import JobRecorder
-from app.queue.meta import RECOVERIES
+from app.queue.meta import DURABLE, RECOVERIES
 
 
 class _Success(NamedTuple):
@@ -61,15 +61,19 @@ async def commit(session: AsyncSession) -> None:
     success.job.recorded = written is True
 
 
-async def completed(ctx: Context, *, anyway: bool = False) -> tuple[Any] | None:
+async def completed(ctx: Context, *, commits: bool, overtaken: bool = False) -> tuple[Any] | None:
     """The result of the job of this context, if another attempt has completed it.
 
     Args:
         ctx: of the job.
-        anyway: False to look only where there was an attempt before.
+        commits: True: its success may commit with its session. Of such a job and of a durable one PostgreSQL may
+            know more than Redis; no other is asked for.
+        overtaken: False: look only where there was an attempt before.
     """
     job = ctx.get("job")
-    if job is None or not (anyway or job.attempts > 1 or job.error or job.meta.get(RECOVERIES)):
+    if job is None or not (commits or job.meta.get(DURABLE)):
+        return None
+    if not (overtaken or job.attempts > 1 or job.error or job.meta.get(RECOVERIES)):
         return None
     recorder = _recorder(ctx)
     return None if recorder is None else await recorder.completed(job)

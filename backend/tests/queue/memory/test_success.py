@@ -3,7 +3,7 @@
 import pytest
 from saq.job import Status
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from app.queue import INJECTED, Context, Queues, get_registry, task
 from app.queue.engine.outcomes import Outcome, settle
@@ -107,3 +107,23 @@ async def test_an_attempt_that_another_one_overtook_is_rolled_back(
     await jobs.drain()
     assert await job.result(timeout=5) == "the other's"
     assert await noted(engine) == 0
+
+
+async def test_without_postgresql_attempts_of_dead_workers_begin_all_the_same(
+    jobs: JobKit, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many at once: SQLAlchemy's pool leaves those waiting that come after its first failures."""
+    nowhere = create_async_engine("postgresql+asyncpg://127.0.0.1:1/none", pool_size=1, max_overflow=1)
+    ran: set[str] = set()
+
+    @task(durable=True, timeout=8)
+    async def durable(ctx: Context) -> None:
+        ran.add(ctx["job"].key)
+
+    waiting = [durable.job({}) for _ in range(40)]
+    for job in waiting:
+        job.meta["recoveries"] = 1
+    await queues.get("default").enqueue_many(waiting)
+    monkeypatch.setattr(queues.get("default").recorder, "_engine", nowhere)
+    await jobs.drain()
+    assert ran == {job.key for job in waiting}
