@@ -41,6 +41,7 @@ from app.queue.engine.pausing import PAUSED, RESUMED, SCHEDULES_PAUSED
 from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
 from app.queue.engine.vitals import VITALS
+from app.queue.engine.waiting import AWAITED
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT
 
@@ -71,6 +72,7 @@ KEYS = (
     SCHEDULES_PAUSED,
     "stats",
     "waiters",
+    AWAITED,
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued, active and stats."""
 

@@ -102,9 +102,11 @@ class Slots:
             self._news.clear()
             free = self._free()
             if free <= 0:
+                await self._waiting.pass_on()
                 await self._wait_for_a_slot()
                 continue
             try:
+                self._waiting.leasing()
                 leased = await self.lease(min(free, AT_ONCE))
                 self._take(leased.jobs)
             except Exception as error:
@@ -114,6 +116,7 @@ class Slots:
                 await self.queue.outage.pause(error, self._stopping)
                 continue
             self.queue.outage.over()
+            self._waiting.due_in(leased.due)
             self._tell_pause(leased.paused)
             if leased.shared:
                 # Longer than an idle worker takes to ask for the rest.
@@ -287,17 +290,13 @@ class Slots:
 
     async def _wait_for_a_job(self, leased: Leased) -> None:
         """Wait for a job, for one that comes due, for the end of a pause, or for a reason to stop."""
-        timer = self._waiting.begin(leased.paused, leased.due)
-        try:
-            if self.worker.burst and leased.paused and not self._busy():
-                self._end_burst()
-            elif self.worker.burst:
-                await self._wait_in_burst()
-            else:
-                await self._news.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
+        self._waiting.begin(paused=leased.paused)
+        if self.worker.burst and leased.paused and not self._busy():
+            self._end_burst()
+        elif self.worker.burst:
+            await self._wait_in_burst()
+        else:
+            await self._news.wait()
 
     async def _wait_in_burst(self) -> None:
         try:

@@ -226,7 +226,8 @@ class Rows:
         query = select(*columns, JobRecord.result).where(
             tuple_(*columns).in_(map(identity, jobs)), JobRecord.status == Status.COMPLETE.value
         )
-        return {row[:4]: (row[4],) for row in map(tuple, await connection.execute(query))}
+        found = await connection.execute(query)
+        return {(queued_at, key, queue, turn): (result,) for queued_at, key, queue, turn, result in found.tuples()}
 
     async def _let_go(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
         gone = delete(OutboxJob).where(OutboxJob.queue == job.get_queue().name, ends_of([job]))

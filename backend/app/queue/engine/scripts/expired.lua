@@ -1,7 +1,9 @@
 -- The leases that have run out. ARGV: 4 at most so many. Answers key, lease, deadline of each, the oldest first.
+-- Also puts back what a worker was woken for that has died before it leased.
 -- Fails, as this command changes nothing but counts as a write, when Redis refuses to write: then no living worker can
 -- renew its leases either.
 redis.call('ZREM', LEASES, '')
+put_back()
 local found = {}
 local entries = redis.call('ZRANGEBYSCORE', LEASES, '-inf', SERVER, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
 for i = 1, #entries, 2 do

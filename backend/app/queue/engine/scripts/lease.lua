@@ -41,6 +41,10 @@ local function next_list(lists)
     return lists[#lists]
 end
 
+put_back()
+-- It has woken this worker, and would only be in the way.
+if redis.call('LINDEX', QUEUED, 0) == WAKE then redis.call('LPOP', QUEUED) end
+
 local paused = redis.call('EXISTS', PAUSED) == 1
 
 -- The live workers are in SAQ's statistics, by the epoch milliseconds until which their report counts.
@@ -64,10 +68,14 @@ while not paused and #ids < want and scanned < SCAN do
     end
 end
 
+local left = #waiting() > 0
+-- Workers wait at the normal list: for what is left in another one the next of them is woken.
+if left and workers > 1 and not paused then wake() end
+
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local lease = string.format('%s|%.0f', worker, SERVER * 1000000)
 local answer = {tostring(math.floor(NOW * 1000)), due[2] and string.format('%.6f', tonumber(due[2]) - NOW) or '',
-    paused and 'paused' or #waiting() > 0 and (shared and #ids > 0 and 'shared' or 'more') or '', lease}
+    paused and 'paused' or left and (shared and #ids > 0 and 'shared' or 'more') or '', lease}
 if #ids == 0 then return answer end
 
 local jobs = redis.call('MGET', unpack(ids))

@@ -7,7 +7,7 @@ local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local PUBLISHED, PAUSED, RESUMED, SCHEDULES_PAUSED = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
-local STATS, WAITERS = KEYS[20], KEYS[21]
+local STATS, WAITERS, AWAITED = KEYS[20], KEYS[21], KEYS[22]
 local PREFIX = ARGV[1]
 local clock = redis.call('TIME')
 local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -15,7 +15,7 @@ local NOW = SERVER + tonumber(ARGV[2])
 if tonumber(ARGV[3]) < NOW - 86400 then NOW = tonumber(ARGV[3]) end
 local LISTS = {normal = QUEUED, high = HIGH, low = LOW}
 
--- An entry of the normal list that is no job: it wakes workers that wait there.
+-- An entry of the normal list that is no job: it wakes a worker that waits there.
 local WAKE = 'wake'
 
 -- An abort takes its entry out of a list of at most so many; in a longer one the entry stays, and is skipped when
@@ -31,6 +31,11 @@ local function wake()
     if redis.call('LLEN', QUEUED) == 0 then redis.call('RPUSH', QUEUED, WAKE) end
 end
 
+-- Put entries back in line whose coming has woken a worker, see `waiting.py`: that worker leases, or is gone.
+local function put_back()
+    while redis.call('LMOVE', AWAITED, QUEUED, 'RIGHT', 'LEFT') do end
+end
+
 -- Let a job wait: from `start` on (epoch seconds), or at once ('0'), at the end of its list or at the front.
 local function stand(id, level, start, front)
     redis.call('ZADD', INCOMPLETE, start, id)
@@ -42,7 +47,7 @@ local function stand(id, level, start, front)
     if level ~= 'normal' then wake() end
 end
 
--- Wake the workers when the job that waits for its time is now the first to come due.
+-- Wake a worker when the job that waits for its time is now the first to come due: it learns when that is.
 local function wake_if_first(id)
     local first = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'LIMIT', 0, 1)
     if first[1] == id then wake() end
