@@ -1,0 +1,171 @@
+"""What wakes workers that have found no job: each job one of them, however many wait."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+from msgspec import structs
+
+from app.queue import Context, EngineQueue, Queues, enqueue_many, task
+from app.queue.config import build_workers
+from app.queue.engine.waiting import Waiting
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+
+WORKERS = 6
+
+
+@pytest.fixture
+def queue(own_tasks: None, queues: Queues) -> EngineQueue:
+    return queues.get("default")
+
+
+@pytest.fixture
+def waiting(queue: EngineQueue) -> Waiting:
+    return Waiting(queue, asyncio.Event(), asyncio.Event())
+
+
+async def blocked(queue: EngineQueue) -> int:
+    """Clients of the server that wait at a list."""
+    return int((await queue.redis.info("clients"))["blocked_clients"])
+
+
+async def peeks(queue: EngineQueue) -> int:
+    """How often a worker began to wait, or had to again, since the server began to count."""
+    told: Any = await queue.redis.info("commandstats")
+    return int(told["cmdstat_blmove"]["calls"])
+
+
+async def line(queue: EngineQueue) -> list[bytes]:
+    entries: Any = await queue.redis.lrange(queue.namespace("queued"), 0, -1)
+    return list(entries)
+
+
+async def awaited(queue: EngineQueue) -> int:
+    return int(await queue.redis.llen(queue.namespace("awaited")))
+
+
+@asynccontextmanager
+async def idle(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[None]:
+    """Workers of one slot each, all of which wait; stopped at the end of the block."""
+    narrow = structs.replace(settings, worker=structs.replace(settings.worker, concurrency=1))
+    async with AsyncExitStack() as stack:
+        for _ in range(WORKERS):
+            [worker] = build_workers(narrow, queues, container)
+            running = asyncio.create_task(worker.start())
+            stack.push_async_callback(asyncio.wait, [running])
+            stack.callback(worker.request_stop)
+        await all_wait(queues)
+        yield
+
+
+async def all_wait(queues: Queues) -> None:
+    async def waits() -> bool:
+        return await blocked(queues.get("default")) == WORKERS
+
+    await eventually(waits)
+
+
+async def test_a_job_wakes_one_of_many_workers(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer
+) -> None:
+    @task
+    async def brief(ctx: Context) -> None: ...
+
+    async with idle(settings, queues, container):
+        before = await peeks(queue)
+        for _ in range(10):
+            await (await brief.enqueue()).result(timeout=10)
+            await all_wait(queues)
+        # One for each job, and those whose turn to look again came meanwhile; were all woken, there would be 60.
+        assert await peeks(queue) - before < 10 + 2 * WORKERS
+
+
+@pytest.mark.parametrize("level", ["high", "normal", "low"])
+async def test_many_jobs_wake_as_many_workers(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, level: Any
+) -> None:
+    together = asyncio.Barrier(WORKERS)
+
+    @task
+    async def meet(ctx: Context) -> None:
+        await together.wait()
+
+    async with idle(settings, queues, container):
+        jobs = await enqueue_many(meet.options(priority=level).bind() for _ in range(WORKERS))
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(job.result() for job in jobs))
+
+
+async def test_a_worker_that_dies_before_it_leases_keeps_nothing(queue: EngineQueue, waiting: Waiting) -> None:
+    job = await queue.enqueue("ping")
+    assert job is not None
+    waiting.begin(paused=False)
+    await eventually(lambda: awaited(queue))
+    assert await line(queue) == []
+    assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
+    await queue.sweep()
+    assert (await line(queue), await awaited(queue)) == ([job.id.encode()], 0)
+
+
+async def test_whoever_leases_first_gets_it_and_in_the_order_of_the_line(queue: EngineQueue) -> None:
+    jobs = [job.id.encode() for job in [await queue.enqueue("ping") for _ in range(4)] if job is not None]
+    others = [Waiting(queue, asyncio.Event(), asyncio.Event()) for _ in range(2)]
+    for number, other in enumerate(others, 1):
+        other.begin(paused=False)
+        await eventually(partial(reached, queue, number))
+    answer = await queue.scripts.run("lease", 3, "somebody", 60)
+    assert list(answer[4::2]) == jobs[:3]
+    assert (await line(queue), await awaited(queue)) == (jobs[3:], 0)
+
+
+async def reached(queue: EngineQueue, number: int) -> bool:
+    return await awaited(queue) == number
+
+
+async def test_a_worker_without_a_free_slot_passes_on_what_woke_it(queue: EngineQueue, waiting: Waiting) -> None:
+    job = await queue.enqueue("ping")
+    assert job is not None
+    waiting.begin(paused=False)
+    await eventually(lambda: awaited(queue))
+
+    async def passed_on() -> bool:
+        await waiting.pass_on()
+        return await line(queue) == [job.id.encode()]
+
+    await eventually(passed_on)
+    assert await awaited(queue) == 0
+
+
+async def test_a_worker_that_stops_passes_on_what_woke_it(queue: EngineQueue, waiting: Waiting) -> None:
+    job = await queue.enqueue("ping")
+    assert job is not None
+    waiting.begin(paused=False)
+    await eventually(lambda: awaited(queue))
+    waiting.stop()
+    await waiting.close()
+    assert (await line(queue), await awaited(queue)) == ([job.id.encode()], 0)
+
+
+async def test_a_pause_leaves_the_jobs_in_line(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer
+) -> None:
+    async with idle(settings, queues, container):
+        await queue.pause(by="a test")
+        jobs = [await queue.enqueue("ping") for _ in range(3)]
+        assert all(jobs)
+
+        async def stand() -> bool:
+            return await awaited(queue) == 0 and len(await line(queue)) == 3
+
+        await eventually(stand)
+        assert await queue.count("active") == 0
+        await queue.resume()
+        for job in jobs:
+            assert job is not None
+            await job.refresh(until_complete=10)
+            assert job.status == "complete"
