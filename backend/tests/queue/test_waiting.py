@@ -26,7 +26,7 @@ def queue(own_tasks: None, queues: Queues) -> EngineQueue:
 
 @pytest.fixture
 def waiting(queue: EngineQueue) -> Waiting:
-    return Waiting(queue, asyncio.Event(), asyncio.Event())
+    return Waiting(queue, lambda: None, asyncio.Event())
 
 
 async def blocked(queue: EngineQueue) -> int:
@@ -114,7 +114,7 @@ async def test_a_worker_that_dies_before_it_leases_keeps_nothing(queue: EngineQu
 
 async def test_whoever_leases_first_gets_it_and_in_the_order_of_the_line(queue: EngineQueue) -> None:
     jobs = [job.id.encode() for job in [await queue.enqueue("ping") for _ in range(4)] if job is not None]
-    others = [Waiting(queue, asyncio.Event(), asyncio.Event()) for _ in range(2)]
+    others = [Waiting(queue, lambda: None, asyncio.Event()) for _ in range(2)]
     for number, other in enumerate(others, 1):
         other.begin(paused=False)
         await eventually(partial(reached, queue, number))

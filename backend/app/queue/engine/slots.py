@@ -87,8 +87,11 @@ class Slots:
         self._at_once = max(STARTS, worker.concurrency // 6)
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
+        """A job may wait in line."""
+        self._freed = asyncio.Event()
+        """A slot may be free."""
         self._paused = False
-        self._waiting = Waiting(queue, self._news, self._stopping)
+        self._waiting = Waiting(queue, self._look_again, self._stopping)
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
@@ -100,6 +103,7 @@ class Slots:
         self.keeper.start()
         while not self._stopping.is_set():
             self._news.clear()
+            self._freed.clear()
             free = self._free()
             if free <= 0:
                 await self._waiting.pass_on()
@@ -121,7 +125,7 @@ class Slots:
             if leased.shared:
                 # Longer than an idle worker takes to ask for the rest.
                 await asyncio.sleep(SHARED)
-            elif not leased.jobs and not leased.more and not self._stopping.is_set():
+            elif not leased.more and self._free() > 0 and not self._stopping.is_set():
                 await self._wait_for_a_job(leased)
 
     async def lease(self, count: int) -> Leased:
@@ -159,7 +163,7 @@ class Slots:
     def stop_leasing(self) -> None:
         """Take no more jobs."""
         self._stopping.set()
-        self._news.set()
+        self._look_again()
         self._waiting.stop()
 
     async def drain(self, seconds: float) -> None:
@@ -196,7 +200,7 @@ class Slots:
                 self._close_first(outcome, job)
             else:
                 self._outcomes.add(outcome, job)
-        self._news.set()
+        self._slot_freed()
 
     def _close_first(self, outcome: Outcome, job: EngineJob) -> None:
         """A durable job has ended when PostgreSQL knows it: should Redis forget it then, it does not run again."""
@@ -221,7 +225,7 @@ class Slots:
         while not self._stopping.is_set():
             try:
                 if await self.queue.recover():
-                    self._news.set()
+                    self._look_again()
             except (RedisError, OSError):
                 # That Redis is away is logged where jobs are leased.
                 logger.debug("queue %s: no look for orphans", self.queue.name, exc_info=True)
@@ -238,7 +242,7 @@ class Slots:
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
         if self.queue.recorder is not None and self.queue.recorder.full:
-            self.loop.call_later(RECORDS_CHECK, self._news.set)
+            self.loop.call_later(RECORDS_CHECK, self._slot_freed)
             return 0
         return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
 
@@ -281,7 +285,17 @@ class Slots:
         if self.worker.burst and self._spent() and not self._busy():
             self._end_burst()
         else:
-            await self._news.wait()
+            await self._freed.wait()
+
+    def _look_again(self) -> None:
+        self._news.set()
+        self._freed.set()
+
+    def _slot_freed(self) -> None:
+        self._freed.set()
+        if self.worker.burst:
+            # It waits for its last job, and for no further ones.
+            self._news.set()
 
     def _tell_pause(self, paused: bool) -> None:
         if paused != self._paused:
@@ -311,7 +325,7 @@ class Slots:
 
     def _written(self, key: str, lease: str) -> None:
         self.keeper.release(key, lease)
-        self._news.set()
+        self._slot_freed()
 
     def _lost_in_thread(self, key: str, lease: str) -> None:
         self.loop.call_soon_threadsafe(self._lost, key, lease)

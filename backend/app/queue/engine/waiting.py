@@ -7,6 +7,7 @@ for orphans, first puts back what is there.
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -33,17 +34,17 @@ GIVING_BACK = 1.0
 
 
 class Waiting:
-    """Sets `news` when a job comes into line or due, or a pause ends.
+    """Tells a worker when a job comes into line or due, or a pause ends.
 
     Args:
         queue: the queue.
-        news: of the worker.
+        tell: the worker.
         stopping: set when the worker takes no more jobs.
     """
 
-    def __init__(self, queue: "EngineQueue", news: asyncio.Event, stopping: asyncio.Event) -> None:
+    def __init__(self, queue: "EngineQueue", tell: Callable[[], None], stopping: asyncio.Event) -> None:
         self._queue = queue
-        self._news = news
+        self._tell = tell
         self._stopping = stopping
         self._peeks: dict[str, asyncio.Task[None]] = {}
         """By the list at which each waits: that of the jobs, and while the queue is paused that of its resumption."""
@@ -110,7 +111,7 @@ class Waiting:
             await self._queue.outage.pause(error, self._stopping)
         finally:
             del self._peeks[name]
-            self._news.set()
+            self._tell()
 
     def _promote(self) -> None:
         promotion = asyncio.create_task(self._promote_due())
@@ -121,4 +122,4 @@ class Waiting:
         with suppress(RedisError, OSError):
             if promoted := await self._queue.schedule():
                 saq.worker.logger.info("Scheduled %s", promoted)
-        self._news.set()
+        self._tell()

@@ -227,7 +227,7 @@ class Rows:
             tuple_(*columns).in_(map(identity, jobs)), JobRecord.status == Status.COMPLETE.value
         )
         found = await connection.execute(query)
-        return {(queued_at, key, queue, turn): (result,) for queued_at, key, queue, turn, result in found.tuples()}
+        return {(queued_at, key, queue, turn): (result,) for queued_at, key, queue, turn, result in found}
 
     async def _let_go(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
         gone = delete(OutboxJob).where(OutboxJob.queue == job.get_queue().name, ends_of([job]))
