@@ -7,10 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 from saq import Job
 from saq.job import TERMINAL_STATUSES
-from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.queue.engine.batching import Batches
@@ -38,8 +36,9 @@ LOOKUPS = 100
 LOOKUP = 2.0
 """Seconds that PostgreSQL gets to tell that jobs have completed; it is taken from the time that they may run."""
 
-REFUSED = (DataError, IntegrityError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-"""What tells that a record is at fault, and not the server. COPY is called past SQLAlchemy, and raises asyncpg's."""
+REFUSED = ("22", "23", "54")
+"""Classes of SQLSTATE that tell that a record is at fault, and not the server: wrong data, constraints, and limits such
+as the size of an index entry. See PostgreSQL's manual, appendix "Error Codes"."""
 
 MAX_PAUSE = 5.0
 """Seconds between two tries while PostgreSQL is away, at most."""
@@ -174,8 +173,13 @@ class JobRecorder:
         while self._ended:
             try:
                 await self.close_durable(self._ended[0])
-            except REFUSED as error:
-                logger.error("the end of the job %s cannot be written: %s", self._ended[0].key, error)
+            except Exception as error:
+                if not refused(error):
+                    raise
+                logger.error("the end of the job %s cannot be recorded: %s", self._ended[0].key, error)
+                # Let go all the same: it would be taken for one that Redis has forgotten, and run again.
+                async with self._engine.begin() as connection:
+                    await self.rows.end(connection, self._ended[0], record=False)
             self._ended.popleft()
 
     async def _write(self, batch: Sequence[Row]) -> None:
@@ -185,7 +189,9 @@ class JobRecorder:
         try:
             async with self._engine.begin() as connection:
                 await self.rows.write(connection, batch)
-        except REFUSED:
+        except Exception as error:
+            if not refused(error):
+                raise
             for row in batch:
                 await self._write_alone(row)
 
@@ -193,5 +199,14 @@ class JobRecorder:
         try:
             async with self._engine.begin() as connection:
                 await self.rows.write(connection, [row], copy=False)
-        except REFUSED as error:
+        except Exception as error:
+            if not refused(error):
+                raise
             logger.error("the record of the job %s cannot be written: %s", row.key, error)
+
+
+def refused(error: Exception) -> bool:
+    """True when a record is at fault, and not the server: tried again, it would keep all others from being written."""
+    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+    # COPY is called past SQLAlchemy, and what asyncpg cannot encode for it comes as Python's own errors.
+    return state[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError)

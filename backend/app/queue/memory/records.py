@@ -197,11 +197,11 @@ class Rows:
         if further := [row for row in rows if not (copy and row.first)]:
             await connection.execute(_UPSERT, _columns(_merged(further)))
 
-    async def end(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
+    async def end(self, connection: AsyncConnection | AsyncSession, job: Job, *, record: bool = True) -> bool:
         """Let go of a durable job that has ended, with its record; False when it was let go before."""
         if not await self._let_go(connection, job):
             return False
-        if (row := self.of(job)) is not None:
+        if record and (row := self.of(job)) is not None:
             await connection.execute(_UPSERT, _columns([row]))
         return True
 

@@ -100,6 +100,21 @@ async def test_a_job_that_ended_where_postgresql_could_not_know_is_let_go(
     assert await default.count("incomplete") == 0
 
 
+async def test_one_whose_record_postgresql_refuses_does_not_run_again(
+    default: EngineQueue, memory: Memory, jobs: JobKit, outbox: Look
+) -> None:
+    await count.options(keep_result=False, meta={"tags": "not a list"}).enqueue(number=8)
+    await jobs.drain()
+
+    async def gone() -> bool:
+        return not await outbox()
+
+    await eventually(gone)
+    await memory.relay.reconcile([default])
+    await jobs.drain()
+    assert RUNS == [8]
+
+
 async def test_an_aborted_durable_job_does_not_come_back(
     default: EngineQueue, memory: Memory, outbox: Look, records: Look
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from dishka import AsyncContainer
+from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -268,6 +269,48 @@ async def test_the_buffer_is_bounded_and_drops_the_oldest(
     assert memory.recorder.dropped > 0
     assert caplog.text.count("are dropped") == 1
     await eventually(lambda: len(memory.recorder) == 0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"key": "".join(f"{number:x}" for number in range(2000))},
+        {"key": "a\0b"},
+        {"key": "a\0b", "attempts": 2},
+        {"attempts": 40_000},
+        {"meta": {"tags": "not a list"}},
+        {"meta": {"tags": {"a": 1}}},
+    ],
+    ids=("long key", "NUL", "NUL later", "many attempts", "tags of text", "tags by name"),
+)
+async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_written(
+    queues: Queues, memory: Memory, records: Look, caplog: pytest.LogCaptureFixture, fields: dict[str, Any]
+) -> None:
+    @task
+    async def refused(ctx: Context) -> None: ...
+
+    for changes in (fields, {"key": "good"}):
+        job = refused.job({})
+        job.queue, job.queued, job.completed, job.status = queues.get("default"), 1, 1, Status.COMPLETE
+        for name, value in changes.items():
+            setattr(job, name, value)
+        memory.recorder.add(job)
+    await eventually(lambda: len(memory.recorder) == 0 or memory.recorder.away_since is not None)
+    await record_of(records, "good", "complete")
+    assert memory.recorder.trouble == ""
+    assert caplog.text.count("cannot be written") == 1
+
+
+async def test_meta_of_a_callers_own_costs_no_record(
+    queues: Queues, memory: Memory, records: Look, jobs: JobKit
+) -> None:
+    @task
+    async def own_meta(ctx: Context) -> None: ...
+
+    job = await own_meta.options(meta={"parent": 5, "tags": [1]}).enqueue()
+    await jobs.drain()
+    record = await record_of(records, job.key, "complete")
+    assert (record.parent, record.tags) == ("5", ["1"])
 
 
 async def test_a_job_tells_who_enqueued_it_and_both_belong_to_the_trace_of_the_request(
