@@ -84,11 +84,10 @@ class Outbox:
         standing = await self.publish_or_leave(queue, keys)
         return [standing.get(answer.key, answer) for answer in answers]
 
-    async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
+    async def adopt(self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Write durable jobs that Redis has already."""
         rows = [_row(queue, job) | {"published_at": func.now()} for job in jobs]
-        async with self._engine.begin() as connection:
-            await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
+        await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
 
     async def publish_or_leave(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
         """Enqueue committed jobs; what cannot be enqueued now is left to the relay."""
