@@ -259,8 +259,9 @@ class Rows:
         policy = task.defaults.record if task is not None else "all"
         if not self.enabled or policy == "none":
             return False
-        # One that fails first and completes then has a record already.
-        return policy == "all" or job.status is not Status.COMPLETE or job.attempts > 1 or bool(job.meta.get(ROUND))
+        # One that fails first and completes then has a record already, and so has one whose worker died.
+        again = job.attempts > 1 or job.meta.get(ROUND) or job.meta.get(RECOVERIES)
+        return policy == "all" or job.status is not Status.COMPLETE or bool(again)
 
     def _task(self, name: str) -> "Task[..., Any] | None":
         try:

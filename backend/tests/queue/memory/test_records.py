@@ -382,3 +382,23 @@ async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
     assert [each["error"] for each in record.errors[:-1]] == ["its worker died while it ran"] * 3
     assert {each["worker"] for each in record.errors[:-1]} == {"dying"}
     assert "died 4 times" in record.error
+
+
+async def test_a_policy_of_failures_tells_the_end_of_what_was_recovered_first(
+    queues: Queues, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task(record="failures")
+    async def interrupted(ctx: Context) -> None: ...
+
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+    queue = queues.get("default")
+    job = await interrupted.enqueue()
+    await queue.scripts.run("lease", 1, "dying", 0.0)
+
+    async def recovered() -> bool:
+        return bool(await queue.recover())
+
+    await eventually(recovered)
+    await record_of(records, job.key, "queued")
+    await jobs.drain()
+    assert (await record_of(records, job.key, "complete")).recoveries == 1
