@@ -4,12 +4,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.queue.engine.batching import Batches
 from app.queue.memory.outbox import DATABASE_AWAY
@@ -29,6 +30,9 @@ FULL = 20_000
 
 LINGER = 0.05
 """Seconds between two batches that are not full."""
+
+ANSWER = 30.0
+"""Seconds that PostgreSQL gets to take a batch; one that does not answer is away."""
 
 LOOKUPS = 100
 """Jobs that one statement asks for at most."""
@@ -109,7 +113,7 @@ class JobRecorder:
         Raises:
             Exception: PostgreSQL did not take it.
         """
-        async with self._engine.begin() as connection:
+        async with self._transaction() as connection:
             return await self.rows.end(connection, job)
 
     async def completed(self, job: Job) -> tuple[Any] | None:
@@ -124,6 +128,11 @@ class JobRecorder:
             logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error or "no answer")
             return [None] * len(jobs)
         return [found.get(identity(job)) for job in jobs]
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with asyncio.timeout(ANSWER), self._engine.begin() as connection:
+            yield connection
 
     async def flush(self, seconds: float) -> None:
         """Write what waits, for so long at most."""
@@ -149,6 +158,10 @@ class JobRecorder:
                 await self._write(batch)
                 written, batch = len(batch), []
                 await self._end_some()
+            except asyncio.CancelledError:
+                # They are counted among those that are lost.
+                self._waiting.extendleft(reversed(batch))
+                raise
             except Exception as error:
                 self._keep(batch, error)
                 failures += 1
@@ -167,7 +180,7 @@ class JobRecorder:
         self._waiting.extendleft(reversed(batch))
         if self.away_since is None:
             self.away_since = time.monotonic()
-            logger.warning("job records wait, PostgreSQL does not take them: %s", error)
+            logger.warning("job records wait, PostgreSQL does not take them: %s", str(error) or "no answer")
 
     async def _end_some(self) -> None:
         while self._ended:
@@ -178,7 +191,7 @@ class JobRecorder:
                     raise
                 logger.error("the end of the job %s cannot be recorded: %s", self._ended[0].key, error)
                 # Let go all the same: it would be taken for one that Redis has forgotten, and run again.
-                async with self._engine.begin() as connection:
+                async with self._transaction() as connection:
                     await self.rows.end(connection, self._ended[0], record=False)
             self._ended.popleft()
 
@@ -187,7 +200,7 @@ class JobRecorder:
         if not batch:
             return
         try:
-            async with self._engine.begin() as connection:
+            async with self._transaction() as connection:
                 await self.rows.write(connection, batch)
         except Exception as error:
             if not refused(error):
@@ -197,7 +210,7 @@ class JobRecorder:
 
     async def _write_alone(self, row: Row) -> None:
         try:
-            async with self._engine.begin() as connection:
+            async with self._transaction() as connection:
                 await self.rows.write(connection, [row], copy=False)
         except Exception as error:
             if not refused(error):

@@ -114,7 +114,7 @@ async def test_a_job_that_ended_where_postgresql_could_not_know_is_let_go(
 
 
 async def test_one_whose_record_postgresql_refuses_does_not_run_again(
-    default: EngineQueue, memory: Memory, jobs: JobKit, outbox: Look
+    queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
 ) -> None:
     await count.options(keep_result=False, meta={"tags": "not a list"}).enqueue(number=8)
     await jobs.drain()
@@ -123,7 +123,8 @@ async def test_one_whose_record_postgresql_refuses_does_not_run_again(
         return not await outbox()
 
     await eventually(gone)
-    await memory.relay.reconcile([default])
+    memory.relay._forgotten_after = 0.0
+    await memory.relay.reconcile([queues.get("default")])
     await jobs.drain()
     assert RUNS == [8]
 

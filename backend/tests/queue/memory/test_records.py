@@ -247,6 +247,51 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
     await eventually(lambda: memory.recorder.away_since is None)
 
 
+async def test_workers_go_on_while_postgresql_does_not_answer(
+    worker: EngineWorker,
+    engine: AsyncEngine,
+    memory: Memory,
+    records: Look,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @task
+    async def go_on(ctx: Context) -> int:
+        return 1
+
+    monkeypatch.setattr(recording, "ANSWER", 0.5)
+    monkeypatch.setattr(recording, "FULL", 3)
+    worker.functions["go_on"] = go_on.runner
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records"))
+        for _ in range(20):
+            assert await (await go_on.enqueue()).result(timeout=10) == 1
+        assert "does not take them: no answer" in caplog.text
+
+    async def all_there() -> bool:
+        return len(await records()) == 20
+
+    await eventually(all_there)
+
+
+async def test_records_that_are_under_way_when_the_process_ends_are_told_as_lost(
+    queues: Queues, memory: Memory, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task
+    async def lost(ctx: Context) -> None: ...
+
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records"))
+        for _ in range(5):
+            job = lost.job({})
+            job.queue, job.queued, job.status = queues.get("default"), 1, Status.ABORTED
+            memory.recorder.add(job)
+        await eventually(lambda: not memory.recorder._waiting)
+        await memory.recorder.flush(0.1)
+    assert "5 job records are lost" in caplog.text
+    memory.recorder._waiting.clear()
+
+
 async def test_the_buffer_is_bounded_and_drops_the_oldest(
     queues: Queues,
     memory: Memory,
