@@ -19,6 +19,8 @@ SessionMaker = async_sessionmaker[AsyncSession]
 def make_engine(settings: Settings, pool_size: int | None = None) -> AsyncEngine:
     """An engine of the process; connections are tested before use, so a restarted server costs no request.
 
+    Its errors do not tell the values of a statement: among them are the arguments of jobs, also redacted ones.
+
     Args:
         settings: of this process.
         pool_size: connections it keeps open, and may open besides; DATABASE_POOL_SIZE by default.
@@ -30,7 +32,12 @@ def make_engine(settings: Settings, pool_size: int | None = None) -> AsyncEngine
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         arguments["prepared_statement_name_func"] = lambda: f"s{uuid.uuid4().hex}"
     return create_async_engine(
-        settings.sqlalchemy_url, pool_size=size, max_overflow=size, pool_pre_ping=True, connect_args=arguments
+        settings.sqlalchemy_url,
+        pool_size=size,
+        max_overflow=size,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args=arguments,
     )
 
 

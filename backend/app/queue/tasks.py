@@ -70,7 +70,8 @@ async def prune_job_records(
     return await retention.prune(db_session, db_session.commit)
 
 
-@task(timeout=3600, durable=True)
+# The arguments may be those that a task redacts, and that are given anew.
+@task(timeout=3600, durable=True, redact=("arguments",))
 async def replay_dead_letters(
     ctx: Context,
     *,

@@ -14,7 +14,7 @@ from app.queue.engine.job import Enqueued
 from app.queue.engine.queue import EngineQueue
 from app.queue.memory.outbox import CHUNK, DATABASE_AWAY, Outbox
 from app.queue.memory.recorder import JobRecorder
-from app.queue.memory.records import Rows
+from app.queue.memory.records import Rows, identity
 from app.queue.memory.relay import Relay
 from app.queue.memory.transactions import Pending, note, pending_of
 
@@ -60,7 +60,10 @@ class Memory:
     async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Remember durable jobs that were enqueued past the outbox."""
         try:
-            await self.outbox.adopt(queue, jobs)
+            async with self._engine.begin() as connection:
+                ended = await self.recorder.rows.ended(connection, jobs)
+                if standing := [job for job in jobs if identity(job) not in ended]:
+                    await self.outbox.adopt(connection, queue, standing)
         except DATABASE_AWAY as error:
             logger.warning("queue %s: %d durable jobs stand in Redis only: %s", queue.name, len(jobs), error)
 

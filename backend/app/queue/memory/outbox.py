@@ -21,8 +21,8 @@ from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue
 from app.queue.errors import DuplicateJob, QueueUnavailable
-from app.queue.memory.models import OutboxJob
-from app.queue.meta import DURABLE, ROUND
+from app.queue.memory.models import JobRecord, OutboxJob
+from app.queue.meta import DURABLE, REPLAY_OF, ROUND
 from app.queue.options import Claim, Unique
 
 logger = logging.getLogger("app.queue")
@@ -84,11 +84,10 @@ class Outbox:
         standing = await self.publish_or_leave(queue, keys)
         return [standing.get(answer.key, answer) for answer in answers]
 
-    async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
+    async def adopt(self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Write durable jobs that Redis has already."""
         rows = [_row(queue, job) | {"published_at": func.now()} for job in jobs]
-        async with self._engine.begin() as connection:
-            await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
+        await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
 
     async def publish_or_leave(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
         """Enqueue committed jobs; what cannot be enqueued now is left to the relay."""
@@ -133,7 +132,7 @@ class Outbox:
     async def _settle(
         self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], standing: Mapping[str, Enqueued]
     ) -> None:
-        """Durable jobs stay until they have ended, the others have arrived."""
+        """Durable jobs stay until they have ended, the others have arrived, or are dropped for jobs that stand."""
         kept = [job.key for job in jobs if job.meta.get(DURABLE) and standing[job.key].created]
         sent = [job.key for job in jobs if job.key not in set(kept)]
         here = OutboxJob.queue == queue.name
@@ -142,6 +141,9 @@ class Outbox:
         if kept:
             statement = update(OutboxJob).where(here, OutboxJob.key.in_(kept))
             await connection.execute(statement.values(published_at=func.now()))
+        for job in jobs:
+            if REPLAY_OF in job.meta and not standing[job.key].created:
+                await _unresolve(connection, job, standing[job.key].key)
 
     async def publish_again(self, queue: EngineQueue, idle: float) -> list[Job]:
         """Enqueue durable jobs again that Redis has forgotten.
@@ -226,6 +228,14 @@ def job_of(queue: EngineQueue, row: RowMapping) -> EngineJob:
         options = {name: value for name, value in unique.items() if name != "id"}
         job.claim = Claim(unique["id"], Unique(**options))
     return job
+
+
+async def _unresolve(connection: AsyncConnection, job: Job, standing: str) -> None:
+    """The job that was to replay a dead letter is dropped: the dead letter waits again."""
+    logger.warning("the replay %s of %s is dropped, the job %s stands", job.key, job.meta[REPLAY_OF], standing)
+    letter = update(JobRecord).where(JobRecord.key == job.meta[REPLAY_OF], JobRecord.replayed_as == job.key)
+    nobody = dict.fromkeys(("resolution", "resolved_at", "resolved_by", "resolved_why", "replayed_as"))
+    await connection.execute(letter.values(nobody))
 
 
 async def _ended(queue: EngineQueue, jobs: Sequence[Job]) -> dict[str, Job]:

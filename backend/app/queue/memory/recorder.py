@@ -4,14 +4,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 from saq import Job
 from saq.job import TERMINAL_STATUSES
-from sqlalchemy.exc import DataError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.queue.engine.batching import Batches
 from app.queue.memory.outbox import DATABASE_AWAY
@@ -32,14 +31,18 @@ FULL = 20_000
 LINGER = 0.05
 """Seconds between two batches that are not full."""
 
+ANSWER = 30.0
+"""Seconds that PostgreSQL gets to take a batch; one that does not answer is away."""
+
 LOOKUPS = 100
 """Jobs that one statement asks for at most."""
 
 LOOKUP = 2.0
 """Seconds that PostgreSQL gets to tell that jobs have completed; it is taken from the time that they may run."""
 
-REFUSED = (DataError, IntegrityError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-"""What tells that a record is at fault, and not the server. COPY is called past SQLAlchemy, and raises asyncpg's."""
+REFUSED = ("22", "23", "54")
+"""Classes of SQLSTATE that tell that a record is at fault, and not the server: wrong data, constraints, and limits such
+as the size of an index entry. See PostgreSQL's manual, appendix "Error Codes"."""
 
 MAX_PAUSE = 5.0
 """Seconds between two tries while PostgreSQL is away, at most."""
@@ -110,7 +113,7 @@ class JobRecorder:
         Raises:
             Exception: PostgreSQL did not take it.
         """
-        async with self._engine.begin() as connection:
+        async with self._transaction() as connection:
             return await self.rows.end(connection, job)
 
     async def completed(self, job: Job) -> tuple[Any] | None:
@@ -125,6 +128,11 @@ class JobRecorder:
             logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error or "no answer")
             return [None] * len(jobs)
         return [found.get(identity(job)) for job in jobs]
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with asyncio.timeout(ANSWER), self._engine.begin() as connection:
+            yield connection
 
     async def flush(self, seconds: float) -> None:
         """Write what waits, for so long at most."""
@@ -150,6 +158,10 @@ class JobRecorder:
                 await self._write(batch)
                 written, batch = len(batch), []
                 await self._end_some()
+            except asyncio.CancelledError:
+                # They are counted among those that are lost.
+                self._waiting.extendleft(reversed(batch))
+                raise
             except Exception as error:
                 self._keep(batch, error)
                 failures += 1
@@ -168,14 +180,19 @@ class JobRecorder:
         self._waiting.extendleft(reversed(batch))
         if self.away_since is None:
             self.away_since = time.monotonic()
-            logger.warning("job records wait, PostgreSQL does not take them: %s", error)
+            logger.warning("job records wait, PostgreSQL does not take them: %s", str(error) or "no answer")
 
     async def _end_some(self) -> None:
         while self._ended:
             try:
                 await self.close_durable(self._ended[0])
-            except REFUSED as error:
-                logger.error("the end of the job %s cannot be written: %s", self._ended[0].key, error)
+            except Exception as error:
+                if not refused(error):
+                    raise
+                logger.error("the end of the job %s cannot be recorded: %s", self._ended[0].key, error)
+                # Let go all the same: it would be taken for one that Redis has forgotten, and run again.
+                async with self._transaction() as connection:
+                    await self.rows.end(connection, self._ended[0], record=False)
             self._ended.popleft()
 
     async def _write(self, batch: Sequence[Row]) -> None:
@@ -183,15 +200,26 @@ class JobRecorder:
         if not batch:
             return
         try:
-            async with self._engine.begin() as connection:
+            async with self._transaction() as connection:
                 await self.rows.write(connection, batch)
-        except REFUSED:
+        except Exception as error:
+            if not refused(error):
+                raise
             for row in batch:
                 await self._write_alone(row)
 
     async def _write_alone(self, row: Row) -> None:
         try:
-            async with self._engine.begin() as connection:
+            async with self._transaction() as connection:
                 await self.rows.write(connection, [row], copy=False)
-        except REFUSED as error:
+        except Exception as error:
+            if not refused(error):
+                raise
             logger.error("the record of the job %s cannot be written: %s", row.key, error)
+
+
+def refused(error: Exception) -> bool:
+    """True when a record is at fault, and not the server: tried again, it would keep all others from being written."""
+    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+    # COPY is called past SQLAlchemy, and what asyncpg cannot encode for it comes as Python's own errors.
+    return state[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import msgspec
 from saq import Job
 from saq.job import Status
-from sqlalchemy import delete, select, text, tuple_
+from sqlalchemy import delete, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.queue.engine.job import failure
@@ -197,11 +197,11 @@ class Rows:
         if further := [row for row in rows if not (copy and row.first)]:
             await connection.execute(_UPSERT, _columns(_merged(further)))
 
-    async def end(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
+    async def end(self, connection: AsyncConnection | AsyncSession, job: Job, *, record: bool = True) -> bool:
         """Let go of a durable job that has ended, with its record; False when it was let go before."""
-        if not await self._let_go(connection, job):
+        if not await self._ends(connection, job):
             return False
-        if (row := self.of(job)) is not None:
+        if record and (row := self.of(job)) is not None:
             await connection.execute(_UPSERT, _columns([row]))
         return True
 
@@ -212,7 +212,7 @@ class Rows:
             False when it had ended before; None when nothing is to be written.
         """
         durable, task = bool(job.meta.get(DURABLE)), self._task(job.function)
-        if durable and not await self._let_go(session, job):
+        if durable and not await self._ends(session, job):
             return False
         if not self._wanted(task, job):
             return True if durable else None
@@ -229,6 +229,29 @@ class Rows:
         found = await connection.execute(query)
         return {(queued_at, key, queue, turn): (result,) for queued_at, key, queue, turn, result in found}
 
+    async def ended(self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
+        """Of jobs that may stand in Redis before their rows do, those that have ended, as far as PostgreSQL knows.
+
+        Until the transaction ends, nobody else can write their ends or their rows.
+        """
+        for key in sorted({job.key for job in jobs}):
+            await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+        columns = (JobRecord.queued_at, JobRecord.key, JobRecord.queue, JobRecord.round)
+        query = select(*columns).where(
+            tuple_(*columns).in_(map(identity, jobs)), JobRecord.status != Status.QUEUED.value
+        )
+        return {(at, key, queue, number) for at, key, queue, number in await connection.execute(query)}
+
+    async def _ends(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
+        """Let go of a durable job; False when it had ended before."""
+        if await self._let_go(connection, job):
+            return True
+        if SCHEDULE not in job.meta:
+            return False
+        # It stands in Redis first: it may end before its row is written, or when PostgreSQL could not take that.
+        ended = await self.ended(connection, [job])
+        return await self._let_go(connection, job) or not ended
+
     async def _let_go(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
         gone = delete(OutboxJob).where(OutboxJob.queue == job.get_queue().name, ends_of([job]))
         return (await connection.execute(gone.returning(OutboxJob.key))).first() is not None
@@ -237,8 +260,9 @@ class Rows:
         policy = task.defaults.record if task is not None else "all"
         if not self.enabled or policy == "none":
             return False
-        # One that fails first and completes then has a record already.
-        return policy == "all" or job.status is not Status.COMPLETE or job.attempts > 1 or bool(job.meta.get(ROUND))
+        # One that fails first and completes then has a record already, and so has one whose worker died.
+        again = job.attempts > 1 or job.meta.get(ROUND) or job.meta.get(RECOVERIES)
+        return policy == "all" or job.status is not Status.COMPLETE or bool(again)
 
     def _task(self, name: str) -> "Task[..., Any] | None":
         try:

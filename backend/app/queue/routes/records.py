@@ -207,7 +207,8 @@ class DeadLetterController(Controller):
     @inject
     async def replay_some(self, data: JSONBody[ReplaySome], queues: FromDishka[Queues]) -> Response[Enqueued]:
         """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
-        job = await queues.enqueue("replay_dead_letters", msgspec.structs.asdict(data))
+        given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
+        job = await queues.enqueue("replay_dead_letters", given)
         return Response(Enqueued(job.key), status_code=202, headers={"Location": f"/jobs/{job.key}"})
 
     @delete("/{key:str}", **ADMIN)

@@ -1,13 +1,26 @@
 """Durable jobs: PostgreSQL remembers them until they have ended, whatever becomes of Redis."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
+from saq import Job
 from saq.job import Status
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import ConfigurationError, Context, EngineQueue, Queues, enqueue_many, get_registry, scheduled_task, task
+from app.queue import (
+    INJECTED,
+    ConfigurationError,
+    Context,
+    EngineQueue,
+    Queues,
+    enqueue_many,
+    get_registry,
+    scheduled_task,
+    task,
+)
 from app.queue.engine.connections import Connections
 from app.queue.engine.ticker import Ticker
 from app.queue.memory.memory import Memory
@@ -100,6 +113,22 @@ async def test_a_job_that_ended_where_postgresql_could_not_know_is_let_go(
     assert await default.count("incomplete") == 0
 
 
+async def test_one_whose_record_postgresql_refuses_does_not_run_again(
+    queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
+) -> None:
+    await count.options(keep_result=False, meta={"tags": "not a list"}).enqueue(number=8)
+    await jobs.drain()
+
+    async def gone() -> bool:
+        return not await outbox()
+
+    await eventually(gone)
+    memory.relay._forgotten_after = 0.0
+    await memory.relay.reconcile([queues.get("default")])
+    await jobs.drain()
+    assert RUNS == [8]
+
+
 async def test_an_aborted_durable_job_does_not_come_back(
     default: EngineQueue, memory: Memory, outbox: Look, records: Look
 ) -> None:
@@ -169,6 +198,58 @@ async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, memor
     [row] = await outbox()
     assert row.key.startswith("cron:hourly:")
     assert row.published_at is not None
+
+
+@asynccontextmanager
+async def before_its_row(memory: Memory) -> AsyncIterator[None]:
+    """The jobs of schedules are run before PostgreSQL knows of them, which it does at the end of the block."""
+    adopt, late = memory.adopt, list[tuple[EngineQueue, Sequence[Job]]]()
+
+    async def later(queue: EngineQueue, jobs: Sequence[Job]) -> None:
+        late.append((queue, jobs))
+
+    memory.adopt = later  # type: ignore[method-assign]
+    yield
+    memory.adopt = adopt  # type: ignore[method-assign]
+    assert late
+    for queue, jobs in late:
+        await adopt(queue, jobs)
+
+
+async def test_a_job_of_a_schedule_that_ends_before_its_row_is_written_is_done_once_and_recorded(
+    default: EngineQueue,
+    queues: Queues,
+    memory: Memory,
+    jobs: JobKit,
+    engine: AsyncEngine,
+    outbox: Look,
+    records: Look,
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE IF NOT EXISTS ticks (number int)"))
+        await connection.execute(text("TRUNCATE ticks"))
+
+    @scheduled_task(every=3600.0, durable=True, ttl=-1)
+    async def writing(ctx: Context, *, db_session: AsyncSession = INJECTED) -> str:
+        await db_session.execute(text("INSERT INTO ticks VALUES (1)"))
+        return "written"
+
+    @scheduled_task(every=3600.0, durable=True, ttl=-1)
+    async def failing(ctx: Context) -> None:
+        RUNS.append(1)
+        raise ValueError("broken")
+
+    async with before_its_row(memory):
+        for each in (writing, failing):
+            await queues.trigger_schedule(each.name)
+        await jobs.drain()
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM ticks"))).scalar_one() == 1
+    assert {(row.task, row.status) for row in await records()} == {("writing", "complete"), ("failing", "failed")}
+    assert list(await outbox()) == []
+    await memory.relay.reconcile([default])
+    await jobs.drain()
+    assert RUNS == [1]
 
 
 async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> None:

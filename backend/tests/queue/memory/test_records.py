@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from dishka import AsyncContainer
+from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -246,6 +247,51 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
     await eventually(lambda: memory.recorder.away_since is None)
 
 
+async def test_workers_go_on_while_postgresql_does_not_answer(
+    worker: EngineWorker,
+    engine: AsyncEngine,
+    memory: Memory,
+    records: Look,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @task
+    async def go_on(ctx: Context) -> int:
+        return 1
+
+    monkeypatch.setattr(recording, "ANSWER", 0.5)
+    monkeypatch.setattr(recording, "FULL", 3)
+    worker.functions["go_on"] = go_on.runner
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records"))
+        for _ in range(20):
+            assert await (await go_on.enqueue()).result(timeout=10) == 1
+        assert "does not take them: no answer" in caplog.text
+
+    async def all_there() -> bool:
+        return len(await records()) == 20
+
+    await eventually(all_there)
+
+
+async def test_records_that_are_under_way_when_the_process_ends_are_told_as_lost(
+    queues: Queues, memory: Memory, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task
+    async def lost(ctx: Context) -> None: ...
+
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records"))
+        for _ in range(5):
+            job = lost.job({})
+            job.queue, job.queued, job.status = queues.get("default"), 1, Status.ABORTED
+            memory.recorder.add(job)
+        await eventually(lambda: not memory.recorder._waiting)
+        await memory.recorder.flush(0.1)
+    assert "5 job records are lost" in caplog.text
+    memory.recorder._waiting.clear()
+
+
 async def test_the_buffer_is_bounded_and_drops_the_oldest(
     queues: Queues,
     memory: Memory,
@@ -268,6 +314,48 @@ async def test_the_buffer_is_bounded_and_drops_the_oldest(
     assert memory.recorder.dropped > 0
     assert caplog.text.count("are dropped") == 1
     await eventually(lambda: len(memory.recorder) == 0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"key": "".join(f"{number:x}" for number in range(2000))},
+        {"key": "a\0b"},
+        {"key": "a\0b", "attempts": 2},
+        {"attempts": 40_000},
+        {"meta": {"tags": "not a list"}},
+        {"meta": {"tags": {"a": 1}}},
+    ],
+    ids=("long key", "NUL", "NUL later", "many attempts", "tags of text", "tags by name"),
+)
+async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_written(
+    queues: Queues, memory: Memory, records: Look, caplog: pytest.LogCaptureFixture, fields: dict[str, Any]
+) -> None:
+    @task
+    async def refused(ctx: Context) -> None: ...
+
+    for changes in (fields, {"key": "good"}):
+        job = refused.job({})
+        job.queue, job.queued, job.completed, job.status = queues.get("default"), 1, 1, Status.COMPLETE
+        for name, value in changes.items():
+            setattr(job, name, value)
+        memory.recorder.add(job)
+    await eventually(lambda: len(memory.recorder) == 0 or memory.recorder.away_since is not None)
+    await record_of(records, "good", "complete")
+    assert memory.recorder.trouble == ""
+    assert caplog.text.count("cannot be written") == 1
+
+
+async def test_meta_of_a_callers_own_costs_no_record(
+    queues: Queues, memory: Memory, records: Look, jobs: JobKit
+) -> None:
+    @task
+    async def own_meta(ctx: Context) -> None: ...
+
+    job = await own_meta.options(meta={"parent": 5, "tags": [1]}).enqueue()
+    await jobs.drain()
+    record = await record_of(records, job.key, "complete")
+    assert (record.parent, record.tags) == ("5", ["1"])
 
 
 async def test_a_job_tells_who_enqueued_it_and_both_belong_to_the_trace_of_the_request(
@@ -339,3 +427,23 @@ async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
     assert [each["error"] for each in record.errors[:-1]] == ["its worker died while it ran"] * 3
     assert {each["worker"] for each in record.errors[:-1]} == {"dying"}
     assert "died 4 times" in record.error
+
+
+async def test_a_policy_of_failures_tells_the_end_of_what_was_recovered_first(
+    queues: Queues, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task(record="failures")
+    async def interrupted(ctx: Context) -> None: ...
+
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+    queue = queues.get("default")
+    job = await interrupted.enqueue()
+    await queue.scripts.run("lease", 1, "dying", 0.0)
+
+    async def recovered() -> bool:
+        return bool(await queue.recover())
+
+    await eventually(recovered)
+    await record_of(records, job.key, "queued")
+    await jobs.drain()
+    assert (await record_of(records, job.key, "complete")).recoveries == 1

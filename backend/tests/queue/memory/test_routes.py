@@ -5,8 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Context, Queues, get_registry, task
+from app.queue import Context, Queues, QueueUnavailable, get_registry, task
 from app.queue.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
@@ -184,6 +186,32 @@ async def test_all_that_match_are_replayed_by_a_job_at_a_rate(
     await eventually(lambda: len(jobs.all_enqueued(import_file)) in (0, 2))
     letters = (await client.get("/dead-letters")).json()["jobs"]
     assert [letter["job_id"] for letter in letters] == [keys[3], keys[1]]
+
+
+async def test_arguments_given_anew_for_many_are_in_no_record(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    job = await call_out.enqueue(token="wrong")
+    await jobs.drain()
+    await record_of(records, job.key, "failed")
+    body = {"which": {"task": "call_out"}, "arguments": {"token": "t0p-secret"}}
+    answer = await client.post("/dead-letters/replay", json=body)
+    await jobs.drain()
+    record = await record_of(records, answer.json()["job_id"], "complete")
+    assert (record.arguments["arguments"], record.result["replayed"]) == ("[redacted]", 1)
+    assert "t0p-secret" not in repr(await records())
+
+
+async def test_a_database_error_does_not_tell_redacted_arguments(engine: AsyncEngine, queues: Queues) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE outbox RENAME TO outbox_away"))
+    try:
+        with pytest.raises(QueueUnavailable) as refused:
+            await call_out.options(durable=True).enqueue(token="t0p-secret")
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("ALTER TABLE outbox_away RENAME TO outbox"))
+    assert "t0p-secret" not in str(refused.value)
 
 
 async def test_a_discarded_dead_letter_rests(client: httpx.AsyncClient, jobs: JobKit, records: Look) -> None:
