@@ -121,6 +121,13 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[A
     return problem(500, "internal", "something went wrong here; it has been logged")
 
 
+def _too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
+    # msgspec's words; any other recursion without end is ours.
+    if "serializing an object" not in str(error):
+        return _unexpected(request, error)
+    return problem(400, "invalid", "the JSON is nested too deep: send it with fewer levels")
+
+
 def _code(status: int) -> str:
     try:
         return http.HTTPStatus(status).phrase.lower().replace(" ", "-")
@@ -139,6 +146,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     InterfaceError: _database_away,
     ConnectionError: _database_away,
     HTTPException: _http_error,
+    RecursionError: _too_deep,
     Exception: _unexpected,
 }
 """For `Litestar(exception_handlers=...)`; the nearest class of an error's ancestry wins."""

@@ -16,7 +16,7 @@ from app.queue import Queues
 from app.queue.clock import time_now
 from app.queue.memory.models import JobRecord
 from app.queue.meta import PARENT, RECOVERIES, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID
-from app.queue.shown import error_summary, shown
+from app.queue.shown import error_summary, remembered, shown
 
 
 class JobView(msgspec.Struct, kw_only=True):
@@ -86,21 +86,17 @@ def of_job(job: Job) -> JobView:
 
 def of_record(queues: Queues, record: JobRecord) -> JobView:
     """A job as its record has it; redacted by the present options of its task too."""
-    queue = next(iter(queues))
-    visible = shown(
-        queue,
-        {"function": record.task, "kwargs": record.arguments, "error": record.error, "result": record.result},
-    )
+    visible = remembered(queues, record)
     return JobView(
         key=record.key,
         task=record.task,
         queue=record.queue,
         status=record.status,
         attempts=record.attempts,
-        arguments=visible["kwargs"] or {},
+        arguments=visible["arguments"] or {},
         result=visible["result"],
         error=visible["error"],
-        errors=[_attempt(each) for each in record.errors or []],
+        errors=[_attempt(each) for each in visible["errors"] or []],
         recoveries=record.recoveries,
         worker=record.worker,
         queued_at=record.queued_at,

@@ -9,6 +9,8 @@ from app.queue.errors import UnknownTask
 from app.queue.redaction import NO_SECRETS, REDACTED, Secrets
 
 if TYPE_CHECKING:
+    from app.queue.engine.queues import Queues
+    from app.queue.memory.models import JobRecord
     from app.queue.payload import Signature
 
 
@@ -37,6 +39,22 @@ def shown(queue: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     secrets = signature.secrets(arguments)
     others = {name: secrets.scrub_value(fields[name]) for name in ("error", "result", "meta") if name in fields}
     return {**fields, "kwargs": signature.redacted(arguments), **others}
+
+
+def remembered(queues: "Queues", record: "JobRecord") -> dict[str, Any]:
+    """Arguments, result, error and errors of a record, by the present options of its task too.
+
+    Of a task that is gone they are as they were recorded.
+    """
+    names = ("arguments", "result", "error", "errors")
+    fields = {name: getattr(record, name) for name in names}
+    signature = _signature(next(iter(queues)), record.task)
+    if signature is None or not signature.redact:
+        return fields
+    arguments = record.arguments or {}
+    secrets = signature.secrets(arguments)
+    scrubbed = {name: secrets.scrub_value(fields[name]) for name in names}
+    return {**scrubbed, "arguments": signature.redacted(arguments) if arguments else record.arguments}
 
 
 def _signature(queue: Any, task: str) -> "Signature | None":

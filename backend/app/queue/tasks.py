@@ -70,8 +70,8 @@ async def prune_job_records(
     return await retention.prune(db_session, db_session.commit)
 
 
-# The arguments may be those that a task redacts, and that are given anew.
-@task(timeout=3600, durable=True, redact=("arguments",))
+# The arguments may be those that a task redacts, and that are given anew. How long it takes is up to the rate.
+@task(timeout=0, durable=True, redact=("arguments",))
 async def replay_dead_letters(
     ctx: Context,
     *,

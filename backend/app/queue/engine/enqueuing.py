@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 CHUNK = 500
 """Jobs enqueued by one script call: about a millisecond of the server's time."""
 
+LONGEST_KEY = 512
+"""Characters of a job's key, up to four bytes each: an entry of PostgreSQL's index has 2,704 at most, the queue's name
+among them."""
+
 Row = tuple[Any, ...]
 """What `scripts/enqueue.lua` takes of one job."""
 
@@ -57,10 +61,14 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
     """Make jobs the queue's, as SAQ's `enqueue` does.
 
     Raises:
-        ValueError: a job that SAQ's class made has a field of a wrong type.
+        ValueError: a job that SAQ's class made has a field of a wrong type, or a key is none that a table can hold.
     """
     current = int(time_now() * 1000)
     for job in jobs:
+        if len(job.key) > LONGEST_KEY or "\x00" in job.key:
+            raise ValueError(
+                f"key: {job.key[:40]!r}... has {len(job.key)} characters; it has {LONGEST_KEY} at most, and no NUL"
+            )
         # A job that is queued once more keeps its time: tasks tell by it that it is the same.
         job.queue, job.queued, job.status = queue, job.queued or current, Status.QUEUED
         if type(job) is Job:
@@ -110,7 +118,7 @@ async def publish(
         if isinstance(answer, int):
             standing.append(None if answer == KNOWN else Enqueued(job.key, answer == 1))
         else:
-            standing.append(await conflict(queue, job, answer.decode()))
+            standing.append(await conflict(queue, job, answer.decode(), forgotten=again))
     return standing
 
 
@@ -133,8 +141,10 @@ def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueu
     return enqueued
 
 
-async def conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued | DuplicateJob:
-    """What becomes of a unique job that finds another."""
+async def conflict(
+    queue: "EngineQueue", job: Job, standing: str, *, forgotten: bool = False
+) -> Enqueued | DuplicateJob:
+    """What becomes of a unique job that finds another; one that was forgotten meanwhile does not replace a newer."""
     claim = getattr(job, "claim", None)
     if claim is None or claim.unique.on_conflict == "ignore":
         return Enqueued(standing, created=False)
@@ -142,6 +152,8 @@ async def conflict(queue: "EngineQueue", job: Job, standing: str) -> Enqueued | 
         return DuplicateJob(job.function, standing)
     for _ in range(REPLACE_TRIES):
         other = await queue.job(standing)
+        if forgotten and other is not None and other.queued > job.queued:
+            break
         yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
         [answer] = await queue.scripts.run("enqueue", queue.stock_aborts, pack([row_of(queue, job, yields)]))
         if isinstance(answer, int):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saq import Job
@@ -128,12 +129,17 @@ class Queues:
 
         Raises:
             JobNotFound: no such job.
-            JobConflict: it has not ended.
+            JobConflict: it has not ended, or was replayed as a dead letter.
             QueueUnavailable: Redis did not answer.
         """
         job = await self.find(key)
         if job.status not in TERMINAL_STATUSES:
             raise JobConflict(key, job.status.value, "retried")
+        if self.memory is None:
+            return await self._retry(job)
+        return await self.memory.retry(job, partial(self._retry, job))
+
+    async def _retry(self, job: Job) -> Job:
         # As new: neither the old outcome nor what ended it may end it again, and no backoff delays it.
         job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
         job.result, job.error = None, None
@@ -142,7 +148,7 @@ class Queues:
         job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
         [stands] = await self.get(job.get_queue().name).enqueue_many([job])
         if not stands.created:
-            raise JobConflict(key, "queued", "retried")
+            raise JobConflict(job.key, "queued", "retried")
         return job
 
     async def schedules(self) -> list[ScheduleState]:

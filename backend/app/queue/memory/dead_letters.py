@@ -13,15 +13,13 @@ from app.queue.clock import time_now
 from app.queue.engine.queues import Queues
 from app.queue.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError
 from app.queue.memory.history import DEAD, PLACE, RecordFilter
-from app.queue.memory.models import JobRecord
+from app.queue.memory.models import DISCARDED, REPLAYED, JobRecord
 from app.queue.meta import REPLAY_OF, TAGS
 from app.queue.redaction import REDACTED
 from app.queue.registry import TaskRegistry
 
 BATCH = 100
 """Dead letters that one transaction replays or discards."""
-
-REPLAYED, DISCARDED = "replayed", "discarded"
 
 
 @dataclasses.dataclass(slots=True)
@@ -78,7 +76,7 @@ class DeadLetters:
         Raises:
             DeadLetterNotFound: no job of that key has failed.
             JobConflict: it has been replayed or discarded.
-            UnknownTask, InvalidArguments, PayloadTooLarge, ConfigurationError: it cannot be enqueued as it is.
+            UnknownTask, UnknownQueue, InvalidArguments, PayloadTooLarge: it cannot be enqueued as it is.
         """
         record = await self._locked(key)
         return await self._replay(record, by, why, arguments or {}, queue, 0.0)
@@ -147,6 +145,8 @@ class DeadLetters:
         return batch
 
     async def _locked(self, key: str) -> JobRecord:
+        if "\x00" in key:
+            raise DeadLetterNotFound(key)
         query = select(JobRecord).where(JobRecord.key == key, JobRecord.status == "failed")
         query = query.order_by(JobRecord.queued_at.desc()).limit(1).with_for_update()
         record = await self._session.scalar(query.execution_options(populate_existing=True))
@@ -166,6 +166,7 @@ class DeadLetters:
         delay: float,
     ) -> str:
         task = self._tasks.get(record.task)
+        self._queues.look_up(queue or record.queue)
         arguments = {**(record.arguments or {}), **changes}
         if hidden := [name for name, value in arguments.items() if value == REDACTED and name in task.signature.redact]:
             problem = "is redacted, and kept nowhere: give it anew"

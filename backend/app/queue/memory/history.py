@@ -8,20 +8,30 @@ from typing import Any, NamedTuple
 
 import msgspec
 from saq import Job
-from sqlalchemy import ColumnElement, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, literal, select, text, tuple_
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.engine.listing import LIVE
 from app.queue.errors import InvalidCursor, InvalidSearch
 from app.queue.memory.models import STATUSES, JobRecord
-from app.queue.memory.records import EPOCH, milliseconds
+from app.queue.memory.rows import EPOCH, milliseconds
 from app.queue.meta import TAGS
 from app.queue.shown import shown
+
+CANCELED = "57014"
+"""SQLSTATE of a statement that took too long."""
 
 PAGE = 50
 """Records of a page, unless a call says otherwise."""
 
 LARGEST_PAGE = 500
+
+LONGEST, DEEPEST = 4096, 50
+"""Characters and opening brackets of a search for arguments: more only costs time."""
+
+SEARCH = 15
+"""Seconds that a search may take; a filter that no index knows reads the whole table."""
 
 PLACE = (JobRecord.queued_at, JobRecord.key, JobRecord.queue)
 
@@ -41,7 +51,7 @@ class RecordFilter:
         until: enqueued before that time, aware.
 
     Raises:
-        InvalidSearch: there is no such status.
+        InvalidSearch: there is no such status, or PostgreSQL has no such text or time.
     """
 
     task: str | None = None
@@ -57,6 +67,15 @@ class RecordFilter:
         known = (*STATUSES, *(status for status in LIVE if status not in STATUSES))
         if self.status is not None and self.status not in known:
             raise InvalidSearch(f"there is no status {self.status!r}; there are {', '.join(known)}")
+        texts = {"task": self.task, "queue": self.queue, "error": self.error, "tag": self.tag}
+        for name, value in (*texts.items(), ("arguments", _encoded_arguments(self.arguments))):
+            if value is not None and "\x00" in value:
+                raise InvalidSearch(f"{name}: no record holds the character NUL; leave it out")
+        for name, moment in (("since", self.since), ("until", self.until)):
+            try:
+                _ = moment is not None and moment.astimezone(dt.UTC)
+            except OverflowError:
+                raise InvalidSearch(f"{name}: {moment} is no time between the years 1 and 9999 in UTC") from None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """The filter in SQL."""
@@ -116,6 +135,8 @@ def arguments_of(search: str | None) -> dict[str, Any] | None:
     """
     if search is None or not search.strip():
         return None
+    if len(search) > LONGEST or search.count("[") + search.count("{") > DEEPEST:
+        raise InvalidSearch(f"the arguments take at most {LONGEST} characters and {DEEPEST} brackets: search for fewer")
     try:
         found = msgspec.json.decode(search)
         if isinstance(found, dict):
@@ -154,23 +175,26 @@ class JobHistory:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def find(self, key: str) -> Sequence[JobRecord]:
-        """The records of all jobs that had this key, newest first; empty without any."""
-        query = select(JobRecord).where(JobRecord.key == key).order_by(JobRecord.queued_at.desc())
+    async def find(self, key: str, limit: int = PAGE) -> Sequence[JobRecord]:
+        """The records of the jobs that had this key, newest first; empty without any."""
+        if "\x00" in key:
+            return []
+        query = select(JobRecord).where(JobRecord.key == key).order_by(JobRecord.queued_at.desc()).limit(limit)
         return (await self._session.scalars(query)).all()
+
+    async def latest(self, key: str) -> JobRecord | None:
+        """The record of the last job that had this key."""
+        return next(iter(await self.find(key, 1)), None)
 
     async def replays(self, key: str) -> Sequence[JobRecord]:
         """The records of the jobs that replay a dead letter, one after the other, oldest first."""
         found: list[JobRecord] = []
-        record = await self._latest(key)
+        record = await self.latest(key)
         while record is not None and record.replayed_as is not None and len(found) < PAGE:
-            record = await self._latest(record.replayed_as)
+            record = await self.latest(record.replayed_as)
             if record is not None:
                 found.append(record)
         return found
-
-    async def _latest(self, key: str) -> JobRecord | None:
-        return next(iter(await self.find(key)), None)
 
     async def page(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
         """A page of records, newest first.
@@ -182,6 +206,7 @@ class JobHistory:
 
         Raises:
             InvalidCursor: the cursor was not made by this.
+            InvalidSearch: the search takes longer than SEARCH.
         """
         return await self._page(which.conditions(), cursor, limit)
 
@@ -195,9 +220,20 @@ class JobHistory:
         if cursor is not None:
             query = query.where(tuple_(*PLACE) < tuple_(*_decoded(cursor)))
         query = query.order_by(*(column.desc() for column in PLACE)).limit(limit + 1)
-        records = (await self._session.scalars(query)).all()
+        records = await self._searched(query)
         more = len(records) > limit
         return Page(records[:limit], _encoded(records[limit - 1]) if more else None)
+
+    async def _searched(self, query: Select[JobRecord]) -> Sequence[JobRecord]:
+        await self._session.execute(text(f"SET LOCAL statement_timeout TO '{SEARCH}s'"))
+        try:
+            return (await self._session.scalars(query)).all()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != CANCELED:
+                raise
+            raise InvalidSearch(
+                f"the search takes longer than {SEARCH} seconds: narrow it by status, task, since or until"
+            ) from None
 
 
 DEAD = (JobRecord.status == literal("failed", literal_execute=True), JobRecord.resolution.is_(None))
@@ -213,6 +249,12 @@ def _decoded(cursor: str) -> tuple[dt.datetime, str, str]:
     try:
         encoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         queued, key, queue = msgspec.json.decode(encoded, type=tuple[int, str, str])
-        return EPOCH + dt.timedelta(milliseconds=queued), key, queue
+        if "\x00" not in key + queue:
+            return EPOCH + dt.timedelta(milliseconds=queued), key, queue
     except (ValueError, OverflowError, msgspec.DecodeError):
-        raise InvalidCursor(cursor) from None
+        pass
+    raise InvalidCursor(cursor)
+
+
+def _encoded_arguments(arguments: Mapping[str, Any] | None) -> str | None:
+    return None if arguments is None else msgspec.json.encode(arguments).decode().replace("\\u0000", "\x00")

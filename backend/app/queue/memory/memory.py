@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from saq import Job
@@ -14,8 +14,9 @@ from app.queue.engine.job import Enqueued
 from app.queue.engine.queue import EngineQueue
 from app.queue.memory.outbox import CHUNK, DATABASE_AWAY, Outbox
 from app.queue.memory.recorder import JobRecorder
-from app.queue.memory.records import Rows, identity
+from app.queue.memory.records import Rows
 from app.queue.memory.relay import Relay
+from app.queue.memory.rows import identity
 from app.queue.memory.transactions import Pending, note, pending_of
 
 logger = logging.getLogger("app.queue")
@@ -60,7 +61,7 @@ class Memory:
     async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Remember durable jobs that were enqueued past the outbox."""
         try:
-            async with self._engine.begin() as connection:
+            async with self.outbox.transaction() as connection:
                 ended = await self.recorder.rows.ended(connection, jobs)
                 if standing := [job for job in jobs if identity(job) not in ended]:
                     await self.outbox.adopt(connection, queue, standing)
@@ -75,6 +76,25 @@ class Memory:
         for job in jobs:
             job.status = Status.NEW
         return [answer._replace(published=pending.published) for answer in answers]
+
+    async def retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job:
+        """Queue a job once more that has ended; a dead letter waits no longer then. Without PostgreSQL it goes as well.
+
+        Args:
+            job: as it ended.
+            again: queues it.
+
+        Raises:
+            JobConflict: the dead letter was replayed.
+        """
+        retried: Job | None = None
+        try:
+            async with self.outbox.transaction() as connection:
+                await self.recorder.rows.retried(connection, job)
+                retried = await again()
+        except DATABASE_AWAY as error:
+            logger.warning("that the job %s is queued once more is not noted in its record: %s", job.key, error)
+        return retried or await again()
 
     async def watch(self, queue: EngineQueue) -> None:
         """Run the relay for a queue, until cancelled; one for all queues of this process."""

@@ -15,6 +15,12 @@ CHANNEL = "saqueduct_outbox"
 STATUSES = ("queued", "complete", "failed", "aborted")
 """Statuses of a record; "queued" is a job that waits for another attempt."""
 
+REPLAYED, DISCARDED, RETRIED = "replayed", "discarded", "retried"
+"""What became of a dead letter: a new job has its arguments, a person let it rest, or it was queued once more."""
+
+RESOLUTION = ("resolution", "resolved_at", "resolved_by", "resolved_why", "replayed_as")
+"""The columns that tell so."""
+
 
 class OutboxJob(Base):
     """A job written in a caller's transaction; a durable one stays until it has ended.
@@ -95,7 +101,7 @@ class JobRecord(Base):
     arguments: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     """By name; null: none."""
     result: Mapped[Any | None] = mapped_column(JSONB)
-    """Null also where it was larger than QUEUE_RECORD_RESULT_BYTES."""
+    """Null also where it was larger than QUEUE_RECORD_RESULT_BYTES, unless it committed with the job's session."""
     error: Mapped[str | None] = mapped_column(Text)
     """Of the last attempt, with its traceback."""
     errors: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
@@ -114,7 +120,7 @@ class JobRecord(Base):
     replay_of: Mapped[str | None] = mapped_column(Text)
     """Key of the dead letter that it was made of."""
     resolution: Mapped[str | None] = mapped_column(Text)
-    """What a person did with the dead letter: "replayed" or "discarded"; null: it waits."""
+    """What a person did with the dead letter: "replayed", "discarded" or "retried"; null: it waits."""
     resolved_at: Mapped[dt.datetime | None]
     resolved_by: Mapped[str | None] = mapped_column(Text)
     resolved_why: Mapped[str | None] = mapped_column(Text)

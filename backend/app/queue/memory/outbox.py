@@ -4,14 +4,17 @@ A row is locked while its job is enqueued, and marked in Redis in the step that 
 enqueued once, whichever process dies or hangs between the two.
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
 from saq import Job
-from saq.job import TERMINAL_STATUSES
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, tuple_, update
+from saq.job import TERMINAL_STATUSES, Status
+from saq.utils import now
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -21,7 +24,7 @@ from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue
 from app.queue.errors import DuplicateJob, QueueUnavailable
-from app.queue.memory.models import JobRecord, OutboxJob
+from app.queue.memory.models import RESOLUTION, JobRecord, OutboxJob
 from app.queue.meta import DURABLE, REPLAY_OF, ROUND
 from app.queue.options import Claim, Unique
 
@@ -32,6 +35,9 @@ CHUNK = 500
 
 PATIENCE = 60.0
 """Seconds that a call to Redis which publishes may be under way; marks stay longer."""
+
+ANSWER = 10.0
+"""Seconds that PostgreSQL gets for a transaction; one that does not answer is away."""
 
 DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What SQLAlchemy and asyncpg raise when PostgreSQL is away, restarts, or does not answer: asyncpg's own errors come
@@ -47,6 +53,19 @@ class Outbox:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction on a connection of the memory's own.
+
+        Raises:
+            TimeoutError: it took longer than ANSWER.
+        """
+        try:
+            async with asyncio.timeout(ANSWER), self._engine.begin() as connection:
+                yield connection
+        except TimeoutError as error:
+            raise TimeoutError(str(error) or f"no answer within {ANSWER:.0f} s") from error
 
     async def write(
         self, connection: AsyncSession | AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]
@@ -76,7 +95,7 @@ class Outbox:
             QueueUnavailable: PostgreSQL did not answer. That Redis does not is no error: they stand in PostgreSQL.
         """
         try:
-            async with self._engine.begin() as connection:
+            async with self.transaction() as connection:
                 answers = await self.write(connection, queue, jobs)
         except DATABASE_AWAY as error:
             raise QueueUnavailable(f"PostgreSQL: {error}") from error
@@ -112,9 +131,8 @@ class Outbox:
         """
         async with answering():
             deadline = await queue.time() + PATIENCE
-        async with self._engine.begin() as connection:
-            found = await connection.execute(_locked(queue, and_(OutboxJob.published_at.is_(None), which)))
-            jobs = [job_of(queue, row._mapping) for row in found]
+        async with self.transaction() as connection:
+            jobs = await _taken(connection, queue, and_(OutboxJob.published_at.is_(None), which))
             if not jobs:
                 return {}
             async with answering():
@@ -125,7 +143,7 @@ class Outbox:
 
     async def holds(self, queue: EngineQueue, which: ColumnElement[bool]) -> bool:
         """True when such a row is there; what is asked of Redis besides can be left out where it is not."""
-        async with self._engine.connect() as connection:
+        async with self.transaction() as connection:
             found = await connection.execute(select(exists().where(OutboxJob.queue == queue.name, which)))
         return bool(found.scalar_one())
 
@@ -153,16 +171,15 @@ class Outbox:
             idle: seconds since Redis was last known to have a job, after which it is looked for.
 
         Returns:
-            Those that have ended in Redis, whose end PostgreSQL does not know yet.
+            Those that have ended, whose end PostgreSQL does not know yet.
         """
         idly = OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle)
         if not await self.holds(queue, idly):
             return []
         async with answering():
             deadline = await queue.time() + PATIENCE
-        async with self._engine.begin() as connection:
-            found = await connection.execute(_locked(queue, idly))
-            jobs = [job_of(queue, row._mapping) for row in found]
+        async with self.transaction() as connection:
+            jobs = await _taken(connection, queue, idly)
             if not jobs:
                 return []
             async with answering():
@@ -172,6 +189,7 @@ class Outbox:
             again = [job.key for job, answer in zip(lost, answers, strict=True) if answer is not None]
             if again:
                 logger.warning("queue %s: Redis had forgotten %d durable jobs", queue.name, len(again))
+            ended |= _replaced(zip(lost, answers, strict=True))
             statement = update(OutboxJob).where(OutboxJob.queue == queue.name)
             statement = statement.where(OutboxJob.key.in_([job.key for job in jobs]))
             await connection.execute(statement.values(published_at=func.now()))
@@ -188,7 +206,7 @@ class Outbox:
         query = select(mark).where(
             OutboxJob.queue == queue.name, OutboxJob.key.in_(keys), OutboxJob.published_at.is_(None)
         )
-        async with self._engine.connect() as connection:
+        async with self.transaction() as connection:
             needed = set((await connection.execute(query)).scalars())
         gone = [each for each in marks if each not in needed]
         async with answering():
@@ -202,9 +220,30 @@ def ends_of(jobs: Sequence[Job]) -> ColumnElement[bool]:
     return same.in_([(job.key, job.queued, int(job.meta.get(ROUND, 0))) for job in jobs])
 
 
-def _locked(queue: EngineQueue, which: ColumnElement[bool]) -> Any:
-    query = select(OutboxJob.job, OutboxJob.unique).where(OutboxJob.queue == queue.name, which)
-    return query.order_by(OutboxJob.created_at).limit(CHUNK).with_for_update(skip_locked=True)
+async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnElement[bool]) -> list[EngineJob]:
+    """Lock some rows, CHUNK at most; those that cannot be read are set aside, for a person to mend or delete."""
+    query = select(OutboxJob.key, OutboxJob.job, OutboxJob.unique).where(OutboxJob.queue == queue.name, which)
+    query = query.order_by(OutboxJob.created_at).limit(CHUNK).with_for_update(skip_locked=True)
+    jobs: list[EngineJob] = []
+    for row in await connection.execute(query):
+        try:
+            jobs.append(job_of(queue, row._mapping))
+        except (ValueError, TypeError, LookupError) as error:
+            logger.error("the job %s of the outbox cannot be read, its row is set aside: %s", row.key, error)
+            aside = update(OutboxJob).where(OutboxJob.queue == queue.name, OutboxJob.key == row.key)
+            await connection.execute(aside.values(published_at=text("'infinity'")))
+    return jobs
+
+
+def _replaced(answers: Iterable[tuple[EngineJob, Enqueued | DuplicateJob | None]]) -> dict[str, Job]:
+    """Of forgotten jobs those that an even newer job would have replaced: they end as if it had."""
+    ended: dict[str, Job] = {}
+    for job, answer in answers:
+        replaces = job.claim is not None and job.claim.unique.on_conflict == "replace"
+        if replaces and isinstance(answer, Enqueued) and not answer.created:
+            job.status, job.error, job.completed = Status.ABORTED, f"replaced by {answer.key}", now()
+            ended[job.key] = job
+    return ended
 
 
 def _row(queue: EngineQueue, job: Job) -> dict[str, Any]:
@@ -234,8 +273,7 @@ async def _unresolve(connection: AsyncConnection, job: Job, standing: str) -> No
     """The job that was to replay a dead letter is dropped: the dead letter waits again."""
     logger.warning("the replay %s of %s is dropped, the job %s stands", job.key, job.meta[REPLAY_OF], standing)
     letter = update(JobRecord).where(JobRecord.key == job.meta[REPLAY_OF], JobRecord.replayed_as == job.key)
-    nobody = dict.fromkeys(("resolution", "resolved_at", "resolved_by", "resolved_why", "replayed_as"))
-    await connection.execute(letter.values(nobody))
+    await connection.execute(letter.values(dict.fromkeys(RESOLUTION)))
 
 
 async def _ended(queue: EngineQueue, jobs: Sequence[Job]) -> dict[str, Job]:

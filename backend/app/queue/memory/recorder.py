@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.queue.engine.batching import Batches
 from app.queue.memory.outbox import DATABASE_AWAY
-from app.queue.memory.records import Row, Rows, identity
+from app.queue.memory.records import Rows
+from app.queue.memory.rows import Row, identity
 from app.queue.meta import DURABLE
 
 logger = logging.getLogger("app.queue")
@@ -124,7 +125,7 @@ class JobRecorder:
         try:
             async with asyncio.timeout(LOOKUP), self._engine.connect() as connection:
                 found = await self.rows.completed(connection, jobs)
-        except (*DATABASE_AWAY, TimeoutError) as error:
+        except DATABASE_AWAY as error:
             logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error or "no answer")
             return [None] * len(jobs)
         return [found.get(identity(job)) for job in jobs]

@@ -12,9 +12,9 @@ from app.queue.engine.queues import Queues
 from app.queue.errors import JobNotFound
 from app.queue.memory.history import JobHistory
 from app.queue.memory.models import JobRecord
-from app.queue.memory.records import milliseconds
+from app.queue.memory.rows import milliseconds
 from app.queue.routes.answers import ADMIN
-from app.queue.shown import error_summary
+from app.queue.shown import error_summary, remembered, shown
 
 
 class JobView(msgspec.Struct):
@@ -39,6 +39,9 @@ class JobView(msgspec.Struct):
 
     @classmethod
     def of(cls, job: Job) -> "JobView":
+        visible = shown(
+            job.queue, {"function": job.function, "kwargs": job.kwargs, "error": job.error, "result": job.result}
+        )
         return cls(
             job_id=job.key,
             task=job.function,
@@ -51,13 +54,14 @@ class JobView(msgspec.Struct):
             started=job.started,
             completed=job.completed,
             scheduled=job.scheduled,
-            result=job.result,
-            error=error_summary(job.error),
+            result=visible["result"],
+            error=error_summary(visible["error"]),
         )
 
     @classmethod
-    def remembered(cls, record: JobRecord) -> "JobView":
+    def remembered(cls, queues: Queues, record: JobRecord) -> "JobView":
         """Of the record of a job."""
+        visible = remembered(queues, record)
         return cls(
             job_id=record.key,
             task=record.task,
@@ -70,8 +74,8 @@ class JobView(msgspec.Struct):
             started=milliseconds(record.started_at),
             completed=milliseconds(record.ended_at),
             scheduled=0,
-            result=record.result,
-            error=error_summary(record.error),
+            result=visible["result"],
+            error=error_summary(visible["error"]),
         )
 
 
@@ -88,10 +92,10 @@ class JobController(Controller):
         try:
             return JobView.of(await queues.find(key))
         except JobNotFound:
-            records = await history.find(key)
-            if not records:
+            record = await history.latest(key)
+            if record is None:
                 raise
-            return JobView.remembered(records[0])
+            return JobView.remembered(queues, record)
 
     @delete(**ADMIN, status_code=202)
     @inject

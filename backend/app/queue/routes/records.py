@@ -18,7 +18,7 @@ from app.queue.memory.dead_letters import DeadLetters
 from app.queue.memory.history import PAGE, JobHistory, RecordFilter, arguments_of
 from app.queue.memory.models import JobRecord
 from app.queue.routes.answers import ADMIN, Enqueued
-from app.queue.shown import shown
+from app.queue.shown import remembered, shown
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
 Search = Annotated[
@@ -50,16 +50,16 @@ class RecordView(msgspec.Struct, omit_defaults=True):
     tags: list[str] | None = None
     replay_of: str | None = None
     resolution: str | None = None
-    """"replayed" or "discarded", of a dead letter."""
+    """"replayed", "discarded" or "retried", of a dead letter."""
     resolved_at: dt.datetime | None = None
     resolved_by: str | None = None
     resolved_why: str | None = None
     replayed_as: str | None = None
 
     @classmethod
-    def of(cls, record: JobRecord) -> "RecordView":
+    def of(cls, queues: Queues, record: JobRecord) -> "RecordView":
         fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name != "job_id"}
-        return cls(job_id=record.key, **fields)
+        return cls(job_id=record.key, **{**fields, **remembered(queues, record)})
 
     @classmethod
     def live(cls, job: Job) -> "RecordView":
@@ -158,16 +158,18 @@ class RecordController(Controller):
             found = await listing.page(searched, standing, which.matches, cursor, limit)
             return RecordPage([RecordView.live(job) for job in found.jobs], found.cursor)
         records, following = await history.page(which, cursor, limit)
-        return RecordPage([RecordView.of(record) for record in records], following)
+        return RecordPage([RecordView.of(queues, record) for record in records], following)
 
     @get("/{key:str}/history", **ADMIN)
     @inject
-    async def show(self, key: FromPath[str], history: FromDishka[JobHistory]) -> list[RecordView]:
+    async def show(
+        self, key: FromPath[str], history: FromDishka[JobHistory], queues: FromDishka[Queues]
+    ) -> list[RecordView]:
         """All records of a key, newest first, and those of the jobs that replay it."""
         records = [*await history.replays(key), *await history.find(key)]
         if not records:
             raise JobNotFound(key)
-        return [RecordView.of(record) for record in records]
+        return [RecordView.of(queues, record) for record in records]
 
 
 class DeadLetterController(Controller):
@@ -182,13 +184,14 @@ class DeadLetterController(Controller):
     async def page(
         self,
         history: FromDishka[JobHistory],
+        queues: FromDishka[Queues],
         which: NamedDependency[RecordFilter],
         cursor: FromQuery[str | None] = None,
         limit: Limit = PAGE,
     ) -> RecordPage:
         """Dead letters that wait, newest first."""
         records, following = await history.dead_letters(which, cursor, limit)
-        return RecordPage([RecordView.of(record) for record in records], following)
+        return RecordPage([RecordView.of(queues, record) for record in records], following)
 
     @post("/{key:str}/replay", **ADMIN, status_code=201)
     @inject
@@ -207,6 +210,8 @@ class DeadLetterController(Controller):
     @inject
     async def replay_some(self, data: JSONBody[ReplaySome], queues: FromDishka[Queues]) -> Response[Enqueued]:
         """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
+        if data.queue is not None:
+            queues.look_up(data.queue)
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
         job = await queues.enqueue("replay_dead_letters", given)
         return Response(Enqueued(job.key), status_code=202, headers={"Location": f"/jobs/{job.key}"})

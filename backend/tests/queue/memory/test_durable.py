@@ -1,6 +1,7 @@
 """Durable jobs: PostgreSQL remembers them until they have ended, whatever becomes of Redis."""
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,9 @@ from app.queue import (
     Context,
     EngineQueue,
     Queues,
+    QueueUnavailable,
+    Unique,
+    clock,
     enqueue_many,
     get_registry,
     scheduled_task,
@@ -23,6 +27,7 @@ from app.queue import (
 )
 from app.queue.engine.connections import Connections
 from app.queue.engine.ticker import Ticker
+from app.queue.memory import outbox as outbox_module
 from app.queue.memory.memory import Memory
 from app.queue.testing import JobKit
 from app.settings import Settings
@@ -186,10 +191,6 @@ async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, memor
     @scheduled_task(every=3600.0, durable=True)
     async def hourly(ctx: Context) -> None: ...
 
-    import datetime as dt
-
-    from app.queue import clock
-
     queue = queues.get("default")
     ticker = Ticker(queue, [hourly], dt.UTC)
     await ticker.declare()
@@ -285,3 +286,35 @@ async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
         return not await outbox()
 
     await eventually(gone)
+
+
+async def test_a_forgotten_job_does_not_replace_a_newer_one(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+) -> None:
+    @task(durable=True, unique=Unique(by=("name",), on_conflict="replace"))
+    async def publish(ctx: Context, *, name: str, version: int) -> int:
+        return version
+
+    old = await publish.enqueue(name="page", version=1)
+    await default.redis.flushall()
+    with clock.shifted(1):
+        new = await publish.enqueue(name="page", version=2)
+        await memory.relay.reconcile([default])
+        assert [job.key for job in jobs.all_enqueued(publish)] == [new.key]
+        record = await record_of(records, old.key, "aborted")
+        assert record.error == f"replaced by {new.key}"
+        await jobs.drain()
+        await memory.relay.reconcile([default])
+        await jobs.drain()
+    assert (await record_of(records, new.key, "complete")).result == 2
+    assert len(await records()) == 2
+
+
+async def test_a_postgresql_that_hangs_refuses_a_durable_job_in_time(
+    engine: AsyncEngine, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "ANSWER", 0.5)
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(QueueUnavailable, match="PostgreSQL: no answer"):
+            await count.enqueue(number=1)

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 from saq.job import Status
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.db.session import make_sessionmaker, transaction
@@ -226,3 +227,30 @@ async def test_a_commit_is_heard_of_by_the_relay(
         await session.commit()
     await eventually(lambda: jobs.all_enqueued(greet))
     watching.cancel()
+
+
+async def test_a_row_that_cannot_be_read_keeps_no_other_from_being_enqueued(
+    engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
+) -> None:
+    async with nothing_published(memory):
+        broken, good = [await greet.within(session).enqueue(name=name) for name in ("ada", "bob")]
+        await session.commit()
+    async with engine.begin() as connection:
+        statement = update(OutboxJob).where(OutboxJob.key == broken.key).values(job="no job")
+        await connection.execute(statement)
+    for _ in range(2):
+        await memory.relay.look(list(queues), grace=0.0)
+        await memory.relay.reconcile(list(queues))
+    assert [job.key for job in jobs.all_enqueued(greet)] == [good.key]
+    assert [row.key for row in await outbox()] == [broken.key]
+
+
+@pytest.mark.parametrize("key", ["k" * 513, "a\0b"])
+async def test_a_key_that_no_table_can_hold_is_refused(queues: Queues, outbox: Look, key: str) -> None:
+    for durable in (False, True):
+        with pytest.raises(ValueError, match=r"^key: "):
+            await greet.options(key=key, durable=durable).enqueue(name="ada")
+    assert await queues.get("default").count("incomplete") == 0
+    assert list(await outbox()) == []
+    longest = await greet.options(key="\N{GREEK SMALL LETTER OMEGA}" * 512, durable=True).enqueue(name="ada")
+    assert [row.key for row in await outbox()] == [longest.key]

@@ -52,3 +52,12 @@ async def test_a_schedule_prunes(jobs: JobKit, session: AsyncSession, records: L
     job = await jobs.run("prune_job_records")
     assert job.result == {"complete": 1, "aborted": 0, "failed": 0}
     assert list(await records()) == []
+
+
+async def test_what_failed_late_is_kept_for_its_days_from_then_on(session: AsyncSession, records: Look) -> None:
+    late = record("failed", 100)
+    late.ended_at = dt.datetime.now(dt.UTC)
+    session.add(late)
+    await session.commit()
+    await Retention().prune(session, session.commit)
+    assert len(await records()) == 1

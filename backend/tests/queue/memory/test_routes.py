@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.queue import Context, Queues, QueueUnavailable, get_registry, task
+from app.queue.memory import history
 from app.queue.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
@@ -87,6 +88,14 @@ async def test_times_bound_the_list(client: httpx.AsyncClient, jobs: JobKit, rec
         ({"q": "nonsense"}, "invalid-search"),
         ({"status": "lost"}, "invalid-search"),
         ({"limit": "0"}, "invalid"),
+        ({"task": "a\0"}, "invalid-search"),
+        ({"error": "\0"}, "invalid-search"),
+        ({"q": '{"a": ["\\u0000"]}'}, "invalid-search"),
+        ({"q": "[" * 3000}, "invalid-search"),
+        ({"q": "a=" + "b" * 5000}, "invalid-search"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "invalid-search"),
+        ({"until": "9999-12-31T23:59:59-14:00"}, "invalid-search"),
+        ({"cursor": "WzEsImFcdTAwMDAiLCJkZWZhdWx0Il0"}, "invalid-cursor"),
     ],
 )
 async def test_what_cannot_be_read_is_named(client: httpx.AsyncClient, params: dict[str, str], code: str) -> None:
@@ -234,3 +243,107 @@ async def test_a_dead_letter_that_is_retried_by_hand_is_none_any_more(
     await jobs.drain()
     await record_of(records, key, "complete")
     assert (await client.get("/dead-letters")).json()["jobs"] == []
+
+
+async def test_a_dead_letter_is_either_retried_or_replayed(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    retried, replayed = [await failed(jobs, records, user_id=number) for number in range(2)]
+    assert (await client.post(f"/jobs/{retried}/retry")).status_code == 202
+    refused = await client.post(f"/dead-letters/{retried}/replay")
+    assert (refused.status_code, refused.json()["code"]) == (409, "job-conflict")
+    again = (await client.post(f"/dead-letters/{replayed}/replay")).json()["job_id"]
+    refused = await client.post(f"/jobs/{replayed}/retry")
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == f"the job {replayed!r} is replayed as {again!r} and cannot be retried"
+    await jobs.drain()
+    letters = (await client.get("/dead-letters")).json()["jobs"]
+    # Both fail once more, the first under its own key.
+    assert {letter["job_id"] for letter in letters} == {retried, again}
+    assert not any("resolution" in letter for letter in letters)
+
+
+async def test_a_retry_that_redis_does_not_take_leaves_the_dead_letter(
+    client: httpx.AsyncClient, queues: Queues, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await failed(jobs, records, user_id=1)
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise QueueUnavailable("Redis is away")
+
+    monkeypatch.setattr(queues.get("default"), "enqueue_many", away)
+    assert (await client.post(f"/jobs/{key}/retry")).status_code == 503
+    assert len((await client.get("/dead-letters")).json()["jobs"]) == 1
+
+
+@pytest.mark.parametrize("path", ["/jobs/a%00b", "/jobs/a%00b/history"])
+async def test_a_key_that_no_job_can_have_is_not_found(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 404
+    assert (await client.post("/dead-letters/a%00b/replay")).status_code == 404
+    assert (await client.delete("/dead-letters/a%00b")).status_code == 404
+
+
+async def test_a_replay_into_a_queue_that_there_is_not_is_refused(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    key = await failed(jobs, records, user_id=1)
+    one = await client.post(f"/dead-letters/{key}/replay", json={"queue": "nowhere"})
+    many = await client.post("/dead-letters/replay", json={"which": {}, "queue": "nowhere"})
+    for answer in (one, many):
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown-queue")
+
+
+async def test_a_result_is_shown_without_what_is_redacted_whoever_remembers_it(
+    client: httpx.AsyncClient, queues: Queues, jobs: JobKit, records: Look
+) -> None:
+    @task(redact=("token",))
+    async def echo(ctx: Context, *, token: str) -> str:
+        return f"called with {token}"
+
+    job = await echo.enqueue(token="t0p-secret")
+    await jobs.drain()
+    await record_of(records, job.key, "complete")
+    assert await job.result(timeout=5) == "called with t0p-secret"
+    live = (await client.get(f"/jobs/{job.key}")).json()["result"]
+    await queues.get("default").redis.flushall()
+    assert (await client.get(f"/jobs/{job.key}")).json()["result"] == live == "called with [redacted]"
+
+
+async def test_what_a_task_redacts_later_is_hidden_in_its_old_records_too(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    async def log_in(ctx: Context, *, password: str) -> None:
+        raise ValueError(f"{password} is wrong")
+
+    job = await task(log_in).enqueue(password="sw0rdfish")
+    await jobs.drain()
+    await record_of(records, job.key, "failed")
+    assert "sw0rdfish" in (await client.get("/dead-letters")).text
+    others = [each for each in get_registry().get_all_tasks() if each.name != "log_in"]
+    get_registry().clear()
+    for each in others:
+        get_registry().add(each)
+    task(redact=("password",))(log_in)
+    for path in ("/jobs", "/dead-letters", f"/jobs/{job.key}/history"):
+        answer = await client.get(path)
+        assert job.key in answer.text
+        assert "sw0rdfish" not in answer.text
+
+
+async def test_a_search_that_takes_too_long_is_given_up(
+    client: httpx.AsyncClient, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SEARCH", 0.2)
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
+        answer = await client.get("/jobs", params={"error": "anything"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-search")
+    assert "narrow it by status" in answer.json()["detail"]
+
+
+async def test_a_body_that_is_nested_too_deep_is_refused(client: httpx.AsyncClient) -> None:
+    body = '{"arguments": {"user_id": ' + "[" * 3000 + "]" * 3000 + "}}"
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/dead-letters/any/replay", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    assert "nested too deep" in answer.json()["detail"]
