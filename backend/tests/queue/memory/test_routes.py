@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Context, Queues, QueueUnavailable, get_registry, task
+from app.queue import Context, EngineQueue, Queues, QueueUnavailable, get_registry, task
 from app.queue.memory import history
 from app.queue.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -264,14 +264,14 @@ async def test_a_dead_letter_is_either_retried_or_replayed(
 
 
 async def test_a_retry_that_redis_does_not_take_leaves_the_dead_letter(
-    client: httpx.AsyncClient, queues: Queues, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = await failed(jobs, records, user_id=1)
 
     async def away(*_: Any, **__: Any) -> None:
         raise QueueUnavailable("Redis is away")
 
-    monkeypatch.setattr(queues.get("default"), "enqueue_many", away)
+    monkeypatch.setattr(EngineQueue, "enqueue_many", away)
     assert (await client.post(f"/jobs/{key}/retry")).status_code == 503
     assert len((await client.get("/dead-letters")).json()["jobs"]) == 1
 
