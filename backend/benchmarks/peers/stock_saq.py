@@ -84,6 +84,10 @@ async def latency(queue):
             # The job ended between its read and its subscription.
             missed += 1
             return
+        if job.result is None:
+            # SAQ came back before the end.
+            missed += 1
+            return
         results.append(time.monotonic() - sent)
         starts.append(job.result[1] - sent)
 

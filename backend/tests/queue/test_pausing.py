@@ -35,8 +35,8 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     moments: list[float] = []
     ask = slots.Slots.lease
 
-    async def lease(self: slots.Slots, count: int) -> slots.Leased:
-        answer = await ask(self, count)
+    async def lease(self: slots.Slots, count: int, waits: float = 0.0) -> slots.Leased:
+        answer = await ask(self, count, waits)
         if answer.paused:
             moments.append(time.monotonic())
         return answer

@@ -26,7 +26,7 @@ def queue(own_tasks: None, queues: Queues) -> EngineQueue:
 
 @pytest.fixture
 def waiting(queue: EngineQueue) -> Waiting:
-    return Waiting(queue, lambda: None, asyncio.Event())
+    return Waiting(queue, asyncio.Event())
 
 
 async def blocked(queue: EngineQueue) -> int:
@@ -35,7 +35,7 @@ async def blocked(queue: EngineQueue) -> int:
 
 
 async def peeks(queue: EngineQueue) -> int:
-    """How often a worker began to wait, or had to again, since the server began to count."""
+    """How often workers began to wait since the server began to count."""
     told: Any = await queue.redis.info("commandstats")
     return int(told["cmdstat_blmove"]["calls"])
 
@@ -101,12 +101,16 @@ async def test_many_jobs_wake_as_many_workers(
             await asyncio.gather(*(job.result() for job in jobs))
 
 
-async def test_a_worker_that_dies_before_it_leases_keeps_nothing(queue: EngineQueue, waiting: Waiting) -> None:
+async def woken(queue: EngineQueue) -> None:
+    """What Redis does for a worker that waits, whose connection is lost before it leases."""
+    assert await queue.redis.blmove(queue.namespace("queued"), queue.namespace("awaited"), 1, "LEFT", "RIGHT")
+
+
+async def test_a_worker_that_dies_before_it_leases_keeps_nothing(queue: EngineQueue) -> None:
     job = await queue.enqueue("ping")
     assert job is not None
-    waiting.begin(paused=False)
-    await eventually(lambda: awaited(queue))
-    assert await line(queue) == []
+    await woken(queue)
+    assert (await line(queue), await awaited(queue)) == ([], 1)
     assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
     await queue.sweep()
     assert (await line(queue), await awaited(queue)) == ([job.id.encode()], 0)
@@ -114,41 +118,71 @@ async def test_a_worker_that_dies_before_it_leases_keeps_nothing(queue: EngineQu
 
 async def test_whoever_leases_first_gets_it_and_in_the_order_of_the_line(queue: EngineQueue) -> None:
     jobs = [job.id.encode() for job in [await queue.enqueue("ping") for _ in range(4)] if job is not None]
-    others = [Waiting(queue, lambda: None, asyncio.Event()) for _ in range(2)]
-    for number, other in enumerate(others, 1):
-        other.begin(paused=False)
-        await eventually(partial(reached, queue, number))
+    await woken(queue)
+    await woken(queue)
     answer = await queue.scripts.run("lease", 3, "somebody", 60)
     assert list(answer[4::2]) == jobs[:3]
     assert (await line(queue), await awaited(queue)) == (jobs[3:], 0)
 
 
+async def test_a_job_comes_with_the_answer_for_which_a_worker_waits(queue: EngineQueue, waiting: Waiting) -> None:
+    waits = asyncio.create_task(waiting.lease(("1", "somebody", "60", "0")))
+    await eventually(partial(reached, queue, 1))
+    job = await queue.enqueue("ping")
+    assert job is not None
+    assert (await waits)[4] == job.id.encode()
+    assert (await queue.count("queued"), await queue.count("active")) == (0, 1)
+
+
 async def reached(queue: EngineQueue, number: int) -> bool:
-    return await awaited(queue) == number
+    return await blocked(queue) == number
 
 
-async def test_a_worker_without_a_free_slot_passes_on_what_woke_it(queue: EngineQueue, waiting: Waiting) -> None:
+async def test_a_script_that_redis_has_forgotten_is_sent_again(queue: EngineQueue, waiting: Waiting) -> None:
+    await queue.redis.script_flush()
     job = await queue.enqueue("ping")
     assert job is not None
-    waiting.begin(paused=False)
-    await eventually(lambda: awaited(queue))
-
-    async def passed_on() -> bool:
-        await waiting.pass_on()
-        return await line(queue) == [job.id.encode()]
-
-    await eventually(passed_on)
-    assert await awaited(queue) == 0
+    await queue.redis.script_flush()
+    assert (await waiting.lease(("1", "somebody", "60", "0")))[4] == job.id.encode()
 
 
-async def test_a_worker_that_stops_passes_on_what_woke_it(queue: EngineQueue, waiting: Waiting) -> None:
-    job = await queue.enqueue("ping")
-    assert job is not None
-    waiting.begin(paused=False)
-    await eventually(lambda: awaited(queue))
+async def test_a_worker_that_stops_leases_nothing_more(queue: EngineQueue) -> None:
+    stopping = asyncio.Event()
+    waiting = Waiting(queue, stopping)
+    waits = asyncio.create_task(waiting.lease(("1", "somebody", "60", "0")))
+    await eventually(partial(reached, queue, 1))
+    stopping.set()
     waiting.stop()
+    assert await asyncio.wait_for(waits, 2) is None
     await waiting.close()
-    assert (await line(queue), await awaited(queue)) == ([job.id.encode()], 0)
+    await eventually(partial(reached, queue, 0))
+    # As if its connection had lived on: the entry stays in line, for others.
+    job = await queue.enqueue("ping")
+    assert job is not None
+    await woken(queue)
+    answer = await queue.scripts.run("lease", 1, "somebody", 60, 0, waiting._token)
+    assert (answer[4:], await line(queue), await queue.count("active")) == ([], [job.id.encode()], 0)
+
+
+async def test_what_was_leased_in_the_moment_of_the_stop_is_given_back(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = Waiting._leave
+
+    async def late(self: Waiting) -> None:
+        await queue.enqueue("ping", key="late")
+        await leave(self)
+
+    monkeypatch.setattr(Waiting, "_leave", late)
+    [worker] = build_workers(settings, queues, container)
+    running = asyncio.create_task(worker.start())
+    await eventually(partial(reached, queue, 1))
+    worker.request_stop()
+    await running
+    job = await queue.job("late")
+    assert job is not None
+    assert (job.status, job.attempts, job.meta.get("recoveries")) == ("queued", 0, None)
+    assert (await line(queue), await queue.count("active")) == ([job.id.encode()], 0)
 
 
 async def test_a_pause_leaves_the_jobs_in_line(

@@ -41,7 +41,7 @@ from app.queue.engine.pausing import PAUSED, RESUMED, SCHEDULES_PAUSED
 from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
 from app.queue.engine.vitals import VITALS
-from app.queue.engine.waiting import AWAITED
+from app.queue.engine.waiting import AWAITED, LEAVING
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT
 
@@ -73,6 +73,7 @@ KEYS = (
     "stats",
     "waiters",
     AWAITED,
+    LEAVING,
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued, active and stats."""
 

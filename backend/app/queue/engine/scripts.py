@@ -70,13 +70,25 @@ class Scripts:
         Raises:
             ConnectionError: redis-py's; Redis is away, or refuses everything for now.
         """
-        ahead = clock.offset()
-        head = (*self._head, ahead, repr(now_seconds() + ahead))
         try:
-            return await self._execute("EVALSHA", digest(name), *head, *args)
+            return self.raised(await self._execute(*self.command(name, *args)))
         except NoScriptError:
-            return await self._execute("EVAL", source(name), *head, *args)
+            return await self._execute("EVAL", source(name), *self._arguments(args))
         except ResponseError as error:
-            if refuses_all(error):
-                raise RedisConnectionError(str(error) or type(error).__name__) from error
-            raise
+            return self.raised(error)
+
+    def command(self, name: str, *args: Any) -> tuple[Any, ...]:
+        """The command that runs a script which Redis knows; see `run`."""
+        return ("EVALSHA", digest(name), *self._arguments(args))
+
+    def raised(self, answer: Any) -> Any:
+        """An answer of Redis, raised if it is an error; one that is about everything as if Redis were away."""
+        if isinstance(answer, ResponseError) and not isinstance(answer, NoScriptError) and refuses_all(answer):
+            raise RedisConnectionError(str(answer) or type(answer).__name__) from answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        ahead = clock.offset()
+        return (*self._head, ahead, repr(now_seconds() + ahead), *args)

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import RedisError
@@ -21,7 +22,7 @@ from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LEASE, LOOK
 from app.queue.engine.vitals import Watch
-from app.queue.engine.waiting import Waiting
+from app.queue.engine.waiting import PEEK, Waiting
 from app.queue.handle import EXPIRED
 from app.queue.meta import DURABLE
 
@@ -45,6 +46,12 @@ CLOSING = 3.0
 
 SHARED = 0.001
 """Seconds that other workers get to take their share of few jobs, before this one takes more."""
+
+BRIEF = 3
+"""Turns of the event loop that jobs get before the worker waits for others: the outcomes of brief ones go first."""
+
+BURST_LOOK = 0.05
+"""Seconds after which a burst with running jobs looks at the latest whether others have come."""
 
 UNWRITTEN = 10
 """Times its concurrency that a worker may have outcomes waiting before it leases no more."""
@@ -86,12 +93,10 @@ class Slots:
         """Leased, and about to start; each has its slot."""
         self._at_once = max(STARTS, worker.concurrency // 6)
         self._stopping = asyncio.Event()
-        self._news = asyncio.Event()
-        """A job may wait in line."""
         self._freed = asyncio.Event()
         """A slot may be free."""
         self._paused = False
-        self._waiting = Waiting(queue, self._look_again, self._stopping)
+        self._waiting = Waiting(queue, self._stopping)
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
@@ -101,36 +106,41 @@ class Slots:
     async def run(self) -> None:
         """Lease and run jobs until `stop_leasing`."""
         self.keeper.start()
+        waits = 0.0
         while not self._stopping.is_set():
-            self._news.clear()
             self._freed.clear()
             free = self._free()
             if free <= 0:
-                await self._waiting.pass_on()
+                waits = 0.0
                 await self._wait_for_a_slot()
                 continue
             try:
-                self._waiting.leasing()
-                leased = await self.lease(min(free, AT_ONCE))
+                leased = await self.lease(1 if waits else min(free, AT_ONCE), waits)
                 self._take(leased.jobs)
             except Exception as error:
                 if not isinstance(error, REDIS_AWAY):
                     # A worker that lives and takes nothing more would be worse than a line too many.
                     logger.exception("queue %s: no job could be leased, trying again", self.queue.name)
                 await self.queue.outage.pause(error, self._stopping)
+                waits = 0.0
                 continue
             self.queue.outage.over()
             self._waiting.due_in(leased.due)
             self._tell_pause(leased.paused)
-            if leased.shared:
-                # Longer than an idle worker takes to ask for the rest.
-                await asyncio.sleep(SHARED)
-            elif not leased.more and self._free() > 0 and not self._stopping.is_set():
-                await self._wait_for_a_job(leased)
+            waits = await self._rest(leased, waits)
 
-    async def lease(self, count: int) -> Leased:
-        """Lease up to `count` jobs; those that have expired, or cannot be read, end here."""
-        answer = await self.queue.scripts.run("lease", count, self.worker.id, LEASE, self._taken())
+    async def lease(self, count: int, waits: float = 0.0) -> Leased:
+        """Lease up to `count` jobs; those that have expired, or cannot be read, end here.
+
+        Args:
+            count: jobs at most.
+            waits: seconds to wait for one that comes into line; 0: none. Redis cannot know whether who waits has
+                been suspended meanwhile, so that it should be one job that is put at risk, not many.
+        """
+        arguments = (count, self.worker.id, LEASE, self._taken())
+        answer = await (self._waiting.lease(arguments, waits) if waits else self.queue.scripts.run("lease", *arguments))
+        if answer is None:
+            return Leased([], None, more=False, shared=False, paused=False)
         milliseconds, due, line, lease = answer[:4]
         time_now = int(milliseconds) / 1000
         found = zip(answer[4::2], answer[5::2], strict=True)
@@ -163,7 +173,7 @@ class Slots:
     def stop_leasing(self) -> None:
         """Take no more jobs."""
         self._stopping.set()
-        self._look_again()
+        self._freed.set()
         self._waiting.stop()
 
     async def drain(self, seconds: float) -> None:
@@ -200,7 +210,7 @@ class Slots:
                 self._close_first(outcome, job)
             else:
                 self._outcomes.add(outcome, job)
-        self._slot_freed()
+        self._freed.set()
 
     def _close_first(self, outcome: Outcome, job: EngineJob) -> None:
         """A durable job has ended when PostgreSQL knows it: should Redis forget it then, it does not run again."""
@@ -224,8 +234,7 @@ class Slots:
         """Recover the jobs of expired leases, every LOOK seconds."""
         while not self._stopping.is_set():
             try:
-                if await self.queue.recover():
-                    self._look_again()
+                await self.queue.recover()
             except (RedisError, OSError):
                 # That Redis is away is logged where jobs are leased.
                 logger.debug("queue %s: no look for orphans", self.queue.name, exc_info=True)
@@ -242,7 +251,7 @@ class Slots:
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
         if self.queue.recorder is not None and self.queue.recorder.full:
-            self.loop.call_later(RECORDS_CHECK, self._slot_freed)
+            self.loop.call_later(RECORDS_CHECK, self._freed.set)
             return 0
         return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
 
@@ -287,37 +296,38 @@ class Slots:
         else:
             await self._freed.wait()
 
-    def _look_again(self) -> None:
-        self._news.set()
-        self._freed.set()
-
-    def _slot_freed(self) -> None:
-        self._freed.set()
-        if self.worker.burst:
-            # It waits for its last job, and for no further ones.
-            self._news.set()
-
     def _tell_pause(self, paused: bool) -> None:
         if paused != self._paused:
             self._paused = paused
             logger.info("queue %s: %s", self.queue.name, "paused, taking no jobs" if paused else "resumed")
 
-    async def _wait_for_a_job(self, leased: Leased) -> None:
-        """Wait for a job, for one that comes due, for the end of a pause, or for a reason to stop."""
-        self._waiting.begin(paused=leased.paused)
-        if self.worker.burst and leased.paused and not self._busy():
-            self._end_burst()
+    async def _rest(self, leased: Leased, waited: float) -> float:
+        """What comes before the next lease; returns the seconds that it waits for a job."""
+        if leased.shared:
+            # Longer than an idle worker takes to ask for the rest.
+            await asyncio.sleep(SHARED)
+        elif leased.more or self._stopping.is_set():
+            pass
         elif self.worker.burst:
-            await self._wait_in_burst()
+            return await self._rest_in_burst(leased, waited)
+        elif leased.paused:
+            await self._waiting.resumption()
         else:
-            await self._news.wait()
+            for _ in range(BRIEF if leased.jobs else 0):
+                await asyncio.sleep(0)
+            return PEEK
+        return 0.0
 
-    async def _wait_in_burst(self) -> None:
-        try:
-            await asyncio.wait_for(self._news.wait(), self.worker.dequeue_timeout)
-        except TimeoutError:
-            if not self._busy():
-                self._end_burst()
+    async def _rest_in_burst(self, leased: Leased, waited: float) -> float:
+        patience = min(self.worker.dequeue_timeout, PEEK)
+        if self._busy():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), max(patience, BURST_LOOK))
+        elif leased.paused or waited or patience <= 0:
+            self._end_burst()
+        else:
+            return patience
+        return 0.0
 
     def _end_burst(self) -> None:
         self._stopping.set()
@@ -325,7 +335,7 @@ class Slots:
 
     def _written(self, key: str, lease: str) -> None:
         self.keeper.release(key, lease)
-        self._slot_freed()
+        self._freed.set()
 
     def _lost_in_thread(self, key: str, lease: str) -> None:
         self.loop.call_soon_threadsafe(self._lost, key, lease)

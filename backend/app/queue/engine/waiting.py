@@ -1,18 +1,18 @@
-"""Waiting: what wakes a worker that has free slots and found no job.
+"""Waiting: a worker that has free slots and found no job leases the next one in the moment in which it comes.
 
-A job that comes into line wakes one worker, however many wait: Redis takes it out of the line for the one that has
-waited longest, and keeps it in a list beside, AWAITED. Nothing is lost with that worker: whoever leases next, or looks
-for orphans, first puts back what is there.
+Two commands go to Redis together: one that waits for an entry of the queue's list, and the lease, which Redis carries
+out as soon as the first has an answer. So a job that comes into line wakes one worker, however many wait, and that gets
+it at once. Redis keeps the entry meanwhile in a list beside, AWAITED; every lease, and every look for orphans, first
+puts back in line what is there, so that nothing is lost with a worker or its connection.
 """
 
 import asyncio
-import itertools
-from collections.abc import Callable
+import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import saq.worker
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from app.queue.engine.pausing import RESUMED
 
@@ -25,39 +25,59 @@ PEEK = 4.0
 PAUSED_PEEKS = 2
 """Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
 
-QUEUED = "queued"
 AWAITED = "awaited"
-"""A list of the queue: jobs whose coming has woken a worker that is about to lease."""
+"""A list of the queue: entries whose coming has woken a worker that leases at once."""
 
-GIVING_BACK = 1.0
-"""Seconds that Redis gets, when a worker stops, to take back what that worker was just woken for."""
+LEAVING = "leaving"
+"""A set of the queue: workers that stop, and lease no more for having waited."""
+
+LAST_WORDS = 0.2
+"""Seconds that a worker which stops waits for a lease that may have been made for it just before."""
+
+GONE = 0.5
+"""Seconds that Redis gets to learn that a worker stops."""
 
 
 class Waiting:
-    """Tells a worker when a job comes into line or due, or a pause ends.
+    """Waits for one worker.
 
     Args:
         queue: the queue.
-        tell: the worker.
         stopping: set when the worker takes no more jobs.
     """
 
-    def __init__(self, queue: "EngineQueue", tell: Callable[[], None], stopping: asyncio.Event) -> None:
+    def __init__(self, queue: "EngineQueue", stopping: asyncio.Event) -> None:
         self._queue = queue
-        self._tell = tell
         self._stopping = stopping
-        self._peeks: dict[str, asyncio.Task[None]] = {}
-        """By the list at which each waits: that of the jobs, and while the queue is paused that of its resumption."""
-        self._woken = False
-        """True: there may be a job in AWAITED that has woken this worker, and that nobody leases meanwhile."""
+        self._token = uuid.uuid4().hex
+        self._call: asyncio.Task[Any] | None = None
+        """What the worker waits for."""
         self._timer: asyncio.TimerHandle | None = None
-        self._promotions: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
 
-    def begin(self, *, paused: bool) -> None:
-        """Begin to wait for a job, or for the end of a pause."""
-        name = RESUMED if paused else QUEUED
-        if name not in self._peeks:
-            self._peeks[name] = asyncio.create_task(self._peek_at(name))
+    async def lease(self, arguments: tuple[Any, ...], seconds: float = PEEK) -> Any:
+        """Lease as soon as a job comes into line, or after so many seconds; None: the worker stops.
+
+        Args:
+            arguments: of `scripts/lease.lua`.
+            seconds: more than 0, PEEK at most.
+
+        Raises:
+            ConnectionError: redis-py's; Redis is away, or refuses everything for now.
+        """
+        return await self._until_stop(self._lease(arguments, seconds))
+
+    async def resumption(self) -> None:
+        """Wait for the end of a pause."""
+        # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
+        key = self._queue.namespace(RESUMED)
+        for _ in range(PAUSED_PEEKS):
+            if self._stopping.is_set():
+                break
+            # Moved to where it is: for all workers to see.
+            move: Any = self._queue.redis.blmove(key, key, cast("int", PEEK), "LEFT", "RIGHT")
+            if await self._until_stop(move) is not None:
+                break
 
     def due_in(self, seconds: float | None) -> None:
         """When the next delayed job comes due, so many seconds from now; it then comes into line, whoever runs it."""
@@ -65,61 +85,60 @@ class Waiting:
             self._timer.cancel()
         self._timer = None
         if seconds is not None and not self._stopping.is_set():
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._promote)
-
-    def leasing(self) -> None:
-        """The worker asks for jobs now, and so for that which has woken it."""
-        self._woken = False
-
-    async def pass_on(self) -> None:
-        """The worker has no free slot: let another one be woken by what has woken it."""
-        if self._woken:
-            self._woken = False
-            with suppress(RedisError, OSError):
-                key, there = self._queue.namespace(AWAITED), self._queue.namespace(QUEUED)
-                await self._queue.redis.lmove(key, there, "RIGHT", "LEFT")
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._run_beside, self._promote)
 
     def stop(self) -> None:
         """Wait no more."""
-        self._woken = self._woken or QUEUED in self._peeks
-        for peek in self._peeks.values():
-            peek.cancel()
         self.due_in(None)
+        if self._call is not None:
+            self._run_beside(self._leave)
 
     async def close(self) -> None:
         """Wait until nothing is under way that needs a connection."""
-        for promotion in self._promotions:
-            promotion.cancel()
-        if under_way := {*self._peeks.values(), *self._promotions}:
-            await asyncio.wait(under_way, timeout=PEEK)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.pass_on(), GIVING_BACK)
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=PEEK)
 
-    async def _peek_at(self, name: str) -> None:
-        """Wait until a list of the queue is not empty, on one connection."""
-        key, there = self._queue.namespace(name), self._queue.namespace(AWAITED if name == QUEUED else name)
-        # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
-        turns = range(PAUSED_PEEKS) if name == RESUMED else itertools.repeat(0)
+    async def _until_stop(self, waiting: Any) -> Any:
+        self._call = asyncio.ensure_future(waiting)
         try:
-            for _ in turns:
-                if self._stopping.is_set():
-                    break
-                if await self._queue.redis.blmove(key, there, cast("int", PEEK), "LEFT", "RIGHT") is not None:
-                    self._woken = self._woken or name == QUEUED
-                    break
-        except (RedisError, OSError) as error:
-            await self._queue.outage.pause(error, self._stopping)
+            return await self._call
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            return None
         finally:
-            del self._peeks[name]
-            self._tell()
+            self._call = None
 
-    def _promote(self) -> None:
-        promotion = asyncio.create_task(self._promote_due())
-        self._promotions.add(promotion)
-        promotion.add_done_callback(self._promotions.discard)
+    async def _lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
+        queue, scripts = self._queue, self._queue.scripts
+        async with queue.redis.pipeline(transaction=False) as pipe:
+            key, there = queue.namespace("queued"), queue.namespace(AWAITED)
+            pipe.blmove(key, there, cast("int", seconds), "LEFT", "RIGHT")
+            pipe.execute_command(*scripts.command("lease", *arguments, self._token))
+            woken, answer = await pipe.execute(raise_on_error=False)
+        try:
+            scripts.raised(woken)
+            return scripts.raised(answer)
+        except NoScriptError:
+            return await scripts.run("lease", *arguments, self._token)
 
-    async def _promote_due(self) -> None:
+    async def _leave(self) -> None:
+        """Stop to wait, without a lease that nobody would know of."""
+        call = self._call
+        with suppress(RedisError, OSError):
+            async with asyncio.timeout(GONE):
+                await self._queue.scripts.run("leave", self._token)
+        if call is not None:
+            # What was leased before comes with the answer, which is on its way.
+            await asyncio.wait([call], timeout=LAST_WORDS)
+            call.cancel()
+
+    def _run_beside(self, what: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(what())
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _promote(self) -> None:
         with suppress(RedisError, OSError):
             if promoted := await self._queue.schedule():
                 saq.worker.logger.info("Scheduled %s", promoted)
-        self._tell()

@@ -203,7 +203,7 @@ class EngineWorker(Worker[Context]):
             if self._ticker is not None:
                 self._ticker.stop()
             if self._slots is not None:
-                await self._stop_leasing(self._slots)
+                self._slots.stop_leasing()
             await self._drain(processes)
             await _cancel(upkeep, self._cancellation_hard_deadline_s)
             await self._hand_back({task for task in processes if not task.done()})
@@ -212,9 +212,8 @@ class EngineWorker(Worker[Context]):
             for hook in ensure_coroutine_function_many(self.shutdown, ThreadPoolExecutor()) if self.shutdown else ():
                 await hook(self.context)
 
-    async def _stop_leasing(self, slots: Slots) -> None:
+    async def _end_leasing(self) -> None:
         """A lease that is under way comes to its end, or its jobs would wait until it has run out."""
-        slots.stop_leasing()
         if self._leasing is not None:
             await _finish({self._leasing}, self._cancellation_hard_deadline_s)
             self._leasing.cancel()
@@ -249,6 +248,7 @@ class EngineWorker(Worker[Context]):
             task.cancel()
         if self._slots is not None:
             await self._slots.hand_back(deadline)
+            await self._end_leasing()
             await self._slots.close()
             self._slots = None
         # Twice the deadline: SAQ's process waits once for its job, and then has Redis to write to.

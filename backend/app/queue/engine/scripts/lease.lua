@@ -1,5 +1,5 @@
 -- Lease up to so many jobs to a worker. ARGV: 4 how many, 5 the worker, 6 seconds the leases last, 7 jobs that the worker
--- has (0 by default).
+-- has (0 by default), 8 the token of one that has waited for a job.
 -- Higher levels go first; every tenth turn goes to a lower one, so that none waits for ever.
 -- A queue that is paused leases nothing.
 -- Of fewer jobs than all workers have slots for, each worker gets its share, so that all have as many: a job that keeps
@@ -46,6 +46,8 @@ put_back()
 if redis.call('LINDEX', QUEUED, 0) == WAKE then redis.call('LPOP', QUEUED) end
 
 local paused = redis.call('EXISTS', PAUSED) == 1
+-- One that stops meanwhile may not hear any more what it has leased.
+local closed = paused or ARGV[8] and redis.call('SISMEMBER', LEAVING, ARGV[8]) == 1
 
 -- The live workers are in SAQ's statistics, by the epoch milliseconds until which their report counts.
 local shared = false
@@ -58,7 +60,7 @@ if workers > 1 then
     want = math.min(want, share)
 end
 
-while not paused and #ids < want and scanned < SCAN do
+while not closed and #ids < want and scanned < SCAN do
     local lists = waiting()
     if #lists == 0 then break end
     if #lists == 1 then

@@ -7,7 +7,7 @@ local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local PUBLISHED, PAUSED, RESUMED, SCHEDULES_PAUSED = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
-local STATS, WAITERS, AWAITED = KEYS[20], KEYS[21], KEYS[22]
+local STATS, WAITERS, AWAITED, LEAVING = KEYS[20], KEYS[21], KEYS[22], KEYS[23]
 local PREFIX = ARGV[1]
 local clock = redis.call('TIME')
 local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -31,7 +31,7 @@ local function wake()
     if redis.call('LLEN', QUEUED) == 0 then redis.call('RPUSH', QUEUED, WAKE) end
 end
 
--- Put entries back in line whose coming has woken a worker, see `waiting.py`: that worker leases, or is gone.
+-- Put entries back in line whose coming has woken a worker, see `waiting.py`: it leases now, or is gone.
 local function put_back()
     while redis.call('LMOVE', AWAITED, QUEUED, 'RIGHT', 'LEFT') do end
 end
