@@ -96,7 +96,7 @@ lock: setup ## Lock the dependencies of backend/pyproject.toml anew
 	@cd backend && $(COMPILE) pyproject.toml -o requirements/base.txt
 	@cd backend && $(COMPILE) pyproject.toml --extra dev -c requirements/base.txt -o requirements/dev.txt
 	@cd backend && $(COMPILE) requirements/conformance.in -c requirements/dev.txt -o requirements/conformance.txt
-	@cd backend && for peer in requirements/bench-*.in; do $(COMPILE) $$peer -o $${peer%.in}.txt || exit; done
+	@cd backend && for peer in requirements/bench-*.in; do $(COMPILE) --no-strip-extras $$peer -o $${peer%.in}.txt || exit; done
 
 clean: ## Remove .venv, caches and the embedded servers' data
 	@if [ -e $(STAMP) ] && [ -d .dev ]; then $(MAKE) stop; fi

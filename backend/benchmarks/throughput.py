@@ -1,6 +1,7 @@
 """Throughput and latency: what contenders do in the same run, one after the other, again and again."""
 
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +84,9 @@ def peers(url: str, size: Size, progress: Progress) -> tuple[dict[str, dict[str,
                 try:
                     rate = _rate(contender, measure, url, size.peer_jobs)
                 except Failed as error:
-                    failed[contender.label] = str(error).strip().rpartition("\n")[2]
+                    # What pip says names addresses, which are not for the page.
+                    sys.stderr.write(f"{contender.label}: {error}\n")
+                    failed[contender.label] = "could not be measured"
                 else:
                     measured.setdefault(measure, {}).setdefault(contender.label, []).append(rate)
     return measured, failed

@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 REPORT_TTL = 30
 """Seconds after its last report that a worker counts as dead; it reports every 10."""
 
+DUE_LOOK = 2
+"""Seconds between two looks for delayed jobs that are due, should the worker that waits for that moment have died. SAQ
+looks every second, and SAQ's own crons may need that."""
+
 TICK_CLAIM = 3600.0
 """Seconds for which a tick that has come due stays claimed."""
 
@@ -72,6 +76,8 @@ class EngineWorker(Worker[Context]):
         self, queue: Any, functions: Any, *, scheduled: "Sequence[Task[..., Any]] | None" = None, **options: Any
     ) -> None:
         super().__init__(queue, functions, **options)
+        if not self.cron_jobs and "schedule" not in (options.get("timers") or {}):
+            self.timers["schedule"] = DUE_LOOK
         self.scheduled = scheduled
         self.declared = asyncio.Event()
         """Set when this worker has told Redis the schedules."""
