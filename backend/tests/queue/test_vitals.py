@@ -77,13 +77,18 @@ async def test_the_trouble_is_over_when_the_loop_answers_again(
 async def test_health_tells_a_worker_that_lives_and_takes_nothing(
     settings: Settings, queues: Queues, container: AsyncContainer, client: httpx.AsyncClient
 ) -> None:
+    async def waits() -> bool:
+        return bool((await queues.get("default").redis.info("clients"))["blocked_clients"])
+
     async with working(settings, queues, container) as worker:
         await eventually(queues.get("default").live_workers)
+        await eventually(waits)
         leasing = worker._leasing
         assert leasing is not None
         # A worker that has lost its way to the queue, whatever the reason.
         leasing.cancel()
-        await asyncio.wait([leasing])
+        await asyncio.wait([leasing], timeout=10)
+        assert leasing.cancelled()
         await queues.enqueue("ping")
 
         async def troubled() -> list[str]:

@@ -101,12 +101,11 @@ class Waiting:
     async def _until_stop(self, waiting: Any) -> Any:
         self._call = asyncio.ensure_future(waiting)
         try:
-            return await self._call
-        except asyncio.CancelledError:
-            if not self._stopping.is_set():
-                raise
-            return None
+            # Not awaited itself: what it makes of a cancellation must not keep the worker from ending.
+            await asyncio.wait([self._call])
+            return None if self._call.cancelled() else self._call.result()
         finally:
+            self._call.cancel()
             self._call = None
 
     async def _lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
