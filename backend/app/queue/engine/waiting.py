@@ -50,7 +50,7 @@ class Waiting:
         self._queue = queue
         self._stopping = stopping
         self._token = uuid.uuid4().hex
-        self._call: asyncio.Task[Any] | None = None
+        self._call: asyncio.Future[Any] | None = None
         """What the worker waits for."""
         self._timer: asyncio.TimerHandle | None = None
         self._beside: set[asyncio.Task[None]] = set()
@@ -99,13 +99,14 @@ class Waiting:
             await asyncio.wait(self._beside, timeout=PEEK)
 
     async def _until_stop(self, waiting: Any) -> Any:
-        self._call = asyncio.ensure_future(waiting)
+        call: asyncio.Future[Any] = asyncio.ensure_future(waiting)
+        self._call = call
         try:
             # Not awaited itself: what it makes of a cancellation must not keep the worker from ending.
-            await asyncio.wait([self._call])
-            return None if self._call.cancelled() else self._call.result()
+            await asyncio.wait([call])
+            return None if call.cancelled() else call.result()
         finally:
-            self._call.cancel()
+            call.cancel()
             self._call = None
 
     async def _lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
