@@ -7,7 +7,7 @@ enqueued once, whichever process dies or hangs between the two.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
@@ -54,18 +54,9 @@ class Outbox:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction on a connection of the memory's own.
-
-        Raises:
-            TimeoutError: it took longer than ANSWER.
-        """
-        try:
-            async with asyncio.timeout(ANSWER), self._engine.begin() as connection:
-                yield connection
-        except TimeoutError as error:
-            raise TimeoutError(str(error) or f"no answer within {ANSWER:.0f} s") from error
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction on a connection of the memory's own, see `limited`."""
+        return limited(self._engine, ANSWER)
 
     async def write(
         self, connection: AsyncSession | AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]
@@ -212,6 +203,20 @@ class Outbox:
         async with answering():
             await queue.forget_marks(gone)
         return len(gone)
+
+
+@asynccontextmanager
+async def limited(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncConnection]:
+    """A transaction that gets so many seconds.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds), engine.begin() as connection:
+            yield connection
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or f"no answer within {seconds:g} s") from error
 
 
 def ends_of(jobs: Sequence[Job]) -> ColumnElement[bool]:

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from saq import Job
@@ -13,7 +13,7 @@ from saq.job import TERMINAL_STATUSES
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.queue.engine.batching import Batches
-from app.queue.memory.outbox import DATABASE_AWAY
+from app.queue.memory.outbox import DATABASE_AWAY, limited
 from app.queue.memory.records import Rows
 from app.queue.memory.rows import Row, identity
 from app.queue.meta import DURABLE
@@ -123,17 +123,15 @@ class JobRecorder:
 
     async def _completed(self, jobs: Sequence[Job]) -> Sequence[tuple[Any] | None]:
         try:
-            async with asyncio.timeout(LOOKUP), self._engine.connect() as connection:
+            async with limited(self._engine, LOOKUP) as connection:
                 found = await self.rows.completed(connection, jobs)
         except DATABASE_AWAY as error:
-            logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error or "no answer")
+            logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error)
             return [None] * len(jobs)
         return [found.get(identity(job)) for job in jobs]
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        async with asyncio.timeout(ANSWER), self._engine.begin() as connection:
-            yield connection
+    def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return limited(self._engine, ANSWER)
 
     async def flush(self, seconds: float) -> None:
         """Write what waits, for so long at most."""
@@ -181,7 +179,7 @@ class JobRecorder:
         self._waiting.extendleft(reversed(batch))
         if self.away_since is None:
             self.away_since = time.monotonic()
-            logger.warning("job records wait, PostgreSQL does not take them: %s", str(error) or "no answer")
+            logger.warning("job records wait, PostgreSQL does not take them: %s", error)
 
     async def _end_some(self) -> None:
         while self._ended:
