@@ -64,6 +64,7 @@ class Relay:
             while True:
                 # The list changes as workers come and go.
                 wait = await self._look(list(queues))
+                _end_if_cancelled()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._news.wait(), wait)
                     # What is told of from here on may be too young for the look after the pause: it gets another.
@@ -132,9 +133,17 @@ class Relay:
                     await raw.add_listener(CHANNEL, lambda *_: self._news.set())
                     self._news.set()
                     try:
+                        _end_if_cancelled()
                         await gone.wait()
                     finally:
                         # Not back into the pool: its next user would hear of commits too.
                         raw.terminate()
                         await connection.invalidate()
             await asyncio.sleep(RETRY)
+
+
+def _end_if_cancelled() -> None:
+    """Raise the cancellation that a call may have swallowed: `wait_for` of Python 3.11 does, and redis-py uses it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

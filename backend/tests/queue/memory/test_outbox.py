@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 
 import pytest
@@ -13,6 +15,7 @@ from app.db.session import make_sessionmaker, transaction
 from app.queue import (
     Context,
     DuplicateJob,
+    EngineQueue,
     JobNotFound,
     Queues,
     QueueUnavailable,
@@ -227,6 +230,25 @@ async def test_a_commit_is_heard_of_by_the_relay(
         await session.commit()
     await eventually(lambda: jobs.all_enqueued(greet))
     watching.cancel()
+
+
+async def test_the_relay_ends_though_a_call_swallows_its_cancellation(
+    queues: Queues, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = asyncio.Event()
+
+    async def swallow(queues: Sequence[EngineQueue]) -> int:
+        looking.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(memory.relay, "look", swallow)
+    relay = asyncio.create_task(memory.relay.run(list(queues)))
+    await looking.wait()
+    relay.cancel()
+    await asyncio.wait([relay], timeout=3)
+    assert relay.cancelled()
 
 
 async def test_a_row_that_cannot_be_read_keeps_no_other_from_being_enqueued(
