@@ -21,6 +21,7 @@ from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, RedisErr
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
+from app.queue.engine.direct import DirectConnection, DirectSSLConnection, DirectUnixDomainSocketConnection
 from app.queue.errors import ConfigurationError
 from app.redis_url import RedisURL
 
@@ -152,7 +153,7 @@ def _address(node: Any, asked: Address) -> Address:
     return (host.decode() if host else asked[0]), int(port)
 
 
-class FollowingConnection(asynchronous.Connection):
+class FollowingConnection(DirectConnection):
     """A connection to wherever its locator says at the time."""
 
     def __init__(self, *, locator: Locator, **options: Any) -> None:
@@ -248,12 +249,12 @@ class Connections:
     def _connect(self, slot: int | None) -> aioredis.Redis:
         url, tls = self._url, self._url.tls
         options: dict[str, Any] = DEFAULTS | url.options
-        kind: Any = asynchronous.SSLConnection if tls else asynchronous.Connection
+        kind: Any = DirectSSLConnection if tls else DirectConnection
         if url.topology != "server":
             kind = FollowingSSLConnection if tls else FollowingConnection
             options["locator"] = Locator(url, slot)
         elif url.path:
-            kind = asynchronous.UnixDomainSocketConnection
+            kind = DirectUnixDomainSocketConnection
             options["path"] = url.path
         else:
             options["host"], options["port"] = url.hosts[0]

@@ -1,7 +1,7 @@
 """The Lua scripts of the engine, one file each in `scripts/`; every one runs after `prelude.lua`."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from saq.utils import now_seconds
 
 from app.queue import clock
+from app.queue.engine.lines import Lines
 from app.queue.engine.outage import refuses_all
 
 PARTS: dict[str, tuple[str, ...]] = dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",))
@@ -56,7 +57,7 @@ class Scripts:
     def __init__(self, redis: Redis, keys: list[str], prefix: str) -> None:
         self.keys = keys
         self.prefix = prefix
-        self._execute: Callable[..., Awaitable[Any]] = redis.execute_command
+        self.lines = Lines(redis)
         # As they go over the wire: redis-py would encode each of them at each call.
         self._head = [len(keys), *(key.encode() for key in keys), prefix.encode()]
 
@@ -70,12 +71,10 @@ class Scripts:
         Raises:
             ConnectionError: redis-py's; Redis is away, or refuses everything for now.
         """
-        try:
-            return self.raised(await self._execute(*self.command(name, *args)))
-        except NoScriptError:
-            return await self._execute("EVAL", source(name), *self._arguments(args))
-        except ResponseError as error:
-            return self.raised(error)
+        [answer] = await self.lines.call(self.command(name, *args))
+        if isinstance(answer, NoScriptError):
+            [answer] = await self.lines.call(("EVAL", source(name), *self._arguments(args)))
+        return self.raised(answer)
 
     def command(self, name: str, *args: Any) -> tuple[Any, ...]:
         """The command that runs a script which Redis knows; see `run`."""

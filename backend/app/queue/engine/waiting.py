@@ -110,12 +110,11 @@ class Waiting:
             self._call = None
 
     async def _lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
-        queue, scripts = self._queue, self._queue.scripts
-        async with queue.redis.pipeline(transaction=False) as pipe:
-            key, there = queue.namespace("queued"), queue.namespace(AWAITED)
-            pipe.blmove(key, there, cast("int", seconds), "LEFT", "RIGHT")
-            pipe.execute_command(*scripts.command("lease", *arguments, self._token))
-            woken, answer = await pipe.execute(raise_on_error=False)
+        scripts = self._queue.scripts
+        key, there = self._queue.namespace("queued"), self._queue.namespace(AWAITED)
+        woken, answer = await scripts.lines.call(
+            ("BLMOVE", key, there, "LEFT", "RIGHT", seconds), scripts.command("lease", *arguments, self._token)
+        )
         try:
             scripts.raised(woken)
             return scripts.raised(answer)

@@ -26,6 +26,7 @@ from app.queue import (
     task,
 )
 from app.queue.engine.connections import Connections
+from app.queue.engine.lines import Lines
 from app.queue.engine.ticker import Ticker
 from app.queue.memory import outbox as outbox_module
 from app.queue.memory.memory import Memory
@@ -174,13 +175,13 @@ async def test_it_is_taken_while_redis_is_away_and_enqueued_later(
     settings: Settings, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = queues.get("default")
-    there = queue.scripts._execute
+    there = queue.scripts.lines
     away = Connections("redis://127.0.0.1:1").client("default")
-    monkeypatch.setattr(queue.scripts, "_execute", away.execute_command)
+    monkeypatch.setattr(queue.scripts, "lines", Lines(away))
     await count.enqueue(number=5)
     [row] = await outbox()
     assert row.published_at is None
-    monkeypatch.setattr(queue.scripts, "_execute", there)
+    monkeypatch.setattr(queue.scripts, "lines", there)
     assert await memory.relay.look([queue], grace=0.0) == 1
     await jobs.drain()
     assert RUNS == [5]
