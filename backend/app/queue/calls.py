@@ -57,18 +57,19 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
 
 
 async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | None) -> list[JobHandle[R]]:
-    together: dict[tuple[str, int], tuple[AsyncSession | None, list[Job]]] = {}
-    for call in calls:
+    together: dict[tuple[str, int], tuple[AsyncSession | None, list[int]]] = {}
+    for place, call in enumerate(calls):
         session = call.task.call_options.session
-        together.setdefault((call.task.queue_name, id(session)), (session, []))[1].append(call.job)
+        together.setdefault((call.task.queue_name, id(session)), (session, []))[1].append(place)
     targets = {name: queues.get(name) for name, _ in together}
-    standing: dict[int, Enqueued] = {}
-    for (name, _), (session, jobs) in together.items():
-        sent = len(standing)
+    handles: dict[int, JobHandle[R]] = {}
+    for (name, _), (session, places) in together.items():
+        sent = len(handles)
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
-        answers = await targets[name].enqueue_many(jobs, report, session)
-        standing.update((id(job), answer) for job, answer in zip(jobs, answers, strict=True))
-    return [handle_of(call, targets[call.task.queue_name], standing[id(call.job)]) for call in calls]
+        answers = await targets[name].enqueue_many([calls[place].job for place in places], report, session)
+        for place, answer in zip(places, answers, strict=True):
+            handles[place] = handle_of(calls[place], targets[name], answer)
+    return [handles[place] for place in range(len(calls))]
 
 
 @contextmanager

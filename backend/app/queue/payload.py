@@ -113,6 +113,8 @@ class Signature:
         """
         if len(args) > len(self.positional):
             raise InvalidArguments(self.task, {"arguments": f"at most {len(self.positional)} go by position"})
+        if not args:
+            return {**kwargs}
         by_position = dict(zip(self.positional, args, strict=False))
         if twice := by_position.keys() & kwargs.keys():
             raise InvalidArguments(self.task, dict.fromkeys(sorted(twice), "given twice"))
@@ -141,8 +143,14 @@ class Signature:
         if len(encoded) > limit:
             raise PayloadTooLarge(self.task, "arguments", len(encoded), limit)
         raw: dict[str, Any] = msgspec.json.decode(encoded)
-        if self._read(encoded) is None:
-            self.decode(raw)
+        try:
+            self._decoder.decode(encoded)
+        except msgspec.DecodeError:
+            pass
+        else:
+            return raw
+        # Outside of the handler, see `_read`.
+        self.decode(raw)
         return raw
 
     def decode(self, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.calls import Call, Progress, enqueue_many, handle_of, results
 from app.queue.current import lineage
-from app.queue.engine.job import EngineJob, make, new_key
+from app.queue.engine.job import EngineJob, like, make
 from app.queue.engine.queues import Queues
 from app.queue.errors import (
     ConfigurationError,
@@ -69,7 +69,7 @@ class Task(Generic[P, R]):
         self.name = name or function.__name__
         self.defaults = options or TaskOptions()
         self.call_options = CallOptions()
-        self._settled: dict[str, Any] | None = None
+        self._template: EngineJob | None = None
         self.schedules: tuple[Schedule, ...] = ()
         self.signature = Signature(function, self.defaults.redact)
         self.signature.task = self.name
@@ -104,7 +104,7 @@ class Task(Generic[P, R]):
         """
         changed = copy.copy(self)
         changed.call_options = dataclasses.replace(self.call_options, **options)
-        changed._settled = None
+        changed._template = None
         changed._check_unique(changed.call_options.unique)
         return changed
 
@@ -190,28 +190,26 @@ class Task(Generic[P, R]):
         """
         kwargs = self.signature.encode(arguments, limit)
         given = {name: value for name, value in fields.items() if value is not None}
-        settled = self._job_fields()
-        meta = {**settled["meta"], **given.pop("meta", {})}
-        if (entries := lineage()) is not None:
-            meta = {**entries, **meta}
-        job = make({"key": "", **settled, **given, "kwargs": kwargs, "meta": meta})
-        job.key = job.key or new_key()
+        template = self._like()
+        if given:
+            template = make({**vars(template), **given, "meta": {**template.meta, **given.get("meta", {})}})
+        job = like(template, kwargs, {**(lineage() or {}), **template.meta})
         if self.call_options.delay and "scheduled" not in given:
             job.delay = self.call_options.delay
         if (unique := self.call_options.unique or self.defaults.unique) is not None:
             job.claim = unique.claim(self.name, {**self.signature.defaults(), **kwargs})
         return job
 
-    def _job_fields(self) -> dict[str, Any]:
-        """The fields that the options make; the same for every call, unless they are reckoned from its moment."""
-        if self._settled is not None:
-            return self._settled
+    def _like(self) -> EngineJob:
+        """A job as the options make it; the same for every call, unless they are reckoned from its moment."""
+        if self._template is not None:
+            return self._template
         defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
         meta = {**defaults.pop("meta", {}), **call.pop("meta", {})}
-        settled = {"function": self.name, **defaults, **call, "meta": meta}
+        template = make({"function": self.name, "key": "", **defaults, **call, "meta": meta})
         if not self.call_options.reckoned:
-            self._settled = settled
-        return settled
+            self._template = template
+        return template
 
     @property
     def queue_name(self) -> str:

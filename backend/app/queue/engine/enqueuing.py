@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,7 +27,10 @@ LONGEST_KEY = 512
 among them."""
 
 Row = tuple[Any, ...]
-"""What `scripts/enqueue.lua` takes of one job."""
+"""What `scripts/enqueue.lua` takes of one job: of a new one that may start at once only its id and JSON."""
+
+NEW = 2
+"""Values in the row of a new job."""
 
 KNOWN, REPLACED = 2, 3
 """Answers of the scripts: the outbox had sent it before; another has given way to it."""
@@ -83,7 +87,7 @@ async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[En
     Returns:
         For each job which one stands, or the conflict of one that asks for an error.
     """
-    raw = await queue.scripts.run("enqueue", queue.stock_aborts, pack([row for _, row in jobs]))
+    raw = await queue.scripts.run("enqueue", queue.stock_aborts, _packed([row for _, row in jobs]))
     return [
         Enqueued(job.key, answer == 1) if isinstance(answer, int) else await conflict(queue, job, answer.decode())
         for (job, _), answer in zip(jobs, raw, strict=True)
@@ -155,7 +159,7 @@ async def conflict(
         if forgotten and other is not None and other.queued > job.queued:
             break
         yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
-        [answer] = await queue.scripts.run("enqueue", queue.stock_aborts, pack([row_of(queue, job, yields)]))
+        [answer] = await queue.scripts.run("enqueue", queue.stock_aborts, _packed([row_of(queue, job, yields)]))
         if isinstance(answer, int):
             if answer == REPLACED and yields is not None:
                 queue.record(yields)
@@ -164,8 +168,27 @@ async def conflict(
     return Enqueued(standing, created=False)
 
 
+def _packed(rows: Sequence[Row]) -> bytes:
+    """Rows for `scripts/enqueue.lua`, in the order of the calls: new jobs together, others each by itself."""
+    groups = groupby(rows, lambda row: len(row) == NEW)
+    return pack([(new, list(chain.from_iterable(some) if new else some)) for new, some in groups])
+
+
+def row_to_send(queue: "EngineQueue", job: Job) -> Row:
+    """One job for `send`; raises as `row_of`."""
+    if (
+        isinstance(job, EngineJob)
+        and job.new_key == job.key
+        and not (job.scheduled or job.priority or job.delay or job.claim)
+    ):
+        row = queue.job_id(job.key), text(queue.serialize(job))
+        job.new_key = ""
+        return row
+    return row_of(queue, job)
+
+
 def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> Row:
-    """One job for `scripts/enqueue.lua`.
+    """One job for `scripts/admit.lua`.
 
     Raises:
         TypeError, ValueError: the job cannot be encoded, or `scheduled` is no time.
@@ -190,7 +213,7 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> R
 
 
 def _start(job: Job) -> str:
-    """When a job may start, as `scripts/enqueue.lua` takes it: a delay counts by the clock of Redis."""
+    """When a job may start, as `scripts/admit.lua` takes it: a delay counts by the clock of Redis."""
     if delay := getattr(job, "delay", 0.0):
         if not 0 < delay < math.inf:
             raise ValueError(f"delay must be seconds from now, not {delay!r}")

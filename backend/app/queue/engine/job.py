@@ -78,6 +78,7 @@ class EngineJob(Job):
         lease: under which this worker holds it; empty elsewhere.
         delay: seconds from the enqueue until it may start, by the clock of Redis; 0: `scheduled` says.
         claim: what makes it unique; None: nothing but its key.
+        new_key: its key, if that was made at random here and has not been sent to Redis; else empty.
         created: False when it stood already, in place of the one that was to be enqueued.
         recorded: True when its end is in PostgreSQL already.
         failure: what is to be remembered of the attempt that did not complete; None: nothing.
@@ -86,6 +87,7 @@ class EngineJob(Job):
     lease: str = ""
     delay: float = 0.0
     claim: Claim | None = None
+    new_key: str = ""
     created: bool = True
     recorded: bool = False
     failure: dict[str, Any] | None = None
@@ -172,6 +174,24 @@ def _made(wire: Any, queue: Any) -> EngineJob:
     else:
         fields["meta"] = {}
     fields["queue"] = queue
+    return _of(fields)
+
+
+def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> EngineJob:
+    """A new job like another that was checked, in a fourth of the time of `make`.
+
+    Args:
+        template: the other; without a key of its own the job gets a random one.
+        kwargs: the arguments, checked.
+        meta: the template's, and entries that need no check.
+    """
+    job = _of({**template.__dict__, "kwargs": kwargs, "meta": meta})
+    if not job.key:
+        job.key = job.new_key = random_key()
+    return job
+
+
+def _of(fields: dict[str, Any]) -> EngineJob:
     job = EngineJob.__new__(EngineJob)
     job.__dict__ = fields
     return job
@@ -188,7 +208,7 @@ def failure(job: Job, error: str | None) -> dict[str, Any]:
     }
 
 
-def new_key() -> str:
+def random_key() -> str:
     """A random UUID (version 4) as text; `uuid.uuid4` takes three times as long."""
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]

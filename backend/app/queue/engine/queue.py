@@ -148,7 +148,7 @@ class EngineQueue(LeasedQueue):
             return await self._enqueue_some_durable(jobs, report)
         if len(jobs) == 1 and report is None:
             return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
-        rows = [(job, enqueuing.row_of(self, job)) for job in jobs]
+        rows = [(job, enqueuing.row_to_send(self, job)) for job in jobs]
         answers: list[Enqueued | DuplicateJob] = []
         # One after the other: on several connections they would overtake each other.
         for first in range(0, len(rows), enqueuing.CHUNK):
@@ -201,7 +201,7 @@ class EngineQueue(LeasedQueue):
 
     async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:
         # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.
-        return await self._singles.add((job, enqueuing.row_of(self, job)))
+        return await self._singles.add((job, enqueuing.row_to_send(self, job)))
 
     async def _send_chunk(self, jobs: Sequence[tuple[Job, enqueuing.Row]]) -> Sequence[Enqueued | DuplicateJob]:
         async with answering():

@@ -1,39 +1,31 @@
--- Enqueue many jobs. ARGV: 5 in MessagePack a row for each, see `admit.lua`. Answers for each what `admit` does.
--- Jobs that start at once at the normal level, are not unique and have keys of their own, as most have, go together.
-local rows = cmsgpack.unpack(ARGV[5])
-local ids, guards = {}, {}
-for i, row in ipairs(rows) do
-    ids[i] = PREFIX .. row[1]
-    guards[2 * i - 1], guards[2 * i] = ABORT_PREFIX .. row[1], ABORTS .. row[1]
-end
-local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(ids))
-local aborting = redis.call('EXISTS', unpack(guards)) > 0
-
-local answers, seen = {}, {}
-local jobs, entries, scored = {}, {}, {}
-
-local function together()
-    if #entries == 0 then return end
-    redis.call('MSET', unpack(jobs))
+-- Enqueue many jobs. ARGV: 5 in MessagePack groups {true, {id, JSON, id, JSON, ...}} or {false, rows}, in the order of
+-- the calls. Answers for each job what `admit` does.
+-- The first are new jobs: they start at once at the normal level, are not unique, and have random keys that nobody else
+-- has. They go together; one that stands is there by this same call, whose answer was lost, and was sent again.
+local function together(jobs)
+    local entries, scored = {}, {}
+    for i = 1, #jobs, 2 do
+        entries[#entries + 1] = jobs[i]
+        scored[i], scored[i + 1] = 0, jobs[i]
+    end
     redis.call('ZADD', INCOMPLETE, unpack(scored))
     redis.call('RPUSH', QUEUED, unpack(entries))
-    jobs, entries, scored = {}, {}, {}
 end
 
-for i, row in ipairs(rows) do
-    local id = ids[i]
-    if row[3] == '0' and row[4] == 'normal' and #row[5] == 0 and not scores[i] and not seen[id] and not aborting then
-        local n = #entries
-        entries[n + 1] = id
-        jobs[2 * n + 1], jobs[2 * n + 2] = id, row[2]
-        scored[2 * n + 1], scored[2 * n + 2] = 0, id
-        answers[i] = 1
+local answers = {}
+for _, group in ipairs(cmsgpack.unpack(ARGV[5])) do
+    local new, rows = group[1], group[2]
+    if not new then
+        for _, row in ipairs(rows) do answers[#answers + 1] = admit(row) end
     else
-        -- In the order of the calls.
-        together()
-        answers[i] = admit(row)
+        if redis.call('MSETNX', unpack(rows)) == 1 then
+            together(rows)
+        else
+            for i = 1, #rows, 2 do
+                if redis.call('MSETNX', rows[i], rows[i + 1]) == 1 then together({rows[i], rows[i + 1]}) end
+            end
+        end
+        for _ = 1, #rows, 2 do answers[#answers + 1] = 1 end
     end
-    seen[id] = true
 end
-together()
 return answers
