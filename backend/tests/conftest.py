@@ -22,7 +22,7 @@ from app.container import build_container
 from app.db.base import Base
 from app.db.session import make_engine, make_sessionmaker
 from app.main import create_app
-from app.queue import Queues
+from app.queue import Queues, get_registry
 from app.queue.blocking import BlockingContainer
 from app.queue.catalog import TasksRegistry
 from app.queue.config import build_queues, build_workers
@@ -82,6 +82,24 @@ def registry(queue_setup: QueueSetup) -> Iterator[TasksRegistry]:
     queues = queue_setup.queues()
     with BlockingContainer(queues, queue_setup.container(queues)) as container:
         yield container.get(TasksRegistry)
+
+
+@pytest.fixture
+def own_tasks() -> Iterator[None]:
+    """The application's tasks stay, those a test adds go."""
+    registry = get_registry()
+    before = registry.get_all_tasks()
+    with registry.isolated():
+        for each in before:
+            registry.add(each)
+        yield
+
+
+@pytest.fixture
+def only_own_tasks() -> Iterator[None]:
+    """Only the tasks of the test."""
+    with get_registry().isolated():
+        yield
 
 
 @pytest.fixture

@@ -17,9 +17,6 @@ from app.queue import Queues
 from app.queue.config import build_workers
 from app.queue.memory.models import JobRecord
 from app.settings import Settings
-from tests.queue.conftest import own_tasks
-
-__all__ = ["own_tasks"]
 
 Record = Callable[..., Awaitable[JobRecord]]
 

@@ -1,26 +1,21 @@
 """Aborts and stops: who was told that a job is aborted, or handed back, was told the truth."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
+from app.queue import Context, JobHandle, Queues, enqueue_many, task
 from app.queue.config import build_workers
 from app.queue.engine.slots import Slots
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
-from tests.queue.test_worker import working
+from tests.queue.kit import working
 
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Only the tasks of the test."""
-    with get_registry().isolated():
-        yield
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
 @asynccontextmanager

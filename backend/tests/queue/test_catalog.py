@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,6 @@ with get_registry().isolated():
 
     @task(name="catalog.example")
     async def example(ctx: Context) -> None: ...
-
-
-@pytest.fixture
-def only_own_tasks() -> Iterator[None]:
-    with get_registry().isolated():
-        yield
 
 
 def test_the_catalogue_is_not_stale() -> None:

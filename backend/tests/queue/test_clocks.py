@@ -2,24 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, Queues, get_registry, task
+from app.queue import Context, Queues, task
 from app.queue.engine import recovery
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
-from tests.queue.test_worker import status, working
+from tests.queue.kit import status, working
 
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Only the tasks of the test."""
-    with get_registry().isolated():
-        yield
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
 @pytest.fixture(params=[20, -20])

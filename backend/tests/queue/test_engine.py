@@ -1,10 +1,8 @@
-"""The engine: order, delays, unique jobs, retry rules, leases."""
+"""The engine: retry rules, leases, schedules."""
 
 import asyncio
-import datetime as dt
 import time
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from dishka import AsyncContainer
@@ -13,7 +11,6 @@ from saq.utils import now
 
 from app.queue import (
     Context,
-    DuplicateJob,
     EngineQueue,
     GiveUp,
     Queues,
@@ -31,270 +28,9 @@ from app.queue.engine.worker import EngineWorker
 from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
-from tests.queue.test_worker import status, working
+from tests.queue.kit import marking, status, taken, working
 
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Only the tasks of the test."""
-    with get_registry().isolated():
-        yield
-
-
-# Priorities
-
-
-def _mark(runs: list[str]) -> Any:
-    @task
-    async def mark(ctx: Context, *, name: str) -> None:
-        runs.append(name)
-
-    return mark
-
-
-async def _taken(queues: Queues, count: int) -> list[str]:
-    """The names that a worker would run, in the order of the leases."""
-    queue = queues.get("default")
-    names = []
-    for _ in range(count):
-        answer = await queue.scripts.run("lease", 1, "somebody", 60)
-        job = queue.deserialize(answer[5])
-        assert job is not None
-        names.append((job.kwargs or {})["name"])
-    return names
-
-
-async def test_higher_levels_go_first_and_within_one_the_older(queues: Queues) -> None:
-    mark = _mark([])
-    low, high = mark.options(priority="low"), mark.options(priority="high")
-    calls = [low.bind(name="low 1"), mark.bind(name="normal 1"), high.bind(name="high 1")]
-    calls += [low.bind(name="low 2"), mark.bind(name="normal 2"), high.bind(name="high 2")]
-    await enqueue_many(calls)
-    assert await _taken(queues, 6) == ["high 1", "high 2", "normal 1", "normal 2", "low 1", "low 2"]
-
-
-async def test_no_level_waits_for_ever(queues: Queues) -> None:
-    mark = _mark([])
-    for level in ("high", "normal", "low"):
-        await enqueue_many(mark.options(priority=level).bind(name=level) for _ in range(40))
-    taken = await _taken(queues, 40)
-    # Every tenth turn is a lower level's, by turns the second and the last.
-    assert (taken.count("high"), taken.count("normal"), taken.count("low")) == (36, 2, 2)
-
-
-async def test_a_delayed_job_comes_due_in_its_own_level(queues: Queues, jobs: JobKit) -> None:
-    mark = _mark([])
-    await mark.enqueue(name="normal")
-    await mark.options(priority="high", delay=60).enqueue(name="high")
-    with jobs.travel(61):
-        await queues.get("default").schedule()
-    assert await _taken(queues, 2) == ["high", "normal"]
-
-
-@pytest.mark.parametrize("options", [{"priority": "high"}, {"priority": "low"}, {}])
-async def test_an_idle_worker_starts_a_job_of_any_level_at_once(
-    settings: Settings, queues: Queues, container: AsyncContainer, options: Any
-) -> None:
-    started: list[float] = []
-
-    @task
-    async def stamp(ctx: Context) -> None:
-        started.append(time.monotonic())
-
-    async with working(settings, queues, container):
-        for _ in range(5):
-            enqueued = time.monotonic()
-            await (await stamp.options(**options).enqueue()).result(timeout=10)
-            # A worker that did not wake would look again after two seconds.
-            assert started[-1] - enqueued < 1.0
-
-
-def test_an_unknown_priority_is_refused() -> None:
-    with pytest.raises(RegistrationError, match="priority must be one of high, normal, low, not 'urgent'"):
-
-        @task(**cast("Any", {"priority": "urgent"}))
-        async def urgent(ctx: Context) -> None: ...
-
-
-# Delays
-
-
-async def test_delays_are_exact_to_a_tenth_of_a_second(
-    settings: Settings, queues: Queues, container: AsyncContainer
-) -> None:
-    @task
-    async def stamp(ctx: Context) -> float:
-        return time.time()
-
-    async with working(settings, queues, container):
-        delays = [0.3, 0.75, 1.1]
-        enqueued = time.time()
-        handles = [await stamp.options(delay=delay).enqueue() for delay in reversed(delays)]
-        eta = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.55)
-        at = await stamp.options(eta=eta).enqueue()
-        started = [await handle.result(timeout=10) for handle in reversed(handles)]
-        late = [start - enqueued - delay for start, delay in zip(started, delays, strict=True)]
-        late.append(await at.result(timeout=10) - eta.timestamp())
-    assert all(each >= 0 for each in late)
-    assert sorted(late)[1] < 0.1
-
-
-async def test_of_two_jobs_of_a_key_in_one_round_trip_the_first_stands(queues: Queues) -> None:
-    mark = _mark([])
-    queue = queues.get("default")
-    first, second = await asyncio.gather(
-        mark.options(key="one", delay=60).enqueue(name="first"), mark.options(key="one").enqueue(name="second")
-    )
-    assert (first.created, second.created) == (True, False)
-    assert ((await first.refresh()).kwargs or {})["name"] == "first"
-    assert (await queue.count("incomplete"), await queue.count("queued")) == (1, 0)
-
-
-@pytest.mark.parametrize("delay", [float("nan"), float("inf"), -1.0])
-async def test_an_impossible_delay_harms_no_other_job_of_the_round_trip(queues: Queues, delay: float) -> None:
-    mark = _mark([])
-    queue = queues.get("default")
-    with pytest.raises(ValueError, match="delay must be at least 0 seconds"):
-        mark.options(delay=delay)
-    with pytest.raises(ValueError, match="delay must be at least 0 seconds"):
-        Retry(delay=delay)
-    bad = mark.job({"name": "bad"})
-    bad.delay = delay
-    answers: list[object] = await asyncio.gather(
-        mark.enqueue(name="good"), queue.enqueue(bad), mark.enqueue(name="other"), return_exceptions=True
-    )
-    assert [isinstance(answer, Exception) for answer in answers] == [False, True, False]
-    assert isinstance(answers[1], ValueError)
-    assert await _taken(queues, 2) == ["good", "other"]
-
-
-async def test_a_time_before_1970_has_come(queues: Queues) -> None:
-    mark = _mark([])
-    await mark.options(eta=dt.datetime(1960, 1, 1, tzinfo=dt.UTC)).enqueue(name="old")
-    assert await _taken(queues, 1) == ["old"]
-
-
-# Unique jobs
-
-
-async def test_a_unique_job_that_stands_is_the_answer(queues: Queues) -> None:
-    @task(unique=Unique(by=("user_id",)))
-    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
-
-    first = await feed.enqueue(user_id=1)
-    again = await feed.enqueue(user_id=1, full=True)
-    other = await feed.enqueue(user_id=2)
-    assert (first.created, again.created, other.created) == (True, False, True)
-    assert again.key == first.key
-    assert await queues.get("default").count("queued") == 2
-
-
-async def test_unique_by_all_arguments_counts_defaults_as_given(queues: Queues) -> None:
-    @task(unique=Unique())
-    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
-
-    first = await feed.enqueue(user_id=1)
-    assert (await feed.enqueue(user_id=1, full=False)).key == first.key
-    assert (await feed.enqueue(user_id=1, full=True)).created
-
-
-async def test_a_conflict_can_be_an_error(queues: Queues) -> None:
-    @task(unique=Unique(by=("user_id",), on_conflict="raise"))
-    async def feed(ctx: Context, *, user_id: int) -> None: ...
-
-    first = await feed.enqueue(user_id=1)
-    with pytest.raises(DuplicateJob) as caught:
-        await feed.enqueue(user_id=1)
-    assert caught.value.standing == first.key
-    with pytest.raises(DuplicateJob):
-        await enqueue_many([feed.bind(user_id=1), feed.bind(user_id=2)])
-    assert await queues.get("default").count("queued") == 2
-
-
-async def test_a_waiting_job_gives_way_to_one_that_replaces_it(queues: Queues) -> None:
-    @task(unique=Unique(by=("user_id",), on_conflict="replace"))
-    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
-
-    first = await feed.options(delay=60).enqueue(user_id=1)
-    second = await feed.enqueue(user_id=1, full=True)
-    assert second.created
-    old = await first.refresh()
-    assert (old.status, old.error) == (Status.ABORTED, f"replaced by {second.key}")
-    queue = queues.get("default")
-    assert (await queue.count("incomplete"), await queue.count("queued")) == (1, 1)
-
-
-async def test_of_many_at_once_one_stands(queues: Queues) -> None:
-    @task(unique=Unique(by=("user_id",), on_conflict="replace"))
-    async def replacing(ctx: Context, *, user_id: int) -> None: ...
-
-    @task(unique=Unique(by=("user_id",)))
-    async def ignoring(ctx: Context, *, user_id: int) -> None: ...
-
-    await asyncio.gather(*(ignoring.enqueue(user_id=1) for _ in range(50)))
-    assert await queues.get("default").count("queued") == 1
-    await asyncio.gather(*(replacing.enqueue(user_id=1) for _ in range(20)))
-    assert await queues.get("default").count("queued") == 2
-
-
-async def test_a_running_job_stands_in_the_way_until_it_ends(
-    settings: Settings, queues: Queues, container: AsyncContainer
-) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    @task(unique=Unique(by=("user_id",)))
-    async def feed(ctx: Context, *, user_id: int) -> None:
-        started.set()
-        await go.wait()
-
-    async with working(settings, queues, container):
-        first = await feed.enqueue(user_id=1)
-        await started.wait()
-        assert (await feed.enqueue(user_id=1)).key == first.key
-        waiting_only = feed.options(unique=Unique(by=("user_id",), states=("queued",)))
-        assert (await waiting_only.enqueue(user_id=1)).created
-        go.set()
-        await first.result(timeout=10)
-    redis = queues.get("default").redis
-    assert await redis.keys("saq:default:unique:*") == []
-
-
-async def test_a_period_outlasts_the_job(queues: Queues, jobs: JobKit) -> None:
-    @task(unique=Unique(period=0.5, states=("queued", "active", "complete")))
-    async def digest(ctx: Context) -> None: ...
-
-    first = await digest.enqueue()
-    await jobs.drain()
-    assert (await digest.enqueue()).key == first.key
-    redis = queues.get("default").redis
-    [claim] = await redis.keys("saq:default:unique:*")
-    assert 0 < await redis.pttl(claim) <= 500
-    await redis.delete(claim)
-    assert (await digest.enqueue()).created
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"by": "user_id"}, "tuples of names"),
-        ({"states": ("running",)}, "unknown states"),
-        ({"states": ()}, "must not be empty"),
-        ({"states": ("complete",)}, "period"),
-        ({"period": 0}, "more than 0"),
-        ({"on_conflict": "explode"}, "on_conflict"),
-    ],
-)
-def test_an_impossible_unique_is_refused(options: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        Unique(**options)
-
-
-def test_unique_by_an_unknown_parameter_is_refused() -> None:
-    with pytest.raises(RegistrationError, match="unique names usr_id"):
-
-        @task(unique=Unique(by=("usr_id",)))
-        async def feed(ctx: Context, *, user_id: int) -> None: ...
-
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 # Retry rules
 
@@ -365,7 +101,7 @@ def test_retry_rules_take_exception_classes(value: Any) -> None:
 
 async def test_an_expired_job_never_runs(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
     runs: list[str] = []
-    mark = _mark(runs)
+    mark = marking(runs)
     handle = await mark.options(expires=0.001).enqueue(name="late")
     await asyncio.to_thread(time.sleep, 0.01)
     async with working(settings, queues, container):
@@ -377,7 +113,7 @@ async def test_a_job_that_cannot_be_read_stops_nobody(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     runs: list[str] = []
-    mark = _mark(runs)
+    mark = marking(runs)
     broken = await mark.enqueue(name="broken")
     queue = queues.get("default")
     await queue.redis.set(broken.id, b'{"queue": "default", "key": "x", "flavour": 1}')
@@ -410,7 +146,7 @@ async def test_an_outcome_under_a_lost_lease_is_not_written(
 
 
 async def test_progress_under_a_lost_lease_is_not_written(queues: Queues) -> None:
-    mark = _mark([])
+    mark = marking([])
     handle = await mark.enqueue(name="x")
     queue = queues.get("default")
     answer = await queue.scripts.run("lease", 1, "one", 60)
@@ -425,7 +161,7 @@ async def test_progress_under_a_lost_lease_is_not_written(queues: Queues) -> Non
 
 
 async def test_a_job_that_runs_is_active_though_nothing_was_written(queues: Queues) -> None:
-    mark = _mark([])
+    mark = marking([])
     handle = await mark.enqueue(name="x")
     queue = queues.get("default")
     before = await queue.redis.get(handle.id)
@@ -451,21 +187,21 @@ async def test_an_aborted_unique_job_leaves_no_claim(queues: Queues) -> None:
 
 
 async def test_an_aborted_entry_in_a_long_list_is_skipped(queues: Queues) -> None:
-    mark = _mark([])
+    mark = marking([])
     first, *_ = await enqueue_many(mark.bind(name=str(number)) for number in range(10_050))
     queue = queues.get("default")
     await first.abort()
     assert await first.status() is Status.ABORTED
     assert await queue.redis.llen(queue.namespace("queued")) == 10_050
     assert await queue.count("queued") == 10_049
-    assert await _taken(queues, 1) == ["1"]
-    taken = await queue.dequeue(timeout=1)
-    assert taken is not None
-    assert taken.kwargs == {"name": "2"}
+    assert await taken(queues, 1) == ["1"]
+    next_one = await queue.dequeue(timeout=1)
+    assert next_one is not None
+    assert next_one.kwargs == {"name": "2"}
 
 
 async def test_a_job_that_cannot_be_encoded_fails_alone(queues: Queues) -> None:
-    mark = _mark([])
+    mark = marking([])
     queue = queues.get("default")
 
     async def broken() -> None:
@@ -492,7 +228,7 @@ async def test_odd_characters_in_names_and_keys_do_no_harm(queues: Queues, jobs:
 
 
 async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have_refused(queues: Queues) -> None:
-    mark = _mark([])
+    mark = marking([])
     queue = queues.get("default")
     leased = []
     for name in ("good", "bad", "good too"):
@@ -523,7 +259,7 @@ async def _lease(queues: Queues) -> EngineJob:
 async def test_a_worker_goes_on_after_an_unexpected_error(
     settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mark = _mark([])
+    mark = marking([])
     queue = queues.get("default")
     run = queue.scripts.run
     failed = asyncio.Event()
@@ -544,7 +280,7 @@ async def test_a_worker_goes_on_after_an_unexpected_error(
 async def test_an_abort_concerns_one_queue(environment: dict[str, str]) -> None:
     settings = load_settings(environment | {"QUEUE_NAMES": "default,other"})
     with get_registry().isolated():
-        mark = _mark([])
+        mark = marking([])
         queues = build_queues(settings)
         await queues.connect()
         for queue in queues:

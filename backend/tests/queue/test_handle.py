@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,12 @@ from app.queue import (
     Queues,
     ResultTimeout,
     enqueue_many,
-    get_registry,
     task,
 )
 from app.queue.engine.connections import Connections
 from app.settings import Settings
 from tests.fixtures.poll import eventually
-from tests.queue.test_worker import working
+from tests.queue.kit import working
 
 
 class Order(msgspec.Struct):
@@ -43,10 +41,7 @@ class Order(msgspec.Struct):
     due: dt.datetime
 
 
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    with get_registry().isolated():
-        yield
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
 async def test_a_result_arrives_as_the_declared_type(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,19 +13,15 @@ from saq.queue.redis import RedisQueue
 from saq.types import Context as StockContext
 from saq.worker import Worker
 
-from app.queue import Context, Queues, Task, enqueue_many, get_registry, task
+from app.queue import Context, Queues, Task, enqueue_many, task
 from app.settings import Settings
 from tests.fixtures.poll import eventually
-from tests.queue.test_worker import working
+from tests.queue.kit import working
 
 JOBS = 300
 
 
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Only the tasks of the test."""
-    with get_registry().isolated():
-        yield
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
 @pytest.fixture

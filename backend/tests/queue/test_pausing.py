@@ -19,7 +19,7 @@ from app.queue.engine.worker import EngineWorker
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
-from tests.queue.test_worker import working
+from tests.queue.kit import working
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 

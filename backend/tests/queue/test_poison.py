@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, get_registry, task
+from app.queue import Context, EngineQueue, Queues, task
 from app.queue.engine import recovery
 from app.queue.engine.connections import Connections
 from app.queue.engine.job import EngineJob
@@ -22,14 +22,9 @@ from app.queue.engine.worker import EngineWorker
 from app.queue.options import TaskOptions
 from app.settings import Settings
 from tests.fixtures.poll import eventually
-from tests.queue.test_worker import working
+from tests.queue.kit import working
 
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Only the tasks of the test."""
-    with get_registry().isolated():
-        yield
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -20,14 +19,9 @@ from app.queue.engine.outcomes import Outcome, settle
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
-from tests.queue.test_worker import status, working
+from tests.queue.kit import status, working
 
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Only the tasks of the test."""
-    with get_registry().isolated():
-        yield
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
 @pytest.fixture

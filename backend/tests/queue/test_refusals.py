@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -12,19 +12,14 @@ from redis import exceptions
 from redis.asyncio import Redis
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, QueueUnavailable, get_registry, task
+from app.queue import Context, EngineQueue, Queues, QueueUnavailable, task
 from app.queue.engine import recovery
 from app.queue.engine.outage import refuses_all
 from app.settings import Settings
 from tests.fixtures.poll import eventually
-from tests.queue.test_worker import status, working
+from tests.queue.kit import status, working
 
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Only the tasks of the test."""
-    with get_registry().isolated():
-        yield
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
 async def _refused(redis: Redis) -> bool:

@@ -14,7 +14,7 @@ from app.queue.engine import leases, vitals
 from app.queue.engine.connections import blocking_client
 from app.settings import Settings
 from tests.fixtures.poll import eventually
-from tests.queue.test_worker import working
+from tests.queue.kit import working
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 

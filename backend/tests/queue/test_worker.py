@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from dishka import AsyncContainer
 from msgspec import structs
 from redis.asyncio import Redis
-from saq import Job
 from saq.job import Status
 from saq.queue.redis import RedisQueue
 from sqlalchemy import text
@@ -25,37 +23,9 @@ from app.queue.hooks import add_job
 from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
+from tests.queue.kit import status, working
 
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """The application's tasks stay, those a test adds go."""
-    registry = get_registry()
-    before = registry.get_all_tasks()
-    with registry.isolated():
-        for each in before:
-            registry.add(each)
-        yield
-
-
-@asynccontextmanager
-async def working(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
-    """A worker of the default queue, stopped at the end of the block."""
-    [worker] = build_workers(settings, queues, container)
-    running = asyncio.create_task(worker.start())
-    try:
-        yield worker
-    finally:
-        worker.request_stop()
-        await running
-
-
-async def status(queues: Queues, job: Job, wanted: Status) -> Job:
-    async def look() -> Job | None:
-        found = await queues.find(job.key)
-        return found if found.status is wanted else None
-
-    return await eventually(look)
+pytestmark = pytest.mark.usefixtures("own_tasks")
 
 
 async def test_a_task_enqueues_another_through_its_context(jobs: JobKit, queues: Queues) -> None:

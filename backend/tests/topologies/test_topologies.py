@@ -1,7 +1,7 @@
 """The queue behind sentinels, in a cluster and over TLS: jobs travel, and get over a failover."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -27,7 +27,6 @@ from app.queue import (
     QueueUnavailable,
     Unique,
     enqueue_many,
-    get_registry,
     scheduled_task,
     task,
 )
@@ -37,15 +36,10 @@ from app.queue.engine.connections import Connections, blocking_client
 from app.settings import Settings, load_settings
 from tests.conftest import running
 from tests.fixtures.poll import eventually, eventually_sync
-from tests.queue.test_worker import working
+from tests.queue.kit import working
 from tests.topologies.fleets import Cluster, Encrypted, Service, certificates
 
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Only the tasks of the test."""
-    with get_registry().isolated():
-        yield
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
 @pytest.fixture(params=["service", "cluster", "encrypted", "valkey"])

@@ -1,0 +1,60 @@
+"""What tests of the queue use again and again: a worker for a block, what became of a job, tasks that leave a mark."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from dishka import AsyncContainer
+from saq import Job
+from saq.job import Status
+
+from app.queue import Context, Queues, task
+from app.queue.config import build_workers
+from app.queue.engine.worker import EngineWorker
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+
+
+@asynccontextmanager
+async def working(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
+    """A worker of the default queue, stopped at the end of the block."""
+    [worker] = build_workers(settings, queues, container)
+    running = asyncio.create_task(worker.start())
+    try:
+        yield worker
+    finally:
+        worker.request_stop()
+        await running
+
+
+async def status(queues: Queues, job: Job, wanted: Status) -> Job:
+    """The job once it has that status."""
+
+    async def look() -> Job | None:
+        found = await queues.find(job.key)
+        return found if found.status is wanted else None
+
+    return await eventually(look)
+
+
+def marking(runs: list[str]) -> Any:
+    """A task that notes the names it is called with."""
+
+    @task
+    async def mark(ctx: Context, *, name: str) -> None:
+        runs.append(name)
+
+    return mark
+
+
+async def taken(queues: Queues, count: int) -> list[str]:
+    """The names that a worker would run, in the order of the leases."""
+    queue = queues.get("default")
+    names = []
+    for _ in range(count):
+        answer = await queue.scripts.run("lease", 1, "somebody", 60)
+        job = queue.deserialize(answer[5])
+        assert job is not None
+        names.append((job.kwargs or {})["name"])
+    return names

@@ -1,0 +1,322 @@
+"""What is enqueued: its order, delays, unique jobs, and that each call counts once."""
+
+import asyncio
+import datetime as dt
+import time
+from typing import Any, cast
+
+import pytest
+from dishka import AsyncContainer
+from saq import Job
+from saq.job import Status
+
+from app.queue import (
+    Context,
+    DuplicateJob,
+    Queues,
+    RegistrationError,
+    Retry,
+    Unique,
+    enqueue_many,
+    task,
+)
+from app.queue.engine import enqueuing
+from app.queue.engine.job import Enqueued
+from app.queue.testing import JobKit
+from app.settings import Settings
+from tests.queue.kit import marking, taken, working
+
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+# Priorities
+
+
+async def test_higher_levels_go_first_and_within_one_the_older(queues: Queues) -> None:
+    mark = marking([])
+    low, high = mark.options(priority="low"), mark.options(priority="high")
+    calls = [low.bind(name="low 1"), mark.bind(name="normal 1"), high.bind(name="high 1")]
+    calls += [low.bind(name="low 2"), mark.bind(name="normal 2"), high.bind(name="high 2")]
+    await enqueue_many(calls)
+    assert await taken(queues, 6) == ["high 1", "high 2", "normal 1", "normal 2", "low 1", "low 2"]
+
+
+async def test_no_level_waits_for_ever(queues: Queues) -> None:
+    mark = marking([])
+    for level in ("high", "normal", "low"):
+        await enqueue_many(mark.options(priority=level).bind(name=level) for _ in range(40))
+    names = await taken(queues, 40)
+    # Every tenth turn is a lower level's, by turns the second and the last.
+    assert (names.count("high"), names.count("normal"), names.count("low")) == (36, 2, 2)
+
+
+async def test_a_delayed_job_comes_due_in_its_own_level(queues: Queues, jobs: JobKit) -> None:
+    mark = marking([])
+    await mark.enqueue(name="normal")
+    await mark.options(priority="high", delay=60).enqueue(name="high")
+    with jobs.travel(61):
+        await queues.get("default").schedule()
+    assert await taken(queues, 2) == ["high", "normal"]
+
+
+@pytest.mark.parametrize("options", [{"priority": "high"}, {"priority": "low"}, {}])
+async def test_an_idle_worker_starts_a_job_of_any_level_at_once(
+    settings: Settings, queues: Queues, container: AsyncContainer, options: Any
+) -> None:
+    started: list[float] = []
+
+    @task
+    async def stamp(ctx: Context) -> None:
+        started.append(time.monotonic())
+
+    async with working(settings, queues, container):
+        for _ in range(5):
+            enqueued = time.monotonic()
+            await (await stamp.options(**options).enqueue()).result(timeout=10)
+            # A worker that did not wake would look again after two seconds.
+            assert started[-1] - enqueued < 1.0
+
+
+def test_an_unknown_priority_is_refused() -> None:
+    with pytest.raises(RegistrationError, match="priority must be one of high, normal, low, not 'urgent'"):
+
+        @task(**cast("Any", {"priority": "urgent"}))
+        async def urgent(ctx: Context) -> None: ...
+
+
+# Delays
+
+
+async def test_delays_are_exact_to_a_tenth_of_a_second(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    @task
+    async def stamp(ctx: Context) -> float:
+        return time.time()
+
+    async with working(settings, queues, container):
+        delays = [0.3, 0.75, 1.1]
+        enqueued = time.time()
+        handles = [await stamp.options(delay=delay).enqueue() for delay in reversed(delays)]
+        eta = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.55)
+        at = await stamp.options(eta=eta).enqueue()
+        started = [await handle.result(timeout=10) for handle in reversed(handles)]
+        late = [start - enqueued - delay for start, delay in zip(started, delays, strict=True)]
+        late.append(await at.result(timeout=10) - eta.timestamp())
+    assert all(each >= 0 for each in late)
+    assert sorted(late)[1] < 0.1
+
+
+async def test_of_two_jobs_of_a_key_in_one_round_trip_the_first_stands(queues: Queues) -> None:
+    mark = marking([])
+    queue = queues.get("default")
+    first, second = await asyncio.gather(
+        mark.options(key="one", delay=60).enqueue(name="first"), mark.options(key="one").enqueue(name="second")
+    )
+    assert (first.created, second.created) == (True, False)
+    assert ((await first.refresh()).kwargs or {})["name"] == "first"
+    assert (await queue.count("incomplete"), await queue.count("queued")) == (1, 0)
+
+
+@pytest.mark.parametrize("delay", [float("nan"), float("inf"), -1.0])
+async def test_an_impossible_delay_harms_no_other_job_of_the_round_trip(queues: Queues, delay: float) -> None:
+    mark = marking([])
+    queue = queues.get("default")
+    with pytest.raises(ValueError, match="delay must be at least 0 seconds"):
+        mark.options(delay=delay)
+    with pytest.raises(ValueError, match="delay must be at least 0 seconds"):
+        Retry(delay=delay)
+    bad = mark.job({"name": "bad"})
+    bad.delay = delay
+    answers: list[object] = await asyncio.gather(
+        mark.enqueue(name="good"), queue.enqueue(bad), mark.enqueue(name="other"), return_exceptions=True
+    )
+    assert [isinstance(answer, Exception) for answer in answers] == [False, True, False]
+    assert isinstance(answers[1], ValueError)
+    assert await taken(queues, 2) == ["good", "other"]
+
+
+async def test_a_time_before_1970_has_come(queues: Queues) -> None:
+    mark = marking([])
+    await mark.options(eta=dt.datetime(1960, 1, 1, tzinfo=dt.UTC)).enqueue(name="old")
+    assert await taken(queues, 1) == ["old"]
+
+
+# Unique jobs
+
+
+async def test_a_unique_job_that_stands_is_the_answer(queues: Queues) -> None:
+    @task(unique=Unique(by=("user_id",)))
+    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
+
+    first = await feed.enqueue(user_id=1)
+    again = await feed.enqueue(user_id=1, full=True)
+    other = await feed.enqueue(user_id=2)
+    assert (first.created, again.created, other.created) == (True, False, True)
+    assert again.key == first.key
+    assert await queues.get("default").count("queued") == 2
+
+
+async def test_unique_by_all_arguments_counts_defaults_as_given(queues: Queues) -> None:
+    @task(unique=Unique())
+    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
+
+    first = await feed.enqueue(user_id=1)
+    assert (await feed.enqueue(user_id=1, full=False)).key == first.key
+    assert (await feed.enqueue(user_id=1, full=True)).created
+
+
+async def test_a_conflict_can_be_an_error(queues: Queues) -> None:
+    @task(unique=Unique(by=("user_id",), on_conflict="raise"))
+    async def feed(ctx: Context, *, user_id: int) -> None: ...
+
+    first = await feed.enqueue(user_id=1)
+    with pytest.raises(DuplicateJob) as caught:
+        await feed.enqueue(user_id=1)
+    assert caught.value.standing == first.key
+    with pytest.raises(DuplicateJob):
+        await enqueue_many([feed.bind(user_id=1), feed.bind(user_id=2)])
+    assert await queues.get("default").count("queued") == 2
+
+
+async def test_a_waiting_job_gives_way_to_one_that_replaces_it(queues: Queues) -> None:
+    @task(unique=Unique(by=("user_id",), on_conflict="replace"))
+    async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
+
+    first = await feed.options(delay=60).enqueue(user_id=1)
+    second = await feed.enqueue(user_id=1, full=True)
+    assert second.created
+    old = await first.refresh()
+    assert (old.status, old.error) == (Status.ABORTED, f"replaced by {second.key}")
+    queue = queues.get("default")
+    assert (await queue.count("incomplete"), await queue.count("queued")) == (1, 1)
+
+
+async def test_of_many_at_once_one_stands(queues: Queues) -> None:
+    @task(unique=Unique(by=("user_id",), on_conflict="replace"))
+    async def replacing(ctx: Context, *, user_id: int) -> None: ...
+
+    @task(unique=Unique(by=("user_id",)))
+    async def ignoring(ctx: Context, *, user_id: int) -> None: ...
+
+    await asyncio.gather(*(ignoring.enqueue(user_id=1) for _ in range(50)))
+    assert await queues.get("default").count("queued") == 1
+    await asyncio.gather(*(replacing.enqueue(user_id=1) for _ in range(20)))
+    assert await queues.get("default").count("queued") == 2
+
+
+async def test_a_running_job_stands_in_the_way_until_it_ends(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @task(unique=Unique(by=("user_id",)))
+    async def feed(ctx: Context, *, user_id: int) -> None:
+        started.set()
+        await go.wait()
+
+    async with working(settings, queues, container):
+        first = await feed.enqueue(user_id=1)
+        await started.wait()
+        assert (await feed.enqueue(user_id=1)).key == first.key
+        waiting_only = feed.options(unique=Unique(by=("user_id",), states=("queued",)))
+        assert (await waiting_only.enqueue(user_id=1)).created
+        go.set()
+        await first.result(timeout=10)
+    redis = queues.get("default").redis
+    assert await redis.keys("saq:default:unique:*") == []
+
+
+async def test_a_period_outlasts_the_job(queues: Queues, jobs: JobKit) -> None:
+    @task(unique=Unique(period=0.5, states=("queued", "active", "complete")))
+    async def digest(ctx: Context) -> None: ...
+
+    first = await digest.enqueue()
+    await jobs.drain()
+    assert (await digest.enqueue()).key == first.key
+    redis = queues.get("default").redis
+    [claim] = await redis.keys("saq:default:unique:*")
+    assert 0 < await redis.pttl(claim) <= 500
+    await redis.delete(claim)
+    assert (await digest.enqueue()).created
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"by": "user_id"}, "tuples of names"),
+        ({"states": ("running",)}, "unknown states"),
+        ({"states": ()}, "must not be empty"),
+        ({"states": ("complete",)}, "period"),
+        ({"period": 0}, "more than 0"),
+        ({"on_conflict": "explode"}, "on_conflict"),
+    ],
+)
+def test_an_impossible_unique_is_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Unique(**options)
+
+
+def test_unique_by_an_unknown_parameter_is_refused() -> None:
+    with pytest.raises(RegistrationError, match="unique names usr_id"):
+
+        @task(unique=Unique(by=("usr_id",)))
+        async def feed(ctx: Context, *, user_id: int) -> None: ...
+
+
+# Each call counts once
+
+
+async def test_a_new_job_that_is_sent_twice_by_one_call_stands_once(queues: Queues, jobs: JobKit) -> None:
+    runs: list[str] = []
+    mark = marking(runs)
+    queue = queues.get("default")
+    made = [mark.job({"name": name}) for name in ("first", "second")]
+    await enqueuing.prepare(queue, made)
+    rows = [(job, enqueuing.row_to_send(queue, job)) for job in made]
+    # As when the answer is lost with the connection: the same call goes out again.
+    for part in (rows[:1], rows, rows):
+        assert await enqueuing.send(queue, part) == [Enqueued(job.key, created=True) for job, _ in part]
+        assert await queue.count("queued") == len(part)
+    await jobs.drain()
+    assert runs == ["first", "second"]
+    # Also when it has run meanwhile.
+    await enqueuing.send(queue, rows)
+    assert await queue.count("incomplete") == 0
+
+
+async def test_a_job_that_is_enqueued_again_is_another_call(queues: Queues) -> None:
+    mark = marking([])
+    queue = queues.get("default")
+    call = mark.bind(name="once")
+    first, second = await enqueue_many([call, call])
+    assert (first.created, second.created) == (True, False)
+    assert await queue.enqueue(call.job) is None
+    assert await queue.count("incomplete") == 1
+
+
+async def test_new_and_other_jobs_of_one_call_keep_their_order(queues: Queues) -> None:
+    mark = marking([])
+    await mark.options(key="there").enqueue(name="0")
+    calls = [
+        mark.bind(name="1"),
+        mark.bind(name="2"),
+        mark.options(key="mine").bind(name="3"),
+        mark.options(key="there").bind(name="not again"),
+        mark.options(delay=60).bind(name="later"),
+        mark.bind(name="4"),
+    ]
+    handles = await enqueue_many(calls)
+    assert [handle.created for handle in handles] == [True, True, True, False, True, True]
+    assert await taken(queues, 5) == ["0", "1", "2", "3", "4"]
+
+
+async def test_a_key_that_a_hook_gives_is_looked_for(queues: Queues) -> None:
+    mark = marking([])
+    queue = queues.get("default")
+
+    async def rename(job: Job) -> None:
+        job.key = "the only one"
+
+    queue.register_before_enqueue(rename)
+    assert [(await mark.enqueue(name=name)).created for name in ("first", "second")] == [True, False]
+    assert await taken(queues, 1) == ["first"]
