@@ -147,7 +147,7 @@ async def test_jobs_that_have_not_begun_are_handed_back_too(
     [worker] = build_workers(settings, queues, container)
     slots = Slots(worker, queues.get("default"))
     slots.keeper.start()
-    leased = await slots.lease(3)
+    leased = await slots.leasing.lease(3, held=0)
     slots._take(leased.jobs)
     assert len(slots.running) == 3
     await slots.hand_back(1)

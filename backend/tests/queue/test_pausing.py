@@ -13,7 +13,7 @@ from saq.queue.redis import RedisQueue
 from app.dev.redis import EmbeddedRedis
 from app.queue import Context, EngineQueue, JobHandle, Queues, QueueUnavailable, Retry, task
 from app.queue.config import build_queues
-from app.queue.engine import leases, slots, vitals, waiting
+from app.queue.engine import leases, leasing, vitals, waiting
 from app.queue.engine.connections import Connections
 from app.queue.engine.worker import EngineWorker
 from app.settings import Settings
@@ -33,15 +33,15 @@ def queue(queues: Queues) -> EngineQueue:
 def refused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When workers asked for jobs and heard that the queue is paused."""
     moments: list[float] = []
-    ask = slots.Slots.lease
+    ask = leasing.Leasing.lease
 
-    async def lease(self: slots.Slots, count: int, waits: float = 0.0) -> slots.Leased:
-        answer = await ask(self, count, waits)
+    async def lease(self: leasing.Leasing, count: int, held: int, waits: float = 0.0) -> leasing.Leased:
+        answer = await ask(self, count, held, waits)
         if answer.paused:
             moments.append(time.monotonic())
         return answer
 
-    monkeypatch.setattr(slots.Slots, "lease", lease)
+    monkeypatch.setattr(leasing.Leasing, "lease", lease)
     return moments
 
 

@@ -1,9 +1,7 @@
 """Slots: the jobs that a worker runs at once, leased as slots become free."""
 
 import asyncio
-import dataclasses
 import logging
-import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -12,18 +10,18 @@ from redis.exceptions import RedisError
 from saq import Job
 from saq.job import Status
 from saq.types import Context
-from saq.utils import now
 
 from app.queue.engine.attempt import Attempt
-from app.queue.engine.job import EngineJob, UnreadableJob, has_expired, holder
+from app.queue.engine.closings import Closings
+from app.queue.engine.job import EngineJob
 from app.queue.engine.leases import LeaseKeeper
+from app.queue.engine.leasing import Leased, Leasing
 from app.queue.engine.limits import Limits
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
-from app.queue.engine.recovery import LEASE, LOOK
+from app.queue.engine.recovery import LOOK
 from app.queue.engine.vitals import Watch
 from app.queue.engine.waiting import PEEK, Waiting
-from app.queue.handle import EXPIRED
 from app.queue.meta import DURABLE
 
 if TYPE_CHECKING:
@@ -41,9 +39,6 @@ STARTS = 16
 RECORDS_CHECK = 0.05
 """Seconds until a worker that waits for job records to be written looks again."""
 
-CLOSING = 3.0
-"""Seconds that PostgreSQL gets to learn that a durable job has ended, before Redis does; its lease holds for longer."""
-
 SHARED = 0.001
 """Seconds that other workers get to take their share of few jobs, before this one takes more."""
 
@@ -55,20 +50,6 @@ BURST_LOOK = 0.05
 
 UNWRITTEN = 10
 """Times its concurrency that a worker may have outcomes waiting before it leases no more."""
-
-
-@dataclasses.dataclass(slots=True)
-class Leased:
-    """What one script call leased: the jobs, and seconds until a delayed job comes due (None: there is none)."""
-
-    jobs: list[EngineJob]
-    due: float | None
-    more: bool
-    """True: others wait in line."""
-    shared: bool
-    """True: others wait in line, and are other workers' share."""
-    paused: bool
-    """True: the queue is paused, whatever waits."""
 
 
 class Slots:
@@ -87,8 +68,6 @@ class Slots:
         self.queue = queue
         self.running: dict[tuple[str, str], Attempt] = {}
         self.taken = 0
-        self.leased_at = time.monotonic()
-        """Seconds of the monotonic clock at the last answer to a lease, whether there were jobs or not."""
         self._ready: deque[EngineJob] = deque()
         """Leased, and about to start; each has its slot."""
         self._at_once = max(STARTS, worker.concurrency // 6)
@@ -100,8 +79,9 @@ class Slots:
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
+        self._closings = Closings(queue, self._outcomes)
+        self.leasing = Leasing(queue, worker.id, self._waiting, self._outcomes)
         self.limits = Limits(queue, self.keeper, self.running)
-        self._closings: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Lease and run jobs until `stop_leasing`."""
@@ -115,7 +95,7 @@ class Slots:
                 await self._wait_for_a_slot()
                 continue
             try:
-                leased = await self.lease(1 if waits else min(free, AT_ONCE), waits)
+                leased = await self.leasing.lease(1 if waits else min(free, AT_ONCE), self._taken(), waits)
                 self._take(leased.jobs)
             except Exception as error:
                 if not isinstance(error, REDIS_AWAY):
@@ -128,47 +108,6 @@ class Slots:
             self._waiting.due_in(leased.due)
             self._tell_pause(leased.paused)
             waits = await self._rest(leased, waits)
-
-    async def lease(self, count: int, waits: float = 0.0) -> Leased:
-        """Lease up to `count` jobs; those that have expired, or cannot be read, end here.
-
-        Args:
-            count: jobs at most.
-            waits: seconds to wait for one that comes into line; 0: none. Redis cannot know whether who waits has
-                been suspended meanwhile, so that it should be one job that is put at risk, not many.
-        """
-        arguments = (count, self.worker.id, LEASE, self._taken())
-        answer = await (self._waiting.lease(arguments, waits) if waits else self.queue.scripts.run("lease", *arguments))
-        if answer is None:
-            return Leased([], None, more=False, shared=False, paused=False)
-        milliseconds, due, line, lease = answer[:4]
-        time_now = int(milliseconds) / 1000
-        found = zip(answer[4::2], answer[5::2], strict=True)
-        self.leased_at = time.monotonic()
-        claim = lease.decode()
-        holds = holder(claim)
-        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds, time_now))]
-        return Leased(jobs, float(due) if due else None, line == b"more", line == b"shared", line == b"paused")
-
-    def _read(
-        self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
-    ) -> EngineJob | None:
-        key = self.queue.job_key_from_id(job_id.decode())
-        try:
-            job = self.queue.read(key, stored)
-        except UnreadableJob as error:
-            logger.error("%s; it is taken out of the queue", error)
-            self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
-            return None
-        job.lease = lease
-        if has_expired(job, time_now):
-            job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
-            self._outcomes.add(Outcome.finish(self.queue, job), job)
-            return None
-        job.worker_id, job.started = holds
-        job.attempts += 1
-        job.status = Status.ACTIVE
-        return job
 
     def stop_leasing(self) -> None:
         """Take no more jobs."""
@@ -194,8 +133,7 @@ class Slots:
     async def close(self) -> None:
         """Write what is left to write, and stop to renew leases."""
         await self._waiting.close()
-        if self._closings:
-            await asyncio.wait(self._closings)
+        await self._closings.flushed()
         self._outcomes.closing.set()
         await self._outcomes.flushed()
         self.keeper.stop()
@@ -207,28 +145,10 @@ class Slots:
             job = attempt.job
             self.keeper.ended(job)
             if outcome.kind == "finish" and DURABLE in job.meta and not job.recorded:
-                self._close_first(outcome, job)
+                self._closings.add(outcome, job)
             else:
                 self._outcomes.add(outcome, job)
         self._freed.set()
-
-    def _close_first(self, outcome: Outcome, job: EngineJob) -> None:
-        """A durable job has ended when PostgreSQL knows it: should Redis forget it then, it does not run again."""
-        closing = self.loop.create_task(self._close_durable(outcome, job))
-        self._closings.add(closing)
-        closing.add_done_callback(self._closings.discard)
-
-    async def _close_durable(self, outcome: Outcome, job: EngineJob) -> None:
-        recorder = self.queue.recorder
-        if recorder is not None:
-            try:
-                async with asyncio.timeout(CLOSING):
-                    if not await recorder.close_durable(job):
-                        logger.warning("the job %s had ended before; this attempt does not count", job.key)
-                job.recorded = True
-            except Exception as error:
-                logger.warning("that the job %s has ended is remembered later: %s", job.key, error)
-        self._outcomes.add(outcome, job)
 
     async def look_for_orphans(self) -> None:
         """Recover the jobs of expired leases, every LOOK seconds."""

@@ -78,7 +78,7 @@ class Watch:
     def _look(self) -> Vitals:
         current = time.monotonic()
         slots = self._slots
-        vitals = Vitals(round(current - slots.leased_at, 1), slots.worker.concurrency - len(slots.running))
+        vitals = Vitals(round(current - slots.leasing.answered_at, 1), slots.worker.concurrency - len(slots.running))
         if slots.queue.recorder is not None:
             vitals.records = slots.queue.recorder.trouble
         if self._asked > self._answered:

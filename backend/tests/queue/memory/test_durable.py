@@ -265,7 +265,7 @@ async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> No
 async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
     queues: Queues, memory: Memory, jobs: JobKit, engine: AsyncEngine, outbox: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.queue.engine.slots.CLOSING", 0.1)
+    monkeypatch.setattr("app.queue.engine.closings.CLOSING", 0.1)
     job = await count.enqueue(number=6)
     locked, done = asyncio.Event(), asyncio.Event()
 

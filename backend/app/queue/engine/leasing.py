@@ -1,0 +1,99 @@
+"""Leasing: jobs of a queue for one worker, many in one script call."""
+
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from saq.job import Status
+from saq.utils import now
+
+from app.queue.engine.job import EngineJob, UnreadableJob, has_expired, holder
+from app.queue.engine.outcomes import Outcome, Outcomes
+from app.queue.engine.recovery import LEASE
+from app.queue.engine.waiting import Waiting
+from app.queue.handle import EXPIRED
+
+if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
+
+logger = logging.getLogger("app.worker")
+
+
+@dataclasses.dataclass(slots=True)
+class Leased:
+    """What one script call leased: the jobs, and seconds until a delayed job comes due (None: there is none)."""
+
+    jobs: list[EngineJob]
+    due: float | None
+    more: bool
+    """True: others wait in line."""
+    shared: bool
+    """True: others wait in line, and are other workers' share."""
+    paused: bool
+    """True: the queue is paused, whatever waits."""
+
+
+class Leasing:
+    """Leases jobs.
+
+    Args:
+        queue: the queue.
+        worker_id: who leases.
+        waiting: waits for jobs.
+        outcomes: take what is not to run.
+    """
+
+    def __init__(self, queue: "EngineQueue", worker_id: str, waiting: Waiting, outcomes: Outcomes) -> None:
+        self.answered_at = time.monotonic()
+        """Seconds of the monotonic clock at the last answer to a lease, whether there were jobs or not."""
+        self._queue = queue
+        self._worker_id = worker_id
+        self._waiting = waiting
+        self._outcomes = outcomes
+
+    async def lease(self, count: int, held: int, waits: float = 0.0) -> Leased:
+        """Lease up to `count` jobs; those that have expired, or cannot be read, end here.
+
+        Args:
+            count: jobs at most.
+            held: jobs that the worker has.
+            waits: seconds to wait for one that comes into line; 0: none. Redis cannot know whether who waits has
+                been suspended meanwhile, so that it should be one job that is put at risk, not many.
+
+        Raises:
+            ConnectionError: redis-py's; Redis is away, or refuses everything for now.
+        """
+        arguments = (count, self._worker_id, LEASE, held)
+        scripts = self._queue.scripts
+        answer = await (self._waiting.lease(arguments, waits) if waits else scripts.run("lease", *arguments))
+        if answer is None:
+            return Leased([], None, more=False, shared=False, paused=False)
+        milliseconds, due, line, lease = answer[:4]
+        time_now = int(milliseconds) / 1000
+        found = zip(answer[4::2], answer[5::2], strict=True)
+        self.answered_at = time.monotonic()
+        claim = lease.decode()
+        holds = holder(claim)
+        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds, time_now))]
+        return Leased(jobs, float(due) if due else None, line == b"more", line == b"shared", line == b"paused")
+
+    def _read(
+        self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
+    ) -> EngineJob | None:
+        key = self._queue.job_key_from_id(job_id.decode())
+        try:
+            job = self._queue.read(key, stored)
+        except UnreadableJob as error:
+            logger.error("%s; it is taken out of the queue", error)
+            self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
+            return None
+        job.lease = lease
+        if has_expired(job, time_now):
+            job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
+            self._outcomes.add(Outcome.finish(self._queue, job), job)
+            return None
+        job.worker_id, job.started = holds
+        job.attempts += 1
+        job.status = Status.ACTIVE
+        return job
