@@ -17,9 +17,13 @@ from tests.fixtures.poll import eventually
 
 
 @asynccontextmanager
-async def working(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
-    """A worker of the default queue, stopped at the end of the block."""
+async def working(
+    settings: Settings, queues: Queues, container: AsyncContainer, *, schedules: bool = True
+) -> AsyncIterator[EngineWorker]:
+    """A worker of the default queue, stopped at the end of the block; without its schedules if they are in the way."""
     [worker] = build_workers(settings, queues, container)
+    if not schedules:
+        worker.scheduled = None
     running = asyncio.create_task(worker.start())
     try:
         yield worker

@@ -1,9 +1,11 @@
 """Direct connections and lines: what redis-py's client does for a call holds for those too."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
+import uvloop
 from redis.asyncio import connection as asynchronous
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError, ResponseError
@@ -12,6 +14,7 @@ from app.queue import EngineQueue, Queues
 from app.queue.engine.connections import Connections
 from app.queue.engine.direct import DirectConnection
 from app.queue.engine.lines import Lines
+from app.settings import Settings
 from tests.fixtures.poll import eventually
 
 
@@ -71,6 +74,23 @@ async def test_a_line_that_was_cut_is_made_anew(queue: EngineQueue) -> None:
     await queue.redis.client_kill_filter(_id=str(line))
     [other] = await lines.call(("CLIENT", "ID"))
     assert other != line
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("way", ["abort", "close"])
+def test_a_line_whose_socket_is_closed_is_made_anew(settings: Settings, run: Callable[..., Any], way: str) -> None:
+    async def cut_and_call() -> list[Any]:
+        client = Connections(settings.redis.url.reveal()).client("default")
+        lines = Lines(client)
+        await lines.call(("PING",))
+        # As after a reset by the server.
+        getattr(cast("Any", lines._idle[0])._writer.transport, way)()
+        await asyncio.sleep(0)
+        answers = [*await lines.call(("ECHO", "mine")), *await lines.call(("ECHO", "again"))]
+        await client.aclose()
+        return answers
+
+    assert run(cut_and_call()) == [b"mine", b"again"]
 
 
 async def test_calls_at_the_same_time_have_lines_of_their_own(queue: EngineQueue) -> None:

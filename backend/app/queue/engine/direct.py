@@ -30,7 +30,11 @@ class Direct(asynchronous.AbstractConnection):
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Send a packed command; connects first, and looks after an idle connection, as redis-py does."""
         writer = self._writer
-        if isinstance(command, str | bytes) or writer is None or writer.is_closing() or self._is_doubtful():
+        if writer is not None and writer.is_closing():
+            # The server has reset it. redis-py would write to it all the same, which uvloop takes for a mistake.
+            await self.disconnect(nowait=True)
+            writer = None
+        if writer is None or isinstance(command, str | bytes) or self._is_doubtful():
             await super().send_packed_command(command, check_health)
             return
         writer.writelines(command)

@@ -22,8 +22,8 @@ from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.servers import scratch_directory
 from tests.processes.stack import free_port
+from tests.queue.kit import working
 from tests.queue.memory.conftest import Look, nothing_published, record_of
-from tests.queue.memory.test_records import working
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
@@ -95,7 +95,7 @@ async def test_transactions_durable_jobs_and_records_work_behind_it(
     get_registry().add(count_records)
     queues, container, session = stack
     assert queues.memory is not None
-    async with working(behind, queues, container):
+    async with working(behind, queues, container, schedules=False):
         handles = [await count_records.within(session).enqueue(number=number) for number in range(20)]
         await session.commit()
         handles += [await count_records.enqueue(number=number) for number in range(20, 40)]

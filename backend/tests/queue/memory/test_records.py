@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -14,7 +14,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.queue import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
-from app.queue.config import build_workers
 from app.queue.engine import recovery
 from app.queue.engine.worker import EngineWorker
 from app.queue.memory import recorder as recording
@@ -22,24 +21,13 @@ from app.queue.memory.memory import Memory
 from app.queue.testing import JobKit
 from app.settings import Settings
 from tests.fixtures.poll import eventually
+from tests.queue.kit import working
 from tests.queue.memory.conftest import Look, record_of
-
-
-@asynccontextmanager
-async def working(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
-    [worker] = build_workers(settings, queues, container)
-    worker.scheduled = None
-    running = asyncio.create_task(worker.start())
-    try:
-        yield worker
-    finally:
-        worker.request_stop()
-        await running
 
 
 @pytest.fixture
 async def worker(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
-    async with working(settings, queues, container) as worker:
+    async with working(settings, queues, container, schedules=False) as worker:
         yield worker
 
 
