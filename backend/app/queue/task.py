@@ -193,7 +193,11 @@ class Task(Generic[P, R]):
         template = self._like()
         if given:
             template = make({**vars(template), **given, "meta": {**template.meta, **given.get("meta", {})}})
-        job = like(template, kwargs, {**(lineage() or {}), **template.meta})
+        meta = lineage() or {}
+        if template.meta:
+            # Not shared with other jobs: a hook may change it.
+            meta |= copy.deepcopy(template.meta)
+        job = like(template, kwargs, meta)
         if self.call_options.delay and "scheduled" not in given:
             job.delay = self.call_options.delay
         if (unique := self.call_options.unique or self.defaults.unique) is not None:
