@@ -1,6 +1,5 @@
 """Task: a decorated function that still is that function, and knows how to become jobs."""
 
-import asyncio
 import copy
 import dataclasses
 import functools
@@ -8,7 +7,6 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
-from dishka import AsyncContainer
 from saq import Job
 from saq.job import CronJob
 from saq.types import Context
@@ -19,19 +17,14 @@ from app.queue.current import lineage
 from app.queue.engine.job import EngineJob, like, make
 from app.queue.engine.queues import Queues
 from app.queue.errors import (
-    ConfigurationError,
-    GiveUp,
     InvalidArguments,
-    JobSuperseded,
     RegistrationError,
     location,
 )
 from app.queue.handle import JobHandle
-from app.queue.injection import job_scope
-from app.queue.memory.success import announce, completed
 from app.queue.options import CallOptions, CallSettings, TaskOptions, Unique
 from app.queue.payload import MAX_PAYLOAD_BYTES, Signature
-from app.queue.redaction import keep
+from app.queue.running import attempt
 from app.queue.schedule import Schedule
 
 P = ParamSpec("P")
@@ -46,6 +39,7 @@ class Task(Generic[P, R]):
     Attributes:
         name: the name that jobs carry; unique in the registry.
         function: the function as it was written.
+        is_async: True for a coroutine function; others run in a thread.
         defaults: how its jobs run unless a call says otherwise.
         call_options: what `options(...)` said.
         signature: what its arguments are.
@@ -65,7 +59,7 @@ class Task(Generic[P, R]):
         schedule: Schedule | None = None,
     ) -> None:
         self.function = function
-        self._is_async = inspect.iscoroutinefunction(function)
+        self.is_async = inspect.iscoroutinefunction(function)
         self.name = name or function.__name__
         self.defaults = options or TaskOptions()
         self.call_options = CallOptions()
@@ -275,43 +269,12 @@ class Task(Generic[P, R]):
         ]
 
     async def run(self, ctx: Context, raw: Mapping[str, Any]) -> Any:
-        """Run one attempt of a job: decode, inject, call, encode the result.
-
-        Raises:
-            PayloadMismatch: the payload does not fit the signature; no further attempt is made.
-            InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
-            Exception: whatever the function raises.
-        """
-        signature = self.signature
-        if (done := await completed(ctx, commits=bool(signature.injected))) is not None:
-            return done[0]
-        if signature.redact:
-            keep(signature.secrets(raw))
-        try:
-            arguments = signature.receive(raw)
-            if not signature.injected:
-                return signature.encode_result(await self._call(ctx, arguments), _limit(ctx))
-            async with job_scope(_container(ctx, self.name), signature.injected) as injected:
-                result = await self._call(ctx, {**arguments, **injected})
-                # Inside the scope: a result that cannot be stored must roll the session back.
-                encoded = signature.encode_result(result, _limit(ctx))
-                announce(ctx, encoded)
-                return encoded
-        except JobSuperseded:
-            done = await completed(ctx, commits=True, overtaken=True)
-            return done[0] if done is not None else None
-        except (GiveUp, InvalidArguments):
-            _spend_attempts(ctx)
-            raise
-
-    async def _call(self, ctx: Context, arguments: dict[str, Any]) -> Any:
-        if self._is_async:
-            return await self.function(ctx, **arguments)
-        return await _in_thread(self.function, ctx, arguments)
+        """Run one attempt of a job; see `running.attempt`."""
+        return await attempt(self, ctx, raw)
 
     def _make_runner(self) -> Runner:
         async def run(ctx: Context, /, **raw: Any) -> Any:
-            return await self.run(ctx, raw)
+            return await attempt(self, ctx, raw)
 
         run.__name__ = run.__qualname__ = self.name
         run.__module__ = self.function.__module__
@@ -342,33 +305,3 @@ class SyncTask(Task[P, R]):
     def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself: nothing is queued, validated or injected."""
         return cast("R", self.function(ctx, *args, **kwargs))
-
-
-async def _in_thread(function: Callable[..., Any], ctx: Context, arguments: dict[str, Any]) -> Any:
-    """Run in the loop's executor; when cancelled, wait for the thread, which cannot be stopped, first.
-
-    Otherwise a retry would start beside the attempt that still runs.
-    """
-    call = asyncio.ensure_future(asyncio.to_thread(function, ctx, **arguments))
-    try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError:
-        await asyncio.wait([call])
-        raise
-
-
-def _container(ctx: Context, task: str) -> AsyncContainer:
-    container = cast("AsyncContainer | None", ctx.get("container"))
-    if container is None:
-        raise ConfigurationError(f'{task} has injected parameters, but ctx["container"] is missing')
-    return container
-
-
-def _limit(ctx: Context) -> int:
-    return getattr(ctx.get("queue"), "max_payload_bytes", MAX_PAYLOAD_BYTES)
-
-
-def _spend_attempts(ctx: Context) -> None:
-    """Leave the job no attempt; SAQ then finishes it as failed instead of retrying."""
-    if job := ctx.get("job"):
-        job.retries = job.attempts

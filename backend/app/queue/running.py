@@ -1,0 +1,89 @@
+"""Running: one attempt of a task's job, from its payload to its result."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from dishka import AsyncContainer
+from saq.types import Context
+
+from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded
+from app.queue.injection import job_scope
+from app.queue.memory.success import announce, completed
+from app.queue.payload import MAX_PAYLOAD_BYTES
+from app.queue.redaction import keep
+
+if TYPE_CHECKING:
+    from app.queue.task import Task
+
+
+async def attempt(task: "Task[..., Any]", ctx: Context, raw: Mapping[str, Any]) -> Any:
+    """Run one attempt of a job: decode, inject, call, encode the result.
+
+    Args:
+        task: whose job it is.
+        ctx: the context of the job.
+        raw: its payload, as JSON builtins by parameter name.
+
+    Raises:
+        PayloadMismatch: the payload does not fit the signature; no further attempt is made.
+        InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
+        Exception: whatever the function raises.
+    """
+    signature = task.signature
+    if (done := await completed(ctx, commits=bool(signature.injected))) is not None:
+        return done[0]
+    if signature.redact:
+        keep(signature.secrets(raw))
+    try:
+        arguments = signature.receive(raw)
+        if not signature.injected:
+            return signature.encode_result(await _call(task, ctx, arguments), _limit(ctx))
+        async with job_scope(_container(ctx, task.name), signature.injected) as injected:
+            result = await _call(task, ctx, {**arguments, **injected})
+            # Inside the scope: a result that cannot be stored must roll the session back.
+            encoded = signature.encode_result(result, _limit(ctx))
+            announce(ctx, encoded)
+            return encoded
+    except JobSuperseded:
+        done = await completed(ctx, commits=True, overtaken=True)
+        return done[0] if done is not None else None
+    except (GiveUp, InvalidArguments):
+        _spend_attempts(ctx)
+        raise
+
+
+async def _call(task: "Task[..., Any]", ctx: Context, arguments: dict[str, Any]) -> Any:
+    if task.is_async:
+        return await task.function(ctx, **arguments)
+    return await _in_thread(task.function, ctx, arguments)
+
+
+async def _in_thread(function: Callable[..., Any], ctx: Context, arguments: dict[str, Any]) -> Any:
+    """Run in the loop's executor; when cancelled, wait for the thread, which cannot be stopped, first.
+
+    Otherwise a retry would start beside the attempt that still runs.
+    """
+    call = asyncio.ensure_future(asyncio.to_thread(function, ctx, **arguments))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise
+
+
+def _container(ctx: Context, task: str) -> AsyncContainer:
+    container = cast("AsyncContainer | None", ctx.get("container"))
+    if container is None:
+        raise ConfigurationError(f'{task} has injected parameters, but ctx["container"] is missing')
+    return container
+
+
+def _limit(ctx: Context) -> int:
+    return getattr(ctx.get("queue"), "max_payload_bytes", MAX_PAYLOAD_BYTES)
+
+
+def _spend_attempts(ctx: Context) -> None:
+    """Leave the job no attempt; SAQ then finishes it as failed instead of retrying."""
+    if job := ctx.get("job"):
+        job.retries = job.attempts
