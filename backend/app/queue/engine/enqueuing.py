@@ -176,19 +176,24 @@ def _packed(rows: Sequence[Row]) -> bytes:
 
 def row_to_send(queue: "EngineQueue", job: Job) -> Row:
     """One job for `send`; raises as `row_of`."""
-    if (
-        isinstance(job, EngineJob)
-        and job.new_key == job.key
-        and not (job.scheduled or job.priority or job.delay or job.claim)
-    ):
+    if not isinstance(job, EngineJob) or job.new_key != job.key:
+        return row_of(queue, job)
+    if job.scheduled or job.priority or job.delay or job.claim:
+        row = row_of(queue, job, new=True)
+    else:
         row = queue.job_id(job.key), text(queue.serialize(job))
-        job.new_key = ""
-        return row
-    return row_of(queue, job)
+    job.new_key = ""
+    return row
 
 
-def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> Row:
+def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None, *, new: bool = False) -> Row:
     """One job for `scripts/admit.lua`.
+
+    Args:
+        queue: the queue.
+        job: the job.
+        yields: the one that gives way to it.
+        new: True for a random key that nothing was sent with before.
 
     Raises:
         TypeError, ValueError: the job cannot be encoded, or `scheduled` is no time.
@@ -209,7 +214,7 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None) -> R
         yields.status, yields.completed = Status.ABORTED, now()
         yields.error = f"replaced by {job.key}"
         given_way = text(queue.serialize(yields))
-    return job.key, payload, _start(job), level_of(job), spec, given_way, ttl
+    return job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
 
 
 def _start(job: Job) -> str:

@@ -1,7 +1,8 @@
 -- Stands between the prelude and the scripts that enqueue. ARGV: 4 prefix of abort keys.
 -- A job is a row: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level, unique claim, JSON of
--- the job that gives way, its ttl. A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of
--- the job that gives way}.
+-- the job that gives way, its ttl, and whether it is new. The key of a new job is random; if it is there, then by this
+-- same call, whose answer was lost, and which was sent again.
+-- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way}.
 local ABORT_PREFIX = ARGV[4]
 
 local function state_of(id)
@@ -33,8 +34,9 @@ end
 -- Answers 1: it stands; 3: another has given way to it; 0: a job of its key stands already; else the key of the job
 -- that holds the claim.
 local function admit(row)
-    local key, job, start, level, spec, given_way, given_way_ttl = unpack(row)
+    local key, job, start, level, spec, given_way, given_way_ttl, new = unpack(row)
     local id = PREFIX .. key
+    if new and redis.call('EXISTS', id) == 1 then return 1 end
     local refused, answer = nil, 1
     if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then refused = 0 end
     local claim = nil
