@@ -260,7 +260,7 @@ async def test_a_blocked_event_loop_does_not_cost_a_lease(
 ) -> None:
     for module in (leases, recovery):
         monkeypatch.setattr(module, "RENEWAL", 0.1)
-    monkeypatch.setattr("app.queue.engine.slots.LEASE", 0.4)
+    monkeypatch.setattr("app.queue.engine.leasing.LEASE", 0.4)
     monkeypatch.setattr(leases, "LEASE", 0.4)
 
     @task(timeout=60)
