@@ -46,7 +46,7 @@ def client(environment: dict[str, str], redis_url: str, tmp_path: Path) -> Itera
 
 
 def test_the_queue_page_shows_the_queue_and_its_worker(page: Page, client: httpx.Client) -> None:
-    page.goto(f"{client.base_url}/saq/")
+    page.goto(f"{client.base_url}/saq")
     page.get_by_role("link", name="default").click()
     expect(page.get_by_role("heading", name="Workers")).to_be_visible()
     table = page.locator("table", has_text="Uptime")

@@ -8,13 +8,17 @@ Subclasses `litestar_saq.SAQPlugin` of litestar-saq 0.8. Overridden, and why:
 - `on_cli_init`: its `workers` commands would start those workers.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from click import Group
 from litestar import Controller
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.response.redirect import ASGIRedirectResponse
 from litestar.static_files import create_static_files_router
+from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
+from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar_saq import SAQConfig, SAQPlugin, TaskQueues
 from litestar_saq.controllers import build_controller
 from saq import Job
@@ -99,4 +103,21 @@ def _controller(config: SAQConfig) -> type[Controller]:
     # A class of our own: litestar-saq keeps the one that it builds, for all applications of the process.
     built = build_controller(config.web_path, config.web_guards, False)
     dependencies = {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)}
-    return type("RedactedController", (built,), {"dependencies": dependencies})
+    inside = {"dependencies": dependencies, "middleware": [_with_slash(config.web_path)]}
+    return type("RedactedController", (built,), inside)
+
+
+def _with_slash(path: str) -> Callable[[ASGIApp], ASGIApp]:
+    """Middleware that leads from `/saq` to `/saq/`: SAQ's page takes the one without a slash for a page of its own."""
+
+    def around(app: ASGIApp) -> ASGIApp:
+        async def call(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["raw_path"] == path.encode():
+                answer: Any = ASGIRedirectResponse(path=f"{path}/", status_code=HTTP_307_TEMPORARY_REDIRECT)
+                await answer(scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
+        return call
+
+    return around
