@@ -123,7 +123,7 @@ async def test_in_development_without_credentials_only_this_machine_passes(
 ) -> None:
     async with application(environment, peer=peer, host=host) as client:
         assert (await client.post("/tasks/ping")).status_code == status
-        assert (await client.get("/saq")).status_code == (200 if status == 201 else 401)
+        assert (await client.get("/saq/")).status_code == (200 if status == 201 else 401)
 
 
 async def test_no_answer_tells_a_secret(guarded: dict[str, str]) -> None:

@@ -187,7 +187,7 @@ async def test_the_web_ui_works(url: str, environment: dict[str, str], engine: A
         running(application),
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
     ):
-        assert (await client.get("/saq")).status_code == 200
+        assert (await client.get("/saq/")).status_code == 200
         answer = await client.get("/saq/api/queues/default")
         assert answer.json()["queue"]["name"] == "default"
         checks = (await client.get("/health/ready")).json()["checks"]

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from click import Group
-from litestar import Controller
+from litestar import Controller, Request
 from litestar.config.app import AppConfig
 from litestar.di import Provide
-from litestar.response.redirect import ASGIRedirectResponse
+from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
-from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar_saq import SAQConfig, SAQPlugin, TaskQueues
 from litestar_saq.controllers import build_controller
 from saq import Job
@@ -50,7 +49,7 @@ class QueuePlugin(SAQPlugin):
                     guards=config.web_guards,
                 )
             )
-            app_config.route_handlers.append(_controller(config))
+            app_config.route_handlers.append(_controller(config, app_config.before_request))
         return app_config
 
     def get_workers(self) -> dict[str, Any]:
@@ -93,7 +92,7 @@ class ShownJob:
         await self._job.abort(error)
 
 
-def _controller(config: SAQConfig) -> type[Controller]:
+def _controller(config: SAQConfig, earlier: Any) -> type[Controller]:
     """SAQ's controller on redacted queues."""
 
     def shown_queues() -> TaskQueues:
@@ -103,21 +102,16 @@ def _controller(config: SAQConfig) -> type[Controller]:
     # A class of our own: litestar-saq keeps the one that it builds, for all applications of the process.
     built = build_controller(config.web_path, config.web_guards, False)
     dependencies = {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)}
-    inside = {"dependencies": dependencies, "middleware": [_with_slash(config.web_path)]}
+    inside = {"dependencies": dependencies, "before_request": _with_slash(config.web_path, earlier)}
     return type("RedactedController", (built,), inside)
 
 
-def _with_slash(path: str) -> Callable[[ASGIApp], ASGIApp]:
-    """Middleware that leads from `/saq` to `/saq/`: SAQ's page takes the one without a slash for a page of its own."""
+def _with_slash(path: str, earlier: Any) -> Callable[[Request[Any, Any, Any]], Any]:
+    """Leads from `/saq` to `/saq/`, after the guards: SAQ's page finds itself only there."""
 
-    def around(app: ASGIApp) -> ASGIApp:
-        async def call(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["raw_path"] == path.encode():
-                answer: Any = ASGIRedirectResponse(path=f"{path}/", status_code=HTTP_307_TEMPORARY_REDIRECT)
-                await answer(scope, receive, send)
-            else:
-                await app(scope, receive, send)
+    async def lead(request: Request[Any, Any, Any]) -> Any:
+        if request.scope["raw_path"] == path.encode():
+            return Redirect(f"{path}/", status_code=HTTP_307_TEMPORARY_REDIRECT)
+        return await earlier(request) if earlier else None
 
-        return call
-
-    return around
+    return lead
