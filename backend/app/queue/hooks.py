@@ -6,8 +6,7 @@ from typing import Any
 
 from saq.types import Context
 
-from app.queue import current, redaction
-from app.queue.shown import secrets_of
+from app.queue import current
 
 events = logging.getLogger("app.jobs")
 """At DEBUG a line at the start and the end of each attempt: of jobs that go well nothing is said unless it is asked."""
@@ -42,13 +41,3 @@ def add_job(logger: object, method: str, event: MutableMapping[str, Any]) -> Mut
         event.setdefault("job", job.key)
         event.setdefault("attempt", job.attempts)
     return event
-
-
-async def keep_secrets(ctx: Context) -> None:
-    """Before a job: what it logs, and the traceback of its error, do not tell what its task redacts."""
-    redaction.keep(secrets_of(ctx["job"]))
-
-
-async def forget_secrets(ctx: Context) -> None:
-    """After a job."""
-    redaction.keep(redaction.NO_SECRETS)
