@@ -3,21 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from saq import Job
-
 from app.queue.errors import UnknownTask
-from app.queue.redaction import NO_SECRETS, REDACTED, Secrets
+from app.queue.redaction import REDACTED
 
 if TYPE_CHECKING:
     from app.queue.engine.queues import Queues
     from app.queue.memory.models import JobRecord
     from app.queue.payload import Signature
-
-
-def secrets_of(job: Job) -> Secrets:
-    """What a job must not show; nothing where this process does not know its task."""
-    signature = _signature(job.queue, job.function)
-    return signature.secrets(job.kwargs) if signature is not None else NO_SECRETS
 
 
 def shown(queue: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
