@@ -13,6 +13,9 @@ from app.queue.errors import InvalidResult, PayloadTooLarge
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Limit for encoded arguments and results where no setting says otherwise, in bytes."""
 
+EXACT = 2**53
+"""Integers up to this one are the same in Python, Lua and JSON, whose numbers are doubles."""
+
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What encoding raises for a value that JSON cannot carry."""
 
@@ -124,6 +127,8 @@ def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declar
         InvalidResult: JSON cannot carry it, or it is something else than declared.
         PayloadTooLarge: more than `limit` bytes.
     """
+    if _is_plain(result) and (declared is None or declared.type is type(result)):
+        return result
     try:
         encoded = encode(result)
     except UNENCODABLE as error:
@@ -136,6 +141,11 @@ def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declar
         except msgspec.ValidationError as error:
             raise InvalidResult(task, _misfit(error, declared.type)) from None
     return msgspec.json.decode(encoded)
+
+
+def _is_plain(value: Any) -> bool:
+    """True for a small value that JSON would bring back as it is: most results are such."""
+    return value is None or type(value) is bool or (type(value) is int and -EXACT <= value <= EXACT)
 
 
 def decode_result(type_: Any, raw: Any) -> Any:

@@ -1,7 +1,7 @@
 """Running: one attempt of a task's job, from its payload to its result."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dishka import AsyncContainer
@@ -9,7 +9,7 @@ from saq.types import Context
 
 from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded
 from app.queue.injection import job_scope
-from app.queue.memory.success import announce, completed
+from app.queue.memory.success import announce, completed, may_have_completed
 from app.queue.payload import MAX_PAYLOAD_BYTES
 from app.queue.redaction import keep
 
@@ -31,7 +31,7 @@ async def attempt(task: "Task[..., Any]", ctx: Context, raw: Mapping[str, Any]) 
         Exception: whatever the function raises.
     """
     signature = task.signature
-    if (done := await completed(ctx, commits=bool(signature.injected))) is not None:
+    if may_have_completed(ctx, commits=bool(signature.injected)) and (done := await completed(ctx)) is not None:
         return done[0]
     if signature.redact:
         keep(signature.secrets(raw))
@@ -46,17 +46,16 @@ async def attempt(task: "Task[..., Any]", ctx: Context, raw: Mapping[str, Any]) 
             announce(ctx, encoded)
             return encoded
     except JobSuperseded:
-        done = await completed(ctx, commits=True, overtaken=True)
+        done = await completed(ctx)
         return done[0] if done is not None else None
     except (GiveUp, InvalidArguments):
         _spend_attempts(ctx)
         raise
 
 
-async def _call(task: "Task[..., Any]", ctx: Context, arguments: dict[str, Any]) -> Any:
-    if task.is_async:
-        return await task.function(ctx, **arguments)
-    return await _in_thread(task.function, ctx, arguments)
+def _call(task: "Task[..., Any]", ctx: Context, arguments: dict[str, Any]) -> Awaitable[Any]:
+    function: Any = task.function
+    return function(ctx, **arguments) if task.is_async else _in_thread(function, ctx, arguments)
 
 
 async def _in_thread(function: Callable[..., Any], ctx: Context, arguments: dict[str, Any]) -> Any:

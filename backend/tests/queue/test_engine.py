@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import msgspec
 import pytest
 from dishka import AsyncContainer
 from saq.job import CronJob, Status
@@ -235,12 +236,13 @@ async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have
         await mark.enqueue(name=name)
         leased.append(await _lease(queues))
     written: list[str] = []
-    outcomes = Outcomes(queue, lambda key, lease: written.append(key))
+    outcomes = Outcomes(queue, lambda held: written.append(held[0]))
     for job in leased:
         job.status, job.result = Status.COMPLETE, None
         outcome = Outcome.finish(queue, job)
         refused = (job.kwargs or {})["name"] == "bad"
-        outcomes.add(outcome._replace(number="no number") if refused else outcome, None)  # type: ignore[arg-type]
+        broken = Outcome(outcome.key, outcome.job, msgspec.structs.replace(outcome.how, number="no number"))
+        outcomes.add(broken if refused else outcome, None)
     await outcomes.flushed()
     assert written == [job.key for job in leased]
     found = [await queues.find(job.key) for job in leased]

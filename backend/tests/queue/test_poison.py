@@ -199,7 +199,7 @@ async def test_a_retry_that_is_refused_fails(queue: EngineQueue, runs: list[str]
     await queue.redis.set(queue.namespace("levels"), "no hash")
     job.priority = 1
     [(outcome, held)] = await settle_each(queue, [(Outcome.retry(queue, job, 60), job)])
-    assert (outcome.kind, held) == ("finish", True)
+    assert (outcome.how.kind, held) == ("finish", True)
     failed = await queue.job("poison")
     assert failed is not None
     assert failed.status is Status.FAILED

@@ -38,21 +38,25 @@ class Attempt:
         job: leased by this worker.
     """
 
+    # Of the class until they change, which they seldom do: a seventh of what it costs to make an attempt.
+    deadline = math.inf
+    """By the clock of `LeaseKeeper.awake`; `Limits` cancels what runs longer."""
+    _begun = 0.0
+    """When it began, by the clock of the event loop; 0: it has not."""
+    _settled = False
+    _lost = False
+    _handed_back = False
+    _timed_out = ""
+    _aborted: str | None = None
+
     def __init__(self, slots: "Slots", job: EngineJob) -> None:
         self.job = job
+        self.held = job.key, job.lease
+        """As its worker holds the job."""
         self._slots = slots
-        self.deadline = math.inf
-        """By the clock of `LeaseKeeper.awake`; `Slots` cancels what runs longer."""
-        self._begun = 0.0
-        """When it began, by the clock of the event loop; 0: it has not."""
         self._touched = job.touched
         """By the clock of whoever told of the job last."""
-        self._settled = False
-        self._lost = False
-        self._handed_back = False
-        self._timed_out = ""
-        self._aborted: str | None = None
-        self.task = slots.loop.create_task(self._run())
+        self.task = asyncio.Task(self._run(), loop=slots.loop, name=job.key)
 
     def abort(self, reason: str) -> None:
         """Cancel it; it ends aborted."""
@@ -96,16 +100,18 @@ class Attempt:
         self._settle(self._whatever_happens(self._given_back))
 
     async def _run(self) -> None:
-        self._begun = self._slots.loop.time()
-        deadline = self._slots.keeper.begin(self.job)
+        slots = self._slots
+        self._begun = slots.loop.time()
+        deadline = slots.keeper.begin(self.held, self.job.timeout)
         if deadline is None:
             self._settle(None)
             return
         self.deadline = deadline
-        context = self._slots.context(self.job)
+        context: Any = {**slots.worker.context, "job": self.job}
         outcome = await self._outcome(context)
         try:
-            await self._slots.worker._after_process(context)
+            for hook in slots.worker.after_process or ():
+                await hook(context)
         except PROCESS_ENDS:
             raise
         except BaseException:
@@ -113,9 +119,11 @@ class Attempt:
         self._settle(outcome)
 
     async def _outcome(self, context: Any) -> Outcome | None:
+        worker, job = self._slots.worker, self.job
         try:
-            await self._slots.worker._before_process(context)
-            return self._complete(await self._call(context))
+            for hook in worker.before_process or ():
+                await hook(context)
+            return self._complete(await worker.function_of(job.function)(context, **(job.kwargs or {})))
         except PROCESS_ENDS:
             raise
         except BaseException as error:
@@ -142,10 +150,6 @@ class Attempt:
         if not self._begun:
             # Cancelled before its first step, it never comes to an outcome.
             self._settle(self._cancelled({}, asyncio.CancelledError()))
-
-    async def _call(self, context: Any) -> Any:
-        job = self.job
-        return await self._slots.worker.function_of(job.function)(context, **(job.kwargs or {}))
 
     def _settle(self, outcome: Outcome | None) -> None:
         if not self._settled:

@@ -12,12 +12,12 @@ from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
+from app.queue.encoding import EXACT
 from app.queue.meta import EXPIRES_AT
 from app.queue.options import Claim
 
-_EXACT = 2**53
-_Int = Annotated[int, msgspec.Meta(ge=-_EXACT, le=_EXACT)]
-_Number = _Int | Annotated[float, msgspec.Meta(ge=-_EXACT, le=_EXACT)]
+_Int = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)]
+_Number = _Int | Annotated[float, msgspec.Meta(ge=-EXACT, le=EXACT)]
 """Numbers that Python, Lua and JSON agree on: no NaN, none beyond what a double holds exactly."""
 
 _Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
@@ -174,7 +174,9 @@ def _made(wire: Any, queue: Any) -> EngineJob:
     else:
         fields["meta"] = {}
     fields["queue"] = queue
-    return _of(fields)
+    job = EngineJob.__new__(EngineJob)
+    job.__dict__ = fields
+    return job
 
 
 def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> EngineJob:
@@ -185,15 +187,10 @@ def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> E
         kwargs: the arguments, checked.
         meta: the template's, and entries that need no check.
     """
-    job = _of({**template.__dict__, "kwargs": kwargs, "meta": meta})
+    job = EngineJob.__new__(EngineJob)
+    job.__dict__ = {**template.__dict__, "kwargs": kwargs, "meta": meta}
     if not job.key:
         job.key = job.new_key = random_key()
-    return job
-
-
-def _of(fields: dict[str, Any]) -> EngineJob:
-    job = EngineJob.__new__(EngineJob)
-    job.__dict__ = fields
     return job
 
 

@@ -167,7 +167,7 @@ class LeasedQueue(RedisQueue):
             UnreadableJob: what is stored there is none; whatever is wrong with it.
         """
         try:
-            job = self.deserialize(stored)
+            job = self.deserialize(stored) if self._own_load or not stored else decode(stored, self)
         except Exception as error:
             raise UnreadableJob(key, str(error)) from error
         if job is None or job.key != key:
@@ -247,7 +247,7 @@ class LeasedQueue(RedisQueue):
             aborted.ttl,
             job.abort_id,
             max(1, int(ttl)),
-            Outcome.finish(self, aborted).claim,
+            Outcome.finish(self, aborted).how.claim,
         )
         if became == b"withdrawn":
             job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed

@@ -35,6 +35,9 @@ BEGINNING = 10.0
 """Seconds in which a job that was leased must begin: other jobs may block the event loop, while other workers wait."""
 
 
+Held = tuple[str, str]
+"""What a worker holds: the key of a job, and its lease."""
+
 Hold = tuple[float, str]
 """Until when a lease is renewed, by the clock of `LeaseKeeper.awake`, and how it is marked when it is given up."""
 
@@ -56,13 +59,11 @@ class LeaseKeeper:
         beat: called, from the thread, at each renewal, with the thread's client.
     """
 
-    def __init__(
-        self, queue: "LeasedQueue", lost: Callable[[str, str], None], beat: Callable[[redis.Redis], None]
-    ) -> None:
+    def __init__(self, queue: "LeasedQueue", lost: Callable[[Held], None], beat: Callable[[redis.Redis], None]) -> None:
         self._queue = queue
         self._lost = lost
         self._beat = beat
-        self._held: dict[tuple[str, str], Hold] = {}
+        self._held: dict[Held, Hold] = {}
         self._pulse = Pulse(f"pulse-{queue.name}")
         self._deciding = threading.Lock()
         """Held while it is decided whether a job is given back, which may begin at the same time."""
@@ -87,30 +88,32 @@ class LeaseKeeper:
         hold = (self.awake() + BEGINNING, UNBEGUN)
         self._held.update({(job.key, job.lease): hold for job in jobs})
 
-    def begin(self, job: EngineJob) -> float | None:
-        """The job begins to run: its lease is renewed until its timeout and TIMEOUT_GRACE are over.
+    def begin(self, held: Held, timeout: float | None) -> float | None:
+        """A job begins to run: its lease is renewed until its timeout and TIMEOUT_GRACE are over.
+
+        Args:
+            held: the job.
+            timeout: seconds that it may run; None or 0: as long as it likes.
 
         Returns:
             The end of its timeout by the clock of `awake`, or None: it must not begin, its lease was given back.
         """
-        timeout_ends = self.awake() + job.timeout if job.timeout else math.inf
-        claim = job.key, job.lease
+        timeout_ends = self._pulse.awake() + timeout if timeout else math.inf
         with self._deciding:
-            if self._held.get(claim, GIVEN_BACK) is GIVEN_BACK:
+            if self._held.get(held, GIVEN_BACK) is GIVEN_BACK:
                 return None
-            self._held[claim] = (timeout_ends + TIMEOUT_GRACE, LATE)
+            self._held[held] = (timeout_ends + TIMEOUT_GRACE, LATE)
         return timeout_ends
 
-    def ended(self, job: EngineJob) -> None:
+    def ended(self, held: Held) -> None:
         """The job runs no more: its lease is renewed until `release`, however long its outcome waits to be written."""
-        claim = job.key, job.lease
         # Should it be decided in this moment that it is late, `scripts/settle.lua` takes its outcome all the same.
-        if claim in self._held:
-            self._held[claim] = ENDED
+        if held in self._held:
+            self._held[held] = ENDED
 
-    def release(self, key: str, lease: str) -> None:
+    def release(self, held: Held) -> None:
         """Renew it no longer."""
-        self._held.pop((key, lease), None)
+        self._held.pop(held, None)
 
     def awake(self) -> float:
         """See `Pulse.awake`."""
@@ -133,7 +136,7 @@ class LeaseKeeper:
                     logger.warning("queue %s: leases could not be renewed: %s", self._queue.name, error)
                     break
 
-    def _renew(self, script: Any, held: list[tuple[str, str]]) -> None:
+    def _renew(self, script: Any, held: list[Held]) -> None:
         # Nothing is given up while it is not known how late it is.
         current = self.certain() or 0.0
         with self._deciding:
@@ -143,9 +146,9 @@ class LeaseKeeper:
         for key, lease in held:
             args += [key, lease, marks.get((key, lease), "")]
         answers = script(keys=self._queue.scripts.keys, args=args)
-        for (key, lease), answer in zip(held, answers, strict=True):
-            if mark := marks.get((key, lease)):
-                logger.error("the lease of the job %s is given up: %s", key, REASONS[mark])
+        for each, answer in zip(held, answers, strict=True):
+            if mark := marks.get(each):
+                logger.error("the lease of the job %s is given up: %s", each[0], REASONS[mark])
             # What has ended meanwhile is not held any more, and not lost.
-            if (not answer or mark) and self._held.pop((key, lease), None) is not None:
-                self._lost(key, lease)
+            if (not answer or mark) and self._held.pop(each, None) is not None:
+                self._lost(each)

@@ -11,7 +11,7 @@ from app.queue.engine.job import UnreadableJob
 
 if TYPE_CHECKING:
     from app.queue.engine.attempt import Attempt
-    from app.queue.engine.leases import LeaseKeeper
+    from app.queue.engine.leases import Held, LeaseKeeper
     from app.queue.engine.queue import EngineQueue
 
 TIMEOUT_CHECK = 0.1
@@ -27,9 +27,7 @@ class Limits:
         running: they, by key and lease; changes as they begin and end.
     """
 
-    def __init__(
-        self, queue: "EngineQueue", keeper: "LeaseKeeper", running: Mapping[tuple[str, str], "Attempt"]
-    ) -> None:
+    def __init__(self, queue: "EngineQueue", keeper: "LeaseKeeper", running: Mapping["Held", "Attempt"]) -> None:
         self._queue = queue
         self._keeper = keeper
         self._running = running
@@ -75,7 +73,7 @@ class Limits:
         for attempt, reason, score in zip(long, reasons, scores, strict=True):
             if reason is not None:
                 attempt.abort(reason.decode())
-            elif score is None and (attempt.job.key, attempt.job.lease) in self._running:
+            elif score is None and attempt.held in self._running:
                 with suppress(UnreadableJob):
                     stored = self._queue.read(attempt.job.key, await self._queue.redis.get(attempt.job.id))
                     if stored.status in (Status.ABORTING, Status.ABORTED):

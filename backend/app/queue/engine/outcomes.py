@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 from saq import Job
@@ -28,47 +30,56 @@ UNREADABLE_TTL = 24 * 60 * 60
 """Seconds for which a job is kept that cannot be read, or whose outcome was refused."""
 
 
-class Outcome(NamedTuple):
-    """One outcome, as `scripts/settle.lua` takes it."""
+class How(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What an outcome may have in common with others, as `scripts/settle.lua` takes it."""
 
     kind: str
-    key: str
     lease: str
-    job: str | msgspec.Raw
-    status: str
+    status: Status | str
+    """SAQ's HTTP proxy hands statuses over as text."""
     number: float
     """Seconds: the time to live of what has ended, the delay of what goes on."""
-    level: str
-    claim: str
+    level: str = "normal"
+    claim: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What becomes of one job."""
+
+    key: str
+    job: str | msgspec.Raw
+    """As it is stored."""
+    how: How
 
     @classmethod
     def finish(cls, queue: "LeasedQueue", job: Job) -> "Outcome":
         """The job has ended, with the status it has now."""
-        claim = str(job.meta.get(CLAIM, ""))
+        claim = job.meta.get(CLAIM)
         key = queue.namespace(f"unique:{claim}") if claim else ""
-        return cls._of(queue, job, "finish", job.ttl, key)
+        return cls(job.key, text(queue.serialize(job)), How("finish", _lease(job), job.status, job.ttl, "normal", key))
 
     @classmethod
     def retry(cls, queue: "LeasedQueue", job: Job, delay: float) -> "Outcome":
         """The job gets another attempt after `delay` seconds."""
-        return cls._of(queue, job, "retry", delay)
+        return cls(job.key, text(queue.serialize(job)), How("retry", _lease(job), job.status, delay, level_of(job)))
 
     @classmethod
     def hand_back(cls, queue: "LeasedQueue", job: Job) -> "Outcome":
         """The job goes back to the front of its list."""
-        return cls._of(queue, job, "return", 0)
+        return cls(job.key, text(queue.serialize(job)), How("return", _lease(job), job.status, 0, level_of(job)))
 
     @classmethod
     def unreadable(cls, key: str, lease: str, stored: bytes | str) -> "Outcome":
         """What is stored is no job: it leaves the queue, and is kept for UNREADABLE_TTL to be looked at."""
-        return cls("finish", key, lease, text(stored), Status.FAILED.value, UNREADABLE_TTL, "normal", "")
+        return cls(key, text(stored), How("finish", lease, Status.FAILED, UNREADABLE_TTL))
 
-    @classmethod
-    def _of(cls, queue: "LeasedQueue", job: Job, kind: str, number: float, claim: str = "") -> "Outcome":
-        # SAQ's HTTP proxy hands statuses over as text.
-        status = job.status.value if type(job.status) is Status else str(job.status)
-        lease = job.lease if type(job) is EngineJob else ""
-        return cls(kind, job.key, lease, text(queue.serialize(job)), status, number, level_of(job), claim)
+    def refused(self) -> "Outcome":
+        """The same, without what may have been refused."""
+        return Outcome(self.key, self.job, msgspec.structs.replace(self.how, number=UNREADABLE_TTL, claim=""))
+
+
+def _lease(job: Job) -> str:
+    return job.lease if type(job) is EngineJob else ""
 
 
 async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool | str]:
@@ -82,7 +93,13 @@ async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: 
     Returns:
         For each True, False if its lease was lost, or why it is to be aborted instead of going on.
     """
-    answers = await queue.scripts.run("settle", int(expired), pack(outcomes))
+    groups = [
+        (how, [part for each in alike for part in (each.key, each.job)])
+        for how, alike in groupby(outcomes, attrgetter("how"))
+    ]
+    answers = await queue.scripts.run("settle", int(expired), pack(groups))
+    if not answers:
+        return [True] * len(outcomes)
     return [answer.decode() if isinstance(answer, bytes) else answer == 1 for answer in answers]
 
 
@@ -129,10 +146,10 @@ async def _settle_refused(
     queue: "LeasedQueue", outcome: Outcome, job: Job | None, error: str, expired: bool
 ) -> tuple[Outcome, bool]:
     """End a job without what may have been refused: a job that nobody can settle would run again and again."""
-    if job is not None and outcome.kind != "finish":
+    if job is not None and outcome.how.kind != "finish":
         job.status, job.error, job.completed = Status.FAILED, f"its outcome is refused: {error}", now()
         outcome = Outcome.finish(queue, job)
-    outcome = outcome._replace(number=UNREADABLE_TTL, claim="")
+    outcome = outcome.refused()
     try:
         [answer] = await settle(queue, [outcome], expired=expired)
     except REDIS_AWAY:
@@ -145,11 +162,11 @@ async def _settle_refused(
 
 def count(queue: "LeasedQueue", outcome: Outcome) -> None:
     """Add an outcome to the statistics that workers report, as SAQ counts them."""
-    if outcome.kind != "finish":
+    if outcome.how.kind != "finish":
         queue.retried += 1
-    elif outcome.status == Status.COMPLETE:
+    elif outcome.how.status == Status.COMPLETE:
         queue.complete += 1
-    elif outcome.status == Status.FAILED:
+    elif outcome.how.status == Status.FAILED:
         queue.failed += 1
     else:
         queue.aborted += 1
@@ -165,7 +182,7 @@ class Outcomes:
         written: called with a job's key and lease once its outcome is written, or refused.
     """
 
-    def __init__(self, queue: "LeasedQueue", written: Callable[[str, str], None]) -> None:
+    def __init__(self, queue: "LeasedQueue", written: Callable[[tuple[str, str]], None]) -> None:
         self._queue = queue
         self._written = written
         self._waiting: list[tuple[Outcome, Job | None]] = []
@@ -204,10 +221,10 @@ class Outcomes:
                 self._tell(outcome, job, held)
 
     def _tell(self, outcome: Outcome, job: Job | None, held: bool) -> None:
-        self._written(outcome.key, outcome.lease)
+        self._written((outcome.key, outcome.how.lease))
         if held:
             count(self._queue, outcome)
-            if job is not None and outcome.kind != "return":
+            if job is not None and outcome.how.kind != "return":
                 self._queue.record(job)
         else:
             logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)

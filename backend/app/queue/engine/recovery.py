@@ -83,7 +83,7 @@ class Recovery:
                 logger.warning("recovered %s: its worker is gone, or hangs", job.info())
                 recovered.append(job.id)
                 # What has not begun is handed back as if it had never been leased.
-                if outcome.kind != "return" or job.failure is not None:
+                if outcome.how.kind != "return" or job.failure is not None:
                     count(self._queue, outcome)
                     self._queue.record(job)
         return recovered

@@ -33,7 +33,7 @@ def digest(name: str) -> str:
     return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
 
 
-def pack(rows: Sequence[Sequence[Any]]) -> bytes:
+def pack(rows: Sequence[Any]) -> bytes:
     """Many rows as one argument of a script, which `cmsgpack.unpack` reads: cheaper than an argument a field."""
     return msgspec.msgpack.encode(rows)
 

@@ -4,17 +4,15 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
-from saq import Job
 from saq.job import Status
-from saq.types import Context
 
 from app.queue.engine.attempt import Attempt
 from app.queue.engine.closings import Closings
 from app.queue.engine.job import EngineJob
-from app.queue.engine.leases import LeaseKeeper
+from app.queue.engine.leases import Held, LeaseKeeper
 from app.queue.engine.leasing import Leased, Leasing
 from app.queue.engine.limits import Limits
 from app.queue.engine.outage import REDIS_AWAY
@@ -66,7 +64,7 @@ class Slots:
     def __init__(self, worker: "EngineWorker", queue: "EngineQueue") -> None:
         self.worker = worker
         self.queue = queue
-        self.running: dict[tuple[str, str], Attempt] = {}
+        self.running: dict[Held, Attempt] = {}
         self.taken = 0
         self._ready: deque[EngineJob] = deque()
         """Leased, and about to start; each has its slot."""
@@ -140,11 +138,11 @@ class Slots:
 
     def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """An attempt has come to its outcome (None: nothing is to be written), and its slot is free."""
-        self.running.pop((attempt.job.key, attempt.job.lease), None)
+        self.running.pop(attempt.held, None)
         if outcome is not None:
             job = attempt.job
-            self.keeper.ended(job)
-            if outcome.kind == "finish" and DURABLE in job.meta and not job.recorded:
+            self.keeper.ended(attempt.held)
+            if outcome.how.kind == "finish" and DURABLE in job.meta and not job.recorded:
                 self._closings.add(outcome, job)
             else:
                 self._outcomes.add(outcome, job)
@@ -161,10 +159,6 @@ class Slots:
             except Exception:
                 logger.exception("queue %s: the look for orphans failed, trying again", self.queue.name)
             await asyncio.sleep(LOOK)
-
-    def context(self, job: Job) -> Context:
-        """The context of one job."""
-        return cast("Context", {**self.worker.context, "job": job})
 
     def _free(self) -> int:
         free = self.worker.concurrency - self._taken()
@@ -198,8 +192,8 @@ class Slots:
             while self._ready:
                 self._return(self._ready.popleft())
         for _ in range(min(self._at_once, len(self._ready))):
-            job = self._ready.popleft()
-            self.running[job.key, job.lease] = Attempt(self, job)
+            attempt = Attempt(self, self._ready.popleft())
+            self.running[attempt.held] = attempt
         self.limits.watch()
         if self._ready:
             self.loop.call_soon(self._start_some)
@@ -253,15 +247,15 @@ class Slots:
         self._stopping.set()
         self.worker.event.set()
 
-    def _written(self, key: str, lease: str) -> None:
-        self.keeper.release(key, lease)
+    def _written(self, held: Held) -> None:
+        self.keeper.release(held)
         self._freed.set()
 
-    def _lost_in_thread(self, key: str, lease: str) -> None:
-        self.loop.call_soon_threadsafe(self._lost, key, lease)
+    def _lost_in_thread(self, held: Held) -> None:
+        self.loop.call_soon_threadsafe(self._lost, held)
 
-    def _lost(self, key: str, lease: str) -> None:
+    def _lost(self, held: Held) -> None:
         """Another worker has the job: stop it here, what it does counts no more."""
-        if (attempt := self.running.get((key, lease))) is not None:
+        if (attempt := self.running.get(held)) is not None:
             attempt.lose()
-        self._ready = deque(job for job in self._ready if (job.key, job.lease) != (key, lease))
+        self._ready = deque(job for job in self._ready if (job.key, job.lease) != held)

@@ -107,11 +107,11 @@ class EngineWorker(Worker[Context]):
         Raises:
             LookupError: this worker has none of that name.
         """
-        if name not in self._coroutines:
+        if (function := self._coroutines.get(name)) is None:
             if name not in self.functions:
                 raise LookupError(f"this worker knows no function {name!r}; its code may be older than the job")
-            self._coroutines[name] = ensure_coroutine_function(self.functions[name], self.pool)
-        return self._coroutines[name]
+            function = self._coroutines[name] = ensure_coroutine_function(self.functions[name], self.pool)
+        return function
 
     def retries_after(self, name: str, error: BaseException) -> bool:
         """True when the function has nothing against another attempt after this error."""

@@ -57,6 +57,8 @@ class Rows:
 
     def of(self, job: Job) -> Row | None:
         """The row of a job that has ended, or gets another attempt; None where its task wants none."""
+        if not self.enabled:
+            return None
         task = self._task(job.function)
         return self._row(job, task, self.max_result) if self._wanted(task, job) else None
 

@@ -61,22 +61,24 @@ async def commit(session: AsyncSession) -> None:
     success.job.recorded = written is True
 
 
-async def completed(ctx: Context, *, commits: bool, overtaken: bool = False) -> tuple[Any] | None:
-    """The result of the job of this context, if another attempt has completed it.
+def may_have_completed(ctx: Context, *, commits: bool) -> bool:
+    """True when another attempt may have completed the job of this context, and PostgreSQL may know that it has.
 
     Args:
         ctx: of the job.
         commits: True: its success may commit with its session. Of such a job and of a durable one PostgreSQL may
             know more than Redis; no other is asked for.
-        overtaken: False: look only where there was an attempt before.
     """
     job = ctx.get("job")
     if job is None or not (commits or job.meta.get(DURABLE)):
-        return None
-    if not (overtaken or job.attempts > 1 or job.error or job.meta.get(RECOVERIES)):
-        return None
+        return False
+    return bool(job.attempts > 1 or job.error or job.meta.get(RECOVERIES))
+
+
+async def completed(ctx: Context) -> tuple[Any] | None:
+    """The result of the job of this context, if another attempt has completed it."""
     recorder = _recorder(ctx)
-    return None if recorder is None else await recorder.completed(job)
+    return None if recorder is None else await recorder.completed(cast("EngineJob", ctx["job"]))
 
 
 def _recorder(ctx: Context) -> JobRecorder | None:

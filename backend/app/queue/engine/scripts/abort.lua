@@ -11,7 +11,7 @@ end
 local taken = redis.call('LREM', ACTIVE, 0, id) > 0
 if redis.call('ZSCORE', INCOMPLETE, id) and not taken then
     withdraw(id)
-    store(id, ARGV[7], ARGV[8])
+    store(id, ARGV[7], kept(ARGV[8]))
     give_up(ARGV[11], ARGV[4])
     redis.call('PUBLISH', id, 'aborted')
     deliver_one(id, ARGV[7])

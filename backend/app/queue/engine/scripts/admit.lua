@@ -45,7 +45,7 @@ local function admit(row)
         local holder, state = holder_of(claim)
         if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
             withdraw(PREFIX .. holder)
-            store(PREFIX .. holder, given_way, given_way_ttl)
+            store(PREFIX .. holder, given_way, kept(given_way_ttl))
             redis.call('PUBLISH', PREFIX .. holder, 'aborted')
             deliver_one(PREFIX .. holder, given_way)
             answer = 3

@@ -82,7 +82,8 @@ if #ids == 0 then return answer end
 
 local jobs = redis.call('MGET', unpack(ids))
 local heard = listened(ids)
-local deadline = SERVER + tonumber(ARGV[6])
+-- As text: a number would be made one for each job.
+local deadline = string.format('%.6f', SERVER + tonumber(ARGV[6]))
 local leases, owners = {}, {}
 for i, id in ipairs(ids) do
     if jobs[i] then

@@ -86,15 +86,21 @@ local function deliver_one(id, job)
     if inboxes then deliver(id, inboxes, job) end
 end
 
-local function store(id, job, ttl)
+-- For how long a job is kept, as text, which is cheaper to hand to Redis than a number: seconds, '0' for ever, '-1' not
+-- at all.
+local function kept(ttl)
     ttl = math.ceil(tonumber(ttl))
-    if ttl > LONGEST then ttl = 0 end
-    if ttl > 0 then
-        redis.call('SET', id, job, 'EX', ttl)
-    elseif ttl == 0 then
+    if ttl < 0 then return '-1' end
+    return (ttl == 0 or ttl > LONGEST) and '0' or string.format('%.0f', ttl)
+end
+
+local function store(id, job, seconds)
+    if seconds == '-1' then
+        redis.call('DEL', id)
+    elseif seconds == '0' then
         redis.call('SET', id, job)
     else
-        redis.call('DEL', id)
+        redis.call('SET', id, job, 'EX', seconds)
     end
 end
 

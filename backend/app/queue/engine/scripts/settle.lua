@@ -1,48 +1,51 @@
 -- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' if only leases count that have
--- run out (recovery), else '0'; 5 in MessagePack a row for each job: kind, key, lease ('' whoever has it), JSON,
--- status, ttl or delay, level, unique claim to give up ('' none).
+-- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
+-- in common: kind, lease ('' whoever has it), status, ttl or delay, level, unique claim to give up ('' none).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front.
 -- Answers for each 1, 0 where the lease was lost, or the reason of its abort, where a job is not to go on: its lease stays.
-local rows = cmsgpack.unpack(ARGV[5])
-local ids = {}
-for i, row in ipairs(rows) do ids[i] = PREFIX .. row[2] end
+-- Answers nothing where that is 1 for all.
+local ids, keys, jobs, hows = {}, {}, {}, {}
+for _, group in ipairs(cmsgpack.unpack(ARGV[5])) do
+    local how, parts = group[1], group[2]
+    if how[1] == 'finish' then how[4] = kept(how[4]) end
+    for i = 1, #parts, 2 do
+        local n = #ids + 1
+        ids[n], keys[n], jobs[n], hows[n] = PREFIX .. parts[i], parts[i], parts[i + 1], how
+    end
+end
 local heard = listened(ids)
 local aborts = redis.call('EXISTS', ABORTING) == 1 and redis.call('HMGET', ABORTING, unpack(ids))
 local stock = redis.call('EXISTS', ACTIVE) == 1
 local inboxes = redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITERS, unpack(ids))
-local recovery = ARGV[4] == '1'
+local owners = redis.call('HMGET', OWNERS, unpack(ids))
+local deadlines = ARGV[4] == '1' and redis.call('ZMSCORE', LEASES, unpack(ids))
+local settled = {}
 
-local owners, deadlines = {}, {}
-for i, owner in ipairs(redis.call('HMGET', OWNERS, unpack(ids))) do owners[ids[i]] = owner end
-if recovery then
-    for i, deadline in ipairs(redis.call('ZMSCORE', LEASES, unpack(ids))) do deadlines[ids[i]] = deadline end
-end
-
-local function holds(id, lease)
+local function holds(i, lease)
     -- A worker that gave its lease up as late, in the moment in which the job ended, may still tell how, as long as
     -- nobody has recovered it.
-    if lease ~= '' and owners[id] ~= lease and owners[id] ~= lease .. '|late' then return false end
+    if lease ~= '' and owners[i] ~= lease and owners[i] ~= lease .. '|late' then return false end
     -- Whoever it was, it is settled now.
-    owners[id] = nil
-    return not recovery or (deadlines[id] and tonumber(deadlines[id]) <= SERVER)
+    if settled[ids[i]] and lease ~= '' then return false end
+    settled[ids[i]] = true
+    return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER)
 end
 
-local answers, released, ended = {}, {}, {}
-for i, row in ipairs(rows) do
-    local kind, key, lease, job, status, number, level, claim = unpack(row)
-    local id = ids[i]
-    if not holds(id, lease) then
-        answers[i] = 0
+local answers, released, ended, all = {}, {}, {}, true
+for i, id in ipairs(ids) do
+    local kind, lease, status, number, level, claim = unpack(hows[i])
+    if not holds(i, lease) then
+        answers[i], all = 0, false
     elseif kind ~= 'finish' and aborts and aborts[i] then
-        answers[i] = aborts[i]
+        answers[i], all = aborts[i], false
     else
         if kind == 'finish' then
-            store(id, job, number)
+            store(id, jobs[i], number)
             ended[#ended + 1] = id
-            give_up(claim, key)
-            if inboxes and inboxes[i] then deliver(id, inboxes[i], tonumber(number) >= 0 and job or '') end
+            give_up(claim, keys[i])
+            if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
         else
-            redis.call('SET', id, job)
+            redis.call('SET', id, jobs[i])
             local start = tonumber(number) > 0 and after(number) or '0'
             stand(id, level, start, kind ~= 'retry')
             if start ~= '0' then wake_if_first(id) end
@@ -60,4 +63,4 @@ if #released > 0 then
     redis.call('ZREM', LEASES, unpack(released))
     if aborts then redis.call('HDEL', ABORTING, unpack(released)) end
 end
-return answers
+return all and {} or answers
