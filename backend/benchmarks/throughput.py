@@ -42,6 +42,15 @@ SLOTS = {
 """What is measured: by kind of job and worker processes, with how many slots each."""
 
 
+PROCESSED = {
+    (STOCK.name, "noop"): 1,
+    (STOCK.name, "sleep"): 1,
+    (SAQUEDUCT.name, "noop"): 9,
+    (SAQUEDUCT.name, "sleep"): 3,
+}
+"""Thirds of `Size.jobs` that a run processes, so that it takes some seconds with either."""
+
+
 def _cases(url: str, size: Size) -> list[tuple[str, Contender, Callable[[], float]]]:
     cases: list[tuple[str, Contender, Callable[[], float]]] = []
     for contender in (STOCK, SAQUEDUCT):
@@ -49,8 +58,8 @@ def _cases(url: str, size: Size) -> list[tuple[str, Contender, Callable[[], floa
             (measure, contender, partial(_rate, contender, measure, url, size.jobs))
             for measure in ("enqueue", "enqueue many")
         ]
-        jobs = size.jobs if contender is SAQUEDUCT else size.jobs // 3
         for (kind, processes), all_slots in SLOTS[contender.name].items():
+            jobs = size.jobs * PROCESSED[contender.name, kind] // 3
             for slots in all_slots:
                 name = f"process {kind}, {processes} worker{'s' * (processes > 1)}, {slots} slots"
                 cases.append((name, contender, partial(_work, contender, url, kind, processes, slots, jobs)))

@@ -23,6 +23,9 @@ OLDEST = (6, 2)
 MULTI_PART_AOF = (7, 0)
 """First version that keeps the append-only file as a folder, which older ones do not read."""
 
+REWRITE_SIZE = "256mb"
+"""Smallest append-only file that is rewritten: a busy queue fills Redis' own 64 MB in a second or two."""
+
 SOCKET = "redis.sock"
 START_SECONDS = 60.0
 """How long a start may take, replay of the append-only file included."""
@@ -144,6 +147,7 @@ class EmbeddedRedis:
             "unixsocketperm": "700",
             "dir": str(self.directory),
             "appendonly": "yes",
+            "auto-aof-rewrite-min-size": REWRITE_SIZE,
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

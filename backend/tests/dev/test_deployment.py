@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.dev.redis import REWRITE_SIZE
 from app.settings import REPOSITORY, Settings, load_settings
 
 COMPOSE = (REPOSITORY / "docker-compose.yml").read_text()
@@ -109,6 +110,12 @@ def test_redis_loses_nothing() -> None:
     command = SERVICES["redis"]["command"]
     assert command[command.index("--appendonly") + 1] == "yes"
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+
+
+def test_redis_is_set_up_as_the_embedded_one() -> None:
+    command = SERVICES["redis"]["command"]
+    assert command[command.index("--auto-aof-rewrite-min-size") + 1] == REWRITE_SIZE
+    assert command[command.index("--save") + 1] == ""
 
 
 def test_the_worker_has_time_to_drain() -> None:

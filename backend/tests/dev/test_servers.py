@@ -152,6 +152,7 @@ def test_redis_evicts_nothing_and_appends_to_a_file(directory: Path) -> None:
     with redis.Redis.from_url(EmbeddedRedis(directory / "redis").start(), decode_responses=True) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("appendonly") == {"appendonly": "yes"}
+        assert client.config_get("auto-aof-rewrite-min-size") == {"auto-aof-rewrite-min-size": str(256 * 2**20)}
 
 
 def test_a_redis_whose_pid_file_is_gone_can_be_stopped(directory: Path) -> None:

@@ -82,8 +82,7 @@ if #ids == 0 then return answer end
 
 local jobs = redis.call('MGET', unpack(ids))
 local heard = listened(ids)
--- As text: a number would be made one for each job.
-local deadline = string.format('%.6f', SERVER + tonumber(ARGV[6]))
+local deadline = deadline_in(ARGV[6])
 local leases, owners = {}, {}
 for i, id in ipairs(ids) do
     if jobs[i] then

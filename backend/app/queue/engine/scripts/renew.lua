@@ -1,7 +1,7 @@
 -- Renew a worker's leases. ARGV: 4 seconds they last from now; from 5, three a job: key, lease, '' to renew or
 -- the mark to let it go with: '|late', its worker hangs and the attempt counts; '|unbegun', it has not begun to run.
 -- Answers for each 1, or 0 where the lease was lost.
-local deadline = SERVER + tonumber(ARGV[4])
+local deadline = deadline_in(ARGV[4])
 local answers = {}
 for i = 5, #ARGV, 3 do
     local id, lease = PREFIX .. ARGV[i], ARGV[i + 1]

@@ -28,7 +28,7 @@ local function holds(i, lease)
     -- Whoever it was, it is settled now.
     if settled[ids[i]] and lease ~= '' then return false end
     settled[ids[i]] = true
-    return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER)
+    return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER * 1000)
 end
 
 local answers, released, ended, all = {}, {}, {}, true
