@@ -236,7 +236,7 @@ async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have
         await mark.enqueue(name=name)
         leased.append(await _lease(queues))
     written: list[str] = []
-    outcomes = Outcomes(queue, lambda held: written.append(held[0]))
+    outcomes = Outcomes(queue, lambda jobs: written.extend(key for key, _ in jobs))
     for job in leased:
         job.status, job.result = Status.COMPLETE, None
         outcome = Outcome.finish(queue, job)

@@ -111,9 +111,10 @@ class LeaseKeeper:
         if held in self._held:
             self._held[held] = ENDED
 
-    def release(self, held: Held) -> None:
-        """Renew it no longer."""
-        self._held.pop(held, None)
+    def release(self, jobs: Iterable[Held]) -> None:
+        """Renew their leases no longer."""
+        for held in jobs:
+            self._held.pop(held, None)
 
     def awake(self) -> float:
         """See `Pulse.awake`."""

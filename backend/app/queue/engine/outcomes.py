@@ -179,10 +179,10 @@ class Outcomes:
 
     Args:
         queue: the queue.
-        written: called with a job's key and lease once its outcome is written, or refused.
+        written: called with the keys and leases of jobs once their outcomes are written, or refused.
     """
 
-    def __init__(self, queue: "LeasedQueue", written: Callable[[tuple[str, str]], None]) -> None:
+    def __init__(self, queue: "LeasedQueue", written: Callable[[Sequence[tuple[str, str]]], None]) -> None:
         self._queue = queue
         self._written = written
         self._waiting: list[tuple[Outcome, Job | None]] = []
@@ -217,14 +217,11 @@ class Outcomes:
                 continue
             self._queue.outage.over()
             del self._waiting[: len(batch)]
+            self._written([(outcome.key, outcome.how.lease) for outcome, _ in batch])
             for (_, job), (outcome, held) in zip(batch, answers, strict=True):
-                self._tell(outcome, job, held)
-
-    def _tell(self, outcome: Outcome, job: Job | None, held: bool) -> None:
-        self._written((outcome.key, outcome.how.lease))
-        if held:
-            count(self._queue, outcome)
-            if job is not None and outcome.how.kind != "return":
-                self._queue.record(job)
-        else:
-            logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)
+                if not held:
+                    logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)
+                    continue
+                count(self._queue, outcome)
+                if job is not None and outcome.how.kind != "return":
+                    self._queue.record(job)

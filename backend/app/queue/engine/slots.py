@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -247,8 +248,8 @@ class Slots:
         self._stopping.set()
         self.worker.event.set()
 
-    def _written(self, held: Held) -> None:
-        self.keeper.release(held)
+    def _written(self, jobs: Sequence[Held]) -> None:
+        self.keeper.release(jobs)
         self._freed.set()
 
     def _lost_in_thread(self, held: Held) -> None:
