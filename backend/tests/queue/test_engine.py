@@ -4,7 +4,6 @@ import asyncio
 import time
 from typing import Any
 
-import msgspec
 import pytest
 from dishka import AsyncContainer
 from saq.job import CronJob, Status
@@ -23,8 +22,6 @@ from app.queue import (
     task,
 )
 from app.queue.config import build_queues
-from app.queue.engine.job import EngineJob
-from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.worker import EngineWorker
 from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
@@ -125,42 +122,6 @@ async def test_a_job_that_cannot_be_read_stops_nobody(
     assert await queue.redis.get(broken.id) is not None
 
 
-async def test_an_outcome_under_a_lost_lease_is_not_written(
-    settings: Settings, queues: Queues, container: AsyncContainer
-) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    @task(timeout=60)
-    async def slow(ctx: Context) -> str:
-        started.set()
-        await go.wait()
-        return "of the first"
-
-    handle = await slow.enqueue()
-    queue = queues.get("default")
-    async with working(settings, queues, container):
-        await started.wait()
-        await queue.redis.hset(queue.namespace("owners"), handle.id, "somebody else|1")
-        go.set()
-    stands = await handle.refresh()
-    assert (stands.status, stands.result, stands.worker_id) == (Status.ACTIVE, None, "somebody else")
-
-
-async def test_progress_under_a_lost_lease_is_not_written(queues: Queues) -> None:
-    mark = marking([])
-    handle = await mark.enqueue(name="x")
-    queue = queues.get("default")
-    answer = await queue.scripts.run("lease", 1, "one", 60)
-    job = queue.deserialize(answer[5])
-    assert job is not None
-    job.lease = answer[3].decode()
-    await job.update(progress=0.5)
-    assert (await handle.refresh()).progress == 0.5
-    await queue.redis.hset(queue.namespace("owners"), handle.id, "another|1")
-    await job.update(progress=0.9)
-    assert (await handle.refresh()).progress == 0.5
-
-
 async def test_a_job_that_runs_is_active_though_nothing_was_written(queues: Queues) -> None:
     mark = marking([])
     handle = await mark.enqueue(name="x")
@@ -226,36 +187,6 @@ async def test_odd_characters_in_names_and_keys_do_no_harm(queues: Queues, jobs:
     assert (await odd_task.enqueue(x=odd)).key == odd
     await jobs.drain()
     assert await first.result(timeout=5) == odd
-
-
-async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have_refused(queues: Queues) -> None:
-    mark = marking([])
-    queue = queues.get("default")
-    leased = []
-    for name in ("good", "bad", "good too"):
-        await mark.enqueue(name=name)
-        leased.append(await _lease(queues))
-    written: list[str] = []
-    outcomes = Outcomes(queue, lambda jobs: written.extend(key for key, _ in jobs))
-    for job in leased:
-        job.status, job.result = Status.COMPLETE, None
-        outcome = Outcome.finish(queue, job)
-        refused = (job.kwargs or {})["name"] == "bad"
-        broken = Outcome(outcome.key, outcome.job, msgspec.structs.replace(outcome.how, number="no number"))
-        outcomes.add(broken if refused else outcome, None)
-    await outcomes.flushed()
-    assert written == [job.key for job in leased]
-    found = [await queues.find(job.key) for job in leased]
-    assert [job.status for job in found] == [Status.COMPLETE] * 3
-
-
-async def _lease(queues: Queues) -> EngineJob:
-    queue = queues.get("default")
-    answer = await queue.scripts.run("lease", 1, "somebody", 60)
-    job = queue.deserialize(answer[5])
-    assert job is not None
-    job.lease = answer[3].decode()
-    return job
 
 
 async def test_a_worker_goes_on_after_an_unexpected_error(

@@ -8,7 +8,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import pydantic
@@ -16,9 +16,9 @@ import pytest
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import INJECTED, Context, InvalidArguments, InvalidResult, PayloadTooLarge, RegistrationError
+from app.queue import INJECTED, Context, InvalidArguments, PayloadTooLarge, RegistrationError
 from app.queue.errors import PayloadMismatch
-from app.queue.payload import Signature, decode_result, encode_result
+from app.queue.payload import Signature
 from app.queue.pydantic_models import is_model
 
 
@@ -141,23 +141,6 @@ def test_the_schema_tells_types_defaults_and_what_is_required() -> None:
     assert schema["properties"]["days"] == {"type": "integer", "default": 7}
     assert schema["$defs"]["Address"]["properties"]["city"] == {"type": "string"}
     assert schema["additionalProperties"] is False
-
-
-def test_results_become_json() -> None:
-    assert encode_result("t", {"at": dt.date(2026, 1, 2), "money": Money(3)}) == {
-        "at": "2026-01-02",
-        "money": {"cents": 3},
-    }
-
-
-def test_a_result_that_json_cannot_carry_is_refused() -> None:
-    with pytest.raises(InvalidResult, match="t returned what cannot be stored"):
-        encode_result("t", object())
-
-
-def test_a_result_above_the_limit_is_refused() -> None:
-    with pytest.raises(PayloadTooLarge, match="result"):
-        encode_result("t", "x" * 200, limit=100)
 
 
 def test_json_of_a_job_arrives_as_the_declared_types() -> None:
@@ -341,38 +324,3 @@ def test_the_limit_counts_what_is_encoded() -> None:
         Signature(job).encode({"data": b"x" * 90}, limit=100)
     # base64 makes four of three.
     assert caught.value.size == len('{"data":""}') + 120
-
-
-async def count(ctx: Context) -> dict[str, int]:
-    return {}
-
-
-def test_a_result_of_another_type_than_declared_is_refused_with_task_and_place() -> None:
-    with pytest.raises(InvalidResult) as caught:
-        Signature(count).encode_result({"a": "one"})
-    assert str(caught.value).startswith("count returned what cannot be stored: ")
-    assert caught.value.problem == "Expected `int`, got `str` - at `result[...]`, where dict[str, int] is declared"
-
-
-def test_a_missing_result_is_refused_where_one_is_declared() -> None:
-    with pytest.raises(InvalidResult, match="got `null`"):
-        Signature(count).encode_result(None)
-
-
-def test_without_a_declared_result_anything_goes() -> None:
-    async def job(ctx: Context):  # type: ignore[no-untyped-def]
-        ...
-
-    assert Signature(job).encode_result({"a": [1, dt.date(2026, 1, 2)]}) == {"a": [1, "2026-01-02"]}
-
-
-def test_a_task_that_never_returns_can_be_one() -> None:
-    async def job(ctx: Context) -> NoReturn:
-        raise ValueError
-
-    assert Signature(job).returns is Any
-
-
-def test_a_stored_result_that_is_something_else_is_refused_at_the_reader() -> None:
-    with pytest.raises(InvalidResult, match="Expected `int`, got `str`, where int is declared"):
-        decode_result(int, "one")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from dishka import AsyncContainer
@@ -15,7 +15,6 @@ from app.dev.redis import EmbeddedRedis
 from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from app.queue.config import build_queues
 from app.queue.engine import leases, recovery
-from app.queue.engine.outcomes import Outcome, settle
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
@@ -97,19 +96,6 @@ async def test_a_job_that_ended_in_an_outage_is_complete_however_long_that_lasts
         await container.close()
         await queues.disconnect()
         server.stop()
-
-
-async def test_a_lease_given_up_in_the_moment_of_the_end_takes_the_outcome(queues: Queues) -> None:
-    handle = await _killed(queues)
-    queue = queues.get("default")
-    lease = cast("bytes", await queue.redis.hget(queue.namespace("owners"), handle.id)).decode()
-    await queue.redis.hset(queue.namespace("owners"), handle.id, f"{lease}|late")
-    job = await queue.job(handle.key)
-    assert job is not None
-    job.lease, job.status = lease, Status.COMPLETE
-    assert await settle(queue, [Outcome.finish(queue, job)]) == [True]
-    assert await handle.status() is Status.COMPLETE
-    assert await queue.redis.zcard(queue.namespace("leases")) == 0
 
 
 async def _killed(queues: Queues, options: Any = None) -> JobHandle[Any]:

@@ -1,0 +1,136 @@
+"""Outcomes: what is written of jobs that have ended or go on, many at a time, and only under their leases."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from dishka import AsyncContainer
+from saq.job import Status
+
+from app.queue import Context, EngineQueue, Queues, enqueue_many, task
+from app.queue.engine.job import EngineJob
+from app.queue.engine.outcomes import Outcome, Outcomes, settle
+from app.settings import Settings
+from tests.queue.kit import marking, taken, working
+
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+
+@pytest.fixture
+def queue(queues: Queues) -> EngineQueue:
+    return queues.get("default")
+
+
+async def _leased(queue: EngineQueue, count: int) -> list[EngineJob]:
+    """The next jobs, leased to somebody."""
+    answer = await queue.scripts.run("lease", count, "somebody", 60)
+    found = zip(answer[4::2], answer[5::2], strict=True)
+    jobs = [queue.read(queue.job_key_from_id(job_id.decode()), stored) for job_id, stored in found]
+    for job in jobs:
+        job.lease = answer[3].decode()
+    return jobs
+
+
+async def _running(queue: EngineQueue, *names: str) -> list[EngineJob]:
+    mark = marking([])
+    await enqueue_many(mark.bind(name=name) for name in names)
+    return await _leased(queue, len(names))
+
+
+def _complete(queue: EngineQueue, job: EngineJob, **fields: Any) -> Outcome:
+    job.status = Status.COMPLETE
+    for name, value in fields.items():
+        setattr(job, name, value)
+    return Outcome.finish(queue, job)
+
+
+async def test_each_of_many_gets_its_own_outcome(queue: EngineQueue, queues: Queues) -> None:
+    kept, back, forever, lost, gone, later, short = await _running(
+        queue, "kept", "back", "forever", "lost", "gone", "later", "short"
+    )
+    await queue.redis.hset(queue.namespace("owners"), lost.id, "somebody else|1")
+    outcomes = [
+        _complete(queue, kept, ttl=60),
+        Outcome.hand_back(queue, back),
+        _complete(queue, forever, ttl=0),
+        _complete(queue, lost, ttl=60),
+        _complete(queue, gone, ttl=-1),
+        Outcome.retry(queue, later, 3600),
+        _complete(queue, short, ttl=0.5),
+    ]
+    assert await settle(queue, outcomes) == [True, True, True, False, True, True, True]
+    assert [await queue.redis.ttl(job.id) for job in (kept, forever, lost, gone, short)] == [60, -1, -1, -2, 1]
+    assert [(await queues.find(job.key)).status for job in (kept, forever, lost)] == [
+        Status.COMPLETE,
+        Status.COMPLETE,
+        Status.ACTIVE,
+    ]
+    assert await queue.redis.zrange(queue.namespace("leases"), 0, -1) == [lost.id.encode()]
+    assert await queue.redis.zcard(queue.namespace("incomplete")) == 3
+    assert await taken(queues, 1) == ["back"]
+    assert await queue.count("queued") == 0
+    assert await queue.redis.zscore(queue.namespace("incomplete"), later.id) == pytest.approx(
+        await queue.time() + 3600, abs=5
+    )
+
+
+async def test_of_two_outcomes_under_one_lease_the_first_counts(queue: EngineQueue, queues: Queues) -> None:
+    [job] = await _running(queue, "x")
+    outcomes = [_complete(queue, job, result="first"), _complete(queue, job, result="second")]
+    assert await settle(queue, outcomes) == [True, False]
+    assert (await queues.find(job.key)).result == "first"
+
+
+async def test_an_outcome_under_a_lost_lease_is_not_written(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @task(timeout=60)
+    async def slow(ctx: Context) -> str:
+        started.set()
+        await go.wait()
+        return "of the first"
+
+    handle = await slow.enqueue()
+    queue = queues.get("default")
+    async with working(settings, queues, container):
+        await started.wait()
+        await queue.redis.hset(queue.namespace("owners"), handle.id, "somebody else|1")
+        go.set()
+    stands = await handle.refresh()
+    assert (stands.status, stands.result, stands.worker_id) == (Status.ACTIVE, None, "somebody else")
+
+
+async def test_progress_under_a_lost_lease_is_not_written(queue: EngineQueue, queues: Queues) -> None:
+    [job] = await _running(queue, "x")
+    await job.update(progress=0.5)
+    assert (await queues.find(job.key)).progress == 0.5
+    await queue.redis.hset(queue.namespace("owners"), job.id, "another|1")
+    await job.update(progress=0.9)
+    assert (await queues.find(job.key)).progress == 0.5
+
+
+async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have_refused(
+    queue: EngineQueue, queues: Queues
+) -> None:
+    jobs = await _running(queue, "good", "bad", "good too")
+    written: list[str] = []
+    outcomes = Outcomes(queue, lambda each: written.extend(key for key, _ in each))
+    for job in jobs:
+        outcome = _complete(queue, job, result=None)
+        refused = (job.kwargs or {})["name"] == "bad"
+        broken = Outcome(outcome.key, outcome.job, msgspec.structs.replace(outcome.how, number="no number"))
+        outcomes.add(broken if refused else outcome, None)
+    await outcomes.flushed()
+    assert written == [job.key for job in jobs]
+    assert [(await queues.find(job.key)).status for job in jobs] == [Status.COMPLETE] * 3
+
+
+async def test_a_lease_given_up_in_the_moment_of_the_end_takes_the_outcome(queue: EngineQueue, queues: Queues) -> None:
+    [job] = await _running(queue, "x")
+    await queue.redis.hset(queue.namespace("owners"), job.id, f"{job.lease}|late")
+    assert await settle(queue, [_complete(queue, job)]) == [True]
+    assert (await queues.find(job.key)).status is Status.COMPLETE
+    assert await queue.redis.zcard(queue.namespace("leases")) == 0
