@@ -165,7 +165,7 @@ class JobKit:
             timeout: seconds, of real time, that all this may take.
 
         Raises:
-            NotDrained: too many attempts, or too long.
+            NotDrained: too many attempts, or too long; or only jobs of paused queues are left.
         """
         async with self._here() as (queues, container):
             workers = self._setup.workers_for(queues, container)

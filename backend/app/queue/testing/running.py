@@ -14,6 +14,9 @@ from app.queue.engine.worker import EngineWorker
 PAUSE = 0.005
 """Seconds between two looks at what is left to run."""
 
+PAUSES_LOOK = 0.1
+"""Seconds between two looks for paused queues."""
+
 Left = Callable[[], Awaitable[Sequence[float]]]
 """Tells what is left to run: when each job is due, in epoch seconds; 0: it waits in line or runs."""
 
@@ -91,15 +94,19 @@ async def run_until_done(workers: Sequence[EngineWorker], left: Left, timeout: f
         timeout: seconds, of real time, that all this may take.
 
     Raises:
-        NotDrained: it took longer.
+        NotDrained: it took longer, or only jobs of paused queues are left.
     """
     if not await left():
         return
     deadline = time.monotonic() + timeout
+    look = 0.0
     async with working(workers) as running:
         with ExitStack() as journey:
             while due := await left():
                 await _check(running, workers, deadline, timeout)
+                if time.monotonic() >= look:
+                    look = time.monotonic() + PAUSES_LOOK
+                    await _check_pauses(engine_queues(workers))
                 ahead = min(due) - clock.time_now()
                 if min(due) == 0:
                     await asyncio.sleep(PAUSE)
@@ -137,6 +144,21 @@ async def working(workers: Iterable[EngineWorker]) -> AsyncIterator[list[asyncio
         for worker in workers:
             worker.request_stop()
         await asyncio.gather(*running)
+
+
+async def _check_pauses(queues: Iterable[EngineQueue]) -> None:
+    """Nobody waits for jobs of which none will run."""
+    stuck = []
+    for queue in queues:
+        if not await queue.count("incomplete"):
+            continue
+        pause = await queue.paused()
+        if pause is None or await queue.count("active"):
+            return
+        words = ", ".join(filter(None, (pause.by and f"by {pause.by}", pause.why)))
+        stuck.append(f"{queue.name} ({words})" if words else queue.name)
+    if stuck:
+        raise NotDrained(f"jobs are left in paused queues: {'; '.join(stuck)}; resume them first")
 
 
 async def _check(
