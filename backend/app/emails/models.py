@@ -3,7 +3,7 @@
 import datetime as dt
 import enum
 
-from sqlalchemy import Enum, String, Text
+from sqlalchemy import Enum, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, Identified, Timestamped
@@ -24,6 +24,7 @@ class EmailRecord(Identified, Timestamped, Base):
     """One mail: to whom, about what, and what became of it. The body is not kept."""
 
     __tablename__ = "emails"
+    __table_args__ = (Index(None, "updated_at"),)
 
     key: Mapped[str | None] = mapped_column(String(MAX_KEY), unique=True)
     """What makes two sends the same mail; a key that was sent is not sent again."""

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.deletion import delete_in_batches
 from app.db.session import SessionMaker, transaction
 from app.emails.errors import InvalidMail, MailError
 from app.emails.mailers import Mailer
@@ -77,6 +78,15 @@ class EmailService:
             query = query.where(EmailRecord.id < before)
         async with self._maker() as session:
             return list((await session.scalars(query)).all())
+
+    async def delete_older_than(self, days: int) -> int:
+        """Delete the records of mails of which nothing was heard for so many days; return how many.
+
+        A key whose record is gone can be sent again.
+        """
+        old = EmailRecord.updated_at < func.now() - dt.timedelta(days=days)
+        async with self._maker() as session:
+            return await delete_in_batches(session, EmailRecord, old, session.commit)
 
 
 async def _claim(session: AsyncSession, message: EmailMessage, key: str | None) -> EmailRecord:

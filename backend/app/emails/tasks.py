@@ -1,12 +1,16 @@
 """Jobs that send mails."""
 
 import hashlib
+from typing import Annotated
 
+import msgspec
 from saq import Job
 
 from app.emails.errors import InvalidMail, PermanentMailError
 from app.emails.service import EmailService
-from app.queue import INJECTED, Context, GiveUp, task
+from app.queue import INJECTED, Context, GiveUp, scheduled_task, task
+
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
 # Tried for about an hour: servers that greylist take a mail after some minutes (RFC 6647).
@@ -20,6 +24,12 @@ async def send_email(
     except (InvalidMail, PermanentMailError) as error:
         raise GiveUp(str(error)) from error
     return {"status": "sent", "to": to}
+
+
+@scheduled_task(cron="0 4 * * *", timeout=600)
+async def cleanup_emails(ctx: Context, *, days_old: AtLeastOne = 90, emails: EmailService = INJECTED) -> dict[str, int]:
+    """Delete the records of mails that were sent, or refused, more than `days_old` days ago."""
+    return {"deleted_count": await emails.delete_older_than(days_old)}
 
 
 def mail_key(job: Job) -> str:

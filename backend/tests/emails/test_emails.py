@@ -1,6 +1,7 @@
 """Mails: written, sent, refused, recorded."""
 
 import asyncio
+import datetime as dt
 import email.policy
 from email import message_from_bytes
 from pathlib import Path
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from dishka import AsyncContainer
 from saq.job import Status
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
@@ -176,3 +177,17 @@ async def test_a_lasting_refusal_raises_permanent(smtp: SmtpServer, service: Ema
     smtp.answers["MAIL-DATA"] = "554 spam"
     with pytest.raises(PermanentMailError, match="554"):
         await service.send(**MAIL)
+
+
+@pytest.mark.parametrize(("days_old", "left"), [(None, ["new", "month"]), (1, ["new"])])
+async def test_records_of_old_mails_are_deleted(
+    jobs: JobKit, service: EmailService, session: AsyncSession, days_old: int | None, left: list[str]
+) -> None:
+    for key, days in (("new", 0), ("month", 30), ("year", 365)):
+        await service.send(key=key, **MAIL)
+        age = {"updated_at": func.now() - dt.timedelta(days=days)}
+        await session.execute(update(EmailRecord).where(EmailRecord.key == key).values(age))
+    await session.commit()
+    job = await jobs.run("cleanup_emails", **({} if days_old is None else {"days_old": days_old}))
+    assert job.result == {"deleted_count": 3 - len(left)}
+    assert list(await session.scalars(select(EmailRecord.key).order_by(EmailRecord.id))) == left
