@@ -26,6 +26,7 @@ class TaskName(StrEnum):
     BATCH_PROCESS = "batch_process"
     CAPTURE_PAYMENT = "capture_payment"
     CHECK_STATUS = "check_status"
+    CLEANUP_EMAILS = "cleanup_emails"
     CLEANUP_OLD_RECORDS = "cleanup_old_records"
     CLEANUP_SESSIONS = "cleanup_sessions"
     ENQUEUE_FOLLOW_UP = "enqueue_follow_up"
@@ -50,6 +51,7 @@ class TasksRegistry(Entries):
         batch_process = entry_of(app.queue.tasks.batch_process)
         capture_payment = entry_of(app.payments.tasks.capture_payment)
         check_status = entry_of(app.payments.tasks.check_status)
+        cleanup_emails = entry_of(app.emails.tasks.cleanup_emails)
         cleanup_old_records = entry_of(app.queue.tasks.cleanup_old_records)
         cleanup_sessions = entry_of(app.users.tasks.cleanup_sessions)
         enqueue_follow_up = entry_of(app.queue.tasks.enqueue_follow_up)
@@ -69,6 +71,7 @@ class TasksRegistry(Entries):
         batch_process = EntryProperty(TaskName.BATCH_PROCESS)
         capture_payment = EntryProperty(TaskName.CAPTURE_PAYMENT)
         check_status = EntryProperty(TaskName.CHECK_STATUS)
+        cleanup_emails = EntryProperty(TaskName.CLEANUP_EMAILS)
         cleanup_old_records = EntryProperty(TaskName.CLEANUP_OLD_RECORDS)
         cleanup_sessions = EntryProperty(TaskName.CLEANUP_SESSIONS)
         enqueue_follow_up = EntryProperty(TaskName.ENQUEUE_FOLLOW_UP)
