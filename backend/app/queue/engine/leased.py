@@ -20,7 +20,7 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from copy import copy
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from saq import Job
@@ -34,14 +34,13 @@ from app.queue.engine.batching import Batches
 from app.queue.engine.connections import name_in_keys
 from app.queue.engine.inbox import Inbox
 from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode, has_expired
+from app.queue.engine.keys import KEYS
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
 from app.queue.engine.outcomes import Outcome, settle_each
-from app.queue.engine.pausing import PAUSED, RESUMED, SCHEDULES_PAUSED
+from app.queue.engine.recording import Recorder
 from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
-from app.queue.engine.vitals import VITALS
-from app.queue.engine.waiting import AWAITED, LEAVING
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT
 
@@ -49,54 +48,6 @@ logger = logging.getLogger("app.queue")
 
 PROMOTED_AT_ONCE = 1000
 """Due jobs that one script call moves at most: about a millisecond of the server's time."""
-
-KEYS = (
-    "incomplete",
-    "queued",
-    "queued:high",
-    "queued:low",
-    "leases",
-    "owners",
-    "active",
-    "aborting",
-    "levels",
-    "turns",
-    "schedules",
-    "schedules:timings",
-    "schedules:ticks",
-    "schedules:jobs",
-    VITALS,
-    "published",
-    PAUSED,
-    RESUMED,
-    SCHEDULES_PAUSED,
-    "stats",
-    "waiters",
-    AWAITED,
-    LEAVING,
-)
-"""A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued, active and stats."""
-
-
-class Recorder(Protocol):
-    """Remembers what became of jobs."""
-
-    @property
-    def full(self) -> bool:
-        """True when more jobs end than can be remembered."""
-        ...
-
-    @property
-    def trouble(self) -> str:
-        """What keeps jobs from being remembered, for people; empty: nothing."""
-        ...
-
-    def add(self, job: Job) -> None:
-        """A job has come to an end of its attempt, with the status it has now."""
-
-    async def close_durable(self, job: Job) -> bool:
-        """Remember at once that a durable job has ended; False when it had ended before."""
-        ...
 
 
 class LeasedQueue(RedisQueue):
