@@ -1,7 +1,8 @@
 """Running: one attempt of a task's job, from its payload to its result."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from dishka import AsyncContainer
@@ -17,48 +18,51 @@ if TYPE_CHECKING:
     from app.queue.task import Task
 
 
-async def attempt(task: "Task[..., Any]", ctx: Context, raw: Mapping[str, Any]) -> Any:
-    """Run one attempt of a job: decode, inject, call, encode the result.
+Runner = Callable[..., Coroutine[Any, Any, Any]]
+"""Runs one attempt of a task's job: takes its context, and its payload by parameter name."""
 
-    Args:
-        task: whose job it is.
-        ctx: the context of the job.
-        raw: its payload, as JSON builtins by parameter name.
 
-    Raises:
-        PayloadMismatch: the payload does not fit the signature; no further attempt is made.
-        InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
-        Exception: whatever the function raises.
+def make_runner(task: "Task[..., Any]") -> Runner:
+    """What SAQ knows a task by: a function that runs one attempt; decodes, injects, calls, and encodes the result.
+
+    It takes the context and the payload, as JSON builtins by parameter name, and raises:
+
+    - PayloadMismatch: the payload does not fit the signature; no further attempt is made.
+    - InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
+    - whatever the function raises.
     """
-    signature = task.signature
-    if may_have_completed(ctx, commits=bool(signature.injected)) and (done := await completed(ctx)) is not None:
-        return done[0]
-    if signature.redact:
-        keep(signature.secrets(raw))
-    try:
-        arguments = signature.receive(raw)
-        if not signature.injected:
-            return signature.encode_result(await _call(task, ctx, arguments), _limit(ctx))
-        async with job_scope(_container(ctx, task.name), signature.injected) as injected:
-            result = await _call(task, ctx, {**arguments, **injected})
-            # Inside the scope: a result that cannot be stored must roll the session back.
-            encoded = signature.encode_result(result, _limit(ctx))
-            announce(ctx, encoded)
-            return encoded
-    except JobSuperseded:
-        done = await completed(ctx)
-        return done[0] if done is not None else None
-    except (GiveUp, InvalidArguments):
-        _spend_attempts(ctx)
-        raise
+    name, signature, injected = task.name, task.signature, task.signature.injected
+    function: Runner = task.function if task.is_async else partial(_in_thread, task.function)
+
+    async def run(ctx: Context, /, **raw: Any) -> Any:
+        if may_have_completed(ctx, commits=bool(injected)) and (done := await completed(ctx)) is not None:
+            return done[0]
+        if signature.redact:
+            keep(signature.secrets(raw))
+        try:
+            arguments = signature.receive(raw)
+            if not injected:
+                return signature.encode_result(await function(ctx, **arguments), _limit(ctx))
+            async with job_scope(_container(ctx, name), injected) as found:
+                result = await function(ctx, **arguments, **found)
+                # Inside the scope: a result that cannot be stored must roll the session back.
+                encoded = signature.encode_result(result, _limit(ctx))
+                announce(ctx, encoded)
+                return encoded
+        except JobSuperseded:
+            done = await completed(ctx)
+            return done[0] if done is not None else None
+        except (GiveUp, InvalidArguments):
+            _spend_attempts(ctx)
+            raise
+
+    run.__name__ = run.__qualname__ = name
+    run.__module__ = task.function.__module__
+    run.__doc__ = task.function.__doc__
+    return run
 
 
-def _call(task: "Task[..., Any]", ctx: Context, arguments: dict[str, Any]) -> Awaitable[Any]:
-    function: Any = task.function
-    return function(ctx, **arguments) if task.is_async else _in_thread(function, ctx, arguments)
-
-
-async def _in_thread(function: Callable[..., Any], ctx: Context, arguments: dict[str, Any]) -> Any:
+async def _in_thread(function: Callable[..., Any], ctx: Context, /, **arguments: Any) -> Any:
     """Run in the loop's executor; when cancelled, wait for the thread, which cannot be stopped, first.
 
     Otherwise a retry would start beside the attempt that still runs.

@@ -24,13 +24,11 @@ from app.queue.errors import (
 from app.queue.handle import JobHandle
 from app.queue.options import CallOptions, CallSettings, TaskOptions, Unique
 from app.queue.payload import MAX_PAYLOAD_BYTES, Signature
-from app.queue.running import attempt
+from app.queue.running import make_runner
 from app.queue.schedule import Schedule
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Runner = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Task(Generic[P, R]):
@@ -67,7 +65,9 @@ class Task(Generic[P, R]):
         self.schedules: tuple[Schedule, ...] = ()
         self.signature = Signature(function, self.defaults.redact)
         self.signature.task = self.name
-        self.runner = self._make_runner()
+        self.runner = make_runner(self)
+        # Where the engine's worker looks what the task says of its errors.
+        cast("Any", self.runner).retries_after = self.defaults.retries_after
         self._check_unique(self.defaults.unique)
         if schedule is not None:
             self.add_schedule(schedule)
@@ -267,21 +267,6 @@ class Task(Generic[P, R]):
             for schedule in self.schedules
             if schedule.cron is not None
         ]
-
-    async def run(self, ctx: Context, raw: Mapping[str, Any]) -> Any:
-        """Run one attempt of a job; see `running.attempt`."""
-        return await attempt(self, ctx, raw)
-
-    def _make_runner(self) -> Runner:
-        async def run(ctx: Context, /, **raw: Any) -> Any:
-            return await attempt(self, ctx, raw)
-
-        run.__name__ = run.__qualname__ = self.name
-        run.__module__ = self.function.__module__
-        run.__doc__ = self.function.__doc__
-        # Where the engine's worker looks what the task says of its errors.
-        cast("Any", run).retries_after = self.defaults.retries_after
-        return run
 
     def _check_unique(self, unique: Unique | None) -> None:
         strangers = set(unique.by) - self.signature.payload.keys() if unique else set()

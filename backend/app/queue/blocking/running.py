@@ -39,7 +39,7 @@ async def run_here(call: Call[R], container: AsyncContainer, queue: EngineQueue)
     """
     job = _active(call.job, queue)
     ctx = {"job": job, "queue": queue, "container": container}
-    result = await call.task.run(cast("Context", ctx), job.kwargs or {})
+    result = await call.task.runner(cast("Context", ctx), **(job.kwargs or {}))
     return cast("R", call.task.signature.decode_result(result))
 
 
