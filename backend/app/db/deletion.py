@@ -22,7 +22,8 @@ async def delete_in_batches(
     Objects of the session that stand for such rows are left as they are.
     """
     batch = select(model.id).where(condition).limit(BATCH_SIZE)
-    statement = delete(model).where(model.id.in_(batch)).returning(model.id)
+    # The condition once more: a row that somebody holds is looked at again when it is let go, and may not meet it now.
+    statement = delete(model).where(model.id.in_(batch), condition).returning(model.id)
     statement = statement.execution_options(synchronize_session=False)
     deleted = 0
     while count := len((await session.scalars(statement)).all()):

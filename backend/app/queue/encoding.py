@@ -120,7 +120,7 @@ def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declar
     Args:
         task: its name.
         result: what its function returned.
-        limit: largest encoded size in bytes.
+        limit: largest encoded size in bytes; None, booleans and small integers are always let through.
         declared: reads the type that the function declares; None: anything that JSON can carry goes.
 
     Raises:

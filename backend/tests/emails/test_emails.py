@@ -11,8 +11,8 @@ import httpx
 import pytest
 from dishka import AsyncContainer
 from saq.job import Status
-from sqlalchemy import func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
 from app.emails.mailers import FileMailer, make_mailer
@@ -23,6 +23,7 @@ from app.queue import Queues
 from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
 from tests.emails.mails import MAIL
+from tests.fixtures.poll import eventually
 from tests.fixtures.smtp import SmtpServer
 
 
@@ -191,3 +192,23 @@ async def test_records_of_old_mails_are_deleted(
     job = await jobs.run("cleanup_emails", **({} if days_old is None else {"days_old": days_old}))
     assert job.result == {"deleted_count": 3 - len(left)}
     assert list(await session.scalars(select(EmailRecord.key).order_by(EmailRecord.id))) == left
+
+
+async def test_the_record_of_a_mail_that_is_sent_meanwhile_stays(
+    service: EmailService, session: AsyncSession, engine: AsyncEngine
+) -> None:
+    await service.send(key="old", **MAIL)
+    await session.execute(update(EmailRecord).values(updated_at=func.now() - dt.timedelta(days=365)))
+    await session.commit()
+    # As a job does that sends it again, and takes its time.
+    await session.execute(update(EmailRecord).values(updated_at=func.now()))
+    deleting = asyncio.create_task(service.delete_older_than(90))
+
+    async def waits() -> bool:
+        async with engine.connect() as connection:
+            return bool(await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+    await eventually(waits)
+    await session.commit()
+    assert await deleting == 0
+    assert await session.scalar(select(func.count()).select_from(EmailRecord)) == 1

@@ -250,6 +250,10 @@ async def _spoils_its_ttl(ctx: Context) -> None:
     ctx["job"].ttl = cast("Any", object())
 
 
+async def _spoils_its_priority(ctx: Context) -> None:
+    ctx["job"].priority = cast("Any", "high")
+
+
 async def _fails(ctx: Context) -> None:
     raise ValueError("no use")
 
@@ -290,6 +294,7 @@ async def one_slot(queue: EngineQueue, *functions: Any) -> AsyncIterator[None]:
         (_spoils_its_retries, 1, {}),
         (_fails, 1, {}),
         (_spoils_its_ttl, 1, {}),
+        (_spoils_its_priority, 1, {}),
     ],
 )
 async def test_an_attempt_without_an_outcome_leaves_its_slot(

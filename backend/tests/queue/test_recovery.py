@@ -151,7 +151,7 @@ async def test_a_lease_is_taken_only_if_it_stays_expired(queues: Queues, monkeyp
     monkeypatch.setattr(recovery, "RENEWAL", 0.05)
     assert await queue.recover() == []
     # Renewed after an outage, as a living worker does; and run out again.
-    await queue.redis.zadd(queue.namespace("leases"), {handle.id: (time.time() - 0.5) * 1000})
+    await queue.redis.zadd(queue.namespace("leases"), {handle.id: time.time() - 0.5})
     await asyncio.to_thread(time.sleep, 0.06)
     assert await queue.recover() == []
     await asyncio.to_thread(time.sleep, 0.06)

@@ -18,7 +18,7 @@ from app.queue import (
 )
 from app.queue.clock import offset, time_now
 from app.queue.tasks import batch_process, enqueue_follow_up, my_task, ping
-from app.queue.testing import Drained, JobKit, NotDrained
+from app.queue.testing import Drained, JobKit, NotDrained, running
 from app.settings import Settings, load_settings
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
@@ -133,6 +133,17 @@ async def test_drain_does_not_wait_for_jobs_of_a_paused_queue(jobs: JobKit, queu
     assert [await paused.status(), await other.status()] == [Status.QUEUED, Status.COMPLETE]
     await queues.get("default").resume()
     assert await jobs.drain() == Drained(complete=1)
+
+
+async def test_drain_leaves_what_is_not_due_in_a_paused_queue(
+    jobs: JobKit, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PAUSES_LOOK", 0.0)
+    await queues.get("default").pause()
+    await ping.options(delay=DAY).enqueue()
+    for _ in range(10):
+        await ping.options(queue="mail").enqueue()
+        assert await jobs.drain(scheduled=False) == Drained(complete=1)
 
 
 async def test_run_returns_the_job_as_it_ended(jobs: JobKit) -> None:

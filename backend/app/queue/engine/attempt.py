@@ -56,6 +56,7 @@ class Attempt:
         self._slots = slots
         self._touched = job.touched
         """By the clock of whoever told of the job last."""
+        # Not by a task factory of somebody's: one that begins at once would find this object half made.
         self.task = asyncio.Task(self._run(), loop=slots.loop, name=job.key)
 
     def abort(self, reason: str) -> None:

@@ -19,6 +19,7 @@ from app.queue.meta import CLAIM
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
+    from app.queue.engine.leases import Held
 
 logger = logging.getLogger("app.queue")
 
@@ -56,7 +57,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         """The job has ended, with the status it has now."""
         claim = job.meta.get(CLAIM)
         key = queue.namespace(f"unique:{claim}") if claim else ""
-        return cls(job.key, text(queue.serialize(job)), How("finish", _lease(job), job.status, job.ttl, "normal", key))
+        how = How("finish", _lease(job), job.status, job.ttl, level_of(job), key)
+        return cls(job.key, text(queue.serialize(job)), how)
 
     @classmethod
     def retry(cls, queue: "LeasedQueue", job: Job, delay: float) -> "Outcome":
@@ -182,7 +184,7 @@ class Outcomes:
         written: called with the keys and leases of jobs once their outcomes are written, or refused.
     """
 
-    def __init__(self, queue: "LeasedQueue", written: Callable[[Sequence[tuple[str, str]]], None]) -> None:
+    def __init__(self, queue: "LeasedQueue", written: Callable[[Sequence["Held"]], None]) -> None:
         self._queue = queue
         self._written = written
         self._waiting: list[tuple[Outcome, Job | None]] = []

@@ -33,13 +33,13 @@ def digest(name: str) -> str:
     return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
 
 
-def pack(rows: Sequence[Any]) -> bytes:
-    """Many rows as one argument of a script, which `cmsgpack.unpack` reads: cheaper than an argument a field."""
-    return msgspec.msgpack.encode(rows)
+def pack(jobs: Sequence[Any]) -> bytes:
+    """Many jobs as one argument of a script, which `cmsgpack.unpack` reads: cheaper than an argument a field."""
+    return msgspec.msgpack.encode(jobs)
 
 
 def text(payload: bytes | str) -> str | msgspec.Raw:
-    """A payload as a part of a row: bytes, which may be no UTF-8, as MessagePack's long text, all that Redis reads."""
+    """A payload to be packed: bytes, which may be no UTF-8, as MessagePack's long text, all that Redis reads."""
     if isinstance(payload, str):
         return payload
     return msgspec.Raw(b"\xdb" + len(payload).to_bytes(4, "big") + payload)

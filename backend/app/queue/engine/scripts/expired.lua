@@ -5,7 +5,7 @@
 redis.call('ZREM', LEASES, '')
 put_back()
 local found = {}
-local entries = redis.call('ZRANGEBYSCORE', LEASES, '-inf', SERVER * 1000, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
+local entries = redis.call('ZRANGEBYSCORE', LEASES, '-inf', SERVER, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
 for i = 1, #entries, 2 do
     local id, deadline = entries[i], entries[i + 1]
     local lease = redis.call('HGET', OWNERS, id)

@@ -53,10 +53,10 @@ local function wake_if_first(id)
     if first[1] == id then wake() end
 end
 
--- When a lease runs out that lasts so long: whole milliseconds, which a short zset compares and keeps in a third of the
--- time of other numbers; as text, or a number would be made one for each job.
+-- When a lease runs out that lasts so long, less the rest of that second: a short zset compares and keeps whole numbers
+-- in a third of the time of others. As text, or a number would be made one for each job.
 local function deadline_in(seconds)
-    return string.format('%.0f', (SERVER + tonumber(seconds)) * 1000)
+    return string.format('%.0f', math.floor(SERVER + tonumber(seconds)))
 end
 
 local function after(seconds)

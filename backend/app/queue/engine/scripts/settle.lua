@@ -7,6 +7,7 @@
 local ids, keys, jobs, hows = {}, {}, {}, {}
 for _, group in ipairs(cmsgpack.unpack(ARGV[5])) do
     local how, parts = group[1], group[2]
+    -- Once for all of the group, and not for each job.
     if how[1] == 'finish' then how[4] = kept(how[4]) end
     for i = 1, #parts, 2 do
         local n = #ids + 1
@@ -19,16 +20,16 @@ local stock = redis.call('EXISTS', ACTIVE) == 1
 local inboxes = redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITERS, unpack(ids))
 local owners = redis.call('HMGET', OWNERS, unpack(ids))
 local deadlines = ARGV[4] == '1' and redis.call('ZMSCORE', LEASES, unpack(ids))
-local settled = {}
+local told = {}
 
 local function holds(i, lease)
     -- A worker that gave its lease up as late, in the moment in which the job ended, may still tell how, as long as
     -- nobody has recovered it.
     if lease ~= '' and owners[i] ~= lease and owners[i] ~= lease .. '|late' then return false end
-    -- Whoever it was, it is settled now.
-    if settled[ids[i]] and lease ~= '' then return false end
-    settled[ids[i]] = true
-    return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER * 1000)
+    -- Of two outcomes under one lease the first counts.
+    if told[ids[i]] and lease ~= '' then return false end
+    told[ids[i]] = true
+    return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER)
 end
 
 local answers, released, ended, all = {}, {}, {}, true
