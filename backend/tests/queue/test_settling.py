@@ -9,9 +9,10 @@ from dishka import AsyncContainer
 from saq.job import Status
 
 from app.queue import Context, EngineQueue, Queues, enqueue_many, task
-from app.queue.engine.job import EngineJob
+from app.queue.engine.job import EngineJob, holder
 from app.queue.engine.outcomes import Outcome, Outcomes, settle
 from app.settings import Settings
+from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, taken, working
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
@@ -73,6 +74,20 @@ async def test_each_of_many_gets_its_own_outcome(queue: EngineQueue, queues: Que
     assert await queue.redis.zscore(queue.namespace("incomplete"), later.id) == pytest.approx(
         await queue.time() + 3600, abs=5
     )
+
+
+async def test_redis_keeps_leases_and_waiters_as_tables_however_few_they_are(queue: EngineQueue) -> None:
+    mark = marking([])
+    handle = await mark.enqueue(name="x")
+    waiting = asyncio.create_task(handle.result(timeout=10))
+    waiters = queue.namespace("waiters")
+    await eventually(lambda: queue.redis.exists(waiters))
+    [job] = await _leased(queue, 1)
+    assert holder(job.lease)[0] == "somebody"
+    assert await queue.redis.object("ENCODING", queue.namespace("owners")) == b"hashtable"
+    assert await queue.redis.object("ENCODING", waiters) == b"hashtable"
+    assert await settle(queue, [_complete(queue, job)]) == [True]
+    assert await waiting is None
 
 
 async def test_of_two_outcomes_under_one_lease_the_first_counts(queue: EngineQueue, queues: Queues) -> None:

@@ -7,7 +7,7 @@ connection.
 """
 
 import asyncio
-import uuid
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -40,7 +40,8 @@ class Inbox:
 
     def __init__(self, queue: "LeasedQueue") -> None:
         self._queue = queue
-        self._channel = queue.namespace(f"inbox:{uuid.uuid4().hex}")
+        # Of more than 64 bytes, for the reason told in `scripts/lease.lua`.
+        self._channel = queue.namespace(f"inbox:{secrets.token_hex(32)}")
         self._pubsub: PubSub | None = None
         self._opening = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None

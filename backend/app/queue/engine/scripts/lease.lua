@@ -75,7 +75,9 @@ local left = #waiting() > 0
 if left and workers > 1 and not paused then wake() end
 
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-local lease = string.format('%s|%.0f', worker, SERVER * 1000000)
+-- Of more than 64 bytes, from which on Redis keeps a hash as a table: a short hash is a list, through which it goes for
+-- each job from its beginning (hash-max-listpack-value; 5 us of 24 a job at 300 slots).
+local lease = string.format('%s|%0' .. math.max(1, 64 - #worker) .. '.0f', worker, SERVER * 1000000)
 local answer = {tostring(math.floor(NOW * 1000)), due[2] and string.format('%.6f', tonumber(due[2]) - NOW) or '',
     paused and 'paused' or left and (shared and #ids > 0 and 'shared' or 'more') or '', lease}
 if #ids == 0 then return answer end
