@@ -248,8 +248,13 @@ class LeasedQueue(RedisQueue):
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
         """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
         try:
-            # First, as SAQ's goes no further than a job that it cannot read.
-            return await self._recovery.sweep() + await super().sweep(lock, abort)
+            try:
+                # First: SAQ aborts what a stock worker takes in this moment, and one that starts has taken nothing yet.
+                swept = await super().sweep(lock, abort)
+            finally:
+                # SAQ's goes no further than a job that it cannot read.
+                recovered = await self._recovery.sweep()
+            return recovered + swept
         except REDIS_AWAY:
             return []
 
