@@ -16,7 +16,7 @@ from saq.worker import Worker
 from app.queue import Context, Queues, Task, enqueue_many, task
 from app.settings import Settings
 from tests.fixtures.poll import eventually
-from tests.queue.kit import working
+from tests.queue.kit import marking, working
 
 JOBS = 300
 
@@ -125,3 +125,20 @@ async def _is_empty(queues: Queues) -> bool:
 
 async def _has_ended(key: str, queues: Queues) -> bool:
     return (await queues.find(key)).status is Status.ABORTED
+
+
+async def test_a_sweep_spares_what_a_stock_worker_takes_meanwhile(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = queues.get("default")
+    handle = await marking([]).enqueue(name="x")
+
+    async def take() -> list[str]:
+        await queue.redis.lmove(queue.namespace("queued"), queue.namespace("active"), "LEFT", "RIGHT")
+        return []
+
+    # A worker takes its first job as soon as Redis has answered, while it sweeps for the first time.
+    monkeypatch.setattr(queue._recovery, "sweep", take)
+    assert await queue.sweep() == []
+    assert (await handle.refresh()).error is None
+    assert await queue.redis.llen(queue.namespace("active")) == 1
