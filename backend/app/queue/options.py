@@ -11,7 +11,7 @@ import msgspec
 
 from app.queue.clock import time_now
 from app.queue.errors import Retry
-from app.queue.meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS
+from app.queue.meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS, checked
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -259,7 +259,7 @@ class CallOptions:
         queue: another queue than the task's.
         priority: another level than the task's.
         keep_result: False: forget the job at its end, result and all (SAQ's `ttl=-1`).
-        meta: whatever should travel with the job, JSON.
+        meta: whatever should travel with the job, JSON; names that begin with "saqueduct." are the queue's own.
         session: the job is written in this session's transaction, and exists if and only if that commits.
         tags: in place of the task's.
         timeout: this and the others: see `TaskOptions`.
@@ -296,6 +296,8 @@ class CallOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 seconds, not {value!r}")
+        if self.meta:
+            checked(self.meta)
         TaskOptions(**self._given())
 
     def _given(self) -> dict[str, Any]:

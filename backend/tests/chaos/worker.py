@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from app.queue import Context, Unique, get_registry, scheduled_task, task
+from app.queue.meta import TICK
 from app.worker import main
 
 JOURNAL = "CHAOS_JOURNAL"
@@ -22,7 +23,7 @@ get_registry().clear()
 def note(ctx: Context, what: str) -> None:
     """Write a line into the journal: what, job, attempt, process, time and tick, if a schedule made the job."""
     job = ctx["job"]
-    line = json.dumps([what, job.key, job.attempts, os.getpid(), time.monotonic(), job.meta.get("tick")])
+    line = json.dumps([what, job.key, job.attempts, os.getpid(), time.monotonic(), job.meta.get(TICK)])
     descriptor = os.open(Path(os.environ[JOURNAL]), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, f"{line}\n".encode())

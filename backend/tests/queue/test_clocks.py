@@ -7,8 +7,9 @@ import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, Queues, task
+from app.queue import Context, Queues, enqueue_many, task
 from app.queue.engine import recovery
+from app.queue.meta import EXPIRES_AT
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
@@ -67,7 +68,9 @@ async def test_the_clock_of_redis_says_what_has_expired(
     async def nothing(ctx: Context) -> None: ...
 
     seconds_of_redis, _ = await queues.get("default").redis.time()
-    handle = await nothing.options(meta={"expires_at": seconds_of_redis + seconds}).enqueue()
+    call = nothing.bind()
+    call.job.meta[EXPIRES_AT] = seconds_of_redis + seconds
+    [handle] = await enqueue_many([call])
     async with working(settings, queues, container):
         await eventually(handle.done)
     assert await handle.status() is became
@@ -104,4 +107,4 @@ async def test_only_what_has_not_begun_expires_after_a_recovery(
     answer = await queue.scripts.run("lease", 1, "killed", -1)
     await queue.redis.hset(queue.namespace("owners"), handle.id, answer[3].decode() + mark)
     assert await queue.recover() == [handle.id]
-    assert ("expires_at" in (await handle.refresh()).meta) is expires
+    assert (EXPIRES_AT in (await handle.refresh()).meta) is expires

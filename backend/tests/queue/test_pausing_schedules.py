@@ -7,6 +7,7 @@ from saq.job import Status
 
 from app.queue import Context, DuplicateJob, EngineQueue, Queues, Unique, UnknownSchedule, get_registry, scheduled_task
 from app.queue.clock import shifted
+from app.queue.meta import SCHEDULE, TICK
 from tests.queue.test_ticker import HOUR, at, hour, jobs_of, names_of, ticker_of
 
 
@@ -76,7 +77,7 @@ async def test_a_tick_after_the_pause_is_made_however_late_a_worker_looks(queues
         await queues.resume_schedule("halted")
     await at(ticker, hour(4) + 1)
     [job] = await jobs_of(queue)
-    assert job.meta["tick"] == hour(4)
+    assert job.meta[TICK] == hour(4)
 
 
 async def test_a_pause_stays_with_a_changed_schedule_and_goes_with_a_removed_one(
@@ -130,7 +131,7 @@ async def test_a_trigger_makes_a_job_beside_the_ticks_also_while_paused(queues: 
     [before] = await queues.schedules()
     await queues.pause_schedule("sweep")
     jobs = [await queues.trigger_schedule("sweep") for _ in range(2)]
-    assert [(job.created, job.kwargs, job.meta) for job in jobs] == [(True, {"days": 7}, {"schedule": "sweep"})] * 2
+    assert [(job.created, job.kwargs, job.meta) for job in jobs] == [(True, {"days": 7}, {SCHEDULE: "sweep"})] * 2
     assert {job.key for job in await jobs_of(queue)} == {job.key for job in jobs}
     [state] = await queues.schedules()
     assert (state.next_tick, state.last_job) == (before.next_tick, jobs[1].key)

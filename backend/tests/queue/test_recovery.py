@@ -15,6 +15,7 @@ from app.dev.redis import EmbeddedRedis
 from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from app.queue.config import build_queues
 from app.queue.engine import leases, recovery
+from app.queue.meta import AT_MOST_ONCE, RECOVERIES
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
@@ -129,7 +130,7 @@ async def test_a_killed_workers_job_runs_again_without_retries(
     async with working(settings, queues, container):
         assert await handle.result(timeout=10) == 1
     done = await handle.refresh()
-    assert (done.retries, done.meta) == (1, {"recoveries": 1})
+    assert (done.retries, done.meta) == (1, {RECOVERIES: 1})
 
 
 async def test_a_killed_workers_job_waits_in_a_paused_queue(
@@ -338,7 +339,7 @@ async def test_a_job_that_its_worker_does_not_come_to_begin_goes_back_untouched(
     async with working(settings, queues, container):
         assert await handle.result(timeout=15) == 1
     assert "it has not begun" in caplog.text
-    assert (runs, (await handle.refresh()).meta) == ([handle.key], {"at_most_once": True})
+    assert (runs, (await handle.refresh()).meta) == ([handle.key], {AT_MOST_ONCE: True})
 
 
 async def test_all_jobs_of_a_killed_worker_are_recovered_by_two_looks(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.queue import INJECTED, Context, JobHandle, Queues, enqueue_many, scheduled_task, task
 from app.queue.catalog import TasksRegistry
 from app.queue.clock import offset
+from app.queue.meta import TICK
 from app.queue.tasks import enqueue_follow_up, my_task, ping
 from app.queue.testing import Drained, JobKit, WorkerFixture
 from tests.fixtures.poll import eventually_sync
@@ -171,7 +172,7 @@ def test_schedules_fire_on_a_journey_when_asked_for(worker: WorkerFixture, jobs:
 
     @scheduled_task(cron="0 3 1 1 *")
     async def yearly(ctx: Context) -> None:
-        seen.append(ctx["job"].meta["tick"])
+        seen.append(ctx["job"].meta[TICK])
 
     new_year = dt.datetime(2040, 1, 1, 3, tzinfo=dt.UTC)
     with worker(), jobs.travel_to(new_year):

@@ -16,6 +16,7 @@ from app.queue import Context, EngineQueue, Queues, Task, Unique, scheduled_task
 from app.queue.clock import shifted
 from app.queue.engine.ticker import CHECK, OVERDUE, Ticker
 from app.queue.engine.worker import EngineWorker
+from app.queue.meta import SCHEDULE, TICK
 from tests.fixtures.poll import eventually
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
@@ -67,7 +68,7 @@ async def test_a_tick_makes_one_job_however_many_look(queue: EngineQueue) -> Non
         await asyncio.gather(*(ticker.tick() for ticker in tickers))
     [job] = await jobs_of(queue)
     assert (job.key, job.function, job.kwargs) == (f"cron:sweep:{int(tick)}", "sweep", {"days": 7})
-    assert job.meta == {"schedule": "sweep", "tick": int(tick)}
+    assert job.meta == {SCHEDULE: "sweep", TICK: int(tick)}
     assert await queue.count("queued") == 1
 
 
@@ -132,7 +133,7 @@ async def test_missed_ticks_are_caught_up_once_or_skipped(queue: EngineQueue) ->
     # The latest of five ticks is half an hour ago.
     await at(ticker, hour(5) + HOUR / 2)
     [job] = await jobs_of(queue)
-    assert (job.function, job.meta["tick"]) == ("once", int(hour(5)))
+    assert (job.function, job.meta[TICK]) == ("once", int(hour(5)))
     await job.finish(Status.COMPLETE)
     # And the next one comes in time for both.
     await at(ticker, hour(6) + 1)
@@ -234,7 +235,7 @@ async def test_a_worker_with_a_wrong_clock_makes_each_tick_once(
 
     @scheduled_task(every=0.5, overlap="queue")
     async def often(ctx: Context) -> None:
-        seen.append(ctx["job"].meta["tick"])
+        seen.append(ctx["job"].meta[TICK])
 
     await _run_workers(queue, [often], 3, lambda: len(seen) >= 5)
     assert sorted(seen) == [seen[0] + 0.5 * i for i in range(len(seen))]

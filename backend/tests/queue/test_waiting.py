@@ -13,6 +13,7 @@ from msgspec import structs
 from app.queue import Context, EngineQueue, Queues, enqueue_many, task
 from app.queue.config import build_workers
 from app.queue.engine.waiting import Waiting
+from app.queue.meta import RECOVERIES
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 
@@ -181,7 +182,7 @@ async def test_what_was_leased_in_the_moment_of_the_stop_is_given_back(
     await running
     job = await queue.job("late")
     assert job is not None
-    assert (job.status, job.attempts, job.meta.get("recoveries")) == ("queued", 0, None)
+    assert (job.status, job.attempts, job.meta.get(RECOVERIES)) == ("queued", 0, None)
     assert (await line(queue), await queue.count("active")) == ([job.id.encode()], 0)
 
 

@@ -20,6 +20,7 @@ from app.queue.config import build_queues, build_workers, check_queue_names, che
 from app.queue.engine.connections import Connections
 from app.queue.engine.worker import EngineWorker
 from app.queue.hooks import add_job
+from app.queue.meta import EXPIRES_AT, RECOVERIES, ROUND
 from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
@@ -333,10 +334,10 @@ async def test_a_job_retried_by_hand_starts_as_new(jobs: JobKit, queues: Queues)
         return ctx["job"].attempts
 
     job = await jobs.run("once_more")
-    job.meta.update(recoveries=3, expires_at=1)
+    job.meta |= {RECOVERIES: 3, EXPIRES_AT: 1}
     await job.update(retry_delay=3600)
     again = await queues.retry(job.key)
-    assert (again.status, again.attempts, again.result, again.meta) == (Status.QUEUED, 0, None, {"round": 1})
+    assert (again.status, again.attempts, again.result, again.meta) == (Status.QUEUED, 0, None, {ROUND: 1})
     assert await queues.get("default").count("queued") == 1
 
 

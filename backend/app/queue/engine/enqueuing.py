@@ -1,7 +1,7 @@
 """Enqueue: from a call to jobs that stand in Redis."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from app.queue.clock import time_now
 from app.queue.engine.job import EngineJob, Enqueued, check, level_of
 from app.queue.engine.scripts import pack, text
 from app.queue.errors import DuplicateJob, QueueUnavailable
-from app.queue.meta import CLAIM, ROUND
+from app.queue.meta import CLAIM, ROUND, checked, engine_entries
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -44,7 +44,7 @@ def validated(queue: "EngineQueue", job_or_func: str | Job, keywords: dict[str, 
 
     Raises:
         UnknownTask, InvalidArguments, PayloadTooLarge: see `Task.job`.
-        ValueError: a field has a wrong type.
+        ValueError: a field has a wrong type, or `meta` an entry of the engine's name.
     """
     if queue.tasks is None:
         job = _as_saq_makes_it(job_or_func, keywords)
@@ -58,6 +58,7 @@ def validated(queue: "EngineQueue", job_or_func: str | Job, keywords: dict[str, 
         return job
     task = queue.tasks.get(job_or_func)
     arguments, fields = task.split(keywords)
+    _check_meta(fields)
     return task.job(arguments, limit=queue.max_payload_bytes, **fields)
 
 
@@ -65,7 +66,8 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
     """Make jobs the queue's, as SAQ's `enqueue` does.
 
     Raises:
-        ValueError: a job that SAQ's class made has a field of a wrong type, or a key is none that a table can hold.
+        ValueError: a job that SAQ's class made has a field of a wrong type, a key is none that a table can hold, or
+            a hook gives `meta` an entry of the engine's name.
     """
     current = int(time_now() * 1000)
     for job in jobs:
@@ -78,7 +80,9 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
         if type(job) is Job:
             check(job)
         if queue._before_enqueues:
+            own = engine_entries(job.meta)
             await queue._before_enqueue(job)
+            job.meta = checked(job.meta, own)
 
 
 async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[Enqueued | DuplicateJob]:
@@ -235,11 +239,19 @@ def _as_saq_makes_it(job_or_func: str | Job, keywords: dict[str, Any]) -> Job:
     if others := {name: value for name, value in keywords.items() if name not in fields}:
         fields["kwargs"] = {**(fields.get("kwargs") or {}), **others}
     if isinstance(job_or_func, str):
+        _check_meta(fields)
         return EngineJob(function=job_or_func, **fields)
     return _with_fields(job_or_func, fields)
 
 
+def _check_meta(fields: Mapping[str, Any]) -> None:
+    if fields.get("meta") is not None:
+        checked(fields["meta"])
+
+
 def _with_fields(job: Job, fields: dict[str, Any]) -> Job:
+    if "meta" in fields:
+        fields = {**fields, "meta": checked(fields["meta"] or {}, engine_entries(job.meta))}
     for name, value in fields.items():
         setattr(job, name, value)
     return job

@@ -13,7 +13,7 @@ from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
 from app.queue.encoding import EXACT
-from app.queue.meta import EXPIRES_AT
+from app.queue.meta import EXPIRES_AT, PREFIX, checked
 from app.queue.options import Claim
 
 _Int = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)]
@@ -53,12 +53,25 @@ _Wire = msgspec.defstruct(
 """SAQ's wire format: the queue's name, and what differs from the defaults."""
 
 
-class _Meta(msgspec.Struct):
-    """The entries of `meta` that the engine reckons with; others are whatever the caller says."""
+_Count = Annotated[int, msgspec.Meta(ge=0, le=32_767)]
+"""Bounded as the columns that records have for counts."""
+
+
+class _Meta(msgspec.Struct, rename=PREFIX.__add__):
+    """The engine's entries of `meta`; others are the user's."""
 
     expires_at: _Number | None = None
-    recoveries: _Int = 0
-    round: _Int = 0
+    at_most_once: bool = False
+    unique: str | None = None
+    recoveries: _Count = 0
+    round: _Count = 0
+    schedule: str | None = None
+    tick: _Number | None = None
+    durable: bool = False
+    parent: str | None = None
+    trace_id: str | None = None
+    tags: list[str] | None = None
+    replay_of: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Wire).decode
@@ -145,9 +158,11 @@ def check(job: Job) -> None:
     """See that a job which was made elsewhere can be read again.
 
     Raises:
-        ValueError: a field has a wrong type.
+        ValueError: a field has a wrong type, or `meta` an entry of the engine's name.
     """
     fields = vars(job)
+    if not isinstance(job, EngineJob) and job.meta:
+        checked(job.meta)
     make({name: fields[name] for name in (*_FIELDS, "meta")})
 
 

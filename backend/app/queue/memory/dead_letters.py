@@ -171,11 +171,12 @@ class DeadLetters:
         if hidden := [name for name, value in arguments.items() if value == REDACTED and name in task.signature.redact]:
             problem = "is redacted, and kept nowhere: give it anew"
             raise InvalidArguments(record.task, dict.fromkeys(hidden, problem))
-        meta = {REPLAY_OF: record.key} | ({TAGS: record.tags} if record.tags else {})
-        again = task.options(
-            session=self._session, queue=queue or record.queue, meta=meta, delay=delay if delay > 0 else None
-        )
-        [handle] = await enqueue_many([again.call(arguments)])
+        again = task.options(session=self._session, queue=queue or record.queue, delay=delay if delay > 0 else None)
+        call = again.call(arguments)
+        call.job.meta[REPLAY_OF] = record.key
+        if record.tags:
+            call.job.meta[TAGS] = record.tags
+        [handle] = await enqueue_many([call])
         record.replayed_as = handle.key
         self._resolve(record, REPLAYED, by, why)
         await self._session.flush()

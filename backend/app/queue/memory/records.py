@@ -82,7 +82,7 @@ class Rows:
             job.worker_id,
             job.started,
             job.completed,
-            ({name: meta[name] for name in EXTRA if name in meta} or None) if meta else None,
+            ({name: meta[entry] for name, entry in EXTRA.items() if entry in meta} or None) if meta else None,
         )
 
     async def write(self, connection: AsyncConnection, rows: Sequence[Row], *, copy: bool = True) -> None:

@@ -13,8 +13,8 @@ from app.queue.meta import PARENT, REPLAY_OF, ROUND, SCHEDULE, TAGS, TRACE_ID
 
 EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
-EXTRA = (SCHEDULE, PARENT, TRACE_ID, TAGS, REPLAY_OF)
-"""Entries of `Job.meta` that have a column each; most jobs have none of them."""
+EXTRA = {"schedule": SCHEDULE, "parent": PARENT, "trace_id": TRACE_ID, "tags": TAGS, "replay_of": REPLAY_OF}
+"""The columns that hold an entry of `Job.meta` each; most jobs have none of them."""
 
 COLUMNS = {
     "queued": "bigint",

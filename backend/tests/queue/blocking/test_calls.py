@@ -20,6 +20,7 @@ from app.queue import (
     task,
 )
 from app.queue.catalog import TasksRegistry
+from app.queue.meta import EXPIRES_AT
 from app.queue.testing import JobKit
 from tests.fixtures.poll import eventually_sync
 
@@ -62,9 +63,9 @@ async def test_apply_async_takes_celerys_options(registry: TasksRegistry, queues
     first, second, third = [await queues.find(key) for key in await asyncio.to_thread(calls)]
     due = await queues.get("default").redis.zscore("saq:default:incomplete", first.id)
     assert due == pytest.approx(now + 60, abs=5)
-    assert first.meta["expires_at"] == pytest.approx(now + 3600, abs=5)
+    assert first.meta[EXPIRES_AT] == pytest.approx(now + 3600, abs=5)
     assert second.scheduled == pytest.approx(now + 300, abs=5)
-    assert second.meta["expires_at"] == pytest.approx(now + 300, abs=5)
+    assert second.meta[EXPIRES_AT] == pytest.approx(now + 300, abs=5)
     assert (third.key, third.kwargs, third.priority, third.ttl) == ("mine", {"user_id": 3}, -1, -1)
 
 

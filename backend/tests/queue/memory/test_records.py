@@ -18,6 +18,7 @@ from app.queue.engine import recovery
 from app.queue.engine.worker import EngineWorker
 from app.queue.memory import recorder as recording
 from app.queue.memory.memory import Memory
+from app.queue.meta import TAGS
 from app.queue.testing import JobKit
 from app.settings import Settings
 from tests.fixtures.poll import eventually
@@ -311,8 +312,8 @@ async def test_the_buffer_is_bounded_and_drops_the_oldest(
         {"key": "a\0b"},
         {"key": "a\0b", "attempts": 2},
         {"attempts": 40_000},
-        {"meta": {"tags": "not a list"}},
-        {"meta": {"tags": {"a": 1}}},
+        {"meta": {TAGS: "not a list"}},
+        {"meta": {TAGS: {"a": 1}}},
     ],
     ids=("long key", "NUL", "NUL later", "many attempts", "tags of text", "tags by name"),
 )
@@ -334,16 +335,16 @@ async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_writte
     assert caplog.text.count("cannot be written") == 1
 
 
-async def test_meta_of_a_callers_own_costs_no_record(
+async def test_meta_of_a_callers_own_is_nothing_to_its_record(
     queues: Queues, memory: Memory, records: Look, jobs: JobKit
 ) -> None:
     @task
     async def own_meta(ctx: Context) -> None: ...
 
-    job = await own_meta.options(meta={"parent": 5, "tags": [1]}).enqueue()
+    job = await own_meta.options(meta={"parent": 5, "tags": [1], "recoveries": 3, "durable": True}).enqueue()
     await jobs.drain()
     record = await record_of(records, job.key, "complete")
-    assert (record.parent, record.tags) == ("5", ["1"])
+    assert (record.parent, record.tags, record.recoveries) == (None, None, 0)
 
 
 async def test_a_job_tells_who_enqueued_it_and_both_belong_to_the_trace_of_the_request(

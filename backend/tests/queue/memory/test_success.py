@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from app.queue import INJECTED, Context, Queues, get_registry, task
 from app.queue.engine.outcomes import Outcome, settle
+from app.queue.meta import RECOVERIES
 from app.queue.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
@@ -81,7 +82,7 @@ async def test_a_job_whose_worker_died_after_the_commit_is_not_done_twice(
     stored = await queue.job(job.key)
     assert stored is not None
     stored.status, stored.result, stored.completed, stored.attempts = Status.QUEUED, None, 0, 0
-    stored.meta["recoveries"] = 1
+    stored.meta[RECOVERIES] = 1
     await settle(queue, [Outcome.hand_back(queue, stored)])
     await jobs.drain()
     assert await job.result(timeout=5) == "noted"
@@ -122,7 +123,7 @@ async def test_without_postgresql_attempts_of_dead_workers_begin_all_the_same(
 
     waiting = [durable.job({}) for _ in range(40)]
     for job in waiting:
-        job.meta["recoveries"] = 1
+        job.meta[RECOVERIES] = 1
     await queues.get("default").enqueue_many(waiting)
     monkeypatch.setattr(queues.get("default").recorder, "_engine", nowhere)
     await jobs.drain()

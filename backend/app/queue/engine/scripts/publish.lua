@@ -13,7 +13,7 @@ local function known(id, queued, round)
     local read, job = pcall(cjson.decode, stored)
     if not read or type(job) ~= 'table' then return false end
     local meta = type(job.meta) == 'table' and job.meta or {}
-    return job.queued == queued and (meta.round or 0) == round
+    return job.queued == queued and (meta['saqueduct.round'] or 0) == round
 end
 
 local answers = {}

@@ -1,0 +1,117 @@
+"""`Job.meta`: the engine's entries and the user's are apart."""
+
+import time
+from typing import Any
+
+import pytest
+from saq import Job
+from saq.job import Status
+
+from app.queue import Context, Queues, get_registry, task
+from app.queue import meta as entries
+from app.queue.engine.job import EngineJob
+from app.queue.engine.queue import EngineQueue
+from app.queue.meta import EXPIRES_AT, PREFIX, TAGS, ReservedMeta
+from app.queue.testing import JobKit
+
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+NAMES = [value for name, value in vars(entries).items() if name.isupper() and name != "PREFIX"]
+
+
+@pytest.fixture
+def queue(queues: Queues) -> EngineQueue:
+    @task
+    async def harmless(ctx: Context) -> None: ...
+
+    return queues.get("default")
+
+
+def test_every_entry_of_the_engine_has_its_prefix() -> None:
+    assert NAMES
+    assert all(name.startswith(PREFIX) for name in NAMES)
+
+
+@pytest.mark.parametrize("value", [1, "billing", None, ["a"], True, {"a": 1}])
+async def test_names_that_the_engine_uses_without_its_prefix_are_the_users(jobs: JobKit, value: Any) -> None:
+    @task(durable=True, tags=("billing",))
+    async def plain(ctx: Context) -> int:
+        return 7
+
+    mine = {name.removeprefix(PREFIX): value for name in NAMES}
+    job = await jobs.run(plain.options(meta=mine))
+    assert (job.status, job.result) == (Status.COMPLETE, 7)
+    assert {name: job.meta[name] for name in mine} == mine
+    assert job.meta[TAGS] == ["billing"]
+
+
+@pytest.mark.parametrize("name", [EXPIRES_AT, f"{PREFIX}anything", PREFIX])
+async def test_the_prefix_is_refused_wherever_meta_comes_in(queue: EngineQueue, name: str) -> None:
+    given = {name: 1}
+    with pytest.raises(ReservedMeta, match="are the queue's own"):
+        get_registry().get("harmless").options(meta=given)
+    with pytest.raises(ReservedMeta):
+        await queue.enqueue("harmless", meta=given)
+    for job in (Job("harmless", meta=given), Job("harmless")):
+        with pytest.raises(ReservedMeta):
+            await queue.enqueue(job, meta=given)
+    with pytest.raises(ReservedMeta):
+        await queue.enqueue(Job("harmless", meta=given))
+    with pytest.raises(ReservedMeta):
+        await queue.enqueue_many([Job("harmless", meta=given)])
+    with pytest.raises(ReservedMeta):
+        await queue.enqueue(EngineJob(function="harmless"), meta=given)
+    assert await queue.count("incomplete") == 0
+
+
+async def test_without_a_registry_too(queues: Queues) -> None:
+    queue = EngineQueue(queues.get("default").redis, "plain")
+    with pytest.raises(ReservedMeta):
+        await queue.enqueue("anything", meta={EXPIRES_AT: 1})
+    assert await queue.count("incomplete") == 0
+
+
+@pytest.mark.parametrize("meta", ["text", 5, [1]])
+async def test_meta_that_is_no_mapping_is_refused(queue: EngineQueue, meta: Any) -> None:
+    with pytest.raises(ValueError, match="meta takes a mapping"):
+        await queue.enqueue("harmless", meta=meta)
+
+
+def _adds(job: Job) -> None:
+    job.meta[EXPIRES_AT] = 1
+
+
+def _changes(job: Job) -> None:
+    job.meta[TAGS].append("another")
+
+
+def _replaces(job: Job) -> None:
+    job.meta = {TAGS: []}
+
+
+@pytest.mark.parametrize("spoil", [_adds, _changes, _replaces])
+async def test_a_hook_may_not_touch_the_engines_entries(queues: Queues, spoil: Any) -> None:
+    @task(tags=("billing",))
+    async def tagged(ctx: Context) -> None: ...
+
+    async def hook(job: Job) -> None:
+        spoil(job)
+
+    queues.get("default").register_before_enqueue(hook)
+    with pytest.raises(ReservedMeta):
+        await tagged.enqueue()
+    assert await queues.get("default").count("incomplete") == 0
+
+
+async def test_a_hook_that_sets_meta_anew_takes_no_entry_of_the_engine_away(queues: Queues) -> None:
+    @task(tags=("billing",))
+    async def tagged(ctx: Context) -> None: ...
+
+    async def hook(job: Job) -> None:
+        job.meta = {"mine": 1}
+
+    queues.get("default").register_before_enqueue(hook)
+    handle = await tagged.options(expires=60).enqueue()
+    meta = (await handle.refresh()).meta
+    assert (meta["mine"], meta[TAGS]) == (1, ["billing"])
+    assert meta[EXPIRES_AT] == pytest.approx(time.time() + 60, abs=5)
