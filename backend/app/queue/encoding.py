@@ -1,5 +1,6 @@
 """Encoding: values to JSON and back to their declared type. msgspec's strict rules, and pydantic's for its models."""
 
+import inspect
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -132,7 +133,7 @@ def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declar
     try:
         encoded = encode(result)
     except UNENCODABLE as error:
-        raise InvalidResult(task, str(error)) from None
+        raise InvalidResult(task, _unencodable(result, error)) from None
     if len(encoded) > limit:
         raise PayloadTooLarge(task, "result", len(encoded), limit)
     if declared is not None:
@@ -141,6 +142,17 @@ def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declar
         except msgspec.ValidationError as error:
             raise InvalidResult(task, _misfit(error, declared.type)) from None
     return msgspec.json.decode(encoded)
+
+
+def _unencodable(result: Any, error: Exception) -> str:
+    if inspect.iscoroutine(result):
+        # Nobody will await it.
+        result.close()
+    if inspect.isawaitable(result):
+        return f"a {type(result).__name__} that was not awaited: return what `await` gives"
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        return f"a {type(result).__name__}, of which nothing has run: return a list"
+    return str(error)
 
 
 def _is_plain(value: Any) -> bool:

@@ -32,6 +32,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from app.queue.functions import location
+
 
 class QueueError(Exception):
     """Base of all errors of the queue."""
@@ -40,23 +42,24 @@ class QueueError(Exception):
 class RegistrationError(QueueError):
     """A decorated function cannot be a task.
 
-    `where` is `file:line` of the function, so that a terminal can open it.
+    `where` is `file:line` of the function itself, below other decorators, so that a terminal can open it.
     """
 
     def __init__(self, function: Callable[..., Any], problem: str) -> None:
         self.where = location(function)
         self.problem = problem
-        super().__init__(f"{self.where}: {getattr(function, '__qualname__', function)}: {problem}")
+        super().__init__(f"{self.where}: {getattr(function, '__qualname__', repr(function))}: {problem}")
 
 
 class DuplicateTask(RegistrationError):
-    """Two functions claim one task name."""
+    """Two functions claim one task name, or one function is decorated twice in different ways."""
 
     def __init__(self, function: Callable[..., Any], name: str, first: Callable[..., Any]) -> None:
         self.name = name
+        where = location(first)
+        again = ", which makes more than one function or task of that name" if where == location(function) else ""
         super().__init__(
-            function,
-            f"the task name {name!r} is taken by {location(first)}; rename one, or pass @task(name=...)",
+            function, f"the task name {name!r} is taken by {where}{again}; rename one, or pass @task(name=...)"
         )
 
 
@@ -248,11 +251,3 @@ class GiveUp(QueueError):
 
     raise GiveUp("the mailbox does not exist")
     """
-
-
-def location(function: Callable[..., Any]) -> str:
-    """`file:line` of a function."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return str(getattr(function, "__module__", "?"))
-    return f"{code.co_filename}:{code.co_firstlineno}"

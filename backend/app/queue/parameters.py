@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, get_args, get_origin
 
 from dishka import FromDishka
@@ -94,6 +94,15 @@ def check_travels(function: Callable[..., Any], name: str, hint: Any) -> None:
             f"the parameter {name!r} cannot travel as JSON ({hint}): {_reason(error)} "
             "Use types that msgspec supports, or inject it: `FromDishka[...]`",
         ) from None
+
+
+def awaited(function: Callable[..., Any], hint: Any) -> Any:
+    """What a function gives at last: of a `def` that declares an awaitable, what it is awaited for."""
+    origin = get_origin(hint) or hint
+    if inspect.iscoroutinefunction(function) or not inspect.isclass(origin) or not issubclass(origin, Awaitable):
+        return hint
+    # The last one, as of Coroutine[Any, Any, int].
+    return get_args(hint)[-1] if get_args(hint) else Any
 
 
 def returned(function: Callable[..., Any], hint: Any) -> Any:

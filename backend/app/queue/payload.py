@@ -14,7 +14,16 @@ import msgspec
 from app.queue import encoding
 from app.queue.encoding import MAX_PAYLOAD_BYTES, decode_result, encode_result
 from app.queue.errors import InvalidArguments, PayloadMismatch, PayloadTooLarge, RegistrationError
-from app.queue.parameters import CONTEXT, Parameter, check_travels, dependency, parameters, returned, type_hints
+from app.queue.parameters import (
+    CONTEXT,
+    Parameter,
+    awaited,
+    check_travels,
+    dependency,
+    parameters,
+    returned,
+    type_hints,
+)
 from app.queue.redaction import NO_SECRETS, REDACTED, Secrets
 
 __all__ = ["CONTEXT", "INJECTED", "MAX_PAYLOAD_BYTES", "Signature", "decode_result", "encode_result"]
@@ -60,7 +69,7 @@ class Signature:
         self.extra: Any = None
         self._extra_name = ""
         hints = type_hints(function)
-        self.returns: Any = returned(function, hints.get("return", Any))
+        self.returns: Any = returned(function, awaited(function, hints.get("return", Any)))
         for parameter in parameters(function):
             self._add(function, parameter, hints.get(parameter.name, Any))
         self.redact = frozenset(redact)

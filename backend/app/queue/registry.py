@@ -15,7 +15,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overl
 from saq.job import CronJob
 from saq.types import Context
 
-from app.queue.errors import DuplicateTask, RegistrationError, UnknownTask, location
+from app.queue.errors import DuplicateTask, RegistrationError, UnknownTask
+from app.queue.functions import unfit
 from app.queue.options import TaskOptions, TaskSettings
 from app.queue.schedule import CatchUp, Overlap, Schedule
 from app.queue.task import AsyncTask, SyncTask, Task
@@ -32,14 +33,14 @@ class TaskRegistry:
         self._tasks: dict[str, Task[..., Any]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
-        """Register a task; the same function again (a reloaded module) replaces itself.
+        """Register a task; the same one again (a reloaded module) replaces itself, see `Task.is_same`.
 
         Raises:
-            DuplicateTask: another function has that name.
+            DuplicateTask: another function has that name, or the same function with other options or schedules.
             RegistrationError: another task has a schedule of the same key.
         """
         first = self._tasks.get(task.name)
-        if first is not None and location(first.function) != location(task.function):
+        if first is not None and not task.is_same(first):
             raise DuplicateTask(task.function, task.name, first.function)
         self.check_schedule_keys(task)
         self._tasks[task.name] = task
@@ -150,7 +151,8 @@ def task(function: Callable[..., Any] | None = None, /, *, name: str | None = No
     """Register a function as a task; bare or with options.
 
     Args:
-        function: `async def` or `def`, first parameter `ctx`.
+        function: `async def` or `def`, first parameter `ctx`; also one below another decorator. What a `def` returns
+            is awaited where it can be.
         name: the task's name; the function's by default.
         options: see `TaskOptions`.
 
@@ -224,8 +226,8 @@ def _register(
 ) -> Task[..., Any]:
     if isinstance(function, Task):
         raise RegistrationError(function.function, f"is a task already, named {function.name!r}")
-    if not inspect.isfunction(function):
-        raise RegistrationError(function, "only functions can be tasks")
+    if problem := unfit(function):
+        raise RegistrationError(function, problem)
     try:
         settled = TaskOptions(**options)
     except (TypeError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Running: one attempt of a task's job, from its payload to its result."""
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -65,14 +66,23 @@ def make_runner(task: "Task[..., Any]") -> Runner:
 async def _in_thread(function: Callable[..., Any], ctx: Context, /, **arguments: Any) -> Any:
     """Run in the loop's executor; when cancelled, wait for the thread, which cannot be stopped, first.
 
-    Otherwise a retry would start beside the attempt that still runs.
+    Otherwise a retry would start beside the attempt that still runs. What comes back is awaited here where it can be:
+    a decorator that is no coroutine function, around one that is, returns a coroutine.
     """
     call = asyncio.ensure_future(asyncio.to_thread(function, ctx, **arguments))
     try:
-        return await asyncio.shield(call)
+        result = await asyncio.shield(call)
     except asyncio.CancelledError:
         await asyncio.wait([call])
+        _close_unawaited(call)
         raise
+    return await result if inspect.isawaitable(result) else result
+
+
+def _close_unawaited(call: "asyncio.Future[Any]") -> None:
+    """Close a coroutine that a call has returned, and that nobody will await; Python warns of others."""
+    if not call.cancelled() and call.exception() is None and inspect.iscoroutine(result := call.result()):
+        result.close()
 
 
 def _container(ctx: Context, task: str) -> AsyncContainer:

@@ -16,11 +16,8 @@ from app.queue.calls import Call, Progress, enqueue_many, handle_of, results
 from app.queue.current import lineage
 from app.queue.engine.job import EngineJob, like, make
 from app.queue.engine.queues import Queues
-from app.queue.errors import (
-    InvalidArguments,
-    RegistrationError,
-    location,
-)
+from app.queue.errors import InvalidArguments, RegistrationError
+from app.queue.functions import are_alike, at_one_place, is_run_again, location, module_run
 from app.queue.handle import JobHandle
 from app.queue.options import CallOptions, CallSettings, TaskOptions, Unique
 from app.queue.payload import MAX_PAYLOAD_BYTES, Signature
@@ -57,6 +54,7 @@ class Task(Generic[P, R]):
         schedule: Schedule | None = None,
     ) -> None:
         self.function = function
+        self._module_run = module_run()
         self.is_async = inspect.iscoroutinefunction(function)
         self.name = name or function.__name__
         self.defaults = options or TaskOptions()
@@ -75,13 +73,25 @@ class Task(Generic[P, R]):
 
     @property
     def where(self) -> str:
-        """`file:line` of the function."""
+        """`file:line` of the function, below its other decorators."""
         return location(self.function)
 
     @property
     def doc(self) -> str:
         """The function's docstring, dedented; empty without one."""
         return inspect.getdoc(self.function) or ""
+
+    def is_same(self, first: "Task[..., Any]") -> bool:
+        """True for the same task once more: its module was loaded again, or the same code has made it again."""
+        if not at_one_place(first.function, self.function):
+            return False
+        if is_run_again(first._module_run, self._module_run):
+            return True
+        return (
+            are_alike(first.function, self.function)
+            and first.defaults == self.defaults
+            and all(each in first.schedules for each in self.schedules)
+        )
 
     def __repr__(self) -> str:
         return f"<Task {self.name} at {self.where}>"

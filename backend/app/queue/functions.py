@@ -1,0 +1,172 @@
+"""Functions: what is below decorators, partials and methods, where it is in the code, and which two are the same."""
+
+import functools
+import inspect
+import itertools
+import sys
+from types import CellType, CodeType, FrameType, FunctionType, MethodType
+from typing import Any
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+_DEEPEST = 100
+"""Decorators that are looked through at most: an object that answers every attribute would have no end of them."""
+
+_PLAIN = (str, bytes, int, float, complex, bool, CodeType)
+"""Values that are the same when they are equal; of others only the one object is."""
+
+
+class _Unfilled:
+    """A variable of an enclosing function that has no value yet: that function's own name, in most cases."""
+
+
+def undecorated(function: Any) -> Any:
+    """The function below its decorators (`functools.wraps`), partials and methods; anything else as it is."""
+    for _ in range(_DEEPEST):
+        below = _below(function)
+        if below is None:
+            break
+        function = below
+    return function
+
+
+def location(thing: Any) -> str:
+    """`file:line` of a function below its decorators, or of a class, a callable object, a coroutine.
+
+    For what has no source, such as a function of C, it is the line that hands it over.
+    """
+    found = undecorated(thing)
+    code = _code(found)
+    if code is None and inspect.isclass(found):
+        return _location_of_class(found) or _caller()
+    if code is None:
+        code = _code(undecorated(vars(type(found)).get("__call__")))
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else _caller()
+
+
+def module_run() -> CodeType | None:
+    """The code of the module that is being run; each time that a module is loaded it is another object."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    return frame and frame.f_code
+
+
+def is_run_again(first: CodeType | None, second: CodeType | None) -> bool:
+    """True for two runs of one file: the module was reloaded, or imported under another name, such as `__main__`."""
+    if first is None or second is None or first is second:
+        return False
+    # "<string>" and "<stdin>" are no file: two pieces of code have that name.
+    return first.co_filename == second.co_filename and not first.co_filename.startswith("<")
+
+
+def at_one_place(one: Any, other: Any) -> bool:
+    """True for functions that one piece of the source makes, below their decorators."""
+    first, second = _code(undecorated(one)), _code(undecorated(other))
+    if first is None or second is None:
+        return one is other
+    return (first.co_filename, first.co_firstlineno, first.co_qualname) == (
+        second.co_filename,
+        second.co_firstlineno,
+        second.co_qualname,
+    )
+
+
+def are_alike(one: Any, other: Any, seen: tuple[tuple[int, int], ...] = ()) -> bool:
+    """True for functions that do the same: the same code, defaults and enclosed values, below each decorator too.
+
+    A factory that is called with other values makes functions that are not alike.
+    """
+    if one is other or isinstance(one, _Unfilled) or isinstance(other, _Unfilled) or (id(one), id(other)) in seen:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, _PLAIN):
+        return bool(one == other)
+    parts, others = _parts(one), _parts(other)
+    if parts is None or others is None or len(parts) != len(others):
+        return False
+    # A function may enclose itself.
+    seen = (*seen, (id(one), id(other)))
+    return all(are_alike(each, its, seen) for each, its in zip(parts, others, strict=True))
+
+
+def unfit(function: Any) -> str:
+    """Why this cannot be a task, and what to write instead; empty when it can."""
+    if inspect.isclass(function):
+        return "is a class, only functions can be tasks: decorate a function that makes one and uses it"
+    if inspect.isawaitable(function) or inspect.isgenerator(function) or inspect.isasyncgen(function):
+        return f"is a {type(function).__name__}, what a call returns: decorate the function itself, do not call it"
+    if not inspect.isfunction(function):
+        kind = "method" if inspect.ismethod(function) else type(function).__name__
+        return f"is a {kind}, only functions can be tasks: decorate a `def` or `async def` that calls it"
+    if _is_generator_function(function) or (_is_of_contextlib(function) and _is_generator_function(_below(function))):
+        return (
+            "is a generator function, a call of which runs nothing and returns what JSON cannot carry: "
+            "return a list, or enqueue a job for each item"
+        )
+    return ""
+
+
+def _is_generator_function(function: Any) -> bool:
+    if inspect.isasyncgenfunction(function):
+        return True
+    # Those that `types.coroutine` marks are awaited.
+    return inspect.isgeneratorfunction(function) and not function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
+
+
+def _is_of_contextlib(function: Any) -> bool:
+    return getattr(function, "__globals__", {}).get("__name__") == "contextlib"
+
+
+def _below(function: Any) -> Any:
+    if isinstance(function, functools.partial):
+        return function.func
+    if isinstance(function, MethodType | staticmethod | classmethod):
+        return function.__func__
+    below = getattr(function, "__wrapped__", None)
+    return below if callable(below) and below is not function else None
+
+
+def _code(thing: Any) -> CodeType | None:
+    names = ("__code__", "cr_code", "gi_code", "ag_code")
+    found = (getattr(thing, name, None) for name in names)
+    return next((code for code in found if isinstance(code, CodeType)), None)
+
+
+def _location_of_class(found: type) -> str:
+    try:
+        return f"{inspect.getsourcefile(found)}:{inspect.getsourcelines(found)[1]}"
+    except (OSError, TypeError):
+        return ""
+
+
+def _caller() -> str:
+    """The line that has called this package."""
+    frame = sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(_PACKAGE + "."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _parts(thing: Any) -> list[Any] | None:
+    """What makes a function the one it is; None for what is only like itself."""
+    if isinstance(thing, FunctionType):
+        return [
+            thing.__code__,
+            *(thing.__defaults__ or ()),
+            *itertools.chain.from_iterable(sorted((thing.__kwdefaults__ or {}).items())),
+            *map(_content, thing.__closure__ or ()),
+        ]
+    if isinstance(thing, MethodType):
+        return [thing.__func__, thing.__self__]
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *itertools.chain.from_iterable(sorted(thing.keywords.items()))]
+    return list(thing) if isinstance(thing, tuple) else None
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _Unfilled()
