@@ -39,6 +39,7 @@ from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
+from app.web.requests import AppRequest
 
 QUEUE_ROUTES: Sequence[ControllerRouterHandler] = (
     process,
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         before_send=[end_transaction],
         lifespan=[_lifespan(container, queues)],
         logging_config=None,
+        request_class=AppRequest,
         request_max_body_size=settings.web.max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="Saqueduct",

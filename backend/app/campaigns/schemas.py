@@ -15,7 +15,7 @@ MAX_RECIPIENTS = 10_000
 class NewCampaign(msgspec.Struct, forbid_unknown_fields=True):
     """A campaign to make."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")]
     subject: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     body: Annotated[str, msgspec.Meta(max_length=200_000)]
 

@@ -12,7 +12,8 @@ class NewPayment(msgspec.Struct, forbid_unknown_fields=True):
     """A payment to make."""
 
     amount: Annotated[int, msgspec.Meta(ge=1, le=10**12, description="in the currency's minor unit: cents, pence, yen")]
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", description="ISO 4217")]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}(?!\n)$", description="ISO 4217")]
+    """(In Python `$` alone matches before a newline at the end, too.)"""
 
 
 class PaymentView(msgspec.Struct):

@@ -77,6 +77,8 @@ async def test_start_asks_for_recipients_and_can_be_repeated(service: CampaignSe
         ("/campaigns", TEXTS | {"subject": "a\nb"}, 400),
         ("/campaigns", TEXTS | {"name": ""}, 400),
         ("/campaigns", TEXTS | {"name": "a\nb"}, 400),
+        ("/campaigns", TEXTS | {"name": "a\n"}, 400),
+        ("/campaigns", TEXTS | {"subject": "a\n"}, 400),
         ("/campaigns", TEXTS | {"body": "a\0b"}, 400),
         ("/campaigns/1/recipients", {"emails": ["a"] * 10_001}, 400),
         ("/campaigns", TEXTS | {"to": "x"}, 400),

@@ -73,6 +73,7 @@ async def test_a_key_for_another_payment_is_409(client: httpx.AsyncClient) -> No
         (BODY | {"amount": 0}, {"Idempotency-Key": "k"}),
         (BODY | {"amount": 19.99}, {"Idempotency-Key": "k"}),
         (BODY | {"currency": "eur"}, {"Idempotency-Key": "k"}),
+        (BODY | {"currency": "EUR\n"}, {"Idempotency-Key": "k"}),
         (BODY | {"note": "x"}, {"Idempotency-Key": "k"}),
         (BODY, {"Idempotency-Key": ""}),
     ],

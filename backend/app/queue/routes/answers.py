@@ -1,6 +1,6 @@
 """What the routes of the queue share: who may call them, bodies and answers."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Response
@@ -11,6 +11,10 @@ ADMIN: dict[str, Any] = {
     "security": [{"AdminBasic": []}, {"AdminToken": []}],
 }
 """Arguments of a handler that only the admin may call: the application's guard looks for the option."""
+
+
+Words = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", description="text without the character NUL")]
+"""What people write about a job; PostgreSQL has no NUL in a text."""
 
 
 class Enqueued(msgspec.Struct):
@@ -25,9 +29,9 @@ class Enqueued(msgspec.Struct):
 class PauseRequest(msgspec.Struct):
     """Body of a request that pauses a queue or a schedule; all of it may be left out."""
 
-    why: str = ""
+    why: Words = ""
     """For those who find it paused."""
-    by: str = "admin"
+    by: Words = "admin"
     """Who pauses it, where several people share the admin's credentials."""
 
 

@@ -17,7 +17,7 @@ from app.queue.errors import JobNotFound
 from app.queue.memory.dead_letters import DeadLetters
 from app.queue.memory.history import PAGE, JobHistory, RecordFilter, arguments_of
 from app.queue.memory.models import JobRecord
-from app.queue.routes.answers import ADMIN, Enqueued
+from app.queue.routes.answers import ADMIN, Enqueued, Words
 from app.queue.shown import remembered, shown
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
@@ -92,8 +92,8 @@ class Replay(msgspec.Struct):
     arguments: dict[str, Any] | None = None
     """In place of those it had, by name."""
     queue: str | None = None
-    why: str = ""
-    by: str = "admin"
+    why: Words = ""
+    by: Words = "admin"
 
 
 class ReplaySome(msgspec.Struct):
@@ -102,8 +102,8 @@ class ReplaySome(msgspec.Struct):
     which: RecordFilter
     arguments: dict[str, Any] | None = None
     queue: str | None = None
-    why: str = ""
-    by: str = "admin"
+    why: Words = ""
+    by: Words = "admin"
     rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0
     """Jobs a second that are to start."""
 
@@ -111,8 +111,8 @@ class ReplaySome(msgspec.Struct):
 class Discard(msgspec.Struct):
     """Body of a request that discards a dead letter; all of it may be left out."""
 
-    why: str = ""
-    by: str = "admin"
+    why: Words = ""
+    by: Words = "admin"
 
 
 async def record_filter(
@@ -132,7 +132,8 @@ async def record_filter(
     )  # fmt: skip
 
 
-FILTER = {"which": Provide(record_filter)}
+FILTER = {"wanted": Provide(record_filter)}
+"""Not named like a field of a body: Litestar takes an error in such a field for one of the dependency, and answers 500."""
 
 
 class RecordController(Controller):
@@ -148,16 +149,16 @@ class RecordController(Controller):
         self,
         history: FromDishka[JobHistory],
         queues: FromDishka[Queues],
-        which: NamedDependency[RecordFilter],
+        wanted: NamedDependency[RecordFilter],
         cursor: FromQuery[str | None] = None,
         limit: Limit = PAGE,
     ) -> RecordPage:
         """Jobs newest first: those that have ended from their records, live ones (`queued`, `active`...) from Redis."""
-        if (standing := LIVE.get(which.status or "")) is not None:
-            searched = [queues.look_up(which.queue)] if which.queue is not None else list(queues)
-            found = await listing.page(searched, standing, which.matches, cursor, limit)
+        if (standing := LIVE.get(wanted.status or "")) is not None:
+            searched = [queues.look_up(wanted.queue)] if wanted.queue is not None else list(queues)
+            found = await listing.page(searched, standing, wanted.matches, cursor, limit)
             return RecordPage([RecordView.live(job) for job in found.jobs], found.cursor)
-        records, following = await history.page(which, cursor, limit)
+        records, following = await history.page(wanted, cursor, limit)
         return RecordPage([RecordView.of(queues, record) for record in records], following)
 
     @get("/{key:str}/history", **ADMIN)
@@ -185,12 +186,12 @@ class DeadLetterController(Controller):
         self,
         history: FromDishka[JobHistory],
         queues: FromDishka[Queues],
-        which: NamedDependency[RecordFilter],
+        wanted: NamedDependency[RecordFilter],
         cursor: FromQuery[str | None] = None,
         limit: Limit = PAGE,
     ) -> RecordPage:
         """Dead letters that wait, newest first."""
-        records, following = await history.dead_letters(which, cursor, limit)
+        records, following = await history.dead_letters(wanted, cursor, limit)
         return RecordPage([RecordView.of(queues, record) for record in records], following)
 
     @post("/{key:str}/replay", **ADMIN, status_code=201)

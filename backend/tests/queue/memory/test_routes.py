@@ -347,3 +347,42 @@ async def test_a_body_that_is_nested_too_deep_is_refused(client: httpx.AsyncClie
     answer = await client.post("/dead-letters/any/replay", content=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
     assert "nested too deep" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        {"status": "nope"},
+        {"status": 1},
+        {"task": "\0"},
+        {"error": "\0"},
+        {"error": 5},
+        {"arguments": {"a": "\0"}},
+        {"since": "yesterday"},
+        {"since": "0001-01-01T00:00:00+14:00"},
+        {"until": "9999-12-31T23:59:59-14:00"},
+    ],
+    ids=str,
+)
+async def test_a_filter_in_a_body_that_cannot_match_is_400_naming_what_is_wrong(
+    client: httpx.AsyncClient, jobs: JobKit, which: dict[str, Any]
+) -> None:
+    answer = await client.post("/dead-letters/replay", json={"which": which})
+    assert answer.status_code == 400
+    assert [error["key"].split(".")[0] for error in answer.json()["errors"]] == ["which"]
+    jobs.refute_enqueued()
+
+
+@pytest.mark.parametrize("words", [{"by": "a\0b"}, {"why": "\0"}], ids=str)
+async def test_words_that_postgresql_cannot_keep_are_refused(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look, words: dict[str, str]
+) -> None:
+    key = await failed(jobs, records, user_id=1)
+    answers = [
+        await client.post(f"/dead-letters/{key}/replay", json=words),
+        await client.request("DELETE", f"/dead-letters/{key}", json=words),
+        await client.post("/dead-letters/replay", json={"which": {}, **words}),
+        await client.post("/queues/default/pause", json=words),
+        await client.post("/schedules/batch_process/pause", json=words),
+    ]
+    assert [answer.status_code for answer in answers] == [400] * len(answers)
