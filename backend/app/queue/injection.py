@@ -22,13 +22,13 @@ async def job_scope(container: AsyncContainer, injected: Mapping[str, Any]) -> A
     """Open one scope and yield the injected parameters, name -> instance.
 
     Raises:
-        Exception: what the body raised, or the error of a dependency that could not be closed, unwrapped.
+        Exception: what the body raised, or the error of a dependency that could not be closed; of several a group.
     """
     try:
         async with container(scope=Scope.REQUEST) as scope:
             yield {name: await scope.get(type_) for name, type_ in injected.items()}
     except ExitError as error:
-        raise _first_cause(error) from error
+        raise _only_one(error) from error
 
 
 def check_dependencies(container: AsyncContainer, tasks: Iterable["Task[..., Any]"]) -> None:
@@ -68,7 +68,7 @@ def _children(container: AsyncContainer) -> list[Any]:
     return registries
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
+def _only_one(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 import msgspec
 
 from app.queue.clock import time_now
-from app.queue.errors import Retry
+from app.queue.errors import GiveUp, Retry
+from app.queue.exception_groups import find
 from app.queue.meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS, checked
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class TaskOptions:
         retry_backoff: True: the delay doubles with each attempt, and a random part of it is taken (jitter);
             a number: so, but at most that many seconds; False: always `retry_delay`.
         retry_on: exceptions after which another attempt makes sense; None: all. A timeout is a `TimeoutError`.
+            This and `give_up_on` look into exception groups, see `retries_after`.
         give_up_on: exceptions after which none does, attempts left or not.
         at_most_once: True: after the death of its worker a job fails instead of running again.
         unique: see `Unique`; None: jobs of the same arguments may stand side by side.
@@ -217,12 +219,17 @@ class TaskOptions:
             _check_exceptions(name, getattr(self, name))
 
     def retries_after(self, error: BaseException) -> bool:
-        """True when another attempt after this error makes sense by `retry_on` and `give_up_on`, or it asks for one."""
-        if isinstance(error, Retry):
-            return True
-        if isinstance(error, self.give_up_on):
+        """True when another attempt after this error makes sense by `retry_on` and `give_up_on`, or it asks for one.
+
+        Of the errors in a group, one that is final decides; then `Retry`; then one that `retry_on` names.
+        """
+        final: tuple[type[BaseException], ...] = (GiveUp, *self.give_up_on)
+        if any(not isinstance(each, Retry) for each in find(error, final)):
             return False
-        return self.retry_on is None or isinstance(error, self.retry_on)
+        if self.retry_on is None:
+            return True
+        again: tuple[type[BaseException], ...] = (Retry, *self.retry_on)
+        return bool(find(error, again))
 
     def described(self) -> dict[str, Any]:
         """The options as JSON builtins, for people to read; exceptions by their names."""

@@ -10,6 +10,7 @@ from dishka import AsyncContainer
 from saq.types import Context
 
 from app.queue.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded
+from app.queue.exception_groups import find
 from app.queue.injection import job_scope
 from app.queue.memory.success import announce, completed, may_have_completed
 from app.queue.payload import MAX_PAYLOAD_BYTES
@@ -50,11 +51,12 @@ def make_runner(task: "Task[..., Any]") -> Runner:
                 encoded = signature.encode_result(result, _limit(ctx))
                 announce(ctx, encoded)
                 return encoded
-        except JobSuperseded:
-            done = await completed(ctx)
-            return done[0] if done is not None else None
-        except (GiveUp, InvalidArguments):
-            _spend_attempts(ctx)
+        except (Exception, BaseExceptionGroup) as error:
+            if find(error, JobSuperseded):
+                done = await completed(ctx)
+                return done[0] if done is not None else None
+            if find(error, (GiveUp, InvalidArguments)):
+                _spend_attempts(ctx)
             raise
 
     run.__name__ = run.__qualname__ = name

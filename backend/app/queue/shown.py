@@ -1,10 +1,14 @@
 """Jobs as people may see them: the arguments, result and error of a job without what its task redacts."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.queue.errors import UnknownTask
 from app.queue.redaction import REDACTED
+
+_BETWEEN = re.compile(r"^ *\+(?:-\+)?-{8,}.*$", re.MULTILINE)
+_MARGIN = re.compile(r"^ *[|+] ?", re.MULTILINE)
 
 if TYPE_CHECKING:
     from app.queue.engine.queues import Queues
@@ -65,9 +69,19 @@ def error_summary(error: str | None) -> str | None:
     """
     if not error or "Traceback (most recent call last)" not in error:
         return error
+    if "Exception Group Traceback" in error:
+        return _group_summary(error)
     lines = error.rstrip().splitlines()
     frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
     after = frames[-1] + 1 if frames else 1
     while after < len(lines) and lines[after].startswith("    "):
         after += 1
     return "\n".join(lines[after:]) or lines[-1]
+
+
+def _group_summary(error: str) -> str:
+    """Type and message of a group, and of each error in it below."""
+    # Python writes each into a part of its own, behind a margin.
+    parts = _BETWEEN.split(error.replace("Exception Group Traceback", "Traceback"))
+    group, *inner = [error_summary(_MARGIN.sub("", part).strip("\n")) for part in parts if part.strip()]
+    return "\n".join([group or "", *(f"- {each}" for each in inner)])

@@ -6,7 +6,8 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
 from app.queue.blocking.portal import Portal
-from app.queue.errors import JobAborted, JobFailed, Retry
+from app.queue.errors import GiveUp, JobAborted, JobFailed, Retry
+from app.queue.exception_groups import find
 from app.queue.handle import JobHandle
 
 R = TypeVar("R")
@@ -147,9 +148,10 @@ class ResultHere(Generic[R]):
     @property
     def status(self) -> State:
         """SUCCESS, FAILURE, or RETRY when the task raised `Retry`."""
-        if isinstance(self._outcome, Retry):
-            return "RETRY"
-        return "FAILURE" if isinstance(self._outcome, Exception) else "SUCCESS"
+        if not isinstance(self._outcome, Exception):
+            return "SUCCESS"
+        asks = find(self._outcome, Retry) and not find(self._outcome, GiveUp)
+        return "RETRY" if asks else "FAILURE"
 
     @property
     def state(self) -> State:

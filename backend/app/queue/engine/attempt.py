@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from saq.utils import now
 from app.queue.engine.job import EngineJob, failure, mend
 from app.queue.engine.outcomes import Outcome
 from app.queue.errors import Retry
+from app.queue.exception_groups import find, is_cancellation
 from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT
 from app.queue.redaction import scrub
 
@@ -129,7 +130,7 @@ class Attempt:
             raise
         except BaseException as error:
             # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
-            cancelled = isinstance(error, asyncio.CancelledError) or self._called_off
+            cancelled = self._called_off or is_cancellation(error)
             reached = self._cancelled if cancelled else self._failed
             return self._whatever_happens(partial(reached, context, error))
 
@@ -196,7 +197,7 @@ class Attempt:
         logger.error("job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=error)
         if not again:
             return self._end(Status.FAILED, text)
-        delay = error.delay if isinstance(error, Retry) and error.delay is not None else job.next_retry_delay()
+        delay = _delay(job, find(error, Retry))
         self._wait_again(text)
         return Outcome.retry(self._slots.queue, job, delay)
 
@@ -212,3 +213,9 @@ class Attempt:
         job = self.job
         job.status, job.error, job.result, job.completed = status, error, None, now()
         return Outcome.finish(self._slots.queue, job)
+
+
+def _delay(job: EngineJob, asked: Sequence[Retry]) -> float:
+    """Seconds until the next attempt: the longest that is asked for, or what the job's options say."""
+    usual = job.next_retry_delay()
+    return max((usual if each.delay is None else each.delay for each in asked), default=usual)
