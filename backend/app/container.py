@@ -86,17 +86,18 @@ async def provide_registry(request: Request[Any, Any, Any]) -> TasksRegistry:
 
 
 def build_container(settings: Settings, queues: Queues, *overrides: Provider) -> AsyncContainer:
-    """The application's container.
+    """The application's container, which direct calls of tasks are injected from, too.
 
     Args:
         settings: of this process.
         queues: of this process; whoever made them disconnects them.
         overrides: providers that replace earlier ones, for tests.
     """
-    return make_async_container(
+    queues.container = make_async_container(
         CoreProvider(),
         *(provider() for provider in DOMAIN_PROVIDERS),
         LitestarProvider(),
         *overrides,
         context={Settings: settings, Queues: queues},
     )
+    return queues.container

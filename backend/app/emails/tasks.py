@@ -16,7 +16,7 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 # Tried for about an hour: servers that greylist take a mail after some minutes (RFC 6647).
 @task(timeout=60, retries=8, retry_delay=30, retry_backoff=1800)
 async def send_email(
-    ctx: Context, *, to: str, subject: str, body: str, emails: EmailService = INJECTED
+    ctx: Context, to: str, subject: str, body: str, *, emails: EmailService = INJECTED
 ) -> dict[str, str]:
     """Send a mail; what the server refuses for now is tried again, what it refuses for good is not."""
     try:
@@ -27,7 +27,7 @@ async def send_email(
 
 
 @scheduled_task(cron="0 4 * * *", timeout=600)
-async def cleanup_emails(ctx: Context, *, days_old: AtLeastOne = 90, emails: EmailService = INJECTED) -> dict[str, int]:
+async def cleanup_emails(ctx: Context, days_old: AtLeastOne = 90, *, emails: EmailService = INJECTED) -> dict[str, int]:
     """Delete the records of mails that were sent, or refused, more than `days_old` days ago."""
     return {"deleted_count": await emails.delete_older_than(days_old)}
 

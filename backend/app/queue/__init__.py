@@ -4,6 +4,7 @@ from dishka import FromDishka
 from saq.types import Context
 
 from app.queue.calls import Call, enqueue_many
+from app.queue.cron_text import crontab
 from app.queue.engine.pausing import Pause
 from app.queue.engine.queue import EngineQueue, QueueStats
 from app.queue.engine.queues import Queues
@@ -34,7 +35,7 @@ from app.queue.handle import JobHandle, JobUpdate
 from app.queue.options import CallOptions, TaskOptions, Unique
 from app.queue.payload import INJECTED
 from app.queue.registry import TaskRegistry, get_registry, scheduled_task, task
-from app.queue.schedule import Schedule, crontab
+from app.queue.schedule import Schedule
 from app.queue.task import Task
 
 __all__ = [

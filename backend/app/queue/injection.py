@@ -1,7 +1,8 @@
 """Injection: one container scope a job, parameters resolved by type.
 
 The container is dishka's. A job's scope opens before its function runs and closes after it: a dependency that
-commits or rolls back does so at the close, and an error there fails the job.
+commits or rolls back does so at the close, and an error there fails the job. A direct call of a task's function gets
+a scope of its own in the same way.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping

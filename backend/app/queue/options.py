@@ -108,7 +108,7 @@ class TaskSettings(TypedDict, total=False):
 
     queue: str
     priority: Priority
-    timeout: int
+    timeout: int | None
     retries: int
     retry_delay: float
     retry_backoff: bool | float
@@ -198,11 +198,11 @@ class TaskOptions:
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) and name != "retry_backoff":
-                raise ValueError(f"{name} must be a number, not {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value!r}")
+            value: Any = getattr(self, name)
+            if value is None and name in _NONE_IS_ZERO:
+                object.__setattr__(self, name, 0)
+                continue
+            _check_number(name, value, least)
         if self.ttl > MAX_TTL:
             raise ValueError(f"ttl must be at most {MAX_TTL} seconds, or 0 for ever, not {self.ttl!r}")
         if not self.queue:
@@ -339,6 +339,15 @@ class CallOptions:
         return fields
 
 
+def _check_number(name: str, value: Any, least: float) -> None:
+    if isinstance(value, dt.timedelta):
+        raise ValueError(f"{name} takes seconds, not {value!r}: give {value.total_seconds():g}")
+    if not isinstance(value, int | float) or (isinstance(value, bool) and name != "retry_backoff"):
+        raise ValueError(f"{name} must be a number, not {value!r}")
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+
+
 def _check_exceptions(name: str, value: Any) -> None:
     if value is None:
         return
@@ -357,3 +366,6 @@ _LEAST: dict[str, int] = {
     "heartbeat": 0,
 }
 """The options that are fields of SAQ's Job, each with its least value."""
+
+_NONE_IS_ZERO = ("timeout", "heartbeat")
+"""Options of a task for which None says the same as 0: no limit."""

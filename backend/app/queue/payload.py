@@ -121,13 +121,19 @@ class Signature:
             InvalidArguments: too many by position, or one given twice.
         """
         if len(args) > len(self.positional):
-            raise InvalidArguments(self.task, {"arguments": f"at most {len(self.positional)} go by position"})
+            raise InvalidArguments(self.task, {"arguments": self._too_many(len(args))})
         if not args:
             return {**kwargs}
         by_position = dict(zip(self.positional, args, strict=False))
         if twice := by_position.keys() & kwargs.keys():
             raise InvalidArguments(self.task, dict.fromkeys(sorted(twice), "given twice"))
         return {**by_position, **kwargs}
+
+    def _too_many(self, count: int) -> str:
+        by_name = [name for name in self.payload if name not in self.positional]
+        takes = f"only {_listed(self.positional)} can be" if self.positional else "none can be"
+        hint = f"; give by name: {', '.join(f'{name}=...' for name in by_name)}" if by_name else ""
+        return f"{count} were given by position, {takes}{hint}"
 
     def defaults(self) -> dict[str, Any]:
         """The defaults of the payload as JSON builtins; those that JSON cannot carry are left out."""

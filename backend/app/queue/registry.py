@@ -7,8 +7,9 @@ async def send_invoice(ctx: Context, *, invoice_id: int) -> None: ...
 async def cleanup(ctx: Context, *, days: int = 30) -> dict[str, int]: ...
 """
 
+import datetime as dt
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 
@@ -17,6 +18,7 @@ from saq.types import Context
 
 from app.queue.errors import DuplicateTask, RegistrationError, UnknownTask
 from app.queue.functions import unfit
+from app.queue.option_names import TASK_EQUALS, unknown_option
 from app.queue.options import TaskOptions, TaskSettings
 from app.queue.schedule import CatchUp, Overlap, Schedule
 from app.queue.task import AsyncTask, SyncTask, Task
@@ -167,7 +169,8 @@ def task(function: Callable[..., Any] | None = None, /, *, name: str | None = No
 def scheduled_task(
     *,
     cron: str | None = None,
-    every: float | None = None,
+    every: float | dt.timedelta | None = None,
+    args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     key: str = "",
     timezone: str | None = None,
@@ -184,8 +187,8 @@ def scheduled_task(
 
     Args:
         cron, every, key, timezone, catch_up, overlap: see `Schedule`.
-        kwargs: arguments of the scheduled jobs, overriding the function's defaults; a job enqueued by hand
-            takes its arguments from the call.
+        args, kwargs: arguments of the scheduled jobs by position and by name, overriding the function's defaults; a
+            job enqueued by hand takes its arguments from the call.
         name: the task's name; the function's by default.
         options: see `TaskOptions`.
 
@@ -196,7 +199,7 @@ def scheduled_task(
 
     def decorate(function: Any) -> Any:
         try:
-            schedule = Schedule(cron, dict(kwargs or {}), every, key, timezone, catch_up, overlap)
+            schedule = Schedule(cron, dict(kwargs or {}), every, key, timezone, catch_up, overlap, _positional(args))
         except ValueError as error:
             raise RegistrationError(function, str(error)) from None
         if isinstance(function, Task):
@@ -204,6 +207,12 @@ def scheduled_task(
         return _register(function, name, dict(options), schedule)
 
     return decorate
+
+
+def _positional(args: Any) -> tuple[Any, ...]:
+    if isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable):
+        raise ValueError(f"args takes a list of arguments by position, such as args=[30], not {args!r}")
+    return tuple(args)
 
 
 def _add_schedule(task: Task[..., Any], schedule: Schedule, options: dict[str, Any]) -> Task[..., Any]:
@@ -226,7 +235,7 @@ def _register(
 ) -> Task[..., Any]:
     if isinstance(function, Task):
         raise RegistrationError(function.function, f"is a task already, named {function.name!r}")
-    if problem := unfit(function):
+    if problem := unfit(function) or unknown_option(options, TaskSettings.__annotations__, TASK_EQUALS):
         raise RegistrationError(function, problem)
     try:
         settled = TaskOptions(**options)

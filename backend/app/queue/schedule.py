@@ -3,12 +3,13 @@
 import dataclasses
 import datetime as dt
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterError, croniter
 
+from app.queue.cron_text import EXAMPLE, normalized
 from app.queue.wall_clock import next_match
 
 CatchUp = Literal["once", "skip"]
@@ -22,44 +23,24 @@ SHORTEST = 0.1
 
 _WINDOWS = (60.0, 3600.0, 86400.0, math.inf)
 
-CronField = int | str | Iterable[int]
-"""One field of a cron: a number, text in cron's words such as "*/15" or "mon-fri", or several numbers."""
-
-
-def crontab(
-    *,
-    minute: CronField = "*",
-    hour: CronField = "*",
-    day_of_month: CronField = "*",
-    month_of_year: CronField = "*",
-    day_of_week: CronField = "*",
-) -> str:
-    """A cron expression of named fields, with the names and defaults of Celery's `crontab`.
-
-    >>> crontab(minute=30, hour="9-17", day_of_week="mon-fri")
-    '30 9-17 * * mon-fri'
-    >>> crontab(minute=0, hour=[6, 18])
-    '0 6,18 * * *'
-    """
-    fields = (minute, hour, day_of_month, month_of_year, day_of_week)
-    return " ".join(str(f) if isinstance(f, int | str) else ",".join(map(str, f)) for f in fields)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Schedule:
     """A declaration of when a task runs by itself: a cron or an interval.
 
     Attributes:
-        cron: five fields (minute hour day month weekday), or six with seconds last; see `crontab`.
+        cron: five fields (minute hour day month weekday), or six with seconds last; or a word such as "@daily"; see
+            `crontab`.
         kwargs: arguments of every job the schedule makes; they override the function's defaults.
-        every: seconds between two ticks, in place of `cron`; ticks lie on whole multiples of it since the epoch, so
-            that a restart does not put them off.
+        every: seconds between two ticks, or a timedelta, in place of `cron`; ticks lie on whole multiples of it since
+            the epoch, so that a restart does not put them off.
         key: the schedule's name, unique among all schedules; empty: the task's name.
         timezone: IANA name of the zone in which `cron` is read; None: WORKER_CRON_TIMEZONE.
         catch_up: what becomes of ticks that no worker saw: "once", one job for all of them; "skip", none, when the
             latest is more than MISSED seconds ago.
         overlap: what becomes of a tick while the job of an earlier one waits or runs: "skip", it makes no job;
             "queue", it makes one.
+        args: arguments by position, before `kwargs`; a task turns them into `kwargs`.
 
     Raises:
         ValueError: no cron expression, or one that no date matches; cron and every, or neither; an unknown zone or
@@ -68,31 +49,39 @@ class Schedule:
 
     cron: str | None = None
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    every: float | None = None
+    every: float | dt.timedelta | None = None
     key: str = ""
     timezone: str | None = None
     catch_up: CatchUp = "once"
     overlap: Overlap = "skip"
+    args: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
         if (self.cron is None) == (self.every is None):
             raise ValueError("a schedule has either a cron or an interval: cron='0 3 * * *' or every=60.0")
+        if isinstance(self.every, dt.timedelta):
+            object.__setattr__(self, "every", self.every.total_seconds())
         if self.catch_up not in ("once", "skip"):
             raise ValueError(f'catch_up must be "once" or "skip", not {self.catch_up!r}')
         if self.overlap not in ("skip", "queue"):
             raise ValueError(f'overlap must be "skip" or "queue", not {self.overlap!r}')
-        if self.every is not None and not SHORTEST <= self.every < math.inf:
-            raise ValueError(f"every must be at least {SHORTEST} seconds, not {self.every!r}")
+        if self.every is not None:
+            _check_interval(self.every)
         if self.timezone is not None:
             _check_zone(self.timezone, self.cron)
         if self.cron is not None:
-            _check_cron(self.cron)
+            object.__setattr__(self, "cron", _checked_cron(self.cron))
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between two ticks; None: it has a cron."""
+        return cast("float | None", self.every)
 
     @property
     def timing(self) -> str:
         """When it is due, in words that tell two timings apart."""
         if self.cron is None:
-            return f"every {self.every} s"
+            return f"every {self.interval} s"
         return f"{self.cron} {self.timezone}" if self.timezone else self.cron
 
     def next_tick(self, after: float, zone: dt.tzinfo) -> float:
@@ -105,10 +94,10 @@ class Schedule:
         Returns:
             Epoch seconds, whole milliseconds.
         """
-        if self.every is not None:
+        if (interval := self.interval) is not None:
             # The quotient may be rounded to the tick that `after` is.
-            turn = math.floor(after / self.every)
-            while (tick := round(turn * self.every, 3)) <= after:
+            turn = math.floor(after / interval)
+            while (tick := round(turn * interval, 3)) <= after:
                 turn += 1
             return tick
         return next_match(self.cron or "", after, ZoneInfo(self.timezone) if self.timezone else zone)
@@ -138,13 +127,24 @@ def _check_zone(timezone: str, cron: str | None) -> None:
         raise ValueError(f"{timezone!r} is not a time zone; give an IANA name such as 'Europe/Berlin'") from None
 
 
-def _check_cron(cron: str) -> None:
+def _check_interval(every: Any) -> None:
+    if isinstance(every, bool) or not isinstance(every, int | float):
+        raise ValueError(f"every takes seconds, such as every=60.0, or a timedelta, not {every!r}")
+    if not SHORTEST <= every < math.inf:
+        raise ValueError(f"every must be at least {SHORTEST} seconds, not {every!r}")
+
+
+def _checked_cron(given: Any) -> str:
+    """The cron as ticks are computed from it; see `normalized`."""
+    if isinstance(given, int | float | dt.timedelta):
+        raise ValueError(f"cron takes an expression, {EXAMPLE}; for an interval give every={given!r}")
+    if not isinstance(given, str):
+        raise ValueError(f"cron takes an expression, {EXAMPLE}, not {given!r}")
+    cron = normalized(given)
     if not croniter.is_valid(cron):
-        raise ValueError(
-            f"{cron!r} is not a cron expression: five fields, minute hour day month weekday, "
-            'such as "0 3 * * *" for every day at 03:00'
-        )
+        raise ValueError(f"{given!r} is not a cron expression: {EXAMPLE}")
     try:
         next_match(cron, 0.0, dt.UTC)
     except CroniterError:
-        raise ValueError(f"{cron!r} never comes due: no date matches it") from None
+        raise ValueError(f"{given!r} never comes due: no date matches it") from None
+    return cron

@@ -4,8 +4,8 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
 from saq import Job
 from saq.job import CronJob
@@ -14,15 +14,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.calls import Call, Progress, enqueue_many, handle_of, results
 from app.queue.current import lineage
+from app.queue.direct_call import direct_call
 from app.queue.engine.job import EngineJob, like, make
 from app.queue.engine.queues import Queues
 from app.queue.errors import InvalidArguments, RegistrationError
 from app.queue.functions import are_alike, at_one_place, is_run_again, location, module_run
 from app.queue.handle import JobHandle
+from app.queue.option_names import CALL_EQUALS, unknown_option
 from app.queue.options import CallOptions, CallSettings, TaskOptions, Unique
 from app.queue.payload import MAX_PAYLOAD_BYTES, Signature
 from app.queue.running import make_runner
 from app.queue.schedule import Schedule
+
+if TYPE_CHECKING:
+    from app.queue.blocking.entries import Entry
+    from app.queue.blocking.results import Result
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,9 +109,11 @@ class Task(Generic[P, R]):
             await later.enqueue(to="ada@example.com", subject="Hi", body="...")
 
         Raises:
-            ValueError: see `CallOptions`.
+            ValueError: an unknown option, which is named with what says the same here; and see `CallOptions`.
             RegistrationError: `unique` names a parameter that the task does not have.
         """
+        if problem := unknown_option(options, CallSettings.__annotations__, CALL_EQUALS):
+            raise ValueError(problem)
         changed = copy.copy(self)
         changed.call_options = dataclasses.replace(self.call_options, **options)
         changed._template = None
@@ -154,6 +162,29 @@ class Task(Generic[P, R]):
         queue = Queues.current().get(self.queue_name)
         [stands] = await queue.enqueue_many([call.job], session=self.call_options.session)
         return handle_of(call, queue, stands)
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> "Result[R]":
+        """Enqueue a job from code without an event loop; see `Entry.delay`.
+
+            send_email.delay("ada@example.com", "Subject", "Body").get(timeout=10)
+
+        Raises:
+            CalledInEventLoop: an event loop runs in this thread; await `enqueue` there.
+            InvalidArguments, PayloadTooLarge, QueueUnavailable, ConfigurationError: as `enqueue`.
+        """
+        return self._entry().delay(*args, **kwargs)
+
+    def apply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> "Result[R]":
+        """`delay` with Celery's options; see `Entry.apply_async`, which types them. Raises as `delay`."""
+        return self._entry().apply_async(args, kwargs, **options)
+
+    def _entry(self) -> "Entry[P, R]":
+        # Imported here: the blocking calls are built on tasks.
+        from app.queue.blocking.entries import entry_here
+
+        return entry_here(self)
 
     async def apply(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Enqueue a job and wait for its result; raises as `enqueue` and `JobHandle.result`."""
@@ -250,6 +281,8 @@ class Task(Generic[P, R]):
         Raises:
             RegistrationError: the schedule's arguments do not fit, or another one of the task has that key.
         """
+        if schedule.args:
+            schedule = self._named_arguments(schedule)
         named = dataclasses.replace(schedule, key=schedule.key or self.name)
         if named.key in {other.key for other in self.schedules}:
             raise RegistrationError(self.function, f"two schedules have the key {named.key!r}; give one another key=")
@@ -260,6 +293,14 @@ class Task(Generic[P, R]):
                 self.function, f"the schedule's kwargs do not fit: {error}; give them in kwargs={{...}}"
             ) from None
         self.schedules = (*self.schedules, named)
+
+    def _named_arguments(self, schedule: Schedule) -> Schedule:
+        """The schedule with its arguments by position as arguments by name."""
+        try:
+            kwargs = self.signature.bind(schedule.args, schedule.kwargs)
+        except InvalidArguments as error:
+            raise RegistrationError(self.function, f"the schedule's args do not fit: {error}") from None
+        return dataclasses.replace(schedule, args=(), kwargs=kwargs)
 
     def cron_jobs(self) -> list[CronJob[Context]]:
         """Its crons as SAQ knows them; SAQ has no intervals and no time zone a cron."""
@@ -290,13 +331,24 @@ class AsyncTask(Task[P, R]):
     """A task made of an `async def` function."""
 
     def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Call the function itself: nothing is queued, validated or injected."""
-        return cast("Coroutine[Any, Any, R]", self.function(ctx, *args, **kwargs))
+        """Call the function itself; nothing is queued or validated, what is injected may be left out.
+
+        Raises:
+            ConfigurationError: the process has no container to inject from; see `direct_call`.
+        """
+        call = direct_call(self, (ctx, *args), kwargs)
+        return cast("Coroutine[Any, Any, R]", call.run() if call else self.function(ctx, *args, **kwargs))
 
 
 class SyncTask(Task[P, R]):
     """A task made of a `def` function; workers run it in a thread."""
 
     def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function itself: nothing is queued, validated or injected."""
-        return cast("R", self.function(ctx, *args, **kwargs))
+        """Call the function itself, in this thread; otherwise as that of an `AsyncTask`.
+
+        Raises:
+            ConfigurationError: the process has no container to inject from; see `direct_call`.
+            CalledInEventLoop: something is to be injected, and an event loop runs in this thread.
+        """
+        call = direct_call(self, (ctx, *args), kwargs)
+        return cast("R", call.run_blocking() if call else self.function(ctx, *args, **kwargs))

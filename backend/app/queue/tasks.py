@@ -26,13 +26,13 @@ async def ping(ctx: Context) -> dict[str, str]:
 
 
 @task
-async def my_task(ctx: Context, *, user_id: int) -> dict[str, Any]:
+async def my_task(ctx: Context, user_id: int) -> dict[str, Any]:
     """The task behind `POST /process`."""
     return {"status": "success", "user_id": user_id}
 
 
 @task
-async def enqueue_follow_up(ctx: Context, *, user_id: int) -> dict[str, Any]:
+async def enqueue_follow_up(ctx: Context, user_id: int) -> dict[str, Any]:
     """Enqueue `my_task` for the user: a task may enqueue others through its own queue.
 
     The follow-up's key is made of this job's, so that a second attempt enqueues no second follow-up.
@@ -43,7 +43,7 @@ async def enqueue_follow_up(ctx: Context, *, user_id: int) -> dict[str, Any]:
 
 
 @scheduled_task(cron="0 */6 * * *", timeout=600, kwargs={"batch_size": 100})
-async def batch_process(ctx: Context, *, batch_size: AtLeastOne = 50) -> dict[str, int]:
+async def batch_process(ctx: Context, batch_size: AtLeastOne = 50) -> dict[str, int]:
     """Check the queue's incomplete jobs in batches, dropping entries whose job is gone; reports progress."""
     queue = cast("EngineQueue", ctx["queue"])
     total = max(1, await queue.count("incomplete"))
@@ -56,7 +56,7 @@ async def batch_process(ctx: Context, *, batch_size: AtLeastOne = 50) -> dict[st
 
 
 @scheduled_task(cron="0 2 * * *", timeout=600)
-async def cleanup_old_records(ctx: Context, *, days: AtLeastOne = 7) -> dict[str, int]:
+async def cleanup_old_records(ctx: Context, days: AtLeastOne = 7) -> dict[str, int]:
     """Delete jobs kept without a time limit that ended more than `days` days ago."""
     return {"deleted_count": await delete_finished(cast("EngineQueue", ctx["queue"]), days)}
 

@@ -13,7 +13,7 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 @scheduled_task(name="todo.cleanup", cron="0 3 * * *", timeout=600, kwargs={"days": 7})
 async def cleanup_completed_todos(
-    ctx: Context, *, days: AtLeastOne = 7, db_session: AsyncSession = INJECTED
+    ctx: Context, days: AtLeastOne = 7, *, db_session: AsyncSession = INJECTED
 ) -> dict[str, int]:
     """Delete todos that were completed more than `days` days ago."""
     # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.

@@ -12,11 +12,11 @@ from app.users.mails import UserMails
 from app.users.models import UserStatus
 from app.users.service import UserService
 
-AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @task(timeout=60, retries=6, retry_delay=10, retry_backoff=600)
-async def send_welcome_email(ctx: Context, *, user_id: int, mails: UserMails = INJECTED) -> dict[str, str]:
+async def send_welcome_email(ctx: Context, user_id: int, *, mails: UserMails = INJECTED) -> dict[str, str]:
     """Mail a new user a welcome; what the mail server refuses for now is tried again."""
     try:
         await mails.welcome(user_id)
@@ -27,7 +27,7 @@ async def send_welcome_email(ctx: Context, *, user_id: int, mails: UserMails = I
 
 @task
 async def update_user_status(
-    ctx: Context, *, user_id: int, status: UserStatus, db_session: AsyncSession = INJECTED
+    ctx: Context, user_id: int, status: UserStatus, *, db_session: AsyncSession = INJECTED
 ) -> dict[str, int | str]:
     """Change a user's status; inactive and suspended users are logged out at once."""
     try:
@@ -39,7 +39,7 @@ async def update_user_status(
 
 @scheduled_task(cron="30 2 * * *", timeout=600)
 async def cleanup_sessions(
-    ctx: Context, *, days_old: AtLeastOne = 30, db_session: AsyncSession = INJECTED
+    ctx: Context, days_old: NotNegative = 30, *, db_session: AsyncSession = INJECTED
 ) -> dict[str, int]:
     """Delete sessions that expired or were revoked more than `days_old` days ago."""
     # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.

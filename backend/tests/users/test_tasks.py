@@ -106,7 +106,7 @@ async def test_bad_arguments_are_refused_at_the_call(queues: Queues, arguments: 
         await queues.enqueue("update_user_status", arguments)
 
 
-@pytest.mark.parametrize(("days_old", "deleted"), [(None, 1), (1, 2), (90, 0)])
+@pytest.mark.parametrize(("days_old", "deleted"), [(None, 1), (1, 2), (0, 2), (90, 0)])
 async def test_stale_sessions_are_deleted(
     client: httpx.AsyncClient, jobs: JobKit, session: AsyncSession, days_old: int | None, deleted: int
 ) -> None:
@@ -122,9 +122,9 @@ async def test_stale_sessions_are_deleted(
     assert (await me(client, live)).status_code == 200
 
 
-async def test_sessions_of_today_cannot_be_cleaned_up(queues: Queues) -> None:
+async def test_sessions_of_tomorrow_cannot_be_cleaned_up(queues: Queues) -> None:
     with pytest.raises(InvalidArguments, match="days_old"):
-        await queues.enqueue("cleanup_sessions", {"days_old": 0})
+        await queues.enqueue("cleanup_sessions", {"days_old": -1})
 
 
 def test_sessions_are_cleaned_up_daily() -> None:

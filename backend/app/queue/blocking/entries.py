@@ -13,6 +13,7 @@ from app.queue.blocking.running import run_here
 from app.queue.calls import Call
 from app.queue.clock import time_now
 from app.queue.engine.queues import Queues
+from app.queue.errors import ConfigurationError
 from app.queue.handle import JobHandle
 from app.queue.options import CallSettings, Priority
 from app.queue.registry import get_registry
@@ -203,6 +204,18 @@ class Entry(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<Entry {self.name}>"
+
+
+def entry_here(task: Task[P, R]) -> Entry[P, R]:
+    """A task's blocking calls on the queues and the container of this process.
+
+    Raises:
+        ConfigurationError: the process has no connected queues, or no container.
+    """
+    queues = Queues.current()
+    if queues.container is None:
+        raise ConfigurationError("the queues of this process have no container: blocking calls need `build_container`")
+    return Entry(task, Portal(queues), queues, queues.container)
 
 
 class EntryProperty(Generic[P, R]):

@@ -19,6 +19,7 @@ from app.queue.meta import EXPIRES_AT, RECOVERIES, ROUND
 from app.queue.schedule import Schedule
 
 if TYPE_CHECKING:
+    from dishka import AsyncContainer
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.queue.memory.memory import Memory
@@ -39,6 +40,8 @@ class Queues:
     def __init__(self, queues: Mapping[str, EngineQueue], tasks: TaskCatalogue, memory: "Memory | None" = None) -> None:
         self.by_name = dict(queues)
         self.memory = memory
+        self.container: AsyncContainer | None = None
+        """What a direct call of a task has injected from; None: the process has no container."""
         self._tasks = tasks
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -96,13 +99,25 @@ class Queues:
         [stands] = await queue.enqueue_many([job], session=session)
         return await self._standing(queue, job, stands)
 
+    def key_of(self, given: str) -> str:
+        """The key of a job, out of its key or SAQ's full id (`job.id`, such as "saq:job:default:welcome-7")."""
+        for queue in self:
+            prefix = queue.job_id("")
+            if given.startswith(prefix) and given != prefix:
+                return given.removeprefix(prefix)
+        return given
+
     async def find(self, key: str) -> Job:
         """The job of that key, in whichever queue it is.
+
+        Args:
+            key: the job's, or SAQ's full id of it, see `key_of`.
 
         Raises:
             JobNotFound: in none.
             QueueUnavailable: Redis did not answer.
         """
+        key = self.key_of(key)
         for queue in self:
             job = await queue.fetch(key)
             if job is not None:
@@ -119,10 +134,10 @@ class Queues:
         """
         job = await self.find(key)
         if job.status in TERMINAL_STATUSES:
-            raise JobConflict(key, job.status.value, "aborted")
+            raise JobConflict(job.key, job.status.value, "aborted")
         async with answering():
             await job.abort(reason)
-        return await self.find(key)
+        return await self.find(job.key)
 
     async def retry(self, key: str) -> Job:
         """Queue a job that has ended once more, with the same arguments and key.
@@ -230,6 +245,17 @@ class Queues:
         standing = await queue.fetch(stands.key) or job
         standing.created = False
         return standing
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that they are connected in.
+
+        Raises:
+            ConfigurationError: they are not connected.
+        """
+        if self._loop is None:
+            raise ConfigurationError("these queues are not connected: call `await queues.connect()` first")
+        return self._loop
 
     async def connect(self) -> None:
         """Bind every queue to the running event loop, and serve the tasks' own `enqueue` from now on."""

@@ -34,7 +34,7 @@ class ScheduleView(msgspec.Struct):
         return cls(
             key=schedule.key,
             cron=schedule.cron,
-            every=schedule.every,
+            every=schedule.interval,
             timezone=schedule.timezone,
             catch_up=schedule.catch_up,
             overlap=schedule.overlap,

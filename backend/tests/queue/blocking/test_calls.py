@@ -89,9 +89,9 @@ async def test_impossible_options_are_named(registry: TasksRegistry, options: di
 async def test_wrong_arguments_are_refused_at_the_call(registry: TasksRegistry, jobs: JobKit) -> None:
     for call in (registry.cleanup_sessions.delay, registry.cleanup_sessions):
         with pytest.raises(InvalidArguments, match="days_old"):
-            await asyncio.to_thread(call, days_old=0)
+            await asyncio.to_thread(call, days_old=-1)
     with pytest.raises(InvalidArguments, match="days_old"):
-        await asyncio.to_thread(registry.cleanup_sessions.apply, kwargs={"days_old": 0})
+        await asyncio.to_thread(registry.cleanup_sessions.apply, kwargs={"days_old": -1})
     jobs.refute_enqueued()
 
 

@@ -1,0 +1,79 @@
+"""Names of options that other job queues use, and what says the same here."""
+
+import difflib
+from collections.abc import Collection, Iterable
+
+TASK_EQUALS: dict[str, str] = {
+    "acks_late": "jobs of a killed worker always run again; at_most_once=True forbids that",
+    "actor_name": "give name=...",
+    "autoretry_for": "give retry_on=(...), a tuple of exceptions; by default all are retried, as far as retries go",
+    "base": "write a function",
+    "bind": "leave it out, the first parameter is always ctx, and ctx['job'] is the job",
+    "default_retry_delay": "give retry_delay=seconds",
+    "dont_autoretry_for": "give give_up_on=(...), a tuple of exceptions",
+    "failure_ttl": "give ttl=seconds",
+    "ignore_result": "give ttl=-1, which keeps no result",
+    "job_timeout": "give timeout=seconds",
+    "keep_result": "give ttl=seconds, or ttl=-1 to keep no result",
+    "max_backoff": "give retry_backoff=seconds, the longest pause",
+    "max_retries": "give retries, which counts attempts in all: max_retries + 1",
+    "max_tries": "give retries, attempts in all",
+    "min_backoff": "give retry_delay=seconds, and retry_backoff=True",
+    "pydantic": "leave it out, pydantic models in the signature are validated",
+    "queue_name": "give queue=...",
+    "rate_limit": "there is no rate limit",
+    "reject_on_worker_lost": "jobs of a killed worker always run again; at_most_once=True forbids that",
+    "result_expires": "give ttl=seconds",
+    "result_ttl": "give ttl=seconds",
+    "retry_backoff_max": "give retry_backoff=seconds, the longest pause",
+    "retry_jitter": "leave it out, retry_backoff always draws a part of the pause at random",
+    "schedule": "decorate with @scheduled_task(cron=...) or @scheduled_task(every=...)",
+    "serializer": "leave it out, arguments travel as JSON",
+    "soft_time_limit": "give timeout=seconds; the function is cancelled then",
+    "store_results": "give ttl=seconds, or ttl=-1 to keep no result",
+    "task_name": "give name=...",
+    "throws": "leave it out, or give give_up_on=(...)",
+    "time_limit": "give timeout=seconds",
+    "timeout_ms": "give timeout=seconds",
+    "track_started": "leave it out, a running job is always shown as active",
+}
+"""Options of a task in Celery, Dramatiq, arq, RQ, taskiq and Huey."""
+
+CALL_EQUALS: dict[str, str] = {
+    "args": "give arguments to enqueue(...)",
+    "at": "give eta=an aware datetime",
+    "countdown": "give delay=seconds",
+    "defer_by": "give delay=seconds",
+    "defer_until": "give eta=an aware datetime",
+    "ignore_result": "give keep_result=False",
+    "job_id": "give key=...",
+    "kwargs": "give arguments to enqueue(...)",
+    "max_retries": "give retries, which counts attempts in all: max_retries + 1",
+    "queue_name": "give queue=...",
+    "scheduled": "give eta=an aware datetime, or delay=seconds",
+    "schedule": "give eta=an aware datetime, or delay=seconds",
+    "soft_time_limit": "give timeout=seconds",
+    "task_id": "give key=...",
+    "time_limit": "give timeout=seconds",
+}
+"""Options of a call there."""
+
+
+def unknown_option(names: Iterable[str], known: Collection[str], equals: dict[str, str]) -> str:
+    """What to say of options that nobody knows; empty where all are known.
+
+    Args:
+        names: as given.
+        known: the options that there are.
+        equals: what says the same as a name of another queue.
+    """
+    return "; ".join(
+        f"there is no option {name!r}: {equals.get(name) or _closest(name, known)}"
+        for name in names
+        if name not in known
+    )
+
+
+def _closest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
