@@ -133,7 +133,7 @@ async def record_filter(
 
 
 FILTER = {"wanted": Provide(record_filter)}
-"""Not named like a field of a body: Litestar takes an error in such a field for one of the dependency, and answers 500."""
+"""Not named like a field of a body: Litestar answers an error in such a field with 500, as one of the dependency."""
 
 
 class RecordController(Controller):
