@@ -218,7 +218,9 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None, *, n
         yields.status, yields.completed = Status.ABORTED, now()
         yields.error = f"replaced by {job.key}"
         given_way = text(queue.serialize(yields))
-    return job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
+    row = job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
+    ended_at = getattr(job, "ended_at", None)
+    return row if ended_at is None else (*row, ended_at)
 
 
 def _start(job: Job) -> str:

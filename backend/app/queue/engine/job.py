@@ -95,6 +95,9 @@ class EngineJob(Job):
         created: False when it stood already, in place of the one that was to be enqueued.
         recorded: True when its end is in PostgreSQL already.
         failure: what is to be remembered of the attempt that did not complete; None: nothing.
+        looked_up: True when it was read to be looked at, not taken to be run.
+        dequeued: True when it was taken in SAQ's way, without a lease.
+        ended_at: of a job that is queued once more, when it had ended, in epoch milliseconds; None: of any other.
     """
 
     lease: str = ""
@@ -104,6 +107,9 @@ class EngineJob(Job):
     created: bool = True
     recorded: bool = False
     failure: dict[str, Any] | None = None
+    looked_up: bool = False
+    dequeued: bool = False
+    ended_at: int | None = None
 
     @property
     def abort_id(self) -> str:

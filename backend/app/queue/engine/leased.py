@@ -147,14 +147,30 @@ class LeasedQueue(RedisQueue):
             elif EXPIRES_AT in job.meta and has_expired(job, await self.time()):
                 await job.finish(Status.ABORTED, error=EXPIRED)
             else:
+                job.looked_up, job.dequeued = False, True
                 return job
 
     async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
-        await settle_each(self, [(Outcome.finish(self, job), job)])
-        self.record(job)
+        [(outcome, held)] = await settle_each(self, [(Outcome.finish(self, job), job)])
+        if held:
+            self.record(job)
+        else:
+            logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)
 
     async def _retry(self, job: Job, error: str | None) -> None:
         await settle_each(self, [(Outcome.retry(self, job, job.next_retry_delay()), job)])
+
+    async def stock_worker_has(self, job: Job) -> bool:
+        """True when a stock worker has taken the job."""
+        return await self.redis.lpos(self._active, job.id) is not None
+
+    async def give_up(self, job: Job) -> None:
+        """A stock worker is to let go of a job that was taken from it: if it was to be aborted, it has been."""
+        stored = await self.job(job.key)
+        if stored is not None and stored.status is Status.ABORTING and not stored.started:
+            await self.finish_abort(stored)
+        else:
+            logger.warning("the job %s was taken over; what this attempt did to it does not count", job.key)
 
     async def update(self, job: Job, **kwargs: Any) -> None:
         """Store what a job tells of itself (`progress`, `meta`, ...); of a running one, if its lease still holds."""
@@ -186,7 +202,9 @@ class LeasedQueue(RedisQueue):
             error: why; becomes the job's error.
             ttl: seconds in which no job of its key is enqueued, when a stock worker runs it.
         """
-        aborting, aborted = self.copy(job), self.copy(job)
+        # As it is now: it may have had attempts, or another round, since the caller looked.
+        present = await self.job(job.key) or job
+        aborting, aborted = self.copy(present), self.copy(present)
         aborting.status, aborting.error = Status.ABORTING, error
         aborted.status, aborted.error, aborted.completed = Status.ABORTED, error, now()
         became = await self.scripts.run(
@@ -203,7 +221,7 @@ class LeasedQueue(RedisQueue):
         if became == b"withdrawn":
             job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed
             self.aborted += 1
-            self.record(job)
+            self.record(aborted)
         elif became != b"ended":
             job.status, job.error = Status.ABORTING, error
 

@@ -1,18 +1,22 @@
 """Limits: the running jobs of a worker that are cancelled, as they run too long, are silent, or are to be aborted."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from saq.job import Status
 
 from app.queue.engine.job import UnreadableJob
+from app.queue.engine.outage import REDIS_AWAY
 
 if TYPE_CHECKING:
     from app.queue.engine.attempt import Attempt
     from app.queue.engine.leases import Held, LeaseKeeper
     from app.queue.engine.queue import EngineQueue
+
+logger = logging.getLogger("app.worker")
 
 TIMEOUT_CHECK = 0.1
 """Seconds between two looks for jobs that run longer than their timeout."""
@@ -44,16 +48,18 @@ class Limits:
     def _end_late(self) -> None:
         current = self._keeper.certain() or 0.0
         for attempt in [each for each in self._running.values() if each.deadline <= current]:
-            attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
+            with self._alone(attempt):
+                attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
         self._watched = False
         self.watch()
 
     def end_silent(self) -> None:
         """Cancel what has not shown a sign of life within its `heartbeat`."""
-        for attempt in self._running.values():
-            heartbeat = attempt.job.heartbeat
-            if heartbeat and attempt.silent_for > heartbeat:
-                attempt.time_out(f"no heartbeat within {heartbeat} s")
+        for attempt in list(self._running.values()):
+            with self._alone(attempt):
+                heartbeat = attempt.job.heartbeat
+                if heartbeat and attempt.silent_for > heartbeat:
+                    attempt.time_out(f"no heartbeat within {heartbeat} s")
 
     async def abort_requested(self, threshold: float) -> None:
         """Cancel what somebody wants aborted, here or with stock SAQ.
@@ -61,20 +67,35 @@ class Limits:
         Args:
             threshold: seconds that a job must have run to be looked at.
         """
+        # One job may run twice, while an attempt that has lost its lease comes to its end.
         long = [attempt for attempt in self._running.values() if attempt.running_for >= threshold]
-        ids = {attempt.job.id: attempt for attempt in long}
-        if not ids:
+        if not long:
             return
+        ids = [self._queue.job_id(attempt.held[0]) for attempt in long]
         async with self._queue.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self._queue.namespace("aborting"), list(ids))
+            pipe.hmget(self._queue.namespace("aborting"), ids)
             # A stock producer's abort takes the job out of the incomplete ones, and tells why in the job.
-            pipe.zmscore(self._queue.namespace("incomplete"), list(ids))
+            pipe.zmscore(self._queue.namespace("incomplete"), ids)
             reasons, scores = await pipe.execute()
         for attempt, reason, score in zip(long, reasons, scores, strict=True):
-            if reason is not None:
-                attempt.abort(reason.decode())
-            elif score is None and attempt.held in self._running:
-                with suppress(UnreadableJob):
-                    stored = self._queue.read(attempt.job.key, await self._queue.redis.get(attempt.job.id))
-                    if stored.status in (Status.ABORTING, Status.ABORTED):
-                        attempt.abort(stored.error or "aborted")
+            with self._alone(attempt):
+                if reason is not None:
+                    attempt.abort(reason.decode())
+                elif score is None and attempt.held in self._running:
+                    await self._abort_as_stored(attempt)
+
+    async def _abort_as_stored(self, attempt: "Attempt") -> None:
+        key = attempt.held[0]
+        stored = self._queue.read(key, await self._queue.redis.get(self._queue.job_id(key)))
+        if stored.status in (Status.ABORTING, Status.ABORTED):
+            attempt.abort(stored.error or "aborted")
+
+    @contextmanager
+    def _alone(self, attempt: "Attempt") -> Iterator[None]:
+        """What is wrong with one job does not keep others from being looked at."""
+        try:
+            yield
+        except (UnreadableJob, *REDIS_AWAY) as error:
+            logger.debug("the job %s cannot be looked at: %s", attempt.held[0], error)
+        except Exception:
+            logger.exception("the job %s cannot be looked at", attempt.held[0])

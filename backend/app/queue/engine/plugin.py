@@ -24,6 +24,7 @@ from saq import Job
 from saq.queue import Queue
 from saq.types import QueueInfo
 
+from app.queue.engine.queue import EngineQueue
 from app.queue.shown import shown
 
 
@@ -60,7 +61,7 @@ class QueuePlugin(SAQPlugin):
 class ShownQueue:
     """A queue as the UI may see it: what SAQ's controller asks of a queue, with the jobs redacted."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: EngineQueue) -> None:
         self._queue = queue
 
     async def info(self, jobs: bool = False) -> QueueInfo:
@@ -72,31 +73,31 @@ class ShownQueue:
     async def job(self, job_key: str) -> "ShownJob | None":
         """The job of that key, or None."""
         job = await self._queue.job(job_key)
-        return ShownJob(job) if job is not None else None
+        return ShownJob(self._queue, job) if job is not None else None
 
 
 class ShownJob:
     """A job as the UI may see it. What the UI does with it is done with the whole job, arguments and all."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, queue: EngineQueue, job: Job) -> None:
+        self._queue, self._job = queue, job
 
     def to_dict(self) -> dict[str, Any]:
         """The fields to show."""
-        return shown(self._job.queue, self._job.to_dict())
+        return shown(self._queue, self._job.to_dict())
 
     async def retry(self, error: str | None) -> None:
-        await self._job.retry(error)
+        await self._queue.retry_by_hand(self._job)
 
     async def abort(self, error: str) -> None:
-        await self._job.abort(error)
+        await self._queue.abort_by_hand(self._job, error)
 
 
 def _controller(config: SAQConfig, earlier: Any) -> type[Controller]:
     """SAQ's controller on redacted queues."""
 
     def shown_queues() -> TaskQueues:
-        queues = {name: ShownQueue(queue) for name, queue in config.get_queues().queues.items()}
+        queues = {name: ShownQueue(cast("EngineQueue", queue)) for name, queue in config.get_queues().queues.items()}
         return TaskQueues(queues=cast("dict[str, Queue]", queues))
 
     # A class of our own: litestar-saq keeps the one that it builds, for all applications of the process.

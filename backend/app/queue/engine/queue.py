@@ -1,26 +1,28 @@
 """EngineQueue: the queue of the application. Jobs are enqueued validated, in batches, prioritised and unique.
 
-Overrides two methods of SAQ 0.26 besides those of LeasedQueue:
+Overrides three methods of SAQ 0.26 besides those of LeasedQueue:
 
 - `enqueue`, `_enqueue`: SAQ takes a keyword named like a Job field for a job option, validates nothing, and makes a
   round trip a job.
+- `retry`: SAQ's queues a job that still waits or runs a second time, and with the attempts that it has had.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from redis.asyncio import Redis
 from saq import Job
+from saq.job import TERMINAL_STATUSES
 from saq.utils import now
 
-from app.queue.engine import enqueuing, pausing, reading, vitals
+from app.queue.engine import enqueuing, pausing, reading, retrying, vitals
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
 from app.queue.engine.outage import answering
 from app.queue.engine.pausing import Pause
-from app.queue.errors import ConfigurationError, DuplicateJob
+from app.queue.errors import ConfigurationError, DuplicateJob, JobConflict
 from app.queue.meta import DURABLE
 from app.queue.payload import MAX_PAYLOAD_BYTES
 
@@ -38,6 +40,8 @@ class Memory(Protocol):
     async def write(self, session: "AsyncSession", queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued]: ...
 
     async def adopt(self, queue: "EngineQueue", jobs: Sequence[Job]) -> None: ...
+
+    async def retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job: ...
 
     async def watch(self, queue: "EngineQueue") -> None: ...
 
@@ -156,6 +160,47 @@ class EngineQueue(LeasedQueue):
             if report:
                 report(len(answers))
         return enqueuing.without_conflicts(answers)
+
+    async def retry(self, job: Job, error: str | None) -> None:
+        """Queue a job again, as SAQ's API has it: for a stock worker whose attempt failed, or by hand.
+
+        Raises:
+            JobConflict: by hand, see `retry_by_hand`.
+        """
+        if getattr(job, "looked_up", False) or not await self.stock_worker_has(job):
+            if getattr(job, "dequeued", False):
+                await self.give_up(job)
+                return
+            job.replace(await self.retry_by_hand(job))
+            job.error = error
+            self.retried += 1
+            return
+        await super().retry(job, error)
+
+    async def retry_by_hand(self, job: Job) -> Job:
+        """Queue a job that has ended once more, with the same arguments and key; as new, in the next round.
+
+        Raises:
+            JobConflict: it has not ended, or was replayed as a dead letter.
+            QueueUnavailable: Redis did not answer.
+        """
+        return await retrying.retry(self, job)
+
+    async def abort_by_hand(self, job: Job, reason: str) -> None:
+        """Abort a job, as `abort` does.
+
+        Args:
+            job: as it was just read.
+            reason: becomes its error.
+
+        Raises:
+            JobConflict: it has ended already.
+            QueueUnavailable: Redis did not answer.
+        """
+        if job.status in TERMINAL_STATUSES:
+            raise JobConflict(job.key, job.status.value, "aborted")
+        async with answering():
+            await self.abort(job, reason)
 
     async def _enqueue_some_durable(self, jobs: Sequence[Job], report: Callable[[int], None] | None) -> list[Enqueued]:
         durable = [job for job in jobs if job.meta.get(DURABLE)]

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saq import Job
-from saq.job import TERMINAL_STATUSES
 
 from app.queue.engine import schedules
 from app.queue.engine.job import EngineJob, Enqueued
@@ -14,8 +12,7 @@ from app.queue.engine.outage import answering
 from app.queue.engine.pausing import Pause
 from app.queue.engine.queue import EngineQueue, TaskCatalogue
 from app.queue.engine.schedules import ScheduleState
-from app.queue.errors import ConfigurationError, JobConflict, JobNotFound, UnknownQueue, UnknownSchedule
-from app.queue.meta import EXPIRES_AT, RECOVERIES, ROUND
+from app.queue.errors import ConfigurationError, JobNotFound, UnknownQueue, UnknownSchedule
 from app.queue.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -133,10 +130,7 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         job = await self.find(key)
-        if job.status in TERMINAL_STATUSES:
-            raise JobConflict(job.key, job.status.value, "aborted")
-        async with answering():
-            await job.abort(reason)
+        await self.get(job.get_queue().name).abort_by_hand(job, reason)
         return await self.find(job.key)
 
     async def retry(self, key: str) -> Job:
@@ -148,23 +142,7 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         job = await self.find(key)
-        if job.status not in TERMINAL_STATUSES:
-            raise JobConflict(key, job.status.value, "retried")
-        if self.memory is None:
-            return await self._retry(job)
-        return await self.memory.retry(job, partial(self._retry, job))
-
-    async def _retry(self, job: Job) -> Job:
-        # As new: neither the old outcome nor what ended it may end it again, and no backoff delays it.
-        job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
-        job.result, job.error = None, None
-        for entry in (RECOVERIES, EXPIRES_AT):
-            job.meta.pop(entry, None)
-        job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
-        [stands] = await self.get(job.get_queue().name).enqueue_many([job])
-        if not stands.created:
-            raise JobConflict(job.key, "queued", "retried")
-        return job
+        return await self.get(job.get_queue().name).retry_by_hand(job)
 
     async def schedules(self) -> list[ScheduleState]:
         """All schedules of the tasks, as they stand.

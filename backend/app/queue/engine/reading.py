@@ -41,6 +41,7 @@ def _as_it_stands(
         # Others are read by the same call.
         logger.warning("%s", error)
         return None
+    job.looked_up = True
     if lease is None:
         return job
     job.worker_id, job.started = holder(lease.decode())

@@ -143,7 +143,7 @@ class Slots:
         if outcome is not None:
             job = attempt.job
             self.keeper.ended(attempt.held)
-            if outcome.how.kind == "finish" and DURABLE in job.meta and not job.recorded:
+            if outcome.how.kind == "finish" and job.meta.get(DURABLE) and not job.recorded:
                 self._closings.add(outcome, job)
             else:
                 self._outcomes.add(outcome, job)

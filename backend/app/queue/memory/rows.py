@@ -51,7 +51,9 @@ UTC = dt.UTC
 _moment = dt.datetime.fromtimestamp
 
 # Of two writes about one job the later one counts: that of a later round, or the end after the attempts before it.
-_NEWER = "(excluded.round > r.round OR excluded.round = r.round AND r.status = 'queued')"
+# A stock process that retries a job by hand knows no rounds; its attempts count on.
+_NEWER = """(excluded.round > r.round OR excluded.round = r.round
+    AND (r.status = 'queued' OR excluded.attempts > r.attempts))"""
 _OVERWRITTEN = ("status", "round", "attempts", "recoveries", "arguments", "result", "error", "worker", "started_at")
 
 

@@ -1,6 +1,7 @@
 -- Stands between the prelude and the scripts that enqueue. ARGV: 4 prefix of abort keys.
 -- A job is a row: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level, unique claim, JSON of
--- the job that gives way, its ttl, and whether it is new. The key of a new job is random; if it is there, then by this
+-- the job that gives way, its ttl, whether it is new, and of one that is queued once more when it had ended (epoch
+-- milliseconds). The key of a new job is random; if it is there, then by this
 -- same call, whose answer was lost, and which was sent again.
 -- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way}.
 local ABORT_PREFIX = ARGV[4]
@@ -30,15 +31,23 @@ local function holder_of(claim)
     return nil
 end
 
+-- True when a job that is to be queued once more has ended again since its caller looked.
+local function has_ended_since(id, ended_at)
+    local job = redis.call('GET', id)
+    local read, decoded = pcall(cjson.decode, job or '')
+    return read and decoded.completed and decoded.completed ~= ended_at
+end
+
 -- Enqueue a job. A job stands once: while one of its key waits or runs, or is being aborted, it is refused.
 -- Answers 1: it stands; 3: another has given way to it; 0: a job of its key stands already; else the key of the job
 -- that holds the claim.
 local function admit(row)
-    local key, job, start, level, spec, given_way, given_way_ttl, new = unpack(row)
+    local key, job, start, level, spec, given_way, given_way_ttl, new, ended_at = unpack(row)
     local id = PREFIX .. key
     if new and redis.call('EXISTS', id) == 1 then return 1 end
     local refused, answer = nil, 1
     if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then refused = 0 end
+    if ended_at and has_ended_since(id, ended_at) then refused = 0 end
     local claim = nil
     if not refused and #spec > 0 then
         claim = claim_of(spec)

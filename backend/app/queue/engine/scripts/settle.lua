@@ -1,6 +1,6 @@
 -- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' if only leases count that have
 -- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
--- in common: kind, lease ('' whoever has it), status, ttl or delay, level, unique claim to give up ('' none).
+-- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, level, unique claim to give up ('' none).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front.
 -- Answers for each 1, 0 where the lease was lost, or the reason of its abort, where a job is not to go on: its lease stays.
 -- Answers nothing where that is 1 for all.
@@ -25,6 +25,7 @@ local told = {}
 local function holds(i, lease)
     -- A worker that gave its lease up as late, in the moment in which the job ended, may still tell how, as long as
     -- nobody has recovered it.
+    if lease == '' and owners[i] then return false end
     if lease ~= '' and owners[i] ~= lease and owners[i] ~= lease .. '|late' then return false end
     -- Of two outcomes under one lease the first counts.
     if told[ids[i]] and lease ~= '' then return false end

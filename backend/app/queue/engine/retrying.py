@@ -1,0 +1,45 @@
+"""Retrying by hand: a job that has ended is queued once more, the same way from wherever it is asked for.
+
+HTTP, the command line, SAQ's page and SAQ's API all come here. The retry counts as a new round: the attempts start
+anew, and what was remembered of the end, such as a dead letter, is resolved.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from saq import Job
+from saq.job import TERMINAL_STATUSES
+
+from app.queue.engine.job import EngineJob
+from app.queue.errors import JobConflict
+from app.queue.meta import EXPIRES_AT, RECOVERIES, ROUND
+
+if TYPE_CHECKING:
+    from app.queue.engine.queue import EngineQueue
+
+
+async def retry(queue: "EngineQueue", job: Job) -> Job:
+    """See `EngineQueue.retry_by_hand`."""
+    stored = await queue.job(job.key)
+    if stored is not None and stored.status not in TERMINAL_STATUSES:
+        raise JobConflict(job.key, stored.status.value, "retried")
+    # One that Redis does not know any more is queued as its caller knows it, as in SAQ.
+    again = partial(_enqueue_again, queue, stored or job)
+    if queue.memory is None:
+        return await again()
+    return await queue.memory.retry(stored or job, again)
+
+
+async def _enqueue_again(queue: "EngineQueue", job: Job) -> Job:
+    if isinstance(job, EngineJob):
+        job.ended_at = job.completed
+    # As new: neither the old outcome nor what ended it may end it again, and no backoff delays it.
+    job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
+    job.result, job.error = None, None
+    for entry in (RECOVERIES, EXPIRES_AT):
+        job.meta.pop(entry, None)
+    job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
+    [stands] = await queue.enqueue_many([job])
+    if not stands.created:
+        raise JobConflict(job.key, "queued", "retried")
+    return job
