@@ -24,14 +24,22 @@ from app.users.providers import UsersProvider
 
 
 class CoreProvider(Provider):
-    """What every domain may ask for: Settings, AsyncEngine, SessionMaker, AsyncSession, Queues, TasksRegistry."""
+    """What every domain may ask for: Settings, AsyncEngine, SessionMaker, AsyncSession, Queues, TasksRegistry.
+
+    Args:
+        statement_timeout: seconds that a SQL statement may take; 0: any number.
+    """
+
+    def __init__(self, statement_timeout: int = 0) -> None:
+        super().__init__()
+        self._statement_timeout = statement_timeout
 
     settings = from_context(Settings, scope=Scope.APP)
     queues = from_context(Queues, scope=Scope.APP)
 
     @provide(scope=Scope.APP)
     async def engine(self, settings: Settings) -> AsyncIterator[AsyncEngine]:
-        engine = make_engine(settings)
+        engine = make_engine(settings, statement_timeout=self._statement_timeout)
         yield engine
         await engine.dispose()
 
@@ -85,16 +93,20 @@ async def provide_registry(request: Request[Any, Any, Any]) -> TasksRegistry:
     return await container.get(TasksRegistry)
 
 
-def build_container(settings: Settings, queues: Queues, *overrides: Provider) -> AsyncContainer:
+def build_container(
+    settings: Settings, queues: Queues, *overrides: Provider, statement_timeout: int = 0
+) -> AsyncContainer:
     """The application's container, which direct calls of tasks are injected from, too.
 
     Args:
         settings: of this process.
         queues: of this process; whoever made them disconnects them.
         overrides: providers that replace earlier ones, for tests.
+        statement_timeout: seconds that a SQL statement may take; 0: any number. Those of a job have the time that the
+            job has.
     """
     queues.container = make_async_container(
-        CoreProvider(),
+        CoreProvider(statement_timeout),
         *(provider() for provider in DOMAIN_PROVIDERS),
         LitestarProvider(),
         *overrides,

@@ -7,11 +7,14 @@ import http
 import logging
 from typing import Any, ClassVar
 
+from asyncpg import InterfaceError as AsyncpgInterfaceError
+from asyncpg import PostgresError
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.db.outage import outage_in, took_too_long
 from app.queue import errors as queue_errors
 
 logger = logging.getLogger("app.http")
@@ -103,9 +106,13 @@ def _queue_error(_: Request[Any, Any, Any], error: queue_errors.QueueError) -> R
             return _unexpected(_, error)
 
 
-def _database_away(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    logger.error("database error at %s %s", request.method, request.url.path, exc_info=error)
-    return problem(503, "database-unavailable", "the database cannot be reached, try again", _retry_after(5))
+def _database_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """503 while PostgreSQL is away or overloaded; an error of a statement itself is ours."""
+    reason = outage_in(error)
+    if not reason and not took_too_long(error):
+        return _unexpected(request, error)
+    logger.error("database error at %s %s: %s", request.method, request.url.path, reason or error)
+    return problem(503, "database-unavailable", "the database does not answer in time, try again", _retry_after(5))
 
 
 def _http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -142,9 +149,9 @@ def _retry_after(seconds: int) -> dict[str, str]:
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     AppError: _app_error,
     queue_errors.QueueError: _queue_error,
-    OperationalError: _database_away,
-    InterfaceError: _database_away,
-    ConnectionError: _database_away,
+    SQLAlchemyError: _database_error,
+    PostgresError: _database_error,
+    AsyncpgInterfaceError: _database_error,
     HTTPException: _http_error,
     RecursionError: _too_deep,
     Exception: _unexpected,

@@ -1,5 +1,6 @@
 """The HTTP process: `create_app()`, and `python -m app.main` to serve it."""
 
+import logging
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.types import ControllerRouterHandler, Message, Scope
+from litestar.utils.scope.state import ScopeState
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.campaigns.routes import CampaignController
@@ -40,6 +42,8 @@ from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
 from app.web.requests import AppRequest
+
+logger = logging.getLogger("app.http")
 
 QUEUE_ROUTES: Sequence[ControllerRouterHandler] = (
     process,
@@ -87,7 +91,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     settings = (settings or load_settings()).require_servers()
     configure_logging(settings)
     queues = build_queues(settings)
-    container = build_container(settings, queues, *overrides)
+    container = build_container(settings, queues, *overrides, statement_timeout=settings.web.statement_timeout)
     app = Litestar(
         route_handlers=[HealthController, *QUEUE_ROUTES, *DOMAIN_ROUTES],
         plugins=[QueuePlugin(build_saq_config(settings, queues, [AdminGuard(settings, everywhere=True)]))],
@@ -130,7 +134,8 @@ async def follow_trace(request: Request[Any, Any, Any]) -> None:
 
 
 async def end_transaction(message: Message, scope: Scope) -> None:
-    """Commit or roll back the request's session before the answer leaves.
+    """Commit or roll back the request's session before the answer leaves; where it cannot commit, the error is the
+    answer.
 
     The container closes its session only after the answer has been sent, and sees no error that has become an
     answer; a client must not read 201 before the commit, nor an error leave its rows behind.
@@ -142,9 +147,21 @@ async def end_transaction(message: Message, scope: Scope) -> None:
         return
     session = await container.get(AsyncSession)
     if message["status"] < 400:
+        # Litestar takes the answer for begun; nothing of it has left, and an error may still take its place.
+        ScopeState.from_scope(scope).response_started = False
         await session.commit()
+        ScopeState.from_scope(scope).response_started = True
     else:
+        await _roll_back(session)
+
+
+async def _roll_back(session: AsyncSession) -> None:
+    """Roll back behind an error answer, which tells its reader enough if the database is away."""
+    try:
         await session.rollback()
+    except Exception as error:
+        logger.warning("a transaction could not be rolled back, its connection is given up: %s", error)
+        await session.invalidate()
 
 
 def main() -> None:

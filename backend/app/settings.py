@@ -71,6 +71,8 @@ class WebSettings(Section, frozen=True, kw_only=True):
     """WEB_PORT. Port the HTTP process listens on."""
     max_body_bytes: Positive = 8 * 1024 * 1024
     """WEB_MAX_BODY_BYTES. Largest request body that is read; longer ones are answered 413."""
+    statement_timeout: Positive = 15
+    """WEB_STATEMENT_TIMEOUT. Seconds that a SQL statement of a request may take; the answer is 503 then."""
 
 
 class AdminSettings(Section, frozen=True, kw_only=True):
@@ -89,6 +91,10 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
     """DATABASE_URL. `postgresql://user:password@host:5432/name`; empty: `make dev` embeds a server."""
     pool_size: Positive = 10
     """DATABASE_POOL_SIZE. Connections a process keeps open; as many again may open under load."""
+    connect_timeout: Positive = 3
+    """DATABASE_CONNECT_TIMEOUT. Seconds to get a connection, and to begin a transaction; then PostgreSQL is away."""
+    lock_timeout: NotNegative = 5
+    """DATABASE_LOCK_TIMEOUT. Seconds that a statement waits for a lock that another transaction holds; 0: no limit."""
     pgbouncer: Literal["on", "off"] = "off"
     """DATABASE_PGBOUNCER. `on` behind a PgBouncer that pools transactions: no prepared statements, no LISTEN."""
 

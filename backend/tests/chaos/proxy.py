@@ -1,4 +1,4 @@
-"""A network between the workers and Redis that can be slow, or be cut."""
+"""A network between a process and its server that can be slow, silent, or cut."""
 
 import asyncio
 import random
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class Network:
-    """Forwards connections from a TCP port of this machine to Redis' unix socket, in a thread of its own.
+    """Forwards connections from a TCP port of this machine to a server's unix socket, in a thread of its own.
 
     Args:
         socket: path of the unix socket.
@@ -17,6 +17,8 @@ class Network:
         self._socket = socket
         self.delay = 0.0
         """Seconds that whatever passes takes, each way; up to as much again by chance."""
+        self.silent = False
+        """True: connections are accepted and kept, and nothing passes, as when the server's process is stopped."""
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -80,5 +82,7 @@ class Network:
             while data := await reader.read(65536):
                 if self.delay:
                     await asyncio.sleep(self.delay * (1 + random.random()))  # noqa: S311  (spread, not secrecy)
+                while self.silent:  # noqa: ASYNC110  (set in another thread)
+                    await asyncio.sleep(0.01)
                 writer.write(data)
                 await writer.drain()

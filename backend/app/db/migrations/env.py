@@ -22,7 +22,7 @@ def run(connection: Connection) -> None:
 
 async def migrate() -> None:
     """Connect and migrate."""
-    engine = make_engine(load_settings().require_servers())
+    engine = make_engine(load_settings().require_servers(), waits_for_locks=True)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)

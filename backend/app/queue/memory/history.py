@@ -12,15 +12,13 @@ from sqlalchemy import ColumnElement, Select, literal, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.outage import took_too_long
 from app.queue.engine.listing import LIVE
 from app.queue.errors import InvalidCursor, InvalidSearch
 from app.queue.memory.models import STATUSES, JobRecord
 from app.queue.memory.rows import EPOCH, milliseconds
 from app.queue.meta import TAGS
 from app.queue.shown import shown
-
-CANCELED = "57014"
-"""SQLSTATE of a statement that took too long."""
 
 PAGE = 50
 """Records of a page, unless a call says otherwise."""
@@ -229,7 +227,7 @@ class JobHistory:
         try:
             return (await self._session.scalars(query)).all()
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != CANCELED:
+            if not took_too_long(error):
                 raise
             raise InvalidSearch(
                 f"the search takes longer than {SEARCH} seconds: narrow it by status, task, since or until"

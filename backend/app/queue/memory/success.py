@@ -9,16 +9,21 @@ import copy
 from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
+from asyncpg import InFailedSQLTransactionError
 from saq import Job
 from saq.job import Status
 from saq.types import Context
 from saq.utils import now
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.connection import TransactionAborted
 from app.queue.engine.job import EngineJob
 from app.queue.errors import JobSuperseded
 from app.queue.memory.recorder import JobRecorder
 from app.queue.meta import DURABLE, RECOVERIES
+
+ABORTED = InFailedSQLTransactionError.sqlstate
 
 
 class _Success(NamedTuple):
@@ -47,6 +52,7 @@ async def commit(session: AsyncSession) -> None:
 
     Raises:
         JobSuperseded: another attempt has completed the job; nothing is committed.
+        TransactionAborted: a statement of the transaction had failed; nothing is committed.
     """
     success, _ = _success.get(), _success.set(None)
     if success is None or not session.in_transaction():
@@ -54,7 +60,12 @@ async def commit(session: AsyncSession) -> None:
         return
     job = copy.copy(success.job)
     job.status, job.result, job.error, job.completed, job.progress = Status.COMPLETE, success.result, None, now(), 1.0
-    written = await success.recorder.rows.succeed(session, job)
+    try:
+        written = await success.recorder.rows.succeed(session, job)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == ABORTED:
+            raise TransactionAborted from error
+        raise
     if written is False:
         raise JobSuperseded(job.key)
     await session.commit()

@@ -1,0 +1,127 @@
+"""Requests while PostgreSQL is silent, locked, or out of connections: 503 with Retry-After, within seconds."""
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.db.outage import outage_in
+from app.db.session import make_engine
+from app.queue import Queues
+from app.settings import Settings, load_settings
+from tests.chaos.proxy import Network
+from tests.db.conftest import visiting
+from tests.fixtures.poll import eventually
+
+WITHIN = 12.0
+"""Seconds for an answer: limits of three seconds together, and the rest for a busy machine."""
+
+
+async def get_all(visitor: httpx.AsyncClient) -> list[str]:
+    """Every GET route there is, with something for each parameter."""
+    schema = (await visitor.get("/schema/openapi.json")).json()
+    return [re.sub(r"\{[^}]*\}", "1", path) for path, methods in schema["paths"].items() if "get" in methods]
+
+
+def refused(answers: list[httpx.Response]) -> list[httpx.Response]:
+    """Those that say that the database is away."""
+    assert [answer.request.url.path for answer in answers if answer.status_code == 500] == []
+    away = [each for each in answers if each.status_code == 503 and each.request.url.path != "/health/ready"]
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in away)
+    assert {answer.json()["code"] for answer in away} <= {"database-unavailable"}
+    return away
+
+
+async def answered(visitor: httpx.AsyncClient, paths: list[str]) -> list[httpx.Response]:
+    """The answers, each of which came in time."""
+    begun = time.monotonic()
+    answers = await asyncio.gather(*(visitor.get(path) for path in paths))
+    assert time.monotonic() - begun < WITHIN
+    return answers
+
+
+async def test_every_route_answers_while_postgresql_is_silent(visitor: httpx.AsyncClient, network: Network) -> None:
+    paths = await get_all(visitor)
+    assert (await visitor.get("/jobs/none")).status_code == 404
+    network.silent = True
+    away = refused(await answered(visitor, paths))
+    assert {"/jobs", "/jobs/1", "/jobs/1/records", "/jobs/dead"} & {each.request.url.path for each in away}
+    network.silent = False
+    assert (await visitor.get("/jobs/none")).status_code == 404
+
+
+async def test_a_request_whose_statement_is_under_way_is_answered_too(
+    visitor: httpx.AsyncClient, network: Network, engine: AsyncEngine
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
+        asking = asyncio.create_task(answered(visitor, ["/jobs/none"]))
+        waiting = text("SELECT 1 FROM pg_locks WHERE relation = 'job_records'::regclass AND NOT granted")
+        async with engine.connect() as other:
+
+            async def waits() -> bool:
+                return (await other.execute(waiting)).first() is not None
+
+            await eventually(waits)
+        network.silent = True
+    [answer] = await asking
+    assert answer.status_code == 503
+
+
+async def test_a_lock_on_the_records_is_503_after_the_lock_timeout(
+    visitor: httpx.AsyncClient, engine: AsyncEngine
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
+        away = refused(await answered(visitor, ["/jobs/none", "/jobs"]))
+    assert len(away) == 2
+
+
+async def test_a_pool_without_free_connections_is_503(visitor: httpx.AsyncClient, engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
+        away = refused(await answered(visitor, ["/jobs/none"] * 60))
+    assert len(away) == 60
+
+
+async def test_with_no_server_it_is_503(environment: dict[str, str], queues: Queues, engine: AsyncEngine) -> None:
+    nowhere = load_settings({**environment, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
+    async with visiting(nowhere) as visitor:
+        [answer] = refused(await answered(visitor, ["/jobs/none"]))
+    assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1 / 0", "SELECT nothing", "SELECT 1 FROM nowhere", "SELECT pg_sleep(9)"])
+async def test_an_error_of_a_statement_is_no_outage(impatient: Settings, statement: str) -> None:
+    engine = make_engine(impatient, statement_timeout=1)
+    try:
+        with pytest.raises(Exception, match=r".+") as caught:
+            async with engine.begin() as connection:
+                await connection.execute(text(statement))
+        assert outage_in(caught.value) == ""
+    finally:
+        await engine.dispose()
+
+
+async def test_a_lock_that_a_statement_does_not_wait_for_is_no_outage(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection, engine.connect() as other:
+        await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(Exception, match="job_records") as caught:
+            await other.execute(text("LOCK TABLE job_records IN SHARE MODE NOWAIT"))
+    assert outage_in(caught.value) == ""
+
+
+async def _fails(statement: str, engine: AsyncEngine) -> Any:
+    with pytest.raises(Exception, match=r".+") as caught:
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+    return caught.value
+
+
+async def test_a_connection_that_the_server_ends_is_an_outage(engine: AsyncEngine) -> None:
+    assert outage_in(await _fails("SELECT pg_terminate_backend(pg_backend_pid())", engine))
