@@ -21,8 +21,8 @@ class TransactionAborted(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "nothing was saved: a statement of this transaction failed, its error was caught, and PostgreSQL rolled back "
-            "the whole transaction. To go on after an error, run what may fail in a savepoint, inside the `try`: "
+            "nothing was saved: a statement of this transaction failed, its error was caught, and PostgreSQL rolled "
+            "back the whole transaction. To go on after an error, run what may fail in a savepoint, inside the `try`: "
             "async with session.begin_nested(): ..."
         )
 
