@@ -1,0 +1,14 @@
+"""The reference application; `create_app` builds it, which is where Litestar's command line looks for it."""
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Not imported with the package: most of its modules need no web application.
+    if name == "create_app":
+        from app.main import create_app
+
+        return create_app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,7 @@ from litestar.types import ControllerRouterHandler, Message, Scope
 from litestar.utils.scope.state import ScopeState
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import __version__
 from app.campaigns.routes import CampaignController
 from app.container import build_container, provide_registry
 from app.emails.routes import EmailController
@@ -106,7 +107,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         request_max_body_size=settings.web.max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="Saqueduct",
-            version="0.1.0",
+            version=__version__,
             path="/schema",
             use_handler_docstrings=True,
             render_plugins=[ScalarRenderPlugin()],

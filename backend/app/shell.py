@@ -5,16 +5,19 @@ with open_container() as container:
     result = registry.cleanup_sessions.delay(days_old=7).get(timeout=10)
 """
 
+import ast
 import asyncio
 import code
+import inspect
 import os
 import platform
 import rlcompleter
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import CodeType, FunctionType
 from typing import Any
 
 import click
@@ -37,6 +40,7 @@ Saqueduct: `registry` has all tasks, `container` everything else, such as contai
 
     result = registry.cleanup_sessions.delay(days_old=7).get(timeout=10)
     result["deleted_count"]
+    job = await registry.ping.enqueue()
 
 {jobs} Ctrl-D leaves."""
 
@@ -95,7 +99,7 @@ def main(worker: bool) -> None:
         with open_container(settings) as container:
             missing = unserved(container, settings)
             with working(container, settings, missing if worker else []):
-                _interact(_namespace(container, settings), _who_runs_jobs(missing, worker))
+                _interact(container, _namespace(container, settings), _who_runs_jobs(missing, worker))
     except (SettingsError, ConfigurationError, QueueUnavailable) as error:
         click.echo(error, err=True)
         sys.exit(EXIT_MISCONFIGURED)
@@ -122,14 +126,43 @@ def _who_runs_jobs(missing: list[str], worker: bool) -> str:
     return f"No worker is running for {', '.join(missing)}: jobs wait until `python -m app.worker` runs."
 
 
-def _interact(namespace: dict[str, Any], jobs: str) -> None:
+class Shell(code.InteractiveConsole):
+    """Python's own shell, in which `await` works at top level, on the event loop of the queues.
+
+    Args:
+        namespace: what it knows by name.
+        container: whose event loop runs what is awaited.
+    """
+
+    def __init__(self, namespace: dict[str, Any], container: BlockingContainer) -> None:
+        super().__init__(namespace)
+        self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        self._namespace, self._container = namespace, container
+
+    def runcode(self, code: CodeType) -> None:
+        """Run a statement, and wait for what it awaits; an error is shown, `exit()` leaves."""
+        try:
+            result = FunctionType(code, self._namespace)()
+            if inspect.iscoroutine(result):
+                self._container.run(_awaited, result)
+        except SystemExit:
+            raise
+        except BaseException:
+            self.showtraceback()
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> None:
+    await coroutine
+
+
+def _interact(container: BlockingContainer, namespace: dict[str, Any], jobs: str) -> None:
     # What Python's own shell does: history, and completion, here of this namespace.
     if sys.stdin.isatty() and (hook := getattr(sys, "__interactivehook__", None)):
         hook()
         import readline
 
         readline.set_completer(rlcompleter.Completer(namespace).complete)
-    code.interact(BANNER.format(jobs=jobs), local=namespace, exitmsg="")
+    Shell(namespace, container).interact(BANNER.format(jobs=jobs), exitmsg="")
 
 
 def _quiet(settings: Settings) -> Settings:

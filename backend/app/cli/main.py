@@ -5,6 +5,7 @@ import contextlib
 import click
 import msgspec
 
+from app import __version__
 from app.cli.catalogue import tasks
 from app.cli.dead import dead
 from app.cli.errors import Reporting
@@ -16,6 +17,7 @@ from app.settings import SettingsError, load_settings
 
 
 @click.group(cls=Reporting, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="saqueduct")
 def main() -> None:
     """Look after jobs, dead letters, tasks, schedules and queues."""
 

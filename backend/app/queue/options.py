@@ -162,7 +162,7 @@ class TaskOptions:
         retries: attempts in all; 1: a job that raises has failed.
         retry_delay: seconds between a failed attempt and the next.
         retry_backoff: True: the delay doubles with each attempt, and a random part of it is taken (jitter);
-            a number: so, but at most that many seconds; False: always `retry_delay`.
+            a number: the same, capped at that many seconds; False: always `retry_delay`.
         retry_on: exceptions after which another attempt makes sense; None: all. A timeout is a `TimeoutError`.
             This and `give_up_on` look into exception groups, see `retries_after`.
         give_up_on: exceptions after which none does, attempts left or not.

@@ -99,6 +99,13 @@ class Task(Generic[P, R]):
             and all(each in first.schedules for each in self.schedules)
         )
 
+    @property
+    def call_signature(self) -> inspect.Signature:
+        """The function's signature as calls see it: without the context and what is injected."""
+        signature = inspect.signature(self.function)
+        _, *others = signature.parameters.values()
+        return signature.replace(parameters=[each for each in others if each.name not in self.signature.injected])
+
     def __repr__(self) -> str:
         return f"<Task {self.name} at {self.where}>"
 

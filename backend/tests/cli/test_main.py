@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -41,6 +42,24 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
         timeout=60,
         check=False,
     )
+
+
+def test_it_tells_its_version() -> None:
+    declared = tomllib.loads((BACKEND / "pyproject.toml").read_text())["project"]["version"]
+    assert run("--version").stdout == f"saqueduct, version {declared}\n"
+
+
+def test_litestars_command_line_finds_the_application(environment: dict[str, str]) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "litestar", "info"],
+        cwd=BACKEND,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (shown.returncode, "Enabled path=/schema" in shown.stdout) == (0, True), shown.stderr
 
 
 def test_these_commands_are_there() -> None:

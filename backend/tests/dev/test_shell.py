@@ -107,6 +107,22 @@ def test_a_killed_worker_does_not_count_as_running(environment: dict[str, str], 
 
 
 @pytest.mark.usefixtures("empty_redis")
+def test_await_works_at_top_level(environment: dict[str, str]) -> None:
+    lines = "job = await registry.ping.enqueue()\nawait job.result(timeout=20)\nawait registry.nothing\n1 + 1\n"
+    shown = type_into_shell(lines, environment, "app.shell --worker")
+    assert "{'result': 'pong'}\n" in shown
+    assert "no attribute 'nothing'" in shown
+    assert ">>> 2\n" in shown
+
+
+@pytest.mark.usefixtures("empty_redis")
+def test_help_shows_the_arguments_of_a_task(environment: dict[str, str]) -> None:
+    shown = type_into_shell("help(registry.send_email)\n", environment)
+    assert "send_email(to: str, subject: str, body: str) -> dict[str, str]" in shown
+    assert "Send a mail" in shown
+
+
+@pytest.mark.usefixtures("empty_redis")
 def test_without_the_option_no_worker_is_started(environment: dict[str, str]) -> None:
     shown = type_into_shell("registry.ping.delay().get(timeout=0.1)\n", environment)
     assert "No worker is running for default: jobs wait until `python -m app.worker` runs." in shown

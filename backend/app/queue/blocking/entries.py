@@ -74,7 +74,8 @@ class Entry(Generic[P, R]):
         self._portal = portal
         self._queues = queues
         self._container = container
-        self.__doc__ = task.doc
+        self.__signature__ = task.call_signature
+        self.__doc__ = f"{task.name}{self.__signature__}\n\n{task.doc}".rstrip()
 
     @property
     def name(self) -> str:
