@@ -2,13 +2,13 @@
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 LOCK := backend/requirements/dev.txt
 STAMP := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
-RUN := cd backend && exec $(BIN)/python
+RUN := cd backend && exec ../$(BIN)/python
 ARGS ?=
-COMPILE := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet
+COMPILE := ../$(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -79,11 +79,11 @@ lint: setup ## ruff: rules and format
 	@$(BIN)/ruff format --check backend
 
 types: setup ## mypy and pyright
-	@cd backend && $(BIN)/mypy
-	@cd backend && $(BIN)/pyright
+	@cd backend && ../$(BIN)/mypy
+	@cd backend && ../$(BIN)/pyright
 
 imports: setup ## The import rule of the architecture
-	@cd backend && $(BIN)/lint-imports
+	@cd backend && ../$(BIN)/lint-imports
 
 docs-check: setup ## The documents: paths, commands, code blocks
 	@$(RUN) -m pytest tests/docs

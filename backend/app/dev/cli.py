@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from app.dev.console import Console
+from app.dev.given import require_given_servers
 from app.dev.program import Program
 from app.dev.ready import PortTakenError, base_url, require_free_port, show_banner, wait_until_live
 from app.dev.runner import Runner, StopSignal
@@ -45,10 +46,11 @@ class Development:
 
         Raises:
             PortTakenError: before anything has started.
-            ServerError: a server does not start.
+            ServerError: a server does not start, or one that the settings name does not answer.
         """
         if WEB in self.programs:
             require_free_port(self.settings.web.host, self.settings.web.port)
+        await asyncio.to_thread(require_given_servers, self.settings)
         console = Console([program.name for program in self.programs or [MIGRATE]])
         stop = StopSignal(console)
         # Starting and stopping the servers takes a moment and must not be torn by a signal: it runs on a thread.

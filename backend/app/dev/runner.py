@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from app.dev.program import Program, RunningProgram, describe_exit
 from app.dev.watch import Watch, WatchError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+SETTLED = 5.0
+"""Seconds after which a program that fails has not failed at its start."""
 
 
 class StopSignal:
@@ -41,8 +45,8 @@ class StopSignal:
 class Runner:
     """Runs programs until the stop signal.
 
-    One that ends by itself is reported and stays down until the next change: while somebody edits, starting it
-    again at once would only fail again.
+    One that is killed, or fails after it has run for SETTLED, starts again. One that fails at its start is reported and
+    stays down until the next change: while somebody edits, starting it again would only fail again.
 
     Args:
         programs: what to keep running.
@@ -71,7 +75,7 @@ class Runner:
         self.console = console
         self.stop = stop
         self._running: list[RunningProgram] = []
-        self._reports: set[asyncio.Task[None]] = set()
+        self._followed: set[asyncio.Task[None]] = set()
         stop.at_once = self._kill
 
     async def run(self, announce: Callable[[], Awaitable[None]]) -> None:
@@ -112,19 +116,29 @@ class Runner:
 
     async def _start_all(self) -> None:
         for program in self.programs:
-            report = asyncio.create_task(self._report(await self._start(program)))
-            self._reports.add(report)
-            report.add_done_callback(self._reports.discard)
+            self._keep(await self._start(program))
+
+    def _keep(self, running: RunningProgram) -> None:
+        following = asyncio.create_task(self._follow(running))
+        self._followed.add(following)
+        following.add_done_callback(self._followed.discard)
 
     async def _start(self, program: Program) -> RunningProgram:
         running = await RunningProgram.start(program, self.environment, self.directory, self.console)
         self._running.append(running)
         return running
 
-    async def _report(self, running: RunningProgram) -> None:
+    async def _follow(self, running: RunningProgram) -> None:
+        began = time.monotonic()
         status = await running.wait()
-        if not running.stopping:
-            name = running.program.name
+        if running.stopping:
+            return
+        name = running.program.name
+        if status < 0 or (status and time.monotonic() - began >= SETTLED):
+            self.console.say(f"{name} {describe_exit(status)}; starting it again")
+            self._running.remove(running)
+            self._keep(await self._start(running.program))
+        else:
             self.console.say(f"{name} {describe_exit(status)}; the next change of the source starts it again")
 
     async def _stop_all(self) -> None:

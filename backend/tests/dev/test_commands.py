@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
+import redis
 
 from app.dev.servers import is_gone
 from tests.fixtures.poll import eventually_sync
@@ -78,6 +80,37 @@ def test_invalid_settings_are_named_without_a_traceback(directory: Path) -> None
     assert "WEB_PORT: expected `int`" in answer.stderr
     assert "WORKER_CONCURRENCY: " in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "words"),
+    [
+        ("REDIS_URL", "redis://127.0.0.1:1", "REDIS_URL: the server cannot be reached: .*127.0.0.1:1"),
+        ("DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/x", "DATABASE_URL: PostgreSQL cannot be reached"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named_before_anything_starts(
+    directory: Path, free_port: int, variable: str, url: str, words: str
+) -> None:
+    data = directory / "dev"
+    answer = run("up", DEV_DIR=str(data), WEB_PORT=str(free_port), **{variable: url})
+    assert answer.returncode == 1
+    assert re.search(rf"{words}.*; correct it, or leave it empty for an embedded server", answer.stderr)
+    assert not {"Traceback", "secret", "ready after"} & set(re.findall(r"Traceback|secret|ready after", answer.stderr))
+    assert not data.exists()
+
+
+def test_a_wrong_password_is_called_that(directory: Path, free_port: int, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.acl_setuser("guest", enabled=True, passwords=["+right"], commands=["+@all"], keys=["*"])
+        try:
+            socket_path = urlsplit(redis_url).path
+            given = f"unix://guest:wrong@{socket_path}"
+            answer = run("up", DEV_DIR=str(directory / "dev"), WEB_PORT=str(free_port), REDIS_URL=given)
+        finally:
+            client.acl_deluser("guest")
+    assert (answer.returncode, "refuses the user or the password" in answer.stderr) == (1, True), answer.stderr
+    assert "wrong" not in answer.stderr.replace("WRONGPASS", "")
 
 
 def test_services_stay_and_stop_ends_them(directory: Path) -> None:

@@ -37,3 +37,8 @@ def test_ci_runs_targets_that_exist() -> None:
     named = [name for line in re.findall(r"^make (.*)$", script.read_text(), re.MULTILINE) for name in line.split()]
     assert named
     assert set(named) <= set(TARGETS)
+
+
+def test_a_folder_with_a_space_in_its_path_is_fine() -> None:
+    # make cannot quote such a path: recipes use paths from the top of the repository.
+    assert "CURDIR" not in MAKEFILE

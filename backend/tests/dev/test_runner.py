@@ -146,10 +146,16 @@ def test_a_crash_is_reported_and_the_next_change_starts_it_again(supervisor: Sup
     assert supervisor.output.count("one | starting") == 1
 
 
-def test_a_killed_program_is_reported_by_its_signal(supervisor: Supervisor) -> None:
+def test_a_killed_program_is_reported_by_its_signal_and_starts_again(supervisor: Supervisor) -> None:
     supervisor.start(one=IDLE)
     supervisor.processes(1)[0].kill()
-    supervisor.wait_for("one was killed by SIGKILL")
+    supervisor.wait_for("one was killed by SIGKILL; starting it again")
+    [again] = supervisor.processes(1, skip=1)
+    again.kill()
+    [third] = supervisor.processes(1, skip=2)
+    supervisor.send(signal.SIGINT)
+    assert supervisor.ended() == 0
+    assert is_gone(third)
 
 
 def test_output_carries_the_programs_name_and_is_complete(supervisor: Supervisor) -> None:

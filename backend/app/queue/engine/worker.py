@@ -23,7 +23,7 @@ import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import saq.worker
 from croniter import croniter
@@ -170,7 +170,13 @@ class EngineWorker(Worker[Context]):
 
     async def worker_info(self, ttl: int = REPORT_TTL) -> WorkerInfo:
         periodic = ttl == self.timers["worker_info"] + 1
-        return await super().worker_info(REPORT_TTL if periodic else ttl)
+        try:
+            return await super().worker_info(REPORT_TTL if periodic else ttl)
+        except (RedisError, OSError):
+            if not periodic:
+                raise
+            # That Redis is away is logged where jobs are leased.
+            return cast("WorkerInfo", {})
 
     async def upkeep(self) -> list[asyncio.Task[None]]:
         if self._stop_requested:
