@@ -81,7 +81,7 @@ def _queue_error(_: Request[Any, Any, Any], error: queue_errors.QueueError) -> R
             return problem(404, "unknown-schedule", str(error), known=error.known)
         case queue_errors.InvalidArguments():
             return problem(400, "invalid-arguments", str(error), errors=error.problems)
-        case queue_errors.PayloadTooLarge():
+        case queue_errors.PayloadTooLarge() | queue_errors.CommandTooLarge():
             return problem(413, "payload-too-large", str(error))
         case queue_errors.JobNotFound():
             return problem(404, "job-not-found", str(error))

@@ -109,8 +109,8 @@ class QueueSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "QUEUE_"
     names: str = "default"
     """QUEUE_NAMES. The queues there are, separated by commas; a task may name one of these."""
-    max_payload_bytes: Positive = 256 * 1024
-    """QUEUE_MAX_PAYLOAD_BYTES. Largest encoded arguments, and largest encoded result, of one job."""
+    max_payload_bytes: Annotated[int, msgspec.Meta(ge=1, le=64 * 1024 * 1024)] = 256 * 1024
+    """QUEUE_MAX_PAYLOAD_BYTES. Largest encoded arguments, and result, of a job; at most 67108864, which is 64 MiB."""
     records: Literal["on", "off"] = "on"
     """QUEUE_RECORDS. `on`: PostgreSQL remembers what became of jobs, as each task's `record` says; `off`: of none."""
     record_result_bytes: NotNegative = 16 * 1024

@@ -2,14 +2,13 @@
 
 import asyncio
 import dataclasses
-import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saq import Job
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.queue.collector import listed
 from app.queue.engine.job import Enqueued
 from app.queue.engine.queues import Queues
 from app.queue.handle import JobHandle
@@ -52,8 +51,7 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
         ConfigurationError: a queue does not exist, or the queues of this process have not been started.
     """
     queues = Queues.current()
-    with _no_collection():
-        return await _enqueue(queues, list(calls), progress)
+    return await _enqueue(queues, listed(calls), progress)
 
 
 async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | None) -> list[JobHandle[R]]:
@@ -67,21 +65,11 @@ async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | 
         sent = len(handles)
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
         answers = await targets[name].enqueue_many([calls[place].job for place in places], report, session)
-        for place, answer in zip(places, answers, strict=True):
-            handles[place] = handle_of(calls[place], targets[name], answer)
+        answered = zip(places, answers, strict=True)
+        handles.update(
+            zip(places, listed(handle_of(calls[at], targets[name], each) for at, each in answered), strict=True)
+        )
     return [handles[place] for place in range(len(calls))]
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Let the garbage collector rest: it would go through thousands of new objects again and again, and find none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = None) -> list[R]:

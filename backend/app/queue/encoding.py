@@ -14,6 +14,9 @@ from app.queue.errors import InvalidResult, PayloadTooLarge
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Limit for encoded arguments and results where no setting says otherwise, in bytes."""
 
+MAX_PAYLOAD_CEILING = 64 * 1024 * 1024
+"""The largest such limit that a setting may name, in bytes: Redis takes 512 MiB in one value, and a job has two."""
+
 EXACT = 2**53
 """Integers up to this one are the same in Python, Lua and JSON, whose numbers are doubles."""
 

@@ -10,6 +10,8 @@ QueueError
 ├── InvalidArguments       the arguments do not fit the task's signature
 │   └── PayloadMismatch    ... those of a job that a worker took
 ├── PayloadTooLarge        encoded arguments or result above the limit
+│   └── JobTooLarge        ... or a job all in all, with its meta
+├── CommandTooLarge        something else is more than Redis takes in one command
 ├── InvalidResult          a task returned something else than it declares, or what JSON cannot carry
 ├── JobNotFound            no queue knows a job of that key
 ├── DeadLetterNotFound     no job of that key has failed for good
@@ -125,6 +127,26 @@ class PayloadTooLarge(QueueError):
             f"the {what} of {task} take {size:,} bytes, the limit is {limit:,} (QUEUE_MAX_PAYLOAD_BYTES): "
             "store the data and pass a reference to it"
         )
+
+
+class JobTooLarge(PayloadTooLarge):
+    """A job with all that belongs to it, its `meta` among that, above what Redis takes; `size` and `limit` in bytes."""
+
+    def __init__(self, task: str, size: int, limit: int) -> None:
+        self.task, self.size, self.limit = task, size, limit
+        Exception.__init__(
+            self,
+            f"a job of {task} takes {size:,} bytes with its arguments and its meta, Redis takes {limit:,}: "
+            "store the data and pass a reference to it",
+        )
+
+
+class CommandTooLarge(QueueError):
+    """A command is more than Redis takes, and was not sent; `size` and `limit` in bytes."""
+
+    def __init__(self, command: str, size: int, limit: int) -> None:
+        self.size, self.limit = size, limit
+        super().__init__(f"{command} with {size:,} bytes is more than the {limit:,} that Redis takes in one command")
 
 
 class InvalidResult(QueueError):

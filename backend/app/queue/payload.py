@@ -26,7 +26,14 @@ from app.queue.parameters import (
 )
 from app.queue.redaction import NO_SECRETS, REDACTED, Secrets
 
-__all__ = ["CONTEXT", "INJECTED", "MAX_PAYLOAD_BYTES", "Signature", "decode_result", "encode_result"]
+__all__ = [
+    "CONTEXT",
+    "INJECTED",
+    "MAX_PAYLOAD_BYTES",
+    "Signature",
+    "decode_result",
+    "encode_result",
+]
 
 INJECTED: Any = ...
 """Default for injected parameters: with it a type checker lets a call leave them out.

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from app.queue.engine.sizes import fitting
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -14,11 +16,18 @@ class Batches(Generic[T, R]):
     Args:
         send: takes the items of a batch, in the order of the calls, and answers for each.
         limit: most items of one batch.
+        sizes: tells the bytes of each item, where they may be many: see `sizes.fitting`.
     """
 
-    def __init__(self, send: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int) -> None:
+    def __init__(
+        self,
+        send: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        limit: int,
+        sizes: Callable[[Sequence[T]], list[int]] | None = None,
+    ) -> None:
         self._send = send
         self._limit = limit
+        self._sizes = sizes
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._sender: asyncio.Task[None] | None = None
 
@@ -32,7 +41,8 @@ class Batches(Generic[T, R]):
 
     async def _send_all(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            count = self._fitting()
+            batch, self._waiting = self._waiting[:count], self._waiting[count:]
             try:
                 answers = await self._send([item for item, _ in batch])
             except Exception as error:
@@ -45,3 +55,8 @@ class Batches(Generic[T, R]):
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if not future.done():
                         future.set_result(answer)
+
+    def _fitting(self) -> int:
+        if self._sizes is None:
+            return self._limit
+        return fitting([item for item, _ in self._waiting[: self._limit]], self._limit, self._sizes)

@@ -11,6 +11,9 @@ from typing import Any
 import hiredis
 from redis.asyncio import connection as asynchronous
 
+from app.queue.engine.sizes import LARGEST_COMMAND
+from app.queue.errors import CommandTooLarge
+
 _pack: Any = hiredis.pack_command
 
 
@@ -18,14 +21,21 @@ class Direct(asynchronous.AbstractConnection):
     """Sends a command in the call itself; what the socket does not take at once goes redis-py's way."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        """The command as it goes over the wire, packed by hiredis, as redis-py does for threads."""
+        """The command as it goes over the wire, packed by hiredis, as redis-py does for threads.
+
+        Raises:
+            CommandTooLarge: Redis would close the connection, and be taken for away.
+        """
         command, *others = args
         words = command.encode().split() if isinstance(command, str) else command.split()
         try:
-            return [_pack((*words, *others))]
+            packed = _pack((*words, *others))
         except TypeError:
             # A type that only redis-py knows, or refuses with its own error.
             return super().pack_command(*args)
+        if len(packed) > LARGEST_COMMAND:
+            raise CommandTooLarge(words[0].decode(), len(packed), LARGEST_COMMAND)
+        return [packed]
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Send a packed command; connects first, and looks after an idle connection, as redis-py does."""

@@ -13,6 +13,7 @@ from saq.utils import now
 from app.queue.clock import time_now
 from app.queue.engine.job import EngineJob, Enqueued, check, level_of
 from app.queue.engine.scripts import pack, text
+from app.queue.engine.sizes import batches
 from app.queue.errors import DuplicateJob, QueueUnavailable
 from app.queue.meta import CLAIM, ROUND, checked, engine_entries
 
@@ -85,6 +86,11 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
             job.meta = checked(job.meta, own)
 
 
+def sizes(jobs: Sequence[tuple[Job, Row]]) -> list[int]:
+    """How large jobs are, for `sizes.fitting`."""
+    return [len(row[1]) for _, row in jobs]
+
+
 async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[Enqueued | DuplicateJob]:
     """Enqueue jobs, each with its row, in one script call; a unique job that replaces another takes two or more.
 
@@ -118,9 +124,12 @@ async def publish(
     rows = [
         (mark_of(job), job.queued, int(job.meta.get(ROUND, 0)), str(int(again)), row_of(queue, job)) for job in jobs
     ]
-    raw = await queue.scripts.run("publish", queue.stock_aborts, repr(deadline), pack(rows))
-    if raw == b"late":
-        raise QueueUnavailable("the call came too late")
+    raw: list[Any] = []
+    for batch in batches(rows, CHUNK, lambda some: [len(row[-1][1]) for row in some]):
+        answer = await queue.scripts.run("publish", queue.stock_aborts, repr(deadline), pack(batch))
+        if answer == b"late":
+            raise QueueUnavailable("the call came too late")
+        raw += answer
     standing: list[Enqueued | DuplicateJob | None] = []
     for job, answer in zip(jobs, raw, strict=True):
         if isinstance(answer, int):

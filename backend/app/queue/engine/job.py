@@ -13,7 +13,7 @@ from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
 from app.queue.encoding import EXACT
-from app.queue.meta import EXPIRES_AT, PREFIX, checked
+from app.queue.meta import EXPIRES_AT, PREFIX, checked, engine_entries
 from app.queue.options import Claim
 
 _Int = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)]
@@ -82,6 +82,10 @@ LATE = "|late"
 
 UNBEGUN = "|unbegun"
 """End of the lease of a job that its worker has not come to begin, and gives back."""
+
+
+MENDED_META = 1024 * 1024
+"""Bytes of `meta` that a job keeps which had to be mended."""
 
 
 class EngineJob(Job):
@@ -173,8 +177,13 @@ def check(job: Job) -> None:
 
 
 def mend(job: EngineJob) -> None:
-    """Give the fields that cannot travel, as a task has spoilt them, their defaults; the rest of `meta` stays."""
+    """Give the fields that cannot travel, as a task has spoilt them, their defaults; the rest of `meta` stays.
+
+    Of a `meta` of more than MENDED_META bytes only the engine's entries stay: it may be what Redis does not take.
+    """
     job.meta = {name: value for name, value in job.meta.items() if _travels("meta", {name: value})}
+    if len(msgspec.json.encode(job.meta)) > MENDED_META:
+        job.meta = engine_entries(job.meta)
     for name in _FIELDS[len(_REQUIRED) :]:
         if not _travels(name, vars(job)[name]):
             setattr(job, name, _DEFAULTS[name])

@@ -41,6 +41,7 @@ from app.queue.engine.outcomes import Outcome, settle_each
 from app.queue.engine.recording import Recorder
 from app.queue.engine.recovery import Recovery
 from app.queue.engine.scripts import Scripts
+from app.queue.engine.sizes import LARGEST_JOB, LONGEST_CHARACTER, check_size
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT
 
@@ -93,8 +94,15 @@ class LeasedQueue(RedisQueue):
         return job_id[len(self._id_prefix) :]
 
     def serialize(self, job: Job) -> bytes | str:
-        """The job in SAQ's wire format, or as the `dump` of this queue makes it."""
-        return encode(job, self.name).decode() if self._plain_json else super().serialize(job)
+        """The job in SAQ's wire format, or as the `dump` of this queue makes it.
+
+        Raises:
+            JobTooLarge: Redis would not take it.
+        """
+        stored = encode(job, self.name).decode() if self._plain_json else super().serialize(job)
+        if len(stored) > LARGEST_JOB // LONGEST_CHARACTER:
+            check_size(job, stored)
+        return stored
 
     def deserialize(
         self, payload: dict[str, Any] | str | bytes | None, status: Status | str | None = None

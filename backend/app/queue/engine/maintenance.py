@@ -1,6 +1,6 @@
 """Upkeep of a queue's keys in Redis: what finished long ago, and what points to nothing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 from saq.job import TERMINAL_STATUSES
@@ -8,20 +8,20 @@ from saq.utils import now
 
 from app.queue.engine.queue import EngineQueue
 
+LISTS = {"high": "queued:high", "normal": "queued", "low": "queued:low"}
+"""The lists of a queue, by level."""
+
 DAY = 24 * 60 * 60 * 1000
 """Milliseconds."""
 
-_DROP_DANGLING = """
-local dropped = 0
-for i = 3, #KEYS do
-    if redis.call('EXISTS', KEYS[i]) == 0 then
-        dropped = dropped + redis.call('ZREM', KEYS[1], KEYS[i])
-        redis.call('LREM', KEYS[2], 0, KEYS[i])
-    end
-end
-return dropped
-"""
-# Checked again inside the script: between MGET and here a job of that key may have been enqueued.
+CHUNK = 500
+"""Entries that one script call looks at."""
+
+REMOVED_AT_ONCE = 10_000
+"""Marked entries that one command takes out of a list: some ten milliseconds of the server's time, in a long list."""
+
+GONE = "gone"
+"""What marks an entry of a list as no job; until it is taken out, workers skip it as the entry of a job that ended."""
 
 
 async def delete_finished(queue: EngineQueue, days: int) -> int:
@@ -40,14 +40,33 @@ async def check_entries(queue: EngineQueue, batch_size: int) -> AsyncIterator[tu
     Yields:
         Entries checked and entries dropped, a batch of about `batch_size` at a time.
     """
-    drop = queue.redis.register_script(_DROP_DANGLING)
-    incomplete, queued = queue.namespace("incomplete"), queue.namespace("queued")
-    cursor = 0
+    cursor = found = 0
     while True:
-        cursor, entries = await queue.redis.zscan(incomplete, cursor, count=batch_size)
-        ids = [cast("bytes", job_id) for job_id, _ in entries]
-        found = await queue.redis.mget(ids) if ids else []
-        gone = [job_id for job_id, value in zip(ids, found, strict=True) if value is None]
-        yield len(ids), int(await drop(keys=[incomplete, queued, *gone])) if gone else 0
+        cursor, entries = await queue.redis.zscan(queue.namespace("incomplete"), cursor, count=batch_size)
+        dropped = await _drop(queue, [cast("bytes", job_id) for job_id, _ in entries])
+        found += dropped
+        yield len(entries), dropped
         if not cursor:
-            return
+            break
+    if found:
+        for level, name in LISTS.items():
+            await _clear(queue, level, queue.namespace(name))
+
+
+async def _drop(queue: EngineQueue, ids: Sequence[bytes]) -> int:
+    dropped = 0
+    for first in range(0, len(ids), CHUNK):
+        dropped += await queue.scripts.run("dangling", *ids[first : first + CHUNK])
+    return dropped
+
+
+async def _clear(queue: EngineQueue, level: str, name: str) -> None:
+    """Take out of a list what is no incomplete job: one pass, whatever it holds, instead of a search for each."""
+    done = marked = 0
+    while True:
+        looked_at, some = await queue.scripts.run("clear", level, done, CHUNK, GONE)
+        done, marked = done + looked_at, marked + some
+        if not looked_at:
+            break
+    while marked > 0 and await queue.redis.lrem(name, REMOVED_AT_ONCE, GONE):
+        marked -= REMOVED_AT_ONCE

@@ -15,6 +15,7 @@ from saq.utils import now
 from app.queue.engine.job import EngineJob, level_of
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.scripts import pack, text
+from app.queue.engine.sizes import fitting
 from app.queue.meta import CLAIM
 
 if TYPE_CHECKING:
@@ -174,6 +175,11 @@ def count(queue: "LeasedQueue", outcome: Outcome) -> None:
         queue.aborted += 1
 
 
+def sizes(outcomes: Sequence[tuple[Outcome, Job | None]]) -> list[int]:
+    """How large outcomes are, for `sizes.fitting`."""
+    return [len(outcome.job) for outcome, _ in outcomes]
+
+
 class Outcomes:
     """The outcomes of one worker that wait to be written.
 
@@ -208,7 +214,7 @@ class Outcomes:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            batch = self._waiting[:CHUNK]
+            batch = self._waiting[: fitting(self._waiting, CHUNK, sizes)]
             try:
                 answers = await settle_each(self._queue, batch)
             except REDIS_AWAY as error:

@@ -16,12 +16,15 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES
 from saq.utils import now
 
+from app.queue.collector import listed
+from app.queue.encoding import MAX_PAYLOAD_CEILING
 from app.queue.engine import enqueuing, pausing, reading, retrying, vitals
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
 from app.queue.engine.outage import answering
 from app.queue.engine.pausing import Pause
+from app.queue.engine.sizes import batches
 from app.queue.errors import ConfigurationError, DuplicateJob, JobConflict
 from app.queue.meta import DURABLE
 from app.queue.payload import MAX_PAYLOAD_BYTES
@@ -79,8 +82,12 @@ class EngineQueue(LeasedQueue):
         redis: client; closed by `disconnect`.
         name: the queue's name.
         tasks: tasks that calls are validated by; None: any name and any arguments go, as in SAQ.
-        max_payload_bytes: largest encoded arguments, and largest encoded result, of one job.
+        max_payload_bytes: largest encoded arguments, and largest encoded result, of one job, in bytes; at most
+            MAX_PAYLOAD_CEILING.
         options: further arguments of SAQ's RedisQueue.
+
+    Raises:
+        ValueError: a limit that Redis could not keep.
     """
 
     def __init__(
@@ -93,11 +100,13 @@ class EngineQueue(LeasedQueue):
         **options: Any,
     ) -> None:
         super().__init__(redis, name, **options)
+        if not 0 < max_payload_bytes <= MAX_PAYLOAD_CEILING:
+            raise ValueError(f"max_payload_bytes must be 1 to {MAX_PAYLOAD_CEILING:,}, not {max_payload_bytes!r}")
         self.tasks = tasks
         self.max_payload_bytes = max_payload_bytes
         self.memory: Memory | None = None
         """Keeps durable jobs, and those of a caller's transaction; None: there is no PostgreSQL."""
-        self._singles = Batches(self._send_chunk, enqueuing.CHUNK)
+        self._singles = Batches(self._send_chunk, enqueuing.CHUNK, enqueuing.sizes)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -152,11 +161,11 @@ class EngineQueue(LeasedQueue):
             return await self._enqueue_some_durable(jobs, report)
         if len(jobs) == 1 and report is None:
             return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
-        rows = [(job, enqueuing.row_to_send(self, job)) for job in jobs]
+        rows = listed((job, enqueuing.row_to_send(self, job)) for job in jobs)
         answers: list[Enqueued | DuplicateJob] = []
         # One after the other: on several connections they would overtake each other.
-        for first in range(0, len(rows), enqueuing.CHUNK):
-            answers += await self._send_chunk(rows[first : first + enqueuing.CHUNK])
+        for batch in batches(rows, enqueuing.CHUNK, enqueuing.sizes):
+            answers += await self._send_chunk(batch)
             if report:
                 report(len(answers))
         return enqueuing.without_conflicts(answers)

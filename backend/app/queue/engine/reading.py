@@ -24,10 +24,12 @@ CHUNK = 500
 
 async def jobs(queue: "LeasedQueue", ids: Sequence[str]) -> list[EngineJob | None]:
     """The jobs of these ids, None for those there are not, or that cannot be read."""
-    if not ids:
-        return []
-    stored, leases, aborts = await queue.scripts.run("read", *ids)
-    return [_as_it_stands(queue, *parts) for parts in zip(ids, stored, leases, aborts, strict=True)]
+    found: list[EngineJob | None] = []
+    for first in range(0, len(ids), CHUNK):
+        some = ids[first : first + CHUNK]
+        stored, leases, aborts = await queue.scripts.run("read", *some)
+        found += [_as_it_stands(queue, *parts) for parts in zip(some, stored, leases, aborts, strict=True)]
+    return found
 
 
 def _as_it_stands(

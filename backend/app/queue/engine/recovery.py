@@ -14,7 +14,8 @@ from saq.job import Status
 from saq.utils import now
 
 from app.queue.engine.job import LATE, UNBEGUN, EngineJob, failure, holder
-from app.queue.engine.outcomes import CHUNK, Outcome, count, settle_each
+from app.queue.engine.outcomes import CHUNK, Outcome, count, settle_each, sizes
+from app.queue.engine.sizes import batches
 from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, RECOVERIES
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class Recovery:
     async def _recover(self, leases: Sequence[tuple[str, str]]) -> list[str]:
         found = await self._queue.scripts.run("orphans", *(part for lease in leases for part in lease))
         batch = [self._reached(*entry) for entry in cast("list[list[bytes]]", found)]
-        written = await settle_each(self._queue, batch, expired=True) if batch else []
+        written: list[tuple[Outcome, bool]] = []
+        for some in batches(batch, CHUNK, sizes):
+            written += await settle_each(self._queue, some, expired=True)
         recovered = []
         for (_, job), (outcome, held) in zip(batch, written, strict=True):
             if held and job is not None:

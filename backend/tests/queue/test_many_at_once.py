@@ -1,0 +1,45 @@
+"""Calls for more jobs at once than Lua hands to one command, which is about 8,000."""
+
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+
+from app.queue import Context, Queues, enqueue_many, task
+from app.settings import Settings
+from tests.queue.kit import working
+
+pytestmark = pytest.mark.usefixtures("own_tasks")
+
+MANY = 10_000
+
+
+@pytest.fixture
+def echo() -> Any:
+    @task(timeout=0, record="none")
+    async def echo(ctx: Context, *, n: int) -> int:
+        return n
+
+    return echo
+
+
+async def test_any_number_of_jobs_is_read_at_once(queues: Queues, echo: Any) -> None:
+    handles = await enqueue_many(echo.bind(n=n) for n in range(MANY))
+    queue = queues.get("default")
+    jobs = await queue.jobs([*(handle.key for handle in handles), "nobody"])
+    assert [job and (job.kwargs or {})["n"] for job in jobs] == [*range(MANY), None]
+
+
+async def test_any_number_of_jobs_is_mapped(
+    settings: Settings, queues: Queues, container: AsyncContainer, echo: Any
+) -> None:
+    async with working(settings, queues, container, schedules=False):
+        assert await echo.map([{"n": n} for n in range(MANY)]) == list(range(MANY))
+
+
+async def test_any_number_of_jobs_is_mapped_by_saqs_own_call(
+    settings: Settings, queues: Queues, container: AsyncContainer, echo: Any
+) -> None:
+    async with working(settings, queues, container, schedules=False):
+        found = await queues.get("default").map("echo", [{"n": n} for n in range(MANY)], timeout=60)
+        assert found == list(range(MANY))

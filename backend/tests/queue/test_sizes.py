@@ -1,0 +1,197 @@
+"""How much goes to Redis at once, and what is too much for it."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+from saq import Job
+from saq.job import Status
+
+from app.queue import Context, PayloadTooLarge, Queues, enqueue_many, task
+from app.queue.collector import AT_ONCE, listed
+from app.queue.encoding import MAX_PAYLOAD_CEILING
+from app.queue.engine import direct, leased, sizes
+from app.queue.engine.queue import EngineQueue
+from app.queue.engine.sizes import BATCH_BYTES, batches, fitting
+from app.queue.errors import CommandTooLarge, JobTooLarge
+from app.queue.testing import JobKit
+from app.settings import Settings, SettingsError, load_settings
+from tests.queue.kit import working
+
+pytestmark = pytest.mark.usefixtures("own_tasks")
+
+BULKY = "x" * 200 * 1024
+"""Twenty of them make one batch."""
+
+
+@pytest.fixture
+def hold() -> Any:
+    @task(record="none")
+    async def hold(ctx: Context, *, text: str) -> str:
+        return text
+
+    return hold
+
+
+async def scripts_run(queue: EngineQueue) -> int:
+    """Calls of scripts that Redis has served."""
+    found = await queue.redis.info("commandstats")
+    counts = [found.get(f"cmdstat_{name}", {}) for name in ("evalsha", "eval")]
+    # Of a script that Redis does not know yet the first call fails.
+    return sum(each.get("calls", 0) - each.get("failed_calls", 0) for each in counts)
+
+
+def own(items: Sequence[int]) -> list[int]:
+    return list(items)
+
+
+def test_a_batch_ends_at_its_count_or_its_bytes() -> None:
+    half = BATCH_BYTES // 2
+    assert fitting([1, 1, 1], 2, own) == 2
+    assert fitting([half, half, 1], 10, own) == 2
+    assert fitting([half, half + 1], 10, own) == 1
+    assert fitting([BATCH_BYTES * 2, 1], 10, own) == 1
+    assert batches([1, BATCH_BYTES * 2, 1, 1, 1], 2, own) == [[1], [BATCH_BYTES * 2], [1, 1], [1]]
+    assert batches([], 2, own) == []
+
+
+async def test_many_bulky_jobs_are_enqueued_in_several_calls(queues: Queues, hold: Any) -> None:
+    queue = queues.get("default")
+    before = await scripts_run(queue)
+    handles = await enqueue_many(hold.bind(text=BULKY) for _ in range(50))
+    assert await scripts_run(queue) - before == 3
+    assert await queue.count("queued") == len(handles)
+
+
+async def test_bulky_jobs_of_the_same_moment_share_several_calls(queues: Queues, hold: Any) -> None:
+    queue = queues.get("default")
+    before = await scripts_run(queue)
+    await asyncio.gather(*(hold.enqueue(text=BULKY) for _ in range(50)))
+    assert await scripts_run(queue) - before == 3
+
+
+async def test_small_jobs_share_one_call(queues: Queues, hold: Any) -> None:
+    queue = queues.get("default")
+    before = await scripts_run(queue)
+    await enqueue_many(hold.bind(text="small") for _ in range(500))
+    assert await scripts_run(queue) - before == 1
+
+
+async def test_bulky_jobs_run_and_bring_their_results(
+    settings: Settings, queues: Queues, container: AsyncContainer, hold: Any
+) -> None:
+    async with working(settings, queues, container, schedules=False):
+        assert await hold.map([{"text": BULKY}] * 60) == [BULKY] * 60
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A job of more than a MiB is too large, so that a test need not fill the memory."""
+    limit = 1024 * 1024
+    monkeypatch.setattr(leased, "LARGEST_JOB", limit)
+    monkeypatch.setattr(sizes, "LARGEST_JOB", limit)
+    return limit
+
+
+@pytest.mark.parametrize("character", ["x", "\u00e4", "\U0001f600"])
+async def test_a_job_that_is_too_large_with_its_meta_is_refused(
+    queues: Queues, hold: Any, small_limits: int, character: str
+) -> None:
+    length = small_limits // len(character.encode())
+    with pytest.raises(JobTooLarge, match="with its arguments and its meta") as caught:
+        await hold.options(meta={"notes": character * length}).enqueue(text="small")
+    assert caught.value.size > caught.value.limit == small_limits
+    assert isinstance(caught.value, PayloadTooLarge)
+    assert await queues.get("default").redis.dbsize() == 0
+
+
+async def test_one_job_that_is_too_large_fails_no_other(queues: Queues, hold: Any, small_limits: int) -> None:
+    large = hold.options(meta={"notes": "x" * small_limits})
+    found = await asyncio.gather(
+        hold.enqueue(text="one"), large.enqueue(text="two"), hold.enqueue(text="three"), return_exceptions=True
+    )
+    assert [isinstance(each, JobTooLarge) for each in found] == [False, True, False]
+    assert await queues.get("default").count("queued") == 2
+
+
+async def test_a_queue_that_validates_nothing_has_the_limit_too(queues: Queues, small_limits: int) -> None:
+    queue = EngineQueue(queues.get("default").redis, "stock")
+    with pytest.raises(JobTooLarge):
+        await queue.enqueue(Job("anything", kwargs={"text": "x" * small_limits}))
+
+
+async def test_an_outcome_that_is_too_large_fails_its_job_only(jobs: JobKit, queues: Queues, small_limits: int) -> None:
+    @task
+    async def grows(ctx: Context) -> None:
+        ctx["job"].meta["notes"] = "x" * small_limits
+
+    ended = await jobs.run(grows)
+    assert ended.status is Status.FAILED
+    assert "JobTooLarge" in str(ended.error)
+
+
+async def test_a_command_that_redis_would_not_take_is_no_outage(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "LARGEST_COMMAND", 1024 * 1024)
+    queue = queues.get("default")
+    for send in (lambda: queue.redis.set("key", "x" * 1024 * 1024), lambda: queue.pause(why="x" * 1024 * 1024)):
+        with pytest.raises(CommandTooLarge, match=r"with 1,0.* bytes is more than the 1,048,576"):
+            await send()
+    # The connection is as good as before.
+    assert await queue.redis.ping()
+    assert await queue.paused() is None
+
+
+def test_no_setting_allows_a_payload_that_redis_would_not_take(environment: dict[str, str]) -> None:
+    highest = {**environment, "QUEUE_MAX_PAYLOAD_BYTES": str(MAX_PAYLOAD_CEILING)}
+    assert load_settings(highest).queue.max_payload_bytes == MAX_PAYLOAD_CEILING
+    with pytest.raises(SettingsError, match="QUEUE_MAX_PAYLOAD_BYTES"):
+        load_settings({**environment, "QUEUE_MAX_PAYLOAD_BYTES": str(MAX_PAYLOAD_CEILING + 1)})
+
+
+@pytest.mark.parametrize("limit", [0, -1, MAX_PAYLOAD_CEILING + 1])
+async def test_a_queue_takes_no_such_limit_either(queues: Queues, limit: int) -> None:
+    with pytest.raises(ValueError, match="max_payload_bytes"):
+        EngineQueue(queues.get("default").redis, max_payload_bytes=limit)
+
+
+@pytest.fixture
+async def collecting() -> AsyncIterator[Callable[[], list[bool]]]:
+    """Whether the garbage collector was on, each time that another task had its turn."""
+    seen: list[bool] = []
+
+    async def look() -> None:
+        while True:
+            seen.append(gc.isenabled())
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    yield lambda: seen
+    looking.cancel()
+    await asyncio.wait([looking])
+
+
+async def test_the_garbage_collector_is_on_whenever_others_run(
+    queues: Queues, hold: Any, collecting: Callable[[], list[bool]]
+) -> None:
+    await enqueue_many(hold.bind(text="small") for _ in range(2000))
+    assert len(collecting()) > 3
+    assert all(collecting())
+
+
+def test_the_garbage_collector_rests_for_a_bounded_number_of_objects() -> None:
+    assert listed(range(3 * AT_ONCE)) == list(range(3 * AT_ONCE))
+    assert listed([]) == []
+
+    def broken() -> Iterator[int]:
+        yield 1
+        assert not gc.isenabled()
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        listed(broken())
+    assert gc.isenabled()
