@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from app.queue.engine.job import EngineJob
+from app.queue.engine.job import EngineJob, mark_of
 from app.queue.engine.outcomes import Outcome, Outcomes
 
 if TYPE_CHECKING:
@@ -12,42 +13,63 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("app.worker")
 
-CLOSING = 3.0
-"""Seconds that PostgreSQL gets to learn that a durable job has ended, before Redis does; its lease holds for longer."""
+CHUNK = 500
+"""Ends that one statement writes at most."""
 
 
 class Closings:
-    """The ends of durable jobs of one worker, until PostgreSQL has them.
+    """The ends of durable jobs of one worker, until PostgreSQL has them; many in one statement, one at a time.
+
+    Redis learns of an end after PostgreSQL. While PostgreSQL is away, Redis keeps the ends for it, see `unrecorded.py`:
+    jobs go on without it.
 
     Args:
         queue: the queue.
-        outcomes: take them then.
+        outcomes: take the ends then.
+        closed: called after each statement.
     """
 
-    def __init__(self, queue: "EngineQueue", outcomes: Outcomes) -> None:
+    def __init__(self, queue: "EngineQueue", outcomes: Outcomes, closed: Callable[[], None]) -> None:
         self._queue = queue
         self._outcomes = outcomes
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._closed = closed
+        self._waiting: list[tuple[Outcome, EngineJob]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """Ends that neither PostgreSQL nor Redis has."""
+        return len(self._waiting)
 
     def add(self, outcome: Outcome, job: EngineJob) -> None:
-        """Tell PostgreSQL that a job has ended, and Redis after it."""
-        closing = asyncio.create_task(self._close(outcome, job))
-        self._under_way.add(closing)
-        closing.add_done_callback(self._under_way.discard)
+        """Write the end of a job with the next statement, and tell Redis after it."""
+        self._waiting.append((outcome, job))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
 
     async def flushed(self) -> None:
-        """Wait until PostgreSQL has all of them, or CLOSING is over."""
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        """Wait until all are on their way to Redis; PostgreSQL gets a few seconds for each statement."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer])
 
-    async def _close(self, outcome: Outcome, job: EngineJob) -> None:
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch = self._waiting[:CHUNK]
+            known = await self._close([job for _, job in batch])
+            for outcome, job in batch:
+                job.recorded = known
+                self._outcomes.add(outcome.unrecorded("" if known else mark_of(job)), job)
+            del self._waiting[: len(batch)]
+            self._closed()
+
+    async def _close(self, jobs: Sequence[EngineJob]) -> bool:
         recorder = self._queue.recorder
-        if recorder is not None:
-            try:
-                async with asyncio.timeout(CLOSING):
-                    if not await recorder.close_durable(job):
-                        logger.warning("the job %s had ended before; this attempt does not count", job.key)
-                job.recorded = True
-            except Exception as error:
-                logger.warning("that the job %s has ended is remembered later: %s", job.key, error)
-        self._outcomes.add(outcome, job)
+        if recorder is None or recorder.away:
+            return False
+        try:
+            first = await recorder.close(jobs)
+        except Exception as error:
+            logger.warning("that %d durable jobs have ended is kept in Redis for now: %s", len(jobs), error)
+            return False
+        for job in (job for job, counts in zip(jobs, first, strict=True) if not counts):
+            logger.warning("the job %s had ended before; this attempt does not count", job.key)
+        return True

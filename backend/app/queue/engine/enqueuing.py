@@ -11,9 +11,10 @@ from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
 
 from app.queue.clock import time_now
-from app.queue.engine.job import EngineJob, Enqueued, check, level_of
+from app.queue.engine.job import EngineJob, Enqueued, check, level_of, mark_of
 from app.queue.engine.scripts import pack, text
 from app.queue.engine.sizes import batches
+from app.queue.engine.unrecorded import mark_to_keep
 from app.queue.errors import DuplicateJob, QueueUnavailable
 from app.queue.meta import CLAIM, ROUND, checked, engine_entries
 
@@ -139,11 +140,6 @@ async def publish(
     return standing
 
 
-def mark_of(job: Job) -> str:
-    """What tells a job of the outbox from another one of its key."""
-    return f"{job.key}|{job.queued}|{job.meta.get(ROUND, 0)}"
-
-
 def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueued]:
     """The answers, or the first conflict raised.
 
@@ -218,7 +214,7 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None, *, n
         unique = claim.unique
         period = int((unique.period or 0) * 1000)
         key = queue.namespace(f"unique:{claim.id}")
-        spec = (unique.on_conflict, period, f",{','.join(unique.states)},", key, yields.key if yields else "")
+        spec = (unique.on_conflict, period, f",{','.join(unique.states)},", key, yields.key if yields else "", "")
         if claim.ends_with_the_job:
             job.meta[CLAIM] = claim.id
     payload = text(queue.serialize(job))
@@ -227,6 +223,7 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None, *, n
         yields.status, yields.completed = Status.ABORTED, now()
         yields.error = f"replaced by {job.key}"
         given_way = text(queue.serialize(yields))
+        spec = (*spec[:-1], mark_to_keep(queue, yields))
     row = job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
     ended_at = getattr(job, "ended_at", None)
     return row if ended_at is None else (*row, ended_at)

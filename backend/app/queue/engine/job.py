@@ -13,7 +13,7 @@ from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
 from app.queue.encoding import EXACT
-from app.queue.meta import EXPIRES_AT, PREFIX, checked, engine_entries
+from app.queue.meta import EXPIRES_AT, PREFIX, ROUND, checked, engine_entries
 from app.queue.options import Claim
 
 _Int = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)]
@@ -176,7 +176,7 @@ def check(job: Job) -> None:
     make({name: fields[name] for name in (*_FIELDS, "meta")})
 
 
-def mend(job: EngineJob) -> None:
+def mend(job: Job) -> None:
     """Give the fields that cannot travel, as a task has spoilt them, their defaults; the rest of `meta` stays.
 
     Of a `meta` of more than MENDED_META bytes only the engine's entries stay: it may be what Redis does not take.
@@ -246,6 +246,11 @@ def has_expired(job: Job, time_now: float) -> bool:
     """True when the job should have begun before `time_now`, in epoch seconds."""
     expires_at = job.meta.get(EXPIRES_AT)
     return expires_at is not None and time_now > expires_at
+
+
+def mark_of(job: Job) -> str:
+    """What tells a job from others that had its key before, and from itself before it was queued again by hand."""
+    return f"{job.key}|{job.queued}|{job.meta.get(ROUND, 0)}"
 
 
 def level_of(job: Job) -> str:

@@ -1,6 +1,7 @@
 """The keys of a queue in Redis, without those of its jobs."""
 
 from app.queue.engine.pausing import PAUSED, RESUMED, SCHEDULES_PAUSED
+from app.queue.engine.unrecorded import UNRECORDED
 from app.queue.engine.vitals import VITALS
 from app.queue.engine.waiting import AWAITED, LEAVING
 
@@ -28,5 +29,6 @@ KEYS = (
     "waiters",
     AWAITED,
     LEAVING,
+    UNRECORDED,
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued, active and stats."""

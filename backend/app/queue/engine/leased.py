@@ -215,6 +215,7 @@ class LeasedQueue(RedisQueue):
         aborting, aborted = self.copy(present), self.copy(present)
         aborting.status, aborting.error = Status.ABORTING, error
         aborted.status, aborted.error, aborted.completed = Status.ABORTED, error, now()
+        end = Outcome.finish(self, aborted).how
         became = await self.scripts.run(
             "abort",
             job.key,
@@ -224,7 +225,8 @@ class LeasedQueue(RedisQueue):
             aborted.ttl,
             job.abort_id,
             max(1, int(ttl)),
-            Outcome.finish(self, aborted).how.claim,
+            end.claim,
+            end.mark,
         )
         if became == b"withdrawn":
             job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -12,10 +12,11 @@ from saq import Job
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import EngineJob, level_of
+from app.queue.engine.job import EngineJob, level_of, mend
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.scripts import pack, text
 from app.queue.engine.sizes import fitting
+from app.queue.engine.unrecorded import mark_to_keep
 from app.queue.meta import CLAIM
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class How(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Seconds: the time to live of what has ended, the delay of what goes on."""
     level: str = "normal"
     claim: str = ""
+    mark: str = ""
+    """Under which the end is kept in Redis until PostgreSQL has it, see `unrecorded.py`; empty: it is not."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +61,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         """The job has ended, with the status it has now."""
         claim = job.meta.get(CLAIM)
         key = queue.namespace(f"unique:{claim}") if claim else ""
-        how = How("finish", _lease(job), job.status, job.ttl, level_of(job), key)
+        how = How("finish", _lease(job), job.status, job.ttl, level_of(job), key, mark_to_keep(queue, job))
         return cls(job.key, text(queue.serialize(job)), how)
 
     @classmethod
@@ -75,6 +78,10 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     def unreadable(cls, key: str, lease: str, stored: bytes | str) -> "Outcome":
         """What is stored is no job: it leaves the queue, and is kept for UNREADABLE_TTL to be looked at."""
         return cls(key, text(stored), How("finish", lease, Status.FAILED, UNREADABLE_TTL))
+
+    def unrecorded(self, mark: str) -> "Outcome":
+        """The same, kept in Redis under a mark until PostgreSQL has it; empty: PostgreSQL has it."""
+        return Outcome(self.key, self.job, msgspec.structs.replace(self.how, mark=mark))
 
     def refused(self) -> "Outcome":
         """The same, without what may have been refused."""
@@ -140,8 +147,7 @@ async def _abort_instead(
     """End a job that somebody wants aborted, and whose attempt has come to another."""
     if job is None:
         return outcome, False
-    job.status, job.error, job.completed = Status.ABORTED, reason, now()
-    [aborted] = await settle_each(queue, [(Outcome.finish(queue, job), job)], expired=expired)
+    [aborted] = await settle_each(queue, [(_ended(queue, job, Status.ABORTED, reason), job)], expired=expired)
     return aborted
 
 
@@ -149,18 +155,40 @@ async def _settle_refused(
     queue: "LeasedQueue", outcome: Outcome, job: Job | None, error: str, expired: bool
 ) -> tuple[Outcome, bool]:
     """End a job without what may have been refused: a job that nobody can settle would run again and again."""
-    if job is not None and outcome.how.kind != "finish":
-        job.status, job.error, job.completed = Status.FAILED, f"its outcome is refused: {error}", now()
-        outcome = Outcome.finish(queue, job)
-    outcome = outcome.refused()
+    for end in _ends(queue, outcome, job, f"its outcome is refused: {error}"):
+        try:
+            [answer] = await settle(queue, [end], expired=expired)
+        except REDIS_AWAY:
+            raise
+        except Exception:
+            logger.exception("the job %s cannot be ended", outcome.key)
+        else:
+            return end, answer is True
+    return outcome, False
+
+
+def _ends(queue: "LeasedQueue", outcome: Outcome, job: Job | None, error: str) -> Iterator[Outcome]:
+    """Ways to end a job whose outcome is refused."""
+    if outcome.how.kind == "finish":
+        yield outcome.refused()
+    if job is not None:
+        yield _ended(queue, job, Status.FAILED, error).refused()
+
+
+def _ended(queue: "LeasedQueue", job: Job, status: Status, error: str) -> Outcome:
+    """The end of a job; one that cannot be encoded, as a task has spoilt it, ends without what cannot."""
+    lease = _lease(job)
+    job.status, job.error, job.completed = status, error, now()
     try:
-        [answer] = await settle(queue, [outcome], expired=expired)
-    except REDIS_AWAY:
-        raise
+        return Outcome.finish(queue, job)
+    except Exception as spoilt:
+        logger.error("the job %s ends without what cannot be encoded: %s", job.key, spoilt)
+    try:
+        mend(job)
+        job.status, job.error, job.completed = status, error.encode("ascii", "backslashreplace").decode(), now()
+        return Outcome.finish(queue, job)
     except Exception:
-        logger.exception("the job %s cannot be ended", outcome.key)
-        return outcome, False
-    return outcome, answer is True
+        return Outcome.unreadable(job.key, lease, "")
 
 
 def count(queue: "LeasedQueue", outcome: Outcome) -> None:
@@ -216,7 +244,7 @@ class Outcomes:
         while self._waiting:
             batch = self._waiting[: fitting(self._waiting, CHUNK, sizes)]
             try:
-                answers = await settle_each(self._queue, batch)
+                answers = await self._settled(batch)
             except REDIS_AWAY as error:
                 if self.closing.is_set():
                     logger.error("queue %s: %d outcomes are lost with Redis", self._queue.name, len(self._waiting))
@@ -233,3 +261,13 @@ class Outcomes:
                 count(self._queue, outcome)
                 if job is not None and outcome.how.kind != "return":
                     self._queue.record(job)
+
+    async def _settled(self, batch: Sequence[tuple[Outcome, Job | None]]) -> Sequence[tuple[Outcome, bool]]:
+        try:
+            return await settle_each(self._queue, batch)
+        except REDIS_AWAY:
+            raise
+        except Exception:
+            # Whatever it is, it must not keep all later outcomes from being written.
+            logger.exception("%d outcomes cannot be written; their jobs are recovered", len(batch))
+            return [(outcome, False) for outcome, _ in batch]

@@ -1,5 +1,6 @@
 """Recording: what the engine asks of whoever remembers what became of jobs."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from saq import Job
@@ -18,9 +19,22 @@ class Recorder(Protocol):
         """What keeps jobs from being remembered, for people; empty: nothing."""
         ...
 
+    @property
+    def away(self) -> bool:
+        """True while nothing can be remembered."""
+        ...
+
+    def needs(self, job: Job) -> bool:
+        """True for a job that has ended, and whose end is not to be lost before it is remembered."""
+        ...
+
     def add(self, job: Job) -> None:
         """A job has come to an end of its attempt, with the status it has now."""
 
-    async def close_durable(self, job: Job) -> bool:
-        """Remember at once that a durable job has ended; False when it had ended before."""
+    async def close(self, jobs: Sequence[Job]) -> Sequence[bool]:
+        """Remember at once that durable jobs have ended; False for each that had ended before.
+
+        Raises:
+            Exception: it is not known whether they are remembered.
+        """
         ...

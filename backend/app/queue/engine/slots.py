@@ -78,7 +78,7 @@ class Slots:
         self.loop = asyncio.get_running_loop()
         self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
-        self._closings = Closings(queue, self._outcomes)
+        self._closings = Closings(queue, self._outcomes, self._freed.set)
         self.leasing = Leasing(queue, worker.id, self._waiting, self._outcomes)
         self.limits = Limits(queue, self.keeper, self.running)
 
@@ -143,7 +143,7 @@ class Slots:
         if outcome is not None:
             job = attempt.job
             self.keeper.ended(attempt.held)
-            if outcome.how.kind == "finish" and job.meta.get(DURABLE) and not job.recorded:
+            if outcome.how.kind == "finish" and outcome.how.mark and job.meta.get(DURABLE):
                 self._closings.add(outcome, job)
             else:
                 self._outcomes.add(outcome, job)
@@ -162,7 +162,8 @@ class Slots:
             await asyncio.sleep(LOOK)
 
     def _free(self) -> int:
-        free = self.worker.concurrency - self._taken()
+        # A durable job keeps its slot until PostgreSQL knows its end: so many run again at most when the process dies.
+        free = self.worker.concurrency - self._taken() - len(self._closings)
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
         if self.queue.recorder is not None and self.queue.recorder.full:

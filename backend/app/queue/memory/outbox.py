@@ -19,8 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from app.queue.engine.enqueuing import mark_of
-from app.queue.engine.job import EngineJob, Enqueued
+from app.queue.engine.job import EngineJob, Enqueued, mark_of
 from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue
 from app.queue.errors import DuplicateJob, QueueUnavailable

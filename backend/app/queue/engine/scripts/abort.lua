@@ -1,5 +1,5 @@
 -- Abort a job. ARGV: 4 key, 5 reason, 6 JSON as aborting, 7 JSON as aborted, 8 its ttl, 9 abort key, 10 its ttl,
--- 11 unique claim to give up ('' none).
+-- 11 unique claim to give up ('' none), 12 mark under which its end is kept until PostgreSQL knows ('' it need not).
 -- Answers 'leased': its worker will end it; 'taken': a stock worker has it; 'withdrawn': it waited, and has ended;
 -- 'ended': there is nothing to abort.
 local id = PREFIX .. ARGV[4]
@@ -12,6 +12,7 @@ local taken = redis.call('LREM', ACTIVE, 0, id) > 0
 if redis.call('ZSCORE', INCOMPLETE, id) and not taken then
     withdraw(id)
     store(id, ARGV[7], kept(ARGV[8]))
+    keep_unrecorded(ARGV[12], ARGV[7])
     give_up(ARGV[11], ARGV[4])
     redis.call('PUBLISH', id, 'aborted')
     deliver_one(id, ARGV[7])

@@ -3,7 +3,8 @@
 -- the job that gives way, its ttl, whether it is new, and of one that is queued once more when it had ended (epoch
 -- milliseconds). The key of a new job is random; if it is there, then by this
 -- same call, whose answer was lost, and which was sent again.
--- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way}.
+-- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way, mark under
+-- which the end of that one is kept until PostgreSQL knows ('' it need not)}.
 local ABORT_PREFIX = ARGV[4]
 
 local function state_of(id)
@@ -19,7 +20,7 @@ end
 local ABORTS = 'saq:abort:' .. string.sub(PREFIX, #'saq:job:' + 1)
 
 local function claim_of(spec)
-    return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5]}
+    return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5], mark = spec[6]}
 end
 
 -- The key of the job that stands in the way of a claim, or nil.
@@ -55,6 +56,7 @@ local function admit(row)
         if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
             withdraw(PREFIX .. holder)
             store(PREFIX .. holder, given_way, kept(given_way_ttl))
+            keep_unrecorded(claim.mark, given_way)
             redis.call('PUBLISH', PREFIX .. holder, 'aborted')
             deliver_one(PREFIX .. holder, given_way)
             answer = 3

@@ -7,7 +7,7 @@ local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local PUBLISHED, PAUSED, RESUMED, SCHEDULES_PAUSED = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
-local STATS, WAITERS, AWAITED, LEAVING = KEYS[20], KEYS[21], KEYS[22], KEYS[23]
+local STATS, WAITERS, AWAITED, LEAVING, UNRECORDED = KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24]
 local PREFIX = ARGV[1]
 local clock = redis.call('TIME')
 local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -108,6 +108,11 @@ local function store(id, job, seconds)
     else
         redis.call('SET', id, job, 'EX', seconds)
     end
+end
+
+-- Keep how a job has ended until PostgreSQL knows, see `unrecorded.py`; '' it need not know.
+local function keep_unrecorded(mark, job)
+    if mark ~= '' then redis.call('HSET', UNRECORDED, mark, string.format('%.0f ', SERVER) .. job) end
 end
 
 -- The claim of a unique job that has ended, if there is one and it has not been claimed anew.

@@ -6,7 +6,9 @@
 -- a call that was sent before may be under way: so no call finds neither row nor mark of a job that has run.
 if NOW > tonumber(ARGV[5]) then return 'late' end
 
-local function known(id, queued, round)
+local function known(id, mark, queued, round)
+    -- Its end waits for PostgreSQL, also when the job itself is gone.
+    if redis.call('HEXISTS', UNRECORDED, mark) == 1 then return true end
     if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('HEXISTS', OWNERS, id) == 1 then return true end
     local stored = redis.call('GET', id)
     if not stored then return false end
@@ -19,7 +21,7 @@ end
 local answers = {}
 for i, row in ipairs(cmsgpack.unpack(ARGV[6])) do
     local mark, queued, round, again, job = unpack(row)
-    if again == '0' and redis.call('ZSCORE', PUBLISHED, mark) or again == '1' and known(PREFIX .. job[1], queued, round) then
+    if again == '0' and redis.call('ZSCORE', PUBLISHED, mark) or again == '1' and known(PREFIX .. job[1], mark, queued, round) then
         answers[i] = 2
     else
         answers[i] = admit(job)

@@ -1,6 +1,7 @@
 -- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' if only leases count that have
 -- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
--- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, level, unique claim to give up ('' none).
+-- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, level, unique claim to give up ('' none),
+-- mark under which its end is kept until PostgreSQL knows ('' it need not).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front.
 -- Answers for each 1, 0 where the lease was lost, or the reason of its abort, where a job is not to go on: its lease stays.
 -- Answers nothing where that is 1 for all.
@@ -35,7 +36,7 @@ end
 
 local answers, released, ended, all = {}, {}, {}, true
 for i, id in ipairs(ids) do
-    local kind, lease, status, number, level, claim = unpack(hows[i])
+    local kind, lease, status, number, level, claim, mark = unpack(hows[i])
     if not holds(i, lease) then
         answers[i], all = 0, false
     elseif kind ~= 'finish' and aborts and aborts[i] then
@@ -43,6 +44,7 @@ for i, id in ipairs(ids) do
     else
         if kind == 'finish' then
             store(id, jobs[i], number)
+            keep_unrecorded(mark, jobs[i])
             ended[#ended + 1] = id
             give_up(claim, keys[i])
             if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
