@@ -1,8 +1,9 @@
 """Unrecorded ends: jobs that have ended, as long as PostgreSQL does not know.
 
-The end of a job that failed, was aborted, or has a record already is kept in Redis in the step that writes it there, and
-goes when PostgreSQL has it. So it is known for certain, whatever dies in between, and any worker can write it. A job that
-completes at its first attempt is not kept: a record that is lost of it misleads nobody.
+The end of a job that failed, was aborted, or has a record already is kept in Redis in the step that writes it there,
+and goes when PostgreSQL has it: whatever dies in between, any worker can write it. The same is true of a durable job
+that ended while PostgreSQL was away. Another job that completes at its first attempt is not kept: a record that is lost
+of it misleads nobody.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
 
 UNRECORDED = "unrecorded"
-"""A hash of the queue: by mark, when the job ended (epoch seconds by the clock of Redis) and, after a space, its JSON."""
+"""A hash of the queue: by mark when the job ended, in epoch seconds of the server, and after a space its JSON."""
 
 CHUNK = 200
 """Ends that one command reads or forgets, about."""

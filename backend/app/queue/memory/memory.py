@@ -9,6 +9,7 @@ from saq import Job
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from app.queue.engine import unrecorded
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import Enqueued
 from app.queue.engine.queue import EngineQueue
@@ -18,6 +19,7 @@ from app.queue.memory.records import Rows
 from app.queue.memory.relay import Relay
 from app.queue.memory.rows import identity
 from app.queue.memory.transactions import Pending, note, pending_of
+from app.queue.memory.unrecorded import UnrecordedEnds
 
 logger = logging.getLogger("app.queue")
 
@@ -38,9 +40,10 @@ class Memory:
     def __init__(self, engine: AsyncEngine, rows: Rows, *, forgotten_after: float = 60.0, listens: bool = True) -> None:
         self._engine = engine
         self.outbox = Outbox(engine)
-        self.recorder = JobRecorder(engine, rows)
-        self.relay = Relay(engine, self.outbox, self.recorder, forgotten_after, listens=listens)
         self._queues: dict[str, EngineQueue] = {}
+        ends = UnrecordedEnds(self._queues, rows.knows)
+        self.recorder = JobRecorder(engine, rows, ends)
+        self.relay = Relay(engine, self.outbox, self.recorder, ends, forgotten_after, listens=listens)
         self._singles: dict[str, Batches[str, Enqueued]] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._watched: list[EngineQueue] = []
@@ -89,6 +92,9 @@ class Memory:
         """
         retried: Job | None = None
         try:
+            if await unrecorded.kept(self._queues[job.get_queue().name], job):
+                # Its end first, and in a transaction of its own: a durable one is to be written anew.
+                await self.recorder.write([job])
             async with self.outbox.transaction() as connection:
                 await self.recorder.rows.retried(connection, job)
                 retried = await again()

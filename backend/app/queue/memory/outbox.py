@@ -14,7 +14,7 @@ import asyncpg
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -24,6 +24,7 @@ from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue
 from app.queue.errors import DuplicateJob, QueueUnavailable
 from app.queue.memory.models import RESOLUTION, JobRecord, OutboxJob
+from app.queue.memory.rows import Identity, identity
 from app.queue.meta import DURABLE, REPLAY_OF, ROUND
 from app.queue.options import Claim, Unique
 
@@ -218,10 +219,22 @@ async def limited(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncCon
         raise TimeoutError(str(error) or f"no answer within {seconds:g} s") from error
 
 
-def ends_of(jobs: Sequence[Job]) -> ColumnElement[bool]:
-    """The rows of these jobs of one queue, told apart from later ones of their keys."""
-    same = tuple_(OutboxJob.key, OutboxJob.queued, OutboxJob.round)
-    return same.in_([(job.key, job.queued, int(job.meta.get(ROUND, 0))) for job in jobs])
+LET_GO = text("""
+    DELETE FROM outbox AS o
+    USING unnest(CAST(:queues AS text[]), CAST(:keys AS text[]), CAST(:queued AS bigint[]), CAST(:rounds AS smallint[]))
+        AS ended(queue, key, queued, round)
+    WHERE o.queue = ended.queue AND o.key = ended.key AND o.queued = ended.queued AND o.round = ended.round
+    RETURNING o.queue, o.key, o.queued, o.round
+""")
+
+
+async def let_go(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
+    """Delete the rows of jobs, told apart from later ones of their keys; returns those that had one."""
+    names = {(job.get_queue().name, job.key, job.queued, int(job.meta.get(ROUND, 0))): identity(job) for job in jobs}
+    # In one order, as far as PostgreSQL keeps it: two such statements could wait for each other.
+    columns = map(list, zip(*sorted(names), strict=True))
+    arrays: dict[str, Any] = dict(zip(("queues", "keys", "queued", "rounds"), columns, strict=True))
+    return {names[row.queue, row.key, row.queued, row.round] for row in await connection.execute(LET_GO, arrays)}
 
 
 async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnElement[bool]) -> list[EngineJob]:

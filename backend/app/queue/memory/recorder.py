@@ -6,16 +6,19 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from itertools import islice
 from typing import Any
 
 from saq import Job
-from saq.job import TERMINAL_STATUSES
+from saq.job import TERMINAL_STATUSES, Status
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.queue.engine.batching import Batches
+from app.queue.engine.job import mark_of
 from app.queue.memory.outbox import DATABASE_AWAY, limited
-from app.queue.memory.records import Rows
+from app.queue.memory.records import Rows, had_record
 from app.queue.memory.rows import Row, identity
+from app.queue.memory.unrecorded import UnrecordedEnds
 from app.queue.meta import DURABLE
 
 logger = logging.getLogger("app.queue")
@@ -34,6 +37,12 @@ LINGER = 0.05
 
 ANSWER = 30.0
 """Seconds that PostgreSQL gets to take a batch; one that does not answer is away."""
+
+CLOSING = 3.0
+"""Seconds that PostgreSQL gets to learn that durable jobs have ended, before Redis does; a lease lasts for longer."""
+
+ENDS = 500
+"""Durable jobs whose ends one transaction writes at most."""
 
 LOOKUPS = 100
 """Jobs that one statement asks for at most."""
@@ -55,10 +64,12 @@ class JobRecorder:
     Args:
         engine: connections of the memory's own.
         rows: makes them.
+        unrecorded: is told what is written of what Redis keeps.
     """
 
-    def __init__(self, engine: AsyncEngine, rows: Rows) -> None:
+    def __init__(self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds) -> None:
         self._engine = engine
+        self._unrecorded = unrecorded
         self.rows = rows
         # Those of a dead worker come back together: one connection asks for all of them.
         self._lookups = Batches(self._completed, LOOKUPS)
@@ -71,13 +82,29 @@ class JobRecorder:
         self.dropped = 0
         """Records that were lost because the buffer was full."""
 
+        self.crowded = False
+        """True when Redis keeps as many ends for PostgreSQL as it may, see `Unrecorded`."""
+
     def __len__(self) -> int:
         return len(self._waiting) + len(self._ended)
 
     @property
     def full(self) -> bool:
-        """True when more jobs end than PostgreSQL can write; not while it is away: jobs go on without it."""
-        return len(self._waiting) > FULL and self.away_since is None
+        """True when more jobs end than PostgreSQL can write; while it is away, only when Redis keeps too many ends."""
+        return self.crowded or (len(self._waiting) > FULL and self.away_since is None)
+
+    @property
+    def away(self) -> bool:
+        """True while PostgreSQL does not answer."""
+        return self.away_since is not None
+
+    def needs(self, job: Job) -> bool:
+        """True for a job that has ended, and whose end Redis keeps until it is written: see `engine/unrecorded.py`."""
+        if getattr(job, "recorded", False):
+            return False
+        if job.meta.get(DURABLE):
+            return True
+        return (job.status != Status.COMPLETE or had_record(job)) and self.rows.wanted(job)
 
     @property
     def trouble(self) -> str:
@@ -85,9 +112,10 @@ class JobRecorder:
         since = self.away_since
         if since is None:
             return ""
+        taken = ", no further jobs are taken: Redis keeps as many ends of jobs as it may" if self.crowded else ""
         return (
             f"PostgreSQL has taken no job records for {time.monotonic() - since:.0f} s: "
-            f"{len(self)} wait, {self.dropped} were dropped"
+            f"{len(self)} wait, {self.dropped} were dropped{taken}"
         )
 
     def add(self, job: Job) -> None:
@@ -95,6 +123,9 @@ class JobRecorder:
         if getattr(job, "recorded", False):
             return
         if job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
+            if len(self._ended) >= BUFFER:
+                # Redis keeps it.
+                return
             self._ended.append(job)
         elif (row := self.rows.of(job)) is not None:
             if len(self._waiting) >= BUFFER:
@@ -105,17 +136,31 @@ class JobRecorder:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
 
-    async def close_durable(self, job: Job) -> bool:
-        """Write at once that a durable job has ended.
+    async def close(self, jobs: Sequence[Job]) -> list[bool]:
+        """Write at once that durable jobs have ended.
 
         Returns:
-            False when it had ended before: another attempt was first.
+            For each False when it had ended before: another attempt was first.
+
+        Raises:
+            Exception: PostgreSQL did not take it within CLOSING.
+        """
+        try:
+            return await self._end(jobs, CLOSING)
+        except Exception as error:
+            self._away(error)
+            raise
+
+    async def write(self, jobs: Sequence[Job]) -> None:
+        """Write at once how jobs have ended that Redis keeps, and let it forget them.
 
         Raises:
             Exception: PostgreSQL did not take it.
         """
-        async with self._transaction() as connection:
-            return await self.rows.end(connection, job)
+        if durable := [job for job in jobs if job.meta.get(DURABLE)]:
+            await self._end(durable, ANSWER)
+        await self._write([row for job in jobs if not job.meta.get(DURABLE) and (row := self.rows.of(job)) is not None])
+        await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in jobs])
 
     async def completed(self, job: Job) -> tuple[Any] | None:
         """The result of a job that has completed, if PostgreSQL knows that it has; None when it does not answer."""
@@ -140,11 +185,15 @@ class JobRecorder:
         if self._writer is not None and not self._writer.done():
             self._writer.cancel()
             await asyncio.wait([self._writer])
-        if self._waiting:
-            logger.error("%d job records are lost: PostgreSQL did not take them in time", len(self._waiting))
+        kept = len(self._ended) + sum(row.kept for row in self._waiting)
+        if kept:
+            logger.warning("%d ends of jobs stay in Redis, and are written by the next worker", kept)
+        if lost := len(self) - kept:
+            logger.error("%d job records are lost: PostgreSQL did not take them in time", lost)
 
     def _drop_oldest(self) -> None:
-        self._waiting.popleft()
+        if self._waiting.popleft().kept:
+            return
         if not self.dropped:
             logger.error("PostgreSQL is away for too long: the oldest of %d job records are dropped", BUFFER)
         self.dropped += 1
@@ -155,6 +204,7 @@ class JobRecorder:
             batch = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
             try:
                 await self._write(batch)
+                await self._unrecorded.forget([(row.queue, row.mark) for row in batch if row.kept])
                 written, batch = len(batch), []
                 await self._end_some()
             except asyncio.CancelledError:
@@ -177,22 +227,35 @@ class JobRecorder:
     def _keep(self, batch: Sequence[Row], error: Exception) -> None:
         """PostgreSQL is away, or its tables are not made yet: the records wait."""
         self._waiting.extendleft(reversed(batch))
+        self._away(error)
+
+    def _away(self, error: Exception) -> None:
         if self.away_since is None:
             self.away_since = time.monotonic()
             logger.warning("job records wait, PostgreSQL does not take them: %s", error)
 
     async def _end_some(self) -> None:
         while self._ended:
-            try:
-                await self.close_durable(self._ended[0])
-            except Exception as error:
-                if not refused(error):
-                    raise
-                logger.error("the end of the job %s cannot be recorded: %s", self._ended[0].key, error)
-                # Let go all the same: it would be taken for one that Redis has forgotten, and run again.
-                async with self._transaction() as connection:
-                    await self.rows.end(connection, self._ended[0], record=False)
-            self._ended.popleft()
+            batch = list(islice(self._ended, ENDS))
+            await self._end(batch, ANSWER)
+            await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in batch])
+            for _ in batch:
+                self._ended.popleft()
+
+    async def _end(self, jobs: Sequence[Job], seconds: float) -> list[bool]:
+        """Let go of durable jobs in one transaction; one whose record PostgreSQL refuses keeps no other from it."""
+        try:
+            async with limited(self._engine, seconds) as connection:
+                return await self.rows.end(connection, jobs)
+        except Exception as error:
+            if not refused(error):
+                raise
+            if len(jobs) > 1:
+                return [counts for job in jobs for counts in await self._end([job], seconds)]
+            logger.error("the end of the job %s cannot be recorded: %s", jobs[0].key, error)
+        # Let go all the same: it would be taken for one that Redis has forgotten, and run again.
+        async with limited(self._engine, seconds) as connection:
+            return await self.rows.end(connection, jobs, record=False)
 
     async def _write(self, batch: Sequence[Row]) -> None:
         """Write a batch; one record that PostgreSQL refuses does not keep the others from being written."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from saq import Job
 from saq.job import Status
-from sqlalchemy import and_, delete, func, select, text, tuple_, update
+from sqlalchemy import and_, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.queue.engine.job import failure
 from app.queue.errors import JobConflict, UnknownTask
-from app.queue.memory.models import REPLAYED, RESOLUTION, RETRIED, JobRecord, OutboxJob
-from app.queue.memory.outbox import ends_of
+from app.queue.memory.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
+from app.queue.memory.outbox import let_go
 from app.queue.memory.rows import (
     COPIED,
     EXTRA,
@@ -41,6 +41,12 @@ MAX_ERROR = 32 * 1024
 """Characters of an error that are kept: its end, where the exception stands."""
 
 
+LOCK_KEYS = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended(key, 0))
+    FROM unnest(CAST(:keys AS text[])) WITH ORDINALITY AS jobs(key, number) ORDER BY number
+""")
+
+
 @dataclasses.dataclass(slots=True)
 class Rows:
     """Makes the rows of jobs, and writes them.
@@ -61,6 +67,14 @@ class Rows:
             return None
         task = self._task(job.function)
         return self._row(job, task, self.max_result) if self._wanted(task, job) else None
+
+    def wanted(self, job: Job) -> bool:
+        """True when the job is to leave a record."""
+        return self._wanted(self._task(job.function), job)
+
+    def knows(self, job: Job) -> bool:
+        """True when the job's task is known here: without it nobody can say what to redact."""
+        return self._task(job.function) is not None
 
     def _row(self, job: Job, task: "Task[..., Any] | None", max_result: int) -> Row:
         error = _shortened(job.error)
@@ -105,13 +119,20 @@ class Rows:
         if further := [row for row in rows if not (copy and row.first)]:
             await connection.execute(UPSERT, columns(merged(further)))
 
-    async def end(self, connection: AsyncConnection | AsyncSession, job: Job, *, record: bool = True) -> bool:
-        """Let go of a durable job that has ended, with its record; False when it was let go before."""
-        if not await self._ends(connection, job):
-            return False
-        if record and (row := self.of(job)) is not None:
-            await connection.execute(UPSERT, columns([row]))
-        return True
+    async def end(
+        self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, record: bool = True
+    ) -> list[bool]:
+        """Let go of durable jobs that have ended, with their records; False for each that was let go before."""
+        ending = await self._ends(connection, jobs)
+        counts = []
+        for job in jobs:
+            counts.append(identity(job) in ending)
+            # Of two ends of one job the first counts.
+            ending.discard(identity(job))
+        ended = [job for job, first in zip(jobs, counts, strict=True) if first]
+        if record and (rows := [row for job in ended if (row := self.of(job)) is not None]):
+            await connection.execute(UPSERT, columns(merged(rows)))
+        return counts
 
     async def succeed(self, session: AsyncSession, job: Job) -> bool | None:
         """Write in the transaction of a job's own session that it has completed.
@@ -120,7 +141,7 @@ class Rows:
             False when it had ended before; None when nothing is to be written.
         """
         durable, task = bool(job.meta.get(DURABLE)), self._task(job.function)
-        if durable and not await self._ends(session, job):
+        if durable and not await self._ends(session, [job]):
             return False
         if not self._wanted(task, job):
             return True if durable else None
@@ -159,33 +180,27 @@ class Rows:
 
         Until the transaction ends, nobody else can write their ends or their rows.
         """
-        for key in sorted({job.key for job in jobs}):
-            await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+        await connection.execute(LOCK_KEYS, {"keys": sorted({job.key for job in jobs})})
         names = (JobRecord.queued_at, JobRecord.key, JobRecord.queue, JobRecord.round)
         query = select(*names).where(tuple_(*names).in_(map(identity, jobs)), JobRecord.status != Status.QUEUED.value)
         return {(at, key, queue, number) for at, key, queue, number in await connection.execute(query)}
 
-    async def _ends(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
-        """Let go of a durable job; False when it had ended before."""
-        if await self._let_go(connection, job):
-            return True
-        if SCHEDULE not in job.meta:
-            return False
-        # It stands in Redis first: it may end before its row is written, or when PostgreSQL could not take that.
-        ended = await self.ended(connection, [job])
-        return await self._let_go(connection, job) or not ended
-
-    async def _let_go(self, connection: AsyncConnection | AsyncSession, job: Job) -> bool:
-        gone = delete(OutboxJob).where(OutboxJob.queue == job.get_queue().name, ends_of([job]))
-        return (await connection.execute(gone.returning(OutboxJob.key))).first() is not None
+    async def _ends(self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
+        """Let go of durable jobs; returns those that had not ended before."""
+        gone = await let_go(connection, jobs)
+        late = [job for job in jobs if SCHEDULE in job.meta and identity(job) not in gone]
+        if late:
+            # They stand in Redis first: they may end before their rows are written, or when PostgreSQL could not take
+            # those.
+            ended = await self.ended(connection, late)
+            gone |= await let_go(connection, late) | ({identity(job) for job in late} - ended)
+        return gone
 
     def _wanted(self, task: "Task[..., Any] | None", job: Job) -> bool:
         policy = task.defaults.record if task is not None else "all"
         if not self.enabled or policy == "none":
             return False
-        # One that fails first and completes then has a record already, and so has one whose worker died.
-        again = job.attempts > 1 or job.meta.get(ROUND) or job.meta.get(RECOVERIES)
-        return policy == "all" or job.status is not Status.COMPLETE or bool(again)
+        return policy == "all" or job.status is not Status.COMPLETE or had_record(job)
 
     def _task(self, name: str) -> "Task[..., Any] | None":
         try:
@@ -206,6 +221,11 @@ class Rows:
             result = task.signature.secrets(job.kwargs).scrub_value(result)
         encoded = as_json(result)
         return encoded if len(encoded) <= limit else None
+
+
+def had_record(job: Job) -> bool:
+    """True for one that failed first, or whose worker died: it has a record already, which says that it waits."""
+    return bool(job.attempts > 1 or job.meta.get(ROUND) or job.meta.get(RECOVERIES))
 
 
 def _failure(job: Job, error: str | None) -> dict[str, Any]:

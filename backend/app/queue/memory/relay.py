@@ -18,6 +18,7 @@ from app.queue.engine.queue import EngineQueue
 from app.queue.memory.models import CHANNEL, OutboxJob
 from app.queue.memory.outbox import CHUNK, Outbox
 from app.queue.memory.recorder import JobRecorder
+from app.queue.memory.unrecorded import AGE, UnrecordedEnds
 
 logger = logging.getLogger("app.queue")
 
@@ -40,15 +41,24 @@ class Relay:
     Args:
         engine: connections of the memory's own.
         outbox: of this process.
-        recorder: is told of durable jobs whose end PostgreSQL did not know.
+        recorder: is told of durable jobs whose end PostgreSQL did not know, and writes what a dead process left.
+        unrecorded: what that is.
         forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
     """
 
     def __init__(
-        self, engine: AsyncEngine, outbox: Outbox, recorder: JobRecorder, forgotten_after: float, *, listens: bool
+        self,
+        engine: AsyncEngine,
+        outbox: Outbox,
+        recorder: JobRecorder,
+        unrecorded: UnrecordedEnds,
+        forgotten_after: float,
+        *,
+        listens: bool,
     ) -> None:
         self._engine = engine
+        self._unrecorded = unrecorded
         self._outbox = outbox
         self._recorder = recorder
         self._forgotten_after = forgotten_after
@@ -95,6 +105,21 @@ class Relay:
             for job in await self._outbox.publish_again(queue, self._forgotten_after):
                 self._recorder.add(job)
 
+    async def record_left(self, queues: Sequence[EngineQueue], age: float = AGE) -> bool:
+        """Write the ends that Redis keeps for `age` seconds or longer: the process that was to write them has died.
+
+        Returns:
+            True when there are younger ones.
+        """
+        younger = False
+        for queue in queues:
+            async for left in self._unrecorded.left(queue, age):
+                younger |= left.younger
+                if left.jobs:
+                    await self._recorder.write(left.jobs)
+                    logger.info("queue %s: %d ends of jobs were left unrecorded", queue.name, len(left.jobs))
+        return younger
+
     async def _forget_marks(self, queues: Sequence[EngineQueue]) -> None:
         for queue in queues:
             while await self._outbox.forget_marks(queue) == CHUNK:
@@ -102,11 +127,15 @@ class Relay:
 
     async def _look(self, queues: Sequence[EngineQueue]) -> float:
         """One look; returns the seconds until the next."""
+        wait = min(POLL, self._forgotten_after / 4)
         try:
+            self._recorder.crowded = await self._unrecorded.crowded(queues)
             if sent := await self.look(queues):
                 logger.info("%d jobs were left in the outbox and are enqueued now", sent)
             await self._every(self._forgotten_after / 4, self.reconcile, queues)
             await self._every(MARKS, self._forget_marks, queues)
+            if await self.record_left(queues):
+                wait = min(wait, AGE)
         except Exception as error:
             if not self._trouble:
                 logger.warning("the outbox cannot be looked at, trying again: %s", error)
@@ -115,7 +144,7 @@ class Relay:
         if self._trouble:
             logger.info("the outbox can be looked at again")
             self._trouble = False
-        return min(POLL, self._forgotten_after / 4)
+        return wait
 
     async def _every(self, seconds: float, call: Callable[..., Any], queues: Sequence[EngineQueue]) -> None:
         if time.monotonic() >= self._next.get(call, 0.0):

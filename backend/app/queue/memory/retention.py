@@ -17,7 +17,11 @@ BATCH = 2000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Retention:
-    """Days for which records are kept after the job's end, by status."""
+    """Days for which records are kept after the job's end, by status.
+
+    The record of a job that waits for another attempt goes with those of failed ones of its age: Redis has forgotten
+    the job, or it leaves its record anew when it ends.
+    """
 
     complete: int = 7
     aborted: int = 30
@@ -31,7 +35,8 @@ class Retention:
             after_batch: awaited after each statement; a job commits there, so that locks stay short.
         """
         deleted = {}
-        for status, days in (("complete", self.complete), ("aborted", self.aborted), ("failed", self.failed)):
+        kept = {"complete": self.complete, "aborted": self.aborted, "failed": self.failed, "queued": self.failed}
+        for status, days in kept.items():
             deleted[status] = await _prune(session, status, days, after_batch)
         return deleted
 
@@ -39,8 +44,10 @@ class Retention:
 async def _prune(session: AsyncSession, status: str, days: int, after_batch: Callable[[], Awaitable[None]]) -> int:
     known = literal(status, literal_execute=True)
     old = func.now() - dt.timedelta(days=days)
+    # Of one that waits for another attempt, the end of the one before.
+    ended = func.coalesce(JobRecord.ended_at, func.to_timestamp(JobRecord.errors[-1]["ended"].as_float() / 1000), EPOCH)
     # The first is what the index knows; what was enqueued long before it ended is passed over.
-    conditions = [JobRecord.status == known, JobRecord.queued_at < old, func.coalesce(JobRecord.ended_at, EPOCH) < old]
+    conditions = [JobRecord.status == known, JobRecord.queued_at < old, ended < old]
     deleted = 0
     after: tuple[dt.datetime, str, str] | None = None
     while True:

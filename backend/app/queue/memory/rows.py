@@ -77,11 +77,18 @@ _INSERT = f"""
     ON CONFLICT (queued_at, key, queue) DO UPDATE SET
 """  # noqa: S608  (made of the names above)
 
+# A row may be written twice, by the worker that ended its job and by one that found its end in Redis.
+_NEW_ERRORS = """coalesce((
+    SELECT jsonb_agg(error ORDER BY number)
+    FROM jsonb_array_elements(excluded.errors) WITH ORDINALITY AS of_row(error, number)
+    WHERE NOT coalesce(r.errors, '[]'::jsonb) @> jsonb_build_array(error)
+), '[]'::jsonb)"""
+
 UPSERT = text(f"""{_INSERT}
         {", ".join(f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE r.{name} END" for name in _OVERWRITTEN)},
         ended_at = CASE WHEN {_NEWER} THEN excluded.ended_at ELSE r.ended_at END,
         errors = CASE WHEN excluded.errors IS NULL THEN r.errors
-            ELSE coalesce(r.errors, '[]'::jsonb) || excluded.errors END,
+            ELSE coalesce(r.errors, '[]'::jsonb) || {_NEW_ERRORS} END,
         {", ".join(f"{name} = CASE WHEN excluded.round > r.round THEN NULL ELSE r.{name} END" for name in RESOLUTION)}
 """)
 
@@ -116,8 +123,18 @@ class Row(NamedTuple):
 
     @property
     def first(self) -> bool:
-        """True when nothing can have been written about this job before, as far as this process knows."""
-        return self.attempts <= 1 and self.errors is None and not self.round and not self.recoveries
+        """True for a success at the first attempt: nothing can have been written about this job before."""
+        return self.status == "complete" and self.attempts <= 1 and not self.round and not self.recoveries
+
+    @property
+    def kept(self) -> bool:
+        """True for an end that Redis keeps until it is written; all but `first` ones, see `engine/unrecorded.py`."""
+        return self.status != "queued" and not self.first
+
+    @property
+    def mark(self) -> str:
+        """See `engine.job.mark_of`."""
+        return f"{self.key}|{self.queued}|{self.round}"
 
 
 def identity(job: Job) -> Identity:
@@ -139,7 +156,8 @@ def merged(rows: Sequence[Row]) -> Sequence[Row]:
         if before is not None and before.errors:
             row = row._replace(errors=before.errors[:-1] + "," + row.errors[1:] if row.errors else before.errors)
         by_job[row[:3]] = row
-    return list(by_job.values())
+    # In one order, or two statements with the same jobs could wait for each other.
+    return [by_job[each] for each in sorted(by_job)]
 
 
 def copied(row: Row) -> tuple[Any, ...]:

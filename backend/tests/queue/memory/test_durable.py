@@ -157,8 +157,8 @@ async def test_its_end_counts_once(queues: Queues, memory: Memory, jobs: JobKit,
     ended = await queues.get("default").job(job.key)
     assert ended is not None
     ended.status, ended.result, ended.completed = Status.COMPLETE, 0, 1
-    assert await memory.recorder.close_durable(ended)
-    assert not await memory.recorder.close_durable(ended)
+    assert await memory.recorder.close([ended, ended]) == [True, False]
+    assert await memory.recorder.close([ended]) == [False]
     assert len(await records()) == 1
 
 
@@ -267,7 +267,7 @@ async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> No
 async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
     queues: Queues, memory: Memory, jobs: JobKit, engine: AsyncEngine, outbox: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.queue.engine.closings.CLOSING", 0.1)
+    monkeypatch.setattr("app.queue.memory.recorder.CLOSING", 0.1)
     job = await count.enqueue(number=6)
     locked, done = asyncio.Event(), asyncio.Event()
 

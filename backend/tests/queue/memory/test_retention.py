@@ -1,6 +1,7 @@
 """Old records are deleted, by status and in small steps."""
 
 import datetime as dt
+import time
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,11 +23,12 @@ def record(status: str, days: float, number: int = 0) -> JobRecord:
 async def test_each_status_is_kept_for_its_days(session: AsyncSession, records: Look) -> None:
     statuses = {"complete": 7, "aborted": 30, "failed": 90}
     session.add_all(record(status, days + offset) for status, days in statuses.items() for offset in (-1, 1))
-    session.add(record("queued", 400))
+    session.add_all(record("queued", 90 + offset) for offset in (-1, 1))
     await session.commit()
-    assert await Retention().prune(session, session.commit) == {"complete": 1, "aborted": 1, "failed": 1}
+    pruned = await Retention().prune(session, session.commit)
+    assert pruned == {"complete": 1, "aborted": 1, "failed": 1, "queued": 1}
     left = {row.key for row in await records()}
-    assert left == {"complete-6-0", "aborted-29-0", "failed-89-0", "queued-400-0"}
+    assert left == {"complete-6-0", "aborted-29-0", "failed-89-0", "queued-89-0"}
 
 
 async def test_many_go_in_steps_that_are_committed(
@@ -50,7 +52,7 @@ async def test_a_schedule_prunes(jobs: JobKit, session: AsyncSession, records: L
     session.add(record("complete", 10))
     await session.commit()
     job = await jobs.run("prune_job_records")
-    assert job.result == {"complete": 1, "aborted": 0, "failed": 0}
+    assert job.result == {"complete": 1, "aborted": 0, "failed": 0, "queued": 0}
     assert list(await records()) == []
 
 
@@ -60,4 +62,15 @@ async def test_what_failed_late_is_kept_for_its_days_from_then_on(session: Async
     session.add(late)
     await session.commit()
     await Retention().prune(session, session.commit)
+    assert len(await records()) == 1
+
+
+async def test_a_job_that_failed_lately_and_waits_for_another_attempt_keeps_its_record(
+    session: AsyncSession, records: Look
+) -> None:
+    waits = record("queued", 100)
+    waits.errors = [{"attempt": 1, "error": "once", "ended": int(time.time() * 1000)}]
+    session.add(waits)
+    await session.commit()
+    assert (await Retention().prune(session, session.commit))["queued"] == 0
     assert len(await records()) == 1

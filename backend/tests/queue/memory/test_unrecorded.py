@@ -1,0 +1,302 @@
+"""Ends that PostgreSQL does not know yet: Redis keeps them, and any worker writes them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from saq import Job
+from saq.job import Status
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.queue import Context, EngineQueue, JobHandle, Queues, Unique, clock, get_registry, task
+from app.queue.engine import recovery, unrecorded
+from app.queue.memory import recorder as recording
+from app.queue.memory import unrecorded as ends
+from app.queue.memory.memory import Memory
+from app.queue.testing import JobKit
+from tests.fixtures.poll import eventually
+from tests.queue.memory.conftest import Look, record_of
+
+RUNS: list[int] = []
+
+
+with get_registry().isolated():
+
+    @task(retries=1)
+    async def fail(ctx: Context, *, number: int = 0) -> None:
+        RUNS.append(number)
+        raise ValueError(f"no {number}")
+
+    @task(retries=2, ttl=-1)
+    async def second_time(ctx: Context) -> str:
+        if ctx["job"].attempts < 2:
+            raise ValueError("once")
+        return "done"
+
+    @task(durable=True, ttl=-1)
+    async def keep(ctx: Context, *, number: int = 0) -> int:
+        RUNS.append(number)
+        return number
+
+    @task(retries=1, durable=True)
+    async def keep_failing(ctx: Context) -> None:
+        RUNS.append(0)
+        raise ValueError("no")
+
+
+@pytest.fixture(autouse=True)
+def own(own_tasks: None) -> None:
+    for each in (fail, second_time, keep, keep_failing):
+        get_registry().add(each)
+    RUNS.clear()
+
+
+@pytest.fixture
+def default(queues: Queues, memory: Memory) -> EngineQueue:
+    # Nothing is too young to be looked for.
+    memory.relay._forgotten_after = 0.0
+    return queues.get("default")
+
+
+@asynccontextmanager
+async def dying(memory: Memory) -> AsyncIterator[None]:
+    """A process that dies as soon as Redis knows how its jobs ended."""
+
+    def lose(job: Job) -> None: ...
+
+    add, memory.recorder.add = memory.recorder.add, lose  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        memory.recorder.add = add  # type: ignore[method-assign]
+
+
+async def left(memory: Memory, queue: EngineQueue) -> int:
+    """Write what a process left that died; returns how many ends are still kept."""
+    await memory.relay.record_left([queue], age=0.0)
+    return await unrecorded.count(queue)
+
+
+async def test_a_job_that_failed_is_a_dead_letter_though_its_worker_died(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+) -> None:
+    job = await fail.options(ttl=-1).enqueue(number=7)
+    async with dying(memory):
+        await jobs.drain()
+    assert await unrecorded.count(default) == 1
+    assert await default.job(job.key) is None
+    assert await left(memory, default) == 0
+    [record] = await records()
+    assert (record.key, record.status, record.arguments) == (job.key, "failed", {"number": 7})
+    assert "no 7" in record.error
+
+
+async def test_an_end_is_kept_no_longer_than_until_it_is_written(
+    default: EngineQueue, jobs: JobKit, records: Look
+) -> None:
+    job = await fail.enqueue()
+    await jobs.drain()
+    await record_of(records, job.key, "failed")
+
+    async def gone() -> bool:
+        return await unrecorded.count(default) == 0
+
+    await eventually(gone)
+
+
+async def test_an_end_that_is_written_twice_counts_once(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+) -> None:
+    job = await fail.enqueue()
+    async with dying(memory):
+        await jobs.drain()
+    kept = await default.redis.hgetall(default.namespace("unrecorded"))
+    ended = await default.job(job.key)
+    assert ended is not None
+    memory.recorder.add(ended)
+    await record_of(records, job.key, "failed")
+    await default.redis.hset(default.namespace("unrecorded"), mapping=kept)
+    assert await left(memory, default) == 0
+    [record] = await records()
+    assert len(record.errors) == 1
+
+
+async def test_a_job_that_completes_at_once_or_leaves_no_record_is_not_kept(
+    default: EngineQueue, memory: Memory, jobs: JobKit
+) -> None:
+    @task
+    async def fine(ctx: Context) -> None: ...
+
+    @task(record="none", retries=1)
+    async def unnoticed(ctx: Context) -> None:
+        raise ValueError
+
+    await fine.enqueue()
+    await unnoticed.enqueue()
+    async with dying(memory):
+        await jobs.drain()
+    assert await unrecorded.count(default) == 0
+
+
+async def test_a_retried_job_that_completes_leaves_no_record_that_says_it_waits(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+) -> None:
+    job = await second_time.options(retry_delay=3600).enqueue()
+    await jobs.drain(scheduled=False)
+    await record_of(records, job.key, "queued")
+    async with dying(memory):
+        with clock.shifted(3601):
+            await jobs.drain()
+    assert await left(memory, default) == 0
+    [record] = await records()
+    assert (record.status, record.result) == ("complete", "done")
+
+
+async def test_a_recovered_job_that_completes_leaves_no_record_that_says_it_waits(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task
+    async def fine(ctx: Context) -> None: ...
+
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+    job = await fine.enqueue()
+    await default.scripts.run("lease", 1, "dead", -1)
+    await default.recover()
+    await record_of(records, job.key, "queued")
+    async with dying(memory):
+        await jobs.drain()
+    assert await left(memory, default) == 0
+    assert [(row.status, row.recoveries) for row in await records()] == [("complete", 1)]
+
+
+async def test_an_abort_and_an_expiry_are_not_lost(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+) -> None:
+    @task(unique=Unique(by=("name",), on_conflict="replace"))
+    async def publish(ctx: Context, *, name: str) -> None: ...
+
+    async with dying(memory):
+        aborted = await fail.options(delay=3600).enqueue()
+        await aborted.abort("not wanted")
+        expired = await fail.options(expires=1).enqueue()
+        replaced = await publish.options(delay=3600).enqueue(name="page")
+        newer = await publish.options(delay=7200).enqueue(name="page")
+        with clock.shifted(2):
+            await jobs.drain()
+    assert await left(memory, default) == 0
+    told = {row.key: (row.status, row.error) for row in await records()}
+    assert told[aborted.key] == ("aborted", "not wanted")
+    assert told[expired.key][0] == "aborted"
+    assert told[replaced.key] == ("aborted", f"replaced by {newer.key}")
+
+
+async def test_what_a_newer_worker_knows_is_left_to_it(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fail.enqueue(number=1)
+    async with dying(memory):
+        await jobs.drain()
+    with get_registry().isolated():
+        assert await left(memory, default) == 1
+    assert await left(memory, default) == 0
+    assert [row.arguments for row in await records()] == [{"number": 1}]
+
+
+async def test_what_no_worker_knows_is_written_in_the_end_without_its_arguments(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fail.enqueue(number=1)
+    async with dying(memory):
+        await jobs.drain()
+    monkeypatch.setattr(ends, "UNKNOWN", 0.0)
+    with get_registry().isolated():
+        assert await left(memory, default) == 0
+    assert [row.status for row in await records()] == ["failed"]
+
+
+@pytest.mark.parametrize("failing", [fail, keep_failing], ids=["plain", "durable"])
+async def test_a_job_retried_by_hand_before_its_end_is_written_is_no_dead_letter(
+    failing: "type", default: EngineQueue, queues: Queues, memory: Memory, jobs: JobKit, records: Look
+) -> None:
+    job: JobHandle[None] = await failing.enqueue()  # type: ignore[attr-defined]
+    async with dying(memory), away(memory):
+        await jobs.drain()
+    await queues.retry(job.key)
+    [record] = await records()
+    assert (record.status, record.resolution) == ("failed", "retried")
+    await jobs.drain()
+    assert await left(memory, default) == 0
+    assert RUNS == [0, 0]
+    await record_of(records, job.key, "failed")
+    [record] = await records()
+    assert (record.round, record.resolution, len(record.errors)) == (1, None, 2)
+
+
+@asynccontextmanager
+async def away(memory: Memory) -> AsyncIterator[None]:
+    """PostgreSQL takes no ends of durable jobs."""
+    memory.recorder.away_since = 0.0
+    yield
+    memory.recorder.away_since = None
+
+
+async def test_a_durable_job_that_ended_while_postgresql_was_away_does_not_run_again(
+    default: EngineQueue, memory: Memory, jobs: JobKit, outbox: Look, records: Look
+) -> None:
+    job = await keep.enqueue(number=3)
+    async with dying(memory), away(memory):
+        await jobs.drain()
+    assert await default.job(job.key) is None
+    assert len(await outbox()) == 1
+    await memory.relay.reconcile([default])
+    await jobs.drain()
+    assert RUNS == [3]
+    assert await left(memory, default) == 0
+    assert list(await outbox()) == []
+    assert [(row.status, row.result) for row in await records()] == [("complete", 3)]
+
+
+async def test_a_worker_takes_no_further_jobs_when_redis_keeps_too_many_ends(
+    default: EngineQueue, memory: Memory, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dying(memory):
+        await fail.enqueue()
+        await jobs.drain()
+    monkeypatch.setattr(ends, "MOST", 1)
+    memory.recorder.crowded = await memory.relay._unrecorded.crowded([default])
+    assert memory.recorder.full
+    assert await left(memory, default) == 0
+    memory.recorder.crowded = await memory.relay._unrecorded.crowded([default])
+    assert not memory.recorder.full
+
+
+async def test_an_end_that_cannot_be_read_keeps_no_other_from_being_written(
+    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with dying(memory):
+        await fail.enqueue()
+        await jobs.drain()
+    await default.redis.hset(default.namespace("unrecorded"), "spoilt|1|0", "1 no job")
+    assert await left(memory, default) == 1
+    assert await left(memory, default) == 1
+    assert caplog.text.count("the job spoilt cannot be read") == 1
+    assert [row.status for row in await records()] == ["failed"]
+
+
+async def test_ends_beyond_the_buffer_wait_in_redis(
+    default: EngineQueue, memory: Memory, jobs: JobKit, engine: AsyncEngine, records: Look,
+    monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(recording, "BUFFER", 3)
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE job_records"))
+        for number in range(10):
+            await fail.enqueue(number=number)
+        await jobs.drain()
+        assert await unrecorded.count(default) == 10
+    assert memory.recorder.dropped == 0
+    await eventually(lambda: len(memory.recorder) == 0)
+    assert await left(memory, default) == 0
+    assert sorted(row.arguments["number"] for row in await records()) == list(range(10))
+    assert {row.status for row in await records()} == {Status.FAILED.value}
