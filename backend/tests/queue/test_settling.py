@@ -149,3 +149,46 @@ async def test_a_lease_given_up_in_the_moment_of_the_end_takes_the_outcome(queue
     assert await settle(queue, [_complete(queue, job)]) == [True]
     assert (await queues.find(job.key)).status is Status.COMPLETE
     assert await queue.redis.zcard(queue.namespace("leases")) == 0
+
+
+@pytest.mark.parametrize("refused", ["outcome", "job", "abort"])
+async def test_an_outcome_that_cannot_be_encoded_keeps_no_other_from_being_written(
+    queue: EngineQueue, queues: Queues, refused: str
+) -> None:
+    spoilt, good = await _running(queue, "spoilt", "good")
+    outcomes = Outcomes(queue, lambda _: None)
+    outcome = Outcome.retry(queue, spoilt, 0)
+    if refused == "abort":
+        await queue.redis.hset(queue.namespace("aborting"), spoilt.id, "not wanted")
+    else:
+        outcome = Outcome(outcome.key, "\ud800", outcome.how)
+    if refused != "outcome":
+        # What a task goes on to do to its job after its attempt.
+        spoilt.meta["mine"] = {object(): "no JSON"}
+    outcomes.add(outcome, spoilt)
+    outcomes.add(_complete(queue, good, ttl=60), None)
+    await outcomes.flushed()
+    assert (await queues.find(good.key)).status is Status.COMPLETE
+    ended = await queues.find(spoilt.key)
+    assert ended.status is (Status.ABORTED if refused == "abort" else Status.FAILED)
+    assert "not wanted" in (ended.error or "") or "its outcome is refused" in (ended.error or "")
+    assert not await queue.redis.hexists(queue.namespace("owners"), spoilt.id)
+
+
+async def test_whatever_keeps_some_outcomes_from_being_written_later_ones_are(
+    queue: EngineQueue, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await _running(queue, "first", "second")
+    outcomes = Outcomes(queue, lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.queue.engine.outcomes.settle_each", _broken)
+        outcomes.add(_complete(queue, first, ttl=60), None)
+        await outcomes.flushed()
+    outcomes.add(_complete(queue, second, ttl=60), None)
+    await outcomes.flushed()
+    assert len(outcomes) == 0
+    assert (await queues.find(second.key)).status is Status.COMPLETE
+
+
+async def _broken(*_: Any, **__: Any) -> None:
+    raise LookupError("nobody has thought of it")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from saq import Job
@@ -111,7 +112,7 @@ async def test_an_end_that_is_written_twice_counts_once(
     job = await fail.enqueue()
     async with dying(memory):
         await jobs.drain()
-    kept = await default.redis.hgetall(default.namespace("unrecorded"))
+    kept: Any = await default.redis.hgetall(default.namespace("unrecorded"))
     ended = await default.job(job.key)
     assert ended is not None
     memory.recorder.add(ended)
@@ -217,9 +218,9 @@ async def test_what_no_worker_knows_is_written_in_the_end_without_its_arguments(
 
 @pytest.mark.parametrize("failing", [fail, keep_failing], ids=["plain", "durable"])
 async def test_a_job_retried_by_hand_before_its_end_is_written_is_no_dead_letter(
-    failing: "type", default: EngineQueue, queues: Queues, memory: Memory, jobs: JobKit, records: Look
+    failing: Any, default: EngineQueue, queues: Queues, memory: Memory, jobs: JobKit, records: Look
 ) -> None:
-    job: JobHandle[None] = await failing.enqueue()  # type: ignore[attr-defined]
+    job: JobHandle[None] = await failing.enqueue()
     async with dying(memory), away(memory):
         await jobs.drain()
     await queues.retry(job.key)

@@ -112,7 +112,7 @@ end
 
 -- Keep how a job has ended until PostgreSQL knows, see `unrecorded.py`; '' it need not know.
 local function keep_unrecorded(mark, job)
-    if mark ~= '' then redis.call('HSET', UNRECORDED, mark, string.format('%.0f ', SERVER) .. job) end
+    if mark ~= '' then redis.call('HSET', UNRECORDED, mark, string.format('%.0f ', math.floor(SERVER)) .. job) end
 end
 
 -- The claim of a unique job that has ended, if there is one and it has not been claimed anew.
