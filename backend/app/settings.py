@@ -135,6 +135,9 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     """WORKER_QUEUES. Queues this worker serves, separated by commas; empty: all of QUEUE_NAMES."""
     grace_period: NotNegative = 20
     """WORKER_GRACE_PERIOD. Seconds that running jobs get to finish after SIGTERM; the rest is queued again."""
+    deploy_window: NotNegative = 3600
+    """WORKER_DEPLOY_WINDOW. Seconds for which a job goes back to the queue that the worker's code does not fit (an
+    unknown task, other arguments), as while old and new code run side by side; then it fails. 0: it fails at once."""
     cron_timezone: str = "UTC"
     """WORKER_CRON_TIMEZONE. IANA name of the time zone in which crons without a `timezone` of their own are read."""
 

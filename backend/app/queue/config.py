@@ -132,6 +132,7 @@ def build_workers(
             config.tasks,
             concurrency=config.concurrency,
             scheduled=[task for task in registry.get_all_tasks() if task.queue_name == config.name],
+            deploy_window=settings.worker.deploy_window,
             cron_tz=config.cron_tz,
             startup=[give_container, *STARTUP],
             shutdown=SHUTDOWN,

@@ -9,6 +9,7 @@ QueueError
 ├── UnknownSchedule        no task has a schedule of that key
 ├── InvalidArguments       the arguments do not fit the task's signature
 │   └── PayloadMismatch    ... those of a job that a worker took
+├── TaskNotDeployed        a worker took a job of a task that its code does not have
 ├── PayloadTooLarge        encoded arguments or result above the limit
 │   └── JobTooLarge        ... or a job all in all, with its meta
 ├── CommandTooLarge        something else is more than Redis takes in one command
@@ -108,13 +109,30 @@ class InvalidArguments(QueueError):
 
 
 class PayloadMismatch(InvalidArguments):
-    """The arguments of a job do not fit the signature that its task has on this worker; the job fails at once."""
+    """The arguments of a job do not fit the signature that its task has on this worker.
+
+    The job goes back to the queue, for workers with other code, and fails when WORKER_DEPLOY_WINDOW is over.
+    """
 
     def _message(self, listed: str) -> str:
         return (
             f"the job does not fit the present signature of {self.task}: {listed}. Another version of the task "
             "enqueued it, or a producer that does not validate. Give new parameters a default, let the old version "
             "work off its jobs before a type changes, or enqueue the job anew with arguments that fit"
+        )
+
+
+class TaskNotDeployed(QueueError):
+    """A worker took a job of a task that its code does not have.
+
+    The job goes back to the queue, for workers that know the task, and fails when WORKER_DEPLOY_WINDOW is over.
+    """
+
+    def __init__(self, task: str, queue: str) -> None:
+        self.task, self.queue = task, queue
+        super().__init__(
+            f"this worker knows no task {task!r}: its code is older than the job, or the task was renamed or removed. "
+            f"Deploy code that has the task to the workers of the queue {queue!r}, then retry the job"
         )
 
 

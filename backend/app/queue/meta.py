@@ -19,6 +19,9 @@ AT_MOST_ONCE = f"{PREFIX}at_most_once"
 CLAIM = f"{PREFIX}unique"
 """The claim that the job gives up at its end."""
 
+MISFIT_SINCE = f"{PREFIX}misfit_since"
+"""Epoch seconds, by the clock of Redis, at which a worker whose code does not fit the job first gave it back."""
+
 RECOVERIES = f"{PREFIX}recoveries"
 """Times that it was put back after the death of its worker."""
 

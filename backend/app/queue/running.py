@@ -29,7 +29,7 @@ def make_runner(task: "Task[..., Any]") -> Runner:
 
     It takes the context and the payload, as JSON builtins by parameter name, and raises:
 
-    - PayloadMismatch: the payload does not fit the signature; no further attempt is made.
+    - PayloadMismatch: the payload does not fit the signature; the function is not called.
     - InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
     - whatever the function raises.
     """
@@ -41,8 +41,8 @@ def make_runner(task: "Task[..., Any]") -> Runner:
             return done[0]
         if signature.redact:
             keep(signature.secrets(raw))
+        arguments = signature.receive(raw)
         try:
-            arguments = signature.receive(raw)
             if not injected:
                 return signature.encode_result(await function(ctx, **arguments), _limit(ctx))
             async with job_scope(_container(ctx, name), injected) as found:

@@ -193,9 +193,10 @@ async def test_an_outcome_that_is_refused_keeps_none_from_being_recovered(
 
 async def test_a_retry_that_is_refused_fails(queue: EngineQueue, runs: list[str]) -> None:
     await put(queue, "poison", wire(retries=2))
-    await queue.scripts.run("lease", 1, "worker", 60)
+    _, _, _, lease, *_ = await queue.scripts.run("lease", 1, "worker", 60)
     job = await queue.job("poison")
     assert job is not None
+    job.lease = lease.decode()
     # Where delayed jobs of a level are kept is something of another kind.
     await queue.redis.set(queue.namespace("levels"), "no hash")
     job.priority = 1

@@ -14,7 +14,7 @@ from saq.worker import Worker
 
 from app.queue import Context, EngineQueue, Queues, Task, Unique, scheduled_task
 from app.queue.clock import shifted
-from app.queue.engine.ticker import CHECK, OVERDUE, Ticker
+from app.queue.engine.ticker import CHECK, Ticker
 from app.queue.engine.worker import EngineWorker
 from app.queue.meta import SCHEDULE, TICK
 from tests.fixtures.poll import eventually
@@ -174,14 +174,55 @@ async def test_workers_that_are_left_take_the_schedules_over(queue: EngineQueue)
     @scheduled_task(every=HOUR)
     async def new_one(ctx: Context) -> None: ...
 
-    old = ticker_of(queue, old_one)
+    old, new = ticker_of(queue, old_one), ticker_of(queue, new_one)
     await old.declare()
-    await ticker_of(queue, new_one).declare()
-    await at(old, hour(1) + OVERDUE / 2)
-    assert await names_of(queue) == []
-    await at(old, hour(1) + OVERDUE + 1)
-    await at(old, hour(2) + 1)
+    await new.declare()
+    for seconds in range(0, 60, 10):
+        assert await at(new, time.time() + seconds) > 0
+        assert await at(old, time.time() + seconds) == CHECK
+    # The new workers are gone.
+    assert await at(old, time.time() + 79) == CHECK
+    await at(old, time.time() + 81)
+    await at(old, hour(1) + 1)
     assert await names_of(queue) == ["old_one"]
+
+
+async def test_an_old_worker_that_starts_again_leaves_the_schedules_to_the_newer_ones(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR)
+    async def both(ctx: Context) -> None: ...
+
+    @scheduled_task(every=HOUR)
+    async def new_one(ctx: Context) -> None: ...
+
+    old, new = ticker_of(queue, both), ticker_of(queue, both, new_one)
+    await old.declare()
+    await new.declare()
+    with shifted(hour(1) - 1 - time.time()):
+        await new.tick()
+        await ticker_of(queue, both).declare()
+    assert await at(old, hour(1) + 1) == CHECK
+    assert await names_of(queue) == []
+    await at(new, hour(1) + 1)
+    assert await names_of(queue) == ["both", "new_one"]
+
+
+async def test_newer_workers_take_the_schedules_back_that_they_lost(queue: EngineQueue) -> None:
+    @scheduled_task(every=HOUR)
+    async def old_one(ctx: Context) -> None: ...
+
+    @scheduled_task(every=HOUR)
+    async def new_one(ctx: Context) -> None: ...
+
+    old, new = ticker_of(queue, old_one), ticker_of(queue, new_one)
+    await old.declare()
+    await new.declare()
+    # All of the new ones were cut off for a while.
+    await at(old, time.time() + 31)
+    await at(new, time.time() + 32)
+    await at(new, hour(1) - 1)
+    await at(old, hour(1) + 1)
+    await at(new, hour(1) + 1)
+    assert await names_of(queue) == ["new_one"]
 
 
 async def test_schedules_are_declared_anew_when_redis_has_forgotten_them(queue: EngineQueue) -> None:

@@ -166,9 +166,10 @@ async def test_give_up_ends_a_job_whatever_retries_are_left(jobs: JobKit) -> Non
     assert "the mailbox does not exist" in (job.error or "")
 
 
-async def test_a_stock_producers_wrong_arguments_fail_at_once(
-    settings: Settings, queues: Queues, container: AsyncContainer
+async def test_a_stock_producers_wrong_arguments_fail_without_retries(
+    environment: dict[str, str], queues: Queues, container: AsyncContainer
 ) -> None:
+    settings = load_settings(environment | {"WORKER_DEPLOY_WINDOW": "0"})
     stock = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
     job = await stock.enqueue("my_task", user_id="seven", retries=5)
     assert job is not None

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from saq.job import Status
 from saq.utils import now
 
+from app.queue.engine import misfit
 from app.queue.engine.job import EngineJob, failure, mend
+from app.queue.engine.misfit import MISFITS
 from app.queue.engine.outcomes import Outcome
 from app.queue.errors import Retry
 from app.queue.exception_groups import find, is_cancellation
-from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT
+from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE
 from app.queue.redaction import scrub
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ class Attempt:
         except BaseException as error:
             # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
             cancelled = self._called_off or is_cancellation(error)
-            reached = self._cancelled if cancelled else self._failed
+            reached = self._cancelled if cancelled else self._misfit if isinstance(error, MISFITS) else self._failed
             return self._whatever_happens(partial(reached, context, error))
 
     def _whatever_happens(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
@@ -187,6 +189,15 @@ class Attempt:
         self._wait_again(HANDED_BACK)
         return Outcome.hand_back(self._slots.queue, job)
 
+    def _misfit(self, context: Any, error: BaseException) -> Outcome:
+        job = self.job
+        seconds = misfit.wait(job, self._slots.worker.deploy_window)
+        if seconds is None:
+            job.retries = job.attempts
+            return self._failed(context, error)
+        misfit.put_back(job, error, seconds)
+        return Outcome.postpone(self._slots.queue, job, seconds)
+
     def _failed(self, context: Any, error: BaseException) -> Outcome:
         job = self.job
         # It may be what failed: a result that cannot be encoded.
@@ -206,6 +217,7 @@ class Attempt:
         job.failure = failure(job, error)
         # It has begun in time.
         job.meta.pop(EXPIRES_AT, None)
+        job.meta.pop(MISFIT_SINCE, None)
         job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
         job.progress, job.touched = 0.0, now()
 

@@ -63,6 +63,7 @@ class _Meta(msgspec.Struct, rename=PREFIX.__add__):
     expires_at: _Number | None = None
     at_most_once: bool = False
     unique: str | None = None
+    misfit_since: _Number | None = None
     recoveries: _Count = 0
     round: _Count = 0
     schedule: str | None = None

@@ -30,5 +30,6 @@ KEYS = (
     AWAITED,
     LEAVING,
     UNRECORDED,
+    "schedules:declarations",
 )
 """A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued, active and stats."""

@@ -28,6 +28,8 @@ logger = logging.getLogger("app.queue")
 CHUNK = 200
 """Outcomes written by one script call."""
 
+RECORDED = ("finish", "retry")
+"""Kinds of outcomes that are remembered: an attempt has been made."""
 
 UNREADABLE_TTL = 24 * 60 * 60
 """Seconds for which a job is kept that cannot be read, or whose outcome was refused."""
@@ -73,6 +75,11 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     def hand_back(cls, queue: "LeasedQueue", job: Job) -> "Outcome":
         """The job goes back to the front of its list."""
         return cls(job.key, text(queue.serialize(job)), How("return", _lease(job), job.status, 0, level_of(job)))
+
+    @classmethod
+    def postpone(cls, queue: "LeasedQueue", job: Job, delay: float) -> "Outcome":
+        """The job goes back as if it had never been leased, and waits for `delay` seconds."""
+        return cls(job.key, text(queue.serialize(job)), How("postpone", _lease(job), job.status, delay, level_of(job)))
 
     @classmethod
     def unreadable(cls, key: str, lease: str, stored: bytes | str) -> "Outcome":
@@ -193,6 +200,8 @@ def _ended(queue: "LeasedQueue", job: Job, status: Status, error: str) -> Outcom
 
 def count(queue: "LeasedQueue", outcome: Outcome) -> None:
     """Add an outcome to the statistics that workers report, as SAQ counts them."""
+    if outcome.how.kind == "postpone":
+        return
     if outcome.how.kind != "finish":
         queue.retried += 1
     elif outcome.how.status == Status.COMPLETE:
@@ -259,7 +268,7 @@ class Outcomes:
                     logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)
                     continue
                 count(self._queue, outcome)
-                if job is not None and outcome.how.kind != "return":
+                if job is not None and outcome.how.kind in RECORDED:
                     self._queue.record(job)
 
     async def _settled(self, batch: Sequence[tuple[Outcome, Job | None]]) -> Sequence[tuple[Outcome, bool]]:

@@ -16,7 +16,7 @@ from saq.utils import now
 from app.queue.engine.job import LATE, UNBEGUN, EngineJob, failure, holder
 from app.queue.engine.outcomes import CHUNK, Outcome, count, settle_each, sizes
 from app.queue.engine.sizes import batches
-from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, RECOVERIES
+from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, RECOVERIES
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -111,6 +111,7 @@ class Recovery:
             return Outcome.hand_back(self._queue, job)
         # It has begun in time.
         job.meta.pop(EXPIRES_AT, None)
+        job.meta.pop(MISFIT_SINCE, None)
         if late:
             job.attempts += 1
             return self._again(job, LATE_ERROR) if job.retryable else self._end(job, Status.FAILED, LATE_ERROR)

@@ -16,7 +16,10 @@ from app.queue import clock
 from app.queue.engine.lines import Lines
 from app.queue.engine.outage import refuses_all
 
-PARTS: dict[str, tuple[str, ...]] = dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",))
+PARTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",)),
+    **dict.fromkeys(("declare", "due"), ("declarations",)),
+}
 """What stands between the prelude and a script."""
 
 

@@ -4,9 +4,9 @@ The ticks of a queue stand in Redis, the next one of each schedule; the worker t
 to its next tick and enqueues the job in one step, so that a tick makes one job however many workers look and whatever
 their clocks say.
 
-Each worker declares all schedules of its queue when it starts; the latest declaration holds, and workers of another
-one (older code, during a deploy) make no jobs. Should nobody be left who declared it, ticks stay overdue, and another
-worker declares its own.
+Each worker declares all schedules of its queue when it starts. The newest declaration holds, and workers of another one
+(older code, during a deploy) make no jobs, also when they start again. When no worker of it has looked for 30 seconds,
+another worker declares its own; see `scripts/declarations.lua`.
 """
 
 import asyncio
@@ -33,22 +33,23 @@ if TYPE_CHECKING:
 CHECK = 10.0
 """Seconds after which a worker looks at the ticks at the latest."""
 
-OVERDUE = 30.0
-"""Seconds after which ticks that nobody takes are another declaration's."""
-
 RETRY = 1.0
 """Seconds until another look when one has failed."""
 
 AT_ONCE = 100
 """Ticks that one look takes at most."""
 
+OURS, NEWER = "1", "0"
+"""Answers of `scripts/due.lua`."""
+
 logger = logging.getLogger("app.worker")
 
 
 class Look(NamedTuple):
-    """What `scripts/due.lua` tells: whose declaration holds, the time, seconds to the next tick, the ticks due."""
+    """What `scripts/due.lua` answers."""
 
-    holds: bool | None
+    holds: str
+    """Which declaration holds: this worker's, "1"; a newer one, "0"; an older one, or one that is gone; none, ""."""
     now: float
     wait: float | None
     due: list[tuple[str, str]]
@@ -101,7 +102,7 @@ class Ticker:
         """Tell Redis the schedules: those that changed go on from now, those that are left out end.
 
         Args:
-            replace: False: only if nobody has declared any.
+            replace: False: only if nobody has declared any; True: also if those who have are older, or gone.
         """
         now = await self._queue.time()
         rows = [
@@ -114,14 +115,14 @@ class Ticker:
     async def tick(self) -> float:
         """Make the jobs that are due; returns the seconds until the next look."""
         look = await self._look()
-        if look.holds is None:
+        if not look.holds:
             # Redis has forgotten them.
             await self.declare(replace=False)
             return 0.0
-        if not look.holds:
-            if look.wait is None or look.wait > -OVERDUE:
-                return CHECK
-            logger.warning("queue %s: ticks are overdue, taking its schedules over", self._queue.name)
+        if look.holds == NEWER:
+            return CHECK
+        if look.holds != OURS:
+            logger.warning("queue %s: taking its schedules over from workers that are older or gone", self._queue.name)
             await self.declare()
             return 0.0
         if look.due:
@@ -133,10 +134,7 @@ class Ticker:
         holds, now, wait, *due = [
             part.decode() for part in await self._queue.scripts.run("due", self._declaration, AT_ONCE)
         ]
-        return Look(
-            {"1": True, "0": False}.get(holds), float(now), float(wait) if wait else None,
-            list(zip(due[::2], due[1::2], strict=True)),
-        )  # fmt: skip
+        return Look(holds, float(now), float(wait) if wait else None, list(zip(due[::2], due[1::2], strict=True)))
 
     async def _fire(self, look: Look) -> None:
         rows = [await self._row(key, tick, look.now) for key, tick in look.due]

@@ -34,10 +34,11 @@ from saq.worker import Worker, ensure_coroutine_function, ensure_coroutine_funct
 
 from app.queue.engine import enqueuing
 from app.queue.engine.job import EngineJob
+from app.queue.engine.misfit import DEPLOY_WINDOW
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.slots import Slots
 from app.queue.engine.ticker import Ticker
-from app.queue.errors import QueueUnavailable
+from app.queue.errors import QueueUnavailable, TaskNotDeployed
 from app.queue.options import EVERY_STATE, Claim, Unique
 
 if TYPE_CHECKING:
@@ -67,18 +68,27 @@ class EngineWorker(Worker[Context]):
         functions: as SAQ's Worker takes them.
         scheduled: tasks whose schedules this queue's workers keep; None: whatever Redis holds stays as it is.
             SAQ's own `cron_jobs` go beside.
+        deploy_window: seconds for which a job that this worker's code does not fit goes back to the queue; see
+            `misfit`.
         options: further arguments of SAQ's Worker.
     """
 
     SIGNALS: list[signal.Signals] = []  # noqa: RUF012  (as SAQ declares it)
 
     def __init__(
-        self, queue: Any, functions: Any, *, scheduled: "Sequence[Task[..., Any]] | None" = None, **options: Any
+        self,
+        queue: Any,
+        functions: Any,
+        *,
+        scheduled: "Sequence[Task[..., Any]] | None" = None,
+        deploy_window: float = DEPLOY_WINDOW,
+        **options: Any,
     ) -> None:
         super().__init__(queue, functions, **options)
         if not self.cron_jobs and "schedule" not in (options.get("timers") or {}):
             self.timers["schedule"] = DUE_LOOK
         self.scheduled = scheduled
+        self.deploy_window = deploy_window
         self.declared = asyncio.Event()
         """Set when this worker has told Redis the schedules."""
         self._ticker: Ticker | None = None
@@ -105,11 +115,11 @@ class EngineWorker(Worker[Context]):
         """The coroutine function of a task; a plain function runs in a thread.
 
         Raises:
-            LookupError: this worker has none of that name.
+            TaskNotDeployed: this worker has none of that name.
         """
         if (function := self._coroutines.get(name)) is None:
             if name not in self.functions:
-                raise LookupError(f"this worker knows no function {name!r}; its code may be older than the job")
+                raise TaskNotDeployed(name, self.queue.name)
             function = self._coroutines[name] = ensure_coroutine_function(self.functions[name], self.pool)
         return function
 

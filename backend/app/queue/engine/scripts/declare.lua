@@ -1,9 +1,15 @@
 -- Declare the schedules of a queue; those that are no longer declared go, and their pause. ARGV: 4 fingerprint of the
--- declaration; 5 '1' to take the place of another one, '0' only if there is none; then three a schedule: key, timing,
--- next tick. A schedule whose timing is as before keeps its tick, also one that is overdue.
+-- declaration; 5 '1' to take the place of another one that is older, or gone, '0' only if there is none; then three a
+-- schedule: key, timing, next tick. A schedule whose timing is as before keeps its tick, also one that is overdue.
 -- Answers 1, or 0: there is another.
+note_look(ARGV[4])
 local declared = redis.call('GET', DECLARED)
-if declared and declared ~= ARGV[4] and ARGV[5] == '0' then return 0 end
+if declared and declared ~= ARGV[4] and (ARGV[5] == '0' or stays(declared, ARGV[4])) then return 0 end
+local all = redis.call('HGETALL', DECLARATIONS)
+for i = 1, #all, 2 do
+    local _, last = seen(all[i])
+    if not last or NOW - last > REMEMBERED then redis.call('HDEL', DECLARATIONS, all[i]) end
+end
 local gone = {}
 for _, key in ipairs(redis.call('HKEYS', TIMINGS)) do gone[key] = true end
 for i = 6, #ARGV, 3 do

@@ -2,7 +2,8 @@
 -- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
 -- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, level, unique claim to give up ('' none),
 -- mark under which its end is kept until PostgreSQL knows ('' it need not).
--- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front.
+-- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front;
+-- 'postpone' as if it had never been leased, after the delay.
 -- Answers for each 1, 0 where the lease was lost, or the reason of its abort, where a job is not to go on: its lease stays.
 -- Answers nothing where that is 1 for all.
 local ids, keys, jobs, hows = {}, {}, {}, {}
