@@ -110,13 +110,17 @@ class JobRecorder:
     def trouble(self) -> str:
         """What keeps records from being written, for people; empty: nothing. May be asked from any thread."""
         since = self.away_since
-        if since is None:
-            return ""
-        taken = ", no further jobs are taken: Redis keeps as many ends of jobs as it may" if self.crowded else ""
-        return (
-            f"PostgreSQL has taken no job records for {time.monotonic() - since:.0f} s: "
-            f"{len(self)} wait, {self.dropped} were dropped{taken}"
-        )
+        told = []
+        if since is not None:
+            told.append(
+                f"PostgreSQL has taken no job records for {time.monotonic() - since:.0f} s: "
+                f"{len(self)} wait, {self.dropped} were dropped"
+            )
+        if self.crowded:
+            told.append(
+                "no jobs are taken until PostgreSQL has the ends of jobs that Redis keeps for it: too many wait"
+            )
+        return "; ".join(told)
 
     def add(self, job: Job) -> None:
         """Write a record of what became of a job, if its task wants one; a durable one that has ended is let go."""
