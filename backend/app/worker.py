@@ -8,9 +8,7 @@ import asyncio
 import logging
 import os
 import platform
-import signal
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import click
@@ -20,50 +18,41 @@ from app.container import build_container
 from app.logs import configure_logging
 from app.queue import ConfigurationError
 from app.queue.config import build_queues, build_workers
-from app.queue.engine.worker import EngineWorker
+from app.queue.engine.process import WorkerProcess, run
 from app.settings import Settings, SettingsError, load_settings
 from app.supervisor import supervise
 
 logger = logging.getLogger("app.worker")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_MISCONFIGURED = 2
 """Exit status of a process that cannot run as it is set up; starting it again would not help."""
 
 
 async def serve(settings: Settings) -> None:
-    """Run the workers of this process until a signal, then end the process with status 0.
+    """Run the workers of this process until a signal, then end the process.
+
+    Its status is 0, or EXIT_USELESS when jobs have left so little of it that it should be started afresh.
 
     Raises:
         ConfigurationError: the tasks do not fit the settings or the container.
     """
-    loop = asyncio.get_running_loop()
-    # Plain `def` tasks run in threads; a thread a slot, or they would wait for one another.
+    process = WorkerProcess(settings.worker.grace_period)
+    # For `asyncio.to_thread` in tasks; plain functions have threads of their own.
     threads = settings.worker.concurrency * len(settings.worker_queues)
-    loop.set_default_executor(ThreadPoolExecutor(threads, "task"))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "task"))
     queues = build_queues(settings)
     container = build_container(settings, queues)
     try:
         workers = build_workers(settings, queues, container, {"host": platform.node(), "pid": os.getpid()})
-        for number in SIGNALS:
-            loop.add_signal_handler(number, _stop, workers)
         await queues.connect()
         logger.info("worker started: queues %s", ", ".join(settings.worker_queues))
-        await asyncio.gather(*(worker.start() for worker in workers))
+        await process.run(workers)
     finally:
         await container.close()
         await queues.disconnect()
     logger.info("worker stopped")
-    # At once, past the interpreter's own end: that waits for threads and tasks, and neither can be forced. Jobs
-    # that are still in one have been handed back.
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
-
-
-def _stop(workers: Sequence[EngineWorker]) -> None:
-    for worker in workers:
-        worker.request_stop()
+    # Jobs that are still in a thread have been handed back.
+    process.exit()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,7 +68,7 @@ def main(queues: str | None, concurrency: int | None, processes: int | None) -> 
         configure_logging(settings)
         if settings.worker.processes > 1:
             sys.exit(supervise(settings.worker.processes, settings.worker.grace_period, EXIT_MISCONFIGURED))
-        uvloop.run(serve(settings))
+        run(serve(settings), uvloop.new_event_loop)
     except (SettingsError, ConfigurationError) as error:
         click.echo(error, err=True)
         sys.exit(EXIT_MISCONFIGURED)

@@ -1,7 +1,5 @@
 """Running: one attempt of a task's job, from its payload to its result."""
 
-import asyncio
-import inspect
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +13,7 @@ from app.queue.injection import job_scope
 from app.queue.memory.success import announce, completed, may_have_completed
 from app.queue.payload import MAX_PAYLOAD_BYTES
 from app.queue.redaction import keep
+from app.queue.threads import in_thread
 
 if TYPE_CHECKING:
     from app.queue.task import Task
@@ -34,7 +33,7 @@ def make_runner(task: "Task[..., Any]") -> Runner:
     - whatever the function raises.
     """
     name, signature, injected = task.name, task.signature, task.signature.injected
-    function: Runner = task.function if task.is_async else partial(_in_thread, task.function)
+    function: Runner = task.function if task.is_async else partial(in_thread, task.function)
 
     async def run(ctx: Context, /, **raw: Any) -> Any:
         if may_have_completed(ctx, commits=bool(injected)) and (done := await completed(ctx)) is not None:
@@ -49,6 +48,9 @@ def make_runner(task: "Task[..., Any]") -> Runner:
                 result = await function(ctx, **arguments, **found)
                 # Inside the scope: a result that cannot be stored must roll the session back.
                 encoded = signature.encode_result(result, _limit(ctx))
+                if getattr(ctx.get("job"), "given_up", False):
+                    # Another attempt may run by now: roll back what this one did.
+                    raise JobSuperseded(ctx["job"].key)
                 announce(ctx, encoded)
                 return encoded
         except (Exception, BaseExceptionGroup) as error:
@@ -63,28 +65,6 @@ def make_runner(task: "Task[..., Any]") -> Runner:
     run.__module__ = task.function.__module__
     run.__doc__ = task.function.__doc__
     return run
-
-
-async def _in_thread(function: Callable[..., Any], ctx: Context, /, **arguments: Any) -> Any:
-    """Run in the loop's executor; when cancelled, wait for the thread, which cannot be stopped, first.
-
-    Otherwise a retry would start beside the attempt that still runs. What comes back is awaited here where it can be:
-    a decorator that is no coroutine function, around one that is, returns a coroutine.
-    """
-    call = asyncio.ensure_future(asyncio.to_thread(function, ctx, **arguments))
-    try:
-        result = await asyncio.shield(call)
-    except asyncio.CancelledError:
-        await asyncio.wait([call])
-        _close_unawaited(call)
-        raise
-    return await result if inspect.isawaitable(result) else result
-
-
-def _close_unawaited(call: "asyncio.Future[Any]") -> None:
-    """Close a coroutine that a call has returned, and that nobody will await; Python warns of others."""
-    if not call.cancelled() and call.exception() is None and inspect.iscoroutine(result := call.result()):
-        result.close()
 
 
 def _container(ctx: Context, task: str) -> AsyncContainer:

@@ -12,10 +12,11 @@ from tests.fixtures.poll import eventually_sync
 BACKEND = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
+import asyncio
 import time
 from app.queue.engine.pulse import Pulse
 
-pulse = Pulse("pulse")
+pulse = Pulse(asyncio.new_event_loop())
 pulse.start()
 began, woken = time.monotonic(), pulse.awake()
 print("started", flush=True)

@@ -143,12 +143,17 @@ async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have
     assert [(await queues.find(job.key)).status for job in jobs] == [Status.COMPLETE] * 3
 
 
-async def test_a_lease_given_up_in_the_moment_of_the_end_takes_the_outcome(queue: EngineQueue, queues: Queues) -> None:
+@pytest.mark.parametrize(
+    ("mark", "counts"), [("|stalled", True), ("|hung", True), ("|late", False), ("|late\nwhy", False)]
+)
+async def test_an_outcome_counts_under_a_lease_that_was_offered_and_not_under_one_given_up(
+    queue: EngineQueue, queues: Queues, mark: str, counts: bool
+) -> None:
     [job] = await _running(queue, "x")
-    await queue.redis.hset(queue.namespace("owners"), job.id, f"{job.lease}|late")
-    assert await settle(queue, [_complete(queue, job)]) == [True]
-    assert (await queues.find(job.key)).status is Status.COMPLETE
-    assert await queue.redis.zcard(queue.namespace("leases")) == 0
+    await queue.redis.hset(queue.namespace("owners"), job.id, f"{job.lease}{mark}")
+    assert await settle(queue, [_complete(queue, job)]) == [counts]
+    assert (await queues.find(job.key)).status is (Status.COMPLETE if counts else Status.ACTIVE)
+    assert await queue.redis.zcard(queue.namespace("leases")) == (0 if counts else 1)
 
 
 @pytest.mark.parametrize("refused", ["outcome", "job", "abort"])

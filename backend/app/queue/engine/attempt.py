@@ -5,20 +5,23 @@ import logging
 import math
 import traceback
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine import misfit
+from app.queue.engine import leases, misfit
 from app.queue.engine.job import EngineJob, failure, mend
 from app.queue.engine.misfit import MISFITS
 from app.queue.engine.outcomes import Outcome
+from app.queue.engine.pulse import Block
 from app.queue.errors import Retry
 from app.queue.exception_groups import find, is_cancellation
 from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE
 from app.queue.redaction import scrub
+from app.queue.threads import stack_of
 
 if TYPE_CHECKING:
     from app.queue.engine.slots import Slots
@@ -29,8 +32,14 @@ HANDED_BACK = "cancelled"
 """The error of a job that a stopping worker hands back; the text is SAQ's."""
 
 
-PROCESS_ENDS = (KeyboardInterrupt, GeneratorExit)
-"""What a task does not raise itself: the loop ends, and with it this worker."""
+EXITS = {
+    SystemExit: "The task called sys.exit or raised SystemExit: that fails its job and ends no worker.",
+    KeyboardInterrupt: "The task raised KeyboardInterrupt: that fails its job and ends no worker.",
+}
+"""What is said about errors that would end a program."""
+
+STACK = 20
+"""Frames of a job that hangs, in its error."""
 
 
 class Attempt:
@@ -43,9 +52,15 @@ class Attempt:
 
     # Of the class until they change, which they seldom do: a seventh of what it costs to make an attempt.
     deadline = math.inf
-    """By the clock of `LeaseKeeper.awake`; `Limits` cancels what runs longer."""
+    """By `Pulse.fair`; `Limits` cancels what runs longer, and gives up what ignores that for TIMEOUT_GRACE."""
     _begun = 0.0
-    """When it began, by the clock of the event loop; 0: it has not."""
+    """When it began, by `Pulse.fair`; 0: it has not."""
+    _heard = 0.0
+    """When `Limits` noticed last that the job had reported on itself, by `Pulse.fair`; 0: never."""
+    _blocked = 0.0
+    """Seconds for which it has blocked the event loop."""
+    _block: Block | None = None
+    """How it did that last."""
     _settled = False
     _lost = False
     _handed_back = False
@@ -58,7 +73,7 @@ class Attempt:
         """As its worker holds the job."""
         self._slots = slots
         self._touched = job.touched
-        """By the clock of whoever told of the job last."""
+        """Changes whenever the job reports on itself; by the clock of whoever did that, so that it says no more."""
         # Not by a task factory of somebody's: one that begins at once would find this object half made.
         self.task = asyncio.Task(self._run(), loop=slots.loop, name=job.key)
 
@@ -75,14 +90,58 @@ class Attempt:
 
     def time_out(self, error: str) -> None:
         """Cancel it; that counts as a failure."""
-        if not self._timed_out:
+        if not self._timed_out and not self._called_off:
             self._timed_out = error
             self._cancel()
 
     def lose(self) -> None:
         """Cancel it; another worker has the job, and nothing is written."""
-        self._lost = True
+        self._lost = self.job.given_up = True
         self._cancel()
+
+    def overdue(self) -> None:
+        """Its time is over: that of its timeout, or what it gets to end after it was cancelled."""
+        if self._timed_out or self._called_off:
+            self.give_up()
+        else:
+            self.time_out(self.lateness)
+
+    def give_up(self) -> None:
+        """Settle it although it still runs: it ignores its cancellation. What it still comes to is discarded."""
+        where = stack_of(self.job) or _suspended_at(self.task)
+        logger.error(
+            "the job %s of %s ignores its cancellation and is given up; it hangs here:\n%s",
+            self.job.key, self.job.function, where,
+        )  # fmt: skip
+        if self._timed_out:
+            self._timed_out += f"; it ignores its cancellation and was given up, here:\n{where}"
+        # What still runs keeps the job that it has, and changes nothing of what is written and recorded.
+        abandoned, self.job = self.job, copy(self.job)
+        abandoned.given_up = True
+        self._slots.give_up(self)
+        self._settle(self._in_any_case(partial(self._cancelled, {}, asyncio.CancelledError())))
+        self.job = abandoned
+
+    def charge(self, block: Block, seconds: float) -> None:
+        """It has blocked the event loop for so many more seconds, which count for no other job; from the thread."""
+        self._block = block
+        self._blocked += seconds
+        self.deadline -= seconds
+        self._slots.keeper.charge(self.held, seconds)
+
+    @property
+    def is_held(self) -> bool:
+        """False once its lease was given up or lost, or its outcome is written."""
+        return self._slots.keeper.holds(self.held)
+
+    @property
+    def lateness(self) -> str:
+        """Why its time is over, if it has a timeout."""
+        text = f"it ran longer than {self.job.timeout} s"
+        if self._block is None:
+            return text
+        stack = self._block.stack.encode("utf-8", "backslashreplace").decode()
+        return f"{text}; it blocked the event loop of its worker for {self._blocked:.1f} s, here:\n{stack}"
 
     @property
     def _called_off(self) -> bool:
@@ -90,23 +149,20 @@ class Attempt:
 
     @property
     def running_for(self) -> float:
-        """Seconds since it has begun, by no clock that others set; 0: it has not."""
-        return self._slots.loop.time() - self._begun if self._begun else 0.0
+        """Seconds since it has begun, without those for which others blocked the event loop; 0: it has not."""
+        return self._slots.pulse.fair() - self._begun if self._begun else 0.0
 
-    @property
-    def silent_for(self) -> float:
-        """Seconds since it has begun, or called `update` last."""
-        told = self.job.touched if self.job.touched != self._touched else 0
-        return min(self.running_for, (now() - told) / 1000)
-
-    def abandon(self) -> None:
-        """Settle it although it still runs: it ignores its cancellation."""
-        self._settle(self._whatever_happens(self._given_back))
+    def silence(self) -> float:
+        """Seconds since it has begun, or since a look at it noticed that it had called `update`."""
+        if self.job.touched != self._touched:
+            self._touched = self.job.touched
+            self._heard = self._slots.pulse.fair()
+        return self._slots.pulse.fair() - max(self._heard, self._begun) if self._begun else 0.0
 
     async def _run(self) -> None:
         slots = self._slots
-        self._begun = slots.loop.time()
-        deadline = slots.keeper.begin(self.held, self.job.timeout)
+        self._begun = begun = slots.pulse.fair()
+        deadline = slots.keeper.begin(self.held, begun, self.job.timeout)
         if deadline is None:
             self._settle(None)
             return
@@ -116,9 +172,9 @@ class Attempt:
         try:
             for hook in slots.worker.after_process or ():
                 await hook(context)
-        except PROCESS_ENDS:
-            raise
-        except BaseException:
+        except BaseException as error:
+            if self._is_closed(error):
+                raise
             logger.exception("an after_process hook failed")
         self._settle(outcome)
 
@@ -128,15 +184,19 @@ class Attempt:
             for hook in worker.before_process or ():
                 await hook(context)
             return self._complete(await worker.function_of(job.function)(context, **(job.kwargs or {})))
-        except PROCESS_ENDS:
-            raise
         except BaseException as error:
+            if self._is_closed(error):
+                raise
             # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
             cancelled = self._called_off or is_cancellation(error)
             reached = self._cancelled if cancelled else self._misfit if isinstance(error, MISFITS) else self._failed
-            return self._whatever_happens(partial(reached, context, error))
+            return self._in_any_case(partial(reached, context, error))
 
-    def _whatever_happens(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
+    def _is_closed(self, error: BaseException) -> bool:
+        """True when the interpreter closes the coroutine; a GeneratorExit of the task itself is its failure."""
+        return isinstance(error, GeneratorExit) and asyncio.current_task(self._slots.loop) is not self.task
+
+    def _in_any_case(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
         """The outcome, or a failure where none can be made of what the task left in its job: its slot must get free."""
         try:
             return reached()
@@ -150,10 +210,11 @@ class Attempt:
                 return Outcome.unreadable(job.key, job.lease, "")
 
     def _cancel(self) -> None:
+        self.deadline = self._slots.pulse.fair() + leases.TIMEOUT_GRACE
         self.task.cancel()
         if not self._begun:
             # Cancelled before its first step, it never comes to an outcome.
-            self._settle(self._cancelled({}, asyncio.CancelledError()))
+            self._settle(self._in_any_case(partial(self._cancelled, {}, asyncio.CancelledError())))
 
     def _settle(self, outcome: Outcome | None) -> None:
         if not self._settled:
@@ -172,10 +233,11 @@ class Attempt:
             return None
         if self._aborted is not None:
             return self._end(Status.ABORTED, self._aborted)
-        if self._handed_back:
+        if self._handed_back and not self._timed_out:
             return self._given_back()
         if not self._timed_out:
-            return self._failed(context, cancelled)
+            # The task cancelled itself; but for a dying event loop, which cancels all tasks.
+            return self._given_back() if self._slots.dying else self._failed(context, cancelled)
         error = TimeoutError(self._timed_out)
         # Where it was when its time was over.
         error.__cause__ = cancelled
@@ -203,6 +265,9 @@ class Attempt:
         # It may be what failed: a result that cannot be encoded.
         job.result = None
         context["exception"] = error
+        for exit_, note in EXITS.items():
+            if isinstance(error, exit_) and note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
         text = scrub("".join(traceback.format_exception(error)))
         again = job.retryable and self._slots.worker.retries_after(job.function, error)
         logger.error("job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=error)
@@ -231,3 +296,13 @@ def _delay(job: EngineJob, asked: Sequence[Retry]) -> float:
     """Seconds until the next attempt: the longest that is asked for, or what the job's options say."""
     usual = job.next_retry_delay()
     return max((usual if each.delay is None else each.delay for each in asked), default=usual)
+
+
+def _suspended_at(task: "asyncio.Task[Any]") -> str:
+    """Where a task of the event loop waits."""
+    frames = []
+    waits: Any = task.get_coro()
+    while waits is not None and (frame := getattr(waits, "cr_frame", None) or getattr(waits, "gi_frame", None)):
+        frames.append((frame, frame.f_lineno))
+        waits = getattr(waits, "cr_await", None) or getattr(waits, "gi_yieldfrom", None)
+    return "".join(traceback.StackSummary.extract(frames).format()[-STACK:])

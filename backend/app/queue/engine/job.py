@@ -79,10 +79,19 @@ _decode = msgspec.json.Decoder(_Wire).decode
 _values = operator.itemgetter(*_FIELDS)
 
 LATE = "|late"
-"""End of the lease of a job that was taken from its hung worker."""
+"""Mark of the lease of a job that blocks the event loop past its timeout, so that its worker gives it up."""
 
 UNBEGUN = "|unbegun"
-"""End of the lease of a job that its worker has not come to begin, and gives back."""
+"""Mark of the lease of a job that its worker has not come to begin, and gives back."""
+
+STALLED = "|stalled"
+"""Mark of the lease of a job that cannot go on, because another one blocks the event loop; others may take it."""
+
+HUNG = "|hung"
+"""The same, where nobody knows which job blocks the event loop, so that it may be this one."""
+
+MARKS = (LATE, UNBEGUN, STALLED, HUNG)
+"""How a worker marks the leases that it gives up itself; behind LATE and a newline is why."""
 
 
 MENDED_META = 1024 * 1024
@@ -99,6 +108,7 @@ class EngineJob(Job):
         new_key: its key, if that was made at random here and has not been sent to Redis; else empty.
         created: False when it stood already, in place of the one that was to be enqueued.
         recorded: True when its end is in PostgreSQL already.
+        given_up: True when no outcome of this attempt counts any more, although it may still run.
         failure: what is to be remembered of the attempt that did not complete; None: nothing.
         looked_up: True when it was read to be looked at, not taken to be run.
         dequeued: True when it was taken in SAQ's way, without a lease.
@@ -111,6 +121,7 @@ class EngineJob(Job):
     new_key: str = ""
     created: bool = True
     recorded: bool = False
+    given_up: bool = False
     failure: dict[str, Any] | None = None
     looked_up: bool = False
     dequeued: bool = False
@@ -268,5 +279,14 @@ def encode(job: Job, queue: str) -> bytes:
 
 def holder(lease: str) -> tuple[str, int]:
     """Who holds a lease, and since when in epoch milliseconds."""
-    worker, microseconds = lease.removesuffix(LATE).removesuffix(UNBEGUN).rsplit("|", 1)
+    claim, _, _ = lease.partition("\n")
+    for mark in MARKS:
+        claim = claim.removesuffix(mark)
+    worker, microseconds = claim.rsplit("|", 1)
     return worker, int(microseconds) // 1000
+
+
+def marked(lease: str) -> tuple[str, str]:
+    """How the worker marked a lease that it gave up, and why; both empty: it did not give it up."""
+    claim, _, why = lease.partition("\n")
+    return next((mark for mark in MARKS if claim.endswith(mark)), ""), why

@@ -79,6 +79,8 @@ class LeasedQueue(RedisQueue):
         self.inbox = Inbox(self)
         """Outcomes of single jobs, for `JobHandle`."""
         self._reads = Batches(self._read_chunk, reading.CHUNK)
+        self.offered: set[tuple[str, str]] = set()
+        """Key and lease of the jobs that workers of this process offer to those of others, see `LeaseKeeper`."""
         self._recovery = Recovery(self)
 
     def namespace(self, key: str) -> str:

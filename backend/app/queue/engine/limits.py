@@ -1,4 +1,6 @@
-"""Limits: the running jobs of a worker that are cancelled, as they run too long, are silent, or are to be aborted."""
+"""Limits: the running jobs of a worker that are cancelled, as they run too long, are silent, or are to be aborted.
+
+One that ignores its cancellation is given up."""
 
 import asyncio
 import logging
@@ -13,7 +15,8 @@ from app.queue.engine.outage import REDIS_AWAY
 
 if TYPE_CHECKING:
     from app.queue.engine.attempt import Attempt
-    from app.queue.engine.leases import Held, LeaseKeeper
+    from app.queue.engine.leases import Held
+    from app.queue.engine.pulse import Pulse
     from app.queue.engine.queue import EngineQueue
 
 logger = logging.getLogger("app.worker")
@@ -27,13 +30,13 @@ class Limits:
 
     Args:
         queue: the queue.
-        keeper: whose clock says how long they run.
+        pulse: whose clock says how long they run.
         running: they, by key and lease; changes as they begin and end.
     """
 
-    def __init__(self, queue: "EngineQueue", keeper: "LeaseKeeper", running: Mapping["Held", "Attempt"]) -> None:
+    def __init__(self, queue: "EngineQueue", pulse: "Pulse", running: Mapping["Held", "Attempt"]) -> None:
         self._queue = queue
-        self._keeper = keeper
+        self._pulse = pulse
         self._running = running
         self._loop = asyncio.get_running_loop()
         self._watched = False
@@ -46,19 +49,22 @@ class Limits:
             self._loop.call_later(TIMEOUT_CHECK, self._end_late)
 
     def _end_late(self) -> None:
-        current = self._keeper.certain() or 0.0
-        for attempt in [each for each in self._running.values() if each.deadline <= current]:
-            with self._alone(attempt):
-                attempt.time_out(f"it ran longer than {attempt.job.timeout} s")
+        current = self._pulse.certainly_fair() or 0.0
+        late = [each for each in self._running.values() if each.deadline <= current]
         self._watched = False
         self.watch()
+        for attempt in late:
+            with self._alone(attempt):
+                attempt.overdue()
 
     def end_silent(self) -> None:
         """Cancel what has not shown a sign of life within its `heartbeat`."""
+        if self._pulse.certain() is None:
+            return
         for attempt in list(self._running.values()):
             with self._alone(attempt):
                 heartbeat = attempt.job.heartbeat
-                if heartbeat and attempt.silent_for > heartbeat:
+                if heartbeat and attempt.silence() > heartbeat:
                     attempt.time_out(f"no heartbeat within {heartbeat} s")
 
     async def abort_requested(self, threshold: float) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import LATE, UNBEGUN, EngineJob, failure, holder
+from app.queue.engine.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob, failure, holder, marked
 from app.queue.engine.outcomes import CHUNK, Outcome, count, settle_each, sizes
 from app.queue.engine.sizes import batches
 from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, RECOVERIES
@@ -70,9 +70,14 @@ class Recovery:
         return [
             (key, lease)
             for (key, lease, _), seen in self._seen.items()
-            # Marked leases were given up by the worker itself: nobody will renew them.
-            if lease.endswith((LATE, UNBEGUN)) or current - seen >= RENEWAL
+            # Marked leases were given up by the worker itself: there is nothing to wait for.
+            if (current - seen >= RENEWAL or marked(lease)[0]) and not self._is_own(key, lease)
         ]
+
+    def _is_own(self, key: str, lease: str) -> bool:
+        """True of a job that a worker of this process has offered to others, and goes on with itself."""
+        offered = self._queue.offered
+        return bool(offered) and (key, lease.removesuffix(STALLED).removesuffix(HUNG)) in offered
 
     async def _recover(self, leases: Sequence[tuple[str, str]]) -> list[str]:
         found = await self._queue.scripts.run("orphans", *(part for lease in leases for part in lease))
@@ -102,28 +107,36 @@ class Recovery:
             return Outcome.unreadable(key.decode(), lease.decode(), stored), None
 
     def _outcome(self, job: EngineJob, abort: str) -> Outcome:
-        late = job.lease.endswith(LATE)
+        mark, why = marked(job.lease)
         recoveries = int(job.meta.get(RECOVERIES, 0)) + 1
         if abort:
             return self._end(job, Status.ABORTED, abort)
-        if job.lease.endswith(UNBEGUN):
+        if mark == UNBEGUN:
             job.status, job.touched = Status.QUEUED, now()
             return Outcome.hand_back(self._queue, job)
         # It has begun in time.
         job.meta.pop(EXPIRES_AT, None)
         job.meta.pop(MISFIT_SINCE, None)
-        if late:
+        if mark == LATE:
             job.attempts += 1
-            return self._again(job, LATE_ERROR) if job.retryable else self._end(job, Status.FAILED, LATE_ERROR)
+            error = f"TimeoutError: {why}" if why else LATE_ERROR
+            return self._again(job, error) if job.retryable else self._end(job, Status.FAILED, error)
         if job.meta.get(AT_MOST_ONCE):
             return self._end(job, Status.FAILED, "its worker died while it ran, and it runs at most once")
+        if mark == STALLED:
+            # Another job is to blame.
+            return self._put_back(job, "another job blocked the event loop of its worker")
         if recoveries > MAX_RECOVERIES:
             return self._end(job, Status.FAILED, f"its worker died {recoveries} times while it ran")
         job.meta[RECOVERIES] = recoveries
+        hung = "something blocked the event loop of its worker"
+        return self._put_back(job, hung if mark == HUNG else "its worker died while it ran")
+
+    def _put_back(self, job: EngineJob, why: str) -> Outcome:
         job.status, job.touched = Status.QUEUED, now()
-        died = failure(job, "its worker died while it ran")
-        died["worker"], died["started"] = holder(job.lease)
-        job.failure = died
+        lost = failure(job, why)
+        lost["worker"], lost["started"] = holder(job.lease)
+        job.failure = lost
         return Outcome.hand_back(self._queue, job)
 
     def _end(self, job: EngineJob, status: Status, error: str) -> Outcome:

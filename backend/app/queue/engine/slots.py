@@ -5,11 +5,14 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
+from saq import Job
 from saq.job import Status
 
+from app.queue import current
+from app.queue.engine import pulse
 from app.queue.engine.attempt import Attempt
 from app.queue.engine.closings import Closings
 from app.queue.engine.job import EngineJob
@@ -47,6 +50,12 @@ BRIEF = 3
 BURST_LOOK = 0.05
 """Seconds after which a burst with running jobs looks at the latest whether others have come."""
 
+GIVEN_UP = 2
+"""Times its concurrency that a worker may have attempts that ignore their cancellation, before it stops."""
+
+GIVEN_UP_LEAST = 8
+"""Such attempts that any worker puts up with."""
+
 UNWRITTEN = 10
 """Times its concurrency that a worker may have outcomes waiting before it leases no more."""
 
@@ -76,14 +85,19 @@ class Slots:
         self._paused = False
         self._waiting = Waiting(queue, self._stopping)
         self.loop = asyncio.get_running_loop()
-        self.keeper = LeaseKeeper(queue, self._lost_in_thread, Watch(self).beat)
+        self.given_up: set[Attempt] = set()
+        """Attempts that still run although their jobs were settled; they have no slot any more."""
+        self._task: asyncio.Task[None] | None = None
+        self.pulse = pulse.join(self._attempt_of, current.job)
+        self.keeper = LeaseKeeper(queue, self.pulse, self.running, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
         self._closings = Closings(queue, self._outcomes, self._freed.set)
         self.leasing = Leasing(queue, worker.id, self._waiting, self._outcomes)
-        self.limits = Limits(queue, self.keeper, self.running)
+        self.limits = Limits(queue, self.pulse, self.running)
 
     async def run(self) -> None:
         """Lease and run jobs until `stop_leasing`."""
+        self._task = asyncio.current_task()
         self.keeper.start()
         waits = 0.0
         while not self._stopping.is_set():
@@ -126,8 +140,7 @@ class Slots:
             attempt.hand_back()
         await self.drain(seconds)
         for attempt in list(self.running.values()):
-            logger.warning("job %s ignores its cancellation; it is queued again", attempt.job.key)
-            attempt.abandon()
+            attempt.give_up()
 
     async def close(self) -> None:
         """Write what is left to write, and stop to renew leases."""
@@ -136,6 +149,26 @@ class Slots:
         self._outcomes.closing.set()
         await self._outcomes.flushed()
         self.keeper.stop()
+        pulse.leave(self.pulse, self._attempt_of)
+
+    @property
+    def dying(self) -> bool:
+        """True when somebody who is no job's canceller has cancelled the worker: the event loop ends."""
+        return self._task is not None and self._task.cancelling() > 0
+
+    def give_up(self, attempt: Attempt) -> None:
+        """An attempt ignores its cancellation: count it until it ends. With too many the process is of no use."""
+        self.given_up.add(attempt)
+        attempt.task.add_done_callback(lambda _: self.given_up.discard(attempt))
+        if len(self.given_up) >= max(GIVEN_UP * self.worker.concurrency, GIVEN_UP_LEAST):
+            self.worker.give_up(f"{len(self.given_up)} attempts ignore their cancellation")
+
+    def _attempt_of(self, task: "asyncio.Task[Any] | None", job: Job | None) -> Attempt | None:
+        """The attempt that runs in a task of the event loop, or has a job; called from another thread."""
+        for attempt in list(self.running.values()) + list(self.given_up):
+            if (task is not None and attempt.task is task) or (job is not None and attempt.job is job):
+                return attempt
+        return None
 
     def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """An attempt has come to its outcome (None: nothing is to be written), and its slot is free."""

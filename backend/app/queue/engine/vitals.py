@@ -1,15 +1,11 @@
 """Vitals: what a worker's heartbeat thread sees of it, and what health tells of that.
 
-The thread asks the event loop for an answer at each beat. When there is none until the next, something blocks the loop:
-the thread logs the stack and the job once, and goes on to tell Redis, which the loop cannot.
+The thread goes on to report to Redis while a job blocks the event loop, which cannot then.
 """
 
-import asyncio
 import logging
-import sys
-import threading
 import time
-import traceback
+from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -31,6 +27,12 @@ STALE = 30.0
 NOT_CONSUMING = 15.0
 """Seconds that a worker with free slots may take no job while jobs wait."""
 
+BLOCKED = 1.0
+"""Seconds without an answer of the event loop that are reported."""
+
+TASKS = 5
+"""Tasks that a report names at most."""
+
 VITALS = "vitals"
 """A hash of the queue: by worker when it told its vitals, in epoch seconds, and those as JSON."""
 
@@ -46,6 +48,10 @@ class Vitals(msgspec.Struct, omit_defaults=True):
     """Seconds for which its event loop has not answered; 0: it does."""
     blocker: str = ""
     """Key and task of the job that blocks it, as far as one can tell."""
+    given_up: int = 0
+    """Attempts that ignore their cancellation, and still run beside the slots: coroutines and threads."""
+    given_up_tasks: str = ""
+    """Of which tasks they are."""
     records: str = ""
     """What keeps its job records from being written; empty: nothing."""
 
@@ -54,18 +60,14 @@ class Watch:
     """Looks after one worker; `beat` is for the heartbeat thread.
 
     Args:
-        slots: of the worker; made in the thread of its event loop.
+        slots: of the worker.
     """
 
     def __init__(self, slots: "Slots") -> None:
         self._slots = slots
-        self._thread = threading.get_ident()
-        self._asked = 0.0
-        self._answered = 0.0
-        self._sampled = False
 
     def beat(self, client: redis.Redis) -> None:
-        """Tell Redis the vitals; log what blocks the event loop.
+        """Tell Redis the vitals.
 
         Raises:
             RedisError: Redis is away.
@@ -76,37 +78,20 @@ class Watch:
         script(keys=scripts.keys, args=[*scripts.common(), self._slots.worker.id, msgspec.json.encode(vitals)])
 
     def _look(self) -> Vitals:
-        current = time.monotonic()
         slots = self._slots
-        vitals = Vitals(round(current - slots.leasing.answered_at, 1), slots.worker.concurrency - len(slots.running))
+        leased = round(time.monotonic() - slots.leasing.answered_at, 1)
+        vitals = Vitals(leased, slots.worker.concurrency - len(slots.running))
         if slots.queue.recorder is not None:
             vitals.records = slots.queue.recorder.trouble
-        if self._asked > self._answered:
-            vitals.blocked = round(current - self._asked, 1)
-            vitals.blocker = self._blocker()
-            if not self._sampled:
-                self._sampled = True
-                stack = "".join(traceback.format_stack(sys._current_frames().get(self._thread)))
-                logger.error(
-                    "the event loop has not answered for %s s, no other job goes on; %s blocks it:\n%s",
-                    vitals.blocked, vitals.blocker or "no job", stack,
-                )  # fmt: skip
-            return vitals
-        self._sampled = False
-        self._asked = current
-        self._slots.loop.call_soon_threadsafe(self._answer)
+        if given_up := list(slots.given_up):
+            vitals.given_up = len(given_up)
+            tasks = Counter(attempt.job.function for attempt in given_up)
+            vitals.given_up_tasks = ", ".join(f"{count} of {task}" for task, count in tasks.most_common(TASKS))
+        block, blocked = slots.pulse.block, slots.pulse.blocked_for()
+        if blocked > BLOCKED:
+            vitals.blocked = round(blocked, 1)
+            vitals.blocker = block.who if block is not None else ""
         return vitals
-
-    def _answer(self) -> None:
-        self._answered = time.monotonic()
-
-    def _blocker(self) -> str:
-        """The job whose task the event loop is in."""
-        current = asyncio.current_task(self._slots.loop)
-        for attempt in list(self._slots.running.values()):
-            if attempt.task is current:
-                return f"job {attempt.job.key} of {attempt.job.function}"
-        return ""
 
 
 async def troubles(queue: "LeasedQueue") -> list[str]:
@@ -124,6 +109,11 @@ async def troubles(queue: "LeasedQueue") -> list[str]:
             continue
         if vitals.records:
             found.append(f"{name}: {vitals.records}")
+        if vitals.given_up:
+            found.append(
+                f"{name} runs {vitals.given_up} attempts that ignore their cancellation and were given up: "
+                f"{vitals.given_up_tasks}"
+            )
         if vitals.blocked:
             what = vitals.blocker or "something that is no job"
             found.append(f"{name} is blocked for {vitals.blocked} s: {what} keeps its event loop")

@@ -20,9 +20,10 @@ import asyncio
 import datetime as dt
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import saq.worker
@@ -30,7 +31,7 @@ from croniter import croniter
 from redis.exceptions import RedisError
 from saq.job import CronJob
 from saq.types import Context, WorkerInfo
-from saq.worker import Worker, ensure_coroutine_function, ensure_coroutine_function_many
+from saq.worker import Worker, ensure_coroutine_function_many
 
 from app.queue.engine import enqueuing
 from app.queue.engine.job import EngineJob
@@ -40,6 +41,7 @@ from app.queue.engine.slots import Slots
 from app.queue.engine.ticker import Ticker
 from app.queue.errors import QueueUnavailable, TaskNotDeployed
 from app.queue.options import EVERY_STATE, Claim, Unique
+from app.queue.threads import in_thread
 
 if TYPE_CHECKING:
     from app.queue.task import Task
@@ -91,6 +93,9 @@ class EngineWorker(Worker[Context]):
         self.deploy_window = deploy_window
         self.declared = asyncio.Event()
         """Set when this worker has told Redis the schedules."""
+        self.on_useless: Callable[[], None] = self.request_stop
+        """Called when so many attempts ignore their cancellation that this process should be replaced."""
+        self._useless = False
         self._ticker: Ticker | None = None
         self._upkeep: list[asyncio.Task[None]] = []
         self._stop_requested = False
@@ -111,6 +116,18 @@ class EngineWorker(Worker[Context]):
         self._stop_requested = True
         self.event.set()
 
+    def give_up(self, reason: str) -> None:
+        """This worker is of no use any more."""
+        if not self._useless:
+            self._useless = True
+            logger.critical("the worker of the queue %s stops, its jobs go back: %s", self.queue.name, reason)
+            self.on_useless()
+
+    def give_leases_back(self) -> None:
+        """Let other workers have the jobs of this one, from another thread: its event loop is blocked for good."""
+        if self._slots is not None:
+            self._slots.keeper.give_all_back()
+
     def function_of(self, name: str) -> Any:
         """The coroutine function of a task; a plain function runs in a thread.
 
@@ -120,7 +137,10 @@ class EngineWorker(Worker[Context]):
         if (function := self._coroutines.get(name)) is None:
             if name not in self.functions:
                 raise TaskNotDeployed(name, self.queue.name)
-            function = self._coroutines[name] = ensure_coroutine_function(self.functions[name], self.pool)
+            function = self.functions[name]
+            if not asyncio.iscoroutinefunction(function):
+                function = partial(in_thread, function)
+            self._coroutines[name] = function
         return function
 
     def retries_after(self, name: str, error: BaseException) -> bool:

@@ -129,3 +129,8 @@ local function withdraw(id)
         if redis.call('LLEN', list) <= SHORT then redis.call('LREM', list, 0, id) end
     end
 end
+
+-- Whether a lease still holds: also one that its worker has offered to others, as long as nobody has taken it.
+local function is_held(owner, lease)
+    return owner == lease or owner == lease .. '|stalled' or owner == lease .. '|hung'
+end

@@ -26,9 +26,7 @@ local told = {}
 
 local function holds(i, lease)
     if lease == '' and owners[i] then return false end
-    -- A worker that gave its lease up as late, in the moment in which the job ended, may still tell how, as long as
-    -- nobody has recovered it.
-    if lease ~= '' and owners[i] ~= lease and owners[i] ~= lease .. '|late' then return false end
+    if lease ~= '' and owners[i] ~= lease and not is_held(owners[i], lease) then return false end
     -- Of two outcomes under one lease the first counts.
     if told[ids[i]] and lease ~= '' then return false end
     told[ids[i]] = true

@@ -1,0 +1,136 @@
+"""The process of workers: one event loop that no job ends, its signals, and its end when it is of no use any more."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from app.queue.engine import pulse
+from app.queue.engine.worker import EngineWorker
+
+logger = logging.getLogger("app.worker")
+
+T = TypeVar("T")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+EXIT_USELESS = 3
+"""Exit status of a process that is of no use any more; its supervisor starts it afresh."""
+
+HOPELESS = 60.0
+"""Seconds after which a process ends whose event loop is blocked by a job that was given up, or by no job."""
+
+BLOCKED = 1.0
+"""Seconds after which an event loop counts as blocked when the process is to stop."""
+
+LOOK = 0.5
+"""Seconds between two looks of the thread that ends a process whose event loop cannot."""
+
+
+def run(main: Coroutine[Any, Any, T], new_loop: Callable[[], asyncio.AbstractEventLoop]) -> T:
+    """Run a coroutine to its end on a new event loop.
+
+    SystemExit and KeyboardInterrupt leave an event loop at once, whichever task or callback raised them. Those that
+    `main` does not raise are logged, and the loop goes on: the task that awaits what raised them gets them too.
+    """
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(main)
+        while True:
+            try:
+                return loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt) as error:
+                if task.done():
+                    raise
+                logger.error("a job raised %r in the event loop, which goes on", error, exc_info=error)
+
+
+class WorkerProcess:
+    """Stops the workers of this process by signals, or when they are of no use; made in the main thread.
+
+    Args:
+        grace_period: seconds that running jobs get after a signal.
+        end: ends the process with a status, at once.
+    """
+
+    def __init__(self, grace_period: float, end: Callable[[int], Any] = os._exit) -> None:
+        self.status = 0
+        self._grace_period = grace_period
+        self._end = end
+        self._workers: Sequence[EngineWorker] = ()
+        self._loop = asyncio.get_running_loop()
+        self._asked: float | None = None
+        """When a signal came, in seconds of the monotonic clock."""
+        # Not the event loop's own handlers: those wait for the loop, which a job may block.
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+        threading.Thread(target=self._watch, name="end", daemon=True).start()
+
+    async def run(self, workers: Sequence[EngineWorker]) -> None:
+        """Run workers until all have stopped; one that fails stops the others, orderly."""
+        self._workers = workers
+        for worker in workers:
+            worker.on_useless = self._stop_useless
+        if self._asked is not None:
+            self._stop()
+        running = [asyncio.create_task(worker.start()) for worker in workers]
+        try:
+            await asyncio.gather(*running)
+        finally:
+            self._stop()
+            await asyncio.wait(running)
+
+    def exit(self) -> NoReturn:
+        """End the process, past the interpreter's own end: that waits for threads and tasks, which nobody can force."""
+        logging.shutdown()
+        sys.stdout.flush()
+        self._end(self.status)
+        raise SystemExit(self.status)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self._asked is None:
+            self._asked = time.monotonic()
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        for worker in self._workers:
+            worker.request_stop()
+
+    def _stop_useless(self) -> None:
+        self.status = EXIT_USELESS
+        self._stop()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(LOOK)
+            try:
+                if reason := self._hopeless():
+                    self._end_at_once(reason)
+                    return
+            except Exception:
+                logger.exception("whether this process is of any use could not be decided, trying again")
+
+    def _hopeless(self) -> str:
+        """Why this process ends without its event loop; empty: it need not."""
+        beat = pulse.of(self._loop)
+        if beat is None:
+            return ""
+        block, seconds = beat.block, beat.blocked_for()
+        who = (block.who if block is not None else "") or "no job"
+        if self._asked is not None and time.monotonic() > self._asked + self._grace_period and seconds > BLOCKED:
+            return f"it is to stop, its grace period is over, and {who} blocks its event loop for {seconds:.0f} s"
+        if block is None or block.seconds < HOPELESS or (block.charged is not None and block.charged.is_held):
+            return ""
+        return f"{who} blocks its event loop for {block.seconds:.0f} s"
+
+    def _end_at_once(self, reason: str) -> None:
+        logger.critical("this worker process ends with status %s, its jobs go back: %s", EXIT_USELESS, reason)
+        for worker in self._workers:
+            worker.give_leases_back()
+        self.status = EXIT_USELESS
+        self.exit()

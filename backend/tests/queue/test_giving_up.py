@@ -1,0 +1,189 @@
+"""Jobs that cannot be stopped: they cost the worker a thread or a coroutine, and no slot."""
+
+import asyncio
+import threading
+from contextlib import suppress
+
+import httpx
+import pytest
+from dishka import AsyncContainer
+from msgspec import structs
+from saq.job import Status
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.queue import INJECTED, Context, Queues, task
+from app.queue.engine import leases, slots
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.kit import status, working
+
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RENEWAL", "TIMEOUT_GRACE"):
+        monkeypatch.setattr(leases, name, 0.1)
+
+
+@pytest.fixture
+def few_slots(settings: Settings) -> Settings:
+    """Two slots, and no grace period."""
+    worker = structs.replace(settings.worker, concurrency=2, grace_period=0)
+    return structs.replace(settings, worker=worker)
+
+
+async def _swallow(release: asyncio.Event) -> None:
+    while not release.is_set():
+        with suppress(asyncio.CancelledError):
+            await release.wait()
+
+
+async def test_jobs_that_swallow_their_cancellation_give_their_slots_back(
+    few_slots: Settings, queues: Queues, container: AsyncContainer, client: httpx.AsyncClient
+) -> None:
+    release = asyncio.Event()
+
+    @task(timeout=1)
+    async def stubborn(ctx: Context) -> str:
+        await _swallow(release)
+        return "late"
+
+    @task
+    async def innocent(ctx: Context) -> int:
+        return ctx["job"].attempts
+
+    stuck = [await stubborn.enqueue() for _ in range(3)]
+    async with working(few_slots, queues, container) as worker:
+        failed = [await status(queues, await handle.refresh(), Status.FAILED) for handle in stuck]
+        assert await (await innocent.enqueue()).result(timeout=15) == 1
+
+        async def troubles() -> list[str]:
+            found: list[str] = (await client.get("/health/ready")).json()["workers"]["troubles"]
+            return [each for each in found if "3 attempts that ignore their cancellation" in each]
+
+        [trouble] = await eventually(troubles)
+        assert "3 of stubborn" in trouble
+        release.set()
+        assert worker._slots is not None
+        given_up = worker._slots.given_up
+        await eventually(lambda: not given_up)
+    for job in failed:
+        assert "it ran longer than 1 s; it ignores its cancellation and was given up" in (job.error or "")
+        assert "in _swallow" in (job.error or "")
+    # What they came to is discarded.
+    assert [(await handle.refresh()).status for handle in stuck] == [Status.FAILED] * 3
+
+
+async def test_hung_threads_are_replaced(few_slots: Settings, queues: Queues, container: AsyncContainer) -> None:
+    release = threading.Event()
+    began: list[str] = []
+
+    @task(timeout=1)
+    def hangs(ctx: Context) -> str:
+        release.wait(30)
+        return "late"
+
+    @task(timeout=1)
+    def innocent(ctx: Context) -> int:
+        began.append(ctx["job"].key)
+        return ctx["job"].attempts
+
+    stuck = [await hangs.enqueue() for _ in range(3)]
+    behind = [await innocent.enqueue() for _ in range(4)]
+    async with working(few_slots, queues, container) as worker:
+        assert [await handle.result(timeout=15) for handle in behind] == [1] * 4
+        failed = [await status(queues, await handle.refresh(), Status.FAILED) for handle in stuck]
+        assert worker._slots is not None
+        given_up = worker._slots.given_up
+        assert len(given_up) == 3
+        release.set()
+        await eventually(lambda: not given_up)
+    assert len(began) == 4
+    assert all("in hangs" in (job.error or "") for job in failed)
+
+
+async def test_an_aborted_job_that_ignores_that_gives_its_slot_back(
+    few_slots: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    release, began = asyncio.Event(), asyncio.Event()
+
+    @task(timeout=0)
+    async def stubborn(ctx: Context) -> None:
+        began.set()
+        await _swallow(release)
+
+    handle = await stubborn.enqueue()
+    async with working(few_slots, queues, container) as worker:
+        await began.wait()
+        await handle.abort("not wanted")
+        job = await status(queues, await handle.refresh(), Status.ABORTED)
+        assert job.error == "not wanted"
+        assert worker._slots is not None
+        assert not worker._slots.running
+        release.set()
+
+
+async def test_a_given_up_attempt_changes_nothing_any_more(
+    few_slots: Settings, queues: Queues, container: AsyncContainer, engine: AsyncEngine
+) -> None:
+    release = asyncio.Event()
+
+    @task(timeout=1)
+    async def writes(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        await db_session.execute(text("INSERT INTO given_up VALUES (1)"))
+        await _swallow(release)
+
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE IF NOT EXISTS given_up (n integer)"))
+        await connection.execute(text("TRUNCATE given_up"))
+    try:
+        handle = await writes.enqueue()
+        async with working(few_slots, queues, container) as worker:
+            await status(queues, await handle.refresh(), Status.FAILED)
+            assert worker._slots is not None
+            given_up = worker._slots.given_up
+            assert len(given_up) == 1
+            release.set()
+            await eventually(lambda: not given_up)
+        async with engine.begin() as connection:
+            assert await connection.scalar(text("SELECT count(*) FROM given_up")) == 0
+        assert await handle.status() is Status.FAILED
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP TABLE given_up"))
+
+
+async def test_a_worker_with_too_many_given_up_attempts_hands_back_and_stops(
+    few_slots: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "GIVEN_UP_LEAST", 2)
+    monkeypatch.setattr(slots, "GIVEN_UP", 1)
+    release = asyncio.Event()
+
+    @task(timeout=1)
+    async def stubborn(ctx: Context) -> None:
+        await _swallow(release)
+
+    @task(timeout=60)
+    async def innocent(ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    await stubborn.enqueue()
+    await stubborn.enqueue()
+    waiting = await innocent.enqueue()
+    useless: list[str] = []
+
+    async with asyncio.timeout(20), working(few_slots, queues, container) as worker:
+
+        def stop() -> None:
+            useless.append("stopped")
+            worker.request_stop()
+
+        worker.on_useless = stop
+        await eventually(lambda: worker._stopped)
+        release.set()
+    assert useless == ["stopped"]
+    job = await waiting.refresh()
+    assert (job.status, job.attempts) == (Status.QUEUED, 0)

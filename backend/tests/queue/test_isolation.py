@@ -1,0 +1,290 @@
+"""A job that blocks the event loop pays alone."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+from saq import Job
+from saq.job import Status
+
+from app.queue import Context, JobHandle, Queues, task
+from app.queue.engine import leases, pulse, recovery
+from app.queue.testing.setup import QueueSetup
+from app.queue.testing.threads import worker_thread
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.kit import status, working
+
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RENEWAL", "TIMEOUT_GRACE", "LOOP_FIRST"):
+        monkeypatch.setattr(leases, name, 0.1)
+    monkeypatch.setattr(leases, "STALL", 0.4)
+    monkeypatch.setattr(pulse, "NOTICE", 0.2)
+    monkeypatch.setattr(recovery, "LOOK", 0.1)
+
+
+class Scene:
+    """Innocent jobs that wait for a word, and notes of what began."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+        self.go = threading.Event()
+        self.blocking = threading.Event()
+        self.release = threading.Event()
+
+    async def wait(self, ctx: Context) -> int:
+        """The body of an innocent job; it may run on any event loop."""
+        self.began.append(ctx["job"].key)
+        await eventually(self.go.is_set, within=60)
+        return ctx["job"].attempts
+
+    def block(self, seconds: float) -> None:
+        """Block the event loop, until `release` at the latest."""
+        self.blocking.set()
+        self.release.wait(seconds)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+async def _begun(handles: list[JobHandle[Any]], scene: Scene) -> None:
+    await eventually(lambda: set(scene.began) == {handle.key for handle in handles})
+
+
+async def _failed(queues: Queues, handle: JobHandle[Any]) -> Job:
+    return await status(queues, await handle.refresh(), Status.FAILED)
+
+
+async def test_the_blocker_fails_and_the_others_go_on(
+    settings: Settings, queues: Queues, container: AsyncContainer, scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task(timeout=1)
+    async def blocks(ctx: Context) -> None:
+        scene.block(2.5)
+
+    @task(timeout=1)
+    async def innocent(ctx: Context) -> int:
+        return await scene.wait(ctx)
+
+    handles = [await innocent.enqueue() for _ in range(4)]
+    async with working(settings, queues, container):
+        await _begun(handles, scene)
+        blocker = await blocks.enqueue()
+        failed = await _failed(queues, blocker)
+        scene.go.set()
+        assert [await handle.result(timeout=15) for handle in handles] == [1] * 4
+    assert len(scene.began) == 4
+    assert [(await handle.refresh()).meta for handle in handles] == [{}] * 4
+    assert failed.attempts == 1
+    error = failed.error or ""
+    assert "it ran longer than 1 s; it blocked the event loop of its worker for " in error
+    assert "in block\n" in error
+    assert "offered to other workers" in caplog.text
+
+
+@asynccontextmanager
+async def _blocked_elsewhere(
+    setup: QueueSetup, scene: Scene, blocker: Any, innocents: list[Any]
+) -> AsyncIterator[JobHandle[Any]]:
+    """For a block: a worker in another thread has begun these jobs, and the blocker blocks it."""
+    with worker_thread(setup):
+        try:
+            handles = [await innocent.enqueue() for innocent in innocents]
+            await _begun(handles, scene)
+            handle = await blocker.enqueue()
+            await eventually(scene.blocking.is_set)
+            yield handle
+        finally:
+            scene.go.set()
+            scene.release.set()
+
+
+async def test_other_workers_take_the_others_at_no_cost(
+    settings: Settings, queues: Queues, container: AsyncContainer, queue_setup: QueueSetup, scene: Scene
+) -> None:
+    @task(timeout=1)
+    async def blocks(ctx: Context) -> None:
+        scene.block(30)
+
+    @task(timeout=60)
+    async def innocent(ctx: Context) -> int:
+        return await scene.wait(ctx)
+
+    async with _blocked_elsewhere(queue_setup, scene, blocks, [innocent] * 3):
+        keys = scene.began[:]
+        async with working(settings, queues, container):
+            # Each begins here once more.
+            await eventually(lambda: sorted(scene.began[3:]) == sorted(keys))
+            scene.go.set()
+            for key in keys:
+                job = await status(queues, await queues.find(key), Status.COMPLETE)
+                assert (job.result, job.attempts, job.meta) == (1, 1, {})
+
+
+async def test_the_blocker_is_taken_from_its_worker_with_its_stack(
+    settings: Settings, queues: Queues, container: AsyncContainer, queue_setup: QueueSetup, scene: Scene
+) -> None:
+    @task(timeout=1)
+    async def blocks(ctx: Context) -> None:
+        scene.block(30)
+
+    async with _blocked_elsewhere(queue_setup, scene, blocks, []) as handle, working(settings, queues, container):
+        failed = await _failed(queues, handle)
+    assert failed.attempts == 1
+    assert "it blocked the event loop of its worker for " in (failed.error or "")
+    assert "in block\n" in (failed.error or "")
+
+
+async def test_a_child_task_that_blocks_is_its_jobs_fault(
+    settings: Settings, queues: Queues, container: AsyncContainer, scene: Scene
+) -> None:
+    @task(timeout=1)
+    async def blocks(ctx: Context) -> None:
+        async def child() -> None:
+            scene.block(2.5)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child())
+
+    @task(timeout=1)
+    async def innocent(ctx: Context) -> int:
+        return await scene.wait(ctx)
+
+    handle = await innocent.enqueue()
+    async with working(settings, queues, container):
+        await _begun([handle], scene)
+        failed = await _failed(queues, await blocks.enqueue())
+        scene.go.set()
+        assert await handle.result(timeout=15) == 1
+    assert "it blocked the event loop" in (failed.error or "")
+
+
+async def test_the_time_for_which_others_block_counts_for_nobody(
+    settings: Settings, queues: Queues, container: AsyncContainer, scene: Scene
+) -> None:
+    @task(timeout=60)
+    async def blocks(ctx: Context) -> None:
+        for _ in range(3):
+            scene.block(0.8)
+            await asyncio.sleep(0)
+
+    @task(timeout=1, heartbeat=1)
+    async def innocent(ctx: Context) -> int:
+        return await scene.wait(ctx)
+
+    handle = await innocent.enqueue()
+    async with working(settings, queues, container):
+        await _begun([handle], scene)
+        await (await blocks.enqueue()).result(timeout=15)
+        scene.go.set()
+        assert await handle.result(timeout=15) == 1
+
+
+async def test_a_job_that_runs_at_most_once_is_not_offered(
+    settings: Settings, queues: Queues, container: AsyncContainer, queue_setup: QueueSetup, scene: Scene
+) -> None:
+    @task(timeout=60)
+    async def blocks(ctx: Context) -> None:
+        scene.block(30)
+
+    @task(timeout=60, at_most_once=True)
+    async def once(ctx: Context) -> int:
+        return await scene.wait(ctx)
+
+    @task(timeout=60)
+    async def innocent(ctx: Context) -> int:
+        return await scene.wait(ctx)
+
+    async with _blocked_elsewhere(queue_setup, scene, blocks, [once, innocent]):
+        first, second = scene.began[:]
+        async with working(settings, queues, container):
+            await eventually(lambda: scene.began[2:] == [second])
+            scene.go.set()
+            await status(queues, await queues.find(second), Status.COMPLETE)
+            scene.release.set()
+            job = await status(queues, await queues.find(first), Status.COMPLETE)
+    assert scene.began.count(first) == 1
+    assert job.attempts == 1
+
+
+async def test_where_nobody_knows_who_blocks_the_recoveries_count(
+    settings: Settings, queues: Queues, container: AsyncContainer, queue_setup: QueueSetup, scene: Scene
+) -> None:
+    @task(timeout=60)
+    async def blocks(ctx: Context) -> None:
+        asyncio.get_running_loop().call_soon(scene.block, 30)
+
+    @task(timeout=60)
+    async def innocent(ctx: Context) -> int:
+        return await scene.wait(ctx)
+
+    async with _blocked_elsewhere(queue_setup, scene, blocks, [innocent]):
+        [key] = scene.began[:]
+        async with working(settings, queues, container):
+            await eventually(lambda: scene.began[1:] == [key])
+            scene.go.set()
+            job = await status(queues, await queues.find(key), Status.COMPLETE)
+    assert list(job.meta.values()) == [1]
+
+
+async def test_a_wall_clock_that_jumps_fails_no_healthy_job(
+    settings: Settings, queues: Queues, container: AsyncContainer, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[None] = []
+
+    @task(timeout=60, heartbeat=6)
+    async def tells(ctx: Context) -> int:
+        await ctx["job"].update(progress=0.1)
+        return await scene.wait(ctx)
+
+    handle = await tells.enqueue()
+    async with working(settings, queues, container) as worker:
+        await _begun([handle], scene)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 3600)
+        slots = worker._slots
+        assert slots is not None
+        look: Any = slots.limits.end_silent
+        monkeypatch.setattr(slots.limits, "end_silent", lambda: looks.append(look()))
+        await eventually(lambda: len(looks) >= 2)
+        scene.go.set()
+        assert await handle.result(timeout=15) == 1
+
+
+async def test_a_failing_beat_ends_no_renewal(
+    settings: Settings, queues: Queues, container: AsyncContainer, scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task(timeout=60)
+    async def innocent(ctx: Context) -> int:
+        return await scene.wait(ctx)
+
+    handle = await innocent.enqueue()
+    queue = queues.get("default")
+    async with working(settings, queues, container) as worker:
+        await _begun([handle], scene)
+        slots = worker._slots
+        assert slots is not None
+        # What nobody expects, in the thread that renews.
+        slots.leasing.answered_at = "never"  # type: ignore[assignment]
+        await eventually(lambda: caplog.text.count("its worker's state is not reported") >= 2)
+        before = await queue.redis.zscore(queue.namespace("leases"), handle.id)
+        assert before is not None
+
+        async def renewed() -> bool:
+            return (await queue.redis.zscore(queue.namespace("leases"), handle.id) or 0) > before
+
+        await eventually(renewed)
+        slots.leasing.answered_at = time.monotonic()
+        scene.go.set()
+        assert await handle.result(timeout=15) == 1
