@@ -20,6 +20,7 @@ from tests.fixtures.poll import eventually_sync
 
 BACKEND = Path(__file__).resolve().parents[2]
 WEB = ("-m", "app.main")
+WEB_WITH_TEST_TASKS = ("-m", "tests.processes.web_with_test_tasks")
 WORKER = ("-m", "app.worker")
 WORKER_WITH_TEST_TASKS = ("-m", "tests.processes.worker_with_test_tasks")
 
@@ -68,11 +69,11 @@ def process(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
 
 
 @contextmanager
-def web(environment: Mapping[str, str], log: Path) -> Iterator[httpx.Client]:
+def web(environment: Mapping[str, str], log: Path, arguments: Sequence[str] = WEB) -> Iterator[httpx.Client]:
     """The HTTP process on a free port, and a client of it."""
     port = free_port()
     with (
-        process(WEB, {**environment, "WEB_PORT": str(port)}, log) as server,
+        process(arguments, {**environment, "WEB_PORT": str(port)}, log) as server,
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         eventually_sync(lambda: alive(client) or server.popen.poll() is not None)

@@ -1,9 +1,10 @@
-"""SAQ's web UI at /saq, in a real browser."""
+"""SAQ's web UI at /saq and the page of the OpenAPI document at /schema, in a real browser."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ import redis
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.fixtures.poll import eventually_sync
-from tests.processes.stack import WORKER_WITH_TEST_TASKS, enqueue, process, web
+from tests.processes.stack import WEB_WITH_TEST_TASKS, WORKER_WITH_TEST_TASKS, enqueue, process, web
 
 pytestmark = pytest.mark.browser
 
@@ -39,7 +40,7 @@ def client(environment: dict[str, str], redis_url: str, tmp_path: Path) -> Itera
         server.flushall()
     with (
         process(WORKER_WITH_TEST_TASKS, environment, tmp_path / "worker.log"),
-        web(environment, tmp_path / "web.log") as client,
+        web(environment, tmp_path / "web.log", WEB_WITH_TEST_TASKS) as client,
     ):
         eventually_sync(lambda: client.get("/health/ready").json()["workers"]["status"] == "ok")
         yield client
@@ -74,3 +75,37 @@ def test_a_running_job_is_aborted(page: Page, client: httpx.Client, redis_url: s
     eventually_sync(lambda: client.get(f"/jobs/{key}").json()["status"] == "aborted")
     page.reload()
     expect(page.get_by_text("aborted from ui").first).to_be_visible()
+
+
+MARKUP = {"innerHTML": "<img src=x onerror='document.title=`owned`'>"}
+
+
+def test_arguments_results_and_keys_are_text_and_never_markup(page: Page, client: httpx.Client, redis_url: str) -> None:
+    key = "<img src=x>"
+    for name in ("props", "attrs", "style", "on", "hook"):
+        enqueue(redis_url, "take_anything", key=f"{key}{name}", kwargs={name: MARKUP}, scheduled=2_000_000_000)
+    page.goto(f"{client.base_url}/saq/queues/default")
+    jobs = page.locator("table", has_text="Args")
+    expect(jobs.get_by_text("innerHTML")).to_have_count(5)
+    assert page.locator("img").count() == 0
+    page.goto(f"{client.base_url}/saq/queues/default/jobs/{quote(key)}props")
+    expect(page.get_by_text("innerHTML")).to_be_visible()
+    assert page.locator("img").count() == 0
+    assert page.title() == "SAQ"
+
+
+def test_the_pages_need_nothing_that_their_policy_forbids_and_nothing_from_elsewhere(
+    page: Page, client: httpx.Client
+) -> None:
+    complaints: list[str] = []
+    hosts: set[str] = set()
+    page.on("console", lambda message: complaints.append(f"{message.text} {message.location}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    page.goto(f"{client.base_url}/saq/")
+    expect(page.get_by_role("link", name="default")).to_be_visible()
+    page.goto(f"{client.base_url}/schema")
+    expect(page.get_by_role("heading", name="Saqueduct")).to_be_visible()
+    expect(page.get_by_text("/jobs/{key}", exact=True).first).to_be_visible()
+    assert hosts - {""} == {client.base_url.netloc.decode()}
+    assert [text for text in complaints if "favicon" not in text] == []

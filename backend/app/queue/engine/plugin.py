@@ -1,4 +1,4 @@
-"""The Litestar plugin: queues for the routes, and SAQ's web UI with every file of it guarded and redacted.
+"""The Litestar plugin: queues for the routes, and SAQ's web UI: guarded, redacted, and given nothing but text.
 
 Subclasses `litestar_saq.SAQPlugin` of litestar-saq 0.8. Overridden, and why:
 
@@ -8,7 +8,10 @@ Subclasses `litestar_saq.SAQPlugin` of litestar-saq 0.8. Overridden, and why:
 - `on_cli_init`: its `workers` commands would start those workers.
 """
 
-from collections.abc import Callable
+import base64
+import hashlib
+import html
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from click import Group
@@ -16,7 +19,6 @@ from litestar import Controller, Request
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.response import Redirect
-from litestar.static_files import create_static_files_router
 from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
 from litestar_saq import SAQConfig, SAQPlugin, TaskQueues
 from litestar_saq.controllers import build_controller
@@ -26,6 +28,7 @@ from saq.types import QueueInfo
 
 from app.queue.engine.queue import EngineQueue
 from app.queue.shown import shown
+from app.static_files import read, serve_files
 
 
 class QueuePlugin(SAQPlugin):
@@ -42,13 +45,9 @@ class QueuePlugin(SAQPlugin):
         app_config.dependencies[config.queues_dependency_key] = Provide(config.provide_queues)
         app_config.signature_namespace.update(config.signature_namespace)
         if config.web_enabled:
+            files = {path.name: read(path) for path in config.static_files.iterdir()}
             app_config.route_handlers.append(
-                create_static_files_router(
-                    path=f"{config.web_path}/static",
-                    directories=[config.static_files],
-                    name="saq",
-                    guards=config.web_guards,
-                )
+                serve_files(f"{config.web_path}/static", files, guards=config.web_guards or ())
             )
             app_config.route_handlers.append(_controller(config, app_config.before_request))
         return app_config
@@ -56,6 +55,28 @@ class QueuePlugin(SAQPlugin):
     def get_workers(self) -> dict[str, Any]:
         """No worker lives in the web process."""
         return {}
+
+
+RENDERED_BY_SAQ = ("kwargs", "result")
+"""Fields of a single job that SAQ's controller makes text of; in a list of jobs it does not."""
+
+
+def as_text(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a job for SAQ's page, which gives them to its virtual DOM: an object there becomes markup.
+
+    Numbers stay, and so do the fields of RENDERED_BY_SAQ.
+    """
+
+    def text(name: str, value: Any) -> Any:
+        return value if value is None or isinstance(value, int | float) or name in RENDERED_BY_SAQ else str(value)
+
+    return {name: text(name, value) for name, value in fields.items()}
+
+
+def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """As `as_text`, for a list of jobs."""
+    rendered = {name: repr(fields[name]) for name in RENDERED_BY_SAQ if fields.get(name) is not None}
+    return as_text(fields) | rendered
 
 
 class ShownQueue:
@@ -67,7 +88,7 @@ class ShownQueue:
     async def info(self, jobs: bool = False) -> QueueInfo:
         """The queue in numbers, and with `jobs` some of its jobs."""
         info = await self._queue.info(jobs=jobs)
-        info["jobs"] = [shown(self._queue, fields) for fields in info["jobs"]]
+        info["jobs"] = [as_row(shown(self._queue, fields)) for fields in info["jobs"]]
         return info
 
     async def job(self, job_key: str) -> "ShownJob | None":
@@ -84,7 +105,7 @@ class ShownJob:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields to show."""
-        return shown(self._queue, self._job.to_dict())
+        return as_text(shown(self._queue, self._job.to_dict()))
 
     async def retry(self, error: str | None) -> None:
         await self._queue.retry_by_hand(self._job)
@@ -103,8 +124,22 @@ def _controller(config: SAQConfig, earlier: Any) -> type[Controller]:
     # A class of our own: litestar-saq keeps the one that it builds, for all applications of the process.
     built = build_controller(config.web_path, config.web_guards, False)
     dependencies = {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)}
-    inside = {"dependencies": dependencies, "before_request": _with_slash(config.web_path, earlier)}
+    inside = {
+        "dependencies": dependencies,
+        "before_request": _with_slash(config.web_path, earlier),
+        "response_headers": {"Content-Security-Policy": _policy(config.web_path)},
+    }
     return type("RedactedController", (built,), inside)
+
+
+def _policy(path: str) -> str:
+    """What SAQ's page may load: its files, and the one script in it, by its hash."""
+    script = f'const root_path = "{html.escape(path)}";'
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 def _with_slash(path: str, earlier: Any) -> Callable[[Request[Any, Any, Any]], Any]:

@@ -1,0 +1,16 @@
+"""The HTTP process, with a task that only these tests need."""
+
+from typing import Any
+
+from app.main import main
+from app.queue import Context, task
+
+
+@task
+async def take_anything(ctx: Context, /, **arguments: Any) -> dict[str, Any]:
+    """Returns its arguments."""
+    return arguments
+
+
+if __name__ == "__main__":
+    main()
