@@ -21,6 +21,8 @@ from app.queue.memory.success import commit
 from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.users.providers import UsersProvider
+from app.users.tokens import signing_key
+from app.web.attempts import Attempts
 
 
 class CoreProvider(Provider):
@@ -50,6 +52,10 @@ class CoreProvider(Provider):
     @provide(scope=Scope.APP)
     def tasks(self, queues: Queues, container: AsyncContainer) -> TasksRegistry:
         return TasksRegistry(queues, container)
+
+    @provide(scope=Scope.APP)
+    def attempts(self, settings: Settings, queues: Queues) -> Attempts:
+        return Attempts(next(iter(queues)), signing_key(settings))
 
     @provide(scope=Scope.APP)
     def retention(self, settings: Settings) -> Retention:

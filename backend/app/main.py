@@ -9,10 +9,9 @@ from typing import Any
 import uvicorn
 from dishka import AsyncContainer, Provider
 from dishka.integrations.litestar import setup_dishka
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.types import ControllerRouterHandler, Message, Scope
 from litestar.utils.scope.state import ScopeState
@@ -42,25 +41,27 @@ from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
+from app.web.api_page import ApiPage, schema_router
+from app.web.edge import Edge
 from app.web.requests import AppRequest
 
 logger = logging.getLogger("app.http")
 
 QUEUE_ROUTES: Sequence[ControllerRouterHandler] = (
     process,
-    TaskController,
     JobController,
     RecordController,
-    DeadLetterController,
     QueueController,
     ScheduleController,
 )
 """The HTTP face of the queue."""
 
+PAYLOAD_ROUTES: Sequence[ControllerRouterHandler] = (TaskController, DeadLetterController, EmailController)
+"""Routes whose body is, or holds, the arguments of a job: it may be as large as those."""
+
 DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
     UserController,
     TodoController,
-    EmailController,
     PaymentController,
     CampaignController,
 )
@@ -94,7 +95,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     queues = build_queues(settings)
     container = build_container(settings, queues, *overrides, statement_timeout=settings.web.statement_timeout)
     app = Litestar(
-        route_handlers=[HealthController, *QUEUE_ROUTES, *DOMAIN_ROUTES],
+        route_handlers=[HealthController, *QUEUE_ROUTES, *DOMAIN_ROUTES, _payload_routes(settings)],
         plugins=[QueuePlugin(build_saq_config(settings, queues, [AdminGuard(settings, everywhere=True)]))],
         guards=[AdminGuard(settings)],
         dependencies={"registry": Provide(provide_registry)},
@@ -108,14 +109,21 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         openapi_config=OpenAPIConfig(
             title="Saqueduct",
             version=__version__,
-            path="/schema",
+            openapi_router=schema_router("/schema"),
             use_handler_docstrings=True,
-            render_plugins=[ScalarRenderPlugin()],
+            render_plugins=[ApiPage("/schema")],
             components=Components(security_schemes=SECURITY_SCHEMES),
         ),
     )
     setup_dishka(container, app)
+    app.asgi_handler = Edge(app.asgi_handler, settings)
     return app
+
+
+def _payload_routes(settings: Settings) -> Router:
+    # JSON that escapes every character takes up to three times as many bytes as the arguments in UTF-8.
+    payload = 3 * settings.queue.max_payload_bytes + 16 * 1024
+    return Router("/", route_handlers=PAYLOAD_ROUTES, request_max_body_size=max(payload, settings.web.max_body_bytes))
 
 
 def _lifespan(container: AsyncContainer, queues: Queues) -> Any:
@@ -175,6 +183,9 @@ def main() -> None:
         sys.exit(2)
     uvicorn.run(
         app,
+        # By default uvicorn believes whoever connects from this machine.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         host=settings.web.host,
         port=settings.web.port,
         log_config=None,

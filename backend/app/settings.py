@@ -8,7 +8,9 @@ them all (a test compares the two). Values come from the process environment fir
 """
 
 import difflib
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -25,6 +27,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+
+HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 
 MIN_SECRET_LENGTH = 32
 """Characters a production SECRET_KEY needs at least: 256 bits as hex are 64, as base64 43; RFC 7518 section 3.2
@@ -69,8 +73,16 @@ class WebSettings(Section, frozen=True, kw_only=True):
     """WEB_HOST. Address the HTTP process listens on."""
     port: Port = 8000
     """WEB_PORT. Port the HTTP process listens on."""
-    max_body_bytes: Positive = 8 * 1024 * 1024
-    """WEB_MAX_BODY_BYTES. Largest request body that is read; longer ones are answered 413."""
+    allowed_hosts: str = ""
+    """WEB_ALLOWED_HOSTS. Host names that are served, separated by commas, beside localhost; production needs them."""
+    trusted_proxies: str = ""
+    """WEB_TRUSTED_PROXIES. Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."""
+    max_body_bytes: Positive = 64 * 1024
+    """WEB_MAX_BODY_BYTES. Largest request body that is read, where a route needs no more; longer ones: 413."""
+    max_bodies_bytes: Positive = 32 * 1024 * 1024
+    """WEB_MAX_BODIES_BYTES. Bytes of all request bodies that a process holds at once; more are answered 503."""
+    body_timeout: Positive = 20
+    """WEB_BODY_TIMEOUT. Seconds that a request body may take to arrive; slower ones are answered 408."""
     statement_timeout: Positive = 15
     """WEB_STATEMENT_TIMEOUT. Seconds that a SQL statement of a request may take; the answer is 503 then."""
 
@@ -216,6 +228,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return split_names(self.worker.queues) or self.queue_names
 
     @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """The host names that are served beside those of this machine."""
+        return split_names(self.web.allowed_hosts)
+
+    @property
+    def trusted_proxies(self) -> tuple[str, ...]:
+        """The addresses and networks of trusted proxies."""
+        return split_names(self.web.trusted_proxies)
+
+    @property
     def admin_configured(self) -> bool:
         """True when there are credentials that open the admin routes."""
         return bool(self.admin.password or self.admin.token)
@@ -323,6 +345,7 @@ def _problems(settings: Settings) -> list[str]:
     }:
         problems.append("DATABASE_URL must start with postgresql://")
     problems += _redis_problems(settings.redis.url)
+    problems += _host_problems(settings.allowed_hosts) + _proxy_problems(settings.trusted_proxies)
     if settings.production:
         problems += _production_problems(settings)
     return problems
@@ -335,6 +358,24 @@ def _redis_problems(url: Secret) -> list[str]:
     except InvalidRedisURL as error:
         return [f"REDIS_URL: {error}"]
     return []
+
+
+def _host_problems(names: tuple[str, ...]) -> list[str]:
+    remedy = "is no host name: write it as jobs.example.com, without https:// and port, or *.example.com for all below"
+    wrong = [name for name in names if name != "*" and not HOST_NAME.fullmatch(name)]
+    return [f"WEB_ALLOWED_HOSTS: {name!r} {remedy}" for name in wrong]
+
+
+def _proxy_problems(addresses: tuple[str, ...]) -> list[str]:
+    problems = []
+    for address in addresses:
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            problems.append(
+                f"WEB_TRUSTED_PROXIES: {address!r} is no address such as 10.0.0.7 or network as 10.0.0.0/24"
+            )
+    return problems
 
 
 def _zone_problems(name: str) -> list[str]:
@@ -353,6 +394,7 @@ def _production_problems(settings: Settings) -> list[str]:
         "REDIS_URL": bool(settings.redis.url),
         "DATABASE_URL": bool(settings.database.url),
         "SMTP_HOST": bool(settings.smtp.host),
+        "WEB_ALLOWED_HOSTS, the host names that clients use for it": bool(settings.allowed_hosts),
     }
     problems = [f"production needs {name}" for name, given in required.items() if not given]
     if len(settings.app.secret_key) < MIN_SECRET_LENGTH:

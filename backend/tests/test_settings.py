@@ -14,6 +14,7 @@ PRODUCTION = {
     "REDIS_URL": "rediss://cache.example.com",
     "DATABASE_URL": "postgresql://user:pw@db.example.com/app",
     "SMTP_HOST": "smtp.example.com",
+    "WEB_ALLOWED_HOSTS": "jobs.example.com",
 }
 
 
@@ -76,6 +77,18 @@ def test_production_refuses_a_short_secret_key_without_telling_it() -> None:
     with pytest.raises(SettingsError, match="SECRET_KEY") as caught:
         load_settings(PRODUCTION | {"SECRET_KEY": "too short to sign"})
     assert "too short to sign" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["https://jobs.example.com", "jobs.example.com:443", "a b", "*example.com", "a/b"])
+def test_a_host_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"WEB_ALLOWED_HOSTS: .* is no host name"):
+        load_settings({"WEB_ALLOWED_HOSTS": f"jobs.example.com,{name}"})
+
+
+@pytest.mark.parametrize("address", ["*", "proxy", "10.0.0.1/8", "10.0.0.0/33"])
+def test_a_proxy_that_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"WEB_TRUSTED_PROXIES: .* is no address"):
+        load_settings({"WEB_TRUSTED_PROXIES": f"10.0.0.1,{address}"})
 
 
 def test_servers_are_asked_for_by_name() -> None:

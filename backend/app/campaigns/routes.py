@@ -7,7 +7,15 @@ from litestar import Controller, Response, get, post
 from litestar.params import JSONBody, PathParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.campaigns.schemas import CampaignView, Enqueued, NewCampaign, NewRecipients, RecipientsAdded
+from app.campaigns.schemas import (
+    CAMPAIGN_BYTES,
+    RECIPIENTS_BYTES,
+    CampaignView,
+    Enqueued,
+    NewCampaign,
+    NewRecipients,
+    RecipientsAdded,
+)
 from app.campaigns.service import CampaignService
 from app.queue import Queues
 from app.security import ADMIN, ADMIN_SECURITY
@@ -23,7 +31,7 @@ class CampaignController(Controller):
     opt = ADMIN
     security = ADMIN_SECURITY
 
-    @post()
+    @post(request_max_body_size=CAMPAIGN_BYTES)
     @inject
     async def create(
         self, data: JSONBody[NewCampaign], campaigns: FromDishka[CampaignService]
@@ -39,7 +47,7 @@ class CampaignController(Controller):
         """A campaign, and its recipients by status."""
         return CampaignView.of(await campaigns.get(campaign_id), await campaigns.progress(campaign_id))
 
-    @post("/{campaign_id:int}/recipients", status_code=200)
+    @post("/{campaign_id:int}/recipients", status_code=200, request_max_body_size=RECIPIENTS_BYTES)
     @inject
     async def add_recipients(
         self, campaign_id: CampaignId, data: JSONBody[NewRecipients], campaigns: FromDishka[CampaignService]

@@ -11,13 +11,22 @@ from app.campaigns.service import Invalid, Progress
 MAX_RECIPIENTS = 10_000
 """Addresses of one call; further ones go into further calls."""
 
+LONGEST_BODY = 200_000
+"""Characters of a campaign's mail."""
+
+CAMPAIGN_BYTES = 6 * LONGEST_BODY + 10_000
+"""Largest request that makes a campaign: JSON may take six bytes for a character."""
+
+RECIPIENTS_BYTES = MAX_RECIPIENTS * 300
+"""Largest request that adds recipients: an address has 254 characters at most."""
+
 
 class NewCampaign(msgspec.Struct, forbid_unknown_fields=True):
     """A campaign to make."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")]
     subject: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    body: Annotated[str, msgspec.Meta(max_length=200_000)]
+    body: Annotated[str, msgspec.Meta(max_length=LONGEST_BODY)]
 
 
 class NewRecipients(msgspec.Struct, forbid_unknown_fields=True):

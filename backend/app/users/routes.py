@@ -28,7 +28,7 @@ class UserController(Controller):
     path = "/users"
     tags = ("Users",)
 
-    @post("/register", middleware=[REGISTRATION_LIMIT.middleware])
+    @post("/register", guards=[REGISTRATION_LIMIT])
     @inject
     async def register(
         self,
@@ -43,7 +43,7 @@ class UserController(Controller):
         await queues.enqueue("send_welcome_email", {"user_id": user.id}, key=f"welcome:{user.id}", session=session)
         return UserView.of(user)
 
-    @post("/login", status_code=200, middleware=[LOGIN_LIMIT.middleware])
+    @post("/login", status_code=200, guards=[LOGIN_LIMIT])
     @inject
     async def log_in(self, data: JSONBody[Login], authentication: FromDishka[Authentication]) -> Response[TokenPair]:
         """Open a session: an access token for requests, and a refresh token for the next access token."""

@@ -1,21 +1,47 @@
-"""The application's request: a body that is no JSON is the client's error, whatever is wrong with it."""
+"""The application's request: only bodies of a content type that its route takes, and of JSON only what is JSON."""
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from litestar import Request
-from litestar.exceptions import ValidationException
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import Empty
 
 
 class AppRequest(Request[Any, Any, Any]):
-    """Litestar's request; text in a body that is not UTF-8 is answered 400, where Litestar 2.25 answers 500."""
+    """Litestar's request, with two more checks of its body.
+
+    A route takes JSON, or what its `opt={"content_types": ["application/x-www-form-urlencoded"]}` says. A page of
+    another site can have a browser send forms and text, but not JSON.
+    """
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body in chunks.
+
+        Raises:
+            HTTPException: the route does not take its content type (415).
+        """
+        if self._body is Empty:
+            self._check_content_type()
+        async for chunk in super().stream():
+            yield chunk
 
     async def json(self) -> Any:
         """The body as JSON.
 
         Raises:
-            ValidationException: text in it is not UTF-8.
+            ValidationException: text in it is not UTF-8; Litestar 2.25 answers 500.
         """
         try:
             return await super().json()
         except UnicodeDecodeError as error:
             raise ValidationException(f"the body is not JSON: {error}") from None
+
+    def _check_content_type(self) -> None:
+        if self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers:
+            return
+        given = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        taken: list[str] = self.route_handler.opt.get("content_types", ["application/json"])
+        if given not in taken:
+            sent = f"not {given}" if given else "and the request says none"
+            raise HTTPException(f"the body must be {' or '.join(taken)}, {sent}: set Content-Type", status_code=415)

@@ -18,7 +18,13 @@ DOCKERFILE = (REPOSITORY / "backend" / "Dockerfile").read_text()
 OURS = ("migrate", "web", "worker")
 STOCK = ("postgres", "redis")
 
-SECRETS = {"POSTGRES_PASSWORD": "p" * 32, "SECRET_KEY": "s" * 32, "ADMIN_PASSWORD": "a", "SMTP_HOST": "mail"}
+SECRETS = {
+    "POSTGRES_PASSWORD": "p" * 32,
+    "SECRET_KEY": "s" * 32,
+    "ADMIN_PASSWORD": "a",
+    "SMTP_HOST": "mail",
+    "WEB_ALLOWED_HOSTS": "jobs.example.com",
+}
 """What a deployment has to name."""
 
 

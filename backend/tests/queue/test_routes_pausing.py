@@ -112,7 +112,7 @@ async def test_an_unknown_schedule_is_404_with_those_there_are(client: httpx.Asy
 
 async def test_a_body_that_is_none_is_400(client: httpx.AsyncClient, queues: Queues) -> None:
     for body in (b'{"why": 1}', b"[]", b"{no json"):
-        answer = await client.post("/queues/default/pause", content=body)
+        answer = await client.post("/queues/default/pause", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 400
     assert await queues.get("default").paused() is None
 

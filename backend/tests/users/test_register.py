@@ -106,7 +106,7 @@ async def test_without_redis_the_account_is_made_and_its_mail_waits(
 ) -> None:
     application = create_app(load_settings(environment | {"REDIS_URL": f"unix://{tmp_path}/nobody.sock"}))
     transport = httpx.ASGITransport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
-    async with running(application), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with running(application), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         user_id = await register(client)
     assert (await session.scalars(select(User.id))).all() == [user_id]
     assert (await session.scalars(select(OutboxJob.key))).all() == [f"welcome:{user_id}"]

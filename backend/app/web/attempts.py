@@ -1,0 +1,140 @@
+"""How often somebody may guess: attempts by network, counted in Redis for all processes.
+
+Each process counts for itself, too: while Redis is away, neither guessing nor logging in depends on it.
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+import logging
+import math
+import time
+from collections import OrderedDict
+from typing import Any, Final, NamedTuple
+
+from litestar.connection import ASGIConnection
+from litestar.exceptions import TooManyRequestsException
+from redis.exceptions import RedisError
+
+from app.queue import EngineQueue
+from app.secret import Secret
+
+logger = logging.getLogger("app.security")
+
+WINDOW: Final = 60
+"""Seconds from the first attempt after which a network may try again."""
+
+SLOTS: Final = 2**18
+"""Counters of one kind at most, about 25 MB of Redis: networks share one by chance, which nobody can aim at."""
+
+REMEMBERED: Final = 10_000
+"""Networks that a process counts by itself, at most."""
+
+ANSWER_TIMEOUT: Final = 2.0
+"""Seconds that Redis gets to answer."""
+
+AWAY: Final = 5.0
+"""Seconds that Redis is not asked again after it was away."""
+
+IPV6_PREFIX_LENGTH: Final = 64
+"""Bits that tell IPv6 clients apart: one subscriber has at least a /64, so that single addresses limit nobody."""
+
+
+class Count(NamedTuple):
+    """Attempts of a network in its window, and the seconds that are left of that."""
+
+    attempts: int
+    seconds: int
+
+
+class Attempts:
+    """Counts attempts.
+
+    Args:
+        queue: in whose Redis they are counted.
+        key: makes the counters' names, so that nobody can choose a network that shares another's.
+    """
+
+    def __init__(self, queue: EngineQueue, key: Secret) -> None:
+        self._queue = queue
+        self._key = hashlib.sha256(b"attempts" + key.reveal().encode()).digest()
+        self._here: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._away_until = 0.0
+
+    async def count(self, kind: str, network: str) -> Count:
+        """Count one more attempt.
+
+        Args:
+            kind: what is guessed.
+            network: by `client_network`.
+        """
+        key = self._counter(kind, network)
+        async with self._queue.redis.pipeline(transaction=True) as pipe:
+            pipe.set(key, 0, ex=WINDOW, nx=True)
+            pipe.incr(key)
+            pipe.ttl(key)
+            answer = await self._ask(pipe.execute())
+        here = self._count_here(key, 1)
+        return max(here, Count(answer[1], max(answer[2], 1))) if answer else here
+
+    async def so_far(self, kind: str, network: str) -> Count:
+        """The attempts counted until now."""
+        key = self._counter(kind, network)
+        async with self._queue.redis.pipeline(transaction=True) as pipe:
+            pipe.get(key)
+            pipe.ttl(key)
+            answer = await self._ask(pipe.execute())
+        here = self._count_here(key, 0)
+        return max(here, Count(int(answer[0] or 0), max(answer[1], 1))) if answer else here
+
+    def _counter(self, kind: str, network: str) -> str:
+        digest = hashlib.blake2b(network.encode(), key=self._key, digest_size=8).digest()
+        return self._queue.namespace(f"attempts:{kind}:{int.from_bytes(digest) % SLOTS}")
+
+    async def _ask(self, call: Any) -> Any:
+        """The answer of Redis; None when it is away."""
+        now = time.monotonic()
+        if now < self._away_until:
+            call.close()
+            return None
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return await call
+        except (RedisError, OSError) as error:
+            logger.warning("attempts are counted by this process alone, Redis is away: %r", error)
+            self._away_until = now + AWAY
+            return None
+
+    def _count_here(self, counter: str, more: int) -> Count:
+        now = time.monotonic()
+        attempts, until = self._here.get(counter, (0, 0.0))
+        if until <= now:
+            attempts, until = 0, now + WINDOW
+        if more:
+            self._here[counter] = (attempts + more, until)
+            self._here.move_to_end(counter)
+            if len(self._here) > REMEMBERED:
+                self._here.popitem(last=False)
+        return Count(attempts + more, math.ceil(until - now))
+
+
+def too_many(count: Count) -> TooManyRequestsException:
+    """The answer to a network that has used up its attempts."""
+    return TooManyRequestsException(
+        f"too many attempts from your network: try again in {count.seconds} seconds",
+        headers={"Retry-After": str(count.seconds)},
+    )
+
+
+def client_network(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The client's IPv4 address or IPv6 network. Forwarding headers are the server's business: WEB_TRUSTED_PROXIES."""
+    host = connection.client.host if connection.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(address), IPV6_PREFIX_LENGTH), strict=False))
+        address = address.ipv4_mapped
+    return str(address)

@@ -1,0 +1,25 @@
+"""Headers that every answer has, unless it brings its own of that name."""
+
+from collections.abc import Iterable
+
+Headers = list[tuple[bytes, bytes]]
+
+DEFAULTS: dict[bytes, bytes] = {
+    # A page that may load something says so itself. No answer may be shown inside of another page.
+    b"content-security-policy": b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    b"x-frame-options": b"DENY",
+    b"x-content-type-options": b"nosniff",
+    # The address of a job may hold its token.
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cache-control": b"no-store",
+}
+
+
+def with_defaults(given: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The headers of an answer, and the defaults of those it lacks."""
+    headers = list(given)
+    missing = DEFAULTS.keys() - {name.lower() for name, _ in headers}
+    headers += [(name, DEFAULTS[name]) for name in missing]
+    return headers

@@ -1,0 +1,83 @@
+"""Counting who guesses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from litestar import Request
+
+from app.queue import Queues
+from app.queue.config import build_queues
+from app.secret import Secret
+from app.settings import load_settings
+from app.web import attempts as module
+from app.web.attempts import SLOTS, WINDOW, Attempts, client_network
+
+
+@pytest.fixture
+def attempts(queues: Queues) -> Attempts:
+    return Attempts(queues.get("default"), Secret("key"))
+
+
+@pytest.fixture
+async def alone(environment: dict[str, str], tmp_path: Any) -> AsyncIterator[Attempts]:
+    """Attempts of a process that does not reach Redis."""
+    queues = build_queues(load_settings(environment | {"REDIS_URL": f"unix://{tmp_path}/nobody.sock"}))
+    yield Attempts(queues.get("default"), Secret("key"))
+    for queue in queues:
+        await queue.redis.aclose()
+
+
+async def test_attempts_are_counted_by_network_and_kind(attempts: Attempts) -> None:
+    counts = await asyncio.gather(*(attempts.count("logins", "192.0.2.1") for _ in range(5)))
+    assert sorted(count.attempts for count in counts) == [1, 2, 3, 4, 5]
+    assert all(0 < count.seconds <= WINDOW for count in counts)
+    assert (await attempts.so_far("logins", "192.0.2.1")).attempts == 5
+    assert (await attempts.so_far("logins", "192.0.2.2")).attempts == 0
+    assert (await attempts.so_far("admin", "192.0.2.1")).attempts == 0
+
+
+async def test_another_process_counts_on(attempts: Attempts, queues: Queues) -> None:
+    await attempts.count("logins", "192.0.2.1")
+    other = Attempts(queues.get("default"), Secret("key"))
+    assert (await other.count("logins", "192.0.2.1")).attempts == 2
+
+
+async def test_every_counter_ends_by_itself_and_there_are_so_many_at_most(attempts: Attempts, queues: Queues) -> None:
+    for number in range(20):
+        await attempts.count("logins", f"192.0.2.{number}")
+    redis = queues.get("default").redis
+    keys = [key async for key in redis.scan_iter("*attempts:*")]
+    assert len(keys) == 20
+    for key in keys:
+        assert 0 < await redis.ttl(key) <= WINDOW
+        assert 0 <= int(key.decode().rpartition(":")[2]) < SLOTS
+
+
+async def test_without_redis_a_process_counts_for_itself(alone: Attempts) -> None:
+    assert [(await alone.count("logins", "192.0.2.1")).attempts for _ in range(3)] == [1, 2, 3]
+    assert (await alone.so_far("logins", "192.0.2.1")).attempts == 3
+    assert (await alone.so_far("logins", "192.0.2.2")).attempts == 0
+
+
+async def test_what_a_process_counts_for_itself_is_bounded(alone: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REMEMBERED", 3)
+    for number in range(5):
+        await alone.count("logins", f"192.0.2.{number}")
+    assert [(await alone.so_far("logins", f"192.0.2.{number}")).attempts for number in range(5)] == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("client", "network"),
+    [
+        (("192.0.2.1", 1), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 1), "192.0.2.1"),
+        (("2001:db8:1:2:3:4:5:6", 1), "2001:db8:1:2::/64"),
+        (("2001:db8:1:2:ffff::1", 1), "2001:db8:1:2::/64"),
+        (("somewhere", 1), "somewhere"),
+        (None, ""),
+    ],
+)
+def test_ipv6_clients_are_told_apart_by_network(client: tuple[str, int] | None, network: str) -> None:
+    assert client_network(Request({"type": "http", "client": client})) == network  # type: ignore[arg-type]
