@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from msgspec import inspect as msgspec_inspect
 
 from app.queue import pydantic_models
 from app.queue.errors import InvalidResult, PayloadTooLarge
+from app.queue.places import is_endless, is_half_a_pair, place_of
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Limit for encoded arguments and results where no setting says otherwise, in bytes."""
@@ -30,14 +31,31 @@ def encode(value: Any) -> bytes:
     """A value as JSON.
 
     Raises:
-        TypeError, ValueError, OverflowError, RecursionError: JSON cannot carry it; see UNENCODABLE.
+        TypeError, ValueError, OverflowError, RecursionError: JSON cannot carry it; see UNENCODABLE. Those about NaN,
+            infinity and lone surrogates name the place.
     """
-    return _ENCODER.encode(value)
+    try:
+        encoded = _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        raise ValueError(_refused("half of a surrogate pair is no text", value, is_half_a_pair)) from None
+    if _may_be_endless(encoded) and place_of(value, is_endless) is not None:
+        raise ValueError(_refused(ENDLESS, value, is_endless))
+    return encoded
+
+
+def _may_be_endless(encoded: bytes) -> bool:
+    """False where no NaN and no infinity was encoded: msgspec writes null for them, text of a Decimal or of a name."""
+    return b"null" in encoded or b'NaN"' in encoded or b'nan"' in encoded or b'inf"' in encoded or b'nity"' in encoded
+
+
+def _refused(why: str, value: Any, wrong: Callable[[Any], bool]) -> str:
+    place = place_of(value, wrong)
+    return f"{place}: {why}" if place else why
 
 
 def to_builtins(value: Any) -> Any:
     """A value as what `json.loads` would give of it. Raises as `encode`."""
-    return msgspec.json.decode(_ENCODER.encode(value))
+    return msgspec.json.decode(encode(value))
 
 
 def decoder(type_: Any) -> JsonDecoder:
@@ -88,9 +106,19 @@ def check(type_: Any) -> None:
     """
     schemas([type_])
     decoder(type_)
-    for each in _classes(msgspec_inspect.type_info(type_), set()):
+    for part in _parts(msgspec_inspect.type_info(type_), set()):
+        each: Any = getattr(part, "cls", None)
         if pydantic_models.is_dataclass_of_pydantic(each):
             raise TypeError(f"{each.__name__} is a pydantic dataclass, whose validators would not run: use a model.")
+
+
+def reads_endless_numbers(type_: Any) -> bool:
+    """True for a type that may read NaN or infinity out of a text, as Decimal does."""
+    parts = list(_parts(msgspec_inspect.type_info(type_), set()))
+    keys = [part.key_type for part in parts if isinstance(part, msgspec_inspect.DictType)]
+    return any(isinstance(part, msgspec_inspect.DecimalType | msgspec_inspect.CustomType) for part in parts) or any(
+        isinstance(part, msgspec_inspect.FloatType) for key in keys for part in _parts(key, set())
+    )
 
 
 def is_class_of_its_own(type_: Any) -> bool:
@@ -203,17 +231,18 @@ def _from_json(type_: Any, value: Any) -> Any:
     raise TypeError(f"{type_name(type_)} cannot be read from JSON")
 
 
-def _classes(info: Any, seen: set[int]) -> Iterator[type]:
-    """The classes of a type and of all that it holds; `seen` ends the walk where types hold themselves."""
+def _parts(info: Any, seen: set[int]) -> Iterator[Any]:
+    """A type and all that it holds; `seen` ends the walk where types hold themselves."""
     if isinstance(info, tuple):
         for each in info:
-            yield from _classes(each, seen)
+            yield from _parts(each, seen)
     elif isinstance(info, msgspec_inspect.Type | msgspec_inspect.Field) and id(info) not in seen:
         seen.add(id(info))
-        if isinstance(cls := getattr(info, "cls", None), type):
-            yield cls
+        yield info
         for name in info.__struct_fields__:
-            yield from _classes(getattr(info, name), seen)
+            yield from _parts(getattr(info, name), seen)
 
+
+ENDLESS = "JSON has no NaN and no infinity"
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_to_json)

@@ -31,11 +31,11 @@ QueueError
 """
 
 import difflib
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from app.queue.functions import location
+from app.queue.time_limits import check_delay
 
 
 class QueueError(Exception):
@@ -276,12 +276,12 @@ class Retry(QueueError):
         reason: what the job's error shows.
 
     Raises:
-        ValueError: a negative delay, or an endless one.
+        ValueError: a delay that is no number, negative, or longer than to the year 10000.
     """
 
     def __init__(self, delay: float | None = None, reason: str = "the task asked for another attempt") -> None:
-        if delay is not None and not 0 <= delay < math.inf:
-            raise ValueError(f"delay must be at least 0 seconds, not {delay!r}")
+        if delay is not None:
+            check_delay("delay", delay)
         self.delay, self.reason = delay, reason
         super().__init__(reason)
 

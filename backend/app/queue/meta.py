@@ -3,7 +3,6 @@
 Their names begin with PREFIX. All other entries are the user's, and mean nothing to the engine.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +59,9 @@ class ReservedMeta(ValueError):
 
 def engine_entries(meta: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the engine's entries."""
-    return {name: copy.deepcopy(value) for name, value in meta.items() if _is_reserved(name)}
+    return {
+        name: value.copy() if isinstance(value, list) else value for name, value in meta.items() if is_reserved(name)
+    }
 
 
 def checked(meta: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -78,10 +79,11 @@ def checked(meta: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> di
     if not isinstance(meta, Mapping):
         raise ValueError(f"meta takes a mapping of JSON values by name, not {meta!r}")
     for name, value in meta.items():
-        if _is_reserved(name) and not (name in own and own[name] == value):
+        if is_reserved(name) and not (name in own and own[name] == value):
             raise ReservedMeta(name)
     return {**meta, **own}
 
 
-def _is_reserved(name: Any) -> bool:
+def is_reserved(name: Any) -> bool:
+    """True for the name of an entry that is the engine's."""
     return isinstance(name, str) and name.startswith(PREFIX)

@@ -3,16 +3,18 @@
 import dataclasses
 import datetime as dt
 import hashlib
-import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 import msgspec
 
+from app.queue import encoding
 from app.queue.clock import time_now
 from app.queue.errors import GiveUp, Retry
 from app.queue.exception_groups import find
-from app.queue.meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS, checked
+from app.queue.meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS, ReservedMeta, checked
+from app.queue.text import check_text
+from app.queue.time_limits import check_delay, check_moment, check_number
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,9 +26,6 @@ Record = Literal["all", "failures", "none"]
 
 PRIORITIES: dict[str, int] = {"high": -1, "normal": 0, "low": 1}
 """The levels of a queue as SAQ's `Job.priority`, which puts lower numbers first."""
-
-MAX_TTL = 100 * 31_557_600
-"""Longest `ttl` in seconds: a hundred years."""
 
 _WAITING = ("queued", "active")
 _ENDED = ("complete", "failed", "aborted")
@@ -68,8 +67,8 @@ class Unique:
             raise ValueError("Unique: states must not be empty")
         if self.period is None and set(self.states) & set(_ENDED):
             raise ValueError("Unique: with ended states say for how long: period=seconds")
-        if self.period is not None and self.period <= 0:
-            raise ValueError(f"Unique: period must be more than 0 seconds, not {self.period!r}")
+        if self.period is not None:
+            check_number("Unique: period", self.period, least=0.001)
         if self.on_conflict not in ("ignore", "raise", "replace"):
             raise ValueError(f'Unique: on_conflict must be "ignore", "raise" or "replace", not {self.on_conflict!r}')
 
@@ -202,9 +201,7 @@ class TaskOptions:
             if value is None and name in _NONE_IS_ZERO:
                 object.__setattr__(self, name, 0)
                 continue
-            _check_number(name, value, least)
-        if self.ttl > MAX_TTL:
-            raise ValueError(f"ttl must be at most {MAX_TTL} seconds, or 0 for ever, not {self.ttl!r}")
+            check_number(name, value, least)
         if not self.queue:
             raise ValueError("queue must not be empty")
         if self.priority not in PRIORITIES:
@@ -215,6 +212,8 @@ class TaskOptions:
             raise ValueError(f"record must be one of {', '.join(get_args(Record))}, not {self.record!r}")
         if not isinstance(self.tags, tuple):
             raise ValueError("tags takes a tuple of words, such as tags=('billing',)")
+        for tag in self.tags:
+            _check_tag(tag)
         for name in ("retry_on", "give_up_on"):
             _check_exceptions(name, getattr(self, name))
 
@@ -297,14 +296,15 @@ class CallOptions:
     def __post_init__(self) -> None:
         if self.eta is not None and self.delay is not None:
             raise ValueError("give delay or eta, not both")
-        if self.eta is not None and self.eta.tzinfo is None:
-            raise ValueError(f"eta must be an aware datetime, such as datetime.now(UTC), not {self.eta!r}")
+        if self.eta is not None:
+            check_moment("eta", self.eta)
         for name in ("delay", "expires"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be at least 0 seconds, not {value!r}")
-        if self.meta:
-            checked(self.meta)
+            if (value := getattr(self, name)) is not None:
+                check_delay(name, value)
+        if self.key is not None:
+            check_text("key", self.key)
+        if self.meta is not None:
+            check_meta(self.meta)
         TaskOptions(**self._given())
 
     def _given(self) -> dict[str, Any]:
@@ -339,13 +339,22 @@ class CallOptions:
         return fields
 
 
-def _check_number(name: str, value: Any, least: float) -> None:
-    if isinstance(value, dt.timedelta):
-        raise ValueError(f"{name} takes seconds, not {value!r}: give {value.total_seconds():g}")
-    if not isinstance(value, int | float) or (isinstance(value, bool) and name != "retry_backoff"):
-        raise ValueError(f"{name} must be a number, not {value!r}")
-    if not value >= least:
-        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+def check_meta(meta: Mapping[str, Any]) -> None:
+    """See that `meta` of a call can travel.
+
+    Raises:
+        ValueError: it is no mapping, or holds what JSON cannot carry or a name of the engine's; names the place.
+    """
+    try:
+        encoding.encode({"meta": checked(meta)})
+    except encoding.UNENCODABLE as error:
+        raise error if isinstance(error, ReservedMeta) else ValueError(f"meta cannot travel as JSON: {error}") from None
+
+
+def _check_tag(tag: Any) -> None:
+    if not isinstance(tag, str):
+        raise ValueError(f"tags takes a tuple of words, such as tags=('billing',), not {tag!r}")
+    check_text("tags", tag)
 
 
 def _check_exceptions(name: str, value: Any) -> None:

@@ -6,6 +6,7 @@ refuse the job. Parameters that JSON cannot carry are no payload: they are injec
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.queue.parameters import (
     returned,
     type_hints,
 )
+from app.queue.places import is_endless, place_of
 from app.queue.redaction import NO_SECRETS, REDACTED, Secrets
 
 __all__ = [
@@ -119,7 +121,11 @@ class Signature:
         self._type = msgspec.defstruct("Arguments", members, kw_only=True, forbid_unknown_fields=True)
         self._decoder = encoding.decoder(self._type)
         self._result_decoder = None if self.returns is Any else encoding.decoder(self.returns)
+        self._may_be_endless = any(encoding.reads_endless_numbers(each) for each in self._types())
         self._dropped: set[str] = set()
+
+    def _types(self) -> list[Any]:
+        return [*(each.type for each in self.payload.values()), *([] if self.extra is None else [self.extra])]
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name.
@@ -166,13 +172,15 @@ class Signature:
             raise PayloadTooLarge(self.task, "arguments", len(encoded), limit)
         raw: dict[str, Any] = msgspec.json.decode(encoded)
         try:
-            self._decoder.decode(encoded)
+            found = self._decoder.decode(encoded)
         except msgspec.DecodeError:
-            pass
-        else:
-            return raw
-        # Outside of the handler, see `_read`.
-        self.decode(raw)
+            found = None
+        if found is None:
+            # Outside of the handler, see `_read`.
+            found = self.decode(raw)
+        if self._may_be_endless and (place := place_of(found, is_endless)) is not None:
+            name = re.split(r"[.\[]", place.removeprefix("the name "))[0]
+            raise InvalidArguments(self.task, {name: f"{place}: {encoding.ENDLESS}"})
         return raw
 
     def decode(self, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,7 +327,7 @@ class Signature:
         problems = {}
         for name, value in arguments.items():
             try:
-                encoding.encode(value)
+                encoding.encode({name: value})
             except encoding.UNENCODABLE as error:
                 type_ = self.payload[name].type if name in self.payload else Any
                 problems[str(name)] = self._problem(name, f"cannot be encoded as JSON: {error}", type_)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from croniter import CroniterError, croniter
 
 from app.queue.cron_text import EXAMPLE, normalized
+from app.queue.time_limits import LONGEST
 from app.queue.wall_clock import next_match
 
 CatchUp = Literal["once", "skip"]
@@ -132,6 +133,8 @@ def _check_interval(every: Any) -> None:
         raise ValueError(f"every takes seconds, such as every=60.0, or a timedelta, not {every!r}")
     if not SHORTEST <= every < math.inf:
         raise ValueError(f"every must be at least {SHORTEST} seconds, not {every!r}")
+    if every > LONGEST:
+        raise ValueError(f"every must be at most {LONGEST:,} seconds, not {every!r}")
 
 
 def _checked_cron(given: Any) -> str:

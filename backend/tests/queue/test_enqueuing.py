@@ -121,9 +121,9 @@ async def test_of_two_jobs_of_a_key_in_one_round_trip_the_first_stands(queues: Q
 async def test_an_impossible_delay_harms_no_other_job_of_the_round_trip(queues: Queues, delay: float) -> None:
     mark = marking([])
     queue = queues.get("default")
-    with pytest.raises(ValueError, match="delay must be at least 0 seconds"):
+    with pytest.raises(ValueError, match=r"delay must (be at least 0|end before)"):
         mark.options(delay=delay)
-    with pytest.raises(ValueError, match="delay must be at least 0 seconds"):
+    with pytest.raises(ValueError, match=r"delay must (be at least 0|end before)"):
         Retry(delay=delay)
     bad = mark.job({"name": "bad"})
     bad.delay = delay
@@ -247,7 +247,7 @@ async def test_a_period_outlasts_the_job(queues: Queues, jobs: JobKit) -> None:
         ({"states": ("running",)}, "unknown states"),
         ({"states": ()}, "must not be empty"),
         ({"states": ("complete",)}, "period"),
-        ({"period": 0}, "more than 0"),
+        ({"period": 0}, "period must be at least"),
         ({"on_conflict": "explode"}, "on_conflict"),
     ],
 )

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import httpx
 import pytest
 from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, task
-from app.queue.engine import recovery
+from app.queue import Context, EngineQueue, Queues, get_registry, task
+from app.queue.engine import listing, recovery
 from app.queue.engine.connections import Connections
 from app.queue.engine.job import EngineJob
 from app.queue.engine.outcomes import Outcome, settle_each
@@ -45,6 +46,12 @@ def runs() -> list[str]:
     return runs
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expired lease is taken at the first look."""
+    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+
+
 async def put(queue: EngineQueue, key: str, stored: str | bytes) -> str:
     """Let something wait in line as another producer might write it; returns its id."""
     job_id = queue.job_id(key)
@@ -67,15 +74,27 @@ POISON = {
     "a list": "[]",
     "another key": wire(key="other"),
     "another queue": wire(queue="other"),
+    "kwargs": wire(kwargs=[1]),
+    "a number that is none": wire(kwargs={"x": float("nan")}),
+    "half of a surrogate pair": wire(kwargs={"x": "\udce9"}),
+}
+SPOILT = {
     "an unknown field": wire(colour="red"),
     "an unknown status": wire(status="sleeping"),
     "timeout": wire(timeout="10"),
+    "timeout below 0": wire(timeout=-1),
     "heartbeat": wire(heartbeat="5"),
     "retries": wire(retries="3"),
     "ttl": wire(ttl=None),
     "queued": wire(queued=10**18),
     "retry_delay": wire(retry_delay=10**20),
-    "kwargs": wire(kwargs=[1]),
+    "scheduled": wire(scheduled=10**12),
+    "progress of NaN": wire(progress=float("nan")),
+    "progress of nothing": wire(progress=None),
+    "progress of text": wire(progress="x"),
+    "progress without end": wire(progress=float("inf")),
+    "error": wire(error="caf\udce9"),
+    "result": wire(result="caf\udce9"),
     "meta": wire(meta=[]),
     "expires_at": wire(meta={EXPIRES_AT: "soon"}),
     "recoveries": wire(meta={RECOVERIES: "many"}),
@@ -118,6 +137,51 @@ async def test_a_job_that_cannot_be_read_keeps_none_from_being_recovered(
     assert await queue.redis.zcard(queue.namespace("leases")) == 0
 
 
+spoilt = pytest.mark.parametrize("stored", SPOILT.values(), ids=SPOILT)
+
+
+@spoilt
+async def test_a_field_that_cannot_be_read_costs_no_job(queue: EngineQueue, runs: list[str], stored: str) -> None:
+    await put(queue, "poison", stored)
+    shown = await queue.fetch("poison")
+    assert shown is not None
+    assert (shown.function, shown.status, shown.unreadable) == ("harmless", Status.QUEUED, "")
+    [listed] = (await listing.page([queue], "queued", lambda job: True, None, 10)).jobs
+    assert listed.key == "poison"
+    async with one_slot(queue, get_registry().get("harmless").runner):
+        await eventually(lambda: _is_empty(queue))
+    done = await queue.fetch("poison")
+    assert done is not None
+    assert (runs, done.status) == (["poison"], Status.COMPLETE)
+
+
+@spoilt
+async def test_a_field_that_cannot_be_read_costs_no_recovery(
+    queue: EngineQueue, runs: list[str], stored: str, impatient: None
+) -> None:
+    job_id = await put(queue, "poison", stored)
+    await queue.scripts.run("lease", 10, "killed", -1)
+    assert await queue.recover() == [job_id]
+    job = await queue.fetch("poison")
+    assert job is not None
+    assert (job.status, job.meta) == (Status.QUEUED, {RECOVERIES: 1})
+
+
+@poisoned
+async def test_a_job_that_cannot_be_read_is_shown_as_that(
+    client: httpx.AsyncClient, queue: EngineQueue, runs: list[str], poison: str
+) -> None:
+    await put(queue, "poison", poison)
+    answer = await client.get("/jobs/poison")
+    assert (answer.status_code, answer.json()["task"]) == (200, "(unreadable)")
+    assert "the job poison cannot be read" in answer.json()["error"]
+    [listed] = (await listing.page([queue], "queued", lambda job: True, None, 10)).jobs
+    assert (listed.key, listed.function) == ("poison", "(unreadable)")
+    assert [job["function"] for job in (await queue.info(jobs=True))["jobs"]] == ["(unreadable)"]
+    # Nothing is to be run again of which nobody knows what it was.
+    assert (await client.post("/jobs/poison/retry")).status_code == 409
+
+
 async def _is_empty(queue: EngineQueue) -> bool:
     return not await queue.count("incomplete") and not await queue.redis.zcard(queue.namespace("leases"))
 
@@ -126,8 +190,9 @@ async def test_readers_of_other_jobs_do_not_notice_one_that_cannot_be_read(queue
     await queue.enqueue("harmless", key="good")
     await put(queue, "poison", "{")
     read = await asyncio.gather(queue.fetch("good"), queue.fetch("poison"), queue.fetch("good"))
-    assert [job and job.key for job in read] == ["good", None, "good"]
-    assert [job["key"] for job in (await queue.info(jobs=True))["jobs"]] == ["good"]
+    assert [job and job.unreadable != "" for job in read] == [False, True, False]
+    assert [job["key"] for job in (await queue.info(jobs=True))["jobs"]] == ["good", "poison"]
+    assert [job and job.key for job in await queue.jobs(["good", "poison"])] == ["good", None]
     assert [job.key async for job in queue.iter_jobs()] == ["good"]
     await queue.redis.lpop(queue.namespace("queued"))
     await queue.redis.hset(queue.namespace("vitals"), "w", f'{time.time()} {{"leased":99,"free":1}}')
@@ -149,12 +214,6 @@ async def test_wrong_types_are_refused_at_the_call(queue: EngineQueue, runs: lis
 
 
 # Outcomes that Redis refuses
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An expired lease is taken at the first look."""
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
 
 
 async def _refuse(queue: EngineQueue, key: str) -> None:
@@ -220,7 +279,7 @@ async def test_what_is_to_be_kept_for_very_long_stays_for_ever(
 
 
 def test_a_ttl_that_redis_does_not_take_is_refused() -> None:
-    with pytest.raises(ValueError, match="or 0 for ever"):
+    with pytest.raises(ValueError, match="ttl must be at most"):
         TaskOptions(ttl=sys.maxsize)
 
 

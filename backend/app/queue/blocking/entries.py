@@ -18,6 +18,7 @@ from app.queue.handle import JobHandle
 from app.queue.options import CallSettings, Priority
 from app.queue.registry import get_registry
 from app.queue.task import Task
+from app.queue.time_limits import check_delay
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -248,8 +249,8 @@ def _times(
     """Celery's times as `CallOptions` takes them."""
     if countdown is not None and eta is not None:
         raise ValueError("give countdown or eta, not both")
-    if countdown is not None and countdown < 0:
-        raise ValueError(f"countdown must be at least 0 seconds, not {countdown!r}")
+    if countdown is not None:
+        check_delay("countdown", countdown)
     if isinstance(expires, dt.datetime):
         if expires.tzinfo is None:
             raise ValueError(f"expires must be seconds or an aware datetime, not {expires!r}")

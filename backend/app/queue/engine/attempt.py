@@ -13,7 +13,8 @@ from saq.job import Status
 from saq.utils import now
 
 from app.queue.engine import leases, misfit
-from app.queue.engine.job import EngineJob, failure, mend
+from app.queue.engine.job import EngineJob, failure
+from app.queue.engine.job_changes import keep_own, repair
 from app.queue.engine.misfit import MISFITS
 from app.queue.engine.outcomes import Outcome
 from app.queue.engine.pulse import Block
@@ -21,6 +22,7 @@ from app.queue.errors import Retry
 from app.queue.exception_groups import find, is_cancellation
 from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE
 from app.queue.redaction import scrub
+from app.queue.text import error_text
 from app.queue.threads import stack_of
 
 if TYPE_CHECKING:
@@ -199,13 +201,14 @@ class Attempt:
     def _in_any_case(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
         """The outcome, or a failure where none can be made of what the task left in its job: its slot must get free."""
         try:
+            self._keep_own()
             return reached()
         except Exception as error:
             logger.exception("the job %s of %s has no outcome that can be written", self.job.key, self.job.function)
             job = self.job
-            mend(job)
+            repair(job)
             try:
-                return self._end(Status.FAILED, scrub("".join(traceback.format_exception(error))))
+                return self._end(Status.FAILED, scrub(error_text(error)))
             except Exception:
                 return Outcome.unreadable(job.key, job.lease, "")
 
@@ -221,8 +224,13 @@ class Attempt:
             self._settled = True
             self._slots.settle(self, outcome)
 
+    def _keep_own(self) -> None:
+        if self.job.own or self.job.meta:
+            keep_own(self.job)
+
     def _complete(self, result: Any) -> Outcome:
         job = self.job
+        self._keep_own()
         job.status, job.result, job.error, job.completed = Status.COMPLETE, result, None, now()
         job.progress = 1.0
         return Outcome.finish(self._slots.queue, job)
@@ -268,7 +276,7 @@ class Attempt:
         for exit_, note in EXITS.items():
             if isinstance(error, exit_) and note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
-        text = scrub("".join(traceback.format_exception(error)))
+        text = scrub(error_text(error))
         again = job.retryable and self._slots.worker.retries_after(job.function, error)
         logger.error("job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=error)
         if not again:

@@ -1,6 +1,5 @@
 """Enqueue: from a call to jobs that stand in Redis."""
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,9 @@ from app.queue.engine.sizes import batches
 from app.queue.engine.unrecorded import mark_to_keep
 from app.queue.errors import DuplicateJob, QueueUnavailable
 from app.queue.meta import CLAIM, ROUND, checked, engine_entries
+from app.queue.options import check_meta
+from app.queue.text import check_text
+from app.queue.time_limits import LAST_SECOND, check_delay
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -73,18 +75,14 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
     """
     current = int(time_now() * 1000)
     for job in jobs:
-        if len(job.key) > LONGEST_KEY or "\x00" in job.key:
-            raise ValueError(
-                f"key: {job.key[:40]!r}... has {len(job.key)} characters; it has {LONGEST_KEY} at most, and no NUL"
-            )
         # A job that is queued once more keeps its time: tasks tell by it that it is the same.
         job.queue, job.queued, job.status = queue, job.queued or current, Status.QUEUED
         if type(job) is Job:
             check(job)
         if queue._before_enqueues:
-            own = engine_entries(job.meta)
             await queue._before_enqueue(job)
-            job.meta = checked(job.meta, own)
+        else:
+            check_names(job)
 
 
 def sizes(jobs: Sequence[tuple[Job, Row]]) -> list[int]:
@@ -232,11 +230,10 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None, *, n
 def _start(job: Job) -> str:
     """When a job may start, as `scripts/admit.lua` takes it: a delay counts by the clock of Redis."""
     if delay := getattr(job, "delay", 0.0):
-        if not 0 < delay < math.inf:
-            raise ValueError(f"delay must be seconds from now, not {delay!r}")
+        check_delay("delay", delay)
         return f"+{delay}"
-    if not math.isfinite(job.scheduled):
-        raise ValueError(f"scheduled must be epoch seconds, not {job.scheduled!r}")
+    if not job.scheduled <= LAST_SECOND:
+        raise ValueError(f"scheduled must be epoch seconds before the year 10000, not {job.scheduled!r}")
     # What was due before 1970 is due: a job that waits in line stands with 0.
     return repr(job.scheduled) if job.scheduled > 0 else "0"
 
@@ -252,9 +249,24 @@ def _as_saq_makes_it(job_or_func: str | Job, keywords: dict[str, Any]) -> Job:
     return _with_fields(job_or_func, fields)
 
 
+def check_names(job: Job) -> None:
+    """See that tables can hold the names of a job.
+
+    Raises:
+        ValueError: they cannot; says which.
+    """
+    key = job.key
+    if getattr(job, "new_key", "") != key:
+        if len(key) > LONGEST_KEY:
+            raise ValueError(f"key: {key[:40]!r}... has {len(key)} characters; it has {LONGEST_KEY} at most")
+        check_text("key", key)
+    if job.group_key:
+        check_text("group_key", job.group_key)
+
+
 def _check_meta(fields: Mapping[str, Any]) -> None:
     if fields.get("meta") is not None:
-        checked(fields["meta"])
+        check_meta(fields["meta"])
 
 
 def _with_fields(job: Job, fields: dict[str, Any]) -> Job:

@@ -1,82 +1,21 @@
 """EngineJob: SAQ's job, and what this process knows of it besides."""
 
 import asyncio
-import dataclasses
-import operator
 import os
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 from saq import Job
 from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
-from app.queue.encoding import EXACT
-from app.queue.meta import EXPIRES_AT, PREFIX, ROUND, checked, engine_entries
+from app.queue.engine import wire
+from app.queue.meta import EXPIRES_AT, ROUND, checked
 from app.queue.options import Claim
+from app.queue.text import storable
 
-_Int = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)]
-_Number = _Int | Annotated[float, msgspec.Meta(ge=-EXACT, le=EXACT)]
-"""Numbers that Python, Lua and JSON agree on: no NaN, none beyond what a double holds exactly."""
-
-_Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
-"""Epoch milliseconds until the end of the year 9999, the last that Python and PostgreSQL both know; 0: not yet."""
-
-_TYPES: dict[str, Any] = {
-    **dict.fromkeys(("function", "key"), str),
-    **dict.fromkeys(("timeout", "heartbeat"), _Number | None),
-    **dict.fromkeys(("retries", "ttl", "retry_delay", "scheduled", "progress", "priority"), _Number),
-    **dict.fromkeys(("completed", "queued", "started", "touched"), _Moment),
-    **dict.fromkeys(("error", "group_key", "worker_id"), str | None),
-    "kwargs": dict[str, Any] | None,
-    "retry_backoff": bool | _Number,
-    "attempts": _Int,
-    "result": Any,
-    "status": Status,
-}
-_REQUIRED = ("function", "key")
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Job)}
-_FIELDS = (*_REQUIRED, *(name for name in _DEFAULTS if name not in (*_REQUIRED, "queue", "meta")))
-
-_Wire = msgspec.defstruct(
-    "_Wire",
-    [
-        ("queue", str),
-        *((name, _TYPES[name]) for name in _REQUIRED),
-        *((name, _TYPES[name], _DEFAULTS[name]) for name in _FIELDS[len(_REQUIRED) :]),
-        ("meta", dict[str, Any] | None, None),
-    ],
-    omit_defaults=True,
-    forbid_unknown_fields=True,
-)
-"""SAQ's wire format: the queue's name, and what differs from the defaults."""
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0, le=32_767)]
-"""Bounded as the columns that records have for counts."""
-
-
-class _Meta(msgspec.Struct, rename=PREFIX.__add__):
-    """The engine's entries of `meta`; others are the user's."""
-
-    expires_at: _Number | None = None
-    at_most_once: bool = False
-    unique: str | None = None
-    misfit_since: _Number | None = None
-    recoveries: _Count = 0
-    round: _Count = 0
-    schedule: str | None = None
-    tick: _Number | None = None
-    durable: bool = False
-    parent: str | None = None
-    trace_id: str | None = None
-    tags: list[str] | None = None
-    replay_of: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Wire).decode
-_values = operator.itemgetter(*_FIELDS)
+UNREADABLE = "(unreadable)"
+"""Stands in place of the task of a job that cannot be read."""
 
 LATE = "|late"
 """Mark of the lease of a job that blocks the event loop past its timeout, so that its worker gives it up."""
@@ -94,10 +33,6 @@ MARKS = (LATE, UNBEGUN, STALLED, HUNG)
 """How a worker marks the leases that it gives up itself; behind LATE and a newline is why."""
 
 
-MENDED_META = 1024 * 1024
-"""Bytes of `meta` that a job keeps which had to be mended."""
-
-
 class EngineJob(Job):
     """A job; what is added here does not travel.
 
@@ -109,6 +44,8 @@ class EngineJob(Job):
         created: False when it stood already, in place of the one that was to be enqueued.
         recorded: True when its end is in PostgreSQL already.
         given_up: True when no outcome of this attempt counts any more, although it may still run.
+        unreadable: why what is stored is no job, of one that stands in place of it to be shown; else empty.
+        own: the engine's entries of `meta` as the job was leased with; None: it had none.
         failure: what is to be remembered of the attempt that did not complete; None: nothing.
         looked_up: True when it was read to be looked at, not taken to be run.
         dequeued: True when it was taken in SAQ's way, without a lease.
@@ -122,6 +59,8 @@ class EngineJob(Job):
     created: bool = True
     recorded: bool = False
     given_up: bool = False
+    unreadable: str = ""
+    own: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
     looked_up: bool = False
     dequeued: bool = False
@@ -161,19 +100,26 @@ def make(fields: dict[str, Any]) -> EngineJob:
     Raises:
         ValueError: a field that SAQ's Job does not have, one of a wrong type, or no function or key.
     """
-    return _made(msgspec.convert({**fields, "queue": ""}, _Wire), None)
+    return _made(wire.convert({**fields, "queue": ""}), None)
 
 
 def decode(payload: dict[str, Any] | str | bytes, queue: Any) -> EngineJob:
-    """The job of a queue in SAQ's wire format, as JSON or decoded already.
+    """The job of a queue in SAQ's wire format, as JSON or decoded already; see `wire.decode`.
 
     Raises:
         ValueError: it is no job, or belongs to another queue.
     """
-    wire: Any = _decode(payload) if isinstance(payload, str | bytes) else msgspec.convert(payload, _Wire)
-    if wire.queue != queue.name:
-        raise ValueError(f"the job {wire.key!r} belongs to another queue than {queue.name!r}")
-    return _made(wire, queue)
+    fields = wire.decode(payload)
+    if fields["queue"] != queue.name:
+        raise ValueError(f"the job {fields['key']!r} belongs to another queue than {queue.name!r}")
+    return _made(fields, queue)
+
+
+def stand_in(key: str, queue: Any, why: str) -> EngineJob:
+    """What is shown in place of a job that cannot be read."""
+    job = _made(wire.convert({"queue": "", "function": UNREADABLE, "key": key}), queue)
+    job.status, job.error, job.unreadable = Status.FAILED, storable(why), why
+    return job
 
 
 def check(job: Job) -> None:
@@ -185,38 +131,12 @@ def check(job: Job) -> None:
     fields = vars(job)
     if not isinstance(job, EngineJob) and job.meta:
         checked(job.meta)
-    make({name: fields[name] for name in (*_FIELDS, "meta")})
+    make({name: fields[name] for name in (*wire.FIELDS, "meta")})
 
 
-def mend(job: Job) -> None:
-    """Give the fields that cannot travel, as a task has spoilt them, their defaults; the rest of `meta` stays.
-
-    Of a `meta` of more than MENDED_META bytes only the engine's entries stay: it may be what Redis does not take.
-    """
-    job.meta = {name: value for name, value in job.meta.items() if _travels("meta", {name: value})}
-    if len(msgspec.json.encode(job.meta)) > MENDED_META:
-        job.meta = engine_entries(job.meta)
-    for name in _FIELDS[len(_REQUIRED) :]:
-        if not _travels(name, vars(job)[name]):
-            setattr(job, name, _DEFAULTS[name])
-
-
-def _travels(name: str, value: Any) -> bool:
-    try:
-        msgspec.json.encode(make({"function": "", "key": "", name: value}).__dict__)
-    except Exception:
-        return False
-    return True
-
-
-def _made(wire: Any, queue: Any) -> EngineJob:
-    fields = msgspec.structs.asdict(wire)
-    if fields["meta"]:
-        msgspec.convert(fields["meta"], _Meta)
-    else:
-        fields["meta"] = {}
-    fields["queue"] = queue
+def _made(fields: dict[str, Any], queue: Any) -> EngineJob:
     job = EngineJob.__new__(EngineJob)
+    fields["queue"] = queue
     job.__dict__ = fields
     return job
 
@@ -274,7 +194,13 @@ def level_of(job: Job) -> str:
 
 def encode(job: Job, queue: str) -> bytes:
     """A job in SAQ's wire format: JSON of what differs from the defaults, with the queue's name."""
-    return msgspec.json.encode(_Wire(queue, *_values(job.__dict__), job.meta or None))
+    try:
+        return wire.encode(job.__dict__, queue)
+    except UnicodeEncodeError:
+        if not isinstance(job.error, str) or job.error == (error := storable(job.error)):
+            raise
+        job.error = error
+        return encode(job, queue)
 
 
 def holder(lease: str) -> tuple[str, int]:

@@ -34,6 +34,7 @@ from app.queue.engine.batching import Batches
 from app.queue.engine.connections import name_in_keys
 from app.queue.engine.inbox import Inbox
 from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode, has_expired
+from app.queue.engine.job_changes import updated
 from app.queue.engine.keys import KEYS
 from app.queue.engine.listener import JobListener
 from app.queue.engine.outage import REDIS_AWAY, Outage
@@ -44,6 +45,7 @@ from app.queue.engine.scripts import Scripts
 from app.queue.engine.sizes import LARGEST_JOB, LONGEST_CHARACTER, check_size
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT
+from app.queue.text import storable
 
 logger = logging.getLogger("app.queue")
 
@@ -183,15 +185,19 @@ class LeasedQueue(RedisQueue):
             logger.warning("the job %s was taken over; what this attempt did to it does not count", job.key)
 
     async def update(self, job: Job, **kwargs: Any) -> None:
-        """Store what a job tells of itself (`progress`, `meta`, ...); of a running one, if its lease still holds."""
+        """Store what a job tells of itself (`progress`, `meta`, ...); of a running one, if its lease still holds.
+
+        Raises:
+            ValueError: an unknown field, a wrong value, or a field that the engine alone changes; nothing is stored.
+        """
         lease = getattr(job, "lease", "")
+        kwargs = updated(job, kwargs)
         if not lease:
             await super().update(job, **kwargs)
             return
         job.touched = now()
         for name, value in kwargs.items():
-            if hasattr(job, name):
-                setattr(job, name, value)
+            setattr(job, name, value)
         # As jobs stand that nothing was written of since their start: that this one runs is read from its lease.
         stored = copy(job)
         stored.attempts, stored.status = job.attempts - 1, Status.QUEUED
@@ -212,6 +218,7 @@ class LeasedQueue(RedisQueue):
             error: why; becomes the job's error.
             ttl: seconds in which no job of its key is enqueued, when a stock worker runs it.
         """
+        error = storable(error)
         # As it is now: it may have had attempts, or another round, since the caller looked.
         present = await self.job(job.key) or job
         aborting, aborted = self.copy(present), self.copy(present)
@@ -298,10 +305,16 @@ class LeasedQueue(RedisQueue):
 
     async def jobs(self, job_keys: Iterable[str]) -> list[Job | None]:
         """The jobs of those keys as they stand, None for those there are not."""
-        return list(await reading.jobs(self, [self.job_id(key) for key in job_keys]))
+        found = await reading.jobs(self, [self.job_id(key) for key in job_keys])
+        return [None if job is not None and job.unreadable else job for job in found]
 
     async def _get_job_by_id(self, job_id: bytes | str) -> EngineJob | None:
-        return await self._reads.add(job_id.decode() if isinstance(job_id, bytes) else job_id)
+        job = await self._shown(job_id.decode() if isinstance(job_id, bytes) else job_id)
+        return None if job is not None and job.unreadable else job
+
+    async def _shown(self, job_id: str) -> EngineJob | None:
+        """The job, or what is shown in place of one that cannot be read."""
+        return await self._reads.add(job_id)
 
     async def _read_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
         # The answers of one batch may go to several callers, who must not share a job.

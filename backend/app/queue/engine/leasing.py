@@ -13,7 +13,7 @@ from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LEASE
 from app.queue.engine.waiting import Waiting
 from app.queue.handle import EXPIRED
-from app.queue.meta import EXPIRES_AT
+from app.queue.meta import EXPIRES_AT, engine_entries
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -90,6 +90,8 @@ class Leasing:
             self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
             return None
         job.lease = lease
+        if job.meta:
+            job.own = engine_entries(job.meta)
         if EXPIRES_AT in job.meta and has_expired(job, time_now):
             job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
             self._outcomes.add(Outcome.finish(self._queue, job), job)

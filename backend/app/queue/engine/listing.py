@@ -12,6 +12,7 @@ from app.queue.engine import reading
 from app.queue.engine.job import EngineJob
 from app.queue.engine.outage import answering
 from app.queue.errors import InvalidCursor
+from app.queue.time_limits import LAST_SECOND
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -110,7 +111,10 @@ async def _entries(queue: "EngineQueue", name: str, offset: int) -> list[EngineJ
     for job_id, score in scores.items():
         if (job := jobs.get(job_id)) is not None:
             # An attempt after a failure waits until then, whatever its enqueue said.
-            job.scheduled = math.ceil(score)
+            job.scheduled = math.ceil(min(score, LAST_SECOND))
+    for job in jobs.values():
+        if job is not None and job.unreadable and name not in RUNNING:
+            job.status = Status.QUEUED
     return [jobs.get(job_id) for job_id in ids]
 
 

@@ -12,7 +12,8 @@ from saq import Job
 from saq.job import Status
 from saq.utils import now
 
-from app.queue.engine.job import EngineJob, level_of, mend
+from app.queue.engine.job import EngineJob, level_of
+from app.queue.engine.job_changes import repair
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.scripts import pack, text
 from app.queue.engine.sizes import fitting
@@ -191,7 +192,7 @@ def _ended(queue: "LeasedQueue", job: Job, status: Status, error: str) -> Outcom
     except Exception as spoilt:
         logger.error("the job %s ends without what cannot be encoded: %s", job.key, spoilt)
     try:
-        mend(job)
+        repair(job)
         job.status, job.error, job.completed = status, error.encode("ascii", "backslashreplace").decode(), now()
         return Outcome.finish(queue, job)
     except Exception:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from app.queue.engine.outage import answering
+from app.queue.text import storable
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -39,7 +40,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 def told(by: str, why: str) -> bytes:
     """What the scripts keep of a pause beside its time."""
-    return msgspec.json.encode({"by": by, "why": why})
+    return msgspec.json.encode({"by": storable(by), "why": storable(why)})
 
 
 def read(note: bytes) -> Pause:

@@ -2,8 +2,8 @@
 
 Overrides three methods of SAQ 0.26 besides those of LeasedQueue:
 
-- `enqueue`, `_enqueue`: SAQ takes a keyword named like a Job field for a job option, validates nothing, and makes a
-  round trip a job.
+- `enqueue`, `_before_enqueue`, `_enqueue`: SAQ takes a keyword named like a Job field for a job option, validates
+  nothing, and makes a round trip a job.
 - `retry`: SAQ's queues a job that still waits or runs a second time, and with the attempts that it has had.
 """
 
@@ -26,8 +26,9 @@ from app.queue.engine.outage import answering
 from app.queue.engine.pausing import Pause
 from app.queue.engine.sizes import batches
 from app.queue.errors import ConfigurationError, DuplicateJob, JobConflict
-from app.queue.meta import DURABLE
+from app.queue.meta import DURABLE, checked, engine_entries
 from app.queue.payload import MAX_PAYLOAD_BYTES
+from app.queue.text import storable
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -124,6 +125,12 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer; the job may or may not stand in the queue.
         """
         return await super().enqueue(enqueuing.validated(self, job_or_func, kwargs))
+
+    async def _before_enqueue(self, job: Job) -> None:
+        own = engine_entries(job.meta)
+        await super()._before_enqueue(job)
+        job.meta = checked(job.meta, own)
+        enqueuing.check_names(job)
 
     async def _enqueue(self, job: Job) -> Job | None:
         if job.meta.get(DURABLE):
@@ -262,13 +269,15 @@ class EngineQueue(LeasedQueue):
             return await enqueuing.send(self, jobs)
 
     async def fetch(self, key: str) -> EngineJob | None:
-        """The job of that key, or None.
+        """The job of that key, or None; of one that cannot be read what is shown in its place.
 
         Raises:
             QueueUnavailable: Redis did not answer.
         """
+        if storable(key) != key:
+            return None
         async with answering():
-            return await self.job(key)
+            return await self._shown(self.job_id(key))
 
     async def stats(self) -> QueueStats:
         """The queue in numbers, and whether it is paused.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from saq.job import TERMINAL_STATUSES, Status
 from saq.types import CountKind, ListenCallback, QueueInfo
 
-from app.queue.engine.job import EngineJob, UnreadableJob, holder
+from app.queue.engine.job import EngineJob, UnreadableJob, holder, stand_in
 from app.queue.engine.listener import SUBSCRIBED, News
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CHUNK = 500
 
 
 async def jobs(queue: "LeasedQueue", ids: Sequence[str]) -> list[EngineJob | None]:
-    """The jobs of these ids, None for those there are not, or that cannot be read."""
+    """The jobs of these ids, None for those there are not; see `stand_in` for those that cannot be read."""
     found: list[EngineJob | None] = []
     for first in range(0, len(ids), CHUNK):
         some = ids[first : first + CHUNK]
@@ -42,7 +42,7 @@ def _as_it_stands(
     except UnreadableJob as error:
         # Others are read by the same call.
         logger.warning("%s", error)
-        return None
+        job = stand_in(error.key, queue, str(error))
     job.looked_up = True
     if lease is None:
         return job

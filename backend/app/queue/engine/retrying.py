@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 async def retry(queue: "EngineQueue", job: Job) -> Job:
     """See `EngineQueue.retry_by_hand`."""
+    if getattr(job, "unreadable", ""):
+        raise JobConflict(job.key, "unreadable", "retried")
     stored = await queue.job(job.key)
     if stored is not None and stored.status not in TERMINAL_STATUSES:
         raise JobConflict(job.key, stored.status.value, "retried")

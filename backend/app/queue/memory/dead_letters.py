@@ -17,6 +17,7 @@ from app.queue.memory.models import DISCARDED, REPLAYED, JobRecord
 from app.queue.meta import REPLAY_OF, TAGS
 from app.queue.redaction import REDACTED
 from app.queue.registry import TaskRegistry
+from app.queue.text import storable
 
 BATCH = 100
 """Dead letters that one transaction replays or discards."""
@@ -145,7 +146,7 @@ class DeadLetters:
         return batch
 
     async def _locked(self, key: str) -> JobRecord:
-        if "\x00" in key:
+        if storable(key) != key:
             raise DeadLetterNotFound(key)
         query = select(JobRecord).where(JobRecord.key == key, JobRecord.status == "failed")
         query = query.order_by(JobRecord.queued_at.desc()).limit(1).with_for_update()
@@ -183,5 +184,5 @@ class DeadLetters:
         return handle.key
 
     def _resolve(self, record: JobRecord, resolution: str, by: str, why: str) -> None:
-        record.resolution, record.resolved_by, record.resolved_why = resolution, by, why or None
+        record.resolution, record.resolved_by, record.resolved_why = resolution, storable(by), storable(why) or None
         record.resolved_at = dt.datetime.now(dt.UTC)

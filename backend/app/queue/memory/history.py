@@ -18,7 +18,9 @@ from app.queue.errors import InvalidCursor, InvalidSearch
 from app.queue.memory.models import STATUSES, JobRecord
 from app.queue.memory.rows import EPOCH, milliseconds
 from app.queue.meta import TAGS
+from app.queue.places import place_of
 from app.queue.shown import shown
+from app.queue.text import storable
 
 PAGE = 50
 """Records of a page, unless a call says otherwise."""
@@ -66,9 +68,9 @@ class RecordFilter:
         if self.status is not None and self.status not in known:
             raise InvalidSearch(f"there is no status {self.status!r}; there are {', '.join(known)}")
         texts = {"task": self.task, "queue": self.queue, "error": self.error, "tag": self.tag}
-        for name, value in (*texts.items(), ("arguments", _encoded_arguments(self.arguments))):
-            if value is not None and "\x00" in value:
-                raise InvalidSearch(f"{name}: no record holds the character NUL; leave it out")
+        for name, value in (*texts.items(), ("arguments", self.arguments)):
+            if value is not None and place_of(value, _is_in_no_record) is not None:
+                raise InvalidSearch(f"{name}: no record holds NUL or half a surrogate pair; leave it out")
         for name, moment in (("since", self.since), ("until", self.until)):
             try:
                 _ = moment is not None and moment.astimezone(dt.UTC)
@@ -110,6 +112,10 @@ class RecordFilter:
             and (self.since is None or queued >= self.since)
             and (self.until is None or queued < self.until)
         )
+
+
+def _is_in_no_record(leaf: Any) -> bool:
+    return isinstance(leaf, str) and storable(leaf) != leaf
 
 
 def _holds(value: Any, part: Any) -> bool:
@@ -175,7 +181,7 @@ class JobHistory:
 
     async def find(self, key: str, limit: int = PAGE) -> Sequence[JobRecord]:
         """The records of the jobs that had this key, newest first; empty without any."""
-        if "\x00" in key:
+        if storable(key) != key:
             return []
         query = select(JobRecord).where(JobRecord.key == key).order_by(JobRecord.queued_at.desc()).limit(limit)
         return (await self._session.scalars(query)).all()
@@ -252,7 +258,3 @@ def _decoded(cursor: str) -> tuple[dt.datetime, str, str]:
     except (ValueError, OverflowError, msgspec.DecodeError):
         pass
     raise InvalidCursor(cursor)
-
-
-def _encoded_arguments(arguments: Mapping[str, Any] | None) -> str | None:
-    return None if arguments is None else msgspec.json.encode(arguments).decode().replace("\\u0000", "\x00")

@@ -29,6 +29,7 @@ from app.queue.memory.rows import (
 )  # fmt: skip
 from app.queue.meta import DURABLE, RECOVERIES, ROUND, SCHEDULE
 from app.queue.redaction import REDACTED
+from app.queue.text import storable
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import TaskCatalogue
@@ -234,4 +235,4 @@ def _failure(job: Job, error: str | None) -> dict[str, Any]:
 
 
 def _shortened(error: str | None) -> str | None:
-    return None if error is None else error[-MAX_ERROR:].replace("\x00", "\ufffd")
+    return None if error is None else storable(error[-MAX_ERROR:])

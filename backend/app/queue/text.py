@@ -1,0 +1,52 @@
+"""Text of users and errors: what is escaped, so that Redis, PostgreSQL, HTTP and a terminal all take it.
+
+What travels as data is refused where it cannot (see `encoding.py`); what only tells something, such as an error, an
+abort's reason or a remark, is escaped: it must not cost the job that it tells of.
+"""
+
+import re
+import traceback
+
+# C0, DEL and C1 without tab and newline; the separators that terminals and readers of lines take for a newline.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROLS_AND_NEWLINES = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def storable(text: str) -> str:
+    r"""A text that JSON and PostgreSQL can hold: lone surrogates and NUL as their escapes in Python.
+
+    >>> storable("caf\udce9\x00")
+    'caf\\udce9\\x00'
+    """
+    if text.isascii():
+        return text.replace("\x00", "\\x00") if "\x00" in text else text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def check_text(name: str, text: str) -> None:
+    """See that a text which is data can be stored as it is.
+
+    Raises:
+        ValueError: it holds NUL or a lone surrogate; names it.
+    """
+    if storable(text) != text:
+        raise ValueError(f"{name}: {text!r} holds NUL or half a surrogate pair, which cannot be stored: leave it out")
+
+
+def error_text(error: BaseException) -> str:
+    """The traceback of an error, its causes and notes, as it is stored."""
+    return storable("".join(traceback.format_exception(error)))
+
+
+def printable(text: str, *, newlines: bool = False) -> str:
+    r"""A text for a terminal or a log, without control characters: as their escapes in Python.
+
+    >>> printable("a\nb\x1b[2J")
+    'a\\nb\\x1b[2J'
+
+    Args:
+        text: the text.
+        newlines: True: it may have several lines, as a traceback does.
+    """
+    controls = _CONTROLS if newlines else _CONTROLS_AND_NEWLINES
+    return controls.sub(lambda found: repr(found[0])[1:-1], storable(text))

@@ -1,0 +1,126 @@
+"""`job.update(...)` and what a task sets on its job: checked at the call, and never at the price of the job."""
+
+from typing import Any, cast
+
+import pytest
+from saq import Job
+from saq.job import Status
+
+from app.queue import Context, Queues, Unique, task
+from app.queue.meta import EXPIRES_AT, TAGS
+from app.queue.testing import JobKit
+
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+NAN, INFINITY = float("nan"), float("inf")
+WRONG: list[tuple[dict[str, Any], str]] = [
+    *(({"progress": value}, "progress must be a number") for value in (NAN, INFINITY, None, "x", True, -0.1, 50)),
+    ({"meta": [1]}, "update: meta: "),
+    ({"meta": {"a": object()}}, "update: meta: "),
+    ({"meta": {"a": [NAN]}}, r"update: meta: meta\.a\[0\]: "),
+    ({"meta": {"a": "\udce9"}}, r"update: meta: meta\.a: "),
+    ({"meta": {EXPIRES_AT: 1}}, "are the queue's own"),
+    ({"ttl": NAN}, "update: ttl: "),
+    ({"ttl": "60"}, "update: ttl: "),
+    ({"timeout": -1}, "update: timeout: "),
+    ({"retries": None}, "update: retries: "),
+    ({"scheduled": 1e12}, "update: scheduled: "),
+    ({"error": 5}, "update: error: "),
+    ({"result": {1, NAN}}, "update: result: "),
+    ({"status": "complete"}, "status cannot be changed"),
+    ({"attempts": 0}, "attempts cannot be changed"),
+    ({"queued": 1}, "queued cannot be changed"),
+    ({"key": "another"}, "key cannot be changed"),
+    ({"function": "another"}, "function cannot be changed"),
+    ({"kwargs": {}}, "kwargs cannot be changed"),
+    ({"queue": None}, "a job has no field 'queue'|queue cannot be changed"),
+    ({"colour": "red"}, "a job has no field 'colour'; there are: "),
+    ({"lease": "mine"}, "a job has no field 'lease'"),
+]
+
+
+@pytest.mark.parametrize(("changes", "problem"), WRONG, ids=lambda value: str(value)[:40])
+async def test_a_wrong_update_is_refused_and_changes_nothing(
+    jobs: JobKit, changes: dict[str, Any], problem: str
+) -> None:
+    seen: list[Any] = []
+
+    @task
+    async def updates(ctx: Context) -> str:
+        job = ctx["job"]
+        before = dict(vars(job))
+        with pytest.raises(ValueError, match=problem):
+            await job.update(**changes)
+        seen.append((before == vars(job), await job.get_queue().job(job.key)))
+        return "done"
+
+    job = await jobs.run(updates)
+    [(same, stored)] = seen
+    assert (same, job.status, job.result) == (True, Status.COMPLETE, "done")
+    assert (stored.progress, stored.meta) == (0.0, {})
+
+
+async def test_a_right_update_is_stored(jobs: JobKit) -> None:
+    seen: list[Any] = []
+
+    @task(tags=("billing",))
+    async def updates(ctx: Context) -> None:
+        job = ctx["job"]
+        await job.update(progress=0.5, meta={"step": 2}, ttl=60)
+        seen.append(await job.get_queue().job(job.key))
+        # With what the queue keeps there, as one that was read.
+        await job.update(meta={**job.meta, "step": 3}, progress=1)
+
+    job = await jobs.run(updates)
+    [stored] = seen
+    assert (stored.progress, stored.meta, stored.ttl) == (0.5, {"step": 2, TAGS: ["billing"]}, 60)
+    assert job.meta == {"step": 3, TAGS: ["billing"]}
+
+
+async def test_a_job_that_waits_is_updated_as_checked(queues: Queues) -> None:
+    @task
+    async def waits(ctx: Context) -> None: ...
+
+    job = await (await waits.enqueue()).refresh()
+    for changes in ({"progress": NAN}, {"colour": "red"}, {"status": "sleeping"}, {"key": "another"}):
+        with pytest.raises(ValueError, match="update: "):
+            await job.update(**cast("Any", changes))
+    await job.update(status=Status.ACTIVE, progress=0.25)
+    await job.refresh()
+    assert (job.status, job.progress) == (Status.ACTIVE, 0.25)
+
+
+def _clears(job: Job) -> None:
+    job.meta.clear()
+
+
+def _replaces(job: Job) -> None:
+    job.meta = {"mine": 1}
+
+
+def _lies(job: Job) -> None:
+    job.meta |= {TAGS: ["another"], EXPIRES_AT: 1}
+
+
+def _leaves_no_mapping(job: Job) -> None:
+    job.meta = cast("Any", [1])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("spoil", [_clears, _replaces, _lies, _leaves_no_mapping])
+async def test_what_a_task_makes_of_meta_takes_nothing_from_the_engine(
+    jobs: JobKit, queues: Queues, spoil: Any, fails: bool
+) -> None:
+    @task(tags=("billing",), unique=Unique(), durable=True, retries=2)
+    async def spoils(ctx: Context) -> None:
+        spoil(ctx["job"])
+        if fails:
+            raise ValueError("no use")
+
+    handle = await spoils.enqueue()
+    await jobs.drain()
+    job = await handle.refresh()
+    assert job.status is (Status.FAILED if fails else Status.COMPLETE)
+    assert (job.attempts, job.meta[TAGS]) == (2 if fails else 1, ["billing"])
+    # Its claim is given up.
+    assert (await spoils.enqueue()).created
