@@ -19,6 +19,7 @@ from app.queue.engine.scripts import pack, text
 from app.queue.engine.sizes import fitting
 from app.queue.engine.unrecorded import mark_to_keep
 from app.queue.meta import CLAIM
+from app.queue.text import storable
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -193,7 +194,7 @@ def _ended(queue: "LeasedQueue", job: Job, status: Status, error: str) -> Outcom
         logger.error("the job %s ends without what cannot be encoded: %s", job.key, spoilt)
     try:
         repair(job)
-        job.status, job.error, job.completed = status, error.encode("ascii", "backslashreplace").decode(), now()
+        job.status, job.error, job.completed = status, storable(error), now()
         return Outcome.finish(queue, job)
     except Exception:
         return Outcome.unreadable(job.key, lease, "")
