@@ -176,7 +176,8 @@ async def test_meta_that_json_cannot_carry_is_refused_with_its_place(queues: Que
 async def test_a_key_that_there_cannot_be_is_not_found(queues: Queues, session: Any) -> None:
     assert await queues.get("default").fetch(HALF) is None
     assert await JobHistory(session).find(HALF) == []
-    for which in ({"task": HALF}, {"arguments": {"a": HALF}}, {"tag": "a\x00"}):
+    searches: list[dict[str, Any]] = [{"task": HALF}, {"arguments": {"a": HALF}}, {"tag": "a\x00"}]
+    for which in searches:
         with pytest.raises(ValueError, match="no record holds"):
             RecordFilter(**which)
     # The six characters are no NUL.
