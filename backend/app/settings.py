@@ -150,6 +150,8 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     deploy_window: NotNegative = 3600
     """WORKER_DEPLOY_WINDOW. Seconds for which a job goes back to the queue that the worker's code does not fit (an
     unknown task, other arguments), as while old and new code run side by side; then it fails. 0: it fails at once."""
+    outage_limit: NotNegative = 24 * 60 * 60
+    """WORKER_OUTAGE_LIMIT. Seconds for which a job is tried again at no cost while PostgreSQL or Redis is away."""
     cron_timezone: str = "UTC"
     """WORKER_CRON_TIMEZONE. IANA name of the time zone in which crons without a `timezone` of their own are read."""
 

@@ -1,6 +1,7 @@
 """Outages: which errors mean that PostgreSQL is away or overloaded, and not that a statement was wrong."""
 
 import time
+from collections.abc import Iterator
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
@@ -42,15 +43,30 @@ def outage_in(error: BaseException) -> str:
 
     The connection was lost or refused, the server stops, starts, or is full, a lock or a connection of the pool did not
     come free in time, or another transaction got into the way. The same statement may do later. An error of a
-    statement itself is none: of its syntax, data, or constraints, or that it took too long.
+    statement itself is none: of its syntax, data, or constraints, or that it took too long. A group of errors is one if
+    all of them are.
     """
-    if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(outage_in, error.exceptions)), "") if all(map(outage_in, error.exceptions)) else ""
+    found = [_alone(each) for each in _leaves(error)]
+    return found[0] if all(found) else ""
+
+
+def _alone(error: BaseException) -> str:
     if isinstance(error, PoolTimeout):
         return "no connection of the pool came free in time (DATABASE_POOL_SIZE)"
     if isinstance(error, DBAPIError):
         return _in_driver(error.orig or error, lost=error.connection_invalidated)
     return _in_driver(error)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The error, or those inside of a group; not by recursion, as groups may be nested without end."""
+    left = [error]
+    while left:
+        each = left.pop()
+        if isinstance(each, BaseExceptionGroup):
+            left.extend(reversed(each.exceptions))
+        else:
+            yield each
 
 
 def took_too_long(error: BaseException) -> bool:

@@ -141,6 +141,7 @@ def build_workers(
             shutdown_grace_period_s=config.shutdown_grace_period_s,
             cancellation_hard_deadline_s=CANCELLATION_DEADLINE,
             metadata=dict(metadata or {}),
+            outage_limit=settings.worker.outage_limit,
         )
         for config in build_saq_config(settings, queues).queue_configs
         if config.name in settings.worker_queues

@@ -24,6 +24,9 @@ MISFIT_SINCE = f"{PREFIX}misfit_since"
 RECOVERIES = f"{PREFIX}recoveries"
 """Times that it was put back after the death of its worker."""
 
+OUTAGE = f"{PREFIX}outage"
+"""Since when the job has been postponed because of an outage, in epoch seconds, and how often."""
+
 ROUND = f"{PREFIX}round"
 """Times that it was queued again by hand after its end; `scripts/publish.lua` reads it too."""
 

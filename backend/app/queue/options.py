@@ -217,13 +217,17 @@ class TaskOptions:
         for name in ("retry_on", "give_up_on"):
             _check_exceptions(name, getattr(self, name))
 
+    def is_final(self, error: BaseException) -> bool:
+        """True when the job fails for good with this error: `GiveUp`, or what `give_up_on` names."""
+        final: tuple[type[BaseException], ...] = (GiveUp, *self.give_up_on)
+        return any(not isinstance(each, Retry) for each in find(error, final))
+
     def retries_after(self, error: BaseException) -> bool:
         """True when another attempt after this error makes sense by `retry_on` and `give_up_on`, or it asks for one.
 
         Of the errors in a group, one that is final decides; then `Retry`; then one that `retry_on` names.
         """
-        final: tuple[type[BaseException], ...] = (GiveUp, *self.give_up_on)
-        if any(not isinstance(each, Retry) for each in find(error, final)):
+        if self.is_final(error):
             return False
         if self.retry_on is None:
             return True

@@ -72,6 +72,7 @@ class Task(Generic[P, R]):
         self.runner = make_runner(self)
         # Where the engine's worker looks what the task says of its errors.
         cast("Any", self.runner).retries_after = self.defaults.retries_after
+        cast("Any", self.runner).is_final = self.defaults.is_final
         self._check_unique(self.defaults.unique)
         if schedule is not None:
             self.add_schedule(schedule)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,6 +15,7 @@ from app.queue import Queues
 from app.settings import Settings, load_settings
 from tests.chaos.proxy import Network
 from tests.conftest import running
+from tests.fixtures.poll import eventually
 
 IMPATIENT = {"DATABASE_CONNECT_TIMEOUT": "1", "DATABASE_LOCK_TIMEOUT": "1", "WEB_STATEMENT_TIMEOUT": "2"}
 
@@ -52,3 +54,14 @@ async def visiting(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=30) as client,
     ):
         yield client
+
+
+async def waiting_for(engine: AsyncEngine, table: str) -> None:
+    """Return once somebody waits for a lock on a table."""
+    query = text(f"SELECT 1 FROM pg_locks WHERE relation = '{table}'::regclass AND NOT granted")  # noqa: S608
+
+    async def waits() -> bool:
+        async with engine.connect() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    await eventually(waits)

@@ -15,8 +15,7 @@ from app.db.session import make_engine
 from app.queue import Queues
 from app.settings import Settings, load_settings
 from tests.chaos.proxy import Network
-from tests.db.conftest import visiting
-from tests.fixtures.poll import eventually
+from tests.db.conftest import visiting, waiting_for
 
 WITHIN = 12.0
 """Seconds for an answer: limits of three seconds together, and the rest for a busy machine."""
@@ -61,13 +60,7 @@ async def test_a_request_whose_statement_is_under_way_is_answered_too(
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
         asking = asyncio.create_task(answered(visitor, ["/jobs/none"]))
-        waiting = text("SELECT 1 FROM pg_locks WHERE relation = 'job_records'::regclass AND NOT granted")
-        async with engine.connect() as other:
-
-            async def waits() -> bool:
-                return (await other.execute(waiting)).first() is not None
-
-            await eventually(waits)
+        await waiting_for(engine, "job_records")
         network.silent = True
     [answer] = await asking
     assert answer.status_code == 503

@@ -17,10 +17,11 @@ from app.queue.engine.job import EngineJob, failure
 from app.queue.engine.job_changes import keep_own, repair
 from app.queue.engine.misfit import MISFITS
 from app.queue.engine.outcomes import Outcome
+from app.queue.engine.postponement import pause_of, reason_of, reason_of_timeout
 from app.queue.engine.pulse import Block
 from app.queue.errors import Retry
 from app.queue.exception_groups import find, is_cancellation
-from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE
+from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE
 from app.queue.redaction import scrub
 from app.queue.text import error_text
 from app.queue.threads import stack_of
@@ -273,6 +274,11 @@ class Attempt:
         # It may be what failed: a result that cannot be encoded.
         job.result = None
         context["exception"] = error
+        if reason := self._outage(error):
+            if (pause := pause_of(job, self._slots.worker.outage_limit)) is not None:
+                return self._postponed(reason, pause)
+        else:
+            job.meta.pop(OUTAGE, None)
         for exit_, note in EXITS.items():
             if isinstance(error, exit_) and note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
@@ -284,6 +290,21 @@ class Attempt:
         delay = _delay(job, find(error, Retry))
         self._wait_again(text)
         return Outcome.retry(self._slots.queue, job, delay)
+
+    def _outage(self, error: BaseException) -> str:
+        """What an outage had to do with the failure; empty: nothing, or the job is not to be tried again."""
+        job = self.job
+        reason = reason_of(error) or (self._timed_out and reason_of_timeout(self.running_for))
+        if not reason or job.meta.get(AT_MOST_ONCE) or self._slots.worker.is_final(job.function, error):
+            return ""
+        return reason
+
+    def _postponed(self, reason: str, pause: float) -> Outcome:
+        job = self.job
+        logger.warning("job %s of %s is postponed for %.1f s: %s", job.key, job.function, pause, reason)
+        job.attempts -= 1
+        self._wait_again(f"postponed: {reason}")
+        return Outcome.postpone(self._slots.queue, job, pause)
 
     def _wait_again(self, error: str) -> None:
         job = self.job

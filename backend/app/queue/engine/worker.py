@@ -33,7 +33,7 @@ from saq.job import CronJob
 from saq.types import Context, WorkerInfo
 from saq.worker import Worker, ensure_coroutine_function_many
 
-from app.queue.engine import enqueuing
+from app.queue.engine import enqueuing, postponement
 from app.queue.engine.job import EngineJob
 from app.queue.engine.misfit import DEPLOY_WINDOW
 from app.queue.engine.queue import EngineQueue
@@ -72,6 +72,7 @@ class EngineWorker(Worker[Context]):
             SAQ's own `cron_jobs` go beside.
         deploy_window: seconds for which a job that this worker's code does not fit goes back to the queue; see
             `misfit`.
+        outage_limit: seconds for which a job is postponed whose attempts meet an outage of PostgreSQL or Redis.
         options: further arguments of SAQ's Worker.
     """
 
@@ -84,6 +85,7 @@ class EngineWorker(Worker[Context]):
         *,
         scheduled: "Sequence[Task[..., Any]] | None" = None,
         deploy_window: float = DEPLOY_WINDOW,
+        outage_limit: float = postponement.LIMIT,
         **options: Any,
     ) -> None:
         super().__init__(queue, functions, **options)
@@ -91,6 +93,7 @@ class EngineWorker(Worker[Context]):
             self.timers["schedule"] = DUE_LOOK
         self.scheduled = scheduled
         self.deploy_window = deploy_window
+        self.outage_limit = outage_limit
         self.declared = asyncio.Event()
         """Set when this worker has told Redis the schedules."""
         self.on_useless: Callable[[], None] = self.request_stop
@@ -147,6 +150,11 @@ class EngineWorker(Worker[Context]):
         """True when the function has nothing against another attempt after this error."""
         rule = getattr(self.functions.get(name), "retries_after", None)
         return rule is None or bool(rule(error))
+
+    def is_final(self, name: str, error: BaseException) -> bool:
+        """True when the function wants no other attempt after this error, whatever the reason."""
+        rule = getattr(self.functions.get(name), "is_final", None)
+        return rule is not None and bool(rule(error))
 
     async def schedule(self, lock: int = 1) -> None:
         with suppress(RedisError, OSError, QueueUnavailable):

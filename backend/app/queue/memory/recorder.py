@@ -54,6 +54,9 @@ REFUSED = ("22", "23", "54")
 """Classes of SQLSTATE that tell that a record is at fault, and not the server: wrong data, constraints, and limits such
 as the size of an index entry. See PostgreSQL's manual, appendix "Error Codes"."""
 
+SUSPENSION = 10.0
+"""Seconds for which jobs commit without their records, after one could not be written in a job's transaction."""
+
 MAX_PAUSE = 5.0
 """Seconds between two tries while PostgreSQL is away, at most."""
 
@@ -79,6 +82,7 @@ class JobRecorder:
         self._writer: asyncio.Task[None] | None = None
         self.away_since: float | None = None
         """Seconds of the monotonic clock since which PostgreSQL does not answer; None: it does."""
+        self._suspended_until = 0.0
         self.dropped = 0
         """Records that were lost because the buffer was full."""
 
@@ -105,6 +109,15 @@ class JobRecorder:
         if job.meta.get(DURABLE):
             return True
         return (job.status != Status.COMPLETE or had_record(job)) and self.rows.wanted(job)
+
+    @property
+    def suspended(self) -> bool:
+        """True while jobs are to commit without their records, which are written later."""
+        return self.away_since is not None or time.monotonic() < self._suspended_until
+
+    def suspend(self) -> None:
+        """A record could not be written in the transaction of its job: the next jobs are not to wait for that."""
+        self._suspended_until = time.monotonic() + SUSPENSION
 
     @property
     def trouble(self) -> str:

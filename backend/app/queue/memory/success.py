@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.connection import TransactionAborted
+from app.db.outage import outage_in
 from app.queue.engine.job import EngineJob
 from app.queue.errors import JobSuperseded
 from app.queue.memory.recorder import JobRecorder
@@ -55,7 +56,7 @@ async def commit(session: AsyncSession) -> None:
         TransactionAborted: a statement of the transaction had failed; nothing is committed.
     """
     success, _ = _success.get(), _success.set(None)
-    if success is None or not session.in_transaction():
+    if success is None or not session.in_transaction() or success.recorder.suspended:
         await session.commit()
         return
     job = copy.copy(success.job)
@@ -65,6 +66,8 @@ async def commit(session: AsyncSession) -> None:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == ABORTED:
             raise TransactionAborted from error
+        if outage_in(error):
+            success.recorder.suspend()
         raise
     if written is False:
         raise JobSuperseded(job.key)

@@ -1,0 +1,245 @@
+"""Jobs whose session meets an outage of PostgreSQL: they are tried again, and it is no failure of theirs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from dishka import AsyncContainer
+from saq.job import Status
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.container import build_container
+from app.queue import INJECTED, Context, GiveUp, Queues, get_registry, task
+from app.queue.config import build_queues
+from app.queue.engine import postponement
+from app.queue.errors import QueueUnavailable
+from app.queue.meta import OUTAGE
+from app.settings import Settings
+from tests.chaos.proxy import Network
+from tests.db.conftest import waiting_for
+from tests.fixtures.poll import eventually
+from tests.queue.kit import status, working
+
+runs: list[str] = []
+
+END_MINE = text("SELECT pg_terminate_backend(pg_backend_pid())")
+LOCK = text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE")
+
+with get_registry().isolated():
+
+    @task(timeout=30)
+    async def reads(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        runs.append("reads")
+        await db_session.execute(text("SELECT 1"))
+
+    @task(timeout=30)
+    async def loses_its_connection_once(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        runs.append("loses")
+        await db_session.execute(text("SELECT 1") if len(runs) > 1 else END_MINE)
+
+    @task(timeout=30)
+    async def loses_it_in_a_group(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        runs.append("loses")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(db_session.execute(text("SELECT 1") if len(runs) > 1 else END_MINE))
+
+    @task(timeout=30)
+    async def always_loses_its_connection(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        await db_session.execute(END_MINE)
+
+    @task(timeout=30, at_most_once=True)
+    async def runs_at_most_once(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        await db_session.execute(END_MINE)
+
+    @task(timeout=30, give_up_on=(DBAPIError,))
+    async def wants_to_know(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        await db_session.execute(END_MINE)
+
+    @task(timeout=30)
+    async def gives_up(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        try:
+            await db_session.execute(END_MINE)
+        except DBAPIError as error:
+            raise GiveUp("no") from error
+
+    @task(timeout=30)
+    async def is_wrong(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        await db_session.execute(text("SELECT 1 FROM nowhere"))
+
+    @task(timeout=2)
+    async def waits_for_a_row(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        runs.append("waits")
+        await db_session.execute(text("LOCK TABLE marks IN SHARE MODE"))
+        await db_session.execute(text("SELECT pg_sleep(0.2)"))
+
+    @task
+    async def meets_no_redis(ctx: Context) -> None:
+        runs.append("meets")
+        if len(runs) == 1:
+            raise QueueUnavailable("away")
+
+    @task
+    async def plain(ctx: Context) -> None: ...
+
+    @task
+    async def saves(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        await db_session.execute(text("INSERT INTO marks VALUES (1)"))
+
+    @task(durable=True)
+    async def lasts(ctx: Context) -> None: ...
+
+
+TASKS = (
+    reads, loses_its_connection_once, loses_it_in_a_group, always_loses_its_connection, runs_at_most_once,
+    wants_to_know, gives_up, is_wrong, waits_for_a_row, meets_no_redis, plain, saves, lasts,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def tasks(own_tasks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.clear()
+    monkeypatch.setattr(postponement, "FIRST", 0.1)
+    for each in TASKS:
+        get_registry().add(each)
+
+
+@pytest.fixture(autouse=True)
+async def marks(engine: AsyncEngine) -> AsyncIterator[None]:
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE marks (number int)"))
+    yield
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP TABLE marks"))
+
+
+@pytest.fixture
+async def queues(impatient: Settings, empty_redis: None) -> AsyncIterator[Queues]:
+    queues = build_queues(impatient)
+    await queues.connect()
+    yield queues
+    await queues.disconnect()
+
+
+@pytest.fixture
+async def container(impatient: Settings, queues: Queues, engine: AsyncEngine) -> AsyncIterator[AsyncContainer]:
+    container = build_container(impatient, queues)
+    yield container
+    await container.close()
+
+
+async def ended(queues: Queues, impatient: Settings, container: AsyncContainer, each: Any, wanted: Status) -> Any:
+    """Run a job of a task to its end, which is to be that one."""
+    handle = await each.enqueue()
+    async with working(impatient, queues, container, schedules=False):
+        return await status(queues, await queues.find(handle.key), wanted)
+
+
+@pytest.mark.parametrize("each", [loses_its_connection_once, loses_it_in_a_group, meets_no_redis], ids=lambda t: t.name)
+async def test_a_job_that_meets_an_outage_is_tried_again_at_no_cost(
+    each: Any, queues: Queues, impatient: Settings, container: AsyncContainer
+) -> None:
+    job = await ended(queues, impatient, container, each, Status.COMPLETE)
+    assert (len(runs), job.attempts, job.retries) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("each", [runs_at_most_once, wants_to_know, gives_up, is_wrong], ids=lambda task: task.name)
+async def test_a_job_that_wants_no_other_attempt_or_is_wrong_itself_fails(
+    each: Any, queues: Queues, impatient: Settings, container: AsyncContainer
+) -> None:
+    job = await ended(queues, impatient, container, each, Status.FAILED)
+    assert OUTAGE not in job.meta
+
+
+async def test_after_the_limit_an_outage_is_a_failure_as_any_other(
+    queues: Queues, impatient: Settings, container: AsyncContainer
+) -> None:
+    brief = msgspec.structs.replace(impatient, worker=msgspec.structs.replace(impatient.worker, outage_limit=0))
+    job = await ended(queues, brief, container, always_loses_its_connection, Status.FAILED)
+    assert job.attempts == 1
+
+
+async def test_a_job_retried_by_hand_after_an_outage_may_be_postponed_again(
+    queues: Queues, impatient: Settings, container: AsyncContainer
+) -> None:
+    brief = msgspec.structs.replace(impatient, worker=msgspec.structs.replace(impatient.worker, outage_limit=0))
+    job = await ended(queues, brief, container, always_loses_its_connection, Status.FAILED)
+    assert OUTAGE not in (await queues.retry(job.key)).meta
+
+
+async def test_jobs_wait_for_a_silent_postgresql(
+    queues: Queues, impatient: Settings, container: AsyncContainer, network: Network
+) -> None:
+    network.silent = True
+    handle = await reads.enqueue()
+    async with working(impatient, queues, container, schedules=False):
+
+        async def postponed() -> bool:
+            return OUTAGE in (await queues.find(handle.key)).meta
+
+        await eventually(postponed)
+        network.silent = False
+        job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
+    assert job.attempts == 1
+
+
+async def test_a_job_whose_time_runs_out_because_postgresql_is_silent_is_tried_again(
+    queues: Queues, impatient: Settings, container: AsyncContainer, network: Network, engine: AsyncEngine
+) -> None:
+    """It waits for a lock when the server stops, and the server tells it no more that it has waited for too long."""
+    handle = await waits_for_a_row.enqueue()
+    async with working(impatient, queues, container, schedules=False):
+        async with engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE marks IN ACCESS EXCLUSIVE MODE"))
+            await waiting_for(engine, "marks")
+            network.silent = True
+
+        async def postponed() -> bool:
+            return OUTAGE in (await queues.find(handle.key)).meta
+
+        await eventually(postponed)
+        network.silent = False
+        job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
+    assert (len(runs) > 1, job.attempts) == (True, 1)
+
+
+async def test_a_job_waits_for_a_lock_that_another_transaction_holds(
+    queues: Queues, impatient: Settings, container: AsyncContainer, engine: AsyncEngine
+) -> None:
+    handle = await waits_for_a_row.enqueue()
+    async with working(impatient, queues, container, schedules=False):
+        async with engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE marks IN ACCESS EXCLUSIVE MODE"))
+            await eventually(lambda: len(runs) > 2)
+        job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
+    assert job.attempts == 1
+
+
+@asynccontextmanager
+async def locked(engine: AsyncEngine) -> AsyncIterator[None]:
+    """Nobody else reads or writes job records in this block."""
+    async with engine.begin() as connection:
+        await connection.execute(LOCK)
+        yield
+
+
+async def test_jobs_go_on_while_the_records_are_locked(
+    queues: Queues, impatient: Settings, container: AsyncContainer, engine: AsyncEngine
+) -> None:
+    handles = [await each.enqueue() for each in (plain, saves, lasts) for _ in range(30)]
+    async with working(impatient, queues, container, schedules=False):
+        async with locked(engine):
+            for handle in handles:
+                job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
+                assert job.attempts == 1
+
+        async def recorded() -> bool:
+            async with engine.connect() as connection:
+                count = text("SELECT count(*) FROM job_records WHERE status = 'complete'")
+                return bool((await connection.execute(count)).scalar_one() == len(handles))
+
+        await eventually(recorded)
