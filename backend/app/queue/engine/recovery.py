@@ -63,10 +63,12 @@ class Recovery:
 
     async def _expired(self) -> list[tuple[str, str]]:
         """Key and lease of the jobs that nobody holds any more."""
+        seen, self._seen = self._seen, {}
+        # Where a look fails, living workers may not have come to renew either: the next one is the first again.
         answer = [part.decode() for part in cast("list[bytes]", await self._queue.scripts.run("expired", AT_ONCE))]
         entries = list(zip(answer[::3], answer[1::3], answer[2::3], strict=True))
         current = time.monotonic()
-        self._seen = {entry: self._seen.get(entry, current) for entry in entries}
+        self._seen = {entry: seen.get(entry, current) for entry in entries}
         return [
             (key, lease)
             for (key, lease, _), seen in self._seen.items()

@@ -2,6 +2,7 @@
 -- 11 unique claim to give up ('' none), 12 mark under which its end is kept until PostgreSQL knows ('' it need not).
 -- Answers 'leased': its worker will end it; 'taken': a stock worker has it; 'withdrawn': it waited, and has ended;
 -- 'ended': there is nothing to abort.
+even_when_full()
 local id = PREFIX .. ARGV[4]
 if redis.call('HEXISTS', OWNERS, id) == 1 then
     redis.call('HSET', ABORTING, id, ARGV[5])

@@ -54,6 +54,7 @@ local function admit(row)
         claim = claim_of(spec)
         local holder, state = holder_of(claim)
         if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
+            unless_full()
             withdraw(PREFIX .. holder)
             store(PREFIX .. holder, given_way, kept(given_way_ttl))
             keep_unrecorded(claim.mark, given_way)

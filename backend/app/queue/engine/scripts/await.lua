@@ -1,5 +1,6 @@
 -- Let an inbox be told how jobs end. ARGV: 4 the inbox, a channel; from 5 on ids of jobs.
 -- Answers for each 1: it will be told; the job's JSON if it has ended; false if there is none.
+even_when_full()
 local answers = {}
 local ids = {}
 for i = 5, #ARGV do ids[i - 4] = ARGV[i] end

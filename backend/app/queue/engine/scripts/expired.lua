@@ -1,8 +1,7 @@
 -- The leases that have run out. ARGV: 4 at most so many. Answers key, lease, deadline of each, the oldest first.
 -- Also puts back what a worker was woken for that has died before it leased.
--- Fails, as this command changes nothing but counts as a write, when Redis refuses to write: then no living worker can
--- renew its leases either.
-redis.call('ZREM', LEASES, '')
+-- Fails when Redis refuses to write, for whatever reason: then living workers may not be able to renew their leases.
+unless_full()
 put_back()
 local found = {}
 local entries = redis.call('ZRANGEBYSCORE', LEASES, '-inf', SERVER, 'WITHSCORES', 'LIMIT', 0, ARGV[4])

@@ -1,4 +1,5 @@
 -- A worker stops: it leases nothing any more for having waited. ARGV: 4 its token, see `waiting.py`.
+even_when_full()
 redis.call('SADD', LEAVING, ARGV[4])
 redis.call('EXPIRE', LEAVING, 60)
 return 1

@@ -23,6 +23,19 @@ local WAKE = 'wake'
 -- its turn comes, because the search would cost more than the lease (about 0.2 ms at 10,000 entries).
 local SHORT = 10000
 
+-- A Redis whose memory is full refuses commands that may take more (HSET, ZADD, SET, RPUSH, LMOVE, ...), but only as the
+-- first write of a script: one that has written goes on to its end. So a script that brings new work begins with one of
+-- these, and fails whole; one that goes on with work that is there begins with a write which is never refused, and
+-- which changes nothing.
+local function even_when_full()
+    redis.call('ZREM', LEASES, '')
+end
+
+-- Fails when Redis is full; changes nothing.
+local function unless_full()
+    redis.call('SETRANGE', PAUSED, 0, '')
+end
+
 -- Note who paused what and why (JSON), after the time; what is paused already stays so since then.
 local function pause_note(standing, told)
     return (standing and string.match(standing, '^[%d.]+') or string.format('%.6f', NOW)) .. ' ' .. told

@@ -2,6 +2,7 @@
 -- the mark to let it go with: '|late' and why, it blocks its worker and the attempt counts; '|unbegun', it has not begun
 -- to run; '|stalled' or '|hung', it waits for a blocked event loop, and goes on if nobody has taken it when that is free.
 -- Answers for each 1, or 0 where the lease was lost.
+even_when_full()
 local deadline = deadline_in(ARGV[4])
 local answers = {}
 for i = 5, #ARGV, 3 do

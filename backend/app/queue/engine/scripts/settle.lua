@@ -6,6 +6,7 @@
 -- 'postpone' as if it had never been leased, after the delay.
 -- Answers for each 1, 0 where the lease was lost, or the reason of its abort, where a job is not to go on: its lease stays.
 -- Answers nothing where that is 1 for all.
+even_when_full()
 local ids, keys, jobs, hows = {}, {}, {}, {}
 for _, group in ipairs(cmsgpack.unpack(ARGV[5])) do
     local how, parts = group[1], group[2]
