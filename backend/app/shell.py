@@ -26,7 +26,7 @@ from dishka import AsyncContainer
 
 from app.container import build_container
 from app.logs import configure_logging
-from app.queue import ConfigurationError, EngineQueue, QueueUnavailable
+from app.queue import ConfigurationError, EngineQueue, Queues, QueueUnavailable
 from app.queue.blocking import BlockingContainer
 from app.queue.catalog import TaskName, TasksRegistry
 from app.queue.config import build_queues, build_workers
@@ -57,8 +57,12 @@ def open_container(settings: Settings | None = None) -> BlockingContainer:
         CalledInEventLoop: this thread runs an event loop.
     """
     settings = (settings or load_settings()).require_servers()
-    queues = build_queues(settings)
-    return BlockingContainer(queues, build_container(settings, queues))
+
+    def build() -> tuple[Queues, AsyncContainer]:
+        queues = build_queues(settings)
+        return queues, build_container(settings, queues)
+
+    return BlockingContainer(build)
 
 
 def unserved(container: BlockingContainer, settings: Settings) -> list[str]:

@@ -79,8 +79,12 @@ def queue_setup(settings: Settings, empty_redis: None) -> QueueSetup:
 @pytest.fixture
 def registry(queue_setup: QueueSetup) -> Iterator[TasksRegistry]:
     """All tasks with blocking calls, for tests without an event loop."""
-    queues = queue_setup.queues()
-    with BlockingContainer(queues, queue_setup.container(queues)) as container:
+
+    def build() -> tuple[Queues, AsyncContainer]:
+        queues = queue_setup.queues()
+        return queues, queue_setup.container(queues)
+
+    with BlockingContainer(build) as container:
         yield container.get(TasksRegistry)
 
 

@@ -62,9 +62,10 @@ class DirectCall:
         # Imported here: the blocking calls are built on tasks.
         from app.queue.blocking.portal import refuse_in_event_loop, wait_for
 
-        scope = self._scope()
         refuse_in_event_loop()
+        # First: in a forked process it makes another container.
         loop = Queues.current().loop
+        scope = self._scope()
         found = wait_for(loop, scope.__aenter__)
         try:
             result = self._function(found)

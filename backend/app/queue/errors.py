@@ -4,6 +4,7 @@ QueueError
 ├── RegistrationError      a decorated function cannot be a task (raised at import)
 │   └── DuplicateTask      two functions claim one name
 ├── ConfigurationError     the process cannot start as it is set up
+│   └── OtherEventLoop     the queues of another event loop are awaited
 ├── UnknownTask            nobody registered that name
 ├── UnknownQueue           somebody asked for a queue that QUEUE_NAMES lacks
 ├── UnknownSchedule        no task has a schedule of that key
@@ -68,6 +69,27 @@ class DuplicateTask(RegistrationError):
 
 class ConfigurationError(QueueError):
     """The process cannot start as it is set up; the message says what to change."""
+
+
+class OtherEventLoop(ConfigurationError, RuntimeError):
+    """Queues are awaited in another event loop than the one that connected them; nothing was sent.
+
+    Args:
+        ended: True: that event loop was closed before the queues were disconnected.
+    """
+
+    def __init__(self, *, ended: bool = False) -> None:
+        if ended:
+            super().__init__(
+                "the event loop that connected these queues has ended: `await queues.disconnect()` in it, before it "
+                "ends, and `await queues.connect()` in the next"
+            )
+            return
+        super().__init__(
+            "these queues belong to another event loop: where none runs, as in a `def` task, do not make one with "
+            "`asyncio.run`, use the calls that block: `task.delay(...)`, `result.get(timeout=10)`; in async code await "
+            "queues that this event loop has connected (`await queues.connect()`)"
+        )
 
 
 class UnknownTask(QueueError):

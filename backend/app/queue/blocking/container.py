@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, Self, TypeVar
@@ -20,36 +21,75 @@ CANCELLATION_PAUSE = 0.25
 """How often a task is cancelled that does not end, and seconds in between, when a container is closed."""
 
 
+Build = Callable[[], tuple[Queues, AsyncContainer]]
+"""Makes queues, not connected yet, and the container of these queues."""
+
+_inherited: list[Any] = []
+"""What a forked process has of its parent, and neither uses nor closes: the parent's event loop would hear of it."""
+
+_reopening = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _reopening
+    # Another thread of the parent may have held it.
+    _reopening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class BlockingContainer:
     """A container and connected queues on an event loop in a background thread, until the end of a block or, without
     a block, of the process.
 
-        with BlockingContainer(queues, container) as container:
+        with BlockingContainer(build) as container:
             container.get(TasksRegistry).ping.delay()
 
     Args:
-        queues: not connected yet.
-        container: of these queues; both are closed at the end.
+        build: makes queues and container; again in each forked process that uses this, such as a worker of
+            `gunicorn --preload`, where the queues turn into the new ones. Both are closed at the end.
 
     Raises:
         CalledInEventLoop: this thread runs an event loop, which would stand still.
         ConfigurationError: this process has connected queues already; its own container serves blocking calls.
     """
 
-    def __init__(self, queues: Queues, container: AsyncContainer) -> None:
+    def __init__(self, build: Build) -> None:
         refuse_in_event_loop()
         _refuse_second()
-        self.queues = queues
-        self._container = container
+        self._build = build
+        self.queues, self._container = build()
+        self._start()
+
+    def _start(self) -> None:
+        self.queues.host = self
+        self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="queues", daemon=True)
         self._thread.start()
         atexit.register(self.close)
         try:
-            self.run(queues.connect)
+            wait_for(self._loop, self.queues.connect)
         except BaseException:
             self.close()
             raise
+
+    def reopen(self) -> None:
+        """Connect anew in a forked process; in the one that has connected: nothing.
+
+        Raises:
+            CalledInEventLoop: this thread runs an event loop itself.
+        """
+        refuse_in_event_loop()
+        with _reopening:
+            if self._pid == os.getpid():
+                return
+            atexit.unregister(self.close)
+            queues, container = self._build()
+            _inherited.append((self._loop, self._thread, self._container, self.queues.become(queues)))
+            self._container = container
+            self._start()
 
     def get(self, type_: type[T]) -> T:
         """What the container provides for a type, of its widest scope: Settings, TasksRegistry, Queues...
@@ -57,6 +97,7 @@ class BlockingContainer:
         Raises:
             NoFactoryError: it provides none there; what lives as long as a request or a job is only in those.
         """
+        self._check_process()
         return self.run(self._container.get, type_)
 
     def run(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -69,12 +110,17 @@ class BlockingContainer:
             ConfigurationError: this container was closed.
         """
         refuse_in_event_loop()
+        self._check_process()
         return wait_for(self._loop, function, *args, **kwargs)
 
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            self.reopen()
+
     def close(self) -> None:
-        """Close the connections and end the thread; again: nothing."""
+        """Close the connections and end the thread; again, or in a forked process that has not used it: nothing."""
         atexit.unregister(self.close)
-        if self._loop.is_closed():
+        if self._pid != os.getpid() or self._loop.is_closed():
             return
         try:
             self.run(self._close)

@@ -190,7 +190,9 @@ class Entry(Generic[P, R]):
         call = self._bind(args, kwargs)
         outcome: R | Exception
         try:
-            outcome = await run_here(call, self._container, self._queues.get(self.task.queue_name))
+            # Its own after a fork.
+            container = self._queues.container or self._container
+            outcome = await run_here(call, container, self._queues.get(self.task.queue_name))
         except Exception as error:
             outcome = error
         return ResultHere(call.job.key, outcome)

@@ -28,7 +28,7 @@ class CalledInEventLoop(QueueError, RuntimeError):
 
 class Portal:
     """Runs coroutines on the event loop that connected the queues: the web process's, the worker's, or a background
-    thread's (see `BlockingContainer`).
+    thread's (see `BlockingContainer`, which also connects them anew in a forked process).
 
     Args:
         queues: connected by the time of the first call.
@@ -48,6 +48,7 @@ class Portal:
         return wait_for(self._loop(), function, *args, **kwargs)
 
     def _loop(self) -> asyncio.AbstractEventLoop:
+        self._queues.check_process()
         try:
             loop = next(iter(self._queues)).loop
         except RuntimeError:

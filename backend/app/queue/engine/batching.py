@@ -17,6 +17,7 @@ class Batches(Generic[T, R]):
         send: takes the items of a batch, in the order of the calls, and answers for each.
         limit: most items of one batch.
         sizes: tells the bytes of each item, where they may be many: see `sizes.fitting`.
+        check: called before an item is taken: raises where the running event loop is not that of the others.
     """
 
     def __init__(
@@ -24,7 +25,9 @@ class Batches(Generic[T, R]):
         send: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         limit: int,
         sizes: Callable[[Sequence[T]], list[int]] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
+        self._check = check
         self._send = send
         self._limit = limit
         self._sizes = sizes
@@ -32,7 +35,9 @@ class Batches(Generic[T, R]):
         self._sender: asyncio.Task[None] | None = None
 
     async def add(self, item: T) -> R:
-        """Send an item with the next batch, and return its answer; raises what `send` raises."""
+        """Send an item with the next batch, and return its answer; raises what `send` and `check` raise."""
+        if self._check is not None:
+            self._check()
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._sender is None or self._sender.done():

@@ -22,6 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from app.queue.engine.direct import DirectConnection, DirectSSLConnection, DirectUnixDomainSocketConnection
+from app.queue.engine.loop_guard import LoopGuard
 from app.queue.errors import ConfigurationError
 from app.redis_url import RedisURL
 
@@ -218,6 +219,23 @@ class BlockingFollowingSSLConnection(BlockingFollowingConnection, blocking.SSLCo
     """The same with TLS."""
 
 
+class Pool(asynchronous.ConnectionPool):
+    """A pool that hands connections to the event loop which it belongs to only, and opens none for others."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.guard = LoopGuard()
+
+    async def get_connection(self, *args: Any, **options: Any) -> Any:
+        """See redis-py's.
+
+        Raises:
+            OtherEventLoop: this is not the event loop of the connections.
+        """
+        self.guard.check()
+        return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+
+
 class Connections:
     """The clients of one URL: a shared one, or one a queue where each has a server of its own.
 
@@ -260,7 +278,7 @@ class Connections:
             options["host"], options["port"] = url.hosts[0]
         # Each connection has its own retries: redis-py connects and sends again within them.
         retry = AsyncRetry(ExponentialBackoff(cap=0.4, base=0.05), retries=3)
-        return aioredis.Redis.from_pool(asynchronous.ConnectionPool(connection_class=kind, retry=retry, **options))
+        return aioredis.Redis.from_pool(Pool(connection_class=kind, retry=retry, **options))
 
 
 def blocking_client(client: aioredis.Redis) -> redis.Redis:

@@ -46,7 +46,7 @@ class Inbox:
         self._opening = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[str, set[asyncio.Future[bytes]]] = {}
-        self._asking = Batches(self._ask, CHUNK)
+        self._asking = Batches(self._ask, CHUNK, check=queue.guard.check)
 
     async def outcome(self, job_id: str) -> bytes | None:
         """The JSON of a job that has ended, or does within PATIENCE; nothing: it has not, or there is none any more.
@@ -54,6 +54,7 @@ class Inbox:
         Raises:
             QueueUnavailable: Redis did not answer.
         """
+        self._queue.guard.check()
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(job_id, set())
         waiting.add(future)

@@ -37,6 +37,7 @@ from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode, has_e
 from app.queue.engine.job_changes import updated
 from app.queue.engine.keys import KEYS
 from app.queue.engine.listener import JobListener
+from app.queue.engine.loop_guard import LoopGuard
 from app.queue.engine.outage import REDIS_AWAY, Outage
 from app.queue.engine.outcomes import Outcome, settle_each
 from app.queue.engine.recording import Recorder
@@ -72,15 +73,17 @@ class LeasedQueue(RedisQueue):
         self.aborts = f"{ABORT_ID_PREFIX}{in_keys}:"
         """Prefix of the engine's abort keys."""
         super().__init__(redis, name, **options)
-        self.scripts = Scripts(redis, [self.namespace(key) for key in KEYS], self._id_prefix)
+        self.guard: LoopGuard = getattr(redis.connection_pool, "guard", None) or LoopGuard()
+        """Knows the event loop that the connections belong to."""
+        self.scripts = Scripts(redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.guard)
         self.outage = Outage(name)
         self.recorder: Recorder | None = None
         """Is told of each job that has ended, or gets another attempt; None: nobody is."""
-        self.listener = JobListener(redis)
+        self.listener = JobListener(redis, self.guard)
         """News of single jobs, for `JobHandle`."""
         self.inbox = Inbox(self)
         """Outcomes of single jobs, for `JobHandle`."""
-        self._reads = Batches(self._read_chunk, reading.CHUNK)
+        self._reads = Batches(self._read_chunk, reading.CHUNK, check=self.guard.check)
         self.offered: set[tuple[str, str]] = set()
         """Key and lease of the jobs that workers of this process offer to those of others, see `LeaseKeeper`."""
         self._recovery = Recovery(self)
@@ -328,6 +331,15 @@ class LeasedQueue(RedisQueue):
         """The queue in numbers, its live workers, and with `jobs` a page of its incomplete jobs."""
         return await reading.info(self, await super().info(), jobs, offset, limit)
 
+    async def connect(self) -> None:
+        """Belong to the running event loop from now on.
+
+        Raises:
+            OtherEventLoop: another one has connected it, and not disconnected.
+        """
+        self.guard.check()
+        await super().connect()
+
     async def disconnect(self) -> None:
         """Close all connections, whether Redis answers or not."""
         await self.inbox.close()
@@ -336,6 +348,7 @@ class LeasedQueue(RedisQueue):
             await super().disconnect()
         except REDIS_AWAY:
             await self.redis.aclose()
+        self.guard.release()
 
     def __repr__(self) -> str:
         # SAQ's shows the client, and with it the server's address.

@@ -12,6 +12,8 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
+from app.queue.engine.loop_guard import LoopGuard
+
 Command = tuple[Any, ...]
 
 
@@ -20,9 +22,11 @@ class Lines:
 
     Args:
         redis: the client; its `aclose` closes them too.
+        guard: knows the event loop that the connections belong to; by default the one of the first call.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, guard: LoopGuard | None = None) -> None:
+        self._guard = guard or LoopGuard()
         self._pool: Any = redis.connection_pool
         self._idle: list[AbstractConnection] = []
 
@@ -31,7 +35,9 @@ class Lines:
 
         Raises:
             ConnectionError, TimeoutError: redis-py's; Redis is away.
+            OtherEventLoop: this is not the event loop of the connections.
         """
+        self._guard.check()
         line = self._idle.pop() if self._idle else await self._pool.get_connection()
         try:
             return await line.retry.call_with_retry(lambda: _ask(line, commands), lambda _: line.disconnect())

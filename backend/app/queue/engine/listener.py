@@ -17,6 +17,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from app.queue.engine.batching import Batches
+from app.queue.engine.loop_guard import LoopGuard
 from app.queue.engine.outage import answering
 
 logger = logging.getLogger("app.queue")
@@ -42,14 +43,16 @@ class JobListener:
 
     Args:
         redis: client whose pool gives the connection.
+        guard: of the client's connections.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, guard: LoopGuard) -> None:
         self._redis = redis
+        self._guard = guard
         self._pubsub: PubSub = redis.pubsub()
         self._waiters: defaultdict[str, set[News]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
-        self._changes = Batches(self._change, CHUNK)
+        self._changes = Batches(self._change, CHUNK, check=guard.check)
         self._leaving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -59,6 +62,7 @@ class JobListener:
         Raises:
             QueueUnavailable: Redis did not answer.
         """
+        self._guard.check()
         news: News = asyncio.Queue() if into is None else into
         waiters = self._waiters[job_id]
         waiters.add(news)

@@ -107,7 +107,7 @@ class EngineQueue(LeasedQueue):
         self.max_payload_bytes = max_payload_bytes
         self.memory: Memory | None = None
         """Keeps durable jobs, and those of a caller's transaction; None: there is no PostgreSQL."""
-        self._singles = Batches(self._send_chunk, enqueuing.CHUNK, enqueuing.sizes)
+        self._singles = Batches(self._send_chunk, enqueuing.CHUNK, enqueuing.sizes, self.guard.check)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -133,6 +133,7 @@ class EngineQueue(LeasedQueue):
         enqueuing.check_names(job)
 
     async def _enqueue(self, job: Job) -> Job | None:
+        self.guard.check()
         if job.meta.get(DURABLE):
             [stands] = await self._remembering().keep(self, [job])
         else:
@@ -160,7 +161,9 @@ class EngineQueue(LeasedQueue):
             DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
             QueueUnavailable: Redis did not answer; a part may have been enqueued.
             ConfigurationError: durable jobs, or a session, and no PostgreSQL.
+            OtherEventLoop: another event loop has connected it.
         """
+        self.guard.check()
         await enqueuing.prepare(self, jobs)
         if session is not None:
             return await self._remembering().write(session, self, jobs)

@@ -1,8 +1,9 @@
 """Queues: all queues of the application behind one object."""
 
 import asyncio
+import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from saq import Job
 
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
 _connected: "list[Queues]" = []
 
 
+class Host(Protocol):
+    """Who connects queues anew in a process that was forked from the one where they were connected."""
+
+    def reopen(self) -> None: ...
+
+
+def _after_fork() -> None:
+    """Leave those queues to a forked process that can be connected there."""
+    _connected[:] = [queues for queues in _connected if queues.host is not None]
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class Queues:
     """The queues of the application; enqueues by task name, finds, aborts and retries jobs by key.
 
@@ -39,8 +54,12 @@ class Queues:
         self.memory = memory
         self.container: AsyncContainer | None = None
         """What a direct call of a task has injected from; None: the process has no container."""
+        self.host: Host | None = None
+        """Who connects them anew in a forked process; None: nobody."""
         self._tasks = tasks
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+        """Of the process that connected them last."""
 
     def get(self, name: str) -> EngineQueue:
         """The queue of that name.
@@ -226,23 +245,60 @@ class Queues:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that they are connected in.
+        """The event loop that they are connected in; in a forked process one of its own, if they have a host.
 
         Raises:
-            ConfigurationError: they are not connected.
+            ConfigurationError: they are not connected, or not in this process.
         """
+        self.check_process()
         if self._loop is None:
             raise ConfigurationError("these queues are not connected: call `await queues.connect()` first")
         return self._loop
 
+    def check_process(self) -> None:
+        """Notice a fork: threads and event loops stay in the parent, and its connections are the parent's.
+
+        Raises:
+            ConfigurationError: these queues were connected by the parent, and nobody can connect them here.
+        """
+        if self._pid in (0, os.getpid()):
+            return
+        if self.host is None:
+            raise self._of_parent()
+        self.host.reopen()
+
+    def _of_parent(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"these queues were connected in the process {self._pid}, of which this one is a fork: connect others "
+            "here, such as `app.shell.open_container()` for blocking calls, or connect after the fork"
+        )
+
+    def become(self, successor: "Queues") -> list[dict[str, Any]]:
+        """Turn into other queues of the same names, for all who hold these; returns what they were."""
+        pairs: list[tuple[object, object]] = [(each, successor.by_name[name]) for name, each in self.by_name.items()]
+        pairs.append((self, successor))
+        before = [vars(mine) for mine, _ in pairs]
+        for mine, its in pairs:
+            # What they are is one from now on: their parts know the successors.
+            object.__setattr__(mine, "__dict__", vars(its))
+        return before
+
     async def connect(self) -> None:
-        """Bind every queue to the running event loop, and serve the tasks' own `enqueue` from now on."""
+        """Bind every queue to the running event loop, and serve the tasks' own `enqueue` from now on.
+
+        Raises:
+            OtherEventLoop: they are connected in another event loop.
+            ConfigurationError: they were connected before this process was forked.
+        """
+        if self._pid not in (0, os.getpid()):
+            raise self._of_parent()
         for queue in self:
             await queue.connect()
         if self.memory is not None:
             self.memory.serve(list(self))
-        self._loop = asyncio.get_running_loop()
-        _connected.append(self)
+        self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+        if self not in _connected:
+            _connected.append(self)
 
     async def disconnect(self) -> None:
         """Close every queue's connections."""
@@ -252,6 +308,7 @@ class Queues:
             await self.memory.close()
         for queue in self:
             await queue.disconnect()
+        self._pid = 0
 
     @staticmethod
     def current() -> "Queues":

@@ -14,6 +14,7 @@ from saq.utils import now_seconds
 
 from app.queue import clock
 from app.queue.engine.lines import Lines
+from app.queue.engine.loop_guard import LoopGuard
 from app.queue.engine.outage import refuses_all
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -55,12 +56,13 @@ class Scripts:
         redis: client.
         keys: the queue's keys, in the order that `prelude.lua` names them.
         prefix: prefix of the ids of its jobs.
+        guard: of the client's connections.
     """
 
-    def __init__(self, redis: Redis, keys: list[str], prefix: str) -> None:
+    def __init__(self, redis: Redis, keys: list[str], prefix: str, guard: LoopGuard) -> None:
         self.keys = keys
         self.prefix = prefix
-        self.lines = Lines(redis)
+        self.lines = Lines(redis, guard)
         # As they go over the wire: redis-py would encode each of them at each call.
         self._head = [len(keys), *(key.encode() for key in keys), prefix.encode()]
 

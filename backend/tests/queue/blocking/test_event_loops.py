@@ -15,10 +15,14 @@ from app.queue import (
     ConfigurationError,
     Context,
     Queues,
+    enqueue_many,
     task,
 )
 from app.queue.blocking import CalledInEventLoop
 from app.queue.catalog import TasksRegistry
+from app.queue.config import build_queues
+from app.queue.errors import OtherEventLoop
+from app.queue.tasks import ping
 from app.queue.testing import JobKit
 from app.settings import Settings
 from app.shell import open_container
@@ -70,3 +74,107 @@ async def test_queues_that_are_not_connected_are_named(queues: Queues, registry:
     with pytest.raises(ConfigurationError, match="not connected to a running event loop"):
         await asyncio.to_thread(registry.ping.delay)
     queues.get("default")._loop = loop
+
+
+async def connections(queues: Queues) -> int:
+    """Connections that Redis has."""
+    return len(await queues.get("default").redis.client_list())
+
+
+async def test_a_loop_of_its_own_in_a_def_task_is_refused_with_the_blocking_call(queues: Queues, jobs: JobKit) -> None:
+    @task
+    def asks(ctx: Context) -> str:
+        asyncio.run(ping.enqueue())
+        return "enqueued"
+
+    ended = await jobs.run(asks)
+    assert "OtherEventLoop" in str(ended.error)
+    assert "task.delay(...)" in str(ended.error)
+    assert await queues.get("default").count("queued") == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda queues, handle: ping.enqueue(),
+        lambda queues, handle: ping.options(durable=True).enqueue(),
+        lambda queues, handle: ping.map([{}, {}]),
+        lambda queues, handle: ping.apply(),
+        lambda queues, handle: enqueue_many([ping.bind(), ping.bind()]),
+        lambda queues, handle: queues.enqueue("ping"),
+        lambda queues, handle: queues.get("default").enqueue("ping"),
+        lambda queues, handle: queues.find(handle.key),
+        lambda queues, handle: queues.abort(handle.key),
+        lambda queues, handle: queues.schedules(),
+        lambda queues, handle: queues.get("default").count("queued"),
+        lambda queues, handle: queues.get("default").stats(),
+        lambda queues, handle: queues.get("default").pause(),
+        lambda queues, handle: queues.get("default").connect(),
+        lambda queues, handle: queues.get("default").listen([handle.key], lambda *_: True),
+        lambda queues, handle: handle.result(timeout=5),
+        lambda queues, handle: handle.status(),
+        lambda queues, handle: handle.abort(),
+        lambda queues, handle: anext(handle.updates()),
+    ],
+)
+async def test_queues_are_not_awaited_in_another_event_loop(queues: Queues, call: Any) -> None:
+    handle = await ping.enqueue()
+    await handle.status()
+    before = await connections(queues)
+
+    def in_a_loop_of_its_own() -> None:
+        async def awaiting() -> None:
+            await call(queues, handle)
+
+        asyncio.run(awaiting())
+
+    # At the same time as the event loop of the queues uses them.
+    working = asyncio.gather(*(ping.enqueue() for _ in range(50)))
+    with pytest.raises(OtherEventLoop, match=r"task\.delay"):
+        await asyncio.to_thread(in_a_loop_of_its_own)
+    assert len(await working) == 50
+    assert await connections(queues) == before
+    assert (await queues.find(handle.key)).key == handle.key
+
+
+async def test_an_event_loop_of_its_own_with_queues_of_its_own_goes(settings: Settings, queues: Queues) -> None:
+    await ping.enqueue()
+
+    async def own() -> str:
+        mine = build_queues(settings)
+        await mine.connect()
+        try:
+            return (await ping.enqueue()).key
+        finally:
+            await mine.disconnect()
+
+    key = await asyncio.to_thread(asyncio.run, own())
+    assert (await queues.find(key)).function == "ping"
+
+
+def test_queues_may_move_to_the_next_event_loop_when_they_are_disconnected(
+    settings: Settings, empty_redis: None
+) -> None:
+    queues = build_queues(settings)
+
+    async def once() -> bool:
+        await queues.connect()
+        created = (await ping.enqueue()).created
+        await queues.disconnect()
+        return created
+
+    assert [asyncio.run(once()) for _ in range(3)] == [True, True, True]
+
+
+def test_queues_whose_event_loop_ended_too_early_say_so(settings: Settings, empty_redis: None) -> None:
+    queues = build_queues(settings)
+    with asyncio.Runner() as first:
+        first.run(queues.connect())
+
+        async def enqueue() -> None:
+            await ping.enqueue()
+
+        first.run(enqueue())
+        with asyncio.Runner() as second, pytest.raises(OtherEventLoop):
+            second.run(queues.connect())
+        first.run(queues.disconnect())

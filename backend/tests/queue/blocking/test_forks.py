@@ -1,0 +1,201 @@
+"""Blocking calls in processes that were forked from one with connected queues, as by `gunicorn --preload`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("empty_redis")
+
+BACKEND = Path(__file__).resolve().parents[3]
+
+BEGINNING = """
+import asyncio, os, signal, sys, threading
+from app.queue import ConfigurationError
+from app.queue.catalog import TasksRegistry
+from app.queue.tasks import my_task, ping
+from app.shell import open_container
+from app.users.models import User
+
+
+def in_child(call):
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(60)
+        call()
+        sys.stdout.flush()
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, status
+"""
+
+
+def run(environment: dict[str, str], script: str) -> list[str]:
+    """What a script prints, which must end well and without a warning."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BEGINNING + script],
+        cwd=BACKEND,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    return ended.stdout.splitlines()
+
+
+def test_a_forked_process_connects_anew(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+container = open_container()
+registry = container.get(TasksRegistry)
+before = registry.ping.delay()
+
+def child():
+    print(before.status, registry.ping.delay().status, registry.ping())
+    print(container.get(TasksRegistry).my_task.delay(user_id=1).status, ping.delay().status)
+    print(container.run(container.queues.get("default").count, "queued"))
+    in_child(lambda: print(registry.ping.delay().status))
+    container.close()
+
+in_child(child)
+in_child(child)
+print(before.status, registry.ping.delay().status)
+container.close()
+""",
+    )
+    one = ["PENDING PENDING {'result': 'pong'}", "PENDING PENDING"]
+    assert lines == [*one, "4", "PENDING", *one, "8", "PENDING", "PENDING PENDING"]
+
+
+def test_many_processes_forked_at_once_share_nothing(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+import multiprocessing
+container = open_container()
+registry = container.get(TasksRegistry)
+
+def enqueue(number):
+    for _ in range(20):
+        registry.my_task.delay(user_id=number)
+
+registry.ping.delay()
+processes = [multiprocessing.get_context("fork").Process(target=enqueue, args=(number,)) for number in range(4)]
+for process in processes: process.start()
+for _ in range(20): registry.my_task.delay(user_id=9)
+for process in processes: process.join(30)
+print([process.exitcode for process in processes])
+print(container.run(container.queues.get("default").count, "queued"))
+""",
+    )
+    assert lines == ["[0, 0, 0, 0]", "101"]
+
+
+def test_a_fork_while_other_threads_call_hangs_nobody(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+container = open_container()
+registry = container.get(TasksRegistry)
+stop = threading.Event()
+
+def busy():
+    while not stop.is_set():
+        registry.ping.delay()
+
+threads = [threading.Thread(target=busy) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(5):
+    in_child(lambda: print(registry.ping.delay().status))
+stop.set()
+for thread in threads: thread.join()
+""",
+    )
+    assert lines == ["PENDING"] * 5
+
+
+def test_a_forked_process_that_calls_nothing_ends_in_peace(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+container = open_container()
+registry = container.get(TasksRegistry)
+registry.ping.delay()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(20)
+    sys.exit(0)
+print(os.waitpid(pid, 0)[1], registry.ping.delay().status)
+""",
+    )
+    assert lines == ["0 PENDING"]
+
+
+def test_a_fork_of_a_process_with_its_own_event_loop_is_told_what_to_do(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+from app.queue.blocking import Portal
+from app.queue.config import build_queues
+from app.container import build_container
+from app.settings import load_settings
+
+settings = load_settings()
+queues = build_queues(settings)
+container = build_container(settings, queues)
+
+def child():
+    for call in (registry.ping.delay, registry.ping, my_task.delay):
+        try:
+            call()
+        except ConfigurationError as error:
+            print("open_container()" in str(error) or "not connected" in str(error))
+    with open_container() as own:
+        print(own.get(TasksRegistry).ping.delay().status, ping.delay().status)
+
+async def main():
+    global registry
+    await queues.connect()
+    registry = await container.get(TasksRegistry)
+    await ping.enqueue()
+    await asyncio.to_thread(in_child, child)
+    print((await ping.enqueue()).created)
+    await container.close()
+    await queues.disconnect()
+
+asyncio.run(main())
+""",
+    )
+    assert lines == ["True", "True", "True", "PENDING PENDING", "True"]
+
+
+def test_queues_that_were_connected_before_a_fork_are_not_awaited_after_it(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+container = open_container()
+registry = container.get(TasksRegistry)
+
+async def enqueue():
+    await ping.enqueue()
+
+async def connect():
+    await container.queues.connect()
+
+def child():
+    for call in (enqueue, connect):
+        try:
+            asyncio.run(call())
+        except ConfigurationError as error:
+            print(type(error).__name__)
+    print(registry.ping.delay().status)
+
+in_child(child)
+""",
+    )
+    assert lines == ["OtherEventLoop", "ConfigurationError", "PENDING"]
