@@ -1,149 +1,102 @@
-"""How jobs ended is known afterwards, and none runs again, whatever becomes of the workers."""
+"""What ends a worker process, and what does not."""
 
-import asyncio
 import signal
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
-from saq.job import Status
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+import redis
 
-from app.queue import EngineQueue, Queues, enqueue_many, get_registry
-from app.queue.config import build_queues
-from app.settings import load_settings
-from tests.fixtures.poll import eventually
-from tests.processes.stack import Process, process
-
-WORKER = ("-m", "tests.processes.worker_with_brief_tasks")
-SLOTS = 10
+from app.queue.engine.process import EXIT_USELESS
+from tests.fixtures.poll import eventually_sync
+from tests.processes.stack import WORKER_WITH_TEST_TASKS, Process, enqueue, process
 
 
 @pytest.fixture
-def environment(environment: dict[str, str]) -> dict[str, str]:
-    return environment | {"WORKER_CONCURRENCY": str(SLOTS), "QUEUE_FORGOTTEN_AFTER": "2"}
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the test's Redis, emptied."""
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    client.flushall()
+    client.set("own url", redis_url)
+    yield client
+    client.close()
 
 
 @pytest.fixture
-def tasks() -> Iterator[Any]:
-    with get_registry().isolated():
-        from tests.processes import worker_with_brief_tasks as tasks
-
-        for each in (tasks.keep, tasks.fail):
-            if each.name not in get_registry():
-                get_registry().add(each)
-        yield tasks
+def worker(environment: dict[str, str], server: redis.Redis, tmp_path: Path) -> Iterator[Process]:
+    """A worker that gives running jobs one second after a signal."""
+    with process(WORKER_WITH_TEST_TASKS, environment | {"WORKER_GRACE_PERIOD": "1"}, tmp_path / "log") as started:
+        started.prints("worker started")
+        yield started
 
 
-@pytest.fixture
-async def queues(
-    tasks: Any, environment: dict[str, str], empty_redis: None, engine: AsyncEngine
-) -> AsyncIterator[Queues]:
-    queues = build_queues(load_settings(environment))
-    await queues.connect()
-    yield queues
-    await queues.disconnect()
+def _put(server: redis.Redis, task: str, **keywords: Any) -> str:
+    return enqueue(str(server.get("own url")), task, **keywords)
 
 
-@pytest.fixture
-def queue(queues: Queues) -> EngineQueue:
-    return queues.get("default")
+def _job(server: redis.Redis, key: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = msgspec.json.decode(server.get(f"saq:job:default:{key}") or "{}")
+    return found
 
 
-async def run_twice(queue: EngineQueue, expected: int) -> int:
-    """Wait until so many jobs have run; returns how many bodies ran again."""
+def _ended(server: redis.Redis, key: str, within: float = 15.0) -> Mapping[str, Any]:
+    def look() -> Mapping[str, Any] | None:
+        job = _job(server, key)
+        return job if job.get("status") in {"complete", "failed", "aborted"} else None
 
-    async def numbers() -> list[Any] | None:
-        found: list[Any] = await queue.redis.lrange("bodies", 0, -1)
-        return found if len(set(found)) >= expected else None
-
-    return sum(count - 1 for count in Counter(await eventually(numbers, 40.0)).values())
+    return eventually_sync(look, within)
 
 
-async def rows(engine: AsyncEngine, table: str) -> int:
-    async with engine.connect() as connection:
-        return int((await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one())  # noqa: S608
+def _waiting(server: redis.Redis) -> int:
+    return server.llen("saq:default:queued")
 
 
-async def none_left(queue: EngineQueue, engine: AsyncEngine) -> None:
-    async def none() -> bool:
-        return not await rows(engine, "outbox") and not await queue.count("incomplete")
+@pytest.mark.parametrize("task", ["leave", "leave_in_a_thread", "leave_in_a_group"])
+def test_a_job_that_exits_ends_no_worker(worker: Process, server: redis.Redis, task: str) -> None:
+    innocent = _put(server, "wait_for_key", name="go", timeout=60)
+    assert server.blpop(["go:started"], timeout=10)
+    failed = _ended(server, _put(server, task))
+    assert "SystemExit: 9" in failed["error"]
+    server.rpush("go", "on")
+    done = _ended(server, innocent)
+    assert (done["status"], done["attempts"], done.get("meta")) == ("complete", 1, None)
+    assert worker.popen.poll() is None
 
-    await eventually(none, 40.0)
 
-
-async def started(worker: Process) -> None:
-    await eventually(lambda: "worker started" in worker.output)
-
-
-async def test_brief_durable_jobs_have_ended_when_their_worker_has_stopped(
-    tasks: Any, queue: EngineQueue, engine: AsyncEngine, environment: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_worker_whose_event_loop_is_blocked(
+    worker: Process, server: redis.Redis, number: signal.Signals
 ) -> None:
-    await enqueue_many(tasks.keep.bind(number=number) for number in range(500))
-    with process(WORKER, environment, tmp_path / "worker.log") as worker:
-        assert await run_twice(queue, 500) == 0
-        assert await asyncio.to_thread(worker.stop) == 0
-    # Nothing is left that another worker could run again.
-    assert await rows(engine, "outbox") == 0
-    assert await queue.count("incomplete") == 0
-    assert await rows(engine, "job_records WHERE status = 'complete'") == 500
+    innocent = _put(server, "wait_for_key", name="go", timeout=60)
+    assert server.blpop(["go:started"], timeout=10)
+    blocker = _put(server, "hold_the_loop", seconds=300, timeout=600)
+    eventually_sync(lambda: server.llen("saq:default:queued") == 0 and server.zcard("saq:default:leases") == 2)
+    worker.prints("hold_the_loop blocks it")
+    assert worker.stop(number) == EXIT_USELESS
+    assert f"job {blocker} of hold_the_loop blocks its event loop" in worker.output
+    owners = cast("dict[str, str]", server.hgetall("saq:default:owners"))
+    assert {key.rpartition(":")[2] for key in owners} == {innocent, blocker}
+    assert all(lease.endswith("|stalled") for lease in owners.values())
 
 
-async def test_a_killed_worker_makes_at_most_its_slots_run_again(
-    tasks: Any, queue: EngineQueue, engine: AsyncEngine, environment: dict[str, str], tmp_path: Path
+def test_a_signal_ends_a_worker_with_hung_threads(worker: Process, server: redis.Redis) -> None:
+    key = _put(server, "hang_in_a_thread", timeout=600)
+    assert server.blpop(["hung"], timeout=10)
+    assert worker.stop() == 0
+    assert (_job(server, key)["status"], _job(server, key).get("attempts", 0), _waiting(server)) == ("queued", 0, 1)
+
+
+def test_a_worker_that_jobs_have_used_up_hands_back_and_ends(
+    environment: dict[str, str], server: redis.Redis, tmp_path: Path
 ) -> None:
-    await enqueue_many(tasks.keep.bind(number=number) for number in range(500))
-    with process(WORKER, environment, tmp_path / "killed.log") as worker:
-        await run_twice(queue, 100)
-        worker.stop(signal.SIGKILL)
-    with process(WORKER, environment, tmp_path / "worker.log"):
-        twice = await run_twice(queue, 500)
-        await none_left(queue, engine)
-    assert twice <= SLOTS
-    assert await rows(engine, "job_records WHERE status = 'complete'") == 500
-    assert await rows(engine, "job_records") == 500
-
-
-async def all_failed(queue: EngineQueue, keys: list[str]) -> None:
-    async def failed() -> bool:
-        return all(job is not None and job.status is Status.FAILED for job in await queue.jobs(keys))
-
-    await eventually(failed)
-
-
-async def dead_letters(engine: AsyncEngine, count: int) -> None:
-    async def found() -> bool:
-        return await rows(engine, "job_records WHERE status = 'failed'") == count
-
-    await eventually(found)
-
-
-async def test_what_failed_is_a_dead_letter_though_its_worker_was_killed_at_once(
-    tasks: Any, queue: EngineQueue, engine: AsyncEngine, environment: dict[str, str], tmp_path: Path
-) -> None:
-    with process(WORKER, environment, tmp_path / "killed.log") as worker:
-        await started(worker)
-        handles = await enqueue_many(tasks.fail.bind(number=number) for number in range(60))
-        await all_failed(queue, [handle.key for handle in handles])
-        worker.stop(signal.SIGKILL)
-    with process(WORKER, environment, tmp_path / "worker.log"):
-        await dead_letters(engine, 60)
-
-
-async def test_what_failed_while_postgresql_took_nothing_is_a_dead_letter_of_the_next_worker(
-    tasks: Any, queue: EngineQueue, engine: AsyncEngine, environment: dict[str, str], tmp_path: Path
-) -> None:
-    async with engine.begin() as connection:
-        await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
-        with process(WORKER, environment, tmp_path / "stopped.log") as worker:
-            await started(worker)
-            handles = await enqueue_many(tasks.fail.bind(number=number) for number in range(10))
-            await all_failed(queue, [handle.key for handle in handles])
-            assert await asyncio.to_thread(worker.stop) == 0
-            assert "10 ends of jobs stay in Redis" in worker.output
-    assert await rows(engine, "job_records") == 0
-    with process(WORKER, environment, tmp_path / "worker.log"):
-        await dead_letters(engine, 10)
+    options = {"WORKER_GRACE_PERIOD": "1", "WORKER_CONCURRENCY": "4"}
+    with process(WORKER_WITH_TEST_TASKS, environment | options, tmp_path / "log") as started:
+        hung = [_put(server, "hang_in_a_thread", timeout=1) for _ in range(8)]
+        # Four at a time, each for a second and the grace.
+        assert started.popen.wait(60) == EXIT_USELESS
+        assert "8 attempts ignore their cancellation" in started.output
+    jobs = [_job(server, key) for key in hung]
+    assert [job["status"] for job in jobs] == ["failed"] * 8
+    assert all("in hang_in_a_thread" in job["error"] for job in jobs)

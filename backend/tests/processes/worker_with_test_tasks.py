@@ -1,9 +1,12 @@
 """The worker process, with tasks that only these tests need."""
 
 import asyncio
+import sys
+import threading
 import time
 
 from app.queue import Context, scheduled_task, task
+from app.queue.engine.connections import blocking_client
 from app.worker import main
 
 
@@ -30,6 +33,33 @@ async def hold_the_loop(ctx: Context, *, seconds: float) -> str:
     """Lets no other job of its worker go on; returns the worker."""
     time.sleep(seconds)  # noqa: ASYNC251  (that is what is tested)
     return str(ctx["worker"].id)
+
+
+@task
+async def leave(ctx: Context) -> None:
+    """Takes itself for a program."""
+    sys.exit(9)
+
+
+@task
+def leave_in_a_thread(ctx: Context) -> None:
+    """The same in a thread."""
+    sys.exit(9)
+
+
+@task
+async def leave_in_a_group(ctx: Context) -> None:
+    """The same in a child task."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leave(ctx))
+
+
+@task
+def hang_in_a_thread(ctx: Context) -> None:
+    """Tells that it has begun, and comes to no end."""
+    with blocking_client(ctx["queue"].redis) as client:  # type: ignore[attr-defined]
+        client.rpush("hung", ctx["job"].key)
+    threading.Event().wait()
 
 
 @scheduled_task(cron="* * * * * *", kwargs={"name": "ticked"})

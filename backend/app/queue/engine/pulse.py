@@ -94,8 +94,7 @@ class Pulse:
         self._variable = variable
         self.finders: list[Find] = []
         """How to find a running job; one for each worker."""
-        self.block: Block | None = None
-        """What blocks the event loop now; None: nothing does."""
+        self._block: Block | None = None
         self._suspended = 0.0
         self._blocked = 0.0
         """Seconds for which the loop was blocked: all that are over, and what has passed of the present ones."""
@@ -137,6 +136,12 @@ class Pulse:
         """As `fair`; None while that may be wrong."""
         current = self.certain()
         return None if current is None else current - self._blocked
+
+    @property
+    def block(self) -> Block | None:
+        """What blocks the event loop now; None: nothing does."""
+        # The loop may be free again, and the thread not have noticed.
+        return self._block if self._blocked > self._over else None
 
     def blocked_for(self) -> float:
         """Seconds for which the event loop has given no answer; 0: it gives one."""
@@ -181,9 +186,9 @@ class Pulse:
 
     def _charge(self, seconds: float) -> None:
         task = asyncio.current_task(self._loop)
-        block = self.block
+        block = self._block
         if block is None or block.task is not task:
-            block = self.block = Block(task, self._find(task))
+            block = self._block = Block(task, self._find(task))
         block.seconds += seconds
         frame = sys._current_frames().get(self._loop_thread)
         if block.seconds < NOTICE and block.charged is None:
@@ -213,7 +218,7 @@ class Pulse:
         return contexts[0].get(self._variable) if contexts else None
 
     def _end_block(self) -> None:
-        block, self.block = self.block, None
+        block, self._block = self._block, None
         if block is not None and block.noticed:
             logger.warning(
                 "the event loop answers again; %s blocked it for %.1f s", block.who or "no job", block.seconds

@@ -1,0 +1,101 @@
+"""The end of a process whose event loop cannot end it."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+from redis import Redis
+
+from app.queue import Context, EngineQueue
+from app.queue.engine import leases, process
+from app.queue.engine.connections import Connections
+from app.queue.engine.process import EXIT_USELESS, WorkerProcess, run
+from app.queue.engine.worker import EngineWorker
+from tests.fixtures.poll import eventually
+
+
+@pytest.fixture(autouse=True)
+def own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The signal handlers of the tests, back in place at the end."""
+    before = {number: signal.getsignal(number) for number in process.SIGNALS}
+    monkeypatch.setattr(process, "LOOK", 0.05)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("what", ["a callback", "a job that was given up"])
+def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
+    redis_url: str, empty_redis: None, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(process, "HOPELESS", 0.5)
+    monkeypatch.setattr(leases, "RENEWAL", 0.1)
+    ended: list[int] = []
+    at_its_end: dict[bytes, bytes] = {}
+    release, began = threading.Event(), asyncio.Event()
+
+    def end(status: int) -> None:
+        with Redis.from_url(redis_url) as client:
+            at_its_end.update(client.hgetall("saq:default:owners"))
+        ended.append(status)
+        release.set()
+
+    async def innocent(ctx: Context) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async def blocks(ctx: Context) -> None:
+        release.wait(20)
+
+    async def main() -> None:
+        queue = EngineQueue(Connections(redis_url).client("default"))
+        this = WorkerProcess(0.0, end)
+        worker = EngineWorker(queue, [innocent, blocks])
+        running = asyncio.create_task(this.run([worker]))
+        await queue.enqueue(innocent.__qualname__, key="innocent", timeout=60)
+        await began.wait()
+        if what == "a callback":
+            asyncio.get_running_loop().call_soon(release.wait, 20)
+        else:
+            monkeypatch.setattr(leases, "TIMEOUT_GRACE", -9.9)
+            await queue.enqueue(blocks.__qualname__, key="bad", timeout=10)
+        await eventually(lambda: ended)
+        worker.request_stop()
+        await running
+        await queue.disconnect()
+
+    run(main(), uvloop.new_event_loop)
+    assert ended == [EXIT_USELESS]
+    assert at_its_end[b"saq:job:default:innocent"].endswith(b"|stalled")
+
+
+def test_a_process_blocked_by_a_job_within_its_time_goes_on(
+    redis_url: str, empty_redis: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "HOPELESS", 0.2)
+    ended: list[int] = []
+
+    async def blocks(ctx: Context) -> str:
+        threading.Event().wait(1.0)
+        return "done"
+
+    async def main() -> None:
+        queue = EngineQueue(Connections(redis_url).client("default"))
+        worker = EngineWorker(queue, [blocks])
+        running = asyncio.create_task(WorkerProcess(0.0, ended.append).run([worker]))
+        await queue.enqueue(blocks.__qualname__, key="x", timeout=60, ttl=60)
+
+        async def done() -> bool:
+            job = await queue.job("x")
+            return job is not None and job.result == "done"
+
+        await eventually(done)
+        worker.request_stop()
+        await running
+        await queue.disconnect()
+
+    run(main(), uvloop.new_event_loop)
+    assert ended == []
