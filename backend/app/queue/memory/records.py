@@ -111,8 +111,10 @@ class Rows:
         Raises:
             UniqueViolationError: one is, as after a commit whose answer was lost.
         """
-        # With a crash of PostgreSQL the records of its last half second may be lost; waiting for its disk costs more.
-        await connection.execute(text("SET LOCAL synchronous_commit TO off"))
+        if not any(row.kept for row in rows):
+            # With a crash of PostgreSQL these records of its last half second may be lost; waiting for its disk costs
+            # more. Redis forgets the others when they are written.
+            await connection.execute(text("SET LOCAL synchronous_commit TO off"))
         first = [row for row in rows if row.first] if copy else []
         if first:
             raw: Any = (await connection.get_raw_connection()).driver_connection

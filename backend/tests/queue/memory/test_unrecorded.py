@@ -302,3 +302,17 @@ async def test_ends_beyond_the_buffer_wait_in_redis(
     assert await left(memory, default) == 0
     assert sorted(row.arguments["number"] for row in await records()) == list(range(10))
     assert {row.status for row in await records()} == {Status.FAILED.value}
+
+
+@pytest.mark.parametrize(("ended", "waits"), [(Status.FAILED, "on"), (Status.COMPLETE, "off")])
+async def test_redis_forgets_an_end_only_when_it_is_on_the_disk_of_postgresql(
+    default: EngineQueue, memory: Memory, engine: AsyncEngine, ended: Status, waits: str
+) -> None:
+    job = fail.job({})
+    job.queue, job.queued, job.status, job.attempts = default, 1, ended, 1
+    row = memory.recorder.rows.of(job)
+    assert row is not None
+    async with engine.begin() as connection:
+        await connection.execute(text("SET LOCAL synchronous_commit TO on"))
+        await memory.recorder.rows.write(connection, [row])
+        assert (await connection.execute(text("SHOW synchronous_commit"))).scalar_one() == waits
