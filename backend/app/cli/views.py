@@ -15,7 +15,7 @@ from app.cli import output
 from app.queue import Queues
 from app.queue.clock import time_now
 from app.queue.memory.models import JobRecord
-from app.queue.meta import PARENT, RECOVERIES, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID
+from app.queue.meta import PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
 from app.queue.shown import error_summary, remembered, shown
 
 
@@ -70,7 +70,7 @@ def of_job(job: Job) -> JobView:
         error=visible["error"],
         progress=job.progress,
         retries=job.retries,
-        recoveries=int(meta.get(RECOVERIES, 0)),
+        recoveries=put_back(meta),
         worker=job.worker_id,
         queued_at=_moment(job.queued),
         due_at=_moment(job.scheduled * 1000) if delayed else None,

@@ -24,6 +24,9 @@ MISFIT_SINCE = f"{PREFIX}misfit_since"
 RECOVERIES = f"{PREFIX}recoveries"
 """Times that it was put back after the death of its worker."""
 
+STALLS = f"{PREFIX}stalls"
+"""Times that it was put back because another job blocked the event loop of its worker."""
+
 OUTAGE = f"{PREFIX}outage"
 """Since when the job has been postponed because of an outage, in epoch seconds, and how often."""
 
@@ -58,6 +61,11 @@ class ReservedMeta(ValueError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(f"meta: {name!r}: names that begin with {PREFIX!r} are the queue's own, choose another name")
+
+
+def put_back(meta: Mapping[str, Any]) -> int:
+    """Times that a job was put back after it had begun, through no fault of its own."""
+    return int(meta.get(RECOVERIES, 0)) + int(meta.get(STALLS, 0)) if meta else 0
 
 
 def engine_entries(meta: Mapping[str, Any]) -> dict[str, Any]:

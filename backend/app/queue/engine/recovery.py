@@ -16,7 +16,7 @@ from saq.utils import now
 from app.queue.engine.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob, failure, holder, marked
 from app.queue.engine.outcomes import CHUNK, Outcome, count, settle_each, sizes
 from app.queue.engine.sizes import batches
-from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, RECOVERIES
+from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, RECOVERIES, STALLS
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -127,6 +127,7 @@ class Recovery:
             return self._end(job, Status.FAILED, "its worker died while it ran, and it runs at most once")
         if mark == STALLED:
             # Another job is to blame.
+            job.meta[STALLS] = int(job.meta.get(STALLS, 0)) + 1
             return self._put_back(job, "another job blocked the event loop of its worker")
         if recoveries > MAX_RECOVERIES:
             return self._end(job, Status.FAILED, f"its worker died {recoveries} times while it ran")

@@ -12,7 +12,7 @@ from saq.job import TERMINAL_STATUSES
 
 from app.queue.engine.job import EngineJob
 from app.queue.errors import JobConflict
-from app.queue.meta import EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES, ROUND
+from app.queue.meta import EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES, ROUND, STALLS
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -38,7 +38,7 @@ async def _enqueue_again(queue: "EngineQueue", job: Job) -> Job:
     # As new: neither the old outcome nor what ended it may end it again, and no backoff delays it.
     job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
     job.result, job.error = None, None
-    for entry in (RECOVERIES, EXPIRES_AT, MISFIT_SINCE, OUTAGE):
+    for entry in (RECOVERIES, STALLS, EXPIRES_AT, MISFIT_SINCE, OUTAGE):
         job.meta.pop(entry, None)
     job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
     [stands] = await queue.enqueue_many([job])

@@ -76,6 +76,7 @@ class _Meta(msgspec.Struct, rename=PREFIX.__add__):
     unique: str | None = None
     misfit_since: _Number | None = None
     recoveries: _Count = 0
+    stalls: _Count = 0
     round: _Count = 0
     schedule: str | None = None
     tick: _Number | None = None

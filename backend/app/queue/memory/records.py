@@ -27,7 +27,7 @@ from app.queue.memory.rows import (
     identity,
     merged,
 )  # fmt: skip
-from app.queue.meta import DURABLE, RECOVERIES, ROUND, SCHEDULE
+from app.queue.meta import DURABLE, ROUND, SCHEDULE, put_back
 from app.queue.redaction import REDACTED
 from app.queue.text import storable
 
@@ -89,7 +89,7 @@ class Rows:
             job.status.value,
             int(meta.get(ROUND, 0)) if meta else 0,
             job.attempts,
-            int(meta.get(RECOVERIES, 0)) if meta else 0,
+            put_back(meta),
             as_json(self._arguments(task, job)) if job.kwargs else None,
             None if job.result is None else self._result(task, job, max_result),
             error,
@@ -227,8 +227,8 @@ class Rows:
 
 
 def had_record(job: Job) -> bool:
-    """True for one that failed first, or whose worker died: it has a record already, which says that it waits."""
-    return bool(job.attempts > 1 or job.meta.get(ROUND) or job.meta.get(RECOVERIES))
+    """True for one that failed first, or was put back: it has a record already, which says that it waits."""
+    return bool(job.attempts > 1 or job.meta.get(ROUND) or put_back(job.meta))
 
 
 def _failure(job: Job, error: str | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from app.db.outage import outage_in
 from app.queue.engine.job import EngineJob
 from app.queue.errors import JobSuperseded
 from app.queue.memory.recorder import JobRecorder
-from app.queue.meta import DURABLE, RECOVERIES
+from app.queue.meta import DURABLE, put_back
 
 ABORTED = InFailedSQLTransactionError.sqlstate
 
@@ -86,7 +86,7 @@ def may_have_completed(ctx: Context, *, commits: bool) -> bool:
     job = ctx.get("job")
     if job is None or not (commits or job.meta.get(DURABLE)):
         return False
-    return bool(job.attempts > 1 or job.error or job.meta.get(RECOVERIES))
+    return bool(job.attempts > 1 or job.error or put_back(job.meta))
 
 
 async def completed(ctx: Context) -> tuple[Any] | None:

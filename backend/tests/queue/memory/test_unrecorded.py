@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.queue import Context, EngineQueue, JobHandle, Queues, Unique, clock, get_registry, task
 from app.queue.engine import recovery, unrecorded
+from app.queue.engine.job import STALLED
 from app.queue.memory import recorder as recording
 from app.queue.memory import unrecorded as ends
 from app.queue.memory.memory import Memory
@@ -154,15 +155,19 @@ async def test_a_retried_job_that_completes_leaves_no_record_that_says_it_waits(
     assert (record.status, record.result) == ("complete", "done")
 
 
+@pytest.mark.parametrize("policy", ["all", "failures"])
+@pytest.mark.parametrize("mark", ["", STALLED], ids=["its worker died", "another job blocked its worker"])
 async def test_a_recovered_job_that_completes_leaves_no_record_that_says_it_waits(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @task
+    policy: Any, mark: str, default: EngineQueue, memory: Memory, jobs: JobKit, records: Look,
+    monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    @task(record=policy)
     async def fine(ctx: Context) -> None: ...
 
     monkeypatch.setattr(recovery, "RENEWAL", 0.0)
     job = await fine.enqueue()
-    await default.scripts.run("lease", 1, "dead", -1)
+    answer = await default.scripts.run("lease", 1, "dead", -1)
+    await default.redis.hset(default.namespace("owners"), default.job_id(job.key), answer[3].decode() + mark)
     await default.recover()
     await record_of(records, job.key, "queued")
     async with dying(memory):
