@@ -95,6 +95,8 @@ def _queue_error(_: Request[Any, Any, Any], error: queue_errors.QueueError) -> R
             return problem(409, "duplicate-job", str(error), job_id=error.standing)
         case queue_errors.JobConflict():
             return problem(409, "job-conflict", str(error))
+        case queue_errors.EnqueueConflict():
+            return problem(503, "enqueue-conflict", str(error), _retry_after(error.retry_after))
         case queue_errors.QueueUnavailable():
             return problem(
                 503,

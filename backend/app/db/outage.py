@@ -11,7 +11,9 @@ AWAY = ("08", "28", "3D", "53", "57P")
 """Beginnings of SQLSTATEs: the connection is lost; the server refuses the user, or has no such database; it lacks
 memory, disk or connections; it stops or starts. See PostgreSQL's manual, appendix "Error Codes"."""
 
-AGAIN = ("40001", "40P01")
+DEADLOCK = "40P01"
+
+AGAIN = ("40001", DEADLOCK)
 """SQLSTATEs of a transaction that another one got into the way of, and that is to be run again: it could not be
 serialized, or each waited for the other."""
 

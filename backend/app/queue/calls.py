@@ -61,7 +61,8 @@ async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | 
         together.setdefault((call.task.queue_name, id(session)), (session, []))[1].append(place)
     targets = {name: queues.get(name) for name, _ in together}
     handles: dict[int, JobHandle[R]] = {}
-    for (name, _), (session, places) in together.items():
+    # In one order of queues, as the outbox writes the jobs of each in one order of keys.
+    for (name, _), (session, places) in sorted(together.items(), key=lambda item: item[0][0]):
         sent = len(handles)
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
         answers = await targets[name].enqueue_many([calls[place].job for place in places], report, session)

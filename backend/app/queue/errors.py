@@ -26,6 +26,7 @@ QueueError
 ├── JobAborted             its result is asked for, and it was aborted
 │   └── JobExpired         ... because it was not started in time
 ├── ResultTimeout          it has not ended in the time given (a TimeoutError too)
+├── EnqueueConflict        another transaction enqueues jobs of the same keys: run this one again
 ├── QueueUnavailable       Redis did not answer
 ├── Retry                  raised by a task: try again, after its own delay
 └── GiveUp                 raised by a task: fail now, attempts left or not
@@ -278,6 +279,24 @@ class ResultTimeout(QueueError, TimeoutError):
     def __init__(self, key: str, timeout: float) -> None:
         self.key, self.timeout = key, timeout
         super().__init__(f"the job {key!r} has not ended within {timeout:g} s; it goes on, ask again later")
+
+
+class EnqueueConflict(QueueError):
+    """A transaction cannot enqueue its jobs, because another one that has not ended enqueues jobs of the same keys.
+
+    PostgreSQL takes no more of the transaction: roll it back, and run it again. `deadlock`: each waited for the
+    other, else this one waited for too long. `retry_after`: seconds after which another try makes sense.
+    """
+
+    retry_after = 1
+
+    def __init__(self, queue: str, *, deadlock: bool) -> None:
+        self.queue, self.deadlock = queue, deadlock
+        happened = "both waited for each other" if deadlock else "it has not ended in time"
+        super().__init__(
+            f"queue {queue}: another transaction enqueues jobs of the same keys, and {happened}: roll back, and run "
+            "this transaction again; enqueue jobs of several keys with one call of enqueue_many, or always in one order"
+        )
 
 
 class QueueUnavailable(QueueError):

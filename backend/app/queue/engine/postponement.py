@@ -7,7 +7,7 @@ from saq import Job
 
 from app.db.outage import outage_in, silence
 from app.queue import clock
-from app.queue.errors import QueueUnavailable
+from app.queue.errors import EnqueueConflict, QueueUnavailable
 from app.queue.exception_groups import find
 from app.queue.meta import OUTAGE
 
@@ -20,7 +20,7 @@ FIRST, LONGEST = 1.0, 30.0
 
 def reason_of(error: BaseException) -> str:
     """What an error says about an outage, for people; empty: it is the job's own."""
-    if unavailable := find(error, QueueUnavailable):
+    if unavailable := find(error, (QueueUnavailable, EnqueueConflict)):
         return str(unavailable[0])
     return outage_in(error)
 

@@ -11,18 +11,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
+import msgspec
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from app.db.outage import DEADLOCK, LOCK_NOT_AVAILABLE
 from app.queue.engine.job import EngineJob, Enqueued, mark_of
 from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue
-from app.queue.errors import DuplicateJob, QueueUnavailable
+from app.queue.errors import DuplicateJob, EnqueueConflict, QueueUnavailable
 from app.queue.memory.models import RESOLUTION, JobRecord, OutboxJob
 from app.queue.memory.rows import Identity, identity
 from app.queue.meta import DURABLE, REPLAY_OF, ROUND
@@ -65,14 +67,18 @@ class Outbox:
 
         Returns:
             For each whether it was written; False where one of its key is in the outbox already.
+
+        Raises:
+            EnqueueConflict: another transaction is in the way, which writes jobs of these keys.
         """
+        # Of two with one key the first counts. In the order of their keys: transactions that write the same keys wait
+        # for each other, and would for ever if each had one that the other wants.
+        rows = {job.key: (_row(queue, job), place) for place, job in reversed(list(enumerate(jobs)))}
+        keys = sorted(rows)
         written: set[str] = set()
-        for first in range(0, len(jobs), CHUNK):
-            # Of two with one key the first counts.
-            rows = {job.key: _row(queue, job) for job in reversed(jobs[first : first + CHUNK])}
-            statement = insert(OutboxJob).values(list(rows.values())).on_conflict_do_nothing()
-            answer = await connection.execute(statement.returning(OutboxJob.key))
-            written.update(answer.scalars())
+        for first in range(0, len(keys), CHUNK):
+            chunk = [rows[key] for key in keys[first : first + CHUNK]]
+            written.update(await _write(connection, queue, chunk))
         answers = []
         for job in jobs:
             answers.append(Enqueued(job.key, job.key in written))
@@ -96,7 +102,7 @@ class Outbox:
 
     async def adopt(self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Write durable jobs that Redis has already."""
-        rows = [_row(queue, job) | {"published_at": func.now()} for job in jobs]
+        rows = [_row(queue, job) | {"published_at": func.now()} for job in sorted(jobs, key=lambda job: job.key)]
         await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
 
     async def publish_or_leave(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
@@ -203,6 +209,34 @@ class Outbox:
         async with answering():
             await queue.forget_marks(gone)
         return len(gone)
+
+
+WRITE = text("""
+    INSERT INTO outbox (queue, key, queued, round, job, "unique", durable, created_at)
+    SELECT queue, key, queued, round, job, CAST("unique" AS jsonb), durable,
+        statement_timestamp() + place * interval '1 microsecond'
+    FROM unnest(
+        CAST(:queue AS text[]), CAST(:key AS text[]), CAST(:queued AS bigint[]), CAST(:round AS smallint[]),
+        CAST(:job AS text[]), CAST(:unique AS text[]), CAST(:durable AS boolean[]), CAST(:place AS int[])
+    ) AS written(queue, key, queued, round, job, "unique", durable, place)
+    ON CONFLICT DO NOTHING
+    RETURNING key
+""")
+"""Writes rows in the order in which they are given; they are enqueued in the order of their places."""
+
+
+async def _write(
+    connection: AsyncSession | AsyncConnection, queue: EngineQueue, rows: Sequence[tuple[dict[str, Any], int]]
+) -> Iterable[str]:
+    columns: dict[str, list[Any]] = {name: [row[name] for row, _ in rows] for name in rows[0][0]}
+    columns["unique"] = [value and msgspec.json.encode(value).decode() for value in columns["unique"]]
+    columns["place"] = [place for _, place in rows]
+    try:
+        return (await connection.execute(WRITE, columns)).scalars()
+    except DBAPIError as error:
+        if (state := getattr(error.orig, "sqlstate", None)) not in (DEADLOCK, LOCK_NOT_AVAILABLE):
+            raise
+        raise EnqueueConflict(queue.name, deadlock=state == DEADLOCK) from error
 
 
 @asynccontextmanager

@@ -46,7 +46,8 @@ def pending_of(session: AsyncSession, committed: Committed) -> Pending:
 
 def note(pending: Pending, queue: str, keys: Sequence[str]) -> None:
     """Remember jobs to be enqueued after the commit."""
-    pending.keys.setdefault(queue, []).extend(keys)
+    if keys:
+        pending.keys.setdefault(queue, []).extend(keys)
 
 
 def _watch(session: Session, committed: Committed) -> None:
