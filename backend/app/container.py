@@ -18,6 +18,7 @@ from app.queue.memory.dead_letters import DeadLetters
 from app.queue.memory.history import JobHistory
 from app.queue.memory.retention import Retention
 from app.queue.memory.success import commit
+from app.queue.routes.links import JobLinks
 from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.users.providers import UsersProvider
@@ -56,6 +57,10 @@ class CoreProvider(Provider):
     @provide(scope=Scope.APP)
     def attempts(self, settings: Settings, queues: Queues) -> Attempts:
         return Attempts(next(iter(queues)), signing_key(settings))
+
+    @provide(scope=Scope.APP)
+    def links(self, settings: Settings) -> JobLinks:
+        return JobLinks(signing_key(settings))
 
     @provide(scope=Scope.APP)
     def retention(self, settings: Settings) -> Retention:

@@ -5,11 +5,12 @@ from collections.abc import Awaitable
 from typing import Any
 
 from dishka.integrations.litestar import FromDishka, inject
-from litestar import Controller, Response, get
+from litestar import Controller, Request, Response, get
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.queue import Queues
+from app.queue.routes.answers import FOR_ALL, is_admin
 
 CHECK_TIMEOUT = 3.0
 """Seconds a server gets to answer a health check."""
@@ -26,14 +27,17 @@ class HealthController(Controller):
         """The process runs and its event loop answers."""
         return {"status": "alive"}
 
-    @get("/ready")
+    @get("/ready", **FOR_ALL)
     @inject
-    async def ready(self, engine: FromDishka[AsyncEngine], queues: FromDishka[Queues]) -> Response[dict[str, Any]]:
+    async def ready(
+        self, request: Request[Any, Any, Any], engine: FromDishka[AsyncEngine], queues: FromDishka[Queues]
+    ) -> Response[dict[str, Any]]:
         """Redis and PostgreSQL answer: 200, else 503. Live workers a queue are told, and change no status.
 
         So are the queues that somebody has paused.
 
-        `workers.status` is "ok", "none", or "troubled": a worker lives and consumes nothing, see `troubles`.
+        `workers.status` is "ok", "none", or "troubled": a worker lives and consumes nothing. Why, `troubles` tells the
+        admin: it may name a job.
         """
         redis, postgresql, workers, troubles, paused = await asyncio.gather(
             _check(_ping_redis(queues)),
@@ -43,10 +47,12 @@ class HealthController(Controller):
             _paused(queues),
         )
         ready = redis == postgresql == "ok"
+        status = _status(workers, troubles)
+        shown = troubles if is_admin(request) else []
         content = {
             "status": "ready" if ready else "unavailable",
             "checks": {"redis": redis, "postgresql": postgresql},
-            "workers": {"status": _status(workers, troubles), "live": workers, "troubles": troubles},
+            "workers": {"status": status, "live": workers, "troubles": shown},
             "paused": paused,
         }
         return Response(content, status_code=200 if ready else 503)

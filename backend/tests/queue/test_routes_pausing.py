@@ -85,7 +85,7 @@ async def test_a_schedule_is_paused_resumed_and_triggered(client: httpx.AsyncCli
     assert (paused.json()["paused"]["by"], paused.json()["paused"]["why"]) == ("ada", "a bug")
     triggered = await client.post("/schedules/sweep/trigger")
     key = triggered.json()["job_id"]
-    assert (triggered.status_code, triggered.headers["location"]) == (201, f"/jobs/{key}")
+    assert (triggered.status_code, triggered.headers["location"].partition("?")[0]) == (201, f"/jobs/{key}")
     again = await client.post("/schedules/sweep/trigger")
     assert (again.status_code, again.json()) == (200, {"job_id": key, "created": False})
     resumed = await client.post("/schedules/sweep/resume")

@@ -34,9 +34,9 @@ async def test_inline_covers_every_way_to_enqueue(queues: Queues, client: httpx.
     handles = await enqueue_many([my_task.bind(user_id=1), my_task.bind(user_id=2)])
     by_name = await queues.enqueue("my_task", {"user_id": 3})
     through_queue = await queues.get("default").enqueue("my_task", user_id=4)
-    over_http = (await client.post("/tasks/my_task", json={"user_id": 5})).headers["location"]
+    over_http = (await client.post("/tasks/my_task", json={"user_id": 5})).json()["job_id"]
     assert through_queue is not None
-    for key in [*(handle.key for handle in handles), by_name.key, through_queue.key, over_http.rpartition("/")[2]]:
+    for key in [*(handle.key for handle in handles), by_name.key, through_queue.key, over_http]:
         assert (await queues.find(key)).status is Status.COMPLETE
 
 

@@ -123,19 +123,20 @@ class Queues:
                 return given.removeprefix(prefix)
         return given
 
-    async def find(self, key: str) -> Job:
+    async def find(self, key: str, queue: str | None = None) -> Job:
         """The job of that key, in whichever queue it is.
 
         Args:
             key: the job's, or SAQ's full id of it, see `key_of`.
+            queue: the only one to look in; None: all.
 
         Raises:
             JobNotFound: in none.
             QueueUnavailable: Redis did not answer.
         """
         key = self.key_of(key)
-        for queue in self:
-            job = await queue.fetch(key)
+        for each in self if queue is None else [self.look_up(queue)]:
+            job = await each.fetch(key)
             if job is not None:
                 return job
         raise JobNotFound(key)

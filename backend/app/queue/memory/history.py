@@ -179,16 +179,18 @@ class JobHistory:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def find(self, key: str, limit: int = PAGE) -> Sequence[JobRecord]:
-        """The records of the jobs that had this key, newest first; empty without any."""
+    async def find(self, key: str, limit: int = PAGE, queue: str | None = None) -> Sequence[JobRecord]:
+        """The records of the jobs that had this key, in a queue or in any, newest first; empty without any."""
         if storable(key) != key:
             return []
         query = select(JobRecord).where(JobRecord.key == key).order_by(JobRecord.queued_at.desc()).limit(limit)
+        if queue is not None:
+            query = query.where(JobRecord.queue == queue)
         return (await self._session.scalars(query)).all()
 
-    async def latest(self, key: str) -> JobRecord | None:
-        """The record of the last job that had this key."""
-        return next(iter(await self.find(key, 1)), None)
+    async def latest(self, key: str, queue: str | None = None) -> JobRecord | None:
+        """The record of the last job that had this key, in a queue or in any."""
+        return next(iter(await self.find(key, 1, queue)), None)
 
     async def replays(self, key: str) -> Sequence[JobRecord]:
         """The records of the jobs that replay a dead letter, one after the other, oldest first."""

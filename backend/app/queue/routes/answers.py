@@ -3,14 +3,27 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from saq import Job
+
+from app.queue.routes.links import JobLinks
 
 ADMIN: dict[str, Any] = {
     "opt": {"admin": True},
     "security": [{"AdminBasic": []}, {"AdminToken": []}],
 }
 """Arguments of a handler that only the admin may call: the application's guard looks for the option."""
+
+FOR_ALL: dict[str, Any] = {
+    "opt": {"admin": "optional"},
+    "security": [{}, *ADMIN["security"]],
+}
+"""Arguments of a handler that shows more to the admin than to others, see `is_admin`."""
+
+
+def is_admin(request: Request[Any, Any, Any]) -> bool:
+    """True when the admin asks a handler of FOR_ALL."""
+    return bool(request.scope["state"].get("admin"))
 
 
 Words = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", description="text without the character NUL")]
@@ -35,8 +48,7 @@ class PauseRequest(msgspec.Struct):
     """Who pauses it, where several people share the admin's credentials."""
 
 
-def created(job: Job) -> Response[Enqueued]:
+def created(job: Job, links: JobLinks) -> Response[Enqueued]:
     """The answer: 201, or 200 where an older job stands."""
     new = getattr(job, "created", True)
-    location = {"Location": f"/jobs/{job.key}"}
-    return Response(Enqueued(job.key, new), status_code=201 if new else 200, headers=location)
+    return Response(Enqueued(job.key, new), status_code=201 if new else 200, headers={"Location": links.location(job)})

@@ -1,11 +1,13 @@
 """Jobs by key."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from dishka.integrations.litestar import FromDishka, inject
-from litestar import Controller, delete, get, post
-from litestar.params import FromPath
+from litestar import Controller, Request, delete, get, post
+from litestar.exceptions import NotAuthorizedException
+from litestar.params import FromPath, QueryParameter
+from msgspec import UNSET, UnsetType
 from saq import Job
 
 from app.queue.engine.queues import Queues
@@ -13,8 +15,11 @@ from app.queue.errors import JobNotFound
 from app.queue.memory.history import JobHistory
 from app.queue.memory.models import JobRecord
 from app.queue.memory.rows import milliseconds
-from app.queue.routes.answers import ADMIN
+from app.queue.routes.answers import ADMIN, FOR_ALL, is_admin
+from app.queue.routes.links import JobLinks, is_random
 from app.queue.shown import error_summary, remembered, shown
+
+Token = Annotated[str | None, QueryParameter(description="of the `Location` that the enqueue answered with")]
 
 
 class JobView(msgspec.Struct):
@@ -33,8 +38,9 @@ class JobView(msgspec.Struct):
     completed: int
     scheduled: int
     """Epoch seconds before which it does not start; 0: at once."""
-    result: Any
-    error: str | None
+    result: Any = UNSET
+    """Left out, as `error`, for those who may see no more than the status."""
+    error: str | UnsetType | None = UNSET
     """Type and message of the last error; the traceback is in the worker's log and in the SAQ UI."""
 
     @classmethod
@@ -85,17 +91,32 @@ class JobController(Controller):
     path = "/jobs/{key:str}"
     tags = ("Jobs",)
 
-    @get()
+    @get(**FOR_ALL)
     @inject
-    async def show(self, key: FromPath[str], queues: FromDishka[Queues], history: FromDishka[JobHistory]) -> JobView:
-        """The job as it stands, or its record when Redis has forgotten it."""
-        try:
-            return JobView.of(await queues.find(key))
-        except JobNotFound:
-            record = await history.latest(key)
-            if record is None:
-                raise
-            return JobView.remembered(queues, record)
+    async def show(
+        self,
+        key: FromPath[str],
+        request: Request[Any, Any, Any],
+        queues: FromDishka[Queues],
+        history: FromDishka[JobHistory],
+        links: FromDishka[JobLinks],
+        token: Token = None,
+    ) -> JobView:
+        """The job as it stands, or its record when Redis has forgotten it.
+
+        The admin, and who has the token of `Location`, see result and error; others the status, by a random key only.
+        """
+        key = queues.key_of(key)
+        if is_admin(request):
+            return await _view(key, queues, history)
+        if token is not None:
+            if (queue := links.queue_of(queues.by_name, key, token)) is None:
+                raise _not_shown("the token does not open this job")
+            return await _view(key, queues, history, queue)
+        if not is_random(key):
+            raise _not_shown("a key that was chosen can be guessed")
+        view = await _view(key, queues, history)
+        return msgspec.structs.replace(view, result=UNSET, error=UNSET)
 
     @delete(**ADMIN, status_code=202)
     @inject
@@ -108,3 +129,22 @@ class JobController(Controller):
     async def retry(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
         """Queue a job that has ended once more, with the same arguments."""
         return JobView.of(await queues.retry(key))
+
+
+async def _view(key: str, queues: Queues, history: JobHistory, queue: str | None = None) -> JobView:
+    """The job of that key in a queue, or in any."""
+    try:
+        return JobView.of(await queues.find(key, queue))
+    except JobNotFound:
+        record = await history.latest(key, queue)
+        if record is None:
+            raise
+        return JobView.remembered(queues, record)
+
+
+def _not_shown(reason: str) -> NotAuthorizedException:
+    # The same whether there is such a job or not.
+    return NotAuthorizedException(
+        f"{reason}: use the Location that the enqueue answered with, or the admin's credentials",
+        headers={"WWW-Authenticate": 'Basic realm="Saqueduct", charset="UTF-8"'},
+    )

@@ -37,13 +37,13 @@ class QueueController(Controller):
     path = "/queues"
     tags = ("Queues",)
 
-    @get()
+    @get(**ADMIN)
     @inject
     async def all_of_them(self, queues: FromDishka[Queues]) -> list[QueueView]:
         """Every queue of QUEUE_NAMES."""
         return [await QueueView.of(queue) for queue in queues]
 
-    @get("/{name:str}")
+    @get("/{name:str}", **ADMIN)
     @inject
     async def show(self, name: FromPath[str], queues: FromDishka[Queues]) -> QueueView:
         """The queue as it stands."""

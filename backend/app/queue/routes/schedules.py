@@ -9,6 +9,7 @@ from app.queue.engine.pausing import Pause
 from app.queue.engine.queues import Queues
 from app.queue.engine.schedules import ScheduleState
 from app.queue.routes.answers import ADMIN, Enqueued, PauseRequest, created
+from app.queue.routes.links import JobLinks
 
 
 class ScheduleStateView(msgspec.Struct):
@@ -43,7 +44,7 @@ class ScheduleController(Controller):
     path = "/schedules"
     tags = ("Schedules",)
 
-    @get()
+    @get(**ADMIN)
     @inject
     async def all_of_them(self, queues: FromDishka[Queues]) -> list[ScheduleStateView]:
         """Every schedule of the tasks."""
@@ -68,9 +69,11 @@ class ScheduleController(Controller):
 
     @post("/{key:str}/trigger", **ADMIN)
     @inject
-    async def trigger(self, key: FromPath[str], queues: FromDishka[Queues]) -> Response[Enqueued]:
+    async def trigger(
+        self, key: FromPath[str], queues: FromDishka[Queues], links: FromDishka[JobLinks]
+    ) -> Response[Enqueued]:
         """Make a job of the schedule now, with its arguments; its ticks stay as they are."""
-        return created(await queues.trigger_schedule(key))
+        return created(await queues.trigger_schedule(key), links)
 
 
 async def _show(queues: Queues, key: str) -> ScheduleStateView:

@@ -12,6 +12,7 @@ from app.queue.engine.queues import Queues
 from app.queue.errors import InvalidArguments
 from app.queue.registry import get_registry
 from app.queue.routes.answers import ADMIN, Enqueued, created
+from app.queue.routes.links import JobLinks
 from app.queue.schedule import Schedule
 from app.queue.task import Task
 
@@ -71,7 +72,7 @@ class TaskController(Controller):
     path = "/tasks"
     tags = ("Tasks",)
 
-    @get()
+    @get(**ADMIN)
     async def catalogue(self) -> list[TaskView]:
         """Every task: name, documentation, parameters as JSON Schema, schedules, queue, options."""
         return [TaskView.of(task) for task in get_registry().get_all_tasks()]
@@ -79,11 +80,15 @@ class TaskController(Controller):
     @post("/{name:str}", **ADMIN)
     @inject
     async def enqueue(
-        self, name: FromPath[str], request: Request[Any, Any, Any], queues: FromDishka[Queues]
+        self,
+        name: FromPath[str],
+        request: Request[Any, Any, Any],
+        queues: FromDishka[Queues],
+        links: FromDishka[JobLinks],
     ) -> Response[Enqueued]:
         """Enqueue a job of the task `name`; the body is a JSON object of its arguments."""
         get_registry().get(name)
-        return created(await queues.enqueue(name, await _arguments(request, name)))
+        return created(await queues.enqueue(name, await _arguments(request, name)), links)
 
 
 @post("/process", tags=["Tasks"])
@@ -91,11 +96,12 @@ class TaskController(Controller):
 async def process(
     request: Request[Any, Any, Any],
     queues: FromDishka[Queues],
+    links: FromDishka[JobLinks],
     user_id: Annotated[int | None, QueryParameter(description='or in a JSON body: {"user_id": 1}')] = None,
 ) -> Response[Enqueued]:
     """Enqueue the task `my_task` for a user."""
     arguments = {"user_id": user_id} if user_id is not None else await _arguments(request, "my_task")
-    return created(await queues.enqueue("my_task", arguments))
+    return created(await queues.enqueue("my_task", arguments), links)
 
 
 async def _arguments(request: Request[Any, Any, Any], task: str) -> dict[str, Any]:
