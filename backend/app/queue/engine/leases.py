@@ -1,4 +1,4 @@
-"""Leases: a worker's time-limited claims on jobs, renewed by a thread of their own while the process lives.
+"""Leases: a worker's time-limited claims on jobs, renewed by a thread while the process lives, see `renewal.py`.
 
 The thread has its own connection, so that a job which blocks the event loop does not cost the worker its leases.
 What outlives its timeout in that way is given up by the thread, and another worker takes it. The jobs that cannot go on
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.exceptions import RedisError
 
-from app.queue.engine.connections import ANSWER_TIMEOUT, blocking_client
+from app.queue.engine import renewal
 from app.queue.engine.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob
 from app.queue.engine.pulse import Block, Pulse
 from app.queue.engine.recovery import LEASE, RENEWAL
+from app.queue.engine.renewal import RenewalThread
 from app.queue.engine.scripts import source
 from app.queue.meta import AT_MOST_ONCE
 
@@ -87,27 +88,22 @@ class LeaseKeeper:
         self._offered = queue.offered
         self._deciding = threading.Lock()
         """Held while it is decided whether a job is given back, which may begin at the same time."""
-        self._stop = threading.Event()
-        self._gives_all_back = False
-        self._thread = threading.Thread(target=self._run, name=f"leases-{queue.name}", daemon=True)
-        self._redis = blocking_client(queue.redis)
+        self._thread: RenewalThread | None = None
 
     def start(self) -> None:
         """Begin to renew."""
-        self._thread.start()
+        self._thread = renewal.join(self._queue.redis, RENEWAL, self._renew_all)
 
     def stop(self) -> None:
         """Stop to renew; what is still held runs out."""
-        self._stop.set()
-        self._thread.join(ANSWER_TIMEOUT)
+        renewal.leave(self._queue.redis, self._renew_all)
         self._offered.difference_update(list(self._held))
-        self._redis.close()
 
     def give_all_back(self) -> None:
         """Stop to renew, and give back what is held, from another thread: this process ends without its event loop."""
-        self._gives_all_back = True
-        self._stop.set()
-        self._thread.join(ANSWER_TIMEOUT)
+        if self._thread is not None:
+            self._thread.remove(self._renew_all)
+            self._guarded("leases could not be given back", self._give_back, self._script(self._thread.redis))
 
     def hold(self, jobs: Iterable[EngineJob]) -> None:
         """Renew the leases of jobs from now on; each is given back unless it begins within BEGINNING."""
@@ -154,15 +150,14 @@ class LeaseKeeper:
             self._held.pop(held, None)
         self._offered.difference_update(jobs)
 
-    def _run(self) -> None:
-        script = self._redis.register_script(source("renew"))
-        while not self._stop.wait(RENEWAL):
-            self._guarded("its worker's state is not reported", self._beat, self._redis)
-            held = list(self._held)
-            for first in range(0, len(held), CHUNK):
-                self._guarded("leases could not be renewed", self._renew, script, held[first : first + CHUNK])
-        if self._gives_all_back:
-            self._guarded("leases could not be given back", self._give_back, script)
+    def _renew_all(self, client: redis.Redis) -> None:
+        self._guarded("its worker's state is not reported", self._beat, client)
+        script, held = self._script(client), list(self._held)
+        for first in range(0, len(held), CHUNK):
+            self._guarded("leases could not be renewed", self._renew, script, held[first : first + CHUNK])
+
+    def _script(self, client: redis.Redis) -> Any:
+        return client.register_script(source("renew"))
 
     def _guarded(self, failure: str, call: Callable[..., Any], *args: Any) -> None:
         """A thread that ends would cost all leases."""
