@@ -115,12 +115,12 @@ class Rows:
             # With a crash of PostgreSQL these records of its last half second may be lost; waiting for its disk costs
             # more. Redis forgets the others when they are written.
             await connection.execute(text("SET LOCAL synchronous_commit TO off"))
-        first = [row for row in rows if row.first] if copy else []
-        if first:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
-            await raw.copy_records_to_table("job_records", records=map(copied, first), columns=COPIED)
         if further := [row for row in rows if not (copy and row.first)]:
             await connection.execute(UPSERT, columns(merged(further)))
+        if first := [row for row in rows if row.first] if copy else []:
+            # Last: it goes past SQLAlchemy, which begins the transaction with the first of its own statements.
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            await raw.copy_records_to_table("job_records", records=map(copied, first), columns=COPIED)
 
     async def end(
         self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, record: bool = True
