@@ -76,6 +76,12 @@ ROWS = {
         VALUES (now(), 'a', 'default', 'ping', 'failed', 1, '{x}')
         """,
     ],
+    "0008": [
+        """
+        INSERT INTO job_records (queued_at, key, queue, task, status, attempts, arguments, payload, result)
+        VALUES (now(), 'b', 'default', 'ping', 'failed', 1, '{"a": "?"}', '{"a": "\\u0000"}', '"a\\u0000b\\\\u0000"')
+        """,
+    ],
 }
 """What stands in the tables that each step makes."""
 
@@ -85,6 +91,13 @@ async def counts(names: set[str]) -> dict[str, int]:
     found = {name: await connection.fetchval(f'SELECT count(*) FROM "{name}"') for name in names}  # noqa: S608
     await connection.close()
     return found
+
+
+async def result_of_b() -> str:
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    found = await connection.fetchval("SELECT result #>> '{}' FROM job_records WHERE key = 'b'")
+    await connection.close()
+    return str(found)
 
 
 def test_rows_stay_when_steps_go_up_and_down(alembic: Config) -> None:
@@ -101,5 +114,7 @@ def test_rows_stay_when_steps_go_up_and_down(alembic: Config) -> None:
         command.downgrade(alembic, f"{int(revision) - 1:04}" if revision != "0001" else "base")
         left = asyncio.run(tables()) - {"alembic_version"}
         assert asyncio.run(counts(left)) == {name: full[name] for name in left}
+        if revision == "0008":
+            assert asyncio.run(result_of_b()) == "a\ufffdb\\u0000"
     command.upgrade(alembic, "head")
     command.check(alembic)

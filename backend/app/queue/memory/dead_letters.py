@@ -168,7 +168,7 @@ class DeadLetters:
     ) -> str:
         task = self._tasks.get(record.task)
         self._queues.look_up(queue or record.queue)
-        arguments = {**(record.arguments or {}), **changes}
+        arguments = {**record.exact_arguments, **changes}
         if hidden := [name for name, value in arguments.items() if value == REDACTED and name in task.signature.redact]:
             problem = "is redacted, and kept nowhere: give it anew"
             raise InvalidArguments(record.task, dict.fromkeys(hidden, problem))

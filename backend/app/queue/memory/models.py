@@ -3,7 +3,8 @@
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, Text, func, text
+import msgspec
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -99,8 +100,10 @@ class JobRecord(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger)
     recoveries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     arguments: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
-    """By name; null: none."""
-    result: Mapped[Any | None] = mapped_column(JSONB)
+    """By name, to search and to show; null: none."""
+    payload: Mapped[str | None] = mapped_column(Text)
+    """The arguments as JSON, exactly as they were, where JSONB has another form of them; null: it has not."""
+    result: Mapped[Any | None] = mapped_column(JSON)
     """Null also where it was larger than QUEUE_RECORD_RESULT_BYTES, unless it committed with the job's session."""
     error: Mapped[str | None] = mapped_column(Text)
     """Of the last attempt, with its traceback."""
@@ -126,3 +129,8 @@ class JobRecord(Base):
     resolved_why: Mapped[str | None] = mapped_column(Text)
     replayed_as: Mapped[str | None] = mapped_column(Text)
     """Key of the job that replays it."""
+
+    @property
+    def exact_arguments(self) -> dict[str, Any]:
+        """The arguments as they were; redacted ones are in neither form."""
+        return dict(msgspec.json.decode(self.payload) if self.payload is not None else self.arguments or {})

@@ -22,8 +22,10 @@ from app.queue.memory.rows import (
     Identity,
     Row,
     as_json,
+    as_jsonb,
     columns,
     copied,
+    differs_in_jsonb,
     identity,
     merged,
 )  # fmt: skip
@@ -80,7 +82,7 @@ class Rows:
     def _row(self, job: Job, task: "Task[..., Any] | None", max_result: int) -> Row:
         error = _shortened(job.error)
         failed = job.status in (Status.FAILED, Status.QUEUED)
-        meta = job.meta
+        meta, arguments = job.meta, self._arguments(task, job) if job.kwargs else None
         return Row(
             job.queued,
             job.key,
@@ -90,10 +92,11 @@ class Rows:
             int(meta.get(ROUND, 0)) if meta else 0,
             job.attempts,
             put_back(meta),
-            as_json(self._arguments(task, job)) if job.kwargs else None,
+            as_jsonb(arguments) if arguments else None,
+            as_json(arguments) if arguments and self._differs(task, arguments) else None,
             None if job.result is None else self._result(task, job, max_result),
             error,
-            as_json([_failure(job, error)]) if failed else None,
+            as_jsonb([_failure(job, error)]) if failed else None,
             job.worker_id,
             job.started,
             job.completed,
@@ -217,6 +220,16 @@ class Rows:
             # Nobody can say which of them to redact.
             return dict.fromkeys(arguments, REDACTED)
         return task.signature.redacted(arguments) if task.signature.redact else arguments
+
+    def _differs(self, task: "Task[..., Any] | None", arguments: Mapping[str, Any]) -> bool:
+        """True when a replay out of JSONB would not be the same; named parameters have no order."""
+        if task is not None and task.signature.extra is not None:
+            return differs_in_jsonb(arguments)
+        # A loop, and no call for text: this is done for every record.
+        for value in arguments.values():  # noqa: SIM110
+            if "\x00" in value if type(value) is str else differs_in_jsonb(value):
+                return True
+        return False
 
     def _result(self, task: "Task[..., Any] | None", job: Job, limit: int) -> str | None:
         result = job.result

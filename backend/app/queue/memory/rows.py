@@ -1,6 +1,8 @@
 """The row of a job record: its columns, its identity, and the statements that write it."""
 
 import datetime as dt
+import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ COLUMNS = {
     "attempts": "smallint",
     "recoveries": "smallint",
     "arguments": "text",
+    "payload": "text",
     "result": "text",
     "error": "text",
     "errors": "text",
@@ -37,8 +40,8 @@ COLUMNS = {
 """What a row is made of, each an array of this type in the statement; times are epoch milliseconds."""
 
 COPIED = (
-    "queued_at", "key", "queue", "task", "status", "attempts", "arguments", "result", "error", "worker", "started_at",
-    "ended_at", *EXTRA,
+    "queued_at", "key", "queue", "task", "status", "attempts", "arguments", "payload", "result", "error", "worker",
+    "started_at", "ended_at", *EXTRA,
 )  # fmt: skip
 """The columns of a row that is copied."""
 
@@ -47,6 +50,12 @@ Identity = tuple[dt.datetime, str, str, int]
 
 NO_EXTRA = (None,) * len(EXTRA)
 
+LARGEST_FLOAT = 1e15
+"""Floats below it are written without an exponent, and read from JSONB as floats again."""
+
+# An escape of NUL, which is none where the backslash is escaped itself.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
 UTC = dt.UTC
 _moment = dt.datetime.fromtimestamp
 
@@ -54,7 +63,9 @@ _moment = dt.datetime.fromtimestamp
 # A stock process that retries a job by hand knows no rounds; its attempts count on.
 _NEWER = """(excluded.round > r.round OR excluded.round = r.round
     AND (r.status = 'queued' OR excluded.attempts > r.attempts))"""
-_OVERWRITTEN = ("status", "round", "attempts", "recoveries", "arguments", "result", "error", "worker", "started_at")
+_OVERWRITTEN = (
+    "status", "round", "attempts", "recoveries", "arguments", "payload", "result", "error", "worker", "started_at",
+)  # fmt: skip
 
 
 def _time(name: str) -> str:
@@ -64,11 +75,11 @@ def _time(name: str) -> str:
 
 _INSERT = f"""
     INSERT INTO job_records AS r (
-        queued_at, key, queue, task, status, round, attempts, recoveries, arguments, result, error, errors, worker,
-        started_at, ended_at, schedule, parent, trace_id, tags, replay_of
+        queued_at, key, queue, task, status, round, attempts, recoveries, arguments, payload, result, error, errors,
+        worker, started_at, ended_at, schedule, parent, trace_id, tags, replay_of
     )
-    SELECT {_time("queued")}, key, queue, task, status, round, attempts, recoveries, arguments::jsonb, result::jsonb,
-        error, errors::jsonb, worker, {_time("nullif(started, 0)")}, {_time("nullif(ended, 0)")},
+    SELECT {_time("queued")}, key, queue, task, status, round, attempts, recoveries, arguments::jsonb, payload,
+        result::json, error, errors::jsonb, worker, {_time("nullif(started, 0)")}, {_time("nullif(ended, 0)")},
         extra::json ->> 'schedule', extra::json ->> 'parent', extra::json ->> 'trace_id',
         CASE WHEN extra::json -> 'tags' IS NOT NULL
             THEN ARRAY(SELECT json_array_elements_text(extra::json -> 'tags')) END,
@@ -113,6 +124,7 @@ class Row(NamedTuple):
     attempts: int
     recoveries: int
     arguments: str | None
+    payload: str | None
     result: str | None
     error: str | None
     errors: str | None
@@ -162,22 +174,45 @@ def merged(rows: Sequence[Row]) -> Sequence[Row]:
 
 def copied(row: Row) -> tuple[Any, ...]:
     """A row in the order of COPIED."""
-    (queued, key, queue, task, status, _, attempts, _, arguments, result, error, _, worker, started, ended, extra) = row
+    (
+        queued, key, queue, task, status, _, attempts, _, arguments, payload, result, error, _, worker, started, ended,
+        extra,
+    ) = row  # fmt: skip
     further = tuple(map(extra.get, EXTRA)) if extra else NO_EXTRA
     times = (_moment(started / 1000, UTC) if started else None, _moment(ended / 1000, UTC) if ended else None)
     return (
-        _moment(queued / 1000, UTC), key, queue, task, status, attempts, arguments, result, error, worker, *times,
-        *further,
+        _moment(queued / 1000, UTC), key, queue, task, status, attempts, arguments, payload, result, error, worker,
+        *times, *further,
     )  # fmt: skip
 
 
 def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Rows as the arrays of the statements."""
-    encoded = [row._replace(extra=as_json(row.extra)) if row.extra else row for row in rows]  # type: ignore[arg-type]
+    encoded = [row._replace(extra=as_jsonb(row.extra)) if row.extra else row for row in rows]  # type: ignore[arg-type]
     return dict(zip(COLUMNS, map(list, zip(*encoded, strict=True)), strict=True))
 
 
 def as_json(value: Any) -> str:
-    encoded = msgspec.json.encode(value).decode()
-    # PostgreSQL's text has no NUL, and its JSON no escape of one.
-    return encoded.replace("\\u0000", "\\ufffd") if "\\u0000" in encoded else encoded
+    """A value as JSON text, as it is."""
+    return msgspec.json.encode(value).decode()
+
+
+def as_jsonb(value: Any) -> str:
+    """A value as JSON text for a column of JSONB, which has no NUL."""
+    encoded = as_json(value)
+    return _NUL.sub(r"\1\\ufffd", encoded) if "\\u0000" in encoded else encoded
+
+
+def differs_in_jsonb(value: Any) -> bool:
+    """True for JSON builtins that JSONB does not give back as they are.
+
+    It has no NUL, gives large floats back as integers, has no negative zero, and orders the names of an object.
+    """
+    kind = type(value)
+    if kind is str:
+        return "\x00" in value
+    if kind is float:
+        return not -LARGEST_FLOAT < value < LARGEST_FLOAT or (value == 0 and math.copysign(1.0, value) < 0)
+    if kind is dict:
+        return len(value) > 1 or any("\x00" in name or differs_in_jsonb(each) for name, each in value.items())
+    return kind is list and any(map(differs_in_jsonb, value))

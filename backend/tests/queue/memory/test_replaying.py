@@ -11,6 +11,7 @@ from app.queue.memory import dead_letters
 from app.queue.memory.dead_letters import DeadLetters, Resolved
 from app.queue.memory.history import RecordFilter
 from app.queue.memory.models import JobRecord
+from app.queue.memory.rows import as_jsonb
 from app.queue.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
@@ -64,3 +65,104 @@ async def test_a_dead_letter_whose_replay_gives_way_to_a_job_that_stands_waits_a
     assert await letters.count(RecordFilter()) == 1
     [record] = await records()
     assert (record.resolution, record.resolved_by, record.replayed_as) == (None, None, None)
+
+
+VALUES: dict[str, Any] = {
+    "NUL": "PK\x00\x03",
+    "the six characters": "\\u0000",
+    "a backslash and NUL": "\\\x00\x00",
+    "NUL in a name": {"a\x00b": 1},
+    "a large float": 1e22,
+    "floats within": [[1e15, 1e16, -1e300, 0.1, 1e-7, 5e-324]],
+    "a large integer": 2**70,
+    "an integer and a float": [1, 1.0, 2**53 + 1],
+    "no negative zero": [-0.0, 0.0],
+    "names in order": {"zeta": 1, "a": {"later": 1, "b": 2}},
+    "half a pair escaped": "\\udce9",
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+async def test_a_replay_has_the_arguments_exactly_as_they_were(
+    session: AsyncSession, queues: Queues, jobs: JobKit, records: Look, value: Any
+) -> None:
+    seen: list[str] = []
+
+    @task(record="all")
+    async def bill(ctx: Context, *, value: Any, more: str = "") -> None:
+        seen.append(repr(value))
+        raise ValueError("no money")
+
+    job = await bill.enqueue(value=value)
+    await jobs.drain()
+    await record_of(records, job.key, "failed")
+    again = await DeadLetters(session, queues, get_registry()).replay(job.key, by="ada", arguments={"more": "!"})
+    await session.commit()
+    await eventually(lambda: any(each.key == again for each in jobs.all_enqueued()) or len(seen) == 2)
+    await jobs.drain()
+    assert seen == [repr(value)] * 2
+
+
+async def test_arguments_by_any_name_keep_their_order(
+    session: AsyncSession, queues: Queues, jobs: JobKit, records: Look
+) -> None:
+    seen: list[list[str]] = []
+
+    @task
+    async def bill(ctx: Context, /, **lines: int) -> None:
+        seen.append(list(lines))
+        raise ValueError("no money")
+
+    job = await bill.enqueue(zeta=1, a=2, later=3)
+    await jobs.drain()
+    record = await record_of(records, job.key, "failed")
+    assert list(record.arguments) == ["a", "zeta", "later"]
+    await DeadLetters(session, queues, get_registry()).replay(job.key, by="ada")
+    await session.commit()
+    await eventually(lambda: len(jobs.all_enqueued(bill)) == 1)
+    await jobs.drain()
+    assert seen == [["zeta", "a", "later"]] * 2
+
+
+async def test_most_records_hold_their_arguments_once_and_none_holds_a_secret(jobs: JobKit, records: Look) -> None:
+    @task(redact=("password",))
+    async def plain(
+        ctx: Context, *, to: str, subject: str, number: int = 1, password: str = "", file: str = ""
+    ) -> None:
+        raise ValueError("no")
+
+    usual = await plain.enqueue(to="ada@example.com", subject="Hi", number=2**60, password="hunter22")
+    other = await plain.enqueue(to="ada@example.com", subject="Hi", file="PK\x00", password="hunter\x0022")
+    await jobs.drain()
+    assert (await record_of(records, usual.key, "failed")).payload is None
+    record = await record_of(records, other.key, "failed")
+    assert "[redacted]" in record.payload
+    assert "hunter" not in record.payload
+    # What is shown and searched is JSONB.
+    assert record.arguments["file"] == "PK\ufffd"
+
+
+@pytest.mark.parametrize("result", [value for value in VALUES.values() if value is not None])
+async def test_a_result_is_recorded_exactly(jobs: JobKit, records: Look, result: Any) -> None:
+    @task
+    async def returns(ctx: Context) -> Any:
+        return result
+
+    job = await returns.enqueue()
+    await jobs.drain()
+    assert repr((await record_of(records, job.key, "complete")).result) == repr(result)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("\x00", '"\\ufffd"'),
+        ("\x00\x00", '"\\ufffd\\ufffd"'),
+        ("\\u0000", '"\\\\u0000"'),
+        ("\\\x00", '"\\\\\\ufffd"'),
+        ("\\\\u0000\x00", '"\\\\\\\\u0000\\ufffd"'),
+    ],
+)
+def test_only_nul_itself_is_replaced_for_a_search(value: str, written: str) -> None:
+    assert as_jsonb(value) == written
