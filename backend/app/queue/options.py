@@ -2,13 +2,13 @@
 
 import dataclasses
 import datetime as dt
-import hashlib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 import msgspec
 
 from app.queue import encoding
+from app.queue.canonical import digest
 from app.queue.clock import time_now
 from app.queue.errors import GiveUp, Retry
 from app.queue.exception_groups import find
@@ -35,7 +35,7 @@ EVERY_STATE = (*_WAITING, *_ENDED)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
-    """One job at a time for the same arguments; decided in Redis, in the step that enqueues.
+    """One job at a time for equal arguments; decided in Redis, in the step that enqueues.
 
         @task(unique=Unique(by=("user_id",), on_conflict="raise"))
         async def rebuild_feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
@@ -77,11 +77,10 @@ class Unique:
 
         Args:
             task: the task's name.
-            arguments: all its arguments as JSON builtins, those left out with their defaults.
+            arguments: all its arguments as the declared types, those left out with their defaults.
         """
         same = {name: arguments.get(name) for name in self.by} if self.by else arguments
-        digest = hashlib.blake2b(msgspec.json.encode(same, order="deterministic"), digest_size=16).hexdigest()
-        return Claim(f"{task}:{digest}", self)
+        return Claim(f"{task}:{digest(same)}", self)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

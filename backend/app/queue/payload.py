@@ -4,6 +4,7 @@ Arguments are encoded to JSON first and validated in that form, so a call is ref
 refuse the job. Parameters that JSON cannot carry are no payload: they are injected (see `injection.py`).
 """
 
+import functools
 import inspect
 import logging
 import re
@@ -152,6 +153,17 @@ class Signature:
         """The defaults of the payload as JSON builtins; those that JSON cannot carry are left out."""
         found = ((name, parameter.json_default()) for name, parameter in self.payload.items())
         return {name: default["default"] for name, default in found if default}
+
+    def filled(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a job as the declared types, those left out with their defaults.
+
+        Defaults that JSON cannot carry are left out. Raises as `decode`.
+        """
+        return self._travelling_defaults | self.decode(raw)
+
+    @functools.cached_property
+    def _travelling_defaults(self) -> dict[str, Any]:
+        return {name: each.default for name, each in self.payload.items() if each.json_default()}
 
     def encode(self, arguments: Mapping[str, Any], limit: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
         """Validate the arguments of a call and return them as JSON builtins.

@@ -46,7 +46,7 @@ def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
         yield place, value.value
     elif isinstance(value, Mapping):
         yield from _of_mapping(value, place)
-    elif (fields := _fields(value)) is not None:
+    elif (fields := fields_of(value)) is not None:
         for name, each in fields:
             yield from _leaves(each, f"{place}.{name}" if place else name)
     elif isinstance(value, list | tuple | set | frozenset):
@@ -64,7 +64,7 @@ def _of_mapping(value: Mapping[Any, Any], place: str) -> Iterator[tuple[str, Any
         yield from _leaves(each, inner)
 
 
-def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
+def fields_of(value: Any) -> Iterable[tuple[str, Any]] | None:
     """The fields of an object that is encoded by them, by name; None: it is no such object."""
     type_ = type(value)
     if isinstance(value, msgspec.Struct):

@@ -244,7 +244,7 @@ class Task(Generic[P, R]):
         if self.call_options.delay and "scheduled" not in given:
             job.delay = self.call_options.delay
         if (unique := self.call_options.unique or self.defaults.unique) is not None:
-            job.claim = unique.claim(self.name, {**self.signature.defaults(), **kwargs})
+            job.claim = unique.claim(self.name, self.signature.filled(kwargs))
         return job
 
     def _like(self) -> EngineJob:
