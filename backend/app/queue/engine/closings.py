@@ -55,21 +55,22 @@ class Closings:
         while self._waiting:
             batch = self._waiting[:CHUNK]
             known = await self._close([job for _, job in batch])
-            for outcome, job in batch:
-                job.recorded = known
-                self._outcomes.add(outcome.unrecorded("" if known else mark_of(job)), job)
+            for (outcome, job), recorded in zip(batch, known, strict=True):
+                job.recorded = recorded
+                self._outcomes.add(outcome.unrecorded("" if recorded else mark_of(job)), job)
             del self._waiting[: len(batch)]
             self._closed()
 
-    async def _close(self, jobs: Sequence[EngineJob]) -> bool:
+    async def _close(self, jobs: Sequence[EngineJob]) -> list[bool]:
+        """True for each whose end PostgreSQL knows."""
         recorder = self._queue.recorder
         if recorder is None or recorder.away:
-            return False
+            return [False] * len(jobs)
         try:
             first = await recorder.close(jobs)
         except Exception as error:
             logger.warning("that %d durable jobs have ended is kept in Redis for now: %s", len(jobs), error)
-            return False
-        for job in (job for job, counts in zip(jobs, first, strict=True) if not counts):
+            return [False] * len(jobs)
+        for job in (job for job, counts in zip(jobs, first, strict=True) if counts is False):
             logger.warning("the job %s had ended before; this attempt does not count", job.key)
-        return True
+        return [counts is not None for counts in first]

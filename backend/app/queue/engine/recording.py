@@ -31,8 +31,9 @@ class Recorder(Protocol):
     def add(self, job: Job) -> None:
         """A job has come to an end of its attempt, with the status it has now."""
 
-    async def close(self, jobs: Sequence[Job]) -> Sequence[bool]:
-        """Remember at once that durable jobs have ended; False for each that had ended before.
+    async def close(self, jobs: Sequence[Job]) -> Sequence[bool | None]:
+        """Remember at once that durable jobs have ended; False for each that had ended before, None for each that is
+        to be remembered later.
 
         Raises:
             Exception: it is not known whether they are remembered.

@@ -15,7 +15,7 @@ import msgspec
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -253,22 +253,53 @@ async def limited(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncCon
         raise TimeoutError(str(error) or f"no answer within {seconds:g} s") from error
 
 
-LET_GO = text("""
-    DELETE FROM outbox AS o
-    USING unnest(CAST(:queues AS text[]), CAST(:keys AS text[]), CAST(:queued AS bigint[]), CAST(:rounds AS smallint[]))
+ENDED = """
+    unnest(CAST(:queues AS text[]), CAST(:keys AS text[]), CAST(:queued AS bigint[]), CAST(:rounds AS smallint[]))
         AS ended(queue, key, queued, round)
+"""
+"""Jobs as rows; their rows of the outbox are told apart from later ones of their keys."""
+
+LET_GO = text(f"""
+    WITH free AS (
+        SELECT queue, key FROM outbox AS o JOIN {ENDED} USING (queue, key, queued, round) FOR UPDATE OF o SKIP LOCKED
+    )
+    DELETE FROM outbox AS o USING free WHERE o.queue = free.queue AND o.key = free.key
+    RETURNING o.queue, o.key, o.queued, o.round
+""")  # noqa: S608  (made of the text above)
+
+LET_GO_ALL = text(f"""
+    DELETE FROM outbox AS o USING {ENDED}
     WHERE o.queue = ended.queue AND o.key = ended.key AND o.queued = ended.queued AND o.round = ended.round
     RETURNING o.queue, o.key, o.queued, o.round
-""")
+""")  # noqa: S608
+
+LEFT = text(f"SELECT queue, key, queued, round FROM outbox JOIN {ENDED} USING (queue, key, queued, round)")  # noqa: S608
 
 
-async def let_go(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
-    """Delete the rows of jobs, told apart from later ones of their keys; returns those that had one."""
+async def let_go(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, wait: bool) -> set[Identity]:
+    """Delete the rows of jobs; returns the jobs of deleted rows.
+
+    Args:
+        connection: whose transaction it is.
+        jobs: that have ended.
+        wait: True: for rows that somebody holds; False: they stay.
+    """
+    return await _identities(connection, LET_GO_ALL if wait else LET_GO, jobs)
+
+
+async def left(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
+    """The jobs that have a row."""
+    return await _identities(connection, LEFT, jobs) if jobs else set()
+
+
+async def _identities(
+    connection: AsyncConnection | AsyncSession, statement: TextClause, jobs: Sequence[Job]
+) -> set[Identity]:
     names = {(job.get_queue().name, job.key, job.queued, int(job.meta.get(ROUND, 0))): identity(job) for job in jobs}
     # In one order, as far as PostgreSQL keeps it: two such statements could wait for each other.
     columns = map(list, zip(*sorted(names), strict=True))
     arrays: dict[str, Any] = dict(zip(("queues", "keys", "queued", "rounds"), columns, strict=True))
-    return {names[row.queue, row.key, row.queued, row.round] for row in await connection.execute(LET_GO, arrays)}
+    return {names[row.queue, row.key, row.queued, row.round] for row in await connection.execute(statement, arrays)}
 
 
 async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnElement[bool]) -> list[EngineJob]:

@@ -17,7 +17,7 @@ from app.queue.engine.batching import Batches
 from app.queue.engine.job import mark_of
 from app.queue.memory.outbox import DATABASE_AWAY, limited
 from app.queue.memory.records import Rows, had_record
-from app.queue.memory.rows import Row, identity
+from app.queue.memory.rows import Identity, Row, identity
 from app.queue.memory.unrecorded import UnrecordedEnds
 from app.queue.meta import DURABLE
 
@@ -34,6 +34,9 @@ FULL = 20_000
 
 LINGER = 0.05
 """Seconds between two batches that are not full."""
+
+HELD = 1.0
+"""Seconds after which ends are tried again whose rows somebody holds."""
 
 ANSWER = 30.0
 """Seconds that PostgreSQL gets to take a batch; one that does not answer is away."""
@@ -153,11 +156,12 @@ class JobRecorder:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
 
-    async def close(self, jobs: Sequence[Job]) -> list[bool]:
+    async def close(self, jobs: Sequence[Job]) -> list[bool | None]:
         """Write at once that durable jobs have ended.
 
         Returns:
-            For each False when it had ended before: another attempt was first.
+            For each False when it had ended before: another attempt was first; None when it is to be written later,
+            because somebody holds its row.
 
         Raises:
             Exception: PostgreSQL did not take it within CLOSING.
@@ -174,10 +178,13 @@ class JobRecorder:
         Raises:
             Exception: PostgreSQL did not take it.
         """
+        held: set[Identity] = set()
         if durable := [job for job in jobs if job.meta.get(DURABLE)]:
-            await self._end(durable, ANSWER)
+            counts = await self._end(durable, ANSWER)
+            held = {identity(job) for job, first in zip(durable, counts, strict=True) if first is None}
         await self._write([row for job in jobs if not job.meta.get(DURABLE) and (row := self.rows.of(job)) is not None])
-        await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in jobs])
+        written = [job for job in jobs if identity(job) not in held]
+        await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in written])
 
     async def completed(self, job: Job) -> tuple[Any] | None:
         """The result of a job that has completed, if PostgreSQL knows that it has; None when it does not answer."""
@@ -236,7 +243,7 @@ class JobRecorder:
             failures = 0
             if written < CHUNK:
                 # Larger batches cost less, and nobody waits for a record.
-                await asyncio.sleep(LINGER)
+                await asyncio.sleep(LINGER if self._waiting or not self._ended else HELD)
             if self.away_since is not None:
                 logger.info("PostgreSQL is back, %d job records waited", len(self._waiting) + written)
                 self.away_since = None
@@ -252,14 +259,20 @@ class JobRecorder:
             logger.warning("job records wait, PostgreSQL does not take them: %s", error)
 
     async def _end_some(self) -> None:
-        while self._ended:
-            batch = list(islice(self._ended, ENDS))
-            await self._end(batch, ANSWER)
-            await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in batch])
+        left = len(self._ended)
+        while left > 0:
+            batch = list(islice(self._ended, min(ENDS, left)))
+            counts = await self._end(batch, ANSWER)
+            held = [job for job, first in zip(batch, counts, strict=True) if first is None]
+            written = [job for job, first in zip(batch, counts, strict=True) if first is not None]
+            await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in written])
             for _ in batch:
                 self._ended.popleft()
+            # Behind those that came meanwhile, and are tried again with them.
+            self._ended.extend(held)
+            left -= len(batch)
 
-    async def _end(self, jobs: Sequence[Job], seconds: float) -> list[bool]:
+    async def _end(self, jobs: Sequence[Job], seconds: float) -> list[bool | None]:
         """Let go of durable jobs in one transaction; one whose record PostgreSQL refuses keeps no other from it."""
         try:
             async with limited(self._engine, seconds) as connection:

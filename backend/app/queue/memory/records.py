@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from app.queue.engine.job import failure
 from app.queue.errors import JobConflict, UnknownTask
 from app.queue.memory.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
-from app.queue.memory.outbox import let_go
+from app.queue.memory.outbox import left, let_go
 from app.queue.memory.rows import (
     COPIED,
     EXTRA,
@@ -127,12 +127,17 @@ class Rows:
 
     async def end(
         self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, record: bool = True
-    ) -> list[bool]:
-        """Let go of durable jobs that have ended, with their records; False for each that was let go before."""
-        ending = await self._ends(connection, jobs)
-        counts = []
+    ) -> list[bool | None]:
+        """Let go of durable jobs that have ended, with their records.
+
+        Returns:
+            For each False when it was let go before, and None when somebody holds its row, and it is to be let go
+            later: it would hold up all others.
+        """
+        ending, held = await self._ends(connection, jobs)
+        counts: list[bool | None] = []
         for job in jobs:
-            counts.append(identity(job) in ending)
+            counts.append(None if identity(job) in held else identity(job) in ending)
             # Of two ends of one job the first counts.
             ending.discard(identity(job))
         ended = [job for job, first in zip(jobs, counts, strict=True) if first]
@@ -147,7 +152,7 @@ class Rows:
             False when it had ended before; None when nothing is to be written.
         """
         durable, task = bool(job.meta.get(DURABLE)), self._task(job.function)
-        if durable and not await self._ends(session, [job]):
+        if durable and not (await self._ends(session, [job], wait=True))[0]:
             return False
         if not self._wanted(task, job):
             return True if durable else None
@@ -191,16 +196,23 @@ class Rows:
         query = select(*names).where(tuple_(*names).in_(map(identity, jobs)), JobRecord.status != Status.QUEUED.value)
         return {(at, key, queue, number) for at, key, queue, number in await connection.execute(query)}
 
-    async def _ends(self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
-        """Let go of durable jobs; returns those that had not ended before."""
-        gone = await let_go(connection, jobs)
-        late = [job for job in jobs if SCHEDULE in job.meta and identity(job) not in gone]
+    async def _ends(
+        self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, wait: bool = False
+    ) -> tuple[set[Identity], set[Identity]]:
+        """Let go of durable jobs.
+
+        Returns:
+            Those that had not ended before, and those whose rows somebody holds; `wait`: until nobody does.
+        """
+        gone = await let_go(connection, jobs, wait=wait)
+        held = await left(connection, [job for job in jobs if identity(job) not in gone])
+        late = [job for job in jobs if SCHEDULE in job.meta and identity(job) not in gone | held]
         if late:
             # They stand in Redis first: they may end before their rows are written, or when PostgreSQL could not take
             # those.
             ended = await self.ended(connection, late)
-            gone |= await let_go(connection, late) | ({identity(job) for job in late} - ended)
-        return gone
+            gone |= await let_go(connection, late, wait=True) | ({identity(job) for job in late} - ended)
+        return gone, held
 
     def _wanted(self, task: "Task[..., Any] | None", job: Job) -> bool:
         policy = task.defaults.record if task is not None else "all"
