@@ -43,6 +43,7 @@ from app.todos.routes import TodoController
 from app.users.routes import UserController
 from app.web.api_page import ApiPage, schema_router
 from app.web.edge import Edge
+from app.web.protocol import bounded_protocol
 from app.web.requests import AppRequest
 
 logger = logging.getLogger("app.http")
@@ -183,6 +184,7 @@ def main() -> None:
         sys.exit(2)
     uvicorn.run(
         app,
+        http=bounded_protocol(settings.web.body_timeout),
         # By default uvicorn believes whoever connects from this machine.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),

@@ -82,7 +82,7 @@ class WebSettings(Section, frozen=True, kw_only=True):
     max_bodies_bytes: Positive = 32 * 1024 * 1024
     """WEB_MAX_BODIES_BYTES. Bytes of all request bodies that a process holds at once; more are answered 503."""
     body_timeout: Positive = 20
-    """WEB_BODY_TIMEOUT. Seconds that a request body may take to arrive; slower ones are answered 408."""
+    """WEB_BODY_TIMEOUT. Seconds that the headers of a request, and then its body, may take to arrive; 408."""
     statement_timeout: Positive = 15
     """WEB_STATEMENT_TIMEOUT. Seconds that a SQL statement of a request may take; the answer is 503 then."""
 

@@ -4,6 +4,7 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -36,8 +37,11 @@ def connection(client: httpx.Client) -> Iterator[socket.socket]:
 
 
 def status(open_: socket.socket) -> int:
-    """Of the answer that the server sends, whatever has been sent to it."""
-    return int(open_.recv(4096).split()[1])
+    """Of the next answer that the server sends, whatever has been sent to it."""
+    answer = HTTPResponse(open_)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 def test_a_forwarding_header_of_the_client_does_not_lift_the_limit(environment: dict[str, str], tmp_path: Path) -> None:
@@ -70,6 +74,34 @@ def test_a_slow_body_is_cut_off(environment: dict[str, str], tmp_path: Path) -> 
         for open_ in (declared, chunked):
             assert status(open_) == 408
             assert open_.recv(4096) == b"", "the connection is closed"
+
+
+def test_slow_headers_are_cut_off_on_a_connection_new_or_kept(environment: dict[str, str], tmp_path: Path) -> None:
+    with (
+        web(environment | {"WEB_BODY_TIMEOUT": "1"}, tmp_path / "web.log") as client,
+        connection(client) as silent,
+        connection(client) as slow,
+        connection(client) as kept,
+    ):
+        slow.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        kept.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert status(kept) == 200
+        kept.sendall(b"GET /health/live HTTP/1.1\r\nHost: ")
+        assert [status(open_) for open_ in (silent, slow, kept)] == [408, 408, 408]
+
+
+def test_long_headers_are_cut_off(environment: dict[str, str], tmp_path: Path) -> None:
+    with web(environment, tmp_path / "web.log") as client:
+        for begin in (b"GET /", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: "):
+            with connection(client) as open_:
+                open_.sendall(begin + b"a" * 65_000)
+                open_.sendall(b"a" * 1000)
+                assert status(open_) == 431
+        with connection(client) as open_:
+            long = b"a" * 40_000
+            for _ in range(3):
+                open_.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Long: " + long + b"\r\n\r\n")
+                assert status(open_) == 200, "each head counts for itself"
 
 
 def test_slow_bodies_together_take_a_bounded_memory(environment: dict[str, str], tmp_path: Path) -> None:
