@@ -10,6 +10,7 @@ from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
 
 from app.queue.clock import time_now
+from app.queue.engine.aborting import BeingAborted
 from app.queue.engine.job import EngineJob, Enqueued, check, level_of, mark_of
 from app.queue.engine.scripts import pack, text
 from app.queue.engine.sizes import batches
@@ -38,6 +39,12 @@ NEW = 2
 
 KNOWN, REPLACED = 2, 3
 """Answers of the scripts: the outbox had sent it before; another has given way to it."""
+
+ABORTING, STOCK_ABORTING = 4, 5
+"""Answers of the scripts: a job is in the way that is being aborted; a stock worker runs it."""
+
+Answer = Enqueued | DuplicateJob | BeingAborted
+"""Which job there is now, the conflict of one that asks for an error, or that it is to be tried again."""
 
 REPLACE_TRIES = 10
 """Times that a unique job tries to take the place of another, which others may be replacing at the same time."""
@@ -90,7 +97,7 @@ def sizes(jobs: Sequence[tuple[Job, Row]]) -> list[int]:
     return [len(row[1]) for _, row in jobs]
 
 
-async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[Enqueued | DuplicateJob]:
+async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[Answer]:
     """Enqueue jobs, each with its row, in one script call; a unique job that replaces another takes two or more.
 
     Returns:
@@ -98,14 +105,14 @@ async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[En
     """
     raw = await queue.scripts.run("enqueue", queue.stock_aborts, _packed([row for _, row in jobs]))
     return [
-        Enqueued(job.key, answer == 1) if isinstance(answer, int) else await conflict(queue, job, answer.decode())
+        _answer(job, answer) if isinstance(answer, int) else await conflict(queue, job, answer.decode())
         for (job, _), answer in zip(jobs, raw, strict=True)
     ]
 
 
 async def publish(
     queue: "EngineQueue", jobs: Sequence[Job], deadline: float, *, again: bool = False
-) -> list[Enqueued | DuplicateJob | None]:
+) -> list[Answer | None]:
     """Enqueue jobs out of the outbox, see `scripts/publish.lua`.
 
     Args:
@@ -129,13 +136,19 @@ async def publish(
         if answer == b"late":
             raise QueueUnavailable("the call came too late")
         raw += answer
-    standing: list[Enqueued | DuplicateJob | None] = []
+    standing: list[Answer | None] = []
     for job, answer in zip(jobs, raw, strict=True):
         if isinstance(answer, int):
-            standing.append(None if answer == KNOWN else Enqueued(job.key, answer == 1))
+            standing.append(None if answer == KNOWN else _answer(job, answer))
         else:
             standing.append(await conflict(queue, job, answer.decode(), forgotten=again))
     return standing
+
+
+def _answer(job: Job, answer: int) -> Enqueued | BeingAborted:
+    if answer in (ABORTING, STOCK_ABORTING):
+        return BeingAborted(by_stock=answer == STOCK_ABORTING)
+    return Enqueued(job.key, answer in (1, REPLACED))
 
 
 def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueued]:
@@ -152,9 +165,7 @@ def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueu
     return enqueued
 
 
-async def conflict(
-    queue: "EngineQueue", job: Job, standing: str, *, forgotten: bool = False
-) -> Enqueued | DuplicateJob:
+async def conflict(queue: "EngineQueue", job: Job, standing: str, *, forgotten: bool = False) -> Answer:
     """What becomes of a unique job that finds another; one that was forgotten meanwhile does not replace a newer."""
     claim = getattr(job, "claim", None)
     if claim is None or claim.unique.on_conflict == "ignore":
@@ -170,7 +181,7 @@ async def conflict(
         if isinstance(answer, int):
             if answer == REPLACED and yields is not None:
                 queue.record(yields)
-            return Enqueued(job.key, answer in (1, REPLACED))
+            return _answer(job, answer)
         standing = answer.decode()
     return Enqueued(standing, created=False)
 

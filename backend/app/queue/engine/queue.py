@@ -7,22 +7,25 @@ Overrides three methods of SAQ 0.26 besides those of LeasedQueue:
 - `retry`: SAQ's queues a job that still waits or runs a second time, and with the attempts that it has had.
 """
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from redis.asyncio import Redis
 from saq import Job
-from saq.job import TERMINAL_STATUSES
+from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
 
 from app.queue.collector import listed
 from app.queue.encoding import MAX_PAYLOAD_CEILING
 from app.queue.engine import enqueuing, pausing, reading, retrying, vitals
+from app.queue.engine.aborting import BeingAborted, Patience
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import EngineJob, Enqueued
 from app.queue.engine.leased import LeasedQueue
-from app.queue.engine.outage import answering
+from app.queue.engine.outage import REDIS_AWAY, answering
 from app.queue.engine.pausing import Pause
 from app.queue.engine.sizes import batches
 from app.queue.errors import ConfigurationError, DuplicateJob, JobConflict
@@ -135,9 +138,16 @@ class EngineQueue(LeasedQueue):
     async def _enqueue(self, job: Job) -> Job | None:
         self.guard.check()
         if job.meta.get(DURABLE):
-            [stands] = await self._remembering().keep(self, [job])
+            [stands] = await self._keep([job], partial(self._remembering().keep, self))
         else:
-            [stands] = enqueuing.without_conflicts([await self._send_with_others(job)])
+            sent = job, enqueuing.row_to_send(self, job)
+            answer = await self._singles.add(sent)
+            if isinstance(answer, BeingAborted):
+                if answer.by_stock:
+                    # As in SAQ, whose abort keeps the key for some seconds.
+                    return None
+                answer = await self._outlast(sent)
+            [stands] = enqueuing.without_conflicts([answer])
         return job if stands.created else None
 
     async def enqueue_many(
@@ -160,25 +170,26 @@ class EngineQueue(LeasedQueue):
             PayloadTooLarge: one has too large arguments; nothing is enqueued.
             DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
             QueueUnavailable: Redis did not answer; a part may have been enqueued.
+            JobConflict: one of its key is being aborted, and has not ended in time.
             ConfigurationError: durable jobs, or a session, and no PostgreSQL.
             OtherEventLoop: another event loop has connected it.
         """
         self.guard.check()
         await enqueuing.prepare(self, jobs)
         if session is not None:
-            return await self._remembering().write(session, self, jobs)
+            return await self._keep(jobs, partial(self._remembering().write, session, self))
         if any(job.meta.get(DURABLE) for job in jobs):
             return await self._enqueue_some_durable(jobs, report)
         if len(jobs) == 1 and report is None:
             return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
         rows = listed((job, enqueuing.row_to_send(self, job)) for job in jobs)
-        answers: list[Enqueued | DuplicateJob] = []
+        answers: list[enqueuing.Answer] = []
         # One after the other: on several connections they would overtake each other.
         for batch in batches(rows, enqueuing.CHUNK, enqueuing.sizes):
             answers += await self._send_chunk(batch)
             if report:
                 report(len(answers))
-        return enqueuing.without_conflicts(answers)
+        return enqueuing.without_conflicts(await self._outlasted(rows, answers))
 
     async def retry(self, job: Job, error: str | None) -> None:
         """Queue a job again, as SAQ's API has it: for a stock worker whose attempt failed, or by hand.
@@ -224,7 +235,9 @@ class EngineQueue(LeasedQueue):
     async def _enqueue_some_durable(self, jobs: Sequence[Job], report: Callable[[int], None] | None) -> list[Enqueued]:
         durable = [job for job in jobs if job.meta.get(DURABLE)]
         others = [job for job in jobs if not job.meta.get(DURABLE)]
-        standing = dict(zip(map(id, durable), await self._remembering().keep(self, durable), strict=True))
+        standing = dict(
+            zip(map(id, durable), await self._keep(durable, partial(self._remembering().keep, self)), strict=True)
+        )
         if report:
             report(len(durable))
         further = (lambda count: report(len(durable) + count)) if report else None
@@ -247,7 +260,7 @@ class EngineQueue(LeasedQueue):
 
     async def publish(
         self, jobs: Sequence[Job], deadline: float, *, again: bool = False
-    ) -> list[Enqueued | DuplicateJob | None]:
+    ) -> list[enqueuing.Answer | None]:
         """Enqueue jobs out of the outbox; see `enqueuing.publish`."""
         return await enqueuing.publish(self, jobs, deadline, again=again)
 
@@ -265,9 +278,52 @@ class EngineQueue(LeasedQueue):
 
     async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:
         # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.
-        return await self._singles.add((job, enqueuing.row_to_send(self, job)))
+        sent = job, enqueuing.row_to_send(self, job)
+        answer = await self._singles.add(sent)
+        return await self._outlast(sent) if isinstance(answer, BeingAborted) else answer
 
-    async def _send_chunk(self, jobs: Sequence[tuple[Job, enqueuing.Row]]) -> Sequence[Enqueued | DuplicateJob]:
+    async def _outlasted(
+        self, rows: Sequence[tuple[Job, enqueuing.Row]], answers: list[enqueuing.Answer]
+    ) -> list[Enqueued | DuplicateJob]:
+        """The answers; of jobs with one in their way that is being aborted, those once it has ended."""
+        if BeingAborted in map(type, answers):
+            places = [place for place, answer in enumerate(answers) if isinstance(answer, BeingAborted)]
+            later = await asyncio.gather(*(self._outlast(rows[place]) for place in places))
+            for place, answer in zip(places, later, strict=True):
+                answers[place] = answer
+        return cast("list[Enqueued | DuplicateJob]", answers)
+
+    async def _outlast(self, sent: tuple[Job, enqueuing.Row]) -> Enqueued | DuplicateJob:
+        """Enqueue a job as soon as the one in its way has ended, which is being aborted."""
+        patience = Patience()
+        while True:
+            await patience.wait(sent[0].key)
+            answer = await self._singles.add(sent)
+            if not isinstance(answer, BeingAborted):
+                return answer
+
+    async def _keep(
+        self, jobs: Sequence[Job], keep: Callable[[Sequence[Job]], Awaitable[list[Enqueued]]]
+    ) -> list[Enqueued]:
+        """Write jobs to the outbox, those of keys that are being aborted as soon as these have ended."""
+        answers = await keep(jobs)
+        patience = Patience()
+        while places := await self._being_aborted(answers):
+            await patience.wait(answers[places[0]].key)
+            for place, answer in zip(places, await keep([jobs[place] for place in places]), strict=True):
+                answers[place] = answer
+        return answers
+
+    async def _being_aborted(self, answers: Sequence[Enqueued]) -> list[int]:
+        places = [place for place, answer in enumerate(answers) if not answer.created]
+        try:
+            found = await self.jobs([answers[place].key for place in places])
+        except REDIS_AWAY:
+            # The outbox takes jobs without Redis.
+            return []
+        return [place for place, job in zip(places, found, strict=True) if job and job.status is Status.ABORTING]
+
+    async def _send_chunk(self, jobs: Sequence[tuple[Job, enqueuing.Row]]) -> Sequence[enqueuing.Answer]:
         async with answering():
             return await enqueuing.send(self, jobs)
 

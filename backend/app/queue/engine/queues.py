@@ -224,8 +224,7 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         queue, task, schedule = self._schedule(key)
-        async with answering():
-            job, stands = await schedules.trigger(queue, task, schedule)
+        job, stands = await schedules.trigger(queue, task, schedule)
         return await self._standing(queue, job, stands)
 
     def _schedule(self, key: str) -> "tuple[EngineQueue, Task[..., Any], Schedule]":

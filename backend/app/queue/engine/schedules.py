@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from app.queue.engine import enqueuing, pausing
+from app.queue.engine.aborting import BeingAborted, Patience
 from app.queue.engine.job import EngineJob, Enqueued
+from app.queue.engine.outage import answering
 from app.queue.engine.pausing import SCHEDULES_PAUSED, Pause
 from app.queue.engine.scripts import pack
 from app.queue.meta import SCHEDULE
@@ -80,9 +82,19 @@ async def trigger(queue: "EngineQueue", task: "Task[..., Any]", schedule: Schedu
     await enqueuing.prepare(queue, [job])
     overlap = "1" if schedule.overlap == "queue" else "0"
     row = pack([enqueuing.row_of(queue, job)])
-    what, key = await queue.scripts.run("trigger", queue.stock_aborts, schedule.key, overlap, row)
+    patience = Patience()
+    while True:
+        async with answering():
+            what, key = await queue.scripts.run("trigger", queue.stock_aborts, schedule.key, overlap, row)
+        if what != b"aborting":
+            break
+        await patience.wait(job.key)
     if what == b"claimed":
-        [stands] = enqueuing.without_conflicts([await enqueuing.conflict(queue, job, key.decode())])
+        async with answering():
+            answer = await enqueuing.conflict(queue, job, key.decode())
+        if isinstance(answer, BeingAborted):
+            return await trigger(queue, task, schedule)
+        [stands] = enqueuing.without_conflicts([answer])
         return job, stands
     if what == b"made":
         await queue.adopt([job])

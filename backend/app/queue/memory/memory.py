@@ -142,6 +142,7 @@ class Memory:
                 else:
                     # With those of other transactions that commit just now.
                     await self._singles[name].add(keys[0])
+                await self.outbox.outlast(self._queues[name], keys)
         finally:
             pending.published.set_result(True)
 

@@ -21,6 +21,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.db.outage import DEADLOCK, LOCK_NOT_AVAILABLE
+from app.queue.engine.aborting import LOOK, BeingAborted, Patience
+from app.queue.engine.enqueuing import Answer
 from app.queue.engine.job import EngineJob, Enqueued, mark_of
 from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue
@@ -55,6 +57,8 @@ class Outbox:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._blocked: set[tuple[str, str]] = set()
+        """Queue and key of committed jobs that have one in their way which is being aborted."""
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction on a connection of the memory's own, see `limited`."""
@@ -98,6 +102,7 @@ class Outbox:
             raise QueueUnavailable(f"PostgreSQL: {error}") from error
         keys = [answer.key for answer in answers if answer.created]
         standing = await self.publish_or_leave(queue, keys)
+        standing |= await self.outlast(queue, keys)
         return [standing.get(answer.key, answer) for answer in answers]
 
     async def adopt(self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]) -> None:
@@ -134,8 +139,26 @@ class Outbox:
                 return {}
             async with answering():
                 answers = await queue.publish(jobs, deadline)
-            standing = {job.key: _told(job, answer) for job, answer in zip(jobs, answers, strict=True)}
-            await self._settle(connection, queue, jobs, standing)
+            standing = {
+                job.key: _told(job, answer)
+                for job, answer in zip(jobs, answers, strict=True)
+                if not isinstance(answer, BeingAborted)
+            }
+            self._blocked.update((queue.name, job.key) for job in jobs if job.key not in standing)
+            await self._settle(connection, queue, [job for job in jobs if job.key in standing], standing)
+        return standing
+
+    async def outlast(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
+        """Enqueue those of some committed jobs that have one in their way which is being aborted, once it has ended."""
+        standing: dict[str, Enqueued] = {}
+        patience = Patience()
+        while blocked := [key for key in keys if (queue.name, key) in self._blocked]:
+            self._blocked.difference_update((queue.name, key) for key in blocked)
+            if patience.over:
+                logger.warning("queue %s: %d jobs wait in the outbox for aborted ones to end", queue.name, len(blocked))
+                break
+            await asyncio.sleep(LOOK)
+            standing |= await self.publish_or_leave(queue, blocked)
         return standing
 
     async def holds(self, queue: EngineQueue, which: ColumnElement[bool]) -> bool:
@@ -317,7 +340,7 @@ async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnE
     return jobs
 
 
-def _replaced(answers: Iterable[tuple[EngineJob, Enqueued | DuplicateJob | None]]) -> dict[str, Job]:
+def _replaced(answers: Iterable[tuple[EngineJob, Answer | None]]) -> dict[str, Job]:
     """Of forgotten jobs those that an even newer job would have replaced: they end as if it had."""
     ended: dict[str, Job] = {}
     for job, answer in answers:

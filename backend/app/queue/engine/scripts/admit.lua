@@ -32,6 +32,13 @@ local function holder_of(claim)
     return nil
 end
 
+-- What to answer for a job in the way: 4 it is being aborted; 5 the same, and a stock worker runs it; else `other`.
+local function in_the_way(id, key, other)
+    if redis.call('HEXISTS', ABORTING, id) == 1 then return 4 end
+    if redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then return 5 end
+    return other
+end
+
 -- True when a job that is to be queued once more has ended again since its caller looked.
 local function has_ended_since(id, ended_at)
     local job = redis.call('GET', id)
@@ -39,15 +46,17 @@ local function has_ended_since(id, ended_at)
     return read and decoded.completed and decoded.completed ~= ended_at
 end
 
--- Enqueue a job. A job stands once: while one of its key waits or runs, or is being aborted, it is refused.
--- Answers 1: it stands; 3: another has given way to it; 0: a job of its key stands already; else the key of the job
--- that holds the claim.
+-- Enqueue a job. While a job of its key waits or runs, or is being aborted, it is refused.
+-- Answers 1: it is enqueued; 3: another has given way to it; 0: a job of its key exists already; 4 or 5: one is in the way
+-- that is being aborted, see `in_the_way`; else the key of the job that holds the claim.
 local function admit(row)
     local key, job, start, level, spec, given_way, given_way_ttl, new, ended_at = unpack(row)
     local id = PREFIX .. key
     if new and redis.call('EXISTS', id) == 1 then return 1 end
     local refused, answer = nil, 1
-    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then refused = 0 end
+    if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then
+        refused = in_the_way(id, key, 0)
+    end
     if ended_at and has_ended_since(id, ended_at) then refused = 0 end
     local claim = nil
     if not refused and #spec > 0 then
@@ -62,7 +71,7 @@ local function admit(row)
             deliver_one(PREFIX .. holder, given_way)
             answer = 3
         elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then
-            refused = holder
+            refused = in_the_way(PREFIX .. holder, holder, holder)
         end
     end
     if refused then return refused end

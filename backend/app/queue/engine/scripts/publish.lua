@@ -25,7 +25,7 @@ for i, row in ipairs(cmsgpack.unpack(ARGV[6])) do
         answers[i] = 2
     else
         answers[i] = admit(job)
-        redis.call('ZADD', PUBLISHED, SERVER, mark)
+        if answers[i] ~= 4 and answers[i] ~= 5 then redis.call('ZADD', PUBLISHED, SERVER, mark) end
     end
 end
 return answers
