@@ -1,18 +1,26 @@
 """Logging: structlog renders every record, those of libraries too; `console` for people, `json` for machines."""
 
+import io
 import logging.config
 import os
 import sys
-from typing import Any
+import textwrap
+from collections.abc import MutableMapping
+from typing import Any, TextIO
 
 import structlog
+from structlog.typing import ExcInfo
 
 from app.queue.hooks import add_job
 from app.queue.redaction import AbridgedJobs, scrub_event, scrub_line
+from app.queue.text import printable
 from app.settings import Settings
 
 EVENT_FIELDS = ("status", "seconds")
 """Fields that lines of the standard library's loggers may carry beside their text, see `app.queue.hooks`."""
+
+SEVERAL_LINES = ("exception", "stack")
+"""Fields whose text has newlines of its own."""
 
 UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
@@ -75,9 +83,34 @@ def _renderers(log_format: str) -> list[Any]:
         return [
             structlog.processors.ExceptionRenderer(tracebacks),
             scrub_event,
+            _without_controls,
             structlog.processors.JSONRenderer(),
         ]
     # `make dev` reads its children through pipes and says by FORCE_COLOR that a terminal is behind them.
     colors = sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR"))
-    console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
-    return [console, scrub_line]
+    console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)
+    return [_without_controls, console, scrub_line]
+
+
+def _without_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape control characters: a key or a message must not look like lines of their own, or move the cursor."""
+    for name, value in event.items():
+        event[name] = _printable(value, newlines=name in SEVERAL_LINES)
+    return event
+
+
+def _printable(value: Any, *, newlines: bool) -> Any:
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value, newlines=newlines)
+    if isinstance(value, dict):
+        return {name: _printable(each, newlines=newlines) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each, newlines=newlines) for each in value]
+    return value
+
+
+def _write_traceback(out: TextIO, error: ExcInfo) -> None:
+    """Write a traceback, indented: a message of several lines must not look like lines of the log."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    out.write(textwrap.indent(printable(text.getvalue(), newlines=True), "  "))

@@ -3,7 +3,9 @@
 import json
 import logging
 
+import msgspec
 import pytest
+import structlog
 from saq import Job
 
 from app.logs import configure_logging
@@ -50,3 +52,45 @@ async def test_jobs_that_go_well_are_told_of_when_it_is_asked(jobs: JobKit, caps
     assert {(line["task"], line["job"], line["attempt"]) for line in told} == {("ping", job.key, 1)}
     assert told[-1]["status"] == "complete"
     assert told[-1]["seconds"] >= 0
+
+
+FORGED = "2026-01-01T00:00:00.000000Z [info     ] all is well"
+SPOILT = f"a\n{FORGED}\r\x1b[2J\x9b\u2028\x00b\udce9"
+
+
+def _logs_and_fails() -> None:
+    logger = logging.getLogger("app.queue")
+    logger.warning("the job %s was taken over", SPOILT)
+    try:
+        raise ValueError(f"cannot parse {SPOILT}")
+    except ValueError:
+        logger.exception("job %s failed", SPOILT)
+    structlog.get_logger("app.queue").info("plain", key=SPOILT, short="x\x1b[2J")
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_text_of_a_user_looks_like_a_line_of_the_log(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    configure_logging(load_settings({"LOG_FORMAT": log_format}))
+    _logs_and_fails()
+    written = capsys.readouterr().err
+    assert not set(written) & set("\r\x1b\x9b\u2028\x00\udce9")
+    assert "all is well" in written
+    assert not [line for line in written.splitlines() if line.startswith(FORGED)]
+
+
+def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(load_settings({"LOG_FORMAT": "console"}))
+    _logs_and_fails()
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    first = lines.index("Traceback (most recent call last):")
+    assert lines[first + 2] == 'raise ValueError(f"cannot parse {SPOILT}")'
+    assert lines[first + 3] == "ValueError: cannot parse a"
+
+
+def test_lines_of_json_are_json_for_strict_readers(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(load_settings({"LOG_FORMAT": "json"}))
+    _logs_and_fails()
+    taken, failed, plain = (msgspec.json.decode(line) for line in capsys.readouterr().err.splitlines())
+    assert taken["event"].startswith("the job a\\n2026-01-01T")
+    assert failed["exception"][0]["exc_value"].startswith("cannot parse a\n2026-01-01T")
+    assert plain["short"] == "x\\x1b[2J"

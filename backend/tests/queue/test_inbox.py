@@ -57,6 +57,29 @@ async def test_a_waiter_is_told_the_outcome_and_need_not_read_it(
     assert await _registered(default, 0)
 
 
+@pytest.mark.parametrize("key", ["a\nb", "\n", "5\nsaq:job:default:other", "a b", "ä€"])
+async def test_a_key_may_hold_any_character(default: EngineQueue, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    job = await _task().options(key=key).enqueue()
+    waiting = asyncio.create_task(job.result(timeout=10))
+    await eventually(lambda: _registered(default))
+
+    async def no_read(key: str) -> EngineJob | None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr(default, "fetch", no_read)
+    await _finish(default, key)
+    assert await waiting == 42
+
+
+async def test_a_message_of_another_version_is_none(default: EngineQueue) -> None:
+    job = await _task().enqueue()
+    waiting = asyncio.create_task(job.result(timeout=10))
+    await eventually(lambda: _registered(default))
+    await default.redis.publish(default.inbox._channel, f"{job.id}\n{{}}")
+    await _finish(default, job.key)
+    assert await waiting == 42
+
+
 async def test_all_who_wait_are_told(default: EngineQueue) -> None:
     job = await _task().enqueue()
     waiting = [asyncio.create_task(job.result(timeout=10)) for _ in range(3)]

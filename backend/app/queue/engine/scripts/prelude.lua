@@ -95,9 +95,10 @@ end
 -- Seconds: what is to be kept for longer than a hundred years stays for ever; Redis takes no such time.
 local LONGEST = 3155760000
 
--- Tell the inboxes that wait for a job how it has ended, see `await.lua`; '' where the outcome is not kept.
+-- Tell the inboxes that wait for a job how it has ended, see `await.lua`; '' where the outcome is not kept. The length
+-- of the id stands before it: keys may hold any character.
 local function deliver(id, inboxes, job)
-    for inbox in string.gmatch(inboxes, '%S+') do redis.call('PUBLISH', inbox, id .. '\n' .. job) end
+    for inbox in string.gmatch(inboxes, '%S+') do redis.call('PUBLISH', inbox, #id .. '\n' .. id .. job) end
     redis.call('HDEL', WAITERS, id)
 end
 
