@@ -17,9 +17,12 @@ DEFAULTS: dict[bytes, bytes] = {
 }
 
 
+_ALL = tuple(DEFAULTS.items())
+
+
 def with_defaults(given: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The headers of an answer, and the defaults of those it lacks."""
+    """The headers of an answer, whose names are in lower case as ASGI has them, and the defaults of those it lacks."""
     headers = list(given)
-    missing = DEFAULTS.keys() - {name.lower() for name, _ in headers}
-    headers += [(name, DEFAULTS[name]) for name in missing]
+    own = dict(headers)
+    headers += _ALL if DEFAULTS.keys().isdisjoint(own) else [pair for pair in _ALL if pair[0] not in own]
     return headers

@@ -27,6 +27,14 @@ SECRETS = {
 }
 """What a deployment has to name."""
 
+IMAGES = ("PYTHON_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE")
+
+
+def image(name: str) -> str:
+    """The image that the variable has by default."""
+    [default] = re.findall(rf"\$\{{{name}:-(.*?)\}}", COMPOSE)
+    return str(default)
+
 
 def instructions(name: str) -> list[str]:
     """The arguments of each Dockerfile instruction `name`, continuation lines joined."""
@@ -60,7 +68,9 @@ def test_every_copied_source_is_let_through_by_dockerignore() -> None:
 
 def test_the_image_runs_as_an_unprivileged_user_from_pinned_bases() -> None:
     assert instructions("USER")[-1] == "10001:10001"
-    assert all(re.match(r"python:3\.11\.\d+-slim", base) for base in instructions("FROM"))
+    assert instructions("ARG") == [f"PYTHON_IMAGE={image('PYTHON_IMAGE')}"]
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", image("PYTHON_IMAGE"))
+    assert {base.split()[0] for base in instructions("FROM")} == {"${PYTHON_IMAGE}"}
     assert any("--require-hashes" in command for command in instructions("RUN"))
 
 
@@ -91,7 +101,15 @@ def test_the_environment_makes_valid_production_settings(service: str) -> None:
 def test_every_secret_has_to_be_given() -> None:
     assert set(re.findall(r"\$\{(\w+):\?", COMPOSE)) == set(SECRETS)
     with_default = set(re.findall(r"\$\{(\w+)(?!:\?)\b", COMPOSE)) - set(SECRETS)
-    assert with_default == {"WEB_PORT"}
+    assert with_default == {"WEB_PORT", *IMAGES}
+
+
+def test_every_image_can_be_pinned_by_digest_and_is_none_that_moves_by_default() -> None:
+    for name in IMAGES:
+        assert re.search(r":\d+(\.\d+)*-\w+", image(name)), name
+        assert name in (REPOSITORY / "docs" / "how-to" / "deploy.md").read_text()
+    for service in STOCK:
+        assert SERVICES[service]["image"].startswith(f"${{{service.upper()}_IMAGE:-")
 
 
 @pytest.mark.parametrize("service", [*OURS, *STOCK])

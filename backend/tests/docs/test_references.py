@@ -11,7 +11,18 @@ from app.queue import CallOptions, JobHandle, Schedule, TaskOptions
 from app.settings import Settings
 from tests.docs.reading import DOCUMENTS, REPOSITORY, make_targets, name, settings_table, table_column
 
-OTHER_VARIABLES = {"ARGS", "PYTHON", "CI", "NO_COLOR", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "STARTUP"}
+OTHER_VARIABLES = {
+    "PYTHON_IMAGE",
+    "POSTGRES_IMAGE",
+    "REDIS_IMAGE",
+    "ARGS",
+    "PYTHON",
+    "CI",
+    "NO_COLOR",
+    "POSTGRES_PASSWORD",
+    "REDIS_PASSWORD",
+    "STARTUP",
+}
 """Names in capitals with an underscore, or known ones without, that are no settings."""
 
 PLACEHOLDERS = ("<domain>", "{", "*", "greetings", "app/sessions", "tests/sessions")
