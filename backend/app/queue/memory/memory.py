@@ -13,13 +13,14 @@ from app.queue.engine import unrecorded
 from app.queue.engine.batching import Batches
 from app.queue.engine.job import Enqueued
 from app.queue.engine.queue import EngineQueue
-from app.queue.memory.outbox import CHUNK, DATABASE_AWAY, Outbox
+from app.queue.memory.outbox import CHUNK, DATABASE_AWAY, Outbox, let_go
 from app.queue.memory.recorder import JobRecorder
 from app.queue.memory.records import Rows
 from app.queue.memory.relay import Relay
 from app.queue.memory.rows import identity
 from app.queue.memory.transactions import Pending, note, pending_of
 from app.queue.memory.unrecorded import UnrecordedEnds
+from app.queue.meta import DURABLE, SCHEDULE
 
 logger = logging.getLogger("app.queue")
 
@@ -95,6 +96,10 @@ class Memory:
             if await unrecorded.kept(self._queues[job.get_queue().name], job):
                 # Its end first, and in a transaction of its own: a durable one is to be written anew.
                 await self.recorder.write([job])
+            elif job.meta.get(DURABLE) and SCHEDULE in job.meta:
+                # What may say that it has ended must not keep its new row from being written.
+                async with self.outbox.transaction() as connection:
+                    await let_go(connection, [job], wait=True)
             async with self.outbox.transaction() as connection:
                 await self.recorder.rows.retried(connection, job)
                 retried = await again()

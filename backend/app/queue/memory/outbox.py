@@ -193,7 +193,7 @@ class Outbox:
         Returns:
             Those that have ended, whose end PostgreSQL does not know yet.
         """
-        idly = OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle)
+        idly = and_(OutboxJob.durable, OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle))
         if not await self.holds(queue, idly):
             return []
         async with answering():

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.queue.engine.job import failure
 from app.queue.errors import JobConflict, UnknownTask
+from app.queue.memory import early_ends
 from app.queue.memory.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
 from app.queue.memory.outbox import left, let_go
 from app.queue.memory.rows import (
@@ -211,7 +212,10 @@ class Rows:
             # They stand in Redis first: they may end before their rows are written, or when PostgreSQL could not take
             # those.
             ended = await self.ended(connection, late)
-            gone |= await let_go(connection, late, wait=True) | ({identity(job) for job in late} - ended)
+            gone |= await let_go(connection, late, wait=True)
+            early = [job for job in late if identity(job) not in gone | ended]
+            await early_ends.note(connection, [job for job in early if not self.wanted(job)])
+            gone |= {identity(job) for job in early}
         return gone, held
 
     def _wanted(self, task: "Task[..., Any] | None", job: Job) -> bool:

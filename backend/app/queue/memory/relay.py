@@ -15,6 +15,7 @@ from sqlalchemy import and_, func
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.queue.engine.queue import EngineQueue
+from app.queue.memory import early_ends
 from app.queue.memory.models import CHANNEL, OutboxJob
 from app.queue.memory.outbox import CHUNK, Outbox
 from app.queue.memory.recorder import JobRecorder
@@ -124,6 +125,8 @@ class Relay:
         for queue in queues:
             while await self._outbox.forget_marks(queue) == CHUNK:
                 pass
+        async with self._outbox.transaction() as connection:
+            await early_ends.forget(connection)
 
     async def _look(self, queues: Sequence[EngineQueue]) -> float:
         """One look; returns the seconds until the next."""

@@ -28,6 +28,7 @@ from app.queue import (
 from app.queue.engine.connections import Connections
 from app.queue.engine.lines import Lines
 from app.queue.engine.ticker import Ticker
+from app.queue.memory import early_ends
 from app.queue.memory import outbox as outbox_module
 from app.queue.memory.memory import Memory
 from app.queue.testing import JobKit
@@ -254,6 +255,40 @@ async def test_a_job_of_a_schedule_that_ends_before_its_row_is_written_is_done_o
     await memory.relay.reconcile([default])
     await jobs.drain()
     assert RUNS == [1]
+
+
+async def test_a_job_of_a_schedule_without_a_record_that_ends_before_its_row_is_written_is_done_once(
+    default: EngineQueue, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @scheduled_task(every=3600.0, durable=True, ttl=-1, record="none")
+    async def brief(ctx: Context) -> None:
+        RUNS.append(1)
+
+    async with before_its_row(memory):
+        await queues.trigger_schedule("brief")
+        await jobs.drain()
+    await memory.relay.reconcile([default])
+    await jobs.drain()
+    assert RUNS == [1]
+    monkeypatch.setattr(early_ends, "KEPT", 0.0)
+    await memory.relay._forget_marks([default])
+    assert list(await outbox()) == []
+
+
+async def test_a_job_of_a_schedule_that_ended_early_can_be_retried_by_hand(
+    default: EngineQueue, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
+) -> None:
+    @scheduled_task(every=3600.0, durable=True, record="none")
+    async def brief(ctx: Context) -> None:
+        RUNS.append(1)
+
+    async with before_its_row(memory):
+        job = await queues.trigger_schedule("brief")
+        await jobs.drain()
+    await queues.retry(job.key)
+    await jobs.drain()
+    assert RUNS == [1, 1]
+    assert list(await outbox()) == []
 
 
 async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> None:
