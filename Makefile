@@ -68,7 +68,7 @@ check: lint types imports test ## Everything that CI checks; the tests hold thos
 conformance: setup ## SAQ's own tests of queue, worker and job, on the engine; ARGS="--stock" on SAQ's classes
 	@$(RUN) -m tests.conformance $(ARGS)
 
-chaos: setup ## Kill and stop workers, Redis and the network under 50,000 jobs; ARGS="--seed 7 --kills 20 --jobs 5000"
+chaos: setup ## Hurt workers, Redis, PostgreSQL and networks while jobs run; ARGS="--plan durable --seed 7", ARGS="--list"
 	@$(RUN) -m tests.chaos $(ARGS)
 
 bench: setup ## Measure against stock SAQ, and write docs/reference/benchmarks.md anew; ARGS="--quick" keeps nothing

@@ -1,76 +1,110 @@
-"""`python -m tests.chaos`: the long forms, with figures for the docs."""
+"""`python -m tests.chaos`: the long forms of the plans, with figures for the docs."""
 
 import asyncio
 import dataclasses
-import os
+import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
-from alembic import command
-from alembic.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from app.dev.postgres import EmbeddedPostgres
-from tests.chaos.run import Plan, run
-from tests.fixtures.servers import scratch_directory
+from tests.chaos.faults import FAULTS
+from tests.chaos.oracle import QUESTIONS, Verdict
+from tests.chaos.plans import PLANS, Plan
+from tests.chaos.run import run
 
 console = Console()
 
 
-@click.command()
-@click.option("--jobs", default=50_000, show_default=True, help="Jobs to enqueue.")
-@click.option("--kills", default=100, show_default=True, help="Workers to kill.")
-@click.option("--others", default=4, show_default=True, help="Times that each other fault comes.")
-@click.option("--rate", default=150.0, show_default=True, help="Jobs enqueued a second.")
+class Faults(click.ParamType["dict[str, int]"]):
+    """Faults and how often they come, such as "kill=20, lock records=3"."""
+
+    name = "faults"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        chosen = {}
+        for part in value.split(","):
+            name, _, times = part.strip().partition("=")
+            if name not in FAULTS or not (times or "1").isdigit():
+                self.fail(f"{part.strip()!r}: write NAME or NAME=TIMES; there are: {', '.join(sorted(FAULTS))}")
+            chosen[name] = int(times or 1)
+        return chosen
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--plan", "names", multiple=True, type=click.Choice(list(PLANS)), help="What to do; by default all plans."
+)
+@click.option("--faults", type=Faults(), help='Instead of the plan\'s: "kill=20, lock records=3".')
+@click.option("--jobs", type=click.IntRange(min=1), help="Jobs to enqueue, instead of the plan's number.")
+@click.option("--rate", type=click.FloatRange(min=0.1), help="Jobs enqueued a second, instead of the plan's.")
+@click.option("--scale", type=click.FloatRange(min=0.001), default=1.0, help="Factor for jobs and faults [1.0].")
+@click.option("--together/--in-turn", default=None, help="Let faults of different servers overlap, or not.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder for the logs and the journal.")
 @click.option("--seed", type=int, help="Repeats a run; by default another one each time.")
-@click.option("--memory", is_flag=True, help="Kill producers and wipe Redis instead, and ask PostgreSQL.")
-@click.option("--producers", default=200, show_default=True, help="With --memory: producers to kill.")
-@click.option("--durable", default=10_000, show_default=True, help="With --memory: durable jobs to enqueue.")
-@click.option("--wipes", default=8, show_default=True, help="With --memory: times that Redis loses everything.")
-def main(seed: int | None, *, memory: bool, **numbers: Any) -> None:
-    """Hurt what can be hurt while jobs run, and tell what became of the jobs."""
+@click.option("--list", "listed", is_flag=True, help="List plans and faults.")
+def main(
+    names: tuple[str, ...], seed: int | None, keep: Path | None, *, scale: float, listed: bool, **changes: Any
+) -> None:
+    """Hurt what can be hurt while jobs run, and show what became of the jobs. Ends with 1 where something is wrong."""
+    if listed:
+        _list()
+        return
+    # That servers are away is no news here.
+    logging.getLogger("app").setLevel(logging.ERROR)
     seed = int(time.time()) % 1_000_000 if seed is None else seed
-    console.print(f"seed {seed}; repeat with --seed {seed}")
-    if memory:
-        sys.exit(_memory(seed, numbers["producers"], numbers["durable"], numbers["wipes"]))
-    import tests.chaos.worker  # noqa: F401  (replaces the application's tasks in this process)
-
-    plan = Plan.of(seed, numbers["jobs"], numbers["kills"], numbers["others"], numbers["rate"])
-    verdict, others_told = asyncio.run(run(plan, _tell))
-    _show("Chaos", {**dataclasses.asdict(verdict), **others_told}, verdict.faults)
-    sys.exit(1 if verdict.faults else 0)
-
-
-def _memory(seed: int, producers: int, durable: int, wipes: int) -> int:
-    from tests.chaos.memory import run_durable, run_outbox
-
-    with scratch_directory() as directory:
-        server = EmbeddedPostgres(directory / "postgres")
-        try:
-            url = server.start()
-            os.environ |= {"DATABASE_URL": url, "REDIS_URL": "redis://unused"}
-            command.upgrade(Config("alembic.ini"), "head")
-            outbox = asyncio.run(run_outbox(url, producers, _tell))
-            _show("Outbox", dataclasses.asdict(outbox), outbox.faults)
-            kept = asyncio.run(run_durable(url, durable, wipes, seed, _tell))
-            _show("Durable jobs", dataclasses.asdict(kept), kept.faults)
-        finally:
-            server.stop()
-    return 1 if outbox.faults or kept.faults else 0
+    faulty = False
+    for name in names or PLANS:
+        given = {name: value for name, value in changes.items() if value is not None}
+        plan = dataclasses.replace(_scaled(PLANS[name], scale), seed=seed, **given)
+        console.print(f"plan {name}, seed {seed}: {plan.jobs} jobs, {sum(plan.faults.values())} faults")
+        verdict = asyncio.run(run(plan, _report, keep and keep / name))
+        _show(f"{name}, seed {seed}", verdict)
+        faulty = faulty or bool(verdict.faults)
+    sys.exit(1 if faulty else 0)
 
 
-def _tell(line: str) -> None:
-    console.print(line, highlight=False)
+def _scaled(plan: Plan, scale: float) -> Plan:
+    faults = {name: max(1, round(times * scale)) for name, times in plan.faults.items()}
+    return dataclasses.replace(plan, faults=faults, jobs=max(1, round(plan.jobs * scale)))
 
 
-def _show(title: str, figures: Mapping[str, Any], faults: Sequence[str]) -> None:
-    table = Table("", "", title=title)
-    for name, value in figures.items():
-        table.add_row(name.replace("_", " "), str(value), style="red" if name in faults else "")
+def _report(line: str) -> None:
+    console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False)
+
+
+def _show(title: str, verdict: Verdict) -> None:
+    table = Table("", "", "for example", title=title)
+    for name, cases in verdict.cases.items():
+        table.add_row(name, str(len(cases)), "\n".join(cases[:3]), style="red" if cases else "")
+    table.add_section()
+    for name, value in verdict.figures.items():
+        table.add_row(name, _shown(value))
+    console.print(table)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {count}" for name, count in value.items())
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _list() -> None:
+    table = Table("plan", "jobs", "faults", title="Plans")
+    for plan in PLANS.values():
+        table.add_row(plan.name, str(plan.jobs), ", ".join(f"{name}={times}" for name, times in plan.faults.items()))
+    console.print(table)
+    table = Table("fault", "hits", "seconds", "", title="Faults")
+    for fault in FAULTS.values():
+        table.add_row(fault.name, fault.lane, "to ".join(f"{each:g} " for each in fault.lasts), fault.doc)
+    console.print(table)
+    table = Table("question", "", title="What must not be")
+    for name, ask in QUESTIONS.items():
+        table.add_row(name, ask.__doc__)
     console.print(table)
 
 

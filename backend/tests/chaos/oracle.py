@@ -1,142 +1,276 @@
-"""The oracle: compares what was acknowledged with what ran, and with how it ended."""
+"""The oracle: judges a run by its evidence. Each question names what must not be, and answers with the cases found."""
 
 import dataclasses
-import json
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-SPENT = "recoveries spent"
-"""In place of the status of a job that failed because its workers died more often than MAX_RECOVERIES: as promised."""
+from tests.chaos.announcements import TERMINAL
+from tests.chaos.evidence import Evidence
+from tests.chaos.faults import Window
+from tests.chaos.fleet import Harm
+from tests.chaos.journal import Line
+from tests.chaos.tasks import DOOMED, TICK, WITH_SESSION, once
 
-TERMINAL = {"complete", "failed", "aborted", SPENT}
-TICK = 5.0
-"""Seconds between two ticks of the schedule of a run."""
+MAX_RECOVERIES = 3
+"""Times that a job is recovered, as the guarantees say."""
 
+TRANSACTING = 10_000_000
+"""Numbers from here on are those of producers that were killed."""
 
-class Line(NamedTuple):
-    """A line of the journal; see `worker.py`."""
+Question = Callable[[Evidence], Iterator[str]]
 
-    what: str
-    key: str
-    attempt: int
-    process: int
-    time: float
-    tick: float | None
+QUESTIONS: dict[str, Question] = {}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a run has shown. The first six must be 0."""
+    """What a run has shown.
 
-    lost: int
-    """Acknowledged jobs that have not come to an end."""
-    not_complete: int
-    """Acknowledged jobs that have ended otherwise than complete."""
-    ended_twice: int
-    """Jobs whose end Redis announced more than once."""
-    ticks_missed: int
-    ticks_doubled: int
-    beside_each_other: int
-    """Unique jobs of a number that ran at once, though no worker had been killed or stopped meanwhile."""
-    acknowledged: int
-    recoveries_spent: int
-    """Jobs whose workers were killed more often than a job is recovered: they end failed."""
-    runs: int
-    run_twice: int
-    """Runs beyond the attempts that a job was due."""
-    kills: int
-    ticks: int
-    recovered: int
-    """Jobs that ran when their worker was killed or stopped, and ran again elsewhere."""
-    recovery_median: float
-    """Seconds from the kill to the start elsewhere."""
-    recovery_longest: float
+    Attributes:
+        cases: of each question, by its name; all should be empty.
+        figures: what else is worth knowing.
+    """
+
+    cases: Mapping[str, list[str]]
+    figures: Mapping[str, Any]
 
     @property
-    def faults(self) -> list[str]:
-        """The names of those that should be 0 and are not."""
-        zeros = ("lost", "not_complete", "ended_twice", "ticks_missed", "ticks_doubled", "beside_each_other")
-        return [name for name in zeros if getattr(self, name)]
+    def faults(self) -> dict[str, list[str]]:
+        """The questions that have cases, and some of these."""
+        return {name: cases[:5] for name, cases in self.cases.items() if cases}
 
 
-def read(journal: Path) -> list[Line]:
-    """The journal's lines in the order of their times."""
-    lines = [Line(*json.loads(line)) for line in journal.read_text().splitlines()] if journal.exists() else []
-    return sorted(lines, key=lambda line: line.time)
+def judge(evidence: Evidence, figures: Mapping[str, Any] | None = None) -> Verdict:
+    """Ask all questions."""
+    return Verdict({name: sorted(set(ask(evidence))) for name, ask in QUESTIONS.items()}, figures or {})
 
 
-def judge(
-    lines: Iterable[Line],
-    statuses: Mapping[str, str],
-    ends: Mapping[str, int],
-    killed: Iterable[tuple[int, float]],
-    attempts_due: Mapping[str, int],
-) -> Verdict:
-    """Judge a run.
-
-    Args:
-        lines: of the journal.
-        statuses: of each acknowledged job at the end of the run; empty where Redis has none.
-        ends: how often Redis announced that a job had ended, by key.
-        killed: process and time of each kill.
-        attempts_due: attempts that a job was to have, where it is more than one.
-    """
-    lines, killed = list(lines), list(killed)
-    starts: dict[str, list[Line]] = defaultdict(list)
-    for line in lines:
-        if line.what == "start":
-            starts[line.key].append(line)
-    ticks = {line.tick for line in lines if line.tick is not None}
-    jobs_of_ticks = Counter(tick for tick, _ in {(line.tick, line.key) for line in lines if line.tick is not None})
-    span = range(int(min(ticks, default=0) / TICK), int(max(ticks, default=0) / TICK) + 1) if ticks else range(0)
-    recoveries = _recoveries(lines, starts, killed)
-    return Verdict(
-        lost=sum(status not in TERMINAL for status in statuses.values()),
-        not_complete=sum(status in TERMINAL - {"complete", SPENT} for status in statuses.values()),
-        ended_twice=sum(count > 1 for count in ends.values()),
-        ticks_missed=sum(turn * TICK not in ticks for turn in span),
-        ticks_doubled=sum(count > 1 for count in jobs_of_ticks.values()),
-        beside_each_other=_beside_each_other(lines, killed),
-        acknowledged=len(statuses),
-        recoveries_spent=sum(status == SPENT for status in statuses.values()),
-        runs=sum(map(len, starts.values())),
-        run_twice=sum(max(0, len(each) - attempts_due.get(key, 1)) for key, each in starts.items()),
-        kills=len(killed),
-        ticks=len(ticks),
-        recovered=len(recoveries),
-        recovery_median=round(statistics.median(recoveries), 1) if recoveries else 0.0,
-        recovery_longest=round(max(recoveries), 1) if recoveries else 0.0,
-    )
+def question(function: Question) -> Question:
+    """Register a question by its function's name."""
+    QUESTIONS[function.__name__.replace("_", " ")] = function
+    return function
 
 
-def _recoveries(lines: list[Line], starts: Mapping[str, list[Line]], killed: list[tuple[int, float]]) -> list[float]:
-    """Seconds from each kill to the next start of each job that ran then, in another process."""
-    over = {(line.key, line.process, line.attempt): line.time for line in lines if line.what == "end"}
-    found = []
-    for process, moment in killed:
-        for each in starts.values():
-            for run in each:
-                ended = over.get((run.key, run.process, run.attempt), float("inf"))
-                if run.process == process and run.time <= moment < ended:
-                    later = [again.time for again in each if again.time > moment and again.process != process]
-                    found += [min(later) - moment] if later else []
-    return found
+@question
+def lost(evidence: Evidence) -> Iterator[str]:
+    """Acknowledged jobs, and jobs of committed transactions, that have not ended."""
+    yield from (_case(evidence, key) for key in evidence.acknowledged if not evidence.status(key))
+    for number in evidence.committed - evidence.runs.keys():
+        # One that ended otherwise than complete did not write its number; another question asks for it.
+        if not evidence.status(evidence.key_of.get(number, "")):
+            yield f"transaction {number}"
 
 
-def _beside_each_other(lines: list[Line], killed: list[tuple[int, float]]) -> int:
-    """Unique jobs that started while another of their number ran, in a process that nothing was done to."""
-    harmed = {process for process, _ in killed}
+@question
+def innocents_failed(evidence: Evidence) -> Iterator[str]:
+    """Jobs that ended otherwise than complete, and are not themselves the cause."""
+    for key in evidence.tasks.keys() | evidence.ends.keys() | evidence.record_of.keys():
+        ended_badly = evidence.status(key) in TERMINAL - {"complete"}
+        if ended_badly and evidence.innocent(key) and evidence.task(key) not in DOOMED and not _promised(evidence, key):
+            yield f"{_case(evidence, key)}: {evidence.error(key)}"
+
+
+@question
+def innocents_charged(evidence: Evidence) -> Iterator[str]:
+    """Jobs that began an attempt beyond those that they have used up themselves."""
+    for key, starts in evidence.starts.items():
+        due = evidence.failures_due.get(key, 0) + 1
+        if evidence.innocent(key) and any(start.attempt > due for start in starts):
+            yield f"{_case(evidence, key)}: attempt {max(start.attempt for start in starts)}"
+
+
+@question
+def bodies_ended_twice(evidence: Evidence) -> Iterator[str]:
+    """Jobs whose body ended more often than was due, though no fault accounts for it."""
+    for key, runs in _repeated(evidence):
+        due = evidence.failures_due.get(key, 0) + 1
+        excused = sum(evidence.excuses.rerun(start, end, waits=due > 1) is not None for start, end in runs[:-1])
+        if len(runs) - due > excused:
+            yield f"{_case(evidence, key)}: processes {[start.process for start, _ in runs]}"
+
+
+@question
+def bodies_ended_twice_beyond_slots(evidence: Evidence) -> Iterator[str]:
+    """Faults after which more bodies ended again than the workers that were hit have slots."""
+    again: Counter[Harm | Window] = Counter()
+    for key, runs in _repeated(evidence):
+        if key not in evidence.failures_due:
+            again.update(fault for start, end in runs[:-1] if (fault := evidence.excuses.rerun(start, end)) is not None)
+    for fault, bodies in again.items():
+        hit, name = (1, f"process {fault.process}") if isinstance(fault, Harm) else (evidence.workers, fault.fault.name)
+        if bodies > hit * evidence.slots:
+            yield f"{name}: {bodies} bodies"
+
+
+@question
+def ran_twice_though_at_most_once(evidence: Evidence) -> Iterator[str]:
+    """Jobs declared `at_most_once` whose body began again."""
+    for key, starts in evidence.starts.items():
+        if starts[0].task == once.name and len(starts) > 1:
+            yield _case(evidence, key)
+
+
+@question
+def ran_after_their_end(evidence: Evidence) -> Iterator[str]:
+    """Jobs that began after their end had been announced."""
+    for key, ends in evidence.ends.items():
+        for start in evidence.starts.get(key, ()):
+            if start.time > ends[0].time and evidence.excuses.harms(start, start.time) is None:
+                yield f"{_case(evidence, key)}: {start.time - ends[0].time:.2f} s after it"
+
+
+@question
+def ends_announced_twice(evidence: Evidence) -> Iterator[str]:
+    """Jobs whose end was written more than once."""
+    for key, ends in evidence.ends.items():
+        if len(ends) > 1:
+            yield f"{_case(evidence, key)}: {[end.status for end in ends]}"
+
+
+@question
+def dead_letters_lost(evidence: Evidence) -> Iterator[str]:
+    """Jobs that failed for good, and have no record that says so."""
+    failed = {key for key, job in evidence.stored.items() if job.status == "failed"}
+    failed |= {key for key, ends in evidence.ends.items() if ends[-1].status == "failed"}
+    for key in failed:
+        record = evidence.record_of.get(key)
+        if record is None or record.status != "failed":
+            yield f"{_case(evidence, key)}: {record.status if record else 'no record'}"
+
+
+@question
+def records_stale(evidence: Evidence) -> Iterator[str]:
+    """Records that say a job waits, though all have ended."""
+    yield from (_case(evidence, record.key) for record in evidence.records if record.status == "queued")
+
+
+@question
+def records_doubled(evidence: Evidence) -> Iterator[str]:
+    """Jobs with more records than one."""
+    counts = Counter(record.key for record in evidence.records)
+    yield from (_case(evidence, key) for key, count in counts.items() if count > 1)
+
+
+@question
+def contradictions(evidence: Evidence) -> Iterator[str]:
+    """Jobs of which Redis, its announcements and PostgreSQL tell different ends."""
+    for key in evidence.stored.keys() | evidence.ends.keys():
+        told = {end.status for end in evidence.ends.get(key, ())}
+        told |= {evidence.stored[key].status} if key in evidence.stored else set()
+        told |= {evidence.record_of[key].status} if key in evidence.record_of else set()
+        if len(told & TERMINAL) > 1:
+            yield f"{_case(evidence, key)}: {', '.join(sorted(told))}"
+
+
+@question
+def committed_twice(evidence: Evidence) -> Iterator[str]:
+    """Numbers that jobs wrote with their sessions more than once, though their records could be written with them."""
+    for number, count in evidence.runs.items():
+        key = evidence.key_of.get(number, "")
+        excused = sum(evidence.excuses.unrecorded(start) for start in evidence.starts.get(key, ())[:-1])
+        if count > 1 + excused:
+            yield f"{_case(evidence, key)}: number {number}, {count} times"
+
+
+@question
+def complete_and_not_committed(evidence: Evidence) -> Iterator[str]:
+    """Complete jobs whose session's work is not there."""
+    for key, number in evidence.numbers.items():
+        if evidence.status(key) == "complete" and not evidence.runs[number]:
+            yield _case(evidence, key)
+
+
+@question
+def phantoms(evidence: Evidence) -> Iterator[str]:
+    """Jobs that ran although their transaction did not commit."""
+    yield from (str(number) for number in evidence.runs.keys() - evidence.committed if number >= TRANSACTING)
+
+
+@question
+def beside_each_other(evidence: Evidence) -> Iterator[str]:
+    """Unique jobs that began while another of their number ran, in a process that nothing was done to."""
+    harmed = {harm.process for harm in evidence.excuses.harmed}
     running: dict[str, Line] = {}
-    found = 0
-    for line in lines:
-        if not line.what.startswith("single"):
-            continue
-        name = line.what.removesuffix(" over")
-        before = running.pop(name, None)
-        if line.what == name:
-            found += before is not None and before.process not in harmed and before.key != line.key
-            running[name] = line
+    for line in evidence.lines:
+        if line.what.startswith("single"):
+            name = line.what.removesuffix(" over")
+            before = running.pop(name, None)
+            if line.what == name:
+                if before is not None and before.process not in harmed and before.key != line.key:
+                    yield f"{name}: {before.key}, {line.key}"
+                running[name] = line
+
+
+@question
+def ticks_missed(evidence: Evidence) -> Iterator[str]:
+    """Ticks of a schedule, between its first and its last, that made no job."""
+    for task, jobs in _ticks(evidence).items():
+        first, last = int(min(jobs) / TICK), int(max(jobs) / TICK)
+        missed = {number * TICK for number in range(first, last + 1)} - jobs.keys()
+        yield from (f"{task} at {tick}" for tick in missed if not evidence.excuses.in_gap(tick))
+
+
+@question
+def ticks_doubled(evidence: Evidence) -> Iterator[str]:
+    """Ticks of a schedule that made more jobs than one."""
+    for task, jobs in _ticks(evidence).items():
+        yield from (f"{task} at {tick}" for tick, keys in jobs.items() if len(keys) > 1)
+
+
+@question
+def stalled(evidence: Evidence) -> Iterator[str]:
+    """What the workers had not done long after the last fault, before all of them were replaced."""
+    yield from (f"{name}: {count}" for name, count in evidence.stalled.items() if count)
+
+
+@question
+def left(evidence: Evidence) -> Iterator[str]:
+    """What should be empty at the end, and is not."""
+    yield from (f"{name}: {count}" for name, count in evidence.left.items() if count)
+
+
+@question
+def stops_late(evidence: Evidence) -> Iterator[str]:
+    """Workers that did not end after SIGTERM."""
+    yield from evidence.stops_late
+
+
+def _case(evidence: Evidence, key: str) -> str:
+    return f"{evidence.task(key) or 'unknown'} {key}"
+
+
+def _promised(evidence: Evidence, key: str) -> bool:
+    """True for a failure that the guarantees announce: recovered too often, or at most once and its worker died."""
+    if evidence.task(key) == once.name:
+        return any(evidence.excuses.harms(start, end) is not None for start, end in runs_of(evidence, key))
+    return evidence.spent(key) and len(evidence.starts.get(key, ())) > MAX_RECOVERIES
+
+
+def runs_of(evidence: Evidence, key: str) -> list[tuple[Line, float | None]]:
+    """The starts of a job's body, each with the time of its end; None: it was cancelled, or its process died."""
+    ends = list(evidence.finishes.get(key, ()))
+    runs: list[tuple[Line, float | None]] = []
+    for start in evidence.starts.get(key, ()):
+        end = next((end for end in ends if end.process == start.process and end.time >= start.time), None)
+        if end is not None:
+            ends.remove(end)
+        runs.append((start, None if end is None else end.time))
+    return runs
+
+
+def _repeated(evidence: Evidence) -> Iterator[tuple[str, list[tuple[Line, float | None]]]]:
+    """Innocent jobs whose body ended more than once, with those runs; what sessions write is asked for elsewhere."""
+    for key, ends in evidence.finishes.items():
+        if len(ends) > 1 and evidence.innocent(key) and evidence.task(key) not in WITH_SESSION:
+            yield key, [(start, end) for start, end in runs_of(evidence, key) if end is not None]
+
+
+def _ticks(evidence: Evidence) -> dict[str, dict[float, set[str]]]:
+    """The jobs of each tick of each schedule; none where Redis has lost its schedules meanwhile."""
+    found: dict[str, dict[float, set[str]]] = defaultdict(lambda: defaultdict(set))
+    if not any(window.fault.loses for window in evidence.excuses.windows):
+        for line in evidence.lines:
+            if line.tick is not None:
+                found[line.task][line.tick].add(line.key)
     return found

@@ -1,4 +1,4 @@
-"""A producer that is killed: commits rows of the ledger with their jobs, and dies at an instant that it is told.
+"""A producer that is killed: it commits rows of the ledger with their jobs, and dies at a given instant.
 
     python -m tests.chaos.producer FIRST INSTANT
 
@@ -20,7 +20,7 @@ from app.queue.config import build_queues
 from app.queue.memory.memory import Memory
 from app.queue.memory.outbox import Outbox
 from app.settings import load_settings
-from tests.chaos.ledger import entry
+from tests.chaos.tasks import entry, install
 
 INSTANTS = ("before the commit", "after the commit", "before Redis", "after Redis", "any")
 """Between the commit and the row's end, where the producer dies."""
@@ -49,6 +49,7 @@ def prepare(instant: str, chance: random.Random) -> int:
 
 
 async def main(first: int, instant: str) -> None:
+    install()
     settings = load_settings()
     queues = build_queues(settings)
     container = build_container(settings, queues)
@@ -57,7 +58,7 @@ async def main(first: int, instant: str) -> None:
     last = 0
     for number in range(first, first + 1000):
         if number == first + 3:
-            # The first three are on their way unharmed.
+            # The first three are enqueued unharmed.
             await asyncio.sleep(0.05)
             last = number + prepare(instant, random.Random(first))  # noqa: S311  (a run is to be repeated)
         async with maker() as session:

@@ -16,7 +16,7 @@ class Network:
     def __init__(self, socket: str) -> None:
         self._socket = socket
         self.delay = 0.0
-        """Seconds that whatever passes takes, each way; up to as much again by chance."""
+        """Seconds that each packet takes, each way; up to as much again by chance."""
         self.silent = False
         """True: connections are accepted and kept, and nothing passes, as when the server's process is stopped."""
         self.port = 0
@@ -68,14 +68,25 @@ class Network:
             return
         both = {writer, there_writer}
         self._writers |= both
-        try:
-            passing = [asyncio.create_task(self._pass(reader, there_writer)),
-                       asyncio.create_task(self._pass(there_reader, writer))]  # fmt: skip
-            await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._writers -= both
-            for each in both:
-                each.transport.abort()
+        # asyncio.start_server logs a cancelled handler as an error, and all are cancelled at the end.
+        with suppress(asyncio.CancelledError):
+            await self._forward(reader, writer, there_reader, there_writer)
+        self._writers -= both
+        for each in both:
+            each.transport.abort()
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there_reader: asyncio.StreamReader,
+        there_writer: asyncio.StreamWriter,
+    ) -> None:
+        passing = [
+            asyncio.create_task(self._pass(reader, there_writer)),
+            asyncio.create_task(self._pass(there_reader, writer)),
+        ]
+        await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

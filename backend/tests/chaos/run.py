@@ -1,275 +1,139 @@
-"""A chaos run: jobs are enqueued while workers, Redis and the network between them are hurt; then the oracle judges."""
+"""A chaos run: jobs are enqueued while everything around them is hurt; then the oracle judges."""
 
 import asyncio
-import dataclasses
-import os
-import random
-import signal
-import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import psutil
-import redis
-from saq.job import Job
-
-from app.dev.redis import EmbeddedRedis
-from app.queue import EngineQueue, QueueUnavailable, TaskRegistry
-from app.queue.engine.connections import Connections
-from app.queue.options import Priority
-from app.queue.registry import get_registry
-from tests.chaos.fleet import Fleet
-from tests.chaos.oracle import SPENT, TERMINAL, Verdict, judge, read
-from tests.chaos.proxy import Network
-
-FAULTS = ("kill", "pause worker", "terminate", "restart redis", "pause redis", "cut connections", "slow network")
-
-PAST_THE_LEASE = (9.0, 13.0)
-REDIS_AWAY = (1.0, 3.0)
-"""Seconds, at least and at most."""
-
-LEVELS: tuple[Priority, ...] = ("high", "normal", "normal", "low")
-
-SLOW = 0.05
-"""Seconds that a slow network takes each way, and up to as much again."""
+from app.queue import get_registry
+from tests.chaos import evidence
+from tests.chaos.evidence import Evidence
+from tests.chaos.excuses import Excuses
+from tests.chaos.faults import FAULTS, Fault, Window, inflict
+from tests.chaos.figures import figures
+from tests.chaos.journal import read
+from tests.chaos.oracle import Verdict, judge
+from tests.chaos.plans import Plan
+from tests.chaos.stage import Stage, staged
+from tests.chaos.tasks import install
 
 Report = Callable[[str], None]
 
+BETWEEN = (0.2, 2.0)
+"""Seconds between two faults."""
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run does.
-
-    Attributes:
-        seed: of its chances: which jobs, which faults, which workers.
-        jobs: how many are enqueued.
-        faults: which, in order; each is over before the next.
-        rate: jobs enqueued a second.
-        workers: processes.
-        concurrency: slots of each.
-        patience: seconds that the jobs get to end after the last fault.
-    """
-
-    seed: int
-    jobs: int
-    faults: tuple[str, ...]
-    rate: float
-    workers: int = 3
-    concurrency: int = 20
-    patience: float = 90.0
-
-    @classmethod
-    def of(cls, seed: int, jobs: int, kills: int, others: int, rate: float) -> "Plan":
-        """A plan of so many kills, and so many of each other fault, in an order that the seed decides."""
-        faults = ["kill"] * kills + [each for each in FAULTS if each != "kill"] * others
-        random.Random(seed).shuffle(faults)  # noqa: S311  (a run is to be repeated)
-        return cls(seed=seed, jobs=jobs, faults=tuple(faults), rate=rate)
+LOOK = 0.3
 
 
-class Watcher:
-    """Counts the ends of jobs as Redis announces them, in the step that writes them."""
-
-    def __init__(self, url: str) -> None:
-        self.ends: Counter[str] = Counter()
-        self._url = url
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="watcher", daemon=True)
-
-    def __enter__(self) -> "Watcher":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _listen(self) -> None:
-        while not self._stop.is_set():
-            # Redis is away now and then; what it announces meanwhile nobody hears.
-            with suppress(redis.RedisError, OSError), redis.Redis.from_url(self._url) as client:
-                channels = client.pubsub()
-                channels.psubscribe("saq:job:default:*")
-                while not self._stop.is_set():
-                    message: Any = channels.get_message(timeout=0.2)
-                    if message and message["type"] == "pmessage" and message["data"].decode() in TERMINAL:
-                        self.ends[message["channel"].decode().removeprefix("saq:job:default:")] += 1
-
-
-class Producer:
-    """Enqueues jobs, and remembers which were acknowledged.
-
-    Args:
-        queue: connected to the running event loop.
-        plan: of the run.
-    """
-
-    def __init__(self, queue: EngineQueue, plan: Plan) -> None:
-        self._queue = queue
-        self._plan = plan
-        self._chance = random.Random(plan.seed)  # noqa: S311
-        self.acknowledged: set[str] = set()
-        self.attempts_due: dict[str, int] = {}
-        self.refused = 0
-
-    async def run(self) -> None:
-        """Enqueue the plan's jobs at its rate, some one by one and most in batches."""
-        made = 0
-        while made < self._plan.jobs:
-            size = min(self._chance.choice((1, 5, 20, 100)), self._plan.jobs - made)
-            jobs = [self._job(number) for number in range(made, made + size)]
-            made += size
-            await self._enqueue(jobs)
-            await asyncio.sleep(size / self._plan.rate)
-
-    async def _enqueue(self, jobs: list[Job]) -> None:
-        try:
-            answers = await self._queue.enqueue_many(jobs)
-        except QueueUnavailable:
-            # They may or may not stand; nobody was told that they do.
-            self.refused += len(jobs)
-            await asyncio.sleep(0.2)
-        else:
-            self.acknowledged.update(answer.key for answer in answers if answer.created)
-
-    def _job(self, number: int) -> Job:
-        tasks: TaskRegistry = get_registry()
-        seconds = round(self._chance.choice((0.0, 0.01, 0.1, 0.5)), 2)
-        kind = self._chance.random()
-        if kind < 0.1:
-            failures = self._chance.randrange(1, 4)
-            job = tasks.get("flaky").job({"seconds": seconds, "failures": failures})
-            self.attempts_due[job.key] = failures + 1
-        elif kind < 0.2:
-            job = tasks.get("single").job({"number": number % 50, "seconds": seconds})
-        elif kind < 0.35:
-            job = tasks.get("work").options(delay=round(self._chance.uniform(0.1, 10), 2)).job({"seconds": seconds})
-        else:
-            level: Priority = self._chance.choice(LEVELS)
-            job = tasks.get("work").options(priority=level).job({"seconds": seconds})
-        return job
-
-
-async def run(plan: Plan, report: Report = print) -> tuple[Verdict, dict[str, Any]]:
-    """Carry out a plan; returns the verdict, and what else is worth telling."""
-    with tempfile.TemporaryDirectory(prefix="saqueduct-chaos-") as name:
-        directory = Path(name)
-        server = EmbeddedRedis(directory / "redis")
-        server.start()
-        try:
-            return await _hurt(plan, server, directory, report)
-        finally:
-            server.stop()
-
-
-async def _hurt(plan: Plan, server: EmbeddedRedis, directory: Path, report: Report) -> tuple[Verdict, dict[str, Any]]:
-    with Network(str(server.socket)) as network, Watcher(server.url) as watcher:
-        url = f"redis://127.0.0.1:{network.port}"
-        journal = directory / "journal"
-        fleet = Fleet(plan.workers, _environment(plan, url, journal), directory, random.Random(plan.seed))  # noqa: S311
-        queue = EngineQueue(Connections(url).client("default"), "default", tasks=get_registry())
-        try:
-            await asyncio.to_thread(fleet.wait)
-            producer = Producer(queue, plan)
+async def run(plan: Plan, report: Report = print, keep: Path | None = None) -> Verdict:
+    """Carry out a plan, and judge it; copies logs and journal to `keep`."""
+    with get_registry().isolated():
+        install()
+        async with staged(plan, keep) as stage:
             begun = time.monotonic()
-            producing = asyncio.create_task(producer.run())
-            await _inflict(plan, server, network, fleet, report)
-            report("all faults are over")
-            await producing
-            statuses, errors = await _settled(server.url, producer.acknowledged, plan.patience)
-        finally:
-            await queue.disconnect()
-            fleet.close()
-        lines = read(journal)
-        verdict = judge(lines, statuses, watcher.ends, fleet.killed, producer.attempts_due)
-    others = {
-        "seconds": round(time.monotonic() - begun),
-        "refused": producer.refused,
-        "announced ends": sum(watcher.ends.values()),
-        "skewed clocks": fleet.skewed,
-        "errors": dict(errors),
-    }
-    return verdict, others
+            windows = await _hurt(stage, plan, report)
+            report("all faults are over, and all jobs are enqueued")
+            stalled = await _settle(stage, plan.patience)
+            report("all workers are replaced")
+            idle = await _replace_workers(stage)
+            # What another worker finds now was not settled by those that stopped orderly.
+            left = await _settle(stage, plan.patience)
+            await asyncio.to_thread(stage.fleet.stop)
+            found = await _evidence(stage, plan, windows, idle)
+            found.stalled, found.left = stalled, left
+            return judge(found, _figures(stage, found, time.monotonic() - begun))
 
 
-async def _inflict(plan: Plan, server: EmbeddedRedis, network: Network, fleet: Fleet, report: Report) -> None:
-    chance = random.Random(plan.seed + 1)  # noqa: S311
-    for number, fault in enumerate(plan.faults, 1):
-        await asyncio.sleep(chance.uniform(0.2, 2.0))
-        report(f"{number}/{len(plan.faults)} {fault}")
-        if fault == "kill":
-            await asyncio.to_thread(fleet.kill)
-        elif fault == "terminate":
-            await asyncio.to_thread(fleet.terminate)
-        elif fault == "pause worker":
-            await asyncio.to_thread(fleet.pause, chance.uniform(*PAST_THE_LEASE))
-        elif fault == "restart redis":
-            await asyncio.to_thread(_restart, server)
-        elif fault == "pause redis":
-            await asyncio.to_thread(_pause, server, chance.uniform(*REDIS_AWAY))
-        elif fault == "cut connections":
-            network.cut()
-        else:
-            network.delay = SLOW
-            await asyncio.sleep(chance.uniform(2.0, 5.0))
-            network.delay = 0.0
+async def _replace_workers(stage: Stage) -> tuple[float, float]:
+    """Stop all workers, and start as many; returns the time, in epoch seconds, in which there was none."""
+    begun = time.time()
+    await asyncio.to_thread(stage.fleet.stop)
+    await asyncio.to_thread(stage.fleet.start_afresh)
+    return begun, time.time()
 
 
-def _restart(server: EmbeddedRedis) -> None:
-    server.stop()
-    server.start()
+async def _hurt(stage: Stage, plan: Plan, report: Report) -> list[Window]:
+    faults = [FAULTS[name] for name in plan.order()]
+    lanes = [faults]
+    if plan.together:
+        lanes = [list(each) for _, each in groupby(sorted(faults, key=_lane), _lane)]
+    windows: list[Window] = []
+    async with asyncio.TaskGroup() as group:
+        reviving = group.create_task(_revive(stage))
+        inflicting = asyncio.gather(*(_inflict(stage, lane, windows, report) for lane in lanes))
+        await group.create_task(stage.workload.run(inflicting))
+        await inflicting
+        reviving.cancel()
+    return windows
 
 
-def _pause(server: EmbeddedRedis, seconds: float) -> None:
-    with redis.Redis.from_url(server.url) as client:
-        process = psutil.Process(client.info("server")["process_id"])
-    process.send_signal(signal.SIGSTOP)
-    try:
-        time.sleep(seconds)
-    finally:
-        process.send_signal(signal.SIGCONT)
+def _lane(fault: Fault) -> str:
+    return fault.lane
 
 
-async def _settled(url: str, keys: set[str], patience: float) -> tuple[dict[str, str], Counter[str]]:
-    """The status of each job, once all have ended or patience has; and the last lines of errors."""
-    queue = EngineQueue(Connections(url).client("default"), "default")
+async def _inflict(stage: Stage, faults: Iterable[Fault], windows: list[Window], report: Report) -> None:
+    for fault in faults:
+        await asyncio.sleep(stage.chance.uniform(*BETWEEN))
+        report(fault.name)
+        windows.append(await inflict(stage, fault))
+
+
+async def _revive(stage: Stage) -> None:
+    while True:
+        await asyncio.sleep(LOOK)
+        stage.fleet.revive()
+
+
+async def _settle(stage: Stage, patience: float) -> dict[str, int]:
+    """Wait until all has ended, for so long at most; returns what has not."""
     deadline = time.monotonic() + patience
-    left, statuses = sorted(keys), dict.fromkeys(keys, "")
-    errors: Counter[str] = Counter()
-    while left:
-        for first in range(0, len(left), 500):
-            chunk = left[first : first + 500]
-            found = await queue.jobs(chunk)
-            statuses.update((key, _status(job)) for key, job in zip(chunk, found, strict=True))
-            failed = [job for job in found if job and _status(job) in TERMINAL - {"complete"}]
-            errors.update((job.error or "").strip().rpartition("\n")[2] for job in failed)
-        left = [key for key in left if statuses[key] not in TERMINAL]
-        if time.monotonic() > deadline:
-            break
-        await asyncio.sleep(0.5)
-    await queue.disconnect()
-    return statuses, errors
+    while any((left := await _left(stage)).values()) and time.monotonic() < deadline:
+        stage.fleet.revive()
+        await asyncio.sleep(LOOK)
+    return left
 
 
-def _status(job: Job | None) -> str:
-    if job is None:
-        return ""
-    return SPENT if (job.error or "").startswith("its worker died") else job.status.value
-
-
-def _environment(plan: Plan, url: str, journal: Path) -> dict[str, str]:
+async def _left(stage: Stage) -> dict[str, int]:
+    async with stage.client() as client:
+        incomplete = await client.zcard("saq:default:incomplete")
     return {
-        "REDIS_URL": url,
-        # No task of a run asks PostgreSQL.
-        "DATABASE_URL": "postgresql://localhost/none",
-        "SECRET_KEY": "chaos only, no secret, but long enough",
-        "WORKER_CONCURRENCY": str(plan.concurrency),
-        "WORKER_GRACE_PERIOD": "3",
-        "LOG_LEVEL": "INFO",
-        "CHAOS_JOURNAL": str(journal),
-        "HOME": os.environ.get("HOME", "/"),
+        "jobs in Redis that have not ended": incomplete,
+        "rows of the outbox": await evidence.outbox(stage.engine),
+        "records of jobs that wait": await evidence.open_records(stage.engine),
+    }
+
+
+async def _evidence(stage: Stage, plan: Plan, windows: list[Window], idle: tuple[float, float]) -> Evidence:
+    lines, workload = read(stage.journal), stage.workload
+    committed, runs = await evidence.ledger(stage.engine)
+    return Evidence(
+        tasks=workload.tasks,
+        acknowledged=workload.acknowledged,
+        failures_due=workload.failures_due,
+        numbers=workload.numbers,
+        lines=lines,
+        ends=dict(stage.announcements.ends),
+        stored=await evidence.stored(stage.redis.url, list(workload.tasks)),
+        records=await evidence.records(stage.engine),
+        committed=committed,
+        runs=runs,
+        excuses=Excuses.of(stage.fleet.harmed, windows, lines, idle),
+        stops_late=stage.fleet.stops_late,
+        slots=plan.slots,
+        workers=plan.workers,
+    )
+
+
+def _figures(stage: Stage, found: Evidence, seconds: float) -> dict[str, Any]:
+    return {
+        "seconds": round(seconds),
+        "faults": dict(found.excuses.counts()),
+        **figures(found),
+        "enqueues refused": dict(stage.workload.refused),
+        "transactions committed": len(found.committed),
+        "producers that failed": stage.producers_failed,
+        "workers that ended by themselves": stage.fleet.deaths,
+        "clocks wrong": stage.fleet.skewed,
     }
