@@ -197,11 +197,11 @@ async def test_a_worker_goes_on_after_an_unexpected_error(
     run = queue.scripts.run
     failed = asyncio.Event()
 
-    async def fails_once(name: str, *args: Any) -> Any:
+    async def fails_once(name: str, *args: Any, **options: Any) -> Any:
         if name == "lease" and not failed.is_set():
             failed.set()
             raise RuntimeError("unexpected")
-        return await run(name, *args)
+        return await run(name, *args, **options)
 
     monkeypatch.setattr(queue.scripts, "run", fails_once)
     handle = await mark.enqueue(name="x")

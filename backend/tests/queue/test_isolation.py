@@ -13,7 +13,8 @@ from saq import Job
 from saq.job import Status
 
 from app.queue import Context, JobHandle, Queues, task
-from app.queue.engine import leases, pulse, recovery
+from app.queue.engine import leases, pulse, slots
+from app.queue.meta import RECOVERIES, STALLS
 from app.queue.testing.setup import QueueSetup
 from app.queue.testing.threads import worker_thread
 from app.settings import Settings
@@ -29,7 +30,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(leases, name, 0.1)
     monkeypatch.setattr(leases, "STALL", 0.4)
     monkeypatch.setattr(pulse, "NOTICE", 0.2)
-    monkeypatch.setattr(recovery, "LOOK", 0.1)
+    monkeypatch.setattr(slots, "LOOK", 0.1)
 
 
 class Scene:
@@ -129,7 +130,7 @@ async def test_other_workers_take_the_others_at_no_cost(
             scene.go.set()
             for key in keys:
                 job = await status(queues, await queues.find(key), Status.COMPLETE)
-                assert (job.result, job.attempts, job.meta) == (1, 1, {})
+                assert (job.result, job.attempts, job.meta) == (1, 1, {STALLS: 1})
 
 
 async def test_the_blocker_is_taken_from_its_worker_with_its_stack(
@@ -235,7 +236,7 @@ async def test_where_nobody_knows_who_blocks_the_recoveries_count(
             await eventually(lambda: scene.began[1:] == [key])
             scene.go.set()
             job = await status(queues, await queues.find(key), Status.COMPLETE)
-    assert list(job.meta.values()) == [1]
+    assert job.meta == {RECOVERIES: 1}
 
 
 async def test_a_wall_clock_that_jumps_fails_no_healthy_job(

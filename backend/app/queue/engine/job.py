@@ -10,6 +10,7 @@ from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
 from app.queue.engine import wire
+from app.queue.engine.lost_leases import TIME_TEXT
 from app.queue.meta import EXPIRES_AT, ROUND, checked
 from app.queue.options import Claim
 from app.queue.text import storable
@@ -208,8 +209,8 @@ def holder(lease: str) -> tuple[str, int]:
     claim, _, _ = lease.partition("\n")
     for mark in MARKS:
         claim = claim.removesuffix(mark)
-    worker, microseconds = claim.rsplit("|", 1)
-    return worker, int(microseconds) // 1000
+    worker, call_and_time = claim.rsplit("|", 1)
+    return worker, int(call_and_time[-TIME_TEXT:]) // 1000
 
 
 def marked(lease: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from app.queue.engine import renewal
 from app.queue.engine.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob
+from app.queue.engine.lost_leases import LostLeases
 from app.queue.engine.pulse import Block, Pulse
 from app.queue.engine.recovery import LEASE, RENEWAL
 from app.queue.engine.renewal import RenewalThread
@@ -67,6 +68,7 @@ class LeaseKeeper:
         queue: the queue.
         pulse: of the worker's event loop.
         running: the attempts of the worker, by what it holds.
+        lost_leases: the worker's calls for leases whose answers were lost.
         lost: called, from the thread, with each lease that another worker has taken, or that was given up.
         beat: called, from the thread, at each renewal, with the thread's client.
     """
@@ -76,12 +78,14 @@ class LeaseKeeper:
         queue: "LeasedQueue",
         pulse: Pulse,
         running: Mapping[Held, "Attempt"],
+        lost_leases: LostLeases,
         lost: Callable[[Held], None],
         beat: Callable[[redis.Redis], None],
     ) -> None:
         self._queue = queue
         self._pulse = pulse
         self._running = running
+        self._lost_leases = lost_leases
         self._lost = lost
         self._beat = beat
         self._held: dict[Held, Hold] = {}
@@ -155,9 +159,16 @@ class LeaseKeeper:
         script, held = self._script(client), list(self._held)
         for first in range(0, len(held), CHUNK):
             self._guarded("leases could not be renewed", self._renew, script, held[first : first + CHUNK])
+        self._guarded("lost leases could not be looked for", self._disown, client)
 
     def _script(self, client: redis.Redis) -> Any:
         return client.register_script(source("renew"))
+
+    def _disown(self, client: redis.Redis) -> None:
+        if lost := self._lost_leases.prefixes():
+            scripts = self._queue.scripts
+            client.register_script(source("disown"))(keys=scripts.keys, args=[*scripts.common(), *lost])
+            self._lost_leases.looked_for()
 
     def _guarded(self, failure: str, call: Callable[..., Any], *args: Any) -> None:
         """A thread that ends would cost all leases."""

@@ -1,14 +1,20 @@
 """Leasing: jobs of a queue for one worker, many in one script call."""
 
+import asyncio
 import dataclasses
 import logging
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from saq.job import Status
 from saq.utils import now
 
 from app.queue.engine.job import EngineJob, UnreadableJob, has_expired, holder
+from app.queue.engine.lost_leases import LostLeases
 from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LEASE
 from app.queue.engine.waiting import Waiting
@@ -19,6 +25,14 @@ if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
 
 logger = logging.getLogger("app.worker")
+
+PAUSES = (0.05, 0.1, 0.2, None)
+"""Seconds until a lease whose connection broke is asked for again; None: no more."""
+
+LAST_LOOK = 1.0
+"""Seconds that a worker which stops waits for that."""
+
+BROKEN = (RedisConnectionError, RedisTimeoutError)
 
 
 @dataclasses.dataclass(slots=True)
@@ -43,15 +57,19 @@ class Leasing:
         worker_id: who leases.
         waiting: waits for jobs.
         outcomes: take what is not to run.
+        lost: learns of calls whose answers were lost.
     """
 
-    def __init__(self, queue: "EngineQueue", worker_id: str, waiting: Waiting, outcomes: Outcomes) -> None:
+    def __init__(
+        self, queue: "EngineQueue", worker_id: str, waiting: Waiting, outcomes: Outcomes, lost: LostLeases
+    ) -> None:
         self.answered_at = time.monotonic()
         """Seconds of the monotonic clock at the last answer to a lease, whether there were jobs or not."""
         self._queue = queue
         self._worker_id = worker_id
         self._waiting = waiting
         self._outcomes = outcomes
+        self._lost = lost
 
     async def lease(self, count: int, held: int, waits: float = 0.0) -> Leased:
         """Lease up to `count` jobs; those that have expired, or cannot be read, end here.
@@ -65,10 +83,33 @@ class Leasing:
         Raises:
             ConnectionError: redis-py's; Redis is away, or refuses everything for now.
         """
-        arguments = (count, self._worker_id, LEASE, held)
-        scripts = self._queue.scripts
-        answer = await (self._waiting.lease(arguments, waits) if waits else scripts.run("lease", *arguments))
+        for pause in PAUSES:
+            call = self._lost.call()
+            try:
+                return await self._lease((count, self._worker_id, LEASE, held, call), waits)
+            except BaseException as error:
+                self._lost.lose(call)
+                if not isinstance(error, BROKEN) or pause is None or self._waiting.stopped:
+                    raise
+            await asyncio.sleep(pause)
+        raise AssertionError("the last pause is none")
+
+    async def close(self) -> None:
+        """Give back what may have been leased by calls that failed; the worker asks for no more."""
+        if lost := self._lost.prefixes():
+            with suppress(RedisError, OSError):
+                async with asyncio.timeout(LAST_LOOK):
+                    await self._queue.scripts.run("disown", *lost, again=False)
+
+    async def _lease(self, arguments: tuple[Any, ...], waits: float) -> Leased:
+        ask = (
+            self._waiting.lease(arguments, waits)
+            if waits
+            else self._queue.scripts.run("lease", *arguments, again=False)
+        )
+        answer = await ask
         if answer is None:
+            self._lost.lose(arguments[-1])
             return Leased([], None, more=False, shared=False, paused=False)
         milliseconds, due, line, lease = answer[:4]
         time_now = int(milliseconds) / 1000

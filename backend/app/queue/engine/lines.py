@@ -10,7 +10,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.queue.engine.loop_guard import LoopGuard
 
@@ -30,19 +32,32 @@ class Lines:
         self._pool: Any = redis.connection_pool
         self._idle: list[AbstractConnection] = []
 
-    async def call(self, *commands: Command) -> list[Any]:
+    async def call(self, *commands: Command, again: bool = True) -> list[Any]:
         """The answers to commands that go together, in their order; an error that Redis answers stands for itself.
+
+        Args:
+            commands: the commands.
+            again: True: when the connection breaks they are sent again, as the client does, and carried out twice if
+                only their answers were lost.
 
         Raises:
             ConnectionError, TimeoutError: redis-py's; Redis is away.
-            OtherEventLoop: this is not the event loop of the connections.
         """
-        self._guard.check()
         line = self._idle.pop() if self._idle else await self._pool.get_connection()
         try:
-            return await line.retry.call_with_retry(lambda: _ask(line, commands), lambda _: line.disconnect())
+            if again:
+                return await line.retry.call_with_retry(lambda: _ask(line, commands), lambda _: line.disconnect())
+            return await _ask_once(line, commands)
         finally:
             self._idle.append(line)
+
+
+async def _ask_once(line: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    try:
+        return await _ask(line, commands)
+    except (RedisConnectionError, RedisTimeoutError, OSError):
+        await line.disconnect()
+        raise
 
 
 async def _ask(line: AbstractConnection, commands: Sequence[Command]) -> list[Any]:

@@ -70,15 +70,20 @@ class Scripts:
         """The arguments that every script takes first."""
         return self.prefix, clock.offset(), repr(now_seconds() + clock.offset())
 
-    async def run(self, name: str, *args: Any) -> Any:
+    async def run(self, name: str, *args: Any, again: bool = True) -> Any:
         """Run a script with its own arguments; what it answers is told in its file.
+
+        Args:
+            name: of the script.
+            args: its own arguments.
+            again: see `Lines.call`.
 
         Raises:
             ConnectionError: redis-py's; Redis is away, or refuses everything for now.
         """
-        [answer] = await self.lines.call(self.command(name, *args))
+        [answer] = await self.lines.call(self.command(name, *args), again=again)
         if isinstance(answer, NoScriptError):
-            [answer] = await self.lines.call(("EVAL", source(name), *self._arguments(args)))
+            [answer] = await self.lines.call(("EVAL", source(name), *self._arguments(args)), again=again)
         return self.raised(answer)
 
     def command(self, name: str, *args: Any) -> tuple[Any, ...]:

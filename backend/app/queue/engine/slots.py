@@ -19,6 +19,7 @@ from app.queue.engine.job import EngineJob
 from app.queue.engine.leases import Held, LeaseKeeper
 from app.queue.engine.leasing import Leased, Leasing
 from app.queue.engine.limits import Limits
+from app.queue.engine.lost_leases import LostLeases
 from app.queue.engine.outage import REDIS_AWAY
 from app.queue.engine.outcomes import Outcome, Outcomes
 from app.queue.engine.recovery import LOOK
@@ -89,10 +90,11 @@ class Slots:
         """Attempts that still run although their jobs were settled; they have no slot any more."""
         self._task: asyncio.Task[None] | None = None
         self.pulse = pulse.join(self._attempt_of, current.job)
-        self.keeper = LeaseKeeper(queue, self.pulse, self.running, self._lost_in_thread, Watch(self).beat)
+        lost = LostLeases(worker.id)
+        self.keeper = LeaseKeeper(queue, self.pulse, self.running, lost, self._lost_in_thread, Watch(self).beat)
         self._outcomes = Outcomes(queue, self._written)
         self._closings = Closings(queue, self._outcomes, self._freed.set)
-        self.leasing = Leasing(queue, worker.id, self._waiting, self._outcomes)
+        self.leasing = Leasing(queue, worker.id, self._waiting, self._outcomes, lost)
         self.limits = Limits(queue, self.pulse, self.running)
 
     async def run(self) -> None:
@@ -145,6 +147,7 @@ class Slots:
     async def close(self) -> None:
         """Write what is left to write, and stop to renew leases."""
         await self._waiting.close()
+        await self.leasing.close()
         await self._closings.flushed()
         self._outcomes.closing.set()
         await self._outcomes.flushed()

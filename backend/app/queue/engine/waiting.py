@@ -79,6 +79,11 @@ class Waiting:
             if await self._until_stop(move) is not None:
                 break
 
+    @property
+    def stopped(self) -> bool:
+        """True when the worker takes no more jobs."""
+        return self._stopping.is_set()
+
     def due_in(self, seconds: float | None) -> None:
         """When the next delayed job comes due, so many seconds from now; it then comes into line, whoever runs it."""
         if self._timer is not None:
@@ -113,13 +118,15 @@ class Waiting:
         scripts = self._queue.scripts
         key, there = self._queue.namespace("queued"), self._queue.namespace(AWAITED)
         woken, answer = await scripts.lines.call(
-            ("BLMOVE", key, there, "LEFT", "RIGHT", seconds), scripts.command("lease", *arguments, self._token)
+            ("BLMOVE", key, there, "LEFT", "RIGHT", seconds),
+            scripts.command("lease", *arguments, self._token),
+            again=False,
         )
         try:
             scripts.raised(woken)
             return scripts.raised(answer)
         except NoScriptError:
-            return await scripts.run("lease", *arguments, self._token)
+            return await scripts.run("lease", *arguments, self._token, again=False)
 
     async def _leave(self) -> None:
         """Stop to wait, without a lease that nobody would know of."""

@@ -1,5 +1,5 @@
 -- Lease up to so many jobs to a worker. ARGV: 4 how many, 5 the worker, 6 seconds the leases last, 7 jobs that the worker
--- has (0 by default), 8 the token of one that has waited for a job.
+-- has (0 by default), 8 the number of the call (0 by default), 9 the token of one that has waited for a job.
 -- Higher levels go first; every tenth turn goes to a lower one, so that none waits for ever.
 -- A queue that is paused leases nothing.
 -- Of fewer jobs than all workers have slots for, each worker gets its share, so that all have as many: a job that keeps
@@ -47,7 +47,7 @@ if redis.call('LINDEX', QUEUED, 0) == WAKE then redis.call('LPOP', QUEUED) end
 
 local paused = redis.call('EXISTS', PAUSED) == 1
 -- One that stops meanwhile may not hear any more what it has leased.
-local closed = paused or ARGV[8] and redis.call('SISMEMBER', LEAVING, ARGV[8]) == 1
+local closed = paused or ARGV[9] and redis.call('SISMEMBER', LEAVING, ARGV[9]) == 1
 
 -- The live workers are in SAQ's statistics, by the epoch milliseconds until which their report counts.
 local shared = false
@@ -77,7 +77,8 @@ if left and workers > 1 and not paused then wake() end
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 -- Of more than 64 bytes, from which on Redis keeps a hash as a table: a short hash is a list, through which it goes for
 -- each job from its beginning (hash-max-listpack-value; 5 us of 24 a job at 300 slots).
-local lease = string.format('%s|%0' .. math.max(1, 64 - #worker) .. '.0f', worker, SERVER * 1000000)
+-- The number of the call and the time, see `lost_leases.py`.
+local lease = string.format('%s|%0' .. math.max(1, 48 - #worker) .. '.0f%016.0f', worker, tonumber(ARGV[8] or 0), SERVER * 1000000)
 local answer = {tostring(math.floor(NOW * 1000)), due[2] and string.format('%.6f', tonumber(due[2]) - NOW) or '',
     paused and 'paused' or left and (shared and #ids > 0 and 'shared' or 'more') or '', lease}
 if #ids == 0 then return answer end

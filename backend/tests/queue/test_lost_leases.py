@@ -1,0 +1,116 @@
+"""Leases whose answers are lost on the way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from saq.job import Status
+
+from app.queue import Context, Queues, enqueue_many, task
+from app.queue.engine import leases, lines, slots
+from app.queue.engine.lost_leases import LostLeases
+from app.queue.engine.scripts import digest
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.kit import status, working
+
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+
+class Losses:
+    """A network that loses answers which lease something."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = 0
+        self.lost = 0
+        self._ask = lines._ask
+        monkeypatch.setattr(lines, "_ask", self._ask_and_lose)
+
+    async def _ask_and_lose(self, line: AbstractConnection, commands: Sequence[Any]) -> list[Any]:
+        answers = await self._ask(line, commands)
+        answer = answers[-1]
+        if self.left and commands[-1][1] == digest("lease") and isinstance(answer, list) and len(answer) > 4:
+            self.left -= 1
+            self.lost += 1
+            raise RedisConnectionError("cut before the answer came")
+        return answers
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> Losses:
+    monkeypatch.setattr(leases, "RENEWAL", 0.1)
+    monkeypatch.setattr(slots, "LOOK", 0.1)
+    return Losses(monkeypatch)
+
+
+@pytest.mark.parametrize("times", [1, 6])
+async def test_a_job_whose_lease_got_lost_runs_as_if_it_had_never_been_leased(
+    settings: Settings, queues: Queues, container: AsyncContainer, losses: Losses, times: int
+) -> None:
+    runs: list[str] = []
+
+    @task(at_most_once=True)
+    async def once(ctx: Context) -> int:
+        runs.append(ctx["job"].key)
+        return ctx["job"].attempts
+
+    async with working(settings, queues, container):
+        await eventually(queues.get("default").live_workers)
+        losses.left = times
+        handle = await once.enqueue()
+        job = await status(queues, await handle.refresh(), Status.COMPLETE)
+    assert losses.lost == times
+    assert (job.result, job.attempts, runs) == (1, 1, [handle.key])
+    assert not [name for name in job.meta if "recoveries" in name]
+
+
+async def test_what_other_calls_lease_is_kept(
+    settings: Settings, queues: Queues, container: AsyncContainer, losses: Losses
+) -> None:
+    runs: list[str] = []
+
+    @task(at_most_once=True)
+    async def once(ctx: Context) -> int:
+        runs.append(ctx["job"].key)
+        return ctx["job"].attempts
+
+    # More than one call leases, so that each of them brings some.
+    handles = await enqueue_many(once.bind() for _ in range(40))
+    losses.left = 3
+    async with working(settings, queues, container):
+        assert [await handle.result(timeout=15) for handle in handles] == [1] * 40
+    assert losses.lost == 3
+    assert sorted(runs) == sorted(handle.key for handle in handles)
+
+
+async def test_a_worker_that_stops_leaves_no_lost_lease(
+    settings: Settings, queues: Queues, container: AsyncContainer, losses: Losses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEWAL", 60.0)
+
+    @task(at_most_once=True)
+    async def once(ctx: Context) -> int:
+        return ctx["job"].attempts
+
+    handle = await once.enqueue()
+    queue = queues.get("default")
+    losses.left = 1
+    async with working(settings, queues, container):
+        await eventually(lambda: losses.lost)
+    await queue.recover()
+    assert (await handle.status(), await queue.count("queued")) == (Status.QUEUED, 1)
+
+
+def test_lost_calls_are_looked_for_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = LostLeases("w" * 10)
+    call = lost.call()
+    lost.lose(call)
+    assert lost.prefixes() == [f"{'w' * 10}|{call:038d}"]
+    lost.looked_for()
+    assert lost.prefixes()
+    monkeypatch.setattr("app.queue.engine.lost_leases.KEPT", 0.0)
+    lost.looked_for()
+    assert lost.prefixes() == []
