@@ -44,7 +44,7 @@ class Memory:
         self._queues: dict[str, EngineQueue] = {}
         ends = UnrecordedEnds(self._queues, rows.knows)
         self.recorder = JobRecorder(engine, rows, ends)
-        self.relay = Relay(engine, self.outbox, self.recorder, ends, forgotten_after, listens=listens)
+        self.relay = Relay(engine, self.outbox, self.recorder, ends, self._queues, forgotten_after, listens=listens)
         self._singles: dict[str, Batches[str, Enqueued]] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._watched: list[EngineQueue] = []

@@ -5,17 +5,18 @@ enqueued once, whichever process dies or hangs between the two.
 """
 
 import asyncio
+import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import asyncpg
 import msgspec
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
-from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -46,6 +47,14 @@ ANSWER = 10.0
 DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What SQLAlchemy and asyncpg raise when PostgreSQL is away, restarts, or does not answer: asyncpg's own errors come
 unwrapped while connecting, and some that SQLAlchemy does not know as its plain DBAPIError."""
+
+
+class Left(NamedTuple):
+    """Jobs of one queue that nobody looks after."""
+
+    queue: str
+    jobs: int
+    since: dt.datetime
 
 
 class Outbox:
@@ -166,6 +175,22 @@ class Outbox:
         async with self.transaction() as connection:
             found = await connection.execute(select(exists().where(OutboxJob.queue == queue.name, which)))
         return bool(found.scalar_one())
+
+    async def left_elsewhere(self, looked_after: Sequence[str], idle: float) -> list[Left]:
+        """What nobody looks after, by queue.
+
+        Args:
+            looked_after: names of queues to leave out.
+            idle: seconds since a job was to be enqueued, or since Redis was last known to have it.
+        """
+        before = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle)
+        waits = or_(
+            and_(OutboxJob.published_at.is_(None), OutboxJob.created_at < before), OutboxJob.published_at < before
+        )
+        query = select(OutboxJob.queue, func.count(), func.min(OutboxJob.created_at)).group_by(OutboxJob.queue)
+        async with self.transaction() as connection:
+            found = await connection.execute(query.where(OutboxJob.queue.not_in(looked_after), waits))
+        return [Left(*row) for row in found]
 
     async def _settle(
         self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], standing: Mapping[str, Enqueued]

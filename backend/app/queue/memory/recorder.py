@@ -89,6 +89,8 @@ class JobRecorder:
         self.dropped = 0
         """Records that were lost because the buffer was full."""
 
+        self.strays = ""
+        """Jobs of the outbox that no process looks after, for people; empty: none."""
         self.crowded = False
         """True when Redis keeps as many ends for PostgreSQL as it may, see `Unrecorded`."""
 
@@ -136,6 +138,8 @@ class JobRecorder:
             told.append(
                 "no jobs are taken until PostgreSQL has the ends of jobs that Redis keeps for it: too many wait"
             )
+        if self.strays:
+            told.append(self.strays)
         return "; ".join(told)
 
     def add(self, job: Job) -> None:

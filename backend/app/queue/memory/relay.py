@@ -7,7 +7,7 @@ jobs again that Redis has forgotten. Any number of workers may watch: rows are l
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.queue.engine.queue import EngineQueue
 from app.queue.memory import early_ends
 from app.queue.memory.models import CHANNEL, OutboxJob
-from app.queue.memory.outbox import CHUNK, Outbox
+from app.queue.memory.outbox import CHUNK, Left, Outbox
 from app.queue.memory.recorder import JobRecorder
 from app.queue.memory.unrecorded import AGE, UnrecordedEnds
 
@@ -32,6 +32,9 @@ POLL = 15.0
 MARKS = 30.0
 """Seconds between two looks for marks that are not needed any more."""
 
+ELSEWHERE = 60.0
+"""Seconds between two looks at queues that no worker of this process serves."""
+
 RETRY = 2.0
 """Seconds until another look when one has failed."""
 
@@ -44,6 +47,7 @@ class Relay:
         outbox: of this process.
         recorder: is told of durable jobs whose end PostgreSQL did not know, and writes what a dead process left.
         unrecorded: what that is.
+        known: all queues of this process by name, also those that none of its workers serves.
         forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
     """
@@ -54,6 +58,7 @@ class Relay:
         outbox: Outbox,
         recorder: JobRecorder,
         unrecorded: UnrecordedEnds,
+        known: Mapping[str, EngineQueue],
         forgotten_after: float,
         *,
         listens: bool,
@@ -61,6 +66,7 @@ class Relay:
         self._engine = engine
         self._unrecorded = unrecorded
         self._outbox = outbox
+        self._known = known
         self._recorder = recorder
         self._forgotten_after = forgotten_after
         self._listens = listens
@@ -121,6 +127,23 @@ class Relay:
                     logger.info("queue %s: %d ends of jobs were left unrecorded", queue.name, len(left.jobs))
         return younger
 
+    async def look_elsewhere(self, queues: Sequence[EngineQueue], idle: float | None = None) -> None:
+        """Look after the jobs of queues that no worker serves, and report those of queues that nobody knows.
+
+        Args:
+            queues: are looked after anyway.
+            idle: seconds for which nobody else did; by default far longer than a worker of those queues would take.
+        """
+        idle = ELSEWHERE + 4 * self._forgotten_after if idle is None else idle
+        left = await self._outbox.left_elsewhere([queue.name for queue in queues], idle)
+        if known := [self._known[each.queue] for each in left if each.queue in self._known]:
+            await self.look(known)
+            await self.reconcile(known)
+        strays = "; ".join(_described(each) for each in left if each.queue not in self._known)
+        if strays and strays != self._recorder.strays:
+            logger.warning("%s", strays)
+        self._recorder.strays = strays
+
     async def _forget_marks(self, queues: Sequence[EngineQueue]) -> None:
         for queue in queues:
             while await self._outbox.forget_marks(queue) == CHUNK:
@@ -137,6 +160,7 @@ class Relay:
                 logger.info("%d jobs were left in the outbox and are enqueued now", sent)
             await self._every(self._forgotten_after / 4, self.reconcile, queues)
             await self._every(MARKS, self._forget_marks, queues)
+            await self._every(ELSEWHERE, self.look_elsewhere, queues)
             if await self.record_left(queues):
                 wait = min(wait, AGE)
         except Exception as error:
@@ -172,6 +196,13 @@ class Relay:
                         raw.terminate()
                         await connection.invalidate()
             await asyncio.sleep(RETRY)
+
+
+def _described(left: Left) -> str:
+    return (
+        f"{left.jobs} jobs of the queue {left.queue!r} wait in the outbox since {left.since:%Y-%m-%d %H:%M} UTC, and "
+        "QUEUE_NAMES has no such queue: add it and run a worker for it, or delete those rows of the table outbox"
+    )
 
 
 def _end_if_cancelled() -> None:

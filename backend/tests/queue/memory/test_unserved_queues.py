@@ -1,0 +1,116 @@
+"""Jobs in the outbox whose queue no worker serves, or nobody knows any more."""
+
+import httpx
+import msgspec
+import pytest
+from dishka import AsyncContainer
+from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.db.session import make_sessionmaker, transaction
+from app.queue import Context, Queues, get_registry, task
+from app.queue.memory.memory import Memory
+from app.queue.memory.models import OutboxJob
+from app.settings import Settings
+from tests.fixtures.poll import eventually
+from tests.queue.kit import working
+from tests.queue.memory.conftest import Look, nothing_published
+
+with get_registry().isolated():
+
+    @task
+    async def greet(ctx: Context) -> None: ...
+
+    @task(durable=True)
+    async def lasts(ctx: Context) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def tasks(own_tasks: None) -> None:
+    get_registry().add(greet)
+    get_registry().add(lasts)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Of a process whose workers serve one of its two queues."""
+    return msgspec.structs.replace(
+        settings,
+        queue=msgspec.structs.replace(settings.queue, names="default,other"),
+        worker=msgspec.structs.replace(settings.worker, queues="default"),
+    )
+
+
+async def left_behind(engine: AsyncEngine, memory: Memory, queue: str) -> str:
+    """A job that was written an hour ago, and that nobody has enqueued; returns its key."""
+    async with nothing_published(memory), transaction(make_sessionmaker(engine)) as session:
+        existing = queue if queue in ("default", "other") else "default"
+        handle = await greet.options(queue=existing, session=session).enqueue()
+    async with engine.begin() as connection:
+        hour = text("now() - interval '1 hour'")
+        await connection.execute(update(OutboxJob).values(queue=queue, created_at=hour))
+    return handle.key
+
+
+async def test_a_job_of_an_unknown_queue_is_reported(
+    memory: Memory, engine: AsyncEngine, queues: Queues, caplog: pytest.LogCaptureFixture, outbox: Look
+) -> None:
+    await left_behind(engine, memory, "gone")
+    for _ in range(2):
+        await memory.relay.look_elsewhere([queues.get("default")])
+    [message] = [record.getMessage() for record in caplog.records if "'gone'" in record.getMessage()]
+    assert "1 jobs of the queue 'gone'" in message
+    assert "QUEUE_NAMES" in message
+    assert "'gone'" in memory.recorder.trouble
+    assert len(await outbox()) == 1
+
+
+async def test_health_reports_it(
+    settings: Settings, queues: Queues, container: AsyncContainer, engine: AsyncEngine, client: httpx.AsyncClient,
+    memory: Memory,
+) -> None:  # fmt: skip
+    await left_behind(engine, memory, "gone")
+    async with working(settings, queues, container, schedules=False):
+
+        async def troubles() -> bool:
+            return "'gone'" in str((await client.get("/health/ready")).json()["workers"]["troubles"])
+
+        await eventually(troubles)
+
+
+async def test_the_report_ends_with_its_cause(memory: Memory, engine: AsyncEngine, queues: Queues) -> None:
+    await left_behind(engine, memory, "gone")
+    await memory.relay.look_elsewhere([queues.get("default")])
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM outbox"))
+    await memory.relay.look_elsewhere([queues.get("default")])
+    assert memory.recorder.trouble == ""
+
+
+async def test_a_durable_job_of_an_unknown_queue_is_reported(
+    memory: Memory, engine: AsyncEngine, queues: Queues
+) -> None:
+    await lasts.enqueue()
+    async with engine.begin() as connection:
+        hour = text("now() - interval '1 hour'")
+        await connection.execute(update(OutboxJob).values(queue="gone", published_at=hour))
+    await memory.relay.look_elsewhere([queues.get("default")])
+    assert "'gone'" in memory.recorder.trouble
+
+
+async def test_a_young_job_is_left_to_others(memory: Memory, engine: AsyncEngine, queues: Queues) -> None:
+    async with nothing_published(memory), transaction(make_sessionmaker(engine)) as session:
+        await greet.within(session).enqueue()
+    async with engine.begin() as connection:
+        await connection.execute(update(OutboxJob).values(queue="of another application"))
+    await memory.relay.look_elsewhere([queues.get("default")])
+    assert memory.recorder.trouble == ""
+
+
+async def test_a_job_of_a_queue_that_no_worker_serves_is_enqueued(
+    memory: Memory, engine: AsyncEngine, queues: Queues
+) -> None:
+    key = await left_behind(engine, memory, "other")
+    await memory.relay.look_elsewhere([queues.get("default")])
+    assert await queues.get("other").fetch(key)
+    assert memory.recorder.trouble == ""
