@@ -23,6 +23,11 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
+def decoded(raw: bytes) -> str:
+    """The text of what somebody has put into Redis; what is no UTF-8 is escaped, and names nothing that is there."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
 def check_text(name: str, text: str) -> None:
     """See that a text which is data can be stored as it is.
 

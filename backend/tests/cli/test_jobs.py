@@ -174,3 +174,21 @@ async def test_a_strange_cursor_is_refused(cli: Cli) -> None:
     for status in ("failed", "queued"):
         _, told = await cli("jobs", "list", "--status", status, "--cursor", "!", status=1)
         assert told == "error: cursor: take it from the page before, or leave it out for the first page\n"
+
+
+async def test_no_job_that_somebody_put_into_redis_breaks_a_list(cli: Cli, cli_json: JsonCli, queues: Queues) -> None:
+    queue = queues.get("default")
+    for number, fields in enumerate(
+        ('"scheduled": 1e12', '"progress": NaN', '"queued": 1e30', '"kwargs": [1]', '"error": "\\udce9"', '"meta": 5')
+    ):
+        job_id = queue.job_id(f"odd-{number}")
+        stored = f'{{"queue": "default", "key": "odd-{number}", "function": "my_task", "status": "queued", {fields}}}'
+        await queue.redis.set(job_id, stored)
+        await queue.redis.zadd(queue.namespace("incomplete"), {job_id: 1e12 + number})
+    found = await cli_json("jobs", "list", "--status", "delayed")
+    assert keys(found) == [f"odd-{number}" for number in range(6)]
+    assert [job["task"] for job in found["jobs"]].count("(unreadable)") == 1
+    shown, _ = await cli("jobs", "list", "--status", "delayed")
+    assert "odd-5" in shown
+    for number in range(6):
+        assert f"odd-{number}" in (await cli("jobs", "show", f"odd-{number}"))[0]

@@ -182,6 +182,26 @@ async def test_a_job_that_cannot_be_read_is_shown_as_that(
     assert (await client.post("/jobs/poison/retry")).status_code == 409
 
 
+async def test_an_id_that_is_no_text_harms_nobody(
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str], impatient: None
+) -> None:
+    odd = queue.job_id("").encode() + b"\xff"
+    await queue.redis.set(odd, wire(key="odd"))
+    await queue.redis.zadd(queue.namespace("incomplete"), {odd: 0})
+    await queue.redis.rpush(queue.namespace("queued"), odd)
+    await queue.enqueue("harmless", key="good")
+    for status in ("queued", "waiting"):
+        listed = (await listing.page([queue], cast("Any", status), lambda job: True, None, 10)).jobs
+        assert [job.key for job in listed] == ["good"]
+    assert [job["key"] for job in (await queue.info(jobs=True))["jobs"]] == ["good"]
+    async with working(settings, queues, container):
+        await eventually(lambda: runs == ["good"])
+    orphan = await queue.enqueue("harmless", key="orphan")
+    assert orphan is not None
+    await queue.scripts.run("lease", 10, "killed", -1)
+    assert await queue.recover() == [orphan.id]
+
+
 async def _is_empty(queue: EngineQueue) -> bool:
     return not await queue.count("incomplete") and not await queue.redis.zcard(queue.namespace("leases"))
 

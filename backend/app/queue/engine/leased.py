@@ -46,7 +46,7 @@ from app.queue.engine.scripts import Scripts
 from app.queue.engine.sizes import LARGEST_JOB, LONGEST_CHARACTER, check_size
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT
-from app.queue.text import storable
+from app.queue.text import decoded, storable
 
 logger = logging.getLogger("app.queue")
 
@@ -279,7 +279,7 @@ class LeasedQueue(RedisQueue):
     async def schedule(self, lock: int = 1) -> list[str]:
         """Let jobs wait in line whose time has come; returns their ids, at most PROMOTED_AT_ONCE."""
         promoted = await self.scripts.run("promote", PROMOTED_AT_ONCE)
-        return [job_id.decode() for job_id in cast("list[bytes]", promoted)]
+        return [decoded(job_id) for job_id in cast("list[bytes]", promoted)]
 
     async def time(self) -> float:
         """Epoch seconds by the clock of Redis, which decides what is due; see `scripts/prelude.lua`."""
@@ -312,7 +312,7 @@ class LeasedQueue(RedisQueue):
         return [None if job is not None and job.unreadable else job for job in found]
 
     async def _get_job_by_id(self, job_id: bytes | str) -> EngineJob | None:
-        job = await self._shown(job_id.decode() if isinstance(job_id, bytes) else job_id)
+        job = await self._shown(decoded(job_id) if isinstance(job_id, bytes) else job_id)
         return None if job is not None and job.unreadable else job
 
     async def _shown(self, job_id: str) -> EngineJob | None:

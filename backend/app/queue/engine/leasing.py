@@ -20,6 +20,7 @@ from app.queue.engine.recovery import LEASE
 from app.queue.engine.waiting import Waiting
 from app.queue.handle import EXPIRED
 from app.queue.meta import EXPIRES_AT, engine_entries
+from app.queue.text import decoded
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -123,7 +124,7 @@ class Leasing:
     def _read(
         self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
     ) -> EngineJob | None:
-        key = self._queue.job_key_from_id(job_id.decode())
+        key = self._queue.job_key_from_id(decoded(job_id))
         try:
             job = self._queue.read(key, stored)
         except UnreadableJob as error:

@@ -12,6 +12,7 @@ from app.queue.engine import reading
 from app.queue.engine.job import EngineJob
 from app.queue.engine.outage import answering
 from app.queue.errors import InvalidCursor
+from app.queue.text import decoded
 from app.queue.time_limits import LAST_SECOND
 
 if TYPE_CHECKING:
@@ -100,11 +101,11 @@ async def _entries(queue: "EngineQueue", name: str, offset: int) -> list[EngineJ
     async with answering():
         if name == "incomplete":
             due = await redis.zrangebyscore(key, "(0", "+inf", offset, reading.CHUNK, withscores=True)
-            scores = {job_id.decode(): score for job_id, score in due}
+            scores = {decoded(job_id): score for job_id, score in due}
             ids = list(scores)
         else:
             read = redis.zrange if name == "leases" else redis.lrange
-            ids = [job_id.decode() for job_id in await read(key, offset, offset + reading.CHUNK - 1)]
+            ids = [decoded(job_id) for job_id in await read(key, offset, offset + reading.CHUNK - 1)]
         # Not every entry is a job, see WAKE in `scripts/prelude.lua`.
         known = [job_id for job_id in ids if job_id.startswith(queue.job_id(""))]
         jobs = dict(zip(known, await reading.jobs(queue, known), strict=True))

@@ -19,7 +19,7 @@ from app.queue.engine.scripts import pack, text
 from app.queue.engine.sizes import fitting
 from app.queue.engine.unrecorded import mark_to_keep
 from app.queue.meta import CLAIM
-from app.queue.text import storable
+from app.queue.text import decoded, storable
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -119,7 +119,7 @@ async def settle(queue: "LeasedQueue", outcomes: Sequence[Outcome], *, expired: 
     answers = await queue.scripts.run("settle", int(expired), pack(groups))
     if not answers:
         return [True] * len(outcomes)
-    return [answer.decode() if isinstance(answer, bytes) else answer == 1 for answer in answers]
+    return [decoded(answer) if isinstance(answer, bytes) else answer == 1 for answer in answers]
 
 
 async def settle_each(

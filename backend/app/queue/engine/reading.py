@@ -12,6 +12,7 @@ from saq.types import CountKind, ListenCallback, QueueInfo
 
 from app.queue.engine.job import EngineJob, UnreadableJob, holder, stand_in
 from app.queue.engine.listener import SUBSCRIBED, News
+from app.queue.text import decoded
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -50,7 +51,7 @@ def _as_it_stands(
     job.attempts += 1
     job.status = Status.ACTIVE
     if abort is not None:
-        job.status, job.error = Status.ABORTING, abort.decode()
+        job.status, job.error = Status.ABORTING, decoded(abort)
     return job
 
 
@@ -87,7 +88,7 @@ async def info(queue: "LeasedQueue", numbers: QueueInfo, with_jobs: bool, offset
         pipe.lrange(queue.namespace("active"), offset, last)
         pipe.zrange(queue.namespace("incomplete"), offset, last)
         pages = cast("list[list[bytes]]", await pipe.execute())
-    ids = dict.fromkeys(job_id.decode() for page in pages for job_id in page)
+    ids = dict.fromkeys(decoded(job_id) for page in pages for job_id in page)
     numbers["jobs"] = [job.to_dict() for job in await jobs(queue, list(ids)) if job is not None]
     return numbers
 

@@ -17,6 +17,7 @@ from app.queue.engine.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob, failur
 from app.queue.engine.outcomes import CHUNK, Outcome, count, settle_each, sizes
 from app.queue.engine.sizes import batches
 from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, RECOVERIES, STALLS
+from app.queue.text import decoded
 
 if TYPE_CHECKING:
     from app.queue.engine.leased import LeasedQueue
@@ -65,7 +66,7 @@ class Recovery:
         """Key and lease of the jobs that nobody holds any more."""
         seen, self._seen = self._seen, {}
         # Where a look fails, living workers may not have come to renew either: the next one is the first again.
-        answer = [part.decode() for part in cast("list[bytes]", await self._queue.scripts.run("expired", AT_ONCE))]
+        answer = [decoded(part) for part in cast("list[bytes]", await self._queue.scripts.run("expired", AT_ONCE))]
         entries = list(zip(answer[::3], answer[1::3], answer[2::3], strict=True))
         current = time.monotonic()
         self._seen = {entry: seen.get(entry, current) for entry in entries}
@@ -102,7 +103,7 @@ class Recovery:
         try:
             job = self._queue.read(key.decode(), stored)
             job.lease = lease.decode()
-            return self._outcome(job, abort.decode()), job
+            return self._outcome(job, decoded(abort)), job
         except Exception as error:
             # Its worker died before it could take it out of the queue.
             logger.error("the job %s is taken out of the queue: %s", key.decode(), error)
