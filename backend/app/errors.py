@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.outage import outage_in, took_too_long
 from app.queue import errors as queue_errors
+from app.web.printable import printable
 
 logger = logging.getLogger("app.http")
 
@@ -113,7 +114,7 @@ def _database_error(request: Request[Any, Any, Any], error: Exception) -> Respon
     reason = outage_in(error)
     if not reason and not took_too_long(error):
         return _unexpected(request, error)
-    logger.error("database error at %s %s: %s", request.method, request.url.path, reason or error)
+    logger.error("database error at %s %s: %s", request.method, printable(request.url.path), reason or error)
     return problem(503, "database-unavailable", "the database does not answer in time, try again", _retry_after(5))
 
 
@@ -126,7 +127,7 @@ def _http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    logger.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+    logger.error("unexpected error at %s %s", request.method, printable(request.url.path), exc_info=error)
     return problem(500, "internal", "something went wrong here; it has been logged")
 
 

@@ -21,6 +21,7 @@ from litestar.handlers import BaseRouteHandler
 from app.settings import Settings
 from app.web.attempts import Attempts, client_network, too_many
 from app.web.hosts import AllowedHosts
+from app.web.printable import printable
 
 logger = logging.getLogger("app.security")
 
@@ -164,12 +165,7 @@ def _log_refusal(connection: Connection, reason: str, level: int = logging.WARNI
     """One line, without anything that was sent but method and path."""
     client = connection.client.host if connection.client else "unknown"
     method, path = str(connection.scope.get("method", "WEBSOCKET")), connection.scope["path"]
-    logger.log(level, "admin refused: %s %s from %s: %s", _escaped(method), _escaped(path), _escaped(client), reason)
-
-
-def _escaped(text: str) -> str:
-    """Printable ASCII, so that a request cannot write lines of its own into the log."""
-    return text[:200].encode("unicode_escape").decode("ascii")
+    logger.log(level, "admin refused: %s %s from %s: %s", printable(method), printable(path), printable(client), reason)
 
 
 def _same(left: str, right: str) -> bool:

@@ -1,11 +1,15 @@
 """Limits on guessing: how often one client may try to log in or to register."""
 
+import logging
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from app.web.attempts import Attempts, client_network, too_many
+from app.web.printable import printable
+
+logger = logging.getLogger("app.security")
 
 LOGINS_PER_MINUTE = 10
 REGISTRATIONS_PER_MINUTE = 10
@@ -30,8 +34,10 @@ class AttemptLimit:
             TooManyRequestsException: the network has used up its requests.
         """
         attempts = await connection.app.state.dishka_container.get(Attempts)
-        count = await attempts.count(self._kind, client_network(connection))
+        network = client_network(connection)
+        count = await attempts.count(self._kind, network)
         if count.attempts > self._limit:
+            logger.warning("refused: too many %s from %s", self._kind, printable(network))
             raise too_many(count)
 
 
