@@ -6,8 +6,11 @@ is not the one (any more) is left, and the call is tried again where the sentine
 knows, that is an outage as any other (`outage.py`).
 """
 
+import asyncio
 import weakref
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
@@ -22,11 +25,21 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from app.queue.engine.direct import DirectConnection, DirectSSLConnection, DirectUnixDomainSocketConnection
+from app.queue.engine.lines import Lines
 from app.queue.engine.loop_guard import LoopGuard
 from app.queue.errors import ConfigurationError
 from app.redis_url import RedisURL
 
 Address = tuple[str, int]
+
+SHARED = 16
+"""Connections that the commands of a process share."""
+
+LINES = 16
+"""Connections that its calls of scripts share; a batch each, they are short."""
+
+PATIENCE = 1.0
+"""Seconds that a command waits for a connection before it gets one more."""
 
 MAX_CONNECTIONS = 1000
 """Connections of one client at most: redis-py's own limit, 100, is an error for the job that asks for one more."""
@@ -220,11 +233,25 @@ class BlockingFollowingSSLConnection(BlockingFollowingConnection, blocking.SSLCo
 
 
 class Pool(asynchronous.ConnectionPool):
-    """A pool that hands connections to the event loop which it belongs to only, and opens none for others."""
+    """The connections of a client, which all queues of a process share.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    It belongs to one event loop, and opens none for others. While SHARED are in use a command waits for the next one
+    that comes free; should none for PATIENCE, since tasks use them for something long, it gets another.
+
+    Attributes:
+        guard: knows the event loop.
+        lasting: a client for what keeps its connection: those that wait or listen take none away from commands.
+        lines: for scripts.
+        waiting: lines for the calls that wait for a job; one for each queue of a worker.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.guard = LoopGuard()
+        self.lasting = aioredis.Redis(connection_pool=asynchronous.ConnectionPool(**options))
+        self.lines = Lines(self.lasting, self.guard, LINES)
+        self.waiting = Lines(self.lasting, self.guard)
+        self._released: deque[asyncio.Future[None]] = deque()
 
     async def get_connection(self, *args: Any, **options: Any) -> Any:
         """See redis-py's.
@@ -233,7 +260,33 @@ class Pool(asynchronous.ConnectionPool):
             OtherEventLoop: this is not the event loop of the connections.
         """
         self.guard.check()
+        if self._is_full():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._wait_for_room()
         return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+
+    async def release(self, connection: Any) -> None:
+        """See redis-py's."""
+        await super().release(connection)
+        while self._released:
+            if not (released := self._released.popleft()).done():
+                released.set_result(None)
+                break
+
+    async def disconnect(self, *args: Any, **options: Any) -> None:
+        """See redis-py's; those that last are closed too."""
+        await super().disconnect(*args, **options)
+        await self.lasting.connection_pool.disconnect(*args, **options)
+
+    def _is_full(self) -> bool:
+        return not self._available_connections and len(self._in_use_connections) >= SHARED
+
+    async def _wait_for_room(self) -> None:
+        while self._is_full():
+            released = asyncio.get_running_loop().create_future()
+            self._released.append(released)
+            await released
 
 
 class Connections:
@@ -279,6 +332,11 @@ class Connections:
         # Each connection has its own retries: redis-py connects and sends again within them.
         retry = AsyncRetry(ExponentialBackoff(cap=0.4, base=0.05), retries=3)
         return aioredis.Redis.from_pool(Pool(connection_class=kind, retry=retry, **options))
+
+
+def lasting(client: aioredis.Redis) -> aioredis.Redis:
+    """The client for what keeps its connection, see `Pool`; of one that was made elsewhere itself."""
+    return client.connection_pool.lasting if isinstance(client.connection_pool, Pool) else client
 
 
 def blocking_client(client: aioredis.Redis) -> redis.Redis:

@@ -16,6 +16,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from app.queue.engine.batching import Batches
+from app.queue.engine.connections import lasting
 from app.queue.engine.outage import answering
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Inbox:
                 return
             if self._pubsub is not None:
                 await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-            self._pubsub = self._queue.redis.pubsub()
+            self._pubsub = lasting(self._queue.redis).pubsub()
             await self._pubsub.subscribe(self._channel)
             # The subscription stands: what is asked for from here on is told.
             while (message := await self._pubsub.get_message(timeout=None)) is None or message["type"] != "subscribe":

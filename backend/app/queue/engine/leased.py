@@ -31,7 +31,7 @@ from saq.utils import now
 
 from app.queue.engine import reading
 from app.queue.engine.batching import Batches
-from app.queue.engine.connections import name_in_keys
+from app.queue.engine.connections import lasting, name_in_keys
 from app.queue.engine.inbox import Inbox
 from app.queue.engine.job import EngineJob, UnreadableJob, decode, encode, has_expired
 from app.queue.engine.job_changes import updated
@@ -152,7 +152,7 @@ class LeasedQueue(RedisQueue):
             if left <= 0:
                 return None
             wait = cast("int", 0 if end == math.inf else left)
-            job_id = await self.redis.blmove(self._queued, self._active, wait, "LEFT", "RIGHT")
+            job_id = await lasting(self.redis).blmove(self._queued, self._active, wait, "LEFT", "RIGHT")
             if job_id is None:
                 return None
             job = await self._get_job_by_id(job_id)

@@ -17,6 +17,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from app.queue.engine.batching import Batches
+from app.queue.engine.connections import lasting
 from app.queue.engine.loop_guard import LoopGuard
 from app.queue.engine.outage import answering
 
@@ -49,7 +50,7 @@ class JobListener:
     def __init__(self, redis: Redis, guard: LoopGuard) -> None:
         self._redis = redis
         self._guard = guard
-        self._pubsub: PubSub = redis.pubsub()
+        self._pubsub: PubSub = lasting(redis).pubsub()
         self._waiters: defaultdict[str, set[News]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
         self._changes = Batches(self._change, CHUNK, check=guard.check)

@@ -62,7 +62,10 @@ class Scripts:
     def __init__(self, redis: Redis, keys: list[str], prefix: str, guard: LoopGuard) -> None:
         self.keys = keys
         self.prefix = prefix
-        self.lines = Lines(redis, guard)
+        pool = redis.connection_pool
+        self.lines: Lines = getattr(pool, "lines", None) or Lines(redis, guard)
+        self.waiting: Lines = getattr(pool, "waiting", None) or self.lines
+        """For calls that wait for a job."""
         # As they go over the wire: redis-py would encode each of them at each call.
         self._head = [len(keys), *(key.encode() for key in keys), prefix.encode()]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import saq.worker
 from redis.exceptions import NoScriptError, RedisError
 
+from app.queue.engine.connections import lasting
 from app.queue.engine.pausing import RESUMED
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Waiting:
             if self._stopping.is_set():
                 break
             # Moved to where it is: for all workers to see.
-            move: Any = self._queue.redis.blmove(key, key, cast("int", PEEK), "LEFT", "RIGHT")
+            move: Any = lasting(self._queue.redis).blmove(key, key, cast("int", PEEK), "LEFT", "RIGHT")
             if await self._until_stop(move) is not None:
                 break
 
@@ -117,7 +118,7 @@ class Waiting:
     async def _lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
         scripts = self._queue.scripts
         key, there = self._queue.namespace("queued"), self._queue.namespace(AWAITED)
-        woken, answer = await scripts.lines.call(
+        woken, answer = await scripts.waiting.call(
             ("BLMOVE", key, there, "LEFT", "RIGHT", seconds),
             scripts.command("lease", *arguments, self._token),
             again=False,
