@@ -77,6 +77,11 @@ with get_registry().isolated():
         await db_session.execute(text("LOCK TABLE marks IN SHARE MODE"))
         await db_session.execute(text("SELECT pg_sleep(0.2)"))
 
+    @task(timeout=30)
+    async def keeps_a_connection(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        runs.append("keeps")
+        await db_session.execute(text("SELECT pg_sleep(0.35)"))
+
     @task
     async def meets_no_redis(ctx: Context) -> None:
         runs.append("meets")
@@ -96,7 +101,7 @@ with get_registry().isolated():
 
 TASKS = (
     reads, loses_its_connection_once, loses_it_in_a_group, always_loses_its_connection, runs_at_most_once,
-    wants_to_know, gives_up, is_wrong, waits_for_a_row, meets_no_redis, plain, saves, lasts,
+    wants_to_know, gives_up, is_wrong, waits_for_a_row, keeps_a_connection, meets_no_redis, plain, saves, lasts,
 )  # fmt: skip
 
 
@@ -217,6 +222,19 @@ async def test_a_job_waits_for_a_lock_that_another_transaction_holds(
             await eventually(lambda: len(runs) > 2)
         job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
     assert job.attempts == 1
+
+
+async def test_jobs_wait_for_a_connection_of_the_pool(queues: Queues, impatient: Settings, engine: AsyncEngine) -> None:
+    """Two connections for ten slots, and each job keeps one for a third of what the others wait for it."""
+    narrow = msgspec.structs.replace(impatient, database=msgspec.structs.replace(impatient.database, pool_size=1))
+    container = build_container(narrow, queues)
+    handles = [await keeps_a_connection.enqueue() for _ in range(12)]
+    async with working(narrow, queues, container, schedules=False):
+        for handle in handles:
+            job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
+            assert job.attempts == 1
+    await container.close()
+    assert len(runs) > len(handles)
 
 
 @asynccontextmanager

@@ -21,6 +21,9 @@ WITHIN = 12.0
 """Seconds for an answer: limits of three seconds together, and the rest for a busy machine."""
 
 
+SHOWN = ("lock_timeout", "statement_timeout")
+
+
 async def get_all(visitor: httpx.AsyncClient) -> list[str]:
     """Every GET route there is, with something for each parameter."""
     schema = (await visitor.get("/schema/openapi.json")).json()
@@ -87,6 +90,19 @@ async def test_with_no_server_it_is_503(environment: dict[str, str], queues: Que
     async with visiting(nowhere) as visitor:
         [answer] = refused(await answered(visitor, ["/jobs/none"]))
     assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+@pytest.mark.parametrize("pgbouncer", ["on", "off"])
+async def test_the_server_knows_the_limits_in_every_transaction(environment: dict[str, str], pgbouncer: str) -> None:
+    limits = {"DATABASE_LOCK_TIMEOUT": "7", "DATABASE_PGBOUNCER": pgbouncer}
+    engine = make_engine(load_settings({**environment, **limits}), statement_timeout=9)
+    try:
+        for _ in range(2):
+            async with engine.begin() as connection:
+                shown = [(await connection.execute(text(f"SHOW {name}"))).scalar_one() for name in SHOWN]
+            assert shown == ["7s", "9s"]
+    finally:
+        await engine.dispose()
 
 
 @pytest.mark.parametrize("statement", ["SELECT 1 / 0", "SELECT nothing", "SELECT 1 FROM nowhere", "SELECT pg_sleep(9)"])
