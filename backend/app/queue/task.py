@@ -243,6 +243,8 @@ class Task(Generic[P, R]):
         job = like(template, kwargs, meta)
         if self.call_options.delay and "scheduled" not in given:
             job.delay = self.call_options.delay
+        if self.call_options.expires is not None:
+            job.expires = self.call_options.expires
         if (unique := self.call_options.unique or self.defaults.unique) is not None:
             job.claim = unique.claim(self.name, self.signature.filled(kwargs))
         return job

@@ -1,21 +1,32 @@
 """A pytest plugin for SAQ's tests: the engine's classes under the names of SAQ's, and an empty Redis for each test."""
 
 import os
+import time
 from typing import Any
 
 import pytest
 import redis
 import saq.queue.redis
+import saq.utils
 import saq.worker
 
+from app.queue import clock
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.worker import EngineWorker
+
+
+def _offset() -> float:
+    """SAQ's tests set the clock that SAQ reads; the scripts take it as a test's."""
+    return saq.utils.now_seconds() - time.time()
+
 
 if not os.environ.get("CONFORMANCE_STOCK"):
     queue_module: Any = saq.queue.redis
     worker_module: Any = saq.worker
     queue_module.RedisQueue = EngineQueue
     worker_module.Worker = EngineWorker
+    queue_clock: Any = clock
+    queue_clock.offset = _offset
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,17 @@
 """Clocks of workers decide nothing: that of Redis says what has expired, and what has begun does not expire."""
 
 import asyncio
+import datetime as dt
 import time
 
 import pytest
 from dishka import AsyncContainer
 from saq.job import Status
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Context, Queues, enqueue_many, task
+from app.queue import Context, Queues, enqueue_many, scheduled_task, task
 from app.queue.engine import recovery
+from app.queue.engine.ticker import Ticker
 from app.queue.meta import EXPIRES_AT
 from app.settings import Settings, load_settings
 from tests.fixtures.poll import eventually
@@ -108,3 +111,71 @@ async def test_only_what_has_not_begun_expires_after_a_recovery(
     await queue.redis.hset(queue.namespace("owners"), handle.id, answer[3].decode() + mark)
     assert await queue.recover() == [handle.id]
     assert (EXPIRES_AT in (await handle.refresh()).meta) is expires
+
+
+@pytest.fixture(params=[2 * 86400, -2 * 86400])
+def days_off(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of this process, producer and worker, is two days ahead of that of Redis, or behind."""
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + request.param)
+
+
+@pytest.mark.usefixtures("days_off")
+async def test_a_delay_counts_by_the_clock_of_redis(queues: Queues) -> None:
+    @task
+    async def later(ctx: Context) -> None: ...
+
+    handle = await later.options(delay=30).enqueue()
+    queue = queues.get("default")
+    seconds_of_redis, _ = await queue.redis.time()
+    due = await queue.redis.zscore(queue.namespace("incomplete"), handle.id)
+    assert due == pytest.approx(seconds_of_redis + 30, abs=3)
+    assert await queue.schedule() == []
+
+
+@pytest.mark.usefixtures("days_off")
+@pytest.mark.parametrize("way", ["alone", "in a transaction", "durable"])
+async def test_expires_counts_by_the_clock_of_redis(
+    settings: Settings, queues: Queues, container: AsyncContainer, session: AsyncSession, way: str
+) -> None:
+    @task
+    async def soon(ctx: Context) -> str:
+        return "in time"
+
+    call = soon.options(expires=30, durable=way == "durable")
+    handle = await (call.within(session) if way == "in a transaction" else call).enqueue()
+    await session.commit()
+    queue = queues.get("default")
+    seconds_of_redis, _ = await queue.redis.time()
+    async with working(settings, queues, container, schedules=False):
+        assert await handle.result(timeout=10) == "in time"
+    job = await handle.refresh()
+    assert job.meta[EXPIRES_AT] == pytest.approx(seconds_of_redis + 30, abs=3)
+
+
+@pytest.mark.usefixtures("days_off")
+async def test_a_schedule_is_not_due_because_a_clock_is_wrong(queues: Queues) -> None:
+    @scheduled_task(every=3600)
+    async def hourly(ctx: Context) -> None: ...
+
+    ticker = Ticker(queues.get("default"), [hourly], dt.UTC)
+    await ticker.declare()
+    await ticker.tick()
+    assert await queues.get("default").count("incomplete") == 0
+
+
+async def test_live_workers_are_counted_by_the_clock_of_redis(
+    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = queues.get("default")
+    right = time.time
+    for skew in (-3600, 3600):
+        monkeypatch.setattr(time, "time", lambda skew=skew: right() + skew)
+        async with working(settings, queues, container) as worker:
+            await eventually(queue.live_workers)
+            monkeypatch.setattr(time, "time", right)
+            assert await queue.live_workers() == 1
+            assert list((await queue.info())["workers"]) == [worker.id]
+            seconds, _ = await queue.redis.time()
+            [(_, until)] = await queue.redis.zrange(queue.namespace("stats"), 0, -1, withscores=True)
+            assert 0 < until / 1000 - seconds <= 31

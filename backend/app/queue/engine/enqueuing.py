@@ -1,8 +1,9 @@
 """Enqueue: from a call to jobs that stand in Redis."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from saq import Job
@@ -12,17 +13,20 @@ from saq.utils import now
 from app.queue.clock import time_now
 from app.queue.engine.aborting import BeingAborted
 from app.queue.engine.job import EngineJob, Enqueued, check, level_of, mark_of
+from app.queue.engine.outage import answering
 from app.queue.engine.scripts import pack, text
 from app.queue.engine.sizes import batches
 from app.queue.engine.unrecorded import mark_to_keep
 from app.queue.errors import DuplicateJob, QueueUnavailable
-from app.queue.meta import CLAIM, ROUND, checked, engine_entries
+from app.queue.meta import CLAIM, EXPIRES_AT, ROUND, checked, engine_entries
 from app.queue.options import check_meta
 from app.queue.text import check_text
 from app.queue.time_limits import LAST_SECOND, check_delay
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
+
+logger = logging.getLogger("app.queue")
 
 CHUNK = 500
 """Jobs enqueued by one script call: about a millisecond of the server's time."""
@@ -86,10 +90,21 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
         job.queue, job.queued, job.status = queue, job.queued or current, Status.QUEUED
         if type(job) is Job:
             check(job)
+        if getattr(job, "expires", None) is not None:
+            await _set_expiry(queue, cast("EngineJob", job))
         if queue._before_enqueues:
             await queue._before_enqueue(job)
         else:
             check_names(job)
+
+
+async def _set_expiry(queue: "EngineQueue", job: EngineJob) -> None:
+    """Let a job expire by the clock of Redis; where it does not answer, in a caller's transaction, by this machine's."""
+    try:
+        async with answering():
+            job.meta[EXPIRES_AT] = await queue.time_about() + cast("float", job.expires)
+    except QueueUnavailable:
+        logger.debug("the job %s expires by the clock of this machine: Redis did not answer", job.key)
 
 
 def sizes(jobs: Sequence[tuple[Job, Row]]) -> list[int]:
@@ -103,7 +118,7 @@ async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[An
     Returns:
         For each job which one stands, or the conflict of one that asks for an error.
     """
-    raw = await queue.scripts.run("enqueue", queue.stock_aborts, _packed([row for _, row in jobs]))
+    raw = await queue.scripts.run("enqueue", _packed([row for _, row in jobs]))
     return [
         _answer(job, answer) if isinstance(answer, int) else await conflict(queue, job, answer.decode())
         for (job, _), answer in zip(jobs, raw, strict=True)
@@ -132,7 +147,7 @@ async def publish(
     ]
     raw: list[Any] = []
     for batch in batches(rows, CHUNK, lambda some: [len(row[-1][1]) for row in some]):
-        answer = await queue.scripts.run("publish", queue.stock_aborts, repr(deadline), pack(batch))
+        answer = await queue.scripts.run("publish", repr(deadline), pack(batch))
         if answer == b"late":
             raise QueueUnavailable("the call came too late")
         raw += answer
@@ -177,7 +192,7 @@ async def conflict(queue: "EngineQueue", job: Job, standing: str, *, forgotten: 
         if forgotten and other is not None and other.queued > job.queued:
             break
         yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
-        [answer] = await queue.scripts.run("enqueue", queue.stock_aborts, _packed([row_of(queue, job, yields)]))
+        [answer] = await queue.scripts.run("enqueue", _packed([row_of(queue, job, yields)]))
         if isinstance(answer, int):
             if answer == REPLACED and yields is not None:
                 queue.record(yields)

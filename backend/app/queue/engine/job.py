@@ -40,6 +40,7 @@ class EngineJob(Job):
     Attributes:
         lease: under which this worker holds it; empty elsewhere.
         delay: seconds from the enqueue until it may start, by the clock of Redis; 0: `scheduled` says.
+        expires: seconds from the enqueue by which it must have begun, by the clock of Redis; None: `meta` says.
         claim: what makes it unique; None: nothing but its key.
         new_key: its key, if that was made at random here and has not been sent to Redis; else empty.
         created: False when it stood already, in place of the one that was to be enqueued.
@@ -55,6 +56,7 @@ class EngineJob(Job):
 
     lease: str = ""
     delay: float = 0.0
+    expires: float | None = None
     claim: Claim | None = None
     new_key: str = ""
     created: bool = True

@@ -9,6 +9,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 - `listen`: SAQ's hears of every job of the queue, and may miss what happens before it hears.
 - `finish_abort`: SAQ's abort keys lack the queue's name.
 - `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
+- `write_worker_info`: SAQ's counts live workers by their own clocks.
 - `sweep`: recovers expired leases too. `dequeue`: skips what was aborted while it waited.
 - `namespace`, `job_id`, `job_key_from_id`: SAQ's keys of a queue are in many slots of a cluster.
 - `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
@@ -18,17 +19,20 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, cast
 
+import msgspec
 from redis.asyncio import Redis
 from saq import Job
 from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
 from saq.queue.redis import ID_PREFIX, RedisQueue
-from saq.types import CountKind, ListenCallback, QueueInfo
+from saq.types import CountKind, ListenCallback, QueueInfo, WorkerInfo
 from saq.utils import now
 
+from app.queue import clock
 from app.queue.engine import reading
 from app.queue.engine.batching import Batches
 from app.queue.engine.connections import lasting, name_in_keys
@@ -49,6 +53,9 @@ from app.queue.meta import EXPIRES_AT
 from app.queue.text import decoded, storable
 
 logger = logging.getLogger("app.queue")
+
+TIME_KNOWN = 60.0
+"""Seconds after which the clock of Redis is asked again, where that is exact enough."""
 
 PROMOTED_AT_ONCE = 1000
 """Due jobs that one script call moves at most: about a millisecond of the server's time."""
@@ -75,7 +82,9 @@ class LeasedQueue(RedisQueue):
         super().__init__(redis, name, **options)
         self.guard: LoopGuard = getattr(redis.connection_pool, "guard", None) or LoopGuard()
         """Knows the event loop that the connections belong to."""
-        self.scripts = Scripts(redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.guard)
+        self.scripts = Scripts(
+            redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.stock_aborts, self.guard
+        )
         self.outage = Outage(name)
         self.recorder: Recorder | None = None
         """Is told of each job that has ended, or gets another attempt; None: nobody is."""
@@ -87,6 +96,8 @@ class LeasedQueue(RedisQueue):
         self.offered: set[tuple[str, str]] = set()
         """Key and lease of the jobs that workers of this process offer to those of others, see `LeaseKeeper`."""
         self._recovery = Recovery(self)
+        self._time_known: tuple[float, float] | None = None
+        """When the clock of Redis was asked, by the monotonic clock, and what it told."""
 
     def namespace(self, key: str) -> str:
         """A key of this queue."""
@@ -285,6 +296,14 @@ class LeasedQueue(RedisQueue):
         """Epoch seconds by the clock of Redis, which decides what is due; see `scripts/prelude.lua`."""
         return float(await self.scripts.run("time"))
 
+    async def time_about(self) -> float:
+        """As `time`, asked every TIME_KNOWN seconds at most; what passes in between tells the clock that nobody sets."""
+        current = time.monotonic()
+        if self._time_known is None or current - self._time_known[0] > TIME_KNOWN:
+            self._time_known = current, await self.time() - clock.offset()
+        asked, told = self._time_known
+        return told + current - asked + clock.offset()
+
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
         """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
         try:
@@ -329,7 +348,11 @@ class LeasedQueue(RedisQueue):
 
     async def info(self, jobs: bool = False, offset: int = 0, limit: int = 10) -> QueueInfo:
         """The queue in numbers, its live workers, and with `jobs` a page of its incomplete jobs."""
-        return await reading.info(self, await super().info(), jobs, offset, limit)
+        return await reading.info(self, jobs, offset, limit)
+
+    async def write_worker_info(self, worker_id: str, info: WorkerInfo, ttl: int) -> None:
+        """Note a worker's report; it counts for `ttl` seconds by the clock of Redis."""
+        await self.scripts.run("report", self.namespace(f"worker_info:{worker_id}"), msgspec.json.encode(info), ttl)
 
     async def connect(self) -> None:
         """Belong to the running event loop from now on.

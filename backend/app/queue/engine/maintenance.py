@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 from saq.job import TERMINAL_STATUSES
-from saq.utils import now
 
 from app.queue.engine.queue import EngineQueue
 
@@ -26,7 +25,7 @@ GONE = "gone"
 
 async def delete_finished(queue: EngineQueue, days: int) -> int:
     """Delete jobs kept without limit (`ttl=0`) that ended more than `days` days ago; returns how many."""
-    oldest = now() - days * DAY
+    oldest = int(await queue.time() * 1000) - days * DAY
     deleted = 0
     async for job in queue.iter_jobs(list(TERMINAL_STATUSES)):
         if job.ttl == 0 and 0 < job.completed < oldest:

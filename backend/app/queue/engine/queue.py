@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from redis.asyncio import Redis
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
-from saq.utils import now
 
 from app.queue.collector import listed
 from app.queue.encoding import MAX_PAYLOAD_CEILING
@@ -434,4 +433,4 @@ class EngineQueue(LeasedQueue):
 
     async def live_workers(self) -> int:
         """Workers of this queue that have reported within their time to live."""
-        return int(await self.redis.zcount(self._stats, now(), "inf"))
+        return len(await reading.live_workers(self))

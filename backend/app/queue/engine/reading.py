@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -78,8 +79,24 @@ async def count(queue: "LeasedQueue", kind: CountKind) -> int:
     return kinds[kind]
 
 
-async def info(queue: "LeasedQueue", numbers: QueueInfo, with_jobs: bool, offset: int, limit: int) -> QueueInfo:
-    """Add a page of jobs to what SAQ tells of the queue: those that run first."""
+async def live_workers(queue: "LeasedQueue") -> dict[str, bytes]:
+    """The reports of live workers, as JSON, by the clock of Redis and by worker; those of stock workers by theirs."""
+    answer = cast("list[bytes | None]", await queue.scripts.run("workers"))
+    reports = zip(answer[::2], answer[1::2], strict=True)
+    return {key.decode().rsplit(":", 1)[1]: report for key, report in reports if key and report}
+
+
+async def info(queue: "LeasedQueue", with_jobs: bool, offset: int, limit: int) -> QueueInfo:
+    """The queue in numbers, as SAQ tells them, and a page of its jobs: those that run first."""
+    jobs_of = await counts(queue)
+    numbers: QueueInfo = {
+        "workers": {worker: json.loads(report) for worker, report in (await live_workers(queue)).items()},
+        "name": queue.name,
+        "queued": jobs_of["queued"],
+        "active": jobs_of["active"],
+        "scheduled": jobs_of["incomplete"] - jobs_of["queued"] - jobs_of["active"],
+        "jobs": [],
+    }
     if not with_jobs:
         return numbers
     last = offset + limit - 1

@@ -85,7 +85,7 @@ async def trigger(queue: "EngineQueue", task: "Task[..., Any]", schedule: Schedu
     patience = Patience()
     while True:
         async with answering():
-            what, key = await queue.scripts.run("trigger", queue.stock_aborts, schedule.key, overlap, row)
+            what, key = await queue.scripts.run("trigger", schedule.key, overlap, row)
         if what != b"aborting":
             break
         await patience.wait(job.key)

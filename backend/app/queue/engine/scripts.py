@@ -10,7 +10,6 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
-from saq.utils import now_seconds
 
 from app.queue import clock
 from app.queue.engine.lines import Lines
@@ -56,12 +55,14 @@ class Scripts:
         redis: client.
         keys: the queue's keys, in the order that `prelude.lua` names them.
         prefix: prefix of the ids of its jobs.
+        stock_aborts: prefix of the abort keys of stock SAQ.
         guard: of the client's connections.
     """
 
-    def __init__(self, redis: Redis, keys: list[str], prefix: str, guard: LoopGuard) -> None:
+    def __init__(self, redis: Redis, keys: list[str], prefix: str, stock_aborts: str, guard: LoopGuard) -> None:
         self.keys = keys
         self.prefix = prefix
+        self._stock_aborts = stock_aborts.encode()
         pool = redis.connection_pool
         self.lines: Lines = getattr(pool, "lines", None) or Lines(redis, guard)
         self.waiting: Lines = getattr(pool, "waiting", None) or self.lines
@@ -71,7 +72,7 @@ class Scripts:
 
     def common(self) -> tuple[Any, ...]:
         """The arguments that every script takes first."""
-        return self.prefix, clock.offset(), repr(now_seconds() + clock.offset())
+        return self.prefix, clock.offset(), self._stock_aborts
 
     async def run(self, name: str, *args: Any, again: bool = True) -> Any:
         """Run a script with its own arguments; what it answers is told in its file.
@@ -102,5 +103,4 @@ class Scripts:
         return answer
 
     def _arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        ahead = clock.offset()
-        return (*self._head, ahead, repr(now_seconds() + ahead), *args)
+        return (*self._head, clock.offset(), self._stock_aborts, *args)

@@ -138,7 +138,7 @@ class Ticker:
 
     async def _fire(self, look: Look) -> None:
         rows = [await self._row(key, tick, look.now) for key, tick in look.due]
-        answers = await self._queue.scripts.run("fire", self._queue.stock_aborts, self._declaration, pack(rows))
+        answers = await self._queue.scripts.run("fire", self._declaration, pack(rows))
         for (key, tick), answer in zip(look.due, answers, strict=True):
             logger.log(
                 logging.WARNING if answer in (b"skipped", b"overlaps") else logging.DEBUG,

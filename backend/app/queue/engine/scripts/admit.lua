@@ -1,11 +1,11 @@
--- Stands between the prelude and the scripts that enqueue. ARGV: 4 prefix of abort keys.
+-- Stands between the prelude and the scripts that enqueue.
 -- A job is a row: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level, unique claim, JSON of
 -- the job that gives way, its ttl, whether it is new, and of one that is queued once more when it had ended (epoch
 -- milliseconds). The key of a new job is random; if it is there, then by this
 -- same call, whose answer was lost, and which was sent again.
 -- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way, mark under
 -- which the end of that one is kept until PostgreSQL knows ('' it need not)}.
-local ABORT_PREFIX = ARGV[4]
+local ABORT_PREFIX = ARGV[3]
 
 local function state_of(id)
     if redis.call('HEXISTS', OWNERS, id) == 1 then return 'active' end

@@ -1,4 +1,4 @@
--- Enqueue many jobs. ARGV: 5 in MessagePack groups {true, {id, JSON, id, JSON, ...}} or {false, rows}, in the order of
+-- Enqueue many jobs. ARGV: 4 in MessagePack groups {true, {id, JSON, id, JSON, ...}} or {false, rows}, in the order of
 -- the calls. Answers for each job what `admit` does.
 -- The first are new jobs: they start at once at the normal level, are not unique, and have random keys that nobody else
 -- has. They go together; one that stands is there by this same call, whose answer was lost, and was sent again.
@@ -13,7 +13,7 @@ local function together(jobs)
 end
 
 local answers = {}
-for _, group in ipairs(cmsgpack.unpack(ARGV[5])) do
+for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
     local new, rows = group[1], group[2]
     if not new then
         for _, row in ipairs(rows) do answers[#answers + 1] = admit(row) end

@@ -1,10 +1,10 @@
--- Make the jobs of ticks that are due, each once. ARGV: 5 fingerprint of the caller's declaration; 6 in MessagePack
+-- Make the jobs of ticks that are due, each once. ARGV: 4 fingerprint of the caller's declaration; 5 in MessagePack
 -- a row for each: schedule, its tick as `due.lua` told it, the latest tick that is due, the tick after, '1' if its jobs
 -- may overlap, key under which a stock worker would have the tick ('' none), row of the job (empty: the tick is skipped).
 -- Answers for each: 'made'; 'known': another worker was first; 'skipped'; 'paused'; 'overlaps': an earlier job stands,
 -- or one that claims the same; 'stock': stock workers have the schedule.
 local answers = {}
-local holds = redis.call('GET', DECLARED) == ARGV[5]
+local holds = redis.call('GET', DECLARED) == ARGV[4]
 
 -- A tick that came due in a pause makes no job, also when nobody looked until the schedule was resumed.
 local function paused(schedule, tick)
@@ -27,7 +27,7 @@ local function stock_has(key, following)
     return score and (score <= NOW or score == tonumber(following))
 end
 
-for i, row in ipairs(cmsgpack.unpack(ARGV[6])) do
+for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do
     local schedule, tick, latest, following, overlap, stock, job = unpack(row)
     if not holds or redis.call('ZSCORE', TICKS, schedule) ~= tick then
         answers[i] = 'known'

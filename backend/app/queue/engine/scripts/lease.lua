@@ -49,7 +49,7 @@ local paused = redis.call('EXISTS', PAUSED) == 1
 -- One that stops meanwhile may not hear any more what it has leased.
 local closed = paused or ARGV[9] and redis.call('SISMEMBER', LEAVING, ARGV[9]) == 1
 
--- The live workers are in SAQ's statistics, by the epoch milliseconds until which their report counts.
+-- The live workers are in SAQ's statistics, by the epoch milliseconds until which their report counts, see `report.lua`.
 local shared = false
 local workers = redis.call('ZCOUNT', STATS, string.format('%.0f', SERVER * 1000), '+inf')
 if workers > 1 then

@@ -1,6 +1,6 @@
 -- Stands before every script: the names of a queue's keys, its clock, and what several scripts do.
--- ARGV: 1 prefix of job ids, 2 seconds the queue's clock is ahead of the server's, 3 the caller's clock (epoch
--- seconds). The server's clock decides; a caller more than a day behind is a test that travels, not a wrong clock.
+-- ARGV: 1 prefix of job ids; 2 seconds that a test's clock is ahead of the server's, 0 but in tests; 3 prefix of the abort
+-- keys of stock SAQ. The server's clock decides, whatever that of the caller says.
 -- The ids of jobs are not declared as KEYS, they are found in the lists; in a cluster they have the queue's name as a
 -- hash tag, and so live in the slot of its other keys.
 local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -13,7 +13,6 @@ local PREFIX = ARGV[1]
 local clock = redis.call('TIME')
 local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local NOW = SERVER + tonumber(ARGV[2])
-if tonumber(ARGV[3]) < NOW - 86400 then NOW = tonumber(ARGV[3]) end
 local LISTS = {normal = QUEUED, high = HIGH, low = LOW}
 
 -- An entry of the normal list that is no job: it wakes a worker that waits there.

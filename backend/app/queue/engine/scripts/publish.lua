@@ -1,10 +1,10 @@
--- Enqueue jobs out of the outbox, each once however often it is tried. ARGV: 5 time after which the call comes too
--- late (by this clock); 6 in MessagePack a row for each: mark, time of its enqueue, its round, '1' if Redis may have
+-- Enqueue jobs out of the outbox, each once however often it is tried. ARGV: 4 time after which the call comes too
+-- late (by this clock); 5 in MessagePack a row for each: mark, time of its enqueue, its round, '1' if Redis may have
 -- forgotten it, row of the job as `admit.lua` takes it.
 -- Answers 'late', or for each what `admit` answers; 2: it was enqueued before.
 -- A mark tells that a job of the outbox was enqueued. It stays until its row is gone from PostgreSQL, and longer than
 -- a call that was sent before may be under way: so no call finds neither row nor mark of a job that has run.
-if NOW > tonumber(ARGV[5]) then return 'late' end
+if NOW > tonumber(ARGV[4]) then return 'late' end
 
 local function known(id, mark, queued, round)
     -- Its end waits for PostgreSQL, also when the job itself is gone.
@@ -19,7 +19,7 @@ local function known(id, mark, queued, round)
 end
 
 local answers = {}
-for i, row in ipairs(cmsgpack.unpack(ARGV[6])) do
+for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do
     local mark, queued, round, again, job = unpack(row)
     if again == '0' and redis.call('ZSCORE', PUBLISHED, mark) or again == '1' and known(PREFIX .. job[1], mark, queued, round) then
         answers[i] = 2
