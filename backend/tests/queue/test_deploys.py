@@ -60,8 +60,8 @@ async def test_a_job_of_a_task_that_a_worker_does_not_know_waits_for_one_that_do
         for handle in handles:
             await eventually(partial(_given_back, handle))
         assert (old.queue.failed, old.queue.retried) == (0, 0)
-        async with working(settings, queues, container):
-            assert [await handle.result(timeout=20) for handle in handles] == [f"{number}" for number in range(20)]
+    async with working(settings, queues, container):
+        assert [await handle.result(timeout=20) for handle in handles] == [f"{number}" for number in range(20)]
     assert sorted(runs) == sorted(f"{number}, attempt 1" for number in range(20))
 
 
@@ -140,8 +140,8 @@ async def test_a_job_whose_arguments_do_not_fit_goes_back_too(
         handle = await new.enqueue(amount="3 EUR")
         await eventually(lambda: _given_back(handle))
         assert (await handle.refresh()).retries == 3
-        async with working(settings, queues, container):
-            assert await handle.result(timeout=20) == "3 EUR"
+    async with working(settings, queues, container):
+        assert await handle.result(timeout=20) == "3 EUR"
     assert runs == ["3 EUR"]
 
 

@@ -99,7 +99,7 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
 
 
 async def _set_expiry(queue: "EngineQueue", job: EngineJob) -> None:
-    """Let a job expire by the clock of Redis; where it does not answer, in a caller's transaction, by this machine's."""
+    """Let a job expire by the clock of Redis; where it does not answer, as for a transaction, by this machine's."""
     try:
         async with answering():
             job.meta[EXPIRES_AT] = await queue.time_about() + cast("float", job.expires)

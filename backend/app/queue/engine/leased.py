@@ -297,7 +297,7 @@ class LeasedQueue(RedisQueue):
         return float(await self.scripts.run("time"))
 
     async def time_about(self) -> float:
-        """As `time`, asked every TIME_KNOWN seconds at most; what passes in between tells the clock that nobody sets."""
+        """As `time`, but asked every TIME_KNOWN seconds at most: between, the monotonic clock says what has passed."""
         current = time.monotonic()
         if self._time_known is None or current - self._time_known[0] > TIME_KNOWN:
             self._time_known = current, await self.time() - clock.offset()
