@@ -7,6 +7,9 @@ abort's reason or a remark, is escaped: it must not cost the job that it tells o
 import re
 import traceback
 
+LONGEST_ERROR = 256 * 1024
+"""Characters of an error that a job keeps; with a longer one it might be more than Redis takes."""
+
 # C0, DEL and C1 without tab and newline; the separators that terminals and readers of lines take for a newline.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROLS_AND_NEWLINES = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -41,6 +44,18 @@ def check_text(name: str, text: str) -> None:
 def error_text(error: BaseException) -> str:
     """The traceback of an error, its causes and notes, as it is stored."""
     return storable("".join(traceback.format_exception(error)))
+
+
+def clipped(text: str) -> str:
+    """A text of LONGEST_ERROR characters at most: of a longer one the beginning and the end.
+
+    After secrets were taken out of it: half of one would not be found.
+    """
+    left_out = len(text) - LONGEST_ERROR
+    if left_out <= 0:
+        return text
+    half = LONGEST_ERROR // 2
+    return f"{text[:half]}\n... {left_out:,} characters are left out ...\n{text[-half:]}"
 
 
 def printable(text: str, *, newlines: bool = False) -> str:

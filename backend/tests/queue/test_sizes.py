@@ -18,6 +18,7 @@ from app.queue.engine.queue import EngineQueue
 from app.queue.engine.sizes import BATCH_BYTES, batches, fitting
 from app.queue.errors import CommandTooLarge, JobTooLarge
 from app.queue.testing import JobKit
+from app.queue.text import LONGEST_ERROR
 from app.settings import Settings, SettingsError, load_settings
 from tests.queue.kit import working
 
@@ -195,3 +196,17 @@ def test_the_garbage_collector_rests_for_a_bounded_number_of_objects() -> None:
     with pytest.raises(ValueError, match="broken"):
         listed(broken())
     assert gc.isenabled()
+
+
+async def test_an_error_of_any_length_costs_no_attempt(jobs: JobKit, small_limits: int) -> None:
+    @task(retries=3)
+    async def shouts(ctx: Context) -> None:
+        raise ValueError("begin " + "x" * small_limits + " end")
+
+    ended = await jobs.run(shouts)
+    error = str(ended.error)
+    assert (ended.status, ended.attempts) == (Status.FAILED, 3)
+    assert len(error) < LONGEST_ERROR + 100
+    assert "ValueError: begin xxx" in error
+    assert "characters are left out" in error
+    assert error.rstrip().endswith("xxx end")

@@ -23,7 +23,7 @@ from app.queue.errors import Retry
 from app.queue.exception_groups import find, is_cancellation
 from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE
 from app.queue.redaction import scrub
-from app.queue.text import error_text
+from app.queue.text import clipped, error_text
 from app.queue.threads import stack_of
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Attempt:
             job = self.job
             repair(job)
             try:
-                return self._end(Status.FAILED, scrub(error_text(error)))
+                return self._end(Status.FAILED, clipped(scrub(error_text(error))))
             except Exception:
                 return Outcome.unreadable(job.key, job.lease, "")
 
@@ -282,7 +282,7 @@ class Attempt:
         for exit_, note in EXITS.items():
             if isinstance(error, exit_) and note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
-        text = scrub(error_text(error))
+        text = clipped(scrub(error_text(error)))
         again = job.retryable and self._slots.worker.retries_after(job.function, error)
         logger.error("job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=error)
         if not again:
