@@ -27,8 +27,18 @@ UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
 JsonDecoder = msgspec.json.Decoder[Any]
 
 
-def encode(value: Any) -> bytes:
+EVERY_FORM = (b"null", b'NaN"', b'nity"', b'nan"', b'inf"')
+"""What NaN and infinity become: msgspec writes null for them, text of a Decimal or of a name in an object."""
+
+ENDLESS = "JSON has no NaN and no infinity"
+
+
+def encode(value: Any, forms: Sequence[bytes] = EVERY_FORM) -> bytes:
     """A value as JSON.
+
+    Args:
+        value: any.
+        forms: of NaN and infinity, that are looked for; see `endless_forms`.
 
     Raises:
         TypeError, ValueError, OverflowError, RecursionError: JSON cannot carry it; see UNENCODABLE. Those about NaN,
@@ -38,14 +48,27 @@ def encode(value: Any) -> bytes:
         encoded = _ENCODER.encode(value)
     except UnicodeEncodeError:
         raise ValueError(_refused("half of a surrogate pair is no text", value, is_half_a_pair)) from None
-    if _may_be_endless(encoded) and place_of(value, is_endless) is not None:
-        raise ValueError(_refused(ENDLESS, value, is_endless))
+    for form in forms:
+        if form in encoded:
+            if problem := endless(value):
+                raise ValueError(problem)
+            break
     return encoded
 
 
-def _may_be_endless(encoded: bytes) -> bool:
-    """False where no NaN and no infinity was encoded: msgspec writes null for them, text of a Decimal or of a name."""
-    return b"null" in encoded or b'NaN"' in encoded or b'nan"' in encoded or b'inf"' in encoded or b'nity"' in encoded
+def endless(value: Any) -> str:
+    """That a value holds NaN or infinity, and where; empty: it does not."""
+    return _refused(ENDLESS, value, is_endless) if place_of(value, is_endless) is not None else ""
+
+
+def endless_forms(types: Iterable[Any]) -> Sequence[bytes]:
+    """The forms of NaN and infinity that pass for a value of these types; all others are refused as such."""
+    parts = [part for type_ in types for part in _parts(msgspec_inspect.type_info(type_), set())]
+    if any(isinstance(part, msgspec_inspect.AnyType | msgspec_inspect.CustomType) for part in parts):
+        return EVERY_FORM
+    if any(isinstance(part, msgspec_inspect.DecimalType | msgspec_inspect.DictType) for part in parts):
+        return EVERY_FORM
+    return EVERY_FORM[:1] if any(isinstance(part, msgspec_inspect.NoneType) for part in parts) else ()
 
 
 def _refused(why: str, value: Any, wrong: Callable[[Any], bool]) -> str:
@@ -146,7 +169,13 @@ def result_type(hint: Any) -> Any:
     return hint
 
 
-def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declared: JsonDecoder | None = None) -> Any:
+def encode_result(
+    task: str,
+    result: Any,
+    limit: int = MAX_PAYLOAD_BYTES,
+    declared: JsonDecoder | None = None,
+    forms: Sequence[bytes] = EVERY_FORM,
+) -> Any:
     """A task's result as JSON builtins.
 
     Args:
@@ -154,6 +183,7 @@ def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declar
         result: what its function returned.
         limit: largest encoded size in bytes; None, booleans and small integers are always let through.
         declared: reads the type that the function declares; None: anything that JSON can carry goes.
+        forms: as in `encode`.
 
     Raises:
         InvalidResult: JSON cannot carry it, or it is something else than declared.
@@ -162,7 +192,7 @@ def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declar
     if _is_plain(result) and (declared is None or declared.type is type(result)):
         return result
     try:
-        encoded = encode(result)
+        encoded = encode(result, forms)
     except UNENCODABLE as error:
         raise InvalidResult(task, _unencodable(result, error)) from None
     if len(encoded) > limit:
@@ -171,7 +201,7 @@ def encode_result(task: str, result: Any, limit: int = MAX_PAYLOAD_BYTES, declar
         try:
             declared.decode(encoded)
         except msgspec.ValidationError as error:
-            raise InvalidResult(task, _misfit(error, declared.type)) from None
+            raise InvalidResult(task, endless(result) or _misfit(error, declared.type)) from None
     return msgspec.json.decode(encoded)
 
 
@@ -242,7 +272,5 @@ def _parts(info: Any, seen: set[int]) -> Iterator[Any]:
         for name in info.__struct_fields__:
             yield from _parts(getattr(info, name), seen)
 
-
-ENDLESS = "JSON has no NaN and no infinity"
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_to_json)

@@ -122,6 +122,8 @@ class Signature:
         self._type = msgspec.defstruct("Arguments", members, kw_only=True, forbid_unknown_fields=True)
         self._decoder = encoding.decoder(self._type)
         self._result_decoder = None if self.returns is Any else encoding.decoder(self.returns)
+        self._forms = encoding.endless_forms(self._types())
+        self._result_forms = encoding.endless_forms([self.returns])
         self._may_be_endless = any(encoding.reads_endless_numbers(each) for each in self._types())
         self._dropped: set[str] = set()
 
@@ -177,7 +179,7 @@ class Signature:
             PayloadTooLarge: more than `limit` bytes.
         """
         try:
-            encoded = encoding.encode(arguments)
+            encoded = encoding.encode(arguments, self._forms)
         except encoding.UNENCODABLE:
             raise InvalidArguments(self.task, self._encoding_problems(arguments)) from None
         if len(encoded) > limit:
@@ -189,6 +191,8 @@ class Signature:
             found = None
         if found is None:
             # Outside of the handler, see `_read`.
+            if encoding.endless(arguments):
+                raise InvalidArguments(self.task, self._encoding_problems(arguments))
             found = self.decode(raw)
         if self._may_be_endless and (place := place_of(found, is_endless)) is not None:
             name = re.split(r"[.\[]", place.removeprefix("the name "))[0]
@@ -235,7 +239,7 @@ class Signature:
 
     def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
         """A result as JSON builtins, checked against the declared type. Raises as `encoding.encode_result`."""
-        return encode_result(self.task, result, limit, self._result_decoder)
+        return encode_result(self.task, result, limit, self._result_decoder, self._result_forms)
 
     def redacted(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments for people to see, with "[redacted]" for the value of each redacted one."""

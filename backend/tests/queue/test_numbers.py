@@ -96,6 +96,15 @@ def test_results_without_a_form_in_json_are_refused(annotation: Any, value: Any,
         encode_result("t", value)
 
 
+@each_case
+def test_declared_results_too(annotation: Any, value: Any, place: str) -> None:
+    async def returns(ctx: Context) -> Any: ...
+
+    returns.__annotations__["return"] = Any if annotation is Level else annotation
+    with pytest.raises(InvalidResult, match="JSON has no NaN"):
+        Signature(returns).encode_result(value)
+
+
 @pytest.mark.parametrize("value", ["NaN", "inf"])
 def test_what_a_model_reads_as_nan_is_refused_too(value: str) -> None:
     async def takes(ctx: Context, *, order: Order) -> None: ...
