@@ -8,8 +8,8 @@ import asyncpg
 
 from app.db.outage import silence
 
-_COMMITS = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
-_QUICK = re.compile(r"\s*(BEGIN|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
+_COMMITS = re.compile(r"\s*(COMMIT|END)\b[^;]*;?\s*", re.IGNORECASE)
+_QUICK = re.compile(r"\s*(BEGIN|ROLLBACK|SAVEPOINT|RELEASE)\b[^;]*;?\s*", re.IGNORECASE)
 """What a server that is well answers at once, whatever the transaction did."""
 
 
@@ -42,10 +42,10 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # (asyncpg has no t
             TransactionAborted: the query is a COMMIT, and the server has rolled back.
             ConnectionFailureError: the server does not answer; the connection is closed.
         """
-        if not args and timeout is None and _QUICK.match(query):
+        if not args and timeout is None and _QUICK.fullmatch(query):
             return await self._quickly(query)
         status: str = await super().execute(query, *args, timeout=timeout)
-        if status == "ROLLBACK" and _COMMITS.match(query):
+        if status == "ROLLBACK" and _COMMITS.fullmatch(query):
             raise TransactionAborted
         return status
 

@@ -92,6 +92,17 @@ async def test_with_no_server_it_is_503(environment: dict[str, str], queues: Que
     assert answer.headers["content-type"].startswith("application/problem+json")
 
 
+async def test_a_script_that_begins_a_transaction_has_all_the_time_it_needs(impatient: Settings) -> None:
+    engine = make_engine(impatient)
+    try:
+        async with engine.connect() as connection:
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None
+            assert await raw.execute("BEGIN; SELECT pg_sleep(1.3); COMMIT") == "COMMIT"
+    finally:
+        await engine.dispose()
+
+
 @pytest.mark.parametrize("pgbouncer", ["on", "off"])
 async def test_the_server_knows_the_limits_in_every_transaction(environment: dict[str, str], pgbouncer: str) -> None:
     limits = {"DATABASE_LOCK_TIMEOUT": "7", "DATABASE_PGBOUNCER": pgbouncer}
