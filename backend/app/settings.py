@@ -346,6 +346,8 @@ def _problems(settings: Settings) -> list[str]:
         "postgres",
     }:
         problems.append("DATABASE_URL must start with postgresql://")
+    if settings.web.max_bodies_bytes < settings.web.max_body_bytes:
+        problems.append("WEB_MAX_BODIES_BYTES is less than WEB_MAX_BODY_BYTES: not even one such body could be read")
     problems += _redis_problems(settings.redis.url)
     problems += _host_problems(settings.allowed_hosts) + _proxy_problems(settings.trusted_proxies)
     if settings.production:

@@ -91,6 +91,11 @@ def test_a_proxy_that_is_no_address_is_refused(address: str) -> None:
         load_settings({"WEB_TRUSTED_PROXIES": f"10.0.0.1,{address}"})
 
 
+def test_all_bodies_together_are_allowed_as_much_as_one() -> None:
+    with pytest.raises(SettingsError, match="WEB_MAX_BODIES_BYTES is less than WEB_MAX_BODY_BYTES"):
+        load_settings({"WEB_MAX_BODIES_BYTES": "1000"})
+
+
 def test_servers_are_asked_for_by_name() -> None:
     with pytest.raises(SettingsError, match="REDIS_URL is not set") as caught:
         load_settings({}).require_servers()

@@ -5,7 +5,10 @@ from typing import Any
 
 from litestar import Request
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Empty
+
+from app.web.bodies import CLOSE
 
 
 class AppRequest(Request[Any, Any, Any]):
@@ -19,12 +22,17 @@ class AppRequest(Request[Any, Any, Any]):
         """The body in chunks.
 
         Raises:
-            HTTPException: the route does not take its content type (415).
+            HTTPException: the route does not take its content type (415), or so much (413).
         """
         if self._body is Empty:
             self._check_content_type()
-        async for chunk in super().stream():
-            yield chunk
+        try:
+            async for chunk in super().stream():
+                yield chunk
+        except RequestEntityTooLarge:
+            limit = self.route_handler.resolve_request_max_body_size()
+            detail = f"the body is larger than the {limit} bytes that this route reads: send less at once"
+            raise HTTPException(detail, status_code=413, headers=CLOSE) from None
 
     async def json(self) -> Any:
         """The body as JSON.

@@ -58,7 +58,9 @@ async def chunks(size: int) -> AsyncIterator[bytes]:
 async def test_a_body_beyond_the_limit_is_413_with_or_without_its_length(client: httpx.AsyncClient) -> None:
     for path in ("/process", "/users/login", "/users/register"):
         assert (await client.post(path, content=b" " * 70_000, headers=JSON)).status_code == 413, path
-        assert (await client.post(path, content=chunks(70_000), headers=JSON)).status_code == 413, path
+        answer = await client.post(path, content=chunks(70_000), headers=JSON)
+        assert (answer.status_code, answer.headers["connection"]) == (413, "close"), path
+        assert "65536 bytes" in answer.json()["detail"]
 
 
 async def test_arguments_of_a_job_may_be_as_large_as_the_queue_takes(client: httpx.AsyncClient) -> None:
