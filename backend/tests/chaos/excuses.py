@@ -76,6 +76,15 @@ class Excuses:
         found = self.rerun(run, end)
         return found if isinstance(found, Harm) else None
 
+    def forgotten(self, end: float) -> bool:
+        """True when a job ended while PostgreSQL was away, and Redis lost that end before PostgreSQL had it."""
+        return any(
+            away.fault.lane == "postgres"
+            and away.begun - SETTLED <= end <= away.ended
+            and any(lost.fault.loses and end <= lost.ended <= away.ended + SETTLED for lost in self.windows)
+            for away in self.windows
+        )
+
     def unrecorded(self, run: Line) -> bool:
         """True when a run may have committed without its job's record, and its worker died before Redis knew."""
         away = any(

@@ -178,3 +178,11 @@ def test_a_job_may_commit_twice_where_its_record_could_not_be_written_and_its_wo
     for excuses in (Excuses([killed]), Excuses([], [locked])):
         found.excuses = excuses
         assert list(judge(found).faults) == ["committed twice"]
+
+
+def test_an_end_that_redis_lost_while_postgres_was_away_comes_again() -> None:
+    ends = {"a": [End("complete", 2.1), End("complete", 13.1)]}
+    locked, wiped = window("lock records", 1.5, 8.0), window("wipe redis", 4.0, 5.0)
+    assert judge(evidence(lines=TWICE, ends=ends, excuses=Excuses([], [locked, wiped]))).faults == {}
+    found = judge(evidence(lines=TWICE, ends=ends, excuses=Excuses([], [wiped])))
+    assert list(found.faults) == ["ran after their end", "ends announced twice"]
