@@ -23,17 +23,18 @@ def figures(evidence: Evidence) -> dict[str, Any]:
             max(0, len(starts) - evidence.failures_due.get(key, 0) - 1) for key, starts in evidence.starts.items()
         ),
         "ticks": len({(line.task, line.tick) for line in evidence.lines if line.tick is not None}),
-        "workers killed or paused": len(evidence.excuses.harmed),
-        "recovered": len(again),
-        "recovery, median": f"{statistics.median(again):.1f} s" if again else "",
-        "recovery, longest": f"{max(again):.1f} s" if again else "",
+        "workers killed, stopped or blocked": len(evidence.excuses.harmed),
+        "ran again after a kill": len(again),
+        "... median": f"{statistics.median(again):.1f} s" if again else "",
+        "... at the latest": f"{max(again):.1f} s" if again else "",
     }
 
 
 def _recoveries(evidence: Evidence, key: str) -> Iterator[float]:
-    """Seconds from the harm of a run's process to the job's next start in another one."""
+    """Seconds from the kill of a run's process to the job's next start in another one."""
     for start, end in runs_of(evidence, key):
-        if (harm := evidence.excuses.harms(start, end)) is not None and (end is None or end > harm.begun):
+        harm = evidence.excuses.harms(start, end)
+        if harm is not None and harm.killed and (end is None or end > harm.begun):
             later = [
                 line.time for line in evidence.starts[key] if line.time > harm.begun and line.process != start.process
             ]

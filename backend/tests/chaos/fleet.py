@@ -39,6 +39,11 @@ class Harm(NamedTuple):
     begun: float
     ended: float
 
+    @property
+    def killed(self) -> bool:
+        """True when nothing is left of it."""
+        return self.begun == self.ended
+
 
 class Fleet:
     """Some workers that are always replaced. Each method that hurts one returns when that is over; any thread may call.
