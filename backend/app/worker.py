@@ -4,12 +4,10 @@ One process runs one worker a queue on one event loop. With `--processes N` a su
 running: one that dies is started again, and a signal reaches all of them.
 """
 
-import asyncio
 import logging
 import os
 import platform
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import click
 import uvloop
@@ -36,10 +34,8 @@ async def serve(settings: Settings) -> None:
     Raises:
         ConfigurationError: the tasks do not fit the settings or the container.
     """
-    process = WorkerProcess(settings.worker.grace_period)
-    # For `asyncio.to_thread` in tasks; plain functions have threads of their own.
     threads = settings.worker.concurrency * len(settings.worker_queues)
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "task"))
+    process = WorkerProcess(settings.worker.grace_period, threads)
     queues = build_queues(settings)
     container = build_container(settings, queues)
     try:

@@ -11,8 +11,11 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -54,6 +57,100 @@ def stack_of(job: Any) -> str:
     return ""
 
 
+def _awaitable(error: BaseException) -> BaseException:
+    """An error as it can leave a coroutine: a future refuses StopIteration, and would never be done."""
+    if not isinstance(error, StopIteration):
+        return error
+    other = RuntimeError("the function raised StopIteration")
+    other.__cause__ = error
+    return other
+
+
+class ReplacingExecutor(ThreadPoolExecutor):
+    """For `asyncio.to_thread`: so many calls at once, without those that nobody waits for any more.
+
+    A call whose awaiter was cancelled keeps its thread until it ends, and its place goes to the next one: else jobs
+    that hang there would take the threads of all others. One that has not begun never does.
+
+    Args:
+        places: calls at once.
+    """
+
+    def __init__(self, places: int) -> None:
+        super().__init__(1)
+        self.lost = 0
+        """Calls that still run and that nobody waits for."""
+        self._places = places
+        self._running = 0
+        self._line: deque[_Submitted] = deque()
+        self._counting = threading.Lock()
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Future[Any]:
+        call = _Submitted(self, partial(function, *args, **keywords))
+        with self._counting:
+            self._line.append(call)
+        self._begin()
+        return call
+
+    def lose(self, call: "_Submitted") -> None:
+        """Nobody waits for a call that runs."""
+        with self._counting:
+            if call.lost or call.over:
+                return
+            call.lost = True
+            self.lost += 1
+            self._running -= 1
+        self._begin()
+
+    def end(self, call: "_Submitted") -> None:
+        """A call has ended."""
+        with self._counting:
+            call.over = True
+            if call.lost:
+                self.lost -= 1
+            else:
+                self._running -= 1
+        self._begin()
+
+    def _begin(self) -> None:
+        while True:
+            with self._counting:
+                if not self._line or self._running >= self._places:
+                    return
+                call = self._line.popleft()
+                if not call.set_running_or_notify_cancel():
+                    continue
+                self._running += 1
+            _hand_over(call)
+
+
+class _Submitted(Future[Any]):
+    """A call of an executor."""
+
+    context: Mapping[str, Any] = {}
+
+    def __init__(self, executor: ReplacingExecutor, function: Callable[[], Any]) -> None:
+        super().__init__()
+        self._executor = executor
+        self._function = function
+        self.lost = self.over = False
+
+    def cancel(self) -> bool:
+        cancelled = super().cancel()
+        if not cancelled and self.running():
+            self._executor.lose(self)
+        return cancelled
+
+    def run(self) -> Callable[[], None]:
+        """In the thread: call the function; returns what reports its end."""
+        try:
+            report = partial(self.set_result, self._function())
+        except BaseException as error:
+            report = partial(self.set_exception, _awaitable(error))
+        self._executor.end(self)
+        return report
+
+
 class _Call:
     """One call; made in the event loop that awaits it."""
 
@@ -86,11 +183,8 @@ class _Call:
         error: BaseException | None = None
         try:
             result = self._variables.run(self._function, self.context, **self._arguments)
-        except StopIteration as stop:
-            error = RuntimeError("the function raised StopIteration")
-            error.__cause__ = stop
         except BaseException as raised:
-            error = raised
+            error = _awaitable(raised)
         return lambda: self._report(result, error)
 
     def _report(self, result: Any, error: BaseException | None) -> None:
@@ -119,8 +213,8 @@ class _Thread(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="task", daemon=True)
-        self.calls: SimpleQueue[_Call] = SimpleQueue()
-        self.call: _Call | None = None
+        self.calls: SimpleQueue[_Call | _Submitted] = SimpleQueue()
+        self.call: _Call | _Submitted | None = None
 
     def run(self) -> None:
         while True:
@@ -138,7 +232,7 @@ _idle: list[_Thread] = []
 """Threads without a call; the last one that was used is used first."""
 
 
-def _hand_over(call: _Call) -> None:
+def _hand_over(call: _Call | _Submitted) -> None:
     try:
         thread = _idle.pop()
     except IndexError:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.queue import INJECTED, Context, Queues, task
 from app.queue.engine import leases, slots
+from app.queue.threads import ReplacingExecutor
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
@@ -187,3 +188,50 @@ async def test_a_worker_with_too_many_given_up_attempts_hands_back_and_stops(
     assert useless == ["stopped"]
     job = await waiting.refresh()
     assert (job.status, job.attempts) == (Status.QUEUED, 0)
+
+
+# asyncio.to_thread
+
+
+async def test_hung_calls_of_to_thread_leave_their_places_to_others() -> None:
+    executor = ReplacingExecutor(2)
+    asyncio.get_running_loop().set_default_executor(executor)
+    release = threading.Event()
+    try:
+        hung = [asyncio.create_task(asyncio.to_thread(release.wait, 30)) for _ in range(2)]
+        behind = asyncio.create_task(asyncio.to_thread(threading.get_ident))
+        await asyncio.sleep(0)
+        for call in hung:
+            call.cancel()
+        assert await behind
+        assert executor.lost == 2
+    finally:
+        release.set()
+    await eventually(lambda: not executor.lost)
+
+
+async def test_a_call_of_to_thread_that_is_cancelled_in_line_never_begins() -> None:
+    executor = ReplacingExecutor(1)
+    asyncio.get_running_loop().set_default_executor(executor)
+    release = threading.Event()
+    calls: list[int] = []
+    first = asyncio.create_task(asyncio.to_thread(release.wait, 30))
+    second = asyncio.create_task(asyncio.to_thread(calls.append, 1))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait([second])
+    release.set()
+    assert await first
+    assert await asyncio.to_thread(len, calls) == 0
+
+
+async def test_to_thread_raises_what_its_function_raises() -> None:
+    asyncio.get_running_loop().set_default_executor(ReplacingExecutor(1))
+
+    def fails() -> None:
+        raise LookupError("here")
+
+    with pytest.raises(LookupError, match="here"):
+        await asyncio.to_thread(fails)
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await asyncio.to_thread(next, iter(()))

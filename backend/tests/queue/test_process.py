@@ -53,7 +53,7 @@ def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
 
     async def main() -> None:
         queue = EngineQueue(Connections(redis_url).client("default"))
-        this = WorkerProcess(0.0, end)
+        this = WorkerProcess(0.0, 4, end)
         worker = EngineWorker(queue, [innocent, blocks])
         running = asyncio.create_task(this.run([worker]))
         await queue.enqueue(innocent.__qualname__, key="innocent", timeout=60)
@@ -86,7 +86,7 @@ def test_a_process_blocked_by_a_job_within_its_time_goes_on(
     async def main() -> None:
         queue = EngineQueue(Connections(redis_url).client("default"))
         worker = EngineWorker(queue, [blocks])
-        running = asyncio.create_task(WorkerProcess(0.0, ended.append).run([worker]))
+        running = asyncio.create_task(WorkerProcess(0.0, 4, ended.append).run([worker]))
         await queue.enqueue(blocks.__qualname__, key="x", timeout=60, ttl=60)
 
         async def done() -> bool:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from app.queue.engine import pulse
 from app.queue.engine.worker import EngineWorker
+from app.queue.threads import ReplacingExecutor
 
 logger = logging.getLogger("app.worker")
 
@@ -21,6 +22,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 EXIT_USELESS = 3
 """Exit status of a process that is of no use any more; its supervisor starts it afresh."""
+
+LOST_THREADS = 4
+"""Times the calls of `asyncio.to_thread` at once that may hang without anybody who waits for them."""
 
 HOPELESS = 60.0
 """Seconds after which a process ends whose event loop is blocked by a job that was given up, or by no job."""
@@ -55,15 +59,19 @@ class WorkerProcess:
 
     Args:
         grace_period: seconds that running jobs get after a signal.
+        threads: calls of `asyncio.to_thread` at once; plain functions have threads of their own.
         end: ends the process with a status, at once; another one in tests.
     """
 
-    def __init__(self, grace_period: float, end: Callable[[int], Any] = os._exit) -> None:
+    def __init__(self, grace_period: float, threads: int, end: Callable[[int], Any] = os._exit) -> None:
         self.status = 0
+        self._threads = ReplacingExecutor(threads)
+        self._most_lost = LOST_THREADS * threads
         self._grace_period = grace_period
         self._end = end
         self._workers: Sequence[EngineWorker] = ()
         self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(self._threads)
         self._asked: float | None = None
         """When a signal came, in seconds of the monotonic clock."""
         # Not the event loop's own handlers: those wait for the loop, which a job may block.
@@ -108,6 +116,9 @@ class WorkerProcess:
         while True:
             time.sleep(LOOK)
             try:
+                if self._threads.lost > self._most_lost and not self.status:
+                    logger.critical("%d hung calls of asyncio.to_thread: this process stops", self._threads.lost)
+                    self._loop.call_soon_threadsafe(self._stop_useless)
                 if reason := self._hopeless():
                     self._end_at_once(reason)
                     return
