@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from dishka import AsyncContainer
@@ -11,9 +12,11 @@ from redis.asyncio import Redis
 from saq.job import Status
 from saq.queue.redis import RedisQueue
 from saq.types import Context as StockContext
+from saq.utils import now
 from saq.worker import Worker
 
 from app.queue import Context, Queues, Task, enqueue_many, task
+from app.queue.engine import leased
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, working
@@ -127,18 +130,47 @@ async def _has_ended(key: str, queues: Queues) -> bool:
     return (await queues.find(key)).status is Status.ABORTED
 
 
-async def test_a_sweep_spares_what_a_stock_worker_takes_meanwhile(
-    queues: Queues, monkeypatch: pytest.MonkeyPatch
+async def test_a_sweep_spares_what_a_stock_worker_has_just_taken(
+    queues: Queues, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = queues.get("default")
     handle = await marking([]).enqueue(name="x")
+    taken = await stock.dequeue(timeout=1)
+    assert taken is not None
+    looks: list[int] = []
+    look = queue._taken_by_stock_workers
 
-    async def take() -> list[str]:
-        await queue.redis.lmove(queue.namespace("queued"), queue.namespace("active"), "LEFT", "RIGHT")
-        return []
+    async def marked_after_the_first_look() -> Any:
+        found = await look()
+        looks.append(len(found))
+        taken.started = now()
+        await taken.update(status=Status.ACTIVE)
+        return found
 
-    # A worker takes its first job as soon as Redis has answered, while it sweeps for the first time.
-    monkeypatch.setattr(queue._recovery, "sweep", take)
+    monkeypatch.setattr(leased, "SECOND_LOOK", 0.0)
+    monkeypatch.setattr(queue, "_taken_by_stock_workers", marked_after_the_first_look)
     assert await queue.sweep() == []
+    assert looks == [1, 1]
     assert (await handle.refresh()).error is None
     assert await queue.redis.llen(queue.namespace("active")) == 1
+
+
+async def test_a_sweep_lets_run_again_what_a_dead_stock_worker_had_taken(
+    queues: Queues, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = queues.get("default")
+    monkeypatch.setattr(leased, "SECOND_LOOK", 0.0)
+    mark = marking([])
+    unmarked = await mark.options(retries=2).enqueue(name="x")
+    assert await stock.dequeue(timeout=1) is not None
+    spent = await mark.enqueue(name="y")
+    taken = await stock.dequeue(timeout=1)
+    assert taken is not None
+    taken.attempts, taken.started, taken.timeout = 1, now() - 60_000, 10
+    await taken.update(status=Status.ACTIVE)
+    # What cannot be read keeps no other from being swept.
+    await queue.redis.set(queue.job_id("spoilt"), "no job")
+    await queue.redis.lpush(queue.namespace("active"), queue.job_id("spoilt"), queue.job_id("gone"))
+    assert set(await queue.sweep(abort=0.01)) == {unmarked.id, spent.id, queue.job_id("gone")}
+    assert [(await each.refresh()).status for each in (unmarked, spent)] == [Status.QUEUED, Status.ABORTED]
+    assert await queue.redis.lrange(queue.namespace("active"), 0, -1) == [queue.job_id("spoilt").encode()]

@@ -10,7 +10,8 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 - `finish_abort`: SAQ's abort keys lack the queue's name.
 - `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
 - `write_worker_info`: SAQ's counts live workers by their own clocks.
-- `sweep`: recovers expired leases too. `dequeue`: skips what was aborted while it waited.
+- `sweep`: recovers expired leases too; SAQ's aborts what a stock worker takes in this moment, and goes no further than
+  a job that it cannot read. `dequeue`: skips what was aborted while it waited.
 - `namespace`, `job_id`, `job_key_from_id`: SAQ's keys of a queue are in many slots of a cluster.
 - `disconnect`: SAQ says goodbye to Redis first, and fails to close its connections when Redis is away.
 - `serialize`: msgspec's JSON instead of the standard library's.
@@ -21,6 +22,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from typing import Any, cast
 
@@ -53,6 +55,9 @@ from app.queue.meta import EXPIRES_AT
 from app.queue.text import decoded, storable
 
 logger = logging.getLogger("app.queue")
+
+SECOND_LOOK = 2.0
+"""Seconds between two looks for jobs that a stock worker has taken and not marked; it does so within milliseconds."""
 
 TIME_KNOWN = 60.0
 """Seconds after which the clock of Redis is asked again, where that is exact enough."""
@@ -307,15 +312,57 @@ class LeasedQueue(RedisQueue):
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
         """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
         try:
-            try:
-                # First: SAQ aborts what a stock worker takes in this moment, and one that starts has taken nothing yet.
-                swept = await super().sweep(lock, abort)
-            finally:
-                # SAQ's goes no further than a job that it cannot read.
-                recovered = await self._recovery.sweep()
-            return recovered + swept
+            recovered = await self._recovery.sweep()
+            return recovered + [await self._sweep_one(*each, abort) for each in await self._left_by_stock_workers(lock)]
         except REDIS_AWAY:
             return []
+
+    async def _left_by_stock_workers(self, lock: int) -> list[tuple[str, EngineJob | None]]:
+        """Ids and jobs that stock workers have taken and not ended: stuck ones, and some that are gone, as None.
+
+        A stock worker takes a job and marks it as active a moment later: what is not marked is looked at twice.
+        """
+        if not await self.redis.set(self._sweep, 1, ex=max(1, lock), nx=True):
+            return []
+        found = await self._taken_by_stock_workers()
+        unmarked = {job_id for job_id, (_, job) in found.items() if job is None or job.status != Status.ACTIVE}
+        if unmarked:
+            await asyncio.sleep(SECOND_LOOK)
+            again = await self._taken_by_stock_workers()
+            moved = {job_id for job_id in unmarked if job_id not in again or again[job_id][0] != found[job_id][0]}
+            unmarked -= moved
+            found = {job_id: each for job_id, each in found.items() if job_id not in moved}
+        return [(job_id, job) for job_id, (_, job) in found.items() if job_id in unmarked or (job and job.stuck)]
+
+    async def _taken_by_stock_workers(self) -> dict[str, tuple[Any, EngineJob | None]]:
+        """The jobs that stock workers have, by id: what is stored, and the job; without those that cannot be read."""
+        ids = await cast("Any", self.redis.lrange(self._active, 0, -1))
+        found: dict[str, tuple[Any, EngineJob | None]] = {}
+        for job_id, stored in zip(ids, await self.redis.mget(ids) if ids else [], strict=True):
+            try:
+                job = self.read(self.job_key_from_id(job_id.decode()), stored) if stored else None
+            except UnreadableJob as error:
+                logger.warning("%s", error)
+            else:
+                found[job_id.decode()] = stored, job
+        return found
+
+    async def _sweep_one(self, job_id: str, job: EngineJob | None, abort: float) -> str:
+        """Let a job that a stock worker has left run again, or end, as SAQ does; one that is gone is forgotten."""
+        if job is None:
+            async with self.redis.pipeline(transaction=True) as pipe:
+                pipe.lrem(self._active, 0, job_id)
+                pipe.zrem(self._incomplete, job_id)
+                await pipe.execute()
+            return job_id
+        await self.abort(job, error=self.swept_error_message)
+        with suppress(TimeoutError):
+            await job.refresh(abort)
+        if job.retryable:
+            await super().retry(job, error=self.swept_error_message)
+        else:
+            await self.finish(job, Status.ABORTED, error=self.swept_error_message)
+        return job_id
 
     async def recover(self) -> list[str]:
         """Recover the jobs of expired leases; returns their ids."""

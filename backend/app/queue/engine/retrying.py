@@ -5,7 +5,7 @@ anew, and what was remembered of the end, such as a dead letter, is resolved.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES
@@ -26,15 +26,15 @@ async def retry(queue: "EngineQueue", job: Job) -> Job:
     if stored is not None and stored.status not in TERMINAL_STATUSES:
         raise JobConflict(job.key, stored.status.value, "retried")
     # One that Redis does not know any more is queued as its caller knows it, as in SAQ.
-    again = partial(_enqueue_again, queue, stored or job)
+    ended = stored or cast("EngineJob", queue.copy(job))
+    again = partial(_enqueue_again, queue, ended)
     if queue.memory is None:
         return await again()
-    return await queue.memory.retry(stored or job, again)
+    return await queue.memory.retry(ended, again)
 
 
-async def _enqueue_again(queue: "EngineQueue", job: Job) -> Job:
-    if isinstance(job, EngineJob):
-        job.ended_at = job.completed
+async def _enqueue_again(queue: "EngineQueue", job: EngineJob) -> Job:
+    job.ended_at = job.completed
     # As new: neither the old outcome nor what ended it may end it again, and no backoff delays it.
     job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
     job.result, job.error = None, None
