@@ -1,5 +1,6 @@
 """A pytest plugin for SAQ's tests: the engine's classes under the names of SAQ's, and an empty Redis for each test."""
 
+import importlib
 import os
 import time
 from typing import Any
@@ -14,10 +15,14 @@ from app.queue import clock
 from app.queue.engine.queue import EngineQueue
 from app.queue.engine.worker import EngineWorker
 
+time_machine: Any = importlib.import_module("time_machine")
+"""Comes with SAQ's tests."""
+
 
 def _offset() -> float:
-    """SAQ's tests set the clock that SAQ reads; the scripts take it as a test's."""
-    return saq.utils.now_seconds() - time.time()
+    """SAQ's tests set the clock that SAQ reads, or travel in time; the scripts take it as a test's."""
+    hatch = time_machine.escape_hatch
+    return saq.utils.now_seconds() - float(hatch.time.time() if hatch.is_travelling() else time.time())
 
 
 if not os.environ.get("CONFORMANCE_STOCK"):

@@ -153,6 +153,7 @@ class Outbox:
                 for job, answer in zip(jobs, answers, strict=True)
                 if not isinstance(answer, BeingAborted)
             }
+            self._blocked.difference_update((queue.name, key) for key in standing)
             self._blocked.update((queue.name, job.key) for job in jobs if job.key not in standing)
             await self._settle(connection, queue, [job for job in jobs if job.key in standing], standing)
         return standing
