@@ -26,6 +26,13 @@ from app.users.tokens import signing_key
 from app.web.attempts import Attempts
 
 
+class Transaction:
+    """Tells whoever ends a request or a job whether anything has asked for its session."""
+
+    def __init__(self) -> None:
+        self.session: AsyncSession | None = None
+
+
 class CoreProvider(Provider):
     """What every domain may ask for: Settings, AsyncEngine, SessionMaker, AsyncSession, Queues, TasksRegistry.
 
@@ -73,9 +80,14 @@ class CoreProvider(Provider):
 
     history = provide(JobHistory, scope=Scope.REQUEST)
 
+    transaction = provide(Transaction, scope=Scope.REQUEST)
+
     @provide(scope=Scope.REQUEST)
-    async def session(self, maker: SessionMaker) -> AsyncGenerator[AsyncSession, BaseException | None]:
+    async def session(
+        self, maker: SessionMaker, transaction: Transaction
+    ) -> AsyncGenerator[AsyncSession, BaseException | None]:
         async with maker() as session:
+            transaction.session = session
             error = yield session
             if error is None:
                 await commit(session)

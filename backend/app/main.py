@@ -8,7 +8,6 @@ from typing import Any
 
 import uvicorn
 from dishka import AsyncContainer, Provider
-from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar, Request, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -19,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import __version__
 from app.campaigns.routes import CampaignController
-from app.container import build_container, provide_registry
+from app.container import Transaction, build_container, provide_registry
 from app.emails.routes import EmailController
 from app.errors import EXCEPTION_HANDLERS
 from app.health import HealthController
@@ -45,6 +44,7 @@ from app.web.api_page import ApiPage, schema_router
 from app.web.edge import Edge
 from app.web.protocol import bounded_protocol
 from app.web.requests import AppRequest
+from app.web.scopes import STATE, RequestContainer, serve_container
 
 logger = logging.getLogger("app.http")
 
@@ -116,7 +116,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
             components=Components(security_schemes=SECURITY_SCHEMES),
         ),
     )
-    setup_dishka(container, app)
+    serve_container(container, app)
     app.asgi_handler = Edge(app.asgi_handler, settings)
     return app
 
@@ -152,10 +152,12 @@ async def end_transaction(message: Message, scope: Scope) -> None:
     """
     if message["type"] != "http.response.start":
         return
-    container: AsyncContainer | None = scope["state"].get("dishka_container")
-    if container is None:
+    requests: RequestContainer | None = scope["state"].get(STATE)
+    if requests is None or requests.opened is None:
         return
-    session = await container.get(AsyncSession)
+    session = (await requests.opened.get(Transaction)).session
+    if session is None:
+        return
     if message["status"] < 400:
         # Litestar takes the answer for begun; nothing of it has left, and an error may still take its place.
         ScopeState.from_scope(scope).response_started = False
