@@ -1,6 +1,6 @@
 """How often somebody may guess: attempts by network, counted in Redis for all processes.
 
-Each process counts for itself, too: while Redis is away, neither guessing nor logging in depends on it.
+While Redis is away each process counts on for itself, so that neither guessing nor logging in depends on it.
 """
 
 import asyncio
@@ -74,8 +74,11 @@ class Attempts:
             pipe.incr(key)
             pipe.ttl(key)
             answer = await self._ask(pipe.execute())
-        here = self._count_here(key, 1)
-        return max(here, Count(answer[1], max(answer[2], 1))) if answer else here
+        if not answer:
+            return self._count_here(key, 1)
+        count = Count(answer[1], max(answer[2], 1))
+        self._keep(key, count.attempts, time.monotonic() + count.seconds)
+        return count
 
     async def so_far(self, kind: str, network: str) -> Count:
         """The attempts counted until now."""
@@ -84,8 +87,7 @@ class Attempts:
             pipe.get(key)
             pipe.ttl(key)
             answer = await self._ask(pipe.execute())
-        here = self._count_here(key, 0)
-        return max(here, Count(int(answer[0] or 0), max(answer[1], 1))) if answer else here
+        return Count(int(answer[0] or 0), max(answer[1], 1)) if answer else self._count_here(key, 0)
 
     def _counter(self, kind: str, network: str) -> str:
         digest = hashlib.blake2b(network.encode(), key=self._key, digest_size=8).digest()
@@ -111,11 +113,15 @@ class Attempts:
         if until <= now:
             attempts, until = 0, now + WINDOW
         if more:
-            self._here[counter] = (attempts + more, until)
-            self._here.move_to_end(counter)
-            if len(self._here) > REMEMBERED:
-                self._here.popitem(last=False)
+            self._keep(counter, attempts + more, until)
         return Count(attempts + more, math.ceil(until - now))
+
+    def _keep(self, counter: str, attempts: int, until: float) -> None:
+        """Know a counter, in case that Redis is away at the next attempt."""
+        self._here[counter] = (attempts, until)
+        self._here.move_to_end(counter)
+        if len(self._here) > REMEMBERED:
+            self._here.popitem(last=False)
 
 
 def too_many(count: Count) -> TooManyRequestsException:

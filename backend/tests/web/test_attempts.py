@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from litestar import Request
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.queue import Queues
 from app.queue.config import build_queues
@@ -59,6 +61,33 @@ async def test_without_redis_a_process_counts_for_itself(alone: Attempts) -> Non
     assert [(await alone.count("logins", "192.0.2.1")).attempts for _ in range(3)] == [1, 2, 3]
     assert (await alone.so_far("logins", "192.0.2.1")).attempts == 3
     assert (await alone.so_far("logins", "192.0.2.2")).attempts == 0
+
+
+async def test_without_redis_too_a_window_ends_however_often_somebody_tries(
+    alone: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 1000.0)
+    monkeypatch.setattr(module, "time", clock)
+    for second in range(0, WINDOW, 3):
+        monkeypatch.setattr(clock, "monotonic", lambda now=1000.0 + second: now)
+        last = await alone.count("logins", "192.0.2.1")
+    assert (last.attempts, last.seconds) == (WINDOW / 3, 3)
+    monkeypatch.setattr(clock, "monotonic", lambda: 1001.0 + WINDOW)
+    assert (await alone.count("logins", "192.0.2.1")).attempts == 1
+
+
+async def test_a_process_counts_on_when_redis_goes_away(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch, queues: Queues
+) -> None:
+    for _ in range(3):
+        await attempts.count("logins", "192.0.2.1")
+
+    async def away(*_: object, **__: object) -> None:
+        raise RedisConnectionError
+
+    monkeypatch.setattr("redis.asyncio.client.Pipeline.execute", away)
+    assert (await attempts.count("logins", "192.0.2.1")).attempts == 4
+    assert (await attempts.so_far("logins", "192.0.2.1")).attempts == 4
 
 
 async def test_what_a_process_counts_for_itself_is_bounded(alone: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
