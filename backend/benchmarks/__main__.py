@@ -20,6 +20,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from app.dev.postgres import EmbeddedPostgres
 from app.dev.redis import EmbeddedRedis
 from benchmarks import costs, memory, report, throughput
+from benchmarks.http import http
 from benchmarks.machine import describe
 from benchmarks.throughput import Size
 
@@ -28,7 +29,7 @@ RESULTS = Path(__file__).parent / "results.json"
 FULL = Size(runs=5, jobs=30_000, peer_jobs=3_000, latency_jobs=2_000)
 QUICK = Size(runs=1, jobs=10_000, peer_jobs=2_000, latency_jobs=300)
 
-PARTS = ("throughput", "latency", "costs", "idle", "memory", "records", "peers")
+PARTS = ("throughput", "latency", "http", "costs", "idle", "memory", "records", "peers")
 
 
 @click.command()
@@ -68,6 +69,9 @@ def _measure(url: str, size: Size, parts: tuple[str, ...], before: dict[str, Any
             results["throughput"] = throughput.throughput(url, size, tell)
         if "latency" in parts:
             results["latency"] = throughput.latency(url, size, _capacity({**before, **results}), tell)
+        if "http" in parts:
+            with _database() as database:
+                results["http"] = http(url, database, size, tell)
         if "costs" in parts:
             tell("costs by backlog and active jobs")
             backlogs = (0, 10_000) if size is QUICK else (0, 10_000, 100_000, 1_000_000)

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from benchmarks.contenders import BACKEND, PEERS, SAQUEDUCT, STOCK
+from benchmarks.http import compared
 
 DOCS = BACKEND.parent / "docs" / "reference"
 PAGE = DOCS / "benchmarks.md"
@@ -38,6 +39,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         sections.append(_throughput(results["throughput"]))
     if "latency" in results:
         sections.append(_latency(results["latency"]))
+    if "http" in results:
+        head = ["`POST /process`, one web process, 32 connections", "litestar-saq", SAQUEDUCT.label, "ratio"]
+        sections.append(_table(head, compared(results["http"])))
     for name, title in (("backlog", "jobs that wait"), ("active", "jobs that run")):
         if name in results:
             sections.append(_costs(results[name], title))
