@@ -10,7 +10,7 @@ from msgspec import inspect as msgspec_inspect
 
 from app.queue import pydantic_models
 from app.queue.errors import InvalidResult, PayloadTooLarge
-from app.queue.places import is_endless, is_half_a_pair, place_of
+from app.queue.places import is_between_minutes, is_endless, is_half_a_pair, place_of
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Limit for encoded arguments and results where no setting says otherwise, in bytes."""
@@ -25,6 +25,24 @@ UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What encoding raises for a value that JSON cannot carry."""
 
 JsonDecoder = msgspec.json.Decoder[Any]
+
+_NAMES = (
+    msgspec_inspect.AnyType,
+    msgspec_inspect.BytesType,
+    msgspec_inspect.CustomType,
+    msgspec_inspect.DateTimeType,
+    msgspec_inspect.DateType,
+    msgspec_inspect.DecimalType,
+    msgspec_inspect.EnumType,
+    msgspec_inspect.FloatType,
+    msgspec_inspect.IntType,
+    msgspec_inspect.LiteralType,
+    msgspec_inspect.StrType,
+    msgspec_inspect.TimeDeltaType,
+    msgspec_inspect.TimeType,
+    msgspec_inspect.UUIDType,
+)
+"""Types of keys of a dict that msgspec writes as names of a JSON object."""
 
 
 EVERY_FORM = (b"null", b'NaN"', b'nity"', b'nan"', b'inf"')
@@ -59,6 +77,12 @@ def encode(value: Any, forms: Sequence[bytes] = EVERY_FORM) -> bytes:
 def endless(value: Any) -> str:
     """That a value holds NaN or infinity, and where; empty: it does not."""
     return _refused(ENDLESS, value, is_endless) if place_of(value, is_endless) is not None else ""
+
+
+def between_minutes(value: Any) -> str:
+    """That a value holds a moment that would arrive as another one, and where; empty: it does not."""
+    why = "its offset from UTC has seconds, which JSON's times have not: convert it, `moment.astimezone(UTC)`"
+    return _refused(why, value, is_between_minutes) if place_of(value, is_between_minutes) is not None else ""
 
 
 def endless_forms(types: Iterable[Any]) -> Sequence[bytes]:
@@ -130,9 +154,24 @@ def check(type_: Any) -> None:
     schemas([type_])
     decoder(type_)
     for part in _parts(msgspec_inspect.type_info(type_), set()):
+        if isinstance(part, msgspec_inspect.DictType) and not _names_a_value(part.key_type):
+            raise TypeError("JSON objects have text, numbers, enums, moments or UUIDs as names, nothing else.")
         each: Any = getattr(part, "cls", None)
         if pydantic_models.is_dataclass_of_pydantic(each):
             raise TypeError(f"{each.__name__} is a pydantic dataclass, whose validators would not run: use a model.")
+
+
+def _names_a_value(part: Any) -> bool:
+    """True for a type that JSON can carry as the name of a value in an object."""
+    if isinstance(part, msgspec_inspect.UnionType):
+        return any(map(_names_a_value, part.types))
+    return isinstance(part, _NAMES)
+
+
+def holds_moments(type_: Any) -> bool:
+    """True for a type that holds a datetime or a time."""
+    parts = _parts(msgspec_inspect.type_info(type_), set())
+    return any(isinstance(part, msgspec_inspect.DateTimeType | msgspec_inspect.TimeType) for part in parts)
 
 
 def reads_endless_numbers(type_: Any) -> bool:

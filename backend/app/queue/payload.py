@@ -124,6 +124,7 @@ class Signature:
         self._result_decoder = None if self.returns is Any else encoding.decoder(self.returns)
         self._forms = encoding.endless_forms(self._types())
         self._result_forms = encoding.endless_forms([self.returns])
+        self._moments = any(encoding.holds_moments(each) for each in self._types())
         self._may_be_endless = any(encoding.reads_endless_numbers(each) for each in self._types())
         self._dropped: set[str] = set()
 
@@ -184,6 +185,8 @@ class Signature:
             raise InvalidArguments(self.task, self._encoding_problems(arguments)) from None
         if len(encoded) > limit:
             raise PayloadTooLarge(self.task, "arguments", len(encoded), limit)
+        if self._moments and (problem := encoding.between_minutes(arguments)):
+            raise InvalidArguments(self.task, {first_name(problem): problem})
         raw: dict[str, Any] = msgspec.json.decode(encoded)
         try:
             found = self._decoder.decode(encoded)
@@ -195,8 +198,7 @@ class Signature:
                 raise InvalidArguments(self.task, self._encoding_problems(arguments))
             found = self.decode(raw)
         if self._may_be_endless and (place := place_of(found, is_endless)) is not None:
-            name = re.split(r"[.\[]", place.removeprefix("the name "))[0]
-            raise InvalidArguments(self.task, {name: f"{place}: {encoding.ENDLESS}"})
+            raise InvalidArguments(self.task, {first_name(place): f"{place}: {encoding.ENDLESS}"})
         return raw
 
     def decode(self, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -352,6 +354,11 @@ class Signature:
     def _problem(self, name: str, problem: str, type_: Any) -> str:
         # msgspec tells the value of an Enum or a Literal that is wrong, and validators may tell anything.
         return f"must be {encoding.type_name(type_)}, what was given is {REDACTED}" if self._hides(name) else problem
+
+
+def first_name(place: str) -> str:
+    """The argument in which a place is, see `place_of`."""
+    return re.split(r"[.\[:]", place.removeprefix("the name "))[0]
 
 
 def _listed(names: Collection[str]) -> str:

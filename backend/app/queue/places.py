@@ -1,6 +1,7 @@
 """Places: where in a value is what JSON cannot carry, such as `items[3].price`."""
 
 import dataclasses
+import datetime as dt
 import enum
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +19,14 @@ def is_endless(leaf: Any) -> bool:
     if isinstance(leaf, float):
         return not math.isfinite(leaf)
     return isinstance(leaf, Decimal) and not leaf.is_finite()
+
+
+def is_between_minutes(leaf: Any) -> bool:
+    """True for a moment whose offset from UTC has seconds, as before about 1900; times in JSON (RFC 3339) have none."""
+    if not isinstance(leaf, dt.datetime | dt.time):
+        return False
+    offset = leaf.utcoffset()
+    return bool(offset and offset % dt.timedelta(minutes=1))
 
 
 def is_half_a_pair(leaf: Any) -> bool:

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pydantic
@@ -324,3 +325,33 @@ def test_the_limit_counts_what_is_encoded() -> None:
         Signature(job).encode({"data": b"x" * 90}, limit=100)
     # base64 makes four of three.
     assert caught.value.size == len('{"data":""}') + 120
+
+
+# Names in objects and moments
+
+
+@pytest.mark.parametrize(
+    "declared", [dict[tuple[int, int], int], list[dict[frozenset[str], str]], dict[bool, int]], ids=str
+)
+def test_a_dict_whose_keys_cannot_be_names_is_refused_at_import(declared: Any) -> None:
+    async def job(ctx: Context, *, value: Any) -> None: ...
+
+    job.__annotations__["value"] = declared
+    with pytest.raises(
+        RegistrationError, match="'value' cannot travel as JSON.*text, numbers, enums, moments or UUIDs"
+    ):
+        Signature(job)
+
+
+@pytest.mark.parametrize("where", ["when", "many[1]"])
+def test_a_moment_whose_offset_has_seconds_is_refused_with_its_place(where: str) -> None:
+    async def job(ctx: Context, *, when: dt.datetime, many: list[dt.datetime]) -> None: ...
+
+    old, new = (dt.datetime(year, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")) for year in (1880, 2026))
+    assert old.utcoffset() == dt.timedelta(minutes=53, seconds=28)
+    arguments = {"when": old, "many": [new]} if where == "when" else {"when": new, "many": [new, old]}
+    with pytest.raises(InvalidArguments) as caught:
+        Signature(job).encode(arguments)
+    assert list(caught.value.problems) == [where.partition("[")[0]]
+    assert caught.value.problems[where.partition("[")[0]].startswith(f"{where}: its offset from UTC has seconds")
+    assert Signature(job).encode({"when": old.astimezone(dt.UTC), "many": []})["when"] == "1879-12-31T23:06:32Z"
