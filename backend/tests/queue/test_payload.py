@@ -337,9 +337,7 @@ def test_a_dict_whose_keys_cannot_be_names_is_refused_at_import(declared: Any) -
     async def job(ctx: Context, *, value: Any) -> None: ...
 
     job.__annotations__["value"] = declared
-    with pytest.raises(
-        RegistrationError, match="'value' cannot travel as JSON.*text, numbers, enums, moments or UUIDs"
-    ):
+    with pytest.raises(RegistrationError, match=r"'value' cannot travel as JSON.*text, numbers, enums, moments"):
         Signature(job)
 
 
