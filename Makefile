@@ -11,6 +11,15 @@ ARGS ?=
 COMPILE := ../$(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --quiet
 
 MAKEFLAGS += --no-print-directory
+
+# Quotes inside of quotes of the same kind end those: the shell makes further goals of what follows, and ARGS is cut.
+ifneq ($(strip $(value ARGS)),)
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+$(error ARGS goes to one target, and here are $(MAKECMDGOALS). For quotes inside of ARGS use the other kind outside: \
+make cli ARGS='dead list --error "it broke"')
+endif
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check conformance chaos bench lint types imports docs-check format lock clean
 
@@ -46,7 +55,7 @@ shell: setup ## A Python shell with the tasks' registry and the container, on th
 	@$(RUN) -m app.dev shell
 
 cli: setup ## The command line, on the servers of `make dev` or its own; ARGS="dead list", ARGS="--help"
-	@$(RUN) -m app.dev cli $(ARGS)
+	@$(RUN) -m app.dev cli $(value ARGS)
 
 services: setup ## Redis and PostgreSQL in the background, until `make stop`
 	@$(RUN) -m app.dev services
@@ -58,21 +67,21 @@ migrate: setup ## Bring the database to the newest migration
 	@$(RUN) -m app.dev migrate
 
 catalog: setup ## Write app/queue/catalog.py anew: the typed names of all tasks
-	@$(RUN) -m app.dev catalog $(ARGS)
+	@$(RUN) -m app.dev catalog $(value ARGS)
 
 test: setup ## All tests, on three processes; ARGS="-k users -x" goes to pytest, on one
-	@$(RUN) -m pytest $(or $(ARGS),--numprocesses 3)
+	@$(RUN) -m pytest $(or $(value ARGS),--numprocesses 3)
 
 check: lint types imports test ## Everything that CI checks; the tests hold those of the documents
 
 conformance: setup ## SAQ's own tests of queue, worker and job, on the engine; ARGS="--stock" on SAQ's classes
-	@$(RUN) -m tests.conformance $(ARGS)
+	@$(RUN) -m tests.conformance $(value ARGS)
 
 chaos: setup ## Hurt workers, Redis, PostgreSQL and networks while jobs run; ARGS="--plan durable --seed 7", ARGS="--list"
-	@$(RUN) -m tests.chaos $(ARGS)
+	@$(RUN) -m tests.chaos $(value ARGS)
 
 bench: setup ## Measure against stock SAQ, and write docs/reference/benchmarks.md anew; ARGS="--quick" keeps nothing
-	@$(RUN) -m benchmarks $(ARGS)
+	@$(RUN) -m benchmarks $(value ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check backend

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.outage import outage_in, took_too_long
 from app.queue import errors as queue_errors
 from app.web.printable import printable
+from app.web.unknown import named
 
 logger = logging.getLogger("app.http")
 
@@ -118,10 +119,10 @@ def _database_error(request: Request[Any, Any, Any], error: Exception) -> Respon
     return problem(503, "database-unavailable", "the database does not answer in time, try again", _retry_after(5))
 
 
-def _http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     more: dict[str, Any] = {}
-    if isinstance(error, ValidationException) and error.extra:
-        more["errors"] = error.extra
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        more["errors"] = named(error.extra, request)
     code = "invalid" if error.status_code == 400 else _code(error.status_code)
     return problem(error.status_code, code, error.detail, dict(error.headers or {}), **more)
 

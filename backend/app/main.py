@@ -45,6 +45,7 @@ from app.web.edge import Edge
 from app.web.protocol import bounded_protocol
 from app.web.requests import AppRequest
 from app.web.scopes import STATE, RequestContainer, serve_container
+from app.web.unknown import declare, refuse_unknown
 
 logger = logging.getLogger("app.http")
 
@@ -101,7 +102,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         guards=[AdminGuard(settings)],
         dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
-        before_request=follow_trace,
+        before_request=arrive,
         before_send=[end_transaction],
         lifespan=[_lifespan(container, queues)],
         logging_config=None,
@@ -116,6 +117,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
             components=Components(security_schemes=SECURITY_SCHEMES),
         ),
     )
+    declare(app)
     serve_container(container, app)
     app.asgi_handler = Edge(app.asgi_handler, settings)
     return app
@@ -138,8 +140,14 @@ def _lifespan(container: AsyncContainer, queues: Queues) -> Any:
     return lifespan
 
 
-async def follow_trace(request: Request[Any, Any, Any]) -> None:
-    """The jobs that a request enqueues belong to its trace."""
+async def arrive(request: Request[Any, Any, Any]) -> None:
+    """Before a handler is called: refuse what it does not declare, and let the jobs that it enqueues belong to the
+    trace of the request.
+
+    Raises:
+        ValidationException: see `refuse_unknown`.
+    """
+    await refuse_unknown(request)
     current.follow(request.headers.get("traceparent"))
 
 

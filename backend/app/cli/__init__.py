@@ -1,1 +1,1 @@
-"""The command line, `python -m app.cli`: jobs, dead letters, tasks, schedules and queues. A module a noun."""
+"""The command line, `saqueduct`: jobs, dead letters, tasks, schedules, queues and workers. A module a noun."""

@@ -9,7 +9,7 @@ from saq.job import TERMINAL_STATUSES
 
 from app.cli import options, output
 from app.cli.application import Application, connected
-from app.cli.errors import Failure
+from app.cli.errors import Failure, Nouns
 from app.queue import JobHandle, TaskOptions, get_registry
 from app.queue.calls import Call, enqueue_many
 from app.queue.errors import InvalidArguments, UnknownTask
@@ -19,7 +19,7 @@ PLAIN = TaskOptions().described()
 """The options of a task that sets none."""
 
 
-@click.group()
+@click.group(cls=Nouns)
 def tasks() -> None:
     """The tasks there are, and jobs of them."""
 
@@ -118,11 +118,7 @@ def _arguments(task: str, words: tuple[str, ...]) -> dict[str, Any]:
         except msgspec.DecodeError as error:
             raise InvalidArguments(task, {"JSON": str(error)}) from None
         return dict(decoded)
-    pairs = [options.Pair().convert(text, None, None) for text in words]
-    twice = {name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1}
-    if twice:
-        raise InvalidArguments(task, dict.fromkeys(sorted(twice), "given twice"))
-    return options.arguments_of(task, pairs)
+    return options.arguments_of(task, [options.Pair().convert(text, None, None) for text in words])
 
 
 async def _tell_result(app: Application, job: JobHandle[Any], patience: float, *, as_json: bool) -> None:

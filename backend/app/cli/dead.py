@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cli import options, output, views
 from app.cli.application import Application, connected
-from app.cli.errors import FAILED, Failure
+from app.cli.errors import FAILED, Failure, Nouns
 from app.cli.jobs import each, show_history, show_page
 from app.queue.errors import DeadLetterNotFound, InvalidArguments
 from app.queue.memory.dead_letters import DeadLetters, Resolved
@@ -21,7 +21,7 @@ REASONS = 5
 """Refused dead letters that are shown one by one."""
 
 
-@click.group()
+@click.group(cls=Nouns)
 def dead() -> None:
     """Look at dead letters, replay and discard them."""
 

@@ -27,7 +27,7 @@ FAILED, MISCONFIGURED = 1, 2
 UNDEFINED_TABLE = "42P01"
 """SQLSTATE of PostgreSQL, see its manual, appendix "Error Codes"."""
 
-EMBEDDED = "to use the servers of `make dev` or `make services`: make cli ARGS='queues stats'"
+EMBEDDED = "to use the servers of `make dev` or `make services`: ./saqueduct queues stats"
 
 REMEDIES: tuple[tuple[type[QueueError], str], ...] = (
     (UnknownTask, "`tasks list` lists them"),
@@ -54,7 +54,16 @@ class Misconfigured(Failure):
     exit_code = MISCONFIGURED
 
 
-class Reporting(click.Group):
+class Nouns(click.Group):
+    """A group whose help shows the whole first sentence of each command; click cuts it to one line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, command.get_short_help_str(limit=1000)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Reporting(Nouns):
     """A group of commands whose errors that a person can mend are told in one line."""
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from app.cli import options, output, views
 from app.cli.application import Application, connected
-from app.cli.errors import FAILED, Failure, told
+from app.cli.errors import FAILED, Failure, Nouns, told
 from app.cli.views import JobView
 from app.queue import QueueError
 from app.queue.engine import listing
@@ -20,7 +20,7 @@ LIVE: tuple[Standing, ...] = ("queued", "delayed", "active", "aborting")
 ENDED = ("complete", "failed", "aborted")
 
 
-@click.group()
+@click.group(cls=Nouns)
 def jobs() -> None:
     """Find, retry and abort jobs."""
 

@@ -12,6 +12,7 @@ from app.cli.errors import Reporting
 from app.cli.jobs import jobs
 from app.cli.queues import queues
 from app.cli.schedules import schedules
+from app.cli.workers import workers
 from app.logs import configure_logging
 from app.settings import SettingsError, load_settings
 
@@ -19,10 +20,10 @@ from app.settings import SettingsError, load_settings
 @click.group(cls=Reporting, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="saqueduct")
 def main() -> None:
-    """Look after jobs, dead letters, tasks, schedules and queues."""
+    """Look after jobs, dead letters, tasks, schedules, queues and workers."""
 
 
-for noun in (jobs, dead, tasks, schedules, queues):
+for noun in (jobs, dead, tasks, schedules, queues, workers):
     main.add_command(noun)
 
 
@@ -33,4 +34,4 @@ def run() -> None:
         settings = load_settings()
         quiet = msgspec.structs.replace(settings.app, log_level="WARNING")
         configure_logging(msgspec.structs.replace(settings, app=quiet))
-    main(prog_name="python -m app.cli")
+    main(prog_name="saqueduct")

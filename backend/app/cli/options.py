@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from app.cli.errors import Failure
 from app.queue import get_registry
 from app.queue.encoding import convert
 from app.queue.memory.history import LARGEST_PAGE, PAGE, RecordFilter
@@ -78,7 +79,14 @@ def arguments_of(task: str | None, pairs: Iterable[tuple[str, str]]) -> dict[str
 
     >>> arguments_of(None, [("user_id", "7"), ("to", "ada@example.com")])
     {'user_id': 7, 'to': 'ada@example.com'}
+
+    Raises:
+        Failure: one is given twice.
     """
+    pairs = list(pairs)
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Failure(f"{', '.join(twice)} given twice: one value can be meant")
     return {name: _value(task, name, text) for name, text in pairs}
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cli import options, output
 from app.cli.application import Application, connected
-from app.cli.errors import FAILED
+from app.cli.errors import FAILED, Nouns
 from app.cli.pauses import PauseView
 from app.queue.clock import time_now
 from app.queue.engine import listing
@@ -47,7 +47,7 @@ class QueueView(msgspec.Struct):
     paused: PauseView | None
 
 
-@click.group()
+@click.group(cls=Nouns)
 def queues() -> None:
     """See, pause, resume and drain queues."""
 

@@ -7,11 +7,12 @@ from rich.console import RenderableType
 
 from app.cli import options, output
 from app.cli.application import Application, connected
+from app.cli.errors import Nouns
 from app.cli.pauses import PauseView, moment
 from app.queue.engine.schedules import ScheduleState
 
 
-@click.group()
+@click.group(cls=Nouns)
 def schedules() -> None:
     """See, trigger, pause and resume schedules."""
 

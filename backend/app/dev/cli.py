@@ -125,7 +125,7 @@ def shell() -> None:
 @main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def cli(arguments: tuple[str, ...]) -> None:
-    """Servers, migrations and one command of `python -m app.cli`."""
+    """Servers, migrations and one command of the command line, `saqueduct`."""
     program = Program(CLI.name, (*CLI.command, *arguments))
     sys.exit(run_in_terminal(program, services_of(load_settings()), MIGRATE, BACKEND))
 

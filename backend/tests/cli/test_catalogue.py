@@ -46,7 +46,7 @@ async def test_what_is_wrong_with_a_call_is_told_in_one_line(cli: Cli) -> None:
         (("my_tusk",), "there is no task named 'my_tusk'; did you mean my_task"),
         (("my_task",), "invalid arguments for my_task: user_id: missing"),
         (("my_task", "user_id=x"), "user_id: Expected `int`, got `str`"),
-        (("my_task", "user_id=1", "user_id=2"), "user_id: given twice"),
+        (("my_task", "user_id=1", "user_id=2"), "user_id given twice"),
         (("my_task", "{"), "invalid arguments for my_task: JSON: "),
         (("my_task", "user_id=1", "--queue", "nope"), "there is no queue 'nope'; there are: default"),
     ):

@@ -1,7 +1,10 @@
 """The command line as a whole: how it ends, what it tells, and that its page is complete."""
 
+import importlib
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -11,9 +14,11 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
+from app.cli import main as main_module
 from app.cli.main import main
 from tests.cli.conftest import Cli, Record
-from tests.docs.reading import REPOSITORY
+from tests.docs.reading import DOCUMENTS, REPOSITORY
+from tests.docs.test_commands import shell_lines
 from tests.processes.stack import BACKEND, free_port
 
 PAGE = REPOSITORY / "docs/reference/cli.md"
@@ -69,6 +74,7 @@ def test_these_commands_are_there() -> None:
         "tasks": {"list", "enqueue"},
         "schedules": {"list", "trigger", "pause", "resume"},
         "queues": {"stats", "pause", "resume", "drain"},
+        "workers": {"list"},
     }
 
 
@@ -93,6 +99,46 @@ def test_every_command_has_json_and_says_what_it_does(name: str) -> None:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
 
 
+@pytest.mark.parametrize("arguments", [(), *((noun,) for noun in main.commands)], ids=lambda words: " ".join(words))
+def test_help_cuts_no_sentence(arguments: tuple[str, ...]) -> None:
+    shown = run(*arguments, "--help").stdout
+    assert "..." not in shown.partition("\nCommands:")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [(["que"], {"queues"}), (["queues", "dr"], {"drain"}), (["jobs", "list", "--sta"], {"--status"})],
+)
+def test_a_shell_completes_what_is_typed(typed: list[str], offered: set[str]) -> None:
+    words = {"COMP_WORDS": " ".join(["saqueduct", *typed]), "COMP_CWORD": str(len(typed))}
+    answer = subprocess.run(
+        [REPOSITORY / "saqueduct"],
+        env={**os.environ, "_SAQUEDUCT_COMPLETE": "bash_complete", **words},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert {line.partition(",")[2] for line in answer.stdout.splitlines()} == offered, answer.stderr
+
+
+def test_an_installation_has_the_command() -> None:
+    scripts = tomllib.loads((BACKEND / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["saqueduct"].partition(":")
+    assert getattr(importlib.import_module(module), function) is main_module.run
+
+
+def written() -> list[str]:
+    """Every command of the command line in a shell block of the documents."""
+    return [line for document in DOCUMENTS for line in shell_lines(document) if line.startswith("./saqueduct ")]
+
+
+@pytest.mark.parametrize("line", written())
+def test_commands_in_the_documents_can_be_typed(line: str) -> None:
+    _, noun, verb, *arguments = shlex.split(line, comments=True)
+    COMMANDS[f"{noun} {verb}"].make_context(verb, arguments)
+
+
 def test_a_real_process_prints_only_json(environment: dict[str, str]) -> None:
     answer = run("queues", "stats", "--json", **environment)
     assert (answer.returncode, answer.stderr) == (0, "")
@@ -103,7 +149,7 @@ def test_without_servers_it_says_what_to_set(environment: dict[str, str]) -> Non
     answer = run("jobs", "list", **{**environment, "REDIS_URL": "", "DATABASE_URL": ""})
     assert (answer.returncode, answer.stdout) == (2, "")
     assert "REDIS_URL is not set" in answer.stderr
-    assert "make cli ARGS='queues stats'" in answer.stderr
+    assert "./saqueduct queues stats" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

@@ -1,4 +1,4 @@
-"""`make cli`: a command of the command line, on embedded servers of its own."""
+"""`make cli` and `./saqueduct`: a command of the command line, on embedded servers of its own."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import REPOSITORY
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures.servers import scratch_directory
 
@@ -39,3 +40,17 @@ def test_a_command_finds_what_the_one_before_left_and_no_server_stays(directory:
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "Traceback" not in failed.stderr
     assert processes_of(directory) == []
+
+
+def test_the_script_of_the_checkout_keeps_words_together(directory: Path) -> None:
+    answer = subprocess.run(
+        [REPOSITORY / "saqueduct", "jobs", "show", 'no such "job"'],
+        env={**ENVIRONMENT, "DEV_DIR": str(directory)},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert """the key 'no such "job"'""" in answer.stderr

@@ -2,7 +2,11 @@
 
 import os
 import re
+import shlex
+import stat
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +46,35 @@ def test_ci_runs_targets_that_exist() -> None:
 def test_a_folder_with_a_space_in_its_path_is_fine() -> None:
     # make cannot quote such a path: recipes use paths from the top of the repository.
     assert "CURDIR" not in MAKEFILE
+
+
+@pytest.fixture
+def virtual_environment(tmp_path: Path) -> str:
+    """A .venv, by its path from the top of the repository, whose python prints its arguments, one a line."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"#!{sys.executable}\nimport sys\nprint(*sys.argv[1:], sep='\\n')\n")
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / ".installed").touch()
+    return os.path.relpath(tmp_path, REPOSITORY)
+
+
+@pytest.mark.parametrize("target", ["cli", "catalog", "test", "conformance", "chaos", "bench"])
+def test_quotes_in_arguments_hold_words_together(virtual_environment: str, target: str) -> None:
+    given = ["--error", "it broke", "--rate", "5", "--arg", "code=$5", "--why", "it's back"]
+    printed = make(target, f"VENV={virtual_environment}", f"ARGS={shlex.join(given)}").splitlines()
+    assert printed[-len(given) :] == given
+
+
+def test_arguments_that_their_own_quotes_have_cut_run_nothing(virtual_environment: str) -> None:
+    # What a shell makes of ARGS="dead replay --error "it broke" --rate 5".
+    cut = ["ARGS=dead replay --error it", "broke --rate 5"]
+    answer = subprocess.run(
+        ["make", "cli", f"VENV={virtual_environment}", *cut],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert """make cli ARGS='dead list --error "it broke"'""" in answer.stderr

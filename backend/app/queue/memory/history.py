@@ -1,7 +1,6 @@
 """Job records, found and listed."""
 
 import base64
-import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -36,8 +35,7 @@ SEARCH = 15
 PLACE = (JobRecord.queued_at, JobRecord.key, JobRecord.queue)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RecordFilter:
+class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which records are meant; what is left out, matches all.
 
     Attributes:
@@ -152,7 +150,10 @@ def arguments_of(search: str | None) -> dict[str, Any] | None:
         raise InvalidSearch(
             f'cannot read the arguments {search!r}: give a JSON object, {{"user_id": 7}}, or pairs, user_id=7,city=Bonn'
         )
-    return {name.strip(): _value(value) for name, _, value in pairs}
+    names = [name.strip() for name, _, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidSearch(f"the arguments name {', '.join(twice)} more than once: search for one value of each")
+    return {name: _value(value) for name, (_, _, value) in zip(names, pairs, strict=True)}
 
 
 def _value(text: str) -> Any:

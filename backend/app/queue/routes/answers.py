@@ -39,7 +39,7 @@ class Enqueued(msgspec.Struct):
     """False when a unique job of the same arguments stands already, and this is its key."""
 
 
-class PauseRequest(msgspec.Struct):
+class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a request that pauses a queue or a schedule; all of it may be left out."""
 
     why: Words = ""

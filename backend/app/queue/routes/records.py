@@ -7,6 +7,7 @@ import msgspec
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency, Provide
+from litestar.exceptions import ValidationException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from saq import Job
 
@@ -86,7 +87,7 @@ class RecordPage(msgspec.Struct):
     cursor: str | None
 
 
-class Replay(msgspec.Struct):
+class Replay(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a request that replays a dead letter; all of it may be left out."""
 
     arguments: dict[str, Any] | None = None
@@ -96,10 +97,12 @@ class Replay(msgspec.Struct):
     by: Words = "admin"
 
 
-class ReplaySome(msgspec.Struct):
-    """Body of a request that replays all dead letters that match."""
+class ReplaySome(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a request that replays the dead letters that match, or with `all` every one."""
 
-    which: RecordFilter
+    which: RecordFilter = RecordFilter()
+    all: bool = False
+    """True in place of `which`: so many at once are to be asked for in words."""
     arguments: dict[str, Any] | None = None
     queue: str | None = None
     why: Words = ""
@@ -108,7 +111,7 @@ class ReplaySome(msgspec.Struct):
     """Jobs a second that are to start."""
 
 
-class Discard(msgspec.Struct):
+class Discard(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a request that discards a dead letter; all of it may be left out."""
 
     why: Words = ""
@@ -132,8 +135,25 @@ async def record_filter(
     )  # fmt: skip
 
 
+WHICH = 'say which to replay: filters such as {"which": {"task": "send_email"}}, or {"all": true} for every one'
+
+
+async def dead_letter_filter(
+    task: FromQuery[str | None] = None,
+    queue: FromQuery[str | None] = None,
+    q: Search = None,
+    error: FromQuery[str | None] = None,
+    tag: FromQuery[str | None] = None,
+    since: FromQuery[dt.datetime | None] = None,
+    until: FromQuery[dt.datetime | None] = None,
+) -> RecordFilter:
+    """As `record_filter`, without the status: all have failed."""
+    return await record_filter(task, None, queue, q, error, tag, since, until)
+
+
+# Not named like a field of a body: Litestar answers an error in such a field with 500, as one of the dependency.
 FILTER = {"wanted": Provide(record_filter)}
-"""Not named like a field of a body: Litestar answers an error in such a field with 500, as one of the dependency."""
+DEAD_LETTER_FILTER = {"wanted": Provide(dead_letter_filter)}
 
 
 class RecordController(Controller):
@@ -178,7 +198,7 @@ class DeadLetterController(Controller):
 
     path = "/dead-letters"
     tags = ("Dead letters",)
-    dependencies = FILTER
+    dependencies = DEAD_LETTER_FILTER
 
     @get(**ADMIN)
     @inject
@@ -211,9 +231,12 @@ class DeadLetterController(Controller):
     @inject
     async def replay_some(self, data: JSONBody[ReplaySome], queues: FromDishka[Queues]) -> Response[Enqueued]:
         """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
+        if data.all != (data.which == RecordFilter()):
+            raise ValidationException(WHICH)
         if data.queue is not None:
             queues.look_up(data.queue)
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
+        del given["all"]
         job = await queues.enqueue("replay_dead_letters", given)
         return Response(Enqueued(job.key), status_code=202, headers={"Location": f"/jobs/{job.key}"})
 

@@ -77,7 +77,7 @@ class TaskController(Controller):
         """Every task: name, documentation, parameters as JSON Schema, schedules, queue, options."""
         return [TaskView.of(task) for task in get_registry().get_all_tasks()]
 
-    @post("/{name:str}", **ADMIN)
+    @post("/{name:str}", opt={**ADMIN["opt"], "reads_body": True}, security=ADMIN["security"])
     @inject
     async def enqueue(
         self,
@@ -91,7 +91,7 @@ class TaskController(Controller):
         return created(await queues.enqueue(name, await _arguments(request, name)), links)
 
 
-@post("/process", tags=["Tasks"])
+@post("/process", tags=["Tasks"], opt={"reads_body": True})
 @inject
 async def process(
     request: Request[Any, Any, Any],

@@ -288,7 +288,7 @@ async def test_a_replay_into_a_queue_that_there_is_not_is_refused(
 ) -> None:
     key = await failed(jobs, records, user_id=1)
     one = await client.post(f"/dead-letters/{key}/replay", json={"queue": "nowhere"})
-    many = await client.post("/dead-letters/replay", json={"which": {}, "queue": "nowhere"})
+    many = await client.post("/dead-letters/replay", json={"all": True, "queue": "nowhere"})
     for answer in (one, many):
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown-queue")
 
@@ -381,7 +381,7 @@ async def test_words_that_postgresql_cannot_keep_are_refused(
     answers = [
         await client.post(f"/dead-letters/{key}/replay", json=words),
         await client.request("DELETE", f"/dead-letters/{key}", json=words),
-        await client.post("/dead-letters/replay", json={"which": {}, **words}),
+        await client.post("/dead-letters/replay", json={"all": True, **words}),
         await client.post("/queues/default/pause", json=words),
         await client.post("/schedules/batch_process/pause", json=words),
     ]

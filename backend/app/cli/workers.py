@@ -1,0 +1,66 @@
+"""`workers`: those that live."""
+
+from typing import Any
+
+import click
+import msgspec
+
+from app.cli import options, output
+from app.cli.application import Application, connected
+from app.cli.errors import Nouns
+from app.queue.engine.queue import EngineQueue
+
+
+class WorkerView(msgspec.Struct):
+    """A live worker, as it last reported; its counts are since its start."""
+
+    id: str
+    queue: str
+    complete: int
+    failed: int
+    retried: int
+    aborted: int
+    uptime: float
+    """Seconds since its start."""
+
+    @classmethod
+    def of(cls, id_: str, queue: str, report: dict[str, Any]) -> "WorkerView":
+        stats = report.get("stats") or {}
+        counts = {name: int(stats.get(name, 0)) for name in ("complete", "failed", "retried", "aborted")}
+        return cls(id=id_, queue=queue, uptime=stats.get("uptime", 0) / 1000, **counts)
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Jobs that ended complete, failed attempts, retries, and aborted jobs."""
+        return self.complete, self.failed, self.retried, self.aborted
+
+
+@click.group(cls=Nouns)
+def workers() -> None:
+    """See the live workers."""
+
+
+@workers.command("list")
+@click.option("--queue", help="Of this queue.")
+@options.as_json
+@connected
+async def list_workers(app: Application, *, queue: str | None, as_json: bool) -> None:
+    """List the live workers: what they have done since their start, and what is wrong with them."""
+    queues = list(app.queues) if queue is None else [app.queues.look_up(queue)]
+    found = [view for each in queues for view in await _views(each)]
+    wrong = [sentence for each in queues for sentence in await each.troubles()]
+    if as_json:
+        output.emit({"workers": found, "problems": wrong})
+        return
+    if not found:
+        output.note("no worker is live")
+        return
+    rows = [(view.id, view.queue, *map("{:,}".format, view.counts), output.lasting(view.uptime)) for view in found]
+    heads = ("Worker", "Queue", "Complete#", "Failed#", "Retried#", "Aborted#", "Up#")
+    output.show(output.table(*heads, rows=rows, fixed=("Worker", "Queue", "Up")))
+    output.show(*(output.line(sentence, "yellow") for sentence in wrong))
+
+
+async def _views(queue: EngineQueue) -> list[WorkerView]:
+    reports = (await queue.info())["workers"]
+    return sorted((WorkerView.of(id_, queue.name, dict(report)) for id_, report in reports.items()), key=lambda v: v.id)
