@@ -1,7 +1,7 @@
 """Fixtures of all tests: real servers once a run, an empty Redis and empty tables for each test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,14 @@ from app.settings import Settings, load_settings
 pytest_plugins = ["tests.fixtures.servers", "app.queue.testing", "pytester"]
 
 BACKEND = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape what UTF-8 cannot carry in what a test has logged: pytest-xdist would lose the whole run over it."""
+    report = yield
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")
