@@ -17,6 +17,7 @@ from tests.chaos.journal import Line
 from tests.chaos.tasks import CULPRITS, WITH_SESSION
 
 CHUNK = 500
+
 SPENT = "its worker died "
 """Begin of the error of a job whose workers died more often than it is recovered: as promised, it has failed."""
 

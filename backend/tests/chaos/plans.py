@@ -20,6 +20,7 @@ class Plan:
         kinds: of jobs, and their proportions.
         jobs: how many are enqueued at least; more are until the last fault is over.
         rate: jobs enqueued a second.
+        backlog: jobs that wait at most; while there are more, none are enqueued.
         seed: of all chances: which jobs, the order of faults, which workers.
         workers: processes.
         slots: of each.
@@ -33,6 +34,7 @@ class Plan:
     kinds: Mapping[str, int]
     jobs: int
     rate: float = 150.0
+    backlog: int = 2000
     seed: int = 0
     workers: int = 3
     slots: int = 20

@@ -18,6 +18,7 @@ from tests.chaos.oracle import Verdict, judge
 from tests.chaos.plans import Plan
 from tests.chaos.stage import Stage, staged
 from tests.chaos.tasks import install
+from tests.chaos.workload import incomplete
 
 Report = Callable[[str], None]
 
@@ -96,10 +97,8 @@ async def _settle(stage: Stage, patience: float) -> dict[str, int]:
 
 
 async def _left(stage: Stage) -> dict[str, int]:
-    async with stage.client() as client:
-        incomplete = await client.zcard("saq:default:incomplete")
     return {
-        "jobs in Redis that have not ended": incomplete,
+        "jobs in Redis that have not ended": await incomplete(stage.redis.url),
         "rows of the outbox": await evidence.outbox(stage.engine),
         "records of jobs that wait": await evidence.open_records(stage.engine),
     }

@@ -111,9 +111,10 @@ async def staged(plan: Plan, keep: Path | None = None) -> AsyncIterator[Stage]:
         queues = build_queues(load_settings(environment))
         await queues.connect()
         try:
+            workload = Workload(queues, plan, fleet, redis.url)
             yield Stage(
-                redis, postgres, to_redis, to_postgres, environment, engine, fleet,
-                Workload(queues, plan, fleet), announcements, Path(environment[JOURNAL]),
+                redis, postgres, to_redis, to_postgres, environment, engine, fleet, workload, announcements,
+                Path(environment[JOURNAL]),
                 random.Random(plan.seed + 1),  # noqa: S311
             )  # fmt: skip
         finally:

@@ -5,8 +5,11 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from saq.job import Job
 
 from app.queue import Queues
@@ -26,6 +29,12 @@ LONG = 2.0
 BATCHES = (1, 5, 20, 100)
 
 
+async def incomplete(url: str) -> int:
+    """Jobs in Redis that have not ended."""
+    async with Redis.from_url(url) as client:
+        return int(await client.zcard("saq:default:incomplete"))
+
+
 class Workload:
     """Makes the jobs of a plan, and enqueues them.
 
@@ -33,12 +42,14 @@ class Workload:
         queues: connected to the running event loop.
         plan: says how many of which.
         fleet: whose newest version tells which features can be asked for.
+        redis_url: of Redis past its network.
     """
 
-    def __init__(self, queues: Queues, plan: "Plan", fleet: Fleet) -> None:
+    def __init__(self, queues: Queues, plan: "Plan", fleet: Fleet, redis_url: str) -> None:
         self._queue = queues.get("default")
         self._plan = plan
         self._fleet = fleet
+        self._redis_url = redis_url
         self._chance = random.Random(plan.seed)  # noqa: S311
         self._numbers = 0
         self.tasks: dict[str, str] = {}
@@ -61,6 +72,14 @@ class Workload:
             made += size
             await self.enqueue([self._make(kind) for kind in kinds])
             await asyncio.sleep(max(0.0, begun + made / self._plan.rate - time.monotonic()))
+            await self._wait_for_workers()
+
+    async def _wait_for_workers(self) -> None:
+        """Let the workers catch up: a machine may be slower than the plan's rate."""
+        # That Redis is away the next enqueue finds out, too.
+        with suppress(RedisError, OSError):
+            while await incomplete(self._redis_url) > self._plan.backlog:  # noqa: ASYNC110  (Redis does not tell)
+                await asyncio.sleep(0.2)
 
     async def culprit(self, name: str, **arguments: float) -> None:
         """Enqueue a job that does harm."""
