@@ -56,7 +56,7 @@ async def commit(session: AsyncSession) -> None:
         TransactionAborted: a statement of the transaction had failed; nothing is committed.
     """
     success, _ = _success.get(), _success.set(None)
-    if success is None or not session.in_transaction() or success.recorder.suspended:
+    if success is None or not session.in_transaction() or _goes_without(success):
         await session.commit()
         return
     job = copy.copy(success.job)
@@ -73,6 +73,11 @@ async def commit(session: AsyncSession) -> None:
         raise JobSuperseded(job.key)
     await session.commit()
     success.job.recorded = written is True
+
+
+def _goes_without(success: _Success) -> bool:
+    """True when a job is to commit without its record. Never one whose worker died: it may have committed already."""
+    return success.recorder.suspended and not put_back(success.job.meta)
 
 
 def may_have_completed(ctx: Context, *, commits: bool) -> bool:

@@ -1,12 +1,16 @@
 """Inside a job: its session, the jobs enqueued with it, and its own success commit together."""
 
+from typing import Any
+
 import pytest
+from saq import Job
 from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from app.queue import INJECTED, Context, Queues, get_registry, task
 from app.queue.engine.outcomes import Outcome, settle
+from app.queue.memory.recorder import JobRecorder
 from app.queue.meta import RECOVERIES
 from app.queue.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -78,16 +82,43 @@ async def test_a_job_whose_worker_died_after_the_commit_is_not_done_twice(
     job = await note.enqueue()
     await jobs.drain()
     await record_of(records, job.key, "complete")
-    queue = queues.get("default")
-    stored = await queue.job(job.key)
-    assert stored is not None
-    stored.status, stored.result, stored.completed, stored.attempts = Status.QUEUED, None, 0, 0
-    stored.meta[RECOVERIES] = 1
-    await settle(queue, [Outcome.hand_back(queue, stored)])
+    await put_back(queues, job.key)
     await jobs.drain()
     assert await job.result(timeout=5) == "noted"
     assert await noted(engine) == 1
     assert len(await records()) == 2
+
+
+async def test_nor_while_records_are_locked_and_other_jobs_commit_without_theirs(
+    jobs: JobKit, queues: Queues, engine: AsyncEngine, records: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    completed, asked = JobRecorder.completed, []
+
+    async def unknown_at_first(self: JobRecorder, job: Job) -> tuple[Any] | None:
+        asked.append(job.key)
+        return await completed(self, job) if len(asked) > 1 else None
+
+    job = await note.enqueue()
+    await jobs.drain()
+    await record_of(records, job.key, "complete")
+    await put_back(queues, job.key)
+    monkeypatch.setattr(JobRecorder, "completed", unknown_at_first)
+    recorder = queues.get("default").recorder
+    assert isinstance(recorder, JobRecorder)
+    recorder.suspend()
+    await jobs.drain()
+    assert await job.result(timeout=5) == "noted"
+    assert await noted(engine) == 1
+
+
+async def put_back(queues: Queues, key: str) -> None:
+    """As if its worker had died after the commit, and before Redis knew."""
+    queue = queues.get("default")
+    stored = await queue.job(key)
+    assert stored is not None
+    stored.status, stored.result, stored.completed, stored.attempts = Status.QUEUED, None, 0, 0
+    stored.meta[RECOVERIES] = 1
+    await settle(queue, [Outcome.hand_back(queue, stored)])
 
 
 async def test_an_attempt_that_another_one_overtook_is_rolled_back(
