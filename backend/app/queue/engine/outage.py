@@ -29,6 +29,12 @@ _NOT_NOW = (ClusterDownError, TryAgainError, NoPermissionError)
 _NOT_NOW_WORDS = re.compile(r"\b(MISCONF|BUSY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOAUTH|NOPERM|READONLY|OOM)\b")
 """The same as words: some have no class in redis-py, none has one inside of a script's error before Redis 7."""
 
+_DENIED = re.compile(r"\bNOPERM\b|no permissions|ACL failure|user executing the script can't")
+"""What Redis 6.2, 7 and Valkey say when the user lacks a permission; inside of a script 6.2 does not say which."""
+
+PERMISSIONS = "+@all -@admin -@dangerous +info ~saq:* resetchannels &saq:*"
+"""Rules of an ACL user that producers and workers can do with (Redis' manual, "ACL")."""
+
 ANSWER_TIMEOUT = 5.0
 """Seconds that a call of a producer takes at most: redis-py's own limits add up, for handshake, command and retries."""
 
@@ -45,7 +51,16 @@ async def answering() -> AsyncIterator[None]:
     except (*REDIS_AWAY, ResponseError) as error:
         if isinstance(error, ResponseError) and not refuses_all(error):
             raise
-        raise QueueUnavailable(str(error) or type(error).__name__) from error
+        raise QueueUnavailable(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if _DENIED.search(str(error)):
+        return (
+            f"Redis denies its user something that the queue needs: {error}. Give the user these rules: {PERMISSIONS} "
+            "(docs/how-to/connect-to-redis.md)"
+        )
+    return str(error) or type(error).__name__
 
 
 def refuses_all(error: ResponseError) -> bool:
@@ -53,7 +68,9 @@ def refuses_all(error: ResponseError) -> bool:
 
     Its disk is full, a script blocks it, its replicas are gone, it lets this user do nothing.
     """
-    return isinstance(error, (*REDIS_AWAY, *_NOT_NOW)) or _NOT_NOW_WORDS.search(str(error)) is not None
+    if isinstance(error, (*REDIS_AWAY, *_NOT_NOW)):
+        return True
+    return any(words.search(str(error)) for words in (_NOT_NOW_WORDS, _DENIED))
 
 
 class Outage:
@@ -70,7 +87,7 @@ class Outage:
     async def pause(self, error: Exception, stop: asyncio.Event | None = None) -> None:
         """Wait before the next try, longer each time up to MAX_PAUSE, with jitter; `stop` ends the wait."""
         if not self.failures:
-            logger.warning("queue %s: Redis is away, trying again: %s", self._queue, error)
+            logger.warning("queue %s: Redis is away, trying again: %s", self._queue, _reason(error))
         self.failures += 1
         longest = min(MAX_PAUSE, 0.2 * 2 ** min(self.failures, 8))
         seconds = longest * (0.5 + random.random() / 2)  # noqa: S311  (spread, not secrecy)
