@@ -42,6 +42,7 @@ from app.todos.routes import TodoController
 from app.users.routes import UserController
 from app.web.api_page import ApiPage, schema_router
 from app.web.edge import Edge
+from app.web.keys import collections, unescape
 from app.web.protocol import bounded_protocol
 from app.web.requests import AppRequest
 from app.web.scopes import STATE, RequestContainer, serve_container
@@ -119,7 +120,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     )
     declare(app)
     serve_container(container, app)
-    app.asgi_handler = Edge(app.asgi_handler, settings)
+    app.asgi_handler = Edge(app.asgi_handler, settings, collections(app))
     return app
 
 
@@ -141,12 +142,13 @@ def _lifespan(container: AsyncContainer, queues: Queues) -> Any:
 
 
 async def arrive(request: Request[Any, Any, Any]) -> None:
-    """Before a handler is called: refuse what it does not declare, and let the jobs that it enqueues belong to the
-    trace of the request.
+    """Before a handler is called: give it the key of the path, refuse what it does not declare, and let the jobs that
+    it enqueues belong to the trace of the request.
 
     Raises:
         ValidationException: see `refuse_unknown`.
     """
+    unescape(request.scope)
     await refuse_unknown(request)
     current.follow(request.headers.get("traceparent"))
 

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from app.cli.jobs import each, show_history, show_page
 from app.queue.errors import DeadLetterNotFound, InvalidArguments
 from app.queue.memory.dead_letters import DeadLetters, Resolved
 from app.queue.memory.history import JobHistory, RecordFilter
+from app.queue.memory.models import JobRecord
 
 REASONS = 5
 """Refused dead letters that are shown one by one."""
@@ -49,8 +50,7 @@ async def list_dead(
 @connected
 async def show(app: Application, key: str, *, as_json: bool) -> None:
     """Show a dead letter: each attempt's error, who resolved it, and what became of its replays."""
-    async with app.container() as request:
-        records = await (await request.get(JobHistory)).find(key)
+    records = await _records(app, key)
     if not any(record.status == "failed" for record in records):
         raise DeadLetterNotFound(key)
     await show_history(app, key, as_json=as_json)
@@ -129,9 +129,14 @@ async def discard(app: Application, keys: tuple[str, ...], *, by: str, why: str,
     await _resolve(app, Action("discard", one, some), keys, given)
 
 
-async def _task_of(app: Application, key: str) -> str | None:
+async def _records(app: Application, given: str) -> Sequence[JobRecord]:
+    key, queue = app.queues.locate(given)
     async with app.container() as request:
-        records = await (await request.get(JobHistory)).find(key)
+        return await (await request.get(JobHistory)).find(key, queue=queue)
+
+
+async def _task_of(app: Application, key: str) -> str | None:
+    records = await _records(app, key)
     return records[0].task if records else None
 
 

@@ -105,14 +105,15 @@ async def show_history(app: Application, key: str, *, as_json: bool) -> None:
     Raises:
         Failure: nothing is.
     """
+    key, queue = app.queues.locate(key)
     try:
-        present = views.of_job(await app.queues.find(key))
+        present = views.of_job(await app.queues.find(key, queue))
     except JobNotFound:
         present = None
     async with app.container() as request:
         history = await request.get(JobHistory)
-        records = [views.of_record(app.queues, record) for record in await history.find(key)]
-        replays = [views.of_record(app.queues, record) for record in await history.replays(key)]
+        records = [views.of_record(app.queues, record) for record in await history.find(key, queue=queue)]
+        replays = [views.of_record(app.queues, record) for record in await history.replays(key, queue)]
     if present is None and not records:
         raise Failure(f"neither Redis nor the records know a job with the key {key!r}: it never was, or is too old")
     if as_json:

@@ -115,27 +115,29 @@ class Queues:
         [stands] = await queue.enqueue_many([job], session=session)
         return await self._standing(queue, job, stands)
 
-    def key_of(self, given: str) -> str:
-        """The key of a job, out of its key or SAQ's full id (`job.id`, such as "saq:job:default:welcome-7")."""
+    def locate(self, given: str) -> tuple[str, str | None]:
+        """Key and queue of a job, out of its key (the queue is None) or SAQ's full id (`job.id`, such as
+        "saq:job:default:welcome-7")."""
         for queue in self:
             prefix = queue.job_id("")
             if given.startswith(prefix) and given != prefix:
-                return given.removeprefix(prefix)
-        return given
+                return given.removeprefix(prefix), queue.name
+        return given, None
 
     async def find(self, key: str, queue: str | None = None) -> Job:
         """The job of that key, in whichever queue it is.
 
         Args:
-            key: the job's, or SAQ's full id of it, see `key_of`.
-            queue: the only one to look in; None: all.
+            key: the job's, or SAQ's full id of it, see `locate`.
+            queue: the only one to look in; None: that of the full id, or all.
 
         Raises:
             JobNotFound: in none.
             QueueUnavailable: Redis did not answer.
         """
-        key = self.key_of(key)
-        for each in self if queue is None else [self.look_up(queue)]:
+        key, named = self.locate(key)
+        only = queue or named
+        for each in self if only is None else [self.look_up(only)]:
             job = await each.fetch(key)
             if job is not None:
                 return job
@@ -150,8 +152,9 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         job = await self.find(key)
-        await self.get(job.get_queue().name).abort_by_hand(job, reason)
-        return await self.find(job.key)
+        name = job.get_queue().name
+        await self.get(name).abort_by_hand(job, reason)
+        return await self.find(job.key, name)
 
     async def retry(self, key: str) -> Job:
         """Queue a job that has ended once more, with the same arguments and key.

@@ -68,7 +68,7 @@ class DeadLetters:
         """Enqueue a dead letter's job anew, when the session commits; returns the new job's key.
 
         Args:
-            key: of the dead letter.
+            key: of the dead letter, or SAQ's full id of its job.
             by: who replays it.
             why: for those who read it later.
             arguments: in place of those it had, by name; redacted ones must be among them.
@@ -146,9 +146,12 @@ class DeadLetters:
         return batch
 
     async def _locked(self, key: str) -> JobRecord:
+        key, queue = self._queues.locate(key)
         if storable(key) != key:
             raise DeadLetterNotFound(key)
         query = select(JobRecord).where(JobRecord.key == key, JobRecord.status == "failed")
+        if queue is not None:
+            query = query.where(JobRecord.queue == queue)
         query = query.order_by(JobRecord.queued_at.desc()).limit(1).with_for_update()
         record = await self._session.scalar(query.execution_options(populate_existing=True))
         if record is None:

@@ -193,10 +193,10 @@ class JobHistory:
         """The record of the last job that had this key, in a queue or in any."""
         return next(iter(await self.find(key, 1, queue)), None)
 
-    async def replays(self, key: str) -> Sequence[JobRecord]:
+    async def replays(self, key: str, queue: str | None = None) -> Sequence[JobRecord]:
         """The records of the jobs that replay a dead letter, one after the other, oldest first."""
         found: list[JobRecord] = []
-        record = await self.latest(key)
+        record = await self.latest(key, queue)
         while record is not None and record.replayed_as is not None and len(found) < PAGE:
             record = await self.latest(record.replayed_as)
             if record is not None:

@@ -106,16 +106,16 @@ class JobController(Controller):
 
         The admin, and who has the token of `Location`, see result and error; others the status, by a random key only.
         """
-        key = queues.key_of(key)
+        key, named = queues.locate(key)
         if is_admin(request):
-            return await _view(key, queues, history)
+            return await _view(key, queues, history, named)
         if token is not None:
-            if (queue := links.queue_of(queues.by_name, key, token)) is None:
+            if (queue := links.queue_of([named] if named else queues.by_name, key, token)) is None:
                 raise _not_shown("the token does not open this job")
             return await _view(key, queues, history, queue)
         if not is_random(key):
             raise _not_shown("a key that was chosen can be guessed")
-        view = await _view(key, queues, history)
+        view = await _view(key, queues, history, named)
         return msgspec.structs.replace(view, result=UNSET, error=UNSET)
 
     @delete(**ADMIN, status_code=202)

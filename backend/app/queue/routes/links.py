@@ -22,6 +22,11 @@ def is_random(key: str) -> bool:
     return _RANDOM.fullmatch(key) is not None
 
 
+def address_of(key: str) -> str:
+    """The address of a job without a token."""
+    return f"/jobs/{quote(key, safe='')}"
+
+
 class JobLinks:
     """Makes and reads the tokens, which are signatures of queue and key: nothing is stored.
 
@@ -37,7 +42,7 @@ class JobLinks:
 
         A job that was there before is somebody else's, who need not share its result with all who choose its key.
         """
-        address = f"/jobs/{quote(job.key, safe='')}"
+        address = address_of(job.key)
         if not getattr(job, "created", True):
             return address
         return f"{address}?token={self.token(job.get_queue().name, job.key)}"

@@ -19,6 +19,7 @@ from app.queue.memory.dead_letters import DeadLetters
 from app.queue.memory.history import PAGE, JobHistory, RecordFilter, arguments_of
 from app.queue.memory.models import JobRecord
 from app.queue.routes.answers import ADMIN, Enqueued, Words
+from app.queue.routes.links import address_of
 from app.queue.shown import remembered, shown
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
@@ -187,7 +188,8 @@ class RecordController(Controller):
         self, key: FromPath[str], history: FromDishka[JobHistory], queues: FromDishka[Queues]
     ) -> list[RecordView]:
         """All records of a key, newest first, and those of the jobs that replay it."""
-        records = [*await history.replays(key), *await history.find(key)]
+        key, queue = queues.locate(key)
+        records = [*await history.replays(key, queue), *await history.find(key, queue=queue)]
         if not records:
             raise JobNotFound(key)
         return [RecordView.of(queues, record) for record in records]
@@ -225,7 +227,7 @@ class DeadLetterController(Controller):
         """Enqueue the job anew, with its arguments or changed ones; a dead letter is replayed once."""
         asked = data or Replay()
         again = await dead_letters.replay(key, by=asked.by, why=asked.why, arguments=asked.arguments, queue=asked.queue)
-        return Response(Enqueued(again), status_code=201, headers={"Location": f"/jobs/{again}"})
+        return Response(Enqueued(again), status_code=201, headers={"Location": address_of(again)})
 
     @post("/replay", **ADMIN, status_code=202)
     @inject
@@ -238,7 +240,7 @@ class DeadLetterController(Controller):
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
         del given["all"]
         job = await queues.enqueue("replay_dead_letters", given)
-        return Response(Enqueued(job.key), status_code=202, headers={"Location": f"/jobs/{job.key}"})
+        return Response(Enqueued(job.key), status_code=202, headers={"Location": address_of(job.key)})
 
     @delete("/{key:str}", **ADMIN)
     @inject
