@@ -2,8 +2,8 @@
 
 A server decodes the path, and then nobody can tell the `/` of a key from that of the path. Here the key is found in the
 path as it was sent: all between the collection and a last part that names an action, such as `/jobs/tenant%2F42/retry`.
-A `/` may also come as it is, as in `/jobs/tenant/42/retry`; only in a key whose own last part is the name of an action it
-must be escaped.
+A `/` may also come as it is, as in `/jobs/tenant/42/retry`; only in a key whose own last part is the name of an action
+it must be escaped.
 """
 
 from typing import Any, Final, cast
@@ -51,7 +51,8 @@ def make_one_part(scope: Scope, known: Collections) -> None:
 
 def unescape(scope: Scope) -> None:
     """Give the handler its path parameters as they were meant."""
-    if ESCAPED in scope:
+    if scope.get(ESCAPED):
+        given: dict[str, Any] = scope["path_params"]
         scope["path_params"] = {
-            name: unquote(value) if isinstance(value, str) else value for name, value in scope["path_params"].items()
+            name: unquote(value) if isinstance(value, str) else value for name, value in given.items()
         }
