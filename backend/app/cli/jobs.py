@@ -106,23 +106,29 @@ async def show_history(app: Application, key: str, *, as_json: bool) -> None:
         Failure: nothing is.
     """
     key, queue = app.queues.locate(key)
-    try:
-        present = views.of_job(await app.queues.find(key, queue))
-    except JobNotFound:
-        present = None
+    present, waiting = await _in_redis(app, key, queue), None
     async with app.container() as request:
         history = await request.get(JobHistory)
+        if present is None and (job := await history.unpublished(key, app.queues, queue)) is not None:
+            waiting = views.of_job(job)
         records = [views.of_record(app.queues, record) for record in await history.find(key, queue=queue)]
         replays = [views.of_record(app.queues, record) for record in await history.replays(key, queue)]
-    if present is None and not records:
+    if present is None and waiting is None and not records:
         raise Failure(f"neither Redis nor the records know a job with the key {key!r}: it never was, or is too old")
     if as_json:
-        output.emit({"key": key, "redis": present, "records": records, "replays": replays})
+        output.emit({"key": key, "redis": present, "outbox": waiting, "records": records, "replays": replays})
         return
-    for number, (job, where) in enumerate(views.merged(present, records)):
+    for number, (job, where) in enumerate(views.merged(present, waiting, records)):
         output.show(*([""] if number else []), views.told(job, where))
     if replays:
         output.show("", output.line("replayed as", "dim"), views.listed(replays))
+
+
+async def _in_redis(app: Application, key: str, queue: str | None) -> JobView | None:
+    try:
+        return views.of_job(await app.queues.find(key, queue))
+    except JobNotFound:
+        return None
 
 
 @jobs.command()

@@ -169,14 +169,17 @@ def told(job: JobView, title: str) -> RenderableType:
     return Group(*parts)
 
 
-def merged(present: JobView | None, records: Sequence[JobView]) -> list[tuple[JobView, str]]:
+def merged(present: JobView | None, waiting: JobView | None, records: Sequence[JobView]) -> list[tuple[JobView, str]]:
     """What Redis and the records know of the jobs of a key, each with where it stands.
 
     Args:
         present: as Redis has it; None: it does not.
+        waiting: as the outbox has it, where Redis does not; None: it does not either.
         records: newest first.
     """
     told_of = [(record, "recorded") for record in records]
+    if waiting is not None:
+        return [(waiting, "in the outbox"), *told_of]
     if present is None:
         return told_of
     if records and (records[0].status, records[0].ended_at) == (present.status, present.ended_at):

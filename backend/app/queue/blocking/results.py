@@ -6,7 +6,7 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
 from app.queue.blocking.portal import Portal
-from app.queue.errors import GiveUp, JobAborted, JobFailed, Retry
+from app.queue.errors import GiveUp, JobAborted, JobFailed, JobNotFound, Retry
 from app.queue.exception_groups import find
 from app.queue.handle import JobHandle
 
@@ -32,8 +32,11 @@ class Result(Generic[R]):
         result = registry.cleanup_sessions.delay(days_old=7)
         result.get(timeout=10)["deleted_count"]
 
+    Where no result is kept (`ignore_result=True`, or a task's `ttl=-1`), a job that has ended is forgotten: PENDING and
+    not ready from then on, without result and error, as in Celery.
+
     All but `id` ask Redis, and raise:
-        JobNotFound: the job is not known, or its outcome is not kept (any more).
+        JobNotFound: the job is not known, or its outcome is not kept any more.
         QueueUnavailable: Redis did not answer.
         CalledInEventLoop, ConfigurationError: see `Portal`.
     """
@@ -41,7 +44,8 @@ class Result(Generic[R]):
     def __init__(self, portal: Portal, handle: JobHandle[R], *, ignored: bool = False) -> None:
         self._portal = portal
         self._handle = handle
-        self._ignored = ignored
+        snapshot = handle.job
+        self._ignored = ignored or (snapshot is not None and snapshot.ttl < 0)
 
     @property
     def id(self) -> str:
@@ -52,7 +56,8 @@ class Result(Generic[R]):
     def status(self) -> State:
         """Where the job stands: RETRY is a job that waits for another attempt, REVOKED one that was aborted or was
         not started before it expired."""
-        return _state(self._portal.run(self._handle.refresh))
+        job = self._look()
+        return "PENDING" if job is None else _state(job)
 
     @property
     def state(self) -> State:
@@ -61,11 +66,12 @@ class Result(Generic[R]):
 
     def ready(self) -> bool:
         """True when the job has ended, however."""
-        return self._portal.run(self._handle.done)
+        job = self._look()
+        return job is not None and job.status in TERMINAL_STATUSES
 
     def successful(self) -> bool:
         """True when the job has ended with a result."""
-        return self._portal.run(self._handle.successful)
+        return self.status == "SUCCESS"
 
     def failed(self) -> bool:
         """True when the job has ended with an error."""
@@ -79,8 +85,8 @@ class Result(Generic[R]):
     @property
     def traceback(self) -> str | None:
         """The worker's traceback of the last failed attempt."""
-        job = self._portal.run(self._handle.refresh)
-        return job.error if job.status is Status.FAILED or _state(job) == "RETRY" else None
+        job = self._look()
+        return job.error if job is not None and _state(job) in ("FAILURE", "RETRY") else None
 
     @overload
     def get(self, timeout: float | None = None, propagate: Literal[True] = True) -> R: ...
@@ -89,7 +95,7 @@ class Result(Generic[R]):
     def get(self, timeout: float | None = None, propagate: bool = True) -> R | Exception | None:
         """Wait for the job's end, and return its result as the type that the function declares.
 
-        With `ignore_result=True` there is nothing to wait for: None at once, as in Celery.
+        Where no result is kept there is nothing to wait for: None at once, as in Celery.
 
         Args:
             timeout: seconds to wait; None: for ever.
@@ -117,12 +123,30 @@ class Result(Generic[R]):
         """
         self._portal.run(self._revoke, terminate)
 
+    def _look(self) -> Job | None:
+        return self._portal.run(self._present)
+
+    async def _present(self) -> Job | None:
+        """The job; None: it has ended, and nothing of it is kept.
+
+        Raises:
+            JobNotFound: something of it should be.
+        """
+        try:
+            return await self._handle.refresh()
+        except JobNotFound:
+            if not self._ignored:
+                raise
+            return None
+
     async def _revoke(self, terminate: bool) -> None:
-        if terminate or await self._handle.status() in (Status.NEW, Status.QUEUED):
+        job = await self._present()
+        if job is not None and (terminate or job.status in (Status.NEW, Status.QUEUED)):
             await self._handle.abort("revoked")
 
     async def _outcome(self) -> R | Exception | None:
-        if not await self._handle.done():
+        job = await self._present()
+        if job is None or job.status not in TERMINAL_STATUSES:
             return None
         try:
             return await self._handle.result()

@@ -3,10 +3,11 @@
 import base64
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from saq import Job
+from saq.job import Status
 from sqlalchemy import ColumnElement, Select, literal, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,12 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.outage import took_too_long
 from app.queue.engine.listing import LIVE
 from app.queue.errors import InvalidCursor, InvalidSearch
-from app.queue.memory.models import STATUSES, JobRecord
+from app.queue.memory.models import STATUSES, JobRecord, OutboxJob
 from app.queue.memory.rows import EPOCH, milliseconds
 from app.queue.meta import TAGS
 from app.queue.places import place_of
 from app.queue.shown import shown
 from app.queue.text import storable
+
+if TYPE_CHECKING:
+    from app.queue.engine.queues import Queues
 
 PAGE = 50
 """Records of a page, unless a call says otherwise."""
@@ -193,6 +197,23 @@ class JobHistory:
         """The record of the last job that had this key, in a queue or in any."""
         return next(iter(await self.find(key, 1, queue)), None)
 
+    async def unpublished(self, key: str, queues: "Queues", queue: str | None = None) -> "Job | None":
+        """The last job of this key that only PostgreSQL has, as a new one: it waits in the outbox for Redis, or Redis
+        has lost it. To be asked for after Redis.
+        """
+        if storable(key) != key:
+            return None
+        query = select(OutboxJob).where(OutboxJob.key == key, OutboxJob.queue.in_(queues.by_name))
+        if queue is not None:
+            query = query.where(OutboxJob.queue == queue)
+        row = await self._session.scalar(query.order_by(OutboxJob.queued.desc()).limit(1))
+        record = await self.latest(key, queue) if row is not None else None
+        if row is None or (record is not None and _place(row) <= (milliseconds(record.queued_at), record.round)):
+            return None
+        job = queues.get(row.queue).read(key, row.job)
+        job.status = Status.NEW
+        return job
+
     async def replays(self, key: str, queue: str | None = None) -> Sequence[JobRecord]:
         """The records of the jobs that replay a dead letter, one after the other, oldest first."""
         found: list[JobRecord] = []
@@ -245,6 +266,10 @@ class JobHistory:
 
 DEAD = (JobRecord.status == literal("failed", literal_execute=True), JobRecord.resolution.is_(None))
 """What makes a record a dead letter."""
+
+
+def _place(row: OutboxJob) -> tuple[int, int]:
+    return row.queued, row.round
 
 
 def _encoded(record: JobRecord) -> str:

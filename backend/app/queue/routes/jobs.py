@@ -102,7 +102,7 @@ class JobController(Controller):
         links: FromDishka[JobLinks],
         token: Token = None,
     ) -> JobView:
-        """The job as it stands, or its record when Redis has forgotten it.
+        """The job as it stands, from PostgreSQL where Redis does not have it.
 
         The admin, and who has the token of `Location`, see result and error; others the status, by a random key only.
         """
@@ -136,6 +136,8 @@ async def _view(key: str, queues: Queues, history: JobHistory, queue: str | None
     try:
         return JobView.of(await queues.find(key, queue))
     except JobNotFound:
+        if (waiting := await history.unpublished(key, queues, queue)) is not None:
+            return JobView.of(waiting)
         record = await history.latest(key, queue)
         if record is None:
             raise

@@ -107,22 +107,32 @@ async def test_what_expired_before_its_start_is_revoked(registry: TasksRegistry)
     await asyncio.to_thread(calls)
 
 
-@pytest.mark.usefixtures("workers")
-async def test_an_ignored_result_is_none_at_once_and_forgotten(registry: TasksRegistry) -> None:
+@pytest.mark.parametrize("ignored", ["at the call", "by the task"])
+async def test_an_ignored_result_is_none_at_once_and_pending_for_ever(
+    registry: TasksRegistry, jobs: JobKit, ignored: str
+) -> None:
+    @task(ttl=-1)
+    async def keeps_nothing(ctx: Context) -> str:
+        return "forgotten"
+
     def calls() -> None:
-        result = registry.ping.apply_async(ignore_result=True)
+        if ignored == "by the task":
+            result = registry["keeps_nothing"].delay()
+        else:
+            result = registry.ping.apply_async(ignore_result=True)
         assert result.get() is None
         eventually_sync(lambda: _is_forgotten(result))
+        assert (result.status, result.state, result.ready()) == ("PENDING", "PENDING", False)
+        assert (result.successful(), result.failed(), result.result, result.traceback) == (False, False, None, None)
+        result.revoke()
+        result.revoke(terminate=True)
 
-    await asyncio.to_thread(calls)
+    async with jobs.working():
+        await asyncio.to_thread(calls)
 
 
 def _is_forgotten(result: Any) -> bool:
-    try:
-        result.ready()
-    except JobNotFound:
-        return True
-    return False
+    return bool(result._portal.run(result._present) is None)
 
 
 async def test_a_failed_job_tells_what_it_raised(registry: TasksRegistry, jobs: JobKit) -> None:
