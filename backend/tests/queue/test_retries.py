@@ -1,16 +1,20 @@
 """Retries and aborts of jobs that have not ended, or have: refused the same way from everywhere."""
 
 import asyncio
+import dataclasses
+from typing import Any
 
 import httpx
 import pytest
 from dishka import AsyncContainer
 from saq.job import Status
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Context, Queues, task
+from app.queue import Context, Queues, Unique, task
 from app.queue.engine.attempt import Attempt
 from app.queue.errors import JobConflict
 from app.queue.meta import ROUND
+from app.queue.testing import JobKit
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, working
@@ -167,3 +171,51 @@ async def test_a_job_that_runs_twice_on_a_worker_does_not_keep_aborts_from_being
         await eventually(lambda: len(started) == 3)
         await other.abort("not wanted")
         await eventually(other.done)
+
+
+UNIQUE = {
+    "of the task": Unique(),
+    "for some arguments": Unique(by=("user_id",)),
+    "that would raise": Unique(on_conflict="raise"),
+    "that would replace": Unique(on_conflict="replace"),
+    "for a period": Unique(period=60, states=("queued", "active", "failed")),
+}
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("unique", UNIQUE.values(), ids=UNIQUE)
+async def test_a_unique_job_that_is_retried_claims_its_arguments_again(
+    queues: Queues, jobs: JobKit, engine: AsyncEngine, unique: Unique, durable: bool
+) -> None:
+    @task(unique=unique, durable=durable)
+    async def rebuild(ctx: Context, *, user_id: int) -> None:
+        raise ValueError("the cause")
+
+    handle = await rebuild.enqueue(user_id=7)
+    await jobs.drain()
+    await queues.retry(handle.key)
+    # Another one does not run beside it.
+    other = rebuild.options(unique=dataclasses.replace(unique, on_conflict="ignore"))
+    assert ((await other.enqueue(user_id=7)).created, (await other.enqueue(user_id=8)).created) == (False, True)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("by_call", [False, True])
+@pytest.mark.parametrize("on_conflict", ["ignore", "raise", "replace"])
+async def test_a_unique_job_is_not_retried_beside_another_with_its_arguments(
+    queues: Queues, jobs: JobKit, engine: AsyncEngine, on_conflict: Any, by_call: bool, durable: bool
+) -> None:
+    unique = Unique(on_conflict=on_conflict)
+
+    @task(unique=None if by_call else unique, durable=durable)
+    async def rebuild(ctx: Context, *, user_id: int) -> None:
+        raise ValueError("the cause")
+
+    calls = rebuild.options(unique=unique)
+    handle = await calls.enqueue(user_id=7)
+    await jobs.drain()
+    stands = await calls.enqueue(user_id=7)
+    assert stands.created
+    with pytest.raises(JobConflict, match=rf"unique like '{stands.key}'.*cannot be retried"):
+        await queues.retry(handle.key)
+    assert [job.key for job in jobs.all_enqueued(rebuild)] == [stands.key]

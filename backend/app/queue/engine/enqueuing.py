@@ -19,7 +19,7 @@ from app.queue.engine.sizes import batches
 from app.queue.engine.unrecorded import mark_to_keep
 from app.queue.errors import DuplicateJob, QueueUnavailable
 from app.queue.meta import CLAIM, EXPIRES_AT, ROUND, checked, engine_entries
-from app.queue.options import check_meta
+from app.queue.options import Claim, check_meta
 from app.queue.text import check_text
 from app.queue.time_limits import LAST_SECOND, check_delay
 
@@ -232,25 +232,34 @@ def row_of(queue: "EngineQueue", job: Job, yields: EngineJob | None = None, *, n
         TypeError, ValueError: the job cannot be encoded, or `scheduled` is no time.
     """
     ttl = 0
-    spec: tuple[Any, ...] = ()
     given_way: str | msgspec.Raw = ""
-    if (claim := getattr(job, "claim", None)) is not None:
-        unique = claim.unique
-        period = int((unique.period or 0) * 1000)
-        key = queue.namespace(f"unique:{claim.id}")
-        spec = (unique.on_conflict, period, f",{','.join(unique.states)},", key, yields.key if yields else "", "")
-        if claim.ends_with_the_job:
-            job.meta[CLAIM] = claim.id
+    claim = getattr(job, "claim", None)
+    if claim is not None and claim.ends_with_the_job:
+        job.meta[CLAIM] = claim.id
     payload = text(queue.serialize(job))
     if yields is not None:
         ttl = yields.ttl
         yields.status, yields.completed = Status.ABORTED, now()
         yields.error = f"replaced by {job.key}"
         given_way = text(queue.serialize(yields))
-        spec = (*spec[:-1], mark_to_keep(queue, yields))
+    spec = () if claim is None else _spec(queue, job, claim, yields)
     row = job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
     ended_at = getattr(job, "ended_at", None)
     return row if ended_at is None else (*row, ended_at)
+
+
+def _spec(queue: "EngineQueue", job: Job, claim: Claim, yields: EngineJob | None) -> Row:
+    """A unique claim as `scripts/admit.lua` takes it."""
+    unique = claim.unique
+    return (
+        unique.on_conflict,
+        int((unique.period or 0) * 1000),
+        f",{','.join(unique.states)},",
+        queue.namespace(f"unique:{claim.id}"),
+        yields.key if yields else "",
+        mark_to_keep(queue, yields) if yields else "",
+        ROUND in job.meta,
+    )
 
 
 def _start(job: Job) -> str:

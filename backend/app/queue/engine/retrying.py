@@ -4,6 +4,7 @@ HTTP, the command line, SAQ's page and SAQ's API all come here. The retry counts
 anew, and what was remembered of the end, such as a dead letter, is resolved.
 """
 
+import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -11,8 +12,9 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES
 
 from app.queue.engine.job import EngineJob
-from app.queue.errors import JobConflict
-from app.queue.meta import EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES, ROUND, STALLS
+from app.queue.errors import InvalidArguments, JobConflict, UnknownTask
+from app.queue.meta import CLAIM, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES, ROUND, STALLS
+from app.queue.options import Claim, Unique
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -41,7 +43,33 @@ async def _enqueue_again(queue: "EngineQueue", job: EngineJob) -> Job:
     for entry in (RECOVERIES, STALLS, EXPIRES_AT, MISFIT_SINCE, OUTAGE):
         job.meta.pop(entry, None)
     job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
+    job.claim = _claim(queue, job)
     [stands] = await queue.enqueue_many([job])
     if not stands.created:
-        raise JobConflict(job.key, "queued", "retried")
+        one_like_it = f"unique like {stands.key!r}, which waits or runs,"
+        raise JobConflict(job.key, "queued" if stands.key == job.key else one_like_it, "retried")
     return job
+
+
+def _claim(queue: "EngineQueue", job: EngineJob) -> Claim | None:
+    """What a unique job claims once more: beside another one of the same arguments it is refused, never in its place.
+
+    A claim that the call made, and not the task, is known by its id alone.
+    """
+    claim = _claim_of_its_task(queue, job)
+    claimed = job.meta.get(CLAIM)
+    if claimed and (claim is None or claim.id != claimed):
+        return Claim(claimed, Unique())
+    return claim
+
+
+def _claim_of_its_task(queue: "EngineQueue", job: EngineJob) -> Claim | None:
+    try:
+        task = queue.tasks.get(job.function) if queue.tasks is not None else None
+        if task is None or task.defaults.unique is None:
+            return None
+        claim = task.defaults.unique.claim(task.name, task.signature.filled(job.kwargs or {}))
+    except (UnknownTask, InvalidArguments):
+        # The worker that it fits knows.
+        return None
+    return Claim(claim.id, dataclasses.replace(claim.unique, on_conflict="ignore"))

@@ -4,7 +4,7 @@
 -- milliseconds). The key of a new job is random; if it is there, then by this
 -- same call, whose answer was lost, and which was sent again.
 -- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way, mark under
--- which the end of that one is kept until PostgreSQL knows ('' it need not)}.
+-- which the end of that one is kept until PostgreSQL knows ('' it need not), whether the job is queued once more}.
 local ABORT_PREFIX = ARGV[3]
 
 local function state_of(id)
@@ -20,13 +20,13 @@ end
 local ABORTS = 'saq:abort:' .. string.sub(PREFIX, #'saq:job:' + 1)
 
 local function claim_of(spec)
-    return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5], mark = spec[6]}
+    return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5], mark = spec[6], again = spec[7]}
 end
 
--- The key of the job that stands in the way of a claim, or nil.
-local function holder_of(claim)
+-- The key of the job that stands in the way of a claim, or nil. One that is queued once more may have it from before.
+local function holder_of(claim, own)
     local key = redis.call('GET', claim.id)
-    if not key then return nil end
+    if not key or claim.again and key == own then return nil end
     local state = state_of(PREFIX .. key)
     if state and string.find(claim.states, ',' .. state .. ',', 1, true) then return key, state end
     return nil
@@ -61,7 +61,7 @@ local function admit(row)
     local claim = nil
     if not refused and #spec > 0 then
         claim = claim_of(spec)
-        local holder, state = holder_of(claim)
+        local holder, state = holder_of(claim, key)
         if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
             unless_full()
             withdraw(PREFIX .. holder)
