@@ -28,6 +28,11 @@ FLUSH = 5.0
 """Seconds that records get to be written when a process ends."""
 
 
+RETRIES = 2
+"""Jobs that are retried at once: each holds a connection, and may need another one. With more of them at once all could
+wait for connections that the others hold."""
+
+
 class Memory:
     """The outbox, the recorder and the relay of one process.
 
@@ -50,6 +55,7 @@ class Memory:
         self._watched: list[EngineQueue] = []
         self._watching: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        self._retries = asyncio.Semaphore(RETRIES)
 
     def serve(self, queues: Sequence[EngineQueue]) -> None:
         """Remember the jobs of these queues."""
@@ -91,6 +97,10 @@ class Memory:
         Raises:
             JobConflict: the dead letter was replayed.
         """
+        async with self._retries:
+            return await self._retry(job, again)
+
+    async def _retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job:
         retried: Job | None = None
         try:
             if await unrecorded.kept(self._queues[job.get_queue().name], job):
@@ -131,6 +141,8 @@ class Memory:
             self._ending.clear()
         await self.recorder.flush(FLUSH)
         await self._engine.dispose()
+        # The next ones may be those of another event loop.
+        self._retries = asyncio.Semaphore(RETRIES)
 
     def committed(self, pending: Pending) -> None:
         """A transaction has committed; its jobs are enqueued beside what its caller does next."""

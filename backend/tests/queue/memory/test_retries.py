@@ -147,3 +147,13 @@ async def test_a_retry_of_what_has_been_retried_and_has_ended_since_is_refused(q
         with pytest.raises(JobConflict):
             await as_it_ended.retry("by one who looked before")
     assert jobs.all_enqueued(note) == []
+
+
+async def test_many_durable_jobs_are_retried_at_once(queues: Queues, jobs: JobKit, records: Look) -> None:
+    handles = [await note.options(durable=True).enqueue() for _ in range(20)]
+    await jobs.drain()
+    for handle in handles:
+        await record_of(records, handle.key, "failed")
+    await asyncio.gather(*(queues.retry(handle.key) for handle in handles))
+    assert {(each.status, each.resolution) for each in await records()} == {("failed", "retried")}
+    assert len(jobs.all_enqueued(note)) == len(handles)
