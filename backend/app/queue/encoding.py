@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -181,6 +181,20 @@ def reads_endless_numbers(type_: Any) -> bool:
     return any(isinstance(part, msgspec_inspect.DecimalType | msgspec_inspect.CustomType) for part in parts) or any(
         isinstance(part, msgspec_inspect.FloatType) for key in keys for part in _parts(key, set())
     )
+
+
+def converts_in_part(type_: Any) -> bool:
+    """True for a type that leaves JSON builtins as they are, at some depth: Any, or object."""
+    parts = _parts(msgspec_inspect.type_info(type_), set())
+    return any(isinstance(part, msgspec_inspect.AnyType) or getattr(part, "cls", None) is object for part in parts)
+
+
+def copied(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """JSON builtins by name, none of whose lists and objects are those of `raw`."""
+    if not any(type(value) in (dict, list) for value in raw.values()):
+        return raw
+    copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(raw))
+    return copy
 
 
 def is_class_of_its_own(type_: Any) -> bool:

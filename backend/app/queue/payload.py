@@ -125,6 +125,7 @@ class Signature:
         self._forms = encoding.endless_forms(self._types())
         self._result_forms = encoding.endless_forms([self.returns])
         self._moments = any(encoding.holds_moments(each) for each in self._types())
+        self._shares = any(encoding.converts_in_part(each) for each in self._types())
         self._may_be_endless = any(encoding.reads_endless_numbers(each) for each in self._types())
         self._dropped: set[str] = set()
 
@@ -218,11 +219,14 @@ class Signature:
     def receive(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a job as a worker takes them: as `decode`, but what the task does not take is dropped.
 
-        Another version of the task may have enqueued the job. What is dropped is logged, once a process.
+        Another version of the task may have enqueued the job. What is dropped is logged, once a process. What the task
+        does to its arguments changes nothing of `raw`: another attempt gets them as they were.
 
         Raises:
             PayloadMismatch: missing or wrong arguments; each is named.
         """
+        if self._shares:
+            raw = encoding.copied(raw)
         arguments = self._convert(raw)
         return arguments if arguments is not None else self._receive_each(raw)
 

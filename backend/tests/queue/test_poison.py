@@ -369,13 +369,13 @@ async def one_slot(queue: EngineQueue, *functions: Any) -> AsyncIterator[None]:
 @pytest.mark.parametrize(
     ("function", "attempts", "meta"),
     [
-        (_spoils_meta, 1, {"kept": 1}),
+        (_spoils_meta, 2, {"kept": 1}),
         (_returns_an_object, 2, {}),
         (_raises_oddly, 2, {}),
         (_spoils_its_retries, 1, {}),
         (_fails, 1, {}),
-        (_spoils_its_ttl, 1, {}),
-        (_spoils_its_priority, 1, {}),
+        (_spoils_its_ttl, 2, {}),
+        (_spoils_its_priority, 2, {}),
     ],
 )
 async def test_an_attempt_without_an_outcome_leaves_its_slot(

@@ -1,6 +1,6 @@
 """`job.update(...)` and what a task sets on its job: checked at the call, and never at the price of the job."""
 
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import pytest
 from saq import Job
@@ -124,3 +124,102 @@ async def test_what_a_task_makes_of_meta_takes_nothing_from_the_engine(
     assert (job.attempts, job.meta[TAGS]) == (2 if fails else 1, ["billing"])
     # Its claim is given up.
     assert (await spoils.enqueue()).created
+
+
+def _set(name: str, value: Any) -> Any:
+    return lambda job: setattr(job, name, value)
+
+
+def _loses_meta(job: Job) -> None:
+    del job.meta
+
+
+def _loses_arguments(job: Job) -> None:
+    del job.kwargs
+
+
+def _puts_an_object_into_meta(job: Job) -> None:
+    job.meta["mine"] = cast("Any", object())
+
+
+HARMLESS = {
+    "meta is None": _set("meta", None),
+    "another key": _set("key", "another"),
+    "no key": _set("key", None),
+    "no lease": _set("lease", ""),
+    "retries": _set("retries", "x"),
+    "retry_delay": _set("retry_delay", "x"),
+    "queue": _set("queue", None),
+}
+SPOILT = {
+    **HARMLESS,
+    "meta is gone": _loses_meta,
+    "an object in meta": _puts_an_object_into_meta,
+    "arguments are gone": _loses_arguments,
+    "an object in the arguments": _set("kwargs", {"name": "x", "more": object()}),
+    "attempts": _set("attempts", "x"),
+    "priority": _set("priority", None),
+    "group_key": _set("group_key", object()),
+}
+
+
+@pytest.mark.parametrize("spoil", HARMLESS.values(), ids=HARMLESS)
+async def test_a_task_that_spoils_what_is_not_stored_of_its_job_completes(jobs: JobKit, spoil: Any) -> None:
+    @task
+    async def spoils(ctx: Context, *, name: str = "") -> int:
+        spoil(ctx["job"])
+        return 5
+
+    job = await jobs.run(spoils, name="x")
+    assert (job.status, job.result) == (Status.COMPLETE, 5)
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+async def test_whatever_a_task_sets_on_its_job_it_fails_with_its_own_error(jobs: JobKit, spoil: Any) -> None:
+    @task
+    async def spoils(ctx: Context, *, name: str = "") -> int:
+        spoil(ctx["job"])
+        raise ValueError("the cause")
+
+    job = await jobs.run(spoils, name="x")
+    assert job.status is Status.FAILED
+    assert "the cause" in (job.error or "")
+
+
+async def test_what_cannot_be_stored_costs_no_attempt(jobs: JobKit) -> None:
+    runs: list[str] = []
+
+    @task(retries=3)
+    async def spoils(ctx: Context, *, name: str) -> None:
+        runs.append(name)
+        ctx["job"].meta["mine"] = cast("Any", object())
+        ctx["job"].group_key = cast("Any", object())
+        raise ValueError("the cause")
+
+    job = await jobs.run(spoils, name="x")
+    assert (runs, job.attempts, job.meta) == (["x"] * 3, 3, {})
+
+
+class Part(TypedDict):
+    names: list[Any]
+
+
+async def test_what_a_task_does_to_its_arguments_is_not_what_the_next_attempt_gets(jobs: JobKit) -> None:
+    got: list[str] = []
+
+    @task(retries=3)
+    async def eats(
+        ctx: Context, /, data: Any, named: dict[str, Any], part: Part, anything: object, **more: Any
+    ) -> None:
+        got.append(repr((data, named, part, anything, more)))
+        data.clear()
+        named["list"].append(object())
+        part["names"].pop()
+        cast("Any", anything)["x"] = float("nan")
+        more["further"]["y"] = 1
+        raise ValueError("the cause")
+
+    arguments: dict[str, Any] = {"data": {"a": 1}, "named": {"list": []}, "part": {"names": [1]}, "anything": {"b": 2}}
+    arguments["further"] = {"c": 3}
+    job = await jobs.run(eats, **arguments)
+    assert (len(set(got)), len(got), job.kwargs) == (1, 3, arguments)

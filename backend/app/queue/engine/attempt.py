@@ -14,7 +14,7 @@ from saq.utils import now
 
 from app.queue.engine import leases, misfit
 from app.queue.engine.job import EngineJob, failure
-from app.queue.engine.job_changes import keep_own, repair
+from app.queue.engine.job_changes import keep_own, mend, repair
 from app.queue.engine.misfit import MISFITS
 from app.queue.engine.outcomes import Outcome
 from app.queue.engine.postponement import pause_of, reason_of, reason_of_timeout
@@ -202,16 +202,16 @@ class Attempt:
     def _in_any_case(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
         """The outcome, or a failure where none can be made of what the task left in its job: its slot must get free."""
         try:
+            mend(self._slots.queue, self.job)
             self._keep_own()
             return reached()
         except Exception as error:
-            logger.exception("the job %s of %s has no outcome that can be written", self.job.key, self.job.function)
-            job = self.job
-            repair(job)
+            logger.exception("the job %s has no outcome that can be written", self.held[0])
             try:
+                repair(self.job)
                 return self._end(Status.FAILED, clipped(scrub(error_text(error))))
             except Exception:
-                return Outcome.unreadable(job.key, job.lease, "")
+                return Outcome.unreadable(*self.held, "")
 
     def _cancel(self) -> None:
         self.deadline = self._slots.pulse.fair() + leases.TIMEOUT_GRACE
@@ -226,8 +226,11 @@ class Attempt:
             self._slots.settle(self, outcome)
 
     def _keep_own(self) -> None:
-        if self.job.own or self.job.meta:
-            keep_own(self.job)
+        job = self.job
+        # By these its outcome is written, whatever the task has made of them.
+        job.key, job.lease = self.held
+        if job.meta or job.own or job.meta is None:
+            keep_own(job)
 
     def _complete(self, result: Any) -> Outcome:
         job = self.job

@@ -1,15 +1,18 @@
 """What user code changes of a job: checked where it says so by `update`, repaired where it sets attributes."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
-from saq import Job
+from saq import Job, Queue
 from saq.job import Status
 
 from app.queue import encoding
 from app.queue.engine import wire
-from app.queue.engine.job import EngineJob
+from app.queue.engine.job import EngineJob, check
 from app.queue.meta import checked, engine_entries, is_reserved
+
+logger = logging.getLogger("app.worker")
 
 LARGEST_META = 1024 * 1024
 """Bytes of `meta` that a job keeps which had to be repaired."""
@@ -56,14 +59,39 @@ def keep_own(job: EngineJob) -> None:
     job.meta = {name: value for name, value in entries if not is_reserved(name)} | engine_entries(job.own or {})
 
 
+def mend(queue: Queue, job: EngineJob) -> None:
+    """Repair a job if it cannot travel: whatever a task has spoilt, each of its attempts counts as one."""
+    try:
+        check(job)
+        queue.serialize(job)
+    except Exception as error:
+        logger.error("the job %s holds what cannot be stored, it goes on without: %s", job.key, error)
+        repair(job)
+
+
 def repair(job: Job) -> None:
     """Give the fields that cannot travel, as a task has spoilt them, their defaults; the rest of `meta` stays.
 
     Of a `meta` of more than LARGEST_META bytes only the engine's entries stay: it may be what Redis does not take.
     """
-    job.meta = {name: value for name, value in job.meta.items() if wire.travels("meta", {name: value})}
+    fields = vars(job)
+    fields["meta"] = _that_travel("meta", fields.get("meta"))
     if len(encoding.encode(job.meta)) > LARGEST_META:
         job.meta = engine_entries(job.meta)
     for name in wire.FIELDS[len(wire.REQUIRED) :]:
-        if not wire.travels(name, vars(job)[name]):
-            setattr(job, name, wire.DEFAULTS[name])
+        if name not in fields or not wire.travels(name, fields[name]):
+            fields[name] = _instead(name, job)
+
+
+def _instead(name: str, job: Job) -> Any:
+    """What stands in place of a field that cannot travel."""
+    if name == "kwargs":
+        return _that_travel(name, vars(job).get(name))
+    # Nobody knows how many there were: it must not be tried for ever.
+    return job.retries if name == "attempts" else wire.DEFAULTS[name]
+
+
+def _that_travel(name: str, entries: Any) -> dict[str, Any]:
+    """The entries of a field that is a mapping, without those that cannot travel."""
+    found = entries.items() if isinstance(entries, dict) else ()
+    return {entry: value for entry, value in found if wire.travels(name, {entry: value})}
