@@ -62,6 +62,8 @@ def environment(redis_url: str, migrated_url: str, tmp_path: Path) -> dict[str, 
         "DEV_DIR": str(tmp_path),
         "SECRET_KEY": "tests only, no secret, but long enough",
         "WORKER_GRACE_PERIOD": "5",
+        # On a busy machine a connection takes its time.
+        "DATABASE_CONNECT_TIMEOUT": "20",
     }
 
 

@@ -41,7 +41,7 @@ def test_each_task_has_a_name_and_a_property() -> None:
 async def test_a_property_is_the_entry_of_its_task(container: AsyncContainer) -> None:
     registry = await container.get(TasksRegistry)
     assert registry.todo_cleanup.task is get_registry().get("todo.cleanup")
-    assert registry.todo_cleanup.__doc__ == registry.todo_cleanup.task.doc
+    assert (registry.todo_cleanup.__doc__ or "").endswith(registry.todo_cleanup.task.doc)
     assert registry["todo.cleanup"].name == TaskName.TODO_CLEANUP
     assert set(registry) == {task.name for task in OF_THE_APPLICATION}
     assert ("ping" in registry, "pong" in registry, len(registry)) == (True, False, len(OF_THE_APPLICATION))

@@ -224,8 +224,11 @@ async def test_an_abort_concerns_one_queue(environment: dict[str, str]) -> None:
         taken = await queues.get("default").dequeue(timeout=1)
         assert taken is not None
         await taken.abort("not wanted")
-        assert not (await here.enqueue(name="x")).created
+        waiting = asyncio.create_task(here.enqueue(name="x"))
         assert (await there.enqueue(name="x")).created
+        assert not waiting.done()
+        await queues.get("default").finish_abort(taken)
+        assert (await waiting).created
         await queues.disconnect()
 
 

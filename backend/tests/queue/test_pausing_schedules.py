@@ -8,7 +8,7 @@ from saq.job import Status
 from app.queue import Context, DuplicateJob, EngineQueue, Queues, Unique, UnknownSchedule, get_registry, scheduled_task
 from app.queue.clock import shifted
 from app.queue.meta import SCHEDULE, TICK
-from tests.queue.test_ticker import HOUR, at, hour, jobs_of, names_of, ticker_of
+from tests.queue.test_ticker import PERIOD, at, jobs_of, names_of, period, ticker_of
 
 
 @pytest.fixture(autouse=True)
@@ -26,67 +26,67 @@ def queue(queues: Queues) -> EngineQueue:
 async def test_ticks_that_come_due_in_a_pause_are_skipped_and_the_next_one_is_not(
     queues: Queues, queue: EngineQueue
 ) -> None:
-    @scheduled_task(every=HOUR, overlap="queue")
+    @scheduled_task(every=PERIOD, overlap="queue")
     async def halted(ctx: Context) -> None: ...
 
-    @scheduled_task(every=HOUR, overlap="queue")
+    @scheduled_task(every=PERIOD, overlap="queue")
     async def other(ctx: Context) -> None: ...
 
     ticker = ticker_of(queue, halted, other)
     await ticker.declare()
     await queues.pause_schedule("halted", by="ada", why="a bug")
-    await at(ticker, hour(1) + 1)
-    await at(ticker, hour(2) + 1)
+    await at(ticker, period(1) + 1)
+    await at(ticker, period(2) + 1)
     assert await names_of(queue) == ["other", "other"]
     assert await queues.resume_schedule("halted")
-    await at(ticker, hour(2) + 2)
+    await at(ticker, period(2) + 2)
     assert await names_of(queue) == ["other", "other"]
-    await at(ticker, hour(3) + 1)
+    await at(ticker, period(3) + 1)
     assert await names_of(queue) == ["halted", "other", "other", "other"]
 
 
 async def test_a_tick_of_the_pause_that_no_worker_saw_is_not_caught_up_at_resume(
     queues: Queues, queue: EngineQueue
 ) -> None:
-    @scheduled_task(every=HOUR)
+    @scheduled_task(every=PERIOD)
     async def halted(ctx: Context) -> None: ...
 
     ticker = ticker_of(queue, halted)
     await ticker.declare()
     await queues.pause_schedule("halted")
-    with shifted(hour(2) + 1 - time.time()):
+    with shifted(period(2) + 1 - time.time()):
         assert await queues.resume_schedule("halted")
         assert not await queues.resume_schedule("halted")
         [state] = await queues.schedules()
         assert state.paused is None
-    await at(ticker, hour(2) + 2)
+    await at(ticker, period(2) + 2)
     assert await jobs_of(queue) == []
-    await at(ticker, hour(3) + 1)
+    await at(ticker, period(3) + 1)
     assert await names_of(queue) == ["halted"]
     assert await queue.redis.exists(queue.namespace("schedules:paused")) == 0
 
 
 async def test_a_tick_after_the_pause_is_made_however_late_a_worker_looks(queues: Queues, queue: EngineQueue) -> None:
-    @scheduled_task(every=HOUR)
+    @scheduled_task(every=PERIOD)
     async def halted(ctx: Context) -> None: ...
 
     ticker = ticker_of(queue, halted)
     await ticker.declare()
     await queues.pause_schedule("halted")
-    with shifted(hour(2) + 1 - time.time()):
+    with shifted(period(2) + 1 - time.time()):
         await queues.resume_schedule("halted")
-    await at(ticker, hour(4) + 1)
+    await at(ticker, period(4) + 1)
     [job] = await jobs_of(queue)
-    assert job.meta[TICK] == hour(4)
+    assert job.meta[TICK] == period(4)
 
 
 async def test_a_pause_stays_with_a_changed_schedule_and_goes_with_a_removed_one(
     queues: Queues, queue: EngineQueue
 ) -> None:
-    @scheduled_task(every=HOUR)
+    @scheduled_task(every=PERIOD)
     async def changed(ctx: Context) -> None: ...
 
-    @scheduled_task(every=HOUR)
+    @scheduled_task(every=PERIOD)
     async def removed(ctx: Context) -> None: ...
 
     # Before any worker has told Redis of them.
@@ -95,7 +95,7 @@ async def test_a_pause_stays_with_a_changed_schedule_and_goes_with_a_removed_one
     await ticker_of(queue, changed, removed).declare()
     assert all(state.paused for state in await queues.schedules())
     changed.schedules = ()
-    scheduled_task(every=2 * HOUR)(changed)
+    scheduled_task(every=2 * PERIOD)(changed)
     await ticker_of(queue, changed).declare()
     await ticker_of(queue, changed, removed).declare()
     assert {state.key: state.paused is not None for state in await queues.schedules()} == {
@@ -105,25 +105,25 @@ async def test_a_pause_stays_with_a_changed_schedule_and_goes_with_a_removed_one
 
 
 async def test_schedules_tell_how_they_stand(queues: Queues, queue: EngineQueue) -> None:
-    @scheduled_task(every=HOUR)
+    @scheduled_task(every=PERIOD)
     @scheduled_task(cron="0 3 * * *", timezone="Europe/Berlin", key="nightly")
     async def report(ctx: Context) -> None: ...
 
     assert {state.key: state.next_tick for state in await queues.schedules()} == {"report": None, "nightly": None}
     ticker = ticker_of(queue, report)
     await ticker.declare()
-    await at(ticker, hour(1) + 1)
+    await at(ticker, period(1) + 1)
     pause = await queues.pause_schedule("nightly", by="ada", why="night off")
     assert (pause.by, pause.why) == ("ada", "night off")
     states = {state.key: state for state in await queues.schedules()}
     hourly, nightly = states["report"], states["nightly"]
-    assert (hourly.task, hourly.queue, hourly.timing) == ("report", "default", "every 3600.0 s")
-    assert (hourly.next_tick, hourly.last_job, hourly.paused) == (hour(2), f"cron:report:{int(hour(1))}", None)
+    assert (hourly.task, hourly.queue, hourly.timing) == ("report", "default", f"every {PERIOD} s")
+    assert (hourly.next_tick, hourly.last_job, hourly.paused) == (period(2), f"cron:report:{int(period(1))}", None)
     assert (nightly.timing, nightly.last_job, nightly.paused) == ("0 3 * * * Europe/Berlin", None, pause)
 
 
 async def test_a_trigger_makes_a_job_beside_the_ticks_also_while_paused(queues: Queues, queue: EngineQueue) -> None:
-    @scheduled_task(every=HOUR, kwargs={"days": 7}, overlap="queue")
+    @scheduled_task(every=PERIOD, kwargs={"days": 7}, overlap="queue")
     async def sweep(ctx: Context, *, days: int = 1) -> None: ...
 
     ticker = ticker_of(queue, sweep)
@@ -140,7 +140,7 @@ async def test_a_trigger_makes_a_job_beside_the_ticks_also_while_paused(queues: 
 async def test_a_trigger_is_an_earlier_job_to_ticks_and_triggers_that_may_not_overlap(
     queues: Queues, queue: EngineQueue
 ) -> None:
-    @scheduled_task(every=HOUR)
+    @scheduled_task(every=PERIOD)
     async def sweep(ctx: Context) -> None: ...
 
     ticker = ticker_of(queue, sweep)
@@ -148,7 +148,7 @@ async def test_a_trigger_is_an_earlier_job_to_ticks_and_triggers_that_may_not_ov
     first = await queues.trigger_schedule("sweep")
     second = await queues.trigger_schedule("sweep")
     assert (second.key, second.created) == (first.key, False)
-    await at(ticker, hour(1) + 1)
+    await at(ticker, period(1) + 1)
     [job] = await jobs_of(queue)
     assert job.key == first.key
     await job.finish(Status.COMPLETE)
@@ -157,7 +157,7 @@ async def test_a_trigger_is_an_earlier_job_to_ticks_and_triggers_that_may_not_ov
 
 @pytest.mark.parametrize("on_conflict", ["ignore", "replace", "raise"])
 async def test_a_trigger_of_a_unique_task_meets_its_rule(queues: Queues, queue: EngineQueue, on_conflict: str) -> None:
-    @scheduled_task(every=HOUR, overlap="queue", unique=Unique(on_conflict=on_conflict))  # type: ignore[arg-type]
+    @scheduled_task(every=PERIOD, overlap="queue", unique=Unique(on_conflict=on_conflict))  # type: ignore[arg-type]
     async def sweep(ctx: Context) -> None: ...
 
     by_hand = await sweep.enqueue()
@@ -173,7 +173,7 @@ async def test_a_trigger_of_a_unique_task_meets_its_rule(queues: Queues, queue: 
 
 @pytest.mark.parametrize("steer", ["pause_schedule", "resume_schedule", "trigger_schedule"])
 async def test_an_unknown_schedule_is_told_with_those_there_are(queues: Queues, steer: str) -> None:
-    @scheduled_task(every=HOUR, key="nightly")
+    @scheduled_task(every=PERIOD, key="nightly")
     async def report(ctx: Context) -> None: ...
 
     with pytest.raises(UnknownSchedule, match="there is no schedule 'report'; there are: nightly"):
