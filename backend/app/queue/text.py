@@ -43,7 +43,12 @@ def check_text(name: str, text: str) -> None:
 
 def error_text(error: BaseException) -> str:
     """The traceback of an error, its causes and notes, as it is stored."""
-    return storable("".join(traceback.format_exception(error)))
+    try:
+        lines = traceback.format_exception(error)
+    except Exception:
+        # Python asks an error whether it is true, which runs code of its class.
+        lines = [*traceback.format_tb(error.__traceback__), f"{type(error).__qualname__}, which cannot be shown\n"]
+    return storable("".join(lines))
 
 
 def clipped(text: str) -> str:

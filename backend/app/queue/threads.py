@@ -32,7 +32,7 @@ async def in_thread(function: Callable[..., Any], ctx: Context, /, **arguments: 
     otherwise a retry would run beside it.
 
     Raises:
-        RuntimeError: the function raised StopIteration, which cannot leave a coroutine.
+        RuntimeError: the function raised StopIteration or GeneratorExit, which cannot leave a coroutine.
         BaseException: what else the function raised.
     """
     call = _Call(function, ctx, arguments)
@@ -58,10 +58,11 @@ def stack_of(job: Any) -> str:
 
 
 def _awaitable(error: BaseException) -> BaseException:
-    """An error as it can leave a coroutine: a future refuses StopIteration, and would never be done."""
-    if not isinstance(error, StopIteration):
+    """An error as it can leave a coroutine: a future refuses StopIteration, and would never be done; GeneratorExit
+    closes the coroutines that await it."""
+    if not isinstance(error, StopIteration | GeneratorExit):
         return error
-    other = RuntimeError("the function raised StopIteration")
+    other = RuntimeError(f"the function raised {type(error).__name__}")
     other.__cause__ = error
     return other
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from app.queue.engine.outcomes import Outcome, settle_each
 from app.queue.engine.worker import EngineWorker
 from app.queue.meta import AT_MOST_ONCE, CLAIM, EXPIRES_AT, RECOVERIES, ROUND
 from app.queue.options import TaskOptions
+from app.queue.testing import JobKit
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
@@ -392,3 +394,71 @@ async def test_an_attempt_without_an_outcome_leaves_its_slot(
     assert good.status is Status.COMPLETE
     assert bad is not None
     assert (bad.status, bad.result, bad.attempts, bad.meta) == (Status.FAILED, None, attempts, meta)
+
+
+class _HasNoTruth(Exception):
+    def __bool__(self) -> bool:
+        raise RuntimeError("no use to ask")
+
+
+def _raises_what_has_no_truth() -> None:
+    raise _HasNoTruth
+
+
+def _raises_generator_exit() -> None:
+    raise GeneratorExit
+
+
+async def _awaits_generator_exit() -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(GeneratorExit())
+    await future
+
+
+async def _awaits_generator_exit_of_a_thread() -> None:
+    await asyncio.to_thread(_raises_generator_exit)
+
+
+@pytest.mark.parametrize(
+    ("fails", "error"),
+    [
+        (_raises_what_has_no_truth, "_HasNoTruth"),
+        (_raises_generator_exit, "GeneratorExit"),
+        (_awaits_generator_exit, "GeneratorExit"),
+        (_awaits_generator_exit_of_a_thread, "GeneratorExit"),
+    ],
+)
+@pytest.mark.parametrize("plain_function", [False, True])
+async def test_each_attempt_that_raises_an_odd_error_counts_and_leaves_its_slot(
+    jobs: JobKit, own_tasks: None, fails: Any, error: str, plain_function: bool
+) -> None:
+    runs: list[int] = []
+
+    async def in_the_loop(ctx: Context) -> None:
+        runs.append(1)
+        if awaited := fails():
+            await awaited
+
+    def in_a_thread(ctx: Context) -> Any:
+        runs.append(1)
+        return fails()
+
+    job = await jobs.run(task(retries=2)(in_a_thread if plain_function else in_the_loop))
+    assert (len(runs), job.status) == (2, Status.FAILED)
+    assert error in (job.error or "")
+
+
+async def test_a_filter_of_logging_that_raises_costs_no_job(
+    jobs: JobKit, own_tasks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(record: logging.LogRecord) -> bool:
+        raise LookupError("the filter fails")
+
+    @task(retries=2)
+    async def fails(ctx: Context) -> None:
+        raise ValueError("the cause")
+
+    monkeypatch.setattr(logging.getLogger("app.worker"), "filters", [refuse])
+    job = await jobs.run(fails)
+    assert (job.status, job.attempts) == (Status.FAILED, 2)
+    assert "the cause" in (job.error or "")

@@ -5,8 +5,10 @@ import logging
 import math
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from saq.job import Status
@@ -171,7 +173,13 @@ class Attempt:
             return
         self.deadline = deadline
         context: Any = {**slots.worker.context, "job": self.job}
-        outcome = await self._outcome(context)
+        try:
+            outcome = await self._outcome(context)
+        except GeneratorExit as error:
+            # Of a future: it closes what awaits that, and what the coroutine below returns is lost.
+            if self._is_closed(error):
+                raise
+            outcome = self._in_any_case(partial(self._failed, context, error))
         try:
             for hook in slots.worker.after_process or ():
                 await hook(context)
@@ -206,12 +214,19 @@ class Attempt:
             self._keep_own()
             return reached()
         except Exception as error:
-            logger.exception("the job %s has no outcome that can be written", self.held[0])
-            try:
-                repair(self.job)
-                return self._end(Status.FAILED, clipped(scrub(error_text(error))))
-            except Exception:
-                return Outcome.unreadable(*self.held, "")
+            return self._end_with(error)
+
+    def _end_with(self, error: Exception) -> Outcome:
+        """The end of a job of which no outcome can be made, with the error that says why."""
+        try:
+            repair(self.job)
+            outcome = self._end(Status.FAILED, clipped(scrub(error_text(error))))
+        except Exception:
+            outcome = Outcome.unreadable(*self.held, "")
+        # What logging raises, as a filter may, costs no slot.
+        with suppress(Exception):
+            logger.error("the job %s has no outcome that can be written", self.held[0], exc_info=_info(error))
+        return outcome
 
     def _cancel(self) -> None:
         self.deadline = self._slots.pulse.fair() + leases.TIMEOUT_GRACE
@@ -287,7 +302,10 @@ class Attempt:
                 error.add_note(note)
         text = clipped(scrub(error_text(error)))
         again = job.retryable and self._slots.worker.retries_after(job.function, error)
-        logger.error("job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=error)
+        with suppress(Exception):
+            logger.error(
+                "job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=_info(error)
+            )
         if not again:
             return self._end(Status.FAILED, text)
         delay = _delay(job, find(error, Retry))
@@ -322,6 +340,11 @@ class Attempt:
         job = self.job
         job.status, job.error, job.result, job.completed = status, error, None, now()
         return Outcome.finish(self._slots.queue, job)
+
+
+def _info(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """An error as logging takes it without asking whether it is true, which runs code of its class."""
+    return type(error), error, error.__traceback__
 
 
 def _delay(job: EngineJob, asked: Sequence[Retry]) -> float:
