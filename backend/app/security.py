@@ -47,7 +47,8 @@ class AdminGuard:
     """Lets the admin pass: HTTP Basic with ADMIN_USERNAME and ADMIN_PASSWORD, or bearer with ADMIN_TOKEN.
 
     In development without credentials, requests of this machine to a local host name pass. A route with
-    `opt={"admin": "optional"}` is open to all, and finds in `scope["state"]["admin"]` whether the admin asks.
+    `opt={"admin": "optional"}` is open to all, and finds in `scope["state"]["admin"]` whether the admin asks; with
+    "on demand", in `scope["state"]["require_admin"]` what to await before that which only the admin may do.
 
     Args:
         settings: of this process.
@@ -72,6 +73,8 @@ class AdminGuard:
         wanted = self._everywhere or handler.opt.get("admin")
         if wanted == "optional":
             connection.scope["state"]["admin"] = await self._recognize(connection)
+        elif wanted == "on demand":
+            connection.scope["state"]["require_admin"] = self._require
         elif wanted:
             await self._require(connection)
 

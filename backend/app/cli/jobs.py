@@ -109,8 +109,8 @@ async def show_history(app: Application, key: str, *, as_json: bool) -> None:
     present, waiting = await _in_redis(app, key, queue), None
     async with app.container() as request:
         history = await request.get(JobHistory)
-        if present is None and (job := await history.unpublished(key, app.queues, queue)) is not None:
-            waiting = views.of_job(job)
+        if present is None and (found := await history.unpublished(key, app.queues, queue)) is not None:
+            waiting = views.of_job(found)
         records = [views.of_record(app.queues, record) for record in await history.find(key, queue=queue)]
         replays = [views.of_record(app.queues, record) for record in await history.replays(key, queue)]
     if present is None and waiting is None and not records:

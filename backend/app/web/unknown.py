@@ -17,8 +17,9 @@ from msgspec import inspect
 
 from app.web.origins import SAFE_METHODS
 
-QUERY, BODY = "declared_query", "reads_body"
-"""Options of a handler: the names of its query parameters (missing: any), and True when it reads the body."""
+QUERY, BODY = "query", "reads_body"
+"""Options of a handler: the names of its query parameters (missing: any), and True when it reads the body. A handler
+that reads them from the request gives them itself."""
 
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`")
 
@@ -31,7 +32,8 @@ def declare(app: Litestar) -> None:
         for handler, model in route.route_handler_map.values():
             reserved = model.expected_reserved_kwargs
             if "query" not in reserved:
-                handler.opt[QUERY] = frozenset(each.field_alias for each in model.expected_query_params)
+                declared = {each.field_alias for each in model.expected_query_params}
+                handler.opt[QUERY] = frozenset(declared.union(handler.opt.get(QUERY, ())))
             if reserved & {"data", "body"}:
                 handler.opt[BODY] = True
 
@@ -44,7 +46,8 @@ async def refuse_unknown(request: Request[Any, Any, Any]) -> None:
     """
     scope = request.scope
     options = scope["route_handler"].opt
-    if scope["query_string"] and (known := options.get(QUERY)) is not None:
+    query = scope["query_string"]
+    if query and (known := options.get(QUERY)) is not None and not _is_one_of(query, known):
         _check_query(request, known)
     if scope["method"] not in SAFE_METHODS and BODY not in options and has_body(scope):
         await _check_empty(request)
@@ -54,6 +57,11 @@ def has_body(scope: Scope) -> bool:
     """True for a request that sends a body."""
     sent = dict(scope["headers"])
     return sent.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in sent
+
+
+def _is_one_of(query: bytes, known: Collection[str]) -> bool:
+    """True for a single parameter that is known as it is written, as in most queries."""
+    return b"&" not in query and query.partition(b"=")[0].decode("latin-1") in known
 
 
 def _check_query(request: Request[Any, Any, Any], known: Collection[str]) -> None:

@@ -31,7 +31,7 @@ async def test_who_enqueued_a_job_sees_all_of_it_and_others_its_status(guarded: 
             await client.get(enqueued.headers["location"]),
             await client.get(f"/jobs/{key}", headers=ADMIN),
         ):
-            assert whole.json() == status | {"result": {"status": "success", "user_id": 7}, "error": None}
+            assert whole.json() == status | {"result": {"status": "success", "user_id": 7}, "error": None, "errors": []}
 
 
 async def test_of_a_chosen_key_others_do_not_see_even_whether_there_is_a_job(

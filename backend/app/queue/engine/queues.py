@@ -85,7 +85,7 @@ class Queues:
 
     async def enqueue(
         self,
-        task: str,
+        task: "str | Task[..., Any]",
         arguments: Mapping[str, Any] | None = None,
         *,
         session: "AsyncSession | None" = None,
@@ -96,7 +96,7 @@ class Queues:
             job = await queues.enqueue("send_email", {"to": "ada@example.com", "subject": "Hi", "body": "..."})
 
         Args:
-            task: the task's name.
+            task: the task's name, or the task with options of this call.
             arguments: by parameter name.
             session: write it in this session's transaction; it exists if and only if that commits.
             fields: fields of SAQ's Job, such as `key` or `timeout`.
@@ -109,7 +109,7 @@ class Queues:
             UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
             QueueUnavailable: Redis did not answer.
         """
-        definition = self._tasks.get(task)
+        definition = self._tasks.get(task) if isinstance(task, str) else task
         queue = self.get(definition.queue_name)
         job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
         [stands] = await queue.enqueue_many([job], session=session)

@@ -21,6 +21,15 @@ FOR_ALL: dict[str, Any] = {
 """Arguments of a handler that shows more to the admin than to others, see `is_admin`."""
 
 
+async def require_admin(request: Request[Any, Any, Any]) -> None:
+    """In a handler with `opt={"admin": "on demand"}`: go on for the admin only.
+
+    Raises:
+        NotAuthorizedException, TooManyRequestsException: by the application's guard.
+    """
+    await request.scope["state"]["require_admin"](request)
+
+
 def is_admin(request: Request[Any, Any, Any]) -> bool:
     """True when the admin asks a handler of FOR_ALL."""
     return bool(request.scope["state"].get("admin"))
@@ -36,7 +45,12 @@ class Enqueued(msgspec.Struct):
     job_id: str
     """The job's key, for `GET /jobs/{key}`."""
     created: bool = True
-    """False when a unique job of the same arguments stands already, and this is its key."""
+    """False when a job of that key, or a unique one of the same arguments, existed before, and this is its key."""
+    key: str = ""
+    """The same as `job_id`."""
+
+    def __post_init__(self) -> None:
+        self.key = self.job_id
 
 
 class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):

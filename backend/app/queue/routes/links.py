@@ -42,10 +42,11 @@ class JobLinks:
 
         A job that was there before is somebody else's, who need not share its result with all who choose its key.
         """
-        address = address_of(job.key)
-        if not getattr(job, "created", True):
-            return address
-        return f"{address}?token={self.token(job.get_queue().name, job.key)}"
+        return self.address(job.get_queue().name, job.key, created=getattr(job, "created", True))
+
+    def address(self, queue: str, key: str, *, created: bool) -> str:
+        """As `location`, by the names."""
+        return f"{address_of(key)}?token={self.token(queue, key)}" if created else address_of(key)
 
     def token(self, queue: str, key: str) -> str:
         """The token of a job."""

@@ -1,17 +1,17 @@
 """The catalogue of tasks, and enqueue by name."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, Response, get, post
-from litestar.exceptions import ValidationException
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 
 from app.queue.engine.queues import Queues
-from app.queue.errors import InvalidArguments
 from app.queue.registry import get_registry
-from app.queue.routes.answers import ADMIN, Enqueued, created
+from app.queue.routes.answers import ADMIN, Enqueued
+from app.queue.routes.batches import EnqueuedBatch, batch
+from app.queue.routes.enqueuing import QUERY, answer, arguments_of, asked, body_of, with_options
 from app.queue.routes.links import JobLinks
 from app.queue.schedule import Schedule
 from app.queue.task import Task
@@ -66,6 +66,16 @@ class TaskView(msgspec.Struct):
         )
 
 
+ENQUEUE: dict[str, Any] = {
+    "opt": {**ADMIN["opt"], "reads_body": True, "query": QUERY},
+    "security": ADMIN["security"],
+}
+ENQUEUE_BATCH: dict[str, Any] = {
+    "opt": {**ADMIN["opt"], "reads_body": True, "query": tuple(name for name in QUERY if name != "wait")},
+    "security": ADMIN["security"],
+}
+
+
 class TaskController(Controller):
     """The catalogue, and enqueue by name."""
 
@@ -77,7 +87,7 @@ class TaskController(Controller):
         """Every task: name, documentation, parameters as JSON Schema, schedules, queue, options."""
         return [TaskView.of(task) for task in get_registry().get_all_tasks()]
 
-    @post("/{name:str}", opt={**ADMIN["opt"], "reads_body": True}, security=ADMIN["security"])
+    @post("/{name:str}", **ENQUEUE)
     @inject
     async def enqueue(
         self,
@@ -87,29 +97,20 @@ class TaskController(Controller):
         links: FromDishka[JobLinks],
     ) -> Response[Enqueued]:
         """Enqueue a job of the task `name`; the body is a JSON object of its arguments."""
-        get_registry().get(name)
-        return created(await queues.enqueue(name, await _arguments(request, name)), links)
+        query = asked(request)
+        task = with_options(get_registry().get(name), query)
+        job = await queues.enqueue(task, arguments_of(await body_of(request), name))
+        return await answer(job, query, queues, links, admin=True)
 
-
-@post("/process", tags=["Tasks"], opt={"reads_body": True})
-@inject
-async def process(
-    request: Request[Any, Any, Any],
-    queues: FromDishka[Queues],
-    links: FromDishka[JobLinks],
-    user_id: Annotated[int | None, QueryParameter(description='or in a JSON body: {"user_id": 1}')] = None,
-) -> Response[Enqueued]:
-    """Enqueue the task `my_task` for a user."""
-    arguments = {"user_id": user_id} if user_id is not None else await _arguments(request, "my_task")
-    return created(await queues.enqueue("my_task", arguments), links)
-
-
-async def _arguments(request: Request[Any, Any, Any], task: str) -> dict[str, Any]:
-    body = await request.body()
-    try:
-        arguments = msgspec.json.decode(body) if body.strip() else {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValidationException(f"the body is not JSON: {error}") from None
-    if not isinstance(arguments, dict):
-        raise InvalidArguments(task, {"body": "must be a JSON object, one member an argument"})
-    return arguments
+    @post("/{name:str}/batch", **ENQUEUE_BATCH)
+    @inject
+    async def enqueue_batch(
+        self,
+        name: FromPath[str],
+        request: Request[Any, Any, Any],
+        queues: FromDishka[Queues],
+        links: FromDishka[JobLinks],
+    ) -> Response[EnqueuedBatch]:
+        """Enqueue a job of the task for each set of arguments in a JSON array: all of them, or none."""
+        query, task = asked(request), get_registry().get(name)
+        return Response(await batch(task, await body_of(request), query, queues, links), status_code=201)
