@@ -8,8 +8,11 @@ from typing import Any
 from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
+from saq.queue.redis import RedisQueue
+from saq.types import Context as StockContext
+from saq.worker import Worker
 
-from app.queue import Context, Queues, task
+from app.queue import Context, Queues, Task, task
 from app.queue.config import build_workers
 from app.queue.engine.worker import EngineWorker
 from app.settings import Settings
@@ -29,6 +32,20 @@ async def working(
         yield worker
     finally:
         worker.request_stop()
+        await running
+
+
+@asynccontextmanager
+async def stock_worker(queue: RedisQueue, *tasks: Task[..., Any]) -> AsyncIterator[None]:
+    """SAQ's own worker."""
+    worker: Worker[StockContext] = Worker(
+        queue, [(each.name, each.runner) for each in tasks], concurrency=5, dequeue_timeout=0.2
+    )
+    running = asyncio.create_task(worker.start())
+    try:
+        yield
+    finally:
+        worker.event.set()
         await running
 
 

@@ -2,52 +2,23 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from dishka import AsyncContainer
-from redis.asyncio import Redis
 from saq.job import Status
 from saq.queue.redis import RedisQueue
-from saq.types import Context as StockContext
 from saq.utils import now
-from saq.worker import Worker
 
-from app.queue import Context, Queues, Task, enqueue_many, task
+from app.queue import Context, Queues, enqueue_many, task
 from app.queue.engine import leased
 from app.settings import Settings
 from tests.fixtures.poll import eventually
-from tests.queue.kit import marking, working
+from tests.queue.kit import marking, stock_worker, working
 
 JOBS = 300
 
-
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
-
-
-@pytest.fixture
-async def stock(settings: Settings, queues: Queues) -> AsyncIterator[RedisQueue]:
-    """SAQ's own queue, on the queue that the engine has too."""
-    queue = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
-    await queue.connect()
-    yield queue
-    await queue.disconnect()
-
-
-@asynccontextmanager
-async def stock_worker(queue: RedisQueue, *tasks: Task[..., int]) -> AsyncIterator[None]:
-    """SAQ's own worker."""
-    worker: Worker[StockContext] = Worker(
-        queue, [(each.name, each.runner) for each in tasks], concurrency=5, dequeue_timeout=0.2
-    )
-    running = asyncio.create_task(worker.start())
-    try:
-        yield
-    finally:
-        worker.event.set()
-        await running
 
 
 async def test_both_kinds_share_the_work_and_lose_none(

@@ -1,0 +1,19 @@
+"""What tests of the queue have injected."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from saq.queue.redis import RedisQueue
+
+from app.queue import Queues
+from app.settings import Settings
+
+
+@pytest.fixture
+async def stock(settings: Settings, queues: Queues) -> AsyncIterator[RedisQueue]:
+    """SAQ's own queue, on the queue that the engine has too."""
+    queue = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
+    await queue.connect()
+    yield queue
+    await queue.disconnect()
