@@ -5,7 +5,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 - `job`, `jobs`, `iter_jobs`, `count`, `info`: a job that an engine worker runs is known by its lease; SAQ's `info`
   answers nothing with an offset.
 - `_finish`, `_retry`, `update`, `abort`: SAQ's search the whole queue, and let a worker that lost its job overwrite
-  it.
+  it. `_update`: SAQ's would let a stock worker run an aborted job whose entry is still in its list.
 - `listen`: SAQ's hears of every job of the queue, and may miss what happens before it hears.
 - `finish_abort`: SAQ's abort keys lack the queue's name.
 - `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
@@ -229,6 +229,14 @@ class LeasedQueue(RedisQueue):
                 # The job goes on when Redis is back, or runs into its timeout.
                 await self.outage.pause(error)
 
+    async def _update(self, job: Job, status: Status | None = None, **kwargs: Any) -> None:
+        if not status:
+            stored = await self.job(job.key)
+            status = stored.status if stored else job.status
+        # SAQ's HTTP proxy hands it over as text.
+        job.status = Status(status)
+        await self.scripts.run("update", job.key, "", self.serialize(job), job.status.value)
+
     async def abort(self, job: Job, error: str, ttl: float = 5) -> None:
         """Abort a job: one that waits ends at once, one that runs when its worker notices.
 
@@ -350,10 +358,7 @@ class LeasedQueue(RedisQueue):
     async def _sweep_one(self, job_id: str, job: EngineJob | None, abort: float) -> str:
         """Let a job that a stock worker has left run again, or end, as SAQ does; one that is gone is forgotten."""
         if job is None:
-            async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.lrem(self._active, 0, job_id)
-                pipe.zrem(self._incomplete, job_id)
-                await pipe.execute()
+            await self.scripts.run("dangling", job_id)
             return job_id
         await self.abort(job, error=self.swept_error_message)
         with suppress(TimeoutError):

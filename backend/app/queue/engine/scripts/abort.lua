@@ -11,15 +11,14 @@ if redis.call('HEXISTS', OWNERS, id) == 1 then
 end
 local taken = redis.call('LREM', ACTIVE, 0, id) > 0
 if redis.call('ZSCORE', INCOMPLETE, id) and not taken then
-    withdraw(id)
-    store(id, ARGV[7], kept(ARGV[8]))
+    withdraw(id, ARGV[7], kept(ARGV[8]))
     keep_unrecorded(ARGV[12], ARGV[7])
     give_up(ARGV[11], ARGV[4])
     redis.call('PUBLISH', id, 'aborted')
     deliver_one(id, ARGV[7])
     return 'withdrawn'
 end
-if redis.call('ZREM', INCOMPLETE, id) == 0 and not taken then return 'ended' end
+if redis.call('ZREM', INCOMPLETE, id) == 0 and (not taken or redis.call('MGET', id)[1] == '') then return 'ended' end
 redis.call('SET', id, ARGV[6])
 redis.call('SET', ARGV[9], ARGV[5], 'EX', ARGV[10])
 redis.call('PUBLISH', id, 'aborting')

@@ -9,8 +9,8 @@ local ABORT_PREFIX = ARGV[3]
 
 local function state_of(id)
     if redis.call('HEXISTS', OWNERS, id) == 1 then return 'active' end
-    if redis.call('ZSCORE', INCOMPLETE, id) then return 'queued' end
-    local job = redis.call('GET', id)
+    if redis.call('ZSCORE', INCOMPLETE, id) then return redis.call('LPOS', ACTIVE, id) and 'active' or 'queued' end
+    local job = stored(id)
     if not job then return nil end
     local read, decoded = pcall(cjson.decode, job)
     return read and decoded.status or nil
@@ -41,14 +41,62 @@ end
 
 -- True when a job that is to be queued once more has ended again since its caller looked.
 local function has_ended_since(id, ended_at)
-    local job = redis.call('GET', id)
-    local read, decoded = pcall(cjson.decode, job or '')
+    local read, decoded = pcall(cjson.decode, stored(id) or '')
     return read and decoded.completed and decoded.completed ~= ended_at
+end
+
+-- Entries that one call searches for in long lists; of more, all go that have stayed there: that costs as much as about a
+-- hundred searches, and no later entry has to be searched for.
+local SEARCHES = 20
+local searches = 0
+
+-- Take all entries out of a list that have stayed there, see `withdraw`.
+local function clear_list(list)
+    for first = 0, redis.call('LLEN', list) - 1, 1000 do
+        local entries = redis.call('LRANGE', list, first, first + 999)
+        local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
+        for i, id in ipairs(entries) do
+            if has_stayed(id, scores[i]) then
+                store_back(id)
+                redis.call('LSET', list, first + i - 1, 'gone')
+            end
+        end
+    end
+    redis.call('LREM', list, 0, 'gone')
+end
+
+-- Take the entry of a job that has ended out of its list, before another job of its key waits there: that would run twice.
+local function forget_entry(id)
+    redis.call('DEL', aside(id))
+    redis.call('LREM', AWAITED, 0, id)
+    searches = searches + 1
+    for _, list in pairs(LISTS) do
+        local long = redis.call('LLEN', list) > SHORT
+        if not long or searches <= SEARCHES then redis.call('LREM', list, 0, id) end
+        if long and searches == SEARCHES then clear_list(list) end
+    end
+end
+
+-- Store a job that is to wait. The command that does also tells what was there; that fails if it is no text.
+-- False: a stock worker has taken the entry of the last job of that key, and may be about to read it: not now.
+local function put(id, job)
+    local before = redis.pcall('SET', id, job, 'GET')
+    if type(before) == 'table' then
+        redis.call('SET', id, job)
+    elseif before == '' then
+        if redis.call('LREM', ACTIVE, 0, id) > 0 then
+            local left = redis.call('TTL', aside(id))
+            hide(id, left == -1 and '0' or left)
+            return false
+        end
+        forget_entry(id)
+    end
+    return true
 end
 
 -- Enqueue a job. While a job of its key waits or runs, or is being aborted, it is refused.
 -- Answers 1: it is enqueued; 3: another has given way to it; 0: a job of its key exists already; 4 or 5: one is in the way
--- that is being aborted, see `in_the_way`; else the key of the job that holds the claim.
+-- that is being aborted, see `in_the_way` and `put`; else the key of the job that holds the claim.
 local function admit(row)
     local key, job, start, level, spec, given_way, given_way_ttl, new, ended_at = unpack(row)
     local id = PREFIX .. key
@@ -63,12 +111,6 @@ local function admit(row)
         claim = claim_of(spec)
         local holder, state = holder_of(claim, key)
         if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
-            unless_full()
-            withdraw(PREFIX .. holder)
-            store(PREFIX .. holder, given_way, kept(given_way_ttl))
-            keep_unrecorded(claim.mark, given_way)
-            redis.call('PUBLISH', PREFIX .. holder, 'aborted')
-            deliver_one(PREFIX .. holder, given_way)
             answer = 3
         elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then
             refused = in_the_way(PREFIX .. holder, holder, holder)
@@ -76,7 +118,14 @@ local function admit(row)
     end
     if refused then return refused end
     if string.sub(start, 1, 1) == '+' then start = after(string.sub(start, 2)) end
-    redis.call('SET', id, job)
+    if not put(id, job) then return 4 end
+    if answer == 3 then
+        local holder = PREFIX .. claim.yields
+        withdraw(holder, given_way, kept(given_way_ttl))
+        keep_unrecorded(claim.mark, given_way)
+        redis.call('PUBLISH', holder, 'aborted')
+        deliver_one(holder, given_way)
+    end
     stand(id, level, start)
     if start ~= '0' then wake_if_first(id) end
     if claim and claim.period > 0 then

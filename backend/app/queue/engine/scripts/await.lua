@@ -15,7 +15,7 @@ for i, id in ipairs(ids) do
         end
         answers[i] = 1
     else
-        answers[i] = redis.call('GET', id)
+        answers[i] = stored(id)
     end
 end
 -- What was left by jobs that a stock worker ended goes when nobody has waited for an hour.

@@ -21,6 +21,8 @@ local function consider(entries)
         if scores[i] == '0' and not owners[i] and not seen[id] then
             seen[id] = true
             ids[#ids + 1] = id
+        elseif has_stayed(id, scores[i]) then
+            store_back(id)
         end
     end
 end

@@ -22,6 +22,9 @@ local WAKE = 'wake'
 -- its turn comes, because the search would cost more than the lease (about 0.2 ms at 10,000 entries).
 local SHORT = 10000
 
+-- Seconds for which it is known that an entry stayed in its list, if nobody notices that it is gone: a week.
+local ENTRY_KEPT = 604800
+
 -- A Redis whose memory is full refuses commands that may take more (HSET, ZADD, SET, RPUSH, LMOVE, ...), but only as the
 -- first write of a script: one that has written goes on to its end. So a script that brings new work begins with one of
 -- these, and fails whole; one that goes on with work that is there begins with a write which is never refused, and
@@ -134,12 +137,59 @@ local function give_up(claim, key)
     if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
 end
 
--- Take a waiting job out of the line.
-local function withdraw(id)
+-- Where it is kept how a job has ended whose entry has stayed in its list.
+local function aside(id)
+    return 'saq:' .. string.sub(id, #'saq:job:' + 1, #PREFIX) .. 'aborted:' .. string.sub(id, #PREFIX + 1)
+end
+
+-- What is stored of a job.
+local function stored(id)
+    local job = redis.call('GET', id)
+    if job == '' then return redis.call('GET', aside(id)) end
+    return job
+end
+
+-- Let nothing be found under the entry that has stayed in its list of a job which has ended, for as long as its outcome is
+-- kept: a stock worker runs whatever job it finds, and takes an empty text for none.
+local function hide(id, seconds)
+    if seconds == '0' then
+        redis.call('SET', id, '')
+    else
+        redis.call('SET', id, '', 'EX', math.max(tonumber(seconds), ENTRY_KEPT))
+    end
+end
+
+-- Whether an entry of a list is that of a job which was aborted and left it there; `score` its score in INCOMPLETE.
+local function has_stayed(id, score)
+    return not score and string.sub(id, 1, #PREFIX) == PREFIX and redis.call('MGET', id)[1] == ''
+end
+
+-- Such an entry has left its list: how the job ended is kept where all look for it.
+local function store_back(id)
+    if redis.call('EXISTS', aside(id)) == 1 then
+        redis.call('RENAME', aside(id), id)
+    else
+        redis.call('DEL', id)
+    end
+end
+
+-- End a waiting job: take it out of the line, and keep for so long how it has ended, see `kept`.
+local function withdraw(id, job, seconds)
     redis.call('ZREM', INCOMPLETE, id)
     redis.call('HDEL', LEVELS, id)
+    local removed, long = redis.call('LREM', AWAITED, 0, id), false
     for _, list in pairs(LISTS) do
-        if redis.call('LLEN', list) <= SHORT then redis.call('LREM', list, 0, id) end
+        if redis.call('LLEN', list) <= SHORT then
+            removed = removed + redis.call('LREM', list, 0, id)
+        else
+            long = true
+        end
+    end
+    if long and removed == 0 then
+        store(aside(id), job, seconds)
+        hide(id, seconds)
+    else
+        store(id, job, seconds)
     end
 end
 

@@ -10,9 +10,7 @@ local function known(id, mark, queued, round)
     -- Its end waits for PostgreSQL, also when the job itself is gone.
     if redis.call('HEXISTS', UNRECORDED, mark) == 1 then return true end
     if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('HEXISTS', OWNERS, id) == 1 then return true end
-    local stored = redis.call('GET', id)
-    if not stored then return false end
-    local read, job = pcall(cjson.decode, stored)
+    local read, job = pcall(cjson.decode, stored(id) or '')
     if not read or type(job) ~= 'table' then return false end
     local meta = type(job.meta) == 'table' and job.meta or {}
     return job.queued == queued and (meta['saqueduct.round'] or 0) == round
