@@ -1,12 +1,16 @@
 """Calls for more jobs at once than Lua hands to one command, which is about 8,000."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from dishka import AsyncContainer
 
 from app.queue import Context, Queues, enqueue_many, task
+from app.queue.calls import results
+from app.queue.engine import outage
 from app.settings import Settings
+from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
@@ -43,3 +47,23 @@ async def test_any_number_of_jobs_is_mapped_by_saqs_own_call(
     async with working(settings, queues, container, schedules=False):
         found = await queues.get("default").map("echo", [{"n": n} for n in range(MANY)], timeout=60)
         assert found == list(range(MANY))
+
+
+async def test_who_waits_in_this_process_for_longer_than_redis_may_take_is_no_outage(
+    settings: Settings, queues: Queues, container: AsyncContainer, echo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles = await enqueue_many(echo.bind(n=n) for n in range(MANY // 2))
+    async with working(settings, queues, container, schedules=False):
+        await eventually(handles[-1].done)
+    queue = queues.get("default")
+    run = queue.scripts.run
+
+    async def slow(*arguments: Any) -> Any:
+        await asyncio.sleep(0.15)
+        return await run(*arguments)
+
+    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 1.0)
+    monkeypatch.setattr(queue.scripts, "run", slow)
+    assert await results(handles) == list(range(len(handles)))
+    jobs = await asyncio.gather(*(queue.fetch(handle.key) for handle in handles))
+    assert None not in jobs

@@ -44,7 +44,6 @@ class Inbox:
         # Of more than 64 bytes, for the reason told in `scripts/lease.lua`.
         self._channel = queue.namespace(f"inbox:{secrets.token_hex(32)}")
         self._pubsub: PubSub | None = None
-        self._opening = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[str, set[asyncio.Future[bytes]]] = {}
         self._asking = Batches(self._ask, CHUNK, check=queue.guard.check)
@@ -60,9 +59,7 @@ class Inbox:
         waiting = self._waiting.setdefault(job_id, set())
         waiting.add(future)
         try:
-            async with answering():
-                await self._open()
-                answer = await self._asking.add(job_id)
+            answer = await self._asking.add(job_id)
             if not isinstance(answer, int):
                 return answer
             with suppress(TimeoutError):
@@ -88,20 +85,20 @@ class Inbox:
         """Listen, if this process does not yet, or not any more."""
         if self._reader is not None and not self._reader.done():
             return
-        async with self._opening:
-            if self._reader is not None and not self._reader.done():
-                return
-            if self._pubsub is not None:
-                await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-            self._pubsub = lasting(self._queue.redis).pubsub()
-            await self._pubsub.subscribe(self._channel)
-            # The subscription stands: what is asked for from here on is told.
-            while (message := await self._pubsub.get_message(timeout=None)) is None or message["type"] != "subscribe":
-                pass
-            self._reader = asyncio.create_task(self._read(self._pubsub))
+        if self._pubsub is not None:
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        self._pubsub = lasting(self._queue.redis).pubsub()
+        await self._pubsub.subscribe(self._channel)
+        # The subscription stands: what is asked for from here on is told.
+        while (message := await self._pubsub.get_message(timeout=None)) is None or message["type"] != "subscribe":
+            pass
+        self._reader = asyncio.create_task(self._read(self._pubsub))
 
     async def _ask(self, job_ids: Sequence[str]) -> Sequence[Answer]:
-        answers: Sequence[Answer] = await self._queue.scripts.run("await", self._channel, *job_ids)
+        # Each batch by itself: of very many jobs the last wait in this process for longer than Redis gets to answer.
+        async with answering():
+            await self._open()
+            answers: Sequence[Answer] = await self._queue.scripts.run("await", self._channel, *job_ids)
         return answers
 
     async def _read(self, pubsub: PubSub) -> None:

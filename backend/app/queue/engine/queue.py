@@ -110,6 +110,7 @@ class EngineQueue(LeasedQueue):
         self.memory: Memory | None = None
         """Keeps durable jobs, and those of a caller's transaction; None: there is no PostgreSQL."""
         self._singles = Batches(self._send_chunk, enqueuing.CHUNK, enqueuing.sizes, self.guard.check)
+        self._fetches = Batches(self._fetch_chunk, reading.CHUNK, check=self.guard.check)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -334,8 +335,12 @@ class EngineQueue(LeasedQueue):
         """
         if storable(key) != key:
             return None
+        return await self._fetches.add(self.job_id(key))
+
+    async def _fetch_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
+        # Each batch by itself, as in `Inbox`.
         async with answering():
-            return await self._shown(self.job_id(key))
+            return await self._read_chunk(ids)
 
     async def stats(self) -> QueueStats:
         """The queue in numbers, and whether it is paused.
