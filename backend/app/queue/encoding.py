@@ -24,6 +24,9 @@ EXACT = 2**53
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What encoding raises for a value that JSON cannot carry."""
 
+UNREADABLE = (msgspec.DecodeError, TypeError)
+"""What decoding raises for JSON that is no value of the type; a set that cannot hold an item raises TypeError."""
+
 JsonDecoder = msgspec.json.Decoder[Any]
 
 _NAMES = (
@@ -120,7 +123,11 @@ def convert(value: Any, type_: Any) -> Any:
     Raises:
         msgspec.ValidationError: they do not fit; names the place.
     """
-    return msgspec.convert(value, type_, str_keys=True, dec_hook=_from_json)
+    try:
+        return msgspec.convert(value, type_, str_keys=True, dec_hook=_from_json)
+    except TypeError as error:
+        # What a set cannot hold is found when it is made.
+        raise msgspec.ValidationError(str(error)) from None
 
 
 def schemas(types: Iterable[Any]) -> tuple[Sequence[dict[str, Any]], dict[str, Any]]:
@@ -253,7 +260,7 @@ def encode_result(
     if declared is not None:
         try:
             declared.decode(encoded)
-        except msgspec.ValidationError as error:
+        except UNREADABLE as error:
             raise InvalidResult(task, endless(result) or _misfit(error, declared.type)) from None
     return msgspec.json.decode(encoded)
 
@@ -295,7 +302,7 @@ def type_name(type_: Any) -> str:
     return type_.__name__ if isinstance(type_, type) and not typing.get_args(type_) else str(type_)
 
 
-def _misfit(error: msgspec.ValidationError, type_: Any) -> str:
+def _misfit(error: Exception, type_: Any) -> str:
     problem = str(error).replace("`$", "`result")
     return f"{problem}, where {type_name(type_)} is declared"
 

@@ -205,6 +205,9 @@ class TaskOptions:
             raise ValueError("queue must not be empty")
         if self.priority not in PRIORITIES:
             raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r}")
+        # As `retry_on` takes it.
+        object.__setattr__(self, "give_up_on", self.give_up_on or ())
+        _check_unique(self.unique)
         if not isinstance(self.redact, tuple):
             raise ValueError("redact takes a tuple of parameter names, such as redact=('password',)")
         if self.record not in get_args(Record):
@@ -352,6 +355,11 @@ def check_meta(meta: Mapping[str, Any]) -> None:
         encoding.encode({"meta": checked(meta)})
     except encoding.UNENCODABLE as error:
         raise error if isinstance(error, ReservedMeta) else ValueError(f"meta cannot travel as JSON: {error}") from None
+
+
+def _check_unique(unique: Any) -> None:
+    if unique is not None and not isinstance(unique, Unique):
+        raise ValueError(f"unique takes a Unique(...), such as unique=Unique(by=('user_id',)), not {unique!r}")
 
 
 def _check_tag(tag: Any) -> None:

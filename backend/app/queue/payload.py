@@ -188,10 +188,14 @@ class Signature:
             raise PayloadTooLarge(self.task, "arguments", len(encoded), limit)
         if self._moments and (problem := encoding.between_minutes(arguments)):
             raise InvalidArguments(self.task, {first_name(problem): problem})
-        raw: dict[str, Any] = msgspec.json.decode(encoded)
+        try:
+            raw: dict[str, Any] = msgspec.json.decode(encoded)
+        except msgspec.DecodeError as error:
+            # Of JSON that the caller has made, and hands over as `msgspec.Raw`.
+            raise InvalidArguments(self.task, {"arguments": str(error)}) from None
         try:
             found = self._decoder.decode(encoded)
-        except msgspec.DecodeError:
+        except encoding.UNREADABLE:
             found = None
         if found is None:
             # Outside of the handler, see `_read`.
@@ -282,7 +286,7 @@ class Signature:
         """
         try:
             return self._members(self._decoder.decode(raw))
-        except msgspec.DecodeError:
+        except encoding.UNREADABLE:
             return None
 
     def _convert(self, raw: Mapping[str, Any]) -> dict[str, Any] | None:

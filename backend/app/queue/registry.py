@@ -22,10 +22,15 @@ from app.queue.option_names import TASK_EQUALS, unknown_option
 from app.queue.options import TaskOptions, TaskSettings
 from app.queue.schedule import CatchUp, Overlap, Schedule
 from app.queue.task import AsyncTask, SyncTask, Task
+from app.queue.text import check_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=Task[..., Any])
+
+
+LONGEST_NAME = 400
+"""Characters of a task's name, which is the key of its schedule, and a part of the claims of its jobs."""
 
 
 class TaskRegistry:
@@ -199,7 +204,7 @@ def scheduled_task(
 
     def decorate(function: Any) -> Any:
         try:
-            schedule = Schedule(cron, dict(kwargs or {}), every, key, timezone, catch_up, overlap, _positional(args))
+            schedule = Schedule(cron, _by_name(kwargs), every, key, timezone, catch_up, overlap, _positional(args))
         except ValueError as error:
             raise RegistrationError(function, str(error)) from None
         if isinstance(function, Task):
@@ -213,6 +218,22 @@ def _positional(args: Any) -> tuple[Any, ...]:
     if isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable):
         raise ValueError(f"args takes a list of arguments by position, such as args=[30], not {args!r}")
     return tuple(args)
+
+
+def _by_name(kwargs: Any) -> dict[str, Any]:
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise ValueError(f"kwargs takes arguments by name, such as kwargs={{'days': 7}}, not {kwargs!r}")
+    return dict(kwargs or {})
+
+
+def _check_name(name: Any) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name takes a text, such as name='send_email', not {name!r}")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"name: {name[:40]!r}... has {len(name)} characters; it has {LONGEST_NAME} at most")
+    check_text("name", name)
 
 
 def _add_schedule(task: Task[..., Any], schedule: Schedule, options: dict[str, Any]) -> Task[..., Any]:
@@ -238,6 +259,7 @@ def _register(
     if problem := unfit(function) or unknown_option(options, TaskSettings.__annotations__, TASK_EQUALS):
         raise RegistrationError(function, problem)
     try:
+        _check_name(name)
         settled = TaskOptions(**options)
     except (TypeError, ValueError) as error:
         raise RegistrationError(function, str(error)) from None

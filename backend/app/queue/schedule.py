@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from croniter import CroniterError, croniter
 
 from app.queue.cron_text import EXAMPLE, normalized
+from app.queue.text import check_text
 from app.queue.time_limits import LONGEST
 from app.queue.wall_clock import next_match
 
@@ -18,6 +19,9 @@ Overlap = Literal["skip", "queue"]
 
 MISSED = 60.0
 """Seconds after its time that a tick counts as missed."""
+
+LONGEST_KEY = 400
+"""Characters of a schedule's key, which is a part of the keys of its jobs."""
 
 SHORTEST = 0.1
 """Seconds that an interval has at least."""
@@ -62,6 +66,7 @@ class Schedule:
             raise ValueError("a schedule has either a cron or an interval: cron='0 3 * * *' or every=60.0")
         if isinstance(self.every, dt.timedelta):
             object.__setattr__(self, "every", self.every.total_seconds())
+        _check_key(self.key)
         if self.catch_up not in ("once", "skip"):
             raise ValueError(f'catch_up must be "once" or "skip", not {self.catch_up!r}')
         if self.overlap not in ("skip", "queue"):
@@ -117,6 +122,14 @@ class Schedule:
             if latest > first or start <= first:
                 break
         return latest
+
+
+def _check_key(key: Any) -> None:
+    if not isinstance(key, str):
+        raise ValueError(f"key takes a text, such as key='weekly', not {key!r}")
+    if len(key) > LONGEST_KEY:
+        raise ValueError(f"key: {key[:40]!r}... has {len(key)} characters; it has {LONGEST_KEY} at most")
+    check_text("key", key)
 
 
 def _check_zone(timezone: str, cron: str | None) -> None:

@@ -17,7 +17,16 @@ import pytest
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import INJECTED, Context, InvalidArguments, PayloadTooLarge, RegistrationError
+from app.queue import (
+    INJECTED,
+    Context,
+    InvalidArguments,
+    PayloadTooLarge,
+    Queues,
+    RegistrationError,
+    get_registry,
+    task,
+)
 from app.queue.errors import PayloadMismatch
 from app.queue.payload import Signature
 from app.queue.pydantic_models import is_model
@@ -353,3 +362,30 @@ def test_a_moment_whose_offset_has_seconds_is_refused_with_its_place(where: str)
     assert list(caught.value.problems) == [where.partition("[")[0]]
     assert caught.value.problems[where.partition("[")[0]].startswith(f"{where}: its offset from UTC has seconds")
     assert Signature(job).encode({"when": old.astimezone(dt.UTC), "many": []})["when"] == "1879-12-31T23:06:32Z"
+
+
+@pytest.mark.parametrize(
+    ("declared", "value"),
+    [
+        (set[Any], [[1]]),
+        (frozenset[Any], [{"a": 1}]),
+        (dict[str, set[Any]], {"a": [[1]]}),
+        (list[frozenset[Any]] | None, [[[1]]]),
+    ],
+)
+async def test_items_that_a_set_cannot_hold_are_refused(queues: Queues, declared: Any, value: Any) -> None:
+    async def job(ctx: Context, *, ids: Any) -> None: ...
+
+    job.__annotations__["ids"] = declared
+    with get_registry().isolated(), pytest.raises(InvalidArguments, match="ids: unhashable"):
+        await task(job).enqueue(ids=value)
+
+
+async def test_json_of_the_callers_own_that_is_none_is_refused(queues: Queues) -> None:
+    with get_registry().isolated():
+
+        @task
+        async def takes(ctx: Context, *, body: Any) -> None: ...
+
+        with pytest.raises(InvalidArguments, match="malformed"):
+            await takes.enqueue(body=msgspec.Raw(b"{no json"))

@@ -5,7 +5,7 @@ import enum
 import inspect
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from saq import CronJob
@@ -19,6 +19,7 @@ from app.queue import (
     InvalidArguments,
     RegistrationError,
     TaskRegistry,
+    Unique,
     UnknownTask,
     get_registry,
     scheduled_task,
@@ -243,6 +244,32 @@ def test_an_impossible_option_is_refused(registry: TaskRegistry, options: dict[s
     with pytest.raises(RegistrationError, match="must"):
         task(**options)(job)
     assert len(registry) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"unique": True}, r"unique takes a Unique\(\.\.\.\), such as .*, not True"),
+        ({"unique": Unique}, r"unique takes a Unique\(\.\.\.\)"),
+        ({"name": 5}, "name takes a text"),
+        ({"name": ""}, "name takes a text"),
+        ({"name": "a\ud800"}, "name: .* half a surrogate pair"),
+        ({"name": "a" * 401}, "has 401 characters"),
+    ],
+)
+def test_an_option_of_a_wrong_kind_is_refused(registry: TaskRegistry, options: dict[str, Any], words: str) -> None:
+    async def job(ctx: Context) -> None: ...
+
+    with pytest.raises(RegistrationError, match=words):
+        task(**options)(job)
+    assert len(registry) == 0
+
+
+def test_no_exceptions_to_give_up_on_may_be_said_as_none(registry: TaskRegistry) -> None:
+    async def job(ctx: Context) -> None: ...
+
+    options = task(**cast("Any", {"give_up_on": None}))(job).defaults
+    assert (options.give_up_on, options.is_final(ValueError())) == ((), False)
 
 
 def test_an_annotation_unknown_at_run_time_is_named(registry: TaskRegistry) -> None:
