@@ -45,7 +45,7 @@ async def busy(queue: EngineQueue) -> AsyncIterator[None]:
     """A script blocks Redis."""
     # Since Redis 7 another name for busy-reply-threshold.
     name = "lua-time-limit"
-    before = (await queue.redis.config_get(name))[name]
+    before = (await queue.redis.config_get(name))[name] or 5000
     await queue.redis.config_set(name, 1)
     endless = asyncio.create_task(cast("Any", queue.redis).execute_command("EVAL", "while true do end", 0))
     try:
