@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime as dt
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -59,6 +59,8 @@ async def test_an_idempotency_key_is_the_key(client: httpx.AsyncClient, route: s
         ("delay=1e300", {}, "delay"),
         ("eta=2100-01-01T00:00:00", {}, "eta"),
         ("eta=tomorrow", {}, "eta"),
+        ("eta=2100", {}, "eta"),
+        ("key=caf%e9", {}, "key"),
         ("delay=1&eta=2100-01-01T00:00:00Z", {}, "delay or eta"),
         ("priority=urgent", {}, "priority"),
         ("expires=-1", {}, "expires"),
@@ -189,3 +191,10 @@ async def test_an_empty_batch_makes_nothing(client: httpx.AsyncClient) -> None:
 
 async def test_a_batch_of_no_task_is_404(client: httpx.AsyncClient) -> None:
     assert (await client.post("/tasks/my_tusk/batch", json=[])).json()["near"] == ["my_task"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_an_idempotency_key_that_is_no_utf_8_is_400(client: httpx.AsyncClient, jobs: JobKit, route: str) -> None:
+    answer = await post(client, route, "", headers=cast("Any", {b"Idempotency-Key": b"caf\xe9"}))
+    assert answer.status_code == 400, answer.text
+    assert "Idempotency-Key" in answer.json()["detail"]

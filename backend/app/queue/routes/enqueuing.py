@@ -65,7 +65,10 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
     header = next((value for name, value in request.scope["headers"] if name == IDEMPOTENCY_KEY), None)
     given = {name: value for name, value in request.query_params.items() if name not in own}
     if header is not None:
-        key = header.decode("utf-8", "replace")
+        try:
+            key = header.decode()
+        except UnicodeDecodeError:
+            raise _invalid("Idempotency-Key", "the header is no UTF-8", "header") from None
         if not key:
             raise _invalid("Idempotency-Key", "the header must not be empty", "header")
         if given.setdefault("key", key) != key:
@@ -74,11 +77,15 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
         return PLAIN
     for name in given:
         try:
-            msgspec.convert({name: given[name]}, EnqueueQuery, strict=False)
+            # Else a number were a time: seconds since 1970.
+            msgspec.convert({name: given[name]}, EnqueueQuery, strict=name == "eta")
         except msgspec.ValidationError as error:
             raise _invalid(name, str(error).partition(" - at ")[0]) from None
     if given.get("key") == "":
         raise _invalid("key", "it must not be empty")
+    if "\N{REPLACEMENT CHARACTER}" in given.get("key", ""):
+        # All keys that are none would be one.
+        raise _invalid("key", "it is no UTF-8")
     return msgspec.convert(given, EnqueueQuery, strict=False)
 
 
