@@ -22,12 +22,12 @@ class HealthController(Controller):
     path = "/health"
     tags = ("Health",)
 
-    @get("/live")
+    @get("/live", operation_id="is_alive")
     async def live(self) -> dict[str, str]:
         """The process runs and its event loop answers."""
         return {"status": "alive"}
 
-    @get("/ready", **FOR_ALL)
+    @get("/ready", **FOR_ALL, operation_id="is_ready")
     @inject
     async def ready(
         self, request: Request[Any, Any, Any], engine: FromDishka[AsyncEngine], queues: FromDishka[Queues]

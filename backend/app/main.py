@@ -40,8 +40,10 @@ from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
+from app.web.api_document import ApiDocument, operation_id
 from app.web.api_page import ApiPage, schema_router
 from app.web.edge import Edge
+from app.web.index import index
 from app.web.keys import collections, unescape
 from app.web.protocol import bounded_protocol
 from app.web.requests import AppRequest
@@ -98,7 +100,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     queues = build_queues(settings)
     container = build_container(settings, queues, *overrides, statement_timeout=settings.web.statement_timeout)
     app = Litestar(
-        route_handlers=[HealthController, *QUEUE_ROUTES, *DOMAIN_ROUTES, _payload_routes(settings)],
+        route_handlers=[index, HealthController, *QUEUE_ROUTES, *DOMAIN_ROUTES, _payload_routes(settings)],
         plugins=[QueuePlugin(build_saq_config(settings, queues, [AdminGuard(settings, everywhere=True)]))],
         guards=[AdminGuard(settings)],
         dependencies={"registry": Provide(provide_registry)},
@@ -114,7 +116,8 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
             version=__version__,
             openapi_router=schema_router("/schema"),
             use_handler_docstrings=True,
-            render_plugins=[ApiPage("/schema")],
+            render_plugins=[ApiPage("/schema"), ApiDocument()],
+            operation_id_creator=operation_id,
             components=Components(security_schemes=SECURITY_SCHEMES),
         ),
     )

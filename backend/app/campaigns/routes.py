@@ -11,13 +11,14 @@ from app.campaigns.schemas import (
     CAMPAIGN_BYTES,
     RECIPIENTS_BYTES,
     CampaignView,
-    Enqueued,
     NewCampaign,
     NewRecipients,
     RecipientsAdded,
 )
 from app.campaigns.service import CampaignService
 from app.queue import Queues
+from app.queue.routes.answers import Enqueued
+from app.queue.routes.links import address_of
 from app.security import ADMIN, ADMIN_SECURITY
 
 CampaignId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
@@ -47,7 +48,12 @@ class CampaignController(Controller):
         """A campaign, and its recipients by status."""
         return CampaignView.of(await campaigns.get(campaign_id), await campaigns.progress(campaign_id))
 
-    @post("/{campaign_id:int}/recipients", status_code=200, request_max_body_size=RECIPIENTS_BYTES)
+    @post(
+        "/{campaign_id:int}/recipients",
+        operation_id="add_recipients",
+        status_code=200,
+        request_max_body_size=RECIPIENTS_BYTES,
+    )
     @inject
     async def add_recipients(
         self, campaign_id: CampaignId, data: JSONBody[NewRecipients], campaigns: FromDishka[CampaignService]
@@ -70,4 +76,4 @@ class CampaignController(Controller):
         # With the session: a worker finds the campaign started, and none is started without its job.
         key = f"campaign:{campaign_id}"
         job = await queues.enqueue("send_campaign", {"campaign_id": campaign_id}, key=key, session=session)
-        return Response(Enqueued(job.key), headers={"Location": f"/jobs/{job.key}"})
+        return Response(Enqueued(job.key), headers={"Location": address_of(job.key)})

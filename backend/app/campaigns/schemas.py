@@ -77,9 +77,3 @@ class CampaignView(msgspec.Struct):
             finished_at=campaign.finished_at,
             progress=ProgressView(total=progress.total, done=progress.done, **progress.counts),
         )
-
-
-class Enqueued(msgspec.Struct):
-    """A job that was enqueued."""
-
-    job_id: str

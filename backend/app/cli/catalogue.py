@@ -106,7 +106,7 @@ async def enqueue(
     if wait:
         await _tell_result(app, job, patience, as_json=as_json)
     elif as_json:
-        output.emit({"key": job.key, "created": job.created})
+        output.emit({"key": job.key, "job_id": job.key, "created": job.created})
     else:
         output.show(f"enqueued {job.key}" if job.created else f"stands already: {output.clean(job.key)}")
 
@@ -131,7 +131,7 @@ async def _tell_result(app: Application, job: JobHandle[Any], patience: float, *
         bar.reach(1.0)
     encoded = msgspec.to_builtins(result)
     if as_json:
-        output.emit({"key": job.key, "created": job.created, "result": encoded})
+        output.emit({"key": job.key, "job_id": job.key, "created": job.created, "result": encoded})
     else:
         output.show(output.clean(output.json_text(encoded)))
 

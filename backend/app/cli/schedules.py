@@ -68,7 +68,7 @@ async def trigger(app: Application, key: str, *, as_json: bool) -> None:
     """Make a job of a schedule now, also while it is paused; its ticks stay as they are."""
     job = await app.queues.trigger_schedule(key)
     if as_json:
-        output.emit({"key": job.key, "created": job.created})
+        output.emit({"key": job.key, "job_id": job.key, "created": job.created})
     else:
         output.show(f"enqueued {job.key}" if job.created else f"stands already: {output.clean(job.key)}")
 

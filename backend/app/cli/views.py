@@ -23,6 +23,8 @@ class JobView(msgspec.Struct, kw_only=True):
     """A job, with the same names wherever it was read; null: there is none, or it is not kept there."""
 
     key: str
+    job_id: str
+    """The same as `key`."""
     task: str
     queue: str
     status: str
@@ -32,7 +34,8 @@ class JobView(msgspec.Struct, kw_only=True):
     result: Any
     error: str | None
     errors: list[dict[str, Any]] = []
-    """Attempts that did not complete: attempt, error, worker, started and ended."""
+    """Attempts that did not complete: attempt, error, worker, `started_at` and `ended_at`, and these as `started` and
+    `ended` in epoch milliseconds."""
     progress: float | None = None
     retries: int | None = None
     recoveries: int = 0
@@ -61,6 +64,7 @@ def of_job(job: Job) -> JobView:
     delayed = job.status.value == "queued" and job.scheduled > time_now()
     return JobView(
         key=job.key,
+        job_id=job.key,
         task=job.function,
         queue=queue.name,
         status="delayed" if delayed else job.status.value,
@@ -89,6 +93,7 @@ def of_record(queues: Queues, record: JobRecord) -> JobView:
     visible = remembered(queues, record)
     return JobView(
         key=record.key,
+        job_id=record.key,
         task=record.task,
         queue=record.queue,
         status=record.status,
@@ -116,7 +121,7 @@ def of_record(queues: Queues, record: JobRecord) -> JobView:
 
 
 def _attempt(entry: dict[str, Any]) -> dict[str, Any]:
-    times = {name: _moment(entry.get(name)) for name in ("started", "ended")}
+    times = {f"{name}_at": _moment(entry.get(name)) for name in ("started", "ended")}
     return {**entry, **times}
 
 
@@ -232,8 +237,8 @@ def _attempts(job: JobView) -> Table:
         rows=[
             (
                 str(each["attempt"]),
-                output.when(each["started"]),
-                _took(each["started"], each["ended"]),
+                output.when(each["started_at"]),
+                _took(each["started_at"], each["ended_at"]),
                 output.line(brief(each.get("error"))),
             )
             for each in job.errors

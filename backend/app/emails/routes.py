@@ -7,9 +7,11 @@ from litestar import Controller, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 
 from app.emails.message import compose
-from app.emails.schemas import EmailPage, EmailView, Enqueued, NewEmail
+from app.emails.schemas import EmailPage, EmailView, NewEmail
 from app.emails.service import EmailService
 from app.queue import Queues
+from app.queue.routes.answers import Enqueued
+from app.queue.routes.links import address_of
 from app.security import ADMIN, ADMIN_SECURITY
 from app.settings import Settings
 
@@ -34,7 +36,7 @@ class EmailController(Controller):
         # Written here once only to refuse what cannot be written.
         compose(sender=settings.smtp.sender, to=data.to, subject=data.subject, body=data.body)
         job = await queues.enqueue("send_email", {"to": data.to, "subject": data.subject, "body": data.body})
-        return Response(Enqueued(job.key), headers={"Location": f"/jobs/{job.key}"})
+        return Response(Enqueued(job.key), headers={"Location": address_of(job.key)})
 
     @get()
     @inject

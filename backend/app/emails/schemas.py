@@ -48,9 +48,3 @@ class EmailPage(msgspec.Struct):
 
     items: list[EmailView]
     next: int | None
-
-
-class Enqueued(msgspec.Struct):
-    """A job that was enqueued."""
-
-    job_id: str

@@ -69,12 +69,12 @@ class UserController(Controller):
         """End the session of a refresh token; its access tokens end at once."""
         await authentication.log_out(data.refresh_token)
 
-    @get("/me", guards=[require_user], security=[{"AccessToken": []}])
+    @get("/me", operation_id="show_me", guards=[require_user], security=[{"AccessToken": []}])
     async def me(self, request: UserRequest) -> UserView:
         """The user whose access token the request carries."""
         return UserView.of(request.user)
 
-    @patch("/{user_id:int}/status", opt=ADMIN, security=ADMIN_SECURITY)
+    @patch("/{user_id:int}/status", operation_id="change_user_status", opt=ADMIN, security=ADMIN_SECURITY)
     @inject
     async def change_status(
         self, user_id: UserId, data: JSONBody[StatusChange], users: FromDishka[UserService]

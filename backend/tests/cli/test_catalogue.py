@@ -20,7 +20,7 @@ async def test_every_task_is_listed_with_what_differs_from_the_defaults(cli: Cli
 
 async def test_a_job_is_enqueued_by_name_with_pairs_or_json(cli: Cli, cli_json: JsonCli, queues: Queues) -> None:
     by_pairs = await cli_json("tasks", "enqueue", "my_task", "user_id=7", "--key", "seven")
-    assert by_pairs == {"key": "seven", "created": True}
+    assert by_pairs == {"key": "seven", "job_id": "seven", "created": True}
     assert (await queues.find("seven")).kwargs == {"user_id": 7}
     by_json = await cli_json("tasks", "enqueue", "my_task", '{"user_id": 8}', "--delay", "1h")
     job = await queues.find(by_json["key"])

@@ -105,7 +105,7 @@ async def test_a_job_is_shown_with_its_attempts_and_its_replays(cli: Cli, cli_js
         ["first"],
         ["again"],
     )
-    assert answer["records"][0]["errors"][1]["ended"] == "1970-01-01T00:00:02Z"
+    assert answer["records"][0]["errors"][1]["ended_at"] == "1970-01-01T00:00:02Z"
     shown, _ = await cli("jobs", "show", "first")
     for words in ("ValueError: at 1", "ValueError: at 2", "mother", "replayed by ada", ": fixed", "again"):
         assert words in shown

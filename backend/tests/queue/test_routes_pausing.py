@@ -87,7 +87,7 @@ async def test_a_schedule_is_paused_resumed_and_triggered(client: httpx.AsyncCli
     key = triggered.json()["job_id"]
     assert (triggered.status_code, triggered.headers["location"].partition("?")[0]) == (201, f"/jobs/{key}")
     again = await client.post("/schedules/sweep/trigger")
-    assert (again.status_code, again.json()) == (200, {"job_id": key, "created": False})
+    assert (again.status_code, again.json()) == (200, {"job_id": key, "key": key, "created": False})
     resumed = await client.post("/schedules/sweep/resume")
     assert (resumed.status_code, resumed.json()["paused"], resumed.json()["last_job"]) == (200, None, key)
     await jobs.drain()

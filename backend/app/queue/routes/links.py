@@ -24,7 +24,7 @@ def is_random(key: str) -> bool:
 
 def address_of(key: str) -> str:
     """The address of a job without a token."""
-    return f"/jobs/{quote(key, safe='')}"
+    return f"/jobs/{quote(key, safe=':')}"
 
 
 class JobLinks:

@@ -20,6 +20,7 @@ from app.queue.memory.history import PAGE, JobHistory, RecordFilter, arguments_o
 from app.queue.memory.models import JobRecord
 from app.queue.routes.answers import ADMIN, Enqueued, Words
 from app.queue.routes.links import address_of
+from app.queue.routes.views import attempt, moment
 from app.queue.shown import remembered, shown
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
@@ -31,19 +32,22 @@ Search = Annotated[
 class RecordView(msgspec.Struct, omit_defaults=True):
     """A job, live or remembered. Redacted values are not in it."""
 
+    key: str
     job_id: str
+    """The same as `key`."""
     task: str
     queue: str
     status: str
     attempts: int
     queued_at: dt.datetime
+    errors: list[dict[str, Any]]
+    """Attempts that did not complete: attempt, error, worker, `started_at` and `ended_at`, and these as `started` and
+    `ended` in epoch milliseconds."""
     started_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
     arguments: dict[str, Any] | None = None
     result: Any = None
     error: str | None = None
-    errors: list[dict[str, Any]] | None = None
-    """Attempts that did not complete: attempt, error, worker, started and ended in epoch milliseconds."""
     worker: str | None = None
     recoveries: int = 0
     schedule: str | None = None
@@ -61,20 +65,24 @@ class RecordView(msgspec.Struct, omit_defaults=True):
     @classmethod
     def of(cls, queues: Queues, record: JobRecord) -> "RecordView":
         fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name != "job_id"}
-        return cls(job_id=record.key, **{**fields, **remembered(queues, record)})
+        visible = remembered(queues, record)
+        visible["errors"] = [attempt(each) for each in visible["errors"] or []]
+        return cls(job_id=record.key, **{**fields, **visible})
 
     @classmethod
     def live(cls, job: Job) -> "RecordView":
         """Of a job that has not ended."""
         fields = shown(job.get_queue(), {"function": job.function, "kwargs": job.kwargs, "error": job.error})
         return cls(
+            key=job.key,
             job_id=job.key,
             task=job.function,
             queue=job.get_queue().name,
             status=job.status.value,
             attempts=job.attempts,
-            queued_at=_moment(job.queued),
-            started_at=_moment(job.started) if job.started else None,
+            queued_at=_queued_at(job),
+            errors=[],
+            started_at=moment(job.started),
             arguments=fields["kwargs"],
             error=fields["error"],
             worker=job.worker_id,
@@ -101,7 +109,7 @@ class Replay(msgspec.Struct, forbid_unknown_fields=True):
 class ReplaySome(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a request that replays the dead letters that match, or with `all` every one."""
 
-    which: RecordFilter = RecordFilter()
+    which: RecordFilter | None = None
     all: bool = False
     """True in place of `which`: so many at once are to be asked for in words."""
     arguments: dict[str, Any] | None = None
@@ -182,7 +190,7 @@ class RecordController(Controller):
         records, following = await history.page(wanted, cursor, limit)
         return RecordPage([RecordView.of(queues, record) for record in records], following)
 
-    @get("/{key:str}/history", **ADMIN)
+    @get("/{key:str}/history", **ADMIN, operation_id="list_job_records")
     @inject
     async def show(
         self, key: FromPath[str], history: FromDishka[JobHistory], queues: FromDishka[Queues]
@@ -229,16 +237,18 @@ class DeadLetterController(Controller):
         again = await dead_letters.replay(key, by=asked.by, why=asked.why, arguments=asked.arguments, queue=asked.queue)
         return Response(Enqueued(again), status_code=201, headers={"Location": address_of(again)})
 
-    @post("/replay", **ADMIN, status_code=202)
+    @post("/replay", **ADMIN, status_code=202, operation_id="replay_dead_letters")
     @inject
     async def replay_some(self, data: JSONBody[ReplaySome], queues: FromDishka[Queues]) -> Response[Enqueued]:
         """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
-        if data.all != (data.which == RecordFilter()):
+        which = data.which or RecordFilter()
+        if data.all != (which == RecordFilter()):
             raise ValidationException(WHICH)
         if data.queue is not None:
             queues.look_up(data.queue)
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
         del given["all"]
+        given["which"] = which
         job = await queues.enqueue("replay_dead_letters", given)
         return Response(Enqueued(job.key), status_code=202, headers={"Location": address_of(job.key)})
 
@@ -259,5 +269,5 @@ def _aware(moment: dt.datetime | None) -> dt.datetime | None:
     return moment.replace(tzinfo=dt.UTC) if moment is not None and moment.tzinfo is None else moment
 
 
-def _moment(milliseconds: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+def _queued_at(job: Job) -> dt.datetime:
+    return dt.datetime.fromtimestamp(job.queued / 1000, dt.UTC)

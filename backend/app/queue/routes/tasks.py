@@ -102,7 +102,7 @@ class TaskController(Controller):
         job = await queues.enqueue(task, arguments_of(await body_of(request), name))
         return await answer(job, query, queues, links, admin=True)
 
-    @post("/{name:str}/batch", **ENQUEUE_BATCH)
+    @post("/{name:str}/batch", **ENQUEUE_BATCH, operation_id="enqueue_batch")
     @inject
     async def enqueue_batch(
         self,

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 from saq import Job
+from saq.job import Status
 
+from app.queue.engine.job import failure
 from app.queue.engine.queues import Queues
 from app.queue.memory.models import JobRecord
 from app.queue.memory.rows import milliseconds
@@ -49,7 +51,8 @@ class JobView(msgspec.Struct):
     error: str | UnsetType | None = UNSET
     """Type and message of the last error; the traceback is in the worker's log and in the SAQ UI."""
     errors: list[dict[str, Any]] | UnsetType = UNSET
-    """Attempts that did not complete, as far as they are recorded: attempt, error, worker, started and ended."""
+    """Attempts that did not complete, of a job that Redis has the last one: attempt, error, worker, `started_at`,
+    `ended_at`, and these in epoch milliseconds."""
 
     @classmethod
     def of(cls, job: Job) -> "JobView":
@@ -75,7 +78,7 @@ class JobView(msgspec.Struct):
             scheduled=job.scheduled,
             result=visible["result"],
             error=error_summary(visible["error"]),
-            errors=[],
+            errors=[attempt(failure(job, visible["error"]), brief=True)] if job.status is Status.FAILED else [],
         )
 
     @classmethod
