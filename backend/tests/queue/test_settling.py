@@ -138,7 +138,7 @@ async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have
         refused = (job.kwargs or {})["name"] == "bad"
         broken = Outcome(outcome.key, outcome.job, msgspec.structs.replace(outcome.how, number="no number"))
         outcomes.add(broken if refused else outcome, None)
-    await outcomes.flushed()
+    await outcomes.close()
     assert written == [job.key for job in jobs]
     assert [(await queues.find(job.key)).status for job in jobs] == [Status.COMPLETE] * 3
 
@@ -172,7 +172,7 @@ async def test_an_outcome_that_cannot_be_encoded_keeps_no_other_from_being_writt
         spoilt.meta["mine"] = {object(): "no JSON"}
     outcomes.add(outcome, spoilt)
     outcomes.add(_complete(queue, good, ttl=60), None)
-    await outcomes.flushed()
+    await outcomes.close()
     assert (await queues.find(good.key)).status is Status.COMPLETE
     ended = await queues.find(spoilt.key)
     assert ended.status is (Status.ABORTED if refused == "abort" else Status.FAILED)
@@ -188,9 +188,9 @@ async def test_whatever_keeps_some_outcomes_from_being_written_later_ones_are(
     with monkeypatch.context() as patch:
         patch.setattr("app.queue.engine.outcomes.settle_each", _broken)
         outcomes.add(_complete(queue, first, ttl=60), None)
-        await outcomes.flushed()
+        await outcomes.close()
     outcomes.add(_complete(queue, second, ttl=60), None)
-    await outcomes.flushed()
+    await outcomes.close()
     assert len(outcomes) == 0
     assert (await queues.find(second.key)).status is Status.COMPLETE
 

@@ -93,6 +93,8 @@ class LeaseKeeper:
         self._deciding = threading.Lock()
         """Held while it is decided whether a job is given back, which may begin at the same time."""
         self._thread: RenewalThread | None = None
+        self._failing = False
+        """True while calls of the thread fail, which is logged once."""
 
     def start(self) -> None:
         """Begin to renew."""
@@ -155,11 +157,14 @@ class LeaseKeeper:
         self._offered.difference_update(jobs)
 
     def _renew_all(self, client: redis.Redis) -> None:
-        self._guarded("its worker's state is not reported", self._beat, client)
+        reported = self._guarded("its worker's state is not reported", self._beat, client)
         script, held = self._script(client), list(self._held)
-        for first in range(0, len(held), CHUNK):
+        renewed = [
             self._guarded("leases could not be renewed", self._renew, script, held[first : first + CHUNK])
-        self._guarded("lost leases could not be looked for", self._disown, client)
+            for first in range(0, len(held), CHUNK)
+        ]
+        looked = self._guarded("lost leases could not be looked for", self._disown, client)
+        self._failing = not all([reported, *renewed, looked])
 
     def _script(self, client: redis.Redis) -> Any:
         return client.register_script(source("renew"))
@@ -170,14 +175,21 @@ class LeaseKeeper:
             client.register_script(source("disown"))(keys=scripts.keys, args=[*scripts.common(), *lost])
             self._lost_leases.looked_for()
 
-    def _guarded(self, failure: str, call: Callable[..., Any], *args: Any) -> None:
-        """A thread that ends would cost all leases."""
+    def _guarded(self, failure: str, call: Callable[..., Any], *args: Any) -> bool:
+        """True unless the call failed; a thread that ends would cost all leases."""
         try:
             call(*args)
         except (RedisError, OSError) as error:
-            logger.warning("queue %s: %s: %s", self._queue.name, failure, error)
+            logger.log(
+                logging.DEBUG if self._failing else logging.WARNING,
+                "queue %s: %s, trying again: %s", self._queue.name, failure, error,
+            )  # fmt: skip
+            self._failing = True
         except Exception:
             logger.exception("queue %s: %s, trying again", self._queue.name, failure)
+        else:
+            return True
+        return False
 
     def _renew(self, script: Any, held: list[Held]) -> None:
         late = self._late(held)

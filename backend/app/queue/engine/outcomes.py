@@ -33,6 +33,9 @@ CHUNK = 200
 RECORDED = ("finish", "retry")
 """Kinds of outcomes that are remembered: an attempt has been made."""
 
+LAST_WRITE = 3.0
+"""Seconds that Redis gets to take the outcomes of a worker that ends."""
+
 UNREADABLE_TTL = 24 * 60 * 60
 """Seconds for which a job is kept that cannot be read, or whose outcome was refused."""
 
@@ -246,10 +249,15 @@ class Outcomes:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
 
-    async def flushed(self) -> None:
-        """Wait until all are written, or given up."""
-        while self._writer is not None and not self._writer.done():
+    async def close(self) -> None:
+        """Wait until all are written, or given up: what is not written within LAST_WRITE too."""
+        self.closing.set()
+        if self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer], timeout=LAST_WRITE)
+            self._writer.cancel()
             await asyncio.wait([self._writer])
+        if self._waiting:
+            logger.error("queue %s: %d outcomes are lost with Redis", self._queue.name, len(self._waiting))
 
     async def _write_all(self) -> None:
         while self._waiting:
@@ -258,7 +266,6 @@ class Outcomes:
                 answers = await self._settled(batch)
             except REDIS_AWAY as error:
                 if self.closing.is_set():
-                    logger.error("queue %s: %d outcomes are lost with Redis", self._queue.name, len(self._waiting))
                     return
                 await self._queue.outage.pause(error, self.closing)
                 continue

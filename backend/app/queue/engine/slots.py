@@ -149,8 +149,7 @@ class Slots:
         await self._waiting.close()
         await self.leasing.close()
         await self._closings.flushed()
-        self._outcomes.closing.set()
-        await self._outcomes.flushed()
+        await self._outcomes.close()
         self.keeper.stop()
         pulse.leave(self.pulse, self._attempt_of)
 
