@@ -19,7 +19,13 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from saq.job import Status
 from saq.types import Context
+
+from app.queue import current
+
+EXIT_FORKED = 1
+"""Exit status of a forked process whose job comes to its end there; unless it says another with SystemExit."""
 
 STACK = 20
 """Frames of a call that hangs, from the innermost on."""
@@ -67,6 +73,13 @@ def _awaitable(error: BaseException) -> BaseException:
     return other
 
 
+def end_if_forked(pid: int, error: BaseException | None) -> None:
+    """End this process, if it was forked by a job: its worker, whose process has this number, runs in the other one."""
+    if os.getpid() != pid:
+        status = error.code if isinstance(error, SystemExit) else EXIT_FORKED
+        os._exit(status if isinstance(status, int) else 0 if status is None else EXIT_FORKED)
+
+
 class ReplacingExecutor(ThreadPoolExecutor):
     """For `asyncio.to_thread`: so many calls at once, without those that nobody waits for any more.
 
@@ -82,7 +95,8 @@ class ReplacingExecutor(ThreadPoolExecutor):
         self.lost = 0
         """Calls that still run and that nobody waits for."""
         self._places = places
-        self._running = 0
+        self._calls: set[_Submitted] = set()
+        """Those that run, and have a place."""
         self._line: deque[_Submitted] = deque()
         self._counting = threading.Lock()
 
@@ -100,8 +114,15 @@ class ReplacingExecutor(ThreadPoolExecutor):
                 return
             call.lost = True
             self.lost += 1
-            self._running -= 1
+            self._calls.discard(call)
         self._begin()
+
+    def lose_abandoned(self) -> None:
+        """Give the places of calls whose jobs are over to those that wait: a job may shield a call, or not await it."""
+        with self._counting:
+            abandoned = [call for call in self._calls if call.abandoned] if self._line else []
+        for call in abandoned[: len(self._line)]:
+            self.lose(call)
 
     def end(self, call: "_Submitted") -> None:
         """A call has ended."""
@@ -110,18 +131,18 @@ class ReplacingExecutor(ThreadPoolExecutor):
             if call.lost:
                 self.lost -= 1
             else:
-                self._running -= 1
+                self._calls.discard(call)
         self._begin()
 
     def _begin(self) -> None:
         while True:
             with self._counting:
-                if not self._line or self._running >= self._places:
+                if not self._line or len(self._calls) >= self._places:
                     return
                 call = self._line.popleft()
                 if not call.set_running_or_notify_cancel():
                     continue
-                self._running += 1
+                self._calls.add(call)
             _hand_over(call)
 
 
@@ -134,7 +155,14 @@ class _Submitted(Future[Any]):
         super().__init__()
         self._executor = executor
         self._function = function
+        self._job = current.job.get()
         self.lost = self.over = False
+
+    @property
+    def abandoned(self) -> bool:
+        """True when the job is over that made the call."""
+        job = self._job
+        return job is not None and (job.status is not Status.ACTIVE or getattr(job, "given_up", False))
 
     def cancel(self) -> bool:
         cancelled = super().cancel()
@@ -180,12 +208,14 @@ class _Call:
         """In the thread: call the function; returns what reports its end to the event loop."""
         if not self._claim.acquire(blocking=False):
             return lambda: None
+        pid = os.getpid()
         result: Any = None
         error: BaseException | None = None
         try:
             result = self._variables.run(self._function, self.context, **self._arguments)
         except BaseException as raised:
             error = _awaitable(raised)
+        end_if_forked(pid, error)
         return lambda: self._report(result, error)
 
     def _report(self, result: Any, error: BaseException | None) -> None:

@@ -8,11 +8,12 @@ import httpx
 import pytest
 from dishka import AsyncContainer
 from msgspec import structs
+from saq import Job
 from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import INJECTED, Context, Queues, task
+from app.queue import INJECTED, Context, Queues, current, task
 from app.queue.engine import leases, slots
 from app.queue.threads import ReplacingExecutor
 from app.settings import Settings
@@ -224,6 +225,31 @@ async def test_a_call_of_to_thread_that_is_cancelled_in_line_never_begins() -> N
     release.set()
     assert await first
     assert await asyncio.to_thread(len, calls) == 0
+
+
+async def test_calls_of_to_thread_whose_job_is_over_leave_their_places_to_others() -> None:
+    executor = ReplacingExecutor(2)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(executor)
+    release = threading.Event()
+    job = Job("hangs", status=Status.ACTIVE)
+    token = current.job.set(job)
+    try:
+        # Nobody awaits them, so that no cancellation comes to them.
+        forgotten = [loop.run_in_executor(None, release.wait, 30) for _ in range(2)]
+        behind = asyncio.create_task(asyncio.to_thread(threading.get_ident))
+        await asyncio.sleep(0)
+        executor.lose_abandoned()
+        assert executor.lost == 0
+        job.status = Status.COMPLETE
+        executor.lose_abandoned()
+        assert await behind
+        assert executor.lost == 1
+    finally:
+        current.job.reset(token)
+        release.set()
+    await asyncio.gather(*forgotten)
+    await eventually(lambda: not executor.lost)
 
 
 async def test_to_thread_raises_what_its_function_raises() -> None:
