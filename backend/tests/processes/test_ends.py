@@ -1,5 +1,6 @@
 """What ends a worker process, and what does not."""
 
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import redis
 
 from app.queue.engine.process import EXIT_USELESS
+from app.supervisor import KILL_MARGIN
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import WORKER_WITH_TEST_TASKS, Process, enqueue, process
 
@@ -86,6 +88,40 @@ def test_a_signal_ends_a_worker_with_hung_threads(worker: Process, server: redis
     assert server.blpop(["hung"], timeout=10)
     assert worker.stop() == 0
     assert (_job(server, key)["status"], _job(server, key).get("attempts", 0), _waiting(server)) == ("queued", 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "ends"),
+    [
+        ("terminate_a_child", {}, -signal.SIGTERM),
+        ("fork_and_leave", {"exits": True}, 1),
+        ("fork_and_leave", {"exits": False}, 1),
+        ("fork_and_leave_in_a_thread", {"exits": True}, 7),
+        ("fork_and_leave_in_a_thread", {"exits": False}, 1),
+    ],
+)
+def test_a_process_that_a_job_forks_is_no_second_worker(
+    worker: Process, server: redis.Redis, task: str, arguments: dict[str, Any], ends: int
+) -> None:
+    ended = _ended(server, _put(server, task, kwargs=arguments), within=25)
+    assert (ended["status"], ended.get("result"), ended["attempts"]) == ("complete", ends, 1)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_worker_ends_in_time_while_redis_hangs(worker: Process, server: redis.Redis, busy: bool) -> None:
+    if busy:
+        _put(server, "wait_for_key", name="go", timeout=60)
+        assert server.blpop(["go:started"], timeout=10)
+    number = int(server.info()["process_id"])
+    os.kill(number, signal.SIGSTOP)
+    try:
+        worker.prints("its worker's state is not reported")
+        # A second of grace, and what a supervisor waits beyond it.
+        assert worker.stop(within=1 + KILL_MARGIN) in {0, EXIT_USELESS}
+    finally:
+        os.kill(number, signal.SIGCONT)
+    reports = [line for line in worker.output.splitlines() if "trying again: Timeout" in line and "app.worker" in line]
+    assert len(reports) == 1
 
 
 def test_a_worker_that_jobs_have_used_up_hands_back_and_ends(

@@ -1,6 +1,9 @@
 """The worker process, with tasks that only these tests need."""
 
 import asyncio
+import multiprocessing
+import os
+import signal
 import sys
 import threading
 import time
@@ -60,6 +63,51 @@ def hang_in_a_thread(ctx: Context) -> None:
     with blocking_client(ctx["queue"].redis) as client:  # type: ignore[attr-defined]
         client.rpush("hung", ctx["job"].key)
     threading.Event().wait()
+
+
+@task(timeout=30)
+def terminate_a_child(ctx: Context) -> int | None:
+    """Starts a process as `multiprocessing` does, and ends it by a signal; returns how that ended."""
+    child = multiprocessing.get_context("fork").Process(target=threading.Event().wait)
+    child.start()
+    child.terminate()
+    child.join(10)
+    ended = child.exitcode
+    child.kill()
+    return ended
+
+
+@task(timeout=30)
+async def fork_and_leave(ctx: Context, *, exits: bool) -> int:
+    """Forks a process that comes back to the worker's own code; returns how that ended."""
+    child = os.fork()
+    if not child:
+        if exits:
+            sys.exit(7)
+        return 0
+    return await _ends(child)
+
+
+@task(timeout=30)
+def fork_and_leave_in_a_thread(ctx: Context, *, exits: bool) -> int:
+    """The same in a thread."""
+    child = os.fork()
+    if not child:
+        if exits:
+            sys.exit(7)
+        return 0
+    return asyncio.run(_ends(child))
+
+
+async def _ends(child: int) -> int:
+    """The exit status of a process; one that does not end is killed."""
+    for _ in range(100):
+        ended, status = os.waitpid(child, os.WNOHANG)  # noqa: ASYNC222  (it does not wait)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        await asyncio.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    return -signal.SIGKILL
 
 
 @scheduled_task(cron="* * * * * *", kwargs={"name": "ticked"})

@@ -13,6 +13,7 @@ from saq.job import Status
 from app.queue import Context, EngineQueue, Queues, task
 from app.queue.engine.connections import Connections
 from app.queue.engine.process import run
+from app.queue.engine.recovery import MAX_RECOVERIES
 from app.queue.engine.worker import EngineWorker
 from app.queue.injection import job_scope
 from app.queue.threads import in_thread
@@ -47,6 +48,14 @@ def _interrupts_in_a_thread(_: Context) -> None:
 
 def _stops_in_a_thread(_: Context) -> None:
     next(iter(()))
+
+
+def _closes_in_a_thread(_: Context) -> None:
+    raise GeneratorExit
+
+
+async def _closes_in_a_task(ctx: Context) -> None:
+    await asyncio.create_task(_closes(ctx))
 
 
 def _cancels_in_a_thread(_: Context) -> None:
@@ -101,6 +110,8 @@ FAULTS: dict[Callable[[Context], Any], str] = {
     _exits_in_a_thread: "SystemExit: 3",
     _interrupts_in_a_thread: "KeyboardInterrupt",
     _stops_in_a_thread: "the function raised StopIteration",
+    _closes_in_a_thread: "the function raised GeneratorExit",
+    _closes_in_a_task: "GeneratorExit",
     _cancels_in_a_thread: "CancelledError",
     _exits_in_a_group: "SystemExit: out of luck",
     _exits_in_a_gather: "SystemExit: out of luck",
@@ -163,6 +174,12 @@ async def _exits_in_a_callback(_: Context) -> str:
     return "went on"
 
 
+async def _stops_the_loop(_: Context) -> str:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.05)
+    return "went on"
+
+
 async def _leaves_a_task_behind(ctx: Context) -> str:
     left = asyncio.create_task(_exits(ctx))
     await asyncio.wait([left])
@@ -172,7 +189,7 @@ async def _leaves_a_task_behind(ctx: Context) -> str:
 
 
 @loops
-@pytest.mark.parametrize("fault", [_exits_in_a_callback, _leaves_a_task_behind])
+@pytest.mark.parametrize("fault", [_exits_in_a_callback, _stops_the_loop, _leaves_a_task_behind])
 def test_what_a_job_does_not_await_harms_nobody(
     redis_url: str, empty_redis: None, fault: Callable[[Context], Any], new_loop: Callable[[], Any]
 ) -> None:
@@ -270,6 +287,25 @@ async def test_a_job_that_cancels_all_tasks_costs_no_other_an_attempt(redis_url:
     job = await queue.job("innocent")
     assert job is not None
     assert (job.status, job.attempts) == (Status.QUEUED, 0)
+    await queue.disconnect()
+
+
+async def test_a_job_that_cancels_all_tasks_again_and_again_fails_in_the_end(redis_url: str, empty_redis: None) -> None:
+    queue = EngineQueue(Connections(redis_url).client("default"))
+
+    async def cancels_all(ctx: Context) -> None:
+        for each in asyncio.all_tasks() - {mine}:
+            each.cancel()
+        await asyncio.Event().wait()
+
+    mine = asyncio.current_task()
+    await queue.enqueue(cancels_all.__qualname__, key="bad")
+    for _ in range(MAX_RECOVERIES + 1):
+        await EngineWorker(queue, [cancels_all]).start()
+    job = await queue.job("bad")
+    assert job is not None
+    assert (job.status, job.attempts) == (Status.FAILED, 1)
+    assert "the event loop of its worker ended 4 times" in (job.error or "")
     await queue.disconnect()
 
 

@@ -73,6 +73,35 @@ def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
     assert at_its_end[0].endswith(b"|stalled")
 
 
+@pytest.mark.parametrize("how", ["signal", "event loop"])
+def test_a_job_cannot_take_the_signals_of_its_process(how: str) -> None:
+    async def main() -> None:
+        WorkerProcess(0.0, 4, lambda _: None)
+        loop, mine = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+        if how == "signal":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        else:
+            loop.add_signal_handler(signal.SIGTERM, lambda: None)
+        assert signal.getsignal(signal.SIGTERM) != mine
+        await eventually(lambda: signal.getsignal(signal.SIGTERM) == mine)
+
+    run(main(), uvloop.new_event_loop)
+
+
+def test_a_process_that_does_not_end_after_its_grace_period_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "ENDING", 0.1)
+    ended: list[int] = []
+
+    async def main() -> None:
+        WorkerProcess(0.0, 4, ended.append)
+        signal.raise_signal(signal.SIGTERM)
+        # Something of its clean-up waits for a server that hangs.
+        await eventually(lambda: ended)
+
+    run(main(), uvloop.new_event_loop)
+    assert ended == [EXIT_USELESS]
+
+
 def test_a_process_blocked_by_a_job_within_its_time_goes_on(
     redis_url: str, empty_redis: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

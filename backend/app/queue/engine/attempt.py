@@ -21,9 +21,10 @@ from app.queue.engine.misfit import MISFITS
 from app.queue.engine.outcomes import Outcome
 from app.queue.engine.postponement import pause_of, reason_of, reason_of_timeout
 from app.queue.engine.pulse import Block
+from app.queue.engine.recovery import MAX_RECOVERIES
 from app.queue.errors import Retry
 from app.queue.exception_groups import find, is_cancellation
-from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE
+from app.queue.meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
 from app.queue.redaction import scrub
 from app.queue.text import clipped, error_text
 from app.queue.threads import stack_of
@@ -264,7 +265,7 @@ class Attempt:
             return self._given_back()
         if not self._timed_out:
             # The task cancelled itself; but for a dying event loop, which cancels all tasks.
-            return self._given_back() if self._slots.dying else self._failed(context, cancelled)
+            return self._orphaned() if self._slots.dying else self._failed(context, cancelled)
         error = TimeoutError(self._timed_out)
         # Where it was when its time was over.
         error.__cause__ = cancelled
@@ -277,6 +278,15 @@ class Attempt:
         job.attempts -= 1
         self._wait_again(HANDED_BACK)
         return Outcome.hand_back(self._slots.queue, job)
+
+    def _orphaned(self) -> Outcome:
+        """Its event loop ends. It may be what ends it, by cancelling all tasks: that counts as a recovery."""
+        job = self.job
+        recoveries = int(job.meta.get(RECOVERIES, 0)) + 1
+        if recoveries > MAX_RECOVERIES:
+            return self._end(Status.FAILED, f"the event loop of its worker ended {recoveries} times while it ran")
+        job.meta[RECOVERIES] = recoveries
+        return self._given_back()
 
     def _misfit(self, context: Any, error: BaseException) -> Outcome:
         job = self.job

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from app.queue.engine import pulse
 from app.queue.engine.worker import EngineWorker
-from app.queue.threads import ReplacingExecutor
+from app.queue.threads import EXIT_FORKED, ReplacingExecutor, end_if_forked
 
 logger = logging.getLogger("app.worker")
 
@@ -35,23 +35,36 @@ BLOCKED = 1.0
 LOOK = 0.5
 """Seconds between two looks of the thread that ends a process whose event loop cannot."""
 
+ENDING = 7.0
+"""Seconds beyond the grace period that a process gets to end orderly: those of `EngineWorker.stop`, and less than a
+supervisor waits."""
+
+GIVING_BACK = 2.0
+"""Seconds that Redis gets to take the leases of a process that ends at once; those that it does not take run out."""
+
 
 def run(main: Coroutine[Any, Any, T], new_loop: Callable[[], asyncio.AbstractEventLoop]) -> T:
     """Run a coroutine to its end on a new event loop.
 
     SystemExit and KeyboardInterrupt leave an event loop at once, whichever task or callback raised them. Those that
-    `main` does not raise are logged, and the loop goes on: the task that awaits what raised them gets them too.
+    `main` does not raise are logged, and the loop goes on: the task that awaits what raised them gets them too. So it
+    does when a job has called the loop's `stop`.
     """
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        loop = runner.get_loop()
+        loop, pid = runner.get_loop(), os.getpid()
         task = loop.create_task(main)
         while True:
             try:
                 return loop.run_until_complete(task)
             except (SystemExit, KeyboardInterrupt) as error:
+                end_if_forked(pid, error)
                 if task.done():
                     raise
                 logger.error("a job raised %r in the event loop, which goes on", error, exc_info=error)
+            except RuntimeError as error:
+                if task.done() or loop.is_closed():
+                    raise
+                logger.error("a job stopped the event loop, which goes on: %s", error)
 
 
 class WorkerProcess:
@@ -77,6 +90,7 @@ class WorkerProcess:
         # Not the event loop's own handlers: those wait for the loop, which a job may block.
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
+        self._keep_signals()
         threading.Thread(target=self._watch, name="end", daemon=True).start()
 
     async def run(self, workers: Sequence[EngineWorker]) -> None:
@@ -99,6 +113,18 @@ class WorkerProcess:
         sys.stdout.flush()
         self._end(self.status)
 
+    def disown(self) -> None:
+        """In a forked process: should what was forked return to the event loop, it ends there."""
+        self._loop.call_soon(os._exit, EXIT_FORKED)
+
+    def _keep_signals(self) -> None:
+        """Take the signals back that a job may have taken, as with an `add_signal_handler` of its own."""
+        for number in SIGNALS:
+            if (taken := signal.getsignal(number)) != self._on_signal:
+                logger.error("a job changed what %s does (%r): it ends this process again", number.name, taken)
+                signal.signal(number, self._on_signal)
+        self._loop.call_later(LOOK, self._keep_signals)
+
     def _on_signal(self, number: int, frame: object) -> None:
         if self._asked is None:
             self._asked = time.monotonic()
@@ -116,6 +142,7 @@ class WorkerProcess:
         while True:
             time.sleep(LOOK)
             try:
+                self._threads.lose_abandoned()
                 if self._threads.lost > self._most_lost and not self.status:
                     logger.critical("%d hung calls of asyncio.to_thread: this process stops", self._threads.lost)
                     self._loop.call_soon_threadsafe(self._stop_useless)
@@ -127,12 +154,15 @@ class WorkerProcess:
 
     def _hopeless(self) -> str:
         """Why this process ends without its event loop; empty: it need not."""
+        late = time.monotonic() - self._grace_period - self._asked if self._asked is not None else 0.0
+        if late > ENDING:
+            return f"it is to stop, and has not ended {late:.0f} s after its grace period"
         beat = pulse.of(self._loop)
         if beat is None:
             return ""
         block, seconds = beat.block, beat.blocked_for()
         who = (block.who if block is not None else "") or "no job"
-        if self._asked is not None and time.monotonic() > self._asked + self._grace_period and seconds > BLOCKED:
+        if late > 0 and seconds > BLOCKED:
             return f"it is to stop, its grace period is over, and {who} blocks its event loop for {seconds:.0f} s"
         if block is None or block.seconds < HOPELESS or (block.charged is not None and block.charged.is_held):
             return ""
@@ -140,7 +170,37 @@ class WorkerProcess:
 
     def _end_at_once(self, reason: str) -> None:
         logger.critical("this worker process ends with status %s, its jobs go back: %s", EXIT_USELESS, reason)
-        for worker in self._workers:
-            worker.give_leases_back()
+        # Redis may hang too.
+        giving = threading.Thread(target=self._give_back, name="give back", daemon=True)
+        giving.start()
+        giving.join(GIVING_BACK)
         self.status = EXIT_USELESS
         self.exit()
+
+    def _give_back(self) -> None:
+        for worker in self._workers:
+            worker.give_leases_back()
+
+
+def _as_any_program() -> None:
+    """In a forked process: a signal ends it, and it never goes on with the jobs and connections of its worker."""
+    for number in SIGNALS:
+        process = getattr(signal.getsignal(number), "__self__", None)
+        if isinstance(process, WorkerProcess):
+            signal.signal(number, signal.SIG_DFL)
+            process.disown()
+    _unmask()
+
+
+def _mask() -> None:
+    """Let signals wait while a process is forked: one that the new one gets at once would be lost."""
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _unmask() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+_forking = threading.local()
+
+os.register_at_fork(before=_mask, after_in_parent=_unmask, after_in_child=_as_any_program)

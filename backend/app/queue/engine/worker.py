@@ -20,7 +20,7 @@ import asyncio
 import datetime as dt
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -55,6 +55,9 @@ looks every second, and SAQ's own crons may need that."""
 
 TICK_CLAIM = 3600.0
 """Seconds for which a tick that has come due stays claimed."""
+
+GOODBYE = 2.0
+"""Seconds that the last call of a stopping worker gets: Redis may hang, and the worker must end all the same."""
 
 TICK_CHECK = 30.0
 """Seconds after which a worker looks again whether a cron's next tick is enqueued."""
@@ -224,6 +227,7 @@ class EngineWorker(Worker[Context]):
             self._slots = Slots(self, self.queue)
             self._upkeep.append(asyncio.create_task(self._slots.look_for_orphans()))
             self._leasing = asyncio.create_task(self._slots.run())
+            self._leasing.add_done_callback(self._leasing_ended)
             if self.queue.memory is not None:
                 self._upkeep.append(asyncio.create_task(self.queue.memory.watch(self.queue)))
             self.declared.clear()
@@ -231,6 +235,11 @@ class EngineWorker(Worker[Context]):
                 self._ticker = Ticker(self.queue, self.scheduled, self.cron_tz, self.declared)
                 self._upkeep.append(asyncio.create_task(self._ticker.run()))
         return self._upkeep
+
+    def _leasing_ended(self, leasing: asyncio.Task[None]) -> None:
+        """A worker that lives and leases nothing would be worse than none."""
+        if leasing.cancelled() and not self.event.is_set():
+            self.give_up("a job cancelled its tasks")
 
     def _process(self, previous_task: asyncio.Task[Any] | None = None) -> None:
         if self._slots is None:
@@ -279,10 +288,10 @@ class EngineWorker(Worker[Context]):
                 await self._slots.drain(pause)
             else:
                 await _finish(processes, pause)
-            await self._look_at_slots(self.timers["abort"])
+            await _within(left, self._look_at_slots(self.timers["abort"]))
             if loop.time() >= report:
                 report = loop.time() + self.timers["worker_info"]
-                await self._report()
+                await _within(left, self._report())
 
     def _busy(self) -> bool:
         return self._slots is not None and bool(self._slots.running)
@@ -307,7 +316,14 @@ class EngineWorker(Worker[Context]):
     async def _say_goodbye(self) -> None:
         if isinstance(self.queue, EngineQueue):
             with suppress(RedisError, OSError):
-                await self.queue.forget_worker(self.id)
+                await _within(GOODBYE, self.queue.forget_worker(self.id))
+
+
+async def _within(seconds: float, call: Coroutine[Any, Any, Any]) -> None:
+    """Await a call that may be left out, for so long at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await call
 
 
 async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
