@@ -1,6 +1,7 @@
 """The queue over HTTP."""
 
 import asyncio
+import re
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -222,7 +223,11 @@ async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncCli
 async def test_the_openapi_document_and_its_page_are_served(client: httpx.AsyncClient) -> None:
     page = await client.get("/schema")
     assert page.status_code == 200
-    assert "/schema/assets/swagger-ui-bundle.js" in page.text
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert "/schema/assets/swagger-ui-bundle.js" in files
+    for file in files:
+        answer = await client.get(file)
+        assert (answer.status_code, len(answer.content) > 100) == (200, True), file
     document = (await client.get("/schema/openapi.json")).json()
     assert {"/process", "/tasks", "/tasks/{name}", "/jobs/{key}", "/jobs/{key}/retry"} <= set(document["paths"])
 

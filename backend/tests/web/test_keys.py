@@ -9,7 +9,7 @@ from litestar.types import HTTPScope
 from app.queue import Context, Queues, scheduled_task
 from app.queue.config import build_queues
 from app.settings import load_settings
-from app.web.keys import make_one_part
+from app.web.keys import Collection, make_one_part
 from tests.cli.conftest import Record
 from tests.cli.conftest import record as record_fixture
 
@@ -36,7 +36,7 @@ KEYS = [
     "k:1@2;3,4",
 ]
 
-COLLECTIONS = {b"jobs": {b"retry", b"history"}}
+COLLECTIONS = {b"jobs": Collection(actions={b"retry", b"history"}, folders={b"assets"})}
 
 
 def escaped(key: str) -> str:
@@ -129,6 +129,10 @@ async def test_a_full_id_names_its_queue(environment: dict[str, str]) -> None:
         (b"/other/a%2Fb", "/other/a/b"),
         (b"/jobs/a", "/jobs/a"),
         (b"/jobs", "/jobs"),
+        (b"/jobs/assets/a.css", "/jobs/assets/a.css"),
+        (b"/jobs/assets%2Fa.css", "/jobs/assets%2Fa.css"),
+        (b"/jobs/assets/", "/jobs/assets"),
+        (b"/jobs/assets/x/retry", "/jobs/assets/x/retry"),
     ],
 )
 def test_what_becomes_of_a_path(raw: bytes, path: str) -> None:
