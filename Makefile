@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check conformance chaos bench lint types imports docs-check format lock clean
+.PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check fuzz conformance chaos bench lint types imports docs-check format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -72,7 +72,10 @@ catalog: setup ## Write app/queue/catalog.py anew: the typed names of all tasks
 test: setup ## All tests, on three processes; ARGS="-k users -x" goes to pytest, on one
 	@$(RUN) -m pytest $(or $(value ARGS),--numprocesses 3)
 
-check: lint types imports test ## Everything that CI checks; the tests hold those of the documents
+check: lint types imports test fuzz ## Everything that CI checks; the tests hold those of the documents
+
+fuzz: setup ## Requests of all kinds, drawn from the OpenAPI document: none may be answered by an error of the server
+	@$(RUN) -m pytest tests/fuzz/server_errors.py $(value ARGS)
 
 conformance: setup ## SAQ's own tests of queue, worker and job, on the engine; ARGS="--stock" on SAQ's classes
 	@$(RUN) -m tests.conformance $(value ARGS)
