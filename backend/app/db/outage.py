@@ -7,9 +7,10 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-AWAY = ("08", "28", "3D", "53", "57P")
-"""Beginnings of SQLSTATEs: the connection is lost; the server refuses the user, or has no such database; it lacks
-memory, disk or connections; it stops or starts. See PostgreSQL's manual, appendix "Error Codes"."""
+AWAY = ("08", "25006", "28", "3D", "53", "57P", "58")
+"""Beginnings of SQLSTATEs: the connection is lost; the server takes no writes, as one does that is no primary any more;
+it refuses the user, or has no such database; it lacks memory, disk or connections; it stops or starts; it cannot read
+or write its files. See PostgreSQL's manual, appendix "Error Codes"."""
 
 DEADLOCK = "40P01"
 

@@ -49,6 +49,13 @@ with get_registry().isolated():
             group.create_task(db_session.execute(text("SELECT 1") if len(runs) > 1 else END_MINE))
 
     @task(timeout=30)
+    async def meets_a_replica(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
+        runs.append("meets")
+        if len(runs) == 1:
+            await db_session.execute(text("SET TRANSACTION READ ONLY"))
+        await db_session.execute(text("INSERT INTO marks VALUES (1)"))
+
+    @task(timeout=30)
     async def always_loses_its_connection(ctx: Context, *, db_session: AsyncSession = INJECTED) -> None:
         await db_session.execute(END_MINE)
 
@@ -100,8 +107,8 @@ with get_registry().isolated():
 
 
 TASKS = (
-    reads, loses_its_connection_once, loses_it_in_a_group, always_loses_its_connection, runs_at_most_once,
-    wants_to_know, gives_up, is_wrong, waits_for_a_row, keeps_a_connection, meets_no_redis, plain, saves, lasts,
+    reads, loses_its_connection_once, loses_it_in_a_group, meets_a_replica, always_loses_its_connection,
+    runs_at_most_once, wants_to_know, gives_up, is_wrong, waits_for_a_row, keeps_a_connection, meets_no_redis, plain, saves, lasts,
 )  # fmt: skip
 
 
@@ -144,7 +151,9 @@ async def ended(queues: Queues, impatient: Settings, container: AsyncContainer, 
         return await status(queues, await queues.find(handle.key), wanted)
 
 
-@pytest.mark.parametrize("each", [loses_its_connection_once, loses_it_in_a_group, meets_no_redis], ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "each", [loses_its_connection_once, loses_it_in_a_group, meets_a_replica, meets_no_redis], ids=lambda t: t.name
+)
 async def test_a_job_that_meets_an_outage_is_tried_again_at_no_cost(
     each: Any, queues: Queues, impatient: Settings, container: AsyncContainer
 ) -> None:
