@@ -108,7 +108,8 @@ with get_registry().isolated():
 
 TASKS = (
     reads, loses_its_connection_once, loses_it_in_a_group, meets_a_replica, always_loses_its_connection,
-    runs_at_most_once, wants_to_know, gives_up, is_wrong, waits_for_a_row, keeps_a_connection, meets_no_redis, plain, saves, lasts,
+    runs_at_most_once, wants_to_know, gives_up, is_wrong, waits_for_a_row, keeps_a_connection, meets_no_redis, plain,
+    saves, lasts,
 )  # fmt: skip
 
 
