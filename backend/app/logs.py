@@ -16,8 +16,8 @@ from app.queue.redaction import AbridgedJobs, scrub_event, scrub_line
 from app.queue.text import printable
 from app.settings import Settings
 
-EVENT_FIELDS = ("status", "seconds")
-"""Fields that lines of the standard library's loggers may carry beside their text, see `app.queue.hooks`."""
+EVENT_FIELDS = ("status", "seconds", "stack")
+"""Fields that lines of the standard library's loggers may carry beside their text."""
 
 SEVERAL_LINES = ("exception", "stack")
 """Fields whose text has newlines of its own."""

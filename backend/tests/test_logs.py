@@ -87,6 +87,12 @@ def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None
     assert lines[first + 3] == "ValueError: cannot parse a"
 
 
+def test_a_stack_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(load_settings({"LOG_FORMAT": "console"}))
+    logging.getLogger("app.worker").error("job a blocks it", extra={"stack": '  File "x.py", line 1\n    sleep()'})
+    assert capsys.readouterr().err.splitlines()[-2:] == ['  File "x.py", line 1', "    sleep()"]
+
+
 def test_lines_of_json_are_json_for_strict_readers(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(load_settings({"LOG_FORMAT": "json"}))
     _logs_and_fails()

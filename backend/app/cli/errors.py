@@ -33,7 +33,7 @@ REMEDIES: tuple[tuple[type[QueueError], str], ...] = (
     (UnknownTask, "`tasks list` lists them"),
     (DeadLetterNotFound, "`dead list` lists them"),
     (JobNotFound, "`jobs show KEY` looks into its records, `dead replay KEY` runs a failed job anew"),
-    (JobConflict, "`jobs show KEY` tells how it stands"),
+    (JobConflict, "`jobs show KEY` shows what became of it"),
     (QueueUnavailable, "see that Redis runs, and REDIS_URL"),
 )
 """What to do, where the error's own message does not say."""

@@ -8,6 +8,9 @@ from app.queue.errors import UnknownTask
 from app.queue.redaction import REDACTED
 
 _BETWEEN = re.compile(r"^ *\+(?:-\+)?-{8,}.*$", re.MULTILINE)
+_CHAINED = re.compile(
+    r"\n\n(?:The above exception was the direct cause|During handling of the above exception)[^\n]*:\n\n"
+)
 _MARGIN = re.compile(r"^ *[|+] ?", re.MULTILINE)
 
 if TYPE_CHECKING:
@@ -67,10 +70,14 @@ def error_summary(error: str | None) -> str | None:
     >>> error_summary('Traceback (most recent call last):\\n  File "x.py", line 1, in f\\n    g()\\nKeyError: 1')
     'KeyError: 1'
     """
-    if not error or "Traceback (most recent call last)" not in error:
+    if not error:
         return error
     if "Exception Group Traceback" in error:
         return _group_summary(error)
+    # Of a chain the last error is the job's.
+    error = _CHAINED.split(error)[-1].rstrip("\n")
+    if "Traceback (most recent call last)" not in error:
+        return error
     lines = error.rstrip().splitlines()
     frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
     after = frames[-1] + 1 if frames else 1

@@ -59,7 +59,7 @@ async def test_a_dead_letter_is_replayed_with_another_argument(
     refused = await cli_json("dead", "replay", "one", status=1)
     assert (refused["replayed"], list(refused["refused"])) == ({}, ["one"])
     _, told = await cli("dead", "replay", "one", status=1)
-    assert "error: the job 'one' is replayed and cannot be replayed or discarded" in told
+    assert "error: the job 'one' is already replayed and cannot be replayed or discarded again" in told
 
 
 async def test_a_redacted_argument_must_be_given_anew(

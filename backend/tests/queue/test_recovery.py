@@ -194,13 +194,19 @@ async def _killed_again(queues: Queues) -> JobHandle[Any]:
     return handle
 
 
-async def test_a_job_that_kills_its_workers_fails_in_the_end(queues: Queues, impatient: None) -> None:
+async def test_a_job_that_kills_its_workers_fails_in_the_end(
+    queues: Queues, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
     handle = await _killed(queues)
     queue = queues.get("default")
     for _ in range(3):
         assert await queue.recover() == [handle.id]
         await _lease(queues, "killed too")
     await queue.recover()
+    name = f"job {handle.key} of job_of_the_dead"
+    assert caplog.messages == [f"{name} is queued again: its worker died while it ran"] * 3 + [
+        f"{name} failed: its worker died 4 times while it ran"
+    ]
     failed = await handle.refresh()
     assert failed.status is Status.FAILED
     assert "its worker died 4 times" in (failed.error or "")

@@ -175,6 +175,9 @@ def test_the_summary_of_chained_errors_is_the_last() -> None:
             raise GiveUp("outer") from error
     except GiveUp:
         assert error_summary(traceback.format_exc()) == "app.queue.errors.GiveUp: outer"
+    caused = TimeoutError("it ran longer than 3 s")
+    caused.__cause__ = asyncio.CancelledError()
+    assert error_summary("".join(traceback.format_exception(caused))) == "TimeoutError: it ran longer than 3 s"
     assert error_summary("swept") == "swept"
     assert error_summary(None) is None
 

@@ -116,8 +116,8 @@ class Attempt:
         """Settle it although it still runs: it ignores its cancellation. What it still comes to is discarded."""
         where = stack_of(self.job) or _suspended_at(self.task)
         logger.error(
-            "the job %s of %s ignores its cancellation and is given up; it hangs here:\n%s",
-            self.job.key, self.job.function, where,
+            "the job %s of %s ignores its cancellation and is given up; it hangs here",
+            self.job.key, self.job.function, extra={"stack": where.rstrip()},
         )  # fmt: skip
         if self._timed_out:
             self._timed_out += f"; it ignores its cancellation and was given up, here:\n{where}"

@@ -194,9 +194,9 @@ class LeaseKeeper:
     def _renew(self, script: Any, held: list[Held]) -> None:
         late = self._late(held)
         for each, mark in late.items():
-            logger.error(
-                "the lease of the job %s is given up: %s", each[0], REASONS.get(mark) or mark.partition("\n")[2]
-            )
+            # The job's error has the stack.
+            reason = REASONS.get(mark) or mark.split("\n")[1].removesuffix(", here:")
+            logger.error("the lease of the job %s is given up: %s", each[0], reason)
         block = self._pulse.block
         stalled = block is not None and block.seconds >= STALL
         offers = self._offers(block, held) if block is not None and stalled else {}

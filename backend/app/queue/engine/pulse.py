@@ -199,8 +199,8 @@ class Pulse:
         if block.seconds >= NOTICE and not block.noticed:
             block.noticed = True
             logger.error(
-                "the event loop has not answered for %.1f s, no other job goes on; %s blocks it:\n%s",
-                self.blocked_for(), block.who or "no job", block.stack,
+                "the event loop has not answered for %.1f s, no other job goes on; %s blocks it",
+                self.blocked_for(), block.who or "no job", extra={"stack": block.stack.rstrip()},
             )  # fmt: skip
 
     def _find(self, task: "asyncio.Task[Any] | None") -> Charged | None:

@@ -91,7 +91,7 @@ class Recovery:
         recovered = []
         for (_, job), (outcome, held) in zip(batch, written, strict=True):
             if held and job is not None:
-                logger.warning("recovered %s: its worker is gone, or hangs", job.info())
+                _log(job)
                 recovered.append(job.id)
                 # What has not begun is handed back as if it had never been leased.
                 if outcome.how.kind != "return" or job.failure is not None:
@@ -150,3 +150,15 @@ class Recovery:
     def _again(self, job: EngineJob, error: str) -> Outcome:
         job.status, job.error, job.touched = Status.QUEUED, error, now()
         return Outcome.retry(self._queue, job, job.next_retry_delay())
+
+
+def _log(job: EngineJob) -> None:
+    """Say what became of a job that its worker held no longer."""
+    if job.status is not Status.QUEUED:
+        ended = "failed" if job.status is Status.FAILED else "is aborted"
+        reason, _, stack = (job.error or "").partition("\n")
+        extra = {"stack": stack.rstrip()} if stack else None
+        logger.error("job %s of %s %s: %s", job.key, job.function, ended, reason, extra=extra)
+        return
+    reason = str(job.failure["error"]) if job.failure else job.error or "it had not begun"
+    logger.warning("job %s of %s is queued again: %s", job.key, job.function, reason.partition("\n")[0])

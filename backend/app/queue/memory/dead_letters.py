@@ -157,7 +157,7 @@ class DeadLetters:
         if record is None:
             raise DeadLetterNotFound(key)
         if record.resolution is not None:
-            raise JobConflict(key, record.resolution, "replayed or discarded")
+            raise JobConflict(key, f"already {record.resolution}", "replayed or discarded again")
         return record
 
     async def _replay(
