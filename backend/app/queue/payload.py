@@ -151,7 +151,7 @@ class Signature:
         by_name = [name for name in self.payload if name not in self.positional]
         takes = f"only {_listed(self.positional)} can be" if self.positional else "none can be"
         hint = f"; give by name: {', '.join(f'{name}=...' for name in by_name)}" if by_name else ""
-        return f"{count} were given by position, {takes}{hint}"
+        return f"{count} {'was' if count == 1 else 'were'} given by position, {takes}{hint}"
 
     def defaults(self) -> dict[str, Any]:
         """The defaults of the payload as JSON builtins; those that JSON cannot carry are left out."""

@@ -203,6 +203,8 @@ def scheduled_task(
     """
 
     def decorate(function: Any) -> Any:
+        if problem := unknown_option(options, TaskSettings.__annotations__, TASK_EQUALS):
+            raise RegistrationError(function, problem)
         try:
             schedule = Schedule(cron, _by_name(kwargs), every, key, timezone, catch_up, overlap, _positional(args))
         except ValueError as error:

@@ -182,6 +182,8 @@ def test_a_timing_that_cannot_be_read_names_the_remedy(options: dict[str, Any], 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"cron": "0 3 * * *"}, "decorate with @scheduled_task"),
+        ({"every": 60}, "decorate with @scheduled_task"),
         ({"max_retries": 3}, "'max_retries': give retries, which counts attempts in all"),
         ({"default_retry_delay": 5}, "give retry_delay=seconds"),
         ({"autoretry_for": (OSError,)}, "give retry_on="),

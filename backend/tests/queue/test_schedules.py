@@ -104,6 +104,8 @@ def test_crontab_has_the_names_of_celery() -> None:
     ("options", "words"),
     [
         ({}, "either a cron or an interval"),
+        ({"schedule": "0 3 * * *"}, "there is no option 'schedule': decorate with @scheduled_task\\(cron="),
+        ({"crn": "0 3 * * *"}, "there is no option 'crn'"),
         ({"cron": "* * * * *", "every": 60.0}, "either a cron or an interval"),
         ({"every": 0.01}, r"every must be at least 0\.1 seconds, not 0\.01"),
         ({"every": float("inf")}, "every must be at least"),

@@ -1,8 +1,9 @@
 """Entries: the tasks of the catalogue with blocking calls."""
 
 import datetime as dt
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from dishka import AsyncContainer
 
@@ -46,6 +47,18 @@ class Entries:
             UnknownTask: there is none of that name.
         """
         return Entry(get_registry().get(name), self._portal, self._queues, self._container)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            properties = {each.replace(".", "_"): each for each in self}
+            if task := properties.get(name):
+                hint = f"is not in the catalogue yet: run `make catalog`, or take registry[{task!r}]"
+            elif near := difflib.get_close_matches(name, properties, n=1):
+                hint = f"is no task: did you mean {near[0]!r}?"
+            else:
+                hint = "is no task: print(registry) lists them"
+            raise AttributeError(f"{name!r} {hint}", name=name, obj=self)
 
     def __iter__(self) -> Iterator[str]:
         return (task.name for task in get_registry().get_all_tasks())

@@ -323,7 +323,7 @@ class Queues:
         if not _connected:
             raise ConfigurationError(
                 "the queues of this process are not connected: enqueue from a route or a task, "
-                "or call `await queues.connect()` first"
+                "in a script within `with open_container():` of app.shell, or call `await queues.connect()` first"
             )
         if len(_connected) == 1:
             return _connected[0]

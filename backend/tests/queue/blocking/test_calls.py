@@ -217,3 +217,17 @@ async def test_options_that_celery_lacks(registry: TasksRegistry, queues: Queues
     result = await asyncio.to_thread(registry.ping.options(timeout=77, meta={"by": "me"}).delay)
     job = await queues.find(result.id)
     assert (job.timeout, job.meta) == (77, {"by": "me"})
+
+
+@pytest.mark.usefixtures("only_own_tasks")
+async def test_a_task_that_the_catalogue_lacks_is_told_with_the_remedy(registry: TasksRegistry) -> None:
+    @task(name="todo.tidy")
+    async def tidy(ctx: Context) -> None: ...
+
+    for name, words in (
+        ("todo_tidy", r"'todo_tidy' is not in the catalogue yet: run `make catalog`, or take registry\['todo.tidy'\]"),
+        ("todo_tody", "'todo_tody' is no task: did you mean 'todo_tidy'"),
+        ("zzzzz", r"'zzzzz' is no task: print\(registry\) lists them"),
+    ):
+        with pytest.raises(AttributeError, match=words):
+            getattr(registry, name)
