@@ -13,7 +13,7 @@ from app.dev.console import Console
 from app.dev.given import require_given_servers
 from app.dev.program import Program
 from app.dev.ready import PortTakenError, base_url, require_free_port, show_banner, wait_until_live
-from app.dev.runner import Runner, StopSignal
+from app.dev.runner import EXIT_MISCONFIGURED, Runner, StopSignal
 from app.dev.servers import ServerError
 from app.dev.services import Services
 from app.dev.shell import CLI, SHELL, run_in_terminal
@@ -26,7 +26,6 @@ WORKER = Program("worker", (sys.executable, "-m", "app.worker"))
 MIGRATE = Program("migrate", (sys.executable, "-m", "alembic", "-c", "alembic.ini", "upgrade", "head"))
 
 EXIT_FAILED = 1
-EXIT_MISCONFIGURED = 2
 
 KILL_SECONDS = 5
 """Seconds beyond WORKER_GRACE_PERIOD after which a process that ignores SIGTERM is killed."""

@@ -12,6 +12,9 @@ from app.dev.watch import Watch, WatchError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+EXIT_MISCONFIGURED = 2
+"""Status of a program whose settings or tasks do not fit: started again as it is, it would only say so again."""
+
 SETTLED = 5.0
 """Seconds after which a program that fails has not failed at its start."""
 
@@ -45,8 +48,8 @@ class StopSignal:
 class Runner:
     """Runs programs until the stop signal.
 
-    One that is killed, or fails after it has run for SETTLED, starts again. One that fails at its start is reported and
-    stays down until the next change: while somebody edits, starting it again would only fail again.
+    One that is killed, or fails after it has run for `settled` seconds, starts again. One that fails at its start, or
+    exits with EXIT_MISCONFIGURED, is reported and stays down until the next change: it would only fail again.
 
     Args:
         programs: what to keep running.
@@ -66,6 +69,7 @@ class Runner:
         watch: Watch,
         console: Console,
         stop: StopSignal,
+        settled: float = SETTLED,
     ) -> None:
         self.programs = programs
         self.environment = environment
@@ -74,6 +78,7 @@ class Runner:
         self.watch = watch
         self.console = console
         self.stop = stop
+        self.settled = settled
         self._running: list[RunningProgram] = []
         self._followed: set[asyncio.Task[None]] = set()
         stop.at_once = self._kill
@@ -134,7 +139,8 @@ class Runner:
         if running.stopping:
             return
         name = running.program.name
-        if status < 0 or (status and time.monotonic() - began >= SETTLED):
+        failed_late = status not in (0, EXIT_MISCONFIGURED) and time.monotonic() - began >= self.settled
+        if status < 0 or failed_late:
             self.console.say(f"{name} {describe_exit(status)}; starting it again")
             self._running.remove(running)
             self._keep(await self._start(running.program))

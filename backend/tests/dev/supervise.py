@@ -4,6 +4,7 @@ Program NAME is FOLDER/NAME.py; a change of a Python file in FOLDER, or of FOLDE
 """
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ async def main(folder: Path, grace: float, names: list[str]) -> None:
         watch=Watch(folder, folder / ".env"),
         console=console,
         stop=StopSignal(console),
+        settled=float(os.environ.get("SETTLED", "5")),
     )
 
     async def announce() -> None:

@@ -1,5 +1,6 @@
 """The runner: prefixed output, reload, crashes reported, and nothing left whatever way it ends."""
 
+import os
 import re
 import signal
 import subprocess
@@ -34,13 +35,14 @@ class Supervisor:
         self.log = folder / "output.txt"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, grace: float = 10, **programs: str) -> None:
+    def start(self, grace: float = 10, settled: float = 5, **programs: str) -> None:
         """Start it with these programs and wait until their output shows."""
         for name, source in programs.items():
             (self.folder / f"{name}.py").write_text(source)
         command = [sys.executable, "-m", "tests.dev.supervise", str(self.folder), str(grace), *programs]
+        environment = os.environ | {"SETTLED": str(settled)}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=BACKEND)
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=BACKEND, env=environment)
         self.wait_for("supervising")
 
     def wait_for(self, pattern: str, times: int = 1) -> list[str]:
@@ -144,6 +146,14 @@ def test_a_crash_is_reported_and_the_next_change_starts_it_again(supervisor: Sup
     supervisor.wait_for(r"one \| pid")
     # Once at the start, and not again by itself in between.
     assert supervisor.output.count("one | starting") == 1
+
+
+def test_a_misconfigured_program_waits_for_a_change_however_long_it_took_to_start(supervisor: Supervisor) -> None:
+    fails_once = "import os\nif not os.path.exists('once'):\n    open('once', 'w').close()\n    raise SystemExit(3)\n"
+    supervisor.start(settled=0, one="raise SystemExit(2)\n", two=fails_once + IDLE)
+    supervisor.wait_for("one exited with status 2; the next change of the source starts it again")
+    supervisor.wait_for("two exited with status 3; starting it again")
+    supervisor.processes(1)
 
 
 def test_a_killed_program_is_reported_by_its_signal_and_starts_again(supervisor: Supervisor) -> None:

@@ -31,8 +31,9 @@ async def _became(handle: JobHandle[None]) -> tuple[Status, str | None, int]:
 
 
 async def test_a_job_whose_clean_up_raises_is_handed_back_all_the_same(
-    environment: dict[str, str], queues: Queues, container: AsyncContainer
+    environment: dict[str, str], queues: Queues, container: AsyncContainer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "app.worker")
     started = asyncio.Event()
 
     @task(timeout=60)
@@ -47,6 +48,8 @@ async def test_a_job_whose_clean_up_raises_is_handed_back_all_the_same(
     async with impatient(environment, queues, container):
         await started.wait()
     assert await _became(handle) == (Status.QUEUED, "cancelled", 0)
+    assert "queue default: jobs still running: 1; they get" in caplog.text
+    assert "queue default: jobs that did not end in time and go back: 1" in caplog.text
 
 
 async def test_a_job_whose_clean_up_raises_is_aborted_all_the_same(

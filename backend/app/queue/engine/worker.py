@@ -280,7 +280,11 @@ class EngineWorker(Worker[Context]):
     async def _drain(self, processes: set[asyncio.Task[Any]]) -> None:
         """Let jobs finish within the grace period, and go on reporting, renewing leases and looking for aborts."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + (self._shutdown_grace_period_s or 0)
+        grace = self._shutdown_grace_period_s or 0
+        end = loop.time() + grace
+        if self._slots is not None and self._busy():
+            running = len(self._slots.running)
+            logger.info("queue %s: jobs still running: %d; they get %.0f s to end", self.queue.name, running, grace)
         report = loop.time() + self.timers["worker_info"]
         while (left := end - loop.time()) > 0 and (self._busy() or any(not task.done() for task in processes)):
             pause = min(left, self.timers["abort"], self.timers["worker_info"])
@@ -292,6 +296,9 @@ class EngineWorker(Worker[Context]):
             if loop.time() >= report:
                 report = loop.time() + self.timers["worker_info"]
                 await _within(left, self._report())
+        if self._slots is not None and self._busy():
+            running = len(self._slots.running)
+            logger.warning("queue %s: jobs that did not end in time and go back: %d", self.queue.name, running)
 
     def _busy(self) -> bool:
         return self._slots is not None and bool(self._slots.running)
