@@ -12,6 +12,7 @@ from dishka import AsyncContainer
 from app.queue import Context, Queues, task
 from app.queue.engine import leases, vitals
 from app.queue.engine.connections import blocking_client
+from app.queue.engine.leasing import Leased, Leasing
 from app.settings import Settings
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
@@ -76,20 +77,24 @@ async def test_the_trouble_is_over_when_the_loop_answers_again(
 
 
 async def test_health_tells_a_worker_that_lives_and_takes_nothing(
-    settings: Settings, queues: Queues, container: AsyncContainer, client: httpx.AsyncClient
+    settings: Settings,
+    queues: Queues,
+    container: AsyncContainer,
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def waits() -> bool:
-        return bool((await queues.get("default").redis.info("clients"))["blocked_clients"])
+    hangs = asyncio.Event()
 
+    async def lease(*_: object, **__: object) -> Leased:
+        # A worker that has lost its way to the queue, whatever the reason.
+        hangs.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(Leasing, "lease", lease)
     async with working(settings, queues, container) as worker:
         await eventually(queues.get("default").live_workers)
-        await eventually(waits)
-        leasing = worker._leasing
-        assert leasing is not None
-        # A worker that has lost its way to the queue, whatever the reason.
-        leasing.cancel()
-        await asyncio.wait([leasing], timeout=10)
-        assert leasing.cancelled()
+        await hangs.wait()
         await queues.enqueue("ping")
 
         async def troubled() -> list[str]:
