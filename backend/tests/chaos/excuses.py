@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.chaos.faults import BLOCKED, Window
-from tests.chaos.fleet import Harm
+from tests.chaos.fleet import Harm, Stop
 from tests.chaos.journal import Line
 from tests.chaos.tasks import block_loop
 
@@ -36,7 +36,12 @@ class Excuses:
 
     @classmethod
     def of(
-        cls, harmed: Sequence[Harm], windows: Sequence[Window], lines: Sequence[Line], idle: tuple[float, float]
+        cls,
+        harmed: Sequence[Harm],
+        windows: Sequence[Window],
+        lines: Sequence[Line],
+        idle: tuple[float, float],
+        stopped: Sequence[Stop] = (),
     ) -> "Excuses":
         """Those of a run.
 
@@ -45,14 +50,21 @@ class Excuses:
             windows: all faults.
             lines: of the journal.
             idle: the gap in which no worker lived.
+            stopped: by the fleet. What a process has to write at its end has a limit: one that Redis kept from it, or
+                that was ended by force, is harmed.
         """
+        cut_short = [
+            Harm(stop.process, stop.begun, stop.ended)
+            for stop in stopped
+            if stop.status or any(_keeps_from_writing(window, stop) for window in windows)
+        ]
         away = [(each.epoch, each.epoch + each.seconds) for each in windows if each.fault.name in NO_TICKS]
         blocked = [
             Harm(line.process, line.time, line.time + BLOCKED + SETTLED)
             for line in lines
             if line.what == "start" and line.task == block_loop.name
         ]
-        return cls([*harmed, *blocked], windows, [idle, *away])
+        return cls([*harmed, *blocked, *cut_short], windows, [idle, *away])
 
     def rerun(self, run: Line, end: float | None, *, waits: bool = False) -> "Harm | Window | None":
         """The fault for which a run's job may run again; None: there is none.
@@ -107,3 +119,8 @@ class Excuses:
     def counts(self) -> Counter[str]:
         """How often each fault came."""
         return Counter(window.fault.name for window in self.windows)
+
+
+def _keeps_from_writing(window: Window, stop: Stop) -> bool:
+    """True for a fault of Redis while a process ended."""
+    return window.fault.lane == "redis" and window.begun <= stop.ended and stop.begun - SETTLED <= window.ended

@@ -45,6 +45,15 @@ class Harm(NamedTuple):
         return self.begun == self.ended
 
 
+class Stop(NamedTuple):
+    """A process that was told to end, and its exit status. Times by the monotonic clock."""
+
+    process: int
+    begun: float
+    ended: float
+    status: int | None
+
+
 class Fleet:
     """Some workers that are always replaced. Each method that hurts one returns when that is over; any thread may call.
 
@@ -67,6 +76,7 @@ class Fleet:
         self.version = 0
         """Newest version of the code that any worker runs."""
         self.harmed: list[Harm] = []
+        self.stopped: list[Stop] = []
         self.stops_late: list[str] = []
         """Workers that had not ended STOP_SECONDS after SIGTERM, and were killed."""
         self.deaths: list[str] = []
@@ -171,8 +181,10 @@ class Fleet:
 
     def _stop(self, worker: Process) -> None:
         self._expect(worker)
+        begun = time.monotonic()
         worker.popen.send_signal(signal.SIGTERM)
         self._wait_for_end(worker)
+        self.stopped.append(Stop(worker.popen.pid, begun, time.monotonic(), worker.popen.returncode))
 
     def _expect(self, worker: Process) -> None:
         with self._lock:

@@ -118,7 +118,7 @@ async def _evidence(stage: Stage, plan: Plan, windows: list[Window], idle: tuple
         records=await evidence.records(stage.engine),
         committed=committed,
         runs=runs,
-        excuses=Excuses.of(stage.fleet.harmed, windows, lines, idle),
+        excuses=Excuses.of(stage.fleet.harmed, windows, lines, idle, stage.fleet.stopped),
         stops_late=stage.fleet.stops_late,
         slots=plan.slots,
         workers=plan.workers,

@@ -10,7 +10,7 @@ from tests.chaos.evidence import Evidence, Record, Stored
 from tests.chaos.excuses import Excuses
 from tests.chaos.faults import FAULTS, Window
 from tests.chaos.figures import figures
-from tests.chaos.fleet import Harm
+from tests.chaos.fleet import Harm, Stop
 from tests.chaos.journal import Line
 from tests.chaos.oracle import QUESTIONS, judge
 
@@ -186,3 +186,19 @@ def test_an_end_that_redis_lost_while_postgres_was_away_comes_again() -> None:
     assert judge(evidence(lines=TWICE, ends=ends, excuses=Excuses([], [locked, wiped]))).faults == {}
     found = judge(evidence(lines=TWICE, ends=ends, excuses=Excuses([], [wiped])))
     assert list(found.faults) == ["ran after their end", "ends announced twice"]
+
+
+@pytest.mark.parametrize(
+    ("status", "windows", "excused"),
+    [
+        (0, [], False),
+        (0, [window("pause redis", 1.5, 8.0)], True),
+        (0, [window("pause redis", 20.0, 21.0)], False),
+        (3, [], True),
+    ],
+)
+def test_a_stop_that_could_not_write_its_outcomes_excuses_a_second_run(
+    status: int, windows: list[Window], excused: bool
+) -> None:
+    excuses = Excuses.of([], windows, [], (0.0, 0.0), [Stop(1, 2.5, 9.0, status)])
+    assert (Harm(1, 2.5, 9.0) in excuses.harmed) is excused
