@@ -75,7 +75,7 @@ def error_summary(error: str | None) -> str | None:
     if "Exception Group Traceback" in error:
         return _group_summary(error)
     # Of a chain the last error is the job's.
-    error = _CHAINED.split(error)[-1].rstrip("\n")
+    error = str(_CHAINED.split(error)[-1]).rstrip("\n")
     if "Traceback (most recent call last)" not in error:
         return error
     lines = error.rstrip().splitlines()
