@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import click
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cli import options, output, views
 from app.cli.application import Application, connected
 from app.cli.errors import FAILED, Failure, Nouns
 from app.cli.jobs import each, show_history, show_page
-from app.queue.errors import DeadLetterNotFound, InvalidArguments
-from app.queue.memory.dead_letters import DeadLetters, Resolved
+from app.queue.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch
+from app.queue.memory.dead_letters import DeadLetterFilter, DeadLetters, Resolved
 from app.queue.memory.history import JobHistory, RecordFilter
 from app.queue.memory.models import JobRecord
 
@@ -106,9 +107,8 @@ async def replay(
             remedies = {name: f"{problem}, with --set {name}=VALUE" for name, problem in error.problems.items()}
             raise InvalidArguments(error.task, remedies) from None
 
-    async def some(letters: DeadLetters, so_far: Resolved) -> bool:
+    async def some(letters: DeadLetters, which: DeadLetterFilter, so_far: Resolved) -> bool:
         arguments = options.arguments_of(given["task"], changes)
-        which = _which(given)
         return await letters.replay_some(which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate)
 
     await _resolve(app, Action("replay", one, some, rate), keys, given)
@@ -123,8 +123,8 @@ async def discard(app: Application, keys: tuple[str, ...], *, by: str, why: str,
     async def one(letters: DeadLetters, key: str) -> None:
         await letters.discard(key, by=by, why=why)
 
-    async def some(letters: DeadLetters, so_far: Resolved) -> bool:
-        return await letters.discard_some(_which(given), so_far, by=by, why=why)
+    async def some(letters: DeadLetters, which: DeadLetterFilter, so_far: Resolved) -> bool:
+        return await letters.discard_some(which, so_far, by=by, why=why)
 
     await _resolve(app, Action("discard", one, some), keys, given)
 
@@ -140,9 +140,19 @@ async def _task_of(app: Application, key: str) -> str | None:
     return records[0].task if records else None
 
 
-def _which(given: dict[str, Any]) -> RecordFilter:
+def _which(action: "Action", keys: tuple[str, ...], given: dict[str, Any]) -> DeadLetterFilter | None:
+    """The filter of a call; None: it names keys."""
     names = ("task", "pairs", "error", "tag", "since", "until")
-    return options.record_filter(queue=given["from_queue"], **{name: given[name] for name in names})
+    which = options.record_filter(queue=given["from_queue"], **{name: given[name] for name in names})
+    try:
+        if not keys:
+            return DeadLetterFilter(**msgspec.structs.asdict(which), all=given["everything"])
+        if which == RecordFilter() and not given["everything"]:
+            return None
+    except InvalidSearch:
+        # Neither a filter that leaves some out nor all of them, or both.
+        pass
+    raise click.UsageError(f"say what to {action.verb}: keys, or filters such as --task, or --all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +168,7 @@ class Action:
 
     verb: str
     one: Callable[[DeadLetters, str], Awaitable[str | None]]
-    some: Callable[[DeadLetters, Resolved], Awaitable[bool]]
+    some: Callable[[DeadLetters, DeadLetterFilter, Resolved], Awaitable[bool]]
     rate: float | None = None
 
     @property
@@ -169,21 +179,19 @@ class Action:
 
 async def _resolve(app: Application, action: Action, keys: tuple[str, ...], given: dict[str, Any]) -> None:
     """Do it to the keys one by one, or to all that match."""
-    which, as_json = _which(given), given["as_json"]
-    if bool(keys) + (which != RecordFilter()) + given["everything"] != 1:
-        raise click.UsageError(f"say what to {action.verb}: keys, or filters such as --task, or --all")
-    if keys and not given["dry_run"]:
+    which, as_json = _which(action, keys, given), given["as_json"]
+    if which is None and not given["dry_run"]:
         await _one_by_one(app, action, keys, as_json=as_json)
         return
-    count = len(keys) if keys else await _count(app, which)
-    if given["dry_run"]:
+    count = len(set(keys)) if which is None else await _count(app, which)
+    if which is None or given["dry_run"]:
         output.emit({"count": count}) if as_json else output.show(f"{_letters(count)} to {action.verb}")
         return
     if count:
         _ask(f"{action.verb} {_letters(count)}", yes=given["yes"])
     so_far = Resolved()
     try:
-        await _in_batches(app, action, so_far, count)
+        await _in_batches(app, action, which, so_far, count)
     finally:
         _tell(so_far, action.done, as_json=as_json)
     if so_far.refused:
@@ -213,14 +221,16 @@ def _ask(what: str, *, yes: bool) -> None:
     click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 
-async def _in_batches(app: Application, action: Action, so_far: Resolved, count: int) -> None:
+async def _in_batches(
+    app: Application, action: Action, which: DeadLetterFilter, so_far: Resolved, count: int
+) -> None:
     """Each batch in a transaction of its own; the next one begins when the last job of the one before starts."""
     loop, reached = asyncio.get_running_loop(), 0
     with output.bar(action.done, count) as bar:
         while reached < count:
             began, before = loop.time(), so_far.done
             async with app.container() as request:
-                more = await action.some(await request.get(DeadLetters), so_far)
+                more = await action.some(await request.get(DeadLetters), which, so_far)
                 await (await request.get(AsyncSession)).commit()
             reached = so_far.done + len(so_far.refused)
             bar.reach(reached)

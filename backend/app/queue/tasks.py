@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.engine.maintenance import check_entries, delete_finished
 from app.queue.engine.queue import EngineQueue
-from app.queue.memory.dead_letters import DeadLetters, Resolved
-from app.queue.memory.history import RecordFilter
+from app.queue.memory.dead_letters import DeadLetterFilter, DeadLetters, Resolved
 from app.queue.memory.retention import Retention
 from app.queue.payload import INJECTED
 from app.queue.registry import scheduled_task, task
@@ -75,7 +74,7 @@ async def prune_job_records(
 async def replay_dead_letters(
     ctx: Context,
     *,
-    which: RecordFilter,
+    which: DeadLetterFilter,
     by: str,
     why: str = "",
     arguments: dict[str, Any] | None = None,

@@ -137,7 +137,7 @@ async def test_nothing_happens_unasked(
     assert await cli_json("dead", verb, "--all", "--dry-run") == {"count": 2}
     shown, _ = await cli("dead", verb, "--error", "nothing like it", "--yes")
     assert shown == f"{verb}ed 0 dead letters\n"
-    for arguments in ((), ("one", "--all"), ("--all", "--task", "ping")):
+    for arguments in ((), ("one", "--all"), ("--all", "--task", "ping"), ("one", "--task", "ping"), ("--error", "")):
         _, told = await cli("dead", verb, *arguments, status=2)
         assert f"say what to {verb}: keys, or filters such as --task, or --all" in told
     assert await resolutions(session) == {"one": None, "two": None}

@@ -98,12 +98,22 @@ async def test_a_misspelt_filter_replays_nothing(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"which": {}}, {"which": {"task": None}}, {"all": False}, {"all": True, "which": {"task": "my_task"}}]
+    "body",
+    [
+        {},
+        {"which": {}},
+        {"which": {"task": None}},
+        {"which": {"arguments": {}}},
+        {"which": {"error": ""}},
+        {"which": {"status": "failed"}},
+        {"all": False},
+        {"all": True, "which": {"task": "my_task"}},
+    ],
 )
 async def test_a_replay_of_everything_is_asked_for_in_words(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     answer = await client.post("/dead-letters/replay", json=body)
     assert answer.status_code == 400
-    assert '{"all": true}' in answer.json()["detail"]
+    assert '{"all": true}' in answer.text.replace("\\", "")
 
 
 async def test_a_replay_of_everything_in_words(client: httpx.AsyncClient, queues: Queues) -> None:
@@ -116,6 +126,13 @@ async def test_a_replay_of_everything_in_words(client: httpx.AsyncClient, queues
 async def test_a_misspelt_filter_of_the_task_itself_is_refused(client: httpx.AsyncClient) -> None:
     arguments = {"which": {"tasks": "invoices"}, "by": "ada"}
     assert (await client.post("/tasks/replay_dead_letters", json=arguments)).status_code == 400
+
+
+@pytest.mark.parametrize("which", [{}, {"arguments": {}}, {"error": ""}, {"all": False}])
+async def test_the_task_itself_replays_everything_only_in_words(client: httpx.AsyncClient, which: object) -> None:
+    answer = await client.post("/tasks/replay_dead_letters", json={"which": which, "by": "ada"})
+    assert answer.status_code == 400
+    assert '{"all": true}' in answer.text.replace("\\", "")
 
 
 async def test_an_argument_is_searched_for_by_one_value(client: httpx.AsyncClient) -> None:

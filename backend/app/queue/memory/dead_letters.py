@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.queue.calls import enqueue_many
 from app.queue.clock import time_now
 from app.queue.engine.queues import Queues
-from app.queue.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError
+from app.queue.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch, JobConflict, QueueError
 from app.queue.memory.history import DEAD, PLACE, RecordFilter
 from app.queue.memory.models import DISCARDED, REPLAYED, JobRecord
 from app.queue.meta import REPLAY_OF, TAGS
@@ -21,6 +21,36 @@ from app.queue.text import storable
 
 BATCH = 100
 """Dead letters that one transaction replays or discards."""
+
+
+class DeadLetterFilter(RecordFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters to replay or discard.
+
+    Attributes:
+        all: every one, in place of a filter.
+
+    Raises:
+        InvalidSearch: neither a filter that leaves some out nor `all`, or both; or as RecordFilter.
+    """
+
+    all: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.all == self._narrows():
+            raise InvalidSearch(WHICH)
+
+    def _narrows(self) -> bool:
+        """False when it matches every dead letter. Each error holds the empty text."""
+        values = (self.task, self.queue, self.tag, self.since, self.until)
+        own_status = self.status not in (None, "failed")
+        return own_status or bool(self.arguments or self.error) or any(value is not None for value in values)
+
+
+WHICH = (
+    "say which dead letters: by a filter that leaves some out, such as "
+    '{"which": {"task": "send_email"}}, or {"all": true} for every one'
+)
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,7 +123,7 @@ class DeadLetters:
 
     async def replay_some(
         self,
-        which: RecordFilter,
+        which: DeadLetterFilter,
         so_far: Resolved,
         *,
         by: str,
@@ -120,7 +150,7 @@ class DeadLetters:
                 so_far.refused[record.key] = str(error)
         return bool(batch)
 
-    async def discard_some(self, which: RecordFilter, so_far: Resolved, *, by: str, why: str = "") -> bool:
+    async def discard_some(self, which: DeadLetterFilter, so_far: Resolved, *, by: str, why: str = "") -> bool:
         """Discard up to BATCH dead letters, as `replay_some` replays them."""
         batch = await self._batch(which, so_far)
         for record in batch:

@@ -15,7 +15,7 @@ from app.queue.engine import listing
 from app.queue.engine.listing import LIVE
 from app.queue.engine.queues import Queues
 from app.queue.errors import JobNotFound
-from app.queue.memory.dead_letters import DeadLetters
+from app.queue.memory.dead_letters import WHICH, DeadLetterFilter, DeadLetters
 from app.queue.memory.history import PAGE, JobHistory, RecordFilter, arguments_of
 from app.queue.memory.models import JobRecord
 from app.queue.routes.answers import ADMIN, Enqueued, Words
@@ -109,7 +109,7 @@ class Replay(msgspec.Struct, forbid_unknown_fields=True):
 class ReplaySome(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a request that replays the dead letters that match, or with `all` every one."""
 
-    which: RecordFilter | None = None
+    which: DeadLetterFilter | None = None
     all: bool = False
     """True in place of `which`: so many at once are to be asked for in words."""
     arguments: dict[str, Any] | None = None
@@ -142,9 +142,6 @@ async def record_filter(
         task=task, status=status, queue=queue, arguments=arguments_of(q), error=error, tag=tag,
         since=_aware(since), until=_aware(until),
     )  # fmt: skip
-
-
-WHICH = 'say which to replay: filters such as {"which": {"task": "send_email"}}, or {"all": true} for every one'
 
 
 async def dead_letter_filter(
@@ -241,14 +238,13 @@ class DeadLetterController(Controller):
     @inject
     async def replay_some(self, data: JSONBody[ReplaySome], queues: FromDishka[Queues]) -> Response[Enqueued]:
         """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
-        which = data.which or RecordFilter()
-        if data.all != (which == RecordFilter()):
+        if data.all == (data.which is not None):
             raise ValidationException(WHICH)
         if data.queue is not None:
             queues.look_up(data.queue)
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
-        del given["all"]
-        given["which"] = which
+        every = given.pop("all")
+        given["which"] = data.which or DeadLetterFilter(all=every)
         job = await queues.enqueue("replay_dead_letters", given)
         return Response(Enqueued(job.key), status_code=202, headers={"Location": address_of(job.key)})
 

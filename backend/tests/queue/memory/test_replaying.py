@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue import Context, Queues, Unique, get_registry, task
+from app.queue.errors import InvalidSearch
 from app.queue.memory import dead_letters
-from app.queue.memory.dead_letters import DeadLetters, Resolved
+from app.queue.memory.dead_letters import DeadLetterFilter, DeadLetters, Resolved
 from app.queue.memory.history import RecordFilter
 from app.queue.memory.models import JobRecord
 from app.queue.memory.rows import as_jsonb
@@ -33,7 +34,7 @@ async def test_what_fails_again_meanwhile_is_not_replayed_in_the_same_run(
     await session.commit()
     letters, so_far = DeadLetters(session, queues, get_registry()), Resolved()
     rounds = 0
-    while await letters.replay_some(RecordFilter(), so_far, by="ada"):
+    while await letters.replay_some(DeadLetterFilter(all=True), so_far, by="ada"):
         rounds += 1
         session.add(dead(f"again-{rounds}", dt.datetime.now(dt.UTC)))
         await session.commit()
@@ -166,3 +167,11 @@ async def test_a_result_is_recorded_exactly(jobs: JobKit, records: Look, result:
 )
 def test_only_nul_itself_is_replaced_for_a_search(value: str, written: str) -> None:
     assert as_jsonb(value) == written
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"arguments": {}}, {"error": ""}, {"status": "failed"}, {"all": True, "task": "my_task"}]
+)
+def test_a_filter_that_leaves_none_out_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSearch, match="say which dead letters"):
+        DeadLetterFilter(**fields)
