@@ -221,9 +221,7 @@ def _ask(what: str, *, yes: bool) -> None:
     click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 
-async def _in_batches(
-    app: Application, action: Action, which: DeadLetterFilter, so_far: Resolved, count: int
-) -> None:
+async def _in_batches(app: Application, action: Action, which: DeadLetterFilter, so_far: Resolved, count: int) -> None:
     """Each batch in a transaction of its own; the next one begins when the last job of the one before starts."""
     loop, reached = asyncio.get_running_loop(), 0
     with output.bar(action.done, count) as bar:

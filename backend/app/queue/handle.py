@@ -9,7 +9,7 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
 from app.queue.engine.listener import SUBSCRIBED
-from app.queue.errors import JobAborted, JobExpired, JobFailed, JobNotFound, ResultTimeout
+from app.queue.errors import JobAborted, JobConflict, JobExpired, JobFailed, JobNotFound, ResultTimeout
 
 if TYPE_CHECKING:
     from app.queue.engine.queue import EngineQueue
@@ -133,9 +133,14 @@ class JobHandle(Generic[R]):
 
         Raises:
             JobNotFound: it is not known, or not any more.
-            QueueUnavailable: Redis did not answer.
+            JobConflict: its transaction has not ended: roll that back, or abort the job after the commit.
+            QueueUnavailable: Redis or PostgreSQL did not answer.
         """
-        job = await self.refresh()
+        if self._published is not None and not self._published.done():
+            raise JobConflict(self.key, "part of a transaction that has not ended", "aborted: roll that back")
+        job = await self._queue.fetch_to_abort(self.key)
+        if job is None:
+            raise JobNotFound(self.key)
         if job.status not in TERMINAL_STATUSES:
             await job.abort(reason)
 

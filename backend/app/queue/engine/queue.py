@@ -47,6 +47,8 @@ class Memory(Protocol):
 
     async def adopt(self, queue: "EngineQueue", jobs: Sequence[Job]) -> None: ...
 
+    async def hold(self, queue: "EngineQueue", key: str) -> None: ...
+
     async def retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job: ...
 
     async def watch(self, queue: "EngineQueue") -> None: ...
@@ -336,6 +338,19 @@ class EngineQueue(LeasedQueue):
         if storable(key) != key:
             return None
         return await self._fetches.add(self.job_id(key))
+
+    async def fetch_to_abort(self, key: str) -> EngineJob | None:
+        """As `fetch`, and a committed job that only PostgreSQL has is brought into Redis, where it can be aborted.
+
+        Raises:
+            JobConflict: another process brings it just now.
+            QueueUnavailable: Redis or PostgreSQL did not answer.
+        """
+        job = await self.fetch(key)
+        if job is None and self.memory is not None:
+            await self.memory.hold(self, key)
+            job = await self.fetch(key)
+        return job
 
     async def _fetch_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
         # Each batch by itself, as in `Inbox`.

@@ -144,17 +144,28 @@ class Queues:
         raise JobNotFound(key)
 
     async def abort(self, key: str, reason: str = "aborted by request") -> Job:
-        """Abort a job: a waiting one ends at once, a running one when its worker notices (about a second).
+        """Abort a job: a waiting one ends at once, also in the outbox; a running one when its worker notices (about a
+        second).
 
         Raises:
             JobNotFound: no such job.
-            JobConflict: it has ended already.
-            QueueUnavailable: Redis did not answer.
+            JobConflict: it has ended already, or is on its way from the outbox to Redis.
+            QueueUnavailable: Redis or PostgreSQL did not answer.
         """
-        job = await self.find(key)
+        job = await self._find_to_abort(key)
         name = job.get_queue().name
         await self.get(name).abort_by_hand(job, reason)
         return await self.find(job.key, name)
+
+    async def _find_to_abort(self, given: str) -> Job:
+        try:
+            return await self.find(given)
+        except JobNotFound:
+            key, name = self.locate(given)
+            for queue in self if name is None else [self.look_up(name)]:
+                if (job := await queue.fetch_to_abort(key)) is not None:
+                    return job
+            raise
 
     async def retry(self, key: str) -> Job:
         """Queue a job that has ended once more, with the same arguments and key.

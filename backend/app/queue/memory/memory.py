@@ -21,6 +21,7 @@ from app.queue.memory.rows import identity
 from app.queue.memory.transactions import Pending, note, pending_of
 from app.queue.memory.unrecorded import UnrecordedEnds
 from app.queue.meta import DURABLE, SCHEDULE
+from app.queue.text import storable
 
 logger = logging.getLogger("app.queue")
 
@@ -86,6 +87,11 @@ class Memory:
         for job in jobs:
             job.status = Status.NEW
         return [answer._replace(published=pending.published) for answer in answers]
+
+    async def hold(self, queue: EngineQueue, key: str) -> None:
+        """Bring a job into Redis that only PostgreSQL has, to be aborted there; see `Outbox.hold`."""
+        if storable(key) == key:
+            await self.outbox.hold(queue, key)
 
     async def retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job:
         """Queue a job once more that has ended; a dead letter waits no longer then. Without PostgreSQL it goes as well.

@@ -7,6 +7,7 @@ enqueued once, whichever process dies or hangs between the two.
 import asyncio
 import datetime as dt
 import logging
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, cast
@@ -27,7 +28,7 @@ from app.queue.engine.enqueuing import Answer
 from app.queue.engine.job import EngineJob, Enqueued, mark_of
 from app.queue.engine.outage import answering
 from app.queue.engine.queue import EngineQueue
-from app.queue.errors import DuplicateJob, EnqueueConflict, QueueUnavailable
+from app.queue.errors import DuplicateJob, EnqueueConflict, JobConflict, QueueUnavailable
 from app.queue.memory.models import RESOLUTION, JobRecord, OutboxJob
 from app.queue.memory.rows import Identity, identity
 from app.queue.meta import DURABLE, REPLAY_OF, ROUND
@@ -40,6 +41,9 @@ CHUNK = 500
 
 PATIENCE = 60.0
 """Seconds that a call to Redis which publishes may be under way; marks stay longer."""
+
+HOLD = 60
+"""Seconds for which a job does not start that is enqueued to be aborted. If its abort gets lost, it runs then."""
 
 ANSWER = 10.0
 """Seconds that PostgreSQL gets for a transaction; one that does not answer is away."""
@@ -130,8 +134,15 @@ class Outbox:
                 break
         return standing
 
-    async def publish(self, queue: EngineQueue, which: ColumnElement[bool]) -> dict[str, Enqueued]:
+    async def publish(
+        self, queue: EngineQueue, which: ColumnElement[bool], *, held: bool = False
+    ) -> dict[str, Enqueued]:
         """Enqueue some unpublished jobs of a queue, CHUNK at most.
+
+        Args:
+            queue: the queue.
+            which: the rows.
+            held: see `hold`.
 
         Returns:
             By key, which job stands.
@@ -146,6 +157,8 @@ class Outbox:
             jobs = await _taken(connection, queue, and_(OutboxJob.published_at.is_(None), which))
             if not jobs:
                 return {}
+            if held:
+                _hold(jobs, deadline)
             async with answering():
                 answers = await queue.publish(jobs, deadline)
             standing = {
@@ -157,6 +170,23 @@ class Outbox:
             self._blocked.update((queue.name, job.key) for job in jobs if job.key not in standing)
             await self._settle(connection, queue, [job for job in jobs if job.key in standing], standing)
         return standing
+
+    async def hold(self, queue: EngineQueue, key: str) -> None:
+        """Enqueue a committed job that Redis does not have, for HOLD seconds later: so it can be aborted there.
+
+        Raises:
+            JobConflict: another process is enqueuing it.
+            QueueUnavailable: Redis or PostgreSQL did not answer.
+        """
+        mine = OutboxJob.key == key
+        try:
+            if await self.publish(queue, mine, held=True):
+                return
+            await self.publish_again(queue, 0.0, mine, held=True)
+            if await self.holds(queue, and_(mine, OutboxJob.published_at.is_(None))):
+                raise JobConflict(key, "being enqueued", "aborted in this moment: try again")
+        except DATABASE_AWAY as error:
+            raise QueueUnavailable(f"PostgreSQL: {error}") from error
 
     async def outlast(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
         """Enqueue those of some committed jobs that have one in their way which is being aborted, once it has ended."""
@@ -209,17 +239,23 @@ class Outbox:
             if REPLAY_OF in job.meta and not standing[job.key].created:
                 await _unresolve(connection, job, standing[job.key].key)
 
-    async def publish_again(self, queue: EngineQueue, idle: float) -> list[Job]:
+    async def publish_again(
+        self, queue: EngineQueue, idle: float, which: ColumnElement[bool] | None = None, *, held: bool = False
+    ) -> list[Job]:
         """Enqueue durable jobs again that Redis has forgotten.
 
         Args:
             queue: the queue.
             idle: seconds since Redis was last known to have a job, after which it is looked for.
+            which: the rows; None: any.
+            held: see `hold`.
 
         Returns:
             Those that have ended, whose end PostgreSQL does not know yet.
         """
         idly = and_(OutboxJob.durable, OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle))
+        if which is not None:
+            idly = and_(idly, which)
         if not await self.holds(queue, idly):
             return []
         async with answering():
@@ -231,6 +267,8 @@ class Outbox:
             async with answering():
                 ended = await _ended(queue, jobs)
                 lost = [job for job in jobs if job.key not in ended]
+                if held:
+                    _hold(lost, deadline)
                 answers = await queue.publish(lost, deadline, again=True)
             again = [job.key for job, answer in zip(lost, answers, strict=True) if answer is not None]
             if again:
@@ -349,6 +387,12 @@ async def _identities(
     columns = map(list, zip(*sorted(names), strict=True))
     arrays: dict[str, Any] = dict(zip(("queues", "keys", "queued", "rounds"), columns, strict=True))
     return {names[row.queue, row.key, row.queued, row.round] for row in await connection.execute(statement, arrays)}
+
+
+def _hold(jobs: Iterable[EngineJob], deadline: float) -> None:
+    """Let jobs start HOLD seconds later, and give way to no other and no other to them: they are to be aborted."""
+    for job in jobs:
+        job.scheduled, job.claim = max(job.scheduled, math.ceil(deadline - PATIENCE + HOLD)), None
 
 
 async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnElement[bool]) -> list[EngineJob]:
