@@ -12,18 +12,19 @@ from app.campaigns.providers import CampaignsProvider
 from app.db.session import SessionMaker, make_engine, make_sessionmaker
 from app.emails.providers import EmailsProvider
 from app.payments.providers import PaymentsProvider
-from app.queue import Queues, get_registry
 from app.queue.catalog import TasksRegistry
-from app.queue.memory.dead_letters import DeadLetters
-from app.queue.memory.history import JobHistory
-from app.queue.memory.retention import Retention
-from app.queue.memory.success import commit
-from app.queue.routes.links import JobLinks
 from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.users.providers import UsersProvider
 from app.users.tokens import signing_key
 from app.web.attempts import Attempts
+from saqueduct import Queues
+from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.postgres.completion import commit
+from saqueduct.postgres.dead_letters import DeadLetters
+from saqueduct.postgres.history import JobHistory
+from saqueduct.postgres.retention import Retention
+from saqueduct.tasks.registry import get_registry
 
 
 class Transaction:

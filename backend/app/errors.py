@@ -14,10 +14,10 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.outage import outage_in, took_too_long
-from app.queue import errors as queue_errors
 from app.web.printable import printable
 from app.web.unknown import named
+from saqueduct import errors as queue_errors
+from saqueduct.postgres.outage import outage_in, took_too_long
 
 logger = logging.getLogger("app.http")
 

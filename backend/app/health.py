@@ -9,8 +9,8 @@ from litestar import Controller, Request, Response, get
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Queues
-from app.queue.routes.answers import FOR_ALL, is_admin
+from saqueduct import Queues
+from saqueduct.litestar.routes.answers import FOR_ALL, is_admin
 
 CHECK_TIMEOUT = 3.0
 """Seconds a server gets to answer a health check."""

@@ -11,10 +11,10 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import ExcInfo
 
-from app.queue.hooks import add_job
-from app.queue.redaction import AbridgedJobs, scrub_event, scrub_line
-from app.queue.text import printable
 from app.settings import Settings
+from saqueduct.common.text import printable
+from saqueduct.tasks.redaction import AbridgedJobs, scrub_event, scrub_line
+from saqueduct.worker.hooks import add_job
 
 EVENT_FIELDS = ("status", "seconds", "stack")
 """Fields that lines of the standard library's loggers may carry beside their text."""

@@ -24,18 +24,7 @@ from app.errors import EXCEPTION_HANDLERS
 from app.health import HealthController
 from app.logs import configure_logging
 from app.payments.routes import PaymentController
-from app.queue import ConfigurationError, Queues, current
 from app.queue.config import build_queues, build_saq_config
-from app.queue.engine.plugin import QueuePlugin
-from app.queue.routes import (
-    DeadLetterController,
-    JobController,
-    QueueController,
-    RecordController,
-    ScheduleController,
-    TaskController,
-    process,
-)
 from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
@@ -49,6 +38,18 @@ from app.web.protocol import bounded_protocol
 from app.web.requests import AppRequest
 from app.web.scopes import STATE, RequestContainer, serve_container
 from app.web.unknown import declare, refuse_unknown
+from saqueduct import ConfigurationError, Queues
+from saqueduct.litestar.routes import (
+    DeadLetterController,
+    JobController,
+    QueueController,
+    RecordController,
+    ScheduleController,
+    TaskController,
+    process,
+)
+from saqueduct.litestar.saq_plugin import QueuePlugin
+from saqueduct.tasks import current_job
 
 logger = logging.getLogger("app.http")
 
@@ -153,7 +154,7 @@ async def arrive(request: Request[Any, Any, Any]) -> None:
     """
     unescape(request.scope)
     await refuse_unknown(request)
-    current.follow(request.headers.get("traceparent"))
+    current_job.follow(request.headers.get("traceparent"))
 
 
 async def end_transaction(message: Message, scope: Scope) -> None:

@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 from dotenv import dotenv_values
 
-from app.redis_url import InvalidRedisURL, RedisURL
-from app.secret import Secret
+from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct.common.secret import Secret
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

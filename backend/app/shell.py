@@ -26,12 +26,12 @@ from dishka import AsyncContainer
 
 from app.container import build_container
 from app.logs import configure_logging
-from app.queue import ConfigurationError, EngineQueue, Queues, QueueUnavailable
-from app.queue.blocking import BlockingContainer
 from app.queue.catalog import TaskName, TasksRegistry
 from app.queue.config import build_queues, build_workers
-from app.queue.engine.worker import EngineWorker
 from app.settings import Settings, SettingsError, load_settings
+from saqueduct import ConfigurationError, EngineQueue, Queues, QueueUnavailable
+from saqueduct.blocking import BlockingContainer
+from saqueduct.worker.worker import EngineWorker
 
 EXIT_MISCONFIGURED = 2
 

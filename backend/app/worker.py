@@ -14,11 +14,11 @@ import uvloop
 
 from app.container import build_container
 from app.logs import configure_logging
-from app.queue import ConfigurationError
 from app.queue.config import build_queues, build_workers
-from app.queue.engine.process import WorkerProcess, run
 from app.settings import Settings, SettingsError, load_settings
-from app.supervisor import supervise
+from saqueduct import ConfigurationError
+from saqueduct.worker.process import WorkerProcess, run
+from saqueduct.worker.supervisor import supervise
 
 logger = logging.getLogger("app.worker")
 

@@ -17,12 +17,12 @@ from alembic.config import Config
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from app.dev.postgres import EmbeddedPostgres
-from app.dev.redis import EmbeddedRedis
 from benchmarks import costs, memory, report, throughput
 from benchmarks.http import http
 from benchmarks.machine import describe
 from benchmarks.throughput import Size
+from saqueduct.embedded.postgres import EmbeddedPostgres
+from saqueduct.embedded.redis import EmbeddedRedis
 
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from saq.job import Job, Status
 from saq.queue.redis import RedisQueue
 
-from app.queue import EngineQueue
-from app.queue.engine.job import EngineJob
-from app.queue.engine.outcomes import Outcome, settle
-from app.queue.engine.recovery import LEASE
 from benchmarks.contenders import SAQUEDUCT, STOCK, Contender
+from saqueduct import EngineQueue
+from saqueduct.queue.outcomes import Outcome, settle
+from saqueduct.queue.recovery import LEASE
+from saqueduct.tasks.job import EngineJob
 
 CALLS = 40
 """Calls of each kind; their median counts."""

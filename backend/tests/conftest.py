@@ -22,14 +22,15 @@ from app.container import build_container
 from app.db.base import Base
 from app.db.session import make_engine, make_sessionmaker
 from app.main import create_app
-from app.queue import Queues, get_registry
-from app.queue.blocking import BlockingContainer
 from app.queue.catalog import TasksRegistry
 from app.queue.config import build_queues, build_workers
-from app.queue.testing import QueueSetup
 from app.settings import Settings, load_settings
+from saqueduct import Queues, get_registry
+from saqueduct.blocking import BlockingContainer
+from saqueduct.postgres.models import metadata
+from saqueduct.testing import QueueSetup
 
-pytest_plugins = ["tests.fixtures.servers", "app.queue.testing", "pytester"]
+pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing", "pytester"]
 
 BACKEND = Path(__file__).resolve().parents[1]
 
@@ -129,7 +130,7 @@ async def queues(settings: Settings, empty_redis: None) -> AsyncIterator[Queues]
 async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """An engine on the migrated database, whose tables are emptied first."""
     engine = make_engine(settings)
-    names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+    names = ", ".join(f'"{table.name}"' for each in (Base.metadata, metadata) for table in each.sorted_tables)
     if names:
         async with engine.begin() as connection:
             await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))

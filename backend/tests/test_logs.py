@@ -9,9 +9,9 @@ import structlog
 from saq import Job
 
 from app.logs import configure_logging
-from app.queue.redaction import AbridgedJobs
-from app.queue.testing import JobKit
 from app.settings import load_settings
+from saqueduct.tasks.redaction import AbridgedJobs
+from saqueduct.testing import JobKit
 
 
 def test_a_failing_jobs_arguments_are_not_logged() -> None:
@@ -25,7 +25,7 @@ def test_a_failing_jobs_arguments_are_not_logged() -> None:
 def test_saq_never_logs_below_info(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(load_settings({"LOG_LEVEL": "DEBUG"}))
     assert not logging.getLogger("saq").isEnabledFor(logging.DEBUG)
-    assert logging.getLogger("app.queue").isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("saqueduct").isEnabledFor(logging.DEBUG)
 
 
 def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,11 +34,11 @@ def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> 
     try:
         raise ValueError("broken\nin two" if password else "")
     except ValueError:
-        logging.getLogger("app.queue").exception("it failed: %s", "why")
+        logging.getLogger("saqueduct").exception("it failed: %s", "why")
     [line] = capsys.readouterr().err.splitlines()
     assert password not in line
     entry = json.loads(line)
-    assert (entry["event"], entry["level"], entry["logger"]) == ("it failed: why", "error", "app.queue")
+    assert (entry["event"], entry["level"], entry["logger"]) == ("it failed: why", "error", "saqueduct")
     assert entry["exception"][0]["exc_value"] == "broken\nin two"
 
 
@@ -47,7 +47,7 @@ async def test_jobs_that_go_well_are_told_of_when_it_is_asked(jobs: JobKit, caps
         configure_logging(load_settings({"LOG_LEVEL": level, "LOG_FORMAT": "json"}))
         job = await jobs.run("ping")
         lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-        told = [line for line in lines if line["logger"] == "app.jobs"]
+        told = [line for line in lines if line["logger"] == "saqueduct.jobs"]
         assert [line["event"] for line in told] == events
     assert {(line["task"], line["job"], line["attempt"]) for line in told} == {("ping", job.key, 1)}
     assert told[-1]["status"] == "complete"
@@ -59,13 +59,13 @@ SPOILT = f"a\n{FORGED}\r\x1b[2J\x9b\u2028\x00b\udce9"
 
 
 def _logs_and_fails() -> None:
-    logger = logging.getLogger("app.queue")
+    logger = logging.getLogger("saqueduct")
     logger.warning("the job %s was taken over", SPOILT)
     try:
         raise ValueError(f"cannot parse {SPOILT}")
     except ValueError:
         logger.exception("job %s failed", SPOILT)
-    structlog.get_logger("app.queue").info("plain", key=SPOILT, short="x\x1b[2J")
+    structlog.get_logger("saqueduct").info("plain", key=SPOILT, short="x\x1b[2J")
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
@@ -89,7 +89,9 @@ def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_stack_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(load_settings({"LOG_FORMAT": "console"}))
-    logging.getLogger("app.worker").error("job a blocks it", extra={"stack": '  File "x.py", line 1\n    sleep()'})
+    logging.getLogger("saqueduct.worker").error(
+        "job a blocks it", extra={"stack": '  File "x.py", line 1\n    sleep()'}
+    )
     assert capsys.readouterr().err.splitlines()[-2:] == ['  File "x.py", line 1', "    sleep()"]
 
 

@@ -12,6 +12,7 @@ from alembic.config import Config
 from sqlalchemy.engine import make_url
 
 from app.db.base import Base
+from saqueduct.postgres.models import metadata
 
 BACKEND = Path(__file__).resolve().parents[1]
 
@@ -44,7 +45,8 @@ async def tables() -> set[str]:
 
 def test_up_makes_the_tables_of_the_models_and_down_removes_them(alembic: Config) -> None:
     command.upgrade(alembic, "head")
-    assert asyncio.run(tables()) == {table.name for table in Base.metadata.sorted_tables} | {"alembic_version"}
+    models = {table.name for each in (Base.metadata, metadata) for table in each.sorted_tables}
+    assert asyncio.run(tables()) == models | {"alembic_version"}
     command.check(alembic)
     command.downgrade(alembic, "base")
     assert asyncio.run(tables()) == {"alembic_version"}

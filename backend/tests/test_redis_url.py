@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.redis_url import InvalidRedisURL, RedisURL
 from app.settings import SettingsError, load_settings
+from saqueduct.broker.url import InvalidRedisURL, RedisURL
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.main import create_app
-from app.queue import Queues
 from app.security import REFUSALS_PER_MINUTE
 from app.settings import load_settings
+from saqueduct import Queues
 from tests.conftest import running
 
 PASSWORD = "correct horse battery staple"

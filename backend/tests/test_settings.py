@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.secret import Secret
 from app.settings import Settings, SettingsError, load_settings, sqlalchemy_url
+from saqueduct.common.secret import Secret
 
 PRODUCTION = {
     "ENVIRONMENT": "production",

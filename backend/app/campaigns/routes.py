@@ -16,10 +16,10 @@ from app.campaigns.schemas import (
     RecipientsAdded,
 )
 from app.campaigns.service import CampaignService
-from app.queue import Queues
-from app.queue.routes.answers import Enqueued
-from app.queue.routes.links import address_of
 from app.security import ADMIN, ADMIN_SECURITY
+from saqueduct import Queues
+from saqueduct.litestar.routes.answers import Enqueued
+from saqueduct.litestar.routes.links import address_of
 
 CampaignId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 

@@ -9,9 +9,9 @@ from typing import Any
 from dishka import AsyncContainer
 
 from app.container import build_container
-from app.queue import Queues
 from app.queue.config import build_queues
 from app.settings import load_settings
+from saqueduct import Queues
 
 
 class Application:

@@ -10,10 +10,11 @@ from saq.job import TERMINAL_STATUSES
 from app.cli import options, output
 from app.cli.application import Application, connected
 from app.cli.errors import Failure, Nouns
-from app.queue import JobHandle, TaskOptions, get_registry
-from app.queue.calls import Call, enqueue_many
-from app.queue.errors import InvalidArguments, UnknownTask
-from app.queue.task import Task
+from saqueduct import JobHandle, TaskOptions
+from saqueduct.errors import InvalidArguments, UnknownTask
+from saqueduct.tasks.bulk import Call, enqueue_many
+from saqueduct.tasks.registry import get_registry
+from saqueduct.tasks.task import Task
 
 PLAIN = TaskOptions().described()
 """The options of a task that sets none."""

@@ -14,10 +14,10 @@ from app.cli import options, output, views
 from app.cli.application import Application, connected
 from app.cli.errors import FAILED, Failure, Nouns
 from app.cli.jobs import each, show_history, show_page
-from app.queue.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch
-from app.queue.memory.dead_letters import DeadLetterFilter, DeadLetters, Resolved
-from app.queue.memory.history import JobHistory, RecordFilter
-from app.queue.memory.models import JobRecord
+from saqueduct.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch
+from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
+from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.postgres.models import JobRecord
 
 REASONS = 5
 """Refused dead letters that are shown one by one."""

@@ -7,8 +7,9 @@ from sqlalchemy.exc import DBAPIError
 
 from app.cli.output import clean
 from app.errors import AppError
-from app.queue.engine.outage import REDIS_AWAY
-from app.queue.errors import (
+from app.settings import SettingsError
+from saqueduct.broker.outage import REDIS_AWAY
+from saqueduct.errors import (
     ConfigurationError,
     DeadLetterNotFound,
     JobConflict,
@@ -18,8 +19,7 @@ from app.queue.errors import (
     QueueUnavailable,
     UnknownTask,
 )
-from app.queue.shown import error_summary
-from app.settings import SettingsError
+from saqueduct.queue.redacted_view import error_summary
 
 FAILED, MISCONFIGURED = 1, 2
 """Exit statuses."""

@@ -10,11 +10,11 @@ from app.cli import options, output, views
 from app.cli.application import Application, connected
 from app.cli.errors import FAILED, Failure, Nouns, told
 from app.cli.views import JobView
-from app.queue import QueueError
-from app.queue.engine import listing
-from app.queue.engine.listing import Standing
-from app.queue.errors import JobNotFound
-from app.queue.memory.history import JobHistory, RecordFilter
+from saqueduct import QueueError
+from saqueduct.errors import JobNotFound
+from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.queue import listing
+from saqueduct.queue.listing import Standing
 
 LIVE: tuple[Standing, ...] = ("queued", "delayed", "active", "aborting")
 ENDED = ("complete", "failed", "aborted")

@@ -10,9 +10,9 @@ import click
 import msgspec
 
 from app.cli.errors import Failure
-from app.queue import get_registry
-from app.queue.encoding import convert
-from app.queue.memory.history import LARGEST_PAGE, PAGE, RecordFilter
+from saqueduct.postgres.history import LARGEST_PAGE, PAGE, RecordFilter
+from saqueduct.tasks.encoding import convert
+from saqueduct.tasks.registry import get_registry
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,7 +6,7 @@ from typing import Self
 import msgspec
 
 from app.cli import output
-from app.queue.engine.pausing import Pause
+from saqueduct.queue.pausing import Pause
 
 
 class PauseView(msgspec.Struct):

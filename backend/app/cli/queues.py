@@ -16,12 +16,12 @@ from app.cli import options, output
 from app.cli.application import Application, connected
 from app.cli.errors import FAILED, Nouns
 from app.cli.pauses import PauseView
-from app.queue.clock import time_now
-from app.queue.engine import listing
-from app.queue.engine.pausing import wait_for_rest
-from app.queue.engine.queue import EngineQueue
-from app.queue.memory.history import DEAD
-from app.queue.memory.models import JobRecord, OutboxJob
+from saqueduct.common.clock import time_now
+from saqueduct.postgres.history import DEAD
+from saqueduct.postgres.models import JobRecord, OutboxJob
+from saqueduct.queue import listing
+from saqueduct.queue.pausing import wait_for_rest
+from saqueduct.queue.queue import EngineQueue
 
 LOOK = 0.5
 """Seconds between two looks of a progress bar."""

@@ -9,7 +9,7 @@ from app.cli import options, output
 from app.cli.application import Application, connected
 from app.cli.errors import Nouns
 from app.cli.pauses import PauseView, moment
-from app.queue.engine.schedules import ScheduleState
+from saqueduct.queue.schedule_states import ScheduleState
 
 
 @click.group(cls=Nouns)

@@ -12,11 +12,11 @@ from rich.text import Text
 from saq import Job
 
 from app.cli import output
-from app.queue import Queues
-from app.queue.clock import time_now
-from app.queue.memory.models import JobRecord
-from app.queue.meta import PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
-from app.queue.shown import error_summary, remembered, shown
+from saqueduct import Queues
+from saqueduct.common.clock import time_now
+from saqueduct.postgres.models import JobRecord
+from saqueduct.queue.redacted_view import error_summary, remembered, shown
+from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
 
 
 class JobView(msgspec.Struct, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 from app.cli import options, output
 from app.cli.application import Application, connected
 from app.cli.errors import Nouns
-from app.queue.engine.queue import EngineQueue
+from saqueduct.queue.queue import EngineQueue
 
 
 class WorkerView(msgspec.Struct):

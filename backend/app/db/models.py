@@ -3,6 +3,5 @@
 import app.campaigns.models
 import app.emails.models
 import app.payments.models
-import app.queue.memory.models
 import app.todos.models
 import app.users.models  # noqa: F401

@@ -14,9 +14,9 @@ from sqlalchemy import ExceptionContext, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from app.db.connection import connect
-from app.db.outage import silence
 from app.settings import Settings
+from saqueduct.postgres.connection import connect
+from saqueduct.postgres.outage import silence
 
 SessionMaker = async_sessionmaker[AsyncSession]
 
@@ -27,7 +27,7 @@ def make_engine(
     """An engine of the process; connections are tested before use, so a restarted server costs no request.
 
     A server that does not answer is away after DATABASE_CONNECT_TIMEOUT, and a lock that is not free after
-    DATABASE_LOCK_TIMEOUT ends the statement that waits for it; see `app.db.outage` for how to tell such errors.
+    DATABASE_LOCK_TIMEOUT ends the statement that waits for it; see `saqueduct.postgres.outage`.
 
     Its errors do not tell the values of a statement: among them are the arguments of jobs, also redacted ones.
 

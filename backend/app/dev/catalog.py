@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.queue import Task
-from app.queue.blocking import Entries
+from saqueduct import Task
+from saqueduct.blocking import Entries
 
 CATALOG = Path(__file__).resolve().parents[1] / "queue" / "catalog.py"
 
@@ -47,7 +47,7 @@ def render(tasks: Iterable[Task[..., Any]]) -> str:
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from app.queue.blocking import Entries, EntryProperty, entry_of
+from saqueduct.blocking import Entries, EntryProperty, entry_of
 
 if TYPE_CHECKING:
 {imports}

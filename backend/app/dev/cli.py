@@ -14,11 +14,11 @@ from app.dev.given import require_given_servers
 from app.dev.program import Program
 from app.dev.ready import PortTakenError, base_url, require_free_port, show_banner, wait_until_live
 from app.dev.runner import EXIT_MISCONFIGURED, Runner, StopSignal
-from app.dev.servers import ServerError
 from app.dev.services import Services
 from app.dev.shell import CLI, SHELL, run_in_terminal
 from app.dev.watch import Watch
 from app.settings import REPOSITORY, Settings, SettingsError, load_settings
+from saqueduct.embedded.servers import ServerError
 
 BACKEND = Path(__file__).resolve().parents[2]
 WEB = Program("web", (sys.executable, "-m", "app.main"))
@@ -65,7 +65,7 @@ class Development:
             environment={**environment, "DEV_DIR": str(self.services.directory)},
             directory=BACKEND,
             grace=self.settings.worker.grace_period + KILL_SECONDS,
-            watch=Watch(BACKEND / "app", REPOSITORY / ".env"),
+            watch=Watch((BACKEND / "app", BACKEND / "saqueduct"), REPOSITORY / ".env"),
             console=console,
             stop=stop,
         )
@@ -159,7 +159,7 @@ def catalog(check: bool) -> None:
     # Here: the other commands need no task, and start while somebody edits one.
     import app.queue.config  # noqa: F401
     from app.dev.catalog import CATALOG, CatalogError, is_stale, render
-    from app.queue import get_registry
+    from saqueduct.tasks.registry import get_registry
 
     tasks = get_registry().get_all_tasks()
     try:

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from sqlalchemy import text
 
-from app.db.outage import outage_in
 from app.db.session import make_engine
-from app.dev.servers import ServerError
-from app.queue.engine.connections import Connections
 from app.settings import Settings
+from saqueduct.broker.connections import Connections
+from saqueduct.embedded.servers import ServerError
+from saqueduct.postgres.outage import outage_in
 
 ANSWER_SECONDS = 5.0
 """How long a server gets to answer."""

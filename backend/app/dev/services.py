@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 
 from app.dev.commands import RunningCommands
-from app.dev.postgres import EmbeddedPostgres
-from app.dev.redis import EmbeddedRedis
-from app.dev.servers import EmbeddedServer, ServerError, end, is_gone, wait_until
 from app.settings import Settings
+from saqueduct.embedded.postgres import EmbeddedPostgres
+from saqueduct.embedded.redis import EmbeddedRedis
+from saqueduct.embedded.servers import EmbeddedServer, ServerError, end, is_gone, wait_until
 
 KILL_SECONDS = 10.0
 """How long a command gets to end after its own grace period."""

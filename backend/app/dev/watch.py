@@ -1,7 +1,7 @@
 """Changes of the source and of `.env`, for reload."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,10 +15,10 @@ class WatchError(Exception):
 
 
 class Watch:
-    """What to watch: the Python files under `source`, and the file `env_file`, which need not exist."""
+    """What to watch: the Python files under each of `sources`, and the file `env_file`, which need not exist."""
 
-    def __init__(self, source: Path, env_file: Path) -> None:
-        self.source = source.resolve()
+    def __init__(self, sources: Sequence[Path], env_file: Path) -> None:
+        self.sources = [source.resolve() for source in sources]
         self.env_file = env_file.resolve()
 
     @asynccontextmanager
@@ -29,7 +29,10 @@ class Watch:
         """
         found: asyncio.Queue[list[Path] | WatchError] = asyncio.Queue()
         watchers = [
-            asyncio.create_task(_collect(found, self.source, recursive=True, keep=self._is_source)),
+            *(
+                asyncio.create_task(_collect(found, source, recursive=True, keep=self._is_source))
+                for source in self.sources
+            ),
             # The folder and not the file: editors replace files, and a watch on one would be lost with it.
             asyncio.create_task(_collect(found, self.env_file.parent, recursive=False, keep=self._is_env_file)),
         ]

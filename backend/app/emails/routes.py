@@ -9,11 +9,11 @@ from litestar.params import JSONBody, QueryParameter
 from app.emails.message import compose
 from app.emails.schemas import EmailPage, EmailView, NewEmail
 from app.emails.service import EmailService
-from app.queue import Queues
-from app.queue.routes.answers import Enqueued
-from app.queue.routes.links import address_of
 from app.security import ADMIN, ADMIN_SECURITY
 from app.settings import Settings
+from saqueduct import Queues
+from saqueduct.litestar.routes.answers import Enqueued
+from saqueduct.litestar.routes.links import address_of
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="at most that many")]
 Before = Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1, description="`next` of the page before")]

@@ -11,8 +11,8 @@ from app.payments.errors import InvalidIdempotencyKey
 from app.payments.models import OPEN
 from app.payments.schemas import NewPayment, PaymentView
 from app.payments.service import PaymentService
-from app.queue import Queues
 from app.security import ADMIN, ADMIN_SECURITY
+from saqueduct import Queues
 
 PaymentId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key", description="required")]

@@ -9,7 +9,7 @@ Imports no domain at run time; those below are for type checkers.
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from app.queue.blocking import Entries, EntryProperty, entry_of
+from saqueduct.blocking import Entries, EntryProperty, entry_of
 
 if TYPE_CHECKING:
     import app.campaigns.tasks

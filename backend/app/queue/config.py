@@ -21,17 +21,17 @@ import app.queue.tasks
 import app.todos.tasks
 import app.users.tasks  # noqa: F401
 from app.db.session import make_engine
-from app.queue.engine.connections import Connections
-from app.queue.engine.queue import EngineQueue
-from app.queue.engine.queues import Queues
-from app.queue.engine.worker import EngineWorker
-from app.queue.errors import ConfigurationError
-from app.queue.hooks import bind_log_context, clear_log_context, give_queue
-from app.queue.injection import check_dependencies
-from app.queue.memory.memory import Memory
-from app.queue.memory.records import Rows
-from app.queue.registry import TaskRegistry, get_registry
 from app.settings import Settings
+from saqueduct.broker.connections import Connections
+from saqueduct.errors import ConfigurationError
+from saqueduct.postgres.records import Rows
+from saqueduct.postgres.store import Memory
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.injection import check_dependencies
+from saqueduct.tasks.registry import TaskRegistry, get_registry
+from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_queue
+from saqueduct.worker.worker import EngineWorker
 
 Hooks = tuple[Callable[[Context], Awaitable[None]], ...]
 

@@ -8,12 +8,12 @@ from dishka import FromDishka
 from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue.engine.maintenance import check_entries, delete_finished
-from app.queue.engine.queue import EngineQueue
-from app.queue.memory.dead_letters import DeadLetterFilter, DeadLetters, Resolved
-from app.queue.memory.retention import Retention
-from app.queue.payload import INJECTED
-from app.queue.registry import scheduled_task, task
+from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
+from saqueduct.postgres.retention import Retention
+from saqueduct.queue.maintenance import check_entries, delete_finished
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.registry import scheduled_task, task
+from saqueduct.tasks.signature import INJECTED
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 

@@ -7,7 +7,6 @@ from litestar import Controller, Response, get, patch, post
 from litestar.params import JSONBody, PathParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Queues
 from app.security import ADMIN, ADMIN_SECURITY
 from app.users.authentication import Authentication
 from app.users.errors import RefreshTokenReused
@@ -15,6 +14,7 @@ from app.users.guards import UserRequest, require_user
 from app.users.limits import LOGIN_LIMIT, REGISTRATION_LIMIT
 from app.users.schemas import Login, Refresh, Registration, StatusChange, TokenPair, UserView
 from app.users.service import UserService
+from saqueduct import Queues
 
 UserId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import jwt
 import msgspec
 
-from app.secret import Secret
 from app.settings import Settings
 from app.users.errors import InvalidAccessToken
+from saqueduct.common.secret import Secret
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "saqueduct"

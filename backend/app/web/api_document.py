@@ -16,8 +16,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Method
 
-from app.queue import get_registry
-from app.queue.task import Task
+from saqueduct.tasks.registry import get_registry
+from saqueduct.tasks.task import Task
 
 Document = dict[str, Any]
 

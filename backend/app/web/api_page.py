@@ -7,7 +7,7 @@ from typing import Any, Final
 from litestar import Request, Router
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
-from app.static_files import read, serve_files
+from saqueduct.litestar.static_files import read, serve_files
 
 PACKAGE: Final = "litestar-offline-docs"
 

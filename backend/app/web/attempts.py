@@ -16,8 +16,8 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import TooManyRequestsException
 from redis.exceptions import RedisError
 
-from app.queue import EngineQueue
-from app.secret import Secret
+from saqueduct import EngineQueue
+from saqueduct.common.secret import Secret
 
 logger = logging.getLogger("app.security")
 

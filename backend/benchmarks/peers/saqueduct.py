@@ -21,9 +21,9 @@ os.environ |= {
 from app.container import build_container  # noqa: E402  (settings are read from the environment above)
 from app.db.session import make_engine, make_sessionmaker  # noqa: E402
 from app.logs import configure_logging  # noqa: E402
-from app.queue import Context, enqueue_many, get_registry, scheduled_task, task  # noqa: E402
 from app.queue.config import build_queues, build_workers  # noqa: E402
 from app.settings import load_settings  # noqa: E402
+from saqueduct import Context, enqueue_many, get_registry, scheduled_task, task  # noqa: E402
 
 get_registry().clear()
 SEEN = Seen()

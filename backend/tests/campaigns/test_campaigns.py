@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.campaigns.errors import CampaignNotDraft, CampaignSent, NoRecipients
 from app.campaigns.models import CampaignStatus
 from app.campaigns.service import CampaignService
-from app.queue.testing import Drained, JobKit
+from saqueduct.testing import Drained, JobKit
 from tests.campaigns.campaigns import TEXTS, mails, started
 
 

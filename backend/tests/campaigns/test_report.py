@@ -15,8 +15,8 @@ from app.campaigns.tasks import weekly_report
 from app.db.session import make_sessionmaker
 from app.emails.errors import PermanentMailError
 from app.emails.service import EmailService
-from app.queue import Context, GiveUp, get_registry
-from app.queue.testing import JobKit
+from saqueduct import Context, GiveUp, get_registry
+from saqueduct.testing import JobKit
 from tests.campaigns.campaigns import Mailer, mails, started
 
 

@@ -16,8 +16,8 @@ from app.campaigns.service import CampaignService
 from app.campaigns.tasks import resume_campaigns, send_campaign, send_campaign_chunk
 from app.emails.errors import MailOutcomeUnknown, MailServerAway, PermanentMailError, TemporaryMailError
 from app.emails.mailers import FileMailer
-from app.queue import get_registry
-from app.queue.testing import Drained, JobKit
+from saqueduct import get_registry
+from saqueduct.testing import Drained, JobKit
 from tests.campaigns.campaigns import TEXTS, Mailer, counts, mails, started
 from tests.fixtures.poll import eventually
 

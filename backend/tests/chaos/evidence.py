@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import EngineQueue
-from app.queue.engine.connections import Connections
+from saqueduct import EngineQueue
+from saqueduct.broker.connections import Connections
 from tests.chaos.announcements import TERMINAL, End
 from tests.chaos.excuses import Excuses
 from tests.chaos.journal import Line

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from app.queue import Context
-from app.queue.meta import TICK
+from saqueduct import Context
+from saqueduct.tasks.job_meta import TICK
 
 JOURNAL = "CHAOS_JOURNAL"
 """Environment variable: the journal's path."""

@@ -17,9 +17,9 @@ from sqlalchemy import text
 from app.container import build_container
 from app.db.session import SessionMaker
 from app.queue.config import build_queues
-from app.queue.memory.memory import Memory
-from app.queue.memory.outbox import Outbox
 from app.settings import load_settings
+from saqueduct.postgres.outbox import Outbox
+from saqueduct.postgres.store import Memory
 from tests.chaos.tasks import entry, install
 
 INSTANTS = ("before the commit", "after the commit", "before Redis", "after Redis", "any")

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from app.queue import get_registry
+from saqueduct import get_registry
 from tests.chaos import evidence
 from tests.chaos.evidence import Evidence
 from tests.chaos.excuses import Excuses

@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db.session import make_engine
-from app.dev.postgres import DATABASE, SOCKET, EmbeddedPostgres
-from app.dev.redis import EmbeddedRedis
 from app.queue.config import build_queues
 from app.settings import load_settings
+from saqueduct.embedded.postgres import DATABASE, SOCKET, EmbeddedPostgres
+from saqueduct.embedded.redis import EmbeddedRedis
 from tests.chaos.announcements import Announcements
 from tests.chaos.fleet import Fleet
 from tests.chaos.journal import JOURNAL

@@ -9,8 +9,8 @@ import time
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import INJECTED, Context, Unique, get_registry, scheduled_task, task
-from app.queue.task import Task
+from saqueduct import INJECTED, Context, Unique, get_registry, scheduled_task, task
+from saqueduct.tasks.task import Task
 from tests.chaos.journal import note
 
 VERSION = "CHAOS_VERSION"

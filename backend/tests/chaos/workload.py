@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from saq.job import Job
 
-from app.queue import Queues
-from app.queue.options import Priority
+from saqueduct import Queues
+from saqueduct.tasks.options import Priority
 from tests.chaos import tasks
 from tests.chaos.fleet import Fleet
 

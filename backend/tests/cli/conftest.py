@@ -13,10 +13,10 @@ from dishka import AsyncContainer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cli.main import main
-from app.queue import Queues
 from app.queue.config import build_workers
-from app.queue.memory.models import JobRecord
 from app.settings import Settings
+from saqueduct import Queues
+from saqueduct.postgres.models import JobRecord
 
 Record = Callable[..., Awaitable[JobRecord]]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from app.queue import Context, Queues, get_registry, task
+from saqueduct import Context, Queues, get_registry, task
 from tests.cli.conftest import Cli, JsonCli
 
 
@@ -66,7 +66,7 @@ async def test_the_result_can_be_waited_for(cli: Cli, cli_json: JsonCli, worker:
         assert answer["result"] == {"status": "success", "user_id": 8}
         _, told = await cli("tasks", "enqueue", "capture_payment", "payment_id=99", "--wait", "--key", "k", status=1)
         assert told.endswith(
-            "error: the job 'k' of capture_payment failed: app.queue.errors.GiveUp: there is no payment 99\n"
+            "error: the job 'k' of capture_payment failed: saqueduct.errors.GiveUp: there is no payment 99\n"
         )
 
 

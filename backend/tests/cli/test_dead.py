@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Context, Queues, task
-from app.queue.memory import dead_letters
 from app.queue.tasks import my_task
+from saqueduct import Context, Queues, task
+from saqueduct.postgres import dead_letters
 from tests.cli.conftest import Cli, JsonCli, Record
 from tests.fixtures.poll import eventually
 from tests.processes.stack import BACKEND, process

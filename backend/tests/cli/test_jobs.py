@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-from app.queue import Context, Queues, task
 from app.queue.tasks import my_task
+from saqueduct import Context, Queues, task
 from tests.cli.conftest import Cli, JsonCli, Record
 from tests.fixtures.poll import eventually
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Context, Queues, task
-from app.queue.memory.models import OutboxJob
 from app.queue.tasks import my_task
+from saqueduct import Context, Queues, task
+from saqueduct.postgres.models import OutboxJob
 from tests.cli.conftest import Cli, JsonCli, Record
 from tests.fixtures.poll import eventually
 from tests.processes.stack import process

@@ -1,6 +1,6 @@
 """`schedules`: the list, triggering, pausing and resuming."""
 
-from app.queue import Queues
+from saqueduct import Queues
 from tests.cli.conftest import Cli, JsonCli
 
 

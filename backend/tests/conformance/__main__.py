@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from app.dev.redis import EmbeddedRedis
+from saqueduct.embedded.redis import EmbeddedRedis
 
 BACKEND = Path(__file__).resolve().parents[2]
 FILES = ("test_queue.py", "test_worker.py", "test_job.py")

@@ -11,9 +11,9 @@ import saq.queue.redis
 import saq.utils
 import saq.worker
 
-from app.queue import clock
-from app.queue.engine.queue import EngineQueue
-from app.queue.engine.worker import EngineWorker
+from saqueduct.common import clock
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.worker.worker import EngineWorker
 
 time_machine: Any = importlib.import_module("time_machine")
 """Comes with SAQ's tests."""

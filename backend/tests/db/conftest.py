@@ -11,8 +11,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.main import create_app
-from app.queue import Queues
 from app.settings import Settings, load_settings
+from saqueduct import Queues
 from tests.chaos.proxy import Network
 from tests.conftest import running
 from tests.fixtures.poll import eventually

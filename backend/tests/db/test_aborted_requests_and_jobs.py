@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.main import create_app
-from app.queue import INJECTED, Context, Queues, get_registry, task
-from app.queue.memory.records import Rows
-from app.queue.testing import JobKit
 from app.settings import Settings
+from saqueduct import INJECTED, Context, Queues, get_registry, task
+from saqueduct.postgres.records import Rows
+from saqueduct.testing import JobKit
 from tests.conftest import running
 
 INSERT = text("INSERT INTO marks VALUES (1)")

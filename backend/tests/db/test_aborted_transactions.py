@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from app.db.connection import TransactionAborted
 from app.db.session import make_engine, make_sessionmaker, transaction
 from app.settings import Settings
+from saqueduct.postgres.connection import TransactionAborted
 
 REMEDY = r"begin_nested"
 INSERT = text("INSERT INTO marks VALUES (1)")

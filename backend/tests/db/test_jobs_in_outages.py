@@ -14,12 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.container import build_container
-from app.queue import INJECTED, Context, GiveUp, Queues, get_registry, task
 from app.queue.config import build_queues
-from app.queue.engine import postponement
-from app.queue.errors import QueueUnavailable
-from app.queue.meta import OUTAGE
 from app.settings import Settings
+from saqueduct import INJECTED, Context, GiveUp, Queues, get_registry, task
+from saqueduct.errors import QueueUnavailable
+from saqueduct.tasks.job_meta import OUTAGE
+from saqueduct.worker import postponement
 from tests.chaos.proxy import Network
 from tests.db.conftest import waiting_for
 from tests.fixtures.poll import eventually

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.db.outage import outage_in
 from app.db.session import make_engine
-from app.queue import Queues
 from app.settings import Settings, load_settings
+from saqueduct import Queues
+from saqueduct.postgres.outage import outage_in
 from tests.chaos.proxy import Network
 from tests.db.conftest import visiting, waiting_for
 

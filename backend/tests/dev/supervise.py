@@ -21,7 +21,7 @@ async def main(folder: Path, grace: float, names: list[str]) -> None:
         environment={"GIVEN": "by the runner"},
         directory=folder,
         grace=grace,
-        watch=Watch(folder, folder / ".env"),
+        watch=Watch([folder], folder / ".env"),
         console=console,
         stop=StopSignal(console),
         settled=float(os.environ.get("SETTLED", "5")),

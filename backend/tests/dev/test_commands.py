@@ -15,7 +15,7 @@ import psutil
 import pytest
 import redis
 
-from app.dev.servers import is_gone
+from saqueduct.embedded.servers import is_gone
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.servers import scratch_directory
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.dev.redis import REWRITE_SIZE
 from app.settings import REPOSITORY, Settings, load_settings
+from saqueduct.embedded.redis import REWRITE_SIZE
 
 COMPOSE = (REPOSITORY / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from dotenv import dotenv_values
 
-from app.secret import Secret
 from app.settings import REPOSITORY, Settings
+from saqueduct.common.secret import Secret
 
 EXAMPLE = (REPOSITORY / ".env.example").read_text()
 LINE = re.compile(r"^#?([A-Z_]+)=", re.MULTILINE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.dev.servers import is_gone
+from saqueduct.embedded.servers import is_gone
 from tests.fixtures.poll import eventually_sync
 
 BACKEND = Path(__file__).resolve().parents[2]

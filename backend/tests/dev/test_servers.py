@@ -10,9 +10,9 @@ import psutil
 import pytest
 import redis
 
-from app.dev.postgres import BINARIES, EmbeddedPostgres
-from app.dev.redis import EmbeddedRedis, find_program
-from app.dev.servers import MAX_SOCKET_PATH, EmbeddedServer, ServerError, find_process, is_gone
+from saqueduct.embedded.postgres import BINARIES, EmbeddedPostgres
+from saqueduct.embedded.redis import EmbeddedRedis, find_program
+from saqueduct.embedded.servers import MAX_SOCKET_PATH, EmbeddedServer, ServerError, find_process, is_gone
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.servers import NOT_DURABLE, scratch_directory
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.dev.servers import is_gone
 from app.dev.services import Services
 from app.settings import load_settings
+from saqueduct.embedded.servers import is_gone
 from tests.fixtures.servers import scratch_directory
 
 BACKEND = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.dev.servers import is_gone
 from app.settings import REPOSITORY
+from saqueduct.embedded.servers import is_gone
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.servers import scratch_directory

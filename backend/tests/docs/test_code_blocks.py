@@ -16,8 +16,8 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import Queues, get_registry
-from app.queue.testing import JobKit
+from saqueduct import Queues, get_registry
+from saqueduct.testing import JobKit
 from tests.docs.reading import BY_PYTEST, DOCUMENTS, REPOSITORY, name, python_blocks
 
 AS_A_TEST = "<!-- run: as a test -->"

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.queue import get_registry
 from app.settings import Settings
+from saqueduct import get_registry
 from tests.docs.reading import DOCUMENTS, REPOSITORY, name
 
 WRITTEN_BY_THE_READER = {"greet", "cleanup_old_sessions"}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from app.queue.testing import JobKit
+from saqueduct.testing import JobKit
 from tests.docs.reading import BY_PYTEST, DOCUMENTS, REPOSITORY, python_blocks
 
 PAGE = REPOSITORY / "docs/how-to/test-your-tasks.md"

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.queue import CallOptions, JobHandle, Schedule, TaskOptions
 from app.settings import Settings
+from saqueduct import CallOptions, JobHandle, Schedule, TaskOptions
 from tests.docs.reading import DOCUMENTS, REPOSITORY, make_targets, name, settings_table, table_column
 
 OTHER_VARIABLES = {

@@ -19,9 +19,9 @@ from app.emails.mailers import FileMailer, make_mailer
 from app.emails.models import EmailRecord, EmailStatus
 from app.emails.service import EmailService
 from app.emails.tasks import send_email
-from app.queue import Queues
-from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
+from saqueduct import Queues
+from saqueduct.testing import JobKit
 from tests.emails.mails import MAIL
 from tests.fixtures.poll import eventually
 from tests.fixtures.smtp import SmtpServer

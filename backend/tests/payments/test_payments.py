@@ -15,7 +15,7 @@ from app.payments.errors import GatewayUnavailable
 from app.payments.gateway import Capture, Outcome, SandboxGateway
 from app.payments.models import Payment, PaymentStatus, SandboxCapture
 from app.payments.tasks import capture_payment
-from app.queue.testing import JobKit
+from saqueduct.testing import JobKit
 from tests.payments.payments import make, reload
 
 

@@ -13,9 +13,9 @@ from app.main import create_app
 from app.payments.errors import IdempotencyKeyReused, InvalidIdempotencyKey
 from app.payments.service import PaymentService
 from app.payments.tasks import capture_payment
-from app.queue.memory.models import OutboxJob
-from app.queue.testing import Drained, JobKit
 from app.settings import load_settings
+from saqueduct.postgres.models import OutboxJob
+from saqueduct.testing import Drained, JobKit
 from tests.conftest import running
 from tests.payments.payments import BODY
 

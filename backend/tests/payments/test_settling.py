@@ -13,8 +13,8 @@ from app.payments.errors import GatewayUnavailable
 from app.payments.gateway import Capture, Outcome, SandboxGateway
 from app.payments.models import Payment, PaymentStatus
 from app.payments.tasks import check_status
-from app.queue import get_registry
-from app.queue.testing import JobKit
+from saqueduct import get_registry
+from saqueduct.testing import JobKit
 from tests.payments.payments import NOW, make, reload
 
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import redis
 
-from app.queue.engine.process import EXIT_USELESS
-from app.supervisor import KILL_MARGIN
+from saqueduct.worker.process import EXIT_USELESS
+from saqueduct.worker.supervisor import KILL_MARGIN
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import WORKER_WITH_TEST_TASKS, Process, enqueue, process
 
@@ -120,7 +120,9 @@ def test_a_worker_ends_in_time_while_redis_hangs(worker: Process, server: redis.
         assert worker.stop(within=1 + KILL_MARGIN) in {0, EXIT_USELESS}
     finally:
         os.kill(number, signal.SIGCONT)
-    reports = [line for line in worker.output.splitlines() if "trying again: Timeout" in line and "app.worker" in line]
+    reports = [
+        line for line in worker.output.splitlines() if "trying again: Timeout" in line and "saqueduct.worker" in line
+    ]
     assert len(reports) == 1
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.main import main
-from app.queue import Context, task
+from saqueduct import Context, task
 
 
 @task

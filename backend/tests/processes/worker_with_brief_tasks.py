@@ -1,7 +1,7 @@
 """The worker process with tasks that end at once; each run of a body is noted in Redis."""
 
-from app.queue import Context, get_registry, task
 from app.worker import main
+from saqueduct import Context, get_registry, task
 
 get_registry().clear()
 

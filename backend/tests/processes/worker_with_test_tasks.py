@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 
-from app.queue import Context, scheduled_task, task
-from app.queue.engine.connections import blocking_client
 from app.worker import main
+from saqueduct import Context, scheduled_task, task
+from saqueduct.broker.connections import blocking_client
 
 
 @task(timeout=60)

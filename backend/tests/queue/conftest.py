@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 from saq.queue.redis import RedisQueue
 
-from app.queue import Queues
 from app.settings import Settings
+from saqueduct import Queues
 
 
 @pytest.fixture

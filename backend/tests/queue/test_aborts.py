@@ -8,10 +8,10 @@ import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, JobHandle, Queues, enqueue_many, task
 from app.queue.config import build_workers
-from app.queue.engine.slots import Slots
 from app.settings import Settings, load_settings
+from saqueduct import Context, JobHandle, Queues, enqueue_many, task
+from saqueduct.worker.job_runner import Slots
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
@@ -33,7 +33,7 @@ async def _became(handle: JobHandle[None]) -> tuple[Status, str | None, int]:
 async def test_a_job_whose_clean_up_raises_is_handed_back_all_the_same(
     environment: dict[str, str], queues: Queues, container: AsyncContainer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "app.worker")
+    caplog.set_level("INFO", "saqueduct.worker")
     started = asyncio.Event()
 
     @task(timeout=60)

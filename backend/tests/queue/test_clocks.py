@@ -9,11 +9,11 @@ from dishka import AsyncContainer
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Context, Queues, enqueue_many, scheduled_task, task
-from app.queue.engine import recovery
-from app.queue.engine.ticker import Ticker
-from app.queue.meta import EXPIRES_AT
 from app.settings import Settings, load_settings
+from saqueduct import Context, Queues, enqueue_many, scheduled_task, task
+from saqueduct.queue import recovery
+from saqueduct.tasks.job_meta import EXPIRES_AT
+from saqueduct.worker.ticker import Ticker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 

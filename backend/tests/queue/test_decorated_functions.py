@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.queue import Context, RegistrationError, TaskRegistry, get_registry, task
-from app.queue.testing import JobKit
+from saqueduct import Context, RegistrationError, TaskRegistry, get_registry, task
+from saqueduct.testing import JobKit
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 

@@ -11,12 +11,12 @@ import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, JobFailed, Queues, Task, Unique, get_registry, task
-from app.queue.clock import shifted
 from app.queue.config import build_workers
-from app.queue.engine.worker import EngineWorker
-from app.queue.meta import MISFIT_SINCE
 from app.settings import Settings
+from saqueduct import Context, JobFailed, Queues, Task, Unique, get_registry, task
+from saqueduct.common.clock import shifted
+from saqueduct.tasks.job_meta import MISFIT_SINCE
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 

@@ -8,9 +8,9 @@ from dishka import AsyncContainer, FromDishka
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import INJECTED, ConfigurationError, Context, Queues, task
-from app.queue.blocking import CalledInEventLoop
 from app.settings import Settings
+from saqueduct import INJECTED, ConfigurationError, Context, Queues, task
+from saqueduct.blocking import CalledInEventLoop
 
 CONTEXT: Any = {"queue": None}
 

@@ -9,7 +9,9 @@ from dishka import AsyncContainer
 from saq.job import CronJob, Status
 from saq.utils import now
 
-from app.queue import (
+from app.queue.config import build_queues
+from app.settings import Settings, load_settings
+from saqueduct import (
     Context,
     EngineQueue,
     GiveUp,
@@ -21,10 +23,8 @@ from app.queue import (
     get_registry,
     task,
 )
-from app.queue.config import build_queues
-from app.queue.engine.worker import EngineWorker
-from app.queue.testing import JobKit
-from app.settings import Settings, load_settings
+from saqueduct.testing import JobKit
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, status, taken, working
 

@@ -10,20 +10,11 @@ from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 
-from app.queue import (
-    Context,
-    DuplicateJob,
-    Queues,
-    RegistrationError,
-    Retry,
-    Unique,
-    enqueue_many,
-    task,
-)
-from app.queue.engine import enqueuing
-from app.queue.engine.job import Enqueued
-from app.queue.testing import JobKit
 from app.settings import Settings
+from saqueduct import Context, DuplicateJob, Queues, RegistrationError, Retry, Unique, enqueue_many, task
+from saqueduct.queue import enqueuing
+from saqueduct.tasks.job import Enqueued
+from saqueduct.testing import JobKit
 from tests.queue.kit import marking, taken, working
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")

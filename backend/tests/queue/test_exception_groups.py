@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from saq.job import Status
 
-from app.queue import Context, GiveUp, Retry, task
-from app.queue.blocking.results import ResultHere
-from app.queue.exception_groups import find, is_cancellation
-from app.queue.options import TaskOptions
-from app.queue.shown import error_summary
-from app.queue.testing import JobKit
+from saqueduct import Context, GiveUp, Retry, task
+from saqueduct.blocking.results import ResultHere
+from saqueduct.common.exception_groups import find, is_cancellation
+from saqueduct.queue.redacted_view import error_summary
+from saqueduct.tasks.options import TaskOptions
+from saqueduct.testing import JobKit
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 
@@ -142,7 +142,7 @@ async def test_retry_in_a_task_group_asks_for_another_attempt(jobs: JobKit, rais
 @pytest.fixture
 def delays(jobs: JobKit, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The delays of the next attempts, in place of which there is none."""
-    from app.queue.engine import attempt
+    from saqueduct.worker import attempt
 
     found: list[float] = []
     counted = attempt._delay

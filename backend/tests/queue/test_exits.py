@@ -10,14 +10,14 @@ import uvloop
 from dishka import AsyncContainer, Provider, Scope, make_async_container
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, task
-from app.queue.engine.connections import Connections
-from app.queue.engine.process import run
-from app.queue.engine.recovery import MAX_RECOVERIES
-from app.queue.engine.worker import EngineWorker
-from app.queue.injection import job_scope
-from app.queue.threads import in_thread
 from app.settings import Settings
+from saqueduct import Context, EngineQueue, Queues, task
+from saqueduct.broker.connections import Connections
+from saqueduct.queue.recovery import MAX_RECOVERIES
+from saqueduct.tasks.injection import job_scope
+from saqueduct.worker.process import run
+from saqueduct.worker.threads import in_thread
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 

@@ -13,11 +13,11 @@ from saq.job import Status
 
 from app.emails.tasks import send_email
 from app.main import create_app
-from app.queue import Context, Queues, RegistrationError, crontab, get_registry, scheduled_task, task
-from app.queue.blocking import CalledInEventLoop
-from app.queue.testing import JobKit
 from app.settings import Settings
 from app.users.tasks import cleanup_sessions, send_welcome_email
+from saqueduct import Context, Queues, RegistrationError, crontab, get_registry, scheduled_task, task
+from saqueduct.blocking import CalledInEventLoop
+from saqueduct.testing import JobKit
 from tests.conftest import running
 from tests.queue.kit import status, working
 from tests.users.accounts import register

@@ -13,10 +13,11 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import INJECTED, Context, Queues, current, task
-from app.queue.engine import leases, slots
-from app.queue.threads import ReplacingExecutor
 from app.settings import Settings
+from saqueduct import INJECTED, Context, Queues, task
+from saqueduct.tasks import current_job
+from saqueduct.worker import job_runner, leases
+from saqueduct.worker.threads import ReplacingExecutor
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -161,8 +162,8 @@ async def test_a_given_up_attempt_changes_nothing_any_more(
 async def test_a_worker_with_too_many_given_up_attempts_hands_back_and_stops(
     few_slots: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "GIVEN_UP_LEAST", 2)
-    monkeypatch.setattr(slots, "GIVEN_UP", 1)
+    monkeypatch.setattr(job_runner, "GIVEN_UP_LEAST", 2)
+    monkeypatch.setattr(job_runner, "GIVEN_UP", 1)
     release = asyncio.Event()
 
     @task(timeout=1)
@@ -233,7 +234,7 @@ async def test_calls_of_to_thread_whose_job_is_over_leave_their_places_to_others
     loop.set_default_executor(executor)
     release = threading.Event()
     job = Job("hangs", status=Status.ACTIVE)
-    token = current.job.set(job)
+    token = current_job.job.set(job)
     try:
         # Nobody awaits them, so that no cancellation comes to them.
         forgotten = [loop.run_in_executor(None, release.wait, 30) for _ in range(2)]
@@ -246,7 +247,7 @@ async def test_calls_of_to_thread_whose_job_is_over_leave_their_places_to_others
         assert await behind
         assert executor.lost == 1
     finally:
-        current.job.reset(token)
+        current_job.job.reset(token)
         release.set()
     await asyncio.gather(*forgotten)
     await eventually(lambda: not executor.lost)

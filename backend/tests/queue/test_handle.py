@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import (
+from app.settings import Settings
+from saqueduct import (
     INJECTED,
     ConfigurationError,
     Context,
@@ -30,8 +31,7 @@ from app.queue import (
     enqueue_many,
     task,
 )
-from app.queue.engine.connections import Connections
-from app.settings import Settings
+from saqueduct.broker.connections import Connections
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 

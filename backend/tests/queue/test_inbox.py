@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from saq.job import Status
 
-from app.queue import Context, JobAborted, JobNotFound, Queues, task
-from app.queue.engine.job import EngineJob
-from app.queue.engine.outcomes import Outcome, settle
-from app.queue.engine.queue import EngineQueue
+from saqueduct import Context, JobAborted, JobNotFound, Queues, task
+from saqueduct.queue.outcomes import Outcome, settle
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job import EngineJob
 from tests.fixtures.poll import eventually
 
 pytestmark = pytest.mark.usefixtures("own_tasks")

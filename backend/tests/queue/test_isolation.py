@@ -12,12 +12,12 @@ from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 
-from app.queue import Context, JobHandle, Queues, task
-from app.queue.engine import leases, pulse, slots
-from app.queue.meta import RECOVERIES, STALLS
-from app.queue.testing.setup import QueueSetup
-from app.queue.testing.threads import worker_thread
 from app.settings import Settings
+from saqueduct import Context, JobHandle, Queues, task
+from saqueduct.tasks.job_meta import RECOVERIES, STALLS
+from saqueduct.testing.setup import QueueSetup
+from saqueduct.testing.threads import worker_thread
+from saqueduct.worker import job_runner, leases, loop_monitor
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -29,8 +29,8 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RENEWAL", "TIMEOUT_GRACE", "LOOP_FIRST"):
         monkeypatch.setattr(leases, name, 0.1)
     monkeypatch.setattr(leases, "STALL", 0.4)
-    monkeypatch.setattr(pulse, "NOTICE", 0.2)
-    monkeypatch.setattr(slots, "LOOK", 0.1)
+    monkeypatch.setattr(loop_monitor, "NOTICE", 0.2)
+    monkeypatch.setattr(job_runner, "LOOK", 0.1)
 
 
 class Scene:

@@ -10,11 +10,11 @@ from redis.asyncio import connection as asynchronous
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError, ResponseError
 
-from app.queue import EngineQueue, Queues
-from app.queue.engine.connections import Connections
-from app.queue.engine.direct import DirectConnection
-from app.queue.engine.lines import Lines
 from app.settings import Settings
+from saqueduct import EngineQueue, Queues
+from saqueduct.broker.connections import Connections
+from saqueduct.broker.direct import DirectConnection
+from saqueduct.broker.transport import Lines
 from tests.fixtures.poll import eventually
 
 

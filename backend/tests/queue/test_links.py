@@ -4,11 +4,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.queue import Queues
-from app.queue.engine.job import random_key
-from app.queue.routes.links import JobLinks, is_random
-from app.queue.testing import JobKit
-from app.secret import Secret
+from saqueduct import Queues
+from saqueduct.common.secret import Secret
+from saqueduct.litestar.routes.links import JobLinks, is_random
+from saqueduct.tasks.job import random_key
+from saqueduct.testing import JobKit
 from tests.test_security import PASSWORD, application, basic
 
 ADMIN = basic("admin", PASSWORD)

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from app.queue import Context, Queues, task
-from app.queue.engine import listing, reading
-from app.queue.engine.listing import Standing
-from app.queue.engine.queue import EngineQueue
-from app.queue.errors import InvalidCursor
-from app.queue.memory.history import RecordFilter
 from app.queue.tasks import my_task
+from saqueduct import Context, Queues, task
+from saqueduct.errors import InvalidCursor
+from saqueduct.postgres.history import RecordFilter
+from saqueduct.queue import listing, reading
+from saqueduct.queue.listing import Standing
+from saqueduct.queue.queue import EngineQueue
 
 
 @pytest.fixture

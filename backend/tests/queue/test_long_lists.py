@@ -9,11 +9,11 @@ from dishka import AsyncContainer
 from saq.job import Status
 from saq.queue.redis import RedisQueue
 
-from app.queue import EngineQueue, JobAborted, JobHandle, JobNotFound, Queues, Unique, enqueue_many
-from app.queue.engine import enqueuing, leased, maintenance
-from app.queue.engine.aborting import BeingAborted
-from app.queue.engine.job import Enqueued
 from app.settings import Settings
+from saqueduct import EngineQueue, JobAborted, JobHandle, JobNotFound, Queues, Unique, enqueue_many
+from saqueduct.queue import enqueuing, maintenance, saq_queue
+from saqueduct.queue.aborting import BeingAborted
+from saqueduct.tasks.job import Enqueued
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, stock_worker, working
 
@@ -226,7 +226,7 @@ async def test_a_sweep_spares_a_job_that_is_enqueued_again_at_that_moment(
     await (await mine.enqueue(name="aborted")).abort()
     await shorten()
     assert await stock.dequeue(timeout=1) is None
-    monkeypatch.setattr(leased, "SECOND_LOOK", 0.0)
+    monkeypatch.setattr(saq_queue, "SECOND_LOOK", 0.0)
     look = queue._left_by_stock_workers
 
     async def enqueued_after_the_look(lock: int) -> Any:

@@ -9,11 +9,12 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from saq.job import Status
 
-from app.queue import Context, Queues, enqueue_many, task
-from app.queue.engine import leases, lines, slots
-from app.queue.engine.lost_leases import LostLeases
-from app.queue.engine.scripts import digest
 from app.settings import Settings
+from saqueduct import Context, Queues, enqueue_many, task
+from saqueduct.broker import transport
+from saqueduct.broker.scripts import digest
+from saqueduct.queue.lost_leases import LostLeases
+from saqueduct.worker import job_runner, leases
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -26,8 +27,8 @@ class Losses:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left = 0
         self.lost = 0
-        self._ask = lines._ask
-        monkeypatch.setattr(lines, "_ask", self._ask_and_lose)
+        self._ask = transport._ask
+        monkeypatch.setattr(transport, "_ask", self._ask_and_lose)
 
     async def _ask_and_lose(self, line: AbstractConnection, commands: Sequence[Any]) -> list[Any]:
         answers = await self._ask(line, commands)
@@ -42,7 +43,7 @@ class Losses:
 @pytest.fixture
 def losses(monkeypatch: pytest.MonkeyPatch) -> Losses:
     monkeypatch.setattr(leases, "RENEWAL", 0.1)
-    monkeypatch.setattr(slots, "LOOK", 0.1)
+    monkeypatch.setattr(job_runner, "LOOK", 0.1)
     return Losses(monkeypatch)
 
 
@@ -111,6 +112,6 @@ def test_lost_calls_are_looked_for_for_a_while(monkeypatch: pytest.MonkeyPatch) 
     assert lost.prefixes() == [f"{'w' * 10}|{call:038d}"]
     lost.looked_for()
     assert lost.prefixes()
-    monkeypatch.setattr("app.queue.engine.lost_leases.KEPT", 0.0)
+    monkeypatch.setattr("saqueduct.queue.lost_leases.KEPT", 0.0)
     lost.looked_for()
     assert lost.prefixes() == []

@@ -5,10 +5,10 @@ from typing import Any, cast
 import pytest
 from saq.job import Status
 
-from app.queue import Context, Queues, enqueue_many, task
-from app.queue.engine import maintenance
-from app.queue.engine.queue import EngineQueue
-from app.queue.testing import JobKit
+from saqueduct import Context, Queues, enqueue_many, task
+from saqueduct.queue import maintenance
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.testing import JobKit
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from dishka import AsyncContainer
 
-from app.queue import Context, Queues, enqueue_many, task
-from app.queue.calls import results
-from app.queue.engine import outage
 from app.settings import Settings
+from saqueduct import Context, Queues, enqueue_many, task
+from saqueduct.broker import outage
+from saqueduct.tasks.bulk import results
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 

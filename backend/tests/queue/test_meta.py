@@ -7,12 +7,12 @@ import pytest
 from saq import Job
 from saq.job import Status
 
-from app.queue import Context, Queues, get_registry, task
-from app.queue import meta as entries
-from app.queue.engine.job import EngineJob
-from app.queue.engine.queue import EngineQueue
-from app.queue.meta import EXPIRES_AT, PREFIX, TAGS, ReservedMeta
-from app.queue.testing import JobKit
+from saqueduct import Context, Queues, get_registry, task
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks import job_meta as entries
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job_meta import EXPIRES_AT, PREFIX, TAGS, ReservedMeta
+from saqueduct.testing import JobKit
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 

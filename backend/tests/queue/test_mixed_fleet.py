@@ -10,9 +10,9 @@ from saq.job import Status
 from saq.queue.redis import RedisQueue
 from saq.utils import now
 
-from app.queue import Context, Queues, enqueue_many, task
-from app.queue.engine import leased
 from app.settings import Settings
+from saqueduct import Context, Queues, enqueue_many, task
+from saqueduct.queue import saq_queue
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, stock_worker, working
 
@@ -118,7 +118,7 @@ async def test_a_sweep_spares_what_a_stock_worker_has_just_taken(
         await taken.update(status=Status.ACTIVE)
         return found
 
-    monkeypatch.setattr(leased, "SECOND_LOOK", 0.0)
+    monkeypatch.setattr(saq_queue, "SECOND_LOOK", 0.0)
     monkeypatch.setattr(queue, "_taken_by_stock_workers", marked_after_the_first_look)
     assert await queue.sweep() == []
     assert looks == [1, 1]
@@ -130,7 +130,7 @@ async def test_a_sweep_lets_run_again_what_a_dead_stock_worker_had_taken(
     queues: Queues, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = queues.get("default")
-    monkeypatch.setattr(leased, "SECOND_LOOK", 0.0)
+    monkeypatch.setattr(saq_queue, "SECOND_LOOK", 0.0)
     mark = marking([])
     unmarked = await mark.options(retries=2).enqueue(name="x")
     assert await stock.dequeue(timeout=1) is not None

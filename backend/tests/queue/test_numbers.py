@@ -10,9 +10,9 @@ import pydantic
 import pytest
 from saq.job import Status
 
-from app.queue import Context, InvalidArguments, InvalidResult, task
-from app.queue.payload import Signature, encode_result
-from app.queue.testing import JobKit
+from saqueduct import Context, InvalidArguments, InvalidResult, task
+from saqueduct.tasks.signature import Signature, encode_result
+from saqueduct.testing import JobKit
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 

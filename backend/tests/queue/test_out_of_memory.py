@@ -10,9 +10,10 @@ import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, QueueUnavailable, Unique, enqueue_many, task
-from app.queue.engine import leases, leasing, recovery, slots
 from app.settings import Settings
+from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, Unique, enqueue_many, task
+from saqueduct.queue import recovery
+from saqueduct.worker import job_runner, leases, leasing
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, working
 
@@ -45,7 +46,7 @@ def brief_leases(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "LEASE", 2.0)
     for module in (leases, recovery):
         monkeypatch.setattr(module, "RENEWAL", 0.2)
-    monkeypatch.setattr(slots, "LOOK", 0.2)
+    monkeypatch.setattr(job_runner, "LOOK", 0.2)
 
 
 async def _contents(queue: EngineQueue) -> dict[bytes, bytes | None]:

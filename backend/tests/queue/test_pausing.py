@@ -10,13 +10,13 @@ from dishka import AsyncContainer
 from saq.job import Status
 from saq.queue.redis import RedisQueue
 
-from app.dev.redis import EmbeddedRedis
-from app.queue import Context, EngineQueue, JobHandle, Queues, QueueUnavailable, Retry, task
 from app.queue.config import build_queues
-from app.queue.engine import leases, leasing, vitals, waiting
-from app.queue.engine.connections import Connections
-from app.queue.engine.worker import EngineWorker
 from app.settings import Settings
+from saqueduct import Context, EngineQueue, JobHandle, Queues, QueueUnavailable, Retry, task
+from saqueduct.broker.connections import Connections
+from saqueduct.embedded.redis import EmbeddedRedis
+from saqueduct.worker import leases, leasing, waiting, worker_health
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
 from tests.queue.kit import working
@@ -252,7 +252,7 @@ async def test_a_worker_of_a_paused_queue_is_no_trouble(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(leases, "RENEWAL", 0.1)
-    monkeypatch.setattr(vitals, "NOT_CONSUMING", 0.3)
+    monkeypatch.setattr(worker_health, "NOT_CONSUMING", 0.3)
     await queue.pause()
     async with working(settings, queues, container):
         await queues.enqueue("ping")

@@ -5,9 +5,9 @@ import time
 import pytest
 from saq.job import Status
 
-from app.queue import Context, DuplicateJob, EngineQueue, Queues, Unique, UnknownSchedule, get_registry, scheduled_task
-from app.queue.clock import shifted
-from app.queue.meta import SCHEDULE, TICK
+from saqueduct import Context, DuplicateJob, EngineQueue, Queues, Unique, UnknownSchedule, get_registry, scheduled_task
+from saqueduct.common.clock import shifted
+from saqueduct.tasks.job_meta import SCHEDULE, TICK
 from tests.queue.test_ticker import PERIOD, at, jobs_of, names_of, period, ticker_of
 
 

@@ -17,7 +17,7 @@ import pytest
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import (
+from saqueduct import (
     INJECTED,
     Context,
     InvalidArguments,
@@ -27,9 +27,9 @@ from app.queue import (
     get_registry,
     task,
 )
-from app.queue.errors import PayloadMismatch
-from app.queue.payload import Signature
-from app.queue.pydantic_models import is_model
+from saqueduct.errors import PayloadMismatch
+from saqueduct.tasks.pydantic_models import is_model
+from saqueduct.tasks.signature import Signature
 
 
 class Plan(enum.StrEnum):

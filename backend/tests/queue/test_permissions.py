@@ -8,11 +8,11 @@ import redis
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, QueueUnavailable, task
 from app.queue.config import build_queues
-from app.queue.engine.connections import Connections
-from app.queue.engine.outage import PERMISSIONS
 from app.settings import Settings, load_settings
+from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, task
+from saqueduct.broker.connections import Connections
+from saqueduct.broker.outage import PERMISSIONS
 from tests.docs.reading import REPOSITORY
 from tests.queue.kit import status, working
 

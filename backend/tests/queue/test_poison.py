@@ -15,16 +15,16 @@ from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, get_registry, task
-from app.queue.engine import listing, recovery
-from app.queue.engine.connections import Connections
-from app.queue.engine.job import EngineJob
-from app.queue.engine.outcomes import Outcome, settle_each
-from app.queue.engine.worker import EngineWorker
-from app.queue.meta import AT_MOST_ONCE, CLAIM, EXPIRES_AT, RECOVERIES, ROUND
-from app.queue.options import TaskOptions
-from app.queue.testing import JobKit
 from app.settings import Settings
+from saqueduct import Context, EngineQueue, Queues, get_registry, task
+from saqueduct.broker.connections import Connections
+from saqueduct.queue import listing, recovery
+from saqueduct.queue.outcomes import Outcome, settle_each
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job_meta import AT_MOST_ONCE, CLAIM, EXPIRES_AT, RECOVERIES, ROUND
+from saqueduct.tasks.options import TaskOptions
+from saqueduct.testing import JobKit
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
@@ -458,7 +458,7 @@ async def test_a_filter_of_logging_that_raises_costs_no_job(
     async def fails(ctx: Context) -> None:
         raise ValueError("the cause")
 
-    monkeypatch.setattr(logging.getLogger("app.worker"), "filters", [refuse])
+    monkeypatch.setattr(logging.getLogger("saqueduct.worker"), "filters", [refuse])
     job = await jobs.run(fails)
     assert (job.status, job.attempts) == (Status.FAILED, 2)
     assert "the cause" in (job.error or "")

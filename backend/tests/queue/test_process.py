@@ -10,11 +10,11 @@ import pytest
 import uvloop
 from redis import Redis
 
-from app.queue import Context, EngineQueue
-from app.queue.engine import leases, process
-from app.queue.engine.connections import Connections
-from app.queue.engine.process import EXIT_USELESS, WorkerProcess, run
-from app.queue.engine.worker import EngineWorker
+from saqueduct import Context, EngineQueue
+from saqueduct.broker.connections import Connections
+from saqueduct.worker import leases, process
+from saqueduct.worker.process import EXIT_USELESS, WorkerProcess, run
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 
 

@@ -14,7 +14,7 @@ BACKEND = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import asyncio
 import time
-from app.queue.engine.pulse import Pulse
+from saqueduct.worker.loop_monitor import Pulse
 
 pulse = Pulse(asyncio.new_event_loop())
 pulse.start()

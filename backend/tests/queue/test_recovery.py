@@ -11,12 +11,13 @@ from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.container import build_container
-from app.dev.redis import EmbeddedRedis
-from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from app.queue.config import build_queues
-from app.queue.engine import leases, recovery
-from app.queue.meta import AT_MOST_ONCE, RECOVERIES
 from app.settings import Settings, load_settings
+from saqueduct import Context, JobHandle, Queues, enqueue_many, get_registry, task
+from saqueduct.embedded.redis import EmbeddedRedis
+from saqueduct.queue import recovery
+from saqueduct.tasks.job_meta import AT_MOST_ONCE, RECOVERIES
+from saqueduct.worker import leases
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
 from tests.queue.kit import status, working
@@ -253,7 +254,7 @@ async def test_a_blocked_event_loop_does_not_cost_a_lease(
 ) -> None:
     for module in (leases, recovery):
         monkeypatch.setattr(module, "RENEWAL", 0.1)
-    monkeypatch.setattr("app.queue.engine.leasing.LEASE", 0.4)
+    monkeypatch.setattr("saqueduct.worker.leasing.LEASE", 0.4)
     monkeypatch.setattr(leases, "LEASE", 0.4)
 
     @task(timeout=60)

@@ -17,12 +17,12 @@ from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.logs import configure_logging
-from app.queue import INJECTED, Context, InvalidArguments, Queues, RegistrationError, get_registry, task
-from app.queue.errors import PayloadMismatch
-from app.queue.payload import Signature
-from app.queue.redaction import NO_SECRETS, REDACTED, AbridgedJobs, Secrets, keep, scrub
-from app.queue.testing import JobKit
 from app.settings import load_settings
+from saqueduct import INJECTED, Context, InvalidArguments, Queues, RegistrationError, get_registry, task
+from saqueduct.errors import PayloadMismatch
+from saqueduct.tasks.redaction import NO_SECRETS, REDACTED, AbridgedJobs, Secrets, keep, scrub
+from saqueduct.tasks.signature import Signature
+from saqueduct.testing import JobKit
 
 SECRET = "hunter2-Köln"
 

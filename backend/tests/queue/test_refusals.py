@@ -12,10 +12,10 @@ from redis import exceptions
 from redis.asyncio import Redis
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, QueueUnavailable, task
-from app.queue.engine import recovery
-from app.queue.engine.outage import refuses_all
 from app.settings import Settings
+from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, task
+from saqueduct.broker.outage import refuses_all
+from saqueduct.queue import recovery
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 

@@ -11,7 +11,8 @@ import pytest
 from saq import CronJob
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import (
+from app.settings import Settings
+from saqueduct import (
     INJECTED,
     Context,
     DuplicateTask,
@@ -25,7 +26,6 @@ from app.queue import (
     scheduled_task,
     task,
 )
-from app.settings import Settings
 
 CTX: Any = {}
 

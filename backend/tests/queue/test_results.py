@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from app.queue import Context, InvalidResult, PayloadTooLarge
-from app.queue.payload import Signature, decode_result, encode_result
+from saqueduct import Context, InvalidResult, PayloadTooLarge
+from saqueduct.tasks.signature import Signature, decode_result, encode_result
 
 
 class Money(msgspec.Struct):

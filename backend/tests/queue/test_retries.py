@@ -10,12 +10,12 @@ from dishka import AsyncContainer
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Context, Queues, Unique, task
-from app.queue.engine.attempt import Attempt
-from app.queue.errors import JobConflict
-from app.queue.meta import ROUND
-from app.queue.testing import JobKit
 from app.settings import Settings
+from saqueduct import Context, Queues, Unique, task
+from saqueduct.errors import JobConflict
+from saqueduct.tasks.job_meta import ROUND
+from saqueduct.testing import JobKit
+from saqueduct.worker.attempt import Attempt
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, working
 

@@ -11,11 +11,11 @@ import pytest
 from saq.job import Status
 
 from app.main import create_app
-from app.queue import Context, GiveUp, Queues, Unique, get_registry, task
-from app.queue.routes import error_summary
 from app.queue.tasks import my_task
-from app.queue.testing import JobKit
 from app.settings import load_settings
+from saqueduct import Context, GiveUp, Queues, Unique, get_registry, task
+from saqueduct.litestar.routes import error_summary
+from saqueduct.testing import JobKit
 from tests.conftest import running
 
 JSON = {"content-type": "application/json"}
@@ -174,7 +174,7 @@ def test_the_summary_of_chained_errors_is_the_last() -> None:
         except KeyError as error:
             raise GiveUp("outer") from error
     except GiveUp:
-        assert error_summary(traceback.format_exc()) == "app.queue.errors.GiveUp: outer"
+        assert error_summary(traceback.format_exc()) == "saqueduct.errors.GiveUp: outer"
     caused = TimeoutError("it ran longer than 3 s")
     caused.__cause__ = asyncio.CancelledError()
     assert error_summary("".join(traceback.format_exception(caused))) == "TimeoutError: it ran longer than 3 s"

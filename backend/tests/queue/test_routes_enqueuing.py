@@ -7,10 +7,10 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from app.queue import Context, GiveUp, Queues, task
-from app.queue.meta import EXPIRES_AT
-from app.queue.routes.listeners import WAITING
-from app.queue.testing import JobKit
+from saqueduct import Context, GiveUp, Queues, task
+from saqueduct.litestar.routes.listeners import WAITING
+from saqueduct.tasks.job_meta import EXPIRES_AT
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.test_security import PASSWORD, application, basic
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from app.queue import Context, EngineQueue, Queues, task
-from app.queue.routes.job_events import events
-from app.queue.routes.listeners import LISTENING
-from app.queue.routes.views import JobView
-from app.queue.testing import JobKit
+from saqueduct import Context, EngineQueue, Queues, task
+from saqueduct.litestar.routes.job_events import events
+from saqueduct.litestar.routes.listeners import LISTENING
+from saqueduct.litestar.routes.views import JobView
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.test_security import PASSWORD, application, basic
 

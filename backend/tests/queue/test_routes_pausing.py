@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from app.main import create_app
-from app.queue import Context, Queues, get_registry, scheduled_task
-from app.queue.testing import JobKit
 from app.settings import load_settings
+from saqueduct import Context, Queues, get_registry, scheduled_task
+from saqueduct.testing import JobKit
 from tests.conftest import running
 
 pytestmark = pytest.mark.usefixtures("own_tasks")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.queue import Context, DuplicateTask, RegistrationError, TaskRegistry, get_registry, scheduled_task, task
+from saqueduct import Context, DuplicateTask, RegistrationError, TaskRegistry, get_registry, scheduled_task, task
 
 
 @pytest.fixture(autouse=True)

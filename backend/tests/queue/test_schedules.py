@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.queue import Context, RegistrationError, Schedule, TaskRegistry, crontab, get_registry, scheduled_task, task
+from saqueduct import Context, RegistrationError, Schedule, TaskRegistry, crontab, get_registry, scheduled_task, task
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -8,10 +8,10 @@ import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue import Context, EngineQueue, Queues, enqueue_many, task
-from app.queue.engine.job import EngineJob, holder
-from app.queue.engine.outcomes import Outcome, Outcomes, settle
 from app.settings import Settings
+from saqueduct import Context, EngineQueue, Queues, enqueue_many, task
+from saqueduct.queue.outcomes import Outcome, Outcomes, settle
+from saqueduct.tasks.job import EngineJob, holder
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, taken, working
 
@@ -186,7 +186,7 @@ async def test_whatever_keeps_some_outcomes_from_being_written_later_ones_are(
     first, second = await _running(queue, "first", "second")
     outcomes = Outcomes(queue, lambda _: None)
     with monkeypatch.context() as patch:
-        patch.setattr("app.queue.engine.outcomes.settle_each", _broken)
+        patch.setattr("saqueduct.queue.outcomes.settle_each", _broken)
         outcomes.add(_complete(queue, first, ttl=60), None)
         await outcomes.close()
     outcomes.add(_complete(queue, second, ttl=60), None)

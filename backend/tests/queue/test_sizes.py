@@ -10,16 +10,17 @@ from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 
-from app.queue import Context, PayloadTooLarge, Queues, enqueue_many, task
-from app.queue.collector import AT_ONCE, listed
-from app.queue.encoding import MAX_PAYLOAD_CEILING
-from app.queue.engine import direct, leased, sizes
-from app.queue.engine.queue import EngineQueue
-from app.queue.engine.sizes import BATCH_BYTES, batches, fitting
-from app.queue.errors import CommandTooLarge, JobTooLarge
-from app.queue.testing import JobKit
-from app.queue.text import LONGEST_ERROR
 from app.settings import Settings, SettingsError, load_settings
+from saqueduct import Context, PayloadTooLarge, Queues, enqueue_many, task
+from saqueduct.broker import direct, sizes
+from saqueduct.broker.sizes import BATCH_BYTES, batches, fitting
+from saqueduct.common.garbage_collection import AT_ONCE, listed
+from saqueduct.common.text import LONGEST_ERROR
+from saqueduct.errors import CommandTooLarge, JobTooLarge
+from saqueduct.queue import saq_queue
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
+from saqueduct.testing import JobKit
 from tests.queue.kit import working
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
@@ -92,7 +93,7 @@ async def test_bulky_jobs_run_and_bring_their_results(
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> int:
     """A job of more than a MiB is too large, so that a test need not fill the memory."""
     limit = 1024 * 1024
-    monkeypatch.setattr(leased, "LARGEST_JOB", limit)
+    monkeypatch.setattr(saq_queue, "LARGEST_JOB", limit)
     monkeypatch.setattr(sizes, "LARGEST_JOB", limit)
     return limit
 

@@ -8,16 +8,10 @@ from typing import Any
 import pytest
 
 from app.emails.tasks import send_email
-from app.queue import (
-    Context,
-    InvalidArguments,
-    UnknownTask,
-    enqueue_many,
-    task,
-)
 from app.queue.tasks import my_task, ping
-from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
+from saqueduct import Context, InvalidArguments, UnknownTask, enqueue_many, task
+from saqueduct.testing import JobKit
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 

@@ -10,12 +10,12 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import INJECTED, Context, JobHandle, Queues, enqueue_many, scheduled_task, task
 from app.queue.catalog import TasksRegistry
-from app.queue.clock import offset
-from app.queue.meta import TICK
 from app.queue.tasks import enqueue_follow_up, my_task, ping
-from app.queue.testing import Drained, JobKit, WorkerFixture
+from saqueduct import INJECTED, Context, JobHandle, Queues, enqueue_many, scheduled_task, task
+from saqueduct.common.clock import offset
+from saqueduct.tasks.job_meta import TICK
+from saqueduct.testing import Drained, JobKit, WorkerFixture
 from tests.fixtures.poll import eventually_sync
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
@@ -190,7 +190,7 @@ QUIET = ("-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=fun
 
 CONFTEST = """
 import pytest
-pytest_plugins = ["app.queue.testing"]
+pytest_plugins = ["saqueduct.testing"]
 
 @pytest.fixture
 def queues(): ...

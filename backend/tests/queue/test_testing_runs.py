@@ -6,20 +6,11 @@ import datetime as dt
 import pytest
 from saq.job import Status
 
-from app.queue import (
-    ConfigurationError,
-    Context,
-    GiveUp,
-    InvalidArguments,
-    Queues,
-    enqueue_many,
-    scheduled_task,
-    task,
-)
-from app.queue.clock import offset, time_now
 from app.queue.tasks import batch_process, enqueue_follow_up, my_task, ping
-from app.queue.testing import Drained, JobKit, NotDrained, running
 from app.settings import Settings, load_settings
+from saqueduct import ConfigurationError, Context, GiveUp, InvalidArguments, Queues, enqueue_many, scheduled_task, task
+from saqueduct.common.clock import offset, time_now
+from saqueduct.testing import Drained, JobKit, NotDrained, running
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from saq.job import Status
 
-from app.queue import Context, GiveUp, InvalidArguments, JobFailed, Queues, RegistrationError, task
-from app.queue.memory.history import JobHistory, RecordFilter
-from app.queue.memory.models import JobRecord
-from app.queue.testing import JobKit
-from app.queue.text import printable, storable
+from saqueduct import Context, GiveUp, InvalidArguments, JobFailed, Queues, RegistrationError, task
+from saqueduct.common.text import printable, storable
+from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.postgres.models import JobRecord
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")

@@ -12,11 +12,11 @@ from saq.job import CronJob, Status
 from saq.queue.redis import RedisQueue
 from saq.worker import Worker
 
-from app.queue import Context, EngineQueue, Queues, Task, Unique, scheduled_task
-from app.queue.clock import shifted
-from app.queue.engine.ticker import CHECK, Ticker
-from app.queue.engine.worker import EngineWorker
-from app.queue.meta import SCHEDULE, TICK
+from saqueduct import Context, EngineQueue, Queues, Task, Unique, scheduled_task
+from saqueduct.common.clock import shifted
+from saqueduct.tasks.job_meta import SCHEDULE, TICK
+from saqueduct.worker.ticker import CHECK, Ticker
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 
 pytestmark = pytest.mark.usefixtures("own_tasks")

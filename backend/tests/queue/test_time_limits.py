@@ -7,10 +7,10 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from app.queue import Context, EngineQueue, Queues, RegistrationError, Retry, Schedule, TaskOptions, Unique, task
-from app.queue.clock import time_now
-from app.queue.engine import listing
-from app.queue.time_limits import LAST_SECOND
+from saqueduct import Context, EngineQueue, Queues, RegistrationError, Retry, Schedule, TaskOptions, Unique, task
+from saqueduct.common.clock import time_now
+from saqueduct.common.time_limits import LAST_SECOND
+from saqueduct.queue import listing
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 

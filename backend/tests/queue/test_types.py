@@ -12,8 +12,8 @@ import msgspec
 import pydantic
 import pytest
 
-from app.queue import Context, Queues, task
-from app.queue.testing import JobKit
+from saqueduct import Context, Queues, task
+from saqueduct.testing import JobKit
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ import msgspec
 import pydantic
 import pytest
 
-from app.queue import Context, Queues, Unique, task
-from app.queue.canonical import digest
+from saqueduct import Context, Queues, Unique, task
+from saqueduct.tasks.canonical import digest
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
@@ -143,7 +143,7 @@ async def test_those_that_are_named_count_alone(queues: Queues) -> None:
 
 
 def test_another_process_makes_the_same_claim() -> None:
-    program = "from app.queue.canonical import digest; print(digest({'a', 'b', 'c', 'd', 'e'}))"
+    program = "from saqueduct.tasks.canonical import digest; print(digest({'a', 'b', 'c', 'd', 'e'}))"
     digests = {
         subprocess.run(
             [sys.executable, "-c", program],

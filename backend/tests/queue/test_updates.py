@@ -6,9 +6,9 @@ import pytest
 from saq import Job
 from saq.job import Status
 
-from app.queue import Context, Queues, Unique, task
-from app.queue.meta import EXPIRES_AT, TAGS
-from app.queue.testing import JobKit
+from saqueduct import Context, Queues, Unique, task
+from saqueduct.tasks.job_meta import EXPIRES_AT, TAGS
+from saqueduct.testing import JobKit
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from dishka import AsyncContainer
 
-from app.queue import Context, Queues, task
-from app.queue.engine import leases, vitals
-from app.queue.engine.connections import blocking_client
-from app.queue.engine.leasing import Leased, Leasing
 from app.settings import Settings
+from saqueduct import Context, Queues, task
+from saqueduct.broker.connections import blocking_client
+from saqueduct.worker import leases, worker_health
+from saqueduct.worker.leasing import Leased, Leasing
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("own_tasks")
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEWAL", 0.1)
-    monkeypatch.setattr(vitals, "NOT_CONSUMING", 0.3)
+    monkeypatch.setattr(worker_health, "NOT_CONSUMING", 0.3)
 
 
 async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
@@ -136,6 +136,6 @@ async def test_a_dead_workers_vitals_are_forgotten(queues: Queues, monkeypatch: 
     assert await queue.troubles() == [
         "queue default: the worker w1 is blocked for 9.0 s: something that is no job keeps its event loop"
     ]
-    monkeypatch.setattr(vitals, "STALE", 0.0)
+    monkeypatch.setattr(worker_health, "STALE", 0.0)
     assert await queue.troubles() == []
     assert await queue.redis.hlen(queue.namespace("vitals")) == 0

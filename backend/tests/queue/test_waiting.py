@@ -10,11 +10,11 @@ import pytest
 from dishka import AsyncContainer
 from msgspec import structs
 
-from app.queue import Context, EngineQueue, Queues, enqueue_many, task
 from app.queue.config import build_workers
-from app.queue.engine.waiting import Waiting
-from app.queue.meta import RECOVERIES
 from app.settings import Settings
+from saqueduct import Context, EngineQueue, Queues, enqueue_many, task
+from saqueduct.tasks.job_meta import RECOVERIES
+from saqueduct.worker.waiting import Waiting
 from tests.fixtures.poll import eventually
 
 WORKERS = 6

@@ -15,14 +15,14 @@ from saq.queue.redis import RedisQueue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import ConfigurationError, Context, EngineQueue, GiveUp, Queues, QueueUnavailable, get_registry, task
 from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported
-from app.queue.engine.connections import Connections
-from app.queue.engine.worker import EngineWorker
-from app.queue.hooks import add_job
-from app.queue.meta import EXPIRES_AT, RECOVERIES, ROUND
-from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
+from saqueduct import ConfigurationError, Context, EngineQueue, GiveUp, Queues, QueueUnavailable, get_registry, task
+from saqueduct.broker.connections import Connections
+from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, ROUND
+from saqueduct.testing import JobKit
+from saqueduct.worker.hooks import add_job
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -302,7 +302,7 @@ async def test_a_worker_survives_cut_connections(settings: Settings, queues: Que
 async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.queue.engine.outage.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("saqueduct.broker.outage.ANSWER_TIMEOUT", 0.3)
     ended = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

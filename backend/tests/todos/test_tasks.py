@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import deletion
-from app.queue import InvalidArguments, Queues
-from app.queue.testing import JobKit
 from app.todos.models import Todo
+from saqueduct import InvalidArguments, Queues
+from saqueduct.testing import JobKit
 from tests.todos.rows import add_todo, add_user
 
 

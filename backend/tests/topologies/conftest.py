@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.dev.redis import find_program
+from saqueduct.embedded.redis import find_program
 from tests.fixtures.servers import scratch_directory
 from tests.topologies import fleets
 from tests.topologies.fleets import Cluster, Encrypted, Service

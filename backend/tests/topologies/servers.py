@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from app.dev.redis import find_program
+from saqueduct.embedded.redis import find_program
 from tests.fixtures.poll import eventually_sync
 
 BUS = 10_000

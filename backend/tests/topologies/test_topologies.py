@@ -16,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.container import build_container
 from app.main import create_app
-from app.queue import (
+from app.queue.config import build_queues
+from app.settings import Settings, load_settings
+from saqueduct import (
     ConfigurationError,
     Context,
     DuplicateJob,
@@ -30,10 +32,8 @@ from app.queue import (
     scheduled_task,
     task,
 )
-from app.queue.config import build_queues
-from app.queue.engine import listener
-from app.queue.engine.connections import Connections, blocking_client
-from app.settings import Settings, load_settings
+from saqueduct.broker.connections import Connections, blocking_client
+from saqueduct.queue import listener
 from tests.conftest import running
 from tests.fixtures.poll import eventually, eventually_sync
 from tests.queue.kit import working

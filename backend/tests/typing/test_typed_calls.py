@@ -12,7 +12,7 @@ from typing import assert_type
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import INJECTED, Context, JobHandle, enqueue_many, get_registry, scheduled_task, task
+from saqueduct import INJECTED, Context, JobHandle, enqueue_many, get_registry, scheduled_task, task
 
 with get_registry().isolated():
 

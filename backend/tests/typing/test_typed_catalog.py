@@ -5,9 +5,9 @@
 
 from typing import assert_type
 
-from app.queue import JobHandle
-from app.queue.blocking import Entry, Result, ResultHere, State
 from app.queue.catalog import TaskName, TasksRegistry
+from saqueduct import JobHandle
+from saqueduct.blocking import Entry, Result, ResultHere, State
 
 
 def results_are_typed_as_the_function(registry: TasksRegistry) -> None:

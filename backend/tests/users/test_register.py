@@ -10,12 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.main import create_app
-from app.queue.memory.models import OutboxJob
-from app.queue.testing import JobKit
 from app.settings import load_settings
 from app.users.limits import REGISTRATIONS_PER_MINUTE
 from app.users.models import User
 from app.users.tasks import send_welcome_email
+from saqueduct.postgres.models import OutboxJob
+from saqueduct.testing import JobKit
 from tests.conftest import running
 from tests.users.accounts import PASSWORD, register
 

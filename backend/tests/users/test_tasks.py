@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
 from app.emails.service import EmailService
-from app.queue import InvalidArguments, Queues, get_registry
-from app.queue.testing import Drained, JobKit
 from app.settings import Settings
 from app.users.mails import WELCOME_SUBJECT
 from app.users.models import User, UserSession, UserStatus
 from app.users.service import UserService
 from app.users.tasks import send_welcome_email, update_user_status
+from saqueduct import InvalidArguments, Queues, get_registry
+from saqueduct.testing import Drained, JobKit
 from tests.users.accounts import PASSWORD, log_in, me, register
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.secret import Secret
 from app.settings import AppSettings, Settings
 from app.users.errors import InvalidAccessToken
 from app.users.schemas import Login, Refresh, Registration, TokenPair
 from app.users.tokens import AccessClaims, AccessTokens, development_key, new_refresh_token, signing_key
+from saqueduct.common.secret import Secret
 
 KEY = Secret("tests only, no secret, but long enough")
 CLAIMS = AccessClaims(7, uuid.uuid4())

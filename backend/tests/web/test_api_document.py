@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.queue import Context, Queues, get_registry, task
 from app.web.api_document import components
+from saqueduct import Context, Queues, get_registry, task
 
 Document = dict[str, Any]
 

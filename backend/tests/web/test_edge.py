@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.main import create_app
-from app.queue import Queues
 from app.settings import load_settings
 from app.web.edge import Edge
+from saqueduct import Queues
 from tests.test_security import PASSWORD, TOKEN, application, basic
 
 PRODUCTION = {

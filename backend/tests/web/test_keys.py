@@ -6,10 +6,10 @@ import httpx
 import pytest
 from litestar.types import HTTPScope
 
-from app.queue import Context, Queues, scheduled_task
 from app.queue.config import build_queues
 from app.settings import load_settings
 from app.web.keys import Collection, make_one_part
+from saqueduct import Context, Queues, scheduled_task
 from tests.cli.conftest import Record
 from tests.cli.conftest import record as record_fixture
 

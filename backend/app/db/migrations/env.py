@@ -9,11 +9,12 @@ import app.db.models  # noqa: F401  (every table, for autogenerate and `alembic 
 from app.db.base import Base
 from app.db.session import make_engine
 from app.settings import load_settings
+from saqueduct.postgres.models import metadata
 
 
 def run(connection: Connection) -> None:
     """Migrate on an open connection, all steps in one transaction."""
-    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    context.configure(connection=connection, target_metadata=[Base.metadata, metadata], compare_type=True)
     with context.begin_transaction():
         # Two processes that migrate at once must follow one another.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(5721040)")

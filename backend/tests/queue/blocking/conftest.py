@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from dishka import AsyncContainer
 
-from app.queue.blocking import BlockingContainer
 from app.queue.catalog import TasksRegistry
-from app.queue.testing import JobKit
 from app.settings import Settings
 from app.shell import open_container
+from saqueduct.blocking import BlockingContainer
+from saqueduct.testing import JobKit
 
 
 @pytest.fixture(autouse=True)

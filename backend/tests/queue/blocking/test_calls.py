@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from saq.job import Status
 
-from app.queue import (
+from app.queue.catalog import TasksRegistry
+from saqueduct import (
     Context,
     InvalidArguments,
     JobAborted,
@@ -19,9 +20,8 @@ from app.queue import (
     ResultTimeout,
     task,
 )
-from app.queue.catalog import TasksRegistry
-from app.queue.meta import EXPIRES_AT
-from app.queue.testing import JobKit
+from saqueduct.tasks.job_meta import EXPIRES_AT
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually_sync
 
 

@@ -10,22 +10,15 @@ from litestar import Litestar, post
 from litestar.di import NamedDependency
 
 from app.main import create_app
-from app.queue import (
-    INJECTED,
-    ConfigurationError,
-    Context,
-    Queues,
-    enqueue_many,
-    task,
-)
-from app.queue.blocking import CalledInEventLoop
 from app.queue.catalog import TasksRegistry
 from app.queue.config import build_queues
-from app.queue.errors import OtherEventLoop
 from app.queue.tasks import ping
-from app.queue.testing import JobKit
 from app.settings import Settings
 from app.shell import open_container
+from saqueduct import INJECTED, ConfigurationError, Context, Queues, enqueue_many, task
+from saqueduct.blocking import CalledInEventLoop
+from saqueduct.errors import OtherEventLoop
+from saqueduct.testing import JobKit
 from tests.conftest import running
 
 

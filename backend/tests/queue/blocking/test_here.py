@@ -9,17 +9,11 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import (
-    INJECTED,
-    Context,
-    Queues,
-    Retry,
-    task,
-)
-from app.queue.blocking import Entry
 from app.queue.catalog import TasksRegistry
-from app.queue.testing import JobKit
 from app.users.models import User
+from saqueduct import INJECTED, Context, Queues, Retry, task
+from saqueduct.blocking import Entry
+from saqueduct.testing import JobKit
 
 
 async def test_apply_runs_here_with_injection_and_validation(

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from app.queue import (
-    ConfigurationError,
-)
-from app.queue.blocking import BlockingContainer
 from app.queue.catalog import TasksRegistry
-from app.queue.testing import WorkerFixture
 from app.settings import Settings
 from app.shell import open_container
+from saqueduct import ConfigurationError
+from saqueduct.blocking import BlockingContainer
+from saqueduct.testing import WorkerFixture
 from tests.fixtures.poll import eventually_sync
 
 

@@ -5,14 +5,11 @@ from typing import Any
 
 import pytest
 
-from app.queue import (
-    Queues,
-    QueueUnavailable,
-)
-from app.queue.blocking.publishing import Pauses
 from app.queue.catalog import TasksRegistry
 from app.settings import load_settings
 from app.shell import open_container
+from saqueduct import Queues, QueueUnavailable
+from saqueduct.blocking.publishing import Pauses
 
 
 class Away:

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Queues
-from app.queue.memory.memory import Memory
-from app.queue.memory.models import JobRecord, OutboxJob
+from saqueduct import Queues
+from saqueduct.postgres.models import JobRecord, OutboxJob
+from saqueduct.postgres.store import Memory
 from tests.fixtures.poll import eventually
 
 Look = Callable[[], Awaitable[Sequence[Any]]]

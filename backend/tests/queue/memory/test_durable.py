@@ -11,7 +11,8 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import (
+from app.settings import Settings
+from saqueduct import (
     INJECTED,
     ConfigurationError,
     Context,
@@ -19,20 +20,19 @@ from app.queue import (
     Queues,
     QueueUnavailable,
     Unique,
-    clock,
     enqueue_many,
     get_registry,
     scheduled_task,
     task,
 )
-from app.queue.engine.connections import Connections
-from app.queue.engine.lines import Lines
-from app.queue.engine.ticker import Ticker
-from app.queue.memory import early_ends
-from app.queue.memory import outbox as outbox_module
-from app.queue.memory.memory import Memory
-from app.queue.testing import JobKit
-from app.settings import Settings
+from saqueduct.broker.connections import Connections
+from saqueduct.broker.transport import Lines
+from saqueduct.common import clock
+from saqueduct.postgres import early_ends
+from saqueduct.postgres import outbox as outbox_module
+from saqueduct.postgres.store import Memory
+from saqueduct.testing import JobKit
+from saqueduct.worker.ticker import Ticker
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
 
@@ -302,7 +302,7 @@ async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> No
 async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
     queues: Queues, memory: Memory, jobs: JobKit, engine: AsyncEngine, outbox: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.queue.memory.recorder.CLOSING", 0.1)
+    monkeypatch.setattr("saqueduct.postgres.recorder.CLOSING", 0.1)
     job = await count.enqueue(number=6)
     locked, done = asyncio.Event(), asyncio.Event()
 

@@ -12,10 +12,10 @@ from saq.job import Status
 from saq.worker import Worker
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Context, JobHandle, Queues, Task, Unique, enqueue_many, get_registry, scheduled_task, task
-from app.queue.engine import aborting
-from app.queue.errors import JobConflict
 from app.settings import Settings
+from saqueduct import Context, JobHandle, Queues, Task, Unique, enqueue_many, get_registry, scheduled_task, task
+from saqueduct.errors import JobConflict
+from saqueduct.queue import aborting
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 

@@ -9,10 +9,10 @@ from saq.job import Status
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import INJECTED, Context, Queues, get_registry, task
-from app.queue.memory.memory import Memory
-from app.queue.memory.models import OutboxJob
 from app.settings import Settings
+from saqueduct import INJECTED, Context, Queues, get_registry, task
+from saqueduct.postgres.models import OutboxJob
+from saqueduct.postgres.store import Memory
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 from tests.queue.memory.conftest import Look, nothing_published, record_of

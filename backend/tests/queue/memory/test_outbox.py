@@ -12,7 +12,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.db.session import make_sessionmaker, transaction
-from app.queue import (
+from saqueduct import (
     Context,
     DuplicateJob,
     EngineQueue,
@@ -24,10 +24,10 @@ from app.queue import (
     get_registry,
     task,
 )
-from app.queue.memory.memory import Memory
-from app.queue.memory.models import OutboxJob
-from app.queue.memory.outbox import PATIENCE
-from app.queue.testing import JobKit
+from saqueduct.postgres.models import OutboxJob
+from saqueduct.postgres.outbox import PATIENCE
+from saqueduct.postgres.store import Memory
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, nothing_published
 

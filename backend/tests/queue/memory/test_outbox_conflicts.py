@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.db.session import SessionMaker, make_engine, make_sessionmaker, transaction
-from app.queue import Context, JobHandle, Queues, enqueue_many, get_registry, task
-from app.queue.errors import EnqueueConflict
-from app.queue.memory.memory import Memory
-from app.queue.testing import JobKit
 from app.settings import Settings, load_settings
+from saqueduct import Context, JobHandle, Queues, enqueue_many, get_registry, task
+from saqueduct.errors import EnqueueConflict
+from saqueduct.postgres.store import Memory
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, nothing_published
 

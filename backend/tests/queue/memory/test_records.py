@@ -13,14 +13,14 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
-from app.queue.engine import recovery
-from app.queue.engine.worker import EngineWorker
-from app.queue.memory import recorder as recording
-from app.queue.memory.memory import Memory
-from app.queue.meta import TAGS
-from app.queue.testing import JobKit
 from app.settings import Settings
+from saqueduct import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
+from saqueduct.postgres import recorder as recording
+from saqueduct.postgres.store import Memory
+from saqueduct.queue import recovery
+from saqueduct.tasks.job_meta import TAGS
+from saqueduct.testing import JobKit
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 from tests.queue.memory.conftest import Look, record_of

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue import Context, Queues, Unique, get_registry, task
-from app.queue.errors import InvalidSearch
-from app.queue.memory import dead_letters
-from app.queue.memory.dead_letters import DeadLetterFilter, DeadLetters, Resolved
-from app.queue.memory.history import RecordFilter
-from app.queue.memory.models import JobRecord
-from app.queue.memory.rows import as_jsonb
-from app.queue.testing import JobKit
+from saqueduct import Context, Queues, Unique, get_registry, task
+from saqueduct.errors import InvalidSearch
+from saqueduct.postgres import dead_letters
+from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
+from saqueduct.postgres.history import RecordFilter
+from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.rows import as_jsonb
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
 

@@ -6,10 +6,10 @@ import time
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.queue.memory import retention
-from app.queue.memory.models import JobRecord
-from app.queue.memory.retention import Retention
-from app.queue.testing import JobKit
+from saqueduct.postgres import retention
+from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.retention import Retention
+from saqueduct.testing import JobKit
 from tests.queue.memory.conftest import Look
 
 

@@ -11,11 +11,11 @@ from saq.queue.redis import RedisQueue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import INJECTED, Context, Queues, get_registry, task
-from app.queue.engine.job import EngineJob
-from app.queue.errors import JobConflict
-from app.queue.testing import JobKit
 from app.settings import Settings
+from saqueduct import INJECTED, Context, Queues, get_registry, task
+from saqueduct.errors import JobConflict
+from saqueduct.tasks.job import EngineJob
+from saqueduct.testing import JobKit
 from tests.queue.memory.conftest import Look, record_of
 
 Retry = Callable[[str, httpx.AsyncClient, Queues], Awaitable[None]]

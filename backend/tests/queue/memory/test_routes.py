@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Context, EngineQueue, Queues, QueueUnavailable, get_registry, task
-from app.queue.memory import history
-from app.queue.testing import JobKit
+from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, get_registry, task
+from saqueduct.postgres import history
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
 

@@ -8,11 +8,11 @@ from saq.job import Status
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue import Context, JobAborted, JobConflict, Queues, Unique, get_registry, task
-from app.queue.memory.memory import Memory
-from app.queue.memory.models import OutboxJob
 from app.queue.tasks import my_task
-from app.queue.testing import JobKit
+from saqueduct import Context, JobAborted, JobConflict, Queues, Unique, get_registry, task
+from saqueduct.postgres.models import OutboxJob
+from saqueduct.postgres.store import Memory
+from saqueduct.testing import JobKit
 from tests.cli.conftest import Cli, JsonCli
 from tests.cli.conftest import cli as cli_fixture
 from tests.cli.conftest import cli_json as cli_json_fixture

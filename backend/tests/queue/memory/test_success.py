@@ -8,11 +8,11 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from app.queue import INJECTED, Context, Queues, get_registry, task
-from app.queue.engine.outcomes import Outcome, settle
-from app.queue.memory.recorder import JobRecorder
-from app.queue.meta import RECOVERIES
-from app.queue.testing import JobKit
+from saqueduct import INJECTED, Context, Queues, get_registry, task
+from saqueduct.postgres.recorder import JobRecorder
+from saqueduct.queue.outcomes import Outcome, settle
+from saqueduct.tasks.job_meta import RECOVERIES
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
 

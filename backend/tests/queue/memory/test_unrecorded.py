@@ -10,13 +10,14 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.queue import Context, EngineQueue, JobHandle, Queues, Unique, clock, get_registry, task
-from app.queue.engine import recovery, unrecorded
-from app.queue.engine.job import STALLED
-from app.queue.memory import recorder as recording
-from app.queue.memory import unrecorded as ends
-from app.queue.memory.memory import Memory
-from app.queue.testing import JobKit
+from saqueduct import Context, EngineQueue, JobHandle, Queues, Unique, get_registry, task
+from saqueduct.common import clock
+from saqueduct.postgres import recorder as recording
+from saqueduct.postgres import unrecorded as ends
+from saqueduct.postgres.store import Memory
+from saqueduct.queue import recovery, unrecorded
+from saqueduct.tasks.job import STALLED
+from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
 

@@ -8,10 +8,10 @@ from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db.session import make_sessionmaker, transaction
-from app.queue import Context, Queues, get_registry, task
-from app.queue.memory.memory import Memory
-from app.queue.memory.models import OutboxJob
 from app.settings import Settings
+from saqueduct import Context, Queues, get_registry, task
+from saqueduct.postgres.models import OutboxJob
+from saqueduct.postgres.store import Memory
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 from tests.queue.memory.conftest import Look, nothing_published

@@ -1,0 +1,27 @@
+"""Blocking calls for shells, scripts and sync handlers, in the words that Celery's users know.
+
+    registry = container.get(TasksRegistry)
+    result = registry.cleanup_sessions.delay(days_old=7).get(timeout=10)
+
+Every call may come from any thread but one that runs an event loop; see `Portal`.
+"""
+
+from saqueduct.blocking.container import BlockingContainer
+from saqueduct.blocking.entries import Entries, Entry, EntryProperty, entry_of
+from saqueduct.blocking.portal import CalledInEventLoop, Portal
+from saqueduct.blocking.publishing import PublishPolicy
+from saqueduct.blocking.results import Result, ResultHere, State
+
+__all__ = [
+    "BlockingContainer",
+    "CalledInEventLoop",
+    "Entries",
+    "Entry",
+    "EntryProperty",
+    "Portal",
+    "PublishPolicy",
+    "Result",
+    "ResultHere",
+    "State",
+    "entry_of",
+]

@@ -1,0 +1,90 @@
+"""Publishing a job from blocking code: again and again while Redis is away, as the caller's policy says."""
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self, TypedDict, TypeVar
+
+from saqueduct.errors import QueueUnavailable
+from saqueduct.tasks.bulk import Call, enqueue_many
+from saqueduct.tasks.handle import JobHandle
+
+R = TypeVar("R")
+
+
+class PublishPolicy(TypedDict, total=False):
+    """Celery's `retry_policy`: what `apply_async` does while Redis does not answer. It has nothing to do with the
+    retries of a job.
+
+    Attributes:
+        max_retries: tries after the first; None: for ever.
+        interval_start: seconds before the second try.
+        interval_step: seconds that each further pause is longer.
+        interval_max: seconds that a pause is long at most.
+    """
+
+    max_retries: int | None
+    interval_start: float
+    interval_step: float
+    interval_max: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pauses:
+    """A settled policy; what a caller leaves out is as in Celery.
+
+    Raises:
+        ValueError: something is negative.
+    """
+
+    max_retries: int | None = 3
+    interval_start: float = 0.0
+    interval_step: float = 0.2
+    interval_max: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"retry_policy: {name} must be at least 0, not {value!r}")
+
+    @classmethod
+    def of(cls, policy: Mapping[str, Any] | None) -> Self:
+        """The policy of a call.
+
+        Raises:
+            ValueError: it holds something else.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        if strangers := set(policy or ()) - set(known):
+            raise ValueError(f"retry_policy knows no {', '.join(sorted(strangers))}; there are {', '.join(known)}")
+        return cls(**(policy or {}))
+
+    def __iter__(self) -> Iterator[float]:
+        """Seconds before each further try."""
+        tries = itertools.count() if self.max_retries is None else range(self.max_retries)
+        for number in tries:
+            yield min(self.interval_start + number * self.interval_step, self.interval_max)
+
+
+async def publish(call: Call[R], pauses: Iterable[float] = ()) -> JobHandle[R]:
+    """Enqueue a job; after each pause once more, while Redis does not answer.
+
+    All tries carry the same key: where an earlier one arrived after all, its job stands.
+
+    Raises:
+        QueueUnavailable: the last try failed, too.
+        DuplicateJob, ConfigurationError: see `enqueue_many`.
+    """
+    for pause in pauses:
+        try:
+            return await _enqueue(call)
+        except QueueUnavailable:
+            await asyncio.sleep(pause)
+    return await _enqueue(call)
+
+
+async def _enqueue(call: Call[R]) -> JobHandle[R]:
+    [handle] = await enqueue_many([call])
+    return handle

@@ -1,0 +1,1 @@
+"""Redis: connections, transport, scripts, keys, outages."""

@@ -1,0 +1,67 @@
+"""Batching: calls of the same loop tick, and those that come while a batch is under way, share one round trip."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from saqueduct.broker.sizes import fitting
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Batches(Generic[T, R]):
+    """Sends items in batches; nothing waits for a batch to fill.
+
+    Args:
+        send: takes the items of a batch, in the order of the calls, and answers for each.
+        limit: most items of one batch.
+        sizes: tells the bytes of each item, where they may be many: see `sizes.fitting`.
+        check: called before an item is taken: raises where the running event loop is not that of the others.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        limit: int,
+        sizes: Callable[[Sequence[T]], list[int]] | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        self._check = check
+        self._send = send
+        self._limit = limit
+        self._sizes = sizes
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def add(self, item: T) -> R:
+        """Send an item with the next batch, and return its answer; raises what `send` and `check` raise."""
+        if self._check is not None:
+            self._check()
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_all())
+        return await future
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            count = self._fitting()
+            batch, self._waiting = self._waiting[:count], self._waiting[count:]
+            try:
+                answers = await self._send([item for item, _ in batch])
+            except Exception as error:
+                # Those that wait too: each batch may have waited for Redis as long as a call may take.
+                failed, self._waiting = batch + self._waiting, []
+                for _, future in failed:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+
+    def _fitting(self) -> int:
+        if self._sizes is None:
+            return self._limit
+        return fitting([item for item, _ in self._waiting[: self._limit]], self._limit, self._sizes)

@@ -1,0 +1,28 @@
+"""The event loop that owns the connections: asyncio's objects serve one, and break in ways of their own in another."""
+
+import asyncio
+
+from saqueduct.errors import OtherEventLoop
+
+
+class LoopGuard:
+    """Remembers the first event loop that uses some connections, and refuses others until `release`."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def check(self) -> None:
+        """See that the running event loop is the one, before anything is sent or opened.
+
+        Raises:
+            OtherEventLoop: it is not.
+        """
+        running = asyncio.get_running_loop()
+        if self._loop is not running:
+            if self._loop is not None:
+                raise OtherEventLoop(ended=self._loop.is_closed())
+            self._loop = running
+
+    def release(self) -> None:
+        """The connections are closed: whichever event loop comes next may open others."""
+        self._loop = None

@@ -1,0 +1,106 @@
+"""What is done while Redis is away: workers wait and try again, producers are told in time."""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.exceptions import (
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from saqueduct.errors import QueueUnavailable
+
+logger = logging.getLogger("saqueduct")
+
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
+"""What redis-py raises when the server is away, does not answer, is full, or is no master (any more)."""
+
+_NOT_NOW = (ClusterDownError, TryAgainError, NoPermissionError)
+_NOT_NOW_WORDS = re.compile(r"\b(MISCONF|BUSY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOAUTH|NOPERM|READONLY|OOM)\b")
+"""The same as words: some have no class in redis-py, none has one inside of a script's error before Redis 7."""
+
+_DENIED = re.compile(r"\bNOPERM\b|no permissions|ACL failure|user executing the script can't")
+"""What Redis 6.2, 7 and Valkey say when the user lacks a permission; inside of a script 6.2 does not say which."""
+
+PERMISSIONS = "+@all -@admin -@dangerous +info ~saq:* resetchannels &saq:*"
+"""Rules of an ACL user that producers and workers can do with (Redis' manual, "ACL")."""
+
+ANSWER_TIMEOUT = 5.0
+"""Seconds that a call of a producer takes at most: redis-py's own limits add up, for handshake, command and retries."""
+
+MAX_PAUSE = 5.0
+"""Seconds between two tries of a worker while Redis is away, at most."""
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """For a block that asks Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            yield
+    except (*REDIS_AWAY, ResponseError) as error:
+        if isinstance(error, ResponseError) and not refuses_all(error):
+            raise
+        raise QueueUnavailable(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if _DENIED.search(str(error)):
+        return (
+            f"Redis denies its user something that the queue needs: {error}. Give the user these rules: {PERMISSIONS} "
+            "(docs/how-to/connect-to-redis.md)"
+        )
+    return str(error) or type(error).__name__
+
+
+def refuses_all(error: ResponseError) -> bool:
+    """True when Redis refuses whatever it is asked to write, until somebody has mended it: an outage as any other.
+
+    Its disk is full, a script blocks it, its replicas are gone, it lets this user do nothing.
+    """
+    if isinstance(error, (*REDIS_AWAY, *_NOT_NOW)):
+        return True
+    return any(words.search(str(error)) for words in (_NOT_NOW_WORDS, _DENIED))
+
+
+class Outage:
+    """Counts the failures of one queue in one process, and says how long to wait.
+
+    Args:
+        queue: the queue's name, for the log.
+    """
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self.failures = 0
+
+    async def pause(self, error: Exception, stop: asyncio.Event | None = None) -> None:
+        """Wait before the next try, longer each time up to MAX_PAUSE, with jitter; `stop` ends the wait."""
+        if not self.failures:
+            logger.warning("queue %s: Redis is away, trying again: %s", self._queue, _reason(error))
+        self.failures += 1
+        longest = min(MAX_PAUSE, 0.2 * 2 ** min(self.failures, 8))
+        seconds = longest * (0.5 + random.random() / 2)  # noqa: S311  (spread, not secrecy)
+        if stop is None:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            await asyncio.wait_for(stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def over(self) -> None:
+        """Redis has answered."""
+        if self.failures:
+            logger.info("queue %s: Redis is back", self._queue)
+            self.failures = 0

@@ -1,0 +1,117 @@
+"""Lines: connections that are kept for calls of scripts, instead of being taken out of the pool for each.
+
+redis-py's client locks its pool, looks whether a connection is still good and counts what it does, at each command:
+about a third of the time that a call of a script takes. A line finds out by its first failure, and tries again as the
+client does.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from saqueduct.broker.loop_guard import LoopGuard
+
+Command = tuple[Any, ...]
+
+
+class Lines:
+    """Lines to the server of a client; as many as calls are under way at once, or `most`: other calls wait.
+
+    Args:
+        redis: the client; its `aclose` closes them too.
+        most: lines at most.
+        guard: knows the event loop that the connections belong to; by default the one of the first call.
+    """
+
+    def __init__(self, redis: Redis, guard: LoopGuard | None = None, most: float = math.inf) -> None:
+        self._guard = guard or LoopGuard()
+        self._pool: Any = redis.connection_pool
+        self._most = most
+        self._opened = 0
+        self._idle: list[AbstractConnection] = []
+        self._waiting: deque[asyncio.Future[AbstractConnection | None]] = deque()
+        """Calls that wait for a line."""
+
+    async def call(self, *commands: Command, again: bool = True) -> list[Any]:
+        """The answers to commands that go together, in their order; an error that Redis answers stands for itself.
+
+        Args:
+            commands: the commands.
+            again: True: when the connection breaks they are sent again, as the client does, and carried out twice if
+                only their answers were lost.
+
+        Raises:
+            ConnectionError, TimeoutError: redis-py's; Redis is away.
+            OtherEventLoop: this is not the event loop of the connections.
+        """
+        self._guard.check()
+        line = self._idle.pop() if self._idle else await self._another()
+        try:
+            if again:
+                return await line.retry.call_with_retry(lambda: _ask(line, commands), lambda _: line.disconnect())
+            return await _ask_once(line, commands)
+        finally:
+            self._hand_over(line)
+
+    async def _another(self) -> AbstractConnection:
+        """A new line, or the next that comes free."""
+        while self._opened >= self._most:
+            if (line := await self._next()) is not None:
+                return line
+        self._opened += 1
+        try:
+            return cast("AbstractConnection", await self._pool.get_connection())
+        except BaseException:
+            self._opened -= 1
+            self._hand_over(None)
+            raise
+
+    async def _next(self) -> AbstractConnection | None:
+        free: asyncio.Future[AbstractConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(free)
+        try:
+            return await free
+        except asyncio.CancelledError:
+            if not free.cancelled():
+                self._hand_over(free.result())
+            raise
+
+    def _hand_over(self, line: AbstractConnection | None) -> None:
+        """Give a line to a call that waits, or keep it; None: there is room for another."""
+        while self._waiting:
+            free = self._waiting.popleft()
+            if not free.done():
+                free.set_result(line)
+                return
+        if line is not None:
+            self._idle.append(line)
+
+
+async def _ask_once(line: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    try:
+        return await _ask(line, commands)
+    except (RedisConnectionError, RedisTimeoutError, OSError):
+        await line.disconnect()
+        raise
+
+
+async def _ask(line: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    if len(commands) == 1:
+        await line.send_command(*commands[0])
+    else:
+        await line.send_packed_command(line.pack_commands(commands))
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(await line.read_response())
+        except ResponseError as error:
+            answers.append(error)
+    return answers

@@ -1,0 +1,89 @@
+"""Places: where in a value is what JSON cannot carry, such as `items[3].price`."""
+
+import dataclasses
+import datetime as dt
+import enum
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from saqueduct.common.text import storable
+from saqueduct.tasks import pydantic_models
+
+
+def is_endless(leaf: Any) -> bool:
+    """True for NaN and infinity, which JSON has no form for."""
+    if isinstance(leaf, float):
+        return not math.isfinite(leaf)
+    return isinstance(leaf, Decimal) and not leaf.is_finite()
+
+
+def is_between_minutes(leaf: Any) -> bool:
+    """True for a moment whose offset from UTC has seconds, as before about 1900; times in JSON (RFC 3339) have none."""
+    if not isinstance(leaf, dt.datetime | dt.time):
+        return False
+    offset = leaf.utcoffset()
+    return bool(offset and offset % dt.timedelta(minutes=1))
+
+
+def is_half_a_pair(leaf: Any) -> bool:
+    """True for a text with a lone surrogate, which UTF-8 has no form for."""
+    return isinstance(leaf, str) and not leaf.isascii() and storable(leaf).replace("\\x00", "\x00") != leaf
+
+
+def place_of(value: Any, wrong: Callable[[Any], bool], name: str = "") -> str | None:
+    """Where the first part of a value is that is wrong; None: there is none. Empty: it is the value itself.
+
+    >>> place_of({"items": [{"price": 1.0}, {"price": float("nan")}]}, is_endless)
+    'items[1].price'
+
+    Args:
+        value: what was to be encoded.
+        wrong: says so of a part without parts.
+        name: of the value.
+    """
+    return next((place for place, leaf in _leaves(value, name) if wrong(leaf)), None)
+
+
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, str | bytes | bytearray | memoryview | int):
+        yield place, value
+    elif isinstance(value, enum.Enum):
+        yield place, value.value
+    elif isinstance(value, Mapping):
+        yield from _of_mapping(value, place)
+    elif (fields := fields_of(value)) is not None:
+        for name, each in fields:
+            yield from _leaves(each, f"{place}.{name}" if place else name)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, each in enumerate(value):
+            yield from _leaves(each, f"{place}[{number}]")
+    else:
+        yield place, value
+
+
+def _of_mapping(value: Mapping[Any, Any], place: str) -> Iterator[tuple[str, Any]]:
+    for key, each in value.items():
+        name = storable(str(key))
+        inner = f"{place}.{name}" if place else name
+        yield f"the name {inner}", key
+        yield from _leaves(each, inner)
+
+
+def fields_of(value: Any) -> Iterable[tuple[str, Any]] | None:
+    """The fields of an object that is encoded by them, by name; None: it is no such object."""
+    type_ = type(value)
+    if isinstance(value, msgspec.Struct):
+        names: Iterable[str] = value.__struct_fields__
+    elif dataclasses.is_dataclass(type_):
+        names = [field.name for field in dataclasses.fields(type_)]
+    elif hasattr(type_, "__attrs_attrs__"):
+        names = [field.name for field in type_.__attrs_attrs__]
+    elif pydantic_models.is_model(type_):
+        return [*vars(value).items(), *(value.__pydantic_extra__ or {}).items()]
+    else:
+        return None
+    return [(name, getattr(value, name)) for name in names if hasattr(value, name)]

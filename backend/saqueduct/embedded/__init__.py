@@ -1,0 +1,1 @@
+"""A Redis and a PostgreSQL of its own, for development and tests."""

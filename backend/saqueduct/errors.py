@@ -1,0 +1,334 @@
+"""The errors of the queue.
+
+QueueError
+├── RegistrationError      a decorated function cannot be a task (raised at import)
+│   └── DuplicateTask      two functions claim one name
+├── ConfigurationError     the process cannot start as it is set up
+│   └── OtherEventLoop     the queues of another event loop are awaited
+├── UnknownTask            nobody registered that name
+├── UnknownQueue           somebody asked for a queue that QUEUE_NAMES lacks
+├── UnknownSchedule        no task has a schedule of that key
+├── InvalidArguments       the arguments do not fit the task's signature
+│   └── PayloadMismatch    ... those of a job that a worker took
+├── TaskNotDeployed        a worker took a job of a task that its code does not have
+├── PayloadTooLarge        encoded arguments or result above the limit
+│   └── JobTooLarge        ... or a job all in all, with its meta
+├── CommandTooLarge        something else is more than Redis takes in one command
+├── InvalidResult          a task returned something else than it declares, or what JSON cannot carry
+├── JobNotFound            no queue knows a job of that key
+├── DeadLetterNotFound     no job of that key has failed for good
+├── InvalidCursor          that is no cursor of a page
+├── InvalidSearch          a search for jobs cannot be read (a ValueError too)
+├── JobConflict            the job's status does not allow that
+├── DuplicateJob           a unique job stands in the way of another
+├── JobSuperseded          another attempt has completed the job; this one's transaction is rolled back
+├── JobFailed              its result is asked for, and it has failed
+├── JobAborted             its result is asked for, and it was aborted
+│   └── JobExpired         ... because it was not started in time
+├── ResultTimeout          it has not ended in the time given (a TimeoutError too)
+├── EnqueueConflict        another transaction enqueues jobs of the same keys: run this one again
+├── QueueUnavailable       Redis did not answer
+├── Retry                  raised by a task: try again, after its own delay
+└── GiveUp                 raised by a task: fail now, attempts left or not
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from saqueduct.common.functions import location
+from saqueduct.common.time_limits import check_delay
+
+
+class QueueError(Exception):
+    """Base of all errors of the queue."""
+
+
+class RegistrationError(QueueError):
+    """A decorated function cannot be a task.
+
+    `where` is `file:line` of the function itself, below other decorators, so that a terminal can open it.
+    """
+
+    def __init__(self, function: Callable[..., Any], problem: str) -> None:
+        self.where = location(function)
+        self.problem = problem
+        super().__init__(f"{self.where}: {getattr(function, '__qualname__', repr(function))}: {problem}")
+
+
+class DuplicateTask(RegistrationError):
+    """Two functions claim one task name, or one function is decorated twice in different ways."""
+
+    def __init__(self, function: Callable[..., Any], name: str, first: Callable[..., Any]) -> None:
+        self.name = name
+        where = location(first)
+        again = ", which makes more than one function or task of that name" if where == location(function) else ""
+        super().__init__(
+            function, f"the task name {name!r} is taken by {where}{again}; rename one, or pass @task(name=...)"
+        )
+
+
+class ConfigurationError(QueueError):
+    """The process cannot start as it is set up; the message says what to change."""
+
+
+class OtherEventLoop(ConfigurationError, RuntimeError):
+    """Queues are awaited in another event loop than the one that connected them; nothing was sent.
+
+    Args:
+        ended: True: that event loop was closed before the queues were disconnected.
+    """
+
+    def __init__(self, *, ended: bool = False) -> None:
+        if ended:
+            super().__init__(
+                "the event loop that connected these queues has ended: `await queues.disconnect()` in it, before it "
+                "ends, and `await queues.connect()` in the next"
+            )
+            return
+        super().__init__(
+            "these queues belong to another event loop: where none runs, as in a `def` task, do not make one with "
+            "`asyncio.run`, use the calls that block: `task.delay(...)`, `result.get(timeout=10)`; in async code await "
+            "queues that this event loop has connected (`await queues.connect()`)"
+        )
+
+
+class UnknownTask(QueueError):
+    """No task of that name is registered. `near` holds similar names, best first."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+        hint = f"; did you mean {', '.join(self.near)}?" if self.near else ""
+        super().__init__(f"there is no task named {name!r}{hint}")
+
+
+class UnknownQueue(QueueError):
+    """Somebody asked for a queue that there is not. `known` holds the names of those there are."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name, self.known = name, list(known)
+        super().__init__(f"there is no queue {name!r}; there are: {', '.join(self.known)}")
+
+
+class UnknownSchedule(QueueError):
+    """No task has a schedule of that key. `known` holds the keys of those there are."""
+
+    def __init__(self, key: str, known: Iterable[str]) -> None:
+        self.key, self.known = key, list(known)
+        super().__init__(f"there is no schedule {key!r}; there are: {', '.join(self.known) or 'none'}")
+
+
+class InvalidArguments(QueueError):
+    """The arguments do not fit the task's signature. `problems`: argument name -> what is wrong with it."""
+
+    def __init__(self, task: str, problems: Mapping[str, str]) -> None:
+        self.task = task
+        self.problems = dict(problems)
+        super().__init__(self._message("; ".join(f"{name}: {problem}" for name, problem in self.problems.items())))
+
+    def _message(self, listed: str) -> str:
+        return f"invalid arguments for {self.task}: {listed}"
+
+
+class PayloadMismatch(InvalidArguments):
+    """The arguments of a job do not fit the signature that its task has on this worker.
+
+    The job goes back to the queue, for workers with other code, and fails when WORKER_DEPLOY_WINDOW is over.
+    """
+
+    def _message(self, listed: str) -> str:
+        return (
+            f"the job does not fit the present signature of {self.task}: {listed}. Another version of the task "
+            "enqueued it, or a producer that does not validate. Give new parameters a default, let the old version "
+            "work off its jobs before a type changes, or enqueue the job anew with arguments that fit"
+        )
+
+
+class TaskNotDeployed(QueueError):
+    """A worker took a job of a task that its code does not have.
+
+    The job goes back to the queue, for workers that know the task, and fails when WORKER_DEPLOY_WINDOW is over.
+    """
+
+    def __init__(self, task: str, queue: str) -> None:
+        self.task, self.queue = task, queue
+        super().__init__(
+            f"this worker knows no task {task!r}: its code is older than the job, or the task was renamed or removed. "
+            f"Deploy code that has the task to the workers of the queue {queue!r}, then retry the job"
+        )
+
+
+class PayloadTooLarge(QueueError):
+    """Encoded arguments or result above the limit; `size` and `limit` in bytes."""
+
+    def __init__(self, task: str, what: str, size: int, limit: int) -> None:
+        self.task, self.size, self.limit = task, size, limit
+        super().__init__(
+            f"the {what} of {task} take {size:,} bytes, the limit is {limit:,} (QUEUE_MAX_PAYLOAD_BYTES): "
+            "store the data and pass a reference to it"
+        )
+
+
+class JobTooLarge(PayloadTooLarge):
+    """A job with all that belongs to it, its `meta` among that, above what Redis takes; `size` and `limit` in bytes."""
+
+    def __init__(self, task: str, size: int, limit: int) -> None:
+        self.task, self.size, self.limit = task, size, limit
+        Exception.__init__(
+            self,
+            f"a job of {task} takes {size:,} bytes with its arguments and its meta, Redis takes {limit:,}: "
+            "store the data and pass a reference to it",
+        )
+
+
+class CommandTooLarge(QueueError):
+    """A command is more than Redis takes, and was not sent; `size` and `limit` in bytes."""
+
+    def __init__(self, command: str, size: int, limit: int) -> None:
+        self.size, self.limit = size, limit
+        super().__init__(f"{command} with {size:,} bytes is more than the {limit:,} that Redis takes in one command")
+
+
+class InvalidResult(QueueError):
+    """A task returned something else than it declares, or what JSON cannot carry. `problem` names the place."""
+
+    def __init__(self, task: str, problem: str) -> None:
+        self.task, self.problem = task, problem
+        super().__init__(f"{task} returned what cannot be stored: {problem}")
+
+
+class JobNotFound(QueueError):
+    """No queue knows a job of that key: it never was, or its time to live is over."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"there is no job with the key {key!r}, or its result has expired")
+
+
+class DeadLetterNotFound(QueueError):
+    """No job of that key has failed for good, or its record is gone."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"there is no dead letter with the key {key!r}")
+
+
+class InvalidCursor(QueueError):
+    """The cursor was not made by a page of this list."""
+
+    def __init__(self, cursor: str) -> None:
+        self.cursor = cursor
+        super().__init__("cursor: take it from the page before, or leave it out for the first page")
+
+
+class InvalidSearch(QueueError, ValueError):
+    """A search for jobs cannot be read; the message says what would be."""
+
+
+class JobConflict(QueueError):
+    """The job's status does not allow what was asked."""
+
+    def __init__(self, key: str, status: str, action: str) -> None:
+        self.key, self.status = key, status
+        super().__init__(f"the job {key!r} is {status} and cannot be {action}")
+
+
+class DuplicateJob(QueueError):
+    """A unique job was to be enqueued while another stands; `standing` is that one's key."""
+
+    def __init__(self, task: str, standing: str) -> None:
+        self.task, self.standing = task, standing
+        super().__init__(f"a job of {task} with the same unique arguments stands already: {standing!r}")
+
+
+class JobSuperseded(QueueError):
+    """Another attempt has completed the job: what this one wrote with its session is rolled back."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"the job {key!r} was completed by another attempt")
+
+
+class JobFailed(QueueError):
+    """The job raised. `traceback` is the worker's, as text."""
+
+    def __init__(self, key: str, task: str, traceback: str) -> None:
+        self.key, self.task, self.traceback = key, task, traceback
+        super().__init__(f"the job {key!r} of {task} failed:\n{traceback}")
+
+
+class JobAborted(QueueError):
+    """The job was aborted; `reason` says why."""
+
+    def __init__(self, key: str, task: str, reason: str) -> None:
+        self.key, self.task, self.reason = key, task, reason
+        super().__init__(f"the job {key!r} of {task} was aborted: {reason}")
+
+
+class JobExpired(JobAborted):
+    """The job was not started in time, and never ran."""
+
+    def __init__(self, key: str, task: str) -> None:
+        super().__init__(key, task, "expired")
+
+
+class ResultTimeout(QueueError, TimeoutError):
+    """The job has not ended within `timeout` seconds; it goes on all the same."""
+
+    def __init__(self, key: str, timeout: float) -> None:
+        self.key, self.timeout = key, timeout
+        super().__init__(f"the job {key!r} has not ended within {timeout:g} s; it goes on, ask again later")
+
+
+class EnqueueConflict(QueueError):
+    """A transaction cannot enqueue its jobs, because another one that has not ended enqueues jobs of the same keys.
+
+    PostgreSQL takes no more of the transaction: roll it back, and run it again. `deadlock`: each waited for the
+    other, else this one waited for too long. `retry_after`: seconds after which another try makes sense.
+    """
+
+    retry_after = 1
+
+    def __init__(self, queue: str, *, deadlock: bool) -> None:
+        self.queue, self.deadlock = queue, deadlock
+        happened = "both waited for each other" if deadlock else "it has not ended in time"
+        super().__init__(
+            f"queue {queue}: another transaction enqueues jobs of the same keys, and {happened}: roll back, and run "
+            "this transaction again; enqueue jobs of several keys with one call of enqueue_many, or always in one order"
+        )
+
+
+class QueueUnavailable(QueueError):
+    """Redis did not answer. `retry_after`: seconds after which another try makes sense."""
+
+    def __init__(self, reason: str, retry_after: int = 5) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"the job queue cannot be reached: {reason}")
+
+
+class Retry(QueueError):
+    """Raise it in a task for another attempt, whatever `retry_on` says; it costs one of `retries`, as any failure.
+
+        raise Retry(delay=30, reason="the report is not ready")
+
+    Args:
+        delay: seconds until the next attempt; None: as the task's `retry_delay` and `retry_backoff` say.
+        reason: what the job's error shows.
+
+    Raises:
+        ValueError: a delay that is no number, negative, or longer than to the year 10000.
+    """
+
+    def __init__(self, delay: float | None = None, reason: str = "the task asked for another attempt") -> None:
+        if delay is not None:
+            check_delay("delay", delay)
+        self.delay, self.reason = delay, reason
+        super().__init__(reason)
+
+
+class GiveUp(QueueError):
+    """Raise it in a task to fail at once, whatever attempts are left.
+
+    raise GiveUp("the mailbox does not exist")
+    """

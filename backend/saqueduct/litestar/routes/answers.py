@@ -1,0 +1,68 @@
+"""What the routes of the queue share: who may call them, bodies and answers."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response
+from saq import Job
+
+from saqueduct.litestar.routes.links import JobLinks
+
+ADMIN: dict[str, Any] = {
+    "opt": {"admin": True},
+    "security": [{"AdminBasic": []}, {"AdminToken": []}],
+}
+"""Arguments of a handler that only the admin may call: the application's guard looks for the option."""
+
+FOR_ALL: dict[str, Any] = {
+    "opt": {"admin": "optional"},
+    "security": [{}, *ADMIN["security"]],
+}
+"""Arguments of a handler that shows more to the admin than to others, see `is_admin`."""
+
+
+async def require_admin(request: Request[Any, Any, Any]) -> None:
+    """In a handler with `opt={"admin": "on demand"}`: go on for the admin only.
+
+    Raises:
+        NotAuthorizedException, TooManyRequestsException: by the application's guard.
+    """
+    await request.scope["state"]["require_admin"](request)
+
+
+def is_admin(request: Request[Any, Any, Any]) -> bool:
+    """True when the admin asks a handler of FOR_ALL."""
+    return bool(request.scope["state"].get("admin"))
+
+
+Words = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", description="text without the character NUL")]
+"""What people write about a job; PostgreSQL has no NUL in a text."""
+
+
+class Enqueued(msgspec.Struct):
+    """Answer of a route that enqueued a job."""
+
+    job_id: str
+    """The job's key, for `GET /jobs/{key}`."""
+    created: bool = True
+    """False when a job of that key, or a unique one of the same arguments, existed before, and this is its key."""
+    key: str = ""
+    """The same as `job_id`."""
+
+    def __post_init__(self) -> None:
+        self.key = self.job_id
+
+
+class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a request that pauses a queue or a schedule; all of it may be left out."""
+
+    why: Words = ""
+    """For those who find it paused."""
+    by: Words = "admin"
+    """Who pauses it, where several people share the admin's credentials."""
+
+
+def created(job: Job, links: JobLinks) -> Response[Enqueued]:
+    """The answer: 201, or 200 where an older job stands."""
+    new = getattr(job, "created", True)
+    return Response(Enqueued(job.key, new), status_code=201 if new else 200, headers={"Location": links.location(job)})

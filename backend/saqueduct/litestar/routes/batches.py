@@ -1,0 +1,74 @@
+"""Many jobs of a task in one request: all of them, or none."""
+
+import itertools
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+from litestar.exceptions import ValidationException
+
+from saqueduct.errors import InvalidArguments
+from saqueduct.litestar.routes.answers import Enqueued
+from saqueduct.litestar.routes.enqueuing import EnqueueQuery, arguments_of, with_options
+from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job import Enqueued as Stands
+from saqueduct.tasks.task import Task
+
+LARGEST_BATCH: Final = 10_000
+"""Jobs that one request may enqueue."""
+
+
+class EnqueuedOne(Enqueued):
+    """One job of a batch."""
+
+    location: str = ""
+    """Where to find it."""
+
+
+class EnqueuedBatch(msgspec.Struct):
+    """Answer of a route that enqueued many jobs, in the order of their arguments."""
+
+    jobs: list[EnqueuedOne]
+
+
+async def batch(
+    task: Task[..., Any], content: Any, query: EnqueueQuery, queues: Queues, links: JobLinks
+) -> EnqueuedBatch:
+    """Enqueue a job for each set of arguments, if all of them fit.
+
+    A key is that of all: the jobs have it with their place, `import:0`, `import:1` and so on.
+
+    Raises:
+        ValidationException: the body is no array of objects, or longer than LARGEST_BATCH.
+        InvalidArguments: some do not fit; names their places and what is wrong.
+    """
+    if not isinstance(content, list) or len(content) > LARGEST_BATCH:
+        raise ValidationException(f"the body must be a JSON array of up to {LARGEST_BATCH:,} objects of arguments")
+    queue = queues.get(task.queue_name)
+    tasks = _tasks(task, query, len(content))
+    jobs: list[EngineJob] = []
+    problems: dict[str, str] = {}
+    for place, (each, one) in enumerate(zip(tasks, content, strict=True)):
+        try:
+            jobs.append(each.job(arguments_of(one, task.name), limit=queue.max_payload_bytes))
+        except InvalidArguments as error:
+            problems |= {f"[{place}].{name}": problem for name, problem in error.problems.items()}
+    if problems:
+        raise InvalidArguments(task.name, problems)
+    stand = await queue.enqueue_many(jobs)
+    return EnqueuedBatch([_one(queue, job, each, links) for job, each in zip(jobs, stand, strict=True)])
+
+
+def _tasks(task: Task[..., Any], query: EnqueueQuery, count: int) -> Iterable[Task[..., Any]]:
+    if query.key is None:
+        return itertools.repeat(with_options(task, query), count)
+    keys = (f"{query.key}:{place}" for place in range(count))
+    return (with_options(task, msgspec.structs.replace(query, key=key)) for key in keys)
+
+
+def _one(queue: EngineQueue, job: EngineJob, stands: Stands, links: JobLinks) -> EnqueuedOne:
+    location = links.address(queue.name, stands.key, created=stands.created)
+    return EnqueuedOne(stands.key, stands.created, location=location)

@@ -1,0 +1,172 @@
+"""Enqueue over HTTP: arguments out of the body, options out of query and header, and the wait for a result."""
+
+import datetime as dt
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import ValidationException
+from saq import Job
+
+from saqueduct.errors import InvalidArguments, JobAborted, JobFailed, JobNotFound, QueueUnavailable, ResultTimeout
+from saqueduct.litestar.routes.answers import Enqueued, created
+from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.litestar.routes.listeners import WAITING
+from saqueduct.litestar.routes.views import JobView
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.handle import JobHandle
+from saqueduct.tasks.task import Task
+
+LONGEST_WAIT: Final = 60.0
+"""Seconds that a request may wait for a result."""
+
+IDEMPOTENCY_KEY: Final = b"idempotency-key"
+
+QUERY: Final = ("delay", "eta", "key", "priority", "expires", "wait")
+"""Names of the query parameters; fields of `EnqueueQuery`."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class EnqueueQuery(msgspec.Struct, frozen=True):
+    """The query of a request that enqueues. The options are those of `Task.options`."""
+
+    delay: Seconds | None = None
+    """Seconds before the job may start."""
+    eta: dt.datetime | None = None
+    """Time before which it does not start, with an offset; not together with `delay`."""
+    key: str | None = None
+    """The job's key; while a job of that key waits or runs, no other is made. Also as header `Idempotency-Key`."""
+    priority: Literal["high", "normal", "low"] | None = None
+    expires: Seconds | None = None
+    """Seconds by which it must have started, else it never runs."""
+    wait: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT)] | None = None
+    """Seconds to wait for its end; the answer is then the job, with its result."""
+
+    def options(self) -> dict[str, Any]:
+        """Keywords of `Task.options`; empty: none is asked for."""
+        names = ("delay", "eta", "key", "priority", "expires")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+PLAIN: Final = EnqueueQuery()
+
+
+def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
+    """What query and header ask for.
+
+    Args:
+        request: of the route.
+        own: query parameters that the route itself reads.
+
+    Raises:
+        ValidationException: a value does not fit, or query and header give two keys.
+    """
+    header = next((value for name, value in request.scope["headers"] if name == IDEMPOTENCY_KEY), None)
+    given = {name: value for name, value in request.query_params.items() if name not in own}
+    if header is not None:
+        try:
+            key = header.decode()
+        except UnicodeDecodeError:
+            raise _invalid("Idempotency-Key", "the header is no UTF-8", "header") from None
+        if not key:
+            raise _invalid("Idempotency-Key", "the header must not be empty", "header")
+        if given.setdefault("key", key) != key:
+            raise _invalid("key", "the query and the header Idempotency-Key give two keys: give one")
+    if not given:
+        return PLAIN
+    for name in given:
+        try:
+            # Else a number were a time: seconds since 1970.
+            msgspec.convert({name: given[name]}, EnqueueQuery, strict=name == "eta")
+        except msgspec.ValidationError as error:
+            raise _invalid(name, str(error).partition(" - at ")[0]) from None
+    if given.get("key") == "":
+        raise _invalid("key", "it must not be empty")
+    if "\N{REPLACEMENT CHARACTER}" in given.get("key", ""):
+        # All keys that are none would be one.
+        raise _invalid("key", "it is no UTF-8")
+    return msgspec.convert(given, EnqueueQuery, strict=False)
+
+
+def with_options(task: Task[..., Any], query: EnqueueQuery) -> Task[..., Any]:
+    """The task with the options of a query.
+
+    Raises:
+        ValidationException: they do not go together, or end in no year that there is.
+    """
+    options = query.options()
+    if not options:
+        return task
+    try:
+        return task.options(**options)
+    except (ValueError, OverflowError) as error:
+        raise ValidationException(str(error)) from None
+
+
+def arguments_of(content: Any, task: str) -> dict[str, Any]:
+    """The arguments of a job, out of a body.
+
+    Raises:
+        InvalidArguments: it is no object.
+    """
+    if not isinstance(content, dict):
+        raise InvalidArguments(task, {"body": "must be a JSON object, one member an argument"})
+    return content
+
+
+async def body_of(request: Request[Any, Any, Any]) -> Any:
+    """The body as JSON; an empty object where there is none.
+
+    Raises:
+        ValidationException: it is no JSON.
+    """
+    body = await request.body()
+    try:
+        return msgspec.json.decode(body) if body.strip() else {}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValidationException(f"the body is not JSON: {error}") from None
+
+
+async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks, *, admin: bool) -> Response[Any]:
+    """The answer to an enqueue, after the wait that was asked for.
+
+    The job with its result, and 201 or 200 as without a wait; 202 and the job as it stands, if it does not end in time.
+    """
+    plain = created(job, links)
+    if query.wait is None:
+        return plain
+    ended, present = await _wait(job, query.wait, queues)
+    view = JobView.of(present)
+    made: Enqueued = plain.content
+    if not (made.created or admin):
+        # The job is somebody else's.
+        view = view.without_outcome()
+    status = plain.status_code if ended else 202
+    content = {"created": made.created, **msgspec.structs.asdict(view)}
+    return Response(
+        {name: value for name, value in content.items() if value is not msgspec.UNSET},
+        status_code=status,
+        headers=plain.headers,
+    )
+
+
+async def _wait(job: Job, seconds: float, queues: Queues) -> tuple[bool, Job]:
+    """Wait for the end of a job; returns whether it came, and the job as it was last seen."""
+    handle: JobHandle[Any] = JobHandle(queues.get(job.get_queue().name), job.key, lambda result: result, job)
+    if not WAITING.enter():
+        return False, job
+    try:
+        await handle.result(seconds)
+    except (JobFailed, JobAborted):
+        pass
+    except (ResultTimeout, JobNotFound, QueueUnavailable):
+        # Enqueued it is all the same, and an error would have it enqueued again.
+        return False, handle.job or job
+    finally:
+        WAITING.leave()
+    return True, handle.job or job
+
+
+def _invalid(name: str, problem: str, source: str = "query") -> ValidationException:
+    return ValidationException(f"{name}: {problem}", extra=[{"key": name, "message": problem, "source": source}])

@@ -1,0 +1,86 @@
+"""The events of a job: server-sent events of its status and progress, the last of which is its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+from litestar.response import ServerSentEventMessage
+from saq import Job
+from saq.job import TERMINAL_STATUSES, Status
+
+from saqueduct.errors import QueueUnavailable
+from saqueduct.litestar.routes.listeners import LISTENING
+from saqueduct.litestar.routes.views import JobView
+from saqueduct.queue.listener import SUBSCRIBED
+from saqueduct.queue.queue import EngineQueue
+
+TICK: Final = 15.0
+"""Seconds without news after which a comment is sent, as proxies close silent connections."""
+
+LONGEST: Final = 3600.0
+"""Seconds after which a stream ends; a browser connects anew by itself."""
+
+
+async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> AsyncIterator[ServerSentEventMessage]:
+    """Messages `status` and `progress` until `end`; each but `progress` holds the job. One of those in LISTENING.
+
+    Args:
+        queue: of the job.
+        view: as it stood a moment ago, wherever it was read.
+        tick: see TICK.
+    """
+    last = view
+    if not LISTENING.enter():
+        return
+    try:
+        yield _message("end" if _has_ended(last) else "status", last)
+        if _has_ended(last):
+            return
+        async with asyncio.timeout(LONGEST), queue.listener.news(queue.job_id(view.key)) as news:
+            while not _has_ended(last):
+                word = await _next(news, tick)
+                if word is None:
+                    yield ServerSentEventMessage(comment="still here")
+                    continue
+                job = await queue.fetch(view.key)
+                now = _as_told(last, job, word)
+                if _has_ended(now):
+                    yield _message("end", now)
+                elif now.status != last.status:
+                    yield _message("status", now)
+                elif now.progress != last.progress:
+                    yield ServerSentEventMessage(
+                        data=msgspec.json.encode({"progress": now.progress}).decode(), event="progress"
+                    )
+                last = now
+    except (TimeoutError, QueueUnavailable):
+        # A browser comes again by itself, and is told how the job stands then.
+        return
+    finally:
+        LISTENING.leave()
+
+
+async def _next(news: "asyncio.Queue[tuple[str, str]]", tick: float) -> str | None:
+    """The next word of the job; None: there is none for so long."""
+    try:
+        async with asyncio.timeout(tick):
+            _, word = await news.get()
+    except TimeoutError:
+        return None
+    return word
+
+
+def _as_told(last: JobView, job: Job | None, word: str) -> JobView:
+    """The job as Redis has it; where nothing of it is kept, as its last word says."""
+    if job is not None:
+        return JobView.of(job)
+    return last if word == SUBSCRIBED else msgspec.structs.replace(last, status=word)
+
+
+def _has_ended(view: JobView) -> bool:
+    return Status(view.status) in TERMINAL_STATUSES
+
+
+def _message(event: str, view: object) -> ServerSentEventMessage:
+    return ServerSentEventMessage(data=msgspec.json.encode(view).decode(), event=event)

@@ -1,0 +1,59 @@
+"""Addresses of jobs, with a token that shows a job's result and error to whoever has it."""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote
+
+from saq import Job
+
+from saqueduct.common.secret import Secret
+
+_RANDOM: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+TOKEN_BYTES: Final = 24
+
+
+def is_random(key: str) -> bool:
+    """True for a key that the queue made: a random UUID (version 4), which nobody guesses."""
+    return _RANDOM.fullmatch(key) is not None
+
+
+def address_of(key: str) -> str:
+    """The address of a job without a token."""
+    return f"/jobs/{quote(key, safe=':')}"
+
+
+class JobLinks:
+    """Makes and reads the tokens, which are signatures of queue and key: nothing is stored.
+
+    Args:
+        secret: SECRET_KEY; another one makes all earlier tokens invalid.
+    """
+
+    def __init__(self, secret: Secret) -> None:
+        self._key = hmac.digest(secret.reveal().encode(), b"tokens of jobs", hashlib.sha256)
+
+    def location(self, job: Job) -> str:
+        """The address of a job, with its token if this call has made the job.
+
+        A job that was there before is somebody else's, who need not share its result with all who choose its key.
+        """
+        return self.address(job.get_queue().name, job.key, created=getattr(job, "created", True))
+
+    def address(self, queue: str, key: str, *, created: bool) -> str:
+        """As `location`, by the names."""
+        return f"{address_of(key)}?token={self.token(queue, key)}" if created else address_of(key)
+
+    def token(self, queue: str, key: str) -> str:
+        """The token of a job."""
+        digest = hmac.digest(self._key, f"{queue}\0{key}".encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest[:TOKEN_BYTES]).decode("ascii")
+
+    def queue_of(self, queues: Iterable[str], key: str, token: str) -> str | None:
+        """In which of the queues the token opens the job of that key; None: in none."""
+        given = token.encode()
+        return next((name for name in queues if hmac.compare_digest(self.token(name, key).encode(), given)), None)

@@ -1,0 +1,71 @@
+"""`POST /process`: the task `my_task` for a user, open to all."""
+
+from typing import Any, Final
+
+import msgspec
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Request, Response, post
+from litestar.types import Scope
+
+from saqueduct.errors import InvalidArguments
+from saqueduct.litestar.routes.answers import Enqueued, created, require_admin
+from saqueduct.litestar.routes.enqueuing import (
+    IDEMPOTENCY_KEY,
+    QUERY,
+    answer,
+    arguments_of,
+    asked,
+    body_of,
+    with_options,
+)
+from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.registry import get_registry
+
+FURTHER: Final = frozenset({IDEMPOTENCY_KEY, b"content-length", b"transfer-encoding"})
+"""Headers of a request that says more than its query."""
+
+
+@post("/process", tags=["Tasks"], opt={"admin": "on demand", "reads_body": True, "query": ("user_id", *QUERY)})
+@inject
+async def process(
+    request: Request[Any, Any, Any], queues: FromDishka[Queues], links: FromDishka[JobLinks]
+) -> Response[Enqueued]:
+    """Enqueue the task `my_task` for a user; with options, such as a key, only for the admin."""
+    if (plain := plain_user(request.scope)) is not None:
+        return created(await queues.enqueue("my_task", {"user_id": plain}), links)
+    query = asked(request, "user_id")
+    if chosen := bool(query.options()):
+        # Who chooses a key can keep another job of that key from being made.
+        await require_admin(request)
+    arguments = with_user(arguments_of(await body_of(request), "my_task"), request.query_params.get("user_id"))
+    task = with_options(get_registry().get("my_task"), query)
+    return await answer(await queues.enqueue(task, arguments), query, queues, links, admin=chosen)
+
+
+def plain_user(scope: Scope) -> int | None:
+    """The user of a request that says `?user_id=7` and nothing else, as most do; None: look closer."""
+    query = scope["query_string"]
+    number = query[8:]
+    if not query.startswith(b"user_id=") or not number.isdigit() or len(number) > 18:
+        return None
+    for name, value in scope["headers"]:
+        if name in FURTHER and (name, value) != (b"content-length", b"0"):
+            return None
+    return int(number)
+
+
+def with_user(arguments: dict[str, Any], given: str | None) -> dict[str, Any]:
+    """Arguments of the body with the user of the query.
+
+    Raises:
+        InvalidArguments: that is no number, or the body names a user, too.
+    """
+    if given is None:
+        return arguments
+    if "user_id" in arguments:
+        raise InvalidArguments("my_task", {"user_id": "comes in the query and in the body: give it once"})
+    try:
+        return {**arguments, "user_id": msgspec.convert(given, int, strict=False)}
+    except msgspec.ValidationError as error:
+        raise InvalidArguments("my_task", {"user_id": str(error)}) from None

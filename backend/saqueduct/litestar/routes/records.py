@@ -1,0 +1,269 @@
+"""Job records and dead letters over HTTP."""
+
+import datetime as dt
+from typing import Annotated, Any
+
+import msgspec
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Controller, Response, delete, get, post
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import ValidationException
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from saq import Job
+
+from saqueduct.errors import JobNotFound
+from saqueduct.litestar.routes.answers import ADMIN, Enqueued, Words
+from saqueduct.litestar.routes.links import address_of
+from saqueduct.litestar.routes.views import attempt, moment
+from saqueduct.postgres.dead_letters import WHICH, DeadLetterFilter, DeadLetters
+from saqueduct.postgres.history import PAGE, JobHistory, RecordFilter, arguments_of
+from saqueduct.postgres.models import JobRecord
+from saqueduct.queue import listing
+from saqueduct.queue.listing import LIVE
+from saqueduct.queue.queues import Queues
+from saqueduct.queue.redacted_view import remembered, shown
+
+Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
+Search = Annotated[
+    str | None, QueryParameter(description='arguments: a JSON object, {"user_id": 7}, or user_id=7,status="new"')
+]
+
+
+class RecordView(msgspec.Struct, omit_defaults=True):
+    """A job, live or remembered. Redacted values are not in it."""
+
+    key: str
+    job_id: str
+    """The same as `key`."""
+    task: str
+    queue: str
+    status: str
+    attempts: int
+    queued_at: dt.datetime
+    errors: list[dict[str, Any]]
+    """Attempts that did not complete: attempt, error, worker, `started_at` and `ended_at`, and these as `started` and
+    `ended` in epoch milliseconds."""
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    arguments: dict[str, Any] | None = None
+    result: Any = None
+    error: str | None = None
+    worker: str | None = None
+    recoveries: int = 0
+    schedule: str | None = None
+    parent: str | None = None
+    trace_id: str | None = None
+    tags: list[str] | None = None
+    replay_of: str | None = None
+    resolution: str | None = None
+    """"replayed", "discarded" or "retried", of a dead letter."""
+    resolved_at: dt.datetime | None = None
+    resolved_by: str | None = None
+    resolved_why: str | None = None
+    replayed_as: str | None = None
+
+    @classmethod
+    def of(cls, queues: Queues, record: JobRecord) -> "RecordView":
+        fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name != "job_id"}
+        visible = remembered(queues, record)
+        visible["errors"] = [attempt(each) for each in visible["errors"] or []]
+        return cls(job_id=record.key, **{**fields, **visible})
+
+    @classmethod
+    def live(cls, job: Job) -> "RecordView":
+        """Of a job that has not ended."""
+        fields = shown(job.get_queue(), {"function": job.function, "kwargs": job.kwargs, "error": job.error})
+        return cls(
+            key=job.key,
+            job_id=job.key,
+            task=job.function,
+            queue=job.get_queue().name,
+            status=job.status.value,
+            attempts=job.attempts,
+            queued_at=_queued_at(job),
+            errors=[],
+            started_at=moment(job.started),
+            arguments=fields["kwargs"],
+            error=fields["error"],
+            worker=job.worker_id,
+        )
+
+
+class RecordPage(msgspec.Struct):
+    """Some jobs, newest first, and the cursor of the next page; null: there is none."""
+
+    jobs: list[RecordView]
+    cursor: str | None
+
+
+class Replay(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a request that replays a dead letter; all of it may be left out."""
+
+    arguments: dict[str, Any] | None = None
+    """In place of those it had, by name."""
+    queue: str | None = None
+    why: Words = ""
+    by: Words = "admin"
+
+
+class ReplaySome(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a request that replays the dead letters that match, or with `all` every one."""
+
+    which: DeadLetterFilter | None = None
+    all: bool = False
+    """True in place of `which`: so many at once are to be asked for in words."""
+    arguments: dict[str, Any] | None = None
+    queue: str | None = None
+    why: Words = ""
+    by: Words = "admin"
+    rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0
+    """Jobs a second that are to start."""
+
+
+class Discard(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a request that discards a dead letter; all of it may be left out."""
+
+    why: Words = ""
+    by: Words = "admin"
+
+
+async def record_filter(
+    task: FromQuery[str | None] = None,
+    status: FromQuery[str | None] = None,
+    queue: FromQuery[str | None] = None,
+    q: Search = None,
+    error: FromQuery[str | None] = None,
+    tag: FromQuery[str | None] = None,
+    since: FromQuery[dt.datetime | None] = None,
+    until: FromQuery[dt.datetime | None] = None,
+) -> RecordFilter:
+    """The filter that the query of a request makes; times without an offset are UTC."""
+    return RecordFilter(
+        task=task, status=status, queue=queue, arguments=arguments_of(q), error=error, tag=tag,
+        since=_aware(since), until=_aware(until),
+    )  # fmt: skip
+
+
+async def dead_letter_filter(
+    task: FromQuery[str | None] = None,
+    queue: FromQuery[str | None] = None,
+    q: Search = None,
+    error: FromQuery[str | None] = None,
+    tag: FromQuery[str | None] = None,
+    since: FromQuery[dt.datetime | None] = None,
+    until: FromQuery[dt.datetime | None] = None,
+) -> RecordFilter:
+    """As `record_filter`, without the status: all have failed."""
+    return await record_filter(task, None, queue, q, error, tag, since, until)
+
+
+# Not named like a field of a body: Litestar answers an error in such a field with 500, as one of the dependency.
+FILTER = {"wanted": Provide(record_filter)}
+DEAD_LETTER_FILTER = {"wanted": Provide(dead_letter_filter)}
+
+
+class RecordController(Controller):
+    """Jobs, and what became of them."""
+
+    path = "/jobs"
+    tags = ("Jobs",)
+    dependencies = FILTER
+
+    @get(**ADMIN)
+    @inject
+    async def page(
+        self,
+        history: FromDishka[JobHistory],
+        queues: FromDishka[Queues],
+        wanted: NamedDependency[RecordFilter],
+        cursor: FromQuery[str | None] = None,
+        limit: Limit = PAGE,
+    ) -> RecordPage:
+        """Jobs newest first: those that have ended from their records, live ones (`queued`, `active`...) from Redis."""
+        if (standing := LIVE.get(wanted.status or "")) is not None:
+            searched = [queues.look_up(wanted.queue)] if wanted.queue is not None else list(queues)
+            found = await listing.page(searched, standing, wanted.matches, cursor, limit)
+            return RecordPage([RecordView.live(job) for job in found.jobs], found.cursor)
+        records, following = await history.page(wanted, cursor, limit)
+        return RecordPage([RecordView.of(queues, record) for record in records], following)
+
+    @get("/{key:str}/history", **ADMIN, operation_id="list_job_records")
+    @inject
+    async def show(
+        self, key: FromPath[str], history: FromDishka[JobHistory], queues: FromDishka[Queues]
+    ) -> list[RecordView]:
+        """All records of a key, newest first, and those of the jobs that replay it."""
+        key, queue = queues.locate(key)
+        records = [*await history.replays(key, queue), *await history.find(key, queue=queue)]
+        if not records:
+            raise JobNotFound(key)
+        return [RecordView.of(queues, record) for record in records]
+
+
+class DeadLetterController(Controller):
+    """Jobs that failed for good, and wait for a person."""
+
+    path = "/dead-letters"
+    tags = ("Dead letters",)
+    dependencies = DEAD_LETTER_FILTER
+
+    @get(**ADMIN)
+    @inject
+    async def page(
+        self,
+        history: FromDishka[JobHistory],
+        queues: FromDishka[Queues],
+        wanted: NamedDependency[RecordFilter],
+        cursor: FromQuery[str | None] = None,
+        limit: Limit = PAGE,
+    ) -> RecordPage:
+        """Dead letters that wait, newest first."""
+        records, following = await history.dead_letters(wanted, cursor, limit)
+        return RecordPage([RecordView.of(queues, record) for record in records], following)
+
+    @post("/{key:str}/replay", **ADMIN, status_code=201)
+    @inject
+    async def replay(
+        self,
+        key: FromPath[str],
+        dead_letters: FromDishka[DeadLetters],
+        data: JSONBody[Replay | None] = None,
+    ) -> Response[Enqueued]:
+        """Enqueue the job anew, with its arguments or changed ones; a dead letter is replayed once."""
+        asked = data or Replay()
+        again = await dead_letters.replay(key, by=asked.by, why=asked.why, arguments=asked.arguments, queue=asked.queue)
+        return Response(Enqueued(again), status_code=201, headers={"Location": address_of(again)})
+
+    @post("/replay", **ADMIN, status_code=202, operation_id="replay_dead_letters")
+    @inject
+    async def replay_some(self, data: JSONBody[ReplaySome], queues: FromDishka[Queues]) -> Response[Enqueued]:
+        """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
+        if data.all == (data.which is not None):
+            raise ValidationException(WHICH)
+        if data.queue is not None:
+            queues.look_up(data.queue)
+        given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
+        every = given.pop("all")
+        given["which"] = data.which or DeadLetterFilter(all=every)
+        job = await queues.enqueue("replay_dead_letters", given)
+        return Response(Enqueued(job.key), status_code=202, headers={"Location": address_of(job.key)})
+
+    @delete("/{key:str}", **ADMIN)
+    @inject
+    async def discard(
+        self,
+        key: FromPath[str],
+        dead_letters: FromDishka[DeadLetters],
+        data: JSONBody[Discard | None] = None,
+    ) -> None:
+        """Let the dead letter rest; the body may tell why: {"why": "...", "by": "..."}."""
+        asked = data or Discard()
+        await dead_letters.discard(key, by=asked.by, why=asked.why)
+
+
+def _aware(moment: dt.datetime | None) -> dt.datetime | None:
+    return moment.replace(tzinfo=dt.UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _queued_at(job: Job) -> dt.datetime:
+    return dt.datetime.fromtimestamp(job.queued / 1000, dt.UTC)

@@ -1,0 +1,116 @@
+"""The catalogue of tasks, and enqueue by name."""
+
+from typing import Any
+
+import msgspec
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Controller, Request, Response, get, post
+from litestar.params import FromPath
+
+from saqueduct.litestar.routes.answers import ADMIN, Enqueued
+from saqueduct.litestar.routes.batches import EnqueuedBatch, batch
+from saqueduct.litestar.routes.enqueuing import QUERY, answer, arguments_of, asked, body_of, with_options
+from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.queue.queues import Queues
+from saqueduct.schedules.schedule import Schedule
+from saqueduct.tasks.registry import get_registry
+from saqueduct.tasks.task import Task
+
+
+class ScheduleView(msgspec.Struct):
+    """A schedule of a task."""
+
+    key: str
+    cron: str | None
+    every: float | None
+    """Seconds between two ticks, in place of `cron`."""
+    timezone: str | None
+    """In which `cron` is read; null: WORKER_CRON_TIMEZONE."""
+    catch_up: str
+    overlap: str
+    kwargs: dict[str, Any]
+
+    @classmethod
+    def of(cls, task: Task[..., Any], schedule: Schedule) -> "ScheduleView":
+        return cls(
+            key=schedule.key,
+            cron=schedule.cron,
+            every=schedule.interval,
+            timezone=schedule.timezone,
+            catch_up=schedule.catch_up,
+            overlap=schedule.overlap,
+            kwargs=task.signature.redacted(task.signature.encode(schedule.kwargs)),
+        )
+
+
+class TaskView(msgspec.Struct):
+    """A task as the catalogue shows it."""
+
+    name: str
+    doc: str
+    queue: str
+    parameters: dict[str, Any]
+    """JSON Schema of the arguments."""
+    schedules: list[ScheduleView]
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, task: Task[..., Any]) -> "TaskView":
+        return cls(
+            name=task.name,
+            doc=task.doc,
+            queue=task.queue_name,
+            parameters=task.signature.json_schema(),
+            schedules=[ScheduleView.of(task, schedule) for schedule in task.schedules],
+            options=task.defaults.described(),
+        )
+
+
+ENQUEUE: dict[str, Any] = {
+    "opt": {**ADMIN["opt"], "reads_body": True, "query": QUERY},
+    "security": ADMIN["security"],
+}
+ENQUEUE_BATCH: dict[str, Any] = {
+    "opt": {**ADMIN["opt"], "reads_body": True, "query": tuple(name for name in QUERY if name != "wait")},
+    "security": ADMIN["security"],
+}
+
+
+class TaskController(Controller):
+    """The catalogue, and enqueue by name."""
+
+    path = "/tasks"
+    tags = ("Tasks",)
+
+    @get(**ADMIN)
+    async def catalogue(self) -> list[TaskView]:
+        """Every task: name, documentation, parameters as JSON Schema, schedules, queue, options."""
+        return [TaskView.of(task) for task in get_registry().get_all_tasks()]
+
+    @post("/{name:str}", **ENQUEUE)
+    @inject
+    async def enqueue(
+        self,
+        name: FromPath[str],
+        request: Request[Any, Any, Any],
+        queues: FromDishka[Queues],
+        links: FromDishka[JobLinks],
+    ) -> Response[Enqueued]:
+        """Enqueue a job of the task `name`; the body is a JSON object of its arguments."""
+        query = asked(request)
+        task = with_options(get_registry().get(name), query)
+        job = await queues.enqueue(task, arguments_of(await body_of(request), name))
+        return await answer(job, query, queues, links, admin=True)
+
+    @post("/{name:str}/batch", **ENQUEUE_BATCH, operation_id="enqueue_batch")
+    @inject
+    async def enqueue_batch(
+        self,
+        name: FromPath[str],
+        request: Request[Any, Any, Any],
+        queues: FromDishka[Queues],
+        links: FromDishka[JobLinks],
+    ) -> Response[EnqueuedBatch]:
+        """Enqueue a job of the task for each set of arguments in a JSON array: all of them, or none."""
+        query, task = asked(request), get_registry().get(name)
+        return Response(await batch(task, await body_of(request), query, queues, links), status_code=201)

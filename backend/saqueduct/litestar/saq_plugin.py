@@ -1,0 +1,153 @@
+"""The Litestar plugin: queues for the routes, and SAQ's web UI: guarded, redacted, and given nothing but text.
+
+Subclasses `litestar_saq.SAQPlugin` of litestar-saq 0.8. Overridden, and why:
+
+- `on_app_init`: the original starts a worker heartbeat thread in the web process, serves the UI's static
+  files without the guards, and shows every argument.
+- `get_workers`: the original builds its own Worker class; jobs are run by `python -m app.worker` instead.
+- `on_cli_init`: its `workers` commands would start those workers.
+"""
+
+import base64
+import hashlib
+import html
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from click import Group
+from litestar import Controller, Request
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.response import Redirect
+from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
+from litestar_saq import SAQConfig, SAQPlugin, TaskQueues
+from litestar_saq.controllers import build_controller
+from saq import Job
+from saq.queue import Queue
+from saq.types import QueueInfo
+
+from saqueduct.litestar.static_files import read, serve_files
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.redacted_view import shown
+
+
+class QueuePlugin(SAQPlugin):
+    """Wires the queues of a SAQConfig into the Litestar application."""
+
+    __slots__ = ()
+
+    def on_cli_init(self, cli: Group) -> None:
+        """Add no command."""
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Provide the queues to handlers, and mount the web UI behind `web_guards`."""
+        config = self.config
+        app_config.dependencies[config.queues_dependency_key] = Provide(config.provide_queues)
+        app_config.signature_namespace.update(config.signature_namespace)
+        if config.web_enabled:
+            files = {path.name: read(path) for path in config.static_files.iterdir()}
+            app_config.route_handlers.append(
+                serve_files(f"{config.web_path}/static", files, guards=config.web_guards or ())
+            )
+            app_config.route_handlers.append(_controller(config, app_config.before_request))
+        return app_config
+
+    def get_workers(self) -> dict[str, Any]:
+        """No worker lives in the web process."""
+        return {}
+
+
+RENDERED_BY_SAQ = ("kwargs", "result")
+"""Fields of a single job that SAQ's controller makes text of; in a list of jobs it does not."""
+
+
+def as_text(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a job for SAQ's page, which gives them to its virtual DOM: an object there becomes markup.
+
+    Numbers stay, and so do the fields of RENDERED_BY_SAQ.
+    """
+
+    def text(name: str, value: Any) -> Any:
+        return value if value is None or isinstance(value, int | float) or name in RENDERED_BY_SAQ else str(value)
+
+    return {name: text(name, value) for name, value in fields.items()}
+
+
+def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """As `as_text`, for a list of jobs."""
+    rendered = {name: repr(fields[name]) for name in RENDERED_BY_SAQ if fields.get(name) is not None}
+    return as_text(fields) | rendered
+
+
+class ShownQueue:
+    """A queue as the UI may see it: what SAQ's controller asks of a queue, with the jobs redacted."""
+
+    def __init__(self, queue: EngineQueue) -> None:
+        self._queue = queue
+
+    async def info(self, jobs: bool = False) -> QueueInfo:
+        """The queue in numbers, and with `jobs` some of its jobs."""
+        info = await self._queue.info(jobs=jobs)
+        info["jobs"] = [as_row(shown(self._queue, fields)) for fields in info["jobs"]]
+        return info
+
+    async def job(self, job_key: str) -> "ShownJob | None":
+        """The job of that key, or None."""
+        job = await self._queue.job(job_key)
+        return ShownJob(self._queue, job) if job is not None else None
+
+
+class ShownJob:
+    """A job as the UI may see it. What the UI does with it is done with the whole job, arguments and all."""
+
+    def __init__(self, queue: EngineQueue, job: Job) -> None:
+        self._queue, self._job = queue, job
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields to show."""
+        return as_text(shown(self._queue, self._job.to_dict()))
+
+    async def retry(self, error: str | None) -> None:
+        await self._queue.retry_by_hand(self._job)
+
+    async def abort(self, error: str) -> None:
+        await self._queue.abort_by_hand(self._job, error)
+
+
+def _controller(config: SAQConfig, earlier: Any) -> type[Controller]:
+    """SAQ's controller on redacted queues."""
+
+    def shown_queues() -> TaskQueues:
+        queues = {name: ShownQueue(cast("EngineQueue", queue)) for name, queue in config.get_queues().queues.items()}
+        return TaskQueues(queues=cast("dict[str, Queue]", queues))
+
+    # A class of our own: litestar-saq keeps the one that it builds, for all applications of the process.
+    built = build_controller(config.web_path, config.web_guards, False)
+    dependencies = {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)}
+    inside = {
+        "dependencies": dependencies,
+        "before_request": _with_slash(config.web_path, earlier),
+        "response_headers": {"Content-Security-Policy": _policy(config.web_path)},
+    }
+    return type("RedactedController", (built,), inside)
+
+
+def _policy(path: str) -> str:
+    """What SAQ's page may load: its files, and the one script in it, by its hash."""
+    script = f'const root_path = "{html.escape(path)}";'
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def _with_slash(path: str, earlier: Any) -> Callable[[Request[Any, Any, Any]], Any]:
+    """Leads from `/saq` to `/saq/`, after the guards: SAQ's page finds itself only there."""
+
+    async def lead(request: Request[Any, Any, Any]) -> Any:
+        if request.scope["raw_path"] == path.encode():
+            return Redirect(f"{path}/", status_code=HTTP_307_TEMPORARY_REDIRECT)
+        return await earlier(request) if earlier else None
+
+    return lead

@@ -1,0 +1,1 @@
+"""What PostgreSQL keeps: outbox, durable jobs, job records, dead letters."""

@@ -1,0 +1,25 @@
+"""The declarative base of the library's own tables, apart from those of the application."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import DateTime, MetaData
+from sqlalchemy.orm import DeclarativeBase
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Fixed names, so that a migration can drop what another one made (Alembic, "The Importance of Naming Constraints")."""
+
+
+class Base(DeclarativeBase):
+    """Base of the library's models. `datetime` columns are aware (`timestamptz`)."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    # What the database fills in is read back with the statement: an attribute must not need a query of its own later.
+    __mapper_args__: dict[str, Any] = {"eager_defaults": True}  # noqa: RUF012
+    type_annotation_map: dict[Any, Any] = {dt.datetime: DateTime(timezone=True)}  # noqa: RUF012

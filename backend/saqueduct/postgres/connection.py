@@ -1,0 +1,94 @@
+"""Connections of this application: asyncpg's, which report a commit that saved nothing, and wait for no dead server."""
+
+import re
+import ssl
+from typing import Any, cast
+
+import asyncpg
+
+from saqueduct.postgres.outage import silence
+
+_COMMITS = re.compile(r"\s*(COMMIT|END)\b[^;]*;?\s*", re.IGNORECASE)
+_QUICK = re.compile(r"\s*(BEGIN|ROLLBACK|SAVEPOINT|RELEASE)\b[^;]*;?\s*", re.IGNORECASE)
+"""What a server that is well answers at once, whatever the transaction did."""
+
+
+class TransactionAborted(Exception):
+    """A transaction was committed after one of its statements had failed: PostgreSQL rolled it back, nothing is saved.
+
+    PostgreSQL answers such a COMMIT with ROLLBACK, which is no error to its clients.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nothing was saved: a statement of this transaction failed, its error was caught, and PostgreSQL rolled "
+            "back the whole transaction. To go on after an error, run what may fail in a savepoint, inside the `try`: "
+            "async with session.begin_nested(): ..."
+        )
+
+
+class Connection(asyncpg.Connection):  # type: ignore[misc]  # (asyncpg has no types for mypy)
+    """A connection of this application."""
+
+    patience: float | None = None
+    """Seconds that the server gets to begin and to roll back a transaction; None: any number."""
+    begin = ""
+    """SQL that goes with each BEGIN."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """As asyncpg's.
+
+        Raises:
+            TransactionAborted: the query is a COMMIT, and the server has rolled back.
+            ConnectionFailureError: the server does not answer; the connection is closed.
+        """
+        if not args and timeout is None and _QUICK.fullmatch(query):
+            return await self._quickly(query)
+        status: str = await super().execute(query, *args, timeout=timeout)
+        if status == "ROLLBACK" and _COMMITS.fullmatch(query):
+            raise TransactionAborted
+        return status
+
+    async def _quickly(self, query: str) -> str:
+        if self.begin and query.startswith("BEGIN"):
+            query = f"{query.rstrip(';')}; {self.begin}"
+        try:
+            status: str = await super().execute(query, timeout=self.patience)
+            return status
+        except TimeoutError:
+            silence.heard()
+            # Whatever else is sent on it would wait too.
+            self.terminate()
+            raise asyncpg.ConnectionFailureError(f"PostgreSQL has not answered for {self.patience:g} s") from None
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """As asyncpg's; that the server did not even take leave is remembered, see `Silence`."""
+        try:
+            await super().close(timeout=timeout)
+        except TimeoutError:
+            silence.heard()
+            raise
+
+
+async def connect(*args: Any, patience: float, begin: str = "", **options: Any) -> Connection:
+    """Open a connection; for SQLAlchemy's `async_creator_fn`.
+
+    Args:
+        args, options: of `asyncpg.connect`.
+        patience: seconds for it, and `Connection.patience`.
+        begin: see `Connection`.
+
+    Raises:
+        ClientCannotConnectError: nobody answers there. (asyncpg lets errors of the operating system through, which tell
+            nobody that they are about PostgreSQL.)
+    """
+    options |= {"timeout": patience, "connection_class": Connection}
+    try:
+        connection: Any = await asyncpg.connect(*args, **options)
+    except ssl.SSLCertVerificationError:
+        raise
+    except OSError as error:
+        reason = str(error) or f"no answer within {patience:g} s"
+        raise asyncpg.ClientCannotConnectError(f"PostgreSQL cannot be reached: {reason}") from error
+    connection.patience, connection.begin = patience, begin
+    return cast("Connection", connection)

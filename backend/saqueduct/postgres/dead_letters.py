@@ -1,0 +1,221 @@
+"""Dead letters: jobs that failed for good, to be replayed or discarded by a person."""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saqueduct.common.clock import time_now
+from saqueduct.common.text import storable
+from saqueduct.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch, JobConflict, QueueError
+from saqueduct.postgres.history import DEAD, PLACE, RecordFilter
+from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.bulk import enqueue_many
+from saqueduct.tasks.job_meta import REPLAY_OF, TAGS
+from saqueduct.tasks.redaction import REDACTED
+from saqueduct.tasks.registry import TaskRegistry
+
+BATCH = 100
+"""Dead letters that one transaction replays or discards."""
+
+
+class DeadLetterFilter(RecordFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters to replay or discard.
+
+    Attributes:
+        all: every one, in place of a filter.
+
+    Raises:
+        InvalidSearch: neither a filter that leaves some out nor `all`, or both; or as RecordFilter.
+    """
+
+    all: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.all == self._narrows():
+            raise InvalidSearch(WHICH)
+
+    def _narrows(self) -> bool:
+        """False when it matches every dead letter. Each error holds the empty text."""
+        values = (self.task, self.queue, self.tag, self.since, self.until)
+        own_status = self.status not in (None, "failed")
+        return own_status or bool(self.arguments or self.error) or any(value is not None for value in values)
+
+
+WHICH = (
+    "say which dead letters: by a filter that leaves some out, such as "
+    '{"which": {"task": "send_email"}}, or {"all": true} for every one'
+)
+
+
+@dataclasses.dataclass(slots=True)
+class Resolved:
+    """What a call over many dead letters came to so far.
+
+    Attributes:
+        done: replayed or discarded.
+        refused: of those that cannot be replayed, by key, why; they stay dead letters.
+        after: where the next batch begins; None before the first.
+        until: jobs enqueued then or later are not meant: those replayed may have failed again, and again.
+    """
+
+    done: int = 0
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
+    after: tuple[dt.datetime, str, str] | None = None
+    until: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.fromtimestamp(time_now(), dt.UTC))
+
+
+class DeadLetters:
+    """Replays and discards dead letters, each in the transaction of a session.
+
+    A dead letter is locked, marked, and its new job written to the outbox together: it is replayed once.
+
+    Args:
+        session: flushed, never committed.
+        queues: of this process.
+        tasks: the tasks there are.
+    """
+
+    def __init__(self, session: AsyncSession, queues: Queues, tasks: TaskRegistry) -> None:
+        self._session = session
+        self._queues = queues
+        self._tasks = tasks
+
+    async def replay(
+        self,
+        key: str,
+        *,
+        by: str,
+        why: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """Enqueue a dead letter's job anew, when the session commits; returns the new job's key.
+
+        Args:
+            key: of the dead letter, or SAQ's full id of its job.
+            by: who replays it.
+            why: for those who read it later.
+            arguments: in place of those it had, by name; redacted ones must be among them.
+            queue: in place of the one it was in.
+
+        Raises:
+            DeadLetterNotFound: no job of that key has failed.
+            JobConflict: it has been replayed or discarded.
+            UnknownTask, UnknownQueue, InvalidArguments, PayloadTooLarge: it cannot be enqueued as it is.
+        """
+        record = await self._locked(key)
+        return await self._replay(record, by, why, arguments or {}, queue, 0.0)
+
+    async def discard(self, key: str, *, by: str, why: str = "") -> None:
+        """Let a dead letter rest.
+
+        Raises:
+            DeadLetterNotFound, JobConflict: as `replay`.
+        """
+        self._resolve(await self._locked(key), DISCARDED, by, why)
+        await self._session.flush()
+
+    async def replay_some(
+        self,
+        which: DeadLetterFilter,
+        so_far: Resolved,
+        *,
+        by: str,
+        why: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        rate: float = 50.0,
+    ) -> bool:
+        """Replay up to BATCH dead letters, oldest first; to be called, and the session committed, until it is False.
+
+        Args:
+            which: the filter.
+            so_far: is brought up to date.
+            rate: jobs a second that are to start: each waits for its turn as a delayed job.
+            by, why, arguments, queue: as `replay`.
+        """
+        batch = await self._batch(which, so_far)
+        for number, record in enumerate(batch):
+            try:
+                async with self._session.begin_nested():
+                    await self._replay(record, by, why, arguments or {}, queue, number / rate)
+                so_far.done += 1
+            except QueueError as error:
+                so_far.refused[record.key] = str(error)
+        return bool(batch)
+
+    async def discard_some(self, which: DeadLetterFilter, so_far: Resolved, *, by: str, why: str = "") -> bool:
+        """Discard up to BATCH dead letters, as `replay_some` replays them."""
+        batch = await self._batch(which, so_far)
+        for record in batch:
+            self._resolve(record, DISCARDED, by, why)
+        await self._session.flush()
+        so_far.done += len(batch)
+        return bool(batch)
+
+    async def count(self, which: RecordFilter) -> int:
+        """How many dead letters match."""
+        query = select(func.count()).select_from(JobRecord).where(*which.conditions(), *DEAD)
+        return (await self._session.scalars(query)).one()
+
+    async def _batch(self, which: RecordFilter, so_far: Resolved) -> Sequence[JobRecord]:
+        query = select(JobRecord).where(*which.conditions(), *DEAD, JobRecord.queued_at < so_far.until)
+        if so_far.after is not None:
+            query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
+        query = query.order_by(*PLACE).limit(BATCH).with_for_update(skip_locked=True)
+        batch = (await self._session.scalars(query)).all()
+        if batch:
+            last = batch[-1]
+            so_far.after = (last.queued_at, last.key, last.queue)
+        return batch
+
+    async def _locked(self, key: str) -> JobRecord:
+        key, queue = self._queues.locate(key)
+        if storable(key) != key:
+            raise DeadLetterNotFound(key)
+        query = select(JobRecord).where(JobRecord.key == key, JobRecord.status == "failed")
+        if queue is not None:
+            query = query.where(JobRecord.queue == queue)
+        query = query.order_by(JobRecord.queued_at.desc()).limit(1).with_for_update()
+        record = await self._session.scalar(query.execution_options(populate_existing=True))
+        if record is None:
+            raise DeadLetterNotFound(key)
+        if record.resolution is not None:
+            raise JobConflict(key, f"already {record.resolution}", "replayed or discarded again")
+        return record
+
+    async def _replay(
+        self,
+        record: JobRecord,
+        by: str,
+        why: str,
+        changes: Mapping[str, Any],
+        queue: str | None,
+        delay: float,
+    ) -> str:
+        task = self._tasks.get(record.task)
+        self._queues.look_up(queue or record.queue)
+        arguments = {**record.exact_arguments, **changes}
+        if hidden := [name for name, value in arguments.items() if value == REDACTED and name in task.signature.redact]:
+            problem = "is redacted, and kept nowhere: give it anew"
+            raise InvalidArguments(record.task, dict.fromkeys(hidden, problem))
+        again = task.options(session=self._session, queue=queue or record.queue, delay=delay if delay > 0 else None)
+        call = again.call(arguments)
+        call.job.meta[REPLAY_OF] = record.key
+        if record.tags:
+            call.job.meta[TAGS] = record.tags
+        [handle] = await enqueue_many([call])
+        record.replayed_as = handle.key
+        self._resolve(record, REPLAYED, by, why)
+        await self._session.flush()
+        return handle.key
+
+    def _resolve(self, record: JobRecord, resolution: str, by: str, why: str) -> None:
+        record.resolution, record.resolved_by, record.resolved_why = resolution, storable(by), storable(why) or None
+        record.resolved_at = dt.datetime.now(dt.UTC)

@@ -1,0 +1,42 @@
+"""Early ends: durable jobs of schedules that end before their rows are written.
+
+Such a job is made in Redis first, and its row follows. Where it leaves no record, a row of another kind says that it
+has ended: it keeps the job's own row from being written, which nobody would let go of.
+"""
+
+from collections.abc import Sequence
+
+from saq import Job
+from sqlalchemy import and_, delete, func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from saqueduct.postgres.models import OutboxJob
+from saqueduct.tasks.job_meta import ROUND
+
+KEPT = 120.0
+"""Seconds for which it is known: longer than a row takes to follow its job."""
+
+
+async def note(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> None:
+    """Keep the rows of jobs from being written."""
+    rows = [
+        {
+            "queue": job.get_queue().name,
+            "key": job.key,
+            "queued": job.queued,
+            "round": int(job.meta.get(ROUND, 0)),
+            "job": "",
+            "durable": False,
+            "published_at": func.now(),
+        }
+        for job in jobs
+    ]
+    if rows:
+        await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
+
+
+async def forget(connection: AsyncConnection) -> None:
+    """Delete what was noted KEPT seconds ago."""
+    old = OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, KEPT)
+    await connection.execute(delete(OutboxJob).where(and_(OutboxJob.durable.is_(False), old)))

@@ -1,0 +1,140 @@
+"""The tables of the memory: `outbox` holds jobs on their way to Redis, `job_records` what became of jobs."""
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, SmallInteger, Text, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from saqueduct.postgres.base import Base
+
+CHANNEL = "saqueduct_outbox"
+"""Channel of LISTEN and NOTIFY, on which a commit tells that rows of the outbox wait."""
+
+STATUSES = ("queued", "complete", "failed", "aborted")
+"""Statuses of a record; "queued" is a job that waits for another attempt."""
+
+REPLAYED, DISCARDED, RETRIED = "replayed", "discarded", "retried"
+"""What became of a dead letter: a new job has its arguments, a person let it rest, or it was queued once more."""
+
+RESOLUTION = ("resolution", "resolved_at", "resolved_by", "resolved_why", "replayed_as")
+"""The columns that tell so."""
+
+
+class OutboxJob(Base):
+    """A job written in a caller's transaction; a durable one stays until it has ended.
+
+    A job is told apart from another one of the same key by the time of its enqueue and its round.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("ix_outbox_unpublished", "created_at", postgresql_where=text("published_at IS NULL")),
+        Index("ix_outbox_published", "published_at", postgresql_where=text("published_at IS NOT NULL")),
+        # Rows come and go; the table stays small if their space is reused soon.
+        {"postgresql_with": {"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05}},
+    )
+
+    queue: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    queued: Mapped[int] = mapped_column(BigInteger)
+    """Epoch milliseconds of its enqueue."""
+    round: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """Times that it was queued again by hand after its end."""
+    job: Mapped[str] = mapped_column(Text)
+    """In SAQ's wire format."""
+    unique: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """What makes it unique, see `Claim`; null: nothing but its key."""
+    durable: Mapped[bool]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    published_at: Mapped[dt.datetime | None]
+    """When Redis was last known to have it; null: not yet."""
+
+
+class JobRecord(Base):
+    """What became of a job. Values of redacted arguments are not in it."""
+
+    __tablename__ = "job_records"
+    __table_args__ = (
+        CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
+        Index(None, "key"),
+        Index(None, "task", "queued_at", "key", "queue"),
+        # Most jobs complete: an index of all statuses would be large, and no help in finding those.
+        Index(
+            "ix_job_records_incomplete",
+            "status",
+            "queued_at",
+            "key",
+            "queue",
+            postgresql_where=text("status <> 'complete'"),
+        ),
+        Index(
+            "ix_job_records_task_incomplete",
+            "task",
+            "status",
+            "queued_at",
+            "key",
+            "queue",
+            postgresql_where=text("status <> 'complete'"),
+        ),
+        Index("ix_job_records_tags", "tags", postgresql_using="gin", postgresql_where=text("tags IS NOT NULL")),
+        Index(
+            "ix_job_records_arguments",
+            "arguments",
+            postgresql_using="gin",
+            postgresql_ops={"arguments": "jsonb_path_ops"},
+            postgresql_where=text("arguments IS NOT NULL"),
+        ),
+    )
+
+    queued_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    """When it was enqueued; first in the key, because records are listed and pruned by it."""
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    queue: Mapped[str] = mapped_column(Text, primary_key=True)
+    task: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    round: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """Times that it was queued again by hand after its end."""
+    attempts: Mapped[int] = mapped_column(SmallInteger)
+    recoveries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    arguments: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """By name, to search and to show; null: none."""
+    payload: Mapped[str | None] = mapped_column(Text)
+    """The arguments as JSON, exactly as they were, where JSONB has another form of them; null: it has not."""
+    result: Mapped[Any | None] = mapped_column(JSON)
+    """Null also where it was larger than QUEUE_RECORD_RESULT_BYTES, unless it committed with the job's session."""
+    error: Mapped[str | None] = mapped_column(Text)
+    """Of the last attempt, with its traceback."""
+    errors: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    """Attempts that did not complete: attempt, error, worker, started and ended in epoch milliseconds."""
+    worker: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[dt.datetime | None]
+    """Start of the last attempt."""
+    ended_at: Mapped[dt.datetime | None]
+    schedule: Mapped[str | None] = mapped_column(Text)
+    """Key of the schedule that made it."""
+    parent: Mapped[str | None] = mapped_column(Text)
+    """Key of the job that enqueued it."""
+    trace_id: Mapped[str | None] = mapped_column(Text)
+    """32 hex digits, as in a W3C `traceparent`."""
+    tags: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    replay_of: Mapped[str | None] = mapped_column(Text)
+    """Key of the dead letter that it was made of."""
+    resolution: Mapped[str | None] = mapped_column(Text)
+    """What a person did with the dead letter: "replayed", "discarded" or "retried"; null: it waits."""
+    resolved_at: Mapped[dt.datetime | None]
+    resolved_by: Mapped[str | None] = mapped_column(Text)
+    resolved_why: Mapped[str | None] = mapped_column(Text)
+    replayed_as: Mapped[str | None] = mapped_column(Text)
+    """Key of the job that replays it."""
+
+    @property
+    def exact_arguments(self) -> dict[str, Any]:
+        """The arguments as they were; redacted ones are in neither form."""
+        return dict(msgspec.json.decode(self.payload) if self.payload is not None else self.arguments or {})
+
+
+metadata = Base.metadata
+"""Every table of the library, for Alembic."""

@@ -1,0 +1,469 @@
+"""The outbox: jobs written in a caller's transaction, and enqueued once that has committed.
+
+A row is locked while its job is enqueued, and marked in Redis in the step that enqueues it, so that a job is
+enqueued once, whichever process dies or hangs between the two.
+"""
+
+import asyncio
+import datetime as dt
+import logging
+import math
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple, cast
+
+import asyncpg
+import msgspec
+from saq import Job
+from saq.job import TERMINAL_STATUSES, Status
+from saq.utils import now
+from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from saqueduct.broker.outage import answering
+from saqueduct.errors import DuplicateJob, EnqueueConflict, JobConflict, QueueUnavailable
+from saqueduct.postgres.models import RESOLUTION, JobRecord, OutboxJob
+from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
+from saqueduct.postgres.rows import Identity, identity
+from saqueduct.queue.aborting import LOOK, BeingAborted, Patience
+from saqueduct.queue.enqueuing import Answer
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job import EngineJob, Enqueued, mark_of
+from saqueduct.tasks.job_meta import DURABLE, REPLAY_OF, ROUND
+from saqueduct.tasks.options import Claim, Unique
+
+logger = logging.getLogger("saqueduct")
+
+CHUNK = 500
+"""Jobs that one statement writes, and that one transaction publishes, at most."""
+
+PATIENCE = 60.0
+"""Seconds that a call to Redis which publishes may be under way; marks stay longer."""
+
+HOLD = 60
+"""Seconds for which a job does not start that is enqueued to be aborted. If its abort gets lost, it runs then."""
+
+ANSWER = 10.0
+"""Seconds that PostgreSQL gets for a transaction; one that does not answer is away."""
+
+DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What SQLAlchemy and asyncpg raise when PostgreSQL is away, restarts, or does not answer: asyncpg's own errors come
+unwrapped while connecting, and some that SQLAlchemy does not know as its plain DBAPIError."""
+
+
+class Left(NamedTuple):
+    """Jobs of one queue that nobody looks after."""
+
+    queue: str
+    jobs: int
+    since: dt.datetime
+
+
+class Outbox:
+    """Jobs on their way from PostgreSQL to Redis.
+
+    Args:
+        engine: connections of the memory's own.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._blocked: set[tuple[str, str]] = set()
+        """Queue and key of committed jobs that have one in their way which is being aborted."""
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction on a connection of the memory's own, see `limited`."""
+        return limited(self._engine, ANSWER)
+
+    async def write(
+        self, connection: AsyncSession | AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]
+    ) -> list[Enqueued]:
+        """Write jobs in a transaction of the caller's.
+
+        Returns:
+            For each whether it was written; False where one of its key is in the outbox already.
+
+        Raises:
+            EnqueueConflict: another transaction is in the way, which writes jobs of these keys.
+        """
+        # Of two with one key the first counts. In the order of their keys: transactions that write the same keys wait
+        # for each other, and would for ever if each had one that the other wants.
+        rows = {job.key: (_row(queue, job), place) for place, job in reversed(list(enumerate(jobs)))}
+        keys = sorted(rows)
+        written: set[str] = set()
+        for first in range(0, len(keys), CHUNK):
+            chunk = [rows[key] for key in keys[first : first + CHUNK]]
+            written.update(await _write(connection, queue, chunk))
+        answers = []
+        for job in jobs:
+            answers.append(Enqueued(job.key, job.key in written))
+            written.discard(job.key)
+        return answers
+
+    async def send(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Write durable jobs in a transaction of their own, and enqueue them.
+
+        Raises:
+            QueueUnavailable: PostgreSQL did not answer. That Redis does not is no error: they stand in PostgreSQL.
+        """
+        try:
+            async with self.transaction() as connection:
+                answers = await self.write(connection, queue, jobs)
+        except DATABASE_AWAY as error:
+            raise QueueUnavailable(f"PostgreSQL: {error}") from error
+        keys = [answer.key for answer in answers if answer.created]
+        standing = await self.publish_or_leave(queue, keys)
+        standing |= await self.outlast(queue, keys)
+        return [standing.get(answer.key, answer) for answer in answers]
+
+    async def adopt(self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]) -> None:
+        """Write durable jobs that Redis has already."""
+        rows = [_row(queue, job) | {"published_at": func.now()} for job in sorted(jobs, key=lambda job: job.key)]
+        await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
+
+    async def publish_or_leave(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
+        """Enqueue committed jobs; what cannot be enqueued now is left to the relay."""
+        standing: dict[str, Enqueued] = {}
+        for first in range(0, len(keys), CHUNK):
+            try:
+                standing |= await self.publish(queue, OutboxJob.key.in_(keys[first : first + CHUNK]))
+            except (QueueUnavailable, *DATABASE_AWAY) as error:
+                logger.warning("queue %s: %d jobs wait in the outbox: %s", queue.name, len(keys) - first, error)
+                break
+        return standing
+
+    async def publish(
+        self, queue: EngineQueue, which: ColumnElement[bool], *, held: bool = False
+    ) -> dict[str, Enqueued]:
+        """Enqueue some unpublished jobs of a queue, CHUNK at most.
+
+        Args:
+            queue: the queue.
+            which: the rows.
+            held: see `hold`.
+
+        Returns:
+            By key, which job stands.
+
+        Raises:
+            QueueUnavailable: Redis did not answer; nothing is lost.
+            SQLAlchemyError, asyncpg.PostgresError, OSError: neither did PostgreSQL.
+        """
+        async with answering():
+            deadline = await queue.time() + PATIENCE
+        async with self.transaction() as connection:
+            jobs = await _taken(connection, queue, and_(OutboxJob.published_at.is_(None), which))
+            if not jobs:
+                return {}
+            if held:
+                _hold(jobs, deadline)
+            async with answering():
+                answers = await queue.publish(jobs, deadline)
+            standing = {
+                job.key: _told(job, answer)
+                for job, answer in zip(jobs, answers, strict=True)
+                if not isinstance(answer, BeingAborted)
+            }
+            self._blocked.difference_update((queue.name, key) for key in standing)
+            self._blocked.update((queue.name, job.key) for job in jobs if job.key not in standing)
+            await self._settle(connection, queue, [job for job in jobs if job.key in standing], standing)
+        return standing
+
+    async def hold(self, queue: EngineQueue, key: str) -> None:
+        """Enqueue a committed job that Redis does not have, for HOLD seconds later: so it can be aborted there.
+
+        Raises:
+            JobConflict: another process is enqueuing it.
+            QueueUnavailable: Redis or PostgreSQL did not answer.
+        """
+        mine = OutboxJob.key == key
+        try:
+            if await self.publish(queue, mine, held=True):
+                return
+            await self.publish_again(queue, 0.0, mine, held=True)
+            if await self.holds(queue, and_(mine, OutboxJob.published_at.is_(None))):
+                raise JobConflict(key, "being enqueued", "aborted in this moment: try again")
+        except DATABASE_AWAY as error:
+            raise QueueUnavailable(f"PostgreSQL: {error}") from error
+
+    async def outlast(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
+        """Enqueue those of some committed jobs that have one in their way which is being aborted, once it has ended."""
+        standing: dict[str, Enqueued] = {}
+        patience = Patience()
+        while blocked := [key for key in keys if (queue.name, key) in self._blocked]:
+            self._blocked.difference_update((queue.name, key) for key in blocked)
+            if patience.over:
+                logger.warning("queue %s: %d jobs wait in the outbox for aborted ones to end", queue.name, len(blocked))
+                break
+            await asyncio.sleep(LOOK)
+            standing |= await self.publish_or_leave(queue, blocked)
+        return standing
+
+    async def holds(self, queue: EngineQueue, which: ColumnElement[bool]) -> bool:
+        """True when such a row is there; what is asked of Redis besides can be left out where it is not."""
+        async with self.transaction() as connection:
+            found = await connection.execute(select(exists().where(OutboxJob.queue == queue.name, which)))
+        return bool(found.scalar_one())
+
+    async def left_elsewhere(self, looked_after: Sequence[str], idle: float) -> list[Left]:
+        """What nobody looks after, by queue.
+
+        Args:
+            looked_after: names of queues to leave out.
+            idle: seconds since a job was to be enqueued, or since Redis was last known to have it.
+        """
+        before = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle)
+        waits = or_(
+            and_(OutboxJob.published_at.is_(None), OutboxJob.created_at < before), OutboxJob.published_at < before
+        )
+        query = select(OutboxJob.queue, func.count(), func.min(OutboxJob.created_at)).group_by(OutboxJob.queue)
+        async with self.transaction() as connection:
+            found = await connection.execute(query.where(OutboxJob.queue.not_in(looked_after), waits))
+        return [Left(*row) for row in found]
+
+    async def _settle(
+        self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], standing: Mapping[str, Enqueued]
+    ) -> None:
+        """Durable jobs stay until they have ended, the others have arrived, or are dropped for jobs that stand."""
+        kept = [job.key for job in jobs if job.meta.get(DURABLE) and standing[job.key].created]
+        sent = [job.key for job in jobs if job.key not in set(kept)]
+        here = OutboxJob.queue == queue.name
+        if sent:
+            await connection.execute(delete(OutboxJob).where(here, OutboxJob.key.in_(sent)))
+        if kept:
+            statement = update(OutboxJob).where(here, OutboxJob.key.in_(kept))
+            await connection.execute(statement.values(published_at=func.now()))
+        for job in jobs:
+            if REPLAY_OF in job.meta and not standing[job.key].created:
+                await _unresolve(connection, job, standing[job.key].key)
+
+    async def publish_again(
+        self, queue: EngineQueue, idle: float, which: ColumnElement[bool] | None = None, *, held: bool = False
+    ) -> list[Job]:
+        """Enqueue durable jobs again that Redis has forgotten.
+
+        Args:
+            queue: the queue.
+            idle: seconds since Redis was last known to have a job, after which it is looked for.
+            which: the rows; None: any.
+            held: see `hold`.
+
+        Returns:
+            Those that have ended, whose end PostgreSQL does not know yet.
+        """
+        idly = and_(OutboxJob.durable, OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle))
+        if which is not None:
+            idly = and_(idly, which)
+        if not await self.holds(queue, idly):
+            return []
+        async with answering():
+            deadline = await queue.time() + PATIENCE
+        async with self.transaction() as connection:
+            jobs = await _taken(connection, queue, idly)
+            if not jobs:
+                return []
+            async with answering():
+                ended = await _ended(queue, jobs)
+                lost = [job for job in jobs if job.key not in ended]
+                if held:
+                    _hold(lost, deadline)
+                answers = await queue.publish(lost, deadline, again=True)
+            again = [job.key for job, answer in zip(lost, answers, strict=True) if answer is not None]
+            if again:
+                logger.warning("queue %s: Redis had forgotten %d durable jobs", queue.name, len(again))
+            ended |= _replaced(zip(lost, answers, strict=True))
+            statement = update(OutboxJob).where(OutboxJob.queue == queue.name)
+            statement = statement.where(OutboxJob.key.in_([job.key for job in jobs]))
+            await connection.execute(statement.values(published_at=func.now()))
+        return list(ended.values())
+
+    async def forget_marks(self, queue: EngineQueue) -> int:
+        """Take marks out of Redis whose rows are gone, and which no call can need any more; returns how many."""
+        async with answering():
+            marks = await queue.old_marks(2 * PATIENCE, CHUNK)
+        if not marks:
+            return 0
+        mark = func.concat(OutboxJob.key, "|", OutboxJob.queued, "|", OutboxJob.round)
+        keys = [each.rsplit("|", 2)[0] for each in marks]
+        query = select(mark).where(
+            OutboxJob.queue == queue.name, OutboxJob.key.in_(keys), OutboxJob.published_at.is_(None)
+        )
+        async with self.transaction() as connection:
+            needed = set((await connection.execute(query)).scalars())
+        gone = [each for each in marks if each not in needed]
+        async with answering():
+            await queue.forget_marks(gone)
+        return len(gone)
+
+
+WRITE = text("""
+    INSERT INTO outbox (queue, key, queued, round, job, "unique", durable, created_at)
+    SELECT queue, key, queued, round, job, CAST("unique" AS jsonb), durable,
+        statement_timestamp() + place * interval '1 microsecond'
+    FROM unnest(
+        CAST(:queue AS text[]), CAST(:key AS text[]), CAST(:queued AS bigint[]), CAST(:round AS smallint[]),
+        CAST(:job AS text[]), CAST(:unique AS text[]), CAST(:durable AS boolean[]), CAST(:place AS int[])
+    ) AS written(queue, key, queued, round, job, "unique", durable, place)
+    ON CONFLICT DO NOTHING
+    RETURNING key
+""")
+"""Writes rows in the order in which they are given; they are enqueued in the order of their places."""
+
+
+async def _write(
+    connection: AsyncSession | AsyncConnection, queue: EngineQueue, rows: Sequence[tuple[dict[str, Any], int]]
+) -> Iterable[str]:
+    columns: dict[str, list[Any]] = {name: [row[name] for row, _ in rows] for name in rows[0][0]}
+    columns["unique"] = [value and msgspec.json.encode(value).decode() for value in columns["unique"]]
+    columns["place"] = [place for _, place in rows]
+    try:
+        return (await connection.execute(WRITE, columns)).scalars()
+    except DBAPIError as error:
+        if (state := getattr(error.orig, "sqlstate", None)) not in (DEADLOCK, LOCK_NOT_AVAILABLE):
+            raise
+        raise EnqueueConflict(queue.name, deadlock=state == DEADLOCK) from error
+
+
+@asynccontextmanager
+async def limited(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncConnection]:
+    """A transaction that gets so many seconds.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds), engine.begin() as connection:
+            yield connection
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or f"no answer within {seconds:g} s") from error
+
+
+ENDED = """
+    unnest(CAST(:queues AS text[]), CAST(:keys AS text[]), CAST(:queued AS bigint[]), CAST(:rounds AS smallint[]))
+        AS ended(queue, key, queued, round)
+"""
+"""Jobs as rows; their rows of the outbox are told apart from later ones of their keys."""
+
+LET_GO = text(f"""
+    WITH free AS (
+        SELECT queue, key FROM outbox AS o JOIN {ENDED} USING (queue, key, queued, round) FOR UPDATE OF o SKIP LOCKED
+    )
+    DELETE FROM outbox AS o USING free WHERE o.queue = free.queue AND o.key = free.key
+    RETURNING o.queue, o.key, o.queued, o.round
+""")  # noqa: S608  (made of the text above)
+
+LET_GO_ALL = text(f"""
+    DELETE FROM outbox AS o USING {ENDED}
+    WHERE o.queue = ended.queue AND o.key = ended.key AND o.queued = ended.queued AND o.round = ended.round
+    RETURNING o.queue, o.key, o.queued, o.round
+""")  # noqa: S608
+
+LEFT = text(f"SELECT queue, key, queued, round FROM outbox JOIN {ENDED} USING (queue, key, queued, round)")  # noqa: S608
+
+
+async def let_go(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, wait: bool) -> set[Identity]:
+    """Delete the rows of jobs; returns the jobs of deleted rows.
+
+    Args:
+        connection: whose transaction it is.
+        jobs: that have ended.
+        wait: True: for rows that somebody holds; False: they stay.
+    """
+    return await _identities(connection, LET_GO_ALL if wait else LET_GO, jobs)
+
+
+async def left(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
+    """The jobs that have a row."""
+    return await _identities(connection, LEFT, jobs) if jobs else set()
+
+
+async def _identities(
+    connection: AsyncConnection | AsyncSession, statement: TextClause, jobs: Sequence[Job]
+) -> set[Identity]:
+    names = {(job.get_queue().name, job.key, job.queued, int(job.meta.get(ROUND, 0))): identity(job) for job in jobs}
+    # In one order, as far as PostgreSQL keeps it: two such statements could wait for each other.
+    columns = map(list, zip(*sorted(names), strict=True))
+    arrays: dict[str, Any] = dict(zip(("queues", "keys", "queued", "rounds"), columns, strict=True))
+    return {names[row.queue, row.key, row.queued, row.round] for row in await connection.execute(statement, arrays)}
+
+
+def _hold(jobs: Iterable[EngineJob], deadline: float) -> None:
+    """Let jobs start HOLD seconds later, and give way to no other and no other to them: they are to be aborted."""
+    for job in jobs:
+        job.scheduled, job.claim = max(job.scheduled, math.ceil(deadline - PATIENCE + HOLD)), None
+
+
+async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnElement[bool]) -> list[EngineJob]:
+    """Lock some rows, CHUNK at most; those that cannot be read are set aside, for a person to mend or delete."""
+    query = select(OutboxJob.key, OutboxJob.job, OutboxJob.unique).where(OutboxJob.queue == queue.name, which)
+    query = query.order_by(OutboxJob.created_at).limit(CHUNK).with_for_update(skip_locked=True)
+    jobs: list[EngineJob] = []
+    for row in await connection.execute(query):
+        try:
+            jobs.append(job_of(queue, row._mapping))
+        except (ValueError, TypeError, LookupError) as error:
+            logger.error("the job %s of the outbox cannot be read, its row is set aside: %s", row.key, error)
+            aside = update(OutboxJob).where(OutboxJob.queue == queue.name, OutboxJob.key == row.key)
+            await connection.execute(aside.values(published_at=text("'infinity'")))
+    return jobs
+
+
+def _replaced(answers: Iterable[tuple[EngineJob, Answer | None]]) -> dict[str, Job]:
+    """Of forgotten jobs those that an even newer job would have replaced: they end as if it had."""
+    ended: dict[str, Job] = {}
+    for job, answer in answers:
+        replaces = job.claim is not None and job.claim.unique.on_conflict == "replace"
+        if replaces and isinstance(answer, Enqueued) and not answer.created:
+            job.status, job.error, job.completed = Status.ABORTED, f"replaced by {answer.key}", now()
+            ended[job.key] = job
+    return ended
+
+
+def _row(queue: EngineQueue, job: Job) -> dict[str, Any]:
+    claim = cast("Claim | None", getattr(job, "claim", None))
+    encoded = queue.serialize(job)
+    return {
+        "queue": queue.name,
+        "key": job.key,
+        "queued": job.queued,
+        "round": int(job.meta.get(ROUND, 0)),
+        "job": encoded if isinstance(encoded, str) else encoded.decode(),
+        "unique": claim.described() if claim else None,
+        "durable": bool(job.meta.get(DURABLE)),
+    }
+
+
+def job_of(queue: EngineQueue, row: RowMapping) -> EngineJob:
+    """The job of a row."""
+    job = cast("EngineJob", queue.deserialize(row["job"]))
+    if unique := row["unique"]:
+        options = {name: value for name, value in unique.items() if name != "id"}
+        job.claim = Claim(unique["id"], Unique(**options))
+    return job
+
+
+async def _unresolve(connection: AsyncConnection, job: Job, standing: str) -> None:
+    """The job that was to replay a dead letter is dropped: the dead letter waits again."""
+    logger.warning("the replay %s of %s is dropped, the job %s stands", job.key, job.meta[REPLAY_OF], standing)
+    letter = update(JobRecord).where(JobRecord.key == job.meta[REPLAY_OF], JobRecord.replayed_as == job.key)
+    await connection.execute(letter.values(dict.fromkeys(RESOLUTION)))
+
+
+async def _ended(queue: EngineQueue, jobs: Sequence[Job]) -> dict[str, Job]:
+    """Of these, those that have ended, as Redis knows them."""
+    stand = await queue.jobs([job.key for job in jobs])
+    return {
+        stored.key: stored
+        for job, stored in zip(jobs, stand, strict=True)
+        if stored is not None and stored.status in TERMINAL_STATUSES and mark_of(stored) == mark_of(job)
+    }
+
+
+def _told(job: Job, answer: Enqueued | DuplicateJob | None) -> Enqueued:
+    if isinstance(answer, DuplicateJob):
+        # The caller's transaction has committed: there is nobody left to raise it to.
+        logger.warning("the job %s of the outbox is dropped: %s", job.key, answer)
+        return Enqueued(answer.standing, created=False)
+    return answer or Enqueued(job.key, created=True)

@@ -1,0 +1,321 @@
+"""The recorder: writes what became of jobs, many in one statement, without keeping a job waiting."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from itertools import islice
+from typing import Any
+
+from saq import Job
+from saq.job import TERMINAL_STATUSES, Status
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from saqueduct.broker.batching import Batches
+from saqueduct.postgres.outbox import DATABASE_AWAY, limited
+from saqueduct.postgres.records import Rows, had_record
+from saqueduct.postgres.rows import Identity, Row, identity
+from saqueduct.postgres.unrecorded import UnrecordedEnds
+from saqueduct.tasks.job import mark_of
+from saqueduct.tasks.job_meta import DURABLE
+
+logger = logging.getLogger("saqueduct")
+
+CHUNK = 5000
+"""Records that one statement writes at most."""
+
+BUFFER = 100_000
+"""Records that wait at most; when PostgreSQL is away for longer, the oldest are dropped."""
+
+FULL = 20_000
+"""Records that wait from which on a worker takes no new jobs, as long as PostgreSQL answers."""
+
+LINGER = 0.05
+"""Seconds between two batches that are not full."""
+
+HELD = 1.0
+"""Seconds after which ends are tried again whose rows somebody holds."""
+
+ANSWER = 30.0
+"""Seconds that PostgreSQL gets to take a batch; one that does not answer is away."""
+
+CLOSING = 3.0
+"""Seconds that PostgreSQL gets to learn that durable jobs have ended, before Redis does; a lease lasts for longer."""
+
+ENDS = 500
+"""Durable jobs whose ends one transaction writes at most."""
+
+LOOKUPS = 100
+"""Jobs that one statement asks for at most."""
+
+LOOKUP = 2.0
+"""Seconds that PostgreSQL gets to tell that jobs have completed; it is taken from the time that they may run."""
+
+REFUSED = ("22", "23", "54")
+"""Classes of SQLSTATE that tell that a record is at fault, and not the server: wrong data, constraints, and limits such
+as the size of an index entry. See PostgreSQL's manual, appendix "Error Codes"."""
+
+SUSPENSION = 10.0
+"""Seconds for which jobs commit without their records, after one could not be written in a job's transaction."""
+
+MAX_PAUSE = 5.0
+"""Seconds between two tries while PostgreSQL is away, at most."""
+
+
+class JobRecorder:
+    """Buffers the records of one process and writes them.
+
+    Args:
+        engine: connections of the memory's own.
+        rows: makes them.
+        unrecorded: is told what is written of what Redis keeps.
+    """
+
+    def __init__(self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds) -> None:
+        self._engine = engine
+        self._unrecorded = unrecorded
+        self.rows = rows
+        # Those of a dead worker come back together: one connection asks for all of them.
+        self._lookups = Batches(self._completed, LOOKUPS)
+        self._waiting: deque[Row] = deque()
+        self._ended: deque[Job] = deque()
+        """Durable jobs that have ended otherwise than in a worker's hands."""
+        self._writer: asyncio.Task[None] | None = None
+        self.away_since: float | None = None
+        """Seconds of the monotonic clock since which PostgreSQL does not answer; None: it does."""
+        self._suspended_until = 0.0
+        self.dropped = 0
+        """Records that were lost because the buffer was full."""
+
+        self.strays = ""
+        """Jobs of the outbox that no process looks after, for people; empty: none."""
+        self.crowded = False
+        """True when Redis keeps as many ends for PostgreSQL as it may, see `Unrecorded`."""
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._ended)
+
+    @property
+    def full(self) -> bool:
+        """True when more jobs end than PostgreSQL can write; while it is away, only when Redis keeps too many ends."""
+        return self.crowded or (len(self._waiting) > FULL and self.away_since is None)
+
+    @property
+    def away(self) -> bool:
+        """True while PostgreSQL does not answer."""
+        return self.away_since is not None
+
+    def needs(self, job: Job) -> bool:
+        """True for a job that has ended, and whose end Redis keeps until it is written: see `engine/unrecorded.py`."""
+        if getattr(job, "recorded", False):
+            return False
+        if job.meta.get(DURABLE):
+            return True
+        return (job.status != Status.COMPLETE or had_record(job)) and self.rows.wanted(job)
+
+    @property
+    def suspended(self) -> bool:
+        """True while jobs are to commit without their records, which are written later."""
+        return self.away_since is not None or time.monotonic() < self._suspended_until
+
+    def suspend(self) -> None:
+        """A record could not be written in the transaction of its job: the next jobs are not to wait for that."""
+        self._suspended_until = time.monotonic() + SUSPENSION
+
+    @property
+    def trouble(self) -> str:
+        """What keeps records from being written, for people; empty: nothing. May be asked from any thread."""
+        since = self.away_since
+        told = []
+        if since is not None:
+            told.append(
+                f"PostgreSQL has taken no job records for {time.monotonic() - since:.0f} s: "
+                f"{len(self)} wait, {self.dropped} were dropped"
+            )
+        if self.crowded:
+            told.append(
+                "no jobs are taken until PostgreSQL has the ends of jobs that Redis keeps for it: too many wait"
+            )
+        if self.strays:
+            told.append(self.strays)
+        return "; ".join(told)
+
+    def add(self, job: Job) -> None:
+        """Write a record of what became of a job, if its task wants one; a durable one that has ended is let go."""
+        if getattr(job, "recorded", False):
+            return
+        if job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
+            if len(self._ended) >= BUFFER:
+                # Redis keeps it.
+                return
+            self._ended.append(job)
+        elif (row := self.rows.of(job)) is not None:
+            if len(self._waiting) >= BUFFER:
+                self._drop_oldest()
+            self._waiting.append(row)
+        else:
+            return
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
+
+    async def close(self, jobs: Sequence[Job]) -> list[bool | None]:
+        """Write at once that durable jobs have ended.
+
+        Returns:
+            For each False when it had ended before: another attempt was first; None when it is to be written later,
+            because somebody holds its row.
+
+        Raises:
+            Exception: PostgreSQL did not take it within CLOSING.
+        """
+        try:
+            return await self._end(jobs, CLOSING)
+        except Exception as error:
+            self._away(error)
+            raise
+
+    async def write(self, jobs: Sequence[Job]) -> None:
+        """Write at once how jobs have ended that Redis keeps, and let it forget them.
+
+        Raises:
+            Exception: PostgreSQL did not take it.
+        """
+        held: set[Identity] = set()
+        if durable := [job for job in jobs if job.meta.get(DURABLE)]:
+            counts = await self._end(durable, ANSWER)
+            held = {identity(job) for job, first in zip(durable, counts, strict=True) if first is None}
+        await self._write([row for job in jobs if not job.meta.get(DURABLE) and (row := self.rows.of(job)) is not None])
+        written = [job for job in jobs if identity(job) not in held]
+        await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in written])
+
+    async def completed(self, job: Job) -> tuple[Any] | None:
+        """The result of a job that has completed, if PostgreSQL knows that it has; None when it does not answer."""
+        return await self._lookups.add(job)
+
+    async def _completed(self, jobs: Sequence[Job]) -> Sequence[tuple[Any] | None]:
+        try:
+            async with limited(self._engine, LOOKUP) as connection:
+                found = await self.rows.completed(connection, jobs)
+        except DATABASE_AWAY as error:
+            logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error)
+            return [None] * len(jobs)
+        return [found.get(identity(job)) for job in jobs]
+
+    def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return limited(self._engine, ANSWER)
+
+    async def flush(self, seconds: float) -> None:
+        """Write what waits, for so long at most."""
+        if self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer], timeout=seconds)
+        if self._writer is not None and not self._writer.done():
+            self._writer.cancel()
+            await asyncio.wait([self._writer])
+        kept = len(self._ended) + sum(row.kept for row in self._waiting)
+        if kept:
+            logger.warning("%d ends of jobs stay in Redis, and are written by the next worker", kept)
+        if lost := len(self) - kept:
+            logger.error("%d job records are lost: PostgreSQL did not take them in time", lost)
+
+    def _drop_oldest(self) -> None:
+        if self._waiting.popleft().kept:
+            return
+        if not self.dropped:
+            logger.error("PostgreSQL is away for too long: the oldest of %d job records are dropped", BUFFER)
+        self.dropped += 1
+
+    async def _write_all(self) -> None:
+        failures = 0
+        while self:
+            batch = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
+            try:
+                await self._write(batch)
+                await self._unrecorded.forget([(row.queue, row.mark) for row in batch if row.kept])
+                written, batch = len(batch), []
+                await self._end_some()
+            except asyncio.CancelledError:
+                # They are counted among those that are lost.
+                self._waiting.extendleft(reversed(batch))
+                raise
+            except Exception as error:
+                self._keep(batch, error)
+                failures += 1
+                await asyncio.sleep(min(MAX_PAUSE, 0.2 * 2**failures))
+                continue
+            failures = 0
+            if written < CHUNK:
+                # Larger batches cost less, and nobody waits for a record.
+                await asyncio.sleep(LINGER if self._waiting or not self._ended else HELD)
+            if self.away_since is not None:
+                logger.info("PostgreSQL is back, %d job records waited", len(self._waiting) + written)
+                self.away_since = None
+
+    def _keep(self, batch: Sequence[Row], error: Exception) -> None:
+        """PostgreSQL is away, or its tables are not made yet: the records wait."""
+        self._waiting.extendleft(reversed(batch))
+        self._away(error)
+
+    def _away(self, error: Exception) -> None:
+        if self.away_since is None:
+            self.away_since = time.monotonic()
+            logger.warning("job records wait, PostgreSQL does not take them: %s", error)
+
+    async def _end_some(self) -> None:
+        left = len(self._ended)
+        while left > 0:
+            batch = list(islice(self._ended, min(ENDS, left)))
+            counts = await self._end(batch, ANSWER)
+            held = [job for job, first in zip(batch, counts, strict=True) if first is None]
+            written = [job for job, first in zip(batch, counts, strict=True) if first is not None]
+            await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in written])
+            for _ in batch:
+                self._ended.popleft()
+            # Behind those that came meanwhile, and are tried again with them.
+            self._ended.extend(held)
+            left -= len(batch)
+
+    async def _end(self, jobs: Sequence[Job], seconds: float) -> list[bool | None]:
+        """Let go of durable jobs in one transaction; one whose record PostgreSQL refuses keeps no other from it."""
+        try:
+            async with limited(self._engine, seconds) as connection:
+                return await self.rows.end(connection, jobs)
+        except Exception as error:
+            if not refused(error):
+                raise
+            if len(jobs) > 1:
+                return [counts for job in jobs for counts in await self._end([job], seconds)]
+            logger.error("the end of the job %s cannot be recorded: %s", jobs[0].key, error)
+        # Let go all the same: it would be taken for one that Redis has forgotten, and run again.
+        async with limited(self._engine, seconds) as connection:
+            return await self.rows.end(connection, jobs, record=False)
+
+    async def _write(self, batch: Sequence[Row]) -> None:
+        """Write a batch; one record that PostgreSQL refuses does not keep the others from being written."""
+        if not batch:
+            return
+        try:
+            async with self._transaction() as connection:
+                await self.rows.write(connection, batch)
+        except Exception as error:
+            if not refused(error):
+                raise
+            for row in batch:
+                await self._write_alone(row)
+
+    async def _write_alone(self, row: Row) -> None:
+        try:
+            async with self._transaction() as connection:
+                await self.rows.write(connection, [row], copy=False)
+        except Exception as error:
+            if not refused(error):
+                raise
+            logger.error("the record of the job %s cannot be written: %s", row.key, error)
+
+
+def refused(error: Exception) -> bool:
+    """True when a record is at fault, and not the server: tried again, it would keep all others from being written."""
+    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+    # COPY is called past SQLAlchemy, and what asyncpg cannot encode for it comes as Python's own errors.
+    return state[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError)

@@ -1,0 +1,269 @@
+"""Job records: the row that a job leaves, and how rows are written."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from saq import Job
+from saq.job import Status
+from sqlalchemy import and_, func, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from saqueduct.common.text import storable
+from saqueduct.errors import JobConflict, UnknownTask
+from saqueduct.postgres import early_ends
+from saqueduct.postgres.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
+from saqueduct.postgres.outbox import left, let_go
+from saqueduct.postgres.rows import (
+    COPIED,
+    EXTRA,
+    SUCCEED,
+    UPSERT,
+    Identity,
+    Row,
+    as_json,
+    as_jsonb,
+    columns,
+    copied,
+    differs_in_jsonb,
+    identity,
+    merged,
+)
+from saqueduct.tasks.job import failure
+from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, put_back
+from saqueduct.tasks.redaction import REDACTED
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import TaskCatalogue
+    from saqueduct.tasks.task import Task
+
+MAX_RESULT = 16 * 1024
+"""Bytes of JSON up to which results are kept, unless the settings say otherwise."""
+
+MAX_ERROR = 32 * 1024
+"""Characters of an error that are kept: its end, where the exception stands."""
+
+
+LOCK_KEYS = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended(key, 0))
+    FROM unnest(CAST(:keys AS text[])) WITH ORDINALITY AS jobs(key, number) ORDER BY number
+""")
+
+
+@dataclasses.dataclass(slots=True)
+class Rows:
+    """Makes the rows of jobs, and writes them.
+
+    Args:
+        tasks: say which jobs are recorded, and which of their arguments are redacted.
+        max_result: bytes of JSON up to which results are kept.
+        enabled: False: no task's jobs leave records.
+    """
+
+    tasks: "TaskCatalogue"
+    max_result: int = MAX_RESULT
+    enabled: bool = True
+
+    def of(self, job: Job) -> Row | None:
+        """The row of a job that has ended, or gets another attempt; None where its task wants none."""
+        if not self.enabled:
+            return None
+        task = self._task(job.function)
+        return self._row(job, task, self.max_result) if self._wanted(task, job) else None
+
+    def wanted(self, job: Job) -> bool:
+        """True when the job is to leave a record."""
+        return self._wanted(self._task(job.function), job)
+
+    def knows(self, job: Job) -> bool:
+        """True when the job's task is known here: without it nobody can say what to redact."""
+        return self._task(job.function) is not None
+
+    def _row(self, job: Job, task: "Task[..., Any] | None", max_result: int) -> Row:
+        error = _shortened(job.error)
+        failed = job.status in (Status.FAILED, Status.QUEUED)
+        meta, arguments = job.meta, self._arguments(task, job) if job.kwargs else None
+        return Row(
+            job.queued,
+            job.key,
+            job.get_queue().name,
+            job.function,
+            job.status.value,
+            int(meta.get(ROUND, 0)) if meta else 0,
+            job.attempts,
+            put_back(meta),
+            as_jsonb(arguments) if arguments else None,
+            as_json(arguments) if arguments and self._differs(task, arguments) else None,
+            None if job.result is None else self._result(task, job, max_result),
+            error,
+            as_jsonb([_failure(job, error)]) if failed else None,
+            job.worker_id,
+            job.started,
+            job.completed,
+            ({name: meta[entry] for name, entry in EXTRA.items() if entry in meta} or None) if meta else None,
+        )
+
+    async def write(self, connection: AsyncConnection, rows: Sequence[Row], *, copy: bool = True) -> None:
+        """Write rows in one transaction, most of them by COPY, which takes half the time of an INSERT.
+
+        Args:
+            connection: whose transaction it is.
+            rows: at most a few thousand.
+            copy: False where a row may be there already.
+
+        Raises:
+            UniqueViolationError: one is, as after a commit whose answer was lost.
+        """
+        if not any(row.kept for row in rows):
+            # With a crash of PostgreSQL these records of its last half second may be lost; waiting for its disk costs
+            # more. Redis forgets the others when they are written.
+            await connection.execute(text("SET LOCAL synchronous_commit TO off"))
+        if further := [row for row in rows if not (copy and row.first)]:
+            await connection.execute(UPSERT, columns(merged(further)))
+        if first := [row for row in rows if row.first] if copy else []:
+            # Last: it goes past SQLAlchemy, which begins the transaction with the first of its own statements.
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            await raw.copy_records_to_table("job_records", records=map(copied, first), columns=COPIED)
+
+    async def end(
+        self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, record: bool = True
+    ) -> list[bool | None]:
+        """Let go of durable jobs that have ended, with their records.
+
+        Returns:
+            For each False when it was let go before, and None when somebody holds its row, and it is to be let go
+            later: it would hold up all others.
+        """
+        ending, held = await self._ends(connection, jobs)
+        counts: list[bool | None] = []
+        for job in jobs:
+            counts.append(None if identity(job) in held else identity(job) in ending)
+            # Of two ends of one job the first counts.
+            ending.discard(identity(job))
+        ended = [job for job, first in zip(jobs, counts, strict=True) if first]
+        if record and (rows := [row for job in ended if (row := self.of(job)) is not None]):
+            await connection.execute(UPSERT, columns(merged(rows)))
+        return counts
+
+    async def succeed(self, session: AsyncSession, job: Job) -> bool | None:
+        """Write in the transaction of a job's own session that it has completed.
+
+        Returns:
+            False when it had ended before; None when nothing is to be written.
+        """
+        durable, task = bool(job.meta.get(DURABLE)), self._task(job.function)
+        if durable and not (await self._ends(session, [job], wait=True))[0]:
+            return False
+        if not self._wanted(task, job):
+            return True if durable else None
+        # Whole: another attempt, which finds it done, answers with it.
+        row = self._row(job, task, sys.maxsize)
+        return (await session.execute(SUCCEED, columns([row]))).first() is not None
+
+    async def completed(self, connection: AsyncConnection, jobs: Sequence[Job]) -> dict[Identity, tuple[Any]]:
+        """The results of those jobs that have completed, as far as PostgreSQL knows; by their identities."""
+        names = (JobRecord.queued_at, JobRecord.key, JobRecord.queue, JobRecord.round)
+        query = select(*names, JobRecord.result).where(
+            tuple_(*names).in_(map(identity, jobs)), JobRecord.status == Status.COMPLETE.value
+        )
+        found = await connection.execute(query)
+        return {(queued_at, key, queue, turn): (result,) for queued_at, key, queue, turn, result in found}
+
+    async def retried(self, connection: AsyncConnection, job: Job) -> None:
+        """A job that has ended is queued once more: as a dead letter it waits no longer.
+
+        Raises:
+            JobConflict: it was replayed as one.
+        """
+        queued_at, key, queue, number = identity(job)
+        mine = and_(JobRecord.queued_at == queued_at, JobRecord.key == key, JobRecord.queue == queue)
+        failed = and_(mine, JobRecord.round == number, JobRecord.status == Status.FAILED.value)
+        query = select(JobRecord.resolution, JobRecord.replayed_as).where(failed).with_for_update()
+        letter = (await connection.execute(query)).first()
+        if letter is not None and letter.resolution == REPLAYED:
+            raise JobConflict(key, f"replayed as {letter.replayed_as!r}", "retried")
+        if letter is not None:
+            values = {**dict.fromkeys(RESOLUTION), "resolution": RETRIED, "resolved_at": func.now()}
+            await connection.execute(update(JobRecord).where(failed).values(values))
+
+    async def ended(self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
+        """Of jobs that may stand in Redis before their rows do, those that have ended, as far as PostgreSQL knows.
+
+        Until the transaction ends, nobody else can write their ends or their rows.
+        """
+        await connection.execute(LOCK_KEYS, {"keys": sorted({job.key for job in jobs})})
+        names = (JobRecord.queued_at, JobRecord.key, JobRecord.queue, JobRecord.round)
+        query = select(*names).where(tuple_(*names).in_(map(identity, jobs)), JobRecord.status != Status.QUEUED.value)
+        return {(at, key, queue, number) for at, key, queue, number in await connection.execute(query)}
+
+    async def _ends(
+        self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, wait: bool = False
+    ) -> tuple[set[Identity], set[Identity]]:
+        """Let go of durable jobs.
+
+        Returns:
+            Those that had not ended before, and those whose rows somebody holds; `wait`: until nobody does.
+        """
+        gone = await let_go(connection, jobs, wait=wait)
+        held = await left(connection, [job for job in jobs if identity(job) not in gone])
+        late = [job for job in jobs if SCHEDULE in job.meta and identity(job) not in gone | held]
+        if late:
+            # They stand in Redis first: they may end before their rows are written, or when PostgreSQL could not take
+            # those.
+            ended = await self.ended(connection, late)
+            gone |= await let_go(connection, late, wait=True)
+            early = [job for job in late if identity(job) not in gone | ended]
+            await early_ends.note(connection, [job for job in early if not self.wanted(job)])
+            gone |= {identity(job) for job in early}
+        return gone, held
+
+    def _wanted(self, task: "Task[..., Any] | None", job: Job) -> bool:
+        policy = task.defaults.record if task is not None else "all"
+        if not self.enabled or policy == "none":
+            return False
+        return policy == "all" or job.status is not Status.COMPLETE or had_record(job)
+
+    def _task(self, name: str) -> "Task[..., Any] | None":
+        try:
+            return self.tasks.get(name)
+        except UnknownTask:
+            return None
+
+    def _arguments(self, task: "Task[..., Any] | None", job: Job) -> Mapping[str, Any]:
+        arguments = cast("dict[str, Any]", job.kwargs)
+        if task is None:
+            # Nobody can say which of them to redact.
+            return dict.fromkeys(arguments, REDACTED)
+        return task.signature.redacted(arguments) if task.signature.redact else arguments
+
+    def _differs(self, task: "Task[..., Any] | None", arguments: Mapping[str, Any]) -> bool:
+        """True when a replay out of JSONB would not be the same; named parameters have no order."""
+        if task is not None and task.signature.extra is not None:
+            return differs_in_jsonb(arguments)
+        # A loop, and no call for text: this is done for every record.
+        for value in arguments.values():  # noqa: SIM110
+            if "\x00" in value if type(value) is str else differs_in_jsonb(value):
+                return True
+        return False
+
+    def _result(self, task: "Task[..., Any] | None", job: Job, limit: int) -> str | None:
+        result = job.result
+        if task is not None and task.signature.redact:
+            result = task.signature.secrets(job.kwargs).scrub_value(result)
+        encoded = as_json(result)
+        return encoded if len(encoded) <= limit else None
+
+
+def had_record(job: Job) -> bool:
+    """True for one that failed first, or was put back: it has a record already, which says that it waits."""
+    return bool(job.attempts > 1 or job.meta.get(ROUND) or put_back(job.meta))
+
+
+def _failure(job: Job, error: str | None) -> dict[str, Any]:
+    told = getattr(job, "failure", None) or failure(job, error)
+    return {**told, "error": _shortened(told["error"])}
+
+
+def _shortened(error: str | None) -> str | None:
+    return None if error is None else storable(error[-MAX_ERROR:])

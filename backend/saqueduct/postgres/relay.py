@@ -1,0 +1,212 @@
+"""The relay: a worker's watch over the outbox.
+
+It enqueues what committed and was left there, by a process that died or when Redis was away, and it enqueues durable
+jobs again that Redis has forgotten. Any number of workers may watch: rows are locked while one looks after them.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import and_, func
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from saqueduct.postgres import early_ends
+from saqueduct.postgres.models import CHANNEL, OutboxJob
+from saqueduct.postgres.outbox import CHUNK, Left, Outbox
+from saqueduct.postgres.recorder import JobRecorder
+from saqueduct.postgres.unrecorded import AGE, UnrecordedEnds
+from saqueduct.queue.queue import EngineQueue
+
+logger = logging.getLogger("saqueduct")
+
+GRACE = 1.0
+"""Seconds that the process which committed a job has to enqueue it itself."""
+
+POLL = 15.0
+"""Seconds between two looks when nobody tells of a commit."""
+
+MARKS = 30.0
+"""Seconds between two looks for marks that are not needed any more."""
+
+ELSEWHERE = 60.0
+"""Seconds between two looks at queues that no worker of this process serves."""
+
+RETRY = 2.0
+"""Seconds until another look when one has failed."""
+
+
+class Relay:
+    """Watches the outbox for some queues.
+
+    Args:
+        engine: connections of the memory's own.
+        outbox: of this process.
+        recorder: is told of durable jobs whose end PostgreSQL did not know, and writes what a dead process left.
+        unrecorded: what that is.
+        known: all queues of this process by name, also those that none of its workers serves.
+        forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
+        listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        outbox: Outbox,
+        recorder: JobRecorder,
+        unrecorded: UnrecordedEnds,
+        known: Mapping[str, EngineQueue],
+        forgotten_after: float,
+        *,
+        listens: bool,
+    ) -> None:
+        self._engine = engine
+        self._unrecorded = unrecorded
+        self._outbox = outbox
+        self._known = known
+        self._recorder = recorder
+        self._forgotten_after = forgotten_after
+        self._listens = listens
+        self._news = asyncio.Event()
+        self._trouble = False
+        self._next: dict[Callable[..., Any], float] = {}
+
+    async def run(self, queues: Sequence[EngineQueue]) -> None:
+        """Watch until cancelled."""
+        listening = asyncio.create_task(self._listen()) if self._listens else None
+        try:
+            while True:
+                # The list changes as workers come and go.
+                wait = await self._look(list(queues))
+                _end_if_cancelled()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), wait)
+                    # What is told of from here on may be too young for the look after the pause: it gets another.
+                    self._news.clear()
+                    # The process that committed is about to enqueue it.
+                    await asyncio.sleep(GRACE)
+        finally:
+            if listening is not None:
+                listening.cancel()
+                await asyncio.wait([listening])
+
+    async def look(self, queues: Sequence[EngineQueue], grace: float = GRACE) -> int:
+        """Enqueue what was left in the outbox for `grace` seconds; returns how many."""
+        old = OutboxJob.created_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace)
+        count = 0
+        for queue in queues:
+            if not await self._outbox.holds(queue, and_(OutboxJob.published_at.is_(None), old)):
+                continue
+            while sent := len(await self._outbox.publish(queue, old)):
+                count += sent
+                if sent < CHUNK:
+                    break
+        return count
+
+    async def reconcile(self, queues: Sequence[EngineQueue]) -> None:
+        """Enqueue durable jobs again that Redis has forgotten, and let those go that have ended."""
+        for queue in queues:
+            for job in await self._outbox.publish_again(queue, self._forgotten_after):
+                self._recorder.add(job)
+
+    async def record_left(self, queues: Sequence[EngineQueue], age: float = AGE) -> bool:
+        """Write the ends that Redis keeps for `age` seconds or longer: the process that was to write them has died.
+
+        Returns:
+            True when there are younger ones.
+        """
+        younger = False
+        for queue in queues:
+            async for left in self._unrecorded.left(queue, age):
+                younger |= left.younger
+                if left.jobs:
+                    await self._recorder.write(left.jobs)
+                    logger.info("queue %s: %d ends of jobs were left unrecorded", queue.name, len(left.jobs))
+        return younger
+
+    async def look_elsewhere(self, queues: Sequence[EngineQueue], idle: float | None = None) -> None:
+        """Look after the jobs of queues that no worker serves, and report those of queues that nobody knows.
+
+        Args:
+            queues: are looked after anyway.
+            idle: seconds for which nobody else did; by default far longer than a worker of those queues would take.
+        """
+        idle = ELSEWHERE + 4 * self._forgotten_after if idle is None else idle
+        left = await self._outbox.left_elsewhere([queue.name for queue in queues], idle)
+        if known := [self._known[each.queue] for each in left if each.queue in self._known]:
+            await self.look(known)
+            await self.reconcile(known)
+        strays = "; ".join(_described(each) for each in left if each.queue not in self._known)
+        if strays and strays != self._recorder.strays:
+            logger.warning("%s", strays)
+        self._recorder.strays = strays
+
+    async def _forget_marks(self, queues: Sequence[EngineQueue]) -> None:
+        for queue in queues:
+            while await self._outbox.forget_marks(queue) == CHUNK:
+                pass
+        async with self._outbox.transaction() as connection:
+            await early_ends.forget(connection)
+
+    async def _look(self, queues: Sequence[EngineQueue]) -> float:
+        """One look; returns the seconds until the next."""
+        wait = min(POLL, self._forgotten_after / 4)
+        try:
+            self._recorder.crowded = await self._unrecorded.crowded(queues)
+            if sent := await self.look(queues):
+                logger.info("%d jobs were left in the outbox and are enqueued now", sent)
+            await self._every(self._forgotten_after / 4, self.reconcile, queues)
+            await self._every(MARKS, self._forget_marks, queues)
+            await self._every(ELSEWHERE, self.look_elsewhere, queues)
+            if await self.record_left(queues):
+                wait = min(wait, AGE)
+        except Exception as error:
+            if not self._trouble:
+                logger.warning("the outbox cannot be looked at, trying again: %s", error)
+            self._trouble = True
+            return RETRY
+        if self._trouble:
+            logger.info("the outbox can be looked at again")
+            self._trouble = False
+        return wait
+
+    async def _every(self, seconds: float, call: Callable[..., Any], queues: Sequence[EngineQueue]) -> None:
+        if time.monotonic() >= self._next.get(call, 0.0):
+            await call(queues)
+            self._next[call] = time.monotonic() + seconds
+
+    async def _listen(self) -> None:
+        """Hear of commits, on a connection of its own."""
+        while True:
+            with suppress(Exception):
+                async with self._engine.connect() as connection:
+                    raw: Any = (await connection.get_raw_connection()).driver_connection
+                    gone = asyncio.Event()
+                    raw.add_termination_listener(lambda _, gone=gone: gone.set())
+                    await raw.add_listener(CHANNEL, lambda *_: self._news.set())
+                    self._news.set()
+                    try:
+                        _end_if_cancelled()
+                        await gone.wait()
+                    finally:
+                        # Not back into the pool: its next user would hear of commits too.
+                        raw.terminate()
+                        await connection.invalidate()
+            await asyncio.sleep(RETRY)
+
+
+def _described(left: Left) -> str:
+    return (
+        f"{left.jobs} jobs of the queue {left.queue!r} wait in the outbox since {left.since:%Y-%m-%d %H:%M} UTC, and "
+        "QUEUE_NAMES has no such queue: add it and run a worker for it, or delete those rows of the table outbox"
+    )
+
+
+def _end_if_cancelled() -> None:
+    """Raise the cancellation that a call may have swallowed: `wait_for` of Python 3.11 does, and redis-py uses it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,0 +1,218 @@
+"""The row of a job record: its columns, its identity, and the statements that write it."""
+
+import datetime as dt
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from saq import Job
+from sqlalchemy import text
+
+from saqueduct.postgres.models import RESOLUTION
+from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, ROUND, SCHEDULE, TAGS, TRACE_ID
+
+EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+
+EXTRA = {"schedule": SCHEDULE, "parent": PARENT, "trace_id": TRACE_ID, "tags": TAGS, "replay_of": REPLAY_OF}
+"""The columns that hold an entry of `Job.meta` each; most jobs have none of them."""
+
+COLUMNS = {
+    "queued": "bigint",
+    "key": "text",
+    "queue": "text",
+    "task": "text",
+    "status": "text",
+    "round": "smallint",
+    "attempts": "smallint",
+    "recoveries": "smallint",
+    "arguments": "text",
+    "payload": "text",
+    "result": "text",
+    "error": "text",
+    "errors": "text",
+    "worker": "text",
+    "started": "bigint",
+    "ended": "bigint",
+    "extra": "text",
+}
+"""What a row is made of, each an array of this type in the statement; times are epoch milliseconds."""
+
+COPIED = (
+    "queued_at", "key", "queue", "task", "status", "attempts", "arguments", "payload", "result", "error", "worker",
+    "started_at", "ended_at", *EXTRA,
+)  # fmt: skip
+"""The columns of a row that is copied."""
+
+Identity = tuple[dt.datetime, str, str, int]
+"""What tells a job from all others: when it was queued, its key, its queue, and the round of its attempts."""
+
+NO_EXTRA = (None,) * len(EXTRA)
+
+LARGEST_FLOAT = 1e15
+"""Floats below it are written without an exponent, and read from JSONB as floats again."""
+
+# An escape of NUL, which is none where the backslash is escaped itself.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+UTC = dt.UTC
+_moment = dt.datetime.fromtimestamp
+
+# Of two writes about one job the later one counts: that of a later round, or the end after the attempts before it.
+# A stock process that retries a job by hand knows no rounds; its attempts count on.
+_NEWER = """(excluded.round > r.round OR excluded.round = r.round
+    AND (r.status = 'queued' OR excluded.attempts > r.attempts))"""
+_OVERWRITTEN = (
+    "status", "round", "attempts", "recoveries", "arguments", "payload", "result", "error", "worker", "started_at",
+)  # fmt: skip
+
+
+def _time(name: str) -> str:
+    # Exact to the millisecond, which tells jobs of one key apart; `to_timestamp` reckons in floating point.
+    return f"timestamptz 'epoch' + {name} * interval '1 millisecond'"
+
+
+_INSERT = f"""
+    INSERT INTO job_records AS r (
+        queued_at, key, queue, task, status, round, attempts, recoveries, arguments, payload, result, error, errors,
+        worker, started_at, ended_at, schedule, parent, trace_id, tags, replay_of
+    )
+    SELECT {_time("queued")}, key, queue, task, status, round, attempts, recoveries, arguments::jsonb, payload,
+        result::json, error, errors::jsonb, worker, {_time("nullif(started, 0)")}, {_time("nullif(ended, 0)")},
+        extra::json ->> 'schedule', extra::json ->> 'parent', extra::json ->> 'trace_id',
+        CASE WHEN extra::json -> 'tags' IS NOT NULL
+            THEN ARRAY(SELECT json_array_elements_text(extra::json -> 'tags')) END,
+        extra::json ->> 'replay_of'
+    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in COLUMNS.items())}) AS u({", ".join(COLUMNS)})
+    ON CONFLICT (queued_at, key, queue) DO UPDATE SET
+"""  # noqa: S608  (made of the names above)
+
+# A row may be written twice, by the worker that ended its job and by one that found its end in Redis.
+_NEW_ERRORS = """coalesce((
+    SELECT jsonb_agg(error ORDER BY number)
+    FROM jsonb_array_elements(excluded.errors) WITH ORDINALITY AS of_row(error, number)
+    WHERE NOT coalesce(r.errors, '[]'::jsonb) @> jsonb_build_array(error)
+), '[]'::jsonb)"""
+
+UPSERT = text(f"""{_INSERT}
+        {", ".join(f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE r.{name} END" for name in _OVERWRITTEN)},
+        ended_at = CASE WHEN {_NEWER} THEN excluded.ended_at ELSE r.ended_at END,
+        errors = CASE WHEN excluded.errors IS NULL THEN r.errors
+            ELSE coalesce(r.errors, '[]'::jsonb) || {_NEW_ERRORS} END,
+        {", ".join(f"{name} = CASE WHEN excluded.round > r.round THEN NULL ELSE r.{name} END" for name in RESOLUTION)}
+""")
+
+SUCCEED = text(f"""{_INSERT}
+        {", ".join(f"{name} = excluded.{name}" for name in (*_OVERWRITTEN, "ended_at"))},
+        {", ".join(f"{name} = NULL" for name in RESOLUTION)}
+    WHERE {_NEWER}
+    RETURNING r.key
+""")
+"""Writes nothing about a job that has ended."""
+
+
+class Row(NamedTuple):
+    """One record in the order of COLUMNS."""
+
+    queued: int
+    key: str
+    queue: str
+    task: str
+    status: str
+    round: int
+    attempts: int
+    recoveries: int
+    arguments: str | None
+    payload: str | None
+    result: str | None
+    error: str | None
+    errors: str | None
+    worker: str | None
+    started: int
+    ended: int
+    extra: dict[str, Any] | None
+
+    @property
+    def first(self) -> bool:
+        """True for a success at the first attempt: nothing can have been written about this job before."""
+        return self.status == "complete" and self.attempts <= 1 and not self.round and not self.recoveries
+
+    @property
+    def kept(self) -> bool:
+        """True for an end that Redis keeps until it is written; all but `first` ones, see `engine/unrecorded.py`."""
+        return self.status != "queued" and not self.first
+
+    @property
+    def mark(self) -> str:
+        """See `engine.job.mark_of`."""
+        return f"{self.key}|{self.queued}|{self.round}"
+
+
+def identity(job: Job) -> Identity:
+    """Of a job; see `Identity`."""
+    queued = EPOCH + dt.timedelta(milliseconds=job.queued)
+    return queued, job.key, job.get_queue().name, int(job.meta.get(ROUND, 0))
+
+
+def milliseconds(moment: dt.datetime | None) -> int:
+    """Epoch milliseconds; 0 for none."""
+    return 0 if moment is None else round((moment - EPOCH) / dt.timedelta(milliseconds=1))
+
+
+def merged(rows: Sequence[Row]) -> Sequence[Row]:
+    """One row a job: a statement writes each once. The last counts, with the errors of all."""
+    by_job: dict[tuple[int, str, str], Row] = {}
+    for row in rows:
+        before = by_job.get(row[:3])
+        if before is not None and before.errors:
+            row = row._replace(errors=before.errors[:-1] + "," + row.errors[1:] if row.errors else before.errors)
+        by_job[row[:3]] = row
+    # In one order, or two statements with the same jobs could wait for each other.
+    return [by_job[each] for each in sorted(by_job)]
+
+
+def copied(row: Row) -> tuple[Any, ...]:
+    """A row in the order of COPIED."""
+    (
+        queued, key, queue, task, status, _, attempts, _, arguments, payload, result, error, _, worker, started, ended,
+        extra,
+    ) = row  # fmt: skip
+    further = tuple(map(extra.get, EXTRA)) if extra else NO_EXTRA
+    times = (_moment(started / 1000, UTC) if started else None, _moment(ended / 1000, UTC) if ended else None)
+    return (
+        _moment(queued / 1000, UTC), key, queue, task, status, attempts, arguments, payload, result, error, worker,
+        *times, *further,
+    )  # fmt: skip
+
+
+def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Rows as the arrays of the statements."""
+    encoded = [row._replace(extra=as_jsonb(row.extra)) if row.extra else row for row in rows]  # type: ignore[arg-type]
+    return dict(zip(COLUMNS, map(list, zip(*encoded, strict=True)), strict=True))
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON text, as it is."""
+    return msgspec.json.encode(value).decode()
+
+
+def as_jsonb(value: Any) -> str:
+    """A value as JSON text for a column of JSONB, which has no NUL."""
+    encoded = as_json(value)
+    return _NUL.sub(r"\1\\ufffd", encoded) if "\\u0000" in encoded else encoded
+
+
+def differs_in_jsonb(value: Any) -> bool:
+    """True for JSON builtins that JSONB does not give back as they are.
+
+    It has no NUL, gives large floats back as integers, has no negative zero, and orders the names of an object.
+    """
+    kind = type(value)
+    if kind is str:
+        return "\x00" in value
+    if kind is float:
+        return not -LARGEST_FLOAT < value < LARGEST_FLOAT or (value == 0 and math.copysign(1.0, value) < 0)
+    if kind is dict:
+        return len(value) > 1 or any("\x00" in name or differs_in_jsonb(each) for name, each in value.items())
+    return kind is list and any(map(differs_in_jsonb, value))

@@ -1,0 +1,174 @@
+"""Memory: what PostgreSQL does for the queues of one process."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from saq import Job
+from saq.job import Status
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from saqueduct.broker.batching import Batches
+from saqueduct.common.text import storable
+from saqueduct.postgres.outbox import CHUNK, DATABASE_AWAY, Outbox, let_go
+from saqueduct.postgres.recorder import JobRecorder
+from saqueduct.postgres.records import Rows
+from saqueduct.postgres.relay import Relay
+from saqueduct.postgres.rows import identity
+from saqueduct.postgres.transactions import Pending, note, pending_of
+from saqueduct.postgres.unrecorded import UnrecordedEnds
+from saqueduct.queue import unrecorded
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job import Enqueued
+from saqueduct.tasks.job_meta import DURABLE, SCHEDULE
+
+logger = logging.getLogger("saqueduct")
+
+FLUSH = 5.0
+"""Seconds that records get to be written when a process ends."""
+
+
+RETRIES = 2
+"""Jobs that are retried at once: each holds a connection, and may need another one. With more of them at once all could
+wait for connections that the others hold."""
+
+
+class Memory:
+    """The outbox, the recorder and the relay of one process.
+
+    Args:
+        engine: connections of its own, so that jobs which use up those of the application do not hold it up.
+        rows: makes the records.
+        forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
+        listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
+    """
+
+    def __init__(self, engine: AsyncEngine, rows: Rows, *, forgotten_after: float = 60.0, listens: bool = True) -> None:
+        self._engine = engine
+        self.outbox = Outbox(engine)
+        self._queues: dict[str, EngineQueue] = {}
+        ends = UnrecordedEnds(self._queues, rows.knows)
+        self.recorder = JobRecorder(engine, rows, ends)
+        self.relay = Relay(engine, self.outbox, self.recorder, ends, self._queues, forgotten_after, listens=listens)
+        self._singles: dict[str, Batches[str, Enqueued]] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._watched: list[EngineQueue] = []
+        self._watching: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._retries = asyncio.Semaphore(RETRIES)
+
+    def serve(self, queues: Sequence[EngineQueue]) -> None:
+        """Remember the jobs of these queues."""
+        for queue in queues:
+            queue.memory, queue.recorder = self, self.recorder
+            self._queues[queue.name] = queue
+            self._singles[queue.name] = Batches(partial(self._publish, queue), CHUNK)
+
+    async def keep(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Enqueue durable jobs; see `Outbox.send`."""
+        return await self.outbox.send(queue, jobs)
+
+    async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
+        """Remember durable jobs that were enqueued past the outbox."""
+        try:
+            async with self.outbox.transaction() as connection:
+                ended = await self.recorder.rows.ended(connection, jobs)
+                if standing := [job for job in jobs if identity(job) not in ended]:
+                    await self.outbox.adopt(connection, queue, standing)
+        except DATABASE_AWAY as error:
+            logger.warning("queue %s: %d durable jobs stand in Redis only: %s", queue.name, len(jobs), error)
+
+    async def write(self, session: AsyncSession, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Write jobs in the transaction of a session; they are enqueued at once when it has committed."""
+        pending = pending_of(session, self.committed)
+        answers = await self.outbox.write(session, queue, jobs)
+        note(pending, queue.name, [answer.key for answer in answers if answer.created])
+        for job in jobs:
+            job.status = Status.NEW
+        return [answer._replace(published=pending.published) for answer in answers]
+
+    async def hold(self, queue: EngineQueue, key: str) -> None:
+        """Bring a job into Redis that only PostgreSQL has, to be aborted there; see `Outbox.hold`."""
+        if storable(key) == key:
+            await self.outbox.hold(queue, key)
+
+    async def retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job:
+        """Queue a job once more that has ended; a dead letter waits no longer then. Without PostgreSQL it goes as well.
+
+        Args:
+            job: as it ended.
+            again: queues it.
+
+        Raises:
+            JobConflict: the dead letter was replayed.
+        """
+        async with self._retries:
+            return await self._retry(job, again)
+
+    async def _retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job:
+        retried: Job | None = None
+        try:
+            if await unrecorded.kept(self._queues[job.get_queue().name], job):
+                # Its end first, and in a transaction of its own: a durable one is to be written anew.
+                await self.recorder.write([job])
+            elif job.meta.get(DURABLE) and SCHEDULE in job.meta:
+                # What may say that it has ended must not keep its new row from being written.
+                async with self.outbox.transaction() as connection:
+                    await let_go(connection, [job], wait=True)
+            async with self.outbox.transaction() as connection:
+                await self.recorder.rows.retried(connection, job)
+                retried = await again()
+        except DATABASE_AWAY as error:
+            logger.warning("that the job %s is queued once more is not noted in its record: %s", job.key, error)
+        return retried or await again()
+
+    async def watch(self, queue: EngineQueue) -> None:
+        """Run the relay for a queue, until cancelled; one for all queues of this process."""
+        self._watched.append(queue)
+        if self._watching is None:
+            self._watching = asyncio.create_task(self.relay.run(self._watched))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._watched.remove(queue)
+            if not self._watched and self._watching is not None:
+                self._watching.cancel()
+                self._ending.add(self._watching)
+                self._watching = None
+
+    async def close(self) -> None:
+        """Send and write what is left, and close the connections."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=FLUSH)
+        if self._ending:
+            # Relays that have been cancelled give their connections back first.
+            await asyncio.wait(self._ending, timeout=FLUSH)
+            self._ending.clear()
+        await self.recorder.flush(FLUSH)
+        await self._engine.dispose()
+        # The next ones may be those of another event loop.
+        self._retries = asyncio.Semaphore(RETRIES)
+
+    def committed(self, pending: Pending) -> None:
+        """A transaction has committed; its jobs are enqueued beside what its caller does next."""
+        task = asyncio.get_running_loop().create_task(self.send(pending))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def send(self, pending: Pending) -> None:
+        """Enqueue the jobs of a transaction that has committed."""
+        try:
+            for name, keys in pending.keys.items():
+                if len(keys) > 1:
+                    await self.outbox.publish_or_leave(self._queues[name], keys)
+                else:
+                    # With those of other transactions that commit just now.
+                    await self._singles[name].add(keys[0])
+                await self.outbox.outlast(self._queues[name], keys)
+        finally:
+            pending.published.set_result(True)
+
+    async def _publish(self, queue: EngineQueue, keys: Sequence[str]) -> list[Enqueued]:
+        standing = await self.outbox.publish_or_leave(queue, keys)
+        return [standing.get(key) or Enqueued(key, created=True) for key in keys]

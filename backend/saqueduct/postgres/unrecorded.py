@@ -1,0 +1,90 @@
+"""Unrecorded ends: what Redis keeps of jobs that have ended, until PostgreSQL has it; see `engine/unrecorded.py`."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from saq import Job
+
+from saqueduct.broker.outage import answering
+from saqueduct.errors import QueueUnavailable
+from saqueduct.queue import unrecorded
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job import EngineJob, UnreadableJob
+
+logger = logging.getLogger("saqueduct")
+
+AGE = 2.0
+"""Seconds that the process which ended a job gets to write that itself."""
+
+UNKNOWN = 3600.0
+"""Seconds that the end of a job waits for a worker which knows its task, and so what to redact."""
+
+MOST = 100_000
+"""Ends that a queue keeps, about, before its workers take no further jobs: some hundred megabytes of Redis."""
+
+
+class Left(NamedTuple):
+    """Jobs whose ends nobody has written; and whether there are others that are too young."""
+
+    jobs: list[EngineJob]
+    younger: bool
+
+
+class UnrecordedEnds:
+    """The ends that Redis keeps of the queues of one process.
+
+    Args:
+        queues: by name; may grow.
+        knows: tells whether this process knows a job's task.
+    """
+
+    def __init__(self, queues: Mapping[str, EngineQueue], knows: Callable[[Job], bool]) -> None:
+        self._queues = queues
+        self._knows = knows
+        self._unreadable: set[str] = set()
+        """Marks that were logged."""
+
+    async def forget(self, ends: Iterable[tuple[str, str]]) -> None:
+        """Keep ends no longer, each the name of its queue and its mark; is Redis away, they are written once more."""
+        by_queue: dict[str, list[str]] = {}
+        for name, mark in ends:
+            by_queue.setdefault(name, []).append(mark)
+        for name, marks in by_queue.items():
+            try:
+                async with answering():
+                    await unrecorded.forget(self._queues[name], marks)
+            except QueueUnavailable as error:
+                logger.debug("queue %s: %d ends are written once more: %s", name, len(marks), error)
+
+    async def crowded(self, queues: Sequence[EngineQueue]) -> bool:
+        """True when one of them keeps too many ends.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return any([await unrecorded.count(queue) >= MOST for queue in queues])
+
+    async def left(self, queue: EngineQueue, age: float) -> AsyncIterator[Left]:
+        """What the queue keeps for `age` seconds or longer, a part at a time.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        cursor, last = 0, False
+        while not last:
+            async with answering():
+                cursor, young, ends = await unrecorded.page(queue, cursor, age)
+            last = cursor == 0
+            yield Left([job for end in ends if (job := self._read(queue, end)) is not None], young > 0)
+
+    def _read(self, queue: EngineQueue, end: unrecorded.Unrecorded) -> EngineJob | None:
+        try:
+            job = queue.read(end.key, end.stored)
+        except UnreadableJob as error:
+            if end.mark not in self._unreadable:
+                logger.error("%s; its end stays in the hash %s", error, queue.namespace(unrecorded.UNRECORDED))
+                self._unreadable.add(end.mark)
+            return None
+        return job if self._knows(job) or end.age >= UNKNOWN else None

@@ -1,0 +1,1 @@
+"""The queue on top of the broker: enqueue, read, pause, settle."""

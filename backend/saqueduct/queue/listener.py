@@ -1,0 +1,137 @@
+"""Listener: waits for news of single jobs on one Redis connection a process.
+
+SAQ listens to every job of a queue and may miss what happens between its read and its subscription. Here each job
+has its own subscription, and a waiter is told once it stands: whoever reads then and waits on misses nothing. After
+a lost connection the server confirms all subscriptions again, and all waiters are told to read again.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from saqueduct.broker.batching import Batches
+from saqueduct.broker.connections import lasting
+from saqueduct.broker.loop_guard import LoopGuard
+from saqueduct.broker.outage import answering
+
+logger = logging.getLogger("saqueduct")
+
+SUBSCRIBED = "subscribed"
+"""News that the subscription stands (again); whatever happened before it must be read."""
+
+RECONNECT_PAUSE = 0.5
+"""Seconds between two tries to listen while Redis is away."""
+
+CHECK = 5.0
+"""Seconds without news after which the server is asked whether it still has the jobs."""
+
+CHUNK = 500
+"""Jobs that one command subscribes to, at most."""
+
+News = asyncio.Queue[tuple[str, str]]
+"""Ids of jobs, and what has happened to each: SUBSCRIBED, or the status it has now."""
+
+
+class JobListener:
+    """Subscribes to jobs by their ids.
+
+    Args:
+        redis: client whose pool gives the connection.
+        guard: of the client's connections.
+    """
+
+    def __init__(self, redis: Redis, guard: LoopGuard) -> None:
+        self._redis = redis
+        self._guard = guard
+        self._pubsub: PubSub = lasting(redis).pubsub()
+        self._waiters: defaultdict[str, set[News]] = defaultdict(set)
+        self._reader: asyncio.Task[None] | None = None
+        self._changes = Batches(self._change, CHUNK, check=guard.check)
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def news(self, job_id: str, into: News | None = None) -> AsyncIterator[News]:
+        """The news of one job for the time of a block, in a queue of its own or `into` one; first is SUBSCRIBED.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        self._guard.check()
+        news: News = asyncio.Queue() if into is None else into
+        waiters = self._waiters[job_id]
+        waiters.add(news)
+        try:
+            # Also when another waiter has subscribed already: the server confirms again, and the answer to this
+            # call is then not older than the call.
+            async with answering():
+                await self._changes.add(job_id)
+            yield news
+        finally:
+            waiters.discard(news)
+            if not waiters and self._waiters.get(job_id) is waiters:
+                del self._waiters[job_id]
+                # Nobody need wait for that; and whoever is cancelled while Redis is silent could not.
+                leaving = asyncio.create_task(self._leave(job_id))
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Stop to listen and give the connection back."""
+        for task in [*self._leaving, *([self._reader] if self._reader else [])]:
+            task.cancel()
+            await asyncio.wait([task])
+        self._reader = None
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def _leave(self, job_id: str) -> None:
+        with suppress(RedisError, OSError):
+            await self._changes.add(job_id)
+
+    async def _change(self, job_ids: Sequence[str]) -> list[None]:
+        """Subscribe to the jobs that somebody waits for, and leave the others; one command at a time."""
+        wanted = [job_id for job_id in job_ids if job_id in self._waiters]
+        left = [job_id for job_id in job_ids if job_id not in self._waiters]
+        if wanted:
+            await self._pubsub.subscribe(*wanted)
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.create_task(self._read())
+        if left and self._reader is not None:
+            await self._pubsub.unsubscribe(*left)
+        return [None] * len(job_ids)
+
+    async def _read(self) -> None:
+        lost = False
+        while True:
+            try:
+                message = await self._pubsub.get_message(timeout=CHECK)
+                lost = False
+                if message is not None:
+                    self._tell(message)
+                elif self._waiters:
+                    # A node of a cluster that has given up the slot says so to commands only, not to those who listen.
+                    await self._redis.exists(next(iter(self._waiters)))
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                if not lost:
+                    logger.warning("lost the connection that waits for jobs, trying again: %s", error)
+                lost = True
+                await asyncio.sleep(RECONNECT_PAUSE)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            word = SUBSCRIBED
+        elif message["type"] == "message":
+            word = message["data"].decode()
+        else:
+            return
+        job_id = message["channel"].decode()
+        for news in self._waiters.get(job_id, ()):
+            news.put_nowait((job_id, word))

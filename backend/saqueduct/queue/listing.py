@@ -1,0 +1,140 @@
+"""Listing: the jobs that wait or run, page by page, out of the keys in which they stand."""
+
+import base64
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+import msgspec
+from saq.job import Status
+
+from saqueduct.broker.outage import answering
+from saqueduct.common.text import decoded
+from saqueduct.common.time_limits import LAST_SECOND
+from saqueduct.errors import InvalidCursor
+from saqueduct.queue import reading
+from saqueduct.tasks.job import EngineJob
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import EngineQueue
+
+Standing = Literal["queued", "delayed", "waiting", "active", "aborting"]
+"""How jobs stand that have not ended: "queued" in line, "delayed" until their time, "waiting" either way."""
+
+LINE = ("queued:high", "queued", "queued:low")
+RUNNING = ("leases", "active")
+PARTS: dict[str, tuple[str, ...]] = {
+    "queued": LINE,
+    "delayed": ("incomplete",),
+    "waiting": (*LINE, "incomplete"),
+    "active": RUNNING,
+    "aborting": RUNNING,
+}
+"""The keys of a queue in which such jobs stand, in the order in which they are listed."""
+
+STATUSES = {"delayed": Status.QUEUED, "waiting": Status.QUEUED}
+"""The job's own status where it is called otherwise."""
+
+LIVE: dict[str, Standing] = {"queued": "waiting", "active": "active", "aborting": "aborting"}
+"""SAQ's statuses of jobs that have not ended, each with how such a job stands; a delayed one is queued."""
+
+LOOKED_AT = 50_000
+"""Entries that one page looks at, at most; a filter that matches few would else read a whole backlog."""
+
+
+class LivePage(NamedTuple):
+    """Some jobs, and where the next page begins (None: there is none)."""
+
+    jobs: list[EngineJob]
+    cursor: str | None
+
+
+class _Place(NamedTuple):
+    queue: int
+    part: int
+    offset: int
+
+
+async def page(
+    queues: "Sequence[EngineQueue]",
+    status: Standing,
+    wanted: Callable[[EngineJob], bool],
+    cursor: str | None,
+    limit: int,
+) -> LivePage:
+    """Jobs of these queues that stand so; those in line in the order in which they run, level by level.
+
+    Jobs move while somebody turns pages: one may be listed twice, or not at all.
+
+    Args:
+        queues: in the order in which they are listed; the same for each page.
+        status: which jobs.
+        wanted: says which of them are meant.
+        cursor: of the page before; None: the first page.
+        limit: jobs at most. A page may hold fewer and go on, see LOOKED_AT.
+
+    Raises:
+        InvalidCursor: the cursor was not made by this.
+        QueueUnavailable: Redis did not answer.
+    """
+    place: _Place | None = _decoded(cursor, len(queues), status) if cursor else _Place(0, 0, 0)
+    own = STATUSES.get(status) or Status(status)
+    found: dict[str, EngineJob] = {}
+    looked_at = 0
+    while place is not None and looked_at < LOOKED_AT:
+        entries = await _entries(queues[place.queue], PARTS[status][place.part], place.offset)
+        for number, job in enumerate(entries):
+            if job is None or job.status is not own or job.id in found or not wanted(job):
+                continue
+            if len(found) == limit:
+                return LivePage(list(found.values()), _encoded(place._replace(offset=place.offset + number)))
+            found[job.id] = job
+        looked_at += len(entries)
+        place = place._replace(offset=place.offset + len(entries)) if entries else _next(place, len(queues), status)
+    return LivePage(list(found.values()), _encoded(place) if place else None)
+
+
+async def _entries(queue: "EngineQueue", name: str, offset: int) -> list[EngineJob | None]:
+    """A chunk of what stands in a key, None where it is no job; empty at its end."""
+    key, redis = queue.namespace(name), cast("Any", queue.redis)
+    scores: dict[str, float] = {}
+    async with answering():
+        if name == "incomplete":
+            due = await redis.zrangebyscore(key, "(0", "+inf", offset, reading.CHUNK, withscores=True)
+            scores = {decoded(job_id): score for job_id, score in due}
+            ids = list(scores)
+        else:
+            read = redis.zrange if name == "leases" else redis.lrange
+            ids = [decoded(job_id) for job_id in await read(key, offset, offset + reading.CHUNK - 1)]
+        # Not every entry is a job, see WAKE in `scripts/prelude.lua`.
+        known = [job_id for job_id in ids if job_id.startswith(queue.job_id(""))]
+        jobs = dict(zip(known, await reading.jobs(queue, known), strict=True))
+    for job_id, score in scores.items():
+        if (job := jobs.get(job_id)) is not None:
+            # An attempt after a failure waits until then, whatever its enqueue said.
+            job.scheduled = math.ceil(min(score, LAST_SECOND))
+    for job in jobs.values():
+        if job is not None and job.unreadable and name not in RUNNING:
+            job.status = Status.QUEUED
+    return [jobs.get(job_id) for job_id in ids]
+
+
+def _next(place: _Place, queues: int, status: Standing) -> _Place | None:
+    if place.part + 1 < len(PARTS[status]):
+        return _Place(place.queue, place.part + 1, 0)
+    return _Place(place.queue + 1, 0, 0) if place.queue + 1 < queues else None
+
+
+def _encoded(place: _Place) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def _decoded(cursor: str, queues: int, status: Standing) -> _Place:
+    try:
+        encoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        place = msgspec.json.decode(encoded, type=_Place)
+    except (ValueError, msgspec.DecodeError):
+        raise InvalidCursor(cursor) from None
+    if not (0 <= place.queue < queues and 0 <= place.part < len(PARTS[status]) and place.offset >= 0):
+        raise InvalidCursor(cursor)
+    return place

@@ -1,0 +1,71 @@
+"""Upkeep of a queue's keys in Redis: what finished long ago, and what points to nothing."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
+
+from saq.job import TERMINAL_STATUSES
+
+from saqueduct.queue.queue import EngineQueue
+
+LISTS = {"high": "queued:high", "normal": "queued", "low": "queued:low"}
+"""The lists of a queue, by level."""
+
+DAY = 24 * 60 * 60 * 1000
+"""Milliseconds."""
+
+CHUNK = 500
+"""Entries that one script call looks at."""
+
+REMOVED_AT_ONCE = 10_000
+"""Marked entries that one command takes out of a list: some ten milliseconds of the server's time, in a long list."""
+
+GONE = "gone"
+"""What marks an entry of a list as no job; until it is taken out, workers skip it as the entry of a job that ended."""
+
+
+async def delete_finished(queue: EngineQueue, days: int) -> int:
+    """Delete jobs kept without limit (`ttl=0`) that ended more than `days` days ago; returns how many."""
+    oldest = int(await queue.time() * 1000) - days * DAY
+    deleted = 0
+    async for job in queue.iter_jobs(list(TERMINAL_STATUSES)):
+        if job.ttl == 0 and 0 < job.completed < oldest:
+            deleted += bool(await queue.redis.delete(job.id, queue.namespace(f"aborted:{job.key}")))
+    return deleted
+
+
+async def check_entries(queue: EngineQueue, batch_size: int) -> AsyncIterator[tuple[int, int]]:
+    """Go through the queue's incomplete jobs and drop entries whose job is gone (evicted, deleted by hand).
+
+    Yields:
+        Entries checked and entries dropped, a batch of about `batch_size` at a time.
+    """
+    cursor = found = 0
+    while True:
+        cursor, entries = await queue.redis.zscan(queue.namespace("incomplete"), cursor, count=batch_size)
+        dropped = await _drop(queue, [cast("bytes", job_id) for job_id, _ in entries])
+        found += dropped
+        yield len(entries), dropped
+        if not cursor:
+            break
+    if found:
+        for level, name in LISTS.items():
+            await _clear(queue, level, queue.namespace(name))
+
+
+async def _drop(queue: EngineQueue, ids: Sequence[bytes]) -> int:
+    dropped = 0
+    for first in range(0, len(ids), CHUNK):
+        dropped += await queue.scripts.run("dangling", *ids[first : first + CHUNK])
+    return dropped
+
+
+async def _clear(queue: EngineQueue, level: str, name: str) -> None:
+    """Take out of a list what is no incomplete job: one pass, whatever it holds, instead of a search for each."""
+    done = marked = 0
+    while True:
+        looked_at, some = await queue.scripts.run("clear", level, done, CHUNK, GONE)
+        done, marked = done + looked_at, marked + some
+        if not looked_at:
+            break
+    while marked > 0 and await queue.redis.lrem(name, REMOVED_AT_ONCE, GONE):
+        marked -= REMOVED_AT_ONCE

@@ -1,0 +1,457 @@
+"""EngineQueue: the queue of the application. Jobs are enqueued validated, in batches, prioritised and unique.
+
+Overrides three methods of SAQ 0.26 besides those of LeasedQueue:
+
+- `enqueue`, `_before_enqueue`, `_enqueue`: SAQ takes a keyword named like a Job field for a job option, validates
+  nothing, and makes a round trip a job.
+- `retry`: SAQ's queues a job that still waits or runs a second time, and with the attempts that it has had.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from redis.asyncio import Redis
+from saq import Job
+from saq.job import TERMINAL_STATUSES, Status
+
+from saqueduct.broker.batching import Batches
+from saqueduct.broker.outage import REDIS_AWAY, answering
+from saqueduct.broker.sizes import batches
+from saqueduct.common.garbage_collection import listed
+from saqueduct.common.text import storable
+from saqueduct.errors import ConfigurationError, DuplicateJob, JobConflict
+from saqueduct.queue import enqueuing, pausing, reading, retrying
+from saqueduct.queue.aborting import BeingAborted, Patience
+from saqueduct.queue.pausing import Pause
+from saqueduct.queue.saq_queue import LeasedQueue
+from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
+from saqueduct.tasks.job import EngineJob, Enqueued
+from saqueduct.tasks.job_meta import DURABLE, checked, engine_entries
+from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
+from saqueduct.worker import worker_health
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from saqueduct.tasks.task import Task
+
+
+class Memory(Protocol):
+    """Where jobs are kept that must not be lost with Redis, or that belong to a transaction."""
+
+    async def keep(self, queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued]: ...
+
+    async def write(self, session: "AsyncSession", queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued]: ...
+
+    async def adopt(self, queue: "EngineQueue", jobs: Sequence[Job]) -> None: ...
+
+    async def hold(self, queue: "EngineQueue", key: str) -> None: ...
+
+    async def retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job: ...
+
+    async def watch(self, queue: "EngineQueue") -> None: ...
+
+
+class TaskCatalogue(Protocol):
+    """Where a queue looks tasks up; `TaskRegistry` is one."""
+
+    def get(self, name: str) -> "Task[..., Any]": ...
+    def get_all_tasks(self) -> "Sequence[Task[..., Any]]": ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QueueStats:
+    """A queue in numbers.
+
+    Attributes:
+        queued: jobs that wait in line.
+        active: jobs that run.
+        scheduled: jobs that wait for their time.
+        workers: live ones, also those that take nothing because it is paused.
+        paused: by whom, why and since when; None: it is not paused.
+    """
+
+    queued: int
+    active: int
+    scheduled: int
+    workers: int
+    paused: Pause | None
+
+
+class EngineQueue(LeasedQueue):
+    """A named queue in Redis.
+
+    Args:
+        redis: client; closed by `disconnect`.
+        name: the queue's name.
+        tasks: tasks that calls are validated by; None: any name and any arguments go, as in SAQ.
+        max_payload_bytes: largest encoded arguments, and largest encoded result, of one job, in bytes; at most
+            MAX_PAYLOAD_CEILING.
+        options: further arguments of SAQ's RedisQueue.
+
+    Raises:
+        ValueError: a limit that Redis could not keep.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        name: str = "default",
+        *,
+        tasks: TaskCatalogue | None = None,
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        **options: Any,
+    ) -> None:
+        super().__init__(redis, name, **options)
+        if not 0 < max_payload_bytes <= MAX_PAYLOAD_CEILING:
+            raise ValueError(f"max_payload_bytes must be 1 to {MAX_PAYLOAD_CEILING:,}, not {max_payload_bytes!r}")
+        self.tasks = tasks
+        self.max_payload_bytes = max_payload_bytes
+        self.memory: Memory | None = None
+        """Keeps durable jobs, and those of a caller's transaction; None: there is no PostgreSQL."""
+        self._singles = Batches(self._send_chunk, enqueuing.CHUNK, enqueuing.sizes, self.guard.check)
+        self._fetches = Batches(self._fetch_chunk, reading.CHUNK, check=self.guard.check)
+
+    async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
+        """Validate and enqueue a job, by task name or as a Job.
+
+        A keyword that the task's function declares is an argument, also when SAQ's Job has a field of that name;
+        other keywords that name a field (`key`, `timeout`, `scheduled`, ...) are options of the job.
+
+            await queue.enqueue("send_email", to="ada@example.com", subject="Hi", body="...", key="hello-ada")
+
+        Returns:
+            The job, or None when a job of that key, or of the same unique arguments, stands already.
+
+        Raises:
+            UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
+            QueueUnavailable: Redis did not answer; the job may or may not stand in the queue.
+        """
+        return await super().enqueue(enqueuing.validated(self, job_or_func, kwargs))
+
+    async def _before_enqueue(self, job: Job) -> None:
+        own = engine_entries(job.meta)
+        await super()._before_enqueue(job)
+        job.meta = checked(job.meta, own)
+        enqueuing.check_names(job)
+
+    async def _enqueue(self, job: Job) -> Job | None:
+        self.guard.check()
+        if job.meta.get(DURABLE):
+            [stands] = await self._keep([job], partial(self._remembering().keep, self))
+        else:
+            sent = job, enqueuing.row_to_send(self, job)
+            answer = await self._singles.add(sent)
+            if isinstance(answer, BeingAborted):
+                if answer.by_stock:
+                    # As in SAQ, whose abort keeps the key for some seconds.
+                    return None
+                answer = await self._outlast(sent)
+            [stands] = enqueuing.without_conflicts([answer])
+        return job if stands.created else None
+
+    async def enqueue_many(
+        self,
+        jobs: Sequence[Job],
+        report: Callable[[int], None] | None = None,
+        session: "AsyncSession | None" = None,
+    ) -> list[Enqueued]:
+        """Enqueue jobs whose arguments are validated already, many in one round trip.
+
+        Args:
+            jobs: any number.
+            report: called after each round trip with the number of jobs sent so far.
+            session: write them in its transaction; they are enqueued when it has committed.
+
+        Returns:
+            For each job which one stands: it, or the one of its key or its unique arguments.
+
+        Raises:
+            PayloadTooLarge: one has too large arguments; nothing is enqueued.
+            DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
+            QueueUnavailable: Redis did not answer; a part may have been enqueued.
+            JobConflict: one of its key is being aborted, and has not ended in time.
+            ConfigurationError: durable jobs, or a session, and no PostgreSQL.
+            OtherEventLoop: another event loop has connected it.
+        """
+        self.guard.check()
+        await enqueuing.prepare(self, jobs)
+        if session is not None:
+            return await self._keep(jobs, partial(self._remembering().write, session, self))
+        if any(job.meta.get(DURABLE) for job in jobs):
+            return await self._enqueue_some_durable(jobs, report)
+        if len(jobs) == 1 and report is None:
+            return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
+        rows = listed((job, enqueuing.row_to_send(self, job)) for job in jobs)
+        answers: list[enqueuing.Answer] = []
+        # One after the other: on several connections they would overtake each other.
+        for batch in batches(rows, enqueuing.CHUNK, enqueuing.sizes):
+            answers += await self._send_chunk(batch)
+            if report:
+                report(len(answers))
+        return enqueuing.without_conflicts(await self._outlasted(rows, answers))
+
+    async def retry(self, job: Job, error: str | None) -> None:
+        """Queue a job again, as SAQ's API has it: for a stock worker whose attempt failed, or by hand.
+
+        Raises:
+            JobConflict: by hand, see `retry_by_hand`.
+        """
+        if getattr(job, "looked_up", False) or not await self.stock_worker_has(job):
+            if getattr(job, "dequeued", False):
+                await self.give_up(job)
+                return
+            job.replace(await self.retry_by_hand(job))
+            job.error = error
+            self.retried += 1
+            return
+        await super().retry(job, error)
+
+    async def retry_by_hand(self, job: Job) -> Job:
+        """Queue a job that has ended once more, with the same arguments and key; as new, in the next round.
+
+        Raises:
+            JobConflict: it has not ended, or was replayed as a dead letter.
+            QueueUnavailable: Redis did not answer.
+        """
+        return await retrying.retry(self, job)
+
+    async def abort_by_hand(self, job: Job, reason: str) -> None:
+        """Abort a job, as `abort` does.
+
+        Args:
+            job: as it was just read.
+            reason: becomes its error.
+
+        Raises:
+            JobConflict: it has ended already.
+            QueueUnavailable: Redis did not answer.
+        """
+        if job.status in TERMINAL_STATUSES:
+            raise JobConflict(job.key, job.status.value, "aborted")
+        async with answering():
+            await self.abort(job, reason)
+
+    async def _enqueue_some_durable(self, jobs: Sequence[Job], report: Callable[[int], None] | None) -> list[Enqueued]:
+        durable = [job for job in jobs if job.meta.get(DURABLE)]
+        others = [job for job in jobs if not job.meta.get(DURABLE)]
+        standing = dict(
+            zip(map(id, durable), await self._keep(durable, partial(self._remembering().keep, self)), strict=True)
+        )
+        if report:
+            report(len(durable))
+        further = (lambda count: report(len(durable) + count)) if report else None
+        if others:
+            standing.update(zip(map(id, others), await self.enqueue_many(others, further), strict=True))
+        return [standing[id(job)] for job in jobs]
+
+    async def adopt(self, jobs: Sequence[Job]) -> None:
+        """Remember durable jobs that stand in Redis already, as those of schedules do."""
+        durable = [job for job in jobs if job.meta.get(DURABLE)]
+        if durable and self.memory is not None:
+            await self.memory.adopt(self, durable)
+
+    def _remembering(self) -> "Memory":
+        if self.memory is None:
+            raise ConfigurationError(
+                f"the queue {self.name!r} has no memory: durable jobs, and those of a session, need PostgreSQL"
+            )
+        return self.memory
+
+    async def publish(
+        self, jobs: Sequence[Job], deadline: float, *, again: bool = False
+    ) -> list[enqueuing.Answer | None]:
+        """Enqueue jobs out of the outbox; see `enqueuing.publish`."""
+        return await enqueuing.publish(self, jobs, deadline, again=again)
+
+    async def old_marks(self, age: float, limit: int) -> list[str]:
+        """Marks of published jobs older than `age` seconds, the oldest first."""
+        until = await self.time() - age
+        name = self.namespace("published")
+        found = await self.redis.zrangebyscore(name, "-inf", repr(until), start=0, num=limit)
+        return [mark.decode() for mark in cast("list[bytes]", found)]
+
+    async def forget_marks(self, marks: Sequence[str]) -> None:
+        """Take marks of published jobs away."""
+        if marks:
+            await self.redis.zrem(self.namespace("published"), *marks)
+
+    async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:
+        # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.
+        sent = job, enqueuing.row_to_send(self, job)
+        answer = await self._singles.add(sent)
+        return await self._outlast(sent) if isinstance(answer, BeingAborted) else answer
+
+    async def _outlasted(
+        self, rows: Sequence[tuple[Job, enqueuing.Row]], answers: list[enqueuing.Answer]
+    ) -> list[Enqueued | DuplicateJob]:
+        """The answers; of jobs with one in their way that is being aborted, those once it has ended."""
+        if BeingAborted in map(type, answers):
+            places = [place for place, answer in enumerate(answers) if isinstance(answer, BeingAborted)]
+            later = await asyncio.gather(*(self._outlast(rows[place]) for place in places))
+            for place, answer in zip(places, later, strict=True):
+                answers[place] = answer
+        return cast("list[Enqueued | DuplicateJob]", answers)
+
+    async def _outlast(self, sent: tuple[Job, enqueuing.Row]) -> Enqueued | DuplicateJob:
+        """Enqueue a job as soon as the one in its way has ended, which is being aborted."""
+        patience = Patience()
+        while True:
+            await patience.wait(sent[0].key)
+            answer = await self._singles.add(sent)
+            if not isinstance(answer, BeingAborted):
+                return answer
+
+    async def _keep(
+        self, jobs: Sequence[Job], keep: Callable[[Sequence[Job]], Awaitable[list[Enqueued]]]
+    ) -> list[Enqueued]:
+        """Write jobs to the outbox, those of keys that are being aborted as soon as these have ended."""
+        answers = await keep(jobs)
+        patience = Patience()
+        while places := await self._being_aborted(answers):
+            await patience.wait(answers[places[0]].key)
+            for place, answer in zip(places, await keep([jobs[place] for place in places]), strict=True):
+                answers[place] = answer
+        return answers
+
+    async def _being_aborted(self, answers: Sequence[Enqueued]) -> list[int]:
+        places = [place for place, answer in enumerate(answers) if not answer.created]
+        try:
+            found = await self.jobs([answers[place].key for place in places])
+        except REDIS_AWAY:
+            # The outbox takes jobs without Redis.
+            return []
+        return [place for place, job in zip(places, found, strict=True) if job and job.status is Status.ABORTING]
+
+    async def _send_chunk(self, jobs: Sequence[tuple[Job, enqueuing.Row]]) -> Sequence[enqueuing.Answer]:
+        async with answering():
+            return await enqueuing.send(self, jobs)
+
+    async def fetch(self, key: str) -> EngineJob | None:
+        """The job of that key, or None; of one that cannot be read what is shown in its place.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        if storable(key) != key:
+            return None
+        return await self._fetches.add(self.job_id(key))
+
+    async def fetch_to_abort(self, key: str) -> EngineJob | None:
+        """As `fetch`, and a committed job that only PostgreSQL has is brought into Redis, where it can be aborted.
+
+        Raises:
+            JobConflict: another process brings it just now.
+            QueueUnavailable: Redis or PostgreSQL did not answer.
+        """
+        job = await self.fetch(key)
+        if job is None and self.memory is not None:
+            await self.memory.hold(self, key)
+            job = await self.fetch(key)
+        return job
+
+    async def _fetch_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
+        # Each batch by itself, as in `Inbox`.
+        async with answering():
+            return await self._read_chunk(ids)
+
+    async def stats(self) -> QueueStats:
+        """The queue in numbers, and whether it is paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            jobs = await reading.counts(self)
+            return QueueStats(
+                queued=jobs["queued"],
+                active=jobs["active"],
+                scheduled=max(0, jobs["incomplete"] - jobs["queued"] - jobs["active"]),
+                workers=await self.live_workers(),
+                paused=await pausing.paused(self),
+            )
+
+    @property
+    def away(self) -> bool:
+        """True while Redis does not answer this process's worker."""
+        return self.outage.failures > 0
+
+    async def ping(self) -> None:
+        """Ask Redis for an answer.
+
+        Raises:
+            QueueUnavailable: there is none.
+        """
+        async with answering():
+            await self.redis.ping()
+
+    async def pause(self, by: str = "", why: str = "") -> Pause:
+        """Let engine workers take no more jobs of this queue until `resume`; running jobs go on, enqueue goes on.
+
+        It holds at once, for workers that start later too. A queue that is paused stays so, with the new words.
+
+        Args:
+            by: who pauses it.
+            why: for those who find it paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.pause(self, by, why)
+
+    async def resume(self) -> bool:
+        """Let workers take jobs again, at once; returns False when it was not paused.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.resume(self)
+
+    async def paused(self) -> Pause | None:
+        """Who has paused it, why and since when; None: nobody.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering():
+            return await pausing.paused(self)
+
+    async def drain(self, timeout: float, by: str = "", why: str = "to drain") -> int:
+        """Pause it, and wait until none of its jobs runs; it stays paused.
+
+            left = await queue.drain(timeout=60)
+
+        Args:
+            timeout: seconds to wait at most.
+            by, why: as in `pause`.
+
+        Returns:
+            The jobs that still run, 0 when it is drained.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        await self.pause(by, why)
+        return await pausing.wait_for_rest(self, timeout)
+
+    async def forget_worker(self, worker_id: str) -> None:
+        """Take a worker that has stopped out of the live ones at once."""
+        key = self.namespace(f"worker_info:{worker_id}")
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.delete(key)
+            pipe.zrem(self._stats, key)
+            pipe.hdel(self.namespace(worker_health.VITALS), worker_id)
+            await pipe.execute()
+
+    async def troubles(self) -> list[str]:
+        """What is wrong with live workers of this queue, a sentence each; see `vitals`."""
+        return await worker_health.troubles(self)
+
+    async def live_workers(self) -> int:
+        """Workers of this queue that have reported within their time to live."""
+        return len(await reading.live_workers(self))

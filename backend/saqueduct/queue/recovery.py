@@ -1,0 +1,164 @@
+"""Recovery: jobs whose lease ran out run again.
+
+A worker renews its leases while its process lives; a lease that has run out is a dead worker's, or that of a worker
+which cannot reach Redis. After an outage of Redis all leases have run out, and living workers need a moment to renew
+them: so a job is taken only when two looks, RENEWAL apart, have found the same lease with the same deadline.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from saq.job import Status
+from saq.utils import now
+
+from saqueduct.broker.sizes import batches
+from saqueduct.common.text import decoded
+from saqueduct.queue.outcomes import CHUNK, Outcome, count, settle_each, sizes
+from saqueduct.tasks.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob, failure, holder, marked
+from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, RECOVERIES, STALLS
+
+if TYPE_CHECKING:
+    from saqueduct.queue.saq_queue import LeasedQueue
+
+logger = logging.getLogger("saqueduct")
+
+LEASE = 8.0
+"""Seconds that a lease lasts."""
+
+RENEWAL = 2.0
+"""Seconds between two renewals of a worker's leases."""
+
+LOOK = 2.5
+"""Seconds between two looks for expired leases; with LEASE: a killed worker's job waits 15 s at most."""
+
+AT_ONCE = 5000
+"""Expired leases that one look finds at most: some milliseconds of the server's time."""
+
+MAX_RECOVERIES = 3
+"""Times that a job is put back after the death of its worker; once more and the job is taken for the cause."""
+
+LATE_ERROR = "its worker hangs: the job outlived its timeout and could not be cancelled"
+
+
+class Recovery:
+    """Looks for expired leases of one queue in one process.
+
+    Args:
+        queue: the queue.
+    """
+
+    def __init__(self, queue: "LeasedQueue") -> None:
+        self._queue = queue
+        self._seen: dict[tuple[str, ...], float] = {}
+        """Key, lease and deadline of expired leases, and when a look first found them."""
+
+    async def sweep(self) -> list[str]:
+        """Put back or end the jobs whose lease ran out; returns their ids."""
+        leases = await self._expired()
+        recovered: list[str] = []
+        for first in range(0, len(leases), CHUNK):
+            recovered += await self._recover(leases[first : first + CHUNK])
+        return recovered
+
+    async def _expired(self) -> list[tuple[str, str]]:
+        """Key and lease of the jobs that nobody holds any more."""
+        seen, self._seen = self._seen, {}
+        # Where a look fails, living workers may not have come to renew either: the next one is the first again.
+        answer = [decoded(part) for part in cast("list[bytes]", await self._queue.scripts.run("expired", AT_ONCE))]
+        entries = list(zip(answer[::3], answer[1::3], answer[2::3], strict=True))
+        current = time.monotonic()
+        self._seen = {entry: seen.get(entry, current) for entry in entries}
+        return [
+            (key, lease)
+            for (key, lease, _), seen in self._seen.items()
+            # Marked leases were given up by the worker itself: there is nothing to wait for.
+            if (current - seen >= RENEWAL or marked(lease)[0]) and not self._is_own(key, lease)
+        ]
+
+    def _is_own(self, key: str, lease: str) -> bool:
+        """True of a job that a worker of this process has offered to others, and goes on with itself."""
+        offered = self._queue.offered
+        return bool(offered) and (key, lease.removesuffix(STALLED).removesuffix(HUNG)) in offered
+
+    async def _recover(self, leases: Sequence[tuple[str, str]]) -> list[str]:
+        found = await self._queue.scripts.run("orphans", *(part for lease in leases for part in lease))
+        batch = [self._reached(*entry) for entry in cast("list[list[bytes]]", found)]
+        written: list[tuple[Outcome, bool]] = []
+        for some in batches(batch, CHUNK, sizes):
+            written += await settle_each(self._queue, some, expired=True)
+        recovered = []
+        for (_, job), (outcome, held) in zip(batch, written, strict=True):
+            if held and job is not None:
+                _log(job)
+                recovered.append(job.id)
+                # What has not begun is handed back as if it had never been leased.
+                if outcome.how.kind != "return" or job.failure is not None:
+                    count(self._queue, outcome)
+                    self._queue.record(job)
+        return recovered
+
+    def _reached(self, key: bytes, lease: bytes, stored: bytes, abort: bytes) -> tuple[Outcome, EngineJob | None]:
+        try:
+            job = self._queue.read(key.decode(), stored)
+            job.lease = lease.decode()
+            return self._outcome(job, decoded(abort)), job
+        except Exception as error:
+            # Its worker died before it could take it out of the queue.
+            logger.error("the job %s is taken out of the queue: %s", key.decode(), error)
+            return Outcome.unreadable(key.decode(), lease.decode(), stored), None
+
+    def _outcome(self, job: EngineJob, abort: str) -> Outcome:
+        mark, why = marked(job.lease)
+        recoveries = int(job.meta.get(RECOVERIES, 0)) + 1
+        if abort:
+            return self._end(job, Status.ABORTED, abort)
+        if mark == UNBEGUN:
+            job.status, job.touched = Status.QUEUED, now()
+            return Outcome.hand_back(self._queue, job)
+        # It has begun in time.
+        job.meta.pop(EXPIRES_AT, None)
+        job.meta.pop(MISFIT_SINCE, None)
+        if mark == LATE:
+            job.attempts += 1
+            error = f"TimeoutError: {why}" if why else LATE_ERROR
+            return self._again(job, error) if job.retryable else self._end(job, Status.FAILED, error)
+        if job.meta.get(AT_MOST_ONCE):
+            return self._end(job, Status.FAILED, "its worker died while it ran, and it runs at most once")
+        if mark == STALLED:
+            # Another job is to blame.
+            job.meta[STALLS] = int(job.meta.get(STALLS, 0)) + 1
+            return self._put_back(job, "another job blocked the event loop of its worker")
+        if recoveries > MAX_RECOVERIES:
+            return self._end(job, Status.FAILED, f"its worker died {recoveries} times while it ran")
+        job.meta[RECOVERIES] = recoveries
+        hung = "something blocked the event loop of its worker"
+        return self._put_back(job, hung if mark == HUNG else "its worker died while it ran")
+
+    def _put_back(self, job: EngineJob, why: str) -> Outcome:
+        job.status, job.touched = Status.QUEUED, now()
+        lost = failure(job, why)
+        lost["worker"], lost["started"] = holder(job.lease)
+        job.failure = lost
+        return Outcome.hand_back(self._queue, job)
+
+    def _end(self, job: EngineJob, status: Status, error: str) -> Outcome:
+        job.status, job.error, job.completed = status, error, now()
+        return Outcome.finish(self._queue, job)
+
+    def _again(self, job: EngineJob, error: str) -> Outcome:
+        job.status, job.error, job.touched = Status.QUEUED, error, now()
+        return Outcome.retry(self._queue, job, job.next_retry_delay())
+
+
+def _log(job: EngineJob) -> None:
+    """Say what became of a job that its worker held no longer."""
+    if job.status is not Status.QUEUED:
+        ended = "failed" if job.status is Status.FAILED else "is aborted"
+        reason, _, stack = (job.error or "").partition("\n")
+        extra = {"stack": stack.rstrip()} if stack else None
+        logger.error("job %s of %s %s: %s", job.key, job.function, ended, reason, extra=extra)
+        return
+    reason = str(job.failure["error"]) if job.failure else job.error or "it had not begun"
+    logger.warning("job %s of %s is queued again: %s", job.key, job.function, reason.partition("\n")[0])

@@ -1,0 +1,94 @@
+"""Jobs as people may see them: the arguments, result and error of a job without what its task redacts."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from saqueduct.errors import UnknownTask
+from saqueduct.tasks.redaction import REDACTED
+
+_BETWEEN = re.compile(r"^ *\+(?:-\+)?-{8,}.*$", re.MULTILINE)
+_CHAINED = re.compile(
+    r"\n\n(?:The above exception was the direct cause|During handling of the above exception)[^\n]*:\n\n"
+)
+_MARGIN = re.compile(r"^ *[|+] ?", re.MULTILINE)
+
+if TYPE_CHECKING:
+    from saqueduct.postgres.models import JobRecord
+    from saqueduct.queue.queues import Queues
+    from saqueduct.tasks.signature import Signature
+
+
+def shown(queue: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a job, as `Job.to_dict` gives them, to be shown.
+
+    Of a task that this process does not know, no value of an argument is shown: nobody can say which to redact.
+
+    Args:
+        queue: the job's.
+        fields: by name.
+    """
+    if getattr(queue, "tasks", None) is None:
+        return dict(fields)
+    signature, arguments = _signature(queue, fields["function"]), fields.get("kwargs") or {}
+    if signature is None:
+        return {**fields, "kwargs": dict.fromkeys(arguments, REDACTED)}
+    if not signature.redact:
+        return dict(fields)
+    secrets = signature.secrets(arguments)
+    others = {name: secrets.scrub_value(fields[name]) for name in ("error", "result", "meta") if name in fields}
+    return {**fields, "kwargs": signature.redacted(arguments), **others}
+
+
+def remembered(queues: "Queues", record: "JobRecord") -> dict[str, Any]:
+    """Arguments, result, error and errors of a record, by the present options of its task too.
+
+    Of a task that is gone they are as they were recorded.
+    """
+    names = ("arguments", "result", "error", "errors")
+    fields = {name: getattr(record, name) for name in names}
+    signature = _signature(next(iter(queues)), record.task)
+    if signature is None or not signature.redact:
+        return fields
+    arguments = record.arguments or {}
+    secrets = signature.secrets(arguments)
+    scrubbed = {name: secrets.scrub_value(fields[name]) for name in names}
+    return {**scrubbed, "arguments": signature.redacted(arguments) if arguments else record.arguments}
+
+
+def _signature(queue: Any, task: str) -> "Signature | None":
+    tasks = getattr(queue, "tasks", None)
+    try:
+        return tasks.get(task).signature if tasks is not None else None
+    except UnknownTask:
+        return None
+
+
+def error_summary(error: str | None) -> str | None:
+    """Type and message out of a traceback; other texts stay as they are.
+
+    >>> error_summary('Traceback (most recent call last):\\n  File "x.py", line 1, in f\\n    g()\\nKeyError: 1')
+    'KeyError: 1'
+    """
+    if not error:
+        return error
+    if "Exception Group Traceback" in error:
+        return _group_summary(error)
+    # Of a chain the last error is the job's.
+    error = str(_CHAINED.split(error)[-1]).rstrip("\n")
+    if "Traceback (most recent call last)" not in error:
+        return error
+    lines = error.rstrip().splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    after = frames[-1] + 1 if frames else 1
+    while after < len(lines) and lines[after].startswith("    "):
+        after += 1
+    return "\n".join(lines[after:]) or lines[-1]
+
+
+def _group_summary(error: str) -> str:
+    """Type and message of a group, and of each error in it below."""
+    # Python writes each into a part of its own, behind a margin.
+    parts = _BETWEEN.split(error.replace("Exception Group Traceback", "Traceback"))
+    group, *inner = [error_summary(_MARGIN.sub("", part).strip("\n")) for part in parts if part.strip()]
+    return "\n".join([group or "", *(f"- {each}" for each in inner)])

@@ -1,0 +1,121 @@
+"""Inbox: a channel of this process, on which workers tell how the jobs end that somebody here waits for.
+
+A job's own channel, which SAQ has too, tells that it has ended and not how, and costs a subscription each. The inbox
+costs one call that reads the job and asks to be told, and one message that brings the outcome. Those who wait for
+longer than PATIENCE turn to the job's own channel: stock workers know no inbox, and a message may be lost with a
+connection.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from saqueduct.broker.batching import Batches
+from saqueduct.broker.connections import lasting
+from saqueduct.broker.outage import answering
+
+if TYPE_CHECKING:
+    from saqueduct.queue.saq_queue import LeasedQueue
+
+PATIENCE = 1.0
+"""Seconds that the inbox is waited for."""
+
+CHUNK = 500
+"""Jobs that one script call asks for at most."""
+
+Answer = int | bytes | None
+"""1: the inbox will be told; the JSON of a job that has ended; None: there is no such job."""
+
+
+class Inbox:
+    """Waits for the outcomes of jobs of one queue.
+
+    Args:
+        queue: the queue.
+    """
+
+    def __init__(self, queue: "LeasedQueue") -> None:
+        self._queue = queue
+        # Of more than 64 bytes, for the reason told in `scripts/lease.lua`.
+        self._channel = queue.namespace(f"inbox:{secrets.token_hex(32)}")
+        self._pubsub: PubSub | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._waiting: dict[str, set[asyncio.Future[bytes]]] = {}
+        self._asking = Batches(self._ask, CHUNK, check=queue.guard.check)
+
+    async def outcome(self, job_id: str) -> bytes | None:
+        """The JSON of a job that has ended, or does within PATIENCE; nothing: it has not, or there is none any more.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        self._queue.guard.check()
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(job_id, set())
+        waiting.add(future)
+        try:
+            answer = await self._asking.add(job_id)
+            if not isinstance(answer, int):
+                return answer
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    return await future
+            return None
+        finally:
+            waiting.discard(future)
+            if not waiting and self._waiting.get(job_id) is waiting:
+                del self._waiting[job_id]
+
+    async def close(self) -> None:
+        """Stop to listen and give the connection back."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+            self._reader = None
+        if self._pubsub is not None:
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+            self._pubsub = None
+
+    async def _open(self) -> None:
+        """Listen, if this process does not yet, or not any more."""
+        if self._reader is not None and not self._reader.done():
+            return
+        if self._pubsub is not None:
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        self._pubsub = lasting(self._queue.redis).pubsub()
+        await self._pubsub.subscribe(self._channel)
+        # The subscription stands: what is asked for from here on is told.
+        while (message := await self._pubsub.get_message(timeout=None)) is None or message["type"] != "subscribe":
+            pass
+        self._reader = asyncio.create_task(self._read(self._pubsub))
+
+    async def _ask(self, job_ids: Sequence[str]) -> Sequence[Answer]:
+        # Each batch by itself: of very many jobs the last wait in this process for longer than Redis gets to answer.
+        async with answering():
+            await self._open()
+            answers: Sequence[Answer] = await self._queue.scripts.run("await", self._channel, *job_ids)
+        return answers
+
+    async def _read(self, pubsub: PubSub) -> None:
+        """Take messages until the connection is lost; those who wait then turn to the job's own channel."""
+        with suppress(RedisError, OSError):
+            while True:
+                message = await pubsub.get_message(timeout=None)
+                if message is not None and message["type"] == "message":
+                    self._tell(message["data"])
+
+    def _tell(self, data: bytes) -> None:
+        """Hand an outcome to those who wait for it; see `deliver` in `scripts/prelude.lua`."""
+        length, _, rest = data.partition(b"\n")
+        if not length.isdigit():
+            # Of a script of another version; who waits for it looks after PATIENCE.
+            return
+        end = int(length)
+        for future in self._waiting.get(rest[:end].decode(), ()):
+            if not future.done():
+                future.set_result(rest[end:])

@@ -1,0 +1,166 @@
+"""Schedules: when a task runs by itself."""
+
+import dataclasses
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import CroniterError, croniter
+
+from saqueduct.common.text import check_text
+from saqueduct.common.time_limits import LONGEST
+from saqueduct.schedules.cron_text import EXAMPLE, normalized
+from saqueduct.schedules.wall_clock import next_match
+
+CatchUp = Literal["once", "skip"]
+Overlap = Literal["skip", "queue"]
+
+MISSED = 60.0
+"""Seconds after its time that a tick counts as missed."""
+
+LONGEST_KEY = 400
+"""Characters of a schedule's key, which is a part of the keys of its jobs."""
+
+SHORTEST = 0.1
+"""Seconds that an interval has at least."""
+
+_WINDOWS = (60.0, 3600.0, 86400.0, math.inf)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Schedule:
+    """A declaration of when a task runs by itself: a cron or an interval.
+
+    Attributes:
+        cron: five fields (minute hour day month weekday), or six with seconds last; or a word such as "@daily"; see
+            `crontab`.
+        kwargs: arguments of every job the schedule makes; they override the function's defaults.
+        every: seconds between two ticks, or a timedelta, in place of `cron`; ticks lie on whole multiples of it since
+            the epoch, so that a restart does not put them off.
+        key: the schedule's name, unique among all schedules; empty: the task's name.
+        timezone: IANA name of the zone in which `cron` is read; None: WORKER_CRON_TIMEZONE.
+        catch_up: what becomes of ticks that no worker saw: "once", one job for all of them; "skip", none, when the
+            latest is more than MISSED seconds ago.
+        overlap: what becomes of a tick while the job of an earlier one waits or runs: "skip", it makes no job;
+            "queue", it makes one.
+        args: arguments by position, before `kwargs`; a task turns them into `kwargs`.
+
+    Raises:
+        ValueError: no cron expression, or one that no date matches; cron and every, or neither; an unknown zone or
+            policy.
+    """
+
+    cron: str | None = None
+    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    every: float | dt.timedelta | None = None
+    key: str = ""
+    timezone: str | None = None
+    catch_up: CatchUp = "once"
+    overlap: Overlap = "skip"
+    args: Sequence[Any] = ()
+
+    def __post_init__(self) -> None:
+        if (self.cron is None) == (self.every is None):
+            raise ValueError("a schedule has either a cron or an interval: cron='0 3 * * *' or every=60.0")
+        if isinstance(self.every, dt.timedelta):
+            object.__setattr__(self, "every", self.every.total_seconds())
+        _check_key(self.key)
+        if self.catch_up not in ("once", "skip"):
+            raise ValueError(f'catch_up must be "once" or "skip", not {self.catch_up!r}')
+        if self.overlap not in ("skip", "queue"):
+            raise ValueError(f'overlap must be "skip" or "queue", not {self.overlap!r}')
+        if self.every is not None:
+            _check_interval(self.every)
+        if self.timezone is not None:
+            _check_zone(self.timezone, self.cron)
+        if self.cron is not None:
+            object.__setattr__(self, "cron", _checked_cron(self.cron))
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between two ticks; None: it has a cron."""
+        return cast("float | None", self.every)
+
+    @property
+    def timing(self) -> str:
+        """When it is due, in words that tell two timings apart."""
+        if self.cron is None:
+            return f"every {self.interval} s"
+        return f"{self.cron} {self.timezone}" if self.timezone else self.cron
+
+    def next_tick(self, after: float, zone: dt.tzinfo) -> float:
+        """The first tick after a time.
+
+        Args:
+            after: epoch seconds.
+            zone: in which the cron is read, unless the schedule has a zone of its own.
+
+        Returns:
+            Epoch seconds, whole milliseconds.
+        """
+        if (interval := self.interval) is not None:
+            # The quotient may be rounded to the tick that `after` is.
+            turn = math.floor(after / interval)
+            while (tick := round(turn * interval, 3)) <= after:
+                turn += 1
+            return tick
+        return next_match(self.cron or "", after, ZoneInfo(self.timezone) if self.timezone else zone)
+
+    def latest_tick(self, first: float, until: float, zone: dt.tzinfo) -> float:
+        """Of the ticks from `first`, which is one, to `until` the latest; epoch seconds.
+
+        Looks back from the end in growing windows: after a long pause there may be very many ticks.
+        """
+        latest = first
+        for window in _WINDOWS:
+            start = until - window
+            tick = first if start <= first else self.next_tick(start, zone)
+            while tick <= until:
+                latest, tick = tick, self.next_tick(tick, zone)
+            if latest > first or start <= first:
+                break
+        return latest
+
+
+def _check_key(key: Any) -> None:
+    if not isinstance(key, str):
+        raise ValueError(f"key takes a text, such as key='weekly', not {key!r}")
+    if len(key) > LONGEST_KEY:
+        raise ValueError(f"key: {key[:40]!r}... has {len(key)} characters; it has {LONGEST_KEY} at most")
+    check_text("key", key)
+
+
+def _check_zone(timezone: str, cron: str | None) -> None:
+    if cron is None:
+        raise ValueError("timezone goes with cron; an interval has none")
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{timezone!r} is not a time zone; give an IANA name such as 'Europe/Berlin'") from None
+
+
+def _check_interval(every: Any) -> None:
+    if isinstance(every, bool) or not isinstance(every, int | float):
+        raise ValueError(f"every takes seconds, such as every=60.0, or a timedelta, not {every!r}")
+    if not SHORTEST <= every < math.inf:
+        raise ValueError(f"every must be at least {SHORTEST} seconds, not {every!r}")
+    if every > LONGEST:
+        raise ValueError(f"every must be at most {LONGEST:,} seconds, not {every!r}")
+
+
+def _checked_cron(given: Any) -> str:
+    """The cron as ticks are computed from it; see `normalized`."""
+    if isinstance(given, int | float | dt.timedelta):
+        raise ValueError(f"cron takes an expression, {EXAMPLE}; for an interval give every={given!r}")
+    if not isinstance(given, str):
+        raise ValueError(f"cron takes an expression, {EXAMPLE}, not {given!r}")
+    cron = normalized(given)
+    if not croniter.is_valid(cron):
+        raise ValueError(f"{given!r} is not a cron expression: {EXAMPLE}")
+    try:
+        next_match(cron, 0.0, dt.UTC)
+    except CroniterError:
+        raise ValueError(f"{given!r} never comes due: no date matches it") from None
+    return cron

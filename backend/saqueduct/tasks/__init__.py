@@ -1,0 +1,1 @@
+"""Tasks: the decorators, their options, what they accept, and the handles that calls return."""

@@ -1,0 +1,107 @@
+"""Calls of tasks, and many of them enqueued at once."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from saq import Job
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saqueduct.common.garbage_collection import listed
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.handle import JobHandle
+from saqueduct.tasks.job import Enqueued
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import EngineQueue
+    from saqueduct.tasks.task import Task
+
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """A validated call of a task, not enqueued yet. Made by `Task.bind`."""
+
+    task: "Task[Any, R]"
+    job: Job
+
+
+Progress = Callable[[int, int], None]
+"""Is told how many are done, and of how many."""
+
+
+async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = None) -> list[JobHandle[R]]:
+    """Enqueue many jobs in few round trips.
+
+        handles = await enqueue_many(send_email.bind(to=to, subject="Hi", body="...") for to in addresses)
+
+    Args:
+        calls: of one task or several.
+        progress: called after each round trip with the number of jobs sent so far, and of all.
+
+    Returns:
+        Handles in the order of the calls; where one of its `key` or its unique arguments stands already, that older
+        job's.
+
+    Raises:
+        DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
+        QueueUnavailable: Redis did not answer; a part may have been enqueued.
+        ConfigurationError: a queue does not exist, or the queues of this process have not been started.
+    """
+    queues = Queues.current()
+    return await _enqueue(queues, listed(calls), progress)
+
+
+async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | None) -> list[JobHandle[R]]:
+    together: dict[tuple[str, int], tuple[AsyncSession | None, list[int]]] = {}
+    for place, call in enumerate(calls):
+        session = call.task.call_options.session
+        together.setdefault((call.task.queue_name, id(session)), (session, []))[1].append(place)
+    targets = {name: queues.get(name) for name, _ in together}
+    handles: dict[int, JobHandle[R]] = {}
+    # In one order of queues, as the outbox writes the jobs of each in one order of keys.
+    for (name, _), (session, places) in sorted(together.items(), key=lambda item: item[0][0]):
+        sent = len(handles)
+        report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
+        answers = await targets[name].enqueue_many([calls[place].job for place in places], report, session)
+        answered = zip(places, answers, strict=True)
+        handles.update(
+            zip(places, listed(handle_of(calls[at], targets[name], each) for at, each in answered), strict=True)
+        )
+    return [handles[place] for place in range(len(calls))]
+
+
+async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = None) -> list[R]:
+    """Wait for all jobs, and return their results in order.
+
+    Args:
+        handles: of the jobs.
+        progress: called whenever one has ended, with the number that have, and of all.
+
+    Raises:
+        JobFailed, JobAborted, JobNotFound: of the first that has no result; the others go on.
+    """
+    waiting = [asyncio.ensure_future(handle.result()) for handle in handles]
+    try:
+        for done, each in enumerate(asyncio.as_completed(waiting), 1):
+            await each
+            if progress:
+                progress(done, len(waiting))
+    finally:
+        for each in waiting:
+            each.cancel()
+    return [each.result() for each in waiting]
+
+
+def handle_of(call: Call[R], queue: "EngineQueue", stands: Enqueued) -> JobHandle[R]:
+    """The handle of the job that stands for a call."""
+    return JobHandle(
+        queue,
+        stands.key,
+        call.task.signature.decode_result,
+        call.job if stands.created else None,
+        created=stands.created,
+        published=stands.published,
+    )

@@ -1,0 +1,115 @@
+"""Direct calls of a task's function: injected parameters that were left out come from the process's container.
+
+    result = await send_welcome_email({"queue": queue}, user_id=123)
+
+Nothing is queued or validated. What is injected lives in a container scope of its own, which closes when the function
+has returned: a session commits then, and rolls back on an error.
+"""
+
+import inspect
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from dishka import AsyncContainer
+
+from saqueduct.errors import ConfigurationError
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.injection import job_scope
+from saqueduct.tasks.signature import INJECTED
+
+if TYPE_CHECKING:
+    from saqueduct.tasks.task import Task
+
+
+class DirectCall:
+    """One direct call.
+
+    Args:
+        task: whose function is called.
+        args: of the call, the context first.
+        kwargs: of the call.
+
+    Raises:
+        TypeError: they do not fit the function, as Python says it.
+    """
+
+    def __init__(self, task: "Task[..., Any]", args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self._task = task
+        self._bound = inspect.signature(task.function).bind_partial(*args, **kwargs)
+        given = self._bound.arguments
+        self.left_out = {
+            name: type_ for name, type_ in task.signature.injected.items() if given.get(name, INJECTED) is INJECTED
+        }
+        """Injected parameters that the call leaves out, name -> type."""
+
+    async def run(self) -> Any:
+        """Call an `async def` function.
+
+        Raises:
+            ConfigurationError: the process has no container to inject from.
+        """
+        async with self._scope() as found:
+            return await self._function(found)
+
+    def run_blocking(self) -> Any:
+        """Call a `def` function in this thread; its container lives in the event loop of another one.
+
+        Raises:
+            ConfigurationError: the process has no container to inject from, or its event loop has ended.
+            CalledInEventLoop: an event loop runs in this thread.
+        """
+        # Imported here: the blocking calls are built on tasks.
+        from saqueduct.blocking.portal import refuse_in_event_loop, wait_for
+
+        refuse_in_event_loop()
+        # First: in a forked process it makes another container.
+        loop = Queues.current().loop
+        scope = self._scope()
+        found = wait_for(loop, scope.__aenter__)
+        try:
+            result = self._function(found)
+        except BaseException as error:
+            wait_for(loop, scope.__aexit__, type(error), error, error.__traceback__)
+            raise
+        wait_for(loop, scope.__aexit__, None, None, None)
+        return result
+
+    def _function(self, found: Mapping[str, Any]) -> Any:
+        self._bound.arguments.update(found)
+        return self._task.function(*self._bound.args, **self._bound.kwargs)
+
+    def _scope(self) -> AbstractAsyncContextManager[dict[str, Any]]:
+        return job_scope(self._container(), self.left_out)
+
+    def _container(self) -> AsyncContainer:
+        context = next(iter(self._bound.arguments.values()), None)
+        container = context.get("container") if isinstance(context, Mapping) else None
+        container = container or _of_process()
+        if container is None:
+            raise ConfigurationError(self._remedy())
+        return container
+
+    def _remedy(self) -> str:
+        missing = ", ".join(f"{name}: {getattr(type_, '__name__', type_)}" for name, type_ in self.left_out.items())
+        passed = ", ".join(f"{name}=..." for name in self.left_out)
+        return (
+            f"{self._task.name} has injected parameters ({missing}), and this process has no container to inject from: "
+            f"pass them, `{self._task.name}(ctx, ..., {passed})`, or call it where the application's queues are "
+            "connected; in a test, use the fixture `container` or `jobs`"
+        )
+
+
+def direct_call(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> DirectCall | None:
+    """The call, where something is to be injected; None: the function has all it takes."""
+    if not task.signature.injected:
+        return None
+    call = DirectCall(task, args, kwargs)
+    return call if call.left_out else None
+
+
+def _of_process() -> AsyncContainer | None:
+    try:
+        return Queues.current().container
+    except ConfigurationError:
+        return None

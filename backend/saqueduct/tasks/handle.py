@@ -1,0 +1,194 @@
+"""JobHandle: what the caller holds of a job it enqueued."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from saq import Job
+from saq.job import TERMINAL_STATUSES, Status
+
+from saqueduct.errors import JobAborted, JobConflict, JobExpired, JobFailed, JobNotFound, ResultTimeout
+from saqueduct.queue.listener import SUBSCRIBED
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import EngineQueue
+
+R = TypeVar("R")
+
+EXPIRED = "expired"
+"""Error text of a job that was not started in time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JobUpdate:
+    """One step of a job: its status, and its progress from 0.0 to 1.0."""
+
+    status: Status
+    progress: float
+
+
+class JobHandle(Generic[R]):
+    """A job, and its result to come.
+
+        job = await send_email.enqueue(to="ada@example.com", subject="Hi", body="...")
+        outcome = await job.result(timeout=10)
+
+    Args:
+        queue: the queue the job is in.
+        key: the job's key.
+        convert: makes the declared type of a stored result.
+        snapshot: the job as it was last seen.
+        created: False when an older job stands in place of the one that was to be enqueued.
+        published: of a job in a caller's transaction; told True after its commit, False when it is rolled back.
+    """
+
+    def __init__(
+        self,
+        queue: "EngineQueue",
+        key: str,
+        convert: Callable[[Any], R],
+        snapshot: Job | None = None,
+        *,
+        created: bool = True,
+        published: "asyncio.Future[bool] | None" = None,
+    ) -> None:
+        self._queue = queue
+        self._convert = convert
+        self._snapshot = snapshot
+        self.key = key
+        self.created = created
+        self._published = published
+
+    @property
+    def id(self) -> str:
+        """The job's id: its key with queue and prefix, as Redis knows it."""
+        return self._queue.job_id(self.key)
+
+    @property
+    def job(self) -> Job | None:
+        """SAQ's job as it was last seen."""
+        return self._snapshot
+
+    @property
+    def progress(self) -> float:
+        """Progress from 0.0 to 1.0 as it was last seen; see `refresh`."""
+        return self._snapshot.progress if self._snapshot else 0.0
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.id}>"
+
+    async def refresh(self) -> Job:
+        """Read the job; one in a transaction that has not ended yet is new.
+
+        Raises:
+            JobNotFound: it is not known, or not any more.
+            QueueUnavailable: Redis did not answer.
+        """
+        if self._published is not None and not self._published.done() and self._snapshot is not None:
+            return self._snapshot
+        job = await self._queue.fetch(self.key)
+        if job is None:
+            raise JobNotFound(self.key)
+        self._snapshot = job
+        return job
+
+    async def status(self) -> Status:
+        """The status now. Raises as `refresh`."""
+        return (await self.refresh()).status
+
+    async def done(self) -> bool:
+        """True when the job has ended, however. Raises as `refresh`."""
+        return await self.status() in TERMINAL_STATUSES
+
+    async def successful(self) -> bool:
+        """True when the job has ended with a result. Raises as `refresh`."""
+        return await self.status() is Status.COMPLETE
+
+    async def result(self, timeout: float | None = None) -> R:
+        """Wait for the job's end and return its result as the type its function declares.
+
+        Args:
+            timeout: seconds to wait; None: for ever.
+
+        Raises:
+            JobFailed: it raised; holds the worker's traceback.
+            JobExpired: it was not started in time.
+            JobAborted: it was aborted.
+            JobNotFound: it is not known, or its outcome is not kept.
+            ResultTimeout: it has not ended in time; it goes on all the same.
+            QueueUnavailable: Redis did not answer.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                job = await self._ended()
+        except TimeoutError:
+            raise ResultTimeout(self.key, timeout or 0.0) from None
+        if job.status is Status.COMPLETE:
+            return self._convert(job.result)
+        raise _outcome_error(job)
+
+    async def abort(self, reason: str = "aborted by request") -> None:
+        """Abort the job: a waiting one ends at once, a running one when its worker notices (about a second).
+
+        Raises:
+            JobNotFound: it is not known, or not any more.
+            JobConflict: its transaction has not ended: roll that back, or abort the job after the commit.
+            QueueUnavailable: Redis or PostgreSQL did not answer.
+        """
+        if self._published is not None and not self._published.done():
+            raise JobConflict(self.key, "part of a transaction that has not ended", "aborted: roll that back")
+        job = await self._queue.fetch_to_abort(self.key)
+        if job is None:
+            raise JobNotFound(self.key)
+        if job.status not in TERMINAL_STATUSES:
+            await job.abort(reason)
+
+    async def updates(self) -> AsyncIterator[JobUpdate]:
+        """Each change of status or progress until the end, beginning with the present state.
+
+            async for update in job.updates():
+                print(update.status, update.progress)
+
+        Raises:
+            JobNotFound: it is not known, or not any more.
+            QueueUnavailable: Redis did not answer.
+        """
+        last: JobUpdate | None = None
+        if self._published is not None:
+            await asyncio.shield(self._published)
+        async with self._queue.listener.news(self.id) as news:
+            while True:
+                await news.get()
+                job = await self.refresh()
+                update = JobUpdate(job.status, job.progress)
+                if update != last:
+                    yield update
+                if job.status in TERMINAL_STATUSES:
+                    return
+                last = update
+
+    async def _ended(self) -> Job:
+        if self._published is not None:
+            await asyncio.shield(self._published)
+        if stored := await self._queue.inbox.outcome(self.id):
+            ended = self._queue.read(self.key, stored)
+            if ended.status in TERMINAL_STATUSES:
+                self._snapshot = ended
+                return ended
+        async with self._queue.listener.news(self.id) as news:
+            while True:
+                _, word = await news.get()
+                # Other news than an end needs no look.
+                if word == SUBSCRIBED or Status(word) in TERMINAL_STATUSES:
+                    job = await self.refresh()
+                    if job.status in TERMINAL_STATUSES:
+                        return job
+
+
+def _outcome_error(job: Job) -> Exception:
+    if job.status is Status.FAILED:
+        return JobFailed(job.key, job.function, job.error or "")
+    if job.error == EXPIRED:
+        return JobExpired(job.key, job.function)
+    return JobAborted(job.key, job.function, job.error or "")

@@ -1,0 +1,391 @@
+"""How a task's jobs run: queue, priority, time limit, retries, uniqueness, how long the outcome is kept."""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
+
+import msgspec
+
+from saqueduct.common.clock import time_now
+from saqueduct.common.exception_groups import find
+from saqueduct.common.text import check_text
+from saqueduct.common.time_limits import check_delay, check_moment, check_number
+from saqueduct.errors import GiveUp, Retry
+from saqueduct.tasks import encoding
+from saqueduct.tasks.canonical import digest
+from saqueduct.tasks.job_meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS, ReservedMeta, checked
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+Priority = Literal["high", "normal", "low"]
+
+Record = Literal["all", "failures", "none"]
+"""Which jobs of a task leave a record in PostgreSQL."""
+
+PRIORITIES: dict[str, int] = {"high": -1, "normal": 0, "low": 1}
+"""The levels of a queue as SAQ's `Job.priority`, which puts lower numbers first."""
+
+_WAITING = ("queued", "active")
+_ENDED = ("complete", "failed", "aborted")
+EVERY_STATE = (*_WAITING, *_ENDED)
+"""The states that `Unique` knows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Unique:
+    """One job at a time for equal arguments; decided in Redis, in the step that enqueues.
+
+        @task(unique=Unique(by=("user_id",), on_conflict="raise"))
+        async def rebuild_feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
+
+    Attributes:
+        by: names of the arguments that make two jobs the same; empty: all of them.
+        period: seconds after its enqueue in which a job stands in the way of another; None: as long as it has one
+            of the `states`.
+        states: in which a job stands in the way: "queued" (delayed ones too), "active", and with a `period` also
+            "complete", "failed", "aborted".
+        on_conflict: "ignore": the enqueue answers with the job that stands; "raise": `DuplicateJob`; "replace": a
+            waiting job gives way and ends aborted, beside a running one the new job is enqueued.
+
+    Raises:
+        ValueError: unknown states or on_conflict, ended states without a period, a period of 0 or less.
+    """
+
+    by: Collection[str] = ()
+    period: float | None = None
+    states: Collection[str] = _WAITING
+    on_conflict: Literal["ignore", "raise", "replace"] = "ignore"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.by, str) or isinstance(self.states, str):
+            raise ValueError("Unique takes tuples of names: by=('user_id',), states=('queued', 'active')")
+        if unknown := set(self.states) - set(EVERY_STATE):
+            raise ValueError(f"Unique: unknown states {sorted(unknown)}; there are {', '.join(EVERY_STATE)}")
+        if not self.states:
+            raise ValueError("Unique: states must not be empty")
+        if self.period is None and set(self.states) & set(_ENDED):
+            raise ValueError("Unique: with ended states say for how long: period=seconds")
+        if self.period is not None:
+            check_number("Unique: period", self.period, least=0.001)
+        if self.on_conflict not in ("ignore", "raise", "replace"):
+            raise ValueError(f'Unique: on_conflict must be "ignore", "raise" or "replace", not {self.on_conflict!r}')
+
+    def claim(self, task: str, arguments: Mapping[str, Any]) -> "Claim":
+        """The claim of a job.
+
+        Args:
+            task: the task's name.
+            arguments: all its arguments as the declared types, those left out with their defaults.
+        """
+        same = {name: arguments.get(name) for name in self.by} if self.by else arguments
+        return Claim(f"{task}:{digest(same)}", self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """What a unique job claims: an id that only jobs with the same arguments share."""
+
+    id: str
+    unique: Unique
+
+    def described(self) -> dict[str, Any]:
+        """The claim as JSON builtins: its id, and the fields of `Unique`."""
+        fields = {name: getattr(self.unique, name) for name in ("period", "on_conflict")}
+        return {"id": self.id, "by": list(self.unique.by), "states": list(self.unique.states), **fields}
+
+    @property
+    def ends_with_the_job(self) -> bool:
+        """True when the claim is given up as soon as the job ends."""
+        return not set(self.unique.states) & set(_ENDED)
+
+
+class TaskSettings(TypedDict, total=False):
+    """The keywords of the decorators; see `TaskOptions`."""
+
+    queue: str
+    priority: Priority
+    timeout: int | None
+    retries: int
+    retry_delay: float
+    retry_backoff: bool | float
+    retry_on: tuple[type[BaseException], ...] | None
+    give_up_on: tuple[type[BaseException], ...]
+    at_most_once: bool
+    unique: Unique | None
+    redact: tuple[str, ...]
+    durable: bool
+    record: Record
+    tags: tuple[str, ...]
+    ttl: int
+    heartbeat: int
+
+
+class CallSettings(TypedDict, total=False):
+    """The keywords of `Task.options`; see `CallOptions`."""
+
+    delay: float | None
+    eta: dt.datetime | None
+    expires: float | None
+    key: str | None
+    queue: str | None
+    priority: Priority | None
+    keep_result: bool
+    meta: Mapping[str, Any] | None
+    timeout: int | None
+    retries: int | None
+    retry_delay: float | None
+    retry_backoff: bool | float | None
+    unique: Unique | None
+    ttl: int | None
+    heartbeat: int | None
+    durable: bool | None
+    tags: tuple[str, ...]
+    session: "AsyncSession | None"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """Defaults of a task's jobs; most can be set again for one job at enqueue.
+
+    Names, meanings and defaults of those that SAQ has are SAQ's (`saq.job.Job`), so that a job enqueued by a stock
+    SAQ producer and one enqueued here mean the same.
+
+    Attributes:
+        queue: the queue that its jobs wait in.
+        priority: "high", "normal" or "low": higher levels of a queue go first; every tenth job is taken from a
+            lower level that waits.
+        timeout: seconds one attempt may run before it is cancelled; 0: no limit.
+        retries: attempts in all; 1: a job that raises has failed.
+        retry_delay: seconds between a failed attempt and the next.
+        retry_backoff: True: the delay doubles with each attempt, and a random part of it is taken (jitter);
+            a number: the same, capped at that many seconds; False: always `retry_delay`.
+        retry_on: exceptions after which another attempt makes sense; None: all. A timeout is a `TimeoutError`.
+            This and `give_up_on` look into exception groups, see `retries_after`.
+        give_up_on: exceptions after which none does, attempts left or not.
+        at_most_once: True: after the death of its worker a job fails instead of running again.
+        unique: see `Unique`; None: jobs of the same arguments may stand side by side.
+        redact: parameters whose values are kept out of logs, errors, web pages and records.
+        durable: True: PostgreSQL remembers the job until it has ended, and it is enqueued again should Redis lose it.
+        record: which jobs leave a record: "all", "failures" (those that did not complete), or "none".
+        tags: words to find its records by.
+        ttl: seconds that outcome and job are kept after its end; 0: for ever, -1: not at all.
+        heartbeat: seconds in which the job must call `await ctx["job"].update()`; 0: it need not.
+
+    Raises:
+        ValueError: impossible values; names the option.
+    """
+
+    queue: str = "default"
+    priority: Priority = "normal"
+    timeout: int = 10
+    retries: int = 1
+    retry_delay: float = 0.0
+    retry_backoff: bool | float = False
+    retry_on: tuple[type[BaseException], ...] | None = None
+    give_up_on: tuple[type[BaseException], ...] = ()
+    at_most_once: bool = False
+    unique: Unique | None = None
+    redact: tuple[str, ...] = ()
+    durable: bool = False
+    record: Record = "all"
+    tags: tuple[str, ...] = ()
+    ttl: int = 600
+    heartbeat: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value: Any = getattr(self, name)
+            if value is None and name in _NONE_IS_ZERO:
+                object.__setattr__(self, name, 0)
+                continue
+            check_number(name, value, least)
+        if not self.queue:
+            raise ValueError("queue must not be empty")
+        if self.priority not in PRIORITIES:
+            raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r}")
+        # As `retry_on` takes it.
+        object.__setattr__(self, "give_up_on", self.give_up_on or ())
+        _check_unique(self.unique)
+        if not isinstance(self.redact, tuple):
+            raise ValueError("redact takes a tuple of parameter names, such as redact=('password',)")
+        if self.record not in get_args(Record):
+            raise ValueError(f"record must be one of {', '.join(get_args(Record))}, not {self.record!r}")
+        if not isinstance(self.tags, tuple):
+            raise ValueError("tags takes a tuple of words, such as tags=('billing',)")
+        for tag in self.tags:
+            _check_tag(tag)
+        for name in ("retry_on", "give_up_on"):
+            _check_exceptions(name, getattr(self, name))
+
+    def is_final(self, error: BaseException) -> bool:
+        """True when the job fails for good with this error: `GiveUp`, or what `give_up_on` names."""
+        final: tuple[type[BaseException], ...] = (GiveUp, *self.give_up_on)
+        return any(not isinstance(each, Retry) for each in find(error, final))
+
+    def retries_after(self, error: BaseException) -> bool:
+        """True when another attempt after this error makes sense by `retry_on` and `give_up_on`, or it asks for one.
+
+        Of the errors in a group, one that is final decides; then `Retry`; then one that `retry_on` names.
+        """
+        if self.is_final(error):
+            return False
+        if self.retry_on is None:
+            return True
+        again: tuple[type[BaseException], ...] = (Retry, *self.retry_on)
+        return bool(find(error, again))
+
+    def described(self) -> dict[str, Any]:
+        """The options as JSON builtins, for people to read; exceptions by their names."""
+        names = {name: [each.__name__ for each in getattr(self, name) or ()] for name in ("retry_on", "give_up_on")}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | names
+        if self.retry_on is None:
+            fields["retry_on"] = None
+        del fields["queue"]
+        return cast("dict[str, Any]", msgspec.to_builtins(fields))
+
+    def job_fields(self) -> dict[str, Any]:
+        """The options as fields of SAQ's Job."""
+        fields = {name: getattr(self, name) for name in _LEAST}
+        fields["priority"] = PRIORITIES[self.priority]
+        meta: dict[str, Any] = {AT_MOST_ONCE: True} if self.at_most_once else {}
+        if self.durable:
+            meta[DURABLE] = True
+        if self.tags:
+            meta[TAGS] = list(self.tags)
+        if meta:
+            fields["meta"] = meta
+        return fields
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What `Task.options(...)` sets for the jobs of one call; None: as the task says.
+
+    Attributes:
+        delay: seconds before the job may start, by the clock of Redis.
+        eta: aware time before which it does not start; not together with `delay`.
+        expires: seconds after the enqueue by which it must have started, else it never runs and ends aborted.
+        key: the job's key; while a job of that key waits or runs, enqueue answers with that one.
+        queue: another queue than the task's.
+        priority: another level than the task's.
+        keep_result: False: forget the job at its end, result and all (SAQ's `ttl=-1`).
+        meta: whatever should travel with the job, JSON; names that begin with "saqueduct." are the queue's own.
+        session: the job is written in this session's transaction, and exists if and only if that commits.
+        tags: in place of the task's.
+        timeout: this and the others: see `TaskOptions`.
+
+    Raises:
+        ValueError: impossible values, such as an `eta` without a time zone.
+    """
+
+    delay: float | None = None
+    eta: dt.datetime | None = None
+    expires: float | None = None
+    key: str | None = None
+    queue: str | None = None
+    priority: Priority | None = None
+    keep_result: bool = True
+    meta: Mapping[str, Any] | None = None
+    timeout: int | None = None
+    retries: int | None = None
+    retry_delay: float | None = None
+    retry_backoff: bool | float | None = None
+    unique: Unique | None = None
+    ttl: int | None = None
+    heartbeat: int | None = None
+    durable: bool | None = None
+    tags: tuple[str, ...] = ()
+    session: "AsyncSession | None" = None
+
+    def __post_init__(self) -> None:
+        if self.eta is not None and self.delay is not None:
+            raise ValueError("give delay or eta, not both")
+        if self.eta is not None:
+            check_moment("eta", self.eta)
+        for name in ("delay", "expires"):
+            if (value := getattr(self, name)) is not None:
+                check_delay(name, value)
+        if self.key is not None:
+            check_text("key", self.key)
+        if self.meta is not None:
+            check_meta(self.meta)
+        TaskOptions(**self._given())
+
+    def _given(self) -> dict[str, Any]:
+        fields = (field.name for field in dataclasses.fields(TaskOptions))
+        return {name: value for name in fields if (value := getattr(self, name, None)) is not None}
+
+    @property
+    def reckoned(self) -> bool:
+        """True when fields depend on the moment of the call."""
+        return bool(self.delay or self.expires is not None)
+
+    def job_fields(self) -> dict[str, Any]:
+        """The options as fields of SAQ's Job, reckoned from now."""
+        fields = {name: value for name in _LEAST if (value := getattr(self, name)) is not None}
+        if self.priority is not None:
+            fields["priority"] = PRIORITIES[self.priority]
+        if not self.keep_result:
+            fields["ttl"] = -1
+        if self.key is not None:
+            fields["key"] = self.key
+        if self.eta or self.delay:
+            fields["scheduled"] = self.eta.timestamp() if self.eta else time_now() + (self.delay or 0.0)
+        meta = dict(self.meta or {})
+        if self.durable is not None:
+            meta[DURABLE] = self.durable
+        if self.tags:
+            meta[TAGS] = list(self.tags)
+        if self.expires is not None:
+            meta[EXPIRES_AT] = time_now() + self.expires
+        if meta:
+            fields["meta"] = meta
+        return fields
+
+
+def check_meta(meta: Mapping[str, Any]) -> None:
+    """See that `meta` of a call can travel.
+
+    Raises:
+        ValueError: it is no mapping, or holds what JSON cannot carry or a name of the engine's; names the place.
+    """
+    try:
+        encoding.encode({"meta": checked(meta)})
+    except encoding.UNENCODABLE as error:
+        raise error if isinstance(error, ReservedMeta) else ValueError(f"meta cannot travel as JSON: {error}") from None
+
+
+def _check_unique(unique: Any) -> None:
+    if unique is not None and not isinstance(unique, Unique):
+        raise ValueError(f"unique takes a Unique(...), such as unique=Unique(by=('user_id',)), not {unique!r}")
+
+
+def _check_tag(tag: Any) -> None:
+    if not isinstance(tag, str):
+        raise ValueError(f"tags takes a tuple of words, such as tags=('billing',), not {tag!r}")
+    check_text("tags", tag)
+
+
+def _check_exceptions(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, tuple) or not all(isinstance(each, type) for each in value):
+        raise ValueError(f"{name} takes a tuple of exception classes, such as {name}=(ConnectionError,)")
+    if not all(issubclass(each, BaseException) for each in value):
+        raise ValueError(f"{name} takes exception classes only")
+
+
+_LEAST: dict[str, int] = {
+    "timeout": 0,
+    "retries": 1,
+    "retry_delay": 0,
+    "retry_backoff": 0,
+    "ttl": -1,
+    "heartbeat": 0,
+}
+"""The options that are fields of SAQ's Job, each with its least value."""
+
+_NONE_IS_ZERO = ("timeout", "heartbeat")
+"""Options of a task for which None says the same as 0: no limit."""

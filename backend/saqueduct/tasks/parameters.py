@@ -1,0 +1,139 @@
+"""Parameters: what a task function's signature says, read once when it is decorated."""
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, get_args, get_origin
+
+from dishka import FromDishka
+
+from saqueduct.errors import RegistrationError
+from saqueduct.tasks import encoding
+
+CONTEXT = "ctx"
+"""Name that the first parameter of every task has."""
+
+_INJECTED = type(get_args(FromDishka[int])[1])  # type: ignore[misc]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a task; `type` is the resolved annotation."""
+
+    name: str
+    type: Any
+    default: Any = inspect.Parameter.empty
+
+    @property
+    def required(self) -> bool:
+        """True when the call must give it."""
+        return self.default is inspect.Parameter.empty
+
+    def json_default(self) -> dict[str, Any]:
+        """`{"default": ...}` as JSON builtins; empty without a default that JSON can carry."""
+        if self.required:
+            return {}
+        try:
+            return {"default": encoding.to_builtins(self.default)}
+        except encoding.UNENCODABLE:
+            return {}
+
+
+def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters after the context.
+
+    Raises:
+        RegistrationError: the first is not the context, or it stands behind the `*`.
+    """
+    found = list(inspect.signature(function).parameters.values())
+    if not found or found[0].name != CONTEXT:
+        raise RegistrationError(
+            function, f"the first parameter must be the job's context: `{CONTEXT}: Context` (from saq.types)"
+        )
+    if found[0].kind not in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY):
+        raise RegistrationError(function, f"`{CONTEXT}` must stand before the `*`, the worker passes it first")
+    for parameter in found[1:]:
+        _check_name_and_kind(function, parameter)
+    return found[1:]
+
+
+def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations, resolved, with their `Annotated` parts.
+
+    Raises:
+        RegistrationError: one names what is not known at run time.
+    """
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise RegistrationError(
+            function,
+            f"the annotation {error.name!r} is not known at run time: import it outside `if TYPE_CHECKING`",
+        ) from None
+
+
+def dependency(hint: Any) -> Any:
+    """The type to inject for an annotation, or None when it is payload."""
+    if get_origin(hint) is Annotated and any(isinstance(extra, _INJECTED) for extra in hint.__metadata__):
+        return get_args(hint)[0]
+    return hint if encoding.is_class_of_its_own(hint) else None
+
+
+def check_travels(function: Callable[..., Any], name: str, hint: Any) -> None:
+    """Raise unless values of a parameter can travel.
+
+    Raises:
+        RegistrationError: they cannot; names the parameter, the reason and the remedy.
+    """
+    try:
+        encoding.check(hint)
+    except TypeError as error:
+        raise RegistrationError(
+            function,
+            f"the parameter {name!r} cannot travel as JSON ({hint}): {_reason(error)} "
+            "Use types that msgspec supports, or inject it: `FromDishka[...]`",
+        ) from None
+
+
+def awaited(function: Callable[..., Any], hint: Any) -> Any:
+    """What a function gives at last: of a `def` that declares an awaitable, what it is awaited for."""
+    origin = get_origin(hint) or hint
+    if inspect.iscoroutinefunction(function) or not inspect.isclass(origin) or not issubclass(origin, Awaitable):
+        return hint
+    # The last one, as of Coroutine[Any, Any, int].
+    return get_args(hint)[-1] if get_args(hint) else Any
+
+
+def returned(function: Callable[..., Any], hint: Any) -> Any:
+    """The type that results are checked by.
+
+    Raises:
+        RegistrationError: such a result cannot travel; says why.
+    """
+    try:
+        return encoding.result_type(hint)
+    except TypeError as error:
+        raise RegistrationError(
+            function,
+            f"the result cannot travel as JSON ({hint}): {_reason(error)} "
+            "Return types that msgspec supports, or `None`",
+        ) from None
+
+
+def _reason(error: TypeError) -> str:
+    return str(error).splitlines()[0].removesuffix(".") + "."
+
+
+def _check_name_and_kind(function: Callable[..., Any], parameter: inspect.Parameter) -> None:
+    name = parameter.name
+    if name.startswith("__"):
+        raise RegistrationError(function, f"the parameter {name!r} begins with two underscores: rename it")
+    if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+        raise RegistrationError(
+            function, f"the parameter {name!r} is positional-only, jobs carry names: remove the `/`"
+        )
+    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        raise RegistrationError(
+            function, f"`*{name}` cannot travel, jobs carry names: take a list `{name}: list[...]` instead"
+        )

@@ -1,0 +1,373 @@
+"""The payload: the arguments of a task that travel, validated and encoded by the function's signature.
+
+Arguments are encoded to JSON first and validated in that form, so a call is refused exactly when the worker would
+refuse the job. Parameters that JSON cannot carry are no payload: they are injected (see `injection.py`).
+"""
+
+import functools
+import inspect
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from saqueduct.common.places import is_endless, place_of
+from saqueduct.errors import InvalidArguments, PayloadMismatch, PayloadTooLarge, RegistrationError
+from saqueduct.tasks import encoding
+from saqueduct.tasks.encoding import MAX_PAYLOAD_BYTES, decode_result, encode_result
+from saqueduct.tasks.parameters import (
+    CONTEXT,
+    Parameter,
+    awaited,
+    check_travels,
+    dependency,
+    parameters,
+    returned,
+    type_hints,
+)
+from saqueduct.tasks.redaction import NO_SECRETS, REDACTED, Secrets
+
+__all__ = [
+    "CONTEXT",
+    "INJECTED",
+    "MAX_PAYLOAD_BYTES",
+    "Signature",
+    "decode_result",
+    "encode_result",
+]
+
+INJECTED: Any = ...
+"""Default for injected parameters: with it a type checker lets a call leave them out.
+
+    @task
+    async def close(ctx: Context, *, user_id: int, db_session: AsyncSession = INJECTED) -> None: ...
+
+    await close.enqueue(user_id=7)
+"""
+
+logger = logging.getLogger("saqueduct")
+
+
+class Signature:
+    """What a task function takes: the context, the payload, and what is injected.
+
+    Args:
+        function: of the task.
+        redact: names of parameters whose values stay out of logs, errors and web pages; that of a `**kwargs`
+            parameter stands for all arguments that it takes.
+
+    Attributes:
+        task: the task's name.
+        payload: parameters whose values travel with the job.
+        injected: parameters filled from the container, name -> type.
+        positional: payload parameters that a call may give by position, in order.
+        returns: declared type of the result; Any where none is declared.
+        extra: type of the values of a `**kwargs` parameter, which takes any further argument; None without one.
+        redact: as given.
+
+    Raises:
+        RegistrationError: the function cannot be a task; the message names the parameter and the remedy.
+    """
+
+    def __init__(self, function: Callable[..., Any], redact: Collection[str] = ()) -> None:
+        self.task = function.__name__
+        self.payload: dict[str, Parameter] = {}
+        self.injected: dict[str, Any] = {}
+        self.positional: list[str] = []
+        self.extra: Any = None
+        self._extra_name = ""
+        hints = type_hints(function)
+        self.returns: Any = returned(function, awaited(function, hints.get("return", Any)))
+        for parameter in parameters(function):
+            self._add(function, parameter, hints.get(parameter.name, Any))
+        self.redact = frozenset(redact)
+        self._check_redact(function)
+        self._prepare()
+
+    def _add(self, function: Callable[..., Any], parameter: inspect.Parameter, hint: Any) -> None:
+        name, further = parameter.name, parameter.kind is inspect.Parameter.VAR_KEYWORD
+        if (injected := dependency(hint)) is not None:
+            if further:
+                raise RegistrationError(function, f"`**{name}` cannot be injected: name each dependency")
+            self.injected[name] = injected
+            return
+        check_travels(function, name, hint)
+        if parameter.default is INJECTED:
+            kind = encoding.type_name(hint)
+            raise RegistrationError(
+                function, f"{name}: {kind} could travel as JSON; to have it injected, declare FromDishka[{kind}]"
+            )
+        if further:
+            self.extra, self._extra_name = hint, name
+            return
+        self.payload[name] = Parameter(name, hint, parameter.default)
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            self.positional.append(name)
+
+    def _check_redact(self, function: Callable[..., Any]) -> None:
+        known = [*self.payload, *([self._extra_name] if self._extra_name else [])]
+        for name in sorted(self.redact.difference(known)):
+            why = "is injected and never shown" if name in self.injected else "is no parameter of the task"
+            raise RegistrationError(function, f"redact names {name!r}, which {why} (there are: {_listed(known)})")
+
+    def _prepare(self) -> None:
+        """Make one type of all parameters: it is read in one go, many times as fast as one after another."""
+        self._optional = [name for name, parameter in self.payload.items() if not parameter.required]
+        members = [
+            (name, each.type) if each.required else (name, each.type, msgspec.UNSET)
+            for name, each in self.payload.items()
+        ]
+        self._type = msgspec.defstruct("Arguments", members, kw_only=True, forbid_unknown_fields=True)
+        self._decoder = encoding.decoder(self._type)
+        self._result_decoder = None if self.returns is Any else encoding.decoder(self.returns)
+        self._forms = encoding.endless_forms(self._types())
+        self._result_forms = encoding.endless_forms([self.returns])
+        self._moments = any(encoding.holds_moments(each) for each in self._types())
+        self._shares = any(encoding.converts_in_part(each) for each in self._types())
+        self._may_be_endless = any(encoding.reads_endless_numbers(each) for each in self._types())
+        self._dropped: set[str] = set()
+
+    def _types(self) -> list[Any]:
+        return [*(each.type for each in self.payload.values()), *([] if self.extra is None else [self.extra])]
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name.
+
+        Raises:
+            InvalidArguments: too many by position, or one given twice.
+        """
+        if len(args) > len(self.positional):
+            raise InvalidArguments(self.task, {"arguments": self._too_many(len(args))})
+        if not args:
+            return {**kwargs}
+        by_position = dict(zip(self.positional, args, strict=False))
+        if twice := by_position.keys() & kwargs.keys():
+            raise InvalidArguments(self.task, dict.fromkeys(sorted(twice), "given twice"))
+        return {**by_position, **kwargs}
+
+    def _too_many(self, count: int) -> str:
+        by_name = [name for name in self.payload if name not in self.positional]
+        takes = f"only {_listed(self.positional)} can be" if self.positional else "none can be"
+        hint = f"; give by name: {', '.join(f'{name}=...' for name in by_name)}" if by_name else ""
+        return f"{count} {'was' if count == 1 else 'were'} given by position, {takes}{hint}"
+
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of the payload as JSON builtins; those that JSON cannot carry are left out."""
+        found = ((name, parameter.json_default()) for name, parameter in self.payload.items())
+        return {name: default["default"] for name, default in found if default}
+
+    def filled(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a job as the declared types, those left out with their defaults.
+
+        Defaults that JSON cannot carry are left out. Raises as `decode`.
+        """
+        return self._travelling_defaults | self.decode(raw)
+
+    @functools.cached_property
+    def _travelling_defaults(self) -> dict[str, Any]:
+        return {name: each.default for name, each in self.payload.items() if each.json_default()}
+
+    def encode(self, arguments: Mapping[str, Any], limit: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
+        """Validate the arguments of a call and return them as JSON builtins.
+
+        Args:
+            arguments: Python values or JSON builtins, by parameter name.
+            limit: largest encoded size in bytes.
+
+        Raises:
+            InvalidArguments: missing, unknown, wrong or unencodable arguments; each is named.
+            PayloadTooLarge: more than `limit` bytes.
+        """
+        try:
+            encoded = encoding.encode(arguments, self._forms)
+        except encoding.UNENCODABLE:
+            raise InvalidArguments(self.task, self._encoding_problems(arguments)) from None
+        if len(encoded) > limit:
+            raise PayloadTooLarge(self.task, "arguments", len(encoded), limit)
+        if self._moments and (problem := encoding.between_minutes(arguments)):
+            raise InvalidArguments(self.task, {first_name(problem): problem})
+        try:
+            raw: dict[str, Any] = msgspec.json.decode(encoded)
+        except msgspec.DecodeError as error:
+            # Of JSON that the caller has made, and hands over as `msgspec.Raw`.
+            raise InvalidArguments(self.task, {"arguments": str(error)}) from None
+        try:
+            found = self._decoder.decode(encoded)
+        except encoding.UNREADABLE:
+            found = None
+        if found is None:
+            # Outside of the handler, see `_read`.
+            if encoding.endless(arguments):
+                raise InvalidArguments(self.task, self._encoding_problems(arguments))
+            found = self.decode(raw)
+        if self._may_be_endless and (place := place_of(found, is_endless)) is not None:
+            raise InvalidArguments(self.task, {first_name(place): f"{place}: {encoding.ENDLESS}"})
+        return raw
+
+    def decode(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Validate JSON builtins as a call's and return them as the declared types; defaults stay left out.
+
+        Raises:
+            InvalidArguments: missing, unknown or wrong arguments; each is named.
+        """
+        if (arguments := self._convert(raw)) is not None:
+            return arguments
+        arguments, problems = self._convert_each(raw)
+        problems |= {name: self._stranger(name) for name in raw if not self._takes(name)}
+        if problems:
+            raise InvalidArguments(self.task, problems)
+        return arguments
+
+    def receive(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a job as a worker takes them: as `decode`, but what the task does not take is dropped.
+
+        Another version of the task may have enqueued the job. What is dropped is logged, once a process. What the task
+        does to its arguments changes nothing of `raw`: another attempt gets them as they were.
+
+        Raises:
+            PayloadMismatch: missing or wrong arguments; each is named.
+        """
+        if self._shares:
+            raw = encoding.copied(raw)
+        arguments = self._convert(raw)
+        return arguments if arguments is not None else self._receive_each(raw)
+
+    def decode_json(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
+        """`receive` straight from JSON: an object of the arguments, or null for none.
+
+        Raises:
+            PayloadMismatch: no such JSON, missing or wrong arguments.
+        """
+        arguments = self._read(raw)
+        return arguments if arguments is not None else self._receive_each(self._read_object(raw))
+
+    def decode_result(self, raw: Any) -> Any:
+        """A stored result as the declared type. Raises as `encoding.decode_result`."""
+        return decode_result(self.returns, raw)
+
+    def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
+        """A result as JSON builtins, checked against the declared type. Raises as `encoding.encode_result`."""
+        return encode_result(self.task, result, limit, self._result_decoder, self._result_forms)
+
+    def redacted(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments for people to see, with "[redacted]" for the value of each redacted one."""
+        return {name: REDACTED if self._hides(name) else value for name, value in arguments.items()}
+
+    def secrets(self, raw: Mapping[str, Any] | None) -> Secrets:
+        """What a job of these arguments must not show. Costs next to nothing until a text is scrubbed."""
+        if not self.redact or not raw:
+            return NO_SECRETS
+        hidden = {name: value for name, value in raw.items() if self._hides(name)}
+        # As JSON and as the declared type: bytes look different in either.
+        return Secrets(lambda: [hidden, self._convert_each(hidden)[0]])
+
+    def json_schema(self) -> dict[str, Any]:
+        """The payload as JSON Schema (draft 2020-12) of one object; redacted parameters are `writeOnly`."""
+        types = [parameter.type for parameter in self.payload.values()]
+        schemas, definitions = encoding.schemas(types)
+        properties = {}
+        for parameter, schema in zip(self.payload.values(), schemas, strict=True):
+            hidden = self._hides(parameter.name)
+            properties[parameter.name] = schema | ({"writeOnly": True} if hidden else parameter.json_default())
+        result: dict[str, Any] = {
+            "type": "object",
+            "properties": properties,
+            "required": [name for name, parameter in self.payload.items() if parameter.required],
+            "additionalProperties": self.extra is not None,
+        }
+        return result | ({"$defs": definitions} if definitions else {})
+
+    def _read(self, raw: bytes | msgspec.Raw) -> dict[str, Any] | None:
+        """All arguments in one go; None where that fails, and each must be looked at.
+
+        The error ends here: as the context of another one it would show the value that is wrong.
+        """
+        try:
+            return self._members(self._decoder.decode(raw))
+        except encoding.UNREADABLE:
+            return None
+
+    def _convert(self, raw: Mapping[str, Any]) -> dict[str, Any] | None:
+        """As `_read`, out of JSON builtins."""
+        try:
+            return self._members(encoding.convert(raw, self._type))
+        except msgspec.ValidationError:
+            return None
+
+    def _members(self, found: Any) -> dict[str, Any]:
+        arguments = msgspec.structs.asdict(found)
+        for name in self._optional:
+            if arguments[name] is msgspec.UNSET:
+                del arguments[name]
+        return arguments
+
+    def _takes(self, name: str) -> bool:
+        if name in self.payload:
+            return True
+        return self.extra is not None and name != CONTEXT and name not in self.injected
+
+    def _hides(self, name: str) -> bool:
+        return name in self.redact or (name not in self.payload and self._extra_name in self.redact)
+
+    def _stranger(self, name: str) -> str:
+        if name in self.injected:
+            return "is injected by the worker and cannot be passed"
+        return f"unknown argument (there are: {_listed(self.payload)})"
+
+    def _receive_each(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        for name in raw:
+            if not self._takes(name) and name not in self._dropped:
+                self._dropped.add(name)
+                logger.warning(
+                    "jobs of %s bring the argument %r, which this version of the task does not take: it is dropped",
+                    self.task,
+                    name,
+                )
+        arguments, problems = self._convert_each(raw)
+        if problems:
+            raise PayloadMismatch(self.task, problems)
+        return arguments
+
+    def _read_object(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
+        try:
+            found = msgspec.json.decode(raw, type=dict[str, Any] | None)
+        except msgspec.DecodeError as error:
+            raise PayloadMismatch(self.task, {"arguments": str(error)}) from None
+        return found or {}
+
+    def _convert_each(self, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The slow way: one argument after another, to name each that is wrong. Strangers are left out."""
+        arguments: dict[str, Any] = {}
+        problems = {name: "missing" for name, each in self.payload.items() if each.required and name not in raw}
+        for name in filter(self._takes, raw):
+            type_ = self.payload[name].type if name in self.payload else self.extra
+            try:
+                arguments[name] = encoding.convert(raw[name], type_)
+            except msgspec.ValidationError as error:
+                problems[name] = self._problem(name, str(error).replace("`$", f"`{name}"), type_)
+        return arguments, problems
+
+    def _encoding_problems(self, arguments: Mapping[str, Any]) -> dict[str, str]:
+        problems = {}
+        for name, value in arguments.items():
+            try:
+                encoding.encode({name: value})
+            except encoding.UNENCODABLE as error:
+                type_ = self.payload[name].type if name in self.payload else Any
+                problems[str(name)] = self._problem(name, f"cannot be encoded as JSON: {error}", type_)
+        return problems or {"arguments": "cannot be encoded as JSON"}
+
+    def _problem(self, name: str, problem: str, type_: Any) -> str:
+        # msgspec tells the value of an Enum or a Literal that is wrong, and validators may tell anything.
+        return f"must be {encoding.type_name(type_)}, what was given is {REDACTED}" if self._hides(name) else problem
+
+
+def first_name(place: str) -> str:
+    """The argument in which a place is, see `place_of`."""
+    return re.split(r"[.\[:]", place.removeprefix("the name "))[0]
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,111 @@
+"""Running one job alone: a real worker that takes this job, and none of those that wait beside it."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+
+from saqueduct.common import clock
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job_meta import EXPIRES_AT
+from saqueduct.testing.running import PAUSE, NotDrained, due_times, promote
+from saqueduct.worker.worker import EngineWorker
+
+LINES = ("queued", "queued:high", "queued:low")
+"""The lists in which the due jobs of a queue wait, as `engine/queue.py` names them."""
+
+GIVES_UP = 0.05
+"""Seconds after which a worker ends that was to take a job and found none."""
+
+
+async def run_to_the_end(
+    make_worker: Callable[[], EngineWorker], queue: EngineQueue, key: str, lock: asyncio.Lock, timeout: float
+) -> None:
+    """Run a job until it has ended, retries included; the queue's clock is put forward to what it waits for.
+
+    Args:
+        make_worker: makes a worker of the queue, for one attempt.
+        queue: connected to the running event loop.
+        key: the job's key.
+        lock: lets one job at a time be taken; others may run meanwhile.
+        timeout: seconds of real time.
+
+    Raises:
+        NotDrained: it took longer.
+    """
+    deadline = time.monotonic() + timeout
+    with ExitStack() as journey:
+        while due := await due_times(queue, [key]):
+            if (ahead := due[0] - clock.time_now()) > 0:
+                journey.enter_context(clock.shifted(ahead))
+            await _attempt(make_worker(), queue, key, lock, deadline)
+            if time.monotonic() > deadline:
+                raise NotDrained(f"the job {key!r} has not ended within {timeout:g} s")
+
+
+async def _attempt(worker: EngineWorker, queue: EngineQueue, key: str, lock: asyncio.Lock, deadline: float) -> None:
+    worker.burst, worker.max_burst_jobs, worker.dequeue_timeout = True, 1, GIVES_UP
+    running: asyncio.Task[None] | None = None
+    try:
+        async with lock:
+            await promote([queue])
+            starts = await _starts(queue, key)
+            async with _alone_in_line(queue, key):
+                running = asyncio.create_task(worker.start())
+                await _until(running, deadline, lambda: _taken(queue, key) if starts else _ended(queue, key))
+                if not starts:
+                    # It did not count as the one job that the worker may take.
+                    worker.request_stop()
+                    await running
+        await _until(running, deadline)
+    finally:
+        if running is not None:
+            worker.request_stop()
+            await running
+
+
+async def _until(
+    running: asyncio.Task[None], deadline: float, done: Callable[[], Awaitable[bool]] | None = None
+) -> None:
+    """Wait until the worker has ended, or what is waited for is done, or the deadline has come."""
+    while not running.done() and time.monotonic() < deadline:
+        if done is None:
+            await asyncio.wait([running], timeout=deadline - time.monotonic())
+        elif await done():
+            return
+        else:
+            await asyncio.sleep(PAUSE)
+
+
+async def _taken(queue: EngineQueue, key: str) -> bool:
+    return await queue.redis.lpos(queue.namespace(LINES[0]), queue.job_id(key)) is None
+
+
+async def _ended(queue: EngineQueue, key: str) -> bool:
+    return not await due_times(queue, [key])
+
+
+async def _starts(queue: EngineQueue, key: str) -> bool:
+    """False for a job that has expired: a worker takes it only to end it."""
+    job = await queue.job(key)
+    return job is not None and clock.time_now() <= job.meta.get(EXPIRES_AT, math.inf)
+
+
+@asynccontextmanager
+async def _alone_in_line(queue: EngineQueue, key: str) -> AsyncIterator[None]:
+    """Let the job be the only one in line for the time of a block; then the others stand before those that came."""
+    lines = {queue.namespace(name): queue.namespace(f"{name}:aside:{key}") for name in LINES}
+    async with queue.redis.pipeline(transaction=True) as pipe:
+        for line, aside in lines.items():
+            pipe.rename(line, aside)
+            pipe.lrem(aside, 0, queue.job_id(key))
+        pipe.rpush(queue.namespace(LINES[0]), queue.job_id(key))
+        # There is nothing to rename where nobody waits.
+        await pipe.execute(raise_on_error=False)
+    try:
+        yield
+    finally:
+        for line, aside in lines.items():
+            while await queue.redis.lmove(aside, line, "RIGHT", "LEFT"):
+                pass

@@ -1,0 +1,373 @@
+"""Attempt: one run of a leased job, from its hooks to its outcome."""
+
+import asyncio
+import logging
+import math
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from copy import copy
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from saq.job import Status
+from saq.utils import now
+
+from saqueduct.common.exception_groups import find, is_cancellation
+from saqueduct.common.text import clipped, error_text
+from saqueduct.errors import Retry
+from saqueduct.queue.outcomes import Outcome
+from saqueduct.queue.recovery import MAX_RECOVERIES
+from saqueduct.tasks.job import EngineJob, failure
+from saqueduct.tasks.job_changes import keep_own, mend, repair
+from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
+from saqueduct.tasks.redaction import scrub
+from saqueduct.worker import leases, misfit
+from saqueduct.worker.loop_monitor import Block
+from saqueduct.worker.misfit import MISFITS
+from saqueduct.worker.postponement import pause_of, reason_of, reason_of_timeout
+from saqueduct.worker.threads import stack_of
+
+if TYPE_CHECKING:
+    from saqueduct.worker.job_runner import Slots
+
+logger = logging.getLogger("saqueduct.worker")
+
+HANDED_BACK = "cancelled"
+"""The error of a job that a stopping worker hands back; the text is SAQ's."""
+
+
+EXITS = {
+    SystemExit: "The task called sys.exit or raised SystemExit: that fails its job and ends no worker.",
+    KeyboardInterrupt: "The task raised KeyboardInterrupt: that fails its job and ends no worker.",
+}
+"""What is said about errors that would end a program."""
+
+STACK = 20
+"""Frames of a job that hangs, in its error."""
+
+
+class Attempt:
+    """Runs one attempt of a job in a task of the event loop.
+
+    Args:
+        slots: where it runs.
+        job: leased by this worker.
+    """
+
+    # Of the class until they change, which they seldom do: a seventh of what it costs to make an attempt.
+    deadline = math.inf
+    """By `Pulse.fair`; `Limits` cancels what runs longer, and gives up what ignores that for TIMEOUT_GRACE."""
+    _begun = 0.0
+    """When it began, by `Pulse.fair`; 0: it has not."""
+    _heard = 0.0
+    """When `Limits` noticed last that the job had reported on itself, by `Pulse.fair`; 0: never."""
+    _blocked = 0.0
+    """Seconds for which it has blocked the event loop."""
+    _block: Block | None = None
+    """How it did that last."""
+    _settled = False
+    _lost = False
+    _handed_back = False
+    _timed_out = ""
+    _aborted: str | None = None
+
+    def __init__(self, slots: "Slots", job: EngineJob) -> None:
+        self.job = job
+        self.held = job.key, job.lease
+        """As its worker holds the job."""
+        self._slots = slots
+        self._touched = job.touched
+        """Changes whenever the job reports on itself; by the clock of whoever did that, so that it says no more."""
+        # Not by a task factory of somebody's: one that begins at once would find this object half made.
+        self.task = asyncio.Task(self._run(), loop=slots.loop, name=job.key)
+
+    def abort(self, reason: str) -> None:
+        """Cancel it; it ends aborted."""
+        if self._aborted is None:
+            self._aborted = reason
+            self._cancel()
+
+    def hand_back(self) -> None:
+        """Cancel it; the job goes back to the queue."""
+        self._handed_back = True
+        self._cancel()
+
+    def time_out(self, error: str) -> None:
+        """Cancel it; that counts as a failure."""
+        if not self._timed_out and not self._called_off:
+            self._timed_out = error
+            self._cancel()
+
+    def lose(self) -> None:
+        """Cancel it; another worker has the job, and nothing is written."""
+        self._lost = self.job.given_up = True
+        self._cancel()
+
+    def overdue(self) -> None:
+        """Its time is over: that of its timeout, or what it gets to end after it was cancelled."""
+        if self._timed_out or self._called_off:
+            self.give_up()
+        else:
+            self.time_out(self.lateness)
+
+    def give_up(self) -> None:
+        """Settle it although it still runs: it ignores its cancellation. What it still comes to is discarded."""
+        where = stack_of(self.job) or _suspended_at(self.task)
+        logger.error(
+            "the job %s of %s ignores its cancellation and is given up; it hangs here",
+            self.job.key, self.job.function, extra={"stack": where.rstrip()},
+        )  # fmt: skip
+        if self._timed_out:
+            self._timed_out += f"; it ignores its cancellation and was given up, here:\n{where}"
+        # What still runs keeps the job that it has, and changes nothing of what is written and recorded.
+        abandoned, self.job = self.job, copy(self.job)
+        abandoned.given_up = True
+        self._slots.give_up(self)
+        self._settle(self._in_any_case(partial(self._cancelled, {}, asyncio.CancelledError())))
+        self.job = abandoned
+
+    def charge(self, block: Block, seconds: float) -> None:
+        """It has blocked the event loop for so many more seconds, which count for no other job; from the thread."""
+        self._block = block
+        self._blocked += seconds
+        self.deadline -= seconds
+        self._slots.keeper.charge(self.held, seconds)
+
+    @property
+    def is_held(self) -> bool:
+        """False once its lease was given up or lost, or its outcome is written."""
+        return self._slots.keeper.holds(self.held)
+
+    @property
+    def lateness(self) -> str:
+        """Why its time is over, if it has a timeout."""
+        text = f"it ran longer than {self.job.timeout} s"
+        if self._block is None:
+            return text
+        stack = self._block.stack.encode("utf-8", "backslashreplace").decode()
+        return f"{text}; it blocked the event loop of its worker for {self._blocked:.1f} s, here:\n{stack}"
+
+    @property
+    def _called_off(self) -> bool:
+        return self._lost or self._handed_back or self._aborted is not None
+
+    @property
+    def running_for(self) -> float:
+        """Seconds since it has begun, without those for which others blocked the event loop; 0: it has not."""
+        return self._slots.pulse.fair() - self._begun if self._begun else 0.0
+
+    def silence(self) -> float:
+        """Seconds since it has begun, or since a look at it noticed that it had called `update`."""
+        if self.job.touched != self._touched:
+            self._touched = self.job.touched
+            self._heard = self._slots.pulse.fair()
+        return self._slots.pulse.fair() - max(self._heard, self._begun) if self._begun else 0.0
+
+    async def _run(self) -> None:
+        slots = self._slots
+        self._begun = begun = slots.pulse.fair()
+        deadline = slots.keeper.begin(self.held, begun, self.job.timeout)
+        if deadline is None:
+            self._settle(None)
+            return
+        self.deadline = deadline
+        context: Any = {**slots.worker.context, "job": self.job}
+        try:
+            outcome = await self._outcome(context)
+        except GeneratorExit as error:
+            # Of a future: it closes what awaits that, and what the coroutine below returns is lost.
+            if self._is_closed(error):
+                raise
+            outcome = self._in_any_case(partial(self._failed, context, error))
+        try:
+            for hook in slots.worker.after_process or ():
+                await hook(context)
+        except BaseException as error:
+            if self._is_closed(error):
+                raise
+            logger.exception("an after_process hook failed")
+        self._settle(outcome)
+
+    async def _outcome(self, context: Any) -> Outcome | None:
+        worker, job = self._slots.worker, self.job
+        try:
+            for hook in worker.before_process or ():
+                await hook(context)
+            return self._complete(await worker.function_of(job.function)(context, **(job.kwargs or {})))
+        except BaseException as error:
+            if self._is_closed(error):
+                raise
+            # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
+            cancelled = self._called_off or is_cancellation(error)
+            reached = self._cancelled if cancelled else self._misfit if isinstance(error, MISFITS) else self._failed
+            return self._in_any_case(partial(reached, context, error))
+
+    def _is_closed(self, error: BaseException) -> bool:
+        """True when the interpreter closes the coroutine; a GeneratorExit of the task itself is its failure."""
+        return isinstance(error, GeneratorExit) and asyncio.current_task(self._slots.loop) is not self.task
+
+    def _in_any_case(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
+        """The outcome, or a failure where none can be made of what the task left in its job: its slot must get free."""
+        try:
+            mend(self._slots.queue, self.job)
+            self._keep_own()
+            return reached()
+        except Exception as error:
+            return self._end_with(error)
+
+    def _end_with(self, error: Exception) -> Outcome:
+        """The end of a job of which no outcome can be made, with the error that says why."""
+        try:
+            repair(self.job)
+            outcome = self._end(Status.FAILED, clipped(scrub(error_text(error))))
+        except Exception:
+            outcome = Outcome.unreadable(*self.held, "")
+        # What logging raises, as a filter may, costs no slot.
+        with suppress(Exception):
+            logger.error("the job %s has no outcome that can be written", self.held[0], exc_info=_info(error))
+        return outcome
+
+    def _cancel(self) -> None:
+        self.deadline = self._slots.pulse.fair() + leases.TIMEOUT_GRACE
+        self.task.cancel()
+        if not self._begun:
+            # Cancelled before its first step, it never comes to an outcome.
+            self._settle(self._in_any_case(partial(self._cancelled, {}, asyncio.CancelledError())))
+
+    def _settle(self, outcome: Outcome | None) -> None:
+        if not self._settled:
+            self._settled = True
+            self._slots.settle(self, outcome)
+
+    def _keep_own(self) -> None:
+        job = self.job
+        # By these its outcome is written, whatever the task has made of them.
+        job.key, job.lease = self.held
+        if job.meta or job.own or job.meta is None:
+            keep_own(job)
+
+    def _complete(self, result: Any) -> Outcome:
+        job = self.job
+        self._keep_own()
+        job.status, job.result, job.error, job.completed = Status.COMPLETE, result, None, now()
+        job.progress = 1.0
+        return Outcome.finish(self._slots.queue, job)
+
+    def _cancelled(self, context: Any, cancelled: BaseException) -> Outcome | None:
+        """What its canceller wants; a task that cancelled itself has failed. None: nothing is to be written."""
+        if self._lost:
+            return None
+        if self._aborted is not None:
+            return self._end(Status.ABORTED, self._aborted)
+        if self._handed_back and not self._timed_out:
+            return self._given_back()
+        if not self._timed_out:
+            # The task cancelled itself; but for a dying event loop, which cancels all tasks.
+            return self._orphaned() if self._slots.dying else self._failed(context, cancelled)
+        error = TimeoutError(self._timed_out)
+        # Where it was when its time was over.
+        error.__cause__ = cancelled
+        return self._failed(context, error)
+
+    def _given_back(self) -> Outcome:
+        job = self.job
+        if job.meta.get(AT_MOST_ONCE):
+            return self._end(Status.FAILED, "its worker stopped while it ran, and it runs at most once")
+        job.attempts -= 1
+        self._wait_again(HANDED_BACK)
+        return Outcome.hand_back(self._slots.queue, job)
+
+    def _orphaned(self) -> Outcome:
+        """Its event loop ends. It may be what ends it, by cancelling all tasks: that counts as a recovery."""
+        job = self.job
+        recoveries = int(job.meta.get(RECOVERIES, 0)) + 1
+        if recoveries > MAX_RECOVERIES:
+            return self._end(Status.FAILED, f"the event loop of its worker ended {recoveries} times while it ran")
+        job.meta[RECOVERIES] = recoveries
+        return self._given_back()
+
+    def _misfit(self, context: Any, error: BaseException) -> Outcome:
+        job = self.job
+        seconds = misfit.wait(job, self._slots.worker.deploy_window)
+        if seconds is None:
+            job.retries = job.attempts
+            return self._failed(context, error)
+        misfit.put_back(job, error, seconds)
+        return Outcome.postpone(self._slots.queue, job, seconds)
+
+    def _failed(self, context: Any, error: BaseException) -> Outcome:
+        job = self.job
+        # It may be what failed: a result that cannot be encoded.
+        job.result = None
+        context["exception"] = error
+        if reason := self._outage(error):
+            if (pause := pause_of(job, self._slots.worker.outage_limit)) is not None:
+                return self._postponed(reason, pause)
+        else:
+            job.meta.pop(OUTAGE, None)
+        for exit_, note in EXITS.items():
+            if isinstance(error, exit_) and note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+        text = clipped(scrub(error_text(error)))
+        again = job.retryable and self._slots.worker.retries_after(job.function, error)
+        with suppress(Exception):
+            logger.error(
+                "job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=_info(error)
+            )
+        if not again:
+            return self._end(Status.FAILED, text)
+        delay = _delay(job, find(error, Retry))
+        self._wait_again(text)
+        return Outcome.retry(self._slots.queue, job, delay)
+
+    def _outage(self, error: BaseException) -> str:
+        """What an outage had to do with the failure; empty: nothing, or the job is not to be tried again."""
+        job = self.job
+        reason = reason_of(error) or (self._timed_out and reason_of_timeout(self.running_for))
+        if not reason or job.meta.get(AT_MOST_ONCE) or self._slots.worker.is_final(job.function, error):
+            return ""
+        return reason
+
+    def _postponed(self, reason: str, pause: float) -> Outcome:
+        job = self.job
+        logger.warning("job %s of %s is postponed for %.1f s: %s", job.key, job.function, pause, reason)
+        job.attempts -= 1
+        self._wait_again(f"postponed: {reason}")
+        return Outcome.postpone(self._slots.queue, job, pause)
+
+    def _wait_again(self, error: str) -> None:
+        job = self.job
+        job.failure = failure(job, error)
+        # It has begun in time.
+        job.meta.pop(EXPIRES_AT, None)
+        job.meta.pop(MISFIT_SINCE, None)
+        job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
+        job.progress, job.touched = 0.0, now()
+
+    def _end(self, status: Status, error: str) -> Outcome:
+        job = self.job
+        job.status, job.error, job.result, job.completed = status, error, None, now()
+        return Outcome.finish(self._slots.queue, job)
+
+
+def _info(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """An error as logging takes it without asking whether it is true, which runs code of its class."""
+    return type(error), error, error.__traceback__
+
+
+def _delay(job: EngineJob, asked: Sequence[Retry]) -> float:
+    """Seconds until the next attempt: the longest that is asked for, or what the job's options say."""
+    usual = job.next_retry_delay()
+    return max((usual if each.delay is None else each.delay for each in asked), default=usual)
+
+
+def _suspended_at(task: "asyncio.Task[Any]") -> str:
+    """Where a task of the event loop waits."""
+    frames = []
+    waits: Any = task.get_coro()
+    while waits is not None and (frame := getattr(waits, "cr_frame", None) or getattr(waits, "gi_frame", None)):
+        frames.append((frame, frame.f_lineno))
+        waits = getattr(waits, "cr_await", None) or getattr(waits, "gi_yieldfrom", None)
+    return "".join(traceback.StackSummary.extract(frames).format()[-STACK:])

@@ -1,0 +1,76 @@
+"""Closings: a durable job has ended when PostgreSQL knows it; should Redis forget it then, it does not run again."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from saqueduct.queue.outcomes import Outcome, Outcomes
+from saqueduct.tasks.job import EngineJob, mark_of
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import EngineQueue
+
+logger = logging.getLogger("saqueduct.worker")
+
+CHUNK = 500
+"""Ends that one statement writes at most."""
+
+
+class Closings:
+    """The ends of durable jobs of one worker, until PostgreSQL has them; many in one statement, one at a time.
+
+    Redis learns of an end after PostgreSQL. While PostgreSQL is away, Redis keeps the ends for it, see `unrecorded.py`:
+    jobs go on without it.
+
+    Args:
+        queue: the queue.
+        outcomes: take the ends then.
+        closed: called after each statement.
+    """
+
+    def __init__(self, queue: "EngineQueue", outcomes: Outcomes, closed: Callable[[], None]) -> None:
+        self._queue = queue
+        self._outcomes = outcomes
+        self._closed = closed
+        self._waiting: list[tuple[Outcome, EngineJob]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """Ends that neither PostgreSQL nor Redis has."""
+        return len(self._waiting)
+
+    def add(self, outcome: Outcome, job: EngineJob) -> None:
+        """Write the end of a job with the next statement, and tell Redis after it."""
+        self._waiting.append((outcome, job))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
+
+    async def flushed(self) -> None:
+        """Wait until all are on their way to Redis; PostgreSQL gets a few seconds for each statement."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer])
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch = self._waiting[:CHUNK]
+            known = await self._close([job for _, job in batch])
+            for (outcome, job), recorded in zip(batch, known, strict=True):
+                job.recorded = recorded
+                self._outcomes.add(outcome.unrecorded("" if recorded else mark_of(job)), job)
+            del self._waiting[: len(batch)]
+            self._closed()
+
+    async def _close(self, jobs: Sequence[EngineJob]) -> list[bool]:
+        """True for each whose end PostgreSQL knows."""
+        recorder = self._queue.recorder
+        if recorder is None or recorder.away:
+            return [False] * len(jobs)
+        try:
+            first = await recorder.close(jobs)
+        except Exception as error:
+            logger.warning("that %d durable jobs have ended is kept in Redis for now: %s", len(jobs), error)
+            return [False] * len(jobs)
+        for job in (job for job, counts in zip(jobs, first, strict=True) if counts is False):
+            logger.warning("the job %s had ended before; this attempt does not count", job.key)
+        return [counts is not None for counts in first]

@@ -1,0 +1,43 @@
+"""Hooks of every worker: what a job's context and its log lines carry."""
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from saq.types import Context
+
+from saqueduct.tasks import current_job
+
+events = logging.getLogger("saqueduct.jobs")
+"""At DEBUG a line at the start and the end of each attempt: of jobs that go well nothing is said unless it is asked."""
+
+
+async def give_queue(ctx: Context) -> None:
+    """Startup: `ctx["queue"]`. Each job's context is a copy of the worker's, so this reaches all tasks."""
+    ctx["queue"] = ctx["worker"].queue
+
+
+async def bind_log_context(ctx: Context) -> None:
+    """Before a job: every line that it logs tells task, job and attempt, see `add_job`; at DEBUG its start is one."""
+    current_job.job.set(ctx["job"])
+    if events.isEnabledFor(logging.DEBUG):
+        events.debug("job started")
+
+
+async def clear_log_context(ctx: Context) -> None:
+    """After a job. At DEBUG, tells how the attempt came out and how many seconds it took."""
+    if events.isEnabledFor(logging.DEBUG):
+        job = ctx["job"]
+        # A job that gets another attempt has no start any more.
+        took = {"seconds": (job.completed - job.started) / 1000} if job.completed else {}
+        events.debug("job ended", extra={"status": job.status.value, **took})
+    current_job.job.set(None)
+
+
+def add_job(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """structlog's processor that tells the job which logs."""
+    if (job := current_job.job.get()) is not None:
+        event.setdefault("task", job.function)
+        event.setdefault("job", job.key)
+        event.setdefault("attempt", job.attempts)
+    return event

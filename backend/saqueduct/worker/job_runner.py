@@ -1,0 +1,298 @@
+"""Slots: the jobs that a worker runs at once, leased as slots become free."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+from saq import Job
+from saq.job import Status
+
+from saqueduct.broker.outage import REDIS_AWAY
+from saqueduct.queue.lost_leases import LostLeases
+from saqueduct.queue.outcomes import Outcome, Outcomes
+from saqueduct.queue.recovery import LOOK
+from saqueduct.tasks import current_job
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job_meta import DURABLE
+from saqueduct.worker import loop_monitor
+from saqueduct.worker.attempt import Attempt
+from saqueduct.worker.closings import Closings
+from saqueduct.worker.deadlines import Limits
+from saqueduct.worker.leases import Held, LeaseKeeper
+from saqueduct.worker.leasing import Leased, Leasing
+from saqueduct.worker.waiting import PEEK, Waiting
+from saqueduct.worker.worker_health import Watch
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import EngineQueue
+    from saqueduct.worker.worker import EngineWorker
+
+logger = logging.getLogger("saqueduct.worker")
+
+AT_ONCE = 500
+"""Jobs that one script call leases at most."""
+
+STARTS = 16
+"""Jobs that start in one turn of the event loop, or a sixth of the slots, if that is more."""
+
+RECORDS_CHECK = 0.05
+"""Seconds until a worker that waits for job records to be written looks again."""
+
+SHARED = 0.001
+"""Seconds that other workers get to take their share of few jobs, before this one takes more."""
+
+BRIEF = 3
+"""Turns of the event loop that jobs get before the worker waits for others: the outcomes of brief ones go first."""
+
+BURST_LOOK = 0.05
+"""Seconds after which a burst with running jobs looks at the latest whether others have come."""
+
+GIVEN_UP = 2
+"""Times its concurrency that a worker may have attempts that ignore their cancellation, before it stops."""
+
+GIVEN_UP_LEAST = 8
+"""Such attempts that any worker puts up with."""
+
+UNWRITTEN = 10
+"""Times its concurrency that a worker may have outcomes waiting before it leases no more."""
+
+
+class Slots:
+    """Leases and runs the jobs of one queue.
+
+    Jobs that were leased start in a few turns of the event loop: while the first outcomes are written and further
+    jobs leased, the others run, so that neither this process nor Redis waits for the other.
+
+    Args:
+        worker: whose functions, hooks and context the jobs get.
+        queue: the queue.
+    """
+
+    def __init__(self, worker: "EngineWorker", queue: "EngineQueue") -> None:
+        self.worker = worker
+        self.queue = queue
+        self.running: dict[Held, Attempt] = {}
+        self.taken = 0
+        self._ready: deque[EngineJob] = deque()
+        """Leased, and about to start; each has its slot."""
+        self._at_once = max(STARTS, worker.concurrency // 6)
+        self._stopping = asyncio.Event()
+        self._freed = asyncio.Event()
+        """A slot may be free."""
+        self._paused = False
+        self._waiting = Waiting(queue, self._stopping)
+        self.loop = asyncio.get_running_loop()
+        self.given_up: set[Attempt] = set()
+        """Attempts that still run although their jobs were settled; they have no slot any more."""
+        self._task: asyncio.Task[None] | None = None
+        self.pulse = loop_monitor.join(self._attempt_of, current_job.job)
+        lost = LostLeases(worker.id)
+        self.keeper = LeaseKeeper(queue, self.pulse, self.running, lost, self._lost_in_thread, Watch(self).beat)
+        self._outcomes = Outcomes(queue, self._written)
+        self._closings = Closings(queue, self._outcomes, self._freed.set)
+        self.leasing = Leasing(queue, worker.id, self._waiting, self._outcomes, lost)
+        self.limits = Limits(queue, self.pulse, self.running)
+
+    async def run(self) -> None:
+        """Lease and run jobs until `stop_leasing`."""
+        self._task = asyncio.current_task()
+        self.keeper.start()
+        waits = 0.0
+        while not self._stopping.is_set():
+            self._freed.clear()
+            free = self._free()
+            if free <= 0:
+                waits = 0.0
+                await self._wait_for_a_slot()
+                continue
+            try:
+                leased = await self.leasing.lease(1 if waits else min(free, AT_ONCE), self._taken(), waits)
+                self._take(leased.jobs)
+            except Exception as error:
+                if not isinstance(error, REDIS_AWAY):
+                    # A worker that lives and takes nothing more would be worse than a line too many.
+                    logger.exception("queue %s: no job could be leased, trying again", self.queue.name)
+                await self.queue.outage.pause(error, self._stopping)
+                waits = 0.0
+                continue
+            self.queue.outage.over()
+            self._waiting.due_in(leased.due)
+            self._tell_pause(leased.paused)
+            waits = await self._rest(leased, waits)
+
+    def stop_leasing(self) -> None:
+        """Take no more jobs."""
+        self._stopping.set()
+        self._freed.set()
+        self._waiting.stop()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until the running jobs have ended, for so long at most."""
+        tasks = {attempt.task for attempt in self.running.values()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def hand_back(self, seconds: float) -> None:
+        """Cancel what still runs and queue it again; what ignores its cancellation for so long too."""
+        for attempt in list(self.running.values()):
+            attempt.hand_back()
+        await self.drain(seconds)
+        for attempt in list(self.running.values()):
+            attempt.give_up()
+
+    async def close(self) -> None:
+        """Write what is left to write, and stop to renew leases."""
+        await self._waiting.close()
+        await self.leasing.close()
+        await self._closings.flushed()
+        await self._outcomes.close()
+        self.keeper.stop()
+        loop_monitor.leave(self.pulse, self._attempt_of)
+
+    @property
+    def dying(self) -> bool:
+        """True when somebody who is no job's canceller has cancelled the worker: the event loop ends."""
+        return self._task is not None and self._task.cancelling() > 0
+
+    def give_up(self, attempt: Attempt) -> None:
+        """An attempt ignores its cancellation: count it until it ends. With too many the process is of no use."""
+        self.given_up.add(attempt)
+        attempt.task.add_done_callback(lambda _: self.given_up.discard(attempt))
+        if len(self.given_up) >= max(GIVEN_UP * self.worker.concurrency, GIVEN_UP_LEAST):
+            self.worker.give_up(f"{len(self.given_up)} attempts ignore their cancellation")
+
+    def _attempt_of(self, task: "asyncio.Task[Any] | None", job: Job | None) -> Attempt | None:
+        """The attempt that runs in a task of the event loop, or has a job; called from another thread."""
+        for attempt in list(self.running.values()) + list(self.given_up):
+            if (task is not None and attempt.task is task) or (job is not None and attempt.job is job):
+                return attempt
+        return None
+
+    def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """An attempt has come to its outcome (None: nothing is to be written), and its slot is free."""
+        self.running.pop(attempt.held, None)
+        if outcome is not None:
+            job = attempt.job
+            self.keeper.ended(attempt.held)
+            if outcome.how.kind == "finish" and outcome.how.mark and job.meta.get(DURABLE):
+                self._closings.add(outcome, job)
+            else:
+                self._outcomes.add(outcome, job)
+        self._freed.set()
+
+    async def look_for_orphans(self) -> None:
+        """Recover the jobs of expired leases, every LOOK seconds."""
+        while not self._stopping.is_set():
+            try:
+                await self.queue.recover()
+            except (RedisError, OSError):
+                # That Redis is away is logged where jobs are leased.
+                logger.debug("queue %s: no look for orphans", self.queue.name, exc_info=True)
+            except Exception:
+                logger.exception("queue %s: the look for orphans failed, trying again", self.queue.name)
+            await asyncio.sleep(LOOK)
+
+    def _free(self) -> int:
+        # A durable job keeps its slot until PostgreSQL knows its end: so many run again at most when the process dies.
+        free = self.worker.concurrency - self._taken() - len(self._closings)
+        if self.worker.burst and self.worker.max_burst_jobs is not None:
+            free = min(free, self.worker.max_burst_jobs - self.taken)
+        if self.queue.recorder is not None and self.queue.recorder.full:
+            self.loop.call_later(RECORDS_CHECK, self._freed.set)
+            return 0
+        return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
+
+    def _taken(self) -> int:
+        """Slots that have a job."""
+        return len(self.running) + len(self._ready)
+
+    def _busy(self) -> bool:
+        return bool(self.running or self._ready)
+
+    def _spent(self) -> bool:
+        return self.worker.max_burst_jobs is not None and self.taken >= self.worker.max_burst_jobs
+
+    def _take(self, jobs: list[EngineJob]) -> None:
+        self.taken += len(jobs)
+        self.keeper.hold(jobs)
+        starting = bool(self._ready)
+        self._ready.extend(jobs)
+        if not starting:
+            self._start_some()
+
+    def _start_some(self) -> None:
+        if self._stopping.is_set():
+            while self._ready:
+                self._return(self._ready.popleft())
+        for _ in range(min(self._at_once, len(self._ready))):
+            attempt = Attempt(self, self._ready.popleft())
+            self.running[attempt.held] = attempt
+        self.limits.watch()
+        if self._ready:
+            self.loop.call_soon(self._start_some)
+
+    def _return(self, job: EngineJob) -> None:
+        """Give back a job that came after the stop, untouched."""
+        job.attempts -= 1
+        job.status, job.started, job.worker_id = Status.QUEUED, 0, None
+        self._outcomes.add(Outcome.hand_back(self.queue, job), job)
+
+    async def _wait_for_a_slot(self) -> None:
+        if self.worker.burst and self._spent() and not self._busy():
+            self._end_burst()
+        else:
+            await self._freed.wait()
+
+    def _tell_pause(self, paused: bool) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            logger.info("queue %s: %s", self.queue.name, "paused, taking no jobs" if paused else "resumed")
+
+    async def _rest(self, leased: Leased, waited: float) -> float:
+        """What comes before the next lease; returns the seconds that it waits for a job."""
+        if leased.shared:
+            # Longer than an idle worker takes to ask for the rest.
+            await asyncio.sleep(SHARED)
+        elif leased.more or self._stopping.is_set():
+            pass
+        elif self.worker.burst:
+            return await self._rest_in_burst(leased, waited)
+        elif leased.paused:
+            await self._waiting.resumption()
+        else:
+            for _ in range(BRIEF if leased.jobs else 0):
+                await asyncio.sleep(0)
+            return PEEK
+        return 0.0
+
+    async def _rest_in_burst(self, leased: Leased, waited: float) -> float:
+        patience = min(self.worker.dequeue_timeout, PEEK)
+        if self._busy():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), max(patience, BURST_LOOK))
+        elif leased.paused or waited or patience <= 0:
+            self._end_burst()
+        else:
+            return patience
+        return 0.0
+
+    def _end_burst(self) -> None:
+        self._stopping.set()
+        self.worker.event.set()
+
+    def _written(self, jobs: Sequence[Held]) -> None:
+        self.keeper.release(jobs)
+        self._freed.set()
+
+    def _lost_in_thread(self, held: Held) -> None:
+        self.loop.call_soon_threadsafe(self._lost, held)
+
+    def _lost(self, held: Held) -> None:
+        """Another worker has the job: stop it here, what it does counts no more."""
+        if (attempt := self.running.get(held)) is not None:
+            attempt.lose()
+        self._ready = deque(job for job in self._ready if (job.key, job.lease) != held)

@@ -1,0 +1,272 @@
+"""Leases: a worker's time-limited claims on jobs, renewed by a thread while the process lives, see `lease_renewal.py`.
+
+The thread has its own connection, so that a job which blocks the event loop does not cost the worker its leases.
+What outlives its timeout in that way is given up by the thread, and another worker takes it. The jobs that cannot go on
+meanwhile are offered to others, and go on here if nobody has taken them when the event loop is free again.
+"""
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.exceptions import RedisError
+
+from saqueduct.broker.scripts import source
+from saqueduct.queue.lost_leases import LostLeases
+from saqueduct.queue.recovery import LEASE, RENEWAL
+from saqueduct.tasks.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob
+from saqueduct.tasks.job_meta import AT_MOST_ONCE
+from saqueduct.worker import lease_renewal
+from saqueduct.worker.lease_renewal import RenewalThread
+from saqueduct.worker.loop_monitor import Block, Pulse
+
+if TYPE_CHECKING:
+    from saqueduct.queue.saq_queue import LeasedQueue
+    from saqueduct.worker.attempt import Attempt
+
+logger = logging.getLogger("saqueduct.worker")
+
+CHUNK = 1000
+"""Leases renewed by one script call."""
+
+TIMEOUT_GRACE = 5.0
+"""Seconds in which a job that is cancelled may still end by itself, before it is given up."""
+
+LOOP_FIRST = 1.0
+"""Seconds that the event loop gets to give a job up, before the thread does."""
+
+BEGINNING = 10.0
+"""Seconds in which a job that was leased must begin: other jobs may block the event loop, while other workers wait."""
+
+STALL = 10.0
+"""Seconds that one step of the event loop may take, before the jobs that wait for it are offered to other workers."""
+
+
+Held = tuple[str, str]
+"""What a worker holds: the key of a job, and its lease."""
+
+Hold = tuple[float, str]
+"""Until when a lease is renewed, and how it is marked when it is given up: UNBEGUN, by `Pulse.awake`, or LATE, by
+`Pulse.fair`."""
+
+ENDED: Hold = (math.inf, "")
+GIVEN_BACK: Hold = (-math.inf, UNBEGUN)
+
+REASONS = {
+    LATE: "it outlived its timeout and cannot be cancelled",
+    UNBEGUN: "something blocks the event loop, and it has not begun",
+}
+
+
+class LeaseKeeper:
+    """Renews the leases that a worker holds.
+
+    Args:
+        queue: the queue.
+        pulse: of the worker's event loop.
+        running: the attempts of the worker, by what it holds.
+        lost_leases: the worker's calls for leases whose answers were lost.
+        lost: called, from the thread, with each lease that another worker has taken, or that was given up.
+        beat: called, from the thread, at each renewal, with the thread's client.
+    """
+
+    def __init__(
+        self,
+        queue: "LeasedQueue",
+        pulse: Pulse,
+        running: Mapping[Held, "Attempt"],
+        lost_leases: LostLeases,
+        lost: Callable[[Held], None],
+        beat: Callable[[redis.Redis], None],
+    ) -> None:
+        self._queue = queue
+        self._pulse = pulse
+        self._running = running
+        self._lost_leases = lost_leases
+        self._lost = lost
+        self._beat = beat
+        self._held: dict[Held, Hold] = {}
+        self._offered = queue.offered
+        self._deciding = threading.Lock()
+        """Held while it is decided whether a job is given back, which may begin at the same time."""
+        self._thread: RenewalThread | None = None
+        self._failing = False
+        """True while calls of the thread fail, which is logged once."""
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread = lease_renewal.join(self._queue.redis, RENEWAL, self._renew_all)
+
+    def stop(self) -> None:
+        """Stop to renew; what is still held runs out."""
+        lease_renewal.leave(self._queue.redis, self._renew_all)
+        self._offered.difference_update(list(self._held))
+
+    def give_all_back(self) -> None:
+        """Stop to renew, and give back what is held, from another thread: this process ends without its event loop."""
+        if self._thread is not None:
+            self._thread.remove(self._renew_all)
+            self._guarded("leases could not be given back", self._give_back, self._script(self._thread.redis))
+
+    def hold(self, jobs: Iterable[EngineJob]) -> None:
+        """Renew the leases of jobs from now on; each is given back unless it begins within BEGINNING."""
+        hold = (self._pulse.awake() + BEGINNING, UNBEGUN)
+        self._held.update({(job.key, job.lease): hold for job in jobs})
+
+    def begin(self, held: Held, begun: float, timeout: float | None) -> float | None:
+        """A job begins to run: its lease is renewed until its timeout and what it gets beyond that are over.
+
+        Args:
+            held: the job.
+            begun: now, by `Pulse.fair`.
+            timeout: seconds that it may run; None or 0: as long as it likes.
+
+        Returns:
+            The end of its timeout by the clock of `Pulse.fair`, or None: it must not begin, its lease was given back.
+        """
+        timeout_ends = begun + timeout if timeout else math.inf
+        with self._deciding:
+            if self._held.get(held, GIVEN_BACK) is GIVEN_BACK:
+                return None
+            self._held[held] = (timeout_ends + TIMEOUT_GRACE + LOOP_FIRST, LATE)
+        return timeout_ends
+
+    def charge(self, held: Held, seconds: float) -> None:
+        """A job has blocked the event loop for so many seconds, which the clock of others leaves out."""
+        with self._deciding:
+            ends, mark = self._held.get(held, ENDED)
+            if mark == LATE:
+                self._held[held] = (ends - seconds, mark)
+
+    def holds(self, held: Held) -> bool:
+        """True unless the lease was given up or lost."""
+        return held in self._held
+
+    def ended(self, held: Held) -> None:
+        """The job runs no more: its lease is renewed until `release`, however long its outcome waits to be written."""
+        if held in self._held:
+            self._held[held] = ENDED
+
+    def release(self, jobs: Iterable[Held]) -> None:
+        """Renew their leases no longer."""
+        for held in jobs:
+            self._held.pop(held, None)
+        self._offered.difference_update(jobs)
+
+    def _renew_all(self, client: redis.Redis) -> None:
+        reported = self._guarded("its worker's state is not reported", self._beat, client)
+        script, held = self._script(client), list(self._held)
+        renewed = [
+            self._guarded("leases could not be renewed", self._renew, script, held[first : first + CHUNK])
+            for first in range(0, len(held), CHUNK)
+        ]
+        looked = self._guarded("lost leases could not be looked for", self._disown, client)
+        self._failing = not all([reported, *renewed, looked])
+
+    def _script(self, client: redis.Redis) -> Any:
+        return client.register_script(source("renew"))
+
+    def _disown(self, client: redis.Redis) -> None:
+        if lost := self._lost_leases.prefixes():
+            scripts = self._queue.scripts
+            client.register_script(source("disown"))(keys=scripts.keys, args=[*scripts.common(), *lost])
+            self._lost_leases.looked_for()
+
+    def _guarded(self, failure: str, call: Callable[..., Any], *args: Any) -> bool:
+        """True unless the call failed; a thread that ends would cost all leases."""
+        try:
+            call(*args)
+        except (RedisError, OSError) as error:
+            logger.log(
+                logging.DEBUG if self._failing else logging.WARNING,
+                "queue %s: %s, trying again: %s", self._queue.name, failure, error,
+            )  # fmt: skip
+            self._failing = True
+        except Exception:
+            logger.exception("queue %s: %s, trying again", self._queue.name, failure)
+        else:
+            return True
+        return False
+
+    def _renew(self, script: Any, held: list[Held]) -> None:
+        late = self._late(held)
+        for each, mark in late.items():
+            # The job's error has the stack.
+            reason = REASONS.get(mark) or mark.split("\n")[1].removesuffix(", here:")
+            logger.error("the lease of the job %s is given up: %s", each[0], reason)
+        block = self._pulse.block
+        stalled = block is not None and block.seconds >= STALL
+        offers = self._offers(block, held) if block is not None and stalled else {}
+        kept = [each for each in held if not stalled or each not in self._offered]
+        marks = dict.fromkeys(kept, "") | offers | late
+        for each, holds in self._tell(script, marks):
+            self._note_offered(each, holds and each in offers)
+            # What has ended meanwhile is not held any more, and not lost.
+            if (not holds or each in late) and self._held.pop(each, None) is not None:
+                self._lost(each)
+
+    def _late(self, held: Iterable[Held]) -> dict[Held, str]:
+        """What is to be given up for good, and its mark."""
+        awake = self._pulse.certain()
+        if awake is None:
+            # Nothing is given up while it is not known how late it is.
+            return {}
+        clocks = {UNBEGUN: awake, LATE: self._pulse.fair(), "": -math.inf}
+        with self._deciding:
+            over = [each for each in held if (hold := self._held.get(each, ENDED))[0] <= clocks[hold[1]]]
+            marks = {each: self._held[each][1] for each in over}
+            self._held.update(dict.fromkeys((each for each in over if marks[each] == UNBEGUN), GIVEN_BACK))
+        return {each: mark if mark == UNBEGUN else self._late_mark(each) for each, mark in marks.items()}
+
+    def _late_mark(self, held: Held) -> str:
+        attempt = self._running.get(held)
+        return f"{LATE}\n{attempt.lateness}" if attempt is not None else LATE
+
+    def _offers(self, block: Block, held: Iterable[Held]) -> dict[Held, str]:
+        """The jobs that wait for a blocked event loop, and their mark; none that runs at most once."""
+        mark = STALLED if block.charged is not None else HUNG
+        offers = {
+            each: mark
+            for each in held
+            if each not in self._offered
+            and self._held.get(each, ENDED)[1] == LATE
+            and (attempt := self._running.get(each)) is not None
+            and attempt is not block.charged
+            and not attempt.job.meta.get(AT_MOST_ONCE)
+        }
+        if offers:
+            logger.error(
+                "queue %s: %d jobs that wait for the event loop are offered to other workers; %s blocks it for %.0f s",
+                self._queue.name, len(offers), block.who or "no job", block.seconds,
+            )  # fmt: skip
+        return offers
+
+    def _note_offered(self, held: Held, offered: bool) -> None:
+        if offered:
+            self._offered.add(held)
+        else:
+            self._offered.discard(held)
+
+    def _give_back(self, script: Any) -> None:
+        """What has begun goes back as the jobs of a blocked event loop do; what has ended runs out."""
+        marks = {}
+        for each, (_, mark) in list(self._held.items()):
+            attempt = self._running.get(each)
+            if mark == UNBEGUN:
+                marks[each] = UNBEGUN
+            elif mark == LATE and attempt is not None and each not in self._offered:
+                marks[each] = HUNG if attempt.job.meta.get(AT_MOST_ONCE) else STALLED
+        self._tell(script, marks)
+
+    def _tell(self, script: Any, marks: Mapping[Held, str]) -> list[tuple[Held, bool]]:
+        """Renew leases ('') or mark them; for each whether it was still held."""
+        if not marks:
+            return []
+        args: list[Any] = [*self._queue.scripts.common(), LEASE]
+        for (key, lease), mark in marks.items():
+            args += [key, lease, mark]
+        answers = script(keys=self._queue.scripts.keys, args=args)
+        return [(each, bool(answer)) for each, answer in zip(marks, answers, strict=True)]

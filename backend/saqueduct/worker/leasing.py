@@ -1,0 +1,144 @@
+"""Leasing: jobs of a queue for one worker, many in one script call."""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from saq.job import Status
+from saq.utils import now
+
+from saqueduct.common.text import decoded
+from saqueduct.queue.lost_leases import LostLeases
+from saqueduct.queue.outcomes import Outcome, Outcomes
+from saqueduct.queue.recovery import LEASE
+from saqueduct.tasks.handle import EXPIRED
+from saqueduct.tasks.job import EngineJob, UnreadableJob, has_expired, holder
+from saqueduct.tasks.job_meta import EXPIRES_AT, engine_entries
+from saqueduct.worker.waiting import Waiting
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import EngineQueue
+
+logger = logging.getLogger("saqueduct.worker")
+
+PAUSES = (0.05, 0.1, 0.2, None)
+"""Seconds until a lease whose connection broke is asked for again; None: no more."""
+
+LAST_LOOK = 1.0
+"""Seconds that a worker which stops waits for that."""
+
+BROKEN = (RedisConnectionError, RedisTimeoutError)
+
+
+@dataclasses.dataclass(slots=True)
+class Leased:
+    """What one script call leased: the jobs, and seconds until a delayed job comes due (None: there is none)."""
+
+    jobs: list[EngineJob]
+    due: float | None
+    more: bool
+    """True: others wait in line."""
+    shared: bool
+    """True: others wait in line, and are other workers' share."""
+    paused: bool
+    """True: the queue is paused, whatever waits."""
+
+
+class Leasing:
+    """Leases jobs.
+
+    Args:
+        queue: the queue.
+        worker_id: who leases.
+        waiting: waits for jobs.
+        outcomes: take what is not to run.
+        lost: learns of calls whose answers were lost.
+    """
+
+    def __init__(
+        self, queue: "EngineQueue", worker_id: str, waiting: Waiting, outcomes: Outcomes, lost: LostLeases
+    ) -> None:
+        self.answered_at = time.monotonic()
+        """Seconds of the monotonic clock at the last answer to a lease, whether there were jobs or not."""
+        self._queue = queue
+        self._worker_id = worker_id
+        self._waiting = waiting
+        self._outcomes = outcomes
+        self._lost = lost
+
+    async def lease(self, count: int, held: int, waits: float = 0.0) -> Leased:
+        """Lease up to `count` jobs; those that have expired, or cannot be read, end here.
+
+        Args:
+            count: jobs at most.
+            held: jobs that the worker has.
+            waits: seconds to wait for one that comes into line; 0: none. Redis cannot know whether who waits has
+                been suspended meanwhile, so that it should be one job that is put at risk, not many.
+
+        Raises:
+            ConnectionError: redis-py's; Redis is away, or refuses everything for now.
+        """
+        for pause in PAUSES:
+            call = self._lost.call()
+            try:
+                return await self._lease((count, self._worker_id, LEASE, held, call), waits)
+            except BaseException as error:
+                self._lost.lose(call)
+                if not isinstance(error, BROKEN) or pause is None or self._waiting.stopped:
+                    raise
+            await asyncio.sleep(pause)
+        raise AssertionError("the last pause is none")
+
+    async def close(self) -> None:
+        """Give back what may have been leased by calls that failed; the worker asks for no more."""
+        if lost := self._lost.prefixes():
+            with suppress(RedisError, OSError):
+                async with asyncio.timeout(LAST_LOOK):
+                    await self._queue.scripts.run("disown", *lost, again=False)
+
+    async def _lease(self, arguments: tuple[Any, ...], waits: float) -> Leased:
+        ask = (
+            self._waiting.lease(arguments, waits)
+            if waits
+            else self._queue.scripts.run("lease", *arguments, again=False)
+        )
+        answer = await ask
+        if answer is None:
+            self._lost.lose(arguments[-1])
+            return Leased([], None, more=False, shared=False, paused=False)
+        milliseconds, due, line, lease = answer[:4]
+        time_now = int(milliseconds) / 1000
+        found = zip(answer[4::2], answer[5::2], strict=True)
+        self.answered_at = time.monotonic()
+        claim = lease.decode()
+        holds = holder(claim)
+        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds, time_now))]
+        return Leased(jobs, float(due) if due else None, line == b"more", line == b"shared", line == b"paused")
+
+    def _read(
+        self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
+    ) -> EngineJob | None:
+        key = self._queue.job_key_from_id(decoded(job_id))
+        try:
+            job = self._queue.read(key, stored)
+        except UnreadableJob as error:
+            logger.error("%s; it is taken out of the queue", error)
+            self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
+            return None
+        job.lease = lease
+        if job.meta:
+            job.own = engine_entries(job.meta)
+        if EXPIRES_AT in job.meta and has_expired(job, time_now):
+            job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
+            self._outcomes.add(Outcome.finish(self._queue, job), job)
+            return None
+        job.worker_id, job.started = holds
+        job.attempts += 1
+        job.status = Status.ACTIVE
+        return job

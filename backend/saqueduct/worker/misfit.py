@@ -1,0 +1,51 @@
+"""Misfits: jobs that a worker's code is too old or too new for, as in a deploy.
+
+Old and new code run side by side for a while. A job of a task that a worker does not know, or whose arguments do not
+fit the version that it has, goes back to the queue at no cost, for a worker that it fits: no attempt, no failure, no
+recovery, and its unique claim and its durable row are kept. It waits a while, longer each time, and fails when it has
+fitted no worker for the deploy window.
+"""
+
+import logging
+
+from saq.job import Status
+from saq.utils import now
+
+from saqueduct.common import clock
+from saqueduct.errors import PayloadMismatch, TaskNotDeployed
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job_meta import MISFIT_SINCE
+
+DEPLOY_WINDOW = 3600.0
+"""Seconds for which a job goes back, unless the settings say otherwise."""
+
+LEAST_WAIT, MOST_WAIT = 1.0, 60.0
+"""Seconds until the job is tried again: as long as it has waited already, which doubles the wait, within these."""
+
+MISFITS = (TaskNotDeployed, PayloadMismatch)
+"""Raised before the task's function is called."""
+
+logger = logging.getLogger("saqueduct.worker")
+
+
+def wait(job: EngineJob, window: float) -> float | None:
+    """Seconds until a job that does not fit is tried again; None: it has fitted no worker for the window.
+
+    Args:
+        job: leased by this worker.
+        window: seconds since it first did not fit.
+    """
+    # When it was leased, by the clock of Redis.
+    current = job.started / 1000 + clock.offset()
+    waited = max(0.0, current - job.meta.setdefault(MISFIT_SINCE, current))
+    left = window - waited
+    return min(left, MOST_WAIT, max(LEAST_WAIT, waited)) if left > 0 else None
+
+
+def put_back(job: EngineJob, error: BaseException, seconds: float) -> None:
+    """Make the job as it was before its lease; it tells why it waits."""
+    level = logging.DEBUG if job.error == str(error) else logging.WARNING
+    logger.log(level, "job %s of %s goes back for %g s: %s", job.key, job.function, seconds, error)
+    job.attempts -= 1
+    job.status, job.error, job.touched = Status.QUEUED, str(error), now()
+    job.started, job.completed, job.worker_id = 0, 0, None

@@ -1,0 +1,206 @@
+"""The process of workers: one event loop that no job ends, its signals, and its end when it is of no use any more."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from saqueduct.worker import loop_monitor
+from saqueduct.worker.threads import EXIT_FORKED, ReplacingExecutor, end_if_forked
+from saqueduct.worker.worker import EngineWorker
+
+logger = logging.getLogger("saqueduct.worker")
+
+T = TypeVar("T")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+EXIT_USELESS = 3
+"""Exit status of a process that is of no use any more; its supervisor starts it afresh."""
+
+LOST_THREADS = 4
+"""Times the calls of `asyncio.to_thread` at once that may hang without anybody who waits for them."""
+
+HOPELESS = 60.0
+"""Seconds after which a process ends whose event loop is blocked by a job that was given up, or by no job."""
+
+BLOCKED = 1.0
+"""Seconds after which an event loop counts as blocked when the process is to stop."""
+
+LOOK = 0.5
+"""Seconds between two looks of the thread that ends a process whose event loop cannot."""
+
+ENDING = 7.0
+"""Seconds beyond the grace period that a process gets to end orderly: those of `EngineWorker.stop`, and less than a
+supervisor waits."""
+
+GIVING_BACK = 2.0
+"""Seconds that Redis gets to take the leases of a process that ends at once; those that it does not take run out."""
+
+
+def run(main: Coroutine[Any, Any, T], new_loop: Callable[[], asyncio.AbstractEventLoop]) -> T:
+    """Run a coroutine to its end on a new event loop.
+
+    SystemExit and KeyboardInterrupt leave an event loop at once, whichever task or callback raised them. Those that
+    `main` does not raise are logged, and the loop goes on: the task that awaits what raised them gets them too. So it
+    does when a job has called the loop's `stop`.
+    """
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        loop, pid = runner.get_loop(), os.getpid()
+        task = loop.create_task(main)
+        while True:
+            try:
+                return loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt) as error:
+                end_if_forked(pid, error)
+                if task.done():
+                    raise
+                logger.error("a job raised %r in the event loop, which goes on", error, exc_info=error)
+            except RuntimeError as error:
+                if task.done() or loop.is_closed():
+                    raise
+                logger.error("a job stopped the event loop, which goes on: %s", error)
+
+
+class WorkerProcess:
+    """Stops the workers of this process by signals, or when they are of no use; made in the main thread.
+
+    Args:
+        grace_period: seconds that running jobs get after a signal.
+        threads: calls of `asyncio.to_thread` at once; plain functions have threads of their own.
+        end: ends the process with a status, at once; another one in tests.
+    """
+
+    def __init__(self, grace_period: float, threads: int, end: Callable[[int], Any] = os._exit) -> None:
+        self.status = 0
+        self._threads = ReplacingExecutor(threads)
+        self._most_lost = LOST_THREADS * threads
+        self._grace_period = grace_period
+        self._end = end
+        self._workers: Sequence[EngineWorker] = ()
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(self._threads)
+        self._asked: float | None = None
+        """When a signal came, in seconds of the monotonic clock."""
+        # Not the event loop's own handlers: those wait for the loop, which a job may block.
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+        self._keep_signals()
+        threading.Thread(target=self._watch, name="end", daemon=True).start()
+
+    async def run(self, workers: Sequence[EngineWorker]) -> None:
+        """Run workers until all have stopped; one that fails stops the others, orderly."""
+        self._workers = workers
+        for worker in workers:
+            worker.on_useless = self._stop_useless
+        if self._asked is not None:
+            self._stop()
+        running = [asyncio.create_task(worker.start()) for worker in workers]
+        try:
+            await asyncio.gather(*running)
+        finally:
+            self._stop()
+            await asyncio.wait(running)
+
+    def exit(self) -> None:
+        """End the process, past the interpreter's own end: that waits for threads and tasks, which nobody can force."""
+        logging.shutdown()
+        sys.stdout.flush()
+        self._end(self.status)
+
+    def disown(self) -> None:
+        """In a forked process: should what was forked return to the event loop, it ends there."""
+        self._loop.call_soon(os._exit, EXIT_FORKED)
+
+    def _keep_signals(self) -> None:
+        """Take the signals back that a job may have taken, as with an `add_signal_handler` of its own."""
+        for number in SIGNALS:
+            if (taken := signal.getsignal(number)) != self._on_signal:
+                logger.error("a job changed what %s does (%r): it ends this process again", number.name, taken)
+                signal.signal(number, self._on_signal)
+        self._loop.call_later(LOOK, self._keep_signals)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self._asked is None:
+            self._asked = time.monotonic()
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        for worker in self._workers:
+            worker.request_stop()
+
+    def _stop_useless(self) -> None:
+        self.status = EXIT_USELESS
+        self._stop()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(LOOK)
+            try:
+                self._threads.lose_abandoned()
+                if self._threads.lost > self._most_lost and not self.status:
+                    logger.critical("%d hung calls of asyncio.to_thread: this process stops", self._threads.lost)
+                    self._loop.call_soon_threadsafe(self._stop_useless)
+                if reason := self._hopeless():
+                    self._end_at_once(reason)
+                    return
+            except Exception:
+                logger.exception("whether this process is of any use could not be decided, trying again")
+
+    def _hopeless(self) -> str:
+        """Why this process ends without its event loop; empty: it need not."""
+        late = time.monotonic() - self._grace_period - self._asked if self._asked is not None else 0.0
+        if late > ENDING:
+            return f"it is to stop, and has not ended {late:.0f} s after its grace period"
+        beat = loop_monitor.of(self._loop)
+        if beat is None:
+            return ""
+        block, seconds = beat.block, beat.blocked_for()
+        who = (block.who if block is not None else "") or "no job"
+        if late > 0 and seconds > BLOCKED:
+            return f"it is to stop, its grace period is over, and {who} blocks its event loop for {seconds:.0f} s"
+        if block is None or block.seconds < HOPELESS or (block.charged is not None and block.charged.is_held):
+            return ""
+        return f"{who} blocks its event loop for {block.seconds:.0f} s"
+
+    def _end_at_once(self, reason: str) -> None:
+        logger.critical("this worker process ends with status %s, its jobs go back: %s", EXIT_USELESS, reason)
+        # Redis may hang too.
+        giving = threading.Thread(target=self._give_back, name="give back", daemon=True)
+        giving.start()
+        giving.join(GIVING_BACK)
+        self.status = EXIT_USELESS
+        self.exit()
+
+    def _give_back(self) -> None:
+        for worker in self._workers:
+            worker.give_leases_back()
+
+
+def _as_any_program() -> None:
+    """In a forked process: a signal ends it, and it never goes on with the jobs and connections of its worker."""
+    for number in SIGNALS:
+        process = getattr(signal.getsignal(number), "__self__", None)
+        if isinstance(process, WorkerProcess):
+            signal.signal(number, signal.SIG_DFL)
+            process.disown()
+    _unmask()
+
+
+def _mask() -> None:
+    """Let signals wait while a process is forked: one that the new one gets at once would be lost."""
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _unmask() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+_forking = threading.local()
+
+os.register_at_fork(before=_mask, after_in_parent=_unmask, after_in_child=_as_any_program)

@@ -1,0 +1,84 @@
+"""Running: one attempt of a task's job, from its payload to its result."""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from dishka import AsyncContainer
+from saq.types import Context
+
+from saqueduct.common.exception_groups import find
+from saqueduct.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded
+from saqueduct.postgres.completion import announce, completed, may_have_completed
+from saqueduct.tasks.injection import job_scope
+from saqueduct.tasks.redaction import keep
+from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
+from saqueduct.worker.threads import in_thread
+
+if TYPE_CHECKING:
+    from saqueduct.tasks.task import Task
+
+
+Runner = Callable[..., Coroutine[Any, Any, Any]]
+"""Runs one attempt of a task's job: takes its context, and its payload by parameter name."""
+
+
+def make_runner(task: "Task[..., Any]") -> Runner:
+    """What SAQ knows a task by: a function that runs one attempt; decodes, injects, calls, and encodes the result.
+
+    It takes the context and the payload, as JSON builtins by parameter name, and raises:
+
+    - PayloadMismatch: the payload does not fit the signature; the function is not called.
+    - InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
+    - whatever the function raises.
+    """
+    name, signature, injected = task.name, task.signature, task.signature.injected
+    function: Runner = task.function if task.is_async else partial(in_thread, task.function)
+
+    async def run(ctx: Context, /, **raw: Any) -> Any:
+        if may_have_completed(ctx, commits=bool(injected)) and (done := await completed(ctx)) is not None:
+            return done[0]
+        if signature.redact:
+            keep(signature.secrets(raw))
+        arguments = signature.receive(raw)
+        try:
+            if not injected:
+                return signature.encode_result(await function(ctx, **arguments), _limit(ctx))
+            async with job_scope(_container(ctx, name), injected) as found:
+                result = await function(ctx, **arguments, **found)
+                # Inside the scope: a result that cannot be stored must roll the session back.
+                encoded = signature.encode_result(result, _limit(ctx))
+                if getattr(ctx.get("job"), "given_up", False):
+                    # Another attempt may run by now: roll back what this one did.
+                    raise JobSuperseded(ctx["job"].key)
+                announce(ctx, encoded)
+                return encoded
+        except (Exception, BaseExceptionGroup) as error:
+            if find(error, JobSuperseded):
+                done = await completed(ctx)
+                return done[0] if done is not None else None
+            if find(error, (GiveUp, InvalidArguments)):
+                _spend_attempts(ctx)
+            raise
+
+    run.__name__ = run.__qualname__ = name
+    run.__module__ = task.function.__module__
+    run.__doc__ = task.function.__doc__
+    return run
+
+
+def _container(ctx: Context, task: str) -> AsyncContainer:
+    container = cast("AsyncContainer | None", ctx.get("container"))
+    if container is None:
+        raise ConfigurationError(f'{task} has injected parameters, but ctx["container"] is missing')
+    return container
+
+
+def _limit(ctx: Context) -> int:
+    return getattr(ctx.get("queue"), "max_payload_bytes", MAX_PAYLOAD_BYTES)
+
+
+def _spend_attempts(ctx: Context) -> None:
+    """Leave the job no attempt; SAQ then finishes it as failed instead of retrying."""
+    if job := ctx.get("job"):
+        job.retries = job.attempts

@@ -1,0 +1,191 @@
+"""Ticker: makes the jobs of schedules when their ticks are due.
+
+The ticks of a queue stand in Redis, the next one of each schedule; the worker that finds one due puts the schedule on
+to its next tick and enqueues the job in one step, so that a tick makes one job however many workers look and whatever
+their clocks say.
+
+Each worker declares all schedules of its queue when it starts. The newest declaration holds, and workers of another one
+(older code, during a deploy) make no jobs, also when they start again. When no worker of it has looked for 30 seconds,
+another worker declares its own; see `scripts/declarations.lua`.
+"""
+
+import asyncio
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from saqueduct.broker.outage import REDIS_AWAY
+from saqueduct.broker.scripts import pack
+from saqueduct.common import clock
+from saqueduct.queue import enqueuing
+from saqueduct.schedules.schedule import MISSED, Schedule
+from saqueduct.tasks.job_meta import SCHEDULE, TICK
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import EngineQueue
+    from saqueduct.tasks.task import Task
+
+CHECK = 10.0
+"""Seconds after which a worker looks at the ticks at the latest."""
+
+RETRY = 1.0
+"""Seconds until another look when one has failed."""
+
+AT_ONCE = 100
+"""Ticks that one look takes at most."""
+
+OURS, NEWER = "1", "0"
+"""Answers of `scripts/due.lua`."""
+
+logger = logging.getLogger("saqueduct.worker")
+
+
+class Look(NamedTuple):
+    """What `scripts/due.lua` answers."""
+
+    holds: str
+    """Which declaration holds: this worker's, "1"; a newer one, "0"; an older one, or one that is gone; none, ""."""
+    now: float
+    wait: float | None
+    due: list[tuple[str, str]]
+
+
+class Ticker:
+    """Makes the jobs of the schedules of one queue.
+
+    Args:
+        queue: the queue.
+        tasks: those whose schedules are the queue's.
+        zone: in which crons without a zone of their own are read.
+        declared: set when `run` has told Redis the schedules.
+    """
+
+    def __init__(
+        self,
+        queue: "EngineQueue",
+        tasks: Sequence["Task[..., Any]"],
+        zone: dt.tzinfo,
+        declared: asyncio.Event | None = None,
+    ) -> None:
+        self._queue = queue
+        self._zone = zone
+        self._tasks = {schedule.key: (task, schedule) for task in tasks for schedule in task.schedules}
+        self._declaration = self._fingerprint()
+        self._declared = declared or asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Declare the schedules, and make their jobs until `stop`."""
+        while not self._stopping.is_set():
+            try:
+                if not self._declared.is_set():
+                    await self.declare()
+                    self._declared.set()
+                wait = await self.tick()
+            except Exception as error:
+                # That Redis is away is told where jobs are leased.
+                if not isinstance(error, REDIS_AWAY):
+                    logger.exception("queue %s: schedules could not be looked at, trying again", self._queue.name)
+                wait = RETRY
+            await self._sleep(wait)
+
+    def stop(self) -> None:
+        """Make no more jobs."""
+        self._stopping.set()
+
+    async def declare(self, *, replace: bool = True) -> None:
+        """Tell Redis the schedules: those that changed go on from now, those that are left out end.
+
+        Args:
+            replace: False: only if nobody has declared any; True: also if those who have are older, or gone.
+        """
+        now = await self._queue.time()
+        rows = [
+            part
+            for key, (_, schedule) in self._tasks.items()
+            for part in (key, schedule.timing, repr(schedule.next_tick(now, self._zone)))
+        ]
+        await self._queue.scripts.run("declare", self._declaration, int(replace), *rows)
+
+    async def tick(self) -> float:
+        """Make the jobs that are due; returns the seconds until the next look."""
+        look = await self._look()
+        if not look.holds:
+            # Redis has forgotten them.
+            await self.declare(replace=False)
+            return 0.0
+        if look.holds == NEWER:
+            return CHECK
+        if look.holds != OURS:
+            logger.warning("queue %s: taking its schedules over from workers that are older or gone", self._queue.name)
+            await self.declare()
+            return 0.0
+        if look.due:
+            await self._fire(look)
+            return 0.0
+        return CHECK if look.wait is None else min(max(look.wait, 0.0), CHECK)
+
+    async def _look(self) -> Look:
+        holds, now, wait, *due = [
+            part.decode() for part in await self._queue.scripts.run("due", self._declaration, AT_ONCE)
+        ]
+        return Look(holds, float(now), float(wait) if wait else None, list(zip(due[::2], due[1::2], strict=True)))
+
+    async def _fire(self, look: Look) -> None:
+        rows = [await self._row(key, tick, look.now) for key, tick in look.due]
+        answers = await self._queue.scripts.run("fire", self._declaration, pack(rows))
+        for (key, tick), answer in zip(look.due, answers, strict=True):
+            logger.log(
+                logging.WARNING if answer in (b"skipped", b"overlaps") else logging.DEBUG,
+                "tick %s of %s: %s", tick, key, answer.decode(),
+            )  # fmt: skip
+        made = [row[-1][1] for row, answer in zip(rows, answers, strict=True) if answer == b"made"]
+        await self._queue.adopt([job for payload in made if (job := self._queue.deserialize(payload))])
+
+    async def _row(self, key: str, due: str, now: float) -> tuple[Any, ...]:
+        """One row for `scripts/fire.lua`."""
+        task, schedule = self._tasks[key]
+        tick = schedule.latest_tick(float(due), now, self._zone)
+        following = repr(schedule.next_tick(now, self._zone))
+        missed = schedule.catch_up == "skip" and now - tick > MISSED
+        # A stock worker has one schedule a function, and its job this key.
+        stock = f"cron:{task.name}" if schedule is task.schedules[0] else ""
+        job: enqueuing.Row = ()
+        try:
+            job = job if missed else await self._job(task, schedule, tick)
+        except Exception:
+            # It must not keep the ticks of other schedules from being made.
+            logger.exception("no job could be made for a tick of %s", key)
+        return key, due, repr(tick), following, "1" if schedule.overlap == "queue" else "0", stock, job
+
+    async def _job(self, task: "Task[..., Any]", schedule: Schedule, tick: float) -> enqueuing.Row:
+        when = int(tick) if tick.is_integer() else tick
+        job = task.job(
+            schedule.kwargs,
+            limit=self._queue.max_payload_bytes,
+            key=f"cron:{schedule.key}:{when}",
+            meta={SCHEDULE: schedule.key, TICK: when},
+        )
+        await enqueuing.prepare(self._queue, [job])
+        return enqueuing.row_of(self._queue, job)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait for so long, less when a test travels in time or the worker stops."""
+        loop, offset = asyncio.get_running_loop(), clock.offset()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0 and clock.offset() == offset and not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), min(left, 1.0))
+
+    def _fingerprint(self) -> str:
+        declared = [
+            (task.name, key, schedule.timing, str(self._zone), schedule.catch_up, schedule.overlap, schedule.kwargs)
+            for key, (task, schedule) in sorted(self._tasks.items())
+        ]
+        text = msgspec.json.encode(declared, order="deterministic", enc_hook=repr)
+        return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -1,0 +1,151 @@
+"""Waiting: a worker that has free slots and found no job leases the next one in the moment in which it comes.
+
+Two commands go to Redis together: one that waits for an entry of the queue's list, and the lease, which Redis carries
+out as soon as the first has an answer. So a job that comes into line wakes one worker, however many wait, and that gets
+it at once. Redis keeps the entry meanwhile in a list beside, AWAITED; every lease, and every look for orphans, first
+puts back in line what is there, so that nothing is lost with a worker or its connection.
+"""
+
+import asyncio
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import saq.worker
+from redis.exceptions import NoScriptError, RedisError
+
+from saqueduct.broker.connections import lasting
+from saqueduct.queue.pausing import RESUMED
+
+if TYPE_CHECKING:
+    from saqueduct.queue.queue import EngineQueue
+
+PEEK = 4.0
+"""Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
+
+PAUSED_PEEKS = 2
+"""Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
+
+AWAITED = "awaited"
+"""A list of the queue: entries whose coming has woken a worker that leases at once."""
+
+LEAVING = "leaving"
+"""A set of the queue: workers that stop, and lease no more for having waited."""
+
+LAST_WORDS = 0.2
+"""Seconds that a worker which stops waits for a lease that may have been made for it just before."""
+
+GONE = 0.5
+"""Seconds that Redis gets to learn that a worker stops."""
+
+
+class Waiting:
+    """Waits for one worker.
+
+    Args:
+        queue: the queue.
+        stopping: set when the worker takes no more jobs.
+    """
+
+    def __init__(self, queue: "EngineQueue", stopping: asyncio.Event) -> None:
+        self._queue = queue
+        self._stopping = stopping
+        self._token = uuid.uuid4().hex
+        self._call: asyncio.Future[Any] | None = None
+        """What the worker waits for."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._beside: set[asyncio.Task[None]] = set()
+
+    async def lease(self, arguments: tuple[Any, ...], seconds: float = PEEK) -> Any:
+        """Lease as soon as a job comes into line, or after so many seconds; None: the worker stops.
+
+        Args:
+            arguments: of `scripts/lease.lua`.
+            seconds: more than 0, PEEK at most.
+
+        Raises:
+            ConnectionError: redis-py's; Redis is away, or refuses everything for now.
+        """
+        return await self._until_stop(self._lease(arguments, seconds))
+
+    async def resumption(self) -> None:
+        """Wait for the end of a pause."""
+        # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
+        key = self._queue.namespace(RESUMED)
+        for _ in range(PAUSED_PEEKS):
+            if self._stopping.is_set():
+                break
+            # Moved to where it is: for all workers to see.
+            move: Any = lasting(self._queue.redis).blmove(key, key, cast("int", PEEK), "LEFT", "RIGHT")
+            if await self._until_stop(move) is not None:
+                break
+
+    @property
+    def stopped(self) -> bool:
+        """True when the worker takes no more jobs."""
+        return self._stopping.is_set()
+
+    def due_in(self, seconds: float | None) -> None:
+        """When the next delayed job comes due, so many seconds from now; it then comes into line, whoever runs it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if seconds is not None and not self._stopping.is_set():
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._run_beside, self._promote)
+
+    def stop(self) -> None:
+        """Wait no more."""
+        self.due_in(None)
+        if self._call is not None:
+            self._run_beside(self._leave)
+
+    async def close(self) -> None:
+        """Wait until nothing is under way that needs a connection."""
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=PEEK)
+
+    async def _until_stop(self, waiting: Any) -> Any:
+        call: asyncio.Future[Any] = asyncio.ensure_future(waiting)
+        self._call = call
+        try:
+            # Not awaited itself: what it makes of a cancellation must not keep the worker from ending.
+            await asyncio.wait([call])
+            return None if call.cancelled() else call.result()
+        finally:
+            call.cancel()
+            self._call = None
+
+    async def _lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
+        scripts = self._queue.scripts
+        key, there = self._queue.namespace("queued"), self._queue.namespace(AWAITED)
+        woken, answer = await scripts.waiting.call(
+            ("BLMOVE", key, there, "LEFT", "RIGHT", seconds),
+            scripts.command("lease", *arguments, self._token),
+            again=False,
+        )
+        try:
+            scripts.raised(woken)
+            return scripts.raised(answer)
+        except NoScriptError:
+            return await scripts.run("lease", *arguments, self._token, again=False)
+
+    async def _leave(self) -> None:
+        """Stop to wait, without a lease that nobody would know of."""
+        call = self._call
+        with suppress(RedisError, OSError):
+            async with asyncio.timeout(GONE):
+                await self._queue.scripts.run("leave", self._token)
+        if call is not None:
+            # What was leased before comes with the answer, which is on its way.
+            await asyncio.wait([call], timeout=LAST_WORDS)
+            call.cancel()
+
+    def _run_beside(self, what: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(what())
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _promote(self) -> None:
+        with suppress(RedisError, OSError):
+            if promoted := await self._queue.schedule():
+                saq.worker.logger.info("Scheduled %s", promoted)

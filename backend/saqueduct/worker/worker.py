@@ -1,0 +1,353 @@
+"""EngineWorker: SAQ's worker, whose jobs are leased and settled in batches, with an orderly stop.
+
+Subclasses `saq.worker.Worker` of SAQ 0.26 and takes its arguments and hooks. On another queue than an EngineQueue it
+is SAQ's worker but for its stop. Overridden, and why:
+
+- `SIGNALS`: several workers share one event loop; `app/worker.py` handles the signals for all of them.
+- `_process`: SAQ has one loop a slot, each with a blocking connection and some round trips a job; here `Slots` runs
+  all jobs of the worker. `process`, one job in SAQ's way, is left as it is.
+- `schedule`: SAQ reckons ticks by the clock of the worker, so that one which is behind fires a tick again and again,
+  and it enqueues every cron every second. SAQ's `cron_jobs` are kept in SAQ's way, the next tick enqueued ahead;
+  the schedules of tasks are `Ticker`'s.
+- `schedule`, `abort`: SAQ logs a stack trace a second while Redis is away; that it is away is logged once.
+- `worker_info`: SAQ's periodic report lives a second longer than its renewal takes.
+- `upkeep`, `stop`: SAQ waits for its upkeep loops, which sleep up to a minute, so that an idle worker takes its
+  whole grace period to stop; slots that wait for a job would still run one that comes after the stop; and a job
+  that swallows its cancellation would keep the process for ever.
+"""
+
+import asyncio
+import datetime as dt
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import saq.worker
+from croniter import croniter
+from redis.exceptions import RedisError
+from saq.job import CronJob
+from saq.types import Context, WorkerInfo
+from saq.worker import Worker, ensure_coroutine_function_many
+
+from saqueduct.errors import QueueUnavailable, TaskNotDeployed
+from saqueduct.queue import enqueuing
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.options import EVERY_STATE, Claim, Unique
+from saqueduct.worker import postponement
+from saqueduct.worker.job_runner import Slots
+from saqueduct.worker.misfit import DEPLOY_WINDOW
+from saqueduct.worker.threads import in_thread
+from saqueduct.worker.ticker import Ticker
+
+if TYPE_CHECKING:
+    from saqueduct.tasks.task import Task
+
+REPORT_TTL = 30
+"""Seconds after its last report that a worker counts as dead; it reports every 10."""
+
+DUE_LOOK = 2
+"""Seconds between two looks for delayed jobs that are due, should the worker that waits for that moment have died. SAQ
+looks every second, and SAQ's own crons may need that."""
+
+TICK_CLAIM = 3600.0
+"""Seconds for which a tick that has come due stays claimed."""
+
+GOODBYE = 2.0
+"""Seconds that the last call of a stopping worker gets: Redis may hang, and the worker must end all the same."""
+
+TICK_CHECK = 30.0
+"""Seconds after which a worker looks again whether a cron's next tick is enqueued."""
+
+logger = logging.getLogger("saqueduct.worker")
+
+
+class EngineWorker(Worker[Context]):
+    """Runs the jobs of one queue.
+
+    Args:
+        queue: the queue.
+        functions: as SAQ's Worker takes them.
+        scheduled: tasks whose schedules this queue's workers keep; None: whatever Redis holds stays as it is.
+            SAQ's own `cron_jobs` go beside.
+        deploy_window: seconds for which a job that this worker's code does not fit goes back to the queue; see
+            `misfit`.
+        outage_limit: seconds for which a job is postponed whose attempts meet an outage of PostgreSQL or Redis.
+        options: further arguments of SAQ's Worker.
+    """
+
+    SIGNALS: list[signal.Signals] = []  # noqa: RUF012  (as SAQ declares it)
+
+    def __init__(
+        self,
+        queue: Any,
+        functions: Any,
+        *,
+        scheduled: "Sequence[Task[..., Any]] | None" = None,
+        deploy_window: float = DEPLOY_WINDOW,
+        outage_limit: float = postponement.LIMIT,
+        **options: Any,
+    ) -> None:
+        super().__init__(queue, functions, **options)
+        if not self.cron_jobs and "schedule" not in (options.get("timers") or {}):
+            self.timers["schedule"] = DUE_LOOK
+        self.scheduled = scheduled
+        self.deploy_window = deploy_window
+        self.outage_limit = outage_limit
+        self.declared = asyncio.Event()
+        """Set when this worker has told Redis the schedules."""
+        self.on_useless: Callable[[], None] = self.request_stop
+        """Called when so many attempts ignore their cancellation that this process should be replaced."""
+        self._useless = False
+        self._ticker: Ticker | None = None
+        self._upkeep: list[asyncio.Task[None]] = []
+        self._stop_requested = False
+        self._slots: Slots | None = None
+        self._leasing: asyncio.Task[None] | None = None
+        self._coroutines: dict[str, Any] = {}
+        self._ticks: dict[str, float] = {}
+        """Epoch seconds until which the tick of a cron stands."""
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            self._stop_requested = False
+
+    def request_stop(self) -> None:
+        """Let `start` come to its end, orderly; also before it has begun, when SAQ would forget it."""
+        self._stop_requested = True
+        self.event.set()
+
+    def give_up(self, reason: str) -> None:
+        """This worker is of no use any more."""
+        if not self._useless:
+            self._useless = True
+            logger.critical("the worker of the queue %s stops, its jobs go back: %s", self.queue.name, reason)
+            self.on_useless()
+
+    def give_leases_back(self) -> None:
+        """Let other workers have the jobs of this one, from another thread: its event loop is blocked for good."""
+        if self._slots is not None:
+            self._slots.keeper.give_all_back()
+
+    def function_of(self, name: str) -> Any:
+        """The coroutine function of a task; a plain function runs in a thread.
+
+        Raises:
+            TaskNotDeployed: this worker has none of that name.
+        """
+        if (function := self._coroutines.get(name)) is None:
+            if name not in self.functions:
+                raise TaskNotDeployed(name, self.queue.name)
+            function = self.functions[name]
+            if not asyncio.iscoroutinefunction(function):
+                function = partial(in_thread, function)
+            self._coroutines[name] = function
+        return function
+
+    def retries_after(self, name: str, error: BaseException) -> bool:
+        """True when the function has nothing against another attempt after this error."""
+        rule = getattr(self.functions.get(name), "retries_after", None)
+        return rule is None or bool(rule(error))
+
+    def is_final(self, name: str, error: BaseException) -> bool:
+        """True when the function wants no other attempt after this error, whatever the reason."""
+        rule = getattr(self.functions.get(name), "is_final", None)
+        return rule is not None and bool(rule(error))
+
+    async def schedule(self, lock: int = 1) -> None:
+        with suppress(RedisError, OSError, QueueUnavailable):
+            if not isinstance(self.queue, EngineQueue):
+                await super().schedule(lock)
+                return
+            await self._enqueue_ticks(self.queue)
+            if promoted := await self.queue.schedule(lock):
+                saq.worker.logger.info("Scheduled %s", promoted)
+
+    async def _enqueue_ticks(self, queue: EngineQueue) -> None:
+        """Enqueue the next tick of each cron as a delayed job, by the clock of Redis."""
+        current = await queue.time() if self.cron_jobs else 0.0
+        for cron in self.cron_jobs:
+            function = cron.function.__qualname__
+            if current >= self._ticks.get(function, 0.0):
+                tick = int(croniter(cron.cron, dt.datetime.fromtimestamp(current, self.cron_tz)).get_next())
+                if await self._stands(queue, cron, tick, tick - current):
+                    # Looked at again before the tick, as somebody may have deleted the job.
+                    self._ticks[function] = min(tick, current + TICK_CHECK) if cron.unique else tick
+
+    async def _stands(self, queue: EngineQueue, cron: CronJob[Context], tick: int, ahead: float) -> bool:
+        """Enqueue a tick, unless it is; False while the job of an earlier one is in its way.
+
+        The tick is claimed: a worker that reckoned it a moment before it came due does not enqueue it once more.
+        """
+        fields = {name: value for name, value in vars(cron).items() if value is not None}
+        function = fields.pop("function").__qualname__
+        key = f"cron:{function}"
+        if fields.pop("unique"):
+            fields["key"] = key
+        del fields["cron"]
+        job = enqueuing.validated(queue, function, {**fields, "scheduled": tick})
+        if isinstance(job, EngineJob) and job.claim is None:
+            job.claim = Claim(f"{key}:{tick}", Unique(period=ahead + TICK_CLAIM, states=EVERY_STATE))
+        if await queue.enqueue(job) is not None:
+            return True
+        standing = await queue.job(key)
+        return standing is not None and standing.scheduled == tick
+
+    async def abort(self, abort_threshold: float) -> None:
+        with suppress(RedisError, OSError):
+            await self._look_at_slots(abort_threshold)
+            await super().abort(abort_threshold)
+
+    async def _look_at_slots(self, abort_threshold: float) -> None:
+        with suppress(RedisError, OSError):
+            if self._slots is not None:
+                self._slots.limits.end_silent()
+                await self._slots.limits.abort_requested(abort_threshold)
+
+    async def worker_info(self, ttl: int = REPORT_TTL) -> WorkerInfo:
+        periodic = ttl == self.timers["worker_info"] + 1
+        try:
+            return await super().worker_info(REPORT_TTL if periodic else ttl)
+        except (RedisError, OSError):
+            if not periodic:
+                raise
+            # That Redis is away is logged where jobs are leased.
+            return cast("WorkerInfo", {})
+
+    async def upkeep(self) -> list[asyncio.Task[None]]:
+        if self._stop_requested:
+            self.event.set()
+        self._upkeep = await super().upkeep()
+        if isinstance(self.queue, EngineQueue):
+            self._slots = Slots(self, self.queue)
+            self._upkeep.append(asyncio.create_task(self._slots.look_for_orphans()))
+            self._leasing = asyncio.create_task(self._slots.run())
+            self._leasing.add_done_callback(self._leasing_ended)
+            if self.queue.memory is not None:
+                self._upkeep.append(asyncio.create_task(self.queue.memory.watch(self.queue)))
+            self.declared.clear()
+            if self.scheduled is not None:
+                self._ticker = Ticker(self.queue, self.scheduled, self.cron_tz, self.declared)
+                self._upkeep.append(asyncio.create_task(self._ticker.run()))
+        return self._upkeep
+
+    def _leasing_ended(self, leasing: asyncio.Task[None]) -> None:
+        """A worker that lives and leases nothing would be worse than none."""
+        if leasing.cancelled() and not self.event.is_set():
+            self.give_up("a job cancelled its tasks")
+
+    def _process(self, previous_task: asyncio.Task[Any] | None = None) -> None:
+        if self._slots is None:
+            super()._process(previous_task)
+
+    async def stop(self) -> None:
+        """Take no more jobs, let running ones finish within the grace period, hand the rest back.
+
+        Ends in bounded time, also when a job ignores its cancellation: the grace period and three times the
+        cancellation deadline.
+        """
+        self.event.set()
+        async with self._stop_lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            upkeep = set(self._upkeep)
+            processes = self.tasks - upkeep
+            self.tasks.clear()
+            if self._ticker is not None:
+                self._ticker.stop()
+            if self._slots is not None:
+                self._slots.stop_leasing()
+            await self._drain(processes)
+            await _cancel(upkeep, self._cancellation_hard_deadline_s)
+            await self._hand_back({task for task in processes if not task.done()})
+            await self._say_goodbye()
+            self.pool.shutdown(wait=False, cancel_futures=True)
+            for hook in ensure_coroutine_function_many(self.shutdown, ThreadPoolExecutor()) if self.shutdown else ():
+                await hook(self.context)
+
+    async def _end_leasing(self) -> None:
+        """A lease that is under way comes to its end, or its jobs would wait until it has run out."""
+        if self._leasing is not None:
+            await _finish({self._leasing}, self._cancellation_hard_deadline_s)
+            self._leasing.cancel()
+
+    async def _drain(self, processes: set[asyncio.Task[Any]]) -> None:
+        """Let jobs finish within the grace period, and go on reporting, renewing leases and looking for aborts."""
+        loop = asyncio.get_running_loop()
+        grace = self._shutdown_grace_period_s or 0
+        end = loop.time() + grace
+        if self._slots is not None and self._busy():
+            running = len(self._slots.running)
+            logger.info("queue %s: jobs still running: %d; they get %.0f s to end", self.queue.name, running, grace)
+        report = loop.time() + self.timers["worker_info"]
+        while (left := end - loop.time()) > 0 and (self._busy() or any(not task.done() for task in processes)):
+            pause = min(left, self.timers["abort"], self.timers["worker_info"])
+            if self._slots is not None and self._busy():
+                await self._slots.drain(pause)
+            else:
+                await _finish(processes, pause)
+            await _within(left, self._look_at_slots(self.timers["abort"]))
+            if loop.time() >= report:
+                report = loop.time() + self.timers["worker_info"]
+                await _within(left, self._report())
+        if self._slots is not None and self._busy():
+            running = len(self._slots.running)
+            logger.warning("queue %s: jobs that did not end in time and go back: %d", self.queue.name, running)
+
+    def _busy(self) -> bool:
+        return self._slots is not None and bool(self._slots.running)
+
+    async def _report(self) -> None:
+        with suppress(RedisError, OSError):
+            await self.worker_info()
+
+    async def _hand_back(self, processes: set[asyncio.Task[Any]]) -> None:
+        """Cancel what still runs and queue it again."""
+        deadline = self._cancellation_hard_deadline_s
+        for task in processes:
+            task.cancel()
+        if self._slots is not None:
+            await self._slots.hand_back(deadline)
+            await self._end_leasing()
+            await self._slots.close()
+            self._slots = None
+        # Twice the deadline: SAQ's process waits once for its job, and then has Redis to write to.
+        await _finish(processes, 2 * deadline)
+
+    async def _say_goodbye(self) -> None:
+        if isinstance(self.queue, EngineQueue):
+            with suppress(RedisError, OSError):
+                await _within(GOODBYE, self.queue.forget_worker(self.id))
+
+
+async def _within(seconds: float, call: Coroutine[Any, Any, Any]) -> None:
+    """Await a call that may be left out, for so long at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await call
+
+
+async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
+    """Wait for tasks, not longer than `seconds`, and whatever they do about a cancellation.
+
+    `asyncio.wait_for`, which SAQ uses here, waits for ever for a task that swallows its cancellation.
+    """
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
+    """Cancel tasks until they have ended, for so long at most: SAQ's upkeep swallows one cancellation and goes on."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left := {task for task in tasks if not task.done()}) and loop.time() < end:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.05)
