@@ -36,6 +36,9 @@ LOOK = 2.5
 AT_ONCE = 5000
 """Expired leases that one look finds at most: some milliseconds of the server's time."""
 
+SWEEP_LOCK = 60
+"""Seconds after the last look of an engine worker in which no stock worker sweeps: as often as those do it."""
+
 MAX_RECOVERIES = 3
 """Times that a job is put back after the death of its worker; once more and the job is taken for the cause."""
 
@@ -66,7 +69,8 @@ class Recovery:
         """Key and lease of the jobs that nobody holds any more."""
         seen, self._seen = self._seen, {}
         # Where a look fails, living workers may not have come to renew either: the next one is the first again.
-        answer = [decoded(part) for part in cast("list[bytes]", await self._queue.scripts.run("expired", AT_ONCE))]
+        found = await self._queue.scripts.run("expired", AT_ONCE, *self._queue.sweep_locks, SWEEP_LOCK)
+        answer = [decoded(part) for part in cast("list[bytes]", found)]
         entries = list(zip(answer[::3], answer[1::3], answer[2::3], strict=True))
         current = time.monotonic()
         self._seen = {entry: seen.get(entry, current) for entry in entries}

@@ -11,7 +11,8 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 - `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
 - `write_worker_info`: SAQ's counts live workers by their own clocks.
 - `sweep`: recovers expired leases too; SAQ's aborts what a stock worker takes in this moment, and goes no further than
-  a job that it cannot read. `dequeue`: skips what was aborted while it waited.
+  a job that it cannot read. While an engine worker lives, stock workers do not sweep. `dequeue`: skips what was aborted
+  while it waited.
 - `namespace`, `job_id`, `job_key_from_id`: SAQ's keys of a queue are in many slots of a cluster.
 - `disconnect`: SAQ connects to say that it listens no more, which fails when Redis is away, and takes minutes when it
   hangs.
@@ -86,6 +87,8 @@ class LeasedQueue(RedisQueue):
         self.aborts = f"{ABORT_ID_PREFIX}{in_keys}:"
         """Prefix of the engine's abort keys."""
         super().__init__(redis, name, **options)
+        self.sweep_locks = self.namespace("sweep"), self.namespace("sweep:engine")
+        """Keys of the locks that sweeps take: stock SAQ's, and the engine's own; see `lua/expired.lua`."""
         self.guard: LoopGuard = getattr(redis.connection_pool, "guard", None) or LoopGuard()
         """Knows the event loop that the connections belong to."""
         self.scripts = Scripts(
@@ -331,7 +334,7 @@ class LeasedQueue(RedisQueue):
 
         A stock worker takes a job and marks it as active a moment later: what is not marked is looked at twice.
         """
-        if not await self.redis.set(self._sweep, 1, ex=max(1, lock), nx=True):
+        if not await self.redis.set(self.sweep_locks[1], 1, ex=max(1, lock), nx=True):
             return []
         found = await self._taken_by_stock_workers()
         unmarked = {job_id for job_id, (_, job) in found.items() if job is None or job.status != Status.ACTIVE}

@@ -37,7 +37,8 @@ async def working(
 
 @asynccontextmanager
 async def stock_worker(queue: RedisQueue, *tasks: Task[..., Any]) -> AsyncIterator[None]:
-    """SAQ's own worker."""
+    """SAQ's own worker. Its first sweep comes before it takes a job: it aborts what is taken and not yet marked."""
+    await queue.sweep()
     worker: Worker[StockContext] = Worker(
         queue, [(each.name, each.runner) for each in tasks], concurrency=5, dequeue_timeout=0.2
     )

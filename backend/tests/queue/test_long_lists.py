@@ -344,7 +344,7 @@ async def test_an_entry_that_has_woken_a_worker_is_taken_back_too(queue: EngineQ
     # As when the worker dies between the two commands that it waits with.
     await queue.redis.lmove(queue.namespace("queued"), queue.namespace("awaited"), "LEFT", "RIGHT")
     await job.abort()
-    await queue.scripts.run("expired", 1)
+    await queue.recover()
     assert await in_line(queue, job) == 0
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,12 +15,23 @@ from saq.utils import now
 from app.settings import Settings
 from saqueduct import Context, Queues, enqueue_many, task
 from saqueduct.queue import saq_queue
+from saqueduct.worker import job_runner
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, stock_worker, working
 
 JOBS = 300
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+
+@asynccontextmanager
+async def sweeping(
+    settings: Settings, queues: Queues, container: AsyncContainer, stock: RedisQueue
+) -> AsyncIterator[None]:
+    """An engine worker that sweeps in place of stock workers, which could abort what one of them has just taken."""
+    async with working(settings, queues, container):
+        await eventually(lambda: stock.redis.get(stock.namespace("sweep")))
+        yield
 
 
 async def test_both_kinds_share_the_work_and_lose_none(
@@ -36,7 +49,7 @@ async def test_both_kinds_share_the_work_and_lose_none(
         await asyncio.sleep(0.001)
         return n
 
-    async with working(settings, queues, container), stock_worker(stock, work):
+    async with sweeping(settings, queues, container, stock), stock_worker(stock, work):
         handles = await enqueue_many(work.bind(n=n) for n in range(JOBS))
         jobs = [await stock.enqueue("work", n=n, retries=2) for n in range(JOBS, 2 * JOBS)]
         results = await asyncio.gather(*(handle.result(timeout=20) for handle in handles))
@@ -99,6 +112,40 @@ async def _is_empty(queues: Queues) -> bool:
 
 async def _has_ended(key: str, queues: Queues) -> bool:
     return (await queues.find(key)).status is Status.ABORTED
+
+
+async def test_stock_workers_do_not_sweep_while_an_engine_worker_lives(
+    settings: Settings, queues: Queues, container: AsyncContainer, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_runner, "LOOK", 0.05)
+    queue = queues.get("default")
+    # Sweeps of stock workers come first, and their lock runs out.
+    await stock.sweep(lock=2)
+    await queue.pause()
+    handle = await marking([]).enqueue(name="x")
+    async with sweeping(settings, queues, container, stock):
+        await eventually(lambda: _is_locked_for(stock, 10))
+        assert await stock.dequeue(timeout=1) is not None
+        assert await stock.sweep() == []
+    assert (await handle.refresh()).error is None
+    assert await queue.redis.llen(queue.namespace("active")) == 1
+
+
+async def test_an_engine_worker_sweeps_when_the_lock_of_a_stock_sweep_runs_out(
+    queues: Queues, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saq_queue, "SECOND_LOOK", 0.0)
+    queue = queues.get("default")
+    await stock.sweep(lock=1)
+    await marking([]).enqueue(name="x")
+    taken = await stock.dequeue(timeout=1)
+    assert taken is not None
+    assert await queue.sweep() == []
+    assert await eventually(queue.sweep) == [taken.id]
+
+
+async def _is_locked_for(stock: RedisQueue, seconds: int) -> bool:
+    return await stock.redis.ttl(stock.namespace("sweep")) > seconds
 
 
 async def test_a_sweep_spares_what_a_stock_worker_has_just_taken(

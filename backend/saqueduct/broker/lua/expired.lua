@@ -1,8 +1,14 @@
--- The leases that have run out. ARGV: 4 at most so many. Answers key, lease, deadline of each, the oldest first.
--- Also puts back what a worker was woken for that has died before it leased.
+-- The leases that have run out. ARGV: 4 at most so many; 5 the lock of the sweeps of stock SAQ, 6 that of the engine's,
+-- 7 seconds for which the first is held. Answers key, lease, deadline of each, the oldest first.
+-- Also puts back what a worker was woken for that has died before it leased, and keeps stock workers from sweeping: their
+-- sweep aborts what a stock worker has taken in this moment. One that is under way may go on until its lock runs out, so
+-- that time becomes the engine's.
 -- Fails when Redis refuses to write, for whatever reason: then living workers may not be able to renew their leases.
 unless_full()
 put_back()
+local sweeper = redis.call('GET', ARGV[5])
+if sweeper and sweeper ~= 'engine' then redis.call('RENAMENX', ARGV[5], ARGV[6]) end
+redis.call('SET', ARGV[5], 'engine', 'EX', ARGV[7])
 local found = {}
 local entries = redis.call('ZRANGEBYSCORE', LEASES, '-inf', SERVER, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
 for i = 1, #entries, 2 do
