@@ -10,21 +10,12 @@ import click
 import msgspec
 
 from app.cli.errors import Failure
+from saqueduct.common.moments import moment_of, seconds_of
 from saqueduct.postgres.history import LARGEST_PAGE, PAGE, RecordFilter
 from saqueduct.tasks.encoding import convert
 from saqueduct.tasks.registry import get_registry
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-def seconds_of(text: str) -> float | None:
-    """Seconds of `90s`, `1h30m`, `7d`; None where it is no duration."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[wdhms])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
 class Duration(click.ParamType[Any]):
@@ -50,14 +41,9 @@ class Moment(click.ParamType[Any]):
         if isinstance(value, dt.datetime):
             return value
         try:
-            seconds = seconds_of(value)
-            if seconds is not None:
-                return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
-            return dt.datetime.fromisoformat(value).astimezone(dt.UTC)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is neither a duration such as 2h or 7d nor a time such as 2026-05-01T09:00", param, ctx
-            )
+            return moment_of(value, None)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Pair(click.ParamType[Any]):

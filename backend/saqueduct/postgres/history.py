@@ -49,8 +49,8 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         arguments: values of arguments, by name; a nested one matches if it holds what is given.
         error: text that the error holds, in whatever case.
         tag: one of the job's tags.
-        since: enqueued at that time or later, aware.
-        until: enqueued before that time, aware.
+        since: enqueued at that time or later; in UTC where it has no offset.
+        until: enqueued before that time, likewise.
 
     Raises:
         InvalidSearch: there is no such status, or PostgreSQL has no such text or time.
@@ -75,7 +75,9 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise InvalidSearch(f"{name}: no record holds NUL or half a surrogate pair; leave it out")
         for name, moment in (("since", self.since), ("until", self.until)):
             try:
-                _ = moment is not None and moment.astimezone(dt.UTC)
+                if moment is not None:
+                    aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+                    msgspec.structs.force_setattr(self, name, aware.astimezone(dt.UTC))
             except OverflowError:
                 raise InvalidSearch(f"{name}: {moment} is no time between the years 1 and 9999 in UTC") from None
 

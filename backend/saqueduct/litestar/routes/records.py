@@ -11,7 +11,8 @@ from litestar.exceptions import ValidationException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from saq import Job
 
-from saqueduct.errors import JobNotFound
+from saqueduct.common.moments import moment_of
+from saqueduct.errors import InvalidSearch, JobNotFound
 from saqueduct.litestar.routes.answers import ADMIN, Enqueued, Words
 from saqueduct.litestar.routes.links import address_of
 from saqueduct.litestar.routes.views import attempt, moment
@@ -26,6 +27,11 @@ from saqueduct.queue.redacted_view import remembered, shown
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
 Search = Annotated[
     str | None, QueryParameter(description='arguments: a JSON object, {"user_id": 7}, or user_id=7,status="new"')
+]
+
+Time = Annotated[
+    str | None,
+    QueryParameter(description="a time in ISO 8601, in UTC where it has no offset, or a duration before now: 2h, 7d"),
 ]
 
 
@@ -106,10 +112,38 @@ class Replay(msgspec.Struct, forbid_unknown_fields=True):
     by: Words = "admin"
 
 
+class Which(msgspec.Struct, forbid_unknown_fields=True):
+    """Which dead letters are meant: those that match all of it."""
+
+    task: str | None = None
+    queue: str | None = None
+    arguments: dict[str, Any] | None = None
+    """Values of arguments, by name; a nested one matches if it holds what is given."""
+    error: str | None = None
+    """Text that the error holds, in whatever case."""
+    tag: str | None = None
+    since: str | None = None
+    """Enqueued then or later: a time in ISO 8601, in UTC where it has no offset, or a duration before now: 2h, 7d."""
+    until: str | None = None
+    """Enqueued before then, likewise."""
+
+    def __post_init__(self) -> None:
+        self.filter()
+
+    def filter(self) -> DeadLetterFilter:
+        """The filter that it makes.
+
+        Raises:
+            InvalidSearch: it cannot be read, or leaves no dead letter out.
+        """
+        times = {name: _moment(name, getattr(self, name)) for name in ("since", "until")}
+        return DeadLetterFilter(**{**msgspec.structs.asdict(self), **times})
+
+
 class ReplaySome(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a request that replays the dead letters that match, or with `all` every one."""
 
-    which: DeadLetterFilter | None = None
+    which: Which | None = None
     all: bool = False
     """True in place of `which`: so many at once are to be asked for in words."""
     arguments: dict[str, Any] | None = None
@@ -134,13 +168,13 @@ async def record_filter(
     q: Search = None,
     error: FromQuery[str | None] = None,
     tag: FromQuery[str | None] = None,
-    since: FromQuery[dt.datetime | None] = None,
-    until: FromQuery[dt.datetime | None] = None,
+    since: Time = None,
+    until: Time = None,
 ) -> RecordFilter:
-    """The filter that the query of a request makes; times without an offset are UTC."""
+    """The filter that the query of a request makes."""
     return RecordFilter(
         task=task, status=status, queue=queue, arguments=arguments_of(q), error=error, tag=tag,
-        since=_aware(since), until=_aware(until),
+        since=_moment("since", since), until=_moment("until", until),
     )  # fmt: skip
 
 
@@ -150,8 +184,8 @@ async def dead_letter_filter(
     q: Search = None,
     error: FromQuery[str | None] = None,
     tag: FromQuery[str | None] = None,
-    since: FromQuery[dt.datetime | None] = None,
-    until: FromQuery[dt.datetime | None] = None,
+    since: Time = None,
+    until: Time = None,
 ) -> RecordFilter:
     """As `record_filter`, without the status: all have failed."""
     return await record_filter(task, None, queue, q, error, tag, since, until)
@@ -243,8 +277,8 @@ class DeadLetterController(Controller):
         if data.queue is not None:
             queues.look_up(data.queue)
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
-        every = given.pop("all")
-        given["which"] = data.which or DeadLetterFilter(all=every)
+        del given["all"]
+        given["which"] = DeadLetterFilter(all=True) if data.which is None else data.which.filter()
         job = await queues.enqueue("replay_dead_letters", given)
         return Response(Enqueued(job.key), status_code=202, headers={"Location": address_of(job.key)})
 
@@ -261,8 +295,11 @@ class DeadLetterController(Controller):
         await dead_letters.discard(key, by=asked.by, why=asked.why)
 
 
-def _aware(moment: dt.datetime | None) -> dt.datetime | None:
-    return moment.replace(tzinfo=dt.UTC) if moment is not None and moment.tzinfo is None else moment
+def _moment(name: str, text: str | None) -> dt.datetime | None:
+    try:
+        return None if text is None else moment_of(text, dt.UTC)
+    except ValueError as error:
+        raise InvalidSearch(f"{name}: {error}") from None
 
 
 def _queued_at(job: Job) -> dt.datetime:

@@ -386,3 +386,43 @@ async def test_words_that_postgresql_cannot_keep_are_refused(
         await client.post("/schedules/batch_process/pause", json=words),
     ]
     assert [answer.status_code for answer in answers] == [400] * len(answers)
+
+
+@pytest.mark.parametrize("given", ["1764187200", "1764187200.5", "1e9", "2026", "-5", "20260501", "yesterday", ""])
+@pytest.mark.parametrize("name", ["since", "until"])
+async def test_a_number_in_a_query_is_no_time(client: httpx.AsyncClient, name: str, given: str) -> None:
+    for path in ("/jobs", "/dead-letters"):
+        answer = await client.get(path, params={name: given})
+        assert (answer.status_code, answer.json()["detail"].startswith(f"{name}: {given!r} is neither")) == (400, True)
+
+
+@pytest.mark.parametrize("given", [1764187200, 1764187200.5, "1764187200", True])
+async def test_a_number_in_a_body_is_no_time(client: httpx.AsyncClient, jobs: JobKit, given: object) -> None:
+    which = {"since": given}
+    answers = [
+        await client.post("/dead-letters/replay", json={"which": which}),
+        await client.post("/tasks/replay_dead_letters", json={"which": which, "by": "ada"}),
+    ]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    jobs.refute_enqueued()
+
+
+async def test_times_in_a_query_may_be_durations_before_now(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    key = await failed(jobs, records, user_id=1)
+    found = [
+        (await client.get("/dead-letters", params=query)).json()["jobs"]
+        for query in ({"since": "1h30m"}, {"until": "2h"}, {"since": "2020-01-01"}, {"until": "2020-01-01T00:00Z"})
+    ]
+    assert [[job["key"] for job in page] for page in found] == [[key], [], [key], []]
+
+
+async def test_a_time_without_an_offset_in_a_body_is_utc(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    await failed(jobs, records, user_id=1)
+    answer = await client.post("/dead-letters/replay", json={"which": {"until": "2020-01-01T00:00:00"}})
+    await jobs.drain()
+    record = await record_of(records, answer.json()["job_id"], "complete")
+    assert (record.result["replayed"], record.arguments["which"]["until"]) == (0, "2020-01-01T00:00:00Z")

@@ -1,0 +1,37 @@
+"""Times and durations as people write them: `2026-05-01T09:00`, `90s`, `1h30m`, `7d`."""
+
+import datetime as dt
+import re
+
+UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+_NUMBER = re.compile(r"[-+]?[\d_.]+(e[-+]?\d+)?", re.IGNORECASE)
+
+
+def seconds_of(text: str) -> float | None:
+    """Seconds of `90s`, `1h30m`, `7d`; None where it is no duration."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[wdhms])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * UNITS[unit] for number, unit in parts)
+
+
+def moment_of(text: str, zone: dt.tzinfo | None) -> dt.datetime:
+    """A time: a duration before now, or ISO 8601. A bare number is neither.
+
+    Args:
+        text: as it was written.
+        zone: of a time that names none; None: that of this machine.
+
+    Raises:
+        ValueError: it is no time; the message says what would be.
+    """
+    try:
+        if (seconds := seconds_of(text)) is not None:
+            return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+        if not _NUMBER.fullmatch(text):
+            moment = dt.datetime.fromisoformat(text)
+            return (moment if moment.tzinfo or zone is None else moment.replace(tzinfo=zone)).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"{text!r} is neither a duration before now such as 2h or 7d nor a time such as 2026-05-01T09:00")
