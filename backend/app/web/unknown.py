@@ -1,4 +1,4 @@
-"""Refuses what a route does not declare: query parameters, fields of a body, a body at all.
+"""Refuses what a route does not declare: query parameters, fields of a body, a body at all, an idempotency key.
 
 An unknown name is most often a misspelt one. Ignoring it would do something else than was asked for, such as replay all
 dead letters where a filter was meant.
@@ -16,10 +16,13 @@ from litestar.types import Scope
 from msgspec import inspect
 
 from app.web.origins import SAFE_METHODS
+from saqueduct.litestar.routes.enqueuing import IDEMPOTENCY_KEY
 
-QUERY, BODY = "query", "reads_body"
-"""Options of a handler: the names of its query parameters (missing: any), and True when it reads the body. A handler
-that reads them from the request gives them itself."""
+QUERY, BODY, IDEMPOTENT = "query", "reads_body", "takes_idempotency_key"
+"""Options of a handler: the names of its query parameters (missing: any), and True when it reads the body, and when it
+reads the header IDEMPOTENCY_KEY. A handler that reads them from the request gives them itself."""
+
+NO_KEY = "this route takes no header Idempotency-Key: leave it out; sent twice, the request is done twice"
 
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`")
 
@@ -36,16 +39,20 @@ def declare(app: Litestar) -> None:
                 handler.opt[QUERY] = frozenset(declared.union(handler.opt.get(QUERY, ())))
             if reserved & {"data", "body"}:
                 handler.opt[BODY] = True
+            if any(each.field_alias.lower().encode() == IDEMPOTENCY_KEY for each in model.expected_header_params):
+                handler.opt[IDEMPOTENT] = True
 
 
 async def refuse_unknown(request: Request[Any, Any, Any]) -> None:
-    """Check the query and the body of a request.
+    """Check the query, the body and the idempotency key of a request.
 
     Raises:
-        ValidationException: the route declares no such parameter, takes one value of it, or takes no body.
+        ValidationException: the route declares no such parameter, takes one value of it, takes no body, or no key.
     """
     scope = request.scope
     options = scope["route_handler"].opt
+    if IDEMPOTENT not in options and any(name == IDEMPOTENCY_KEY for name, _ in scope["headers"]):
+        _refuse([{"key": "Idempotency-Key", "source": "header", "message": NO_KEY}])
     query = scope["query_string"]
     if query and (known := options.get(QUERY)) is not None and not _is_one_of(query, known):
         _check_query(request, known)

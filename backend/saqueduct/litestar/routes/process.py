@@ -26,7 +26,15 @@ FURTHER: Final = frozenset({IDEMPOTENCY_KEY, b"content-length", b"transfer-encod
 """Headers of a request that says more than its query."""
 
 
-@post("/process", tags=["Tasks"], opt={"admin": "on demand", "reads_body": True, "query": ("user_id", *QUERY)})
+OPTIONS: Final[dict[str, Any]] = {
+    "admin": "on demand",
+    "reads_body": True,
+    "takes_idempotency_key": True,
+    "query": ("user_id", *QUERY),
+}
+
+
+@post("/process", tags=["Tasks"], opt=OPTIONS)
 @inject
 async def process(
     request: Request[Any, Any, Any], queues: FromDishka[Queues], links: FromDishka[JobLinks]

@@ -67,11 +67,16 @@ class TaskView(msgspec.Struct):
 
 
 ENQUEUE: dict[str, Any] = {
-    "opt": {**ADMIN["opt"], "reads_body": True, "query": QUERY},
+    "opt": {**ADMIN["opt"], "reads_body": True, "takes_idempotency_key": True, "query": QUERY},
     "security": ADMIN["security"],
 }
 ENQUEUE_BATCH: dict[str, Any] = {
-    "opt": {**ADMIN["opt"], "reads_body": True, "query": tuple(name for name in QUERY if name != "wait")},
+    "opt": {
+        **ADMIN["opt"],
+        "reads_body": True,
+        "takes_idempotency_key": True,
+        "query": tuple(name for name in QUERY if name != "wait"),
+    },
     "security": ADMIN["security"],
 }
 
