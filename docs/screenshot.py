@@ -16,7 +16,7 @@ SIZE: ViewportSize = {"width": 1280, "height": 800}
 
 
 REPORTS_WITHIN = 30
-"""Seconds; a worker reports every 10 how many jobs it has run."""
+"""Seconds until a worker has started and reported how many jobs it has run."""
 
 
 def main(url: str) -> None:

@@ -48,7 +48,10 @@ if TYPE_CHECKING:
     from saqueduct.tasks.task import Task
 
 REPORT_TTL = 30
-"""Seconds after its last report that a worker counts as dead; it reports every 10."""
+"""Seconds after its last report that a worker counts as dead."""
+
+REPORT = 1
+"""Seconds between two reports, whose counters SAQ's page and `workers list` show. SAQ has 10."""
 
 DUE_LOOK = 2
 """Seconds between two looks for delayed jobs that are due, should the worker that waits for that moment have died. SAQ
@@ -93,7 +96,10 @@ class EngineWorker(Worker[Context]):
         **options: Any,
     ) -> None:
         super().__init__(queue, functions, **options)
-        if not self.cron_jobs and "schedule" not in (options.get("timers") or {}):
+        given = options.get("timers") or {}
+        if "worker_info" not in given:
+            self.timers["worker_info"] = REPORT
+        if not self.cron_jobs and "schedule" not in given:
             self.timers["schedule"] = DUE_LOOK
         self.scheduled = scheduled
         self.deploy_window = deploy_window

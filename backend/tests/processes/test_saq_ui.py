@@ -54,6 +54,20 @@ def test_the_queue_page_shows_the_queue_and_its_worker(page: Page, client: httpx
     expect(table.locator("tbody tr")).to_have_count(1)
 
 
+def test_the_counters_of_a_worker_are_those_of_now(page: Page, client: httpx.Client) -> None:
+    complete = page.locator("table", has_text="Uptime").locator("tbody td").nth(1)
+
+    def counted() -> int:
+        page.goto(f"{client.base_url}/saq/queues/default")
+        return int(complete.inner_text())
+
+    for number in range(1, 4):
+        before = counted()
+        client.post("/process", params={"user_id": number, "wait": 10}).raise_for_status()
+        # SAQ's workers report every 10 seconds.
+        eventually_sync(lambda before=before: counted() > before, within=5)  # type: ignore[misc]
+
+
 def test_a_job_is_shown_and_retried(page: Page, client: httpx.Client) -> None:
     location = client.post("/process", params={"user_id": 7}).headers["location"]
     eventually_sync(lambda: client.get(location).json()["status"] == "complete")
