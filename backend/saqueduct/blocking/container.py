@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from dishka import AsyncContainer
 
+from saqueduct.blocking import forking
 from saqueduct.blocking.portal import refuse_in_event_loop, wait_for
 from saqueduct.errors import ConfigurationError
 from saqueduct.queue.queues import Queues
@@ -26,17 +27,6 @@ Build = Callable[[], tuple[Queues, AsyncContainer]]
 
 _inherited: list[Any] = []
 """What a forked process has of its parent, and neither uses nor closes: the parent's event loop would hear of it."""
-
-_reopening = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _reopening
-    # Another thread of the parent may have held it.
-    _reopening = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class BlockingContainer:
@@ -59,7 +49,10 @@ class BlockingContainer:
         refuse_in_event_loop()
         _refuse_second()
         self._build = build
-        self.queues, self._container = build()
+        self._connected_in = 0
+        """The process that this is connected in; 0: in none so far."""
+        with forking.building:
+            self.queues, self._container = build()
         self._start()
 
     def _start(self) -> None:
@@ -68,12 +61,14 @@ class BlockingContainer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="queues", daemon=True)
         self._thread.start()
+        forking.pause_for_forks(self._loop, self._thread)
         atexit.register(self.close)
         try:
             wait_for(self._loop, self.queues.connect)
         except BaseException:
             self.close()
             raise
+        self._connected_in = self._pid
 
     def reopen(self) -> None:
         """Connect anew in a forked process; in the one that has connected: nothing.
@@ -82,8 +77,8 @@ class BlockingContainer:
             CalledInEventLoop: this thread runs an event loop itself.
         """
         refuse_in_event_loop()
-        with _reopening:
-            if self._pid == os.getpid():
+        with forking.building:
+            if self._connected_in == os.getpid():
                 return
             atexit.unregister(self.close)
             queues, container = self._build()
@@ -114,7 +109,7 @@ class BlockingContainer:
         return wait_for(self._loop, function, *args, **kwargs)
 
     def _check_process(self) -> None:
-        if self._pid != os.getpid():
+        if self._connected_in != os.getpid():
             self.reopen()
 
     def close(self) -> None:
@@ -123,8 +118,10 @@ class BlockingContainer:
         if self._pid != os.getpid() or self._loop.is_closed():
             return
         try:
-            self.run(self._close)
+            refuse_in_event_loop()
+            wait_for(self._loop, self._close)
         finally:
+            forking.forget(self._loop)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()

@@ -22,12 +22,15 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """What stands between the prelude and a script."""
 
+# Not when the first script is read: the modules that this imports stay half imported in a process that another thread
+# forks meanwhile.
+_FOLDER = files("saqueduct.broker") / "lua"
+
 
 @cache
 def source(name: str) -> str:
     """The text of a script, with its prelude."""
-    folder = files("saqueduct.broker") / "lua"
-    return "".join((folder / f"{part}.lua").read_text() for part in ("prelude", *PARTS.get(name, ()), name))
+    return "".join((_FOLDER / f"{part}.lua").read_text() for part in ("prelude", *PARTS.get(name, ()), name))
 
 
 @cache

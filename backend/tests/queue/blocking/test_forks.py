@@ -12,7 +12,7 @@ BACKEND = Path(__file__).resolve().parents[3]
 
 BEGINNING = """
 import asyncio, os, signal, sys, threading
-from app.queue import ConfigurationError
+from saqueduct import ConfigurationError
 from app.queue.catalog import TasksRegistry
 from app.queue.tasks import my_task, ping
 from app.shell import open_container
@@ -96,7 +96,6 @@ print(container.run(container.queues.get("default").count, "queued"))
     assert lines == ["[0, 0, 0, 0]", "101"]
 
 
-@pytest.mark.xfail(run=False, reason="hangs in some runs: most likely a lock that another thread holds at the fork")
 def test_a_fork_while_other_threads_call_hangs_nobody(environment: dict[str, str]) -> None:
     lines = run(
         environment,
@@ -118,6 +117,120 @@ for thread in threads: thread.join()
 """,
     )
     assert lines == ["PENDING"] * 5
+
+
+def test_a_fork_while_another_thread_opens_the_container_hangs_nobody(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+opening = threading.Thread(target=open_container)
+opening.start()
+
+def child():
+    with open_container() as own:
+        print(own.get(TasksRegistry).ping.delay().status)
+
+in_child(child)
+opening.join()
+print(ping.delay().status)
+""",
+    )
+    assert lines == ["PENDING"] * 2
+
+
+def test_a_fork_while_another_thread_waits_for_a_result_lets_both_go_on(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+from saqueduct import ResultTimeout
+container = open_container()
+registry = container.get(TasksRegistry)
+
+def wait(result):
+    try:
+        result.get(timeout=2)
+    except ResultTimeout:
+        print("in time")
+
+waiting = threading.Thread(target=wait, args=(registry.ping.delay(),))
+waiting.start()
+in_child(lambda: wait(registry.ping.delay()))
+waiting.join()
+""",
+    )
+    assert lines == ["in time"] * 2
+
+
+def test_any_thread_may_fork_while_others_call_and_fork(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+container = open_container()
+registry = container.get(TasksRegistry)
+
+def forks():
+    for _ in range(3):
+        registry.ping.delay()
+        in_child(lambda: registry.ping.delay())
+
+threads = [threading.Thread(target=forks) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(container.run(container.queues.get("default").count, "queued"))
+""",
+    )
+    assert lines == ["18"]
+
+
+def test_a_fork_waits_for_what_the_event_loop_does(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+container = open_container()
+lock, held = threading.Lock(), threading.Event()
+
+async def hold():
+    with lock:
+        held.set()
+        os.read(reading, 1)
+
+reading, writing = os.pipe()
+holding = threading.Thread(target=container.run, args=(hold,))
+holding.start()
+held.wait()
+threading.Timer(0.2, os.write, (writing, b".")).start()
+in_child(lambda: print(lock.locked()))
+holding.join()
+""",
+    )
+    assert lines == ["False"]
+
+
+def test_a_callback_that_blocks_the_event_loop_delays_a_fork_but_forbids_none(environment: dict[str, str]) -> None:
+    lines = run(
+        environment,
+        """
+from saqueduct.blocking import forking
+forking.PATIENCE = 0.2
+container = open_container()
+registry = container.get(TasksRegistry)
+reading, writing = os.pipe()
+begun = threading.Event()
+
+async def block():
+    begun.set()
+    os.read(reading, 1)
+
+blocking = threading.Thread(target=container.run, args=(block,))
+blocking.start()
+begun.wait()
+in_child(lambda: print(registry.ping.delay().status))
+os.write(writing, b".")
+blocking.join()
+print(registry.ping.delay().status)
+""",
+    )
+    assert lines == ["PENDING"] * 2
 
 
 def test_a_forked_process_that_calls_nothing_ends_in_peace(environment: dict[str, str]) -> None:
