@@ -137,6 +137,9 @@ class PayloadMismatch(InvalidArguments):
     The job goes back to the queue, for workers with other code, and fails when WORKER_DEPLOY_WINDOW is over.
     """
 
+    job: object = None
+    """The job whose arguments do not fit; None where a task's function raised this, which is a failure."""
+
     def _message(self, listed: str) -> str:
         return (
             f"the job does not fit the present signature of {self.task}: {listed}. Another version of the task "

@@ -23,7 +23,12 @@ def find(error: BaseException, kinds: type[E] | tuple[type[E], ...]) -> list[E]:
 
 def is_cancellation(error: BaseException) -> bool:
     """True for a CancelledError, and for a group of nothing else."""
-    return all(isinstance(each, BaseExceptionGroup | asyncio.CancelledError) for each in _walk(error))
+    return consists_of(error, (asyncio.CancelledError,))
+
+
+def consists_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+    """True for an error of these kinds, and for a group of nothing else."""
+    return all(isinstance(each, (BaseExceptionGroup, *kinds)) for each in _walk(error))
 
 
 def _walk(error: BaseException) -> Iterator[BaseException]:

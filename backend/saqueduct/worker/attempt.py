@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from saq.job import Status
@@ -24,8 +23,8 @@ from saqueduct.tasks.job_changes import keep_own, mend, repair
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
 from saqueduct.tasks.redaction import scrub
 from saqueduct.worker import leases, misfit
+from saqueduct.worker.failure_log import info, log_failure
 from saqueduct.worker.loop_monitor import Block
-from saqueduct.worker.misfit import MISFITS
 from saqueduct.worker.postponement import pause_of, reason_of, reason_of_timeout
 from saqueduct.worker.threads import stack_of
 
@@ -200,8 +199,9 @@ class Attempt:
             if self._is_closed(error):
                 raise
             # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
-            cancelled = self._called_off or is_cancellation(error)
-            reached = self._cancelled if cancelled else self._misfit if isinstance(error, MISFITS) else self._failed
+            if self._called_off or is_cancellation(error):
+                return self._in_any_case(partial(self._cancelled, context, error))
+            reached = self._misfit if misfit.is_misfit(error, job, worker.functions) else self._failed
             return self._in_any_case(partial(reached, context, error))
 
     def _is_closed(self, error: BaseException) -> bool:
@@ -226,7 +226,7 @@ class Attempt:
             outcome = Outcome.unreadable(*self.held, "")
         # What logging raises, as a filter may, costs no slot.
         with suppress(Exception):
-            logger.error("the job %s has no outcome that can be written", self.held[0], exc_info=_info(error))
+            logger.error("the job %s has no outcome that can be written", self.held[0], exc_info=info(error))
         return outcome
 
     def _cancel(self) -> None:
@@ -313,9 +313,7 @@ class Attempt:
         text = clipped(scrub(error_text(error)))
         again = job.retryable and self._slots.worker.retries_after(job.function, error)
         with suppress(Exception):
-            logger.error(
-                "job %s of %s failed%s", job.key, job.function, ", tried again" if again else "", exc_info=_info(error)
-            )
+            log_failure(job, error, again=again)
         if not again:
             return self._end(Status.FAILED, text)
         delay = _delay(job, find(error, Retry))
@@ -350,11 +348,6 @@ class Attempt:
         job = self.job
         job.status, job.error, job.result, job.completed = status, error, None, now()
         return Outcome.finish(self._slots.queue, job)
-
-
-def _info(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
-    """An error as logging takes it without asking whether it is true, which runs code of its class."""
-    return type(error), error, error.__traceback__
 
 
 def _delay(job: EngineJob, asked: Sequence[Retry]) -> float:

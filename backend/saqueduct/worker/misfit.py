@@ -7,6 +7,7 @@ fitted no worker for the deploy window.
 """
 
 import logging
+from collections.abc import Container
 
 from saq.job import Status
 from saq.utils import now
@@ -22,10 +23,20 @@ DEPLOY_WINDOW = 3600.0
 LEAST_WAIT, MOST_WAIT = 1.0, 60.0
 """Seconds until the job is tried again: as long as it has waited already, which doubles the wait, within these."""
 
-MISFITS = (TaskNotDeployed, PayloadMismatch)
-"""Raised before the task's function is called."""
-
 logger = logging.getLogger("saqueduct.worker")
+
+
+def is_misfit(error: BaseException, job: EngineJob, functions: Container[str]) -> bool:
+    """True when the error says that this worker's code does not fit the job; not when the task's function raised it.
+
+    Args:
+        error: of the attempt.
+        job: leased by this worker.
+        functions: the tasks that the worker knows.
+    """
+    if isinstance(error, TaskNotDeployed):
+        return job.function not in functions
+    return isinstance(error, PayloadMismatch) and error.job is job
 
 
 def wait(job: EngineJob, window: float) -> float | None:

@@ -8,7 +8,7 @@ from dishka import AsyncContainer
 from saq.types import Context
 
 from saqueduct.common.exception_groups import find
-from saqueduct.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded
+from saqueduct.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded, PayloadMismatch
 from saqueduct.postgres.completion import announce, completed, may_have_completed
 from saqueduct.tasks.injection import job_scope
 from saqueduct.tasks.redaction import keep
@@ -40,7 +40,11 @@ def make_runner(task: "Task[..., Any]") -> Runner:
             return done[0]
         if signature.redact:
             keep(signature.secrets(raw))
-        arguments = signature.receive(raw)
+        try:
+            arguments = signature.receive(raw)
+        except PayloadMismatch as error:
+            error.job = ctx.get("job")
+            raise
         try:
             if not injected:
                 return signature.encode_result(await function(ctx, **arguments), _limit(ctx))

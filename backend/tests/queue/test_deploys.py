@@ -15,6 +15,7 @@ from app.queue.config import build_workers
 from app.settings import Settings
 from saqueduct import Context, JobFailed, Queues, Task, Unique, get_registry, task
 from saqueduct.common.clock import shifted
+from saqueduct.errors import GiveUp, PayloadMismatch, Retry, TaskNotDeployed
 from saqueduct.tasks.job_meta import MISFIT_SINCE
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
@@ -181,3 +182,64 @@ async def test_without_a_window_it_fails_at_once(
         with caplog.at_level(logging.ERROR), pytest.raises(JobFailed, match="knows no task 'new'"):
             await handle.result(timeout=10)
     assert (await handle.refresh()).attempts == 1
+
+
+@pytest.mark.parametrize(
+    "error", [PayloadMismatch("other", {"name": "missing"}), TaskNotDeployed("other", "default")], ids=repr
+)
+async def test_what_a_task_raises_itself_is_its_failure_and_waits_for_no_other_code(
+    settings: Settings, queues: Queues, container: AsyncContainer, error: Exception
+) -> None:
+    @task(retries=3)
+    async def raises(ctx: Context) -> None:
+        raise error
+
+    async with working(settings, queues, container):
+        handle = await raises.enqueue()
+        with pytest.raises(JobFailed, match=type(error).__name__):
+            await handle.result(timeout=20)
+    job = await queues.get("default").job(handle.key)
+    assert job is not None
+    assert MISFIT_SINCE not in job.meta
+
+
+async def test_wrong_arguments_of_a_job_that_a_task_enqueues_are_its_failure(
+    settings: Settings, queues: Queues, container: AsyncContainer
+) -> None:
+    runs: list[str] = []
+    new = new_task(runs)
+
+    @task(retries=3)
+    async def enqueues(ctx: Context) -> None:
+        runs.append("enqueues")
+        await new.enqueue(name=7)
+
+    async with working(settings, queues, container):
+        handle = await enqueues.enqueue()
+        with pytest.raises(JobFailed, match="InvalidArguments"):
+            await handle.result(timeout=20)
+    assert runs == ["enqueues"]
+
+
+@pytest.mark.parametrize("decision", [Retry(delay=0, reason="not ready"), GiveUp("not ready")], ids=repr)
+@pytest.mark.parametrize("caused", [False, True])
+async def test_what_a_task_decides_itself_is_logged_in_a_line_unless_an_error_made_it(
+    settings: Settings,
+    queues: Queues,
+    container: AsyncContainer,
+    caplog: pytest.LogCaptureFixture,
+    decision: Exception,
+    caused: bool,
+) -> None:
+    @task(retries=2)
+    async def decides(ctx: Context) -> None:
+        raise decision from (KeyError("cause") if caused else None)
+
+    caplog.set_level(logging.INFO, "saqueduct.worker")
+    async with working(settings, queues, container):
+        handle = await decides.enqueue()
+        with pytest.raises(JobFailed):
+            await handle.result(timeout=20)
+    lines = [each for each in caplog.records if "not ready" in each.getMessage()]
+    levels = [logging.INFO, logging.WARNING] if isinstance(decision, Retry) else [logging.WARNING]
+    assert [(each.levelno, each.exc_info is not None) for each in lines] == [(level, caused) for level in levels]
