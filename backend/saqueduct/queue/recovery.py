@@ -16,7 +16,7 @@ from saq.utils import now
 from saqueduct.broker.sizes import batches
 from saqueduct.common.text import decoded
 from saqueduct.queue.outcomes import CHUNK, Outcome, count, settle_each, sizes
-from saqueduct.tasks.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob, failure, holder, marked
+from saqueduct.tasks.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob, failure, holder, marked, ran_alone
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, RECOVERIES, STALLS
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ SWEEP_LOCK = 60
 """Seconds after the last look of an engine worker in which no stock worker sweeps: as often as those do it."""
 
 MAX_RECOVERIES = 3
-"""Times that a job is put back after the death of its worker; once more and the job is taken for the cause."""
+"""Times that a job is put back after deaths of its workers until it runs alone in its process, see
+`worker/quarantine.py`; once more and it is the cause."""
 
 LATE_ERROR = "its worker hangs: the job outlived its timeout and could not be cancelled"
 
@@ -134,9 +135,9 @@ class Recovery:
             # Another job is to blame.
             job.meta[STALLS] = int(job.meta.get(STALLS, 0)) + 1
             return self._put_back(job, "another job blocked the event loop of its worker")
-        if recoveries > MAX_RECOVERIES:
-            return self._end(job, Status.FAILED, f"its worker died {recoveries} times while it ran")
-        job.meta[RECOVERIES] = recoveries
+        if recoveries > MAX_RECOVERIES and ran_alone(job.lease):
+            return self._end(job, Status.FAILED, f"its worker died {recoveries} times while it ran, at last alone")
+        job.meta[RECOVERIES] = min(recoveries, MAX_RECOVERIES)
         hung = "something blocked the event loop of its worker"
         return self._put_back(job, hung if mark == HUNG else "its worker died while it ran")
 

@@ -30,6 +30,9 @@ STALLED = "|stalled"
 HUNG = "|hung"
 """The same, where nobody knows which job blocks the event loop, so that it may be this one."""
 
+ALONE = "|alone"
+"""Mark of the lease of a job that runs while no other does in its process; further marks follow it."""
+
 MARKS = (LATE, UNBEGUN, STALLED, HUNG)
 """How a worker marks the leases that it gives up itself; behind LATE and a newline is why."""
 
@@ -209,7 +212,7 @@ def encode(job: Job, queue: str) -> bytes:
 def holder(lease: str) -> tuple[str, int]:
     """Who holds a lease, and since when in epoch milliseconds."""
     claim, _, _ = lease.partition("\n")
-    for mark in MARKS:
+    for mark in (*MARKS, ALONE):
         claim = claim.removesuffix(mark)
     worker, call_and_time = claim.rsplit("|", 1)
     return worker, int(call_and_time[-TIME_TEXT:]) // 1000
@@ -219,3 +222,9 @@ def marked(lease: str) -> tuple[str, str]:
     """How the worker marked a lease that it gave up, and why; both empty: it did not give it up."""
     claim, _, why = lease.partition("\n")
     return next((mark for mark in MARKS if claim.endswith(mark)), ""), why
+
+
+def ran_alone(lease: str) -> bool:
+    """True of the lease of a job that ran while no other did in its process."""
+    claim, _, _ = lease.partition("\n")
+    return claim.removesuffix(marked(lease)[0]).endswith(ALONE)

@@ -24,6 +24,7 @@ from saqueduct.worker.closings import Closings
 from saqueduct.worker.deadlines import Limits
 from saqueduct.worker.leases import Held, LeaseKeeper
 from saqueduct.worker.leasing import Leased, Leasing
+from saqueduct.worker.suspects import LOOK_FOR_ROOM, Suspects
 from saqueduct.worker.waiting import PEEK, Waiting
 from saqueduct.worker.worker_health import Watch
 
@@ -96,6 +97,7 @@ class Slots:
         self._closings = Closings(queue, self._outcomes, self._freed.set)
         self.leasing = Leasing(queue, worker.id, self._waiting, self._outcomes, lost)
         self.limits = Limits(queue, self.pulse, self.running)
+        self.suspects = Suspects(self, self._stopping)
 
     async def run(self) -> None:
         """Lease and run jobs until `stop_leasing`."""
@@ -104,13 +106,15 @@ class Slots:
         waits = 0.0
         while not self._stopping.is_set():
             self._freed.clear()
-            free = self._free()
+            free = await self.suspects.free(self._free) if self.suspects.quarantine.active else self._free()
             if free <= 0:
                 waits = 0.0
                 await self._wait_for_a_slot()
                 continue
             try:
-                leased = await self.leasing.lease(1 if waits else min(free, AT_ONCE), self._taken(), waits)
+                leased = await self.leasing.lease(1 if waits else min(free, AT_ONCE), self.taken_slots(), waits)
+                if leased.suspects or self.suspects.quarantine.active:
+                    await self.suspects.start(leased)
                 self._take(leased.jobs)
             except Exception as error:
                 if not isinstance(error, REDIS_AWAY):
@@ -122,7 +126,7 @@ class Slots:
             self.queue.outage.over()
             self._waiting.due_in(leased.due)
             self._tell_pause(leased.paused)
-            waits = await self._rest(leased, waits)
+            waits = 0.0 if self.suspects.wait else await self._rest(leased, waits)
 
     def stop_leasing(self) -> None:
         """Take no more jobs."""
@@ -152,6 +156,7 @@ class Slots:
         await self._outcomes.close()
         self.keeper.stop()
         loop_monitor.leave(self.pulse, self._attempt_of)
+        self.suspects.leave()
 
     @property
     def dying(self) -> bool:
@@ -161,6 +166,7 @@ class Slots:
     def give_up(self, attempt: Attempt) -> None:
         """An attempt ignores its cancellation: count it until it ends. With too many the process is of no use."""
         self.given_up.add(attempt)
+        self.suspects.quarantine.lift(attempt)
         attempt.task.add_done_callback(lambda _: self.given_up.discard(attempt))
         if len(self.given_up) >= max(GIVEN_UP * self.worker.concurrency, GIVEN_UP_LEAST):
             self.worker.give_up(f"{len(self.given_up)} attempts ignore their cancellation")
@@ -198,7 +204,7 @@ class Slots:
 
     def _free(self) -> int:
         # A durable job keeps its slot until PostgreSQL knows its end: so many run again at most when the process dies.
-        free = self.worker.concurrency - self._taken() - len(self._closings)
+        free = self.worker.concurrency - self.taken_slots() - len(self._closings)
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
         if self.queue.recorder is not None and self.queue.recorder.full:
@@ -206,7 +212,7 @@ class Slots:
             return 0
         return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
 
-    def _taken(self) -> int:
+    def taken_slots(self) -> int:
         """Slots that have a job."""
         return len(self.running) + len(self._ready)
 
@@ -215,6 +221,19 @@ class Slots:
 
     def _spent(self) -> bool:
         return self.worker.max_burst_jobs is not None and self.taken >= self.worker.max_burst_jobs
+
+    def run_at_once(self, job: EngineJob) -> Attempt:
+        """Start a job that has its lease alone."""
+        self.taken += 1
+        self.keeper.hold([job])
+        attempt = Attempt(self, job)
+        self.running[attempt.held] = attempt
+        self.limits.watch()
+        return attempt
+
+    def wake(self) -> None:
+        """Look for free slots."""
+        self._freed.set()
 
     def _take(self, jobs: list[EngineJob]) -> None:
         self.taken += len(jobs)
@@ -227,7 +246,7 @@ class Slots:
     def _start_some(self) -> None:
         if self._stopping.is_set():
             while self._ready:
-                self._return(self._ready.popleft())
+                self.put_back(self._ready.popleft())
         for _ in range(min(self._at_once, len(self._ready))):
             attempt = Attempt(self, self._ready.popleft())
             self.running[attempt.held] = attempt
@@ -235,15 +254,19 @@ class Slots:
         if self._ready:
             self.loop.call_soon(self._start_some)
 
-    def _return(self, job: EngineJob) -> None:
-        """Give back a job that came after the stop, untouched."""
+    def put_back(self, job: EngineJob) -> None:
+        """Return a job that does not begin here to the front of the queue, untouched."""
         job.attempts -= 1
         job.status, job.started, job.worker_id = Status.QUEUED, 0, None
-        self._outcomes.add(Outcome.hand_back(self.queue, job), job)
+        self._outcomes.add(Outcome.postpone(self.queue, job, 0), job)
 
     async def _wait_for_a_slot(self) -> None:
         if self.worker.burst and self._spent() and not self._busy():
             self._end_burst()
+        elif self.suspects.quarantine.active:
+            # Room comes from other workers of this process too.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), LOOK_FOR_ROOM)
         else:
             await self._freed.wait()
 

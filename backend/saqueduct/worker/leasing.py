@@ -19,7 +19,8 @@ from saqueduct.queue.outcomes import Outcome, Outcomes
 from saqueduct.queue.recovery import LEASE
 from saqueduct.tasks.handle import EXPIRED
 from saqueduct.tasks.job import EngineJob, UnreadableJob, has_expired, holder
-from saqueduct.tasks.job_meta import EXPIRES_AT, engine_entries
+from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, engine_entries
+from saqueduct.worker.quarantine import SUSPECT
 from saqueduct.worker.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Leased:
     """True: others wait in line, and are other workers' share."""
     paused: bool
     """True: the queue is paused, whatever waits."""
+    suspects: list[EngineJob] = dataclasses.field(default_factory=list)
+    """Jobs whose workers died often; see `quarantine.py`."""
 
 
 class Leasing:
@@ -71,6 +74,7 @@ class Leasing:
         self._waiting = waiting
         self._outcomes = outcomes
         self._lost = lost
+        self._suspects: list[EngineJob] = []
 
     async def lease(self, count: int, held: int, waits: float = 0.0) -> Leased:
         """Lease up to `count` jobs; those that have expired, or cannot be read, end here.
@@ -118,8 +122,10 @@ class Leasing:
         self.answered_at = time.monotonic()
         claim = lease.decode()
         holds = holder(claim)
+        self._suspects = []
         jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds, time_now))]
-        return Leased(jobs, float(due) if due else None, line == b"more", line == b"shared", line == b"paused")
+        seconds = float(due) if due else None
+        return Leased(jobs, seconds, line == b"more", line == b"shared", line == b"paused", self._suspects)
 
     def _read(
         self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
@@ -134,11 +140,14 @@ class Leasing:
         job.lease = lease
         if job.meta:
             job.own = engine_entries(job.meta)
-        if EXPIRES_AT in job.meta and has_expired(job, time_now):
-            job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
-            self._outcomes.add(Outcome.finish(self._queue, job), job)
-            return None
+            if EXPIRES_AT in job.meta and has_expired(job, time_now):
+                job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
+                self._outcomes.add(Outcome.finish(self._queue, job), job)
+                return None
         job.worker_id, job.started = holds
         job.attempts += 1
         job.status = Status.ACTIVE
+        if job.meta and job.meta.get(RECOVERIES, 0) >= SUSPECT:
+            self._suspects.append(job)
+            return None
         return job

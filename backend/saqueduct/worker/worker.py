@@ -141,6 +141,11 @@ class EngineWorker(Worker[Context]):
         if self._slots is not None:
             self._slots.keeper.give_all_back()
 
+    @property
+    def in_quarantine(self) -> bool:
+        """True while few jobs may run in this process, because the workers of one died often; see `quarantine.py`."""
+        return self._slots is not None and self._slots.suspects.quarantine.active
+
     def function_of(self, name: str) -> Any:
         """The coroutine function of a task; a plain function runs in a thread.
 

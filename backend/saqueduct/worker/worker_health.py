@@ -80,7 +80,9 @@ class Watch:
     def _look(self) -> Vitals:
         slots = self._slots
         leased = round(time.monotonic() - slots.leasing.answered_at, 1)
-        vitals = Vitals(leased, slots.worker.concurrency - len(slots.running))
+        # In quarantine it may be without room whatever is free.
+        free = 0 if slots.suspects.quarantine.active else slots.worker.concurrency - len(slots.running)
+        vitals = Vitals(leased, free)
         if slots.queue.recorder is not None:
             vitals.records = slots.queue.recorder.trouble
         if given_up := list(slots.given_up):

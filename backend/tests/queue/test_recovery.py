@@ -202,11 +202,13 @@ async def test_a_job_that_kills_its_workers_fails_in_the_end(
     queue = queues.get("default")
     for _ in range(3):
         assert await queue.recover() == [handle.id]
-        await _lease(queues, "killed too")
+        job = await _lease(queues, "killed too")
+        # As a worker does before the last.
+        assert await queue.scripts.run("isolate", job.key, vars(job)["lease"])
     await queue.recover()
     name = f"job {handle.key} of job_of_the_dead"
     assert caplog.messages == [f"{name} is queued again: its worker died while it ran"] * 3 + [
-        f"{name} failed: its worker died 4 times while it ran"
+        f"{name} failed: its worker died 4 times while it ran, at last alone"
     ]
     failed = await handle.refresh()
     assert failed.status is Status.FAILED

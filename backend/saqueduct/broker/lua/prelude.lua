@@ -193,7 +193,8 @@ local function withdraw(id, job, seconds)
     end
 end
 
--- Whether a lease still holds: also one that its worker has offered to others, as long as nobody has taken it.
+-- Whether a lease still holds: also one that its worker has offered to others, as long as nobody has taken it, or whose
+-- job was to run alone and did not.
 local function is_held(owner, lease)
-    return owner == lease or owner == lease .. '|stalled' or owner == lease .. '|hung'
+    return owner == lease or owner == lease .. '|stalled' or owner == lease .. '|hung' or owner == lease .. '|alone'
 end

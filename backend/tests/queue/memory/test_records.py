@@ -405,7 +405,9 @@ async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
     queue = queues.get("default")
     job = await deadly.enqueue()
     for _ in range(recovery.MAX_RECOVERIES + 1):
-        await queue.scripts.run("lease", 1, "dying", 0.0)
+        _, _, _, lease, *_ = await queue.scripts.run("lease", 1, "dying", 0.0)
+        # As a job's last run.
+        await queue.scripts.run("isolate", job.key, lease.decode())
 
         async def recovered() -> bool:
             return bool(await queue.recover())

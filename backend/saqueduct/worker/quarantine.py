@@ -1,0 +1,82 @@
+"""Quarantine: how many jobs may share a process with one whose workers died.
+
+A process that dies takes all its jobs with it, and nobody is left to say which of them was the cause. A job that was
+recovered once runs beside others as before: most deaths are no job's fault. After two deaths it shares its process
+with few others, after MAX_RECOVERIES with none, which its lease says; only then the death of its worker is its own
+doing. So the cause is alone soon, and the others end in between. Jobs that were not recovered cost nothing here.
+"""
+
+import asyncio
+import math
+import sys
+from collections.abc import Callable
+
+from saqueduct.queue.recovery import MAX_RECOVERIES
+
+SUSPECT = 2
+"""Recoveries from which on a job shares its process with few others."""
+
+
+def company(recoveries: int, slots: int) -> int:
+    """Jobs at once in the process of one that was recovered so often, itself among them.
+
+    The root of the slots: the jobs of a process that died are tried in so many groups, and then those of one group.
+    """
+    return 1 if recoveries >= MAX_RECOVERIES else math.isqrt(slots)
+
+
+class Quarantine:
+    """Of the workers of one event loop, which is the process as far as jobs are concerned."""
+
+    def __init__(self) -> None:
+        self.members: list[Callable[[], int]] = []
+        """Of each worker: how many jobs it has."""
+        self._limits: dict[object, int] = {}
+        """Jobs at once in the process, by the attempt or worker that asks for no more."""
+
+    @property
+    def active(self) -> bool:
+        """True while some job keeps others from running beside it, or waits for that."""
+        return bool(self._limits)
+
+    def room(self, apart_from: object = None) -> int:
+        """Jobs that may still start, for all that is asked for but by one."""
+        limits = [limit for who, limit in self._limits.items() if who is not apart_from]
+        return max(0, min(limits, default=sys.maxsize) - self._taken())
+
+    def fits(self, limit: int) -> bool:
+        """True when a job may start that wants at most so many at once."""
+        return self._taken() < min([limit, *self._limits.values()])
+
+    def limit(self, who: object, limit: int) -> None:
+        """Let no more jobs run at once until `lift`."""
+        self._limits[who] = limit
+
+    def lift(self, who: object) -> None:
+        """There is no such limit any more."""
+        self._limits.pop(who, None)
+
+    def limited_by(self, who: object) -> bool:
+        """True between `limit` and `lift`."""
+        return who in self._limits
+
+    def _taken(self) -> int:
+        return sum(taken() for taken in self.members)
+
+
+_quarantines: dict[asyncio.AbstractEventLoop, Quarantine] = {}
+
+
+def join(taken: Callable[[], int]) -> Quarantine:
+    """The quarantine of the running event loop, for one more worker, until `leave`."""
+    found = _quarantines.setdefault(asyncio.get_running_loop(), Quarantine())
+    found.members.append(taken)
+    return found
+
+
+def leave(taken: Callable[[], int]) -> None:
+    """A worker has ended."""
+    loop = asyncio.get_running_loop()
+    _quarantines[loop].members.remove(taken)
+    if not _quarantines[loop].members:
+        del _quarantines[loop]

@@ -1,0 +1,112 @@
+"""Suspects: jobs whose workers died often, which one worker starts as `quarantine.py` allows."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from saqueduct.queue.recovery import MAX_RECOVERIES
+from saqueduct.tasks.job import ALONE, EngineJob
+from saqueduct.tasks.job_meta import RECOVERIES
+from saqueduct.worker import quarantine
+
+if TYPE_CHECKING:
+    from saqueduct.worker.job_runner import Slots
+    from saqueduct.worker.leasing import Leased
+
+logger = logging.getLogger("saqueduct.worker")
+
+LOOK_FOR_ROOM = 0.25
+"""Seconds between two looks whether there is room for a suspect, and whether it still waits."""
+
+
+class Suspects:
+    """Starts the suspects of one worker.
+
+    A suspect without room goes back to the front of the queue, where a worker with room finds it. Meanwhile this one
+    lets its jobs end and starts no others: a suspect would wait for ever if all workers went on filling their slots.
+
+    Args:
+        slots: of the worker.
+        stopping: set when the worker stops.
+    """
+
+    def __init__(self, slots: "Slots", stopping: asyncio.Event) -> None:
+        self._slots = slots
+        self._stopping = stopping
+        self.quarantine = quarantine.join(slots.taken_slots)
+
+    @property
+    def wait(self) -> bool:
+        """True while one waits in the queue for room here."""
+        return self.quarantine.limited_by(self)
+
+    async def free(self, slots: Callable[[], int]) -> int:
+        """How many jobs to lease in quarantine, of so many free slots; 1 to look whether a suspect still waits."""
+        if not self.wait:
+            return min(slots(), self.quarantine.room())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), LOOK_FOR_ROOM)
+        return min(slots(), self.quarantine.room(apart_from=self), 1)
+
+    async def start(self, leased: "Leased") -> None:
+        """Start suspects, leave in `leased` the other jobs that may start, and return the rest to the queue."""
+        self._slots.keeper.hold(leased.jobs)
+        self.quarantine.lift(self)
+        suspects, jobs = leased.suspects, leased.jobs
+        begun = 0
+        while begun < len(suspects) and await self._start(suspects[begun]):
+            begun += 1
+        room = 0 if begun < len(suspects) else self.quarantine.room()
+        leased.jobs = jobs[:room]
+        self._slots.keeper.hold(suspects[begun:])
+        # Each goes before the one behind it.
+        for job in reversed([*suspects[begun:], *jobs[room:]]):
+            self._slots.put_back(job)
+
+    def leave(self) -> None:
+        """The worker ends."""
+        self.quarantine.lift(self)
+        quarantine.leave(self._slots.taken_slots)
+
+    async def _start(self, job: EngineJob) -> bool:
+        """Start a suspect, if what runs in this process leaves room for it; else make room."""
+        recoveries = job.meta[RECOVERIES]
+        limit = quarantine.company(recoveries, self._slots.worker.concurrency)
+        if self._stopping.is_set():
+            return False
+        if not self.quarantine.fits(limit):
+            self.quarantine.limit(self, limit)
+            return False
+        if recoveries >= MAX_RECOVERIES and not await self._isolate(job):
+            return False
+        attempt = self._slots.run_at_once(job)
+        self.quarantine.limit(attempt, limit)
+        attempt.task.add_done_callback(lambda _: self._ended(attempt))
+        return True
+
+    async def _isolate(self, job: EngineJob) -> bool:
+        """Note in its lease that a job runs alone; False when that failed, or the lease is lost."""
+        # Nothing starts meanwhile.
+        self.quarantine.limit(job, 0)
+        try:
+            held = await self._slots.queue.scripts.run("isolate", job.key, job.lease)
+        except Exception as error:
+            # The next renewal takes the note away, and the job goes back when Redis answers.
+            logger.warning("job %s of %s goes back to the queue: %s", job.key, job.function, error)
+            return False
+        finally:
+            self.quarantine.lift(job)
+        if not held:
+            return False
+        job.lease += ALONE
+        logger.warning(
+            "job %s of %s runs alone in this process: its workers died %d times", job.key, job.function,
+            job.meta[RECOVERIES],
+        )  # fmt: skip
+        return True
+
+    def _ended(self, attempt: object) -> None:
+        self.quarantine.lift(attempt)
+        self._slots.wake()
