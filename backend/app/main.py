@@ -24,7 +24,7 @@ from app.errors import EXCEPTION_HANDLERS
 from app.health import HealthController
 from app.logs import configure_logging
 from app.payments.routes import PaymentController
-from app.queue.config import build_queues, build_saq_config
+from app.queue.config import build_config
 from app.security import AdminGuard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
@@ -38,7 +38,7 @@ from app.web.protocol import bounded_protocol
 from app.web.requests import AppRequest
 from app.web.scopes import STATE, RequestContainer, serve_container
 from app.web.unknown import declare, refuse_unknown
-from saqueduct import ConfigurationError, Queues
+from saqueduct import ConfigurationError, Saqueduct
 from saqueduct.litestar.routes import (
     DeadLetterController,
     JobController,
@@ -48,7 +48,7 @@ from saqueduct.litestar.routes import (
     TaskController,
     process,
 )
-from saqueduct.litestar.saq_plugin import QueuePlugin
+from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
 from saqueduct.tasks import current_job
 
 logger = logging.getLogger("app.http")
@@ -98,17 +98,19 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     """
     settings = (settings or load_settings()).require_servers()
     configure_logging(settings)
-    queues = build_queues(settings)
-    container = build_container(settings, queues, *overrides, statement_timeout=settings.web.statement_timeout)
+    saqueduct = Saqueduct(build_config(settings))
+    container = build_container(
+        settings, saqueduct.queues, *overrides, statement_timeout=settings.web.statement_timeout
+    )
     app = Litestar(
         route_handlers=[index, HealthController, *QUEUE_ROUTES, *DOMAIN_ROUTES, _payload_routes(settings)],
-        plugins=[QueuePlugin(build_saq_config(settings, queues, [AdminGuard(settings, everywhere=True)]))],
+        plugins=[QueuePlugin(saq_config(saqueduct.queues, [AdminGuard(settings, everywhere=True)]))],
         guards=[AdminGuard(settings)],
         dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=arrive,
         before_send=[end_transaction],
-        lifespan=[_lifespan(container, queues)],
+        lifespan=[_lifespan(container, saqueduct)],
         logging_config=None,
         request_class=AppRequest,
         request_max_body_size=settings.web.max_body_bytes,
@@ -134,13 +136,12 @@ def _payload_routes(settings: Settings) -> Router:
     return Router("/", route_handlers=PAYLOAD_ROUTES, request_max_body_size=max(payload, settings.web.max_body_bytes))
 
 
-def _lifespan(container: AsyncContainer, queues: Queues) -> Any:
+def _lifespan(container: AsyncContainer, saqueduct: Saqueduct) -> Any:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        await queues.connect()
-        yield
-        await container.close()
-        await queues.disconnect()
+        async with saqueduct:
+            yield
+            await container.close()
 
     return lifespan
 

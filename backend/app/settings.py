@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from dotenv import dotenv_values
@@ -244,11 +244,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """True when there are credentials that open the admin routes."""
         return bool(self.admin.password or self.admin.token)
 
-    @property
-    def sqlalchemy_url(self) -> str:
-        """DATABASE_URL in SQLAlchemy's spelling for asyncpg."""
-        return sqlalchemy_url(self.database.url.reveal())
-
     def require_servers(self) -> Self:
         """Return these settings, or raise when no Redis or no PostgreSQL is named.
 
@@ -268,14 +263,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def split_names(text: str) -> tuple[str, ...]:
     """`"a, b,,a"` -> `("a", "b")`."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def sqlalchemy_url(url: str) -> str:
-    """Rewrite a libpq style URL for SQLAlchemy on asyncpg (`sslmode=` is `ssl=` there)."""
-    parts = urlsplit(url)
-    query = [("ssl" if key == "sslmode" else key, value) for key, value in parse_qsl(parts.query)]
-    rebuilt = urlunsplit(("", parts.netloc, parts.path, urlencode(query), "")).removeprefix("//")
-    return f"postgresql+asyncpg://{rebuilt}"
 
 
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:

@@ -27,9 +27,10 @@ from dishka import AsyncContainer
 from app.container import build_container
 from app.logs import configure_logging
 from app.queue.catalog import TaskName, TasksRegistry
-from app.queue.config import build_queues, build_workers
+from app.queue.config import build_config
 from app.settings import Settings, SettingsError, load_settings
-from saqueduct import ConfigurationError, EngineQueue, Queues, QueueUnavailable
+from saqueduct import ConfigurationError, EngineQueue, Queues, QueueUnavailable, Saqueduct, get_registry
+from saqueduct.application import build_workers
 from saqueduct.blocking import BlockingContainer
 from saqueduct.worker.worker import EngineWorker
 
@@ -59,7 +60,7 @@ def open_container(settings: Settings | None = None) -> BlockingContainer:
     settings = (settings or load_settings()).require_servers()
 
     def build() -> tuple[Queues, AsyncContainer]:
-        queues = build_queues(settings)
+        queues = Saqueduct(build_config(settings)).queues
         return queues, build_container(settings, queues)
 
     return BlockingContainer(build)
@@ -197,9 +198,8 @@ async def _start_workers(
     injected: AsyncContainer, container: BlockingContainer, settings: Settings, names: list[str]
 ) -> tuple[list[EngineWorker], "asyncio.Future[list[None]]"]:
     metadata = {"host": platform.node(), "pid": os.getpid()}
-    workers = [
-        each for each in build_workers(settings, container.queues, injected, metadata) if each.queue.name in names
-    ]
+    config = build_config(settings)
+    workers = build_workers(config, container.queues, get_registry(), injected, names, metadata)
     # Plain `def` tasks run in threads, as in app/worker.py.
     threads = ThreadPoolExecutor(settings.worker.concurrency * len(workers), "task")
     asyncio.get_running_loop().set_default_executor(threads)

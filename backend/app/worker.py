@@ -6,17 +6,17 @@ running: one that dies is started again, and a signal reaches all of them.
 
 import logging
 import os
-import platform
 import sys
+from functools import partial
 
 import click
 import uvloop
 
 from app.container import build_container
 from app.logs import configure_logging
-from app.queue.config import build_queues, build_workers
+from app.queue.config import build_config
 from app.settings import Settings, SettingsError, load_settings
-from saqueduct import ConfigurationError
+from saqueduct import ConfigurationError, Saqueduct
 from saqueduct.worker.process import WorkerProcess, run
 from saqueduct.worker.supervisor import supervise
 
@@ -36,16 +36,14 @@ async def serve(settings: Settings) -> None:
     """
     threads = settings.worker.concurrency * len(settings.worker_queues)
     process = WorkerProcess(settings.worker.grace_period, threads)
-    queues = build_queues(settings)
-    container = build_container(settings, queues)
+    saqueduct = Saqueduct(build_config(settings, partial(build_container, settings)))
     try:
-        workers = build_workers(settings, queues, container, {"host": platform.node(), "pid": os.getpid()})
-        await queues.connect()
+        workers = saqueduct.build_workers()
+        await saqueduct.connect()
         logger.info("worker started: queues %s", ", ".join(settings.worker_queues))
         await process.run(workers)
     finally:
-        await container.close()
-        await queues.disconnect()
+        await saqueduct.disconnect()
     logger.info("worker stopped")
     # Jobs that are still in a thread have been handed back.
     process.exit()

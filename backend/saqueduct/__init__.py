@@ -3,6 +3,8 @@
 from dishka import FromDishka
 from saq.types import Context
 
+from saqueduct.application import Saqueduct
+from saqueduct.config import SaqueductConfig
 from saqueduct.errors import (
     ConfigurationError,
     DuplicateJob,
@@ -69,6 +71,8 @@ __all__ = [
     "RegistrationError",
     "ResultTimeout",
     "Retry",
+    "Saqueduct",
+    "SaqueductConfig",
     "Schedule",
     "ScheduleState",
     "Task",

@@ -23,12 +23,12 @@ from app.db.base import Base
 from app.db.session import make_engine, make_sessionmaker
 from app.main import create_app
 from app.queue.catalog import TasksRegistry
-from app.queue.config import build_queues, build_workers
 from app.settings import Settings, load_settings
 from saqueduct import Queues, get_registry
 from saqueduct.blocking import BlockingContainer
 from saqueduct.postgres.models import metadata
 from saqueduct.testing import QueueSetup
+from tests.fixtures.composition import build_queues, build_workers
 
 pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing", "pytester"]
 

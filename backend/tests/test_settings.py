@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, SettingsError, load_settings, sqlalchemy_url
+from app.settings import Settings, SettingsError, load_settings
 from saqueduct.common.secret import Secret
+from saqueduct.postgres.engine import sqlalchemy_url
 
 PRODUCTION = {
     "ENVIRONMENT": "production",

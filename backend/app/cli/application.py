@@ -9,9 +9,9 @@ from typing import Any
 from dishka import AsyncContainer
 
 from app.container import build_container
-from app.queue.config import build_queues
+from app.queue.config import build_config
 from app.settings import load_settings
-from saqueduct import Queues
+from saqueduct import Queues, Saqueduct
 
 
 class Application:
@@ -36,14 +36,13 @@ async def opened() -> AsyncIterator[Application]:
         ConfigurationError: the tasks do not fit the settings.
     """
     settings = load_settings().require_servers()
-    queues = build_queues(settings)
-    container = build_container(settings, queues)
-    await queues.connect()
-    try:
-        yield Application(queues, container)
-    finally:
-        await container.close()
-        await queues.disconnect()
+    saqueduct = Saqueduct(build_config(settings))
+    container = build_container(settings, saqueduct.queues)
+    async with saqueduct:
+        try:
+            yield Application(saqueduct.queues, container)
+        finally:
+            await container.close()
 
 
 def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -21,9 +21,9 @@ os.environ |= {
 from app.container import build_container  # noqa: E402  (settings are read from the environment above)
 from app.db.session import make_engine, make_sessionmaker  # noqa: E402
 from app.logs import configure_logging  # noqa: E402
-from app.queue.config import build_queues, build_workers  # noqa: E402
+from app.queue.config import build_config  # noqa: E402
 from app.settings import load_settings  # noqa: E402
-from saqueduct import Context, enqueue_many, get_registry, scheduled_task, task  # noqa: E402
+from saqueduct import Context, Saqueduct, enqueue_many, get_registry, scheduled_task, task  # noqa: E402
 
 get_registry().clear()
 SEEN = Seen()
@@ -58,8 +58,8 @@ async def main():
     configure_logging(settings)
     # SAQ's own line a worker; jobs write none.
     logging.getLogger("saq").setLevel(logging.WARNING)
-    queues = build_queues(settings)
-    await queues.connect()
+    saqueduct = Saqueduct(build_config(settings, lambda queues: build_container(settings, queues)))
+    await saqueduct.connect()
     if MEASURE == "enqueue":
         await enqueue_at_once(COUNT, lambda: noop.enqueue(n=1))
     elif MEASURE == "enqueue many":
@@ -75,13 +75,14 @@ async def main():
     elif MEASURE == "commits":
         await commits(settings)
     else:
-        await work(settings, queues)
-    await queues.disconnect()
+        await work(saqueduct)
+    await saqueduct.disconnect()
 
 
-async def work(settings, queues):
+async def work(saqueduct):
+    queues = saqueduct.queues
     queue = queues.get("default")
-    [worker] = build_workers(settings, queues, build_container(settings, queues))
+    [worker] = saqueduct.build_workers()
     running = asyncio.create_task(worker.start())
     while await queue.count("incomplete"):
         await asyncio.sleep(0.05)

@@ -11,7 +11,7 @@ Subclasses `litestar_saq.SAQPlugin` of litestar-saq 0.8. Overridden, and why:
 import base64
 import hashlib
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from click import Group
@@ -20,7 +20,7 @@ from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.response import Redirect
 from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
-from litestar_saq import SAQConfig, SAQPlugin, TaskQueues
+from litestar_saq import QueueConfig, SAQConfig, SAQPlugin, TaskQueues
 from litestar_saq.controllers import build_controller
 from saq import Job
 from saq.queue import Queue
@@ -28,7 +28,26 @@ from saq.types import QueueInfo
 
 from saqueduct.litestar.static_files import read, serve_files
 from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.queues import Queues
 from saqueduct.queue.redacted_view import shown
+
+
+def saq_config(queues: Queues, guards: Iterable[Any] = (), path: str | None = "/saq") -> SAQConfig:
+    """litestar-saq's settings for these queues.
+
+    Args:
+        queues: to inject as `task_queues` and to show.
+        guards: of the web UI.
+        path: of the web UI; None: there is none.
+    """
+    return SAQConfig(
+        queue_configs=[QueueConfig(broker_instance=queue.redis, name=queue.name) for queue in queues],
+        queue_instances=dict(queues.by_name),
+        web_enabled=path is not None,
+        web_path=path or "",
+        web_guards=list(guards) or None,
+        enable_otel=False,
+    )
 
 
 class QueuePlugin(SAQPlugin):

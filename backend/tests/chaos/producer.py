@@ -16,11 +16,11 @@ from sqlalchemy import text
 
 from app.container import build_container
 from app.db.session import SessionMaker
-from app.queue.config import build_queues
 from app.settings import load_settings
 from saqueduct.postgres.outbox import Outbox
 from saqueduct.postgres.store import Memory
 from tests.chaos.tasks import entry, install
+from tests.fixtures.composition import build_queues
 
 INSTANTS = ("before the commit", "after the commit", "before Redis", "after Redis", "any")
 """Between the commit and the row's end, where the producer dies."""

@@ -15,7 +15,6 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db.session import make_engine
-from app.queue.config import build_queues
 from app.settings import load_settings
 from saqueduct.embedded.postgres import DATABASE, SOCKET, EmbeddedPostgres
 from saqueduct.embedded.redis import EmbeddedRedis
@@ -26,6 +25,7 @@ from tests.chaos.ledger import make_tables
 from tests.chaos.plans import Plan
 from tests.chaos.proxy import Network
 from tests.chaos.workload import Workload
+from tests.fixtures.composition import build_queues
 from tests.fixtures.servers import NOT_DURABLE, scratch_directory
 from tests.processes.stack import BACKEND
 

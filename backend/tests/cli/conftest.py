@@ -13,10 +13,10 @@ from dishka import AsyncContainer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cli.main import main
-from app.queue.config import build_workers
 from app.settings import Settings
 from saqueduct import Queues
 from saqueduct.postgres.models import JobRecord
+from tests.fixtures.composition import build_workers
 
 Record = Callable[..., Awaitable[JobRecord]]
 

@@ -12,10 +12,10 @@ from saq.queue.redis import RedisQueue
 from saq.types import Context as StockContext
 from saq.worker import Worker
 
-from app.queue.config import build_workers
 from app.settings import Settings
 from saqueduct import Context, Queues, Task, task
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
 
 

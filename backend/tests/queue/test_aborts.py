@@ -8,10 +8,10 @@ import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue.config import build_workers
 from app.settings import Settings, load_settings
 from saqueduct import Context, JobHandle, Queues, enqueue_many, task
 from saqueduct.worker.job_runner import Slots
+from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 

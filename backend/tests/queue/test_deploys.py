@@ -11,13 +11,13 @@ import pytest
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue.config import build_workers
 from app.settings import Settings
 from saqueduct import Context, JobFailed, Queues, Task, Unique, get_registry, task
 from saqueduct.common.clock import shifted
 from saqueduct.errors import GiveUp, PayloadMismatch, Retry, TaskNotDeployed
 from saqueduct.tasks.job_meta import MISFIT_SINCE
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 

@@ -9,7 +9,6 @@ from dishka import AsyncContainer
 from saq.job import CronJob, Status
 from saq.utils import now
 
-from app.queue.config import build_queues
 from app.settings import Settings, load_settings
 from saqueduct import (
     Context,
@@ -25,6 +24,7 @@ from saqueduct import (
 )
 from saqueduct.testing import JobKit
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, status, taken, working
 

@@ -10,13 +10,13 @@ from dishka import AsyncContainer
 from saq.job import Status
 from saq.queue.redis import RedisQueue
 
-from app.queue.config import build_queues
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, JobHandle, Queues, QueueUnavailable, Retry, task
 from saqueduct.broker.connections import Connections
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.worker import leases, leasing, waiting, worker_health
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
 from tests.queue.kit import working

@@ -8,12 +8,12 @@ import redis
 from dishka import AsyncContainer
 from saq.job import Status
 
-from app.queue.config import build_queues
 from app.settings import Settings, load_settings
 from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, task
 from saqueduct.broker.connections import Connections
 from saqueduct.broker.outage import PERMISSIONS
 from tests.docs.reading import REPOSITORY
+from tests.fixtures.composition import build_queues
 from tests.queue.kit import status, working
 
 Narrow = Callable[..., str]

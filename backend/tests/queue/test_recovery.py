@@ -11,13 +11,13 @@ from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.container import build_container
-from app.queue.config import build_queues
 from app.settings import Settings, load_settings
 from saqueduct import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.queue import recovery
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, RECOVERIES
 from saqueduct.worker import leases
+from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually
 from tests.fixtures.servers import scratch_directory
 from tests.queue.kit import status, working

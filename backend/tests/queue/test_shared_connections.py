@@ -12,12 +12,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from saq.job import Status
 
 from app.container import build_container
-from app.queue.config import build_queues, build_workers
 from app.settings import Settings, load_settings
 from saqueduct import Context, Queues, task
 from saqueduct.broker import connections
 from saqueduct.broker.connections import LINES, SHARED, Connections
 from saqueduct.broker.transport import Lines
+from tests.fixtures.composition import build_queues, build_workers
 from tests.fixtures.poll import eventually
 
 pytestmark = pytest.mark.usefixtures("own_tasks", "engine")

@@ -10,11 +10,11 @@ import pytest
 from dishka import AsyncContainer
 from msgspec import structs
 
-from app.queue.config import build_workers
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, enqueue_many, task
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.worker.waiting import Waiting
+from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
 
 WORKERS = 6

@@ -15,14 +15,16 @@ from saq.queue.redis import RedisQueue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.queue.config import build_queues, build_workers, check_queue_names, check_task_modules_are_imported
+from app.queue.config import check_task_modules_are_imported
 from app.settings import Settings, load_settings
 from saqueduct import ConfigurationError, Context, EngineQueue, GiveUp, Queues, QueueUnavailable, get_registry, task
+from saqueduct.application import check_queue_names
 from saqueduct.broker.connections import Connections
 from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, ROUND
 from saqueduct.testing import JobKit
 from saqueduct.worker.hooks import add_job
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.composition import build_queues, build_workers
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 

@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.container import build_container
 from app.main import create_app
-from app.queue.config import build_queues
 from app.settings import Settings, load_settings
 from saqueduct import (
     ConfigurationError,
@@ -35,6 +34,7 @@ from saqueduct import (
 from saqueduct.broker.connections import Connections, blocking_client
 from saqueduct.queue import listener
 from tests.conftest import running
+from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually, eventually_sync
 from tests.queue.kit import working
 from tests.topologies.fleets import Cluster, Encrypted, Service, certificates

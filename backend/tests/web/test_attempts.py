@@ -9,12 +9,12 @@ import pytest
 from litestar import Request
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.queue.config import build_queues
 from app.settings import load_settings
 from app.web import attempts as module
 from app.web.attempts import SLOTS, WINDOW, Attempts, client_network
 from saqueduct import Queues
 from saqueduct.common.secret import Secret
+from tests.fixtures.composition import build_queues
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import httpx
 import pytest
 from litestar.types import HTTPScope
 
-from app.queue.config import build_queues
 from app.settings import load_settings
 from app.web.keys import Collection, make_one_part
 from saqueduct import Context, Queues, scheduled_task
 from tests.cli.conftest import Record
 from tests.cli.conftest import record as record_fixture
+from tests.fixtures.composition import build_queues
 
 record = record_fixture
 

@@ -11,7 +11,6 @@ from litestar.di import NamedDependency
 
 from app.main import create_app
 from app.queue.catalog import TasksRegistry
-from app.queue.config import build_queues
 from app.queue.tasks import ping
 from app.settings import Settings
 from app.shell import open_container
@@ -20,6 +19,7 @@ from saqueduct.blocking import CalledInEventLoop
 from saqueduct.errors import OtherEventLoop
 from saqueduct.testing import JobKit
 from tests.conftest import running
+from tests.fixtures.composition import build_queues
 
 
 async def test_in_an_event_loop_every_call_is_refused(registry: TasksRegistry, settings: Settings) -> None:

@@ -255,7 +255,7 @@ def test_a_fork_of_a_process_with_its_own_event_loop_is_told_what_to_do(environm
         environment,
         """
 from saqueduct.blocking import Portal
-from app.queue.config import build_queues
+from tests.fixtures.composition import build_queues
 from app.container import build_container
 from app.settings import load_settings
 

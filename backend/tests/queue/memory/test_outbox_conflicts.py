@@ -58,7 +58,7 @@ async def test_a_transaction_whose_jobs_all_stand_already_commits_without_ado(
 async def test_jobs_of_other_queues_are_enqueued_though_those_of_one_all_stand_already(
     settings: Settings, environment: dict[str, str], engine: AsyncEngine, empty_redis: None
 ) -> None:
-    from app.queue.config import build_queues
+    from tests.fixtures.composition import build_queues
 
     queues = build_queues(load_settings({**environment, "QUEUE_NAMES": "default,other"}))
     assert queues.memory is not None

@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.container import build_container
 from app.db.session import make_engine, make_sessionmaker
-from app.queue.config import build_queues
 from app.settings import Settings, load_settings
 from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.models import JobRecord
+from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.servers import scratch_directory
 from tests.processes.stack import free_port

@@ -1,0 +1,227 @@
+"""Saqueduct: the queues and workers that a SaqueductConfig describes, for scripts, web applications and workers.
+
+async with Saqueduct(SaqueductConfig(redis_url="redis://127.0.0.1:6379/0")) as saqueduct:
+    job = await add.enqueue(a=1, b=2)
+    async with saqueduct.working():
+        print(await job.result(timeout=10))
+"""
+
+import asyncio
+import os
+import platform
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+from zoneinfo import ZoneInfo
+
+from saqueduct.broker.connections import Connections
+from saqueduct.config import SaqueductConfig
+from saqueduct.errors import ConfigurationError
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.injection import check_dependencies
+from saqueduct.tasks.registry import TaskRegistry, get_registry
+from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_queue
+from saqueduct.worker.worker import EngineWorker
+
+if TYPE_CHECKING:
+    from saqueduct.postgres.store import Memory
+
+
+class Saqueduct:
+    """Queues, tasks, PostgreSQL and workers of one application.
+
+    As an async context manager it connects the queues, for the tasks' own `enqueue` too, and disconnects them.
+
+    Args:
+        config: what to build; read once.
+
+    Attributes:
+        config: the same.
+        registry: the tasks.
+        queues: enqueues by name, finds, aborts and retries jobs.
+        store: what PostgreSQL does for the queues; None: there is no PostgreSQL.
+
+    Raises:
+        ConfigurationError: a setting is missing, or a task names a queue that `config.queues` lacks.
+    """
+
+    def __init__(self, config: SaqueductConfig) -> None:
+        self.config = config
+        self.registry: TaskRegistry = get_registry() if config.registry is None else config.registry
+        check_queue_names(self.registry, config.queues)
+        self.store = _store(config, self.registry)
+        self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
+        self._own_container = callable(config.container)
+        self.queues.container = config.container(self.queues) if self._own_container else config.container
+
+    async def connect(self) -> None:
+        """Connect the queues to the running event loop, and serve the tasks' own `enqueue` from now on.
+
+        Raises:
+            OtherEventLoop: they are connected in another event loop.
+            ConfigurationError: a task has been registered that does not fit the settings.
+        """
+        check_queue_names(self.registry, self.config.queues)
+        await self.queues.connect()
+
+    async def disconnect(self) -> None:
+        """Write what is left, and close all connections."""
+        if self._own_container and self.queues.container is not None:
+            await self.queues.container.close()
+        await self.queues.disconnect()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.disconnect()
+
+    def build_workers(self, names: Iterable[str] | None = None) -> list[EngineWorker]:
+        """One worker for each of these queues, not started; they share the event loop of the process.
+
+        Args:
+            names: of queues; those of `config.worker_queues` by default.
+
+        Raises:
+            ConfigurationError: no such queue; or a task has a parameter that is neither JSON nor injected.
+        """
+        metadata = {"host": platform.node(), "pid": os.getpid()}
+        served = self.config.served_queues if names is None else tuple(names)
+        return build_workers(self.config, self.queues, self.registry, self.queues.container, served, metadata)
+
+    async def run_worker(self, names: Iterable[str] | None = None) -> None:
+        """Run jobs until cancelled; running ones then get `grace_period` to end, the others are queued again.
+
+        For a script or a test: a worker process handles signals and blocked event loops as well, see
+        `saqueduct.worker.process`.
+
+        Args:
+            names: of queues; those of `config.worker_queues` by default.
+
+        Raises:
+            ConfigurationError: see `build_workers`.
+        """
+        async with self.working(names) as workers:
+            await asyncio.gather(*(asyncio.shield(each) for each in workers))
+
+    @asynccontextmanager
+    async def working(self, names: Iterable[str] | None = None) -> AsyncIterator["list[asyncio.Task[None]]"]:
+        """Run workers beside the block; at its end they stop as those of `run_worker`.
+
+        Raises:
+            ConfigurationError: see `build_workers`.
+        """
+        workers = self.build_workers(names)
+        running = [asyncio.create_task(worker.start(), name=f"worker {worker.queue.name}") for worker in workers]
+        try:
+            yield running
+        finally:
+            for worker in workers:
+                worker.request_stop()
+            await _ended(running)
+
+
+def build_workers(
+    config: SaqueductConfig,
+    queues: Queues,
+    registry: TaskRegistry,
+    container: Any,
+    names: Sequence[str],
+    metadata: Mapping[str, Any] | None = None,
+) -> list[EngineWorker]:
+    """One worker a queue; every worker knows every task, so that a job runs on whichever queue it was put.
+
+    Args:
+        config: concurrency, hooks, periods.
+        queues: what they serve, some of them.
+        registry: the tasks; a schedule belongs to the queue of its task.
+        container: tasks are injected from it.
+        names: of the queues to serve.
+        metadata: what the workers report about themselves.
+
+    Raises:
+        ConfigurationError: no such queue; or a task has a parameter that is neither JSON nor injected.
+    """
+    tasks = registry.get_all_tasks()
+    if container is not None:
+        check_dependencies(container, tasks)
+
+    async def give_container(ctx: Any) -> None:
+        ctx["container"] = container
+
+    return [
+        EngineWorker(
+            queues.get(name),
+            [task.runner for task in tasks],
+            concurrency=config.concurrency,
+            scheduled=[task for task in tasks if task.queue_name == name],
+            deploy_window=config.deploy_window,
+            cron_tz=ZoneInfo(config.cron_timezone),
+            startup=[give_container, give_queue, *config.startup],
+            shutdown=list(config.shutdown),
+            before_process=[bind_log_context, *config.before_process],
+            after_process=[*config.after_process, clear_log_context],
+            shutdown_grace_period_s=config.grace_period,
+            cancellation_hard_deadline_s=config.cancellation_timeout,
+            metadata=dict(metadata or {}),
+            outage_limit=config.outage_limit,
+        )
+        for name in names
+    ]
+
+
+def check_queue_names(registry: TaskRegistry, names: Iterable[str]) -> None:
+    """Raise when a task's queue is not one of `names`.
+
+    Raises:
+        ConfigurationError: names each such task.
+    """
+    known = tuple(names)
+    strays = [task for task in registry.get_all_tasks() if task.queue_name not in known]
+    if strays:
+        listed = "\n  ".join(f"{task.where}: {task.name}: queue={task.queue_name!r}" for task in strays)
+        raise ConfigurationError(
+            f"these tasks name a queue that is not configured (queues: {', '.join(known)}; QUEUE_NAMES):\n  {listed}"
+        )
+
+
+def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, EngineQueue]:
+    if not config.redis_url:
+        raise ConfigurationError("no Redis: give SaqueductConfig(redis_url=...), or set REDIS_URL")
+    connections = Connections(config.redis_url)
+    limit = config.max_payload_bytes
+    return {
+        name: EngineQueue(connections.client(name), name, tasks=registry, max_payload_bytes=limit)
+        for name in config.queues
+    }
+
+
+def _store(config: SaqueductConfig, registry: TaskRegistry) -> "Memory | None":
+    if not (config.database_url or config.engine or config.sqlalchemy_config):
+        if config.records:
+            raise ConfigurationError("records=True needs PostgreSQL: give database_url, or set DATABASE_URL")
+        return None
+    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+    from saqueduct.postgres.building import build_store
+
+    return build_store(config, registry)
+
+
+async def _ended(running: "Sequence[asyncio.Task[None]]") -> None:
+    """Wait for workers that are asked to stop, also when the waiting task is cancelled once more.
+
+    Raises:
+        Exception: what the first one raised.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while left := [each for each in running if not each.done()]:
+        try:
+            await asyncio.wait(left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    for each in running:
+        each.result()

@@ -1,0 +1,199 @@
+"""SaqueductConfig: every setting of the library, with its unit and its bounds."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct.errors import ConfigurationError
+
+Environment = Literal["development", "production"]
+
+MAX_PAYLOAD_CEILING = 64 * 1024 * 1024
+"""Largest value of `max_payload_bytes`: arguments and result of a job are one command to Redis each."""
+
+DAY = 24 * 60 * 60
+
+
+def _whole(default: int, low: int, unit: str, high: int | None = None) -> Any:
+    """A field that takes a whole number from `low` to `high`."""
+    return dataclasses.field(default=default, metadata={"kind": int, "low": low, "high": high, "unit": unit})
+
+
+def _seconds(default: float, low: float = 0.0, *, above: bool = False) -> Any:
+    """A field that takes seconds, `low` or more; with `above` more than `low`."""
+    bounds = {"kind": float, "low": low, "high": None, "unit": "seconds", "above": above}
+    return dataclasses.field(default=default, metadata=bounds)
+
+
+@dataclasses.dataclass(kw_only=True)
+class SaqueductConfig:
+    """The settings of the queues and workers of one application.
+
+        SaqueductConfig(redis_url="redis://127.0.0.1:6379/0", database_url="postgresql://app@localhost/app")
+
+    All are optional. Text fields that are left out come from the environment: REDIS_URL, DATABASE_URL, ENVIRONMENT,
+    ADMIN_USERNAME, ADMIN_PASSWORD, ADMIN_TOKEN.
+
+    Raises:
+        ConfigurationError: a value is out of bounds, or two fields contradict each other; names field and remedy.
+    """
+
+    redis_url: str = dataclasses.field(default="", repr=False)
+    """`redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://` or `redis+cluster://`. [REDIS_URL]"""
+    database_url: str = dataclasses.field(default="", repr=False)
+    """`postgresql://user:password@host:5432/name`: outbox, durable jobs, job records, dead letters. [DATABASE_URL]"""
+    engine: Any = None
+    """An `AsyncEngine` of the application instead of `database_url`: the library opens connections of its own like
+    those of the engine, so that jobs which use up the pool do not block it."""
+    sqlalchemy_config: Any = None
+    """An `SQLAlchemyAsyncConfig` of advanced-alchemy instead of `database_url`; its engine is used as `engine` is."""
+    database_pool_size: int = _whole(3, 1, "connections")
+    """Connections to PostgreSQL that the library keeps open in a process; as many again may open under load."""
+    database_connect_timeout: float = _seconds(3.0, above=True)
+    """Seconds to get a connection and to begin a transaction; then PostgreSQL counts as unavailable."""
+    database_lock_timeout: float = _seconds(5.0)
+    """Seconds that a statement waits for a lock that another transaction holds. 0: no limit."""
+    pgbouncer: bool = False
+    """True behind a PgBouncer that pools transactions: no prepared statements, no LISTEN."""
+
+    registry: Any = None
+    """The `TaskRegistry` whose tasks run here. None: the one that the decorators `task` and `scheduled_task` fill."""
+    container: Any = None
+    """A dishka `AsyncContainer` that tasks are injected from, or a function that takes the `Queues` and makes one; what
+    the function makes is closed with the queues."""
+    queues: Sequence[str] = ("default",)
+    """Names of the queues. A task names one of these; `default` by default."""
+    max_payload_bytes: int = _whole(256 * 1024, 1, "bytes", MAX_PAYLOAD_CEILING)
+    """Bytes that the encoded arguments of a job, and its encoded result, may take; 64 MiB at most."""
+    records: bool | None = None
+    """True: PostgreSQL keeps a record of jobs that have ended, as each task's `record` says. False: of none. None: True
+    where there is a PostgreSQL."""
+    record_result_bytes: int = _whole(16 * 1024, 0, "bytes", MAX_PAYLOAD_CEILING)
+    """Bytes of JSON up to which a job record keeps the result."""
+    keep_complete_days: int = _whole(7, 1, "days")
+    """Days that records of complete jobs are kept."""
+    keep_aborted_days: int = _whole(30, 1, "days")
+    """Days that records of aborted jobs are kept."""
+    keep_failed_days: int = _whole(90, 1, "days")
+    """Days that records of failed jobs, and so dead letters, are kept."""
+    forgotten_after: float = _seconds(60.0, above=True)
+    """Seconds after which a durable job is looked for in Redis, and enqueued again if Redis has lost it."""
+
+    concurrency: int = _whole(10, 1, "jobs of a queue at once")
+    """Jobs of one queue that a worker process runs at once."""
+    worker_queues: Sequence[str] | None = None
+    """Names of the queues that workers serve. None: all of `queues`."""
+    processes: int = _whole(1, 1, "processes")
+    """Worker processes that the worker command keeps running."""
+    grace_period: float = _seconds(20.0)
+    """Seconds that running jobs get to end when a worker stops; the others are queued again at no cost."""
+    cancellation_timeout: float = _seconds(2.0, above=True)
+    """Seconds that a job gets to clean up after its cancellation when a worker stops."""
+    deploy_window: float = _seconds(3600.0)
+    """Seconds for which a job that the worker's code does not fit (an unknown task, other arguments) goes back to the
+    queue, as while old and new code run side by side; then it fails. 0: it fails at once."""
+    outage_limit: float = _seconds(float(DAY))
+    """Seconds for which a job is tried again at no cost while PostgreSQL or Redis is unavailable."""
+    cron_timezone: str = "UTC"
+    """IANA name of the time zone for crons that have no `timezone` of their own."""
+    startup: Sequence[Any] = ()
+    """Coroutine functions that each worker calls with its context when it starts."""
+    shutdown: Sequence[Any] = ()
+    """The same when it stops."""
+    before_process: Sequence[Any] = ()
+    """Coroutine functions that are called with the context of a job before each attempt."""
+    after_process: Sequence[Any] = ()
+    """The same after each attempt."""
+
+    environment: Environment | Literal[""] = ""
+    """`development` or `production`; `development` by default. In production nothing is embedded, and the admin routes
+    need credentials or guards. [ENVIRONMENT]"""
+
+    def __post_init__(self) -> None:
+        self._read_environment(os.environ)
+        self.queues = _names("queues", self.queues)
+        if self.worker_queues is not None:
+            self.worker_queues = _names("worker_queues", self.worker_queues)
+        problems = [
+            *self._number_problems(),
+            *self._queue_problems(),
+            *self._url_problems(),
+            *self._database_problems(),
+            *self._other_problems(),
+        ]
+        if problems:
+            raise ConfigurationError("invalid SaqueductConfig:\n" + "\n".join(f"  - {each}" for each in problems))
+
+    @property
+    def production(self) -> bool:
+        """True in the production environment."""
+        return self.environment == "production"
+
+    @property
+    def served_queues(self) -> tuple[str, ...]:
+        """The queues that workers serve."""
+        return tuple(self.queues if self.worker_queues is None else self.worker_queues)
+
+    def _read_environment(self, environ: Mapping[str, str]) -> None:
+        self.redis_url = self.redis_url or environ.get("REDIS_URL", "")
+        if self.engine is None and self.sqlalchemy_config is None:
+            self.database_url = self.database_url or environ.get("DATABASE_URL", "")
+        self.environment = self.environment or environ.get("ENVIRONMENT", "") or "development"  # type: ignore[assignment]
+
+    def _number_problems(self) -> list[str]:
+        fields = [field for field in dataclasses.fields(self) if "kind" in field.metadata]
+        return [problem for field in fields if (problem := _out_of_bounds(field, getattr(self, field.name)))]
+
+    def _queue_problems(self) -> list[str]:
+        problems = [] if self.queues else ["queues is empty: name at least one queue"]
+        unknown = [name for name in self.served_queues if name not in self.queues]
+        return problems + [f"worker_queues: {name!r} is not one of queues {list(self.queues)}" for name in unknown]
+
+    def _url_problems(self) -> list[str]:
+        try:
+            if self.redis_url:
+                RedisURL.parse(self.redis_url)
+        except InvalidRedisURL as error:
+            return [f"redis_url: {error}"]
+        return []
+
+    def _database_problems(self) -> list[str]:
+        given = [name for name in ("database_url", "engine", "sqlalchemy_config") if getattr(self, name)]
+        problems = []
+        if len(given) > 1:
+            problems.append(f"{' and '.join(given)} name a database each: give one of them")
+        if self.database_url and self.database_url.split("://")[0].split("+")[0] not in {"postgresql", "postgres"}:
+            problems.append("database_url must start with postgresql://")
+        return problems
+
+    def _other_problems(self) -> list[str]:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        problems = []
+        try:
+            ZoneInfo(self.cron_timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+            problems.append(f"cron_timezone: {self.cron_timezone!r} is not an IANA time zone such as Europe/Berlin")
+        if self.environment not in {"development", "production"}:
+            problems.append(f"environment: {self.environment!r} is neither development nor production")
+        return problems
+
+
+def _names(field: str, given: Any) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(isinstance(name, str) and name for name in given):
+        raise ConfigurationError(f"{field} takes names in a list, such as {field}=['default', 'mails'], not {given!r}")
+    return tuple(dict.fromkeys(given))
+
+
+def _out_of_bounds(field: "dataclasses.Field[Any]", value: Any) -> str:
+    """What is wrong with a number; empty: nothing."""
+    kind, low, high, unit = (field.metadata[name] for name in ("kind", "low", "high", "unit"))
+    above = field.metadata.get("above", False)
+    fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    if fits and (low < value if above else low <= value) and (high is None or value <= high):
+        return ""
+    number = "a whole number" if kind is int else "a number"
+    bounds = f"from {low} to {high:,}" if high else f"more than {low:g}" if above else f"{low:g} or more"
+    return f"{field.name}={value!r}: must be {number}, {bounds} ({unit})"

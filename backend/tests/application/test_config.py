@@ -1,0 +1,73 @@
+"""SaqueductConfig: its defaults, the environment, and what it refuses."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from saqueduct import ConfigurationError, SaqueductConfig
+
+NUMBERS = [field for field in dataclasses.fields(SaqueductConfig) if "kind" in field.metadata]
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REDIS_URL", "DATABASE_URL", "ENVIRONMENT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_urls_and_environment_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://redis.example.com")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db.example.com/app")
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    config = SaqueductConfig()
+    assert config.redis_url == "redis://redis.example.com"
+    assert config.database_url == "postgresql://db.example.com/app"
+    assert config.production
+    assert SaqueductConfig(redis_url="redis://other").redis_url == "redis://other"
+
+
+def test_an_engine_keeps_database_url_of_the_environment_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db.example.com/app")
+    assert SaqueductConfig(engine=create_async_engine("postgresql+asyncpg://other/app")).database_url == ""
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
+@pytest.mark.parametrize("wrong", [-1, "ten", True, None])
+def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
+    field: "dataclasses.Field[Any]", wrong: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{field.name}={wrong!r}: must be .*\({field.metadata['unit']}\)"):
+        SaqueductConfig(**{field.name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_payload_bytes": 65 * 1024 * 1024}, "from 1 to 67,108,864"),
+        ({"concurrency": 1.5}, "must be a whole number"),
+        ({"queues": []}, "queues is empty"),
+        ({"queues": "default"}, "takes names in a list"),
+        ({"worker_queues": ["mails"]}, "'mails' is not one of queues"),
+        ({"redis_url": "http://localhost"}, "redis_url: "),
+        ({"database_url": "mysql://localhost"}, "must start with postgresql://"),
+        ({"database_url": "postgresql://a/b", "engine": object()}, "database_url and engine name a database each"),
+        ({"cron_timezone": "Berlin"}, "'Berlin' is not an IANA time zone"),
+        ({"environment": "staging"}, "neither development nor production"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_that_names_the_field(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        SaqueductConfig(**fields)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        SaqueductConfig(concurrency=0, grace_period=-1, cron_timezone="Mars")
+    assert str(caught.value).count("\n  - ") == 3
+
+
+def test_passwords_are_not_shown() -> None:
+    config = SaqueductConfig(redis_url="redis://:hush@localhost", database_url="postgresql://me:hush@localhost/app")
+    assert "hush" not in repr(config)
