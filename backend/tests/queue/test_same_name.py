@@ -175,7 +175,7 @@ def test_a_second_schedule_does_not_replace_the_first_unseen(registry: TaskRegis
 
 MODULE = """
 import functools
-from app.queue import scheduled_task, task
+from saqueduct import scheduled_task, task
 from tests.queue.test_same_name import logged, make_cleanup
 
 class Service: ...
@@ -240,7 +240,7 @@ def test_two_modules_that_use_one_factory_cannot_share_a_name(
     importlib.import_module(module.stem)
     other = tmp_path / "others.py"
     other.write_text(
-        "from app.queue import task\nfrom tests.queue.test_same_name import make_cleanup\n"
+        "from saqueduct import task\nfrom tests.queue.test_same_name import make_cleanup\n"
         "task(make_cleanup('others'))\n"
     )
     with pytest.raises(DuplicateTask):
