@@ -10,13 +10,14 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.cli import options, output, views
+from app.cli import options, output
 from app.cli.application import Application, connected
 from app.cli.errors import FAILED, Failure, Nouns
 from app.cli.jobs import each, show_history, show_page
 from saqueduct.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch
 from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
 from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.models import JobRecord
 
 REASONS = 5
@@ -41,7 +42,7 @@ async def list_dead(
     which = options.record_filter(queue=queue, **given)
     async with app.container() as request:
         page = await (await request.get(JobHistory)).dead_letters(which, cursor, limit)
-        found = [views.of_record(app.queues, record) for record in page.records]
+        found = [JobDetails.of_record(app.queues, record) for record in page.records]
     show_page(found, page.cursor, as_json=as_json, nothing="no dead letters match", dead=True)
 
 

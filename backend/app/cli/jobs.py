@@ -9,14 +9,13 @@ from rich.text import Text
 from app.cli import options, output, views
 from app.cli.application import Application, connected
 from app.cli.errors import FAILED, Failure, Nouns, told
-from app.cli.views import JobView
 from saqueduct import QueueError
 from saqueduct.errors import JobNotFound
 from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue import listing
-from saqueduct.queue.listing import Standing
+from saqueduct.queue.listing import LIVE, Standing
 
-LIVE: tuple[Standing, ...] = ("queued", "delayed", "active", "aborting")
 ENDED = ("complete", "failed", "aborted")
 
 
@@ -27,6 +26,7 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.option("--status", type=click.Choice((*LIVE, *ENDED)), help="How they stand; by default all that left a record.")
+@click.option("--delayed", is_flag=True, help="Those that wait for their time, of the queued ones.")
 @click.option("--queue", help="Of this queue.")
 @options.filters
 @options.paging
@@ -36,17 +36,21 @@ async def list_jobs(
     app: Application,
     *,
     status: str | None,
+    delayed: bool,
     queue: str | None,
     limit: int,
     cursor: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
-    """List jobs: by their records, newest first; queued, delayed, active and aborting ones as Redis has them."""
+    """List jobs: by their records, newest first; queued, active and aborting ones as Redis has them."""
+    if delayed and status not in (None, "queued"):
+        raise click.UsageError(f"--delayed goes with --status queued, not {status}")
+    standing: Standing | None = "delayed" if delayed else LIVE.get(status or "")
     if queue is not None:
         app.queues.look_up(queue)
-    if status in LIVE:
-        found, after = await _live(app, status, options.record_filter(queue=queue, **given), cursor, limit)
+    if standing is not None:
+        found, after = await _live(app, standing, options.record_filter(queue=queue, **given), cursor, limit)
     else:
         which = options.record_filter(status=status, queue=queue, **given)
         found, after = await _recorded(app, which, cursor, limit)
@@ -55,21 +59,23 @@ async def list_jobs(
 
 async def _recorded(
     app: Application, which: RecordFilter, cursor: str | None, limit: int
-) -> tuple[list[JobView], str | None]:
+) -> tuple[list[JobDetails], str | None]:
     async with app.container() as request:
         page = await (await request.get(JobHistory)).page(which, cursor, limit)
-    return [views.of_record(app.queues, record) for record in page.records], page.cursor
+    return [JobDetails.of_record(app.queues, record) for record in page.records], page.cursor
 
 
 async def _live(
     app: Application, standing: Standing, which: RecordFilter, cursor: str | None, limit: int
-) -> tuple[list[JobView], str | None]:
+) -> tuple[list[JobDetails], str | None]:
     queues = [queue for queue in app.queues if which.queue in (None, queue.name)]
     page = await listing.page(queues, standing, which.matches, cursor, limit)
-    return [views.of_job(job) for job in page.jobs], page.cursor
+    return [JobDetails.of_job(job) for job in page.jobs], page.cursor
 
 
-def show_page(found: Sequence[JobView], after: str | None, *, as_json: bool, nothing: str, dead: bool = False) -> None:
+def show_page(
+    found: Sequence[JobDetails], after: str | None, *, as_json: bool, nothing: str, dead: bool = False
+) -> None:
     """Print a page of jobs, and where the next begins.
 
     Args:
@@ -110,9 +116,9 @@ async def show_history(app: Application, key: str, *, as_json: bool) -> None:
     async with app.container() as request:
         history = await request.get(JobHistory)
         if present is None and (found := await history.unpublished(key, app.queues, queue)) is not None:
-            waiting = views.of_job(found)
-        records = [views.of_record(app.queues, record) for record in await history.find(key, queue=queue)]
-        replays = [views.of_record(app.queues, record) for record in await history.replays(key, queue)]
+            waiting = JobDetails.of_job(found)
+        records = [JobDetails.of_record(app.queues, record) for record in await history.find(key, queue=queue)]
+        replays = [JobDetails.of_record(app.queues, record) for record in await history.replays(key, queue)]
     if present is None and waiting is None and not records:
         raise Failure(f"neither Redis nor the records know a job with the key {key!r}: it never was, or is too old")
     if as_json:
@@ -124,9 +130,9 @@ async def show_history(app: Application, key: str, *, as_json: bool) -> None:
         output.show("", output.line("replayed as", "dim"), views.listed(replays))
 
 
-async def _in_redis(app: Application, key: str, queue: str | None) -> JobView | None:
+async def _in_redis(app: Application, key: str, queue: str | None) -> JobDetails | None:
     try:
-        return views.of_job(await app.queues.find(key, queue))
+        return JobDetails.of_job(await app.queues.find(key, queue))
     except JobNotFound:
         return None
 

@@ -30,7 +30,6 @@ STYLES = {
     "aborted": "yellow",
     "aborting": "yellow",
     "active": "cyan",
-    "delayed": "dim",
     "paused": "yellow",
     "replayed": "dim",
     "discarded": "dim",

@@ -3,133 +3,19 @@
 import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from saq import Job
 
 from app.cli import output
-from saqueduct import Queues
 from saqueduct.common.clock import time_now
-from saqueduct.postgres.models import JobRecord
-from saqueduct.queue.redacted_view import error_summary, remembered, shown
-from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
+from saqueduct.postgres.job_details import JobDetails
+from saqueduct.queue.redacted_view import error_summary
 
 
-class JobView(msgspec.Struct, kw_only=True):
-    """A job, with the same names wherever it was read; null: there is none, or it is not kept there."""
-
-    key: str
-    job_id: str
-    """The same as `key`."""
-    task: str
-    queue: str
-    status: str
-    """SAQ's statuses, and "delayed" for one that waits for its time."""
-    attempts: int
-    arguments: dict[str, Any]
-    result: Any
-    error: str | None
-    errors: list[dict[str, Any]] = []
-    """Attempts that did not complete: attempt, error, worker, `started_at` and `ended_at`, and these as `started` and
-    `ended` in epoch milliseconds."""
-    progress: float | None = None
-    retries: int | None = None
-    recoveries: int = 0
-    worker: str | None
-    queued_at: dt.datetime | None
-    due_at: dt.datetime | None = None
-    """Before which it does not start."""
-    started_at: dt.datetime | None
-    ended_at: dt.datetime | None
-    schedule: str | None
-    parent: str | None
-    trace_id: str | None
-    tags: list[str]
-    replay_of: str | None
-    resolution: str | None = None
-    resolved_at: dt.datetime | None = None
-    resolved_by: str | None = None
-    resolved_why: str | None = None
-    replayed_as: str | None = None
-
-
-def of_job(job: Job) -> JobView:
-    """A job as Redis has it."""
-    queue, meta = job.get_queue(), job.meta or {}
-    visible = shown(queue, {"function": job.function, "kwargs": job.kwargs, "error": job.error, "result": job.result})
-    delayed = job.status.value == "queued" and job.scheduled > time_now()
-    return JobView(
-        key=job.key,
-        job_id=job.key,
-        task=job.function,
-        queue=queue.name,
-        status="delayed" if delayed else job.status.value,
-        attempts=job.attempts,
-        arguments=visible["kwargs"] or {},
-        result=visible["result"],
-        error=visible["error"],
-        progress=job.progress,
-        retries=job.retries,
-        recoveries=put_back(meta),
-        worker=job.worker_id,
-        queued_at=_moment(job.queued),
-        due_at=_moment(job.scheduled * 1000) if delayed else None,
-        started_at=_moment(job.started),
-        ended_at=_moment(job.completed),
-        schedule=meta.get(SCHEDULE),
-        parent=meta.get(PARENT),
-        trace_id=meta.get(TRACE_ID),
-        tags=meta.get(TAGS) or [],
-        replay_of=meta.get(REPLAY_OF),
-    )
-
-
-def of_record(queues: Queues, record: JobRecord) -> JobView:
-    """A job as its record has it; redacted by the present options of its task too."""
-    visible = remembered(queues, record)
-    return JobView(
-        key=record.key,
-        job_id=record.key,
-        task=record.task,
-        queue=record.queue,
-        status=record.status,
-        attempts=record.attempts,
-        arguments=visible["arguments"] or {},
-        result=visible["result"],
-        error=visible["error"],
-        errors=[_attempt(each) for each in visible["errors"] or []],
-        recoveries=record.recoveries,
-        worker=record.worker,
-        queued_at=record.queued_at,
-        started_at=record.started_at,
-        ended_at=record.ended_at,
-        schedule=record.schedule,
-        parent=record.parent,
-        trace_id=record.trace_id,
-        tags=record.tags or [],
-        replay_of=record.replay_of,
-        resolution=record.resolution,
-        resolved_at=record.resolved_at,
-        resolved_by=record.resolved_by,
-        resolved_why=record.resolved_why,
-        replayed_as=record.replayed_as,
-    )
-
-
-def _attempt(entry: dict[str, Any]) -> dict[str, Any]:
-    times = {f"{name}_at": _moment(entry.get(name)) for name in ("started", "ended")}
-    return {**entry, **times}
-
-
-def _moment(milliseconds: float | None) -> dt.datetime | None:
-    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC) if milliseconds else None
-
-
-def listed(jobs: Iterable[JobView], *, dead: bool = False) -> Table:
+def listed(jobs: Iterable[JobDetails], *, dead: bool = False) -> Table:
     """Jobs in a table, a line each, and a second one for the error.
 
     Args:
@@ -144,12 +30,12 @@ def listed(jobs: Iterable[JobView], *, dead: bool = False) -> Table:
     return output.table(*heads, rows=rows, fixed=("Enqueued", "Key"))
 
 
-def _task_cell(job: JobView) -> RenderableType:
+def _task_cell(job: JobDetails) -> RenderableType:
     name = output.line(job.task)
     if job.attempts > 1:
         name.append(f"  {job.attempts} attempts", style="dim")
-    if job.due_at is not None:
-        name.append(f"  due {output.when(job.due_at)}", style="dim")
+    if (due := _due(job)) is not None:
+        name.append(f"  due {output.when(due)}", style="dim")
     if job.status == "active" and job.progress:
         name.append(f"  {job.progress:.0%}", style="dim")
     if not job.error:
@@ -157,12 +43,18 @@ def _task_cell(job: JobView) -> RenderableType:
     return Group(name, output.line(brief(job.error), "dim"))
 
 
+def _due(job: JobDetails) -> dt.datetime | None:
+    """When a job that waits for its time may start."""
+    waits = job.status in ("new", "queued") and job.due_at is not None and job.due_at.timestamp() > time_now()
+    return job.due_at if waits else None
+
+
 def brief(error: str | None) -> str:
     """Type and message of an error, without the type's module: there is little room in a table."""
     return re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", error_summary(error) or "")
 
 
-def told(job: JobView, title: str) -> RenderableType:
+def told(job: JobDetails, title: str) -> RenderableType:
     """All of a job."""
     head = Text.assemble((output.clean(job.task, one_line=True), "bold"), "  ")
     head.append_text(output.word(job.status)).append(f"  {title}", style="dim")
@@ -174,7 +66,9 @@ def told(job: JobView, title: str) -> RenderableType:
     return Group(*parts)
 
 
-def merged(present: JobView | None, waiting: JobView | None, records: Sequence[JobView]) -> list[tuple[JobView, str]]:
+def merged(
+    present: JobDetails | None, waiting: JobDetails | None, records: Sequence[JobDetails]
+) -> list[tuple[JobDetails, str]]:
     """What Redis and the records know of the jobs of a key, each with where it stands.
 
     Args:
@@ -194,7 +88,7 @@ def merged(present: JobView | None, waiting: JobView | None, records: Sequence[J
     return [(present, "in Redis"), *told_of]
 
 
-def _pairs(job: JobView) -> list[tuple[str, RenderableType | str | None]]:
+def _pairs(job: JobDetails) -> list[tuple[str, RenderableType | str | None]]:
     took = (job.ended_at - job.started_at).total_seconds() if job.ended_at and job.started_at else None
     ended = output.when(job.ended_at) + (f", after {output.lasting(took)}" if took is not None else "")
     attempts = f"{job.attempts} of {job.retries}" if job.retries is not None else str(job.attempts)
@@ -203,7 +97,7 @@ def _pairs(job: JobView) -> list[tuple[str, RenderableType | str | None]]:
         ("key", job.key),
         ("queue", job.queue),
         ("enqueued", output.when(job.queued_at)),
-        ("due", output.when(job.due_at) or None),
+        ("due", output.when(_due(job)) or None),
         ("started", output.when(job.started_at) or None),
         ("ended", ended or None),
         ("attempts", attempts + recovered),
@@ -221,14 +115,14 @@ def _pairs(job: JobView) -> list[tuple[str, RenderableType | str | None]]:
     ]
 
 
-def _resolution(job: JobView) -> str | None:
+def _resolution(job: JobDetails) -> str | None:
     if job.resolution is None:
         return None
     why = f": {job.resolved_why}" if job.resolved_why else ""
     return f"{job.resolution} by {job.resolved_by}, {output.when(job.resolved_at)}{why}"
 
 
-def _attempts(job: JobView) -> Table:
+def _attempts(job: JobDetails) -> Table:
     return output.table(
         "Attempt#",
         "Started",

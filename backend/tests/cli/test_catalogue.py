@@ -25,7 +25,7 @@ async def test_a_job_is_enqueued_by_name_with_pairs_or_json(cli: Cli, cli_json: 
     by_json = await cli_json("tasks", "enqueue", "my_task", '{"user_id": 8}', "--delay", "1h")
     job = await queues.find(by_json["key"])
     assert job.kwargs == {"user_id": 8}
-    assert [each["key"] for each in (await cli_json("jobs", "list", "--status", "delayed"))["jobs"]] == [job.key]
+    assert [each["key"] for each in (await cli_json("jobs", "list", "--delayed"))["jobs"]] == [job.key]
     assert await cli("tasks", "enqueue", "my_task", "user_id=9", "--key", "seven") == ("stands already: seven\n", "")
 
 

@@ -181,8 +181,11 @@ async def test_the_first_letters_of_a_replay_do_not_wait_for_the_last(cli_json: 
         await record(f"{number}")
     await cli_json("dead", "replay", "--all", "--rate", "0.001", "--yes")
     queued = (await cli_json("jobs", "list", "--status", "queued"))["jobs"]
-    delayed = (await cli_json("jobs", "list", "--status", "delayed"))["jobs"]
-    assert ([job["replay_of"] for job in queued], [job["replay_of"] for job in delayed]) == (["0"], ["1", "2"])
+    delayed = (await cli_json("jobs", "list", "--delayed"))["jobs"]
+    assert ([job["replay_of"] for job in queued], [job["replay_of"] for job in delayed]) == (
+        ["0", "1", "2"],
+        ["1", "2"],
+    )
     assert my_task.name == queued[0]["task"]
 
 

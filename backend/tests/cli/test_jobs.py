@@ -47,14 +47,23 @@ async def test_jobs_that_have_not_ended_come_from_redis(cli_json: JsonCli, queue
         await my_task.options(key=f"waits-{number}").enqueue(user_id=number)
     await my_task.options(key="first", priority="high").enqueue(user_id=1)
     await my_task.options(key="later", delay=3600).enqueue(user_id=1)
-    assert keys(await cli_json("jobs", "list", "--status", "queued")) == ["first", "waits-0", "waits-1", "waits-2"]
-    assert keys(await cli_json("jobs", "list", "--status", "queued", "--arg", "user_id=1")) == ["first", "waits-1"]
-    [later] = (await cli_json("jobs", "list", "--status", "delayed"))["jobs"]
+    in_line = ["first", "waits-0", "waits-1", "waits-2"]
+    assert keys(await cli_json("jobs", "list", "--status", "queued")) == [*in_line, "later"]
+    found = keys(await cli_json("jobs", "list", "--status", "queued", "--arg", "user_id=1"))
+    assert found == ["first", "waits-1", "later"]
+    [later] = (await cli_json("jobs", "list", "--delayed"))["jobs"]
     due = dt.datetime.fromisoformat(later["due_at"])
-    assert (later["key"], later["status"]) == ("later", "delayed")
+    assert (later["key"], later["status"]) == ("later", "queued")
     assert 3500 < (due - dt.datetime.now(dt.UTC)).total_seconds() < 3605
     assert due.utcoffset() == dt.timedelta(0)
     assert await cli_json("jobs", "list") == {"jobs": [], "cursor": None}
+
+
+async def test_delayed_jobs_are_queued_ones(cli: Cli) -> None:
+    _, told = await cli("jobs", "list", "--delayed", "--status", "failed", status=2)
+    assert "--delayed goes with --status queued, not failed" in told
+    _, told = await cli("jobs", "list", "--status", "delayed", status=2)
+    assert "'delayed' is not one of 'queued', 'active', 'aborting', 'complete', 'failed', 'aborted'" in told
 
 
 async def test_pages_out_of_redis_follow_each_other_over_the_levels(cli_json: JsonCli, queues: Queues) -> None:
@@ -185,10 +194,10 @@ async def test_no_job_that_somebody_put_into_redis_breaks_a_list(cli: Cli, cli_j
         stored = f'{{"queue": "default", "key": "odd-{number}", "function": "my_task", "status": "queued", {fields}}}'
         await queue.redis.set(job_id, stored)
         await queue.redis.zadd(queue.namespace("incomplete"), {job_id: 1e12 + number})
-    found = await cli_json("jobs", "list", "--status", "delayed")
+    found = await cli_json("jobs", "list", "--delayed")
     assert keys(found) == [f"odd-{number}" for number in range(6)]
     assert [job["task"] for job in found["jobs"]].count("(unreadable)") == 1
-    shown, _ = await cli("jobs", "list", "--status", "delayed")
+    shown, _ = await cli("jobs", "list", "--delayed")
     assert "odd-5" in shown
     for number in range(6):
         assert f"odd-{number}" in (await cli("jobs", "show", f"odd-{number}"))[0]

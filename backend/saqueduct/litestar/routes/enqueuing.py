@@ -139,9 +139,9 @@ async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks,
     ended, present = await _wait(job, query.wait, queues)
     view = JobView.of(present)
     made: Enqueued = plain.content
-    if not (made.created or admin):
-        # The job is somebody else's.
-        view = view.without_outcome()
+    if not admin:
+        # One that was there before is somebody else's.
+        view = view.without_details() if made.created else view.without_outcome()
     status = plain.status_code if ended else 202
     content = {"created": made.created, **msgspec.structs.asdict(view)}
     return Response(

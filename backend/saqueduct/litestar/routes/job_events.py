@@ -30,7 +30,7 @@ async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> Async
         view: as it stood a moment ago, wherever it was read.
         tick: see TICK.
     """
-    last = view
+    last = view.without_details()
     if not LISTENING.enter():
         return
     try:
@@ -74,7 +74,7 @@ async def _next(news: "asyncio.Queue[tuple[str, str]]", tick: float) -> str | No
 def _as_told(last: JobView, job: Job | None, word: str) -> JobView:
     """The job as Redis has it; where nothing of it is kept, as its last word says."""
     if job is not None:
-        return JobView.of(job)
+        return JobView.of(job).without_details()
     return last if word == SUBSCRIBED else msgspec.structs.replace(last, status=word)
 
 

@@ -39,10 +39,11 @@ class JobController(Controller):
     ) -> JobView:
         """The job as it stands, from PostgreSQL where Redis does not have it.
 
-        The admin, and who has the token of `Location`, see result and error; others the status, by a random key only.
+        The admin sees all of it; who has the token of `Location`, result and error too; others the status, by a random
+        key only.
         """
-        view, whole = await _visible(key, request, queues, history, links, token)
-        return view if whole else view.without_outcome()
+        view, _ = await _visible(key, request, queues, history, links, token)
+        return view
 
     @get("/events", **FOR_ALL, media_type="text/event-stream")
     @inject
@@ -89,7 +90,7 @@ async def _visible(
     links: JobLinks,
     token: str | None,
 ) -> tuple[JobView, bool]:
-    """The job, and whether who asks may see its result and error.
+    """The job as who asks may see it, and whether that is its result and error too.
 
     Raises:
         NotAuthorizedException: not even its status.
@@ -101,10 +102,10 @@ async def _visible(
     if token is not None:
         if (queue := links.queue_of([named] if named else queues.by_name, key, token)) is None:
             raise _not_shown("the token does not open this job")
-        return await _view(key, queues, history, queue), True
+        return (await _view(key, queues, history, queue)).without_details(), True
     if not is_random(key):
         raise _not_shown("a key that was chosen can be guessed")
-    return await _view(key, queues, history, named), False
+    return (await _view(key, queues, history, named)).without_outcome(), False
 
 
 async def _view(key: str, queues: Queues, history: JobHistory, queue: str | None = None) -> JobView:

@@ -9,20 +9,17 @@ from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from saq import Job
 
 from saqueduct.common.moments import moment_of
 from saqueduct.errors import InvalidSearch, JobNotFound
 from saqueduct.litestar.routes.answers import ADMIN, Enqueued, Words
 from saqueduct.litestar.routes.links import address_of
-from saqueduct.litestar.routes.views import attempt, moment
 from saqueduct.postgres.dead_letters import WHICH, DeadLetterFilter, DeadLetters
 from saqueduct.postgres.history import PAGE, JobHistory, RecordFilter, arguments_of
-from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue import listing
 from saqueduct.queue.listing import LIVE
 from saqueduct.queue.queues import Queues
-from saqueduct.queue.redacted_view import remembered, shown
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
 Search = Annotated[
@@ -35,70 +32,10 @@ Time = Annotated[
 ]
 
 
-class RecordView(msgspec.Struct, omit_defaults=True):
-    """A job, live or remembered. Redacted values are not in it."""
-
-    key: str
-    job_id: str
-    """The same as `key`."""
-    task: str
-    queue: str
-    status: str
-    attempts: int
-    queued_at: dt.datetime
-    errors: list[dict[str, Any]]
-    """Attempts that did not complete: attempt, error, worker, `started_at` and `ended_at`, and these as `started` and
-    `ended` in epoch milliseconds."""
-    started_at: dt.datetime | None = None
-    ended_at: dt.datetime | None = None
-    arguments: dict[str, Any] | None = None
-    result: Any = None
-    error: str | None = None
-    worker: str | None = None
-    recoveries: int = 0
-    schedule: str | None = None
-    parent: str | None = None
-    trace_id: str | None = None
-    tags: list[str] | None = None
-    replay_of: str | None = None
-    resolution: str | None = None
-    """"replayed", "discarded" or "retried", of a dead letter."""
-    resolved_at: dt.datetime | None = None
-    resolved_by: str | None = None
-    resolved_why: str | None = None
-    replayed_as: str | None = None
-
-    @classmethod
-    def of(cls, queues: Queues, record: JobRecord) -> "RecordView":
-        fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name != "job_id"}
-        visible = remembered(queues, record)
-        visible["errors"] = [attempt(each) for each in visible["errors"] or []]
-        return cls(job_id=record.key, **{**fields, **visible})
-
-    @classmethod
-    def live(cls, job: Job) -> "RecordView":
-        """Of a job that has not ended."""
-        fields = shown(job.get_queue(), {"function": job.function, "kwargs": job.kwargs, "error": job.error})
-        return cls(
-            key=job.key,
-            job_id=job.key,
-            task=job.function,
-            queue=job.get_queue().name,
-            status=job.status.value,
-            attempts=job.attempts,
-            queued_at=_queued_at(job),
-            errors=[],
-            started_at=moment(job.started),
-            arguments=fields["kwargs"],
-            error=fields["error"],
-            worker=job.worker_id,
-        )
-
-
 class RecordPage(msgspec.Struct):
     """Some jobs, newest first, and the cursor of the next page; null: there is none."""
 
-    jobs: list[RecordView]
+    jobs: list[JobDetails]
     cursor: str | None
 
 
@@ -217,21 +154,21 @@ class RecordController(Controller):
         if (standing := LIVE.get(wanted.status or "")) is not None:
             searched = [queues.look_up(wanted.queue)] if wanted.queue is not None else list(queues)
             found = await listing.page(searched, standing, wanted.matches, cursor, limit)
-            return RecordPage([RecordView.live(job) for job in found.jobs], found.cursor)
+            return RecordPage([JobDetails.of_job(job) for job in found.jobs], found.cursor)
         records, following = await history.page(wanted, cursor, limit)
-        return RecordPage([RecordView.of(queues, record) for record in records], following)
+        return RecordPage([JobDetails.of_record(queues, record) for record in records], following)
 
     @get("/{key:str}/history", **ADMIN, operation_id="list_job_records")
     @inject
     async def show(
         self, key: FromPath[str], history: FromDishka[JobHistory], queues: FromDishka[Queues]
-    ) -> list[RecordView]:
+    ) -> list[JobDetails]:
         """All records of a key, newest first, and those of the jobs that replay it."""
         key, queue = queues.locate(key)
         records = [*await history.replays(key, queue), *await history.find(key, queue=queue)]
         if not records:
             raise JobNotFound(key)
-        return [RecordView.of(queues, record) for record in records]
+        return [JobDetails.of_record(queues, record) for record in records]
 
 
 class DeadLetterController(Controller):
@@ -253,7 +190,7 @@ class DeadLetterController(Controller):
     ) -> RecordPage:
         """Dead letters that wait, newest first."""
         records, following = await history.dead_letters(wanted, cursor, limit)
-        return RecordPage([RecordView.of(queues, record) for record in records], following)
+        return RecordPage([JobDetails.of_record(queues, record) for record in records], following)
 
     @post("/{key:str}/replay", **ADMIN, status_code=201)
     @inject
@@ -300,7 +237,3 @@ def _moment(name: str, text: str | None) -> dt.datetime | None:
         return None if text is None else moment_of(text, dt.UTC)
     except ValueError as error:
         raise InvalidSearch(f"{name}: {error}") from None
-
-
-def _queued_at(job: Job) -> dt.datetime:
-    return dt.datetime.fromtimestamp(job.queued / 1000, dt.UTC)

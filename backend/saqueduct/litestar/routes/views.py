@@ -6,18 +6,16 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 from saq import Job
-from saq.job import Status
 
+from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.rows import milliseconds
 from saqueduct.queue.queues import Queues
-from saqueduct.queue.redacted_view import error_summary, remembered, shown
-from saqueduct.tasks.job import failure
+from saqueduct.queue.redacted_view import error_summary
 
+_OUTCOME = ("result", "error", "errors")
 
-def moment(milliseconds: float) -> dt.datetime | None:
-    """Epoch milliseconds as a time; None for 0."""
-    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC) if milliseconds else None
+_ADMINS = ("arguments", "worker", "recoveries", "schedule", "parent", "trace_id", "tags", "replay_of")
 
 
 class JobView(msgspec.Struct):
@@ -53,72 +51,40 @@ class JobView(msgspec.Struct):
     errors: list[dict[str, Any]] | UnsetType = UNSET
     """Attempts that did not complete, of a job that Redis has the last one: attempt, error, worker, `started_at`,
     `ended_at`, and these in epoch milliseconds."""
+    arguments: dict[str, Any] | UnsetType | None = UNSET
+    """For the admin only, as all that follows; without the values that the task redacts."""
+    worker: str | UnsetType | None = UNSET
+    recoveries: int | UnsetType = UNSET
+    schedule: str | UnsetType | None = UNSET
+    parent: str | UnsetType | None = UNSET
+    trace_id: str | UnsetType | None = UNSET
+    tags: list[str] | UnsetType = UNSET
+    replay_of: str | UnsetType | None = UNSET
 
     @classmethod
     def of(cls, job: Job) -> "JobView":
-        visible = shown(
-            job.queue, {"function": job.function, "kwargs": job.kwargs, "error": job.error, "result": job.result}
-        )
-        return cls(
-            key=job.key,
-            job_id=job.key,
-            task=job.function,
-            queue=job.get_queue().name,
-            status=job.status.value,
-            attempts=job.attempts,
-            retries=job.retries,
-            progress=job.progress,
-            queued_at=moment(job.queued),
-            started_at=moment(job.started),
-            ended_at=moment(job.completed),
-            due_at=moment(job.scheduled * 1000),
-            queued=job.queued,
-            started=job.started,
-            completed=job.completed,
-            scheduled=job.scheduled,
-            result=visible["result"],
-            error=error_summary(visible["error"]),
-            errors=[attempt(failure(job, visible["error"]), brief=True)] if job.status is Status.FAILED else [],
-        )
+        """Of a job that Redis, or the outbox, has."""
+        return cls._of(JobDetails.of_job(job), job.queued, job.started, job.completed, job.scheduled)
 
     @classmethod
     def remembered(cls, queues: Queues, record: JobRecord) -> "JobView":
         """Of the record of a job."""
-        visible = remembered(queues, record)
-        return cls(
-            key=record.key,
-            job_id=record.key,
-            task=record.task,
-            queue=record.queue,
-            status=record.status,
-            attempts=record.attempts,
-            retries=record.attempts,
-            progress=1.0 if record.status == "complete" else 0.0,
-            queued_at=record.queued_at,
-            started_at=record.started_at,
-            ended_at=record.ended_at,
-            due_at=None,
-            queued=milliseconds(record.queued_at),
-            started=milliseconds(record.started_at),
-            completed=milliseconds(record.ended_at),
-            scheduled=0,
-            result=visible["result"],
-            error=error_summary(visible["error"]),
-            errors=[attempt(each, brief=True) for each in visible["errors"] or []],
-        )
+        details = JobDetails.of_record(queues, record)
+        details.retries, details.progress = record.attempts, 1.0 if record.status == "complete" else 0.0
+        started, completed = milliseconds(record.started_at), milliseconds(record.ended_at)
+        return cls._of(details, milliseconds(record.queued_at), started, completed, 0)
+
+    @classmethod
+    def _of(cls, details: JobDetails, queued: int, started: int, completed: int, scheduled: int) -> "JobView":
+        fields = {name: getattr(details, name) for name in cls.__struct_fields__ if hasattr(details, name)}
+        fields["error"] = error_summary(details.error)
+        fields["errors"] = [{**each, "error": error_summary(each.get("error"))} for each in details.errors]
+        return cls(**fields, queued=queued, started=started, completed=completed, scheduled=scheduled)
+
+    def without_details(self) -> "JobView":
+        """For those who have the job's token: its status and its outcome."""
+        return msgspec.structs.replace(self, **dict.fromkeys(_ADMINS, UNSET))
 
     def without_outcome(self) -> "JobView":
         """For those who may see no more than the status."""
-        return msgspec.structs.replace(self, result=UNSET, error=UNSET, errors=UNSET)
-
-
-def attempt(entry: dict[str, Any], *, brief: bool = False) -> dict[str, Any]:
-    """An attempt that did not complete, with ISO times beside the epoch milliseconds.
-
-    Args:
-        entry: as records have it.
-        brief: the error without its traceback.
-    """
-    times = {f"{name}_at": moment(entry.get(name) or 0) for name in ("started", "ended")}
-    error = error_summary(entry.get("error")) if brief else entry.get("error")
-    return {**entry, **times, "error": error}
+        return msgspec.structs.replace(self, **dict.fromkeys((*_OUTCOME, *_ADMINS), UNSET))

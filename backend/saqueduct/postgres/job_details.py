@@ -1,0 +1,110 @@
+"""JobDetails: a job as people may see it, out of Redis and out of its record alike."""
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+from saq import Job
+from saq.job import Status
+
+from saqueduct.postgres.models import JobRecord
+from saqueduct.queue.queues import Queues
+from saqueduct.queue.redacted_view import remembered, shown
+from saqueduct.tasks.job import failure
+from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
+
+
+def moment(milliseconds: float | None) -> dt.datetime | None:
+    """Epoch milliseconds as a time; None for 0."""
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC) if milliseconds else None
+
+
+class JobDetails(msgspec.Struct, kw_only=True):
+    """A job, with the same names wherever it was read; null: there is none, or it is not kept there.
+
+    Values that its task redacts are not in it. Times are ISO 8601.
+    """
+
+    key: str
+    job_id: str
+    """The same as `key`."""
+    task: str
+    queue: str
+    status: str
+    """SAQ's statuses; "new" for one that waits in the outbox, "queued" also for one that waits for its time."""
+    attempts: int
+    retries: int | None = None
+    """Attempts that it may have."""
+    recoveries: int = 0
+    progress: float | None = None
+    """0.0 to 1.0, as the job reports it."""
+    queued_at: dt.datetime | None
+    due_at: dt.datetime | None = None
+    """Before which it does not start."""
+    started_at: dt.datetime | None
+    """Start of the last attempt."""
+    ended_at: dt.datetime | None
+    arguments: dict[str, Any] | None
+    result: Any
+    error: str | None
+    errors: list[dict[str, Any]]
+    """Attempts that did not complete: attempt, error, worker, `started_at` and `ended_at`, and these as `started` and
+    `ended` in epoch milliseconds. Of a job that Redis has: the last one, if it has failed."""
+    worker: str | None
+    schedule: str | None
+    parent: str | None
+    trace_id: str | None
+    tags: list[str]
+    replay_of: str | None
+    resolution: str | None = None
+    """"replayed", "discarded" or "retried", of a dead letter."""
+    resolved_at: dt.datetime | None = None
+    resolved_by: str | None = None
+    resolved_why: str | None = None
+    replayed_as: str | None = None
+
+    @classmethod
+    def of_job(cls, job: Job) -> "JobDetails":
+        """A job as Redis, or the outbox, has it."""
+        queue, meta = job.get_queue(), job.meta or {}
+        fields = {"function": job.function, "kwargs": job.kwargs, "error": job.error, "result": job.result}
+        visible = shown(queue, fields)
+        return cls(
+            key=job.key,
+            job_id=job.key,
+            task=job.function,
+            queue=queue.name,
+            status=job.status.value,
+            attempts=job.attempts,
+            retries=job.retries,
+            recoveries=put_back(meta),
+            progress=job.progress,
+            queued_at=moment(job.queued),
+            due_at=moment(job.scheduled * 1000),
+            started_at=moment(job.started),
+            ended_at=moment(job.completed),
+            arguments=visible["kwargs"] or {},
+            result=visible["result"],
+            error=visible["error"],
+            errors=[attempt(failure(job, visible["error"]))] if job.status is Status.FAILED else [],
+            worker=job.worker_id,
+            schedule=meta.get(SCHEDULE),
+            parent=meta.get(PARENT),
+            trace_id=meta.get(TRACE_ID),
+            tags=meta.get(TAGS) or [],
+            replay_of=meta.get(REPLAY_OF),
+        )
+
+    @classmethod
+    def of_record(cls, queues: Queues, record: JobRecord) -> "JobDetails":
+        """A job as its record has it; redacted by the present options of its task too."""
+        derived = ("job_id", "retries", "progress", "due_at")
+        fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name not in derived}
+        visible = remembered(queues, record)
+        visible["errors"] = [attempt(each) for each in visible["errors"] or []]
+        return cls(job_id=record.key, **{**fields, **visible, "tags": record.tags or []})
+
+
+def attempt(entry: dict[str, Any]) -> dict[str, Any]:
+    """An attempt that did not complete, as records have it, with ISO times beside the epoch milliseconds."""
+    return {**entry, **{f"{name}_at": moment(entry.get(name)) for name in ("started", "ended")}}
