@@ -34,22 +34,28 @@ class Batches(Generic[T, R]):
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._sender: asyncio.Task[None] | None = None
 
-    async def add(self, item: T) -> R:
-        """Send an item with the next batch, and return its answer; raises what `send` and `check` raise."""
+    def add(self, item: T) -> asyncio.Future[R]:
+        """Send an item with the next batch. The future gets its answer, or the error of `send`.
+
+        Raises:
+            Exception: what `check` raises.
+        """
         if self._check is not None:
             self._check()
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all())
-        return await future
+        return future
 
     async def _send_all(self) -> None:
         while self._waiting:
-            count = self._fitting()
-            batch, self._waiting = self._waiting[:count], self._waiting[count:]
+            items = [item for item, _ in self._waiting[: self._limit]]
+            if self._sizes is not None:
+                del items[fitting(items, self._limit, self._sizes) :]
+            batch, self._waiting = self._waiting[: len(items)], self._waiting[len(items) :]
             try:
-                answers = await self._send([item for item, _ in batch])
+                answers = await self._send(items)
             except Exception as error:
                 # Those that wait too: each batch may have waited for Redis as long as a call may take.
                 failed, self._waiting = batch + self._waiting, []
@@ -60,8 +66,3 @@ class Batches(Generic[T, R]):
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if not future.done():
                         future.set_result(answer)
-
-    def _fitting(self) -> int:
-        if self._sizes is None:
-            return self._limit
-        return fitting([item for item, _ in self._waiting[: self._limit]], self._limit, self._sizes)

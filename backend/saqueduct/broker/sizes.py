@@ -27,6 +27,9 @@ LARGEST_COMMAND = 2 * LARGEST_JOB + BATCH_BYTES
 LONGEST_CHARACTER = 4
 """Bytes of a character as UTF-8, at most."""
 
+CERTAINLY_FITS = LARGEST_JOB // LONGEST_CHARACTER
+"""Characters up to which a job needs no look at its bytes."""
+
 
 def check_size(job: Job, stored: str | bytes) -> None:
     """See that Redis takes a job.

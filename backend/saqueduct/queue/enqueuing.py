@@ -41,8 +41,8 @@ Row = tuple[Any, ...]
 NEW = 2
 """Values in the row of a new job."""
 
-KNOWN, REPLACED = 2, 3
-"""Answers of the scripts: the outbox had sent it before; another has given way to it."""
+CREATED, KNOWN, REPLACED = 1, 2, 3
+"""Answers of the scripts: it is enqueued; the outbox had sent it before; another has given way to it."""
 
 ABORTING, STOCK_ABORTING = 4, 5
 """Answers of the scripts: a job is in the way that is being aborted; a stock worker runs it."""
@@ -90,8 +90,8 @@ async def prepare(queue: "EngineQueue", jobs: Sequence[Job]) -> None:
         job.queue, job.queued, job.status = queue, job.queued or current, Status.QUEUED
         if type(job) is Job:
             check(job)
-        if getattr(job, "expires", None) is not None:
-            await _set_expiry(queue, cast("EngineJob", job))
+        elif isinstance(job, EngineJob) and job.expires is not None:
+            await _set_expiry(queue, job)
         if queue._before_enqueues:
             await queue._before_enqueue(job)
         else:
@@ -119,10 +119,15 @@ async def send(queue: "EngineQueue", jobs: Sequence[tuple[Job, Row]]) -> list[An
         For each job which one stands, or the conflict of one that asks for an error.
     """
     raw = await queue.scripts.run("enqueue", _packed([row for _, row in jobs]))
-    return [
-        _answer(job, answer) if isinstance(answer, int) else await conflict(queue, job, answer.decode())
-        for (job, _), answer in zip(jobs, raw, strict=True)
-    ]
+    answers: list[Answer] = []
+    for (job, _), answer in zip(jobs, raw, strict=True):
+        if answer == CREATED:
+            answers.append(Enqueued(job.key, True))
+        elif isinstance(answer, int):
+            answers.append(_answer(job, answer))
+        else:
+            answers.append(await conflict(queue, job, answer.decode()))
+    return answers
 
 
 async def publish(
@@ -163,7 +168,7 @@ async def publish(
 def _answer(job: Job, answer: int) -> Enqueued | BeingAborted:
     if answer in (ABORTING, STOCK_ABORTING):
         return BeingAborted(by_stock=answer == STOCK_ABORTING)
-    return Enqueued(job.key, answer in (1, REPLACED))
+    return Enqueued(job.key, answer in (CREATED, REPLACED))
 
 
 def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueued]:
@@ -203,6 +208,8 @@ async def conflict(queue: "EngineQueue", job: Job, standing: str, *, forgotten: 
 
 def _packed(rows: Sequence[Row]) -> bytes:
     """Rows for `scripts/enqueue.lua`, in the order of the calls: new jobs together, others each by itself."""
+    if set(map(len, rows)) == {NEW}:
+        return pack([(True, list(chain.from_iterable(rows)))])
     groups = groupby(rows, lambda row: len(row) == NEW)
     return pack([(new, list(chain.from_iterable(some) if new else some)) for new, some in groups])
 

@@ -66,10 +66,13 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def finish(cls, queue: "LeasedQueue", job: Job) -> "Outcome":
         """The job has ended, with the status it has now."""
-        claim = job.meta.get(CLAIM)
+        claim = job.meta.get(CLAIM) if job.meta else None
         key = queue.namespace(f"unique:{claim}") if claim else ""
-        how = How("finish", _lease(job), job.status, job.ttl, level_of(job), key, mark_to_keep(queue, job))
-        return cls(job.key, text(queue.serialize(job)), how)
+        mark = "" if queue.recorder is None else mark_to_keep(queue, job)
+        lease = job.lease if type(job) is EngineJob else ""
+        how = How("finish", lease, job.status, job.ttl, level_of(job), key, mark)
+        stored = queue.serialize(job)
+        return cls(job.key, stored if isinstance(stored, str) else text(stored), how)
 
     @classmethod
     def retry(cls, queue: "LeasedQueue", job: Job, delay: float) -> "Outcome":
@@ -205,12 +208,12 @@ def _ended(queue: "LeasedQueue", job: Job, status: Status, error: str) -> Outcom
 
 def count(queue: "LeasedQueue", outcome: Outcome) -> None:
     """Add an outcome to the statistics that workers report, as SAQ counts them."""
-    if outcome.how.kind == "postpone":
-        return
-    if outcome.how.kind != "finish":
-        queue.retried += 1
-    elif outcome.how.status == Status.COMPLETE:
+    if outcome.how.status == Status.COMPLETE:
         queue.complete += 1
+    elif outcome.how.kind == "postpone":
+        return
+    elif outcome.how.kind != "finish":
+        queue.retried += 1
     elif outcome.how.status == Status.FAILED:
         queue.failed += 1
     else:

@@ -112,7 +112,8 @@ class EngineQueue(LeasedQueue):
         self.max_payload_bytes = max_payload_bytes
         self.memory: Memory | None = None
         """Keeps durable jobs, and those of a caller's transaction; None: there is no PostgreSQL."""
-        self._singles = Batches(self._send_chunk, enqueuing.CHUNK, enqueuing.sizes, self.guard.check)
+        self._singles = Batches(self._send_chunk, enqueuing.CHUNK, enqueuing.sizes)
+        """Jobs that are enqueued one by one; `guard` has been asked before."""
         self._fetches = Batches(self._fetch_chunk, reading.CHUNK, check=self.guard.check)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
@@ -181,10 +182,15 @@ class EngineQueue(LeasedQueue):
         await enqueuing.prepare(self, jobs)
         if session is not None:
             return await self._keep(jobs, partial(self._remembering().write, session, self))
-        if any(job.meta.get(DURABLE) for job in jobs):
+        if any(job.meta and job.meta.get(DURABLE) for job in jobs):
             return await self._enqueue_some_durable(jobs, report)
         if len(jobs) == 1 and report is None:
-            return enqueuing.without_conflicts([await self._send_with_others(jobs[0])])
+            # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.
+            sent = jobs[0], enqueuing.row_to_send(self, jobs[0])
+            answer = await self._singles.add(sent)
+            if isinstance(answer, BeingAborted):
+                answer = await self._outlast(sent)
+            return enqueuing.without_conflicts([answer])
         rows = listed((job, enqueuing.row_to_send(self, job)) for job in jobs)
         answers: list[enqueuing.Answer] = []
         # One after the other: on several connections they would overtake each other.
@@ -278,12 +284,6 @@ class EngineQueue(LeasedQueue):
         """Take marks of published jobs away."""
         if marks:
             await self.redis.zrem(self.namespace("published"), *marks)
-
-    async def _send_with_others(self, job: Job) -> Enqueued | DuplicateJob:
-        # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.
-        sent = job, enqueuing.row_to_send(self, job)
-        answer = await self._singles.add(sent)
-        return await self._outlast(sent) if isinstance(answer, BeingAborted) else answer
 
     async def _outlasted(
         self, rows: Sequence[tuple[Job, enqueuing.Row]], answers: list[enqueuing.Answer]

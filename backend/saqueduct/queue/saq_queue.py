@@ -42,7 +42,7 @@ from saqueduct.broker.keys import KEYS
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import REDIS_AWAY, Outage
 from saqueduct.broker.scripts import Scripts
-from saqueduct.broker.sizes import LARGEST_JOB, LONGEST_CHARACTER, check_size
+from saqueduct.broker.sizes import CERTAINLY_FITS, check_size
 from saqueduct.common import clock
 from saqueduct.common.text import decoded, storable
 from saqueduct.queue import reading
@@ -51,8 +51,9 @@ from saqueduct.queue.outcomes import Outcome, settle_each
 from saqueduct.queue.recording import Recorder
 from saqueduct.queue.recovery import Recovery
 from saqueduct.queue.result_channel import Inbox
+from saqueduct.tasks import wire
 from saqueduct.tasks.handle import EXPIRED
-from saqueduct.tasks.job import EngineJob, UnreadableJob, decode, encode, has_expired
+from saqueduct.tasks.job import EngineJob, UnreadableJob, decode, encode_storable, has_expired
 from saqueduct.tasks.job_changes import updated
 from saqueduct.tasks.job_meta import EXPIRES_AT
 
@@ -126,8 +127,15 @@ class LeasedQueue(RedisQueue):
         Raises:
             JobTooLarge: Redis would not take it.
         """
-        stored = encode(job, self.name).decode() if self._plain_json else super().serialize(job)
-        if len(stored) > LARGEST_JOB // LONGEST_CHARACTER:
+        stored: bytes | str
+        if self._plain_json:
+            try:
+                stored = wire.encode(job.__dict__, self.name).decode()
+            except UnicodeEncodeError:
+                stored = encode_storable(job, self.name).decode()
+        else:
+            stored = super().serialize(job)
+        if len(stored) > CERTAINLY_FITS:
             check_size(job, stored)
         return stored
 

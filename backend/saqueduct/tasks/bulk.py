@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saq import Job
@@ -56,9 +57,9 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
 
 async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | None) -> list[JobHandle[R]]:
     together: dict[tuple[str, int], tuple[AsyncSession | None, list[int]]] = {}
-    for place, call in enumerate(calls):
-        session = call.task.call_options.session
-        together.setdefault((call.task.queue_name, id(session)), (session, []))[1].append(place)
+    for task, alike in groupby(range(len(calls)), lambda place: calls[place].task):
+        session = task.call_options.session
+        together.setdefault((task.queue_name, id(session)), (session, []))[1].extend(alike)
     targets = {name: queues.get(name) for name, _ in together}
     handles: dict[int, JobHandle[R]] = {}
     # In one order of queues, as the outbox writes the jobs of each in one order of keys.

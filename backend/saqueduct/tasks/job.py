@@ -118,7 +118,10 @@ def decode(payload: dict[str, Any] | str | bytes, queue: Any) -> EngineJob:
     fields = wire.decode(payload)
     if fields["queue"] != queue.name:
         raise ValueError(f"the job {fields['key']!r} belongs to another queue than {queue.name!r}")
-    return _made(fields, queue)
+    fields["queue"] = queue
+    job = EngineJob.__new__(EngineJob)
+    job.__dict__ = fields
+    return job
 
 
 def stand_in(key: str, queue: Any, why: str) -> EngineJob:
@@ -198,15 +201,15 @@ def level_of(job: Job) -> str:
     return "low" if job.priority > 0 else "normal"
 
 
-def encode(job: Job, queue: str) -> bytes:
-    """A job in SAQ's wire format: JSON of what differs from the defaults, with the queue's name."""
-    try:
-        return wire.encode(job.__dict__, queue)
-    except UnicodeEncodeError:
-        if not isinstance(job.error, str) or job.error == (error := storable(job.error)):
-            raise
-        job.error = error
-        return encode(job, queue)
+def encode_storable(job: Job, queue: str) -> bytes:
+    """A job in SAQ's wire format, whose error may hold text that cannot be encoded: that is escaped.
+
+    Raises:
+        UnicodeEncodeError: something else cannot be encoded.
+    """
+    if isinstance(job.error, str):
+        job.error = storable(job.error)
+    return wire.encode(job.__dict__, queue)
 
 
 def holder(lease: str) -> tuple[str, int]:

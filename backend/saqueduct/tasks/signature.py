@@ -231,8 +231,12 @@ class Signature:
         """
         if self._shares:
             raw = encoding.copied(raw)
-        arguments = self._convert(raw)
-        return arguments if arguments is not None else self._receive_each(raw)
+        try:
+            return self._members(encoding.convert(raw, self._type))
+        except msgspec.ValidationError:
+            pass
+        # Outside of the handler, see `_read`.
+        return self._receive_each(raw)
 
     def decode_json(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
         """`receive` straight from JSON: an object of the arguments, or null for none.

@@ -130,7 +130,7 @@ class Leasing:
     def _read(
         self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
     ) -> EngineJob | None:
-        key = self._queue.job_key_from_id(decoded(job_id))
+        key = self._queue.job_key_from_id(job_id.decode() if job_id.isascii() else decoded(job_id))
         try:
             job = self._queue.read(key, stored)
         except UnreadableJob as error:

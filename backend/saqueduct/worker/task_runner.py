@@ -35,8 +35,10 @@ def make_runner(task: "Task[..., Any]") -> Runner:
     name, signature, injected = task.name, task.signature, task.signature.injected
     function: Runner = task.function if task.is_async else partial(in_thread, task.function)
 
+    commits = bool(injected)
+
     async def run(ctx: Context, /, **raw: Any) -> Any:
-        if may_have_completed(ctx, commits=bool(injected)) and (done := await completed(ctx)) is not None:
+        if may_have_completed(ctx, commits=commits) and (done := await completed(ctx)) is not None:
             return done[0]
         if signature.redact:
             keep(signature.secrets(raw))

@@ -93,7 +93,7 @@ async def test_bulky_jobs_run_and_bring_their_results(
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> int:
     """A job of more than a MiB is too large, so that a test need not fill the memory."""
     limit = 1024 * 1024
-    monkeypatch.setattr(saq_queue, "LARGEST_JOB", limit)
+    monkeypatch.setattr(saq_queue, "CERTAINLY_FITS", limit // sizes.LONGEST_CHARACTER)
     monkeypatch.setattr(sizes, "LARGEST_JOB", limit)
     return limit
 
