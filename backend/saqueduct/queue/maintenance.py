@@ -29,7 +29,7 @@ async def delete_finished(queue: EngineQueue, days: int) -> int:
     deleted = 0
     async for job in queue.iter_jobs(list(TERMINAL_STATUSES)):
         if job.ttl == 0 and 0 < job.completed < oldest:
-            deleted += bool(await queue.redis.delete(job.id, queue.namespace(f"aborted:{job.key}")))
+            deleted += await queue.scripts.run("forget", job.key, job.completed)
     return deleted
 
 

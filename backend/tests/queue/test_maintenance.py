@@ -93,3 +93,37 @@ async def test_jobs_behind_marked_entries_run(jobs: JobKit, queues: Queues, wait
     assert await queue.scripts.run("clear", "normal", 0, 10, maintenance.GONE) == [2, 1]
     await jobs.drain()
     assert (await queues.find(left.key)).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["that waits", "that ended again"])
+async def test_a_job_enqueued_anew_is_not_deleted_for_the_one_that_ended_long_ago(
+    queues: Queues, wait: Any, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    queue = queues.get("default")
+    for key in ("again", "old"):
+        await wait.options(key=key, ttl=0).enqueue(n=1)
+        ended = await queue.job(key)
+        assert ended is not None
+        await queue.redis.lrem(queue.namespace("queued"), 0, ended.id)
+        ended.completed = 1000
+        await ended.finish(Status.COMPLETE)
+        ended.completed = 1000
+        await queue.redis.set(ended.id, queue.serialize(ended))
+    look = queue.iter_jobs
+
+    async def enqueued_after_the_look(*args: Any, **options: Any) -> Any:
+        for job in [each async for each in look(*args, **options)]:
+            if job.key == "again":
+                await wait.options(key="again", ttl=0).enqueue(n=2)
+                if ends:
+                    newer = await queue.job("again")
+                    assert newer is not None
+                    await newer.finish(Status.COMPLETE)
+            yield job
+
+    monkeypatch.setattr(queue, "iter_jobs", enqueued_after_the_look)
+    assert await maintenance.delete_finished(queue, 1) == 1
+    kept = await queue.job("again")
+    assert kept is not None
+    assert kept.kwargs == {"n": 2}
+    assert await queue.job("old") is None
