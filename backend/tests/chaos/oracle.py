@@ -191,16 +191,16 @@ def phantoms(evidence: Evidence) -> Iterator[str]:
 
 @question
 def beside_each_other(evidence: Evidence) -> Iterator[str]:
-    """Unique jobs that began while another of their number ran, in a process that nothing was done to."""
-    harmed = {harm.process for harm in evidence.excuses.harmed}
+    """Unique jobs that began while another of their number ran, in a process that nothing was done to meanwhile."""
     running: dict[str, Line] = {}
     for line in evidence.lines:
         if line.what.startswith("single"):
             name = line.what.removesuffix(" over")
             before = running.pop(name, None)
             if line.what == name:
-                if before is not None and before.process not in harmed and before.key != line.key:
-                    yield f"{name}: {before.key}, {line.key}"
+                beside = before if before is not None and before.key != line.key else None
+                if beside is not None and evidence.excuses.harms(beside, line.time) is None:
+                    yield f"{name}: {beside.key}, {line.key}"
                 running[name] = line
 
 

@@ -160,6 +160,13 @@ def test_unique_jobs_may_be_beside_each_other_where_one_was_on_a_killed_worker()
     assert judge(Evidence(lines=found.lines, excuses=Excuses([Harm(1, 1.5, 1.5)]))).faults == {}
 
 
+@pytest.mark.parametrize("harm", [Harm(1, 0.5, 0.5), Harm(2, 1.5, 1.5), Harm(1, 9.0, 9.0)])
+def test_unique_jobs_may_not_be_beside_each_other_for_what_happened_elsewhere_or_another_time(harm: Harm) -> None:
+    found = CASES["beside each other"]
+    judged = judge(Evidence(lines=found.lines, excuses=Excuses([harm])))
+    assert list(judged.faults) == ["beside each other"]
+
+
 def test_ticks_may_be_missing_while_no_worker_lived() -> None:
     assert judge(evidence(lines=TICKS, excuses=Excuses(gaps=[(14.5, 15.5)]))).faults == {}
 
@@ -202,3 +209,10 @@ def test_a_stop_that_could_not_write_its_outcomes_excuses_a_second_run(
 ) -> None:
     excuses = Excuses.of([], windows, [], (0.0, 0.0), [Stop(1, 2.5, 9.0, status)])
     assert (Harm(1, 2.5, 9.0) in excuses.harmed) is excused
+
+
+@pytest.mark.parametrize(("ended", "excused"), [(1.0, False), (9.9, True)], ids=["settled before", "unsettled"])
+def test_a_stop_by_force_excuses_only_what_ran_or_was_not_settled_then(ended: float, excused: bool) -> None:
+    lines = [*run("a", 0.5, ended), *run("a", 19.0, 19.5, process=2)]
+    excuses = Excuses.of([], [], lines, (0.0, 0.0), [Stop(1, 10.0, 12.0, 3)])
+    assert (judge(evidence(lines=lines, excuses=excuses)).faults == {}) is excused
