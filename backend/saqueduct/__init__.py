@@ -1,45 +1,52 @@
-"""The queue's public API: what domains, routes and tests import."""
+"""The public API of Saqueduct: what domains, routes and tests import.
 
-from dishka import FromDishka
-from saq.types import Context
+Names are loaded when they are used first, so that `import saqueduct` stays fast.
+"""
 
-from saqueduct.application import Saqueduct
-from saqueduct.config import SaqueductConfig
-from saqueduct.errors import (
-    ConfigurationError,
-    DuplicateJob,
-    DuplicateTask,
-    EnqueueConflict,
-    GiveUp,
-    InvalidArguments,
-    InvalidResult,
-    JobAborted,
-    JobConflict,
-    JobExpired,
-    JobFailed,
-    JobNotFound,
-    PayloadTooLarge,
-    QueueError,
-    QueueUnavailable,
-    RegistrationError,
-    ResultTimeout,
-    Retry,
-    UnknownQueue,
-    UnknownSchedule,
-    UnknownTask,
-)
-from saqueduct.queue.pausing import Pause
-from saqueduct.queue.queue import EngineQueue, QueueStats
-from saqueduct.queue.queues import Queues
-from saqueduct.queue.schedule_states import ScheduleState
-from saqueduct.schedules.cron_text import crontab
-from saqueduct.schedules.schedule import Schedule
-from saqueduct.tasks.bulk import Call, enqueue_many
-from saqueduct.tasks.handle import JobHandle, JobUpdate
-from saqueduct.tasks.options import CallOptions, TaskOptions, Unique
-from saqueduct.tasks.registry import TaskRegistry, get_registry, scheduled_task, task
-from saqueduct.tasks.signature import INJECTED
-from saqueduct.tasks.task import Task
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dishka import FromDishka
+    from saq.types import Context
+
+    from saqueduct.application import Saqueduct
+    from saqueduct.config import SaqueductConfig
+    from saqueduct.errors import (
+        ConfigurationError,
+        DuplicateJob,
+        DuplicateTask,
+        EnqueueConflict,
+        GiveUp,
+        InvalidArguments,
+        InvalidResult,
+        JobAborted,
+        JobConflict,
+        JobExpired,
+        JobFailed,
+        JobNotFound,
+        PayloadTooLarge,
+        QueueError,
+        QueueUnavailable,
+        RegistrationError,
+        ResultTimeout,
+        Retry,
+        UnknownQueue,
+        UnknownSchedule,
+        UnknownTask,
+    )
+    from saqueduct.queue.pausing import Pause
+    from saqueduct.queue.queue import EngineQueue, QueueStats
+    from saqueduct.queue.queues import Queues
+    from saqueduct.queue.schedule_states import ScheduleState
+    from saqueduct.schedules.cron_text import crontab
+    from saqueduct.schedules.schedule import Schedule
+    from saqueduct.tasks.bulk import Call, enqueue_many
+    from saqueduct.tasks.handle import JobHandle, JobUpdate
+    from saqueduct.tasks.options import CallOptions, TaskOptions, Unique
+    from saqueduct.tasks.registry import TaskRegistry, get_registry, scheduled_task, task
+    from saqueduct.tasks.signature import INJECTED
+    from saqueduct.tasks.task import Task
 
 __all__ = [
     "INJECTED",
@@ -88,3 +95,59 @@ __all__ = [
     "scheduled_task",
     "task",
 ]
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "dishka": ("FromDishka",),
+    "saq.types": ("Context",),
+    "saqueduct.application": ("Saqueduct",),
+    "saqueduct.config": ("SaqueductConfig",),
+    "saqueduct.errors": (
+        "ConfigurationError",
+        "DuplicateJob",
+        "DuplicateTask",
+        "EnqueueConflict",
+        "GiveUp",
+        "InvalidArguments",
+        "InvalidResult",
+        "JobAborted",
+        "JobConflict",
+        "JobExpired",
+        "JobFailed",
+        "JobNotFound",
+        "PayloadTooLarge",
+        "QueueError",
+        "QueueUnavailable",
+        "RegistrationError",
+        "ResultTimeout",
+        "Retry",
+        "UnknownQueue",
+        "UnknownSchedule",
+        "UnknownTask",
+    ),
+    "saqueduct.queue.pausing": ("Pause",),
+    "saqueduct.queue.queue": ("EngineQueue", "QueueStats"),
+    "saqueduct.queue.queues": ("Queues",),
+    "saqueduct.queue.schedule_states": ("ScheduleState",),
+    "saqueduct.schedules.cron_text": ("crontab",),
+    "saqueduct.schedules.schedule": ("Schedule",),
+    "saqueduct.tasks.bulk": ("Call", "enqueue_many"),
+    "saqueduct.tasks.handle": ("JobHandle", "JobUpdate"),
+    "saqueduct.tasks.options": ("CallOptions", "TaskOptions", "Unique"),
+    "saqueduct.tasks.registry": ("TaskRegistry", "get_registry", "scheduled_task", "task"),
+    "saqueduct.tasks.signature": ("INJECTED",),
+    "saqueduct.tasks.task": ("Task",),
+}
+"""Where the names are defined; the same as above, where type checkers read it."""
+
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

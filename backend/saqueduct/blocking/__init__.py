@@ -7,10 +7,11 @@ Every call may come from any thread but one that runs an event loop; see `Portal
 """
 
 from saqueduct.blocking.container import BlockingContainer
-from saqueduct.blocking.entries import Entries, Entry, EntryProperty, entry_of
-from saqueduct.blocking.portal import CalledInEventLoop, Portal
-from saqueduct.blocking.publishing import PublishPolicy
-from saqueduct.blocking.results import Result, ResultHere, State
+from saqueduct.blocking.entries import Entries, EntryProperty, entry_of
+from saqueduct.tasks.blocking.entry import Entry
+from saqueduct.tasks.blocking.portal import CalledInEventLoop, Portal
+from saqueduct.tasks.blocking.publishing import PublishPolicy
+from saqueduct.tasks.blocking.results import Result, ResultHere, State
 
 __all__ = [
     "BlockingContainer",

@@ -10,9 +10,9 @@ from typing import Any, ParamSpec, Self, TypeVar
 from dishka import AsyncContainer
 
 from saqueduct.blocking import forking
-from saqueduct.blocking.portal import refuse_in_event_loop, wait_for
 from saqueduct.errors import ConfigurationError
 from saqueduct.queue.queues import Queues
+from saqueduct.tasks.blocking.portal import refuse_in_event_loop, wait_for
 
 P = ParamSpec("P")
 T = TypeVar("T")

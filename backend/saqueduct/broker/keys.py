@@ -1,9 +1,25 @@
 """The keys of a queue in Redis, without those of its jobs."""
 
-from saqueduct.queue.pausing import PAUSED, RESUMED, SCHEDULES_PAUSED
-from saqueduct.queue.unrecorded import UNRECORDED
-from saqueduct.worker.waiting import AWAITED, LEAVING
-from saqueduct.worker.worker_health import VITALS
+PAUSED = "paused"
+"""Since when the queue is paused, by whom and why; no such key while it is not."""
+
+RESUMED = "resumed"
+"""A list: an entry in it wakes the workers that wait for the end of a pause."""
+
+SCHEDULES_PAUSED = "schedules:paused"
+"""A hash: by schedule what PAUSED holds of a queue; of a resumed one see `lua/resume_schedule.lua`."""
+
+UNRECORDED = "unrecorded"
+"""A hash: by mark when the job ended, in epoch seconds of the server, and after a space its JSON."""
+
+AWAITED = "awaited"
+"""A list: entries whose coming has woken a worker that leases at once."""
+
+LEAVING = "leaving"
+"""A set: workers that stop, and lease no more for having waited."""
+
+VITALS = "vitals"
+"""A hash: by worker when it reported last, in epoch seconds, and its report as JSON."""
 
 KEYS = (
     "incomplete",

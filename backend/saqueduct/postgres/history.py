@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Select, literal, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.common.places import place_of
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidCursor, InvalidSearch
 from saqueduct.postgres.models import STATUSES, JobRecord, OutboxJob
@@ -21,6 +20,7 @@ from saqueduct.postgres.rows import EPOCH, milliseconds
 from saqueduct.queue.listing import LIVE
 from saqueduct.queue.redacted_view import shown
 from saqueduct.tasks.job_meta import TAGS
+from saqueduct.tasks.places import place_of
 
 if TYPE_CHECKING:
     from saqueduct.queue.queues import Queues

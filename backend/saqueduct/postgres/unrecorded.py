@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from saq import Job
 
+from saqueduct.broker.keys import UNRECORDED
 from saqueduct.broker.outage import answering
 from saqueduct.errors import QueueUnavailable
 from saqueduct.queue import unrecorded
@@ -84,7 +85,7 @@ class UnrecordedEnds:
             job = queue.read(end.key, end.stored)
         except UnreadableJob as error:
             if end.mark not in self._unreadable:
-                logger.error("%s; its end stays in the hash %s", error, queue.namespace(unrecorded.UNRECORDED))
+                logger.error("%s; its end stays in the hash %s", error, queue.namespace(UNRECORDED))
                 self._unreadable.add(end.mark)
             return None
         return job if self._knows(job) or end.age >= UNKNOWN else None

@@ -10,20 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from saqueduct.broker.keys import PAUSED
 from saqueduct.broker.outage import answering
 from saqueduct.common.text import storable
 
 if TYPE_CHECKING:
     from saqueduct.queue.saq_queue import LeasedQueue
-
-PAUSED = "paused"
-"""A key of the queue: since when it is paused, and by whom and why; none while it is not."""
-
-RESUMED = "resumed"
-"""A list of the queue: an entry in it wakes the workers that wait for the end of a pause."""
-
-SCHEDULES_PAUSED = "schedules:paused"
-"""A hash of the queue: by schedule what PAUSED holds of a queue; of a resumed one see `scripts/resume_schedule.lua`."""
 
 LOOK = 0.2
 """Seconds between two looks for jobs that still run."""

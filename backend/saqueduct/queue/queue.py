@@ -18,6 +18,7 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
 from saqueduct.broker.batching import Batches
+from saqueduct.broker.keys import VITALS
 from saqueduct.broker.outage import REDIS_AWAY, answering
 from saqueduct.broker.sizes import batches
 from saqueduct.common.garbage_collection import listed
@@ -354,7 +355,7 @@ class EngineQueue(LeasedQueue):
         return job
 
     async def _fetch_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
-        # Each batch by itself, as in `Inbox`.
+        # Each batch by itself, as in `ResultChannel`.
         async with answering():
             return await self._read_chunk(ids)
 
@@ -445,7 +446,7 @@ class EngineQueue(LeasedQueue):
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)
             pipe.zrem(self._stats, key)
-            pipe.hdel(self.namespace(worker_health.VITALS), worker_id)
+            pipe.hdel(self.namespace(VITALS), worker_id)
             await pipe.execute()
 
     async def troubles(self) -> list[str]:

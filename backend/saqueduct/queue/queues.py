@@ -15,6 +15,7 @@ from saqueduct.queue.queue import EngineQueue, TaskCatalogue
 from saqueduct.queue.schedule_states import ScheduleState
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.job import EngineJob, Enqueued
+from saqueduct.tasks.queues import connected, current_queues, disconnected
 
 if TYPE_CHECKING:
     from dishka import AsyncContainer
@@ -23,21 +24,11 @@ if TYPE_CHECKING:
     from saqueduct.postgres.store import Memory
     from saqueduct.tasks.task import Task
 
-_connected: "list[Queues]" = []
-
 
 class Host(Protocol):
     """Who connects queues anew in a process that was forked from the one where they were connected."""
 
     def reopen(self) -> None: ...
-
-
-def _after_fork() -> None:
-    """Leave those queues to a forked process that can be connected there."""
-    _connected[:] = [queues for queues in _connected if queues.host is not None]
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class Queues:
@@ -260,6 +251,15 @@ class Queues:
         return standing
 
     @property
+    def outlives_forks(self) -> bool:
+        """True when a forked process can connect them again."""
+        return self.host is not None
+
+    def is_connected_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """True when this event loop has connected them last."""
+        return self._loop is loop
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop that they are connected in; in a forked process one of its own, if they have a host.
 
@@ -313,13 +313,11 @@ class Queues:
         if self.memory is not None:
             self.memory.serve(list(self))
         self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
-        if self not in _connected:
-            _connected.append(self)
+        connected(self)
 
     async def disconnect(self) -> None:
         """Close every queue's connections."""
-        if self in _connected:
-            _connected.remove(self)
+        disconnected(self)
         if self.memory is not None:
             await self.memory.close()
         for queue in self:
@@ -333,22 +331,10 @@ class Queues:
         Raises:
             ConfigurationError: there are none.
         """
-        if not _connected:
-            raise ConfigurationError(
-                "the queues of this process are not connected: enqueue from a route or a task, "
-                "in a script within `with open_container():` of app.shell, or call `await queues.connect()` first"
-            )
-        if len(_connected) == 1:
-            return _connected[0]
-        here = [queues for queues in _connected if queues._loop is _running_loop()]
-        return (here or _connected)[-1]
+        queues = current_queues()
+        if not isinstance(queues, Queues):
+            raise ConfigurationError(f"the queues of this process are no Queues, but {queues!r}")
+        return queues
 
     def __iter__(self) -> Iterator[EngineQueue]:
         return iter(self.by_name.values())
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

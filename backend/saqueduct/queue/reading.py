@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from saq.job import TERMINAL_STATUSES, Status
 from saq.types import CountKind, ListenCallback, QueueInfo
 
+from saqueduct.broker.listener import SUBSCRIBED, News
 from saqueduct.common.text import decoded
-from saqueduct.queue.listener import SUBSCRIBED, News
 from saqueduct.tasks.job import EngineJob, UnreadableJob, holder, stand_in
 
 if TYPE_CHECKING:

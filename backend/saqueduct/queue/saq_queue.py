@@ -39,21 +39,20 @@ from saq.utils import now
 from saqueduct.broker.batching import Batches
 from saqueduct.broker.connections import lasting, name_in_keys
 from saqueduct.broker.keys import KEYS
+from saqueduct.broker.listener import JobListener
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import REDIS_AWAY, Outage
+from saqueduct.broker.result_channel import ResultChannel
 from saqueduct.broker.scripts import Scripts
 from saqueduct.broker.sizes import CERTAINLY_FITS, check_size
 from saqueduct.common import clock
 from saqueduct.common.text import decoded, storable
 from saqueduct.queue import reading
-from saqueduct.queue.listener import JobListener
 from saqueduct.queue.outcomes import Outcome, settle_each
 from saqueduct.queue.recording import Recorder
 from saqueduct.queue.recovery import Recovery
-from saqueduct.queue.result_channel import Inbox
 from saqueduct.tasks import wire
-from saqueduct.tasks.handle import EXPIRED
-from saqueduct.tasks.job import EngineJob, UnreadableJob, decode, encode_storable, has_expired
+from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, decode, encode_storable, has_expired
 from saqueduct.tasks.job_changes import updated
 from saqueduct.tasks.job_meta import EXPIRES_AT
 
@@ -100,7 +99,7 @@ class LeasedQueue(RedisQueue):
         """Is told of each job that has ended, or gets another attempt; None: nobody is."""
         self.listener = JobListener(redis, self.guard)
         """News of single jobs, for `JobHandle`."""
-        self.inbox = Inbox(self)
+        self.result_channel = ResultChannel(redis, self.scripts, self.namespace("inbox:"), self.guard)
         """Outcomes of single jobs, for `JobHandle`."""
         self._reads = Batches(self._read_chunk, reading.CHUNK, check=self.guard.check)
         self.offered: set[tuple[str, str]] = set()
@@ -429,7 +428,7 @@ class LeasedQueue(RedisQueue):
 
     async def disconnect(self) -> None:
         """Close all connections, whether Redis answers or not."""
-        await self.inbox.close()
+        await self.result_channel.close()
         await self.listener.close()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()

@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from saqueduct.broker.keys import SCHEDULES_PAUSED
 from saqueduct.broker.outage import answering
 from saqueduct.broker.scripts import pack
 from saqueduct.queue import enqueuing, pausing
 from saqueduct.queue.aborting import BeingAborted, Patience
-from saqueduct.queue.pausing import SCHEDULES_PAUSED, Pause
+from saqueduct.queue.pausing import Pause
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.job_meta import SCHEDULE

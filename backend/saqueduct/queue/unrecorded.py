@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from saq import Job
 from saq.job import Status
 
+from saqueduct.broker.keys import UNRECORDED
 from saqueduct.tasks.job import mark_of
 
 if TYPE_CHECKING:
     from saqueduct.queue.saq_queue import LeasedQueue
-
-UNRECORDED = "unrecorded"
-"""A hash of the queue: by mark when the job ended, in epoch seconds of the server, and after a space its JSON."""
 
 CHUNK = 200
 """Ends that one command reads or forgets, about."""

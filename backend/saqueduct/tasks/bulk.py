@@ -2,21 +2,20 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saq import Job
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.garbage_collection import listed
-from saqueduct.queue.queues import Queues
+from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.handle import JobHandle
 from saqueduct.tasks.job import Enqueued
+from saqueduct.tasks.queues import TaskQueue, TaskQueues, current_queues
 
 if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
-    from saqueduct.tasks.task import Task
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 R = TypeVar("R")
 
@@ -25,12 +24,18 @@ R = TypeVar("R")
 class Call(Generic[R]):
     """A validated call of a task, not enqueued yet. Made by `Task.bind`."""
 
-    task: "Task[Any, R]"
+    task: TaskDefinition
     job: Job
 
 
 Progress = Callable[[int, int], None]
-"""Is told how many are done, and of how many."""
+"""Called with the number that are done, and of how many."""
+
+
+def bind(task: TaskDefinition, arguments: Mapping[str, Any]) -> Call[Any]:
+    """A call of a task with arguments by parameter name; see `Task.bind`."""
+    limit = current_queues().get(task.queue_name).max_payload_bytes
+    return Call(task, task.job(arguments, limit=limit))
 
 
 async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = None) -> list[JobHandle[R]]:
@@ -51,11 +56,10 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
         QueueUnavailable: Redis did not answer; a part may have been enqueued.
         ConfigurationError: a queue does not exist, or the queues of this process have not been started.
     """
-    queues = Queues.current()
-    return await _enqueue(queues, listed(calls), progress)
+    return await _enqueue(current_queues(), listed(calls), progress)
 
 
-async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | None) -> list[JobHandle[R]]:
+async def _enqueue(queues: TaskQueues, calls: list[Call[R]], progress: Progress | None) -> list[JobHandle[R]]:
     together: dict[tuple[str, int], tuple[AsyncSession | None, list[int]]] = {}
     for task, alike in groupby(range(len(calls)), lambda place: calls[place].task):
         session = task.call_options.session
@@ -67,10 +71,11 @@ async def _enqueue(queues: Queues, calls: "list[Call[R]]", progress: Progress | 
         sent = len(handles)
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
         answers = await targets[name].enqueue_many([calls[place].job for place in places], report, session)
-        answered = zip(places, answers, strict=True)
-        handles.update(
-            zip(places, listed(handle_of(calls[at], targets[name], each) for at, each in answered), strict=True)
+        made = (
+            handle_of(calls[place].task, calls[place].job, targets[name], answer)
+            for place, answer in zip(places, answers, strict=True)
         )
+        handles.update(zip(places, listed(made), strict=True))
     return [handles[place] for place in range(len(calls))]
 
 
@@ -96,13 +101,13 @@ async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = N
     return [each.result() for each in waiting]
 
 
-def handle_of(call: Call[R], queue: "EngineQueue", stands: Enqueued) -> JobHandle[R]:
-    """The handle of the job that stands for a call."""
+def handle_of(task: TaskDefinition, job: Job, queue: TaskQueue, enqueued: Enqueued) -> JobHandle[Any]:
+    """The handle of the job that an enqueue made or found."""
     return JobHandle(
         queue,
-        stands.key,
-        call.task.signature.decode_result,
-        call.job if stands.created else None,
-        created=stands.created,
-        published=stands.published,
+        enqueued.key,
+        task.signature.decode_result,
+        job if enqueued.created else None,
+        created=enqueued.created,
+        published=enqueued.published,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from saqueduct.common.places import fields_of
+from saqueduct.tasks.places import fields_of
 
 LARGEST_INTEGER = 2**63
 """Floats from here on stay floats: as integers they would be long."""

@@ -9,17 +9,16 @@ has returned: a session commits then, and rolls back on an error.
 import inspect
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dishka import AsyncContainer
 
 from saqueduct.errors import ConfigurationError
-from saqueduct.queue.queues import Queues
+from saqueduct.tasks.blocking.portal import refuse_in_event_loop, wait_for
+from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.injection import job_scope
+from saqueduct.tasks.queues import current_queues
 from saqueduct.tasks.signature import INJECTED
-
-if TYPE_CHECKING:
-    from saqueduct.tasks.task import Task
 
 
 class DirectCall:
@@ -34,7 +33,7 @@ class DirectCall:
         TypeError: they do not fit the function, as Python says it.
     """
 
-    def __init__(self, task: "Task[..., Any]", args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def __init__(self, task: TaskDefinition, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self._task = task
         self._bound = inspect.signature(task.function).bind_partial(*args, **kwargs)
         given = self._bound.arguments
@@ -59,12 +58,9 @@ class DirectCall:
             ConfigurationError: the process has no container to inject from, or its event loop has ended.
             CalledInEventLoop: an event loop runs in this thread.
         """
-        # Imported here: the blocking calls are built on tasks.
-        from saqueduct.blocking.portal import refuse_in_event_loop, wait_for
-
         refuse_in_event_loop()
         # First: in a forked process it makes another container.
-        loop = Queues.current().loop
+        loop = current_queues().loop
         scope = self._scope()
         found = wait_for(loop, scope.__aenter__)
         try:
@@ -100,7 +96,7 @@ class DirectCall:
         )
 
 
-def direct_call(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> DirectCall | None:
+def direct_call(task: TaskDefinition, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> DirectCall | None:
     """The call, where something is to be injected; None: the function has all it takes."""
     if not task.signature.injected:
         return None
@@ -110,6 +106,6 @@ def direct_call(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: Mapping[s
 
 def _of_process() -> AsyncContainer | None:
     try:
-        return Queues.current().container
+        return current_queues().container
     except ConfigurationError:
         return None

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect as msgspec_inspect
 
-from saqueduct.common.places import is_between_minutes, is_endless, is_half_a_pair, place_of
 from saqueduct.errors import InvalidResult, PayloadTooLarge
 from saqueduct.tasks import pydantic_models
+from saqueduct.tasks.places import is_between_minutes, is_endless, is_half_a_pair, place_of
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Limit for encoded arguments and results where no setting says otherwise, in bytes."""

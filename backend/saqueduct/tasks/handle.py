@@ -3,21 +3,17 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
+from saqueduct.broker.listener import SUBSCRIBED
 from saqueduct.errors import JobAborted, JobConflict, JobExpired, JobFailed, JobNotFound, ResultTimeout
-from saqueduct.queue.listener import SUBSCRIBED
-
-if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job import EXPIRED
+from saqueduct.tasks.queues import TaskQueue
 
 R = TypeVar("R")
-
-EXPIRED = "expired"
-"""Error text of a job that was not started in time."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class JobHandle(Generic[R]):
 
     def __init__(
         self,
-        queue: "EngineQueue",
+        queue: TaskQueue,
         key: str,
         convert: Callable[[Any], R],
         snapshot: Job | None = None,
@@ -171,7 +167,7 @@ class JobHandle(Generic[R]):
     async def _ended(self) -> Job:
         if self._published is not None:
             await asyncio.shield(self._published)
-        if stored := await self._queue.inbox.outcome(self.id):
+        if stored := await self._queue.result_channel.outcome(self.id):
             ended = self._queue.read(self.key, stored)
             if ended.status in TERMINAL_STATUSES:
                 self._snapshot = ended

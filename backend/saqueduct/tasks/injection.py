@@ -7,15 +7,13 @@ a scope of its own in the same way.
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dishka import AsyncContainer, DependencyKey, Scope
 from dishka.exceptions import ExitError
 
 from saqueduct.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from saqueduct.tasks.task import Task
+from saqueduct.tasks.definition import TaskDefinition
 
 
 @asynccontextmanager
@@ -32,7 +30,7 @@ async def job_scope(container: AsyncContainer, injected: Mapping[str, Any]) -> A
         raise _only_one(error) from error
 
 
-def check_dependencies(container: AsyncContainer, tasks: Iterable["Task[..., Any]"]) -> None:
+def check_dependencies(container: AsyncContainer, tasks: Iterable[TaskDefinition]) -> None:
     """Raise unless the container provides every injected parameter of every task.
 
     Raises:

@@ -10,10 +10,18 @@ from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
 from saqueduct.common.text import storable
-from saqueduct.queue.lost_leases import TIME_TEXT
 from saqueduct.tasks import wire
 from saqueduct.tasks.job_meta import EXPIRES_AT, ROUND, checked
 from saqueduct.tasks.options import Claim
+
+EXPIRED = "expired"
+"""Error text of a job that was not started in time."""
+
+LEASE_TEXT = 64
+"""Characters that a lease has at least, see `lua/lease.lua`."""
+
+TIME_TEXT = 16
+"""Characters of the time in a lease, in epoch microseconds."""
 
 UNREADABLE = "(unreadable)"
 """Stands in place of the task of a job that cannot be read."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from saqueduct.common.places import is_endless, place_of
 from saqueduct.errors import InvalidArguments, PayloadMismatch, PayloadTooLarge, RegistrationError
 from saqueduct.tasks import encoding
 from saqueduct.tasks.encoding import MAX_PAYLOAD_BYTES, decode_result, encode_result
@@ -27,6 +26,7 @@ from saqueduct.tasks.parameters import (
     returned,
     type_hints,
 )
+from saqueduct.tasks.places import is_endless, place_of
 from saqueduct.tasks.redaction import NO_SECRETS, REDACTED, Secrets
 
 __all__ = [

@@ -1,53 +1,28 @@
 """Task: a decorated function that still is that function, and knows how to become jobs."""
 
-import copy
-import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from saq import Job
-from saq.job import CronJob
 from saq.types import Context
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.common.functions import are_alike, at_one_place, is_run_again, location, module_run
-from saqueduct.errors import InvalidArguments, RegistrationError
-from saqueduct.queue.queues import Queues
 from saqueduct.schedules.schedule import Schedule
-from saqueduct.tasks.bulk import Call, Progress, enqueue_many, handle_of, results
-from saqueduct.tasks.current_job import lineage
+from saqueduct.tasks.blocking.entry import Entry
+from saqueduct.tasks.blocking.results import Result
+from saqueduct.tasks.bulk import Call, Progress, bind, enqueue_many, handle_of, results
+from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.direct_call import direct_call
 from saqueduct.tasks.handle import JobHandle
-from saqueduct.tasks.job import EngineJob, like, make
-from saqueduct.tasks.option_names import CALL_EQUALS, unknown_option
-from saqueduct.tasks.options import CallOptions, CallSettings, TaskOptions, Unique
-from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES, Signature
-from saqueduct.worker.task_runner import make_runner
-
-if TYPE_CHECKING:
-    from saqueduct.blocking.entries import Entry
-    from saqueduct.blocking.results import Result
+from saqueduct.tasks.options import TaskOptions
+from saqueduct.tasks.queues import current_queues
+from saqueduct.tasks.runner import make_runner
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Task(Generic[P, R]):
-    """A task: callable as the function it decorates, and run by workers through `runner`.
-
-    Attributes:
-        name: the name that jobs carry; unique in the registry.
-        function: the function as it was written.
-        is_async: True for a coroutine function; others run in a thread.
-        defaults: how its jobs run unless a call says otherwise.
-        call_options: what `options(...)` said.
-        signature: what its arguments are.
-        schedules: when it runs by itself.
-        runner: the coroutine function that SAQ calls; its `__qualname__` is the task's name, because SAQ and
-            litestar-saq look functions up by that.
-    """
+class Task(TaskDefinition, Generic[P, R]):
+    """A task: callable as the function it decorates, and run by workers through `runner`; see `TaskDefinition`."""
 
     __name__: str
 
@@ -59,83 +34,17 @@ class Task(Generic[P, R]):
         options: TaskOptions | None = None,
         schedule: Schedule | None = None,
     ) -> None:
-        self.function = function
-        self._module_run = module_run()
-        self.is_async = inspect.iscoroutinefunction(function)
-        self.name = name or function.__name__
-        self.defaults = options or TaskOptions()
-        self.call_options = CallOptions()
-        self._template: EngineJob | None = None
-        self.schedules: tuple[Schedule, ...] = ()
-        self.signature = Signature(function, self.defaults.redact)
-        self.signature.task = self.name
+        super().__init__(function, name, options)
         self.runner = make_runner(self)
         # Where the engine's worker looks what the task says of its errors.
         cast("Any", self.runner).retries_after = self.defaults.retries_after
         cast("Any", self.runner).is_final = self.defaults.is_final
-        self._check_unique(self.defaults.unique)
         if schedule is not None:
             self.add_schedule(schedule)
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
 
-    @property
-    def where(self) -> str:
-        """`file:line` of the function, below its other decorators."""
-        return location(self.function)
-
-    @property
-    def doc(self) -> str:
-        """The function's docstring, dedented; empty without one."""
-        return inspect.getdoc(self.function) or ""
-
-    def is_same(self, first: "Task[..., Any]") -> bool:
-        """True for the same task once more: its module was loaded again, or the same code has made it again."""
-        if not at_one_place(first.function, self.function):
-            return False
-        if is_run_again(first._module_run, self._module_run):
-            return True
-        return (
-            are_alike(first.function, self.function)
-            and first.defaults == self.defaults
-            and all(each in first.schedules for each in self.schedules)
-        )
-
-    @property
-    def call_signature(self) -> inspect.Signature:
-        """The function's signature as calls see it: without the context and what is injected."""
-        signature = inspect.signature(self.function)
-        _, *others = signature.parameters.values()
-        return signature.replace(parameters=[each for each in others if each.name not in self.signature.injected])
-
     def __repr__(self) -> str:
         return f"<Task {self.name} at {self.where}>"
-
-    def options(self, **options: Unpack[CallSettings]) -> Self:
-        """The same task with options for its jobs, see `CallOptions`; what is left out stays as it was.
-
-            later = send_email.options(delay=60, retries=5)
-            await later.enqueue(to="ada@example.com", subject="Hi", body="...")
-
-        Raises:
-            ValueError: an unknown option, which is named with what says the same here; and see `CallOptions`.
-            RegistrationError: `unique` names a parameter that the task does not have.
-        """
-        if problem := unknown_option(options, CallSettings.__annotations__, CALL_EQUALS):
-            raise ValueError(problem)
-        changed = copy.copy(self)
-        changed.call_options = dataclasses.replace(self.call_options, **options)
-        changed._template = None
-        changed._check_unique(changed.call_options.unique)
-        return changed
-
-    def within(self, session: AsyncSession) -> Self:
-        """The same task, whose jobs exist if and only if the session's transaction commits.
-
-        async with transaction(maker) as session:
-            session.add(user)
-            await send_welcome_email.within(session).enqueue(user_id=user.id)
-        """
-        return self.options(session=session)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """A call to be enqueued later, with others; see `enqueue_many`. Validated now.
@@ -144,12 +53,11 @@ class Task(Generic[P, R]):
             InvalidArguments, PayloadTooLarge: see `Signature.encode`.
             ConfigurationError: the queues of this process are not connected.
         """
-        return self.call(self.signature.bind(args, kwargs))
+        return bind(self, self.signature.bind(args, kwargs))
 
     def call(self, arguments: Mapping[str, Any]) -> Call[R]:
         """`bind` for arguments by name, as they come from elsewhere."""
-        limit = Queues.current().get(self.queue_name).max_payload_bytes
-        return Call(self, self.job(arguments, limit=limit))
+        return bind(self, arguments)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """Enqueue a job; the call is typed as the function, without `ctx`.
@@ -166,12 +74,13 @@ class Task(Generic[P, R]):
             QueueUnavailable: Redis did not answer.
             ConfigurationError: the application or worker of this process has not started its queues.
         """
-        call = self.bind(*args, **kwargs)
-        queue = Queues.current().get(self.queue_name)
-        [stands] = await queue.enqueue_many([call.job], session=self.call_options.session)
-        return handle_of(call, queue, stands)
+        arguments = self.signature.bind(args, kwargs)
+        queue = current_queues().get(self.queue_name)
+        job = self.job(arguments, limit=queue.max_payload_bytes)
+        [enqueued] = await queue.enqueue_many([job], session=self.call_options.session)
+        return handle_of(self, job, queue, enqueued)
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> "Result[R]":
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """Enqueue a job from code without an event loop; see `Entry.delay`.
 
             send_email.delay("ada@example.com", "Subject", "Body").get(timeout=10)
@@ -184,15 +93,13 @@ class Task(Generic[P, R]):
 
     def apply_async(
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> "Result[R]":
+    ) -> Result[R]:
         """`delay` with Celery's options; see `Entry.apply_async`, which types them. Raises as `delay`."""
         return self._entry().apply_async(args, kwargs, **options)
 
-    def _entry(self) -> "Entry[P, R]":
-        # Imported here: the blocking calls are built on tasks.
-        from saqueduct.blocking.entries import entry_here
-
-        return entry_here(self)
+    def _entry(self) -> Entry[P, R]:
+        entry: Entry[P, R] = Entry.of_process(self)
+        return entry
 
     async def apply(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Enqueue a job and wait for its result; raises as `enqueue` and `JobHandle.result`."""
@@ -212,129 +119,6 @@ class Task(Generic[P, R]):
             JobFailed, JobAborted: of the first job that ended without a result; the others go on.
         """
         return await results(await enqueue_many([self.call(each) for each in arguments]), progress)
-
-    def job(
-        self,
-        arguments: Mapping[str, Any],
-        *,
-        limit: int = MAX_PAYLOAD_BYTES,
-        **fields: Any,
-    ) -> EngineJob:
-        """Make a job of validated arguments; nothing is enqueued yet.
-
-        Args:
-            arguments: by parameter name.
-            limit: largest encoded size of the arguments, in bytes.
-            fields: fields of SAQ's Job that override the options (`key`, `timeout`, `scheduled`...).
-
-        Raises:
-            InvalidArguments: see `Signature.encode`.
-            PayloadTooLarge: see `Signature.encode`.
-        """
-        kwargs = self.signature.encode(arguments, limit)
-        given = {name: value for name, value in fields.items() if value is not None}
-        template = self._like()
-        if given:
-            template = make({**vars(template), **given, "meta": {**template.meta, **given.get("meta", {})}})
-        meta = lineage() or {}
-        if template.meta:
-            # Not shared with other jobs: a hook may change it.
-            meta |= copy.deepcopy(template.meta)
-        job = like(template, kwargs, meta)
-        if self.call_options.delay and "scheduled" not in given:
-            job.delay = self.call_options.delay
-        if self.call_options.expires is not None:
-            job.expires = self.call_options.expires
-        if (unique := self.call_options.unique or self.defaults.unique) is not None:
-            job.claim = unique.claim(self.name, self.signature.filled(kwargs))
-        return job
-
-    def _like(self) -> EngineJob:
-        """A job as the options make it; the same for every call, unless they are reckoned from its moment."""
-        if self._template is not None:
-            return self._template
-        defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
-        meta = {**defaults.pop("meta", {}), **call.pop("meta", {})}
-        template = make({"function": self.name, "key": "", **defaults, **call, "meta": meta})
-        if not self.call_options.reckoned:
-            self._template = template
-        return template
-
-    @property
-    def queue_name(self) -> str:
-        """The queue its jobs go to."""
-        return self.call_options.queue or self.defaults.queue
-
-    def split(self, call: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Divide the keywords of SAQ's `enqueue(name, **keywords)` into arguments and job fields.
-
-        A keyword that the function declares is an argument, whatever fields SAQ's Job has; of the others those
-        named like a field are fields. `kwargs={...}` always holds arguments.
-        """
-        nested = {} if "kwargs" in self.signature.payload else dict(call.get("kwargs") or {})
-        fields: dict[str, Any] = {}
-        for name, value in call.items():
-            if name in self.signature.payload or name not in Job.__dataclass_fields__:
-                nested[name] = value
-            elif name != "kwargs":
-                fields[name] = value
-        return nested, fields
-
-    @property
-    def schedule(self) -> Schedule | None:
-        """The first of its schedules, or None."""
-        return self.schedules[0] if self.schedules else None
-
-    def add_schedule(self, schedule: Schedule) -> None:
-        """Let it run by itself at further times; a schedule without a key gets the task's name.
-
-        Raises:
-            RegistrationError: the schedule's arguments do not fit, or another one of the task has that key.
-        """
-        if schedule.args:
-            schedule = self._named_arguments(schedule)
-        named = dataclasses.replace(schedule, key=schedule.key or self.name)
-        if named.key in {other.key for other in self.schedules}:
-            raise RegistrationError(self.function, f"two schedules have the key {named.key!r}; give one another key=")
-        try:
-            self.signature.encode(named.kwargs)
-        except InvalidArguments as error:
-            raise RegistrationError(
-                self.function, f"the schedule's kwargs do not fit: {error}; give them in kwargs={{...}}"
-            ) from None
-        self.schedules = (*self.schedules, named)
-
-    def _named_arguments(self, schedule: Schedule) -> Schedule:
-        """The schedule with its arguments by position as arguments by name."""
-        try:
-            kwargs = self.signature.bind(schedule.args, schedule.kwargs)
-        except InvalidArguments as error:
-            raise RegistrationError(self.function, f"the schedule's args do not fit: {error}") from None
-        return dataclasses.replace(schedule, args=(), kwargs=kwargs)
-
-    def cron_jobs(self) -> list[CronJob[Context]]:
-        """Its crons as SAQ knows them; SAQ has no intervals and no time zone a cron."""
-        options = self.defaults
-        return [
-            CronJob(
-                function=self.runner,
-                cron=schedule.cron,
-                timeout=options.timeout,
-                heartbeat=options.heartbeat,
-                retries=options.retries,
-                ttl=options.ttl,
-                kwargs=self.signature.encode(schedule.kwargs),
-            )
-            for schedule in self.schedules
-            if schedule.cron is not None
-        ]
-
-    def _check_unique(self, unique: Unique | None) -> None:
-        strangers = set(unique.by) - self.signature.payload.keys() if unique else set()
-        if strangers:
-            raise RegistrationError(
-                self.function, f"unique names {', '.join(sorted(strangers))}, which are no parameters that travel"
-            )
 
 
 class AsyncTask(Task[P, R]):

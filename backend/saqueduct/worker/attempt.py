@@ -22,11 +22,11 @@ from saqueduct.tasks.job import EngineJob, failure, ran_alone
 from saqueduct.tasks.job_changes import keep_own, mend, repair
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
 from saqueduct.tasks.redaction import scrub
+from saqueduct.tasks.threads import stack_of
 from saqueduct.worker import leases, misfit
 from saqueduct.worker.failure_log import info, log_failure
 from saqueduct.worker.loop_monitor import Block
 from saqueduct.worker.postponement import pause_of, reason_of, reason_of_timeout
-from saqueduct.worker.threads import stack_of
 
 if TYPE_CHECKING:
     from saqueduct.worker.job_runner import Slots

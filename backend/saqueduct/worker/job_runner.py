@@ -12,7 +12,6 @@ from saq import Job
 from saq.job import Status
 
 from saqueduct.broker.outage import REDIS_AWAY
-from saqueduct.queue.lost_leases import LostLeases
 from saqueduct.queue.outcomes import Outcome, Outcomes
 from saqueduct.queue.recovery import LOOK
 from saqueduct.tasks import current_job
@@ -24,6 +23,7 @@ from saqueduct.worker.closings import Closings
 from saqueduct.worker.deadlines import Limits
 from saqueduct.worker.leases import Held, LeaseKeeper
 from saqueduct.worker.leasing import Leased, Leasing
+from saqueduct.worker.lost_leases import LostLeases
 from saqueduct.worker.suspects import LOOK_FOR_ROOM, Suspects
 from saqueduct.worker.waiting import PEEK, Waiting
 from saqueduct.worker.worker_health import Watch

@@ -15,13 +15,13 @@ import redis
 from redis.exceptions import RedisError
 
 from saqueduct.broker.scripts import source
-from saqueduct.queue.lost_leases import LostLeases
 from saqueduct.queue.recovery import LEASE, RENEWAL
 from saqueduct.tasks.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob
 from saqueduct.tasks.job_meta import AT_MOST_ONCE
 from saqueduct.worker import lease_renewal
 from saqueduct.worker.lease_renewal import RenewalThread
 from saqueduct.worker.loop_monitor import Block, Pulse
+from saqueduct.worker.lost_leases import LostLeases
 
 if TYPE_CHECKING:
     from saqueduct.queue.saq_queue import LeasedQueue

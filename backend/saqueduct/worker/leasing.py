@@ -14,12 +14,11 @@ from saq.job import Status
 from saq.utils import now
 
 from saqueduct.common.text import decoded
-from saqueduct.queue.lost_leases import LostLeases
 from saqueduct.queue.outcomes import Outcome, Outcomes
 from saqueduct.queue.recovery import LEASE
-from saqueduct.tasks.handle import EXPIRED
-from saqueduct.tasks.job import EngineJob, UnreadableJob, has_expired, holder
+from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, has_expired, holder
 from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, engine_entries
+from saqueduct.worker.lost_leases import LostLeases
 from saqueduct.worker.quarantine import SUSPECT
 from saqueduct.worker.waiting import Waiting
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from saqueduct.tasks.threads import EXIT_FORKED, ReplacingExecutor, end_if_forked
 from saqueduct.worker import loop_monitor
-from saqueduct.worker.threads import EXIT_FORKED, ReplacingExecutor, end_if_forked
 from saqueduct.worker.worker import EngineWorker
 
 logger = logging.getLogger("saqueduct.worker")

@@ -15,7 +15,7 @@ import saq.worker
 from redis.exceptions import NoScriptError, RedisError
 
 from saqueduct.broker.connections import lasting
-from saqueduct.queue.pausing import RESUMED
+from saqueduct.broker.keys import AWAITED, RESUMED
 
 if TYPE_CHECKING:
     from saqueduct.queue.queue import EngineQueue
@@ -25,12 +25,6 @@ PEEK = 4.0
 
 PAUSED_PEEKS = 2
 """Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
-
-AWAITED = "awaited"
-"""A list of the queue: entries whose coming has woken a worker that leases at once."""
-
-LEAVING = "leaving"
-"""A set of the queue: workers that stop, and lease no more for having waited."""
 
 LAST_WORDS = 0.2
 """Seconds that a worker which stops waits for a lease that may have been made for it just before."""

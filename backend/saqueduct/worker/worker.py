@@ -38,10 +38,10 @@ from saqueduct.queue import enqueuing
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.options import EVERY_STATE, Claim, Unique
+from saqueduct.tasks.threads import in_thread
 from saqueduct.worker import postponement
 from saqueduct.worker.job_runner import Slots
 from saqueduct.worker.misfit import DEPLOY_WINDOW
-from saqueduct.worker.threads import in_thread
 from saqueduct.worker.ticker import Ticker
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import redis
 
+from saqueduct.broker.keys import VITALS
 from saqueduct.broker.scripts import source
 from saqueduct.queue import pausing
 from saqueduct.tasks.job import level_of
@@ -32,9 +33,6 @@ BLOCKED = 1.0
 
 TASKS = 5
 """Tasks that a report names at most."""
-
-VITALS = "vitals"
-"""A hash of the queue: by worker when it told its vitals, in epoch seconds, and those as JSON."""
 
 
 class Vitals(msgspec.Struct, omit_defaults=True):

@@ -9,9 +9,9 @@ import pytest
 from saq.job import Status
 
 from saqueduct import Context, GiveUp, Retry, task
-from saqueduct.blocking.results import ResultHere
 from saqueduct.common.exception_groups import find, is_cancellation
 from saqueduct.queue.redacted_view import error_summary
+from saqueduct.tasks.blocking.results import ResultHere
 from saqueduct.tasks.options import TaskOptions
 from saqueduct.testing import JobKit
 

@@ -15,8 +15,8 @@ from saqueduct import Context, EngineQueue, Queues, task
 from saqueduct.broker.connections import Connections
 from saqueduct.queue.recovery import MAX_RECOVERIES
 from saqueduct.tasks.injection import job_scope
+from saqueduct.tasks.threads import in_thread
 from saqueduct.worker.process import run
-from saqueduct.worker.threads import in_thread
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working

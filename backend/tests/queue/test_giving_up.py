@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.settings import Settings
 from saqueduct import INJECTED, Context, Queues, task
 from saqueduct.tasks import current_job
+from saqueduct.tasks.threads import ReplacingExecutor
 from saqueduct.worker import job_runner, leases
-from saqueduct.worker.threads import ReplacingExecutor
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 

@@ -75,7 +75,7 @@ async def test_a_message_of_another_version_is_none(default: EngineQueue) -> Non
     job = await _task().enqueue()
     waiting = asyncio.create_task(job.result(timeout=10))
     await eventually(lambda: _registered(default))
-    await default.redis.publish(default.inbox._channel, f"{job.id}\n{{}}")
+    await default.redis.publish(default.result_channel._channel, f"{job.id}\n{{}}")
     await _finish(default, job.key)
     assert await waiting == 42
 

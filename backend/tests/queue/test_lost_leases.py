@@ -13,8 +13,8 @@ from app.settings import Settings
 from saqueduct import Context, Queues, enqueue_many, task
 from saqueduct.broker import transport
 from saqueduct.broker.scripts import digest
-from saqueduct.queue.lost_leases import LostLeases
 from saqueduct.worker import job_runner, leases
+from saqueduct.worker.lost_leases import LostLeases
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -112,6 +112,6 @@ def test_lost_calls_are_looked_for_for_a_while(monkeypatch: pytest.MonkeyPatch) 
     assert lost.prefixes() == [f"{'w' * 10}|{call:038d}"]
     lost.looked_for()
     assert lost.prefixes()
-    monkeypatch.setattr("saqueduct.queue.lost_leases.KEPT", 0.0)
+    monkeypatch.setattr("saqueduct.worker.lost_leases.KEPT", 0.0)
     lost.looked_for()
     assert lost.prefixes() == []

@@ -31,8 +31,8 @@ from saqueduct import (
     scheduled_task,
     task,
 )
+from saqueduct.broker import listener
 from saqueduct.broker.connections import Connections, blocking_client
-from saqueduct.queue import listener
 from tests.conftest import running
 from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually, eventually_sync

@@ -9,10 +9,10 @@ from litestar.response import ServerSentEventMessage
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
+from saqueduct.broker.listener import SUBSCRIBED
 from saqueduct.errors import QueueUnavailable
 from saqueduct.litestar.routes.listeners import LISTENING
 from saqueduct.litestar.routes.views import JobView
-from saqueduct.queue.listener import SUBSCRIBED
 from saqueduct.queue.queue import EngineQueue
 
 TICK: Final = 15.0

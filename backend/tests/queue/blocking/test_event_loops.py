@@ -43,7 +43,7 @@ async def test_a_def_task_calls_through_the_loop_of_its_worker(registry: TasksRe
         return registry.ping.delay().get(timeout=10)
 
     async with jobs.working():
-        assert await registry["asks"].task.apply() == {"result": "pong"}
+        assert await asks.apply() == {"result": "pong"}
 
 
 @pytest.mark.usefixtures("workers", "engine")

@@ -9,7 +9,7 @@ from app.queue.catalog import TasksRegistry
 from app.settings import load_settings
 from app.shell import open_container
 from saqueduct import Queues, QueueUnavailable
-from saqueduct.blocking.publishing import Pauses
+from saqueduct.tasks.blocking.publishing import Pauses
 
 
 class Away:

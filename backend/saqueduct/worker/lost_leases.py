@@ -9,17 +9,13 @@ import secrets
 import threading
 import time
 
+from saqueduct.tasks.job import LEASE_TEXT, TIME_TEXT
+
 KEPT = 15.0
 """Seconds for which the leases of a call are looked for after the first look: a server may carry it out late."""
 
 MOST = 1000
 """Calls that are kept at most; the oldest are forgotten first."""
-
-LEASE_TEXT = 64
-"""Characters that a lease has at least, see `scripts/lease.lua`."""
-
-TIME_TEXT = 16
-"""Characters of its time, in epoch microseconds."""
 
 
 class LostLeases:

@@ -1,8 +1,8 @@
-"""Inbox: a channel of this process, on which workers tell how the jobs end that somebody here waits for.
+"""Result channel: workers publish here how jobs ended that somebody in this process waits for.
 
-A job's own channel, which SAQ has too, tells that it has ended and not how, and costs a subscription each. The inbox
-costs one call that reads the job and asks to be told, and one message that brings the outcome. Those who wait for
-longer than PATIENCE turn to the job's own channel: stock workers know no inbox, and a message may be lost with a
+A job's own channel, which SAQ has too, says that it has ended and not how, and costs a subscription per job. This one
+costs one call, which reads the job and asks for its outcome, and one message, which brings it. Callers that wait for
+longer than PATIENCE turn to the job's own channel: stock workers do not publish here, and a message may be lost with a
 connection.
 """
 
@@ -10,43 +10,47 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from saqueduct.broker.batching import Batches
 from saqueduct.broker.connections import lasting
+from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import answering
-
-if TYPE_CHECKING:
-    from saqueduct.queue.saq_queue import LeasedQueue
+from saqueduct.broker.scripts import Scripts
 
 PATIENCE = 1.0
-"""Seconds that the inbox is waited for."""
+"""Seconds to wait for a message."""
 
 CHUNK = 500
 """Jobs that one script call asks for at most."""
 
 Answer = int | bytes | None
-"""1: the inbox will be told; the JSON of a job that has ended; None: there is no such job."""
+"""1: a message will follow; the JSON of a job that has ended; None: there is no such job."""
 
 
-class Inbox:
+class ResultChannel:
     """Waits for the outcomes of jobs of one queue.
 
     Args:
-        queue: the queue.
+        redis: client whose pool gives the connection.
+        scripts: of the queue.
+        prefix: of the channel's name.
+        guard: of the client's connections.
     """
 
-    def __init__(self, queue: "LeasedQueue") -> None:
-        self._queue = queue
-        # Of more than 64 bytes, for the reason told in `scripts/lease.lua`.
-        self._channel = queue.namespace(f"inbox:{secrets.token_hex(32)}")
+    def __init__(self, redis: Redis, scripts: Scripts, prefix: str, guard: LoopGuard) -> None:
+        self._redis = redis
+        self._scripts = scripts
+        self._guard = guard
+        # More than 64 bytes, for the reason given in `lua/lease.lua`.
+        self._channel = f"{prefix}{secrets.token_hex(32)}"
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[str, set[asyncio.Future[bytes]]] = {}
-        self._asking = Batches(self._ask, CHUNK, check=queue.guard.check)
+        self._asking = Batches(self._ask, CHUNK, check=guard.check)
 
     async def outcome(self, job_id: str) -> bytes | None:
         """The JSON of a job that has ended, or does within PATIENCE; nothing: it has not, or there is none any more.
@@ -54,7 +58,7 @@ class Inbox:
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        self._queue.guard.check()
+        self._guard.check()
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(job_id, set())
         waiting.add(future)
@@ -87,9 +91,9 @@ class Inbox:
             return
         if self._pubsub is not None:
             await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-        self._pubsub = lasting(self._queue.redis).pubsub()
+        self._pubsub = lasting(self._redis).pubsub()
         await self._pubsub.subscribe(self._channel)
-        # The subscription stands: what is asked for from here on is told.
+        # Subscribed: no message is missed from here on.
         while (message := await self._pubsub.get_message(timeout=None)) is None or message["type"] != "subscribe":
             pass
         self._reader = asyncio.create_task(self._read(self._pubsub))
@@ -98,7 +102,7 @@ class Inbox:
         # Each batch by itself: of very many jobs the last wait in this process for longer than Redis gets to answer.
         async with answering():
             await self._open()
-            answers: Sequence[Answer] = await self._queue.scripts.run("await", self._channel, *job_ids)
+            answers: Sequence[Answer] = await self._scripts.run("await", self._channel, *job_ids)
         return answers
 
     async def _read(self, pubsub: PubSub) -> None:

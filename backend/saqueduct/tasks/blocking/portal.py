@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 from saqueduct.errors import ConfigurationError, QueueError
-from saqueduct.queue.queues import Queues
+from saqueduct.tasks.queues import TaskQueues
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Portal:
         queues: connected by the time of the first call.
     """
 
-    def __init__(self, queues: Queues) -> None:
+    def __init__(self, queues: TaskQueues) -> None:
         self._queues = queues
 
     def run(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:

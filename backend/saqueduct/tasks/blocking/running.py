@@ -9,9 +9,9 @@ from saq.job import Status
 from saq.types import Context
 from saq.utils import now
 
-from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.bulk import Call
 from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.queues import TaskQueue
 
 R = TypeVar("R")
 
@@ -24,7 +24,7 @@ class JobHere(EngineJob):
             setattr(self, name, value)
 
 
-async def run_here(call: Call[R], container: AsyncContainer, queue: EngineQueue) -> R:
+async def run_here(call: Call[R], container: AsyncContainer, queue: TaskQueue) -> R:
     """Run the function of a call once; the result has the type that the function declares.
 
     Neither the time limit nor the retries of the task count here.
@@ -43,7 +43,7 @@ async def run_here(call: Call[R], container: AsyncContainer, queue: EngineQueue)
     return cast("R", call.task.signature.decode_result(result))
 
 
-def _active(job: Job, queue: EngineQueue) -> JobHere:
+def _active(job: Job, queue: TaskQueue) -> JobHere:
     """The job as a worker holds it in its first attempt."""
     fields = {field.name: getattr(job, field.name) for field in dataclasses.fields(Job)}
     began = now()

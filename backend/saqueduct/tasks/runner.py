@@ -1,29 +1,22 @@
 """Running: one attempt of a task's job, from its payload to its result."""
 
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from dishka import AsyncContainer
 from saq.types import Context
 
 from saqueduct.common.exception_groups import find
 from saqueduct.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded, PayloadMismatch
-from saqueduct.postgres.completion import announce, completed, may_have_completed
+from saqueduct.tasks.completion import announce, completed, may_have_completed
+from saqueduct.tasks.definition import Runner, TaskDefinition
 from saqueduct.tasks.injection import job_scope
 from saqueduct.tasks.redaction import keep
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
-from saqueduct.worker.threads import in_thread
-
-if TYPE_CHECKING:
-    from saqueduct.tasks.task import Task
+from saqueduct.tasks.threads import in_thread
 
 
-Runner = Callable[..., Coroutine[Any, Any, Any]]
-"""Runs one attempt of a task's job: takes its context, and its payload by parameter name."""
-
-
-def make_runner(task: "Task[..., Any]") -> Runner:
+def make_runner(task: TaskDefinition) -> Runner:
     """What SAQ knows a task by: a function that runs one attempt; decodes, injects, calls, and encodes the result.
 
     It takes the context and the payload, as JSON builtins by parameter name, and raises:

@@ -5,9 +5,9 @@ from typing import Generic, Literal, TypeVar, overload
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
-from saqueduct.blocking.portal import Portal
 from saqueduct.common.exception_groups import find
 from saqueduct.errors import GiveUp, JobAborted, JobFailed, JobNotFound, Retry
+from saqueduct.tasks.blocking.portal import Portal
 from saqueduct.tasks.handle import JobHandle
 
 R = TypeVar("R")

@@ -1,0 +1,1 @@
+"""Calls of tasks from code without an event loop; `saqueduct.blocking` is their public module."""

@@ -1,0 +1,236 @@
+"""TaskDefinition: a decorated function, its options and schedules, and the jobs that are made of it."""
+
+import copy
+import dataclasses
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from saq import Job
+from saq.job import CronJob
+from saq.types import Context
+
+from saqueduct.common.functions import are_alike, at_one_place, is_run_again, location, module_run
+from saqueduct.errors import InvalidArguments, RegistrationError
+from saqueduct.schedules.schedule import Schedule
+from saqueduct.tasks.current_job import lineage
+from saqueduct.tasks.job import EngineJob, like, make
+from saqueduct.tasks.option_names import CALL_EQUALS, unknown_option
+from saqueduct.tasks.options import CallOptions, CallSettings, TaskOptions, Unique
+from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES, Signature
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+Runner = Callable[..., Coroutine[Any, Any, Any]]
+"""Runs one attempt of a task's job: takes its context, and its payload by parameter name."""
+
+
+class TaskDefinition:
+    """What a task is; `Task` adds the calls.
+
+    Attributes:
+        name: the name that jobs carry; unique in the registry.
+        function: the function as it was written.
+        is_async: True for a coroutine function; others run in a thread.
+        defaults: how its jobs run unless a call says otherwise.
+        call_options: what `options(...)` said.
+        signature: what its arguments are.
+        schedules: when it runs by itself.
+        runner: the coroutine function that SAQ calls; its `__qualname__` is the task's name, because SAQ and
+            litestar-saq look functions up by that.
+    """
+
+    runner: Runner
+
+    def __init__(self, function: Callable[..., Any], name: str | None, options: TaskOptions | None) -> None:
+        self.function = function
+        self._module_run = module_run()
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.name = name or function.__name__
+        self.defaults = options or TaskOptions()
+        self.call_options = CallOptions()
+        self._template: EngineJob | None = None
+        self.schedules: tuple[Schedule, ...] = ()
+        self.signature = Signature(function, self.defaults.redact)
+        self.signature.task = self.name
+        self._check_unique(self.defaults.unique)
+
+    @property
+    def where(self) -> str:
+        """`file:line` of the function, below its other decorators."""
+        return location(self.function)
+
+    @property
+    def doc(self) -> str:
+        """The function's docstring, dedented; empty without one."""
+        return inspect.getdoc(self.function) or ""
+
+    def is_same(self, first: "TaskDefinition") -> bool:
+        """True for the same task once more: its module was loaded again, or the same code has made it again."""
+        if not at_one_place(first.function, self.function):
+            return False
+        if is_run_again(first._module_run, self._module_run):
+            return True
+        return (
+            are_alike(first.function, self.function)
+            and first.defaults == self.defaults
+            and all(each in first.schedules for each in self.schedules)
+        )
+
+    @property
+    def call_signature(self) -> inspect.Signature:
+        """The function's signature as calls see it: without the context and what is injected."""
+        signature = inspect.signature(self.function)
+        _, *others = signature.parameters.values()
+        return signature.replace(parameters=[each for each in others if each.name not in self.signature.injected])
+
+    def options(self, **options: Unpack[CallSettings]) -> Self:
+        """The same task with options for its jobs, see `CallOptions`; what is left out stays as it was.
+
+            later = send_email.options(delay=60, retries=5)
+            await later.enqueue(to="ada@example.com", subject="Hi", body="...")
+
+        Raises:
+            ValueError: an unknown option, which is named with what says the same here; and see `CallOptions`.
+            RegistrationError: `unique` names a parameter that the task does not have.
+        """
+        if problem := unknown_option(options, CallSettings.__annotations__, CALL_EQUALS):
+            raise ValueError(problem)
+        changed = copy.copy(self)
+        changed.call_options = dataclasses.replace(self.call_options, **options)
+        changed._template = None
+        changed._check_unique(changed.call_options.unique)
+        return changed
+
+    def within(self, session: "AsyncSession") -> Self:
+        """The same task, whose jobs exist if and only if the session's transaction commits.
+
+        async with transaction(maker) as session:
+            session.add(user)
+            await send_welcome_email.within(session).enqueue(user_id=user.id)
+        """
+        return self.options(session=session)
+
+    def job(
+        self,
+        arguments: Mapping[str, Any],
+        *,
+        limit: int = MAX_PAYLOAD_BYTES,
+        **fields: Any,
+    ) -> EngineJob:
+        """Make a job of validated arguments; nothing is enqueued yet.
+
+        Args:
+            arguments: by parameter name.
+            limit: largest encoded size of the arguments, in bytes.
+            fields: fields of SAQ's Job that override the options (`key`, `timeout`, `scheduled`...).
+
+        Raises:
+            InvalidArguments: see `Signature.encode`.
+            PayloadTooLarge: see `Signature.encode`.
+        """
+        kwargs = self.signature.encode(arguments, limit)
+        given = {name: value for name, value in fields.items() if value is not None}
+        template = self._like()
+        if given:
+            template = make({**vars(template), **given, "meta": {**template.meta, **given.get("meta", {})}})
+        meta = lineage() or {}
+        if template.meta:
+            # Not shared with other jobs: a hook may change it.
+            meta |= copy.deepcopy(template.meta)
+        job = like(template, kwargs, meta)
+        if self.call_options.delay and "scheduled" not in given:
+            job.delay = self.call_options.delay
+        if self.call_options.expires is not None:
+            job.expires = self.call_options.expires
+        if (unique := self.call_options.unique or self.defaults.unique) is not None:
+            job.claim = unique.claim(self.name, self.signature.filled(kwargs))
+        return job
+
+    def _like(self) -> EngineJob:
+        """A job as the options make it; the same for every call, unless they are reckoned from its moment."""
+        if self._template is not None:
+            return self._template
+        defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
+        meta = {**defaults.pop("meta", {}), **call.pop("meta", {})}
+        template = make({"function": self.name, "key": "", **defaults, **call, "meta": meta})
+        if not self.call_options.reckoned:
+            self._template = template
+        return template
+
+    @property
+    def queue_name(self) -> str:
+        """The queue its jobs go to."""
+        return self.call_options.queue or self.defaults.queue
+
+    def split(self, call: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Divide the keywords of SAQ's `enqueue(name, **keywords)` into arguments and job fields.
+
+        A keyword that the function declares is an argument, whatever fields SAQ's Job has; of the others those
+        named like a field are fields. `kwargs={...}` always holds arguments.
+        """
+        nested = {} if "kwargs" in self.signature.payload else dict(call.get("kwargs") or {})
+        fields: dict[str, Any] = {}
+        for name, value in call.items():
+            if name in self.signature.payload or name not in Job.__dataclass_fields__:
+                nested[name] = value
+            elif name != "kwargs":
+                fields[name] = value
+        return nested, fields
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The first of its schedules, or None."""
+        return self.schedules[0] if self.schedules else None
+
+    def add_schedule(self, schedule: Schedule) -> None:
+        """Let it run by itself at further times; a schedule without a key gets the task's name.
+
+        Raises:
+            RegistrationError: the schedule's arguments do not fit, or another one of the task has that key.
+        """
+        if schedule.args:
+            schedule = self._named_arguments(schedule)
+        named = dataclasses.replace(schedule, key=schedule.key or self.name)
+        if named.key in {other.key for other in self.schedules}:
+            raise RegistrationError(self.function, f"two schedules have the key {named.key!r}; give one another key=")
+        try:
+            self.signature.encode(named.kwargs)
+        except InvalidArguments as error:
+            raise RegistrationError(
+                self.function, f"the schedule's kwargs do not fit: {error}; give them in kwargs={{...}}"
+            ) from None
+        self.schedules = (*self.schedules, named)
+
+    def _named_arguments(self, schedule: Schedule) -> Schedule:
+        """The schedule with its arguments by position as arguments by name."""
+        try:
+            kwargs = self.signature.bind(schedule.args, schedule.kwargs)
+        except InvalidArguments as error:
+            raise RegistrationError(self.function, f"the schedule's args do not fit: {error}") from None
+        return dataclasses.replace(schedule, args=(), kwargs=kwargs)
+
+    def cron_jobs(self) -> list[CronJob[Context]]:
+        """Its crons as SAQ knows them; SAQ has no intervals and no time zone a cron."""
+        options = self.defaults
+        return [
+            CronJob(
+                function=self.runner,
+                cron=schedule.cron,
+                timeout=options.timeout,
+                heartbeat=options.heartbeat,
+                retries=options.retries,
+                ttl=options.ttl,
+                kwargs=self.signature.encode(schedule.kwargs),
+            )
+            for schedule in self.schedules
+            if schedule.cron is not None
+        ]
+
+    def _check_unique(self, unique: Unique | None) -> None:
+        strangers = set(unique.by) - self.signature.payload.keys() if unique else set()
+        if strangers:
+            raise RegistrationError(
+                self.function, f"unique names {', '.join(sorted(strangers))}, which are no parameters that travel"
+            )

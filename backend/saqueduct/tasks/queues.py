@@ -1,0 +1,111 @@
+"""The queues that carry the jobs of tasks, as tasks see them; `saqueduct.queue` implements them.
+
+Connected queues are found here, so that `task.enqueue(...)` needs no queue as an argument.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from saq import Job
+
+from saqueduct.broker.listener import JobListener
+from saqueduct.broker.result_channel import ResultChannel
+from saqueduct.errors import ConfigurationError
+from saqueduct.tasks.job import EngineJob, Enqueued
+
+if TYPE_CHECKING:
+    from dishka import AsyncContainer
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class TaskQueue(Protocol):
+    """One queue; see `EngineQueue`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def max_payload_bytes(self) -> int: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def listener(self) -> JobListener: ...
+    @property
+    def result_channel(self) -> ResultChannel: ...
+
+    def job_id(self, job_key: str) -> str: ...
+    def read(self, key: str, stored: bytes | str | None) -> EngineJob: ...
+    async def fetch(self, key: str) -> EngineJob | None: ...
+    async def fetch_to_abort(self, key: str) -> EngineJob | None: ...
+    async def enqueue_many(
+        self,
+        jobs: Sequence[Job],
+        report: Callable[[int], None] | None = None,
+        session: "AsyncSession | None" = None,
+    ) -> list[Enqueued]: ...
+
+
+class TaskQueues(Protocol):
+    """All queues of a process; see `Queues`."""
+
+    container: "AsyncContainer | None"
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def outlives_forks(self) -> bool: ...
+
+    def is_connected_in(self, loop: asyncio.AbstractEventLoop | None) -> bool: ...
+    def check_process(self) -> None: ...
+    def get(self, name: str) -> TaskQueue: ...
+    async def find(self, key: str, queue: str | None = None) -> Job: ...
+    def __iter__(self) -> Iterator[TaskQueue]: ...
+
+
+_connected: list[TaskQueues] = []
+
+
+def connected(queues: TaskQueues) -> None:
+    """Let tasks enqueue on these queues from now on."""
+    if queues not in _connected:
+        _connected.append(queues)
+
+
+def disconnected(queues: TaskQueues) -> None:
+    """Let tasks enqueue on these queues no longer."""
+    if queues in _connected:
+        _connected.remove(queues)
+
+
+def current_queues() -> TaskQueues:
+    """The queues of this process: those connected last in this event loop, else those connected last.
+
+    Raises:
+        ConfigurationError: there are none.
+    """
+    if not _connected:
+        raise ConfigurationError(
+            "the queues of this process are not connected: enqueue from a route or a task, "
+            "in a script within `with open_container():` of app.shell, or call `await queues.connect()` first"
+        )
+    if len(_connected) == 1:
+        return _connected[0]
+    loop = _running_loop()
+    here = [queues for queues in _connected if queues.is_connected_in(loop)]
+    return (here or _connected)[-1]
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _after_fork() -> None:
+    """A forked process keeps the queues that can be connected again there."""
+    _connected[:] = [queues for queues in _connected if queues.outlives_forks]
+
+
+os.register_at_fork(after_in_child=_after_fork)
