@@ -14,11 +14,11 @@ from app.dev.given import require_given_servers
 from app.dev.program import Program
 from app.dev.ready import PortTakenError, base_url, require_free_port, show_banner, wait_until_live
 from app.dev.runner import EXIT_MISCONFIGURED, Runner, StopSignal
-from app.dev.services import Services
 from app.dev.shell import CLI, SHELL, run_in_terminal
 from app.dev.watch import Watch
 from app.settings import REPOSITORY, Settings, SettingsError, load_settings
 from saqueduct.embedded.servers import ServerError
+from saqueduct.embedded.services import DATABASE_URL, REDIS_URL, Services
 
 BACKEND = Path(__file__).resolve().parents[2]
 WEB = Program("web", (sys.executable, "-m", "app.main"))
@@ -89,7 +89,8 @@ class Development:
 
 def services_of(settings: Settings) -> Services:
     """The servers of the checkout; a relative DEV_DIR counts from the top of the repository."""
-    return Services(REPOSITORY / settings.app.dev_dir, settings)
+    given = {REDIS_URL: settings.redis.url, DATABASE_URL: settings.database.url}
+    return Services(REPOSITORY / settings.app.dev_dir, [name for name, url in given.items() if not url])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,7 +11,7 @@ import click
 
 from app.dev import child
 from app.dev.program import Program
-from app.dev.services import Services
+from saqueduct.embedded.services import Services
 
 SHELL = Program("shell", (sys.executable, "-m", "app.shell", "--worker"))
 CLI = Program("cli", (sys.executable, "-m", "app.cli"))

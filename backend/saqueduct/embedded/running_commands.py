@@ -1,4 +1,4 @@
-"""Which foreground commands (`make dev`, `make dev-worker`, ...) of this checkout run at this moment."""
+"""Which processes use the embedded servers of a folder at this moment."""
 
 import fcntl
 import os
@@ -9,9 +9,9 @@ from typing import IO
 
 
 class RunningCommands:
-    """One file for each command that runs, locked by it and holding its pid.
+    """One file for each process that uses the servers, locked by it and holding its pid.
 
-    The kernel drops the lock with the process, however that ends, so a locked file is a living command and an
+    The kernel drops the lock with the process, however that ends, so a locked file is a living process and an
     unlocked one is a leftover. Callers serialize `enter`, `leave` and `pids` across processes (see `Services`).
     """
 
@@ -35,7 +35,7 @@ class RunningCommands:
             self._held = None
 
     def pids(self) -> list[int]:
-        """Pids of the commands that run; leftovers of killed ones are removed."""
+        """Pids of the processes that use the servers; leftovers of killed ones are removed."""
         living = []
         for path in self.directory.glob("command-*"):
             with suppress(FileNotFoundError), path.open() as file:
