@@ -19,6 +19,7 @@ from app.users.providers import UsersProvider
 from app.users.tokens import signing_key
 from app.web.attempts import Attempts
 from saqueduct import Queues
+from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.litestar.routes.links import JobLinks
 from saqueduct.postgres.completion import commit
 from saqueduct.postgres.dead_letters import DeadLetters
@@ -59,8 +60,8 @@ class CoreProvider(Provider):
         return make_sessionmaker(engine)
 
     @provide(scope=Scope.APP)
-    def tasks(self, queues: Queues, container: AsyncContainer) -> TasksRegistry:
-        return TasksRegistry(queues, container)
+    def tasks(self, queues: Queues) -> TasksRegistry:
+        return TasksRegistry(queues)
 
     @provide(scope=Scope.APP)
     def attempts(self, settings: Settings, queues: Queues) -> Attempts:
@@ -129,11 +130,12 @@ def build_container(
         statement_timeout: seconds that a SQL statement may take; 0: any number. Those of a job have the time that the
             job has.
     """
-    queues.container = make_async_container(
+    container = make_async_container(
         CoreProvider(statement_timeout),
         *(provider() for provider in DOMAIN_PROVIDERS),
         LitestarProvider(),
         *overrides,
         context={Settings: settings, Queues: queues},
     )
-    return queues.container
+    queues.injector = DishkaInjector(container)
+    return container

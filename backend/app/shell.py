@@ -22,7 +22,6 @@ from typing import Any
 
 import click
 import msgspec
-from dishka import AsyncContainer
 
 from app.container import build_container
 from app.logs import configure_logging
@@ -32,6 +31,8 @@ from app.settings import Settings, SettingsError, load_settings
 from saqueduct import ConfigurationError, EngineQueue, Queues, QueueUnavailable, Saqueduct, get_registry
 from saqueduct.application import build_workers
 from saqueduct.blocking import BlockingContainer
+from saqueduct.injection.dishka import DishkaInjector
+from saqueduct.injection.injector import Injector
 from saqueduct.worker.worker import EngineWorker
 
 EXIT_MISCONFIGURED = 2
@@ -59,9 +60,9 @@ def open_container(settings: Settings | None = None) -> BlockingContainer:
     """
     settings = (settings or load_settings()).require_servers()
 
-    def build() -> tuple[Queues, AsyncContainer]:
+    def build() -> tuple[Queues, Injector]:
         queues = Saqueduct(build_config(settings)).queues
-        return queues, build_container(settings, queues)
+        return queues, DishkaInjector(build_container(settings, queues))
 
     return BlockingContainer(build)
 
@@ -86,7 +87,7 @@ def working(container: BlockingContainer, settings: Settings, names: list[str]) 
     if not names:
         yield
         return
-    workers, running = container.run(_start_workers, container.get(AsyncContainer), container, settings, names)
+    workers, running = container.run(_start_workers, container, settings, names)
     try:
         yield
     finally:
@@ -195,11 +196,11 @@ def _is_alive(metadata: dict[str, Any]) -> bool:
 
 
 async def _start_workers(
-    injected: AsyncContainer, container: BlockingContainer, settings: Settings, names: list[str]
+    container: BlockingContainer, settings: Settings, names: list[str]
 ) -> tuple[list[EngineWorker], "asyncio.Future[list[None]]"]:
     metadata = {"host": platform.node(), "pid": os.getpid()}
     config = build_config(settings)
-    workers = build_workers(config, container.queues, get_registry(), injected, names, metadata)
+    workers = build_workers(config, container.queues, get_registry(), container.queues.injector, names, metadata)
     # Plain `def` tasks run in threads, as in app/worker.py.
     threads = ThreadPoolExecutor(settings.worker.concurrency * len(workers), "task")
     asyncio.get_running_loop().set_default_executor(threads)

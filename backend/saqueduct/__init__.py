@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dishka import FromDishka
     from saq.types import Context
 
     from saqueduct.application import Saqueduct
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         UnknownSchedule,
         UnknownTask,
     )
+    from saqueduct.injection.dishka import FromDishka
     from saqueduct.queue.pausing import Pause
     from saqueduct.queue.queue import EngineQueue, QueueStats
     from saqueduct.queue.queues import Queues
@@ -97,7 +97,6 @@ __all__ = [
 ]
 
 _MODULES: dict[str, tuple[str, ...]] = {
-    "dishka": ("FromDishka",),
     "saq.types": ("Context",),
     "saqueduct.application": ("Saqueduct",),
     "saqueduct.config": ("SaqueductConfig",),
@@ -124,6 +123,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "UnknownSchedule",
         "UnknownTask",
     ),
+    "saqueduct.injection.dishka": ("FromDishka",),
     "saqueduct.queue.pausing": ("Pause",),
     "saqueduct.queue.queue": ("EngineQueue", "QueueStats"),
     "saqueduct.queue.queues": ("Queues",),

@@ -17,11 +17,11 @@ from zoneinfo import ZoneInfo
 from saqueduct.broker.connections import Connections
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError
+from saqueduct.injection.injector import Injector, check_dependencies
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
-from saqueduct.tasks.injection import check_dependencies
 from saqueduct.tasks.registry import TaskRegistry, get_registry
-from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_queue
+from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_injector, give_queue
 from saqueduct.worker.worker import EngineWorker
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Saqueduct:
         registry: the tasks.
         queues: enqueues by name, finds, aborts and retries jobs.
         store: what PostgreSQL does for the queues; None: there is no PostgreSQL.
+        injector: what tasks are injected from; None: nothing is.
 
     Raises:
         ConfigurationError: a setting is missing, or a task names a queue that `config.queues` lacks.
@@ -53,7 +54,7 @@ class Saqueduct:
         self.store = _store(config, self.registry)
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
         self._own_container = callable(config.container)
-        self.queues.container = config.container(self.queues) if self._own_container else config.container
+        self.injector = self.queues.injector = _injector(config, self.queues)
 
     async def connect(self) -> None:
         """Connect the queues to the running event loop, and serve the tasks' own `enqueue` from now on.
@@ -67,8 +68,8 @@ class Saqueduct:
 
     async def disconnect(self) -> None:
         """Write what is left, and close all connections."""
-        if self._own_container and self.queues.container is not None:
-            await self.queues.container.close()
+        if self._own_container and self.injector is not None:
+            await self.injector.close()
         await self.queues.disconnect()
 
     async def __aenter__(self) -> Self:
@@ -89,7 +90,7 @@ class Saqueduct:
         """
         metadata = {"host": platform.node(), "pid": os.getpid()}
         served = self.config.served_queues if names is None else tuple(names)
-        return build_workers(self.config, self.queues, self.registry, self.queues.container, served, metadata)
+        return build_workers(self.config, self.queues, self.registry, self.injector, served, metadata)
 
     async def run_worker(self, names: Iterable[str] | None = None) -> None:
         """Run jobs until cancelled; running ones then get `grace_period` to end, the others are queued again.
@@ -127,7 +128,7 @@ def build_workers(
     config: SaqueductConfig,
     queues: Queues,
     registry: TaskRegistry,
-    container: Any,
+    injector: Injector | None,
     names: Sequence[str],
     metadata: Mapping[str, Any] | None = None,
 ) -> list[EngineWorker]:
@@ -137,7 +138,7 @@ def build_workers(
         config: concurrency, hooks, periods.
         queues: what they serve, some of them.
         registry: the tasks; a schedule belongs to the queue of its task.
-        container: tasks are injected from it.
+        injector: tasks are injected from it; None: nothing is.
         names: of the queues to serve.
         metadata: what the workers report about themselves.
 
@@ -145,12 +146,7 @@ def build_workers(
         ConfigurationError: no such queue; or a task has a parameter that is neither JSON nor injected.
     """
     tasks = registry.get_all_tasks()
-    if container is not None:
-        check_dependencies(container, tasks)
-
-    async def give_container(ctx: Any) -> None:
-        ctx["container"] = container
-
+    check_dependencies(injector, tasks)
     return [
         EngineWorker(
             queues.get(name),
@@ -159,7 +155,7 @@ def build_workers(
             scheduled=[task for task in tasks if task.queue_name == name],
             deploy_window=config.deploy_window,
             cron_tz=ZoneInfo(config.cron_timezone),
-            startup=[give_container, give_queue, *config.startup],
+            startup=[give_injector(injector), give_queue, *config.startup],
             shutdown=list(config.shutdown),
             before_process=[bind_log_context, *config.before_process],
             after_process=[*config.after_process, clear_log_context],
@@ -185,6 +181,16 @@ def check_queue_names(registry: TaskRegistry, names: Iterable[str]) -> None:
         raise ConfigurationError(
             f"these tasks name a queue that is not configured (queues: {', '.join(known)}; QUEUE_NAMES):\n  {listed}"
         )
+
+
+def _injector(config: SaqueductConfig, queues: Queues) -> Injector | None:
+    container = config.container(queues) if callable(config.container) else config.container
+    if container is None:
+        return None
+    # Here: dishka may not be installed.
+    from saqueduct.injection.dishka import DishkaInjector
+
+    return DishkaInjector(container)
 
 
 def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, EngineQueue]:

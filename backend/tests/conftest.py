@@ -26,8 +26,11 @@ from app.queue.catalog import TasksRegistry
 from app.settings import Settings, load_settings
 from saqueduct import Queues, get_registry
 from saqueduct.blocking import BlockingContainer
+from saqueduct.injection.dishka import DishkaInjector
+from saqueduct.injection.injector import Injector
 from saqueduct.postgres.models import metadata
 from saqueduct.testing import QueueSetup
+from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues, build_workers
 
 pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing", "pytester"]
@@ -81,19 +84,24 @@ def empty_redis(settings: Settings) -> None:
 
 @pytest.fixture
 def queue_setup(settings: Settings, empty_redis: None) -> QueueSetup:
-    """The application's queues, container and workers, for the test kit."""
-    return QueueSetup(
-        partial(build_queues, settings), partial(build_container, settings), partial(build_workers, settings)
-    )
+    """The application's queues, injector and workers, for the test kit."""
+
+    def injector(queues: Queues) -> Injector:
+        return DishkaInjector(build_container(settings, queues))
+
+    def workers(queues: Queues, injector: Injector) -> list[EngineWorker]:
+        return build_workers(settings, queues, injector.container)
+
+    return QueueSetup(partial(build_queues, settings), injector, workers)
 
 
 @pytest.fixture
 def registry(queue_setup: QueueSetup) -> Iterator[TasksRegistry]:
     """All tasks with blocking calls, for tests without an event loop."""
 
-    def build() -> tuple[Queues, AsyncContainer]:
+    def build() -> tuple[Queues, Injector]:
         queues = queue_setup.queues()
-        return queues, queue_setup.container(queues)
+        return queues, queue_setup.injector(queues)
 
     with BlockingContainer(build) as container:
         yield container.get(TasksRegistry)
@@ -151,6 +159,12 @@ async def container(settings: Settings, queues: Queues, engine: AsyncEngine) -> 
     container = build_container(settings, queues)
     yield container
     await container.close()
+
+
+@pytest.fixture
+def injector(container: AsyncContainer) -> Injector:
+    """What jobs of the application are injected from."""
+    return DishkaInjector(container)
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, Self, TypeVar
 
-from dishka import AsyncContainer
-
 from saqueduct.blocking import forking
 from saqueduct.errors import ConfigurationError
+from saqueduct.injection.injector import Injector
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.blocking.portal import refuse_in_event_loop, wait_for
 
@@ -22,8 +21,8 @@ CANCELLATION_PAUSE = 0.25
 """How often a task is cancelled that does not end, and seconds in between, when a container is closed."""
 
 
-Build = Callable[[], tuple[Queues, AsyncContainer]]
-"""Makes queues, not connected yet, and the container of these queues."""
+Build = Callable[[], tuple[Queues, Injector]]
+"""Makes queues, not connected yet, and the injector of these queues."""
 
 _inherited: list[Any] = []
 """What a forked process has of its parent, and neither uses nor closes: the parent's event loop would hear of it."""
@@ -37,7 +36,7 @@ class BlockingContainer:
             container.get(TasksRegistry).ping.delay()
 
     Args:
-        build: makes queues and container; again in each forked process that uses this, such as a worker of
+        build: makes queues and injector; again in each forked process that uses this, such as a worker of
             `gunicorn --preload`, where the queues turn into the new ones. Both are closed at the end.
 
     Raises:
@@ -52,7 +51,7 @@ class BlockingContainer:
         self._connected_in = 0
         """The process that this is connected in; 0: in none so far."""
         with forking.building:
-            self.queues, self._container = build()
+            self.queues, self._injector = build()
         self._start()
 
     def _start(self) -> None:
@@ -81,19 +80,23 @@ class BlockingContainer:
             if self._connected_in == os.getpid():
                 return
             atexit.unregister(self.close)
-            queues, container = self._build()
-            _inherited.append((self._loop, self._thread, self._container, self.queues.become(queues)))
-            self._container = container
+            queues, injector = self._build()
+            _inherited.append((self._loop, self._thread, self._injector, self.queues.become(queues)))
+            self._injector = injector
             self._start()
 
     def get(self, type_: type[T]) -> T:
-        """What the container provides for a type, of its widest scope: Settings, TasksRegistry, Queues...
+        """What the container of dishka provides for a type, of its widest scope: Settings, TasksRegistry, Queues...
 
         Raises:
+            ConfigurationError: the injector has no container of dishka.
             NoFactoryError: it provides none there; what lives as long as a request or a job is only in those.
         """
         self._check_process()
-        return self.run(self._container.get, type_)
+        if (container := self._injector.container) is None:
+            raise ConfigurationError(f"no container of dishka, so {type_!r} cannot be looked up by its type")
+        found: T = self.run(container.get, type_)
+        return found
 
     def run(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a coroutine function on the background's event loop, and return what it returns.
@@ -130,7 +133,7 @@ class BlockingContainer:
         # First those who wait: without connections they would end in errors of their own.
         await _cancel_others()
         try:
-            await self._container.close()
+            await self._injector.close()
         finally:
             await self.queues.disconnect()
             await asyncio.get_running_loop().shutdown_asyncgens()

@@ -4,12 +4,9 @@ import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
-from dishka import AsyncContainer
-
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.blocking.entry import Entry
 from saqueduct.tasks.blocking.portal import Portal
-from saqueduct.tasks.registry import get_registry
 from saqueduct.tasks.task import Task
 
 P = ParamSpec("P")
@@ -22,13 +19,11 @@ class Entries:
         registry["todo.cleanup"].delay(days=7)
 
     Args:
-        queues: connected by the time of the first call.
-        container: for the parameters of tasks that are run here.
+        queues: connected by the time of the first call; tasks that run here are injected by their injector.
     """
 
-    def __init__(self, queues: Queues, container: AsyncContainer) -> None:
+    def __init__(self, queues: Queues) -> None:
         self._queues = queues
-        self._container = container
         self._portal = Portal(queues)
 
     def __getitem__(self, name: str) -> "Entry[..., Any]":
@@ -37,7 +32,7 @@ class Entries:
         Raises:
             UnknownTask: there is none of that name.
         """
-        return Entry(get_registry().get(name), self._portal, self._queues, self._container)
+        return Entry(self._queues.tasks.get(name), self._portal, self._queues)
 
     if not TYPE_CHECKING:
 
@@ -52,13 +47,13 @@ class Entries:
             raise AttributeError(f"{name!r} {hint}", name=name, obj=self)
 
     def __iter__(self) -> Iterator[str]:
-        return (task.name for task in get_registry().get_all_tasks())
+        return (task.name for task in self._queues.tasks.get_all_tasks())
 
     def __contains__(self, name: object) -> bool:
-        return name in get_registry()
+        return name in list(self)
 
     def __len__(self) -> int:
-        return len(get_registry())
+        return len(self._queues.tasks.get_all_tasks())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {', '.join(self)}>"

@@ -9,6 +9,7 @@ from saq import Job
 
 from saqueduct.broker.outage import answering
 from saqueduct.errors import ConfigurationError, JobNotFound, UnknownQueue, UnknownSchedule
+from saqueduct.injection.injector import Injector
 from saqueduct.queue import schedule_states
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queue import EngineQueue, TaskCatalogue
@@ -18,7 +19,6 @@ from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.queues import connected, current_queues, disconnected
 
 if TYPE_CHECKING:
-    from dishka import AsyncContainer
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from saqueduct.postgres.store import Memory
@@ -43,11 +43,11 @@ class Queues:
     def __init__(self, queues: Mapping[str, EngineQueue], tasks: TaskCatalogue, memory: "Memory | None" = None) -> None:
         self.by_name = dict(queues)
         self.memory = memory
-        self.container: AsyncContainer | None = None
-        """What a direct call of a task has injected from; None: the process has no container."""
+        self.injector: Injector | None = None
+        """What direct and blocking calls of tasks are injected from; None: nothing is."""
         self.host: Host | None = None
         """Who connects them anew in a forked process; None: nobody."""
-        self._tasks = tasks
+        self.tasks = tasks
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         """Of the process that connected them last."""
@@ -100,7 +100,7 @@ class Queues:
             UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
             QueueUnavailable: Redis did not answer.
         """
-        definition = self._tasks.get(task) if isinstance(task, str) else task
+        definition = self.tasks.get(task) if isinstance(task, str) else task
         queue = self.get(definition.queue_name)
         job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
         [stands] = await queue.enqueue_many([job], session=session)
@@ -176,7 +176,7 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         by_queue: dict[str, list[Task[..., Any]]] = {}
-        for task in self._tasks.get_all_tasks():
+        for task in self.tasks.get_all_tasks():
             if task.schedules:
                 by_queue.setdefault(task.queue_name, []).append(task)
         async with answering():
@@ -235,7 +235,7 @@ class Queues:
         return await self._standing(queue, job, stands)
 
     def _schedule(self, key: str) -> "tuple[EngineQueue, Task[..., Any], Schedule]":
-        tasks = self._tasks.get_all_tasks()
+        tasks = self.tasks.get_all_tasks()
         found = {schedule.key: (task, schedule) for task in tasks for schedule in task.schedules}
         if key not in found:
             raise UnknownSchedule(key, found)

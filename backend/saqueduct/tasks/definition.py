@@ -62,6 +62,11 @@ class TaskDefinition:
         return location(self.function)
 
     @property
+    def injected(self) -> Mapping[str, Any]:
+        """What its jobs need injected, name -> type."""
+        return self.signature.injected
+
+    @property
     def doc(self) -> str:
         """The function's docstring, dedented; empty without one."""
         return inspect.getdoc(self.function) or ""

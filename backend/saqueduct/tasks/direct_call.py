@@ -1,9 +1,9 @@
-"""Direct calls of a task's function: injected parameters that were left out come from the process's container.
+"""Direct calls of a task's function: injected parameters that were left out come from the process's injector.
 
     result = await send_welcome_email({"queue": queue}, user_id=123)
 
-Nothing is queued or validated. What is injected lives in a container scope of its own, which closes when the function
-has returned: a session commits then, and rolls back on an error.
+Nothing is queued or validated. What is injected lives in a scope of its own, which closes when the function has
+returned: a session commits then, and rolls back on an error.
 """
 
 import inspect
@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from dishka import AsyncContainer
-
 from saqueduct.errors import ConfigurationError
+from saqueduct.injection.injector import Injector, injector_of, type_name
 from saqueduct.tasks.blocking.portal import refuse_in_event_loop, wait_for
 from saqueduct.tasks.definition import TaskDefinition
-from saqueduct.tasks.injection import job_scope
 from saqueduct.tasks.queues import current_queues
 from saqueduct.tasks.signature import INJECTED
 
@@ -46,20 +44,20 @@ class DirectCall:
         """Call an `async def` function.
 
         Raises:
-            ConfigurationError: the process has no container to inject from.
+            ConfigurationError: the process has no injector.
         """
         async with self._scope() as found:
             return await self._function(found)
 
     def run_blocking(self) -> Any:
-        """Call a `def` function in this thread; its container lives in the event loop of another one.
+        """Call a `def` function in this thread; what is injected is made in the event loop of another one.
 
         Raises:
-            ConfigurationError: the process has no container to inject from, or its event loop has ended.
+            ConfigurationError: the process has no injector, or its event loop has ended.
             CalledInEventLoop: an event loop runs in this thread.
         """
         refuse_in_event_loop()
-        # First: in a forked process it makes another container.
+        # First: in a forked process it makes another injector.
         loop = current_queues().loop
         scope = self._scope()
         found = wait_for(loop, scope.__aenter__)
@@ -76,23 +74,23 @@ class DirectCall:
         return self._task.function(*self._bound.args, **self._bound.kwargs)
 
     def _scope(self) -> AbstractAsyncContextManager[dict[str, Any]]:
-        return job_scope(self._container(), self.left_out)
+        return self._injector().scope(self.left_out)
 
-    def _container(self) -> AsyncContainer:
+    def _injector(self) -> Injector:
         context = next(iter(self._bound.arguments.values()), None)
-        container = context.get("container") if isinstance(context, Mapping) else None
-        container = container or _of_process()
-        if container is None:
+        injector = injector_of(context) if isinstance(context, Mapping) else None
+        injector = injector or _of_process()
+        if injector is None:
             raise ConfigurationError(self._remedy())
-        return container
+        return injector
 
     def _remedy(self) -> str:
-        missing = ", ".join(f"{name}: {getattr(type_, '__name__', type_)}" for name, type_ in self.left_out.items())
+        missing = ", ".join(f"{name}: {type_name(type_)}" for name, type_ in self.left_out.items())
         passed = ", ".join(f"{name}=..." for name in self.left_out)
         return (
-            f"{self._task.name} has injected parameters ({missing}), and this process has no container to inject from: "
+            f"{self._task.name} has injected parameters ({missing}), and this process has no injector: "
             f"pass them, `{self._task.name}(ctx, ..., {passed})`, or call it where the application's queues are "
-            "connected; in a test, use the fixture `container` or `jobs`"
+            "connected; in a test, use the fixture `injector` or `jobs`"
         )
 
 
@@ -104,8 +102,8 @@ def direct_call(task: TaskDefinition, args: tuple[Any, ...], kwargs: Mapping[str
     return call if call.left_out else None
 
 
-def _of_process() -> AsyncContainer | None:
+def _of_process() -> Injector | None:
     try:
-        return current_queues().container
+        return current_queues().injector
     except ConfigurationError:
         return None

@@ -6,15 +6,15 @@ import typing
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, get_args, get_origin
 
-from dishka import FromDishka
-
 from saqueduct.errors import RegistrationError
 from saqueduct.tasks import encoding
 
 CONTEXT = "ctx"
 """Name that the first parameter of every task has."""
 
-_INJECTED = type(get_args(FromDishka[int])[1])  # type: ignore[misc]
+_MARKERS = {("dishka", "_FromComponent"), ("litestar", "Dependency"), ("litestar", "DependencyKwarg")}
+"""Package and class of what `FromDishka[...]` and Litestar's `NamedDependency[...]` annotate a type with. By name, so
+that neither package is imported here."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,10 +74,17 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def dependency(hint: Any) -> Any:
-    """The type to inject for an annotation, or None when it is payload."""
-    if get_origin(hint) is Annotated and any(isinstance(extra, _INJECTED) for extra in hint.__metadata__):
-        return get_args(hint)[0]
+    """The type to inject for an annotation, or None when JSON can carry it and no marker says that it is injected."""
+    if get_origin(hint) is Annotated:
+        for extra in filter(_is_marker, hint.__metadata__):
+            # Of another component of the container than the default one: `Annotated[T, FromComponent("name")]`.
+            return hint if getattr(extra, "component", "") else get_args(hint)[0]
     return hint if encoding.is_class_of_its_own(hint) else None
+
+
+def _is_marker(extra: Any) -> bool:
+    kind = type(extra)
+    return (kind.__module__.partition(".")[0], kind.__name__) in _MARKERS
 
 
 def check_travels(function: Callable[..., Any], name: str, hint: Any) -> None:
@@ -92,7 +99,7 @@ def check_travels(function: Callable[..., Any], name: str, hint: Any) -> None:
         raise RegistrationError(
             function,
             f"the parameter {name!r} cannot travel as JSON ({hint}): {_reason(error)} "
-            "Use types that msgspec supports, or inject it: `FromDishka[...]`",
+            "Use types that msgspec supports, or have it injected: give it the default `INJECTED`",
         ) from None
 
 

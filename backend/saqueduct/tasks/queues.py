@@ -13,10 +13,10 @@ from saq import Job
 from saqueduct.broker.listener import JobListener
 from saqueduct.broker.result_channel import ResultChannel
 from saqueduct.errors import ConfigurationError
+from saqueduct.injection.injector import Injector
 from saqueduct.tasks.job import EngineJob, Enqueued
 
 if TYPE_CHECKING:
-    from dishka import AsyncContainer
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
@@ -49,7 +49,7 @@ class TaskQueue(Protocol):
 class TaskQueues(Protocol):
     """All queues of a process; see `Queues`."""
 
-    container: "AsyncContainer | None"
+    injector: Injector | None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...

@@ -1,16 +1,16 @@
 """Running: one attempt of a task's job, from its payload to its result."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
-from dishka import AsyncContainer
 from saq.types import Context
 
 from saqueduct.common.exception_groups import find
 from saqueduct.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded, PayloadMismatch
+from saqueduct.injection.injector import Injector, injector_of
 from saqueduct.tasks.completion import announce, completed, may_have_completed
 from saqueduct.tasks.definition import Runner, TaskDefinition
-from saqueduct.tasks.injection import job_scope
 from saqueduct.tasks.redaction import keep
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
 from saqueduct.tasks.threads import in_thread
@@ -25,7 +25,7 @@ def make_runner(task: TaskDefinition) -> Runner:
     - InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
     - whatever the function raises.
     """
-    name, signature, injected = task.name, task.signature, task.signature.injected
+    name, signature, injected = task.name, task.signature, task.injected
     function: Runner = task.function if task.is_async else partial(in_thread, task.function)
 
     commits = bool(injected)
@@ -43,7 +43,7 @@ def make_runner(task: TaskDefinition) -> Runner:
         try:
             if not injected:
                 return signature.encode_result(await function(ctx, **arguments), _limit(ctx))
-            async with job_scope(_container(ctx, name), injected) as found:
+            async with _injector(ctx, name).scope(injected) as found:
                 result = await function(ctx, **arguments, **found)
                 # Inside the scope: a result that cannot be stored must roll the session back.
                 encoded = signature.encode_result(result, _limit(ctx))
@@ -66,11 +66,11 @@ def make_runner(task: TaskDefinition) -> Runner:
     return run
 
 
-def _container(ctx: Context, task: str) -> AsyncContainer:
-    container = cast("AsyncContainer | None", ctx.get("container"))
-    if container is None:
-        raise ConfigurationError(f'{task} has injected parameters, but ctx["container"] is missing')
-    return container
+def _injector(ctx: Context, task: str) -> Injector:
+    injector = injector_of(cast("Mapping[str, Any]", ctx))
+    if injector is None:
+        raise ConfigurationError(f'{task} has injected parameters, but ctx["injector"] is missing')
+    return injector
 
 
 def _limit(ctx: Context) -> int:

@@ -1,7 +1,7 @@
 """The payload: the arguments of a task that travel, validated and encoded by the function's signature.
 
 Arguments are encoded to JSON first and validated in that form, so a call is refused exactly when the worker would
-refuse the job. Parameters that JSON cannot carry are no payload: they are injected (see `injection.py`).
+refuse the job. Parameters that JSON cannot carry are no payload: they are injected (see `saqueduct.injection`).
 """
 
 import functools
@@ -39,12 +39,14 @@ __all__ = [
 ]
 
 INJECTED: Any = ...
-"""Default for injected parameters: with it a type checker lets a call leave them out.
+"""Default of injected parameters: with it a type checker lets a call leave them out.
 
     @task
     async def close(ctx: Context, *, user_id: int, db_session: AsyncSession = INJECTED) -> None: ...
 
     await close.enqueue(user_id=7)
+
+A parameter with this default is injected also where JSON could carry its type.
 """
 
 logger = logging.getLogger("saqueduct")
@@ -61,7 +63,7 @@ class Signature:
     Attributes:
         task: the task's name.
         payload: parameters whose values travel with the job.
-        injected: parameters filled from the container, name -> type.
+        injected: parameters filled by the injector, name -> type.
         positional: payload parameters that a call may give by position, in order.
         returns: declared type of the result; Any where none is declared.
         extra: type of the values of a `**kwargs` parameter, which takes any further argument; None without one.
@@ -88,17 +90,15 @@ class Signature:
 
     def _add(self, function: Callable[..., Any], parameter: inspect.Parameter, hint: Any) -> None:
         name, further = parameter.name, parameter.kind is inspect.Parameter.VAR_KEYWORD
-        if (injected := dependency(hint)) is not None:
+        injected = dependency(hint)
+        if injected is None and parameter.default is INJECTED:
+            injected = hint
+        if injected is not None:
             if further:
                 raise RegistrationError(function, f"`**{name}` cannot be injected: name each dependency")
             self.injected[name] = injected
             return
         check_travels(function, name, hint)
-        if parameter.default is INJECTED:
-            kind = encoding.type_name(hint)
-            raise RegistrationError(
-                function, f"{name}: {kind} could travel as JSON; to have it injected, declare FromDishka[{kind}]"
-            )
         if further:
             self.extra, self._extra_name = hint, name
             return

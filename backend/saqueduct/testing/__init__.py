@@ -1,7 +1,7 @@
 """The test kit: a pytest plugin that enqueues, runs and looks at jobs, on a real Redis with real workers.
 
 `pytest_plugins = ["saqueduct.testing"]` in a conftest.py, and there three fixtures of the project: `queue_setup`
-(see `QueueSetup`), `queues` (connected, empty) and `container`. Tests then have:
+(see `QueueSetup`), `queues` (connected, empty) and `injector`. Tests then have:
 
 - `jobs`: the kit, see `JobKit`.
 - `worker`: `with worker(): ...` runs workers beside a test that has no event loop.

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal, ParamSpec, Self, get_args, overload
 
-from dishka import AsyncContainer
 from saq import Job
 
 from saqueduct.common import clock
+from saqueduct.injection.injector import Injector
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.registry import get_registry
 from saqueduct.tasks.task import Task
@@ -73,12 +73,12 @@ class JobKit:
     event loop; what runs jobs is awaited.
 
     Args:
-        setup: how the project builds its queues, container and workers.
-        of_the_test: queues, connected to the event loop of the test, and the container from which jobs that run
-            there are injected; None where a test has no event loop.
+        setup: how the project builds its queues, injector and workers.
+        of_the_test: queues, connected to the event loop of the test, and the injector for jobs that run there; None
+            where a test has no event loop.
     """
 
-    def __init__(self, setup: QueueSetup, of_the_test: tuple[Queues, AsyncContainer] | None = None) -> None:
+    def __init__(self, setup: QueueSetup, of_the_test: tuple[Queues, Injector] | None = None) -> None:
         self._setup = setup
         self._of_the_test = of_the_test
         self._loop = next(iter(of_the_test[0])).loop if of_the_test else None
@@ -167,8 +167,8 @@ class JobKit:
         Raises:
             NotDrained: too many attempts, or too long; or only jobs of paused queues are left.
         """
-        async with self._here() as (queues, container):
-            workers = self._setup.workers_for(queues, container)
+        async with self._here() as (queues, injector):
+            workers = self._setup.workers_for(queues, injector)
             before = counted(workers)
 
             async def left() -> list[float]:
@@ -210,8 +210,8 @@ class JobKit:
             NotDrained: it did not end in time.
         """
         found = get_registry().get(task) if isinstance(task, str) else task
-        async with self._here() as (queues, container):
-            timezone = self._setup.worker_for(queues, container, found.queue_name).cron_tz
+        async with self._here() as (queues, injector):
+            timezone = self._setup.worker_for(queues, injector, found.queue_name).cron_tz
         schedule = schedule_due(found, at, timezone)
         with clock.shifted(at.timestamp() - clock.time_now()):
             return await self._run(found, schedule.kwargs)
@@ -223,8 +223,8 @@ class JobKit:
         Args:
             schedules: True: they make the jobs of the schedules, too.
         """
-        async with self._here() as (queues, container):
-            workers = self._setup.workers_for(queues, container, schedules=schedules)
+        async with self._here() as (queues, injector):
+            workers = self._setup.workers_for(queues, injector, schedules=schedules)
             async with working(workers):
                 yield workers
 
@@ -262,29 +262,29 @@ class JobKit:
         return self._queues_beside.call(read_waiting)
 
     async def _run(self, task: Task[..., Any], arguments: Mapping[str, Any]) -> Job:
-        async with self._here() as (queues, container):
+        async with self._here() as (queues, injector):
             queue = queues.get(task.queue_name)
             job = task.job(arguments, limit=queue.max_payload_bytes)
             if job.ttl < 0:
                 job.ttl = OUTCOME_TTL
             [stands] = await queue.enqueue_many([job])
-            await self._run_to_the_end(queues, container, queue.name, [stands.key])
+            await self._run_to_the_end(queues, injector, queue.name, [stands.key])
             return await queue.fetch(stands.key) or job
 
     async def _follow(self, queue: str, keys: Sequence[str]) -> None:
         """Mode `inline`: run the jobs that were just enqueued, in whichever event loop that was."""
         if self._mode == "inline":
-            async with self._here() as (queues, container):
-                await self._run_to_the_end(queues, container, queue, keys)
+            async with self._here() as (queues, injector):
+                await self._run_to_the_end(queues, injector, queue, keys)
 
-    async def _run_to_the_end(self, queues: Queues, container: AsyncContainer, queue: str, keys: Sequence[str]) -> None:
-        make_worker = functools.partial(self._setup.worker_for, queues, container, queue)
+    async def _run_to_the_end(self, queues: Queues, injector: Injector, queue: str, keys: Sequence[str]) -> None:
+        make_worker = functools.partial(self._setup.worker_for, queues, injector, queue)
         for key in keys:
             await run_to_the_end(make_worker, queues.get(queue), key, self._one_at_a_time, TIMEOUT)
 
     @asynccontextmanager
-    async def _here(self) -> AsyncIterator[tuple[Queues, AsyncContainer]]:
-        """Queues and container of the running event loop: those of the test, or others that are closed again."""
+    async def _here(self) -> AsyncIterator[tuple[Queues, Injector]]:
+        """Queues and injector of the running event loop: those of the test, or others that are closed again."""
         if self._of_the_test is not None and self._loop is asyncio.get_running_loop():
             yield self._of_the_test
             return

@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def queue_setup() -> QueueSetup:
-    """How the project builds its queues, container and workers, on a Redis that is empty when a test begins.
+    """How the project builds its queues, injector and workers, on a Redis that is empty when a test begins.
 
     Each project says so in its conftest.py.
     """
@@ -31,10 +31,10 @@ def queue_setup() -> QueueSetup:
 
 @pytest.fixture
 def jobs(request: pytest.FixtureRequest, queue_setup: QueueSetup) -> Iterator[JobKit]:
-    """The test kit. An async test's jobs are injected from the project's `container`, through its `queues`."""
+    """The test kit. An async test's jobs are injected by the project's `injector`, through its `queues`."""
     of_the_test = None
     if inspect.iscoroutinefunction(request.function):
-        of_the_test = request.getfixturevalue("queues"), request.getfixturevalue("container")
+        of_the_test = request.getfixturevalue("queues"), request.getfixturevalue("injector")
     kit = JobKit(queue_setup, of_the_test)
     with commits_that_enqueue():
         yield kit

@@ -1,12 +1,11 @@
-"""How the project under test builds its queues, container and workers."""
+"""How the project under test builds its queues, injector and workers."""
 
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from dishka import AsyncContainer
-
 from saqueduct.errors import ConfigurationError
+from saqueduct.injection.injector import Injector
 from saqueduct.queue.queues import Queues
 from saqueduct.worker.worker import EngineWorker
 
@@ -16,46 +15,46 @@ class QueueSetup:
     """What the fixture `queue_setup` of a project returns; the kit itself knows no settings.
 
         QueueSetup(
-            partial(build_queues, settings), partial(build_container, settings), partial(build_workers, settings)
+            partial(build_queues, settings), partial(build_injector, settings), partial(build_workers, settings)
         )
 
     Attributes:
         queues: makes the queues, not connected yet.
-        container: makes the container that jobs are injected from.
+        injector: makes what jobs are injected from.
         workers: makes one worker for each queue that is to be served.
     """
 
     queues: Callable[[], Queues]
-    container: Callable[[Queues], AsyncContainer]
-    workers: Callable[[Queues, AsyncContainer], Sequence[EngineWorker]]
+    injector: Callable[[Queues], Injector]
+    workers: Callable[[Queues, Injector], Sequence[EngineWorker]]
 
-    def workers_for(self, queues: Queues, container: AsyncContainer, *, schedules: bool = False) -> list[EngineWorker]:
+    def workers_for(self, queues: Queues, injector: Injector, *, schedules: bool = False) -> list[EngineWorker]:
         """Workers; without `schedules` they make no jobs of their own, so that a test sees only what it enqueues."""
-        workers = list(self.workers(queues, container))
+        workers = list(self.workers(queues, injector))
         if not schedules:
             for worker in workers:
                 worker.scheduled, worker.cron_jobs = None, []
         return workers
 
-    def worker_for(self, queues: Queues, container: AsyncContainer, name: str) -> EngineWorker:
+    def worker_for(self, queues: Queues, injector: Injector, name: str) -> EngineWorker:
         """A worker of one queue, without schedules.
 
         Raises:
             ConfigurationError: the project runs no worker for it.
         """
-        for worker in self.workers_for(queues, container):
+        for worker in self.workers_for(queues, injector):
             if worker.queue is queues.get(name):
                 return worker
         raise ConfigurationError(f"no worker serves the queue {name!r}; see the fixture `queue_setup`")
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[tuple[Queues, AsyncContainer]]:
-        """Queues and container of the running event loop's own, closed at the end of the block."""
+    async def opened(self) -> AsyncIterator[tuple[Queues, Injector]]:
+        """Queues and injector of the running event loop's own, closed at the end of the block."""
         queues = self.queues()
-        container = self.container(queues)
+        injector = self.injector(queues)
         await queues.connect()
         try:
-            yield queues, container
+            yield queues, injector
         finally:
-            await container.close()
+            await injector.close()
             await queues.disconnect()

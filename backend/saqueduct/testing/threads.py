@@ -74,7 +74,7 @@ class ThreadedQueues:
 def worker_thread(setup: QueueSetup, *, schedules: bool = False) -> Iterator[None]:
     """Workers of every queue, beside the test, for the time of a block.
 
-    They have a thread, an event loop, queues and a container of their own, as a worker process has.
+    They have a thread, an event loop, queues and an injector of their own, as a worker process has.
 
     Args:
         setup: how the project builds them.
@@ -90,8 +90,8 @@ def worker_thread(setup: QueueSetup, *, schedules: bool = False) -> Iterator[Non
 @asynccontextmanager
 async def _serving(setup: QueueSetup, schedules: bool) -> AsyncIterator[None]:
     async with (
-        setup.opened() as (queues, container),
-        working(setup.workers_for(queues, container, schedules=schedules)),
+        setup.opened() as (queues, injector),
+        working(setup.workers_for(queues, injector, schedules=schedules)),
     ):
         yield
 

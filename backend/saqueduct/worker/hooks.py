@@ -1,11 +1,12 @@
 """Hooks of every worker: what a job's context and its log lines carry."""
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from saq.types import Context
 
+from saqueduct.injection.injector import Injector
 from saqueduct.tasks import current_job
 
 events = logging.getLogger("saqueduct.jobs")
@@ -15,6 +16,16 @@ events = logging.getLogger("saqueduct.jobs")
 async def give_queue(ctx: Context) -> None:
     """Startup: `ctx["queue"]`. Each job's context is a copy of the worker's, so this reaches all tasks."""
     ctx["queue"] = ctx["worker"].queue
+
+
+def give_injector(injector: Injector | None) -> Callable[[Any], Awaitable[None]]:
+    """Startup: `ctx["injector"]`, and `ctx["container"]` of dishka for tasks that look things up themselves."""
+
+    async def give(ctx: Any) -> None:
+        if injector is not None:
+            ctx["injector"], ctx["container"] = injector, injector.container
+
+    return give
 
 
 async def bind_log_context(ctx: Context) -> None:

@@ -80,7 +80,7 @@ async def test_without_a_container_the_error_names_parameter_and_remedy(queues: 
 
     with pytest.raises(
         ConfigurationError,
-        match=r"welcome has injected parameters \(settings: Settings\).*settings=\.\.\..*`container`",
+        match=r"welcome has injected parameters \(settings: Settings\).*settings=\.\.\..*`injector`",
     ):
         await welcome(CONTEXT, 1)
 

@@ -13,8 +13,8 @@ from saq.job import Status
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, task
 from saqueduct.broker.connections import Connections
+from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.queue.recovery import MAX_RECOVERIES
-from saqueduct.tasks.injection import job_scope
 from saqueduct.tasks.threads import in_thread
 from saqueduct.worker.process import run
 from saqueduct.worker.worker import EngineWorker
@@ -99,7 +99,7 @@ async def _exits_in_a_dependency(_: Context) -> None:
 
     provider = Provider(scope=Scope.REQUEST)
     provider.provide(dependency)
-    async with job_scope(make_async_container(provider), {"number": int}) as found:
+    async with DishkaInjector(make_async_container(provider)).scope({"number": int}) as found:
         assert found == {"number": 1}
 
 

@@ -5,9 +5,11 @@ import enum
 import inspect
 import uuid
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pytest
+from dishka import FromComponent
+from litestar.di import NamedDependency
 from saq import CronJob
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -319,12 +321,32 @@ def test_an_argument_that_json_cannot_carry_is_named() -> None:
     assert set(caught.value.problems) == {"b"}
 
 
-def test_a_type_that_could_travel_is_not_taken_for_injected() -> None:
+def test_a_type_that_could_travel_is_injected_where_the_default_says_so() -> None:
     @dataclasses.dataclass
     class Policy:
         days: int = 7
 
-    async def prune(ctx: Context, *, policy: Policy = INJECTED) -> None: ...
+    @task
+    async def prune(
+        ctx: Context, *, policy: Policy = INJECTED, limit: int | None = INJECTED, days: int = 1
+    ) -> None: ...
 
-    with pytest.raises(RegistrationError, match=r"policy: .*Policy could travel as JSON.*FromDishka"):
-        task(prune)
+    assert prune.signature.injected == {"policy": Policy, "limit": int | None}
+    assert list(prune.signature.payload) == ["days"]
+    with pytest.raises(InvalidArguments, match="limit: is injected by the worker and cannot be passed"):
+        prune.job({"limit": 1})
+
+
+def test_litestars_marker_and_dishkas_mark_injected_parameters() -> None:
+    @task
+    async def prune(
+        ctx: Context,
+        *,
+        days: NamedDependency[int],
+        limit: FromDishka[int],
+        size: Annotated[int, FromComponent("sizes")],
+    ) -> None: ...
+
+    assert prune.signature.injected == {
+        "days": int, "limit": int, "size": Annotated[int, FromComponent("sizes")]
+    }  # fmt: skip

@@ -4,11 +4,8 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
-from dishka import AsyncContainer
-
 from saqueduct.common.clock import time_now
 from saqueduct.common.time_limits import check_delay
-from saqueduct.errors import ConfigurationError
 from saqueduct.tasks.blocking.portal import Portal
 from saqueduct.tasks.blocking.publishing import Pauses, PublishPolicy, publish
 from saqueduct.tasks.blocking.results import Result, ResultHere
@@ -33,27 +30,22 @@ class Entry(Generic[P, R]):
         CalledInEventLoop, ConfigurationError: see `Portal`.
     """
 
-    def __init__(self, task: TaskDefinition, portal: Portal, queues: TaskQueues, container: AsyncContainer) -> None:
+    def __init__(self, task: TaskDefinition, portal: Portal, queues: TaskQueues) -> None:
         self.task = task
         self._portal = portal
         self._queues = queues
-        self._container = container
         self.__signature__ = task.call_signature
         self.__doc__ = f"{task.name}{self.__signature__}\n\n{task.doc}".rstrip()
 
     @classmethod
     def of_process(cls, task: TaskDefinition) -> Self:
-        """A task's blocking calls on the queues and the container of this process.
+        """A task's blocking calls on the queues of this process.
 
         Raises:
-            ConfigurationError: the process has no connected queues, or no container.
+            ConfigurationError: the process has no connected queues.
         """
         queues = current_queues()
-        if queues.container is None:
-            raise ConfigurationError(
-                "the queues of this process have no container: blocking calls need `build_container`"
-            )
-        return cls(task, Portal(queues), queues, queues.container)
+        return cls(task, Portal(queues), queues)
 
     @property
     def name(self) -> str:
@@ -68,7 +60,7 @@ class Entry(Generic[P, R]):
         Raises:
             ValueError: see `CallOptions`.
         """
-        return type(self)(self.task.options(**options), self._portal, self._queues, self._container)
+        return type(self)(self.task.options(**options), self._portal, self._queues)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """Enqueue a job; raises QueueUnavailable when Redis is still away after Celery's three more tries."""
@@ -168,9 +160,7 @@ class Entry(Generic[P, R]):
         call = self._bind(args, kwargs)
         outcome: R | Exception
         try:
-            # Its own after a fork.
-            container = self._queues.container or self._container
-            outcome = await run_here(call, container, self._queues.get(self.task.queue_name))
+            outcome = await run_here(call, self._queues.injector, self._queues.get(self.task.queue_name))
         except Exception as error:
             outcome = error
         return ResultHere(call.job.key, outcome)

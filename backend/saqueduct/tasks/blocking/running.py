@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any, TypeVar, cast
 
-from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 from saq.types import Context
 from saq.utils import now
 
+from saqueduct.injection.injector import Injector
 from saqueduct.tasks.bulk import Call
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.queues import TaskQueue
@@ -24,21 +24,21 @@ class JobHere(EngineJob):
             setattr(self, name, value)
 
 
-async def run_here(call: Call[R], container: AsyncContainer, queue: TaskQueue) -> R:
+async def run_here(call: Call[R], injector: Injector | None, queue: TaskQueue) -> R:
     """Run the function of a call once; the result has the type that the function declares.
 
     Neither the time limit nor the retries of the task count here.
 
     Args:
         call: validated.
-        container: for the parameters that are injected.
+        injector: for the parameters that are injected; None: there are none.
         queue: which the context holds, so that the task can enqueue others.
 
     Raises:
         Exception: what the function raises, or the close of what it was injected.
     """
     job = _active(call.job, queue)
-    ctx = {"job": job, "queue": queue, "container": container}
+    ctx = {"job": job, "queue": queue, "injector": injector, "container": injector and injector.container}
     result = await call.task.runner(cast("Context", ctx), **(job.kwargs or {}))
     return cast("R", call.task.signature.decode_result(result))
 

@@ -1,0 +1,94 @@
+"""Injector: what tasks are injected from. The engine knows only this protocol; dishka and Litestar implement it.
+
+A job's scope opens before its function runs and closes after it. A dependency that commits or rolls back does so at the
+close, and an error there fails the job. A direct call of a task's function gets a scope of its own in the same way.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from saqueduct.errors import ConfigurationError
+
+REMEDIES = (
+    "declare a JSON type, to pass them with each call, or provide them: by name, "
+    "`SaqueductConfig(dependencies={...: Provide(...)})`, or by type, `SaqueductConfig(container=...)` of dishka"
+)
+"""What helps where parameters are not provided."""
+
+
+class Injector(Protocol):
+    """Makes the injected parameters of tasks."""
+
+    @property
+    def container(self) -> Any:
+        """The container of dishka that it takes dependencies from; None without one."""
+
+    def provides(self, name: str, type_: Any) -> bool:
+        """True when it can make a parameter of that name and type in the scope of a job."""
+
+    def scope(self, injected: Mapping[str, Any], /) -> AbstractAsyncContextManager[dict[str, Any]]:
+        """One scope: yields name -> instance, and closes what it has made, as a failure if the block raises.
+
+        Args:
+            injected: name -> type.
+        """
+
+    def remedy(self, name: str, type_: Any) -> str:
+        """How to provide a parameter that is not provided, for people."""
+
+    async def close(self) -> None:
+        """Close what lives longer than a job."""
+
+
+class Injectable(Protocol):
+    """A task, as far as injection is concerned."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+    @property
+    def injected(self) -> Mapping[str, Any]: ...
+
+
+def injector_of(context: Mapping[str, Any]) -> Injector | None:
+    """The injector in the context of a job, or one of the container of dishka in it; None: it has neither."""
+    injector: Injector | None = context.get("injector")
+    if injector is not None or (container := context.get("container")) is None:
+        return injector
+    # Here: dishka may not be installed.
+    from saqueduct.injection.dishka import DishkaInjector
+
+    return DishkaInjector(container)
+
+
+def check_dependencies(injector: Injector | None, tasks: Iterable[Injectable]) -> None:
+    """Raise unless every injected parameter of every task is provided.
+
+    Args:
+        injector: None: nothing is provided.
+        tasks: of the process.
+
+    Raises:
+        ConfigurationError: names file, line, task, parameter and type, and the remedies.
+    """
+    missing = [
+        f"{task.where}: {task.name}: {name}: {type_name(type_)}{_remedy(injector, name, type_)}"
+        for task in tasks
+        for name, type_ in task.injected.items()
+        if injector is None or not injector.provides(name, type_)
+    ]
+    if missing:
+        raise ConfigurationError(
+            f"these parameters are neither JSON nor provided; {REMEDIES}:\n  " + "\n  ".join(missing)
+        )
+
+
+def type_name(type_: Any) -> str:
+    """A type, for people."""
+    return str(getattr(type_, "__qualname__", type_))
+
+
+def _remedy(injector: Injector | None, name: str, type_: Any) -> str:
+    return "" if injector is None else f": {injector.remedy(name, type_)}"

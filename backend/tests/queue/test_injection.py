@@ -1,0 +1,140 @@
+"""Injectors: what is missing at start, several as one, components of dishka, and no dishka at all."""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import pytest
+from dishka import FromComponent, Provider, Scope, make_async_container
+
+from saqueduct import INJECTED, ConfigurationError, Context, task
+from saqueduct.injection.combined import CombinedInjector
+from saqueduct.injection.dishka import DishkaInjector
+from saqueduct.injection.injector import check_dependencies
+
+pytestmark = pytest.mark.usefixtures("only_own_tasks")
+
+
+class Named:
+    """Provides parameters by name, and notes what its scope does."""
+
+    container = None
+
+    def __init__(self, notes: list[str], **values: object) -> None:
+        self._notes, self._values = notes, values
+
+    def provides(self, name: str, type_: Any) -> bool:
+        return name in self._values
+
+    @asynccontextmanager
+    async def scope(self, injected: Mapping[str, Any], /) -> AsyncIterator[dict[str, Any]]:
+        self._notes.append(f"open {sorted(injected)}")
+        try:
+            yield {name: self._values[name] for name in injected}
+        finally:
+            self._notes.append(f"close {sorted(injected)}")
+
+    def remedy(self, name: str, type_: Any) -> str:
+        return f"name {name}"
+
+    async def close(self) -> None:
+        self._notes.append(f"end {sorted(self._values)}")
+
+
+async def test_each_parameter_comes_from_the_first_injector_that_provides_it() -> None:
+    notes: list[str] = []
+    combined = CombinedInjector(Named(notes, a=1, b=2), Named(notes, b=3, c=4))
+    async with combined.scope({"c": int, "b": int, "a": int}) as found:
+        assert found == {"a": 1, "b": 2, "c": 4}
+    await combined.close()
+    assert notes == [
+        "open ['a', 'b']", "open ['c']", "close ['c']", "close ['a', 'b']", "end ['b', 'c']", "end ['a', 'b']"
+    ]  # fmt: skip
+
+
+async def test_an_injector_without_a_part_opens_no_scope() -> None:
+    notes: list[str] = []
+    async with CombinedInjector(Named(notes, a=1), Named(notes, b=2)).scope({"b": int}) as found:
+        assert found == {"b": 2}
+    assert notes == ["open ['b']", "close ['b']"]
+
+
+def test_what_nobody_provides_is_named_with_its_place_and_the_remedies() -> None:
+    class Mailer:
+        pass
+
+    @task
+    async def send(ctx: Context, *, mailer: Mailer = INJECTED, limit: int = INJECTED) -> None: ...
+
+    with pytest.raises(ConfigurationError) as caught:
+        check_dependencies(CombinedInjector(Named([], limit=1), Named([])), [send])
+    message = str(caught.value)
+    assert f"{send.where}: send: mailer: " in message
+    assert "Mailer: name mailer, or name mailer" in message
+    assert "declare a JSON type" in message
+    assert "dependencies={...: Provide(...)}" in message
+    assert "container=" in message
+    assert "limit" not in message
+
+
+def test_without_an_injector_nothing_is_provided() -> None:
+    @task
+    async def send(ctx: Context, *, limit: int = INJECTED) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="send: limit: int"):
+        check_dependencies(None, [send])
+
+
+async def test_a_component_of_the_container_is_told_from_the_default_one() -> None:
+    default, sizes = Provider(scope=Scope.APP), Provider(scope=Scope.APP, component="sizes")
+    default.provide(lambda: 1, provides=int)
+    sizes.provide(lambda: 2, provides=int)
+    injector = DishkaInjector(make_async_container(default, sizes))
+    other = Annotated[int, FromComponent("sizes")]
+    assert injector.provides("a", int)
+    assert injector.provides("b", other)
+    assert not injector.provides("b", Annotated[int, FromComponent("none")])
+    async with injector.scope({"a": int, "b": other}) as found:
+        assert found == {"a": 1, "b": 2}
+
+
+WITHOUT_DISHKA = """
+import asyncio, importlib.abc, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "dishka":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+MODULES
+"""
+
+MODULES = """
+import saqueduct
+import saqueduct.blocking
+import saqueduct.testing.kit
+import saqueduct.worker.worker
+from saqueduct import INJECTED, Context, task
+from saqueduct.injection.combined import CombinedInjector
+
+@task
+async def double(ctx: Context, n: int, *, factor: int = INJECTED) -> int:
+    return n * factor
+
+assert list(double.signature.payload) == ["n"]
+try:
+    saqueduct.FromDishka
+except ModuleNotFoundError as error:
+    assert "saqueduct[dishka]" in str(error), error
+else:
+    raise AssertionError("dishka is there")
+"""
+
+
+def test_all_but_dishkas_own_injector_works_without_dishka() -> None:
+    code = WITHOUT_DISHKA.replace("MODULES", MODULES)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
