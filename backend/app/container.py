@@ -17,10 +17,10 @@ from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.users.providers import UsersProvider
 from app.users.tokens import signing_key
-from app.web.attempts import Attempts
 from saqueduct import Queues
 from saqueduct.injection.dishka import DishkaInjector
-from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.litestar.attempts import Attempts
+from saqueduct.litestar.links import JobLinks
 from saqueduct.postgres.completion import commit
 from saqueduct.postgres.dead_letters import DeadLetters
 from saqueduct.postgres.history import JobHistory

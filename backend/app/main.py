@@ -1,14 +1,13 @@
 """The HTTP process: `create_app()`, and `python -m app.main` to serve it."""
 
-import logging
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 from dishka import AsyncContainer, Provider
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
@@ -19,51 +18,35 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import __version__
 from app.campaigns.routes import CampaignController
 from app.container import Transaction, build_container, provide_registry
+from app.db.session import SessionMaker
 from app.emails.routes import EmailController
 from app.errors import EXCEPTION_HANDLERS
-from app.health import HealthController
 from app.logs import configure_logging
 from app.payments.routes import PaymentController
 from app.queue.config import build_config
-from app.security import AdminGuard
+from app.queue.routes import process
+from app.security import admin_guard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
+from app.users.tokens import signing_key
 from app.web.api_document import ApiDocument, operation_id
 from app.web.api_page import ApiPage, schema_router
 from app.web.edge import Edge
 from app.web.index import index
-from app.web.keys import collections, unescape
 from app.web.protocol import bounded_protocol
-from app.web.requests import AppRequest
 from app.web.scopes import STATE, RequestContainer, serve_container
-from app.web.unknown import declare, refuse_unknown
-from saqueduct import ConfigurationError, Saqueduct
-from saqueduct.litestar.routes import (
-    DeadLetterController,
-    JobController,
-    QueueController,
-    RecordController,
-    ScheduleController,
-    TaskController,
-    process,
-)
+from saqueduct import ConfigurationError, Queues, Saqueduct
+from saqueduct.common.secret import Secret
+from saqueduct.litestar.attempts import Attempts
+from saqueduct.litestar.guards import AdminGuard, AdminRoutes
+from saqueduct.litestar.requests import StrictRequest
+from saqueduct.litestar.router import body_limit, install, prepare, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
-from saqueduct.tasks import current_job
-
-logger = logging.getLogger("app.http")
-
-QUEUE_ROUTES: Sequence[ControllerRouterHandler] = (
-    process,
-    JobController,
-    RecordController,
-    QueueController,
-    ScheduleController,
-)
-"""The HTTP face of the queue."""
-
-PAYLOAD_ROUTES: Sequence[ControllerRouterHandler] = (TaskController, DeadLetterController, EmailController)
-"""Routes whose body is, or holds, the arguments of a job: it may be as large as those."""
+from saqueduct.litestar.transactions import roll_back
+from saqueduct.litestar.unknown import declare
+from saqueduct.postgres.store import Memory
+from saqueduct.tasks.registry import TaskRegistry
 
 DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
     UserController,
@@ -71,7 +54,7 @@ DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
     PaymentController,
     CampaignController,
 )
-"""The controllers of the domains."""
+"""The controllers of the domains, but for that of mails: its bodies hold the arguments of a job."""
 
 SECURITY_SCHEMES: dict[str, SecurityScheme | Reference] = {
     "AdminBasic": SecurityScheme(type="http", scheme="basic", description="ADMIN_USERNAME and ADMIN_PASSWORD"),
@@ -102,17 +85,17 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     container = build_container(
         settings, saqueduct.queues, *overrides, statement_timeout=settings.web.statement_timeout
     )
+    admin = admin_guard(settings, Attempts(next(iter(saqueduct.queues)), signing_key(settings)))
     app = Litestar(
-        route_handlers=[index, HealthController, *QUEUE_ROUTES, *DOMAIN_ROUTES, _payload_routes(settings)],
-        plugins=[QueuePlugin(saq_config(saqueduct.queues, [AdminGuard(settings, everywhere=True)]))],
-        guards=[AdminGuard(settings)],
+        route_handlers=[_queue_routes(settings, saqueduct, container, admin), _own_routes(settings, admin)],
+        plugins=[QueuePlugin(saq_config(saqueduct.queues, [admin]))],
         dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
-        before_request=arrive,
+        before_request=prepare,
         before_send=[end_transaction],
         lifespan=[_lifespan(container, saqueduct)],
         logging_config=None,
-        request_class=AppRequest,
+        request_class=StrictRequest,
         request_max_body_size=settings.web.max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="Saqueduct",
@@ -125,15 +108,41 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         ),
     )
     declare(app)
+    install(app)
     serve_container(container, app)
-    app.asgi_handler = Edge(app.asgi_handler, settings, collections(app))
+    app.asgi_handler = Edge(app.asgi_handler, settings)
     return app
 
 
-def _payload_routes(settings: Settings) -> Router:
-    # JSON that escapes every character takes up to three times as many bytes as the arguments in UTF-8.
-    payload = 3 * settings.queue.max_payload_bytes + 16 * 1024
-    return Router("/", route_handlers=PAYLOAD_ROUTES, request_max_body_size=max(payload, settings.web.max_body_bytes))
+class _Parts(NamedTuple):
+    queues: Queues
+    registry: TaskRegistry
+    store: Memory | None
+    signing_key: Secret
+
+
+def _queue_routes(settings: Settings, saqueduct: Saqueduct, container: AsyncContainer, admin: AdminGuard) -> Router:
+    """The HTTP API of the library, at the top; its sessions are those of the application's requests."""
+
+    @asynccontextmanager
+    async def session() -> AsyncIterator[AsyncSession]:
+        maker = await container.get(SessionMaker)
+        async with maker() as opened:
+            yield opened
+
+    return queue_router(
+        _Parts(saqueduct.queues, saqueduct.registry, saqueduct.store, signing_key(settings)),
+        path="/",
+        guards=[admin],
+        max_payload_bytes=settings.queue.max_payload_bytes,
+        sessions=session,
+    )
+
+
+def _own_routes(settings: Settings, admin: AdminGuard) -> Router:
+    limit = max(body_limit(settings.queue.max_payload_bytes), settings.web.max_body_bytes)
+    mails = Router("/", route_handlers=[EmailController], request_max_body_size=limit)
+    return Router("/", route_handlers=[index, process, *DOMAIN_ROUTES, mails], guards=[AdminRoutes([admin])])
 
 
 def _lifespan(container: AsyncContainer, saqueduct: Saqueduct) -> Any:
@@ -144,18 +153,6 @@ def _lifespan(container: AsyncContainer, saqueduct: Saqueduct) -> Any:
             await container.close()
 
     return lifespan
-
-
-async def arrive(request: Request[Any, Any, Any]) -> None:
-    """Before a handler is called: give it the key of the path, refuse what it does not declare, and let the jobs that
-    it enqueues belong to the trace of the request.
-
-    Raises:
-        ValidationException: see `refuse_unknown`.
-    """
-    unescape(request.scope)
-    await refuse_unknown(request)
-    current_job.follow(request.headers.get("traceparent"))
 
 
 async def end_transaction(message: Message, scope: Scope) -> None:
@@ -179,16 +176,7 @@ async def end_transaction(message: Message, scope: Scope) -> None:
         await session.commit()
         ScopeState.from_scope(scope).response_started = True
     else:
-        await _roll_back(session)
-
-
-async def _roll_back(session: AsyncSession) -> None:
-    """Roll back behind an error answer, which tells its reader enough if the database is away."""
-    try:
-        await session.rollback()
-    except Exception as error:
-        logger.warning("a transaction could not be rolled back, its connection is given up: %s", error)
-        await session.invalidate()
+        await roll_back(session)
 
 
 def main() -> None:

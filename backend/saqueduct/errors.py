@@ -17,6 +17,7 @@ QueueError
 ├── InvalidResult          a task returned something else than it declares, or what JSON cannot carry
 ├── JobNotFound            no queue knows a job of that key
 ├── DeadLetterNotFound     no job of that key has failed for good
+├── NoJobRecords           job records or dead letters are asked for, and there is no PostgreSQL
 ├── InvalidCursor          that is no cursor of a page
 ├── InvalidSearch          a search for jobs cannot be read (a ValueError too)
 ├── JobConflict            the job's status does not allow that
@@ -215,6 +216,16 @@ class DeadLetterNotFound(QueueError):
     def __init__(self, key: str) -> None:
         self.key = key
         super().__init__(f"there is no dead letter with the key {key!r}")
+
+
+class NoJobRecords(QueueError):
+    """Job records or dead letters are asked for where there is no PostgreSQL to keep them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this application keeps no job records and no dead letters, as it has no PostgreSQL: set `database_url` of "
+            "SaqueductConfig, or DATABASE_URL"
+        )
 
 
 class InvalidCursor(QueueError):

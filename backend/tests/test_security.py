@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.main import create_app
-from app.security import REFUSALS_PER_MINUTE
 from app.settings import load_settings
 from saqueduct import Queues
+from saqueduct.litestar.guards import REFUSALS_PER_MINUTE
 from tests.conftest import running
 
 PASSWORD = "correct horse battery staple"
@@ -177,12 +177,12 @@ async def test_each_refusal_is_a_line_in_the_log_without_secrets_and_without_lin
 ) -> None:
     async with application(guarded, peer="203.0.113.9") as client:
         # The application has set up the logging of the process anew.
-        logging.getLogger("app.security").addHandler(caplog.handler)
+        logging.getLogger("saqueduct.security").addHandler(caplog.handler)
         await client.get("/saq/api/queues/a%0Aforged%1B%5B31m", headers=basic("admin", "a guess"))
         await client.get("/saq/", headers={"authorization": "Bearer another guess"})
         await client.get("/saq/")
-        logging.getLogger("app.security").removeHandler(caplog.handler)
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.security"]
+        logging.getLogger("saqueduct.security").removeHandler(caplog.handler)
+    lines = [record.getMessage() for record in caplog.records if record.name == "saqueduct.security"]
     assert lines == [
         r"admin refused: GET /saq/api/queues/a\nforged\x1b[31m from 203.0.113.9: wrong credentials",
         "admin refused: GET /saq from 203.0.113.9: wrong credentials",

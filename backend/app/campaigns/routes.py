@@ -18,8 +18,8 @@ from app.campaigns.schemas import (
 from app.campaigns.service import CampaignService
 from app.security import ADMIN, ADMIN_SECURITY
 from saqueduct import Queues
+from saqueduct.litestar.links import address_of
 from saqueduct.litestar.routes.answers import Enqueued
-from saqueduct.litestar.routes.links import address_of
 
 CampaignId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 

@@ -12,8 +12,8 @@ from app.emails.service import EmailService
 from app.security import ADMIN, ADMIN_SECURITY
 from app.settings import Settings
 from saqueduct import Queues
+from saqueduct.litestar.links import address_of
 from saqueduct.litestar.routes.answers import Enqueued
-from saqueduct.litestar.routes.links import address_of
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="at most that many")]
 Before = Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1, description="`next` of the page before")]

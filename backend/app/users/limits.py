@@ -6,8 +6,8 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from app.web.attempts import Attempts, client_network, too_many
-from app.web.printable import printable
+from saqueduct.common.text import loggable
+from saqueduct.litestar.attempts import Attempts, client_network, too_many
 
 logger = logging.getLogger("app.security")
 
@@ -37,7 +37,7 @@ class AttemptLimit:
         network = client_network(connection)
         count = await attempts.count(self._kind, network)
         if count.attempts > self._limit:
-            logger.warning("refused: too many %s from %s", self._kind, printable(network))
+            logger.warning("refused: too many %s from %s", self._kind, loggable(network))
             raise too_many(count)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from litestar.exceptions import HTTPException
 from litestar.types import Receive
 
-CLOSE = {"Connection": "close"}
-"""What is still on its way is not read."""
+from saqueduct.litestar.requests import CLOSE
 
 
 class Bodies:

@@ -9,9 +9,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from app.settings import Settings
 from app.web.bodies import Bodies, BodyReader
 from app.web.headers import with_defaults
-from app.web.hosts import AllowedHosts
-from app.web.keys import Collections, make_one_part
-from app.web.origins import SAFE_METHODS, is_foreign
+from saqueduct.litestar.hosts import AllowedHosts
+from saqueduct.litestar.origins import SAFE_METHODS, is_foreign
 
 HEALTH = frozenset({"/health/live", "/health/ready"})
 """Asked by load balancers, which know addresses and no names."""
@@ -21,18 +20,15 @@ POLICY_VIOLATION = 1008
 
 
 class Edge:
-    """ASGI application around another: refuses other host names and pages of other sites, bounds bodies, finds keys in
-    paths, adds headers.
+    """ASGI application around another: refuses other host names and pages of other sites, bounds bodies, adds headers.
 
     Args:
         app: gets what passes.
         settings: of this process.
-        keys: where paths hold keys.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: Collections | None = None) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._keys = keys or {}
         self._hosts = AllowedHosts(settings.allowed_hosts)
         self._everywhere = HEALTH if settings.production else frozenset[str]()
         self._bodies = Bodies(settings.web.body_timeout, settings.web.max_bodies_bytes)
@@ -45,8 +41,6 @@ class Edge:
             # A browser lets any page open a WebSocket, with the credentials that it remembers.
             await (self._app(scope, receive, send) if allowed and not is_foreign(headers) else _close(send))
             return
-
-        make_one_part(scope, self._keys)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

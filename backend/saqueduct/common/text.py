@@ -75,3 +75,12 @@ def printable(text: str, *, newlines: bool = False) -> str:
     """
     controls = _CONTROLS if newlines else _CONTROLS_AND_NEWLINES
     return controls.sub(lambda found: repr(found[0])[1:-1], storable(text))
+
+
+def loggable(text: str) -> str:
+    """What a client sent, as printable ASCII of up to 200 characters, so that it cannot forge lines of the log.
+
+    >>> loggable("/jobs/a\\nforged")
+    '/jobs/a\\\\nforged'
+    """
+    return text[:200].encode("unicode_escape").decode("ascii")

@@ -1,16 +1,59 @@
 """The queue's HTTP API as one Litestar router."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, cast
 
-from litestar import Litestar, Router
-from litestar.types import Guard
-from sqlalchemy.ext.asyncio import AsyncSession
+from litestar import Litestar, Request, Router
+from litestar.connection import ASGIConnection
+from litestar.di import Provide
+from litestar.exceptions import PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.types import ControllerRouterHandler, Guard, Scope
 
 from saqueduct.common.secret import Secret
+from saqueduct.errors import ConfigurationError
+from saqueduct.litestar.errors import router_handlers
+from saqueduct.litestar.guards import AdminGuard, AdminRoutes, Shared
+from saqueduct.litestar.keys import KeyPaths, collections, unescape
+from saqueduct.litestar.links import JobLinks
+from saqueduct.litestar.origins import SAFE_METHODS, is_foreign
+from saqueduct.litestar.requests import StrictRequest
+from saqueduct.litestar.routes.health import HealthController
+from saqueduct.litestar.routes.jobs import JobController
+from saqueduct.litestar.routes.queues import QueueController
+from saqueduct.litestar.routes.records import DeadLetterController, RecordController
+from saqueduct.litestar.routes.schedules import ScheduleController
+from saqueduct.litestar.routes.tasks import TaskController
+from saqueduct.litestar.services import QueueServices
+from saqueduct.litestar.transactions import Sessions
+from saqueduct.litestar.unknown import DECLARED, declare, refuse_unknown
 from saqueduct.postgres.store import Memory
 from saqueduct.queue.queues import Queues
+from saqueduct.tasks import current_job
 from saqueduct.tasks.registry import TaskRegistry
+
+ROUTES: Final[Sequence[ControllerRouterHandler]] = (
+    HealthController,
+    JobController,
+    RecordController,
+    QueueController,
+    ScheduleController,
+)
+
+PAYLOAD_ROUTES: Final[Sequence[ControllerRouterHandler]] = (TaskController, DeadLetterController)
+"""Routes whose body holds the arguments of a job: it may be as large as those."""
+
+PREFIX: Final = "saqueduct"
+"""Option of the router's handlers: the path of the router, empty for "/"."""
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    # The address of a job may hold its token.
+    "Referrer-Policy": "same-origin",
+}
+"""Of every answer of the router."""
 
 
 class QueueParts(Protocol):
@@ -19,18 +62,22 @@ class QueueParts(Protocol):
     @property
     def queues(self) -> Queues:
         """The queues; connected before the first request."""
+        ...
 
     @property
     def registry(self) -> TaskRegistry:
         """The tasks that can be listed and enqueued."""
+        ...
 
     @property
     def store(self) -> Memory | None:
         """What PostgreSQL keeps; None: no job records and no dead letters."""
+        ...
 
     @property
     def signing_key(self) -> Secret:
         """Signs the tokens in the addresses of jobs; the same in all processes."""
+        ...
 
 
 def queue_router(
@@ -39,7 +86,7 @@ def queue_router(
     path: str,
     guards: Sequence[Guard],
     max_payload_bytes: int,
-    sessions: Callable[[], AsyncSession] | None = None,
+    sessions: Sessions | None = None,
 ) -> Router:
     """The routes of the queue, for `Litestar(route_handlers=[...])`. Call `install` on the application, too.
 
@@ -48,9 +95,30 @@ def queue_router(
         path: under which the routes are, such as "/queue" or "/".
         guards: who may call the routes of the admin: an `AdminGuard`, or guards of the application.
         max_payload_bytes: bytes that the arguments of a job may take; sets the largest body of routes that enqueue.
-        sessions: makes the session of a request; on the connections of `parts.store` by default.
+        sessions: opens the session of a request that needs one; by default on the connections of `parts.store`.
+
+    Raises:
+        ConfigurationError: there are no guards, or the path has parameters.
     """
-    raise NotImplementedError
+    prefix = _prefix(path)
+    if not guards:
+        raise ConfigurationError("the queue's HTTP API has no guards, so that anyone could change jobs: give guards")
+    if sessions is None and parts.store is not None:
+        sessions = parts.store.sessions
+    services = QueueServices(parts.queues, parts.registry, JobLinks(parts.signing_key, prefix), sessions)
+    return Router(
+        path,
+        route_handlers=[*ROUTES, _payload_routes(max_payload_bytes)],
+        guards=[RequestGuard(AdminRoutes(guards))],
+        dependencies={"services": _provide(services)},
+        exception_handlers=router_handlers(),
+        request_class=StrictRequest,
+        response_headers=HEADERS,
+        # Those of the application are not made for these handlers.
+        dto=None,
+        return_dto=None,
+        opt={PREFIX: prefix, "exclude_from_csrf": True} | _past_authentication(guards),
+    )
 
 
 def install(app: Litestar) -> None:
@@ -58,4 +126,84 @@ def install(app: Litestar) -> None:
 
     Call it once the application is built, before its first request. A second call does nothing.
     """
-    raise NotImplementedError
+    for prefix in _prefixes(app):
+        installed = app.state.setdefault("saqueduct_key_paths", set())
+        if prefix not in installed:
+            installed.add(prefix)
+            app.asgi_handler = KeyPaths(app.asgi_handler, prefix, collections(app, prefix, PREFIX))
+
+
+class RequestGuard(Shared):
+    """What every request to the router passes before its handler.
+
+    A guard, as the application's `before_request` would not be called beside one of the router's own.
+
+    Args:
+        admin: guards the routes of the admin.
+    """
+
+    def __init__(self, admin: AdminRoutes) -> None:
+        self._admin = admin
+
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Refuse pages of other sites, everyone but the admin where the route is the admin's, and unknown parameters.
+
+        Raises:
+            PermissionDeniedException: a page of another site sent the request.
+            NotAuthorizedException, PermissionDeniedException, TooManyRequestsException: by the guards of the admin.
+            ValidationException: see `refuse_unknown`.
+        """
+        request = cast("Request[Any, Any, Any]", connection)
+        scope = request.scope
+        if scope["method"] not in SAFE_METHODS and is_foreign(dict(scope["headers"])):
+            raise PermissionDeniedException("requests of other sites are refused")
+        await self._admin(request, handler)
+        if DECLARED not in handler.opt:
+            declare(request.app, PREFIX)
+        await prepare(request)
+
+
+async def prepare(request: Request[Any, Any, Any]) -> None:
+    """Give a handler the key of its path, refuse what it does not declare, and let the jobs that it enqueues belong to
+    the trace of the request.
+
+    Raises:
+        ValidationException: see `refuse_unknown`.
+    """
+    unescape(request.scope)
+    await refuse_unknown(request)
+    current_job.follow(request.headers.get("traceparent"))
+
+
+def _prefix(path: str) -> str:
+    if "{" in path:
+        raise ConfigurationError(f"the path {path!r} of the queue's HTTP API has a parameter: give one without")
+    return "/".join(("", *(part for part in path.split("/") if part)))
+
+
+def body_limit(max_payload_bytes: int) -> int:
+    """Bytes that the body of a request may have that holds the arguments of a job."""
+    # JSON that escapes every character takes up to three times as many bytes as the arguments in UTF-8.
+    return max(3 * max_payload_bytes + 16 * 1024, 64 * 1024)
+
+
+def _payload_routes(max_payload_bytes: int) -> Router:
+    return Router("/", route_handlers=PAYLOAD_ROUTES, request_max_body_size=body_limit(max_payload_bytes))
+
+
+def _provide(services: QueueServices) -> Provide:
+    async def provide(scope: Scope) -> QueueServices:
+        root_path = scope.get("root_path")
+        return services.under(root_path) if root_path else services
+
+    return Provide(provide)
+
+
+def _past_authentication(guards: Sequence[Guard]) -> dict[str, Any]:
+    """An `AdminGuard` reads credentials of its own; authentication of the application would refuse them."""
+    return {"exclude_from_auth": True} if any(isinstance(guard, AdminGuard) for guard in guards) else {}
+
+
+def _prefixes(app: Litestar) -> set[str]:
+    handlers = [each for route in app.routes if isinstance(route, HTTPRoute) for each in route.route_handlers]
+    return {handler.opt[PREFIX] for handler in handlers if PREFIX in handler.opt}

@@ -7,7 +7,7 @@ from functools import partial
 
 from saq import Job
 from saq.job import Status
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from saqueduct.broker.batching import Batches
 from saqueduct.common.text import storable
@@ -46,6 +46,8 @@ class Memory:
 
     def __init__(self, engine: AsyncEngine, rows: Rows, *, forgotten_after: float = 60.0, listens: bool = True) -> None:
         self._engine = engine
+        self.sessions = async_sessionmaker(engine, expire_on_commit=False)
+        """Makes sessions on the connections of the store."""
         self.outbox = Outbox(engine)
         self._queues: dict[str, EngineQueue] = {}
         ends = UnrecordedEnds(self._queues, rows.knows)

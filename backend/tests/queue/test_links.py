@@ -6,7 +6,7 @@ import pytest
 
 from saqueduct import Queues
 from saqueduct.common.secret import Secret
-from saqueduct.litestar.routes.links import JobLinks, is_random
+from saqueduct.litestar.links import JobLinks, is_random
 from saqueduct.tasks.job import random_key
 from saqueduct.testing import JobKit
 from tests.test_security import PASSWORD, application, basic

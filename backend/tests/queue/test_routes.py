@@ -14,7 +14,7 @@ from app.main import create_app
 from app.queue.tasks import my_task
 from app.settings import load_settings
 from saqueduct import Context, GiveUp, Queues, Unique, get_registry, task
-from saqueduct.litestar.routes import error_summary
+from saqueduct.queue.redacted_view import error_summary
 from saqueduct.testing import JobKit
 from tests.conftest import running
 

@@ -10,10 +10,10 @@ from litestar import Request
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.settings import load_settings
-from app.web import attempts as module
-from app.web.attempts import SLOTS, WINDOW, Attempts, client_network
 from saqueduct import Queues
 from saqueduct.common.secret import Secret
+from saqueduct.litestar import attempts as module
+from saqueduct.litestar.attempts import SLOTS, WINDOW, Attempts, client_network
 from tests.fixtures.composition import build_queues
 
 

@@ -10,7 +10,7 @@ from litestar import Litestar, Request, post
 from litestar.exceptions import HTTPException
 
 from app.web.bodies import Bodies, BodyReader
-from app.web.requests import AppRequest
+from saqueduct.litestar.requests import StrictRequest
 
 JSON = {"content-type": "application/json"}
 
@@ -44,7 +44,7 @@ async def test_a_route_may_take_another_content_type() -> None:
     async def form(request: Request[Any, Any, Any]) -> str:
         return (await request.body()).decode()
 
-    transport: Any = httpx.ASGITransport(Litestar([form], request_class=AppRequest))  # type: ignore[arg-type]
+    transport: Any = httpx.ASGITransport(Litestar([form], request_class=StrictRequest))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.post("/form", data={"a": "b"})).text == "a=b"
         assert (await client.post("/form", json={"a": "b"})).status_code == 415

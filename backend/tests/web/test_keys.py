@@ -7,8 +7,8 @@ import pytest
 from litestar.types import HTTPScope
 
 from app.settings import load_settings
-from app.web.keys import Collection, make_one_part
 from saqueduct import Context, Queues, scheduled_task
+from saqueduct.litestar.keys import Collection, make_one_part
 from tests.cli.conftest import Record
 from tests.cli.conftest import record as record_fixture
 from tests.fixtures.composition import build_queues
@@ -137,5 +137,5 @@ async def test_a_full_id_names_its_queue(environment: dict[str, str]) -> None:
 )
 def test_what_becomes_of_a_path(raw: bytes, path: str) -> None:
     scope = HTTPScope(raw_path=raw, path=httpx.URL(f"http://h{raw.decode()}").path)  # type: ignore[typeddict-item]
-    make_one_part(scope, COLLECTIONS)
+    make_one_part(scope, b"", COLLECTIONS)
     assert scope["path"] == path

@@ -45,5 +45,5 @@ async def test_a_path_writes_no_lines_of_its_own_into_the_log(caplog: pytest.Log
     )
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.get("/a%0Aforged%1B%5B31m")).status_code == 500
-    [line] = [record.getMessage() for record in caplog.records if record.name == "app.http"]
+    [line] = [record.getMessage() for record in caplog.records if record.name == "saqueduct.http"]
     assert line == r"unexpected error at GET /a\nforged\x1b[31m"

@@ -8,8 +8,8 @@ from litestar.routes import HTTPRoute
 
 from app.main import create_app
 from app.settings import Settings
-from app.web.unknown import unknown
 from saqueduct import Queues
+from saqueduct.litestar.unknown import unknown
 
 OF_USERS = ("/todos", "/users/me")
 """Routes that answer 401 without a user's access token, before anything else is looked at."""

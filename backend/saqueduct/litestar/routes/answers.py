@@ -6,18 +6,13 @@ import msgspec
 from litestar import Request, Response
 from saq import Job
 
-from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.litestar import guards
+from saqueduct.litestar.links import JobLinks
 
-ADMIN: dict[str, Any] = {
-    "opt": {"admin": True},
-    "security": [{"AdminBasic": []}, {"AdminToken": []}],
-}
-"""Arguments of a handler that only the admin may call: the application's guard looks for the option."""
+ADMIN: dict[str, Any] = {"opt": guards.ADMIN, "security": guards.ADMIN_SECURITY}
+"""Arguments of a handler that only the admin may call: `AdminRoutes` looks for the option."""
 
-FOR_ALL: dict[str, Any] = {
-    "opt": {"admin": "optional"},
-    "security": [{}, *ADMIN["security"]],
-}
+FOR_ALL: dict[str, Any] = {"opt": {"admin": "optional"}, "security": [{}, *guards.ADMIN_SECURITY]}
 """Arguments of a handler that shows more to the admin than to others, see `is_admin`."""
 
 
@@ -25,7 +20,7 @@ async def require_admin(request: Request[Any, Any, Any]) -> None:
     """In a handler with `opt={"admin": "on demand"}`: go on for the admin only.
 
     Raises:
-        NotAuthorizedException, TooManyRequestsException: by the application's guard.
+        NotAuthorizedException, TooManyRequestsException: by the guard of the admin.
     """
     await request.scope["state"]["require_admin"](request)
 

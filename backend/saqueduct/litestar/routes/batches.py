@@ -8,9 +8,9 @@ import msgspec
 from litestar.exceptions import ValidationException
 
 from saqueduct.errors import InvalidArguments
+from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.routes.answers import Enqueued
 from saqueduct.litestar.routes.enqueuing import EnqueueQuery, arguments_of, with_options
-from saqueduct.litestar.routes.links import JobLinks
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.job import EngineJob

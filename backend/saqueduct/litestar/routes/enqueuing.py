@@ -9,18 +9,17 @@ from litestar.exceptions import ValidationException
 from saq import Job
 
 from saqueduct.errors import InvalidArguments, JobAborted, JobFailed, JobNotFound, QueueUnavailable, ResultTimeout
+from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.routes.answers import Enqueued, created
-from saqueduct.litestar.routes.links import JobLinks
 from saqueduct.litestar.routes.listeners import WAITING
 from saqueduct.litestar.routes.views import JobView
+from saqueduct.litestar.unknown import IDEMPOTENCY_KEY
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.handle import JobHandle
 from saqueduct.tasks.task import Task
 
 LONGEST_WAIT: Final = 60.0
 """Seconds that a request may wait for a result."""
-
-IDEMPOTENCY_KEY: Final = b"idempotency-key"
 
 QUERY: Final = ("delay", "eta", "key", "priority", "expires", "wait")
 """Names of the query parameters; fields of `EnqueueQuery`."""

@@ -2,20 +2,19 @@
 
 from typing import Annotated, Any
 
-from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, delete, get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException, ServiceUnavailableException
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
 from saqueduct.errors import JobNotFound
+from saqueduct.litestar.links import is_random
 from saqueduct.litestar.routes.answers import ADMIN, FOR_ALL, is_admin
 from saqueduct.litestar.routes.job_events import events
-from saqueduct.litestar.routes.links import JobLinks, is_random
 from saqueduct.litestar.routes.listeners import LISTENING
 from saqueduct.litestar.routes.views import JobView
-from saqueduct.postgres.history import JobHistory
-from saqueduct.queue.queues import Queues
+from saqueduct.litestar.services import QueueServices
 
 Token = Annotated[str | None, QueryParameter(description="of the `Location` that the enqueue answered with")]
 
@@ -26,15 +25,12 @@ class JobController(Controller):
     path = "/jobs/{key:str}"
     tags = ("Jobs",)
 
-    @get(**FOR_ALL)
-    @inject
+    @get(**FOR_ALL, operation_id="show_job")
     async def show(
         self,
         key: FromPath[str],
         request: Request[Any, Any, Any],
-        queues: FromDishka[Queues],
-        history: FromDishka[JobHistory],
-        links: FromDishka[JobLinks],
+        services: NamedDependency[QueueServices],
         token: Token = None,
     ) -> JobView:
         """The job as it stands, from PostgreSQL where Redis does not have it.
@@ -42,52 +38,45 @@ class JobController(Controller):
         The admin sees all of it; who has the token of `Location`, result and error too; others the status, by a random
         key only.
         """
-        view, _ = await _visible(key, request, queues, history, links, token)
+        view, _ = await _visible(key, request, services, token)
         return view
 
-    @get("/events", **FOR_ALL, media_type="text/event-stream")
-    @inject
+    @get("/events", **FOR_ALL, media_type="text/event-stream", operation_id="follow_job")
     async def follow(
         self,
         key: FromPath[str],
         request: Request[Any, Any, Any],
-        queues: FromDishka[Queues],
-        history: FromDishka[JobHistory],
-        links: FromDishka[JobLinks],
+        services: NamedDependency[QueueServices],
         token: Token = None,
     ) -> ServerSentEvent:
         """Server-sent events until the job ends: `status`, `progress`, and last `end` with the job and its result.
 
         For the admin, and who has the token of `Location`.
         """
-        view, whole = await _visible(key, request, queues, history, links, token)
+        view, whole = await _visible(key, request, services, token)
         if not whole:
             raise _not_shown("events tell the result")
         if LISTENING.full:
             raise ServiceUnavailableException(
                 "too many listen to jobs: ask for the job itself now and then", headers={"Retry-After": "5"}
             )
-        return ServerSentEvent(events(queues.look_up(view.queue), view))
+        return ServerSentEvent(events(services.queues.look_up(view.queue), view))
 
-    @delete(**ADMIN, status_code=202)
-    @inject
-    async def abort(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
+    @delete(**ADMIN, status_code=202, operation_id="abort_job")
+    async def abort(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> JobView:
         """Abort the job: a waiting one ends at once, a running one within about a second."""
-        return JobView.of(await queues.abort(key))
+        return JobView.of(await services.queues.abort(key))
 
-    @post("/retry", **ADMIN, status_code=202)
-    @inject
-    async def retry(self, key: FromPath[str], queues: FromDishka[Queues]) -> JobView:
+    @post("/retry", **ADMIN, status_code=202, operation_id="retry_job")
+    async def retry(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> JobView:
         """Queue a job that has ended once more, with the same arguments."""
-        return JobView.of(await queues.retry(key))
+        return JobView.of(await services.queues.retry(key))
 
 
 async def _visible(
     given: str,
     request: Request[Any, Any, Any],
-    queues: Queues,
-    history: JobHistory,
-    links: JobLinks,
+    services: QueueServices,
     token: str | None,
 ) -> tuple[JobView, bool]:
     """The job as who asks may see it, and whether that is its result and error too.
@@ -96,29 +85,36 @@ async def _visible(
         NotAuthorizedException: not even its status.
         JobNotFound: there is none.
     """
-    key, named = queues.locate(given)
+    key, named = services.queues.locate(given)
     if is_admin(request):
-        return await _view(key, queues, history, named), True
+        return await _view(key, services, named), True
     if token is not None:
-        if (queue := links.queue_of([named] if named else queues.by_name, key, token)) is None:
+        if (queue := services.links.queue_of([named] if named else services.queues.by_name, key, token)) is None:
             raise _not_shown("the token does not open this job")
-        return (await _view(key, queues, history, queue)).without_details(), True
+        return (await _view(key, services, queue)).without_details(), True
     if not is_random(key):
         raise _not_shown("a key that was chosen can be guessed")
-    return (await _view(key, queues, history, named)).without_outcome(), False
+    return (await _view(key, services, named)).without_outcome(), False
 
 
-async def _view(key: str, queues: Queues, history: JobHistory, queue: str | None = None) -> JobView:
+async def _view(key: str, services: QueueServices, queue: str | None = None) -> JobView:
     """The job of that key in a queue, or in any."""
     try:
-        return JobView.of(await queues.find(key, queue))
+        return JobView.of(await services.queues.find(key, queue))
     except JobNotFound:
-        if (waiting := await history.unpublished(key, queues, queue)) is not None:
-            return JobView.of(waiting)
-        record = await history.latest(key, queue)
-        if record is None:
+        if not services.keeps_records:
             raise
-        return JobView.remembered(queues, record)
+        return await _recorded(key, services, queue)
+
+
+async def _recorded(key: str, services: QueueServices, queue: str | None) -> JobView:
+    """The job as PostgreSQL has it."""
+    async with services.history() as history:
+        if (waiting := await history.unpublished(key, services.queues, queue)) is not None:
+            return JobView.of(waiting)
+        if (record := await history.latest(key, queue)) is None:
+            raise JobNotFound(key)
+        return JobView.remembered(services.queues, record)
 
 
 def _not_shown(reason: str) -> NotAuthorizedException:

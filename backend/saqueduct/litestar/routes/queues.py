@@ -1,14 +1,14 @@
 """Queues: their numbers, pausing and resuming."""
 
 import msgspec
-from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, get, post
+from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from saqueduct.litestar.routes.answers import ADMIN, PauseRequest
+from saqueduct.litestar.services import QueueServices
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queue import EngineQueue
-from saqueduct.queue.queues import Queues
 
 
 class QueueView(msgspec.Struct):
@@ -37,33 +37,29 @@ class QueueController(Controller):
     path = "/queues"
     tags = ("Queues",)
 
-    @get(**ADMIN)
-    @inject
-    async def all_of_them(self, queues: FromDishka[Queues]) -> list[QueueView]:
-        """Every queue of QUEUE_NAMES."""
-        return [await QueueView.of(queue) for queue in queues]
+    @get(**ADMIN, operation_id="list_queues")
+    async def all_of_them(self, services: NamedDependency[QueueServices]) -> list[QueueView]:
+        """Every queue."""
+        return [await QueueView.of(queue) for queue in services.queues]
 
-    @get("/{name:str}", **ADMIN)
-    @inject
-    async def show(self, name: FromPath[str], queues: FromDishka[Queues]) -> QueueView:
+    @get("/{name:str}", **ADMIN, operation_id="show_queue")
+    async def show(self, name: FromPath[str], services: NamedDependency[QueueServices]) -> QueueView:
         """The queue as it stands."""
-        return await QueueView.of(queues.look_up(name))
+        return await QueueView.of(services.queues.look_up(name))
 
-    @post("/{name:str}/pause", **ADMIN, status_code=200)
-    @inject
+    @post("/{name:str}/pause", **ADMIN, status_code=200, operation_id="pause_queue")
     async def pause(
-        self, name: FromPath[str], queues: FromDishka[Queues], data: JSONBody[PauseRequest | None] = None
+        self, name: FromPath[str], services: NamedDependency[QueueServices], data: JSONBody[PauseRequest | None] = None
     ) -> QueueView:
         """Let workers take no more jobs of the queue; running jobs go on, enqueue goes on."""
-        queue = queues.look_up(name)
+        queue = services.queues.look_up(name)
         asked = data or PauseRequest()
         await queue.pause(asked.by, asked.why)
         return await QueueView.of(queue)
 
-    @post("/{name:str}/resume", **ADMIN, status_code=200)
-    @inject
-    async def resume(self, name: FromPath[str], queues: FromDishka[Queues]) -> QueueView:
+    @post("/{name:str}/resume", **ADMIN, status_code=200, operation_id="resume_queue")
+    async def resume(self, name: FromPath[str], services: NamedDependency[QueueServices]) -> QueueView:
         """Let workers take jobs of the queue again; no error when it was not paused."""
-        queue = queues.look_up(name)
+        queue = services.queues.look_up(name)
         await queue.resume()
         return await QueueView.of(queue)

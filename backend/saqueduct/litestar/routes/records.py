@@ -4,7 +4,6 @@ import datetime as dt
 from typing import Annotated, Any
 
 import msgspec
-from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
@@ -13,13 +12,12 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from saqueduct.common.moments import moment_of
 from saqueduct.errors import InvalidSearch, JobNotFound
 from saqueduct.litestar.routes.answers import ADMIN, Enqueued, Words
-from saqueduct.litestar.routes.links import address_of
-from saqueduct.postgres.dead_letters import WHICH, DeadLetterFilter, DeadLetters
-from saqueduct.postgres.history import PAGE, JobHistory, RecordFilter, arguments_of
+from saqueduct.litestar.services import QueueServices
+from saqueduct.postgres.dead_letters import WHICH, DeadLetterFilter
+from saqueduct.postgres.history import PAGE, RecordFilter, arguments_of
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue import listing
 from saqueduct.queue.listing import LIVE
-from saqueduct.queue.queues import Queues
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
 Search = Annotated[
@@ -140,35 +138,33 @@ class RecordController(Controller):
     tags = ("Jobs",)
     dependencies = FILTER
 
-    @get(**ADMIN)
-    @inject
+    @get(**ADMIN, operation_id="list_jobs")
     async def page(
         self,
-        history: FromDishka[JobHistory],
-        queues: FromDishka[Queues],
+        services: NamedDependency[QueueServices],
         wanted: NamedDependency[RecordFilter],
         cursor: FromQuery[str | None] = None,
         limit: Limit = PAGE,
     ) -> RecordPage:
         """Jobs newest first: those that have ended from their records, live ones (`queued`, `active`...) from Redis."""
         if (standing := LIVE.get(wanted.status or "")) is not None:
+            queues = services.queues
             searched = [queues.look_up(wanted.queue)] if wanted.queue is not None else list(queues)
             found = await listing.page(searched, standing, wanted.matches, cursor, limit)
             return RecordPage([JobDetails.of_job(job) for job in found.jobs], found.cursor)
-        records, following = await history.page(wanted, cursor, limit)
-        return RecordPage([JobDetails.of_record(queues, record) for record in records], following)
+        async with services.history() as history:
+            records, following = await history.page(wanted, cursor, limit)
+            return RecordPage([JobDetails.of_record(services.queues, record) for record in records], following)
 
     @get("/{key:str}/history", **ADMIN, operation_id="list_job_records")
-    @inject
-    async def show(
-        self, key: FromPath[str], history: FromDishka[JobHistory], queues: FromDishka[Queues]
-    ) -> list[JobDetails]:
+    async def show(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> list[JobDetails]:
         """All records of a key, newest first, and those of the jobs that replay it."""
-        key, queue = queues.locate(key)
-        records = [*await history.replays(key, queue), *await history.find(key, queue=queue)]
-        if not records:
-            raise JobNotFound(key)
-        return [JobDetails.of_record(queues, record) for record in records]
+        key, queue = services.queues.locate(key)
+        async with services.history() as history:
+            records = [*await history.replays(key, queue), *await history.find(key, queue=queue)]
+            if not records:
+                raise JobNotFound(key)
+            return [JobDetails.of_record(services.queues, record) for record in records]
 
 
 class DeadLetterController(Controller):
@@ -178,58 +174,60 @@ class DeadLetterController(Controller):
     tags = ("Dead letters",)
     dependencies = DEAD_LETTER_FILTER
 
-    @get(**ADMIN)
-    @inject
+    @get(**ADMIN, operation_id="list_dead_letters")
     async def page(
         self,
-        history: FromDishka[JobHistory],
-        queues: FromDishka[Queues],
+        services: NamedDependency[QueueServices],
         wanted: NamedDependency[RecordFilter],
         cursor: FromQuery[str | None] = None,
         limit: Limit = PAGE,
     ) -> RecordPage:
         """Dead letters that wait, newest first."""
-        records, following = await history.dead_letters(wanted, cursor, limit)
-        return RecordPage([JobDetails.of_record(queues, record) for record in records], following)
+        async with services.history() as history:
+            records, following = await history.dead_letters(wanted, cursor, limit)
+            return RecordPage([JobDetails.of_record(services.queues, record) for record in records], following)
 
-    @post("/{key:str}/replay", **ADMIN, status_code=201)
-    @inject
+    @post("/{key:str}/replay", **ADMIN, status_code=201, operation_id="replay_dead_letter")
     async def replay(
         self,
         key: FromPath[str],
-        dead_letters: FromDishka[DeadLetters],
+        services: NamedDependency[QueueServices],
         data: JSONBody[Replay | None] = None,
     ) -> Response[Enqueued]:
         """Enqueue the job anew, with its arguments or changed ones; a dead letter is replayed once."""
         asked = data or Replay()
-        again = await dead_letters.replay(key, by=asked.by, why=asked.why, arguments=asked.arguments, queue=asked.queue)
-        return Response(Enqueued(again), status_code=201, headers={"Location": address_of(again)})
+        async with services.dead_letters() as dead_letters:
+            again = await dead_letters.replay(
+                key, by=asked.by, why=asked.why, arguments=asked.arguments, queue=asked.queue
+            )
+        return Response(Enqueued(again), status_code=201, headers={"Location": services.links.plain(again)})
 
     @post("/replay", **ADMIN, status_code=202, operation_id="replay_dead_letters")
-    @inject
-    async def replay_some(self, data: JSONBody[ReplaySome], queues: FromDishka[Queues]) -> Response[Enqueued]:
+    async def replay_some(
+        self, data: JSONBody[ReplaySome], services: NamedDependency[QueueServices]
+    ) -> Response[Enqueued]:
         """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
         if data.all == (data.which is not None):
             raise ValidationException(WHICH)
         if data.queue is not None:
-            queues.look_up(data.queue)
+            services.queues.look_up(data.queue)
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
         del given["all"]
         given["which"] = DeadLetterFilter(all=True) if data.which is None else data.which.filter()
-        job = await queues.enqueue("replay_dead_letters", given)
-        return Response(Enqueued(job.key), status_code=202, headers={"Location": address_of(job.key)})
+        job = await services.queues.enqueue("replay_dead_letters", given)
+        return Response(Enqueued(job.key), status_code=202, headers={"Location": services.links.plain(job.key)})
 
-    @delete("/{key:str}", **ADMIN)
-    @inject
+    @delete("/{key:str}", **ADMIN, operation_id="discard_dead_letter")
     async def discard(
         self,
         key: FromPath[str],
-        dead_letters: FromDishka[DeadLetters],
+        services: NamedDependency[QueueServices],
         data: JSONBody[Discard | None] = None,
     ) -> None:
-        """Let the dead letter rest; the body may tell why: {"why": "...", "by": "..."}."""
+        """Discard the dead letter; the body may say why: {"why": "...", "by": "..."}."""
         asked = data or Discard()
-        await dead_letters.discard(key, by=asked.by, why=asked.why)
+        async with services.dead_letters() as dead_letters:
+            await dead_letters.discard(key, by=asked.by, why=asked.why)
 
 
 def _moment(name: str, text: str | None) -> dt.datetime | None:

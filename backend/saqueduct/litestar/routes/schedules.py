@@ -1,12 +1,12 @@
 """Schedules: how they stand, pausing, resuming and triggering."""
 
 import msgspec
-from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from saqueduct.litestar.routes.answers import ADMIN, Enqueued, PauseRequest, created
-from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.litestar.services import QueueServices
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.schedule_states import ScheduleState
@@ -44,36 +44,30 @@ class ScheduleController(Controller):
     path = "/schedules"
     tags = ("Schedules",)
 
-    @get(**ADMIN)
-    @inject
-    async def all_of_them(self, queues: FromDishka[Queues]) -> list[ScheduleStateView]:
+    @get(**ADMIN, operation_id="list_schedules")
+    async def all_of_them(self, services: NamedDependency[QueueServices]) -> list[ScheduleStateView]:
         """Every schedule of the tasks."""
-        return [ScheduleStateView.of(state) for state in await queues.schedules()]
+        return [ScheduleStateView.of(state) for state in await services.queues.schedules()]
 
-    @post("/{key:str}/pause", **ADMIN, status_code=200)
-    @inject
+    @post("/{key:str}/pause", **ADMIN, status_code=200, operation_id="pause_schedule")
     async def pause(
-        self, key: FromPath[str], queues: FromDishka[Queues], data: JSONBody[PauseRequest | None] = None
+        self, key: FromPath[str], services: NamedDependency[QueueServices], data: JSONBody[PauseRequest | None] = None
     ) -> ScheduleStateView:
         """Let no tick of the schedule make a job; those that come due meanwhile are skipped."""
         asked = data or PauseRequest()
-        await queues.pause_schedule(key, asked.by, asked.why)
-        return await _show(queues, key)
+        await services.queues.pause_schedule(key, asked.by, asked.why)
+        return await _show(services.queues, key)
 
-    @post("/{key:str}/resume", **ADMIN, status_code=200)
-    @inject
-    async def resume(self, key: FromPath[str], queues: FromDishka[Queues]) -> ScheduleStateView:
+    @post("/{key:str}/resume", **ADMIN, status_code=200, operation_id="resume_schedule")
+    async def resume(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> ScheduleStateView:
         """Let the ticks of the schedule make jobs again; no error when it was not paused."""
-        await queues.resume_schedule(key)
-        return await _show(queues, key)
+        await services.queues.resume_schedule(key)
+        return await _show(services.queues, key)
 
-    @post("/{key:str}/trigger", **ADMIN)
-    @inject
-    async def trigger(
-        self, key: FromPath[str], queues: FromDishka[Queues], links: FromDishka[JobLinks]
-    ) -> Response[Enqueued]:
+    @post("/{key:str}/trigger", **ADMIN, operation_id="trigger_schedule")
+    async def trigger(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> Response[Enqueued]:
         """Make a job of the schedule now, with its arguments; its ticks stay as they are."""
-        return created(await queues.trigger_schedule(key), links)
+        return created(await services.queues.trigger_schedule(key), services.links)
 
 
 async def _show(queues: Queues, key: str) -> ScheduleStateView:

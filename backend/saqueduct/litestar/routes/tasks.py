@@ -3,17 +3,15 @@
 from typing import Any
 
 import msgspec
-from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, Response, get, post
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from saqueduct.litestar.routes.answers import ADMIN, Enqueued
 from saqueduct.litestar.routes.batches import EnqueuedBatch, batch
 from saqueduct.litestar.routes.enqueuing import QUERY, answer, arguments_of, asked, body_of, with_options
-from saqueduct.litestar.routes.links import JobLinks
-from saqueduct.queue.queues import Queues
+from saqueduct.litestar.services import QueueServices
 from saqueduct.schedules.schedule import Schedule
-from saqueduct.tasks.registry import get_registry
 from saqueduct.tasks.task import Task
 
 
@@ -87,35 +85,33 @@ class TaskController(Controller):
     path = "/tasks"
     tags = ("Tasks",)
 
-    @get(**ADMIN)
-    async def catalogue(self) -> list[TaskView]:
+    @get(**ADMIN, operation_id="list_tasks")
+    async def catalogue(self, services: NamedDependency[QueueServices]) -> list[TaskView]:
         """Every task: name, documentation, parameters as JSON Schema, schedules, queue, options."""
-        return [TaskView.of(task) for task in get_registry().get_all_tasks()]
+        return [TaskView.of(task) for task in services.registry.get_all_tasks()]
 
-    @post("/{name:str}", **ENQUEUE)
-    @inject
+    @post("/{name:str}", **ENQUEUE, operation_id="enqueue_task")
     async def enqueue(
         self,
         name: FromPath[str],
         request: Request[Any, Any, Any],
-        queues: FromDishka[Queues],
-        links: FromDishka[JobLinks],
+        services: NamedDependency[QueueServices],
     ) -> Response[Enqueued]:
         """Enqueue a job of the task `name`; the body is a JSON object of its arguments."""
         query = asked(request)
-        task = with_options(get_registry().get(name), query)
-        job = await queues.enqueue(task, arguments_of(await body_of(request), name))
-        return await answer(job, query, queues, links, admin=True)
+        task = with_options(services.registry.get(name), query)
+        job = await services.queues.enqueue(task, arguments_of(await body_of(request), name))
+        return await answer(job, query, services.queues, services.links, admin=True)
 
     @post("/{name:str}/batch", **ENQUEUE_BATCH, operation_id="enqueue_batch")
-    @inject
     async def enqueue_batch(
         self,
         name: FromPath[str],
         request: Request[Any, Any, Any],
-        queues: FromDishka[Queues],
-        links: FromDishka[JobLinks],
+        services: NamedDependency[QueueServices],
     ) -> Response[EnqueuedBatch]:
         """Enqueue a job of the task for each set of arguments in a JSON array: all of them, or none."""
-        query, task = asked(request), get_registry().get(name)
-        return Response(await batch(task, await body_of(request), query, queues, links), status_code=201)
+        query, task = asked(request), services.registry.get(name)
+        return Response(
+            await batch(task, await body_of(request), query, services.queues, services.links), status_code=201
+        )

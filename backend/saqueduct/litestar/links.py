@@ -1,6 +1,7 @@
 """Addresses of jobs, with a token that shows a job's result and error to whoever has it."""
 
 import base64
+import copy
 import hashlib
 import hmac
 import re
@@ -22,9 +23,14 @@ def is_random(key: str) -> bool:
     return _RANDOM.fullmatch(key) is not None
 
 
-def address_of(key: str) -> str:
-    """The address of a job without a token."""
-    return f"/jobs/{quote(key, safe=':')}"
+def address_of(key: str, prefix: str = "") -> str:
+    """The address of a job without a token.
+
+    Args:
+        key: of the job.
+        prefix: path of the router, such as "/queue"; empty for "/".
+    """
+    return f"{prefix}/jobs/{quote(key, safe=':')}"
 
 
 class JobLinks:
@@ -32,10 +38,18 @@ class JobLinks:
 
     Args:
         secret: SECRET_KEY; another one makes all earlier tokens invalid.
+        prefix: path of the router of the jobs, such as "/queue"; empty for "/".
     """
 
-    def __init__(self, secret: Secret) -> None:
+    def __init__(self, secret: Secret, prefix: str = "") -> None:
         self._key = hmac.digest(secret.reveal().encode(), b"tokens of jobs", hashlib.sha256)
+        self._prefix = prefix
+
+    def under(self, root_path: str) -> "JobLinks":
+        """The same in an application that is mounted under a path."""
+        mounted = copy.copy(self)
+        mounted._prefix = root_path.rstrip("/") + self._prefix
+        return mounted
 
     def location(self, job: Job) -> str:
         """The address of a job, with its token if this call has made the job.
@@ -46,7 +60,12 @@ class JobLinks:
 
     def address(self, queue: str, key: str, *, created: bool) -> str:
         """As `location`, by the names."""
-        return f"{address_of(key)}?token={self.token(queue, key)}" if created else address_of(key)
+        address = self.plain(key)
+        return f"{address}?token={self.token(queue, key)}" if created else address
+
+    def plain(self, key: str) -> str:
+        """The address of a job without a token, which shows its status only."""
+        return address_of(key, self._prefix)
 
     def token(self, queue: str, key: str) -> str:
         """The token of a job."""

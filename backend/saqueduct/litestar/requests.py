@@ -1,4 +1,4 @@
-"""The application's request: only bodies of a content type that its route takes, and of JSON only what is JSON."""
+"""A request that reads only bodies of a content type that its route takes, and of JSON only what is valid."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -8,14 +8,15 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Empty
 
-from app.web.bodies import CLOSE
+CLOSE = {"Connection": "close"}
+"""Header of an answer that is sent before the whole body has been read."""
 
 
-class AppRequest(Request[Any, Any, Any]):
-    """Litestar's request, with two more checks of its body.
+class StrictRequest(Request[Any, Any, Any]):
+    """Litestar's request with two more checks of its body.
 
-    A route takes JSON, or what its `opt={"content_types": ["application/x-www-form-urlencoded"]}` says. A page of
-    another site can have a browser send forms and text, but not JSON.
+    A route takes JSON, or the types that its `opt={"content_types": ["application/x-www-form-urlencoded"]}` lists. A
+    page of another site can make a browser send forms and text, but not JSON.
     """
 
     async def stream(self) -> AsyncGenerator[bytes, None]:

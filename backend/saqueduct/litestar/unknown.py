@@ -7,40 +7,55 @@ dead letters where a filter was meant.
 import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from litestar import Litestar, Request
 from litestar.exceptions import ValidationException
+from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import Scope
 from msgspec import inspect
 
-from app.web.origins import SAFE_METHODS
-from saqueduct.litestar.routes.enqueuing import IDEMPOTENCY_KEY
+from saqueduct.litestar.origins import SAFE_METHODS
+
+IDEMPOTENCY_KEY: Final = b"idempotency-key"
 
 QUERY, BODY, IDEMPOTENT = "query", "reads_body", "takes_idempotency_key"
 """Options of a handler: the names of its query parameters (missing: any), and True when it reads the body, and when it
 reads the header IDEMPOTENCY_KEY. A handler that reads them from the request gives them itself."""
+
+DECLARED = "declared"
+"""Option of a handler whose other options `declare` has set."""
 
 NO_KEY = "this route takes no header Idempotency-Key: leave it out; sent twice, the request is done twice"
 
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`")
 
 
-def declare(app: Litestar) -> None:
-    """Note in the options of each handler which query parameters it declares, and whether it reads the body."""
+def declare(app: Litestar, option: str | None = None) -> None:
+    """Note in the options of each handler which query parameters it declares, and whether it reads the body.
+
+    Args:
+        app: the application.
+        option: only handlers that have this option; None: all.
+    """
     for route in app.routes:
-        if not isinstance(route, HTTPRoute):
-            continue
-        for handler, model in route.route_handler_map.values():
-            reserved = model.expected_reserved_kwargs
-            if "query" not in reserved:
-                declared = {each.field_alias for each in model.expected_query_params}
-                handler.opt[QUERY] = frozenset(declared.union(handler.opt.get(QUERY, ())))
-            if reserved & {"data", "body"}:
-                handler.opt[BODY] = True
-            if any(each.field_alias.lower().encode() == IDEMPOTENCY_KEY for each in model.expected_header_params):
-                handler.opt[IDEMPOTENT] = True
+        if isinstance(route, HTTPRoute):
+            for handler, model in route.route_handler_map.values():
+                if option is None or option in handler.opt:
+                    _declare(handler, model)
+
+
+def _declare(handler: HTTPRouteHandler, model: Any) -> None:
+    reserved = model.expected_reserved_kwargs
+    if "query" not in reserved:
+        declared = {each.field_alias for each in model.expected_query_params}
+        handler.opt[QUERY] = frozenset(declared.union(handler.opt.get(QUERY, ())))
+    if reserved & {"data", "body"}:
+        handler.opt[BODY] = True
+    if any(each.field_alias.lower().encode() == IDEMPOTENCY_KEY for each in model.expected_header_params):
+        handler.opt[IDEMPOTENT] = True
+    handler.opt[DECLARED] = True
 
 
 async def refuse_unknown(request: Request[Any, Any, Any]) -> None:

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, Response, get
+from litestar.di import NamedDependency
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saqueduct import Queues
 from saqueduct.litestar.routes.answers import FOR_ALL, is_admin
+from saqueduct.litestar.services import QueueServices
+from saqueduct.queue.queues import Queues
 
 CHECK_TIMEOUT = 3.0
 """Seconds a server gets to answer a health check."""
@@ -28,30 +28,29 @@ class HealthController(Controller):
         return {"status": "alive"}
 
     @get("/ready", **FOR_ALL, operation_id="is_ready")
-    @inject
     async def ready(
-        self, request: Request[Any, Any, Any], engine: FromDishka[AsyncEngine], queues: FromDishka[Queues]
+        self, request: Request[Any, Any, Any], services: NamedDependency[QueueServices]
     ) -> Response[dict[str, Any]]:
-        """Redis and PostgreSQL answer: 200, else 503. Live workers a queue are told, and change no status.
+        """Redis and PostgreSQL answer: 200, else 503. Reports the live workers and the pauses of each queue as well.
 
-        So are the queues that somebody has paused.
-
-        `workers.status` is "ok", "none", or "troubled": a worker lives and consumes nothing. Why, `troubles` tells the
-        admin: it may name a job.
+        Neither changes the status. `workers.status` is "ok", "none", or "troubled": a worker lives and takes no jobs.
+        The admin finds the reason in `troubles`: it may name a job.
         """
+        queues = services.queues
         redis, postgresql, workers, troubles, paused = await asyncio.gather(
             _check(_ping_redis(queues)),
-            _check(_ping_database(engine)),
+            _check(_ping_database(services)),
             _count_workers(queues),
             _troubles(queues),
             _paused(queues),
         )
-        ready = redis == postgresql == "ok"
+        checks = {"redis": redis} | ({"postgresql": postgresql} if services.keeps_records else {})
+        ready = all(answer == "ok" for answer in checks.values())
         status = _status(workers, troubles)
         shown = troubles if is_admin(request) else []
         content = {
             "status": "ready" if ready else "unavailable",
-            "checks": {"redis": redis, "postgresql": postgresql},
+            "checks": checks,
             "workers": {"status": status, "live": workers, "troubles": shown},
             "paused": paused,
         }
@@ -77,13 +76,13 @@ async def _ping_redis(queues: Queues) -> None:
         await queue.ping()
 
 
-async def _ping_database(engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
-        await connection.execute(text("SELECT 1"))
+async def _ping_database(services: QueueServices) -> None:
+    async with services.transaction() as session:
+        await session.execute(text("SELECT 1"))
 
 
 async def _count_workers(queues: Queues) -> dict[str, int] | None:
-    """Live workers by queue, or None when Redis does not tell."""
+    """Live workers by queue, or None when Redis does not answer."""
     try:
         return {queue.name: await asyncio.wait_for(queue.live_workers(), CHECK_TIMEOUT) for queue in queues}
     except Exception:
@@ -91,7 +90,7 @@ async def _count_workers(queues: Queues) -> dict[str, int] | None:
 
 
 async def _troubles(queues: Queues) -> list[str]:
-    """What is wrong with live workers; nothing when Redis does not tell."""
+    """What is wrong with live workers; nothing when Redis does not answer."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
             return [trouble for queue in queues for trouble in await queue.troubles()]
@@ -100,7 +99,7 @@ async def _troubles(queues: Queues) -> list[str]:
 
 
 async def _paused(queues: Queues) -> list[str]:
-    """The names of paused queues; none when Redis does not tell."""
+    """The names of paused queues; none when Redis does not answer."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
             return [queue.name for queue in queues if await queue.paused()]

@@ -8,9 +8,9 @@ from litestar import Request, Response, post
 from litestar.types import Scope
 
 from saqueduct.errors import InvalidArguments
+from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.routes.answers import Enqueued, created, require_admin
 from saqueduct.litestar.routes.enqueuing import (
-    IDEMPOTENCY_KEY,
     QUERY,
     answer,
     arguments_of,
@@ -18,7 +18,7 @@ from saqueduct.litestar.routes.enqueuing import (
     body_of,
     with_options,
 )
-from saqueduct.litestar.routes.links import JobLinks
+from saqueduct.litestar.unknown import IDEMPOTENCY_KEY
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.registry import get_registry
 

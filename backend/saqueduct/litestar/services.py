@@ -1,0 +1,72 @@
+"""What the routes of the queue work with: one dependency, as Litestar starts a task for each of several."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saqueduct.errors import NoJobRecords
+from saqueduct.litestar.links import JobLinks
+from saqueduct.litestar.transactions import Sessions, transaction
+from saqueduct.postgres.dead_letters import DeadLetters
+from saqueduct.postgres.history import JobHistory
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.registry import TaskRegistry
+
+
+class QueueServices:
+    """Queues, tasks, and what PostgreSQL keeps.
+
+    Args:
+        queues: of the process.
+        registry: the tasks that can be listed and enqueued.
+        links: makes the addresses of jobs.
+        sessions: open sessions on PostgreSQL; None: there is no PostgreSQL.
+    """
+
+    def __init__(self, queues: Queues, registry: TaskRegistry, links: JobLinks, sessions: Sessions | None) -> None:
+        self.queues = queues
+        self.registry = registry
+        self.links = links
+        self._sessions = sessions
+
+    @property
+    def keeps_records(self) -> bool:
+        """True when there is a PostgreSQL."""
+        return self._sessions is not None
+
+    def under(self, root_path: str) -> "QueueServices":
+        """The same for requests to an application that is mounted under a path."""
+        return QueueServices(self.queues, self.registry, self.links.under(root_path), self._sessions)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session for a block, committed at its end, rolled back on an error.
+
+        Raises:
+            NoJobRecords: there is no PostgreSQL.
+        """
+        if self._sessions is None:
+            raise NoJobRecords
+        async with transaction(self._sessions) as session:
+            yield session
+
+    @asynccontextmanager
+    async def history(self) -> AsyncIterator[JobHistory]:
+        """The job records, within a transaction.
+
+        Raises:
+            NoJobRecords: there is no PostgreSQL.
+        """
+        async with self.transaction() as session:
+            yield JobHistory(session)
+
+    @asynccontextmanager
+    async def dead_letters(self) -> AsyncIterator[DeadLetters]:
+        """The dead letters, within a transaction.
+
+        Raises:
+            NoJobRecords: there is no PostgreSQL.
+        """
+        async with self.transaction() as session:
+            yield DeadLetters(session, self.queues, self.registry)

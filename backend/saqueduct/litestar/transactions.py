@@ -1,0 +1,33 @@
+"""Transactions of requests: ended before the answer leaves."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+logger = logging.getLogger("saqueduct.http")
+
+Sessions = Callable[[], AbstractAsyncContextManager[AsyncSession]]
+"""Opens a session, such as an `async_sessionmaker` does."""
+
+
+@asynccontextmanager
+async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+    """A session for a block, committed at its end, rolled back on an error."""
+    async with sessions() as session:
+        try:
+            yield session
+        except BaseException:
+            await roll_back(session)
+            raise
+        await session.commit()
+
+
+async def roll_back(session: AsyncSession) -> None:
+    """Roll back; without PostgreSQL too, so that the answer is the error that led here."""
+    try:
+        await session.rollback()
+    except Exception as error:
+        logger.warning("a transaction could not be rolled back, its connection is given up: %s", error)
+        await session.invalidate()
