@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from saqueduct.tasks import current_job
 from saqueduct.tasks.threads import EXIT_FORKED, ReplacingExecutor, end_if_forked
 from saqueduct.worker import loop_monitor
 from saqueduct.worker.worker import EngineWorker
@@ -85,6 +86,7 @@ class WorkerProcess:
         self._workers: Sequence[EngineWorker] = ()
         self._loop = asyncio.get_running_loop()
         self._loop.set_default_executor(self._threads)
+        _keep_executor(self._loop)
         self._asked: float | None = None
         """When a signal came, in seconds of the monotonic clock."""
         # Not the event loop's own handlers: those wait for the loop, which a job may block.
@@ -180,6 +182,24 @@ class WorkerProcess:
     def _give_back(self) -> None:
         for worker in self._workers:
             worker.give_leases_back()
+
+
+def _keep_executor(loop: asyncio.AbstractEventLoop) -> None:
+    """Refuse jobs what ends or replaces the threads of `asyncio.to_thread`, which all jobs share."""
+    for name in ("set_default_executor", "shutdown_default_executor"):
+        setattr(loop, name, _refused_to_jobs(name, getattr(loop, name)))
+
+
+def _refused_to_jobs(name: str, method: Callable[..., T]) -> Callable[..., T]:
+    def call(*args: Any, **keywords: Any) -> T:
+        if current_job.job.get() is not None:
+            raise RuntimeError(
+                f"a job must not call the event loop's {name}: all jobs of its worker share the threads of "
+                "asyncio.to_thread; use an executor of your own, `await loop.run_in_executor(executor, ...)`"
+            )
+        return method(*args, **keywords)
+
+    return call
 
 
 def _as_any_program() -> None:

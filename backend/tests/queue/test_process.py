@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from redis import Redis
 from saqueduct import Context, EngineQueue
 from saqueduct.broker.connections import Connections
 from saqueduct.worker import leases, process
+from saqueduct.worker.hooks import bind_log_context
 from saqueduct.worker.process import EXIT_USELESS, WorkerProcess, run
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
@@ -129,3 +131,38 @@ def test_a_process_blocked_by_a_job_within_its_time_goes_on(
 
     run(main(), uvloop.new_event_loop)
     assert ended == []
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("how", ["shutdown_default_executor", "set_default_executor"])
+def test_a_job_cannot_end_or_replace_the_threads_that_all_jobs_share(
+    redis_url: str, empty_redis: None, new_loop: Callable[[], asyncio.AbstractEventLoop], how: str
+) -> None:
+    async def ends_threads(ctx: Context) -> None:
+        loop = asyncio.get_running_loop()
+        if how == "shutdown_default_executor":
+            await loop.shutdown_default_executor()
+        else:
+            loop.set_default_executor(ThreadPoolExecutor(1))
+
+    async def innocent(ctx: Context) -> str:
+        return await asyncio.to_thread(str, "done")
+
+    async def main() -> list[tuple[str, Any]]:
+        queue = EngineQueue(Connections(redis_url).client("default"))
+        worker = EngineWorker(queue, [ends_threads, innocent], before_process=bind_log_context)
+        running = asyncio.create_task(WorkerProcess(0.0, 4, lambda _: None).run([worker]))
+        jobs = [
+            await queue.enqueue(each.__qualname__, key=each.__name__, timeout=60, ttl=60)
+            for each in (ends_threads, innocent)
+        ]
+        for job in filter(None, jobs):
+            await job.refresh(until_complete=20)
+        worker.request_stop()
+        await running
+        await queue.disconnect()
+        return [(job.error or "", job.result) for job in filter(None, jobs)]
+
+    (error, _), (_, result) = run(main(), new_loop)
+    assert f"a job must not call the event loop's {how}" in error
+    assert result == "done"
