@@ -40,6 +40,7 @@ from saqueduct import ConfigurationError, Queues, Saqueduct
 from saqueduct.common.secret import Secret
 from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.guards import AdminGuard, AdminRoutes
+from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.requests import StrictRequest
 from saqueduct.litestar.router import body_limit, install, prepare, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
@@ -86,8 +87,9 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         settings, saqueduct.queues, *overrides, statement_timeout=settings.web.statement_timeout
     )
     admin = admin_guard(settings, Attempts(next(iter(saqueduct.queues)), signing_key(settings)))
+    queue_routes = _queue_routes(settings, saqueduct, container, admin)
     app = Litestar(
-        route_handlers=[_queue_routes(settings, saqueduct, container, admin), _own_routes(settings, admin)],
+        route_handlers=[queue_routes, _own_routes(settings, admin)],
         plugins=[QueuePlugin(saq_config(saqueduct.queues, [admin]))],
         dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
@@ -97,21 +99,25 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
         logging_config=None,
         request_class=StrictRequest,
         request_max_body_size=settings.web.max_body_bytes,
-        openapi_config=OpenAPIConfig(
-            title="Saqueduct",
-            version=__version__,
-            openapi_router=schema_router("/schema"),
-            use_handler_docstrings=True,
-            render_plugins=[ApiPage("/schema"), ApiDocument()],
-            operation_id_creator=operation_id,
-            components=Components(security_schemes=SECURITY_SCHEMES),
-        ),
+        openapi_config=describe(_openapi_config(), queue_routes, saqueduct.registry, admin_guard=True),
     )
     declare(app)
     install(app)
     serve_container(container, app)
     app.asgi_handler = Edge(app.asgi_handler, settings)
     return app
+
+
+def _openapi_config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Saqueduct",
+        version=__version__,
+        openapi_router=schema_router("/schema"),
+        use_handler_docstrings=True,
+        render_plugins=[ApiPage("/schema"), ApiDocument()],
+        operation_id_creator=operation_id,
+        components=Components(security_schemes=SECURITY_SCHEMES),
+    )
 
 
 class _Parts(NamedTuple):

@@ -3,7 +3,7 @@
 import http
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from asyncpg import InterfaceError as AsyncpgInterfaceError
 from asyncpg import PostgresError
@@ -21,6 +21,14 @@ logger = logging.getLogger("saqueduct.http")
 
 PROBLEM = "application/problem+json"
 
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    # The address of a job may hold its token.
+    "Referrer-Policy": "same-origin",
+}
+"""Of every answer of the queue's routes."""
+
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -35,7 +43,7 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
         more: further members of the answer.
     """
     content = {"status": status, "code": code, "detail": detail, **more}
-    return Response(content, status_code=status, media_type=PROBLEM, headers=headers)
+    return Response(content, status_code=status, media_type=PROBLEM, headers=HEADERS | (headers or {}))
 
 
 def queue_error(request: AnyRequest, error: errors.QueueError) -> Response[Any]:

@@ -13,7 +13,7 @@ from litestar.types import ControllerRouterHandler, Guard, Scope
 
 from saqueduct.common.secret import Secret
 from saqueduct.errors import ConfigurationError
-from saqueduct.litestar.errors import router_handlers
+from saqueduct.litestar.errors import HEADERS, router_handlers
 from saqueduct.litestar.guards import AdminGuard, AdminRoutes, Shared
 from saqueduct.litestar.keys import KeyPaths, collections, unescape
 from saqueduct.litestar.links import JobLinks
@@ -46,14 +46,6 @@ PAYLOAD_ROUTES: Final[Sequence[ControllerRouterHandler]] = (TaskController, Dead
 
 PREFIX: Final = "saqueduct"
 """Option of the router's handlers: the path of the router, empty for "/"."""
-
-HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    # The address of a job may hold its token.
-    "Referrer-Policy": "same-origin",
-}
-"""Of every answer of the router."""
 
 
 class QueueParts(Protocol):

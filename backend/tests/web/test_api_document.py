@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.web.api_document import components
 from saqueduct import Context, Queues, get_registry, task
+from saqueduct.litestar.openapi import components
 
 Document = dict[str, Any]
 

@@ -1,0 +1,320 @@
+"""The queue's routes in the application's OpenAPI document: Litestar's description, and what Litestar cannot know.
+
+That is: the answers for errors, all of them problem details; a path and a request schema for each task; the options of
+an enqueue.
+"""
+
+import copy
+import http
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any, Final
+from urllib.parse import quote
+
+from litestar import Router
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import OpenAPI
+
+from saqueduct.litestar.errors import HEADERS
+from saqueduct.litestar.guards import ADMIN_SECURITY
+from saqueduct.litestar.routes.batches import LARGEST_BATCH
+from saqueduct.litestar.routes.enqueuing import LONGEST_WAIT
+from saqueduct.tasks.registry import TaskRegistry
+from saqueduct.tasks.task import Task
+
+Document = dict[str, Any]
+
+PROBLEM_SCHEMA: Final[Document] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "Problem details (RFC 9457).",
+    "required": ["status", "code", "detail"],
+    "properties": {
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "the kind of problem, for programs"},
+        "detail": {"type": "string", "description": "what was wrong and what to do, for people"},
+        "errors": {"description": "what is wrong with each value, where values are"},
+        "near": {"type": "array", "items": {"type": "string"}, "description": "names that may have been meant"},
+        "known": {"type": "array", "items": {"type": "string"}, "description": "the names that there are"},
+        "job_id": {"type": "string", "description": "the job that prevents it"},
+    },
+}
+
+OPTIONS: Final[tuple[Document, ...]] = (
+    {"name": "delay", "schema": {"type": "number", "minimum": 0}, "description": "seconds before the job may start"},
+    {
+        "name": "eta",
+        "schema": {"type": "string", "format": "date-time"},
+        "description": "time before which it does not start, with an offset; not together with delay",
+    },
+    {
+        "name": "key",
+        "schema": {"type": "string"},
+        "description": "the job's key; while a job of that key waits or runs, no other is made",
+    },
+    {"name": "priority", "schema": {"type": "string", "enum": ["high", "normal", "low"]}},
+    {
+        "name": "expires",
+        "schema": {"type": "number", "minimum": 0},
+        "description": "seconds by which it must have started, else it never runs",
+    },
+    {
+        "name": "wait",
+        "schema": {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
+        "description": "seconds to wait for its end; the answer is then the job, with 202 if it has not ended",
+    },
+)
+
+HEADER: Final[Document] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "the same as the parameter key",
+}
+
+SECURITY_SCHEMES: Final[Document] = {
+    "AdminBasic": {"type": "http", "scheme": "basic", "description": "user name and password of the admin"},
+    "AdminToken": {"type": "http", "scheme": "bearer", "description": "token of the admin"},
+}
+
+
+class DescribedConfig(OpenAPIConfig):
+    """A configuration whose document describes more than Litestar knows.
+
+    Args:
+        given: the configuration of the application; everything but the document is as there.
+        complete: gets the document of `given`, and returns that to serve; called once, when it is first asked for.
+    """
+
+    def __init__(self, given: OpenAPIConfig, complete: Callable[[Document], Document]) -> None:
+        vars(self).update(vars(given))
+        self._given = given
+        self._complete = complete
+
+    def to_openapi_schema(self) -> OpenAPI:
+        """The document; Litestar adds the paths to it."""
+        document = self._given.to_openapi_schema()
+        described = _Described(**{field.name: getattr(document, field.name) for field in fields(document)})
+        described.complete = self._complete
+        return described
+
+
+class _Described(OpenAPI):
+    complete: Callable[[Document], Document]
+
+    def to_schema(self) -> Document:
+        return self.complete(super().to_schema())
+
+
+def describe(config: OpenAPIConfig, router: Router, registry: TaskRegistry, *, admin_guard: bool) -> OpenAPIConfig:
+    """The configuration of an application whose document describes the queue's routes completely.
+
+        Litestar([router], openapi_config=describe(OpenAPIConfig("Shop", "1.0"), router, registry, admin_guard=True))
+
+    Args:
+        config: of the application.
+        router: made by `queue_router`.
+        registry: the tasks that can be enqueued.
+        admin_guard: False where guards of the application protect the routes of the admin: their credentials are the
+            application's to describe.
+    """
+    paths = frozenset(route.path_format for route in router.routes)
+    prefix = router.path.rstrip("/")
+    return DescribedConfig(config, partial(completed, registry=registry, prefix=prefix, paths=paths, admin=admin_guard))
+
+
+def completed(
+    document: Document, *, registry: TaskRegistry, prefix: str, paths: Collection[str], admin: bool
+) -> Document:
+    """The document with all that it lacks.
+
+    Args:
+        document: Litestar's.
+        registry: the tasks that can be enqueued.
+        prefix: path of the router; empty for "/".
+        paths: those of the router.
+        admin: whether an `AdminGuard` protects the routes of the admin.
+    """
+    found = copy.deepcopy(document)
+    parts = found.setdefault("components", {})
+    problem = _add_problem(parts.setdefault("schemas", {}))
+    own = {path: item for path, item in found["paths"].items() if path in paths}
+    for path, item in own.items():
+        for method, operation in item.items():
+            complete_operation(operation, _statuses(path.removeprefix(prefix), method, operation), problem)
+    below = {path.removeprefix(prefix): item for path, item in own.items()}
+    _complete_enqueues(below)
+    _complete_answers(below)
+    _add_tasks(found, below, prefix, registry)
+    _describe_security(found, paths, admin)
+    return found
+
+
+def _add_problem(schemas: Document) -> str:
+    """Add the schema of problem details, and return its name: another one if the application has that already."""
+    name = next(each for each in ("Problem", "QueueProblem") if schemas.get(each, PROBLEM_SCHEMA) == PROBLEM_SCHEMA)
+    schemas[name] = PROBLEM_SCHEMA
+    return name
+
+
+def complete_operation(operation: Document, statuses: Iterable[int], problem: str = "Problem") -> None:
+    """Give an operation a summary, and problem details as its answers of these statuses.
+
+    Args:
+        operation: of the document; changed.
+        statuses: of errors; where the operation describes one itself, other than 400, that stays.
+        problem: name of the schema.
+    """
+    operation["summary"] = operation.get("description", "").partition("\n")[0].rstrip(".")
+    kind = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{problem}"}}}
+    own = operation["responses"]
+    for answer in own.values():
+        # They are on every answer, and no client needs to read them.
+        answer["headers"] = {name: each for name, each in answer.get("headers", {}).items() if name not in HEADERS}
+    operation["responses"] = own | {
+        str(status): {"description": http.HTTPStatus(status).phrase, "content": kind}
+        for status in statuses
+        if status == 400 or str(status) not in own
+    }
+
+
+def _describe_security(document: Document, paths: Collection[str], admin: bool) -> None:
+    if admin:
+        schemes = document["components"].setdefault("securitySchemes", {})
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES | schemes
+        return
+    for path in paths:
+        for operation in document["paths"].get(path, {}).values():
+            others = [each for each in operation.get("security", ()) if each and each not in ADMIN_SECURITY]
+            operation.pop("security", None)
+            if others:
+                operation["security"] = others
+
+
+def describe_enqueue(operation: Document, body: Document, view: Document, *, batch: bool = False) -> None:
+    """The options, the body and the answers of an operation that enqueues and reads the request itself.
+
+    Args:
+        operation: of the document; changed.
+        body: schema of its body.
+        view: schema of a job, with which it answers after a wait.
+        batch: it enqueues many jobs, and waits for none.
+    """
+    options = [option for option in OPTIONS if not batch or option["name"] != "wait"]
+    given = [{**option, "in": "query", "required": False} for option in options]
+    operation["parameters"] = [*operation.get("parameters", []), *given, HEADER]
+    operation["requestBody"] = {"required": batch, "content": {"application/json": {"schema": body}}}
+    if batch:
+        return
+    made = operation["responses"]["201"]
+    [media] = made["content"].values()
+    made["content"] = {"application/json": {"schema": {"oneOf": [media["schema"], view]}}}
+    operation["responses"]["200"] = {**made, "description": "a job of that key or these arguments existed before"}
+    still = {"application/json": {"schema": view}}
+    operation["responses"]["202"] = {"description": "enqueued, and not ended within wait", "content": still}
+
+
+def view_of(show_job: Document) -> Document:
+    """The schema of a job, out of the operation that shows one."""
+    [media] = show_job["responses"]["200"]["content"].values()
+    return dict(media["schema"])
+
+
+def _complete_enqueues(paths: Document) -> None:
+    arguments = {"type": "object", "additionalProperties": {}}
+    view = view_of(paths["/jobs/{key}"]["get"])
+    describe_enqueue(paths["/tasks/{name}"]["post"], arguments, view)
+    many = {"type": "array", "items": arguments, "maxItems": LARGEST_BATCH}
+    describe_enqueue(paths["/tasks/{name}/batch"]["post"], many, view, batch=True)
+
+
+def _complete_answers(paths: Document) -> None:
+    """Answers that depend on what is found."""
+    paths["/jobs/{key}/events"]["get"]["responses"]["200"]["content"] = {
+        "text/event-stream": {"schema": {"type": "string"}}
+    }
+    answers = paths["/schedules/{key}/trigger"]["post"]["responses"]
+    answers["200"] = {**answers["201"], "description": "it existed before"}
+    answers = paths["/health/ready"]["get"]["responses"]
+    answers["503"] = {**answers["200"], "description": "Redis or PostgreSQL does not answer"}
+
+
+def _statuses(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[int]:
+    yield from (400, 500, 503)
+    if any(operation.get("security") or ()):
+        yield from (401, 429)
+    if "{" in path or path in ("/jobs", "/dead-letters"):
+        yield 404
+    if method != "get":
+        yield from (403, 408, 409, 413, 415)
+
+
+def _add_tasks(document: Document, paths: Document, prefix: str, registry: TaskRegistry) -> None:
+    """A path and a schema for each task."""
+    schemas = document["components"]["schemas"]
+    taken = {operation["operationId"] for item in document["paths"].values() for operation in item.values()}
+    tasks = registry.get_all_tasks()
+    names = components(tasks, schemas)
+    for task in tasks:
+        schemas |= _schemas_of(task, names[task.name])
+        for path in ("/tasks/{name}", "/tasks/{name}/batch"):
+            own = prefix + path.replace("{name}", quote(task.name))
+            document["paths"][own] = _of_task(task, names[task.name], paths[path], taken)
+
+
+def _schemas_of(task: Task[..., Any], name: str) -> Document:
+    """The arguments of a task as a component of that name, and the components that they refer to."""
+    schema = task.signature.json_schema()
+    inner = schema.pop("$defs", {})
+    renamed = {f"#/$defs/{each}": f"#/components/schemas/{name}.{each}" for each in inner}
+    found = {name: {"title": name, **schema}}
+    found |= {f"{name}.{each}": {**one, "title": f"{name}{each}"} for each, one in inner.items()}
+    return {each: _with_references(one, renamed) for each, one in found.items()}
+
+
+def components(tasks: Iterable[Task[..., Any]], taken: Collection[str] = ()) -> dict[str, str]:
+    """By task the name of the component that holds its arguments: `SendEmailArguments`.
+
+    Args:
+        tasks: all that have one.
+        taken: names of other components.
+    """
+    found: dict[str, str] = {}
+    for task in tasks:
+        words = re.split(r"[^A-Za-z0-9]+|_", task.name)
+        name = "".join(word[:1].upper() + word[1:] for word in words) + "Arguments"
+        while name in found.values() or name in taken:
+            name += "Too"
+        found[task.name] = name
+    return found
+
+
+def _with_references(schema: Any, renamed: Mapping[str, str]) -> Any:
+    if isinstance(schema, dict):
+        return {
+            name: renamed.get(value, value) if name == "$ref" else _with_references(value, renamed)
+            for name, value in schema.items()
+        }
+    return [_with_references(each, renamed) for each in schema] if isinstance(schema, list) else schema
+
+
+def _of_task(task: Task[..., Any], component: str, general: Document, taken: set[str]) -> Document:
+    """The path of a task: that of all, with the task's name in it and its arguments as the body."""
+    operation = copy.deepcopy(general["post"])
+    batch = operation["operationId"] == "enqueue_batch"
+    arguments = {"$ref": f"#/components/schemas/{component}"}
+    schema = {"type": "array", "items": arguments, "maxItems": LARGEST_BATCH} if batch else arguments
+    name = re.sub(r"[^A-Za-z0-9]+", "_", task.name)
+    operation["operationId"] = f"enqueue_batch_of_{name}" if batch else f"enqueue_{name}"
+    while operation["operationId"] in taken:
+        operation["operationId"] += "_task"
+    taken.add(operation["operationId"])
+    needed = batch or bool(task.signature.json_schema().get("required"))
+    operation["requestBody"] = {"required": needed, "content": {"application/json": {"schema": schema}}}
+    operation["parameters"] = [each for each in operation["parameters"] if each["in"] != "path"]
+    operation["summary"] = task.doc.partition("\n")[0].rstrip(".") or operation["summary"]
+    operation["description"] = task.doc or operation["description"]
+    return {"post": operation}
