@@ -11,15 +11,20 @@ import os
 import platform
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 from saqueduct.broker.connections import Connections
+from saqueduct.common.data_directory import development_key
+from saqueduct.common.secret import Secret
 from saqueduct.config import SaqueductConfig
+from saqueduct.embedded.defaults import DATABASE_URL, REDIS_URL, EmbeddedDefaults
 from saqueduct.errors import ConfigurationError
 from saqueduct.injection.injector import Injector, check_dependencies
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
+from saqueduct.tasks.queues import preferring
 from saqueduct.tasks.registry import TaskRegistry, get_registry
 from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_injector, give_queue
 from saqueduct.worker.worker import EngineWorker
@@ -34,10 +39,10 @@ class Saqueduct:
     As an async context manager it connects the queues, for the tasks' own `enqueue` too, and disconnects them.
 
     Args:
-        config: what to build; read once.
+        config: what to build.
 
     Attributes:
-        config: the same.
+        config: the same, with the URLs of embedded servers where it names none.
         registry: the tasks.
         queues: enqueues by name, finds, aborts and retries jobs.
         store: what PostgreSQL does for the queues; None: there is no PostgreSQL.
@@ -48,29 +53,50 @@ class Saqueduct:
     """
 
     def __init__(self, config: SaqueductConfig) -> None:
-        self.config = config
         self.registry: TaskRegistry = get_registry() if config.registry is None else config.registry
         check_queue_names(self.registry, config.queues)
+        missing = _missing_urls(config, self.registry)
+        self.embedded = EmbeddedDefaults(config, missing) if missing else None
+        """The servers that stand in for URLs which the settings leave out; None: they leave out none."""
+        self.config = config = self.embedded.applied_to(config) if self.embedded else config
         self.store = _store(config, self.registry)
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
         self._own_container = callable(config.container)
         self.injector = self.queues.injector = _injector(config, self.queues)
+
+    @property
+    def signing_key(self) -> Secret:
+        """Signs the tokens of jobs: `secret_key`, or in development without one a key in `data_directory`."""
+        key = self.config.secret_key
+        return Secret(key) if key else development_key(Path(self.config.data_directory))
 
     async def connect(self) -> None:
         """Connect the queues to the running event loop, and serve the tasks' own `enqueue` from now on.
 
         Raises:
             OtherEventLoop: they are connected in another event loop.
-            ConfigurationError: a task has been registered that does not fit the settings.
+            ConfigurationError: a task has been registered that does not fit the settings, or an embedded server does
+                not start.
         """
         check_queue_names(self.registry, self.config.queues)
-        await self.queues.connect()
+        check_durable(self.registry, self.config)
+        if self.embedded is None:
+            await self.queues.connect()
+            return
+        await asyncio.to_thread(self.embedded.start)
+        try:
+            await self.queues.connect()
+        except BaseException:
+            await asyncio.to_thread(self.embedded.release)
+            raise
 
     async def disconnect(self) -> None:
-        """Write what is left, and close all connections."""
+        """Write what is left, close all connections, and stop embedded servers that nobody else uses."""
         if self._own_container and self.injector is not None:
             await self.injector.close()
         await self.queues.disconnect()
+        if self.embedded is not None:
+            await asyncio.to_thread(self.embedded.release)
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -115,7 +141,8 @@ class Saqueduct:
             ConfigurationError: see `build_workers`.
         """
         workers = self.build_workers(names)
-        running = [asyncio.create_task(worker.start(), name=f"worker {worker.queue.name}") for worker in workers]
+        with preferring(self.queues):
+            running = [asyncio.create_task(worker.start(), name=f"worker {worker.queue.name}") for worker in workers]
         try:
             yield running
         finally:
@@ -193,9 +220,29 @@ def _injector(config: SaqueductConfig, queues: Queues) -> Injector | None:
     return DishkaInjector(container)
 
 
+def check_durable(registry: TaskRegistry, config: SaqueductConfig) -> None:
+    """Raise when tasks are durable and there is no PostgreSQL to keep their jobs.
+
+    Raises:
+        ConfigurationError: names each such task.
+    """
+    if config.has_database:
+        return
+    if durable := [task for task in registry.get_all_tasks() if task.defaults.durable]:
+        listed = "\n  ".join(f"{task.where}: {task.name}" for task in durable)
+        raise ConfigurationError(
+            f"these tasks are durable, which needs PostgreSQL; give database_url, or set DATABASE_URL:\n  {listed}"
+        )
+
+
+def _missing_urls(config: SaqueductConfig, registry: TaskRegistry) -> list[str]:
+    """The environment variables of the servers that the application needs and the settings do not name."""
+    missing = [] if config.redis_url else [REDIS_URL]
+    wanted = config.records or any(task.defaults.durable for task in registry.get_all_tasks())
+    return [*missing, DATABASE_URL] if wanted and not config.has_database else missing
+
+
 def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, EngineQueue]:
-    if not config.redis_url:
-        raise ConfigurationError("no Redis: give SaqueductConfig(redis_url=...), or set REDIS_URL")
     connections = Connections(config.redis_url)
     limit = config.max_payload_bytes
     return {
@@ -205,9 +252,7 @@ def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, Engine
 
 
 def _store(config: SaqueductConfig, registry: TaskRegistry) -> "Memory | None":
-    if not (config.database_url or config.engine or config.sqlalchemy_config):
-        if config.records:
-            raise ConfigurationError("records=True needs PostgreSQL: give database_url, or set DATABASE_URL")
+    if not config.has_database:
         return None
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
     from saqueduct.postgres.building import build_store

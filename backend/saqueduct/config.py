@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
@@ -33,8 +34,9 @@ class SaqueductConfig:
 
         SaqueductConfig(redis_url="redis://127.0.0.1:6379/0", database_url="postgresql://app@localhost/app")
 
-    All are optional. Text fields that are left out come from the environment: REDIS_URL, DATABASE_URL, ENVIRONMENT,
-    ADMIN_USERNAME, ADMIN_PASSWORD, ADMIN_TOKEN.
+    All are optional. Some that are left out come from the environment; the variable is named in [brackets]. Where there
+    is no `redis_url` in development and the extra `saqueduct[embedded]` is installed, a Redis is started on this
+    machine, and a PostgreSQL if a task is durable or `records` is True.
 
     Raises:
         ConfigurationError: a value is out of bounds, or two fields contradict each other; names field and remedy.
@@ -107,6 +109,33 @@ class SaqueductConfig:
     after_process: Sequence[Any] = ()
     """The same after each attempt."""
 
+    data_directory: str | Path = ".saqueduct"
+    """Folder of what development keeps on this machine: the data of embedded servers and a signing key. A relative path
+    counts from the working directory, so start web processes and workers in the same one. [SAQUEDUCT_DIR]"""
+
+    api_path: str | None = "/queue"
+    """Where Litestar serves the HTTP API of the queue. None: nowhere."""
+    ui_path: str | None = "/saq"
+    """Where Litestar serves SAQ's web UI. None: nowhere."""
+    run_workers: Literal["web", "separate"] | None = None
+    """`web`: each web process runs a worker beside its requests, for development and small deployments. `separate`:
+    workers are processes of their own (`litestar workers run`). None: `web` with an embedded Redis, else `separate`."""
+    worker_lifespans: Sequence[Any] = ()
+    """Lifespans of the Litestar application, functions that take it, which tasks need: worker processes enter these.
+    They enter no other lifespan of the application, and call none of its `on_startup` hooks."""
+    guards: Sequence[Any] | None = None
+    """Guards of Litestar for the UI and for the API's routes that read or change jobs of others, instead of the admin's
+    credentials."""
+    admin_username: str = ""
+    """User name for HTTP Basic on the UI and the API; `admin` by default. [ADMIN_USERNAME]"""
+    admin_password: str = dataclasses.field(default="", repr=False)
+    """Its password. Without password and token, in development, only this machine may call. [ADMIN_PASSWORD]"""
+    admin_token: str = dataclasses.field(default="", repr=False)
+    """Bearer token for the same. [ADMIN_TOKEN]"""
+    secret_key: str = dataclasses.field(default="", repr=False)
+    """Signs the tokens that let callers of the API follow their own jobs; 32 characters or more, the same in all web
+    processes. In development one is made in `data_directory`. [SECRET_KEY]"""
+
     environment: Environment | Literal[""] = ""
     """`development` or `production`; `development` by default. In production nothing is embedded, and the admin routes
     need credentials or guards. [ENVIRONMENT]"""
@@ -132,6 +161,11 @@ class SaqueductConfig:
         return self.environment == "production"
 
     @property
+    def has_database(self) -> bool:
+        """True when a PostgreSQL is named."""
+        return bool(self.database_url) or self.engine is not None or self.sqlalchemy_config is not None
+
+    @property
     def served_queues(self) -> tuple[str, ...]:
         """The queues that workers serve."""
         return tuple(self.queues if self.worker_queues is None else self.worker_queues)
@@ -140,6 +174,12 @@ class SaqueductConfig:
         self.redis_url = self.redis_url or environ.get("REDIS_URL", "")
         if self.engine is None and self.sqlalchemy_config is None:
             self.database_url = self.database_url or environ.get("DATABASE_URL", "")
+        self.admin_username = self.admin_username or environ.get("ADMIN_USERNAME", "") or "admin"
+        self.admin_password = self.admin_password or environ.get("ADMIN_PASSWORD", "")
+        self.admin_token = self.admin_token or environ.get("ADMIN_TOKEN", "")
+        self.secret_key = self.secret_key or environ.get("SECRET_KEY", "")
+        if self.data_directory == ".saqueduct":
+            self.data_directory = environ.get("SAQUEDUCT_DIR", "") or self.data_directory
         self.environment = self.environment or environ.get("ENVIRONMENT", "") or "development"  # type: ignore[assignment]
 
     def _number_problems(self) -> list[str]:
@@ -176,6 +216,12 @@ class SaqueductConfig:
             ZoneInfo(self.cron_timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
             problems.append(f"cron_timezone: {self.cron_timezone!r} is not an IANA time zone such as Europe/Berlin")
+        for name in ("api_path", "ui_path"):
+            path = getattr(self, name)
+            if path is not None and not path.startswith("/"):
+                problems.append(f"{name}: {path!r} does not start with a slash, such as '/queue'")
+        if self.run_workers not in {"web", "separate", None}:
+            problems.append(f"run_workers: {self.run_workers!r} is neither 'web' nor 'separate'")
         if self.environment not in {"development", "production"}:
             problems.append(f"environment: {self.environment!r} is neither development nor production")
         return problems

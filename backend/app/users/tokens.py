@@ -1,11 +1,8 @@
 """Tokens: access tokens are short-lived signed JWTs, refresh tokens random strings of which a hash is stored."""
 
-import contextlib
 import datetime as dt
 import hashlib
-import os
 import secrets
-import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +12,7 @@ import msgspec
 
 from app.settings import Settings
 from app.users.errors import InvalidAccessToken
+from saqueduct.common.data_directory import development_key
 from saqueduct.common.secret import Secret
 
 ALGORITHM = "HS256"
@@ -96,27 +94,3 @@ def hash_token(token: str) -> bytes:
 def signing_key(settings: Settings) -> Secret:
     """SECRET_KEY, or in development without one a key that `development_key` keeps under DEV_DIR."""
     return settings.app.secret_key or development_key(Path(settings.app.dev_dir))
-
-
-def development_key(directory: Path) -> Secret:
-    """The key in `directory/secret_key`; made at the first call, readable by its owner only.
-
-    A file and not a key in memory: a reload, or a second process, must not invalidate every token.
-    """
-    path = directory / "secret_key"
-    if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        _create_whole(path, secrets.token_hex(32))
-    return Secret(path.read_text(encoding="ascii"))
-
-
-def _create_whole(path: Path, text: str) -> None:
-    """Create the file with its text in one step (mode 0600), unless another process was first."""
-    descriptor, draft = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        Path(draft).unlink()

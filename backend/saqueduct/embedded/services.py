@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from saqueduct.common import data_directory
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.embedded.running_commands import RunningCommands
 from saqueduct.embedded.servers import EmbeddedServer, ServerError, end, is_gone, wait_until
@@ -103,7 +104,7 @@ class Services:
     def _serialized(self) -> Iterator[None]:
         """One start or stop at a time, across processes."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            data_directory.make(self.directory)
             lock = (self.directory / "services.lock").open("w")
         except PermissionError as error:
             raise ServerError(f"{error.filename} belongs to another user: remove it, or use another folder") from None

@@ -1,1 +1,6 @@
-"""The Litestar face: plugin, routes."""
+"""Saqueduct in Litestar: the plugin and its configuration."""
+
+from saqueduct.config import SaqueductConfig
+from saqueduct.litestar.plugin import SaqueductPlugin
+
+__all__ = ["SaqueductConfig", "SaqueductPlugin"]

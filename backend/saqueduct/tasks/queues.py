@@ -6,6 +6,8 @@ Connected queues are found here, so that `task.enqueue(...)` needs no queue as a
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 from saq import Job
@@ -65,6 +67,9 @@ class TaskQueues(Protocol):
 
 _connected: list[TaskQueues] = []
 
+_preferred: ContextVar[TaskQueues | None] = ContextVar("saqueduct_queues", default=None)
+"""Of several connected queues those of this request or worker."""
+
 
 def connected(queues: TaskQueues) -> None:
     """Let tasks enqueue on these queues from now on."""
@@ -78,8 +83,19 @@ def disconnected(queues: TaskQueues) -> None:
         _connected.remove(queues)
 
 
+@contextmanager
+def preferring(queues: TaskQueues) -> Iterator[None]:
+    """Let tasks enqueue on these queues in the block, in a process of several applications."""
+    before = _preferred.set(queues)
+    try:
+        yield
+    finally:
+        _preferred.reset(before)
+
+
 def current_queues() -> TaskQueues:
-    """The queues of this process: those connected last in this event loop, else those connected last.
+    """The queues of this process; of several those of this request or worker, else those connected last in this event
+    loop, else those connected last.
 
     Raises:
         ConfigurationError: there are none.
@@ -91,6 +107,8 @@ def current_queues() -> TaskQueues:
         )
     if len(_connected) == 1:
         return _connected[0]
+    if (preferred := _preferred.get()) in _connected and preferred is not None:
+        return preferred
     loop = _running_loop()
     here = [queues for queues in _connected if queues.is_connected_in(loop)]
     return (here or _connected)[-1]

@@ -111,6 +111,7 @@ class WorkerProcess:
 
     def exit(self) -> None:
         """End the process, past the interpreter's own end: that waits for threads and tasks, which nobody can force."""
+        _write_queued_logs()
         logging.shutdown()
         sys.stdout.flush()
         self._end(self.status)
@@ -200,6 +201,15 @@ def _refused_to_jobs(name: str, method: Callable[..., T]) -> Callable[..., T]:
         return method(*args, **keywords)
 
     return call
+
+
+def _write_queued_logs() -> None:
+    """Let threads write what waits in queues of logging, which Python does at its own end (Litestar's default)."""
+    names = [None, *logging.root.manager.loggerDict]
+    handlers = {handler for name in names for handler in logging.getLogger(name).handlers}
+    for listener in {getattr(handler, "listener", None) for handler in handlers}:
+        if listener is not None:
+            listener.stop()
 
 
 def _as_any_program() -> None:

@@ -11,7 +11,8 @@ import pytest
 from app.settings import AppSettings, Settings
 from app.users.errors import InvalidAccessToken
 from app.users.schemas import Login, Refresh, Registration, TokenPair
-from app.users.tokens import AccessClaims, AccessTokens, development_key, new_refresh_token, signing_key
+from app.users.tokens import AccessClaims, AccessTokens, new_refresh_token, signing_key
+from saqueduct.common.data_directory import development_key
 from saqueduct.common.secret import Secret
 
 KEY = Secret("tests only, no secret, but long enough")

@@ -1,0 +1,149 @@
+"""SaqueductPlugin: queues, workers, SAQ's web UI and the queue's HTTP API in a Litestar application.
+
+app = Litestar([...], plugins=[SaqueductPlugin(SaqueductConfig(redis_url="redis://127.0.0.1:6379/0"))])
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.plugins import CLIPlugin, InitPluginProtocol
+from litestar.types import ASGIApp, Guard, Receive, Scope, Send
+
+from saqueduct.application import Saqueduct
+from saqueduct.common.secret import Secret
+from saqueduct.config import SaqueductConfig
+from saqueduct.errors import ConfigurationError, QueueError
+from saqueduct.litestar.attempts import Attempts
+from saqueduct.litestar.errors import queue_error
+from saqueduct.litestar.guards import AdminCredentials, AdminGuard
+from saqueduct.litestar.router import install, queue_router
+from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
+from saqueduct.tasks.queues import preferring
+
+if TYPE_CHECKING:
+    from click import Group
+
+MIN_SECRET_LENGTH = 32
+"""Characters that `secret_key` needs in production."""
+
+
+class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
+    """Wires the queues of a `SaqueductConfig` into a Litestar application.
+
+    - The queues are connected in the application's lifespan, before its other lifespans.
+    - Handlers enqueue with `task.enqueue(...)`, or by name with litestar-saq's `task_queues: TaskQueues`.
+    - `ui_path` serves SAQ's web UI, `api_path` the HTTP API; who may call is said by `guards`, or by the admin's
+      credentials, and in development without credentials only this machine may.
+    - With `run_workers="web"` a worker runs in the process; it starts after the `on_startup` hooks, and lets its jobs
+      end before the lifespans of the application are left. The server's signal handlers stay as they are.
+    - `litestar workers run` runs workers in processes of their own.
+
+    Args:
+        config: or a `Saqueduct` that is built already.
+
+    Raises:
+        ConfigurationError: see `Saqueduct`; or production without credentials, guards or `secret_key`.
+    """
+
+    def __init__(self, config: SaqueductConfig | Saqueduct) -> None:
+        self.saqueduct = config if isinstance(config, Saqueduct) else Saqueduct(config)
+        check_production(self.saqueduct.config)
+        self._worker = AsyncExitStack()
+
+    @property
+    def config(self) -> SaqueductConfig:
+        """The settings, with the URLs of embedded servers where they named none."""
+        return self.saqueduct.config
+
+    @property
+    def runs_worker(self) -> bool:
+        """True when web processes run a worker."""
+        if self.config.run_workers is None:
+            return self.saqueduct.embedded is not None
+        return self.config.run_workers == "web"
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Add routes, dependencies, lifespan and error handler."""
+        config, guards = self.config, self._guards()
+        # Litestar calls its `on_app_init` next; `app.plugins.get(SAQPlugin)` finds it.
+        app_config.plugins = [
+            *app_config.plugins,
+            QueuePlugin(saq_config(self.saqueduct.queues, guards, config.ui_path)),
+        ]
+        if config.api_path is not None:
+            limit = config.max_payload_bytes
+            router = queue_router(self.saqueduct, path=config.api_path, guards=guards, max_payload_bytes=limit)
+            app_config.route_handlers.append(router)
+        app_config.exception_handlers = {QueueError: queue_error, **app_config.exception_handlers}
+        app_config.middleware.insert(0, self._prefer_queues)
+        app_config.lifespan.insert(0, self._connected)
+        if self.runs_worker:
+            app_config.on_startup.append(self._start_worker)
+            app_config.lifespan.append(self._until_worker_stopped)
+        return app_config
+
+    def on_cli_init(self, cli: "Group") -> None:
+        """Add `workers`."""
+        # Here: web processes need no commands.
+        from saqueduct.litestar.worker_commands import workers_group
+
+        cli.add_command(workers_group(self))
+
+    def worker_lifespans(self, app: Litestar) -> list[AbstractAsyncContextManager[Any]]:
+        """What a worker process enters of the application."""
+        return [lifespan(app) for lifespan in self.config.worker_lifespans]
+
+    def _guards(self) -> Sequence[Guard]:
+        """Of the UI and of the API's routes for the admin."""
+        config = self.config
+        if config.guards is not None:
+            return list(config.guards)
+        password, token = Secret(config.admin_password), Secret(config.admin_token)
+        credentials = AdminCredentials(username=config.admin_username, password=password, token=token)
+        attempts = Attempts(next(iter(self.saqueduct.queues)), self.saqueduct.signing_key)
+        return [AdminGuard(credentials, attempts, production=config.production)]
+
+    def _prefer_queues(self, app: ASGIApp) -> ASGIApp:
+        """Middleware: tasks enqueue on the queues of this application, also beside others in the process."""
+
+        async def call(scope: Scope, receive: Receive, send: Send) -> None:
+            with preferring(self.saqueduct.queues):
+                await app(scope, receive, send)
+
+        return call
+
+    @asynccontextmanager
+    async def _connected(self, app: Litestar) -> AsyncIterator[None]:
+        if self.config.api_path is not None:
+            install(app)
+        async with self.saqueduct:
+            yield
+
+    async def _start_worker(self) -> None:
+        await self._worker.enter_async_context(self.saqueduct.working())
+
+    @asynccontextmanager
+    async def _until_worker_stopped(self, _: Litestar) -> AsyncIterator[None]:
+        async with self._worker:
+            yield
+
+
+def check_production(config: SaqueductConfig) -> None:
+    """Raise where production would have no admin, or tokens that anybody could make.
+
+    Raises:
+        ConfigurationError: names the fields and variables to set.
+    """
+    if not config.production or (config.api_path is None and config.ui_path is None):
+        return
+    problems = []
+    if config.guards is None and not (config.admin_password or config.admin_token):
+        problems.append("ADMIN_PASSWORD or ADMIN_TOKEN (admin_password, admin_token), or guards of the application")
+    if config.api_path is not None and len(config.secret_key) < MIN_SECRET_LENGTH:
+        problems.append(f"SECRET_KEY (secret_key) with {MIN_SECRET_LENGTH} characters or more: `openssl rand -hex 32`")
+    if problems:
+        listed = "".join(f"\n  - {each}" for each in problems)
+        raise ConfigurationError(f"production needs, for the UI and the API of the queue:{listed}")
