@@ -68,11 +68,10 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add routes, dependencies, lifespan and error handler."""
         config, guards = self.config, self._guards()
-        # Litestar calls its `on_app_init` next; `app.plugins.get(SAQPlugin)` finds it.
-        app_config.plugins = [
-            *app_config.plugins,
-            QueuePlugin(saq_config(self.saqueduct.queues, guards, config.ui_path)),
-        ]
+        ui = QueuePlugin(saq_config(self.saqueduct.queues, guards, config.ui_path))
+        ui.on_app_init(app_config)
+        # A new list, or Litestar might call it again; `app.plugins.get(SAQPlugin)` finds it.
+        app_config.plugins = [*app_config.plugins, ui]
         if config.api_path is not None:
             limit = config.max_payload_bytes
             router = queue_router(self.saqueduct, path=config.api_path, guards=guards, max_payload_bytes=limit)

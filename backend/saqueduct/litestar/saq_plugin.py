@@ -12,6 +12,7 @@ import base64
 import hashlib
 import html
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from typing import Any, cast
 
 from click import Group
@@ -87,6 +88,8 @@ def as_text(fields: Mapping[str, Any]) -> dict[str, Any]:
     """
 
     def text(name: str, value: Any) -> Any:
+        if isinstance(value, Enum):
+            return value.value
         return value if value is None or isinstance(value, int | float) or name in RENDERED_BY_SAQ else str(value)
 
     return {name: text(name, value) for name, value in fields.items()}

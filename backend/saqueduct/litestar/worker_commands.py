@@ -4,10 +4,10 @@ import asyncio
 import dataclasses
 import logging
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from click import ClickException, FloatRange, Group, IntRange, group, option
+from click import ClickException, FloatRange, Group, IntRange, command, group, option
 from litestar import Litestar
 from litestar.cli._utils import LitestarEnv, LitestarGroup, console
 from rich.table import Table
@@ -30,7 +30,7 @@ def workers_group(plugin: "SaqueductPlugin") -> Group:
     def workers() -> None:
         """Run background workers, and see which run."""
 
-    @workers.command(name="run")
+    @command(name="run")
     @option("--workers", "processes", type=IntRange(min=1), help="Worker processes  [default: 1, or `processes`]")
     @option("--queues", multiple=True, help="Names of queues to serve; again or with commas for several.")
     @option("--concurrency", type=IntRange(min=1), help="Jobs of a queue that a process runs at once.")
@@ -61,7 +61,7 @@ def workers_group(plugin: "SaqueductPlugin") -> Group:
         except ConfigurationError as error:
             _fail(error)
 
-    @workers.command(name="status")
+    @command(name="status")
     @verbose
     @debug
     def status(app: Litestar, verbose: bool, debug: bool) -> None:
@@ -73,6 +73,10 @@ def workers_group(plugin: "SaqueductPlugin") -> Group:
             raise ClickException(str(error)) from None
         console.print(_settings_table(app, plugin), _queue_table(stats))
 
+    # Litestar's group injects `app` and `env`. Its type asks for rich_click's commands, where that is installed.
+    commands: tuple[Any, ...] = (run, status)
+    for each in commands:
+        workers.add_command(each)
     return workers
 
 
@@ -117,12 +121,19 @@ def _settings_table(app: Litestar, plugin: "SaqueductPlugin") -> Table:
     table = Table(show_header=False)
     table.add_column("title", style="cyan")
     table.add_column("value", style="bright_blue")
-    table.add_row("Saqueduct version", version("saqueduct"))
+    table.add_row("Saqueduct version", _own_version())
     table.add_row("SAQ version", version("saq"))
     table.add_row("Debug mode", "Enabled" if app.debug else "Disabled")
     table.add_row("Number of Processes", str(plugin.config.processes))
     table.add_row("Queues", str(len(plugin.config.queues)))
     return table
+
+
+def _own_version() -> str:
+    try:
+        return version("saqueduct")
+    except PackageNotFoundError:
+        return "not installed, runs from its source"
 
 
 def _queue_table(stats: dict[str, QueueStats]) -> Table:

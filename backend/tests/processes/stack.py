@@ -28,12 +28,14 @@ WORKER_WITH_TEST_TASKS = ("-m", "tests.processes.worker_with_test_tasks")
 class Process:
     """One process of the application; its output goes to a file."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, directory: Path = BACKEND
+    ) -> None:
         self._log = log
         with log.open("wb") as output:
             self.popen = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=BACKEND,
+                cwd=directory,
                 env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -57,9 +59,11 @@ class Process:
 
 
 @contextmanager
-def process(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Process]:
+def process(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path, directory: Path = BACKEND
+) -> Iterator[Process]:
     """A process for a block, killed with all its children at the end."""
-    started = Process(arguments, environment, log)
+    started = Process(arguments, environment, log, directory)
     try:
         yield started
     finally:
