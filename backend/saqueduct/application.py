@@ -211,7 +211,7 @@ def check_queue_names(registry: TaskRegistry, names: Iterable[str]) -> None:
 
 
 def _injector(config: SaqueductConfig, queues: Queues) -> Injector | None:
-    container = config.container(queues) if callable(config.container) else config.container
+    container: Any = config.container(queues) if callable(config.container) else config.container
     if container is None:
         return None
     # Here: dishka may not be installed.
