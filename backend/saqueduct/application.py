@@ -46,7 +46,6 @@ class Saqueduct:
         registry: the tasks.
         queues: enqueues by name, finds, aborts and retries jobs.
         store: what PostgreSQL does for the queues; None: there is no PostgreSQL.
-        injector: what tasks are injected from; None: nothing is.
 
     Raises:
         ConfigurationError: a setting is missing, or a task names a queue that `config.queues` lacks.
@@ -61,8 +60,12 @@ class Saqueduct:
         self.config = config = self.embedded.applied_to(config) if self.embedded else config
         self.store = _store(config, self.registry)
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
-        self._own_container = callable(config.container)
-        self.injector = self.queues.injector = _injector(config, self.queues)
+        self.queues.injector, self._owns_injector = _injector(config, self.queues)
+
+    @property
+    def injector(self) -> Injector | None:
+        """What tasks are injected from; None: nothing is."""
+        return self.queues.injector
 
     @property
     def signing_key(self) -> Secret:
@@ -92,7 +95,7 @@ class Saqueduct:
 
     async def disconnect(self) -> None:
         """Write what is left, close all connections, and stop embedded servers that nobody else uses."""
-        if self._own_container and self.injector is not None:
+        if self._owns_injector and self.injector is not None:
             await self.injector.close()
         await self.queues.disconnect()
         if self.embedded is not None:
@@ -210,14 +213,14 @@ def check_queue_names(registry: TaskRegistry, names: Iterable[str]) -> None:
         )
 
 
-def _injector(config: SaqueductConfig, queues: Queues) -> Injector | None:
-    container: Any = config.container(queues) if callable(config.container) else config.container
-    if container is None:
-        return None
+def _injector(config: SaqueductConfig, queues: Queues) -> tuple[Injector | None, bool]:
+    """What tasks are injected from, and whether it is closed with the queues."""
+    if config.container is None:
+        return None, False
     # Here: dishka may not be installed.
-    from saqueduct.injection.dishka import DishkaInjector
+    from saqueduct.injection.dishka import made_by
 
-    return DishkaInjector(container)
+    return made_by(config.container, queues)
 
 
 def check_durable(registry: TaskRegistry, config: SaqueductConfig) -> None:

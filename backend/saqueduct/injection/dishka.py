@@ -1,6 +1,6 @@
 """Injection by type from a container of dishka. The only module of the library that imports dishka."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -60,6 +60,14 @@ async def _made(scope: AsyncContainer, type_: Any) -> Any:
         return await scope.get(type_)
     key = _key(type_)
     return await scope.get(key.type_hint, key.component)
+
+
+def made_by(given: AsyncContainer | Callable[..., AsyncContainer], *arguments: Any) -> tuple[DishkaInjector, bool]:
+    """The injector of a container, or of what a function makes with these arguments; True when it was made here."""
+    # A container can be called, too.
+    if isinstance(given, AsyncContainer):
+        return DishkaInjector(given), False
+    return DishkaInjector(given(*arguments)), True
 
 
 def _key(type_: Any) -> DependencyKey:

@@ -1,13 +1,14 @@
 """Saqueduct: the queues and workers of a SaqueductConfig, without a web application."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from dishka import Provider, Scope, make_async_container, provide
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from saqueduct import ConfigurationError, Context, Saqueduct, SaqueductConfig, get_registry, task
+from saqueduct import INJECTED, ConfigurationError, Context, Saqueduct, SaqueductConfig, get_registry, task
 from saqueduct.postgres.engine import sqlalchemy_url
 from tests.fixtures.poll import eventually
 
@@ -57,8 +58,8 @@ async def test_a_missing_redis_is_an_error_that_names_both_ways(monkeypatch: pyt
 
 
 def test_records_without_postgresql_are_an_error(config: SaqueductConfig) -> None:
-    config.records = True
-    with pytest.raises(ConfigurationError, match="records=True needs PostgreSQL"):
+    config.records, config.environment = True, "production"
+    with pytest.raises(ConfigurationError, match="production needs database_url: .*DATABASE_URL"):
         Saqueduct(config)
 
 
@@ -99,3 +100,31 @@ def test_an_engine_of_another_database_is_refused(config: SaqueductConfig) -> No
     config.engine = object()
     with pytest.raises(ConfigurationError, match=r"engine: .*postgresql\+asyncpg"):
         Saqueduct(config)
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["container", "function that makes one"])
+async def test_tasks_are_injected_from_a_container_which_is_closed_only_if_it_was_made_for_it(
+    config: SaqueductConfig, made: bool
+) -> None:
+    closed: list[str] = []
+
+    class Greeter:
+        word = "hello"
+
+    class Providers(Provider):
+        @provide(scope=Scope.APP)
+        async def greeter(self) -> AsyncIterator[Greeter]:
+            yield Greeter()
+            closed.append("greeter")
+
+    @task
+    async def greet(ctx: Context, *, greeter: Greeter = INJECTED) -> str:
+        return greeter.word
+
+    container = make_async_container(Providers())
+    config.container = (lambda queues: container) if made else container
+    async with Saqueduct(config) as saqueduct, saqueduct.working():
+        job = await greet.enqueue()
+        assert await job.result(timeout=20) == "hello"
+    assert closed == (["greeter"] if made else [])
+    await container.close()
