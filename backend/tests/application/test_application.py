@@ -59,7 +59,7 @@ async def test_a_missing_redis_is_an_error_that_names_both_ways(monkeypatch: pyt
 
 def test_records_without_postgresql_are_an_error(config: SaqueductConfig) -> None:
     config.records, config.environment = True, "production"
-    with pytest.raises(ConfigurationError, match="production needs database_url: .*DATABASE_URL"):
+    with pytest.raises(ConfigurationError, match=r"production needs database_url: .*DATABASE_URL"):
         Saqueduct(config)
 
 

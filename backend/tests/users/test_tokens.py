@@ -53,8 +53,9 @@ def test_without_a_secret_key_development_keeps_one_for_the_owner_alone(tmp_path
     key = signing_key(settings).reveal()
     assert len(key) == 64
     assert signing_key(settings).reveal() == key
-    (path,) = directory.iterdir()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((directory / "secret_key").stat().st_mode) == 0o600
+    # The folder stays out of Git.
+    assert (directory / ".gitignore").read_text() == "*\n"
 
 
 def test_processes_that_start_at_once_agree_on_the_development_key(tmp_path: Path) -> None:
