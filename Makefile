@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check fuzz conformance chaos bench lint types imports docs-check format lock clean
+.PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check fuzz conformance chaos bench lint types imports docs-check format package lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -104,13 +104,19 @@ format: setup ## Mend what ruff can mend, and format
 	@$(BIN)/ruff check --fix backend
 	@$(BIN)/ruff format backend
 
+package: setup ## Build the wheel and the sdist of the library into backend/dist
+	@rm -rf backend/dist
+	@cd backend && ../$(BIN)/uv build --quiet --no-index --out-dir dist
+	@ls backend/dist
+
 lock: setup ## Lock the dependencies of backend/pyproject.toml anew
-	@cd backend && $(COMPILE) pyproject.toml -o requirements/base.txt
-	@cd backend && $(COMPILE) pyproject.toml --extra dev -c requirements/base.txt -o requirements/dev.txt
+	@cd backend && $(COMPILE) pyproject.toml --extra cli --extra dishka --group app -o requirements/base.txt
+	@cd backend && $(COMPILE) pyproject.toml --all-extras --group dev -c requirements/base.txt -o requirements/dev.txt
+	@cd backend && $(COMPILE) pyproject.toml --all-extras requirements/examples.in -c requirements/dev.txt -o requirements/examples.txt
 	@cd backend && $(COMPILE) requirements/conformance.in -c requirements/dev.txt -o requirements/conformance.txt
 	@cd backend && for peer in requirements/bench-*.in; do $(COMPILE) --no-strip-extras $$peer -o $${peer%.in}.txt || exit; done
 
 clean: ## Remove .venv, caches and the embedded servers' data
 	@if [ -e $(STAMP) ] && [ -d .dev ]; then $(MAKE) stop; fi
-	@rm -rf $(VENV) .dev backend/.mypy_cache backend/.pytest_cache backend/.ruff_cache backend/.import_linter_cache backend/*.egg-info .ruff_cache
+	@rm -rf $(VENV) .dev backend/dist backend/.mypy_cache backend/.pytest_cache backend/.ruff_cache backend/.import_linter_cache backend/*.egg-info .ruff_cache
 	@find backend -name __pycache__ -prune -exec rm -rf {} +

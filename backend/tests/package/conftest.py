@@ -1,0 +1,102 @@
+"""Builds the wheel, and installs it in fresh virtual environments, once for all processes of a test run."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.package.installed import Installed
+
+BACKEND = Path(__file__).resolve().parents[2]
+LOCK = BACKEND / "requirements" / "examples.txt"
+"""Versions and hashes of whatever may be installed here; nothing else is accepted."""
+
+FOR_EXAMPLES = ("advanced-alchemy", "fastapi")
+
+
+@pytest.fixture(scope="session")
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all processes of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "package"
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def distributions(shared_directory: Path) -> Path:
+    """The folder with the wheel and the sdist, as `make package` builds them."""
+    with first_only(shared_directory / "dist") as directory:
+        if directory is not None:
+            run_uv("build", "--no-index", "--out-dir", directory)
+    return shared_directory / "dist"
+
+
+@pytest.fixture(scope="session")
+def wheel(distributions: Path) -> Path:
+    [wheel] = distributions.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="session")
+def bare(shared_directory: Path, wheel: Path) -> Installed:
+    """The wheel alone, without extras."""
+    return environment(shared_directory / "bare", wheel)
+
+
+@pytest.fixture(scope="session")
+def full(shared_directory: Path, wheel: Path) -> Installed:
+    """The wheel with all of its extras, and what the examples need beside them."""
+    extras = ("cli", "dishka", "embedded", "pydantic", "testing")
+    return environment(shared_directory / "full", wheel, extras, FOR_EXAMPLES)
+
+
+def environment(directory: Path, wheel: Path, extras: Sequence[str] = (), beside: Sequence[str] = ()) -> Installed:
+    """A virtual environment with the wheel; packages that it does not ask for by its own metadata are missing."""
+    with first_only(directory) as new:
+        if new is not None:
+            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            named = f"saqueduct[{','.join(extras)}]" if extras else "saqueduct"
+            versions = [locked_version(name) for name in beside]
+            run_uv("venv", "--python", sys.executable, new)
+            python = ("--python", new / "bin" / "python")
+            locked = ("--require-hashes", "--constraints", LOCK)
+            run_uv("pip", "install", *python, *locked, f"{named} @ {wheel.as_uri()}#sha256={digest}", *versions)
+    return Installed(directory)
+
+
+def locked_version(name: str) -> str:
+    """A package with the version of the lock file, as `--require-hashes` wants it."""
+    [found] = re.findall(rf"^({name}==\S+)", LOCK.read_text(), re.MULTILINE)
+    return str(found)
+
+
+@contextmanager
+def first_only(directory: Path) -> Iterator[Path | None]:
+    """`directory` for the first process, which makes it; None for those after it. It is removed on an error."""
+    with directory.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield None if directory.exists() else directory
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+
+def run_uv(*arguments: str | Path) -> None:
+    """Run uv of this environment in `backend`.
+
+    Raises:
+        AssertionError: it failed; shows what it printed.
+    """
+    uv = Path(sys.executable).with_name("uv")
+    done = subprocess.run([uv, "--quiet", *arguments], cwd=BACKEND, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
