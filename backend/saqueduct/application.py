@@ -22,6 +22,7 @@ from saqueduct.config import SaqueductConfig
 from saqueduct.embedded.defaults import DATABASE_URL, REDIS_URL, EmbeddedDefaults
 from saqueduct.errors import ConfigurationError
 from saqueduct.injection.injector import Injector, check_dependencies
+from saqueduct.injectors import Injectors
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.queues import preferring
@@ -60,7 +61,9 @@ class Saqueduct:
         self.config = config = self.embedded.applied_to(config) if self.embedded else config
         self.store = _store(config, self.registry)
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
-        self.queues.injector, self._owns_injector = _injector(config, self.queues)
+        self.injectors = Injectors(config, self.queues)
+        """What tasks are injected from, by type and by name."""
+        self.queues.injector = self.injectors.all
 
     @property
     def injector(self) -> Injector | None:
@@ -95,8 +98,7 @@ class Saqueduct:
 
     async def disconnect(self) -> None:
         """Write what is left, close all connections, and stop embedded servers that nobody else uses."""
-        if self._owns_injector and self.injector is not None:
-            await self.injector.close()
+        await self.injectors.close()
         await self.queues.disconnect()
         if self.embedded is not None:
             await asyncio.to_thread(self.embedded.release)
@@ -211,16 +213,6 @@ def check_queue_names(registry: TaskRegistry, names: Iterable[str]) -> None:
         raise ConfigurationError(
             f"these tasks name a queue that is not configured (queues: {', '.join(known)}; QUEUE_NAMES):\n  {listed}"
         )
-
-
-def _injector(config: SaqueductConfig, queues: Queues) -> tuple[Injector | None, bool]:
-    """What tasks are injected from, and whether it is closed with the queues."""
-    if config.container is None:
-        return None, False
-    # Here: dishka may not be installed.
-    from saqueduct.injection.dishka import made_by
-
-    return made_by(config.container, queues)
 
 
 def check_durable(registry: TaskRegistry, config: SaqueductConfig) -> None:

@@ -65,6 +65,11 @@ class SaqueductConfig:
     container: Any = None
     """A dishka `AsyncContainer` that tasks are injected from, or a function that takes the `Queues` and makes one; what
     the function makes is closed with the queues."""
+    dependencies: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What tasks are injected by parameter name: a `Provide` of Litestar, or a function, by name. The dependencies of a
+    Litestar application that the plugin is part of come beside; of one name those here win."""
+    task_controllers: Sequence[Any] = ()
+    """`TaskController` classes to register in `registry`."""
     queues: Sequence[str] = ("default",)
     """Names of the queues. A task names one of these; `default` by default."""
     max_payload_bytes: int = _whole(256 * 1024, 1, "bytes", MAX_PAYLOAD_CEILING)

@@ -1,10 +1,13 @@
 """Several injectors as one: a container of dishka beside dependencies of Litestar."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from saqueduct.injection.injector import Injector
+
+Parts = list[tuple[Injector, Mapping[str, Any]]]
+"""Injectors, with the parameters that each provides."""
 
 
 class CombinedInjector:
@@ -16,6 +19,7 @@ class CombinedInjector:
 
     def __init__(self, *injectors: Injector) -> None:
         self._injectors = injectors
+        self._known: dict[tuple[tuple[str, Any], ...], Parts] = {}
 
     @property
     def container(self) -> Any:
@@ -24,13 +28,15 @@ class CombinedInjector:
     def provides(self, name: str, type_: Any) -> bool:
         return any(each.provides(name, type_) for each in self._injectors)
 
-    @asynccontextmanager
-    async def scope(self, injected: Mapping[str, Any], /) -> AsyncIterator[dict[str, Any]]:
-        async with AsyncExitStack() as stack:
-            found: dict[str, Any] = {}
-            for injector, part in self._parts(injected):
-                found |= await stack.enter_async_context(injector.scope(part))
-            yield found
+    def claims(self, name: str) -> bool:
+        return any(each.claims(name) for each in self._injectors)
+
+    def scope(self, injected: Mapping[str, Any], /) -> AbstractAsyncContextManager[dict[str, Any]]:
+        parts = self._parts(injected)
+        if len(parts) == 1:
+            [(injector, _)] = parts
+            return injector.scope(injected)
+        return _scopes(parts)
 
     def remedy(self, name: str, type_: Any) -> str:
         return ", or ".join(each.remedy(name, type_) for each in self._injectors)
@@ -40,10 +46,25 @@ class CombinedInjector:
             for each in self._injectors:
                 stack.push_async_callback(each.close)
 
-    def _parts(self, injected: Mapping[str, Any]) -> Iterator[tuple[Injector, dict[str, Any]]]:
-        left = dict(injected)
-        for injector in self._injectors:
-            part = {name: type_ for name, type_ in left.items() if injector.provides(name, type_)}
-            left = {name: type_ for name, type_ in left.items() if name not in part}
-            if part:
-                yield injector, part
+    def _parts(self, injected: Mapping[str, Any]) -> Parts:
+        """Who provides what; what nobody provides is left to the last injector, which says so."""
+        wanted = tuple(injected.items())
+        if (parts := self._known.get(wanted)) is None:
+            parts = []
+            for injector in self._injectors:
+                last = injector is self._injectors[-1]
+                part = {name: type_ for name, type_ in injected.items() if last or injector.provides(name, type_)}
+                injected = {name: type_ for name, type_ in injected.items() if name not in part}
+                if part:
+                    parts.append((injector, part))
+            self._known[wanted] = parts
+        return parts
+
+
+@asynccontextmanager
+async def _scopes(parts: Parts) -> AsyncIterator[dict[str, Any]]:
+    async with AsyncExitStack() as stack:
+        found: dict[str, Any] = {}
+        for injector, part in parts:
+            found |= await stack.enter_async_context(injector.scope(part))
+        yield found

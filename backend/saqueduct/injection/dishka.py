@@ -35,6 +35,9 @@ class DishkaInjector:
         registries = [self._container.registry, *_children(self._container)]
         return any(registry.get_factory(key) is not None for registry in registries)
 
+    def claims(self, name: str) -> bool:
+        return False
+
     @asynccontextmanager
     async def scope(self, injected: Mapping[str, Any], /) -> AsyncIterator[dict[str, Any]]:
         """One scope of the container.

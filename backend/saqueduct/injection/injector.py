@@ -23,9 +23,15 @@ class Injector(Protocol):
     @property
     def container(self) -> Any:
         """The container of dishka that it takes dependencies from; None without one."""
+        ...
 
     def provides(self, name: str, type_: Any) -> bool:
         """True when it can make a parameter of that name and type in the scope of a job."""
+        ...
+
+    def claims(self, name: str) -> bool:
+        """True when the configuration declares a dependency of that name for tasks."""
+        ...
 
     def scope(self, injected: Mapping[str, Any], /) -> AbstractAsyncContextManager[dict[str, Any]]:
         """One scope: yields name -> instance, and closes what it has made, as a failure if the block raises.
@@ -33,12 +39,15 @@ class Injector(Protocol):
         Args:
             injected: name -> type.
         """
+        ...
 
     def remedy(self, name: str, type_: Any) -> str:
         """How to provide a parameter that is not provided, for people."""
+        ...
 
     async def close(self) -> None:
         """Close what lives longer than a job."""
+        ...
 
 
 class Injectable(Protocol):
@@ -50,6 +59,10 @@ class Injectable(Protocol):
     def where(self) -> str: ...
     @property
     def injected(self) -> Mapping[str, Any]: ...
+    @property
+    def passed(self) -> Mapping[str, Any]:
+        """The parameters that each call passes, name -> type."""
+        ...
 
 
 def injector_of(context: Mapping[str, Any]) -> Injector | None:
@@ -64,7 +77,7 @@ def injector_of(context: Mapping[str, Any]) -> Injector | None:
 
 
 def check_dependencies(injector: Injector | None, tasks: Iterable[Injectable]) -> None:
-    """Raise unless every injected parameter of every task is provided.
+    """Raise unless every injected parameter of every task is provided, and nothing else has the name of a dependency.
 
     Args:
         injector: None: nothing is provided.
@@ -73,6 +86,7 @@ def check_dependencies(injector: Injector | None, tasks: Iterable[Injectable]) -
     Raises:
         ConfigurationError: names file, line, task, parameter and type, and the remedies.
     """
+    tasks = list(tasks)
     missing = [
         f"{task.where}: {task.name}: {name}: {type_name(type_)}{_remedy(injector, name, type_)}"
         for task in tasks
@@ -82,6 +96,17 @@ def check_dependencies(injector: Injector | None, tasks: Iterable[Injectable]) -
     if missing:
         raise ConfigurationError(
             f"these parameters are neither JSON nor provided; {REMEDIES}:\n  " + "\n  ".join(missing)
+        )
+    ambiguous = [
+        f"{task.where}: {task.name}: {name}: {type_name(type_)}"
+        for task in tasks
+        for name, type_ in task.passed.items()
+        if injector is not None and injector.claims(name)
+    ]
+    if ambiguous:
+        raise ConfigurationError(
+            "these parameters have names of `dependencies`, but each call passes them, because JSON can carry them; "
+            "give them the default INJECTED to have them injected, or other names:\n  " + "\n  ".join(ambiguous)
         )
 
 

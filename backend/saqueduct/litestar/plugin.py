@@ -34,6 +34,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
     """Wires the queues of a `SaqueductConfig` into a Litestar application.
 
     - The queues are connected in the application's lifespan, before its other lifespans.
+    - Tasks are injected the dependencies of the application by parameter name, also the session of advanced-alchemy.
     - Handlers enqueue with `task.enqueue(...)`, or by name with litestar-saq's `task_queues: TaskQueues`.
     - `ui_path` serves SAQ's web UI, `api_path` the HTTP API; who may call is said by `guards`, or by the admin's
       credentials, and in development without credentials only this machine may.
@@ -68,6 +69,8 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add routes, dependencies, lifespan and error handler."""
         config, guards = self.config, self._guards()
+        # Read when they are used: other plugins may add dependencies after this one.
+        self.saqueduct.injectors.named.serve(app_config)
         ui = QueuePlugin(saq_config(self.saqueduct.queues, guards, config.ui_path))
         ui.on_app_init(app_config)
         # A new list, or Litestar might call it again; `app.plugins.get(SAQPlugin)` finds it.

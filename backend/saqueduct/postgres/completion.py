@@ -6,6 +6,7 @@ before Redis knows, the job is not done twice.
 """
 
 import copy
+from typing import cast
 
 from asyncpg import InFailedSQLTransactionError
 from saq.job import Status
@@ -17,39 +18,62 @@ from saqueduct.errors import JobSuperseded
 from saqueduct.postgres.connection import TransactionAborted
 from saqueduct.postgres.outage import outage_in
 from saqueduct.postgres.recorder import JobRecorder
-from saqueduct.tasks.completion import announced
+from saqueduct.tasks.completion import Success, announced
 from saqueduct.tasks.job_meta import put_back
 
 ABORTED = InFailedSQLTransactionError.sqlstate
 
 
 async def commit(session: AsyncSession) -> None:
-    """Commit a session from the container; that of a job together with the job's success.
+    """Commit a session from a container; that of a job together with the job's success.
+
+    Sessions that are injected by name need no such call, see `saqueduct.postgres.job_sessions`.
 
     Raises:
         JobSuperseded: another attempt has completed the job; nothing is committed.
         TransactionAborted: a statement of the transaction had failed; nothing is committed.
     """
-    success, _ = announced.get(), announced.set(None)
-    recorder = success.completions if success is not None else None
-    if success is None or not isinstance(recorder, JobRecorder) or not session.in_transaction():
+    success = success_to_write(announced.get())
+    announced.set(None)
+    if success is None or not session.in_transaction():
         await session.commit()
         return
-    if recorder.suspended and not put_back(success.job.meta):
-        # Without its record; never a job whose worker died: it may have committed already.
-        await session.commit()
-        return
+    written = await write_success(session, success)
+    await session.commit()
+    success.job.recorded = written
+
+
+def success_to_write(success: Success | None) -> Success | None:
+    """The success, if it is to commit with the job's session; else its record is written later, or never."""
+    if success is None or not isinstance(success.completions, JobRecorder):
+        return None
+    # Never without the record of a job whose worker died: it may have committed already.
+    return None if success.completions.suspended and not put_back(success.job.meta) else success
+
+
+async def write_success(session: AsyncSession, success: Success) -> bool:
+    """Write in a session's transaction that its job has completed; returns False when nothing is to be written.
+
+    Raises:
+        JobSuperseded: another attempt has completed the job.
+        TransactionAborted: a statement of the transaction had failed.
+    """
+    recorder: JobRecorder = cast("JobRecorder", success.completions)
     job = copy.copy(success.job)
     job.status, job.result, job.error, job.completed, job.progress = Status.COMPLETE, success.result, None, now(), 1.0
     try:
         written = await recorder.rows.succeed(session, job)
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == ABORTED:
+        if is_aborted(error):
             raise TransactionAborted from error
         if outage_in(error):
             recorder.suspend()
         raise
     if written is False:
         raise JobSuperseded(job.key)
-    await session.commit()
-    success.job.recorded = written is True
+    return bool(written)
+
+
+def is_aborted(error: DBAPIError) -> bool:
+    """True when PostgreSQL refused a statement because an earlier one of the transaction had failed."""
+    return bool(getattr(error.orig, "sqlstate", None) == ABORTED)

@@ -74,7 +74,7 @@ class JobRecorder:
     """
 
     def __init__(self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds) -> None:
-        self._engine = engine
+        self.engine = engine
         self._unrecorded = unrecorded
         self.rows = rows
         # Those of a dead worker come back together: one connection asks for all of them.
@@ -196,7 +196,7 @@ class JobRecorder:
 
     async def _completed(self, jobs: Sequence[Job]) -> Sequence[tuple[Any] | None]:
         try:
-            async with limited(self._engine, LOOKUP) as connection:
+            async with limited(self.engine, LOOKUP) as connection:
                 found = await self.rows.completed(connection, jobs)
         except DATABASE_AWAY as error:
             logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error)
@@ -204,7 +204,7 @@ class JobRecorder:
         return [found.get(identity(job)) for job in jobs]
 
     def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return limited(self._engine, ANSWER)
+        return limited(self.engine, ANSWER)
 
     async def flush(self, seconds: float) -> None:
         """Write what waits, for so long at most."""
@@ -279,7 +279,7 @@ class JobRecorder:
     async def _end(self, jobs: Sequence[Job], seconds: float) -> list[bool | None]:
         """Let go of durable jobs in one transaction; one whose record PostgreSQL refuses keeps no other from it."""
         try:
-            async with limited(self._engine, seconds) as connection:
+            async with limited(self.engine, seconds) as connection:
                 return await self.rows.end(connection, jobs)
         except Exception as error:
             if not refused(error):
@@ -288,7 +288,7 @@ class JobRecorder:
                 return [counts for job in jobs for counts in await self._end([job], seconds)]
             logger.error("the end of the job %s cannot be recorded: %s", jobs[0].key, error)
         # Let go all the same: it would be taken for one that Redis has forgotten, and run again.
-        async with limited(self._engine, seconds) as connection:
+        async with limited(self.engine, seconds) as connection:
             return await self.rows.end(connection, jobs, record=False)
 
     async def _write(self, batch: Sequence[Row]) -> None:

@@ -67,6 +67,11 @@ class TaskDefinition:
         return self.signature.injected
 
     @property
+    def passed(self) -> Mapping[str, Any]:
+        """What each call passes, name -> type."""
+        return {name: parameter.type for name, parameter in self.signature.payload.items()}
+
+    @property
     def doc(self) -> str:
         """The function's docstring, dedented; empty without one."""
         return inspect.getdoc(self.function) or ""

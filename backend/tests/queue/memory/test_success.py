@@ -156,6 +156,6 @@ async def test_without_postgresql_attempts_of_dead_workers_begin_all_the_same(
     for job in waiting:
         job.meta[RECOVERIES] = 1
     await queues.get("default").enqueue_many(waiting)
-    monkeypatch.setattr(queues.get("default").recorder, "_engine", nowhere)
+    monkeypatch.setattr(queues.get("default").recorder, "engine", nowhere)
     await jobs.drain()
     assert ran == {job.key for job in waiting}

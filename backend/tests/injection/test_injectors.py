@@ -28,6 +28,9 @@ class Named:
     def provides(self, name: str, type_: Any) -> bool:
         return name in self._values
 
+    def claims(self, name: str) -> bool:
+        return name in self._values
+
     @asynccontextmanager
     async def scope(self, injected: Mapping[str, Any], /) -> AsyncIterator[dict[str, Any]]:
         self._notes.append(f"open {sorted(injected)}")

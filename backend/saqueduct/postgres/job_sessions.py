@@ -1,0 +1,146 @@
+"""Sessions that are injected by name: the success of a job commits with its session, and no commit is lost silently.
+
+The generator that yields such a session commits it with SQLAlchemy's own `commit`. Listeners add to that
+
+- the success of the job, as `saqueduct.postgres.completion.commit` does for the sessions of a container: in the session
+  that is closed last, so that it rolls back with anything else that fails; only in the database of the job records;
+- an error where PostgreSQL answers COMMIT with ROLLBACK, because a statement had failed: asyncpg reports none.
+"""
+
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.util import await_only
+
+from saqueduct.postgres.completion import is_aborted, success_to_write, write_success
+from saqueduct.postgres.connection import TransactionAborted
+from saqueduct.postgres.recorder import JobRecorder
+from saqueduct.tasks.completion import Success, announced
+
+KEY = "saqueduct.job_session"
+"""Entry of `Session.info`."""
+
+FAILED = "saqueduct.failed"
+"""Entry of `Connection.info`: a statement has failed since the transaction began."""
+
+
+class JobSessions:
+    """The sessions of one scope."""
+
+    def __init__(self) -> None:
+        self._first: JobSession | None = None
+
+    def made(self, value: Any) -> None:
+        """Watch a dependency, if it is a session; with the first one the success of the job commits."""
+        if not isinstance(value, AsyncSession | Session):
+            return
+        watched = JobSession(value if isinstance(value, AsyncSession) and self._first is None else None)
+        value.info[KEY] = watched
+        self._first = self._first or watched
+
+    def failed(self) -> None:
+        """Let no success commit."""
+        if self._first is not None:
+            self._first.carries = None
+
+
+class JobSession:
+    """One session.
+
+    Args:
+        carries: itself, when the success of the job is to commit with it.
+    """
+
+    def __init__(self, carries: AsyncSession | None) -> None:
+        self.carries = carries
+        self.connection: Connection | None = None
+        """Of the transaction, once it has begun."""
+        self.written: Success | None = None
+        """What commits with the transaction."""
+
+
+_watched_engines: "WeakSet[Engine]" = WeakSet()
+
+
+@event.listens_for(Session, "after_begin")
+def _begun(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    watched: JobSession | None = session.info.get(KEY)
+    if watched is not None:
+        watched.connection = connection
+        _watch(connection.engine)
+
+
+@event.listens_for(Session, "before_commit")
+def _committing(session: Session) -> None:
+    watched: JobSession | None = session.info.get(KEY)
+    if watched is None or watched.carries is None or watched.connection is None or session.in_nested_transaction():
+        return
+    success = success_to_write(announced.get())
+    if success is not None and _is_of(success.completions, watched.connection):
+        announced.set(None)
+        if await_only(write_success(watched.carries, success)):
+            watched.written = success
+
+
+@event.listens_for(Session, "after_commit")
+def _committed(session: Session) -> None:
+    watched: JobSession | None = session.info.get(KEY)
+    if watched is not None and watched.written is not None and not session.in_nested_transaction():
+        watched.written.job.recorded = True
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _ended(session: Session, transaction: SessionTransaction) -> None:
+    watched: JobSession | None = session.info.get(KEY)
+    if watched is not None and transaction.parent is None:
+        watched.connection = watched.written = None
+
+
+def _is_of(recorder: Any, connection: Connection) -> bool:
+    """True for a connection to the database where the recorder writes, as the same role."""
+    if not isinstance(recorder, JobRecorder):
+        return False
+    theirs, ours = connection.engine.url, recorder.engine.url
+    names = ("host", "port", "database", "username")
+    return theirs.get_backend_name() == ours.get_backend_name() and all(
+        getattr(theirs, name) == getattr(ours, name) for name in names
+    )
+
+
+def _watch(engine: Engine) -> None:
+    if engine in _watched_engines or engine.dialect.name != "postgresql":
+        return
+    _watched_engines.add(engine)
+    event.listen(engine, "handle_error", _note_failure)
+    event.listen(engine, "commit", _check_commit)
+    event.listen(engine, "rollback", _forget_failure)
+
+
+def _note_failure(context: ExceptionContext) -> None:
+    if context.connection is not None and not context.is_disconnect:
+        context.connection.info[FAILED] = True
+
+
+def _forget_failure(connection: Connection) -> None:
+    connection.info.pop(FAILED, None)
+
+
+def _check_commit(connection: Connection) -> None:
+    """Ask whether the transaction still stands, if a statement had failed: perhaps in a savepoint, and all is well.
+
+    Raises:
+        TransactionAborted: it does not.
+    """
+    if not connection.info.pop(FAILED, False):
+        return
+    try:
+        connection.exec_driver_sql("SELECT 1")
+    except DBAPIError as error:
+        connection.info.pop(FAILED, None)
+        if is_aborted(error):
+            raise TransactionAborted from error
+        raise
