@@ -6,6 +6,7 @@ an enqueue.
 
 import copy
 import http
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from litestar import Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI
+from litestar.routes import HTTPRoute
 
 from saqueduct.litestar.errors import HEADERS
 from saqueduct.litestar.guards import ADMIN_SECURITY
@@ -121,13 +123,21 @@ def describe(config: OpenAPIConfig, router: Router, registry: TaskRegistry, *, a
         admin_guard: False where guards of the application protect the routes of the admin: their credentials are the
             application's to describe.
     """
-    paths = frozenset(route.path_format for route in router.routes)
     prefix = router.path.rstrip("/")
-    return DescribedConfig(config, partial(completed, registry=registry, prefix=prefix, paths=paths, admin=admin_guard))
+    docs = {route.path_format: _docs(route) for route in router.routes if isinstance(route, HTTPRoute)}
+    return DescribedConfig(config, partial(completed, registry=registry, prefix=prefix, docs=docs, admin=admin_guard))
+
+
+def _docs(route: HTTPRoute) -> dict[str, str]:
+    return {
+        method.lower(): inspect.getdoc(handler.fn) or ""
+        for handler in route.route_handlers
+        for method in handler.http_methods
+    }
 
 
 def completed(
-    document: Document, *, registry: TaskRegistry, prefix: str, paths: Collection[str], admin: bool
+    document: Document, *, registry: TaskRegistry, prefix: str, docs: Mapping[str, Mapping[str, str]], admin: bool
 ) -> Document:
     """The document with all that it lacks.
 
@@ -135,21 +145,22 @@ def completed(
         document: Litestar's.
         registry: the tasks that can be enqueued.
         prefix: path of the router; empty for "/".
-        paths: those of the router.
+        docs: by path of the router and method, what the operation does.
         admin: whether an `AdminGuard` protects the routes of the admin.
     """
     found = copy.deepcopy(document)
     parts = found.setdefault("components", {})
     problem = _add_problem(parts.setdefault("schemas", {}))
-    own = {path: item for path, item in found["paths"].items() if path in paths}
+    own = {path: item for path, item in found["paths"].items() if path in docs}
     for path, item in own.items():
         for method, operation in item.items():
+            operation.setdefault("description", docs[path][method])
             complete_operation(operation, _statuses(path.removeprefix(prefix), method, operation), problem)
     below = {path.removeprefix(prefix): item for path, item in own.items()}
     _complete_enqueues(below)
     _complete_answers(below)
     _add_tasks(found, below, prefix, registry)
-    _describe_security(found, paths, admin)
+    _describe_security(found, docs, admin)
     return found
 
 

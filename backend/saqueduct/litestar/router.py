@@ -8,7 +8,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
-from litestar.routes import HTTPRoute
+from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ControllerRouterHandler, Guard, Scope
 
 from saqueduct.common.secret import Secret
@@ -117,6 +117,9 @@ def install(app: Litestar) -> None:
     """Let the keys of jobs and schedules in the paths of the router contain any character, such as `/`.
 
     Call it once the application is built, before its first request. A second call does nothing.
+
+    Raises:
+        ConfigurationError: the router is inside of another one, below another path than it knows of.
     """
     for prefix in _prefixes(app):
         installed = app.state.setdefault("saqueduct_key_paths", set())
@@ -197,5 +200,17 @@ def _past_authentication(guards: Sequence[Guard]) -> dict[str, Any]:
 
 
 def _prefixes(app: Litestar) -> set[str]:
-    handlers = [each for route in app.routes if isinstance(route, HTTPRoute) for each in route.route_handlers]
-    return {handler.opt[PREFIX] for handler in handlers if PREFIX in handler.opt}
+    found: set[str] = set()
+    for route in app.routes:
+        for prefix in {each.opt[PREFIX] for each in _handlers(route) if PREFIX in each.opt}:
+            if not route.path.startswith(f"{prefix}/"):
+                raise ConfigurationError(
+                    f"the queue's HTTP API for the path {prefix or '/'!r} is at {route.path!r}: add the router to the "
+                    "application itself, and give queue_router the whole path"
+                )
+            found.add(prefix)
+    return found
+
+
+def _handlers(route: BaseRoute) -> Sequence[BaseRouteHandler]:
+    return route.route_handlers if isinstance(route, HTTPRoute) else ()

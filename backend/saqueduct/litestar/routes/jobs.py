@@ -112,9 +112,10 @@ async def _recorded(key: str, services: QueueServices, queue: str | None) -> Job
     async with services.history() as history:
         if (waiting := await history.unpublished(key, services.queues, queue)) is not None:
             return JobView.of(waiting)
-        if (record := await history.latest(key, queue)) is None:
-            raise JobNotFound(key)
-        return JobView.remembered(services.queues, record)
+        if (record := await history.latest(key, queue)) is not None:
+            return JobView.remembered(services.queues, record)
+    # It may have moved from the outbox to Redis since.
+    return JobView.of(await services.queues.find(key, queue))
 
 
 def _not_shown(reason: str) -> NotAuthorizedException:
