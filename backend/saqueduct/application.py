@@ -22,7 +22,7 @@ from saqueduct.config import SaqueductConfig
 from saqueduct.embedded.defaults import DATABASE_URL, REDIS_URL, EmbeddedDefaults
 from saqueduct.errors import ConfigurationError
 from saqueduct.injection.injector import Injector, check_dependencies
-from saqueduct.injectors import Injectors
+from saqueduct.injectors import Injectors, named_injector
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.queues import preferring
@@ -59,9 +59,10 @@ class Saqueduct:
         self.embedded = EmbeddedDefaults(config, missing) if missing else None
         """The servers that stand in for URLs which the settings leave out; None: they leave out none."""
         self.config = config = self.embedded.applied_to(config) if self.embedded else config
+        named = named_injector(config)
         self.store = _store(config, self.registry)
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
-        self.injectors = Injectors(config, self.queues)
+        self.injectors = Injectors(config, self.queues, named)
         """What tasks are injected from, by type and by name."""
         self.queues.injector = self.injectors.all
 

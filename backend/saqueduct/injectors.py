@@ -20,14 +20,15 @@ class Injectors:
     Args:
         config: of the application.
         queues: for a `container` that is a function of them.
+        named: see `named_injector`.
 
     Attributes:
         named: what is injected by name; it can serve an application of Litestar.
         all: what tasks are injected from.
     """
 
-    def __init__(self, config: SaqueductConfig, queues: Queues) -> None:
-        self.named = _named(config)
+    def __init__(self, config: SaqueductConfig, queues: Queues, named: NamedInjector) -> None:
+        self.named = named
         container, owned = _of_container(config, queues)
         self.all: Injector = self.named if container is None else CombinedInjector(container, self.named)
         self._owned = container if owned else None
@@ -39,7 +40,9 @@ class Injectors:
             await self._owned.close()
 
 
-def _named(config: SaqueductConfig) -> NamedInjector:
+def named_injector(config: SaqueductConfig) -> NamedInjector:
+    """What is injected by name, before anything uses `config.sqlalchemy_config`: whose engine is made here first, is
+    closed with the injector."""
     alchemy = config.sqlalchemy_config
     # Not every config of advanced-alchemy has a key: that is of its extension for Litestar.
     session = {} if alchemy is None else {vars(alchemy).get("session_dependency_key", "db_session"): alchemy}

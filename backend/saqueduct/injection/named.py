@@ -118,7 +118,8 @@ class NamedInjector:
         return self._problem(name)
 
     async def close(self) -> None:
-        for provider in self._providers.values():
+        defaults = [each for each in self._defaults.values() if isinstance(each, Provider)]
+        for provider in {*self._providers.values(), *defaults}:
             await provider.close()
 
     def _plan(self, names: tuple[str, ...]) -> list[Step]:
