@@ -7,7 +7,7 @@ import sys
 from types import CellType, CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
-_PACKAGE = __name__.rpartition(".")[0]
+_PACKAGE = __name__.partition(".")[0]
 
 _DEEPEST = 100
 """Decorators that are looked through at most: an object that answers every attribute would have no end of them."""
