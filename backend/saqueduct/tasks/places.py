@@ -34,6 +34,13 @@ def is_half_a_pair(leaf: Any) -> bool:
     return isinstance(leaf, str) and not leaf.isascii() and storable(leaf).replace("\\x00", "\x00") != leaf
 
 
+def has_one_name_twice(part: Any) -> bool:
+    """True for a mapping two of whose keys have one name in JSON, such as 1 and "1": a value would be lost."""
+    if not isinstance(part, Mapping) or all(type(key) is str for key in part):
+        return False
+    return len(msgspec.to_builtins(dict.fromkeys(part), str_keys=True)) < len(part)
+
+
 def place_of(value: Any, wrong: Callable[[Any], bool], name: str = "") -> str | None:
     """Where the first part of a value is that is wrong; None: there is none. Empty: it is the value itself.
 
@@ -42,13 +49,13 @@ def place_of(value: Any, wrong: Callable[[Any], bool], name: str = "") -> str | 
 
     Args:
         value: what was to be encoded.
-        wrong: says so of a part without parts.
+        wrong: says so of a part that is a mapping, or has no parts.
         name: of the value.
     """
-    return next((place for place, leaf in _leaves(value, name) if wrong(leaf)), None)
+    return next((place for place, part in _parts(value, name) if wrong(part)), None)
 
 
-def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str | bytes | bytearray | memoryview | int):
         yield place, value
     elif isinstance(value, enum.Enum):
@@ -57,20 +64,21 @@ def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
         yield from _of_mapping(value, place)
     elif (fields := fields_of(value)) is not None:
         for name, each in fields:
-            yield from _leaves(each, f"{place}.{name}" if place else name)
+            yield from _parts(each, f"{place}.{name}" if place else name)
     elif isinstance(value, list | tuple | set | frozenset):
         for number, each in enumerate(value):
-            yield from _leaves(each, f"{place}[{number}]")
+            yield from _parts(each, f"{place}[{number}]")
     else:
         yield place, value
 
 
 def _of_mapping(value: Mapping[Any, Any], place: str) -> Iterator[tuple[str, Any]]:
+    yield place, value
     for key, each in value.items():
         name = storable(str(key))
         inner = f"{place}.{name}" if place else name
         yield f"the name {inner}", key
-        yield from _leaves(each, inner)
+        yield from _parts(each, inner)
 
 
 def fields_of(value: Any) -> Iterable[tuple[str, Any]] | None:

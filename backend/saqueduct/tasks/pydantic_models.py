@@ -4,8 +4,10 @@ pydantic is no dependency: a class can only be a model where somebody has import
 newer, the first that reads fields by name and by alias at once.
 """
 
+import functools
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -49,7 +51,8 @@ def schema(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """JSON Schema of a model, and the definitions that it refers to at `#/$defs/`.
 
     Raises:
-        TypeError: it has fields that JSON cannot carry, or secrets, which pydantic writes as asterisks.
+        TypeError: it has fields that JSON cannot carry, or secrets, which pydantic writes as asterisks, or fields whose
+            values would not come back to them.
     """
     prefix = re.sub(r"\W+", "_", model.__name__)
     try:
@@ -61,7 +64,66 @@ def schema(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             f"the model {model.__name__} has a pydantic secret, whose value pydantic does not write: "
             "declare it `str` and name the parameter in `redact`."
         )
+    for fields in _nodes(model.__pydantic_core_schema__, _FIELDS):
+        _check_fields(fields)
     return found, {f"{prefix}.{name}": each for name, each in found.pop("$defs", {}).items()}
+
+
+@functools.lru_cache(maxsize=256)
+def may_hold_mappings(model: Any) -> bool:
+    """True for a class whose instances may hold a dict."""
+    schema = model.__pydantic_core_schema__
+    if any(True for _ in _nodes(schema, {"dict", "any"})):
+        return True
+    return any(node.get("extra_behavior") == "allow" for node in _nodes(schema, _FIELDS))
+
+
+def has_one_name_twice(part: Any) -> bool:
+    """True for a mapping two of whose keys pydantic writes as the same name."""
+    if not isinstance(part, Mapping) or all(type(key) is str for key in part):
+        return False
+    return len(sys.modules["pydantic_core"].to_jsonable_python(dict.fromkeys(part))) < len(part)
+
+
+_FIELDS = {"model-fields", "dataclass-args", "typed-dict"}
+"""Nodes of pydantic's core schema that hold fields."""
+
+
+def _nodes(schema: Any, types: set[str]) -> Iterator[dict[str, Any]]:
+    """The nodes of a core schema that are of some types."""
+    if isinstance(schema, list | tuple):
+        for each in schema:
+            yield from _nodes(each, types)
+    elif isinstance(schema, dict):
+        if schema.get("type") in types:
+            yield schema
+        for name, each in schema.items():
+            if name not in ("default", "metadata"):
+                yield from _nodes(each, types)
+
+
+def _check_fields(node: Mapping[str, Any]) -> None:
+    fields = node["fields"]
+    named = fields if isinstance(fields, dict) else {field["name"]: field for field in fields}
+    owner = node.get("model_name") or node.get("dataclass_name") or node.get("cls_name")
+    for name, field in named.items():
+        if field.get("serialization_exclude") or field.get("serialization_exclude_if"):
+            raise TypeError(
+                f"{owner} excludes the field {name!r}, which would arrive without its value: remove `exclude`, "
+                "or declare a model without the field."
+            )
+        for path in _paths(field.get("validation_alias")):
+            if path[0] in named and path != [name]:
+                raise TypeError(f"in {owner} the alias of {name!r} is the name of the field {path[0]!r}: rename one.")
+
+
+def _paths(alias: str | list[Any] | None) -> list[list[Any]]:
+    """Where pydantic reads a field by its alias: a name, a path, or several paths."""
+    if not alias:
+        return []
+    if isinstance(alias, str):
+        return [[alias]]
+    return alias if isinstance(alias[0], list) else [alias]
 
 
 def _problems(error: Any) -> list[str]:

@@ -125,6 +125,8 @@ class Signature:
         self._forms = encoding.endless_forms(self._types())
         self._result_forms = encoding.endless_forms([self.returns])
         self._moments = any(encoding.holds_moments(each) for each in self._types())
+        self._mappings = any(encoding.holds_mappings(each) for each in self._types())
+        self._result_mappings = encoding.holds_mappings(self.returns)
         self._shares = any(encoding.converts_in_part(each) for each in self._types())
         self._may_be_endless = any(encoding.reads_endless_numbers(each) for each in self._types())
         self._dropped: set[str] = set()
@@ -193,6 +195,8 @@ class Signature:
         except msgspec.DecodeError as error:
             # Of JSON that the caller has made, and hands over as `msgspec.Raw`.
             raise InvalidArguments(self.task, {"arguments": str(error)}) from None
+        if self._mappings and (problem := encoding.lost_names(arguments, encoded, raw)):
+            raise self._lost(problem)
         try:
             found = self._decoder.decode(encoded)
         except encoding.UNREADABLE:
@@ -253,7 +257,9 @@ class Signature:
 
     def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
         """A result as JSON builtins, checked against the declared type. Raises as `encoding.encode_result`."""
-        return encode_result(self.task, result, limit, self._result_decoder, self._result_forms)
+        return encode_result(
+            self.task, result, limit, self._result_decoder, self._result_forms, mappings=self._result_mappings
+        )
 
     def redacted(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments for people to see, with "[redacted]" for the value of each redacted one."""
@@ -362,6 +368,11 @@ class Signature:
                 type_ = self.payload[name].type if name in self.payload else Any
                 problems[str(name)] = self._problem(name, f"cannot be encoded as JSON: {error}", type_)
         return problems or {"arguments": "cannot be encoded as JSON"}
+
+    def _lost(self, problem: str) -> InvalidArguments:
+        name = first_name(problem)
+        type_ = self.payload[name].type if name in self.payload else self.extra
+        return InvalidArguments(self.task, {name: self._problem(name, problem, type_)})
 
     def _problem(self, name: str, problem: str, type_: Any) -> str:
         # msgspec tells the value of an Enum or a Literal that is wrong, and validators may tell anything.
