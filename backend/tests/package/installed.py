@@ -1,10 +1,19 @@
 """An environment in which the wheel is installed, and the processes that run in it."""
 
 import dataclasses
+import itertools
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
+
+from tests.fixtures.poll import eventually_sync
+from tests.processes.stack import Process, free_port, process
+
+_numbers = itertools.count()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,17 +31,17 @@ class Installed:
         return str(self.directory / "bin" / name)
 
     def variables(self, given: Mapping[str, str] = {}) -> dict[str, str]:
-        """The environment variables of its processes: nothing from this checkout, and warnings are errors."""
+        """The environment variables of its processes: nothing of this checkout but its PATH."""
         path = f"{self.directory / 'bin'}:{os.environ['PATH']}"
-        return {"PATH": path, "HOME": os.environ.get("HOME", "/"), "PYTHONUNBUFFERED": "1", **given}
+        common = {"PATH": path, "HOME": os.environ.get("HOME", "/"), "NO_COLOR": "1", "COLUMNS": "200"}
+        return {**common, "PYTHONUNBUFFERED": "1", **given}
 
-    def run(self, *command: str, cwd: Path, variables: Mapping[str, str] = {}) -> str:
+    def run(self, program: str, *arguments: str, cwd: Path, variables: Mapping[str, str] = {}) -> str:
         """Run a program of it to its end; returns what it printed.
 
         Raises:
             AssertionError: it failed; shows what it printed.
         """
-        program, *arguments = command
         done = subprocess.run(
             [self.program(program), *arguments],
             cwd=cwd,
@@ -44,3 +53,51 @@ class Installed:
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """A folder with somebody's application, which uses an environment.
+
+    Attributes:
+        installed: the environment.
+        directory: the folder.
+        variables: environment variables of its processes.
+    """
+
+    installed: Installed
+    directory: Path
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @contextmanager
+    def running(self, program: str, *arguments: str) -> Iterator[Process]:
+        """A program of the environment for a block."""
+        log = self.directory / f"log-{next(_numbers)}"
+        variables = self.installed.variables(self.variables)
+        with process(arguments, variables, log, self.directory, self.installed.program(program)) as started:
+            yield started
+
+    @contextmanager
+    def web(self, program: str, *arguments: str) -> Iterator[httpx.Client]:
+        """A web server on a free port for a block, and a client of it."""
+        port = free_port()
+        with (
+            self.running(program, *arguments, "--port", str(port)) as server,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        ):
+            eventually_sync(lambda: answers(client) or server.popen.poll() is not None, within=60)
+            assert server.popen.poll() is None, server.output
+            yield client
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run a program to its end; returns what it printed."""
+        return self.installed.run(program, *arguments, cwd=self.directory, variables=self.variables)
+
+
+def answers(client: httpx.Client) -> bool:
+    """True when the server answers, whatever it answers."""
+    try:
+        client.get("/")
+    except httpx.TransportError:
+        return False
+    return True

@@ -29,12 +29,17 @@ class Process:
     """One process of the application; its output goes to a file."""
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, directory: Path = BACKEND
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        directory: Path = BACKEND,
+        program: str = sys.executable,
     ) -> None:
         self._log = log
         with log.open("wb") as output:
             self.popen = subprocess.Popen(
-                [sys.executable, *arguments],
+                [program, *arguments],
                 cwd=directory,
                 env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment},
                 stdout=output,
@@ -60,10 +65,14 @@ class Process:
 
 @contextmanager
 def process(
-    arguments: Sequence[str], environment: Mapping[str, str], log: Path, directory: Path = BACKEND
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    directory: Path = BACKEND,
+    program: str = sys.executable,
 ) -> Iterator[Process]:
     """A process for a block, killed with all its children at the end."""
-    started = Process(arguments, environment, log, directory)
+    started = Process(arguments, environment, log, directory, program)
     try:
         yield started
     finally:
