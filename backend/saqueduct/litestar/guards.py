@@ -27,6 +27,7 @@ from saqueduct.common.secret import Secret
 from saqueduct.common.text import loggable
 from saqueduct.litestar.attempts import Attempts, client_network, too_many
 from saqueduct.litestar.hosts import AllowedHosts
+from saqueduct.litestar.origins import SAFE_METHODS, is_foreign
 
 logger = logging.getLogger("saqueduct.security")
 
@@ -71,6 +72,43 @@ class Shared:
         return self
 
 
+class AllOf(Shared):
+    """Several guards as one: all must let a request pass.
+
+    Args:
+        guards: asked in this order.
+    """
+
+    def __init__(self, guards: Sequence[Guard]) -> None:
+        self._guards = [cast("Callable[..., Awaitable[None]]", ensure_async_callable(guard)) for guard in guards]
+
+    async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Raise unless the request may pass."""
+        for guard in self._guards:
+            await guard(connection, handler)
+
+
+async def same_site(connection: Connection, _: BaseRouteHandler) -> None:
+    """A guard that refuses changes by pages of other sites; see `is_foreign`.
+
+    Raises:
+        PermissionDeniedException: such a page sent the request.
+    """
+    scope = connection.scope
+    if scope.get("method") not in SAFE_METHODS and is_foreign(dict(scope["headers"])):
+        raise PermissionDeniedException("requests of other sites are refused")
+
+
+def past_middleware(guards: Sequence[Guard]) -> dict[str, Any]:
+    """Options of handlers behind these guards and `same_site`, for middleware of the application.
+
+    `same_site` takes the place of CSRF tokens, which programs do not have. An `AdminGuard` reads credentials of its
+    own, which authentication of the application would refuse.
+    """
+    own = any(isinstance(guard, AdminGuard) for guard in guards)
+    return {"exclude_from_csrf": True} | ({"exclude_from_auth": True} if own else {})
+
+
 class AdminRoutes(Shared):
     """A guard that applies other guards to the routes of the admin only.
 
@@ -87,7 +125,7 @@ class AdminRoutes(Shared):
     def __init__(self, guards: Sequence[Guard]) -> None:
         alone = guards[0] if len(guards) == 1 else None
         self._admin = alone if isinstance(alone, AdminGuard) else None
-        self._guards = [cast("Callable[..., Awaitable[None]]", ensure_async_callable(guard)) for guard in guards]
+        self._require = AllOf(guards)
 
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Raise unless the request may pass.
@@ -102,10 +140,6 @@ class AdminRoutes(Shared):
             connection.scope["state"]["require_admin"] = partial(self._require, handler=handler)
         elif wanted:
             await self._require(connection, handler)
-
-    async def _require(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        for guard in self._guards:
-            await guard(connection, handler)
 
     async def _recognize(self, connection: Connection, handler: BaseRouteHandler) -> bool:
         if self._admin is not None:

@@ -19,6 +19,7 @@ from saqueduct.errors import ConfigurationError, QueueError
 from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.errors import queue_error
 from saqueduct.litestar.guards import AdminCredentials, AdminGuard
+from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
 from saqueduct.tasks.queues import preferring
@@ -79,6 +80,10 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             limit = config.max_payload_bytes
             router = queue_router(self.saqueduct, path=config.api_path, guards=guards, max_payload_bytes=limit)
             app_config.route_handlers.append(router)
+            if app_config.openapi_config is not None:
+                own = config.guards is None
+                registry = self.saqueduct.registry
+                app_config.openapi_config = describe(app_config.openapi_config, router, registry, admin_guard=own)
         app_config.exception_handlers = {QueueError: queue_error, **app_config.exception_handlers}
         app_config.middleware.insert(0, self._prefer_queues)
         app_config.lifespan.insert(0, self._connected)

@@ -6,7 +6,6 @@ from typing import Any, Final, Protocol, cast
 from litestar import Litestar, Request, Router
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
-from litestar.exceptions import PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ControllerRouterHandler, Guard, Scope
@@ -14,10 +13,9 @@ from litestar.types import ControllerRouterHandler, Guard, Scope
 from saqueduct.common.secret import Secret
 from saqueduct.errors import ConfigurationError
 from saqueduct.litestar.errors import HEADERS, router_handlers
-from saqueduct.litestar.guards import AdminGuard, AdminRoutes, Shared
+from saqueduct.litestar.guards import AdminRoutes, Shared, past_middleware, same_site
 from saqueduct.litestar.keys import KeyPaths, collections, unescape
 from saqueduct.litestar.links import JobLinks
-from saqueduct.litestar.origins import SAFE_METHODS, is_foreign
 from saqueduct.litestar.requests import StrictRequest
 from saqueduct.litestar.routes.health import HealthController
 from saqueduct.litestar.routes.jobs import JobController
@@ -109,7 +107,7 @@ def queue_router(
         # Those of the application are not made for these handlers.
         dto=None,
         return_dto=None,
-        opt={PREFIX: prefix, "exclude_from_csrf": True} | _past_authentication(guards),
+        opt={PREFIX: prefix} | past_middleware(guards),
     )
 
 
@@ -149,9 +147,7 @@ class RequestGuard(Shared):
             ValidationException: see `refuse_unknown`.
         """
         request = cast("Request[Any, Any, Any]", connection)
-        scope = request.scope
-        if scope["method"] not in SAFE_METHODS and is_foreign(dict(scope["headers"])):
-            raise PermissionDeniedException("requests of other sites are refused")
+        await same_site(request, handler)
         await self._admin(request, handler)
         if DECLARED not in handler.opt:
             declare(request.app, PREFIX)
@@ -192,11 +188,6 @@ def _provide(services: QueueServices) -> Provide:
         return services.under(root_path) if root_path else services
 
     return Provide(provide)
-
-
-def _past_authentication(guards: Sequence[Guard]) -> dict[str, Any]:
-    """An `AdminGuard` reads credentials of its own; authentication of the application would refuse them."""
-    return {"exclude_from_auth": True} if any(isinstance(guard, AdminGuard) for guard in guards) else {}
 
 
 def _prefixes(app: Litestar) -> set[str]:

@@ -16,17 +16,20 @@ from enum import Enum
 from typing import Any, cast
 
 from click import Group
-from litestar import Controller, Request
+from litestar import Controller, Request, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.response import Redirect
 from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
+from litestar.types import Guard
 from litestar_saq import QueueConfig, SAQConfig, SAQPlugin, TaskQueues
 from litestar_saq.controllers import build_controller
 from saq import Job
 from saq.queue import Queue
 from saq.types import QueueInfo
 
+from saqueduct.litestar.errors import HEADERS, router_handlers
+from saqueduct.litestar.guards import AllOf, past_middleware, same_site
 from saqueduct.litestar.static_files import read, serve_files
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
@@ -65,11 +68,7 @@ class QueuePlugin(SAQPlugin):
         app_config.dependencies[config.queues_dependency_key] = Provide(config.provide_queues)
         app_config.signature_namespace.update(config.signature_namespace)
         if config.web_enabled:
-            files = {path.name: read(path) for path in config.static_files.iterdir()}
-            app_config.route_handlers.append(
-                serve_files(f"{config.web_path}/static", files, guards=config.web_guards or ())
-            )
-            app_config.route_handlers.append(_controller(config, app_config.before_request))
+            app_config.route_handlers.append(_ui(config, app_config.before_request))
         return app_config
 
     def get_workers(self) -> dict[str, Any]:
@@ -136,7 +135,24 @@ class ShownJob:
         await self._queue.abort_by_hand(self._job, error)
 
 
-def _controller(config: SAQConfig, earlier: Any) -> type[Controller]:
+def _ui(config: SAQConfig, earlier: Any) -> Router:
+    """The page and its files, which no page of another site can use."""
+    guards = config.web_guards or ()
+    guard = AllOf([same_site, *guards])
+    files = {path.name: read(path) for path in config.static_files.iterdir()}
+    return Router(
+        "/",
+        route_handlers=[
+            serve_files(f"{config.web_path}/static", files, guards=[guard]),
+            _controller(config, guard, earlier),
+        ],
+        exception_handlers=router_handlers(),
+        response_headers=HEADERS,
+        opt=past_middleware(guards),
+    )
+
+
+def _controller(config: SAQConfig, guard: Guard, earlier: Any) -> type[Controller]:
     """SAQ's controller on redacted queues."""
 
     def shown_queues() -> TaskQueues:
@@ -144,7 +160,7 @@ def _controller(config: SAQConfig, earlier: Any) -> type[Controller]:
         return TaskQueues(queues=cast("dict[str, Queue]", queues))
 
     # A class of our own: litestar-saq keeps the one that it builds, for all applications of the process.
-    built = build_controller(config.web_path, config.web_guards, False)
+    built = build_controller(config.web_path, [guard], False)
     dependencies = {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)}
     inside = {
         "dependencies": dependencies,
@@ -165,11 +181,11 @@ def _policy(path: str) -> str:
 
 
 def _with_slash(path: str, earlier: Any) -> Callable[[Request[Any, Any, Any]], Any]:
-    """Leads from `/saq` to `/saq/`, after the guards: SAQ's page finds itself only there."""
+    """Redirects `/saq` to `/saq/`, after the guards, because SAQ's page uses relative URLs."""
 
-    async def lead(request: Request[Any, Any, Any]) -> Any:
+    async def redirect(request: Request[Any, Any, Any]) -> Any:
         if request.scope["raw_path"] == path.encode():
             return Redirect(f"{path}/", status_code=HTTP_307_TEMPORARY_REDIRECT)
         return await earlier(request) if earlier else None
 
-    return lead
+    return redirect

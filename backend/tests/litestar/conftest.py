@@ -18,6 +18,7 @@ from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.guards import AdminCredentials, AdminGuard
 from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.router import install, queue_router
+from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
 from saqueduct.postgres.store import Memory
 from saqueduct.tasks.registry import TaskRegistry
 from tests.conftest import running
@@ -102,6 +103,7 @@ def build(
         [show_thing, make_thing, own_jobs, router],
         exception_handlers={Exception: of_the_application, 404: of_the_application, 400: of_the_application},
         openapi_config=document,
+        plugins=[QueuePlugin(saq_config(saqueduct.queues, chosen))],
         logging_config=None,
         lifespan=[lambda _: saqueduct],
         **options,

@@ -14,8 +14,9 @@ from litestar.middleware.base import DefineMiddleware
 from litestar.routes import HTTPRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct import ConfigurationError, JobNotFound
+from saqueduct import ConfigurationError, JobNotFound, SaqueductConfig
 from saqueduct.common.secret import Secret
+from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.guards import AdminCredentials
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.postgres.models import JobRecord
@@ -194,6 +195,20 @@ async def test_a_page_of_another_site_changes_nothing(plain: Plain) -> None:
     assert await plain.saqueduct.queues.get("default").paused() is None
 
 
+async def test_a_page_of_another_site_cannot_use_saqs_page(plain: Plain) -> None:
+    job = await plain.saqueduct.queues.enqueue("add", {"a": 1, "b": 2})
+    path, foreign = f"/saq/api/queues/default/jobs/{job.key}/abort", {"origin": "https://attacker.example"}
+    assert problem(await plain.client.post(path, headers=foreign, auth=ADMIN)) == (403, "forbidden")
+    assert (await plain.saqueduct.queues.find(job.key)).status.value == "queued"
+
+
+@pytest.mark.parametrize("path", ["/saq", "/saq/", "/saq/static/app.js", "/saq/api/queues"])
+async def test_saqs_page_is_the_admins(plain: Plain, path: str) -> None:
+    assert problem(await plain.client.get(path)) == (401, "unauthorized")
+    answer = await plain.client.get(path, auth=ADMIN)
+    assert (answer.status_code, answer.headers["cache-control"]) == (307 if path == "/saq" else 200, "no-store")
+
+
 class Tokens(AbstractAuthenticationMiddleware):
     """Authentication of the application, which reads the same header."""
 
@@ -204,8 +219,11 @@ class Tokens(AbstractAuthenticationMiddleware):
 async def test_csrf_and_authentication_of_the_application_leave_the_admin_alone(serve: Build) -> None:
     csrf = CSRFConfig(secret="only for this test")
     async with serve(csrf_config=csrf, middleware=[DefineMiddleware(Tokens)]) as plain:
-        answer = await plain.client.post("/queue/queues/default/pause", auth=ADMIN)
-        assert answer.status_code == 200
+        assert (await plain.client.post("/queue/queues/default/pause", auth=ADMIN)).status_code == 200
+        job = await plain.saqueduct.queues.enqueue("add", {"a": 1, "b": 2})
+        answer = await plain.client.post(f"/saq/api/queues/default/jobs/{job.key}/abort", auth=ADMIN)
+        assert answer.status_code < 300
+        assert (await plain.client.get("/saq/static/app.js", auth=ADMIN)).status_code == 200
 
 
 async def test_hooks_of_the_application_are_called_for_the_queues_routes_too(serve: Build) -> None:
@@ -344,3 +362,10 @@ def test_an_application_without_the_router_stays_as_it_is() -> None:
     before = app.asgi_handler
     install(app)
     assert app.asgi_handler is before
+
+
+@pytest.mark.usefixtures("shop_tasks")
+def test_the_plugin_describes_the_routes_in_the_applications_document() -> None:
+    config = SaqueductConfig(redis_url="redis://127.0.0.1:1", environment="development")
+    document = Litestar(plugins=[SaqueductPlugin(config)], logging_config=None).openapi_schema.to_schema()
+    assert "requestBody" in document["paths"]["/queue/tasks/add"]["post"]

@@ -4,11 +4,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from litestar.types import HTTPScope
 
 from app.settings import load_settings
 from saqueduct import Context, Queues, scheduled_task
-from saqueduct.litestar.keys import Collection, make_one_part
 from tests.cli.conftest import Record
 from tests.cli.conftest import record as record_fixture
 from tests.fixtures.composition import build_queues
@@ -35,8 +33,6 @@ KEYS = [
     "{key}",
     "k:1@2;3,4",
 ]
-
-COLLECTIONS = {b"jobs": Collection(actions={b"retry", b"history"}, folders={b"assets"})}
 
 
 def escaped(key: str) -> str:
@@ -115,27 +111,3 @@ async def test_a_full_id_names_its_queue(environment: dict[str, str]) -> None:
         assert (await queues.find("saq:job:default:twin")).status.value == "queued"
     finally:
         await queues.disconnect()
-
-
-@pytest.mark.parametrize(
-    ("raw", "path"),
-    [
-        (b"/jobs/a%2Fb", "/jobs/a%2Fb"),
-        (b"/jobs/a/b/retry", "/jobs/a%2Fb/retry"),
-        (b"/jobs/a/b/retry/", "/jobs/a%2Fb/retry"),
-        (b"/jobs/a%2Fretry", "/jobs/a%2Fretry"),
-        (b"/jobs/%61", "/jobs/a"),
-        (b"/jobs/a/other", "/jobs/a%2Fother"),
-        (b"/other/a%2Fb", "/other/a/b"),
-        (b"/jobs/a", "/jobs/a"),
-        (b"/jobs", "/jobs"),
-        (b"/jobs/assets/a.css", "/jobs/assets/a.css"),
-        (b"/jobs/assets%2Fa.css", "/jobs/assets%2Fa.css"),
-        (b"/jobs/assets/", "/jobs/assets"),
-        (b"/jobs/assets/x/retry", "/jobs/assets/x/retry"),
-    ],
-)
-def test_what_becomes_of_a_path(raw: bytes, path: str) -> None:
-    scope = HTTPScope(raw_path=raw, path=httpx.URL(f"http://h{raw.decode()}").path)  # type: ignore[typeddict-item]
-    make_one_part(scope, b"", COLLECTIONS)
-    assert scope["path"] == path

@@ -9,7 +9,6 @@ from litestar.routes import HTTPRoute
 from app.main import create_app
 from app.settings import Settings
 from saqueduct import Queues
-from saqueduct.litestar.unknown import unknown
 
 OF_USERS = ("/todos", "/users/me")
 """Routes that answer 401 without a user's access token, before anything else is looked at."""
@@ -150,7 +149,3 @@ async def test_an_argument_is_searched_for_by_one_value(client: httpx.AsyncClien
     answer = await client.get("/jobs", params={"q": "user_id=1,user_id=2"})
     assert answer.status_code == 400
     assert "user_id" in answer.json()["detail"]
-
-
-def test_the_message_names_what_there_is() -> None:
-    assert unknown("field 'zzz'", "zzz", ["b", "a"]) == "there is no field 'zzz': there are a, b"
