@@ -72,10 +72,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         config, guards = self.config, self._guards()
         # Read when they are used: other plugins may add dependencies after this one.
         self.saqueduct.injectors.named.serve(app_config)
-        ui = QueuePlugin(saq_config(self.saqueduct.queues, guards, config.ui_path))
-        ui.on_app_init(app_config)
-        # A new list, or Litestar might call it again; `app.plugins.get(SAQPlugin)` finds it.
-        app_config.plugins = [*app_config.plugins, ui]
+        QueuePlugin(saq_config(self.saqueduct.queues, guards, config.ui_path)).on_app_init(app_config)
         if config.api_path is not None:
             limit = config.max_payload_bytes
             router = queue_router(self.saqueduct, path=config.api_path, guards=guards, max_payload_bytes=limit)
