@@ -1,7 +1,7 @@
 """Settings, database and clients as dishka providers; the same container serves routes and tasks."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
 from dishka.integrations.litestar import LitestarProvider
@@ -139,3 +139,8 @@ def build_container(
     )
     queues.injector = DishkaInjector(container)
     return container
+
+
+def container_of(queues: Queues) -> AsyncContainer:
+    """The container that `build_container` has made for these queues."""
+    return cast("DishkaInjector", queues.injector).container

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
 
 import uvicorn
 from dishka import AsyncContainer, Provider
@@ -11,13 +10,13 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
-from litestar.types import ControllerRouterHandler, Message, Scope
+from litestar.types import ControllerRouterHandler, Guard, Message, Scope
 from litestar.utils.scope.state import ScopeState
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import __version__
 from app.campaigns.routes import CampaignController
-from app.container import Transaction, build_container, provide_registry
+from app.container import Transaction, build_container, container_of, provide_registry
 from app.db.session import SessionMaker
 from app.emails.routes import EmailController
 from app.errors import EXCEPTION_HANDLERS
@@ -25,29 +24,22 @@ from app.logs import configure_logging
 from app.payments.routes import PaymentController
 from app.queue.config import build_config
 from app.queue.routes import process
-from app.security import admin_guard
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.users.routes import UserController
-from app.users.tokens import signing_key
 from app.web.api_document import ApiDocument, operation_id
 from app.web.api_page import ApiPage, schema_router
 from app.web.edge import Edge
 from app.web.index import index
 from app.web.protocol import bounded_protocol
 from app.web.scopes import STATE, RequestContainer, serve_container
-from saqueduct import ConfigurationError, Queues, Saqueduct
-from saqueduct.common.secret import Secret
-from saqueduct.litestar.attempts import Attempts
-from saqueduct.litestar.guards import AdminGuard, AdminRoutes
-from saqueduct.litestar.openapi import describe
+from saqueduct import ConfigurationError
+from saqueduct.litestar import SaqueductPlugin
+from saqueduct.litestar.guards import AdminRoutes
 from saqueduct.litestar.requests import StrictRequest
-from saqueduct.litestar.router import body_limit, install, prepare, queue_router
-from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
-from saqueduct.litestar.transactions import roll_back
+from saqueduct.litestar.router import body_limit, install, prepare
+from saqueduct.litestar.transactions import Sessions, roll_back
 from saqueduct.litestar.unknown import declare
-from saqueduct.postgres.store import Memory
-from saqueduct.tasks.registry import TaskRegistry
 
 DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
     UserController,
@@ -82,24 +74,23 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     """
     settings = (settings or load_settings()).require_servers()
     configure_logging(settings)
-    saqueduct = Saqueduct(build_config(settings))
-    container = build_container(
-        settings, saqueduct.queues, *overrides, statement_timeout=settings.web.statement_timeout
+    limits = {"statement_timeout": settings.web.statement_timeout}
+    plugin = SaqueductPlugin(
+        build_config(settings, lambda queues: build_container(settings, queues, *overrides, **limits))
     )
-    admin = admin_guard(settings, Attempts(next(iter(saqueduct.queues)), signing_key(settings)))
-    queue_routes = _queue_routes(settings, saqueduct, container, admin)
+    container = container_of(plugin.saqueduct.queues)
+    plugin.config.api_sessions = _sessions(container)
     app = Litestar(
-        route_handlers=[queue_routes, _own_routes(settings, admin)],
-        plugins=[QueuePlugin(saq_config(saqueduct.queues, [admin]))],
+        route_handlers=[_own_routes(settings, plugin.guards)],
+        plugins=[plugin],
         dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=prepare,
         before_send=[end_transaction],
-        lifespan=[_lifespan(container, saqueduct)],
         logging_config=None,
         request_class=StrictRequest,
         request_max_body_size=settings.web.max_body_bytes,
-        openapi_config=describe(_openapi_config(), queue_routes, saqueduct.registry, admin_guard=True),
+        openapi_config=_openapi_config(),
     )
     declare(app)
     install(app)
@@ -120,15 +111,8 @@ def _openapi_config() -> OpenAPIConfig:
     )
 
 
-class _Parts(NamedTuple):
-    queues: Queues
-    registry: TaskRegistry
-    store: Memory | None
-    signing_key: Secret
-
-
-def _queue_routes(settings: Settings, saqueduct: Saqueduct, container: AsyncContainer, admin: AdminGuard) -> Router:
-    """The HTTP API of the library, at the top; its sessions are those of the application's requests."""
+def _sessions(container: AsyncContainer) -> Sessions:
+    """The sessions of this application, whose statements have a time limit, for the API of the queue."""
 
     @asynccontextmanager
     async def session() -> AsyncIterator[AsyncSession]:
@@ -136,29 +120,13 @@ def _queue_routes(settings: Settings, saqueduct: Saqueduct, container: AsyncCont
         async with maker() as opened:
             yield opened
 
-    return queue_router(
-        _Parts(saqueduct.queues, saqueduct.registry, saqueduct.store, signing_key(settings)),
-        path="/",
-        guards=[admin],
-        max_payload_bytes=settings.queue.max_payload_bytes,
-        sessions=session,
-    )
+    return session
 
 
-def _own_routes(settings: Settings, admin: AdminGuard) -> Router:
+def _own_routes(settings: Settings, admin: Sequence[Guard]) -> Router:
     limit = max(body_limit(settings.queue.max_payload_bytes), settings.web.max_body_bytes)
     mails = Router("/", route_handlers=[EmailController], request_max_body_size=limit)
-    return Router("/", route_handlers=[index, process, *DOMAIN_ROUTES, mails], guards=[AdminRoutes([admin])])
-
-
-def _lifespan(container: AsyncContainer, saqueduct: Saqueduct) -> Any:
-    @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with saqueduct:
-            yield
-            await container.close()
-
-    return lifespan
+    return Router("/", route_handlers=[index, process, *DOMAIN_ROUTES, mails], guards=[AdminRoutes(admin)])
 
 
 async def end_transaction(message: Message, scope: Scope) -> None:

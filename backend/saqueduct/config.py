@@ -120,6 +120,9 @@ class SaqueductConfig:
 
     api_path: str | None = "/queue"
     """Where Litestar serves the HTTP API of the queue. None: nowhere."""
+    api_sessions: Any = None
+    """A function that opens the session of an API request which needs one, such as an `async_sessionmaker`. None: on
+    connections of the library's own."""
     ui_path: str | None = "/saq"
     """Where Litestar serves SAQ's web UI. None: nowhere."""
     run_workers: Literal["web", "separate"] | None = None

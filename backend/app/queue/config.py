@@ -57,6 +57,12 @@ def build_config(settings: Settings, container: Callable[[Queues], AsyncContaine
         deploy_window=worker.deploy_window,
         outage_limit=worker.outage_limit,
         cron_timezone=worker.cron_timezone,
+        data_directory=settings.app.dev_dir,
+        api_path="/",
+        admin_username=settings.admin.username,
+        admin_password=settings.admin.password.reveal(),
+        admin_token=settings.admin.token.reveal(),
+        secret_key=settings.app.secret_key.reveal(),
         environment=settings.app.environment,
     )
 

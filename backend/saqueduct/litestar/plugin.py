@@ -5,6 +5,7 @@ app = Litestar([...], plugins=[SaqueductPlugin(SaqueductConfig(redis_url="redis:
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
@@ -69,18 +70,23 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add routes, dependencies, lifespan and error handler."""
-        config, guards = self.config, self._guards()
+        config, guards = self.config, self.guards
         # Read when they are used: other plugins may add dependencies after this one.
         self.saqueduct.injectors.named.serve(app_config)
         QueuePlugin(saq_config(self.saqueduct.queues, guards, config.ui_path)).on_app_init(app_config)
         if config.api_path is not None:
             limit = config.max_payload_bytes
-            router = queue_router(self.saqueduct, path=config.api_path, guards=guards, max_payload_bytes=limit)
+            router = queue_router(
+                self.saqueduct,
+                path=config.api_path,
+                guards=guards,
+                max_payload_bytes=limit,
+                sessions=config.api_sessions,
+            )
             app_config.route_handlers.append(router)
-            if app_config.openapi_config is not None:
+            if (document := app_config.openapi_config) is not None:
                 own = config.guards is None
-                registry = self.saqueduct.registry
-                app_config.openapi_config = describe(app_config.openapi_config, router, registry, admin_guard=own)
+                app_config.openapi_config = describe(document, router, self.saqueduct.registry, admin_guard=own)
         app_config.exception_handlers = {QueueError: queue_error, **app_config.exception_handlers}
         app_config.middleware.insert(0, self._prefer_queues)
         app_config.lifespan.insert(0, self._connected)
@@ -100,8 +106,10 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         """What a worker process enters of the application."""
         return [lifespan(app) for lifespan in self.config.worker_lifespans]
 
-    def _guards(self) -> Sequence[Guard]:
-        """Of the UI and of the API's routes for the admin."""
+    @cached_property
+    def guards(self) -> Sequence[Guard]:
+        """Of the UI and of the API's routes for the admin; an application may use them for routes of its own, too, with
+        `AdminRoutes` of `saqueduct.litestar.guards`."""
         config = self.config
         if config.guards is not None:
             return list(config.guards)

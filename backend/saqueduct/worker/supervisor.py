@@ -1,10 +1,8 @@
 """Keeps several worker processes running: starts them, restarts those that die, passes signals on."""
 
 import logging
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -39,7 +37,7 @@ class Child:
         """Start the process unless it runs or its pause is not over."""
         if self.process is None and time.monotonic() >= self._start_at:
             self._started = time.monotonic()
-            self.process = subprocess.Popen(self._command, env={**os.environ, "WORKER_PROCESSES": "1"})
+            self.process = subprocess.Popen(self._command)
 
     def reap(self) -> int | None:
         """The exit status when the process has ended since the last call, else None."""
@@ -52,9 +50,7 @@ class Child:
         return status
 
 
-def supervise(
-    processes: int, grace_period: float, fatal: int, command: Sequence[str] = (sys.executable, "-m", "app.worker")
-) -> int:
+def supervise(processes: int, grace_period: float, fatal: int, command: Sequence[str]) -> int:
     """Keep `processes` children running until SIGTERM or SIGINT; then stop them and return 0.
 
     Args:

@@ -17,8 +17,8 @@ import redis
 from redis.asyncio import Redis
 from saq import Job
 
-from app.worker import EXIT_MISCONFIGURED
 from saqueduct import EngineQueue
+from saqueduct.serving import EXIT_MISCONFIGURED
 from saqueduct.tasks.job import EngineJob
 from tests.fixtures.poll import eventually, eventually_sync
 from tests.processes.stack import WEB, WORKER, WORKER_WITH_TEST_TASKS, enqueue, process, web
