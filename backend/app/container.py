@@ -19,6 +19,7 @@ from app.users.providers import UsersProvider
 from app.users.tokens import signing_key
 from saqueduct import Queues
 from saqueduct.injection.dishka import DishkaInjector
+from saqueduct.injection.injector import Injector
 from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.links import JobLinks
 from saqueduct.postgres.completion import commit
@@ -143,4 +144,5 @@ def build_container(
 
 def container_of(queues: Queues) -> AsyncContainer:
     """The container that `build_container` has made for these queues."""
-    return cast("DishkaInjector", queues.injector).container
+    container: AsyncContainer = cast("Injector", queues.injector).container
+    return container
