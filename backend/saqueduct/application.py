@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
+from saqueduct.background import BackgroundWorkers
 from saqueduct.broker.connections import Connections
 from saqueduct.common.data_directory import development_key
 from saqueduct.common.secret import Secret
@@ -137,24 +138,28 @@ class Saqueduct:
             ConfigurationError: see `build_workers`.
         """
         async with self.working(names) as workers:
-            await asyncio.gather(*(asyncio.shield(each) for each in workers))
+            await workers.wait()
 
     @asynccontextmanager
-    async def working(self, names: Iterable[str] | None = None) -> AsyncIterator["list[asyncio.Task[None]]"]:
+    async def working(
+        self, names: Iterable[str] | None = None, *, restart: bool = False
+    ) -> AsyncIterator[BackgroundWorkers]:
         """Run workers beside the block; at its end they stop as those of `run_worker`.
+
+        Args:
+            names: of queues; those of `config.worker_queues` by default.
+            restart: True: another worker takes the place of one that stops by itself.
 
         Raises:
             ConfigurationError: see `build_workers`.
         """
-        workers = self.build_workers(names)
+        served = self.config.served_queues if names is None else tuple(names)
         with preferring(self.queues):
-            running = [asyncio.create_task(worker.start(), name=f"worker {worker.queue.name}") for worker in workers]
+            workers = BackgroundWorkers(lambda name: self.build_workers([name])[0], served, restart=restart)
         try:
-            yield running
+            yield workers
         finally:
-            for worker in workers:
-                worker.request_stop()
-            await _ended(running)
+            await workers.stop()
 
 
 def build_workers(
@@ -254,21 +259,3 @@ def _store(config: SaqueductConfig, registry: TaskRegistry) -> "Memory | None":
     from saqueduct.postgres.building import build_store
 
     return build_store(config, registry)
-
-
-async def _ended(running: "Sequence[asyncio.Task[None]]") -> None:
-    """Wait for workers that are asked to stop, also when the waiting task is cancelled once more.
-
-    Raises:
-        Exception: what the first one raised.
-    """
-    cancelled: asyncio.CancelledError | None = None
-    while left := [each for each in running if not each.done()]:
-        try:
-            await asyncio.wait(left)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    for each in running:
-        each.result()

@@ -135,7 +135,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             yield
 
     async def _start_worker(self) -> None:
-        await self._worker.enter_async_context(self.saqueduct.working())
+        await self._worker.enter_async_context(self.saqueduct.working(restart=True))
 
     @asynccontextmanager
     async def _until_worker_stopped(self, _: Litestar) -> AsyncIterator[None]:

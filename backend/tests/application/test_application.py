@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from dishka import Provider, Scope, make_async_container, provide
@@ -128,3 +129,24 @@ async def test_tasks_are_injected_from_a_container_which_is_closed_only_if_it_wa
         assert await job.result(timeout=20) == "hello"
     assert closed == (["greeter"] if made else [])
     await container.close()
+
+
+async def test_another_worker_takes_the_place_of_one_that_stops_by_itself(
+    config: SaqueductConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saqueduct.background.RESTART_PAUSE", 0.01)
+
+    @task
+    async def useless(ctx: Context) -> None:
+        worker: Any = ctx["worker"]
+        worker.give_up("a job says so")
+
+    @task
+    async def after(ctx: Context) -> str:
+        return "ran"
+
+    async with Saqueduct(config) as saqueduct, saqueduct.working(restart=True):
+        await useless.enqueue()
+        await eventually(lambda: "another one takes its place" in caplog.text)
+        job = await after.enqueue()
+        assert await job.result(timeout=20) == "ran"

@@ -1,0 +1,82 @@
+"""Workers beside other code on its event loop: in a web process, a script or a test."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from saqueduct.worker.worker import EngineWorker
+
+logger = logging.getLogger("saqueduct.worker")
+
+RESTART_PAUSE = 1.0
+"""Seconds after which another worker takes the place of one that has stopped by itself."""
+
+
+class BackgroundWorkers:
+    """One worker a queue, until `stop`.
+
+    Args:
+        build: makes the worker of a queue.
+        names: of the queues.
+        restart: True: another worker takes the place of one that stops by itself, as after too many jobs that ignore
+            their cancellation. False: `wait` returns then.
+
+    Raises:
+        Exception: what `build` raises.
+    """
+
+    def __init__(self, build: Callable[[str], EngineWorker], names: Sequence[str], *, restart: bool = False) -> None:
+        self._build = build
+        self._restart = restart
+        self._stopping = asyncio.Event()
+        self._workers = {name: build(name) for name in names}
+        self._running = [asyncio.create_task(self._run(name), name=f"worker {name}") for name in names]
+
+    async def wait(self) -> None:
+        """Wait until all have stopped, or one has failed.
+
+        Raises:
+            Exception: what it has failed with.
+        """
+        await asyncio.gather(*(asyncio.shield(each) for each in self._running))
+
+    async def stop(self) -> None:
+        """Let running jobs end within the grace period, and put the others back; a cancellation does not cut it short.
+
+        Raises:
+            Exception: what a worker has failed with.
+        """
+        self._stopping.set()
+        for worker in self._workers.values():
+            worker.request_stop()
+        cancelled: asyncio.CancelledError | None = None
+        while left := [each for each in self._running if not each.done()]:
+            try:
+                await asyncio.wait(left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        for each in self._running:
+            each.result()
+
+    async def _run(self, name: str) -> None:
+        while True:
+            await self._run_once(name)
+            if self._stopping.is_set() or not self._restart:
+                return
+            logger.error("the worker of the queue %s has stopped, another one takes its place", name)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RESTART_PAUSE):
+                    await self._stopping.wait()
+                    return
+            self._workers[name] = self._build(name)
+
+    async def _run_once(self, name: str) -> None:
+        try:
+            await self._workers[name].start()
+        except Exception:
+            if not self._restart:
+                raise
+            logger.exception("the worker of the queue %s failed", name)
