@@ -21,6 +21,7 @@ from dotenv import dotenv_values
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.common.secret import Secret
+from saqueduct.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -35,7 +36,7 @@ MIN_SECRET_LENGTH = 32
 asks for a key no shorter than the hash (32 bytes for HS256)."""
 
 
-class SettingsError(Exception):
+class SettingsError(ConfigurationError):
     """The environment does not make valid settings. `problems` holds one sentence a variable."""
 
     def __init__(self, problems: list[str]) -> None:

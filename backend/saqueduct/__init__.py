@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from saqueduct.tasks.signature import INJECTED
     from saqueduct.tasks.task import Task
 
+__version__ = "0.1.0"
+
 __all__ = [
     "INJECTED",
     "Call",

@@ -14,7 +14,7 @@ from app.dev.program import Program
 from saqueduct.embedded.services import Services
 
 SHELL = Program("shell", (sys.executable, "-m", "app.shell", "--worker"))
-CLI = Program("cli", (sys.executable, "-m", "app.cli"))
+CLI = Program("cli", (sys.executable, "-m", "saqueduct.cli", "--app", "app.queue.config:load_config"))
 
 
 def run_in_terminal(program: Program, services: Services, migrate: Program, directory: Path) -> int:

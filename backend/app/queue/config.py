@@ -16,7 +16,7 @@ import app.payments.tasks
 import app.queue.tasks
 import app.todos.tasks
 import app.users.tasks  # noqa: F401
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from saqueduct import ConfigurationError, Queues, SaqueductConfig, get_registry
 
 APP = Path(__file__).resolve().parents[1]
@@ -65,6 +65,18 @@ def build_config(settings: Settings, container: Callable[[Queues], AsyncContaine
         secret_key=settings.app.secret_key.reveal(),
         environment=settings.app.environment,
     )
+
+
+def load_config() -> SaqueductConfig:
+    """The library's settings out of the environment, for `saqueduct --app app.queue.config:load_config`.
+
+    Unlike the whole application, it needs no web framework.
+
+    Raises:
+        SettingsError: the environment is invalid.
+        ConfigurationError: see `build_config`.
+    """
+    return build_config(load_settings())
 
 
 def check_task_modules_are_imported(app: Path = APP, config: Path = Path(__file__)) -> None:

@@ -12,11 +12,14 @@ from click.testing import CliRunner
 from dishka import AsyncContainer
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.cli.main import main
 from app.settings import Settings
 from saqueduct import Queues
+from saqueduct.cli.groups import main
 from saqueduct.postgres.models import JobRecord
 from tests.fixtures.composition import build_workers
+
+APP = "app.queue.config:load_config"
+"""`--app` of the reference application."""
 
 Record = Callable[..., Awaitable[JobRecord]]
 
@@ -40,7 +43,7 @@ def cli(environment: dict[str, str], container: AsyncContainer, monkeypatch: pyt
         monkeypatch.setenv(name, value)
 
     async def run(*arguments: str, status: int = 0) -> tuple[str, str]:
-        result = await asyncio.to_thread(CliRunner().invoke, main, arguments)
+        result = await asyncio.to_thread(CliRunner().invoke, main, ["--app", APP, *arguments])
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == status, result.output

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.queue.tasks import my_task
 from saqueduct import Context, Queues, task
 from saqueduct.postgres import dead_letters
-from tests.cli.conftest import Cli, JsonCli, Record
+from tests.cli.conftest import APP, Cli, JsonCli, Record
 from tests.fixtures.poll import eventually
 from tests.processes.stack import BACKEND, process
 
@@ -147,7 +147,7 @@ def type_into(command: str, typed: str, environment: dict[str, str]) -> tuple[st
     """What a command shows on a terminal until it asks, and how it ends after the answer."""
     leader, follower = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "app.cli", *command.split()],
+        [sys.executable, "-m", "saqueduct.cli", "--app", APP, *command.split()],
         cwd=BACKEND,
         env={**environment, "PATH": os.environ["PATH"], "TERM": "xterm"},
         stdin=follower,
@@ -194,7 +194,7 @@ async def test_an_interrupted_replay_tells_how_far_it_got(
 ) -> None:
     for number in range(dead_letters.BATCH + 1):
         await record(f"{number}")
-    command = ("-m", "app.cli", "dead", "replay", "--all", "--yes", "--rate", "0.1")
+    command = ("-m", "saqueduct.cli", "--app", APP, "dead", "replay", "--all", "--yes", "--rate", "0.1")
     with process(command, environment, tmp_path / "log") as replaying:
 
         async def one_is_left() -> bool:

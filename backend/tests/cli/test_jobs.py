@@ -142,7 +142,7 @@ async def test_a_job_of_both_redis_and_records_is_shown_once(
 async def test_an_unknown_key_is_told_in_one_line(cli: Cli) -> None:
     stdout, told = await cli("jobs", "show", "nope", status=1)
     assert (stdout, told.count("\n")) == ("", 1)
-    assert "error: neither Redis nor the records know a job with the key 'nope'" in told
+    assert "error: no job has the key 'nope', neither in Redis nor in the records" in told
 
 
 async def test_an_ended_job_is_retried_and_what_cannot_be_does_not_stop_the_others(

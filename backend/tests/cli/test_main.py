@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from app.cli import main as main_module
-from app.cli.main import main
-from tests.cli.conftest import Cli, Record
+from saqueduct.cli.groups import main
+from saqueduct.cli.main import run as entry_point
+from tests.cli.conftest import APP, Cli, Record
 from tests.docs.reading import DOCUMENTS, REPOSITORY
 from tests.docs.test_commands import shell_lines
 from tests.processes.stack import BACKEND, free_port
@@ -39,7 +39,7 @@ SHARED = re.compile(r"^## ([\w-]+)\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
+        [sys.executable, "-m", "saqueduct.cli", "--app", APP, *arguments],
         cwd=BACKEND,
         env=environment,
         capture_output=True,
@@ -84,10 +84,10 @@ def test_the_page_lists_exactly_the_commands_and_their_options() -> None:
     listed = {section.partition("`")[0]: section for section in sections}
     assert listed.keys() == COMMANDS.keys()
     for name, command in COMMANDS.items():
-        told = set(re.findall(r"`(--[a-z-]+)", listed[name])) | {"--json"}
-        told = told.union(*(groups[group] for group in re.findall(r"\(#([a-z-]+)\)", listed[name])))
+        written = set(re.findall(r"`(--[a-z-]+)", listed[name])) | {"--json"}
+        written = written.union(*(groups[group] for group in re.findall(r"\(#([a-z-]+)\)", listed[name])))
         own = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
-        assert told == own, name
+        assert written == own, name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -125,15 +125,15 @@ def test_a_shell_completes_what_is_typed(typed: list[str], offered: set[str]) ->
 def test_an_installation_has_the_command() -> None:
     scripts = tomllib.loads((BACKEND / "pyproject.toml").read_text())["project"]["scripts"]
     module, _, function = scripts["saqueduct"].partition(":")
-    assert getattr(importlib.import_module(module), function) is main_module.run
+    assert getattr(importlib.import_module(module), function) is entry_point
 
 
-def written() -> list[str]:
+def typed_commands() -> list[str]:
     """Every command of the command line in a shell block of the documents."""
     return [line for document in DOCUMENTS for line in shell_lines(document) if line.startswith("./saqueduct ")]
 
 
-@pytest.mark.parametrize("line", written())
+@pytest.mark.parametrize("line", typed_commands())
 def test_commands_in_the_documents_can_be_typed(line: str) -> None:
     _, noun, verb, *arguments = shlex.split(line, comments=True)
     COMMANDS[f"{noun} {verb}"].make_context(verb, arguments)
@@ -182,7 +182,7 @@ def test_a_server_that_is_away_is_told_in_one_line(
 
 
 def test_a_reader_that_has_gone_is_no_error() -> None:
-    command = [sys.executable, "-m", "app.cli", "tasks", "list", "--json"]
+    command = [sys.executable, "-m", "saqueduct.cli", "--app", APP, "tasks", "list", "--json"]
     with subprocess.Popen(command, cwd=BACKEND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -205,4 +205,4 @@ async def test_a_database_without_tables_is_told(
     url = urlsplit(environment["DATABASE_URL"])
     monkeypatch.setenv("DATABASE_URL", url._replace(path="/postgres").geturl())
     _, told = await cli("dead", "list", status=1)
-    assert told == "error: the database lacks tables: run `make migrate`\n"
+    assert told == "error: the database lacks tables: run its migrations\n"

@@ -5,8 +5,8 @@ import datetime as dt
 import click
 import pytest
 
-from app.cli import output
-from app.cli.options import Duration, Moment, Pair
+from saqueduct.cli import output
+from saqueduct.cli.options import Duration, Moment, Pair
 
 
 @pytest.mark.parametrize(

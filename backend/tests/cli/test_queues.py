@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.queue.tasks import my_task
 from saqueduct import Context, Queues, task
 from saqueduct.postgres.models import OutboxJob
-from tests.cli.conftest import Cli, JsonCli, Record
+from tests.cli.conftest import APP, Cli, JsonCli, Record
 from tests.fixtures.poll import eventually
 from tests.processes.stack import process
 
-STATS = ("-m", "app.cli", "queues", "stats", "--watch", "--every", "0.1s")
+STATS = ("-m", "saqueduct.cli", "--app", APP, "queues", "stats", "--watch", "--every", "0.1s")
 
 
 async def test_a_queue_is_told_in_numbers(

@@ -17,7 +17,7 @@ async def test_a_schedule_is_triggered(cli: Cli, cli_json: JsonCli, queues: Queu
     assert answer["created"]
     assert (await queues.find(answer["key"])).kwargs == {"batch_size": 100}
     shown, _ = await cli("schedules", "trigger", "batch_process")
-    assert shown == f"stands already: {answer['key']}\n"
+    assert shown == f"exists already: {answer['key']}\n"
     shown, _ = await cli("schedules", "list")
     assert answer["key"] in shown
 

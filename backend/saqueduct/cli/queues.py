@@ -10,12 +10,12 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.cli import options, output
-from app.cli.application import Application, connected
-from app.cli.errors import FAILED, Nouns
-from app.cli.pauses import PauseView
+from saqueduct.application import Saqueduct
+from saqueduct.cli import options, output, records
+from saqueduct.cli.connection import connected
+from saqueduct.cli.errors import FAILED, Nouns
+from saqueduct.cli.pauses import PauseView
 from saqueduct.common.clock import time_now
 from saqueduct.postgres.history import DEAD
 from saqueduct.postgres.models import JobRecord, OutboxJob
@@ -38,10 +38,10 @@ class QueueView(msgspec.Struct):
     """Jobs that wait for their time."""
     workers: int
     """Live ones."""
-    dead: int
-    """Dead letters."""
-    outbox: int
-    """Rows of the outbox: jobs to be published, and durable ones that have not ended."""
+    dead: int | None
+    """Dead letters; None: there is no PostgreSQL."""
+    outbox: int | None
+    """Rows of the outbox: jobs to be published, and durable ones that have not ended; None as above."""
     oldest: float | None
     """Seconds since the enqueue of the first job in line."""
     paused: PauseView | None
@@ -58,25 +58,25 @@ def queues() -> None:
 @click.option("--every", type=options.Duration(), default="2s", show_default=True, help="Between two looks of --watch.")
 @options.as_json
 @connected
-async def stats(app: Application, names: tuple[str, ...], *, watch: bool, every: float, as_json: bool) -> None:
+async def stats(saqueduct: Saqueduct, names: tuple[str, ...], *, watch: bool, every: float, as_json: bool) -> None:
     """Count jobs, workers, dead letters and rows of the outbox, a line a queue."""
-    which = [app.queues.look_up(name) for name in names] or list(app.queues)
+    which = [saqueduct.queues.look_up(name) for name in names] or list(saqueduct.queues)
     if not watch:
-        found = await _views(app, which)
+        found = await _views(saqueduct, which)
         if as_json:
             output.emit({"queues": found})
         else:
             output.show(_shown(found))
         return
     with contextlib.suppress(asyncio.CancelledError):
-        await (_watch_json if as_json else _watch)(app, which, max(0.1, every))
+        await (_watch_json if as_json else _watch)(saqueduct, which, max(0.1, every))
 
 
-async def _watch(app: Application, which: list[EngineQueue], every: float) -> None:
+async def _watch(saqueduct: Saqueduct, which: list[EngineQueue], every: float) -> None:
     screen = output.console()
     with Live(console=screen, auto_refresh=False) as live:
         while True:
-            numbers = _shown(await _views(app, which))
+            numbers = _shown(await _views(saqueduct, which))
             if screen.is_terminal:
                 live.update(numbers, refresh=True)
             else:
@@ -84,23 +84,24 @@ async def _watch(app: Application, which: list[EngineQueue], every: float) -> No
             await asyncio.sleep(every)
 
 
-async def _watch_json(app: Application, which: list[EngineQueue], every: float) -> None:
+async def _watch_json(saqueduct: Saqueduct, which: list[EngineQueue], every: float) -> None:
     while True:
-        found = await _views(app, which)
+        found = await _views(saqueduct, which)
         output.emit_line({"at": dt.datetime.now(dt.UTC), "queues": found})
         await asyncio.sleep(every)
 
 
-async def _views(app: Application, which: list[EngineQueue]) -> list[QueueView]:
-    async with app.container() as request:
-        session = await request.get(AsyncSession)
+async def _views(saqueduct: Saqueduct, which: list[EngineQueue]) -> list[QueueView]:
+    if saqueduct.store is None:
+        return [await _view(queue, None, None) for queue in which]
+    async with records.transaction(saqueduct) as session:
         dead = await session.execute(select(JobRecord.queue, func.count()).where(*DEAD).group_by(JobRecord.queue))
         waiting = await session.execute(select(OutboxJob.queue, func.count()).group_by(OutboxJob.queue))
         dead_by_name, rows_by_name = ({name: int(count) for name, count in answer} for answer in (dead, waiting))
     return [await _view(queue, dead_by_name.get(queue.name, 0), rows_by_name.get(queue.name, 0)) for queue in which]
 
 
-async def _view(queue: EngineQueue, dead: int, rows: int) -> QueueView:
+async def _view(queue: EngineQueue, dead: int | None, rows: int | None) -> QueueView:
     numbers = await queue.stats()
     first = (await listing.page([queue], "queued", lambda _: True, None, 1)).jobs if numbers.queued else []
     return QueueView(
@@ -120,7 +121,7 @@ def _shown(found: list[QueueView]) -> Group:
     rows: list[tuple[Text | str, ...]] = []
     for view in found:
         numbers = (view.queued, view.active, view.delayed, view.workers, view.dead, view.outbox)
-        cells = [Text(f"{number:,}", style="dim" if not number else "") for number in numbers]
+        cells = [Text("" if number is None else f"{number:,}", style="" if number else "dim") for number in numbers]
         if view.dead:
             cells[4].stylize("red")
         if not view.workers and (view.queued or view.delayed):
@@ -137,9 +138,9 @@ def _shown(found: list[QueueView]) -> Group:
 @options.who
 @options.as_json
 @connected
-async def pause(app: Application, name: str, *, by: str, why: str, as_json: bool) -> None:
-    """Let workers take no more jobs of a queue, until it is resumed; running jobs go on, enqueue goes on."""
-    paused = PauseView.of(await app.queues.look_up(name).pause(by, why))
+async def pause(saqueduct: Saqueduct, name: str, *, by: str, why: str, as_json: bool) -> None:
+    """Stop workers from taking jobs of a queue, until it is resumed; running jobs and enqueue go on."""
+    paused = PauseView.of(await saqueduct.queues.look_up(name).pause(by, why))
     if as_json:
         output.emit({"name": name, "paused": paused})
     else:
@@ -150,9 +151,9 @@ async def pause(app: Application, name: str, *, by: str, why: str, as_json: bool
 @click.argument("name")
 @options.as_json
 @connected
-async def resume(app: Application, name: str, *, as_json: bool) -> None:
-    """Let workers take jobs of a queue again, at once."""
-    was_paused = await app.queues.look_up(name).resume()
+async def resume(saqueduct: Saqueduct, name: str, *, as_json: bool) -> None:
+    """Let workers take jobs of a queue again."""
+    was_paused = await saqueduct.queues.look_up(name).resume()
     if as_json:
         output.emit({"name": name, "was_paused": was_paused})
     else:
@@ -167,9 +168,9 @@ async def resume(app: Application, name: str, *, as_json: bool) -> None:
 @options.who
 @options.as_json
 @connected
-async def drain(app: Application, name: str, *, patience: float, by: str, why: str, as_json: bool) -> None:
+async def drain(saqueduct: Saqueduct, name: str, *, patience: float, by: str, why: str, as_json: bool) -> None:
     """Pause a queue, and wait until none of its jobs runs; it stays paused. Ends with 1 when some still do."""
-    queue = app.queues.look_up(name)
+    queue = saqueduct.queues.look_up(name)
     await queue.pause(by, why or "to drain")
     left = await _wait(queue, patience)
     if as_json:

@@ -1,4 +1,4 @@
-"""`dead`: dead letters, to be looked at, replayed and discarded."""
+"""`dead`: list, replay and discard dead letters."""
 
 import asyncio
 import dataclasses
@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.cli import options, output
-from app.cli.application import Application, connected
-from app.cli.errors import FAILED, Failure, Nouns
-from app.cli.jobs import each, show_history, show_page
+from saqueduct.application import Saqueduct
+from saqueduct.cli import options, output, records
+from saqueduct.cli.connection import connected
+from saqueduct.cli.errors import FAILED, Failure, Nouns
+from saqueduct.cli.jobs import each, show_history, show_page
 from saqueduct.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch
 from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
-from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.postgres.history import RecordFilter
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.models import JobRecord
+from saqueduct.tasks.registry import TaskRegistry
 
 REASONS = 5
 """Refused dead letters that are shown one by one."""
@@ -36,13 +37,13 @@ def dead() -> None:
 @options.as_json
 @connected
 async def list_dead(
-    app: Application, *, queue: str | None, limit: int, cursor: str | None, as_json: bool, **given: Any
+    saqueduct: Saqueduct, *, queue: str | None, limit: int, cursor: str | None, as_json: bool, **given: Any
 ) -> None:
     """List the dead letters that wait for a person, newest first."""
-    which = options.record_filter(queue=queue, **given)
-    async with app.container() as request:
-        page = await (await request.get(JobHistory)).dead_letters(which, cursor, limit)
-        found = [JobDetails.of_record(app.queues, record) for record in page.records]
+    which = options.record_filter(saqueduct.registry, queue=queue, **given)
+    async with records.history(saqueduct) as history:
+        page = await history.dead_letters(which, cursor, limit)
+        found = [JobDetails.of_record(saqueduct.queues, record) for record in page.records]
     show_page(found, page.cursor, as_json=as_json, nothing="no dead letters match", dead=True)
 
 
@@ -50,12 +51,11 @@ async def list_dead(
 @click.argument("key")
 @options.as_json
 @connected
-async def show(app: Application, key: str, *, as_json: bool) -> None:
+async def show(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
     """Show a dead letter: each attempt's error, who resolved it, and what became of its replays."""
-    records = await _records(app, key)
-    if not any(record.status == "failed" for record in records):
+    if not any(record.status == "failed" for record in await _records(saqueduct, key)):
         raise DeadLetterNotFound(key)
-    await show_history(app, key, as_json=as_json)
+    await show_history(saqueduct, key, as_json=as_json)
 
 
 _many = options.together(
@@ -85,7 +85,7 @@ _many = options.together(
 )
 @connected
 async def replay(
-    app: Application,
+    saqueduct: Saqueduct,
     keys: tuple[str, ...],
     *,
     by: str,
@@ -95,13 +95,13 @@ async def replay(
     rate: float,
     **given: Any,
 ) -> None:
-    """Enqueue the jobs of dead letters anew: those of these keys, or all that match."""
+    """Enqueue the jobs of dead letters again: those of these keys, or all that match."""
     if queue is not None:
-        app.queues.look_up(queue)
+        saqueduct.queues.look_up(queue)
 
     async def one(letters: DeadLetters, key: str) -> str:
-        task = await _task_of(app, key) if changes else None
-        arguments = options.arguments_of(task, changes)
+        task = await _task_of(saqueduct, key) if changes else None
+        arguments = options.arguments_of(saqueduct.registry, task, changes)
         try:
             return await letters.replay(key, by=by, why=why, arguments=arguments, queue=queue)
         except InvalidArguments as error:
@@ -109,17 +109,17 @@ async def replay(
             raise InvalidArguments(error.task, remedies) from None
 
     async def some(letters: DeadLetters, which: DeadLetterFilter, so_far: Resolved) -> bool:
-        arguments = options.arguments_of(given["task"], changes)
+        arguments = options.arguments_of(saqueduct.registry, given["task"], changes)
         return await letters.replay_some(which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate)
 
-    await _resolve(app, Action("replay", one, some, rate), keys, given)
+    await _resolve(saqueduct, Action("replay", one, some, rate), keys, given)
 
 
 @dead.command()
 @_many
 @connected
-async def discard(app: Application, keys: tuple[str, ...], *, by: str, why: str, **given: Any) -> None:
-    """Let dead letters rest: those of these keys, or all that match. Their records stay."""
+async def discard(saqueduct: Saqueduct, keys: tuple[str, ...], *, by: str, why: str, **given: Any) -> None:
+    """Discard dead letters: those of these keys, or all that match. Their records stay."""
 
     async def one(letters: DeadLetters, key: str) -> None:
         await letters.discard(key, by=by, why=why)
@@ -127,24 +127,26 @@ async def discard(app: Application, keys: tuple[str, ...], *, by: str, why: str,
     async def some(letters: DeadLetters, which: DeadLetterFilter, so_far: Resolved) -> bool:
         return await letters.discard_some(which, so_far, by=by, why=why)
 
-    await _resolve(app, Action("discard", one, some), keys, given)
+    await _resolve(saqueduct, Action("discard", one, some), keys, given)
 
 
-async def _records(app: Application, given: str) -> Sequence[JobRecord]:
-    key, queue = app.queues.locate(given)
-    async with app.container() as request:
-        return await (await request.get(JobHistory)).find(key, queue=queue)
+async def _records(saqueduct: Saqueduct, given: str) -> Sequence[JobRecord]:
+    key, queue = saqueduct.queues.locate(given)
+    async with records.history(saqueduct) as history:
+        return await history.find(key, queue=queue)
 
 
-async def _task_of(app: Application, key: str) -> str | None:
-    records = await _records(app, key)
-    return records[0].task if records else None
+async def _task_of(saqueduct: Saqueduct, key: str) -> str | None:
+    found = await _records(saqueduct, key)
+    return found[0].task if found else None
 
 
-def _which(action: "Action", keys: tuple[str, ...], given: dict[str, Any]) -> DeadLetterFilter | None:
+def _which(
+    registry: TaskRegistry, action: "Action", keys: tuple[str, ...], given: dict[str, Any]
+) -> DeadLetterFilter | None:
     """The filter of a call; None: it names keys."""
     names = ("task", "pairs", "error", "tag", "since", "until")
-    which = options.record_filter(queue=given["from_queue"], **{name: given[name] for name in names})
+    which = options.record_filter(registry, queue=given["from_queue"], **{name: given[name] for name in names})
     try:
         if not keys:
             return DeadLetterFilter(**msgspec.structs.asdict(which), all=given["everything"])
@@ -178,13 +180,13 @@ class Action:
         return f"{self.verb}ed"
 
 
-async def _resolve(app: Application, action: Action, keys: tuple[str, ...], given: dict[str, Any]) -> None:
+async def _resolve(saqueduct: Saqueduct, action: Action, keys: tuple[str, ...], given: dict[str, Any]) -> None:
     """Do it to the keys one by one, or to all that match."""
-    which, as_json = _which(action, keys, given), given["as_json"]
+    which, as_json = _which(saqueduct.registry, action, keys, given), given["as_json"]
     if which is None and not given["dry_run"]:
-        await _one_by_one(app, action, keys, as_json=as_json)
+        await _one_by_one(saqueduct, action, keys, as_json=as_json)
         return
-    count = len(set(keys)) if which is None else await _count(app, which)
+    count = len(set(keys)) if which is None else await _count(saqueduct, which)
     if which is None or given["dry_run"]:
         output.emit({"count": count}) if as_json else output.show(f"{_letters(count)} to {action.verb}")
         return
@@ -192,26 +194,24 @@ async def _resolve(app: Application, action: Action, keys: tuple[str, ...], give
         _ask(f"{action.verb} {_letters(count)}", yes=given["yes"])
     so_far = Resolved()
     try:
-        await _in_batches(app, action, which, so_far, count)
+        await _in_batches(saqueduct, action, which, so_far, count)
     finally:
         _tell(so_far, action.done, as_json=as_json)
     if so_far.refused:
         raise click.exceptions.Exit(FAILED)
 
 
-async def _one_by_one(app: Application, action: Action, keys: tuple[str, ...], *, as_json: bool) -> None:
+async def _one_by_one(saqueduct: Saqueduct, action: Action, keys: tuple[str, ...], *, as_json: bool) -> None:
     async def alone(key: str) -> str | None:
-        async with app.container() as request:
-            answer = await action.one(await request.get(DeadLetters), key)
-            await (await request.get(AsyncSession)).commit()
-        return answer
+        async with records.dead_letters(saqueduct) as letters:
+            return await action.one(letters, key)
 
     await each(keys, alone, action.done, as_json=as_json, answers=action.verb == "replay")
 
 
-async def _count(app: Application, which: RecordFilter) -> int:
-    async with app.container() as request:
-        return await (await request.get(DeadLetters)).count(which)
+async def _count(saqueduct: Saqueduct, which: RecordFilter) -> int:
+    async with records.dead_letters(saqueduct) as letters:
+        return await letters.count(which)
 
 
 def _ask(what: str, *, yes: bool) -> None:
@@ -222,15 +222,16 @@ def _ask(what: str, *, yes: bool) -> None:
     click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 
-async def _in_batches(app: Application, action: Action, which: DeadLetterFilter, so_far: Resolved, count: int) -> None:
+async def _in_batches(
+    saqueduct: Saqueduct, action: Action, which: DeadLetterFilter, so_far: Resolved, count: int
+) -> None:
     """Each batch in a transaction of its own; the next one begins when the last job of the one before starts."""
     loop, reached = asyncio.get_running_loop(), 0
     with output.bar(action.done, count) as bar:
         while reached < count:
             began, before = loop.time(), so_far.done
-            async with app.container() as request:
-                more = await action.some(await request.get(DeadLetters), which, so_far)
-                await (await request.get(AsyncSession)).commit()
+            async with records.dead_letters(saqueduct) as letters:
+                more = await action.some(letters, which, so_far)
             reached = so_far.done + len(so_far.refused)
             bar.reach(reached)
             if not more:

@@ -1,17 +1,18 @@
-"""`jobs`: those that wait or run, out of Redis, and those that have ended, out of their records."""
+"""`jobs`: waiting and running ones, from Redis, and ended ones, from their records."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import click
+import msgspec
 from rich.text import Text
 
-from app.cli import options, output, views
-from app.cli.application import Application, connected
-from app.cli.errors import FAILED, Failure, Nouns, told
-from saqueduct import QueueError
-from saqueduct.errors import JobNotFound
-from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.application import Saqueduct
+from saqueduct.cli import options, output, records, views
+from saqueduct.cli.connection import connected
+from saqueduct.cli.errors import FAILED, Failure, Nouns, in_one_line
+from saqueduct.errors import JobNotFound, QueueError
+from saqueduct.postgres.history import RecordFilter
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue import listing
 from saqueduct.queue.listing import LIVE, Standing
@@ -25,7 +26,9 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--status", type=click.Choice((*LIVE, *ENDED)), help="How they stand; by default all that left a record.")
+@click.option(
+    "--status", type=click.Choice((*LIVE, *ENDED)), help="With this status; by default all that have a record."
+)
 @click.option("--delayed", is_flag=True, help="Those that wait for their time, of the queued ones.")
 @click.option("--queue", help="Of this queue.")
 @options.filters
@@ -33,7 +36,7 @@ def jobs() -> None:
 @options.as_json
 @connected
 async def list_jobs(
-    app: Application,
+    saqueduct: Saqueduct,
     *,
     status: str | None,
     delayed: bool,
@@ -47,28 +50,29 @@ async def list_jobs(
     if delayed and status not in (None, "queued"):
         raise click.UsageError(f"--delayed goes with --status queued, not {status}")
     standing: Standing | None = "delayed" if delayed else LIVE.get(status or "")
+    recorded = status if standing is None else None
     if queue is not None:
-        app.queues.look_up(queue)
+        saqueduct.queues.look_up(queue)
+    which = options.record_filter(saqueduct.registry, queue=queue, status=recorded, **given)
     if standing is not None:
-        found, after = await _live(app, standing, options.record_filter(queue=queue, **given), cursor, limit)
+        found, after = await _live(saqueduct, standing, which, cursor, limit)
     else:
-        which = options.record_filter(status=status, queue=queue, **given)
-        found, after = await _recorded(app, which, cursor, limit)
+        found, after = await _recorded(saqueduct, which, cursor, limit)
     show_page(found, after, as_json=as_json, nothing="no jobs match")
 
 
 async def _recorded(
-    app: Application, which: RecordFilter, cursor: str | None, limit: int
+    saqueduct: Saqueduct, which: RecordFilter, cursor: str | None, limit: int
 ) -> tuple[list[JobDetails], str | None]:
-    async with app.container() as request:
-        page = await (await request.get(JobHistory)).page(which, cursor, limit)
-    return [JobDetails.of_record(app.queues, record) for record in page.records], page.cursor
+    async with records.history(saqueduct) as history:
+        page = await history.page(which, cursor, limit)
+    return [JobDetails.of_record(saqueduct.queues, record) for record in page.records], page.cursor
 
 
 async def _live(
-    app: Application, standing: Standing, which: RecordFilter, cursor: str | None, limit: int
+    saqueduct: Saqueduct, standing: Standing, which: RecordFilter, cursor: str | None, limit: int
 ) -> tuple[list[JobDetails], str | None]:
-    queues = [queue for queue in app.queues if which.queue in (None, queue.name)]
+    queues = [queue for queue in saqueduct.queues if which.queue in (None, queue.name)]
     page = await listing.page(queues, standing, which.matches, cursor, limit)
     return [JobDetails.of_job(job) for job in page.jobs], page.cursor
 
@@ -100,39 +104,54 @@ def show_page(
 @click.argument("key")
 @options.as_json
 @connected
-async def show(app: Application, key: str, *, as_json: bool) -> None:
-    """Show a job: as Redis has it, all records of its key, and what became of its replays."""
-    await show_history(app, key, as_json=as_json)
+async def show(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
+    """Show a job: what Redis has, all records of its key, and its replays."""
+    await show_history(saqueduct, key, as_json=as_json)
 
 
-async def show_history(app: Application, key: str, *, as_json: bool) -> None:
+async def show_history(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
     """Print all that is known of the jobs of a key.
 
     Raises:
         Failure: nothing is.
     """
-    key, queue = app.queues.locate(key)
-    present, waiting = await _in_redis(app, key, queue), None
-    async with app.container() as request:
-        history = await request.get(JobHistory)
-        if present is None and (found := await history.unpublished(key, app.queues, queue)) is not None:
-            waiting = JobDetails.of_job(found)
-        records = [JobDetails.of_record(app.queues, record) for record in await history.find(key, queue=queue)]
-        replays = [JobDetails.of_record(app.queues, record) for record in await history.replays(key, queue)]
-    if present is None and waiting is None and not records:
-        raise Failure(f"neither Redis nor the records know a job with the key {key!r}: it never was, or is too old")
+    key, queue = saqueduct.queues.locate(key)
+    present = await _in_redis(saqueduct, key, queue)
+    kept = Kept() if saqueduct.store is None else await _in_postgres(saqueduct, key, queue, outbox=present is None)
+    if present is None and kept.outbox is None and not kept.records:
+        raise Failure(f"no job has the key {key!r}, neither in Redis nor in the records: it never was, or is too old")
     if as_json:
-        output.emit({"key": key, "redis": present, "outbox": waiting, "records": records, "replays": replays})
+        output.emit({"key": key, "redis": present, **msgspec.structs.asdict(kept)})
         return
-    for number, (job, where) in enumerate(views.merged(present, waiting, records)):
-        output.show(*([""] if number else []), views.told(job, where))
-    if replays:
-        output.show("", output.line("replayed as", "dim"), views.listed(replays))
+    for number, (job, where) in enumerate(views.merged(present, kept.outbox, kept.records)):
+        output.show(*([""] if number else []), views.described(job, where))
+    if kept.replays:
+        output.show("", output.line("replayed as", "dim"), views.listed(kept.replays))
 
 
-async def _in_redis(app: Application, key: str, queue: str | None) -> JobDetails | None:
+class Kept(msgspec.Struct, frozen=True):
+    """What PostgreSQL knows of the jobs of a key."""
+
+    outbox: JobDetails | None = None
+    """A job that only the outbox has."""
+    records: Sequence[JobDetails] = ()
+    replays: Sequence[JobDetails] = ()
+
+
+async def _in_postgres(saqueduct: Saqueduct, key: str, queue: str | None, *, outbox: bool) -> Kept:
+    queues = saqueduct.queues
+    async with records.history(saqueduct) as history:
+        waiting = await history.unpublished(key, queues, queue) if outbox else None
+        return Kept(
+            None if waiting is None else JobDetails.of_job(waiting),
+            [JobDetails.of_record(queues, record) for record in await history.find(key, queue=queue)],
+            [JobDetails.of_record(queues, record) for record in await history.replays(key, queue)],
+        )
+
+
+async def _in_redis(saqueduct: Saqueduct, key: str, queue: str | None) -> JobDetails | None:
     try:
-        return JobDetails.of_job(await app.queues.find(key, queue))
+        return JobDetails.of_job(await saqueduct.queues.find(key, queue))
     except JobNotFound:
         return None
 
@@ -141,13 +160,13 @@ async def _in_redis(app: Application, key: str, queue: str | None) -> JobDetails
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @options.as_json
 @connected
-async def retry(app: Application, keys: tuple[str, ...], *, as_json: bool) -> None:
-    """Queue jobs that have ended once more, with the same key and arguments, while Redis still has them."""
+async def retry(saqueduct: Saqueduct, keys: tuple[str, ...], *, as_json: bool) -> None:
+    """Queue jobs that have ended again, with the same key and arguments, while Redis still has them."""
 
-    async def once_more(key: str) -> None:
-        await app.queues.retry(key)
+    async def again(key: str) -> None:
+        await saqueduct.queues.retry(key)
 
-    await each(keys, once_more, "retried", as_json=as_json)
+    await each(keys, again, "retried", as_json=as_json)
 
 
 @jobs.command()
@@ -155,11 +174,11 @@ async def retry(app: Application, keys: tuple[str, ...], *, as_json: bool) -> No
 @click.option("--why", default="aborted by request", show_default=True, help="Becomes the job's error.")
 @options.as_json
 @connected
-async def abort(app: Application, keys: tuple[str, ...], *, why: str, as_json: bool) -> None:
+async def abort(saqueduct: Saqueduct, keys: tuple[str, ...], *, why: str, as_json: bool) -> None:
     """Abort jobs: waiting ones end at once, running ones when their worker notices, within about a second."""
 
     async def end(key: str) -> None:
-        await app.queues.abort(key, why)
+        await saqueduct.queues.abort(key, why)
 
     await each(keys, end, "aborted", as_json=as_json)
 
@@ -172,7 +191,7 @@ async def each(
     as_json: bool,
     answers: bool = False,
 ) -> None:
-    """Do something to each key; what cannot be done is told, and the others go on.
+    """Do something to each key. One that fails is reported, and the others go on.
 
     Args:
         keys: of jobs.
@@ -191,7 +210,7 @@ async def each(
             try:
                 outcomes[key] = await action(key)
             except QueueError as error:
-                refused[key] = told(error)
+                refused[key] = in_one_line(error)
             bar.reach(len(outcomes) + len(refused))
     if as_json:
         output.emit({done: outcomes if answers else list(outcomes), "refused": refused})

@@ -1,6 +1,6 @@
 """What the commands print: calm tables for people, JSON for programs.
 
-Texts of jobs are somebody else's: markup in them is text, and control characters, which could move the cursor of a
+Texts of jobs come from outside: markup in them is text, and control characters, which could move the cursor of a
 terminal or reorder its line, are shown as escapes.
 """
 
@@ -34,7 +34,7 @@ STYLES = {
     "replayed": "dim",
     "discarded": "dim",
 }
-"""Colours of the words that tell how something stands."""
+"""Colours of statuses."""
 
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
@@ -46,7 +46,7 @@ def clean(text: object, *, one_line: bool = False) -> str:
     'a\\\\x1b[2Jb'
 
     Args:
-        text: whatever a job holds.
+        text: of a job.
         one_line: True: line breaks and tabs become spaces; False: they stay.
     """
     text = " ".join(str(text).split()) if one_line else str(text).replace("\r\n", "\n").expandtabs(4)

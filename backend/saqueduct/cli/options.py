@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from app.cli.errors import Failure
+from saqueduct.cli.errors import Failure
 from saqueduct.common.moments import moment_of, seconds_of
 from saqueduct.postgres.history import LARGEST_PAGE, PAGE, RecordFilter
 from saqueduct.tasks.encoding import convert
-from saqueduct.tasks.registry import get_registry
+from saqueduct.tasks.registry import TaskRegistry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,10 +60,10 @@ class Pair(click.ParamType[Any]):
         return name, given
 
 
-def arguments_of(task: str | None, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def arguments_of(registry: TaskRegistry, task: str | None, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Arguments of `name=value`: JSON where the value is, else text; of a known task what its parameter takes.
 
-    >>> arguments_of(None, [("user_id", "7"), ("to", "ada@example.com")])
+    >>> arguments_of(TaskRegistry(), None, [("user_id", "7"), ("to", "ada@example.com")])
     {'user_id': 7, 'to': 'ada@example.com'}
 
     Raises:
@@ -72,16 +72,15 @@ def arguments_of(task: str | None, pairs: Iterable[tuple[str, str]]) -> dict[str
     pairs = list(pairs)
     names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise Failure(f"{', '.join(twice)} given twice: one value can be meant")
-    return {name: _value(task, name, text) for name, text in pairs}
+        raise Failure(f"{', '.join(twice)} given twice: give one value of each")
+    return {name: _value(registry, task, name, text) for name, text in pairs}
 
 
-def _value(task: str | None, name: str, text: str) -> Any:
+def _value(registry: TaskRegistry, task: str | None, name: str, text: str) -> Any:
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text
-    registry = get_registry()
     parameter = registry.get(task).signature.payload.get(name) if task is not None and task in registry else None
     if parameter is None or _fits(value, parameter.type) or not _fits(text, parameter.type):
         return value
@@ -98,7 +97,7 @@ def _fits(value: Any, type_: Any) -> bool:
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
-    """Several decorators as one, in the order in which they would stand above the function."""
+    """Several decorators as one, in the order in which they would be written above the function."""
 
     def decorate(command: F) -> F:
         for option in reversed(options):
@@ -132,6 +131,7 @@ filters = together(
 
 
 def record_filter(
+    registry: TaskRegistry,
     *,
     task: str | None,
     pairs: Iterable[tuple[str, str]],
@@ -143,14 +143,14 @@ def record_filter(
     status: str | None = None,
 ) -> RecordFilter:
     """The filter of the options `filters`."""
-    arguments = arguments_of(task, pairs) or None
+    arguments = arguments_of(registry, task, pairs) or None
     return RecordFilter(
         task=task, status=status, queue=queue, arguments=arguments, error=error, tag=tag, since=since, until=until
     )
 
 
 def user() -> str:
-    """Who sits here: the name of the operating system's user."""
+    """The name of the operating system's user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -159,6 +159,6 @@ def user() -> str:
 
 
 who = together(
-    click.option("--by", default=user, show_default="the system's user", help="Who does it."),
-    click.option("--why", default="", help="For those who read it later."),
+    click.option("--by", default=user, show_default="the system's user", help="Who does it, for the record."),
+    click.option("--why", default="", help="Why, for the record."),
 )

@@ -1,4 +1,4 @@
-"""Jobs as the commands show them, out of Redis and out of the records alike, without what their tasks redact."""
+"""Jobs as the commands show them, from Redis and from the records, without the values that their tasks redact."""
 
 import datetime as dt
 import re
@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from app.cli import output
+from saqueduct.cli import output
 from saqueduct.common.clock import time_now
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue.redacted_view import error_summary
@@ -54,7 +54,7 @@ def brief(error: str | None) -> str:
     return re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", error_summary(error) or "")
 
 
-def told(job: JobDetails, title: str) -> RenderableType:
+def described(job: JobDetails, title: str) -> RenderableType:
     """All of a job."""
     head = Text.assemble((output.clean(job.task, one_line=True), "bold"), "  ")
     head.append_text(output.word(job.status)).append(f"  {title}", style="dim")
@@ -69,23 +69,23 @@ def told(job: JobDetails, title: str) -> RenderableType:
 def merged(
     present: JobDetails | None, waiting: JobDetails | None, records: Sequence[JobDetails]
 ) -> list[tuple[JobDetails, str]]:
-    """What Redis and the records know of the jobs of a key, each with where it stands.
+    """What Redis and the records know of the jobs of a key, each with where it was found.
 
     Args:
         present: as Redis has it; None: it does not.
         waiting: as the outbox has it, where Redis does not; None: it does not either.
         records: newest first.
     """
-    told_of = [(record, "recorded") for record in records]
+    recorded = [(record, "recorded") for record in records]
     if waiting is not None:
-        return [(waiting, "in the outbox"), *told_of]
+        return [(waiting, "in the outbox"), *recorded]
     if present is None:
-        return told_of
+        return recorded
     if records and (records[0].status, records[0].ended_at) == (present.status, present.ended_at):
         # The same end twice: the record knows more, but for the attempts that were allowed.
         both = msgspec.structs.replace(records[0], retries=present.retries)
-        return [(both, "in Redis, recorded"), *told_of[1:]]
-    return [(present, "in Redis"), *told_of]
+        return [(both, "in Redis, recorded"), *recorded[1:]]
+    return [(present, "in Redis"), *recorded]
 
 
 def _pairs(job: JobDetails) -> list[tuple[str, RenderableType | str | None]]:

@@ -5,7 +5,7 @@ from typing import Self
 
 import msgspec
 
-from app.cli import output
+from saqueduct.cli import output
 from saqueduct.queue.pausing import Pause
 
 

@@ -1,14 +1,15 @@
-"""`schedules`: how they stand, triggering, pausing and resuming."""
+"""`schedules`: list, trigger, pause and resume schedules."""
 
 from typing import Any
 
 import click
 from rich.console import RenderableType
 
-from app.cli import options, output
-from app.cli.application import Application, connected
-from app.cli.errors import Nouns
-from app.cli.pauses import PauseView, moment
+from saqueduct.application import Saqueduct
+from saqueduct.cli import options, output
+from saqueduct.cli.connection import connected
+from saqueduct.cli.errors import Nouns
+from saqueduct.cli.pauses import PauseView, moment
 from saqueduct.queue.schedule_states import ScheduleState
 
 
@@ -20,9 +21,9 @@ def schedules() -> None:
 @schedules.command("list")
 @options.as_json
 @connected
-async def list_schedules(app: Application, *, as_json: bool) -> None:
+async def list_schedules(saqueduct: Saqueduct, *, as_json: bool) -> None:
     """List the schedules: when they are due, next tick, last job, and who has paused which."""
-    states = sorted(await app.queues.schedules(), key=lambda state: state.key)
+    states = sorted(await saqueduct.queues.schedules(), key=lambda state: state.key)
     if as_json:
         output.emit({"schedules": [_described(state) for state in states]})
         return
@@ -64,13 +65,13 @@ def _next(state: ScheduleState) -> RenderableType:
 @click.argument("key")
 @options.as_json
 @connected
-async def trigger(app: Application, key: str, *, as_json: bool) -> None:
+async def trigger(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
     """Make a job of a schedule now, also while it is paused; its ticks stay as they are."""
-    job = await app.queues.trigger_schedule(key)
+    job = await saqueduct.queues.trigger_schedule(key)
     if as_json:
         output.emit({"key": job.key, "job_id": job.key, "created": job.created})
     else:
-        output.show(f"enqueued {job.key}" if job.created else f"stands already: {output.clean(job.key)}")
+        output.show(f"enqueued {job.key}" if job.created else f"exists already: {output.clean(job.key)}")
 
 
 @schedules.command()
@@ -78,9 +79,9 @@ async def trigger(app: Application, key: str, *, as_json: bool) -> None:
 @options.who
 @options.as_json
 @connected
-async def pause(app: Application, key: str, *, by: str, why: str, as_json: bool) -> None:
-    """Let no tick of a schedule make a job, until it is resumed; ticks that come due meanwhile are skipped."""
-    paused = PauseView.of(await app.queues.pause_schedule(key, by, why))
+async def pause(saqueduct: Saqueduct, key: str, *, by: str, why: str, as_json: bool) -> None:
+    """Pause a schedule until it is resumed: its ticks make no jobs, and those that come due meanwhile are skipped."""
+    paused = PauseView.of(await saqueduct.queues.pause_schedule(key, by, why))
     if as_json:
         output.emit({"key": key, "paused": paused})
     else:
@@ -91,9 +92,9 @@ async def pause(app: Application, key: str, *, by: str, why: str, as_json: bool)
 @click.argument("key")
 @options.as_json
 @connected
-async def resume(app: Application, key: str, *, as_json: bool) -> None:
-    """Let the ticks of a schedule make jobs again, from the next one on."""
-    was_paused = await app.queues.resume_schedule(key)
+async def resume(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
+    """Resume a schedule, from its next tick on."""
+    was_paused = await saqueduct.queues.resume_schedule(key)
     if as_json:
         output.emit({"key": key, "was_paused": was_paused})
     else:

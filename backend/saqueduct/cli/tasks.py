@@ -1,4 +1,4 @@
-"""`tasks`: the catalogue, and enqueue by name. A file `tasks.py` would be one of a domain, which declares tasks."""
+"""`tasks`: list tasks, and enqueue jobs by name."""
 
 from typing import Any
 
@@ -7,13 +7,15 @@ import msgspec
 from rich.console import Group, RenderableType
 from saq.job import TERMINAL_STATUSES
 
-from app.cli import options, output
-from app.cli.application import Application, connected
-from app.cli.errors import Failure, Nouns
-from saqueduct import JobHandle, TaskOptions
+from saqueduct.application import Saqueduct
+from saqueduct.cli import options, output
+from saqueduct.cli.connection import connected, target
+from saqueduct.cli.errors import Failure, Nouns
 from saqueduct.errors import InvalidArguments, UnknownTask
 from saqueduct.tasks.bulk import Call, enqueue_many
-from saqueduct.tasks.registry import get_registry
+from saqueduct.tasks.handle import JobHandle
+from saqueduct.tasks.options import TaskOptions
+from saqueduct.tasks.registry import TaskRegistry
 from saqueduct.tasks.task import Task
 
 PLAIN = TaskOptions().described()
@@ -22,17 +24,14 @@ PLAIN = TaskOptions().described()
 
 @click.group(cls=Nouns)
 def tasks() -> None:
-    """The tasks there are, and jobs of them."""
+    """List the tasks, and enqueue jobs of them."""
 
 
 @tasks.command("list")
 @options.as_json
 def list_tasks(*, as_json: bool) -> None:
     """List the tasks: queue, schedules, what they do, options that differ from the defaults."""
-    # It registers the tasks; no server is asked.
-    import app.queue.config  # noqa: F401
-
-    found = sorted(get_registry().get_all_tasks(), key=lambda task: task.name)
+    found = sorted(target().registry.get_all_tasks(), key=lambda task: task.name)
     if as_json:
         output.emit({"tasks": [_described(task) for task in found]})
         return
@@ -84,7 +83,7 @@ def _option(value: object) -> str:
 @options.as_json
 @connected
 async def enqueue(
-    app: Application,
+    saqueduct: Saqueduct,
     name: str,
     arguments: tuple[str, ...],
     *,
@@ -96,39 +95,39 @@ async def enqueue(
     as_json: bool,
 ) -> None:
     """Enqueue a job of a task, with arguments as one JSON object or as name=value."""
-    registry = get_registry()
+    registry = saqueduct.registry
     if name not in registry:
         raise UnknownTask(name, [task.name for task in registry.get_all_tasks()])
     if queue is not None:
-        app.queues.look_up(queue)
+        saqueduct.queues.look_up(queue)
     task = registry.get(name).options(delay=delay, key=key, queue=queue)
-    call: Call[Any] = task.call(_arguments(name, arguments))
+    call: Call[Any] = task.call(_arguments(registry, name, arguments))
     [job] = await enqueue_many([call])
     if wait:
-        await _tell_result(app, job, patience, as_json=as_json)
+        await _show_result(saqueduct, job, patience, as_json=as_json)
     elif as_json:
         output.emit({"key": job.key, "job_id": job.key, "created": job.created})
     else:
-        output.show(f"enqueued {job.key}" if job.created else f"stands already: {output.clean(job.key)}")
+        output.show(f"enqueued {job.key}" if job.created else f"exists already: {output.clean(job.key)}")
 
 
-def _arguments(task: str, words: tuple[str, ...]) -> dict[str, Any]:
+def _arguments(registry: TaskRegistry, task: str, words: tuple[str, ...]) -> dict[str, Any]:
     if len(words) == 1 and words[0].lstrip().startswith("{"):
         try:
             decoded = msgspec.json.decode(words[0])
         except msgspec.DecodeError as error:
             raise InvalidArguments(task, {"JSON": str(error)}) from None
         return dict(decoded)
-    return options.arguments_of(task, [options.Pair().convert(text, None, None) for text in words])
+    return options.arguments_of(registry, task, [options.Pair().convert(text, None, None) for text in words])
 
 
-async def _tell_result(app: Application, job: JobHandle[Any], patience: float, *, as_json: bool) -> None:
+async def _show_result(saqueduct: Saqueduct, job: JobHandle[Any], patience: float, *, as_json: bool) -> None:
     output.note(f"enqueued {job.key}")
     with output.bar("running", 1.0) as bar:
         try:
             result = await job.result(patience)
         except TimeoutError:
-            raise Failure(await _why_not(app, job, patience)) from None
+            raise Failure(await _why_not(saqueduct, job, patience)) from None
         bar.reach(1.0)
     encoded = msgspec.to_builtins(result)
     if as_json:
@@ -137,14 +136,14 @@ async def _tell_result(app: Application, job: JobHandle[Any], patience: float, *
         output.show(output.clean(output.json_text(encoded)))
 
 
-async def _why_not(app: Application, job: JobHandle[Any], patience: float) -> str:
+async def _why_not(saqueduct: Saqueduct, job: JobHandle[Any], patience: float) -> str:
     """What to say of a job that has not ended in time."""
     present = await job.refresh()
-    queue = app.queues.get(present.get_queue().name)
+    queue = saqueduct.queues.get(present.get_queue().name)
     stats = await queue.stats()
     how = "has just ended" if present.status in TERMINAL_STATUSES else f"is {present.status.value}"
     reason = ", its queue is paused" if stats.paused else "" if stats.workers else ", no worker of its queue is live"
     return (
         f"the job {job.key!r} has not ended within {output.lasting(patience)}: it {how}{reason}; "
-        f"it goes on, `jobs show {job.key}` tells more"
+        f"it goes on; see `jobs show {job.key}`"
     )

@@ -1,13 +1,14 @@
-"""`workers`: those that live."""
+"""`workers`: the live ones."""
 
 from typing import Any
 
 import click
 import msgspec
 
-from app.cli import options, output
-from app.cli.application import Application, connected
-from app.cli.errors import Nouns
+from saqueduct.application import Saqueduct
+from saqueduct.cli import options, output
+from saqueduct.cli.connection import connected
+from saqueduct.cli.errors import Nouns
 from saqueduct.queue.queue import EngineQueue
 
 
@@ -44,9 +45,9 @@ def workers() -> None:
 @click.option("--queue", help="Of this queue.")
 @options.as_json
 @connected
-async def list_workers(app: Application, *, queue: str | None, as_json: bool) -> None:
+async def list_workers(saqueduct: Saqueduct, *, queue: str | None, as_json: bool) -> None:
     """List the live workers: what they have done since their start, and what is wrong with them."""
-    queues = list(app.queues) if queue is None else [app.queues.look_up(queue)]
+    queues = list(saqueduct.queues) if queue is None else [saqueduct.queues.look_up(queue)]
     found = [view for each in queues for view in await _views(each)]
     wrong = [sentence for each in queues for sentence in await each.troubles()]
     if as_json:

@@ -26,7 +26,7 @@ async def test_a_job_is_enqueued_by_name_with_pairs_or_json(cli: Cli, cli_json: 
     job = await queues.find(by_json["key"])
     assert job.kwargs == {"user_id": 8}
     assert [each["key"] for each in (await cli_json("jobs", "list", "--delayed"))["jobs"]] == [job.key]
-    assert await cli("tasks", "enqueue", "my_task", "user_id=9", "--key", "seven") == ("stands already: seven\n", "")
+    assert await cli("tasks", "enqueue", "my_task", "user_id=9", "--key", "seven") == ("exists already: seven\n", "")
 
 
 async def test_values_are_read_as_the_parameter_takes_them(cli_json: JsonCli, queues: Queues, own_tasks: None) -> None:

@@ -1,20 +1,22 @@
 """Errors as people see them: one line that names what was given and what to do, never a traceback."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import click
 from sqlalchemy.exc import DBAPIError
 
-from app.cli.output import clean
-from app.errors import AppError
-from app.settings import SettingsError
 from saqueduct.broker.outage import REDIS_AWAY
+from saqueduct.cli.output import clean
 from saqueduct.errors import (
     ConfigurationError,
     DeadLetterNotFound,
     JobConflict,
     JobFailed,
     JobNotFound,
+    NoJobRecords,
     QueueError,
     QueueUnavailable,
     UnknownTask,
@@ -27,13 +29,12 @@ FAILED, MISCONFIGURED = 1, 2
 UNDEFINED_TABLE = "42P01"
 """SQLSTATE of PostgreSQL, see its manual, appendix "Error Codes"."""
 
-EMBEDDED = "to use the servers of `make dev` or `make services`: ./saqueduct queues stats"
-
 REMEDIES: tuple[tuple[type[QueueError], str], ...] = (
     (UnknownTask, "`tasks list` lists them"),
     (DeadLetterNotFound, "`dead list` lists them"),
-    (JobNotFound, "`jobs show KEY` looks into its records, `dead replay KEY` runs a failed job anew"),
-    (JobConflict, "`jobs show KEY` shows what became of it"),
+    (JobNotFound, "`jobs show KEY` reads its records, `dead replay KEY` runs a failed job again"),
+    (JobConflict, "see `jobs show KEY`"),
+    (NoJobRecords, "waiting and running jobs: `jobs list --status queued` or `active`"),
     (QueueUnavailable, "see that Redis runs, and REDIS_URL"),
 )
 """What to do, where the error's own message does not say."""
@@ -64,21 +65,20 @@ class Nouns(click.Group):
 
 
 class Reporting(Nouns):
-    """A group of commands whose errors that a person can mend are told in one line."""
+    """A group of commands that shows expected errors without a traceback, and no log lines below warnings."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except SettingsError as error:
-            raise Misconfigured(f"{error}\n{EMBEDDED}") from None
+            with _only_warnings():
+                return super().invoke(ctx)
         except ConfigurationError as error:
             raise Misconfigured(str(error)) from None
-        except (QueueError, AppError) as error:
-            raise Failure(told(error)) from None
+        except QueueError as error:
+            raise Failure(in_one_line(error)) from None
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", "") == UNDEFINED_TABLE:
-                raise Failure("the database lacks tables: run `make migrate`") from None
-            raise Failure(f"PostgreSQL does not do it: {_one_line(error.orig or error)}; see DATABASE_URL") from None
+                raise Failure("the database lacks tables: run its migrations") from None
+            raise Failure(f"PostgreSQL does not do this: {_one_line(error.orig or error)}; see DATABASE_URL") from None
         except BrokenPipeError:
             # Of standard output, as with `| head`; click ends the command.
             raise
@@ -86,12 +86,23 @@ class Reporting(Nouns):
             raise Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL") from None
 
 
-def told(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
     """An error in one line, with what to do."""
     if isinstance(error, JobFailed):
         return clean(f"the job {error.key!r} of {error.task} failed: {error_summary(error.traceback)}", one_line=True)
     remedy = next((remedy for kind, remedy in REMEDIES if isinstance(error, kind)), "")
     return f"{_one_line(error)}; {remedy}" if remedy else _one_line(error)
+
+
+@contextlib.contextmanager
+def _only_warnings() -> Iterator[None]:
+    """However the application configures logging."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,1 +1,0 @@
-"""The command line, `saqueduct`: jobs, dead letters, tasks, schedules, queues and workers. A module a noun."""

@@ -1,0 +1,45 @@
+"""The command line: `litestar --app example:app queue jobs list`, or alone `saqueduct --app example:app jobs list`.
+
+Importing this package loads click only; the commands are loaded with the first group that is built.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from saqueduct.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from saqueduct.application import Saqueduct
+
+
+def build_queue_group(find: "Callable[[], Saqueduct]") -> click.Group:
+    """The group `queue`, with all commands, to be added to another command line.
+
+        cli.add_command(build_queue_group(lambda: self.saqueduct))
+
+    Args:
+        find: returns the application; called when a command needs it, never for a help page. It is connected for the
+            time of the command.
+
+    Raises:
+        ConfigurationError: rich is not installed.
+    """
+    require_rich()
+    # Here: the commands take a while to load, and most processes run none.
+    from saqueduct.cli.groups import queue_group
+
+    return queue_group(find)
+
+
+def require_rich() -> None:
+    """Raise when the package that the commands print with is missing.
+
+    Raises:
+        ConfigurationError: names what to install.
+    """
+    try:
+        import rich  # noqa: F401
+    except ModuleNotFoundError:
+        raise ConfigurationError("the command line needs the package rich: pip install saqueduct[cli]") from None
