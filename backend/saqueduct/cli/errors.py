@@ -71,19 +71,30 @@ class Reporting(Nouns):
         try:
             with _only_warnings():
                 return super().invoke(ctx)
-        except ConfigurationError as error:
-            raise Misconfigured(str(error)) from None
-        except QueueError as error:
-            raise Failure(in_one_line(error)) from None
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", "") == UNDEFINED_TABLE:
-                raise Failure("the database lacks tables: run its migrations") from None
-            raise Failure(f"PostgreSQL does not do this: {_one_line(error.orig or error)}; see DATABASE_URL") from None
         except BrokenPipeError:
             # Of standard output, as with `| head`; click ends the command.
             raise
-        except REDIS_AWAY as error:
-            raise Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL") from None
+        except (Failure, QueueError, DBAPIError, *REDIS_AWAY) as error:
+            failure = _failure(error)
+        # Not by click: rich_click, which Litestar's command line uses, would break the line to fit it into a box.
+        failure.show()
+        raise click.exceptions.Exit(failure.exit_code)
+
+
+def _failure(error: Exception) -> Failure:
+    match error:
+        case Failure():
+            return error
+        case ConfigurationError():
+            return Misconfigured(str(error))
+        case QueueError():
+            return Failure(in_one_line(error))
+        case DBAPIError(orig=original) if getattr(original, "sqlstate", "") == UNDEFINED_TABLE:
+            return Failure("the database lacks tables: run its migrations")
+        case DBAPIError():
+            return Failure(f"PostgreSQL does not do this: {_one_line(error.orig or error)}; see DATABASE_URL")
+        case _:
+            return Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL")
 
 
 def in_one_line(error: Exception) -> str:

@@ -96,11 +96,13 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         return app_config
 
     def on_cli_init(self, cli: "Group") -> None:
-        """Add `workers`."""
+        """Add `workers` and `queue`."""
         # Here: web processes need no commands.
+        from saqueduct.cli import build_queue_group
         from saqueduct.litestar.worker_commands import workers_group
 
         cli.add_command(workers_group(self))
+        cli.add_command(build_queue_group(lambda: self.saqueduct))
 
     def worker_lifespans(self, app: Litestar) -> list[AbstractAsyncContextManager[Any]]:
         """What a worker process enters of the application."""

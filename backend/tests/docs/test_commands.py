@@ -15,8 +15,8 @@ from tests.docs.reading import DOCUMENTS, REPOSITORY, name
 WRITTEN_BY_THE_READER = {"greet", "cleanup_old_sessions"}
 """Tasks that README and tutorial have the reader write."""
 
-OF_THE_TOOLS = {"ARGS", "PYTHON"}
-"""Variables of the Makefile."""
+OF_THE_TOOLS = {"ARGS", "PYTHON", "SAQUEDUCT_APP", "LITESTAR_APP"}
+"""Variables of the Makefile and of the command line."""
 
 
 def shell_lines(document: Path) -> list[str]:

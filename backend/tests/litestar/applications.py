@@ -27,6 +27,7 @@ class Project:
     def __init__(self, directory: Path, source: str, environment: Mapping[str, str] | None = None) -> None:
         self.directory = directory
         self.environment = {"PYTHONPATH": str(BACKEND), "NO_COLOR": "1", "COLUMNS": "200", **(environment or {})}
+        directory.mkdir(exist_ok=True)
         (directory / "example.py").write_text(source)
 
     @contextmanager
