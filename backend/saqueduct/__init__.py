@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from saqueduct.schedules.cron_text import crontab
     from saqueduct.schedules.schedule import Schedule
     from saqueduct.tasks.bulk import Call, enqueue_many
+    from saqueduct.tasks.controllers import TaskController
     from saqueduct.tasks.handle import JobHandle, JobUpdate
     from saqueduct.tasks.options import CallOptions, TaskOptions, Unique
     from saqueduct.tasks.registry import TaskRegistry, get_registry, scheduled_task, task
@@ -85,6 +86,7 @@ __all__ = [
     "Schedule",
     "ScheduleState",
     "Task",
+    "TaskController",
     "TaskOptions",
     "TaskRegistry",
     "Unique",
@@ -135,6 +137,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "saqueduct.tasks.bulk": ("Call", "enqueue_many"),
     "saqueduct.tasks.handle": ("JobHandle", "JobUpdate"),
     "saqueduct.tasks.options": ("CallOptions", "TaskOptions", "Unique"),
+    "saqueduct.tasks.controllers": ("TaskController",),
     "saqueduct.tasks.registry": ("TaskRegistry", "get_registry", "scheduled_task", "task"),
     "saqueduct.tasks.signature": ("INJECTED",),
     "saqueduct.tasks.task": ("Task",),

@@ -55,6 +55,8 @@ class Saqueduct:
 
     def __init__(self, config: SaqueductConfig) -> None:
         self.registry: TaskRegistry = get_registry() if config.registry is None else config.registry
+        for controller in config.task_controllers:
+            self.registry.add_controller(controller)
         check_queue_names(self.registry, config.queues)
         missing = _missing_urls(config, self.registry)
         self.embedded = EmbeddedDefaults(config, missing) if missing else None

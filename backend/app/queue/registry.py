@@ -1,5 +1,7 @@
 """The registry of this application: every `@task` and `@scheduled_task` of a domain's `tasks.py` lands here."""
 
-from saqueduct.tasks.registry import get_registry, scheduled_task, task
+from saqueduct import get_registry, scheduled_task, task
 
-__all__ = ["get_registry", "scheduled_task", "task"]
+add_controller = get_registry().add_controller
+
+__all__ = ["add_controller", "get_registry", "scheduled_task", "task"]

@@ -8,33 +8,42 @@ async def cleanup(ctx: Context, *, days: int = 30) -> dict[str, int]: ...
 """
 
 import datetime as dt
-import inspect
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from saq.job import CronJob
 from saq.types import Context
 
-from saqueduct.common.functions import unfit
-from saqueduct.common.text import check_text
+from saqueduct.common.functions import at_one_place
 from saqueduct.errors import DuplicateTask, RegistrationError, UnknownTask
 from saqueduct.schedules.schedule import CatchUp, Overlap, Schedule
-from saqueduct.tasks.option_names import TASK_EQUALS, unknown_option
-from saqueduct.tasks.options import TaskOptions, TaskSettings
+from saqueduct.tasks.controllers import (
+    AsyncMethod,
+    ControllerMethod,
+    OfController,
+    SyncMethod,
+    TaskController,
+    registered,
+    tasks_of,
+)
+from saqueduct.tasks.decorators import ScheduleDecorator, TaskDecorator, decorated, schedule_of
+from saqueduct.tasks.options import TaskSettings
 from saqueduct.tasks.task import AsyncTask, SyncTask, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T", bound=Task[..., Any])
-
-
-LONGEST_NAME = 400
-"""Characters of a task's name, which is the key of its schedule, and a part of the claims of its jobs."""
+C = TypeVar("C", bound=TaskController)
 
 
 class TaskRegistry:
-    """The tasks of this process, by name, in the order of registration."""
+    """Tasks by name, in the order of registration. The decorators of `saqueduct` fill a default one.
+
+    registry = TaskRegistry()
+
+    @registry.task(retries=3)
+    async def send_invoice(ctx: Context, *, invoice_id: int) -> None: ...
+    """
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -113,159 +122,145 @@ class TaskRegistry:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[C, Context, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncMethod[P, R]: ...
+    @overload
+    def task(self, function: Callable[Concatenate[C, Context, P], R], /) -> SyncMethod[P, R]: ...
+    @overload
+    def task(self, /, *, name: str | None = None, **options: Unpack[TaskSettings]) -> TaskDecorator: ...
+    def task(self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
+        """Register a function as a task; bare or with options.
+
+        Args:
+            function: `async def` or `def`, first parameter `ctx`; also one below another decorator, and a method of a
+                `TaskController`. What a `def` returns is awaited where it can be.
+            name: the task's name; the function's by default.
+            options: see `TaskOptions`.
+
+        Raises:
+            RegistrationError: name taken, signature or option unfit; names file and line.
+        """
+        if function is not None:
+            return self._register(function, name, options, None)
+        return lambda decorated: self._register(decorated, name, options, None)
+
+    def scheduled_task(
+        self,
+        *,
+        cron: str | None = None,
+        every: float | dt.timedelta | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        key: str = "",
+        timezone: str | None = None,
+        catch_up: CatchUp = "once",
+        overlap: Overlap = "skip",
+        name: str | None = None,
+        **options: Unpack[TaskSettings],
+    ) -> ScheduleDecorator:
+        """Register a function as a task that also runs by itself; on a task, add a schedule to it.
+
+            @scheduled_task(cron="0 9 * * mon", key="weekly", kwargs={"days": 7})
+            @scheduled_task(cron=crontab(minute=0, hour=3), timezone="Europe/Berlin", timeout=600)
+            async def report(ctx: Context, *, days: int = 1) -> None: ...
+
+        Args:
+            cron, every, key, timezone, catch_up, overlap: see `Schedule`.
+            args, kwargs: arguments of the scheduled jobs by position and by name, overriding the function's defaults; a
+                job enqueued by hand takes its arguments from the call.
+            name: the task's name; the function's by default.
+            options: see `TaskOptions`.
+
+        Raises:
+            RegistrationError: as for `task`, and for an invalid schedule, kwargs that do not fit, a key that another
+                schedule has, and for a name or options on a function that is a task already.
+        """
+
+        given: dict[str, Any] = dict(options)
+
+        def decorate(function: Any) -> Any:
+            schedule = schedule_of(function, given, cron, every, args, kwargs, key, timezone, catch_up, overlap)
+            if isinstance(function, Task | ControllerMethod):
+                return self._add_schedule(function, schedule, {"name": name, **given} if name else given)
+            return self._register(function, name, given, schedule)
+
+        return decorate
+
+    def add_controller(self, controller: type[C]) -> type[C]:
+        """Register the tasks of a controller, all or none; again changes nothing.
+
+        Returns:
+            The same class, so that this can decorate it.
+
+        Raises:
+            RegistrationError: it is no controller, or a method cannot be a task, or the name of a task or the key of a
+                schedule is taken; names file and line.
+        """
+        before = dict(self._tasks)
+        try:
+            for each in tasks_of(controller):
+                self._check_prefix(each, controller)
+                self.add(each)
+        except RegistrationError:
+            self._tasks = before
+            raise
+        registered(controller)
+        return controller
+
+    def _check_prefix(self, task: Task[..., Any], controller: type[TaskController]) -> None:
+        first: object = self._tasks.get(task.name)
+        if isinstance(first, OfController) and not task.is_same(first) and at_one_place(first.function, task.function):
+            both = f"{first.controller.__qualname__} and {controller.__qualname__}"
+            raise RegistrationError(
+                task.function,
+                f'{both} have the task {task.name!r} of one base: give one of them a prefix, `prefix = "..."`',
+            )
+
+    def _register(
+        self, function: Callable[..., Any], name: str | None, options: dict[str, Any], schedule: Schedule | None
+    ) -> Task[..., Any] | ControllerMethod[..., Any]:
+        made = decorated(function, name, options, schedule)
+        if isinstance(made, Task):
+            self.add(made)
+        return made
+
+    def _add_schedule(
+        self, function: Task[..., Any] | ControllerMethod[..., Any], schedule: Schedule, options: dict[str, Any]
+    ) -> Task[..., Any] | ControllerMethod[..., Any]:
+        if options:
+            raise RegistrationError(
+                function.function,
+                f"is a task already; give {', '.join(options)} to the decorator next to the function",
+            )
+        if isinstance(function, ControllerMethod):
+            return function.with_schedule(schedule)
+        before = function.schedules
+        function.add_schedule(schedule)
+        try:
+            self.check_schedule_keys(function)
+        except RegistrationError:
+            function.schedules = before
+            raise
+        return function
+
 
 _registry = TaskRegistry()
 
+task = _registry.task
+"""`TaskRegistry.task` of the default registry."""
+
+scheduled_task = _registry.scheduled_task
+"""`TaskRegistry.scheduled_task` of the default registry."""
+
 
 def get_registry() -> TaskRegistry:
-    """The registry that the decorators fill."""
+    """The default registry, which the decorators of `saqueduct` fill."""
     return _registry
-
-
-class TaskDecorator(Protocol):
-    """What `@task(...)` with options returns."""
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]  # a coroutine function fits both, the first wins
-        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
-    ) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
-
-
-class ScheduleDecorator(Protocol):
-    """What `@scheduled_task(...)` returns."""
-
-    @overload
-    def __call__(self, function: T, /) -> T: ...
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
-    ) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
-
-
-@overload
-def task(  # type: ignore[overload-overlap]
-    function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
-) -> AsyncTask[P, R]: ...
-@overload
-def task(function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
-@overload
-def task(*, name: str | None = None, **options: Unpack[TaskSettings]) -> TaskDecorator: ...
-def task(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
-    """Register a function as a task; bare or with options.
-
-    Args:
-        function: `async def` or `def`, first parameter `ctx`; also one below another decorator. What a `def` returns
-            is awaited where it can be.
-        name: the task's name; the function's by default.
-        options: see `TaskOptions`.
-
-    Raises:
-        RegistrationError: name taken, signature or option unfit; names file and line.
-    """
-    if function is not None:
-        return _register(function, name, options, None)
-    return lambda decorated: _register(decorated, name, options, None)
-
-
-def scheduled_task(
-    *,
-    cron: str | None = None,
-    every: float | dt.timedelta | None = None,
-    args: Sequence[Any] = (),
-    kwargs: Mapping[str, Any] | None = None,
-    key: str = "",
-    timezone: str | None = None,
-    catch_up: CatchUp = "once",
-    overlap: Overlap = "skip",
-    name: str | None = None,
-    **options: Unpack[TaskSettings],
-) -> ScheduleDecorator:
-    """Register a function as a task that also runs by itself; on a task, add a schedule to it.
-
-        @scheduled_task(cron="0 9 * * mon", key="weekly", kwargs={"days": 7})
-        @scheduled_task(cron=crontab(minute=0, hour=3), timezone="Europe/Berlin", timeout=600)
-        async def report(ctx: Context, *, days: int = 1) -> None: ...
-
-    Args:
-        cron, every, key, timezone, catch_up, overlap: see `Schedule`.
-        args, kwargs: arguments of the scheduled jobs by position and by name, overriding the function's defaults; a
-            job enqueued by hand takes its arguments from the call.
-        name: the task's name; the function's by default.
-        options: see `TaskOptions`.
-
-    Raises:
-        RegistrationError: as for `task`, and for an invalid schedule, kwargs that do not fit, a key that another
-            schedule has, and for a name or options on a function that is a task already.
-    """
-
-    def decorate(function: Any) -> Any:
-        if problem := unknown_option(options, TaskSettings.__annotations__, TASK_EQUALS):
-            raise RegistrationError(function, problem)
-        try:
-            schedule = Schedule(cron, _by_name(kwargs), every, key, timezone, catch_up, overlap, _positional(args))
-        except ValueError as error:
-            raise RegistrationError(function, str(error)) from None
-        if isinstance(function, Task):
-            return _add_schedule(function, schedule, {"name": name, **options} if name else dict(options))
-        return _register(function, name, dict(options), schedule)
-
-    return decorate
-
-
-def _positional(args: Any) -> tuple[Any, ...]:
-    if isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable):
-        raise ValueError(f"args takes a list of arguments by position, such as args=[30], not {args!r}")
-    return tuple(args)
-
-
-def _by_name(kwargs: Any) -> dict[str, Any]:
-    if kwargs is not None and not isinstance(kwargs, Mapping):
-        raise ValueError(f"kwargs takes arguments by name, such as kwargs={{'days': 7}}, not {kwargs!r}")
-    return dict(kwargs or {})
-
-
-def _check_name(name: Any) -> None:
-    if name is None:
-        return
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"name takes a text, such as name='send_email', not {name!r}")
-    if len(name) > LONGEST_NAME:
-        raise ValueError(f"name: {name[:40]!r}... has {len(name)} characters; it has {LONGEST_NAME} at most")
-    check_text("name", name)
-
-
-def _add_schedule(task: Task[..., Any], schedule: Schedule, options: dict[str, Any]) -> Task[..., Any]:
-    if options:
-        raise RegistrationError(
-            task.function, f"is a task already; give {', '.join(options)} to the decorator next to the function"
-        )
-    before = task.schedules
-    task.add_schedule(schedule)
-    try:
-        _registry.check_schedule_keys(task)
-    except RegistrationError:
-        task.schedules = before
-        raise
-    return task
-
-
-def _register(
-    function: Callable[..., Any], name: str | None, options: dict[str, Any], schedule: Schedule | None
-) -> Task[..., Any]:
-    if isinstance(function, Task):
-        raise RegistrationError(function.function, f"is a task already, named {function.name!r}")
-    if problem := unfit(function) or unknown_option(options, TaskSettings.__annotations__, TASK_EQUALS):
-        raise RegistrationError(function, problem)
-    try:
-        _check_name(name)
-        settled = TaskOptions(**options)
-    except (TypeError, ValueError) as error:
-        raise RegistrationError(function, str(error)) from None
-    kind = AsyncTask if inspect.iscoroutinefunction(function) else SyncTask
-    registered: Task[..., Any] = kind(function, name=name, options=settled, schedule=schedule)
-    _registry.add(registered)
-    return registered
