@@ -100,8 +100,11 @@ def _properties(tasks: Iterable[Task[..., Any]]) -> Mapping[str, Task[..., Any]]
 
 
 def _check_importable(task: Task[..., Any]) -> None:
-    module = importlib.import_module(task.function.__module__)
-    if getattr(module, task.function.__name__, None) is not task:
+    found: Any = importlib.import_module(task.function.__module__)
+    # Of a method of a controller the name has two parts.
+    for name in task.function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    if found is not task:
         raise CatalogError(f"{task.where}: {_path(task)} is not the task {task.name!r}: define it in its module, once")
 
 

@@ -47,6 +47,8 @@ def function_of(controller: type, method: Callable[..., Any]) -> Callable[..., A
 
     run = _async(method, instance) if inspect.iscoroutinefunction(method) else _sync(method, instance)
     functools.update_wrapper(run, method)
+    # Of this class, also where a base has the method.
+    run.__module__, run.__qualname__ = controller.__module__, f"{controller.__qualname__}.{method.__name__}"
     added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=INJECTED) for name in sorted(only)]
     run.__annotations__ = {**hints, **{name: constructor[name] for name in only}}
     vars(run)["__signature__"] = inspect.signature(method).replace(parameters=_in_order(own, added))

@@ -13,7 +13,7 @@ import app.dev.catalog
 from app.dev.catalog import CatalogError, is_stale, render
 from app.dev.cli import main
 from app.queue.catalog import TaskName, TasksRegistry
-from saqueduct import Context, Task, UnknownTask, get_registry, task
+from saqueduct import Context, Task, TaskController, UnknownTask, get_registry, task
 
 BACKEND = Path(__file__).resolve().parents[2]
 
@@ -23,6 +23,11 @@ with get_registry().isolated():
 
     @task(name="catalog.example")
     async def example(ctx: Context) -> None: ...
+
+    @get_registry().add_controller
+    class Examples(TaskController):
+        @task
+        async def in_a_controller(self, ctx: Context) -> None: ...
 
 
 def test_the_catalogue_is_not_stale() -> None:
@@ -67,6 +72,11 @@ def test_a_new_task_makes_it_stale(tmp_path: Path) -> None:
     assert is_stale([example, *OF_THE_APPLICATION], path)
     assert 'CATALOG_EXAMPLE = "catalog.example"' in path.read_text()
     assert "catalog_example = entry_of(tests.queue.test_catalog.example)" in path.read_text()
+
+
+def test_a_method_of_a_controller_is_named_with_its_class() -> None:
+    line = "in_a_controller = entry_of(tests.queue.test_catalog.Examples.in_a_controller)"
+    assert line in render([Examples.in_a_controller])
 
 
 def test_the_command_checks_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
