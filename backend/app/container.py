@@ -25,7 +25,6 @@ from saqueduct.litestar.links import JobLinks
 from saqueduct.postgres.completion import commit
 from saqueduct.postgres.dead_letters import DeadLetters
 from saqueduct.postgres.history import JobHistory
-from saqueduct.postgres.retention import Retention
 from saqueduct.tasks.registry import get_registry
 
 
@@ -71,11 +70,6 @@ class CoreProvider(Provider):
     @provide(scope=Scope.APP)
     def links(self, settings: Settings) -> JobLinks:
         return JobLinks(signing_key(settings))
-
-    @provide(scope=Scope.APP)
-    def retention(self, settings: Settings) -> Retention:
-        queue = settings.queue
-        return Retention(queue.keep_complete_days, queue.keep_aborted_days, queue.keep_failed_days)
 
     @provide(scope=Scope.REQUEST)
     def dead_letters(self, session: AsyncSession, queues: Queues) -> DeadLetters:

@@ -32,7 +32,6 @@ class TaskName(StrEnum):
     ENQUEUE_FOLLOW_UP = "enqueue_follow_up"
     MY_TASK = "my_task"
     PING = "ping"
-    PRUNE_JOB_RECORDS = "prune_job_records"
     REPLAY_DEAD_LETTERS = "replay_dead_letters"
     RESUME_CAMPAIGNS = "resume_campaigns"
     SEND_CAMPAIGN = "send_campaign"
@@ -57,7 +56,6 @@ class TasksRegistry(Entries):
         enqueue_follow_up = entry_of(app.queue.tasks.enqueue_follow_up)
         my_task = entry_of(app.queue.tasks.my_task)
         ping = entry_of(app.queue.tasks.ping)
-        prune_job_records = entry_of(app.queue.tasks.prune_job_records)
         replay_dead_letters = entry_of(app.queue.tasks.replay_dead_letters)
         resume_campaigns = entry_of(app.campaigns.tasks.resume_campaigns)
         send_campaign = entry_of(app.campaigns.tasks.send_campaign)
@@ -77,7 +75,6 @@ class TasksRegistry(Entries):
         enqueue_follow_up = EntryProperty(TaskName.ENQUEUE_FOLLOW_UP)
         my_task = EntryProperty(TaskName.MY_TASK)
         ping = EntryProperty(TaskName.PING)
-        prune_job_records = EntryProperty(TaskName.PRUNE_JOB_RECORDS)
         replay_dead_letters = EntryProperty(TaskName.REPLAY_DEAD_LETTERS)
         resume_campaigns = EntryProperty(TaskName.RESUME_CAMPAIGNS)
         send_campaign = EntryProperty(TaskName.SEND_CAMPAIGN)

@@ -4,12 +4,10 @@ import asyncio
 from typing import Annotated, Any, cast
 
 import msgspec
-from dishka import FromDishka
 from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
-from saqueduct.postgres.retention import Retention
 from saqueduct.queue.maintenance import check_entries, delete_finished
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.registry import scheduled_task, task
@@ -58,15 +56,6 @@ async def batch_process(ctx: Context, batch_size: AtLeastOne = 50) -> dict[str, 
 async def cleanup_old_records(ctx: Context, days: AtLeastOne = 7) -> dict[str, int]:
     """Delete jobs kept without a time limit that ended more than `days` days ago."""
     return {"deleted_count": await delete_finished(cast("EngineQueue", ctx["queue"]), days)}
-
-
-@scheduled_task(every=600.0, timeout=600, record="failures")
-async def prune_job_records(
-    ctx: Context, *, retention: FromDishka[Retention] = INJECTED, db_session: AsyncSession = INJECTED
-) -> dict[str, int]:
-    """Delete job records that are old enough, see QUEUE_KEEP_COMPLETE_DAYS and its like."""
-    # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.
-    return await retention.prune(db_session, db_session.commit)
 
 
 # The arguments may be those that a task redacts, and that are given anew. How long it takes is up to the rate.

@@ -2,7 +2,9 @@
 
 from saqueduct.config import SaqueductConfig
 from saqueduct.postgres.engine import make_engine, sibling
+from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.records import Rows
+from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.store import Memory
 from saqueduct.tasks.registry import TaskRegistry
 
@@ -27,4 +29,7 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> Memory:
             pgbouncer=config.pgbouncer,
         )
     rows = Rows(registry, config.record_result_bytes, config.records is not False)
-    return Memory(engine, rows, forgotten_after=config.forgotten_after, listens=not config.pgbouncer)
+    store = Memory(engine, rows, forgotten_after=config.forgotten_after, listens=not config.pgbouncer)
+    retention = Retention(config.keep_complete_days, config.keep_aborted_days, config.keep_failed_days)
+    store.pruner = Pruner(store.sessions, retention)
+    return store

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from saqueduct.broker.batching import Batches
 from saqueduct.common.text import storable
 from saqueduct.postgres.outbox import CHUNK, DATABASE_AWAY, Outbox, let_go
+from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.relay import Relay
@@ -59,6 +60,8 @@ class Memory:
         self._watching: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._retries = asyncio.Semaphore(RETRIES)
+        self.pruner: Pruner | None = None
+        """Deletes old job records while workers run; None: nobody does here."""
 
     def serve(self, queues: Sequence[EngineQueue]) -> None:
         """Remember the jobs of these queues."""
@@ -126,10 +129,10 @@ class Memory:
         return retried or await again()
 
     async def watch(self, queue: EngineQueue) -> None:
-        """Run the relay for a queue, until cancelled; one for all queues of this process."""
+        """Run the relay and the pruner for a queue, until cancelled; one for all queues of this process."""
         self._watched.append(queue)
         if self._watching is None:
-            self._watching = asyncio.create_task(self.relay.run(self._watched))
+            self._watching = asyncio.create_task(self._look_after())
         try:
             await asyncio.Event().wait()
         finally:
@@ -138,6 +141,15 @@ class Memory:
                 self._watching.cancel()
                 self._ending.add(self._watching)
                 self._watching = None
+
+    async def _look_after(self) -> None:
+        pruning = asyncio.create_task(self.pruner.run()) if self.pruner is not None else None
+        try:
+            await self.relay.run(self._watched)
+        finally:
+            if pruning is not None:
+                pruning.cancel()
+                await asyncio.wait([pruning])
 
     async def close(self) -> None:
         """Send and write what is left, and close the connections."""

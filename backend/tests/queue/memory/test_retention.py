@@ -1,15 +1,22 @@
 """Old records are deleted, by status and in small steps."""
 
+import asyncio
 import datetime as dt
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
+from dishka import AsyncContainer
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.settings import Settings
+from saqueduct import Queues
 from saqueduct.postgres import retention
 from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.retention import Retention
-from saqueduct.testing import JobKit
+from tests.fixtures.poll import eventually
+from tests.queue.kit import working
 from tests.queue.memory.conftest import Look
 
 
@@ -48,12 +55,36 @@ async def test_many_go_in_steps_that_are_committed(
     assert left[:3] == [40, 30, 25]
 
 
-async def test_a_schedule_prunes(jobs: JobKit, session: AsyncSession, records: Look) -> None:
-    session.add(record("complete", 10))
+async def test_a_worker_prunes_beside_its_jobs(
+    settings: Settings, queues: Queues, container: AsyncContainer, session: AsyncSession, records: Look
+) -> None:
+    session.add_all([record("complete", 10), record("complete", 3)])
     await session.commit()
-    job = await jobs.run("prune_job_records")
-    assert job.result == {"complete": 1, "aborted": 0, "failed": 0, "queued": 0}
-    assert list(await records()) == []
+    assert queues.memory is not None
+    queues.memory.pruner = Pruner(queues.memory.sessions, Retention(complete=5), first=0.0, every=0.01)
+    async with working(settings, queues, container):
+
+        async def left() -> bool:
+            return [row.key for row in await records()] == ["complete-3-0"]
+
+        await eventually(left)
+
+
+async def test_pruning_goes_on_after_a_failure(session: AsyncSession, records: Look) -> None:
+    failures = [OSError("PostgreSQL is away"), RuntimeError("something else")]
+
+    class Failing(Retention):
+        async def prune(self, session: AsyncSession, after_batch: Callable[[], Awaitable[None]]) -> dict[str, int]:
+            if failures:
+                raise failures.pop()
+            pruned.set()
+            return {}
+
+    pruned = asyncio.Event()
+    pruning = asyncio.create_task(Pruner(lambda: session, Failing(), first=0.0, every=0.01).run())
+    async with asyncio.timeout(10):
+        await pruned.wait()
+    pruning.cancel()
 
 
 async def test_what_failed_late_is_kept_for_its_days_from_then_on(session: AsyncSession, records: Look) -> None:

@@ -1,0 +1,56 @@
+"""Pruning: workers delete old job records beside their jobs."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saqueduct.postgres.outbox import DATABASE_AWAY
+from saqueduct.postgres.retention import Retention
+
+logger = logging.getLogger("saqueduct")
+
+FIRST = 30.0
+"""Seconds after the start of a worker process at which it prunes first."""
+
+EVERY = 600.0
+"""Seconds between two looks for records that are old enough. Each process looks; where there is none, that costs four
+reads of an index."""
+
+
+class Pruner:
+    """Deletes job records that are old enough.
+
+    Args:
+        sessions: opens a session.
+        retention: for how long records are kept.
+        first, every: seconds before the first look, and between two.
+    """
+
+    def __init__(
+        self, sessions: Callable[[], AsyncSession], retention: Retention, first: float = FIRST, every: float = EVERY
+    ) -> None:
+        self._sessions = sessions
+        self._retention = retention
+        self._first, self._every = first, every
+
+    async def run(self) -> None:
+        """Prune now and then, until cancelled."""
+        await asyncio.sleep(self._first)
+        while True:
+            await self._look()
+            await asyncio.sleep(self._every)
+
+    async def _look(self) -> None:
+        try:
+            async with self._sessions() as session:
+                # Committed batch by batch, so that locks stay short.
+                deleted = await self._retention.prune(session, session.commit)
+        except DATABASE_AWAY as error:
+            logger.warning("old job records are not deleted, trying again in %.0f s: %s", self._every, error)
+        except Exception:
+            logger.exception("old job records are not deleted, trying again in %.0f s", self._every)
+        else:
+            if any(deleted.values()):
+                logger.info("old job records deleted: %s", deleted)
