@@ -29,11 +29,11 @@ from saqueduct.blocking import BlockingContainer
 from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.injection.injector import Injector
 from saqueduct.postgres.models import metadata
-from saqueduct.testing import QueueSetup
+from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues, build_workers
 
-pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing", "pytester"]
+pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing.plugin", "pytester"]
 
 BACKEND = Path(__file__).resolve().parents[1]
 
@@ -83,7 +83,7 @@ def empty_redis(settings: Settings) -> None:
 
 
 @pytest.fixture
-def queue_setup(settings: Settings, empty_redis: None) -> QueueSetup:
+def saqueduct_setup(settings: Settings, empty_redis: None) -> QueueSetup:
     """The application's queues, injector and workers, for the test kit."""
 
     def injector(queues: Queues) -> Injector:
@@ -96,12 +96,12 @@ def queue_setup(settings: Settings, empty_redis: None) -> QueueSetup:
 
 
 @pytest.fixture
-def registry(queue_setup: QueueSetup) -> Iterator[TasksRegistry]:
+def registry(saqueduct_setup: QueueSetup) -> Iterator[TasksRegistry]:
     """All tasks with blocking calls, for tests without an event loop."""
 
     def build() -> tuple[Queues, Injector]:
-        queues = queue_setup.queues()
-        return queues, queue_setup.injector(queues)
+        queues = saqueduct_setup.queues()
+        return queues, saqueduct_setup.injector(queues)
 
     with BlockingContainer(build) as container:
         yield container.get(TasksRegistry)
@@ -165,6 +165,24 @@ async def container(settings: Settings, queues: Queues, engine: AsyncEngine) -> 
 def injector(container: AsyncContainer) -> Injector:
     """What jobs of the application are injected from."""
     return DishkaInjector(container)
+
+
+@pytest.fixture
+def saqueduct_opened(queues: Queues, injector: Injector) -> tuple[Queues, Injector]:
+    """From these run the jobs of async tests."""
+    return queues, injector
+
+
+@pytest.fixture
+def jobs(saqueduct_jobs: JobKit) -> JobKit:
+    """The test kit."""
+    return saqueduct_jobs
+
+
+@pytest.fixture
+def worker(saqueduct_worker: WorkerFixture) -> WorkerFixture:
+    """Workers beside a test without an event loop."""
+    return saqueduct_worker
 
 
 @pytest.fixture

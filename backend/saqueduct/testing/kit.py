@@ -27,7 +27,7 @@ from saqueduct.testing.running import (
     run_until_done,
     working,
 )
-from saqueduct.testing.setup import QueueSetup
+from saqueduct.testing.setup import Setup
 from saqueduct.testing.threads import ThreadedQueues, worker_thread
 from saqueduct.testing.ticks import schedule_due
 from saqueduct.worker.worker import EngineWorker
@@ -63,7 +63,7 @@ class Journey:
 
 
 class JobKit:
-    """What a test asks of the queue, and has it do; the fixture `jobs`.
+    """What a test asks of the queue, and has it do; the fixture `saqueduct_jobs`.
 
         await client.post("/users", json=ADA)
         jobs.assert_enqueued(send_welcome_email, user_id=1)
@@ -78,7 +78,7 @@ class JobKit:
             where a test has no event loop.
     """
 
-    def __init__(self, setup: QueueSetup, of_the_test: tuple[Queues, Injector] | None = None) -> None:
+    def __init__(self, setup: Setup, of_the_test: tuple[Queues, Injector] | None = None) -> None:
         self._setup = setup
         self._of_the_test = of_the_test
         self._loop = next(iter(of_the_test[0])).loop if of_the_test else None
@@ -256,7 +256,7 @@ class JobKit:
 
     @functools.cached_property
     def _queues_beside(self) -> ThreadedQueues:
-        return self._until_the_end.enter_context(ThreadedQueues(self._setup.queues()))
+        return self._until_the_end.enter_context(ThreadedQueues(self._setup.make_queues()))
 
     def _waiting(self) -> list[Waiting]:
         return self._queues_beside.call(read_waiting)

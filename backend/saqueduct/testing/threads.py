@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.testing.running import working
-from saqueduct.testing.setup import QueueSetup
+from saqueduct.testing.setup import Setup
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class ThreadedQueues:
 
 
 @contextmanager
-def worker_thread(setup: QueueSetup, *, schedules: bool = False) -> Iterator[None]:
+def worker_thread(setup: Setup, *, schedules: bool = False) -> Iterator[None]:
     """Workers of every queue, beside the test, for the time of a block.
 
     They have a thread, an event loop, queues and an injector of their own, as a worker process has.
@@ -88,7 +88,7 @@ def worker_thread(setup: QueueSetup, *, schedules: bool = False) -> Iterator[Non
 
 
 @asynccontextmanager
-async def _serving(setup: QueueSetup, schedules: bool) -> AsyncIterator[None]:
+async def _serving(setup: Setup, schedules: bool) -> AsyncIterator[None]:
     async with (
         setup.opened() as (queues, injector),
         working(setup.workers_for(queues, injector, schedules=schedules)),

@@ -18,6 +18,7 @@ from app.db.session import make_engine
 from app.settings import load_settings
 from saqueduct.embedded.postgres import DATABASE, SOCKET, EmbeddedPostgres
 from saqueduct.embedded.redis import EmbeddedRedis
+from saqueduct.testing.servers import NOT_DURABLE, scratch_directory
 from tests.chaos.announcements import Announcements
 from tests.chaos.fleet import Fleet
 from tests.chaos.journal import JOURNAL
@@ -26,7 +27,6 @@ from tests.chaos.plans import Plan
 from tests.chaos.proxy import Network
 from tests.chaos.workload import Workload
 from tests.fixtures.composition import build_queues
-from tests.fixtures.servers import NOT_DURABLE, scratch_directory
 from tests.processes.stack import BACKEND
 
 GRACE = 3

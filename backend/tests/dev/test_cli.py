@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import REPOSITORY
+from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
-from tests.fixtures.servers import scratch_directory
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from saqueduct.embedded.servers import is_gone
+from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.poll import eventually_sync
-from tests.fixtures.servers import scratch_directory
 
 BACKEND = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "ENVIRONMENT": "development", "REDIS_URL": "", "DATABASE_URL": ""}

@@ -12,9 +12,9 @@ import pytest
 
 from app.settings import REPOSITORY
 from saqueduct.embedded.servers import is_gone
+from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures.poll import eventually_sync
-from tests.fixtures.servers import scratch_directory
 from tests.processes.stack import WORKER, process
 
 SHELL = [sys.executable, "-m", "app.dev", "shell"]

@@ -15,7 +15,7 @@ import pytest
 
 from saqueduct.embedded.servers import is_gone
 from saqueduct.embedded.services import REDIS_URL, Services
-from tests.fixtures.servers import scratch_directory
+from saqueduct.testing.servers import scratch_directory
 
 BACKEND = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"DATABASE_URL": "postgresql://unused"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from saqueduct.embedded.services import Services
+from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.poll import eventually_sync
-from tests.fixtures.servers import scratch_directory
 from tests.litestar.applications import Project
 from tests.litestar.test_example import ended
 

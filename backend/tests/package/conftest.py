@@ -19,7 +19,7 @@ BACKEND = Path(__file__).resolve().parents[2]
 LOCK = BACKEND / "requirements" / "examples.txt"
 """Versions and hashes of whatever may be installed here; nothing else is accepted."""
 
-FOR_EXAMPLES = ("advanced-alchemy", "fastapi")
+EXTRAS = ("cli", "dishka", "embedded", "pydantic", "testing")
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +54,14 @@ def bare(shared_directory: Path, wheel: Path) -> Installed:
 
 @pytest.fixture(scope="session")
 def full(shared_directory: Path, wheel: Path) -> Installed:
-    """The wheel with all of its extras, and what the examples need beside them."""
-    extras = ("cli", "dishka", "embedded", "pydantic", "testing")
-    return environment(shared_directory / "full", wheel, extras, FOR_EXAMPLES)
+    """The wheel with all of its extras, and FastAPI."""
+    return environment(shared_directory / "full", wheel, EXTRAS, ["fastapi"])
+
+
+@pytest.fixture(scope="session")
+def with_alchemy(shared_directory: Path, wheel: Path) -> Installed:
+    """The same with advanced-alchemy, in an environment of its own: Litestar imports it wherever it is installed."""
+    return environment(shared_directory / "with_alchemy", wheel, EXTRAS, ["advanced-alchemy"])
 
 
 def environment(directory: Path, wheel: Path, extras: Sequence[str] = (), beside: Sequence[str] = ()) -> Installed:

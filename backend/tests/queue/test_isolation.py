@@ -112,7 +112,7 @@ async def _blocked_elsewhere(
 
 
 async def test_other_workers_take_the_others_at_no_cost(
-    settings: Settings, queues: Queues, container: AsyncContainer, queue_setup: QueueSetup, scene: Scene
+    settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup, scene: Scene
 ) -> None:
     @task(timeout=1)
     async def blocks(ctx: Context) -> None:
@@ -122,7 +122,7 @@ async def test_other_workers_take_the_others_at_no_cost(
     async def innocent(ctx: Context) -> int:
         return await scene.wait(ctx)
 
-    async with _blocked_elsewhere(queue_setup, scene, blocks, [innocent] * 3):
+    async with _blocked_elsewhere(saqueduct_setup, scene, blocks, [innocent] * 3):
         keys = scene.began[:]
         async with working(settings, queues, container):
             # Each begins here once more.
@@ -134,13 +134,13 @@ async def test_other_workers_take_the_others_at_no_cost(
 
 
 async def test_the_blocker_is_taken_from_its_worker_with_its_stack(
-    settings: Settings, queues: Queues, container: AsyncContainer, queue_setup: QueueSetup, scene: Scene
+    settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup, scene: Scene
 ) -> None:
     @task(timeout=1)
     async def blocks(ctx: Context) -> None:
         scene.block(30)
 
-    async with _blocked_elsewhere(queue_setup, scene, blocks, []) as handle, working(settings, queues, container):
+    async with _blocked_elsewhere(saqueduct_setup, scene, blocks, []) as handle, working(settings, queues, container):
         failed = await _failed(queues, handle)
     assert failed.attempts == 1
     assert "it blocked the event loop of its worker for " in (failed.error or "")
@@ -193,7 +193,7 @@ async def test_the_time_for_which_others_block_counts_for_nobody(
 
 
 async def test_a_job_that_runs_at_most_once_is_not_offered(
-    settings: Settings, queues: Queues, container: AsyncContainer, queue_setup: QueueSetup, scene: Scene
+    settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup, scene: Scene
 ) -> None:
     @task(timeout=60)
     async def blocks(ctx: Context) -> None:
@@ -207,7 +207,7 @@ async def test_a_job_that_runs_at_most_once_is_not_offered(
     async def innocent(ctx: Context) -> int:
         return await scene.wait(ctx)
 
-    async with _blocked_elsewhere(queue_setup, scene, blocks, [once, innocent]):
+    async with _blocked_elsewhere(saqueduct_setup, scene, blocks, [once, innocent]):
         first, second = scene.began[:]
         async with working(settings, queues, container):
             await eventually(lambda: scene.began[2:] == [second])
@@ -220,7 +220,7 @@ async def test_a_job_that_runs_at_most_once_is_not_offered(
 
 
 async def test_where_nobody_knows_who_blocks_the_recoveries_count(
-    settings: Settings, queues: Queues, container: AsyncContainer, queue_setup: QueueSetup, scene: Scene
+    settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup, scene: Scene
 ) -> None:
     @task(timeout=60)
     async def blocks(ctx: Context) -> None:
@@ -230,7 +230,7 @@ async def test_where_nobody_knows_who_blocks_the_recoveries_count(
     async def innocent(ctx: Context) -> int:
         return await scene.wait(ctx)
 
-    async with _blocked_elsewhere(queue_setup, scene, blocks, [innocent]):
+    async with _blocked_elsewhere(saqueduct_setup, scene, blocks, [innocent]):
         [key] = scene.began[:]
         async with working(settings, queues, container):
             await eventually(lambda: scene.began[1:] == [key])

@@ -16,10 +16,10 @@ from saqueduct import Context, JobHandle, Queues, enqueue_many, get_registry, ta
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.queue import recovery
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, RECOVERIES
+from saqueduct.testing.servers import scratch_directory
 from saqueduct.worker import leases
 from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually
-from tests.fixtures.servers import scratch_directory
 from tests.queue.kit import status, working
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")

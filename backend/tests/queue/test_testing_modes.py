@@ -24,12 +24,12 @@ pytestmark = pytest.mark.usefixtures("own_tasks")
 # inline
 
 
-@pytest.mark.queue(mode="inline")
+@pytest.mark.saqueduct(mode="inline")
 async def test_inline_runs_a_job_before_enqueue_returns(queues: Queues) -> None:
     assert await (await ping.enqueue()).successful()
 
 
-@pytest.mark.queue(mode="inline")
+@pytest.mark.saqueduct(mode="inline")
 async def test_inline_covers_every_way_to_enqueue(queues: Queues, client: httpx.AsyncClient) -> None:
     handles = await enqueue_many([my_task.bind(user_id=1), my_task.bind(user_id=2)])
     by_name = await queues.enqueue("my_task", {"user_id": 3})
@@ -40,7 +40,7 @@ async def test_inline_covers_every_way_to_enqueue(queues: Queues, client: httpx.
         assert (await queues.find(key)).status is Status.COMPLETE
 
 
-@pytest.mark.queue(mode="inline")
+@pytest.mark.saqueduct(mode="inline")
 async def test_inline_runs_what_a_job_enqueues_before_the_job_goes_on(jobs: JobKit) -> None:
     ran: list[str] = []
 
@@ -58,7 +58,7 @@ async def test_inline_runs_what_a_job_enqueues_before_the_job_goes_on(jobs: JobK
     jobs.refute_enqueued()
 
 
-@pytest.mark.queue(mode="inline")
+@pytest.mark.saqueduct(mode="inline")
 async def test_inline_retries_validates_and_injects(session: AsyncSession) -> None:
     @task(retries=3, retry_delay=3600)
     async def flaky(ctx: Context, *, day: dt.date, db_session: AsyncSession = INJECTED) -> list[Any]:
@@ -71,7 +71,7 @@ async def test_inline_retries_validates_and_injects(session: AsyncSession) -> No
     assert offset() == 0
 
 
-@pytest.mark.queue(mode="inline")
+@pytest.mark.saqueduct(mode="inline")
 async def test_a_job_that_fails_inline_is_known_by_its_handle(jobs: JobKit) -> None:
     @task
     async def fails(ctx: Context) -> None:
@@ -81,7 +81,7 @@ async def test_a_job_that_fails_inline_is_known_by_its_handle(jobs: JobKit) -> N
     assert await job.status() is Status.FAILED
 
 
-@pytest.mark.queue(mode="inline")
+@pytest.mark.saqueduct(mode="inline")
 async def test_a_job_that_enqueues_its_own_key_inline_does_not_wait_for_itself(jobs: JobKit) -> None:
     @task
     async def again(ctx: Context) -> None:
@@ -90,7 +90,7 @@ async def test_a_job_that_enqueues_its_own_key_inline_does_not_wait_for_itself(j
     assert await (await again.options(key="one").enqueue()).successful()
 
 
-@pytest.mark.queue(mode="inline")
+@pytest.mark.saqueduct(mode="inline")
 def test_inline_works_for_blocking_calls(registry: TasksRegistry) -> None:
     result = registry.enqueue_follow_up.delay(user_id=7)
     assert (result.status, registry.my_task.AsyncResult(f"{result.id}:follow-up").status) == ("SUCCESS", "SUCCESS")
@@ -110,14 +110,14 @@ async def test_inline_for_a_block(jobs: JobKit) -> None:
 # real
 
 
-@pytest.mark.queue(mode="real")
+@pytest.mark.saqueduct(mode="real")
 async def test_real_runs_jobs_beside_the_test() -> None:
     assert await ping.apply() == {"result": "pong"}
     follow_up = await (await enqueue_follow_up.enqueue(user_id=7)).result(timeout=10)
     assert follow_up["status"] == "enqueued"
 
 
-@pytest.mark.queue(mode="manual")
+@pytest.mark.saqueduct(mode="manual")
 async def test_manual_is_what_there_is_without_a_mark(jobs: JobKit) -> None:
     job = await ping.enqueue()
     jobs.assert_enqueued(ping)
@@ -190,31 +190,17 @@ QUIET = ("-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=fun
 
 CONFTEST = """
 import pytest
-pytest_plugins = ["saqueduct.testing"]
-
-@pytest.fixture
-def queues(): ...
-
-@pytest.fixture
-def container(): ...
+pytest_plugins = ["saqueduct.testing.plugin"]
 """
 
 
-def test_without_a_setup_the_error_says_what_to_write(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest(CONFTEST)
-    pytester.makepyfile("def test(jobs): ...")
-    result = pytester.runpytest_inprocess(*QUIET)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*needs a fixture `queue_setup` in your conftest.py*"])
-
-
-@pytest.mark.parametrize("mark", ["queue", "queue('inline')", "queue(mode='inline', of='x')"])
+@pytest.mark.parametrize("mark", ["saqueduct", "saqueduct('inline')", "saqueduct(mode='inline', of='x')"])
 def test_a_mark_without_mode_is_refused(pytester: pytest.Pytester, mark: str) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(f"import pytest\n@pytest.mark.{mark}\ndef test(): ...")
     result = pytester.runpytest_inprocess("--strict-markers", *QUIET)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*write @pytest.mark.queue(mode=*"])
+    result.stdout.fnmatch_lines(["*write @pytest.mark.saqueduct(mode=*"])
 
 
 async def test_an_unknown_mode_is_refused(jobs: JobKit) -> None:

@@ -18,9 +18,9 @@ from app.db.session import make_engine, make_sessionmaker
 from app.settings import Settings, load_settings
 from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.models import JobRecord
+from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually_sync
-from tests.fixtures.servers import scratch_directory
 from tests.processes.stack import free_port
 from tests.queue.kit import working
 from tests.queue.memory.conftest import Look, nothing_published, record_of
