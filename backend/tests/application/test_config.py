@@ -1,6 +1,7 @@
 """SaqueductConfig: its defaults, the environment, and what it refuses."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,3 +72,9 @@ def test_all_problems_are_told_at_once() -> None:
 def test_passwords_are_not_shown() -> None:
     config = SaqueductConfig(redis_url="redis://:hush@localhost", database_url="postgresql://me:hush@localhost/app")
     assert "hush" not in repr(config)
+
+
+def test_the_reference_lists_every_setting() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/reference/configuration.md").read_text()
+    missing = [field.name for field in dataclasses.fields(SaqueductConfig) if f"`{field.name}`" not in page]
+    assert missing == []
