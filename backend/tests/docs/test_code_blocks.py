@@ -27,7 +27,10 @@ WITH_BLOCKS = [document for document in DOCUMENTS if python_blocks(document)]
 @pytest.fixture(autouse=True)
 def registry() -> Iterator[None]:
     """The application's tasks, and those that a document adds for its own time; modules that a reader would write."""
-    modules = {module: types.ModuleType(module) for module in ("app.greetings", "app.greetings.tasks", "app.sessions")}
+    modules = {
+        module: types.ModuleType(module)
+        for module in ("document", "app.greetings", "app.greetings.tasks", "app.sessions")
+    }
     modules["app.sessions.tasks"] = types.ModuleType("app.sessions.tasks")
     registry = get_registry()
     before = registry.get_all_tasks()
@@ -47,7 +50,8 @@ async def test_the_blocks_of_a_document_run(
     jobs: JobKit,
 ) -> None:
     fixtures = {"session": session, "jobs": jobs, "queues": queues}
-    namespace: dict[str, Any] = {"__name__": "document"}
+    # Litestar looks the module of a function up.
+    namespace: dict[str, Any] = vars(sys.modules["document"])
     for number, (marker, code) in enumerate(python_blocks(document)):
         where = f"{document.relative_to(REPOSITORY)}, block {number + 1}"
         if marker == BY_PYTEST:
