@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, cast
 
 import psutil
@@ -15,8 +16,7 @@ from saq.queue.redis import RedisQueue
 
 from benchmarks.contenders import SAQUEDUCT, STOCK, Contender
 from saqueduct import EngineQueue
-from saqueduct.queue.outcomes import Outcome, settle
-from saqueduct.queue.recovery import LEASE
+from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob
 
 CALLS = 40
@@ -128,7 +128,7 @@ async def _fill(queue: EngineQueue, count: int) -> None:
 
 async def _engine(queue: EngineQueue) -> dict[str, float]:
     async def lease() -> None:
-        await queue.scripts.run("lease", 1, "here", LEASE)
+        await queue.scripts.run("lease", 1, "here", queue.core.timings.lease)
 
     async def leased() -> EngineJob:
         *_, lease, job_id, _ = await queue.scripts.run("lease", 1, "here", HELD)
@@ -138,15 +138,21 @@ async def _engine(queue: EngineQueue) -> dict[str, float]:
         job.lease = lease.decode()
         return job
 
+    async def finish(job: EngineJob) -> None:
+        await queue.settler.settle([Outcome.finish(queue.core, job)])
+
+    async def retry(job: EngineJob) -> None:
+        await queue.settler.settle([Outcome.retry(queue.core, job, 0)])
+
     spare = [await queue.enqueue("noop", n=1) for _ in range(4 * CALLS)]
     figures = await _common(queue, [job for job in spare[:CALLS] if job])
     figures["lease"] = await _median([lease] * CALLS)
     jobs = [await leased() for _ in range(CALLS)]
     for job in jobs:
         job.status = Status.COMPLETE
-    figures["finish"] = await _median([lambda j=job: settle(queue, [Outcome.finish(queue, j)]) for job in jobs])  # type: ignore[misc]
+    figures["finish"] = await _median([partial(finish, job) for job in jobs])
     jobs = [await leased() for _ in range(CALLS)]
-    figures["retry"] = await _median([lambda j=job: settle(queue, [Outcome.retry(queue, j, 0)]) for job in jobs])  # type: ignore[misc]
+    figures["retry"] = await _median([partial(retry, job) for job in jobs])
     return figures
 
 

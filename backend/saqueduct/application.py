@@ -249,7 +249,9 @@ def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, Engine
     connections = Connections(config.redis_url)
     limit = config.max_payload_bytes
     return {
-        name: EngineQueue(connections.client(name), name, tasks=registry, max_payload_bytes=limit)
+        name: EngineQueue(
+            connections.client(name), name, tasks=registry, max_payload_bytes=limit, timings=config.timings
+        )
         for name in config.queues
     }
 

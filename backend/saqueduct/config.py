@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.errors import ConfigurationError
+from saqueduct.timings import Timings
 
 Environment = Literal["development", "production"]
 
@@ -103,6 +104,8 @@ class SaqueductConfig:
     queue, as while old and new code run side by side; then it fails. 0: it fails at once."""
     outage_limit: float = _seconds(float(DAY))
     """Seconds for which a job is tried again at no cost while PostgreSQL or Redis is unavailable."""
+    timings: Timings = Timings()
+    """Leases, looks and waits of queues and workers; the defaults fit together."""
     cron_timezone: str = "UTC"
     """IANA name of the time zone for crons that have no `timezone` of their own."""
     startup: Sequence[Any] = ()

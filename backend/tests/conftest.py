@@ -30,6 +30,7 @@ from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.injection.injector import Injector
 from saqueduct.postgres.models import metadata
 from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
+from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues, build_workers
 
@@ -83,7 +84,16 @@ def empty_redis(settings: Settings) -> None:
 
 
 @pytest.fixture
-def saqueduct_setup(settings: Settings, empty_redis: None) -> QueueSetup:
+def timings(request: pytest.FixtureRequest) -> Timings:
+    """The timings of the queues: the usual ones, but for what `@pytest.mark.timings(...)` says."""
+    changes: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers("timings"))):
+        changes |= marker.kwargs
+    return Timings(**changes)
+
+
+@pytest.fixture
+def saqueduct_setup(settings: Settings, timings: Timings, empty_redis: None) -> QueueSetup:
     """The application's queues, injector and workers, for the test kit."""
 
     def injector(queues: Queues) -> Injector:
@@ -92,7 +102,7 @@ def saqueduct_setup(settings: Settings, empty_redis: None) -> QueueSetup:
     def workers(queues: Queues, injector: Injector) -> list[EngineWorker]:
         return build_workers(settings, queues, injector.container)
 
-    return QueueSetup(partial(build_queues, settings), injector, workers)
+    return QueueSetup(partial(build_queues, settings, timings), injector, workers)
 
 
 @pytest.fixture
@@ -126,9 +136,9 @@ def only_own_tasks() -> Iterator[None]:
 
 
 @pytest.fixture
-async def queues(settings: Settings, empty_redis: None) -> AsyncIterator[Queues]:
+async def queues(settings: Settings, timings: Timings, empty_redis: None) -> AsyncIterator[Queues]:
     """The application's queues, on an empty Redis."""
-    queues = build_queues(settings)
+    queues = build_queues(settings, timings)
     await queues.connect()
     yield queues
     await queues.disconnect()

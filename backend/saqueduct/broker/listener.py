@@ -20,19 +20,14 @@ from saqueduct.broker.batching import Batches
 from saqueduct.broker.connections import lasting
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import answering
+from saqueduct.timings import Timings
 
 logger = logging.getLogger("saqueduct")
 
 SUBSCRIBED = "subscribed"
 """News that the subscription stands (again); whatever happened before it must be read."""
 
-RECONNECT_PAUSE = 0.5
-"""Seconds between two tries to listen while Redis is away."""
-
-CHECK = 5.0
-"""Seconds without news after which the server is asked whether it still has the jobs."""
-
-CHUNK = 500
+JOBS_AT_ONCE = 500
 """Jobs that one command subscribes to, at most."""
 
 News = asyncio.Queue[tuple[str, str]]
@@ -45,15 +40,17 @@ class JobListener:
     Args:
         redis: client whose pool gives the connection.
         guard: of the client's connections.
+        timings: how long it waits for what.
     """
 
-    def __init__(self, redis: Redis, guard: LoopGuard) -> None:
+    def __init__(self, redis: Redis, guard: LoopGuard, timings: Timings) -> None:
         self._redis = redis
+        self._timings = timings
         self._guard = guard
         self._pubsub: PubSub = lasting(redis).pubsub()
         self._waiters: defaultdict[str, set[News]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
-        self._changes = Batches(self._change, CHUNK, check=guard.check)
+        self._changes = Batches(self._change, JOBS_AT_ONCE, check=guard.check)
         self._leaving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -110,7 +107,7 @@ class JobListener:
         lost = False
         while True:
             try:
-                message = await self._pubsub.get_message(timeout=CHECK)
+                message = await self._pubsub.get_message(timeout=self._timings.listener_check)
                 lost = False
                 if message is not None:
                     self._tell(message)
@@ -123,7 +120,7 @@ class JobListener:
                 if not lost:
                     logger.warning("lost the connection that waits for jobs, trying again: %s", error)
                 lost = True
-                await asyncio.sleep(RECONNECT_PAUSE)
+                await asyncio.sleep(self._timings.listener_pause)
 
     def _tell(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":

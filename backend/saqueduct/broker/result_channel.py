@@ -2,8 +2,8 @@
 
 A job's own channel, which SAQ has too, says that it has ended and not how, and costs a subscription per job. This one
 costs one call, which reads the job and asks for its outcome, and one message, which brings it. Callers that wait for
-longer than PATIENCE turn to the job's own channel: stock workers do not publish here, and a message may be lost with a
-connection.
+longer than `patience` turn to the job's own channel: stock workers do not publish here, and a message may be lost with
+a connection.
 """
 
 import asyncio
@@ -21,10 +21,7 @@ from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import answering
 from saqueduct.broker.scripts import Scripts
 
-PATIENCE = 1.0
-"""Seconds to wait for a message."""
-
-CHUNK = 500
+JOBS_AT_ONCE = 500
 """Jobs that one script call asks for at most."""
 
 Answer = int | bytes | None
@@ -39,9 +36,11 @@ class ResultChannel:
         scripts: of the queue.
         prefix: of the channel's name.
         guard: of the client's connections.
+        patience: seconds to wait for a message.
     """
 
-    def __init__(self, redis: Redis, scripts: Scripts, prefix: str, guard: LoopGuard) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts, prefix: str, guard: LoopGuard, patience: float) -> None:
+        self._patience = patience
         self._redis = redis
         self._scripts = scripts
         self._guard = guard
@@ -50,10 +49,10 @@ class ResultChannel:
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[str, set[asyncio.Future[bytes]]] = {}
-        self._asking = Batches(self._ask, CHUNK, check=guard.check)
+        self._asking = Batches(self._ask, JOBS_AT_ONCE, check=guard.check)
 
     async def outcome(self, job_id: str) -> bytes | None:
-        """The JSON of a job that has ended, or does within PATIENCE; nothing: it has not, or there is none any more.
+        """The JSON of a job that has ended, or does within `patience`; nothing: it has not, or there is none any more.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -67,7 +66,7 @@ class ResultChannel:
             if not isinstance(answer, int):
                 return answer
             with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience):
                     return await future
             return None
         finally:
@@ -117,7 +116,7 @@ class ResultChannel:
         """Hand an outcome to those who wait for it; see `deliver` in `scripts/prelude.lua`."""
         length, _, rest = data.partition(b"\n")
         if not length.isdigit():
-            # Of a script of another version; who waits for it looks after PATIENCE.
+            # Of a script of another version; who waits for it looks after `patience`.
             return
         end = int(length)
         for future in self._waiting.get(rest[:end].decode(), ()):

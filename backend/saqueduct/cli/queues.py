@@ -20,7 +20,6 @@ from saqueduct.common.clock import time_now
 from saqueduct.postgres.history import DEAD
 from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.queue import listing
-from saqueduct.queue.pausing import wait_for_rest
 from saqueduct.queue.queue import EngineQueue
 
 LOOK = 0.5
@@ -190,7 +189,7 @@ async def _wait(queue: EngineQueue, patience: float) -> int:
     left = most = (await queue.stats()).active
     with output.bar("draining", most) as bar:
         while left and (remaining := end - loop.time()) > 0:
-            left = await wait_for_rest(queue, min(LOOK, remaining))
+            left = await queue.wait_until_idle(min(LOOK, remaining))
             most = max(most, left)
             bar.reach(most - left)
     return left

@@ -65,17 +65,6 @@ class Injectable(Protocol):
         ...
 
 
-def injector_of(context: Mapping[str, Any]) -> Injector | None:
-    """The injector in the context of a job, or one of the container of dishka in it; None: it has neither."""
-    injector: Injector | None = context.get("injector")
-    if injector is not None or (container := context.get("container")) is None:
-        return injector
-    # Here: dishka may not be installed.
-    from saqueduct.injection.dishka import DishkaInjector
-
-    return DishkaInjector(container)
-
-
 def check_dependencies(injector: Injector | None, tasks: Iterable[Injectable]) -> None:
     """Raise unless every injected parameter of every task is provided, and nothing else has the name of a dependency.
 

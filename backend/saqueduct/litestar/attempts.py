@@ -16,8 +16,8 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import TooManyRequestsException
 from redis.exceptions import RedisError
 
-from saqueduct import EngineQueue
 from saqueduct.common.secret import Secret
+from saqueduct.queue.queue import EngineQueue
 
 logger = logging.getLogger("app.security")
 

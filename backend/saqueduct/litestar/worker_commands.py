@@ -4,26 +4,38 @@ import asyncio
 import dataclasses
 import logging
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from click import ClickException, FloatRange, Group, IntRange, command, group, option
 from litestar import Litestar
 from litestar.cli._utils import LitestarEnv, LitestarGroup, console
 from rich.table import Table
 
+from saqueduct.application import Saqueduct
+from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError, QueueUnavailable
 from saqueduct.queue.queue import QueueStats
 from saqueduct.serving import EXIT_MISCONFIGURED, run_worker_process, run_worker_processes
-
-if TYPE_CHECKING:
-    from saqueduct.litestar.plugin import SaqueductPlugin
 
 verbose = option("-v", "--verbose", is_flag=True, help="Log each start and end of a job.")
 debug = option("-d", "--debug", is_flag=True, help="Switch the application's debug mode on.")
 
 
-def workers_group(plugin: "SaqueductPlugin") -> Group:
+class WorkerPlugin(Protocol):
+    """The plugin of the application whose workers run; see `SaqueductPlugin`."""
+
+    @property
+    def config(self) -> SaqueductConfig: ...
+    @property
+    def saqueduct(self) -> Saqueduct: ...
+
+    def worker_lifespans(self, app: Litestar) -> Sequence[AbstractAsyncContextManager[Any]]: ...
+
+
+def workers_group(plugin: WorkerPlugin) -> Group:
     """The commands for the application of this plugin."""
 
     @group(cls=LitestarGroup, name="workers", no_args_is_help=True)
@@ -93,7 +105,7 @@ def _split(queues: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip() for given in queues for name in given.split(",") if name.strip())
 
 
-def _configure(plugin: "SaqueductPlugin", given: dict[str, Any]) -> None:
+def _configure(plugin: WorkerPlugin, given: dict[str, Any]) -> None:
     try:
         plugin.saqueduct.config = dataclasses.replace(plugin.config, **given)
     except ConfigurationError as error:
@@ -112,12 +124,12 @@ def _one_process(env: LitestarEnv) -> list[str]:
     return [*litestar, *arguments, "--workers", "1"]
 
 
-async def _stats(plugin: "SaqueductPlugin") -> dict[str, QueueStats]:
+async def _stats(plugin: WorkerPlugin) -> dict[str, QueueStats]:
     async with plugin.saqueduct as saqueduct:
         return {queue.name: await queue.stats() for queue in saqueduct.queues}
 
 
-def _settings_table(app: Litestar, plugin: "SaqueductPlugin") -> Table:
+def _settings_table(app: Litestar, plugin: WorkerPlugin) -> Table:
     table = Table(show_header=False)
     table.add_column("title", style="cyan")
     table.add_column("value", style="bright_blue")

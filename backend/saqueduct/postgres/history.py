@@ -105,7 +105,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def matches(self, job: Job) -> bool:
         """True for a job that is meant, by what people may see of it: nobody is to guess a redacted value."""
         queued, fields = EPOCH + dt.timedelta(milliseconds=job.queued), {"function": job.function, "error": job.error}
-        visible = shown(job.queue, {**fields, "kwargs": job.kwargs})
+        visible = shown(job.get_queue(), {**fields, "kwargs": job.kwargs})
         return (
             self.task in (None, job.function)
             and self.status in (None, job.status.value)

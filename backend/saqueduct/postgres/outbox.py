@@ -27,7 +27,7 @@ from saqueduct.errors import DuplicateJob, EnqueueConflict, JobConflict, QueueUn
 from saqueduct.postgres.models import RESOLUTION, JobRecord, OutboxJob
 from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
 from saqueduct.postgres.rows import Identity, identity
-from saqueduct.queue.aborting import LOOK, BeingAborted, Patience
+from saqueduct.queue.aborting import BeingAborted, Patience
 from saqueduct.queue.enqueuing import Answer
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob, Enqueued, mark_of
@@ -191,13 +191,13 @@ class Outbox:
     async def outlast(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
         """Enqueue those of some committed jobs that have one in their way which is being aborted, once it has ended."""
         standing: dict[str, Enqueued] = {}
-        patience = Patience()
+        patience = Patience(queue.core.timings)
         while blocked := [key for key in keys if (queue.name, key) in self._blocked]:
             self._blocked.difference_update((queue.name, key) for key in blocked)
             if patience.over:
                 logger.warning("queue %s: %d jobs wait in the outbox for aborted ones to end", queue.name, len(blocked))
                 break
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(queue.core.timings.abort_look)
             standing |= await self.publish_or_leave(queue, blocked)
         return standing
 

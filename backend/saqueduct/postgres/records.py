@@ -30,13 +30,13 @@ from saqueduct.postgres.rows import (
     identity,
     merged,
 )
+from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import failure
 from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, put_back
 from saqueduct.tasks.redaction import REDACTED
 
 if TYPE_CHECKING:
-    from saqueduct.queue.queue import TaskCatalogue
-    from saqueduct.tasks.task import Task
+    pass
 
 MAX_RESULT = 16 * 1024
 """Bytes of JSON up to which results are kept, unless the settings say otherwise."""
@@ -61,7 +61,7 @@ class Rows:
         enabled: False: no task's jobs leave records.
     """
 
-    tasks: "TaskCatalogue"
+    tasks: TaskLookup
     max_result: int = MAX_RESULT
     enabled: bool = True
 
@@ -80,7 +80,7 @@ class Rows:
         """True when the job's task is known here: without it nobody can say what to redact."""
         return self._task(job.function) is not None
 
-    def _row(self, job: Job, task: "Task[..., Any] | None", max_result: int) -> Row:
+    def _row(self, job: Job, task: TaskDefinition | None, max_result: int) -> Row:
         error = _shortened(job.error)
         failed = job.status in (Status.FAILED, Status.QUEUED)
         meta, arguments = job.meta, self._arguments(task, job) if job.kwargs else None
@@ -218,26 +218,26 @@ class Rows:
             gone |= {identity(job) for job in early}
         return gone, held
 
-    def _wanted(self, task: "Task[..., Any] | None", job: Job) -> bool:
+    def _wanted(self, task: TaskDefinition | None, job: Job) -> bool:
         policy = task.defaults.record if task is not None else "all"
         if not self.enabled or policy == "none":
             return False
         return policy == "all" or job.status is not Status.COMPLETE or had_record(job)
 
-    def _task(self, name: str) -> "Task[..., Any] | None":
+    def _task(self, name: str) -> TaskDefinition | None:
         try:
             return self.tasks.get(name)
         except UnknownTask:
             return None
 
-    def _arguments(self, task: "Task[..., Any] | None", job: Job) -> Mapping[str, Any]:
+    def _arguments(self, task: TaskDefinition | None, job: Job) -> Mapping[str, Any]:
         arguments = cast("dict[str, Any]", job.kwargs)
         if task is None:
             # Nobody can say which of them to redact.
             return dict.fromkeys(arguments, REDACTED)
         return task.signature.redacted(arguments) if task.signature.redact else arguments
 
-    def _differs(self, task: "Task[..., Any] | None", arguments: Mapping[str, Any]) -> bool:
+    def _differs(self, task: TaskDefinition | None, arguments: Mapping[str, Any]) -> bool:
         """True when a replay out of JSONB would not be the same; named parameters have no order."""
         if task is not None and task.signature.extra is not None:
             return differs_in_jsonb(arguments)
@@ -247,7 +247,7 @@ class Rows:
                 return True
         return False
 
-    def _result(self, task: "Task[..., Any] | None", job: Job, limit: int) -> str | None:
+    def _result(self, task: TaskDefinition | None, job: Job, limit: int) -> str | None:
         result = job.result
         if task is not None and task.signature.redact:
             result = task.signature.secrets(job.kwargs).scrub_value(result)

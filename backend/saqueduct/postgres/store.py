@@ -19,7 +19,6 @@ from saqueduct.postgres.relay import Relay
 from saqueduct.postgres.rows import identity
 from saqueduct.postgres.transactions import Pending, note, pending_of
 from saqueduct.postgres.unrecorded import UnrecordedEnds
-from saqueduct.queue import unrecorded
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import Enqueued
 from saqueduct.tasks.job_meta import DURABLE, SCHEDULE
@@ -114,7 +113,7 @@ class Memory:
     async def _retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job:
         retried: Job | None = None
         try:
-            if await unrecorded.kept(self._queues[job.get_queue().name], job):
+            if await self._queues[job.get_queue().name].unrecorded.kept(job):
                 # Its end first, and in a transaction of its own: a durable one is to be written anew.
                 await self.recorder.write([job])
             elif job.meta.get(DURABLE) and SCHEDULE in job.meta:

@@ -1,4 +1,4 @@
-"""Unrecorded ends: what Redis keeps of jobs that have ended, until PostgreSQL has it; see `engine/unrecorded.py`."""
+"""Unrecorded ends: what Redis keeps of jobs that have ended, until PostgreSQL has it; see `queue/unrecorded.py`."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -9,8 +9,8 @@ from saq import Job
 from saqueduct.broker.keys import UNRECORDED
 from saqueduct.broker.outage import answering
 from saqueduct.errors import QueueUnavailable
-from saqueduct.queue import unrecorded
 from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.unrecorded import Unrecorded
 from saqueduct.tasks.job import EngineJob, UnreadableJob
 
 logger = logging.getLogger("saqueduct")
@@ -54,7 +54,7 @@ class UnrecordedEnds:
         for name, marks in by_queue.items():
             try:
                 async with answering():
-                    await unrecorded.forget(self._queues[name], marks)
+                    await self._queues[name].unrecorded.forget(marks)
             except QueueUnavailable as error:
                 logger.debug("queue %s: %d ends are written once more: %s", name, len(marks), error)
 
@@ -65,7 +65,7 @@ class UnrecordedEnds:
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            return any([await unrecorded.count(queue) >= MOST for queue in queues])
+            return any([await queue.unrecorded.count() >= MOST for queue in queues])
 
     async def left(self, queue: EngineQueue, age: float) -> AsyncIterator[Left]:
         """What the queue keeps for `age` seconds or longer, a part at a time.
@@ -76,11 +76,11 @@ class UnrecordedEnds:
         cursor, last = 0, False
         while not last:
             async with answering():
-                cursor, young, ends = await unrecorded.page(queue, cursor, age)
+                cursor, young, ends = await queue.unrecorded.page(cursor, age)
             last = cursor == 0
             yield Left([job for end in ends if (job := self._read(queue, end)) is not None], young > 0)
 
-    def _read(self, queue: EngineQueue, end: unrecorded.Unrecorded) -> EngineJob | None:
+    def _read(self, queue: EngineQueue, end: Unrecorded) -> EngineJob | None:
         try:
             job = queue.read(end.key, end.stored)
         except UnreadableJob as error:

@@ -8,13 +8,7 @@ from typing import NamedTuple
 
 from saqueduct.errors import JobConflict
 from saqueduct.tasks import current_job
-
-LONGEST = 20.0
-"""Seconds that an enqueue waits at most: a killed worker's job has ended by then. One that ignores its cancellation may
-not have."""
-
-LOOK = 0.05
-"""Seconds between two tries."""
+from saqueduct.timings import Timings
 
 
 class BeingAborted(NamedTuple):
@@ -24,10 +18,15 @@ class BeingAborted(NamedTuple):
 
 
 class Patience:
-    """Waits between the tries to enqueue, and not for ever."""
+    """Waits between the tries to enqueue, and not for ever.
 
-    def __init__(self) -> None:
-        self._end = asyncio.get_running_loop().time() + LONGEST
+    Args:
+        timings: of the queue.
+    """
+
+    def __init__(self, timings: Timings) -> None:
+        self._look = timings.abort_look
+        self._end = asyncio.get_running_loop().time() + timings.abort_wait
 
     @property
     def over(self) -> bool:
@@ -43,4 +42,4 @@ class Patience:
         running = current_job.job.get()
         if self.over or (running is not None and running.key == key):
             raise JobConflict(key, "aborting", "enqueued anew before it has ended")
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(self._look)

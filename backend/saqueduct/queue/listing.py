@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 from saq.job import Status
@@ -12,11 +12,8 @@ from saqueduct.broker.outage import answering
 from saqueduct.common.text import decoded
 from saqueduct.common.time_limits import LAST_SECOND
 from saqueduct.errors import InvalidCursor
-from saqueduct.queue import reading
+from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob
-
-if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
 
 Standing = Literal["queued", "delayed", "waiting", "active", "aborting"]
 """How jobs stand that have not ended: "queued" in line, "delayed" until their time, "waiting" either way."""
@@ -56,7 +53,7 @@ class _Place(NamedTuple):
 
 
 async def page(
-    queues: "Sequence[EngineQueue]",
+    queues: Sequence[EngineQueue],
     status: Standing,
     wanted: Callable[[EngineJob], bool],
     cursor: str | None,
@@ -94,21 +91,21 @@ async def page(
     return LivePage(list(found.values()), _encoded(place) if place else None)
 
 
-async def _entries(queue: "EngineQueue", name: str, offset: int) -> list[EngineJob | None]:
+async def _entries(queue: EngineQueue, name: str, offset: int) -> list[EngineJob | None]:
     """A chunk of what stands in a key, None where it is no job; empty at its end."""
     key, redis = queue.namespace(name), cast("Any", queue.redis)
     scores: dict[str, float] = {}
     async with answering():
         if name == "incomplete":
-            due = await redis.zrangebyscore(key, "(0", "+inf", offset, reading.CHUNK, withscores=True)
+            due = await redis.zrangebyscore(key, "(0", "+inf", offset, queue.reader.at_once, withscores=True)
             scores = {decoded(job_id): score for job_id, score in due}
             ids = list(scores)
         else:
             read = redis.zrange if name == "leases" else redis.lrange
-            ids = [decoded(job_id) for job_id in await read(key, offset, offset + reading.CHUNK - 1)]
+            ids = [decoded(job_id) for job_id in await read(key, offset, offset + queue.reader.at_once - 1)]
         # Not every entry is a job, see WAKE in `scripts/prelude.lua`.
         known = [job_id for job_id in ids if job_id.startswith(queue.job_id(""))]
-        jobs = dict(zip(known, await reading.jobs(queue, known), strict=True))
+        jobs = dict(zip(known, await queue.reader.by_id(known), strict=True))
     for job_id, score in scores.items():
         if (job := jobs.get(job_id)) is not None:
             # An attempt after a failure waits until then, whatever its enqueue said.

@@ -13,7 +13,7 @@ LISTS = {"high": "queued:high", "normal": "queued", "low": "queued:low"}
 DAY = 24 * 60 * 60 * 1000
 """Milliseconds."""
 
-CHUNK = 500
+ENTRIES_AT_ONCE = 500
 """Entries that one script call looks at."""
 
 REMOVED_AT_ONCE = 10_000
@@ -54,8 +54,8 @@ async def check_entries(queue: EngineQueue, batch_size: int) -> AsyncIterator[tu
 
 async def _drop(queue: EngineQueue, ids: Sequence[bytes]) -> int:
     dropped = 0
-    for first in range(0, len(ids), CHUNK):
-        dropped += await queue.scripts.run("dangling", *ids[first : first + CHUNK])
+    for first in range(0, len(ids), ENTRIES_AT_ONCE):
+        dropped += await queue.scripts.run("dangling", *ids[first : first + ENTRIES_AT_ONCE])
     return dropped
 
 
@@ -63,7 +63,7 @@ async def _clear(queue: EngineQueue, level: str, name: str) -> None:
     """Take out of a list what is no incomplete job: one pass, whatever it holds, instead of a search for each."""
     done = marked = 0
     while True:
-        looked_at, some = await queue.scripts.run("clear", level, done, CHUNK, GONE)
+        looked_at, some = await queue.scripts.run("clear", level, done, ENTRIES_AT_ONCE, GONE)
         done, marked = done + looked_at, marked + some
         if not looked_at:
             break

@@ -17,30 +17,30 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
-from saqueduct.broker.batching import Batches
 from saqueduct.broker.keys import VITALS
 from saqueduct.broker.outage import REDIS_AWAY, answering
-from saqueduct.broker.sizes import batches
-from saqueduct.common.garbage_collection import listed
 from saqueduct.common.text import storable
-from saqueduct.errors import ConfigurationError, DuplicateJob, JobConflict
-from saqueduct.queue import enqueuing, pausing, reading, retrying
-from saqueduct.queue.aborting import BeingAborted, Patience
-from saqueduct.queue.pausing import Pause
+from saqueduct.errors import ConfigurationError, JobConflict
+from saqueduct.queue.aborting import Patience
+from saqueduct.queue.enqueuing import Answer, Enqueuer, without_conflicts
+from saqueduct.queue.pausing import Pause, Pauses
+from saqueduct.queue.retrying import Retrier, check_retried
 from saqueduct.queue.saq_queue import LeasedQueue
+from saqueduct.queue.schedule_states import ScheduleStates
+from saqueduct.queue.unrecorded import UnrecordedJobs
+from saqueduct.queue.validation import CallValidator
+from saqueduct.queue.worker_health import WorkerHealth
+from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
-from saqueduct.tasks.job import EngineJob, Enqueued
+from saqueduct.tasks.job import EngineJob, Enqueued, check_names
 from saqueduct.tasks.job_meta import DURABLE, checked, engine_entries
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
-from saqueduct.worker import worker_health
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from saqueduct.tasks.task import Task
 
-
-class Memory(Protocol):
+class JobStore(Protocol):
     """Where jobs are kept that must not be lost with Redis, or that belong to a transaction."""
 
     async def keep(self, queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued]: ...
@@ -54,13 +54,6 @@ class Memory(Protocol):
     async def retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job: ...
 
     async def watch(self, queue: "EngineQueue") -> None: ...
-
-
-class TaskCatalogue(Protocol):
-    """Where a queue looks tasks up; `TaskRegistry` is one."""
-
-    def get(self, name: str) -> "Task[..., Any]": ...
-    def get_all_tasks(self) -> "Sequence[Task[..., Any]]": ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,7 +95,7 @@ class EngineQueue(LeasedQueue):
         redis: Redis,
         name: str = "default",
         *,
-        tasks: TaskCatalogue | None = None,
+        tasks: TaskLookup | None = None,
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         **options: Any,
     ) -> None:
@@ -111,11 +104,15 @@ class EngineQueue(LeasedQueue):
             raise ValueError(f"max_payload_bytes must be 1 to {MAX_PAYLOAD_CEILING:,}, not {max_payload_bytes!r}")
         self.tasks = tasks
         self.max_payload_bytes = max_payload_bytes
-        self.memory: Memory | None = None
+        self.memory: JobStore | None = None
         """Keeps durable jobs, and those of a caller's transaction; None: there is no PostgreSQL."""
-        self._singles = Batches(self._send_chunk, enqueuing.CHUNK, enqueuing.sizes)
-        """Jobs that are enqueued one by one; `guard` has been asked before."""
-        self._fetches = Batches(self._fetch_chunk, reading.CHUNK, check=self.guard.check)
+        self.validator = CallValidator(tasks, max_payload_bytes)
+        self.enqueuer = Enqueuer(self.core, self.reader)
+        self.schedule_states = ScheduleStates(self.core, self.enqueuer)
+        self.unrecorded = UnrecordedJobs(self.core)
+        self._pauses = Pauses(self.core)
+        self._retrier = Retrier(self.core, self.reader, tasks)
+        self._health = WorkerHealth(self.core, self.reader, self._pauses)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -132,28 +129,24 @@ class EngineQueue(LeasedQueue):
             UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
             QueueUnavailable: Redis did not answer; the job may or may not stand in the queue.
         """
-        return await super().enqueue(enqueuing.validated(self, job_or_func, kwargs))
+        return await super().enqueue(self.validator.job(job_or_func, kwargs))
 
     async def _before_enqueue(self, job: Job) -> None:
         own = engine_entries(job.meta)
         await super()._before_enqueue(job)
         job.meta = checked(job.meta, own)
-        enqueuing.check_names(job)
+        check_names(job)
 
     async def _enqueue(self, job: Job) -> Job | None:
         self.guard.check()
         if job.meta.get(DURABLE):
             [stands] = await self._keep([job], partial(self._remembering().keep, self))
-        else:
-            sent = job, enqueuing.row_to_send(self, job)
-            answer = await self._singles.add(sent)
-            if isinstance(answer, BeingAborted):
-                if answer.by_stock:
-                    # As in SAQ, whose abort keeps the key for some seconds.
-                    return None
-                answer = await self._outlast(sent)
-            [stands] = enqueuing.without_conflicts([answer])
-        return job if stands.created else None
+            return job if stands.created else None
+        answer = await self.enqueuer.unless_stock_aborts(job)
+        if answer is None:
+            return None
+        [enqueued] = without_conflicts([answer])
+        return job if enqueued.created else None
 
     async def enqueue_many(
         self,
@@ -180,26 +173,14 @@ class EngineQueue(LeasedQueue):
             OtherEventLoop: another event loop has connected it.
         """
         self.guard.check()
-        await enqueuing.prepare(self, jobs)
+        await self.enqueuer.prepare(jobs)
         if session is not None:
             return await self._keep(jobs, partial(self._remembering().write, session, self))
         if any(job.meta and job.meta.get(DURABLE) for job in jobs):
             return await self._enqueue_some_durable(jobs, report)
         if len(jobs) == 1 and report is None:
-            # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.
-            sent = jobs[0], enqueuing.row_to_send(self, jobs[0])
-            answer = await self._singles.add(sent)
-            if isinstance(answer, BeingAborted):
-                answer = await self._outlast(sent)
-            return enqueuing.without_conflicts([answer])
-        rows = listed((job, enqueuing.row_to_send(self, job)) for job in jobs)
-        answers: list[enqueuing.Answer] = []
-        # One after the other: on several connections they would overtake each other.
-        for batch in batches(rows, enqueuing.CHUNK, enqueuing.sizes):
-            answers += await self._send_chunk(batch)
-            if report:
-                report(len(answers))
-        return enqueuing.without_conflicts(await self._outlasted(rows, answers))
+            return without_conflicts([await self.enqueuer.one(jobs[0])])
+        return without_conflicts(await self.enqueuer.many(jobs, report))
 
     async def retry(self, job: Job, error: str | None) -> None:
         """Queue a job again, as SAQ's API has it: for a stock worker whose attempt failed, or by hand.
@@ -207,8 +188,9 @@ class EngineQueue(LeasedQueue):
         Raises:
             JobConflict: by hand, see `retry_by_hand`.
         """
-        if getattr(job, "looked_up", False) or not await self.stock_worker_has(job):
-            if getattr(job, "dequeued", False):
+        own = job if isinstance(job, EngineJob) else None
+        if (own is not None and own.looked_up) or not await self.stock_worker_has(job):
+            if own is not None and own.dequeued:
                 await self.give_up(job)
                 return
             job.replace(await self.retry_by_hand(job))
@@ -224,7 +206,15 @@ class EngineQueue(LeasedQueue):
             JobConflict: it has not ended, or was replayed as a dead letter.
             QueueUnavailable: Redis did not answer.
         """
-        return await retrying.retry(self, job)
+        ended = await self._retrier.ended(job)
+        again = partial(self._enqueue_again, ended)
+        return await again() if self.memory is None else await self.memory.retry(ended, again)
+
+    async def _enqueue_again(self, job: EngineJob) -> Job:
+        self._retrier.renew(job)
+        [enqueued] = await self.enqueue_many([job])
+        check_retried(job, enqueued)
+        return job
 
     async def abort_by_hand(self, job: Job, reason: str) -> None:
         """Abort a job, as `abort` does.
@@ -261,18 +251,16 @@ class EngineQueue(LeasedQueue):
         if durable and self.memory is not None:
             await self.memory.adopt(self, durable)
 
-    def _remembering(self) -> "Memory":
+    def _remembering(self) -> JobStore:
         if self.memory is None:
             raise ConfigurationError(
                 f"the queue {self.name!r} has no memory: durable jobs, and those of a session, need PostgreSQL"
             )
         return self.memory
 
-    async def publish(
-        self, jobs: Sequence[Job], deadline: float, *, again: bool = False
-    ) -> list[enqueuing.Answer | None]:
-        """Enqueue jobs out of the outbox; see `enqueuing.publish`."""
-        return await enqueuing.publish(self, jobs, deadline, again=again)
+    async def publish(self, jobs: Sequence[Job], deadline: float, *, again: bool = False) -> list[Answer | None]:
+        """Enqueue jobs out of the outbox; see `Enqueuer.publish`."""
+        return await self.enqueuer.publish(jobs, deadline, again=again)
 
     async def old_marks(self, age: float, limit: int) -> list[str]:
         """Marks of published jobs older than `age` seconds, the oldest first."""
@@ -286,32 +274,12 @@ class EngineQueue(LeasedQueue):
         if marks:
             await self.redis.zrem(self.namespace("published"), *marks)
 
-    async def _outlasted(
-        self, rows: Sequence[tuple[Job, enqueuing.Row]], answers: list[enqueuing.Answer]
-    ) -> list[Enqueued | DuplicateJob]:
-        """The answers; of jobs with one in their way that is being aborted, those once it has ended."""
-        if BeingAborted in map(type, answers):
-            places = [place for place, answer in enumerate(answers) if isinstance(answer, BeingAborted)]
-            later = await asyncio.gather(*(self._outlast(rows[place]) for place in places))
-            for place, answer in zip(places, later, strict=True):
-                answers[place] = answer
-        return cast("list[Enqueued | DuplicateJob]", answers)
-
-    async def _outlast(self, sent: tuple[Job, enqueuing.Row]) -> Enqueued | DuplicateJob:
-        """Enqueue a job as soon as the one in its way has ended, which is being aborted."""
-        patience = Patience()
-        while True:
-            await patience.wait(sent[0].key)
-            answer = await self._singles.add(sent)
-            if not isinstance(answer, BeingAborted):
-                return answer
-
     async def _keep(
         self, jobs: Sequence[Job], keep: Callable[[Sequence[Job]], Awaitable[list[Enqueued]]]
     ) -> list[Enqueued]:
         """Write jobs to the outbox, those of keys that are being aborted as soon as these have ended."""
         answers = await keep(jobs)
-        patience = Patience()
+        patience = Patience(self.core.timings)
         while places := await self._being_aborted(answers):
             await patience.wait(answers[places[0]].key)
             for place, answer in zip(places, await keep([jobs[place] for place in places]), strict=True):
@@ -327,10 +295,6 @@ class EngineQueue(LeasedQueue):
             return []
         return [place for place, job in zip(places, found, strict=True) if job and job.status is Status.ABORTING]
 
-    async def _send_chunk(self, jobs: Sequence[tuple[Job, enqueuing.Row]]) -> Sequence[enqueuing.Answer]:
-        async with answering():
-            return await enqueuing.send(self, jobs)
-
     async def fetch(self, key: str) -> EngineJob | None:
         """The job of that key, or None; of one that cannot be read what is shown in its place.
 
@@ -339,7 +303,7 @@ class EngineQueue(LeasedQueue):
         """
         if storable(key) != key:
             return None
-        return await self._fetches.add(self.job_id(key))
+        return await self.reader.fetch(key)
 
     async def fetch_to_abort(self, key: str) -> EngineJob | None:
         """As `fetch`, and a committed job that only PostgreSQL has is brought into Redis, where it can be aborted.
@@ -354,11 +318,6 @@ class EngineQueue(LeasedQueue):
             job = await self.fetch(key)
         return job
 
-    async def _fetch_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
-        # Each batch by itself, as in `ResultChannel`.
-        async with answering():
-            return await self._read_chunk(ids)
-
     async def stats(self) -> QueueStats:
         """The queue in numbers, and whether it is paused.
 
@@ -366,13 +325,13 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            jobs = await reading.counts(self)
+            jobs = await self.reader.counts()
             return QueueStats(
                 queued=jobs["queued"],
                 active=jobs["active"],
                 scheduled=max(0, jobs["incomplete"] - jobs["queued"] - jobs["active"]),
                 workers=await self.live_workers(),
-                paused=await pausing.paused(self),
+                paused=await self._pauses.current(),
             )
 
     @property
@@ -402,7 +361,7 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            return await pausing.pause(self, by, why)
+            return await self._pauses.pause(by, why)
 
     async def resume(self) -> bool:
         """Let workers take jobs again, at once; returns False when it was not paused.
@@ -411,7 +370,7 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            return await pausing.resume(self)
+            return await self._pauses.resume()
 
     async def paused(self) -> Pause | None:
         """Who has paused it, why and since when; None: nobody.
@@ -420,7 +379,7 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            return await pausing.paused(self)
+            return await self._pauses.current()
 
     async def drain(self, timeout: float, by: str = "", why: str = "to drain") -> int:
         """Pause it, and wait until none of its jobs runs; it stays paused.
@@ -438,7 +397,23 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer.
         """
         await self.pause(by, why)
-        return await pausing.wait_for_rest(self, timeout)
+        return await self.wait_until_idle(timeout)
+
+    async def wait_until_idle(self, timeout: float) -> int:
+        """Wait until none of its jobs runs, for so many seconds at most; returns how many do.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            async with answering():
+                active = await self.reader.count("active")
+            left = end - loop.time()
+            if not active or left <= 0:
+                return active
+            await asyncio.sleep(min(self.core.timings.drain_look, left))
 
     async def forget_worker(self, worker_id: str) -> None:
         """Take a worker that has stopped out of the live ones at once."""
@@ -450,9 +425,9 @@ class EngineQueue(LeasedQueue):
             await pipe.execute()
 
     async def troubles(self) -> list[str]:
-        """What is wrong with live workers of this queue, a sentence each; see `vitals`."""
-        return await worker_health.troubles(self)
+        """What is wrong with live workers of this queue, a sentence each."""
+        return await self._health.problems()
 
     async def live_workers(self) -> int:
         """Workers of this queue that have reported within their time to live."""
-        return len(await reading.live_workers(self))
+        return len(await self.reader.live_workers())

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saq import Job
@@ -10,25 +10,29 @@ from saq import Job
 from saqueduct.broker.outage import answering
 from saqueduct.errors import ConfigurationError, JobNotFound, UnknownQueue, UnknownSchedule
 from saqueduct.injection.injector import Injector
-from saqueduct.queue import schedule_states
 from saqueduct.queue.pausing import Pause
-from saqueduct.queue.queue import EngineQueue, TaskCatalogue
+from saqueduct.queue.queue import EngineQueue, JobStore
 from saqueduct.queue.schedule_states import ScheduleState
 from saqueduct.schedules.schedule import Schedule
+from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.queues import connected, current_queues, disconnected
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from saqueduct.postgres.store import Memory
-    from saqueduct.tasks.task import Task
-
 
 class Host(Protocol):
     """Who connects queues anew in a process that was forked from the one where they were connected."""
 
     def reopen(self) -> None: ...
+
+
+class ServingJobStore(JobStore, Protocol):
+    """PostgreSQL, for the queues of a process."""
+
+    def serve(self, queues: Sequence[EngineQueue]) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Queues:
@@ -40,7 +44,9 @@ class Queues:
         memory: what PostgreSQL does for them; None: nothing.
     """
 
-    def __init__(self, queues: Mapping[str, EngineQueue], tasks: TaskCatalogue, memory: "Memory | None" = None) -> None:
+    def __init__(
+        self, queues: Mapping[str, EngineQueue], tasks: TaskLookup, memory: ServingJobStore | None = None
+    ) -> None:
         self.by_name = dict(queues)
         self.memory = memory
         self.injector: Injector | None = None
@@ -76,7 +82,7 @@ class Queues:
 
     async def enqueue(
         self,
-        task: "str | Task[..., Any]",
+        task: str | TaskDefinition,
         arguments: Mapping[str, Any] | None = None,
         *,
         session: "AsyncSession | None" = None,
@@ -175,7 +181,7 @@ class Queues:
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        by_queue: dict[str, list[Task[..., Any]]] = {}
+        by_queue: dict[str, list[TaskDefinition]] = {}
         for task in self.tasks.get_all_tasks():
             if task.schedules:
                 by_queue.setdefault(task.queue_name, []).append(task)
@@ -183,7 +189,7 @@ class Queues:
             return [
                 state
                 for name, tasks in by_queue.items()
-                for state in await schedule_states.states(self.get(name), tasks)
+                for state in await self.get(name).schedule_states.states(tasks)
             ]
 
     async def pause_schedule(self, key: str, by: str = "", why: str = "") -> Pause:
@@ -203,7 +209,7 @@ class Queues:
         """
         queue, _, _ = self._schedule(key)
         async with answering():
-            return await schedule_states.pause(queue, key, by, why)
+            return await queue.schedule_states.pause(key, by, why)
 
     async def resume_schedule(self, key: str) -> bool:
         """Let the ticks of a schedule make jobs again, from the next one on; returns False when it was not paused.
@@ -214,7 +220,7 @@ class Queues:
         """
         queue, _, _ = self._schedule(key)
         async with answering():
-            return await schedule_states.resume(queue, key)
+            return await queue.schedule_states.resume(key)
 
     async def trigger_schedule(self, key: str) -> EngineJob:
         """Make a job of a schedule now, with its arguments, also while it is paused; its ticks stay as they are.
@@ -231,10 +237,12 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         queue, task, schedule = self._schedule(key)
-        job, stands = await schedule_states.trigger(queue, task, schedule)
+        job, stands = await queue.schedule_states.trigger(task, schedule, queue.max_payload_bytes)
+        if stands.created:
+            await queue.adopt([job])
         return await self._standing(queue, job, stands)
 
-    def _schedule(self, key: str) -> "tuple[EngineQueue, Task[..., Any], Schedule]":
+    def _schedule(self, key: str) -> tuple[EngineQueue, TaskDefinition, Schedule]:
         tasks = self.tasks.get_all_tasks()
         found = {schedule.key: (task, schedule) for task in tasks for schedule in task.schedules}
         if key not in found:

@@ -2,36 +2,26 @@
 
 A worker renews its leases while its process lives; a lease that has run out is a dead worker's, or that of a worker
 which cannot reach Redis. After an outage of Redis all leases have run out, and living workers need a moment to renew
-them: so a job is taken only when two looks, RENEWAL apart, have found the same lease with the same deadline.
+them: so a job is taken only when two looks, `Timings.recovery_wait` apart, have found the same lease with the same
+deadline.
 """
 
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from saq.job import Status
 from saq.utils import now
 
 from saqueduct.broker.sizes import batches
 from saqueduct.common.text import decoded
-from saqueduct.queue.outcomes import CHUNK, Outcome, count, settle_each, sizes
+from saqueduct.queue.core import QueueCore
+from saqueduct.queue.outcomes import OUTCOMES_AT_ONCE, Outcome, Settler, sizes
 from saqueduct.tasks.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob, failure, holder, marked, ran_alone
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, RECOVERIES, STALLS
 
-if TYPE_CHECKING:
-    from saqueduct.queue.saq_queue import LeasedQueue
-
 logger = logging.getLogger("saqueduct")
-
-LEASE = 8.0
-"""Seconds that a lease lasts."""
-
-RENEWAL = 2.0
-"""Seconds between two renewals of a worker's leases."""
-
-LOOK = 2.5
-"""Seconds between two looks for expired leases; with LEASE: a killed worker's job waits 15 s at most."""
 
 AT_ONCE = 5000
 """Expired leases that one look finds at most: some milliseconds of the server's time."""
@@ -50,11 +40,13 @@ class Recovery:
     """Looks for expired leases of one queue in one process.
 
     Args:
-        queue: the queue.
+        core: of the queue.
+        settler: of the queue.
     """
 
-    def __init__(self, queue: "LeasedQueue") -> None:
-        self._queue = queue
+    def __init__(self, core: QueueCore, settler: Settler) -> None:
+        self._core = core
+        self._settler = settler
         self._seen: dict[tuple[str, ...], float] = {}
         """Key, lease and deadline of expired leases, and when a look first found them."""
 
@@ -62,15 +54,15 @@ class Recovery:
         """Put back or end the jobs whose lease ran out; returns their ids."""
         leases = await self._expired()
         recovered: list[str] = []
-        for first in range(0, len(leases), CHUNK):
-            recovered += await self._recover(leases[first : first + CHUNK])
+        for first in range(0, len(leases), OUTCOMES_AT_ONCE):
+            recovered += await self._recover(leases[first : first + OUTCOMES_AT_ONCE])
         return recovered
 
     async def _expired(self) -> list[tuple[str, str]]:
         """Key and lease of the jobs that nobody holds any more."""
         seen, self._seen = self._seen, {}
         # Where a look fails, living workers may not have come to renew either: the next one is the first again.
-        found = await self._queue.scripts.run("expired", AT_ONCE, *self._queue.sweep_locks, SWEEP_LOCK)
+        found = await self._core.scripts.run("expired", AT_ONCE, *self._core.sweep_locks, SWEEP_LOCK)
         answer = [decoded(part) for part in cast("list[bytes]", found)]
         entries = list(zip(answer[::3], answer[1::3], answer[2::3], strict=True))
         current = time.monotonic()
@@ -79,20 +71,20 @@ class Recovery:
             (key, lease)
             for (key, lease, _), seen in self._seen.items()
             # Marked leases were given up by the worker itself: there is nothing to wait for.
-            if (current - seen >= RENEWAL or marked(lease)[0]) and not self._is_own(key, lease)
+            if (current - seen >= self._core.timings.recovery_wait or marked(lease)[0]) and not self._is_own(key, lease)
         ]
 
     def _is_own(self, key: str, lease: str) -> bool:
         """True of a job that a worker of this process has offered to others, and goes on with itself."""
-        offered = self._queue.offered
+        offered = self._core.offered
         return bool(offered) and (key, lease.removesuffix(STALLED).removesuffix(HUNG)) in offered
 
     async def _recover(self, leases: Sequence[tuple[str, str]]) -> list[str]:
-        found = await self._queue.scripts.run("orphans", *(part for lease in leases for part in lease))
+        found = await self._core.scripts.run("orphans", *(part for lease in leases for part in lease))
         batch = [self._reached(*entry) for entry in cast("list[list[bytes]]", found)]
         written: list[tuple[Outcome, bool]] = []
-        for some in batches(batch, CHUNK, sizes):
-            written += await settle_each(self._queue, some, expired=True)
+        for some in batches(batch, OUTCOMES_AT_ONCE, sizes):
+            written += await self._settler.settle_each(some, expired=True)
         recovered = []
         for (_, job), (outcome, held) in zip(batch, written, strict=True):
             if held and job is not None:
@@ -100,13 +92,13 @@ class Recovery:
                 recovered.append(job.id)
                 # What has not begun is handed back as if it had never been leased.
                 if outcome.how.kind != "return" or job.failure is not None:
-                    count(self._queue, outcome)
-                    self._queue.record(job)
+                    self._settler.count(outcome)
+                    self._core.record(job)
         return recovered
 
     def _reached(self, key: bytes, lease: bytes, stored: bytes, abort: bytes) -> tuple[Outcome, EngineJob | None]:
         try:
-            job = self._queue.read(key.decode(), stored)
+            job = self._core.read(key.decode(), stored)
             job.lease = lease.decode()
             return self._outcome(job, decoded(abort)), job
         except Exception as error:
@@ -121,7 +113,7 @@ class Recovery:
             return self._end(job, Status.ABORTED, abort)
         if mark == UNBEGUN:
             job.status, job.touched = Status.QUEUED, now()
-            return Outcome.hand_back(self._queue, job)
+            return Outcome.hand_back(self._core, job)
         # It has begun in time.
         job.meta.pop(EXPIRES_AT, None)
         job.meta.pop(MISFIT_SINCE, None)
@@ -146,15 +138,15 @@ class Recovery:
         lost = failure(job, why)
         lost["worker"], lost["started"] = holder(job.lease)
         job.failure = lost
-        return Outcome.hand_back(self._queue, job)
+        return Outcome.hand_back(self._core, job)
 
     def _end(self, job: EngineJob, status: Status, error: str) -> Outcome:
         job.status, job.error, job.completed = status, error, now()
-        return Outcome.finish(self._queue, job)
+        return Outcome.finish(self._core, job)
 
     def _again(self, job: EngineJob, error: str) -> Outcome:
         job.status, job.error, job.touched = Status.QUEUED, error, now()
-        return Outcome.retry(self._queue, job, job.next_retry_delay())
+        return Outcome.retry(self._core, job, job.next_retry_delay())
 
 
 def _log(job: EngineJob) -> None:

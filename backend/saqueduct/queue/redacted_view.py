@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+from saq import Queue
 
 from saqueduct.errors import UnknownTask
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.queues import Queues
 from saqueduct.tasks.redaction import REDACTED
+from saqueduct.tasks.signature import Signature
 
 _BETWEEN = re.compile(r"^ *\+(?:-\+)?-{8,}.*$", re.MULTILINE)
 _CHAINED = re.compile(
@@ -13,13 +18,17 @@ _CHAINED = re.compile(
 )
 _MARGIN = re.compile(r"^ *[|+] ?", re.MULTILINE)
 
-if TYPE_CHECKING:
-    from saqueduct.postgres.models import JobRecord
-    from saqueduct.queue.queues import Queues
-    from saqueduct.tasks.signature import Signature
+
+class RecordedJob(Protocol):
+    """The record of a job, as it is shown."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def arguments(self) -> dict[str, Any] | None: ...
 
 
-def shown(queue: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+def shown(queue: Queue, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a job, as `Job.to_dict` gives them, to be shown.
 
     Of a task that this process does not know, no value of an argument is shown: nobody can say which to redact.
@@ -28,7 +37,7 @@ def shown(queue: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
         queue: the job's.
         fields: by name.
     """
-    if getattr(queue, "tasks", None) is None:
+    if not isinstance(queue, EngineQueue) or queue.tasks is None:
         return dict(fields)
     signature, arguments = _signature(queue, fields["function"]), fields.get("kwargs") or {}
     if signature is None:
@@ -40,7 +49,7 @@ def shown(queue: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "kwargs": signature.redacted(arguments), **others}
 
 
-def remembered(queues: "Queues", record: "JobRecord") -> dict[str, Any]:
+def remembered(queues: Queues, record: RecordedJob) -> dict[str, Any]:
     """Arguments, result, error and errors of a record, by the present options of its task too.
 
     Of a task that is gone they are as they were recorded.
@@ -56,10 +65,9 @@ def remembered(queues: "Queues", record: "JobRecord") -> dict[str, Any]:
     return {**scrubbed, "arguments": signature.redacted(arguments) if arguments else record.arguments}
 
 
-def _signature(queue: Any, task: str) -> "Signature | None":
-    tasks = getattr(queue, "tasks", None)
+def _signature(queue: EngineQueue, task: str) -> Signature | None:
     try:
-        return tasks.get(task).signature if tasks is not None else None
+        return queue.tasks.get(task).signature if queue.tasks is not None else None
     except UnknownTask:
         return None
 

@@ -22,8 +22,7 @@ Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its ke
 import asyncio
 import logging
 import math
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from copy import copy
 from typing import Any, cast
@@ -31,38 +30,27 @@ from typing import Any, cast
 import msgspec
 from redis.asyncio import Redis
 from saq import Job
-from saq.job import ABORT_ID_PREFIX, TERMINAL_STATUSES, Status
-from saq.queue.redis import ID_PREFIX, RedisQueue
+from saq.job import TERMINAL_STATUSES, Status
+from saq.queue.redis import RedisQueue
 from saq.types import CountKind, ListenCallback, QueueInfo, WorkerInfo
 from saq.utils import now
 
-from saqueduct.broker.batching import Batches
-from saqueduct.broker.connections import lasting, name_in_keys
-from saqueduct.broker.keys import KEYS
+from saqueduct.broker.connections import lasting
 from saqueduct.broker.listener import JobListener
-from saqueduct.broker.loop_guard import LoopGuard
-from saqueduct.broker.outage import REDIS_AWAY, Outage
+from saqueduct.broker.outage import REDIS_AWAY
 from saqueduct.broker.result_channel import ResultChannel
-from saqueduct.broker.scripts import Scripts
-from saqueduct.broker.sizes import CERTAINLY_FITS, check_size
-from saqueduct.common import clock
 from saqueduct.common.text import decoded, storable
-from saqueduct.queue import reading
-from saqueduct.queue.outcomes import Outcome, settle_each
+from saqueduct.queue.core import QueueCore
+from saqueduct.queue.outcomes import Outcome, Settler
+from saqueduct.queue.reading import Reader
 from saqueduct.queue.recording import Recorder
 from saqueduct.queue.recovery import Recovery
-from saqueduct.tasks import wire
-from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, decode, encode_storable, has_expired
+from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, has_expired
 from saqueduct.tasks.job_changes import updated
 from saqueduct.tasks.job_meta import EXPIRES_AT
+from saqueduct.timings import Timings
 
 logger = logging.getLogger("saqueduct")
-
-SECOND_LOOK = 2.0
-"""Seconds between two looks for jobs that a stock worker has taken and not marked; it does so within milliseconds."""
-
-TIME_KNOWN = 60.0
-"""Seconds after which the clock of Redis is asked again, where that is exact enough."""
 
 PROMOTED_AT_ONCE = 1000
 """Due jobs that one script call moves at most: about a millisecond of the server's time."""
@@ -74,98 +62,63 @@ class LeasedQueue(RedisQueue):
     Args:
         redis: client; closed by `disconnect`.
         name: the queue's name.
+        timings: how long it waits for what.
         options: further arguments of SAQ's RedisQueue.
     """
 
-    def __init__(self, redis: Redis, name: str = "default", **options: Any) -> None:
-        self._plain_json = options.get("dump") is None
-        self._own_load = options.get("load") is not None
-        in_keys = name_in_keys(redis, name)
-        self._key_prefix, self._id_prefix = f"saq:{in_keys}:", f"{ID_PREFIX}{in_keys}:"
-        self.stock_aborts = ABORT_ID_PREFIX if in_keys == name else f"{ABORT_ID_PREFIX}{in_keys}:"
-        """Prefix of the abort keys of stock SAQ; in a cluster, which it does not know, that of the engine's own."""
-        self.aborts = f"{ABORT_ID_PREFIX}{in_keys}:"
-        """Prefix of the engine's abort keys."""
-        super().__init__(redis, name, **options)
-        self.sweep_locks = self.namespace("sweep"), self.namespace("sweep:engine")
-        """Keys of the locks that sweeps take: stock SAQ's, and the engine's own; see `lua/expired.lua`."""
-        self.guard: LoopGuard = getattr(redis.connection_pool, "guard", None) or LoopGuard()
-        """Knows the event loop that the connections belong to."""
-        self.scripts = Scripts(
-            redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.stock_aborts, self.guard
+    def __init__(self, redis: Redis, name: str = "default", *, timings: Timings | None = None, **options: Any) -> None:
+        # First: SAQ asks for keys.
+        self.core = QueueCore(
+            self, redis, name, timings or Timings(), dump=options.get("dump"), load=options.get("load")
         )
-        self.outage = Outage(name)
-        self.recorder: Recorder | None = None
-        """Is told of each job that has ended, or gets another attempt; None: nobody is."""
-        self.listener = JobListener(redis, self.guard)
+        super().__init__(redis, name, **options)
+        self.scripts = self.core.scripts
+        self.guard = self.core.guard
+        self.outage = self.core.outage
+        self.listener = JobListener(redis, self.guard, self.core.timings)
         """News of single jobs, for `JobHandle`."""
-        self.result_channel = ResultChannel(redis, self.scripts, self.namespace("inbox:"), self.guard)
+        self.result_channel = ResultChannel(
+            redis, self.scripts, self.namespace("inbox:"), self.guard, self.core.timings.result_patience
+        )
         """Outcomes of single jobs, for `JobHandle`."""
-        self._reads = Batches(self._read_chunk, reading.CHUNK, check=self.guard.check)
-        self.offered: set[tuple[str, str]] = set()
-        """Key and lease of the jobs that workers of this process offer to those of others, see `LeaseKeeper`."""
-        self._recovery = Recovery(self)
-        self._time_known: tuple[float, float] | None = None
-        """When the clock of Redis was asked, by the monotonic clock, and what it told."""
+        self.reader = Reader(self.core, self.listener)
+        self.settler = Settler(self.core)
+        self._recovery = Recovery(self.core, self.settler)
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """Called with each job that has ended, or gets another attempt; None: there is no PostgreSQL."""
+        return self.core.recorder
+
+    @recorder.setter
+    def recorder(self, recorder: Recorder | None) -> None:
+        self.core.recorder = recorder
 
     def namespace(self, key: str) -> str:
         """A key of this queue."""
-        return self._key_prefix + key
+        return self.core.namespace(key)
 
     def job_id(self, job_key: str) -> str:
         """The key in Redis of a job."""
-        return self._id_prefix + job_key
+        return self.core.job_id(job_key)
 
     def job_key_from_id(self, job_id: str) -> str:
         """The key of a job, by that in Redis."""
-        return job_id[len(self._id_prefix) :]
+        return self.core.job_key_from_id(job_id)
 
     def serialize(self, job: Job) -> bytes | str:
-        """The job in SAQ's wire format, or as the `dump` of this queue makes it.
-
-        Raises:
-            JobTooLarge: Redis would not take it.
-        """
-        stored: bytes | str
-        if self._plain_json:
-            try:
-                stored = wire.encode(job.__dict__, self.name).decode()
-            except UnicodeEncodeError:
-                stored = encode_storable(job, self.name).decode()
-        else:
-            stored = super().serialize(job)
-        if len(stored) > CERTAINLY_FITS:
-            check_size(job, stored)
-        return stored
+        """See `QueueCore.serialize`."""
+        return self.core.serialize(job)
 
     def deserialize(
         self, payload: dict[str, Any] | str | bytes | None, status: Status | str | None = None
     ) -> EngineJob | None:
-        """The job of SAQ's wire format.
-
-        Raises:
-            ValueError: it is none, or belongs to another queue.
-        """
-        if not payload:
-            return None
-        job = decode(self._load(payload) if self._own_load and not isinstance(payload, dict) else payload, self)
-        if status:
-            job.status = Status(status)
-        return job
+        """See `QueueCore.deserialize`."""
+        return self.core.deserialize(payload, status)
 
     def read(self, key: str, stored: bytes | str | None) -> EngineJob:
-        """The job that is stored under a key.
-
-        Raises:
-            UnreadableJob: what is stored there is none; whatever is wrong with it.
-        """
-        try:
-            job = self.deserialize(stored) if self._own_load or not stored else decode(stored, self)
-        except Exception as error:
-            raise UnreadableJob(key, str(error)) from error
-        if job is None or job.key != key:
-            raise UnreadableJob(key, "nothing is stored" if job is None else f"it calls itself {job.key}")
-        return job
+        """See `QueueCore.read`."""
+        return self.core.read(key, stored)
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
         """Take the next job as SAQ does: for callers without a lease, such as its HTTP proxy.
@@ -186,21 +139,21 @@ class LeasedQueue(RedisQueue):
             if job is None or job.status in TERMINAL_STATUSES:
                 # Aborted while it waited, or no job at all.
                 await self.redis.lrem(self._active, 1, cast("str", job_id))
-            elif EXPIRES_AT in job.meta and has_expired(job, await self.time()):
+            elif EXPIRES_AT in job.meta and has_expired(job, await self.core.time()):
                 await job.finish(Status.ABORTED, error=EXPIRED)
             else:
                 job.looked_up, job.dequeued = False, True
                 return job
 
     async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
-        [(outcome, held)] = await settle_each(self, [(Outcome.finish(self, job), job)])
+        [(outcome, held)] = await self.settler.settle_each([(Outcome.finish(self.core, job), job)])
         if held:
-            self.record(job)
+            self.core.record(job)
         else:
             logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)
 
     async def _retry(self, job: Job, error: str | None) -> None:
-        await settle_each(self, [(Outcome.retry(self, job, job.next_retry_delay()), job)])
+        await self.settler.settle_each([(Outcome.retry(self.core, job, job.next_retry_delay()), job)])
 
     async def stock_worker_has(self, job: Job) -> bool:
         """True when a stock worker has taken the job."""
@@ -262,7 +215,7 @@ class LeasedQueue(RedisQueue):
         aborting, aborted = self.copy(present), self.copy(present)
         aborting.status, aborting.error = Status.ABORTING, error
         aborted.status, aborted.error, aborted.completed = Status.ABORTED, error, now()
-        end = Outcome.finish(self, aborted).how
+        end = Outcome.finish(self.core, aborted).how
         became = await self.scripts.run(
             "abort",
             job.key,
@@ -278,17 +231,9 @@ class LeasedQueue(RedisQueue):
         if became == b"withdrawn":
             job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed
             self.aborted += 1
-            self.record(aborted)
+            self.core.record(aborted)
         elif became != b"ended":
             job.status, job.error = Status.ABORTING, error
-
-    def record(self, job: Job) -> None:
-        """Let what became of a job be remembered; what it may hold besides keeps no other from being settled."""
-        if self.recorder is not None:
-            try:
-                self.recorder.add(job)
-            except Exception:
-                logger.exception("what became of the job %s cannot be recorded", job.key)
 
     async def listen(
         self,
@@ -304,11 +249,11 @@ class LeasedQueue(RedisQueue):
         Raises:
             TimeoutError: nothing happened for `timeout` seconds (None or 0: wait for ever).
         """
-        await reading.listen(self, [self.job_id(key) for key in job_keys], callback, timeout or None)
+        await self.reader.listen([self.job_id(key) for key in job_keys], callback, timeout or None)
 
     async def finish_abort(self, job: Job) -> None:
         """A worker has ended the job that was to be aborted."""
-        await self.redis.delete(self.stock_aborts + job.key, self.aborts + job.key)
+        await self.redis.delete(self.core.stock_aborts + job.key, self.core.aborts + job.key)
         await job.finish(Status.ABORTED, error=job.error)
 
     async def schedule(self, lock: int = 1) -> list[str]:
@@ -317,16 +262,8 @@ class LeasedQueue(RedisQueue):
         return [decoded(job_id) for job_id in cast("list[bytes]", promoted)]
 
     async def time(self) -> float:
-        """Epoch seconds by the clock of Redis, which decides what is due; see `scripts/prelude.lua`."""
-        return float(await self.scripts.run("time"))
-
-    async def time_about(self) -> float:
-        """As `time`, but asked every TIME_KNOWN seconds at most: between, the monotonic clock says what has passed."""
-        current = time.monotonic()
-        if self._time_known is None or current - self._time_known[0] > TIME_KNOWN:
-            self._time_known = current, await self.time() - clock.offset()
-        asked, told = self._time_known
-        return told + current - asked + clock.offset()
+        """Epoch seconds by the clock of Redis; see `QueueCore.time`."""
+        return await self.core.time()
 
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
         """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
@@ -341,12 +278,12 @@ class LeasedQueue(RedisQueue):
 
         A stock worker takes a job and marks it as active a moment later: what is not marked is looked at twice.
         """
-        if not await self.redis.set(self.sweep_locks[1], 1, ex=max(1, lock), nx=True):
+        if not await self.redis.set(self.core.sweep_locks[1], 1, ex=max(1, lock), nx=True):
             return []
         found = await self._taken_by_stock_workers()
         unmarked = {job_id for job_id, (_, job) in found.items() if job is None or job.status != Status.ACTIVE}
         if unmarked:
-            await asyncio.sleep(SECOND_LOOK)
+            await asyncio.sleep(self.core.timings.second_look)
             again = await self._taken_by_stock_workers()
             moved = {job_id for job_id in unmarked if job_id not in again or again[job_id][0] != found[job_id][0]}
             unmarked -= moved
@@ -385,33 +322,24 @@ class LeasedQueue(RedisQueue):
         return await self._recovery.sweep()
 
     async def job(self, job_key: str) -> EngineJob | None:
-        """The job of that key as it stands, or None."""
-        return await self._get_job_by_id(self.job_id(job_key))
+        """The job of that key as it is now, or None."""
+        return await self.reader.job(job_key)
 
     async def jobs(self, job_keys: Iterable[str]) -> list[Job | None]:
-        """The jobs of those keys as they stand, None for those there are not."""
-        found = await reading.jobs(self, [self.job_id(key) for key in job_keys])
+        """The jobs of those keys as they are now, None for those there are not."""
+        found = await self.reader.by_id([self.job_id(key) for key in job_keys])
         return [None if job is not None and job.unreadable else job for job in found]
 
     async def _get_job_by_id(self, job_id: bytes | str) -> EngineJob | None:
-        job = await self._shown(decoded(job_id) if isinstance(job_id, bytes) else job_id)
-        return None if job is not None and job.unreadable else job
-
-    async def _shown(self, job_id: str) -> EngineJob | None:
-        """The job, or what is shown in place of one that cannot be read."""
-        return await self._reads.add(job_id)
-
-    async def _read_chunk(self, ids: Sequence[str]) -> list[EngineJob | None]:
-        # The answers of one batch may go to several callers, who must not share a job.
-        return await reading.jobs(self, ids)
+        return await self.reader.job(self.job_key_from_id(decoded(job_id) if isinstance(job_id, bytes) else job_id))
 
     async def count(self, kind: CountKind) -> int:
         """Jobs of a kind: "queued" (waiting in line), "active", "incomplete" (delayed ones too)."""
-        return await reading.count(self, kind)
+        return await self.reader.count(kind)
 
     async def info(self, jobs: bool = False, offset: int = 0, limit: int = 10) -> QueueInfo:
         """The queue in numbers, its live workers, and with `jobs` a page of its incomplete jobs."""
-        return await reading.info(self, jobs, offset, limit)
+        return await self.reader.info(jobs, offset, limit)
 
     async def write_worker_info(self, worker_id: str, info: WorkerInfo, ttl: int) -> None:
         """Note a worker's report; it counts for `ttl` seconds by the clock of Redis."""

@@ -7,16 +7,13 @@ of it misleads nobody.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from saq import Job
-from saq.job import Status
 
 from saqueduct.broker.keys import UNRECORDED
+from saqueduct.queue.core import QueueCore
 from saqueduct.tasks.job import mark_of
-
-if TYPE_CHECKING:
-    from saqueduct.queue.saq_queue import LeasedQueue
 
 CHUNK = 200
 """Ends that one command reads or forgets, about."""
@@ -43,32 +40,33 @@ class Page(NamedTuple):
     ends: list[Unrecorded]
 
 
-def mark_to_keep(queue: "LeasedQueue", job: Job) -> str:
-    """The mark under which the end of a job is kept until PostgreSQL has it; empty: it need not know, or knows."""
-    if queue.recorder is None or (not job.meta and job.attempts <= 1 and job.status == Status.COMPLETE):
-        return ""
-    return mark_of(job) if queue.recorder.needs(job) else ""
+class UnrecordedJobs:
+    """The ends that Redis keeps of the jobs of one queue.
 
+    Args:
+        core: of the queue.
+    """
 
-async def count(queue: "LeasedQueue") -> int:
-    """How many ends are kept."""
-    return int(await queue.redis.hlen(queue.namespace(UNRECORDED)))
+    def __init__(self, core: QueueCore) -> None:
+        self._core = core
+        self._hash = core.namespace(UNRECORDED)
 
+    async def count(self) -> int:
+        """How many ends are kept."""
+        return int(await self._core.redis.hlen(self._hash))
 
-async def kept(queue: "LeasedQueue", job: Job) -> bool:
-    """True while the end of this job is kept."""
-    return bool(await queue.redis.hexists(queue.namespace(UNRECORDED), mark_of(job)))
+    async def kept(self, job: Job) -> bool:
+        """True while the end of this job is kept."""
+        return bool(await self._core.redis.hexists(self._hash, mark_of(job)))
 
+    async def page(self, cursor: int, age: float) -> Page:
+        """Ends that are kept for `age` seconds or longer, after a cursor, which is 0 at first."""
+        answer = cast("list[bytes]", await self._core.scripts.run("unrecorded", cursor, age, CHUNK))
+        parts = zip(answer[2::3], answer[3::3], answer[4::3], strict=True)
+        ends = [Unrecorded(mark.decode(), float(seconds), stored) for mark, seconds, stored in parts]
+        return Page(int(answer[0]), int(answer[1]), ends)
 
-async def page(queue: "LeasedQueue", cursor: int, age: float) -> Page:
-    """Ends that are kept for `age` seconds or longer; those beside them are told by the cursor, 0 at first."""
-    answer = cast("list[bytes]", await queue.scripts.run("unrecorded", cursor, age, CHUNK))
-    parts = zip(answer[2::3], answer[3::3], answer[4::3], strict=True)
-    ends = [Unrecorded(mark.decode(), float(seconds), stored) for mark, seconds, stored in parts]
-    return Page(int(answer[0]), int(answer[1]), ends)
-
-
-async def forget(queue: "LeasedQueue", marks: Sequence[str]) -> None:
-    """Keep these ends no longer: PostgreSQL has them."""
-    for first in range(0, len(marks), CHUNK):
-        await queue.redis.hdel(queue.namespace(UNRECORDED), *marks[first : first + CHUNK])
+    async def forget(self, marks: Sequence[str]) -> None:
+        """Keep these ends no longer: PostgreSQL has them."""
+        for first in range(0, len(marks), CHUNK):
+            await self._core.redis.hdel(self._hash, *marks[first : first + CHUNK])

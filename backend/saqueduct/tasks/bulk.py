@@ -11,8 +11,7 @@ from saq import Job
 from saqueduct.common.garbage_collection import listed
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.handle import JobHandle
-from saqueduct.tasks.job import Enqueued
-from saqueduct.tasks.queues import TaskQueue, TaskQueues, current_queues
+from saqueduct.tasks.queues import TaskQueues, current_queues
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -71,8 +70,8 @@ async def _enqueue(queues: TaskQueues, calls: list[Call[R]], progress: Progress 
         sent = len(handles)
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
         answers = await targets[name].enqueue_many([calls[place].job for place in places], report, session)
-        made = (
-            handle_of(calls[place].task, calls[place].job, targets[name], answer)
+        made: Iterable[JobHandle[R]] = (
+            JobHandle.of(calls[place].task, calls[place].job, targets[name], answer)
             for place, answer in zip(places, answers, strict=True)
         )
         handles.update(zip(places, listed(made), strict=True))
@@ -99,15 +98,3 @@ async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = N
         for each in waiting:
             each.cancel()
     return [each.result() for each in waiting]
-
-
-def handle_of(task: TaskDefinition, job: Job, queue: TaskQueue, enqueued: Enqueued) -> JobHandle[Any]:
-    """The handle of the job that an enqueue made or found."""
-    return JobHandle(
-        queue,
-        enqueued.key,
-        task.signature.decode_result,
-        job if enqueued.created else None,
-        created=enqueued.created,
-        published=enqueued.published,
-    )

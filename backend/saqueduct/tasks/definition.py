@@ -3,8 +3,8 @@
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from saq import Job
 from saq.job import CronJob
@@ -244,3 +244,10 @@ class TaskDefinition:
             raise RegistrationError(
                 self.function, f"unique names {', '.join(sorted(strangers))}, which are no parameters that travel"
             )
+
+
+class TaskLookup(Protocol):
+    """Where a queue looks tasks up; `TaskRegistry` is one."""
+
+    def get(self, name: str) -> TaskDefinition: ...
+    def get_all_tasks(self) -> Sequence[TaskDefinition]: ...

@@ -12,7 +12,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from saqueduct.errors import ConfigurationError
-from saqueduct.injection.injector import Injector, injector_of, type_name
+from saqueduct.injection.context import injector_of
+from saqueduct.injection.injector import Injector, type_name
 from saqueduct.tasks.blocking.portal import refuse_in_event_loop, wait_for
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.queues import current_queues

@@ -3,14 +3,15 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
 from saqueduct.broker.listener import SUBSCRIBED
 from saqueduct.errors import JobAborted, JobConflict, JobExpired, JobFailed, JobNotFound, ResultTimeout
-from saqueduct.tasks.job import EXPIRED
+from saqueduct.tasks.definition import TaskDefinition
+from saqueduct.tasks.job import EXPIRED, Enqueued
 from saqueduct.tasks.queues import TaskQueue
 
 R = TypeVar("R")
@@ -55,6 +56,18 @@ class JobHandle(Generic[R]):
         self.key = key
         self.created = created
         self._published = published
+
+    @classmethod
+    def of(cls, task: TaskDefinition, job: Job, queue: TaskQueue, enqueued: Enqueued) -> Self:
+        """The handle of the job that an enqueue made or found."""
+        return cls(
+            queue,
+            enqueued.key,
+            task.signature.decode_result,
+            job if enqueued.created else None,
+            created=enqueued.created,
+            published=enqueued.published,
+        )
 
     @property
     def id(self) -> str:

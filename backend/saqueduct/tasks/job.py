@@ -9,7 +9,7 @@ from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
-from saqueduct.common.text import storable
+from saqueduct.common.text import check_text, storable
 from saqueduct.tasks import wire
 from saqueduct.tasks.job_meta import EXPIRES_AT, ROUND, checked
 from saqueduct.tasks.options import Claim
@@ -22,6 +22,13 @@ LEASE_TEXT = 64
 
 TIME_TEXT = 16
 """Characters of the time in a lease, in epoch microseconds."""
+
+LONGEST_KEY = 512
+"""Characters of a job's key, up to four bytes each: an entry of PostgreSQL's index has 2,704 at most, the queue's name
+among them."""
+
+Held = tuple[str, str]
+"""What a worker holds: the key of a job, and its lease."""
 
 UNREADABLE = "(unreadable)"
 """Stands in place of the task of a job that cannot be read."""
@@ -156,6 +163,21 @@ def _made(fields: dict[str, Any], queue: Any) -> EngineJob:
     fields["queue"] = queue
     job.__dict__ = fields
     return job
+
+
+def check_names(job: Job) -> None:
+    """See that tables can hold the names of a job.
+
+    Raises:
+        ValueError: they cannot; says which.
+    """
+    key = job.key
+    if not isinstance(job, EngineJob) or job.new_key != key:
+        if len(key) > LONGEST_KEY:
+            raise ValueError(f"key: {key[:40]!r}... has {len(key)} characters; it has {LONGEST_KEY} at most")
+        check_text("key", key)
+    if job.group_key:
+        check_text("group_key", job.group_key)
 
 
 def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> EngineJob:

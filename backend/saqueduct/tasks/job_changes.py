@@ -1,10 +1,10 @@
 """What user code changes of a job: checked where it says so by `update`, repaired where it sets attributes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from saq import Job, Queue
+from saq import Job
 from saq.job import Status
 
 from saqueduct.tasks import encoding, wire
@@ -58,11 +58,11 @@ def keep_own(job: EngineJob) -> None:
     job.meta = {name: value for name, value in entries if not is_reserved(name)} | engine_entries(job.own or {})
 
 
-def mend(queue: Queue, job: EngineJob) -> None:
+def mend(serialize: Callable[[Job], object], job: EngineJob) -> None:
     """Repair a job if it cannot travel: whatever a task has spoilt, each of its attempts counts as one."""
     try:
         check(job)
-        queue.serialize(job)
+        serialize(job)
     except Exception as error:
         logger.error("the job %s holds what cannot be stored, it goes on without: %s", job.key, error)
         repair(job)

@@ -8,7 +8,8 @@ from saq.types import Context
 
 from saqueduct.common.exception_groups import find
 from saqueduct.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded, PayloadMismatch
-from saqueduct.injection.injector import Injector, injector_of
+from saqueduct.injection.context import injector_of
+from saqueduct.injection.injector import Injector
 from saqueduct.tasks.completion import announce, completed, may_have_completed
 from saqueduct.tasks.definition import Runner, TaskDefinition
 from saqueduct.tasks.redaction import keep

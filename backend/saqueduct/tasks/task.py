@@ -9,7 +9,7 @@ from saq.types import Context
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.blocking.entry import Entry
 from saqueduct.tasks.blocking.results import Result
-from saqueduct.tasks.bulk import Call, Progress, bind, enqueue_many, handle_of, results
+from saqueduct.tasks.bulk import Call, Progress, bind, enqueue_many, results
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.direct_call import direct_call
 from saqueduct.tasks.handle import JobHandle
@@ -78,7 +78,7 @@ class Task(TaskDefinition, Generic[P, R]):
         queue = current_queues().get(self.queue_name)
         job = self.job(arguments, limit=queue.max_payload_bytes)
         [enqueued] = await queue.enqueue_many([job], session=self.call_options.session)
-        return handle_of(self, job, queue, enqueued)
+        return JobHandle.of(self, job, queue, enqueued)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """Enqueue a job from code without an event loop; see `Entry.delay`.

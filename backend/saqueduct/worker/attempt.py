@@ -1,14 +1,15 @@
 """Attempt: one run of a leased job, from its hooks to its outcome."""
 
 import asyncio
+import dataclasses
 import logging
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from saq.job import Status
 from saq.utils import now
@@ -16,6 +17,7 @@ from saq.utils import now
 from saqueduct.common.exception_groups import find, is_cancellation
 from saqueduct.common.text import clipped, error_text
 from saqueduct.errors import Retry
+from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.queue.recovery import MAX_RECOVERIES
 from saqueduct.tasks.job import EngineJob, failure, ran_alone
@@ -23,13 +25,12 @@ from saqueduct.tasks.job_changes import keep_own, mend, repair
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
 from saqueduct.tasks.redaction import scrub
 from saqueduct.tasks.threads import stack_of
-from saqueduct.worker import leases, misfit
+from saqueduct.worker import misfit
 from saqueduct.worker.failure_log import info, log_failure
-from saqueduct.worker.loop_monitor import Block
+from saqueduct.worker.functions import TaskFunctions
+from saqueduct.worker.leases import LeaseKeeper
+from saqueduct.worker.loop_monitor import Block, Pulse
 from saqueduct.worker.postponement import pause_of, reason_of, reason_of_timeout
-
-if TYPE_CHECKING:
-    from saqueduct.worker.job_runner import Slots
 
 logger = logging.getLogger("saqueduct.worker")
 
@@ -47,21 +48,59 @@ STACK = 20
 """Frames of a job that hangs, in its error."""
 
 
+Hook = Callable[[Any], Awaitable[Any]]
+"""SAQ's: called with the job's context."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Runtime:
+    """What all attempts of one worker share.
+
+    Attributes:
+        core: of the queue.
+        loop: in which they run.
+        pulse: the clock of the event loop.
+        leases: renews the leases of the worker.
+        functions: of the tasks.
+        context: of the worker; each job gets a copy.
+        before, after: hooks of the worker around each attempt.
+        deploy_window: seconds for which a job that does not fit this code goes back, see `misfit`.
+        outage_limit: seconds for which a job is postponed whose attempts meet an outage.
+        settle: called at the end of each attempt with its outcome, None: nothing is to be written.
+        give_up: called with an attempt that ignores its cancellation.
+        is_dying: True when the event loop ends, which cancels all attempts.
+    """
+
+    core: QueueCore
+    loop: asyncio.AbstractEventLoop
+    pulse: Pulse
+    leases: LeaseKeeper
+    functions: TaskFunctions
+    context: Mapping[str, Any]
+    before: Sequence[Hook]
+    after: Sequence[Hook]
+    deploy_window: float
+    outage_limit: float
+    settle: Callable[["Attempt", Outcome | None], None]
+    give_up: Callable[["Attempt"], None]
+    is_dying: Callable[[], bool]
+
+
 class Attempt:
     """Runs one attempt of a job in a task of the event loop.
 
     Args:
-        slots: where it runs.
+        runtime: of the worker.
         job: leased by this worker.
     """
 
     # Of the class until they change, which they seldom do: a seventh of what it costs to make an attempt.
     deadline = math.inf
-    """By `Pulse.fair`; `Limits` cancels what runs longer, and gives up what ignores that for TIMEOUT_GRACE."""
+    """By `Pulse.fair`; `Deadlines` cancels what runs longer, and gives up what ignores that for `timeout_grace`."""
     _begun = 0.0
     """When it began, by `Pulse.fair`; 0: it has not."""
     _heard = 0.0
-    """When `Limits` noticed last that the job had reported on itself, by `Pulse.fair`; 0: never."""
+    """When `Deadlines` noticed last that the job had reported on itself, by `Pulse.fair`; 0: never."""
     _blocked = 0.0
     """Seconds for which it has blocked the event loop."""
     _block: Block | None = None
@@ -72,15 +111,15 @@ class Attempt:
     _timed_out = ""
     _aborted: str | None = None
 
-    def __init__(self, slots: "Slots", job: EngineJob) -> None:
+    def __init__(self, runtime: Runtime, job: EngineJob) -> None:
         self.job = job
         self.held = job.key, job.lease
         """As its worker holds the job."""
-        self._slots = slots
+        self._runtime = runtime
         self._touched = job.touched
         """Changes whenever the job reports on itself; by the clock of whoever did that, so that it says no more."""
         # Not by a task factory of somebody's: one that begins at once would find this object half made.
-        self.task = asyncio.Task(self._run(), loop=slots.loop, name=job.key)
+        self.task = asyncio.Task(self._run(), loop=runtime.loop, name=job.key)
 
     def abort(self, reason: str) -> None:
         """Cancel it; it ends aborted."""
@@ -123,7 +162,7 @@ class Attempt:
         # What still runs keeps the job that it has, and changes nothing of what is written and recorded.
         abandoned, self.job = self.job, copy(self.job)
         abandoned.given_up = True
-        self._slots.give_up(self)
+        self._runtime.give_up(self)
         self._settle(self._in_any_case(partial(self._cancelled, {}, asyncio.CancelledError())))
         self.job = abandoned
 
@@ -132,12 +171,12 @@ class Attempt:
         self._block = block
         self._blocked += seconds
         self.deadline -= seconds
-        self._slots.keeper.charge(self.held, seconds)
+        self._runtime.leases.charge(self.held, seconds)
 
     @property
     def is_held(self) -> bool:
         """False once its lease was given up or lost, or its outcome is written."""
-        return self._slots.keeper.holds(self.held)
+        return self._runtime.leases.holds(self.held)
 
     @property
     def lateness(self) -> str:
@@ -155,24 +194,24 @@ class Attempt:
     @property
     def running_for(self) -> float:
         """Seconds since it has begun, without those for which others blocked the event loop; 0: it has not."""
-        return self._slots.pulse.fair() - self._begun if self._begun else 0.0
+        return self._runtime.pulse.fair() - self._begun if self._begun else 0.0
 
     def silence(self) -> float:
         """Seconds since it has begun, or since a look at it noticed that it had called `update`."""
         if self.job.touched != self._touched:
             self._touched = self.job.touched
-            self._heard = self._slots.pulse.fair()
-        return self._slots.pulse.fair() - max(self._heard, self._begun) if self._begun else 0.0
+            self._heard = self._runtime.pulse.fair()
+        return self._runtime.pulse.fair() - max(self._heard, self._begun) if self._begun else 0.0
 
     async def _run(self) -> None:
-        slots = self._slots
-        self._begun = begun = slots.pulse.fair()
-        deadline = slots.keeper.begin(self.held, begun, self.job.timeout)
+        runtime = self._runtime
+        self._begun = begun = runtime.pulse.fair()
+        deadline = runtime.leases.begin(self.held, begun, self.job.timeout)
         if deadline is None:
             self._settle(None)
             return
         self.deadline = deadline
-        context: Any = {**slots.worker.context, "job": self.job}
+        context: Any = {**runtime.context, "job": self.job}
         try:
             outcome = await self._outcome(context)
         except GeneratorExit as error:
@@ -181,7 +220,7 @@ class Attempt:
                 raise
             outcome = self._in_any_case(partial(self._failed, context, error))
         try:
-            for hook in slots.worker.after_process or ():
+            for hook in runtime.after:
                 await hook(context)
         except BaseException as error:
             if self._is_closed(error):
@@ -190,28 +229,28 @@ class Attempt:
         self._settle(outcome)
 
     async def _outcome(self, context: Any) -> Outcome | None:
-        worker, job = self._slots.worker, self.job
+        runtime, job = self._runtime, self.job
         try:
-            for hook in worker.before_process or ():
+            for hook in runtime.before:
                 await hook(context)
-            return self._complete(await worker.function_of(job.function)(context, **(job.kwargs or {})))
+            return self._complete(await runtime.functions.get(job.function)(context, **(job.kwargs or {})))
         except BaseException as error:
             if self._is_closed(error):
                 raise
             # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
             if self._called_off or is_cancellation(error):
                 return self._in_any_case(partial(self._cancelled, context, error))
-            reached = self._misfit if misfit.is_misfit(error, job, worker.functions) else self._failed
+            reached = self._misfit if misfit.is_misfit(error, job, runtime.functions) else self._failed
             return self._in_any_case(partial(reached, context, error))
 
     def _is_closed(self, error: BaseException) -> bool:
         """True when the interpreter closes the coroutine; a GeneratorExit of the task itself is its failure."""
-        return isinstance(error, GeneratorExit) and asyncio.current_task(self._slots.loop) is not self.task
+        return isinstance(error, GeneratorExit) and asyncio.current_task(self._runtime.loop) is not self.task
 
     def _in_any_case(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
         """The outcome, or a failure where none can be made of what the task left in its job: its slot must get free."""
         try:
-            mend(self._slots.queue, self.job)
+            mend(self._runtime.core.serialize, self.job)
             self._keep_own()
             return reached()
         except Exception as error:
@@ -230,7 +269,7 @@ class Attempt:
         return outcome
 
     def _cancel(self) -> None:
-        self.deadline = self._slots.pulse.fair() + leases.TIMEOUT_GRACE
+        self.deadline = self._runtime.pulse.fair() + self._runtime.core.timings.timeout_grace
         self.task.cancel()
         if not self._begun:
             # Cancelled before its first step, it never comes to an outcome.
@@ -239,7 +278,7 @@ class Attempt:
     def _settle(self, outcome: Outcome | None) -> None:
         if not self._settled:
             self._settled = True
-            self._slots.settle(self, outcome)
+            self._runtime.settle(self, outcome)
 
     def _keep_own(self) -> None:
         job = self.job
@@ -256,7 +295,7 @@ class Attempt:
             keep_own(job)
         job.status, job.result, job.error, job.completed = Status.COMPLETE, result, None, now()
         job.progress = 1.0
-        return Outcome.finish(self._slots.queue, job)
+        return Outcome.finish(self._runtime.core, job)
 
     def _cancelled(self, context: Any, cancelled: BaseException) -> Outcome | None:
         """What its canceller wants; a task that cancelled itself has failed. None: nothing is to be written."""
@@ -268,7 +307,7 @@ class Attempt:
             return self._given_back()
         if not self._timed_out:
             # The task cancelled itself; but for a dying event loop, which cancels all tasks.
-            return self._orphaned() if self._slots.dying else self._failed(context, cancelled)
+            return self._orphaned() if self._runtime.is_dying() else self._failed(context, cancelled)
         error = TimeoutError(self._timed_out)
         # Where it was when its time was over.
         error.__cause__ = cancelled
@@ -280,7 +319,7 @@ class Attempt:
             return self._end(Status.FAILED, "its worker stopped while it ran, and it runs at most once")
         job.attempts -= 1
         self._wait_again(HANDED_BACK)
-        return Outcome.hand_back(self._slots.queue, job)
+        return Outcome.hand_back(self._runtime.core, job)
 
     def _orphaned(self) -> Outcome:
         """Its event loop ends. It may be what ends it, by cancelling all tasks: that counts as a recovery."""
@@ -293,12 +332,12 @@ class Attempt:
 
     def _misfit(self, context: Any, error: BaseException) -> Outcome:
         job = self.job
-        seconds = misfit.wait(job, self._slots.worker.deploy_window)
+        seconds = misfit.wait(job, self._runtime.deploy_window)
         if seconds is None:
             job.retries = job.attempts
             return self._failed(context, error)
         misfit.put_back(job, error, seconds)
-        return Outcome.postpone(self._slots.queue, job, seconds)
+        return Outcome.postpone(self._runtime.core, job, seconds)
 
     def _failed(self, context: Any, error: BaseException) -> Outcome:
         job = self.job
@@ -306,7 +345,7 @@ class Attempt:
         job.result = None
         context["exception"] = error
         if reason := self._outage(error):
-            if (pause := pause_of(job, self._slots.worker.outage_limit)) is not None:
+            if (pause := pause_of(job, self._runtime.outage_limit)) is not None:
                 return self._postponed(reason, pause)
         else:
             job.meta.pop(OUTAGE, None)
@@ -314,20 +353,20 @@ class Attempt:
             if isinstance(error, exit_) and note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
         text = clipped(scrub(error_text(error)))
-        again = job.retryable and self._slots.worker.retries_after(job.function, error)
+        again = job.retryable and self._runtime.functions.retries_after(job.function, error)
         with suppress(Exception):
             log_failure(job, error, again=again)
         if not again:
             return self._end(Status.FAILED, text)
         delay = _delay(job, find(error, Retry))
         self._wait_again(text)
-        return Outcome.retry(self._slots.queue, job, delay)
+        return Outcome.retry(self._runtime.core, job, delay)
 
     def _outage(self, error: BaseException) -> str:
         """What an outage had to do with the failure; empty: nothing, or the job is not to be tried again."""
         job = self.job
         reason = reason_of(error) or (self._timed_out and reason_of_timeout(self.running_for))
-        if not reason or job.meta.get(AT_MOST_ONCE) or self._slots.worker.is_final(job.function, error):
+        if not reason or job.meta.get(AT_MOST_ONCE) or self._runtime.functions.is_final(job.function, error):
             return ""
         return reason
 
@@ -336,7 +375,7 @@ class Attempt:
         logger.warning("job %s of %s is postponed for %.1f s: %s", job.key, job.function, pause, reason)
         job.attempts -= 1
         self._wait_again(f"postponed: {reason}")
-        return Outcome.postpone(self._slots.queue, job, pause)
+        return Outcome.postpone(self._runtime.core, job, pause)
 
     def _wait_again(self, error: str) -> None:
         job = self.job
@@ -350,7 +389,7 @@ class Attempt:
     def _end(self, status: Status, error: str) -> Outcome:
         job = self.job
         job.status, job.error, job.result, job.completed = status, error, None, now()
-        return Outcome.finish(self._slots.queue, job)
+        return Outcome.finish(self._runtime.core, job)
 
 
 def _delay(job: EngineJob, asked: Sequence[Retry]) -> float:

@@ -3,34 +3,32 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from saqueduct.queue.outcomes import Outcome, Outcomes
+from saqueduct.queue.core import QueueCore
+from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob, mark_of
-
-if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
+from saqueduct.worker.outcome_buffer import OutcomeBuffer
 
 logger = logging.getLogger("saqueduct.worker")
 
-CHUNK = 500
+ENDS_AT_ONCE = 500
 """Ends that one statement writes at most."""
 
 
 class Closings:
     """The ends of durable jobs of one worker, until PostgreSQL has them; many in one statement, one at a time.
 
-    Redis learns of an end after PostgreSQL. While PostgreSQL is away, Redis keeps the ends for it, see `unrecorded.py`:
-    jobs go on without it.
+    Redis learns of an end after PostgreSQL. While PostgreSQL is away, Redis keeps the ends for it, see
+    `queue/unrecorded.py`: jobs go on without it.
 
     Args:
-        queue: the queue.
+        core: of the queue.
         outcomes: take the ends then.
         closed: called after each statement.
     """
 
-    def __init__(self, queue: "EngineQueue", outcomes: Outcomes, closed: Callable[[], None]) -> None:
-        self._queue = queue
+    def __init__(self, core: QueueCore, outcomes: OutcomeBuffer, closed: Callable[[], None]) -> None:
+        self._core = core
         self._outcomes = outcomes
         self._closed = closed
         self._waiting: list[tuple[Outcome, EngineJob]] = []
@@ -53,7 +51,7 @@ class Closings:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            batch = self._waiting[:CHUNK]
+            batch = self._waiting[:ENDS_AT_ONCE]
             known = await self._close([job for _, job in batch])
             for (outcome, job), recorded in zip(batch, known, strict=True):
                 job.recorded = recorded
@@ -63,7 +61,7 @@ class Closings:
 
     async def _close(self, jobs: Sequence[EngineJob]) -> list[bool]:
         """True for each whose end PostgreSQL knows."""
-        recorder = self._queue.recorder
+        recorder = self._core.recorder
         if recorder is None or recorder.away:
             return [False] * len(jobs)
         try:

@@ -1,4 +1,4 @@
-"""Limits: the running jobs of a worker that are cancelled, as they run too long, are silent, or are to be aborted.
+"""Deadlines: the running jobs of a worker that are cancelled, as they run too long, are silent, or are to be aborted.
 
 One that ignores its cancellation is given up."""
 
@@ -6,36 +6,29 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from saq.job import Status
 
 from saqueduct.broker.outage import REDIS_AWAY
-from saqueduct.tasks.job import UnreadableJob
-
-if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
-    from saqueduct.worker.attempt import Attempt
-    from saqueduct.worker.leases import Held
-    from saqueduct.worker.loop_monitor import Pulse
+from saqueduct.queue.core import QueueCore
+from saqueduct.tasks.job import Held, UnreadableJob
+from saqueduct.worker.attempt import Attempt
+from saqueduct.worker.loop_monitor import Pulse
 
 logger = logging.getLogger("saqueduct.worker")
 
-TIMEOUT_CHECK = 0.1
-"""Seconds between two looks for jobs that run longer than their timeout."""
 
-
-class Limits:
+class Deadlines:
     """Looks after the running jobs of one worker.
 
     Args:
-        queue: the queue.
+        core: of the queue.
         pulse: whose clock says how long they run.
         running: they, by key and lease; changes as they begin and end.
     """
 
-    def __init__(self, queue: "EngineQueue", pulse: "Pulse", running: Mapping["Held", "Attempt"]) -> None:
-        self._queue = queue
+    def __init__(self, core: QueueCore, pulse: Pulse, running: Mapping[Held, Attempt]) -> None:
+        self._core = core
         self._pulse = pulse
         self._running = running
         self._loop = asyncio.get_running_loop()
@@ -46,7 +39,7 @@ class Limits:
         """Cancel what runs longer than its timeout, as long as anything runs; one timer is cheaper than one a job."""
         if self._running and not self._watched:
             self._watched = True
-            self._loop.call_later(TIMEOUT_CHECK, self._end_late)
+            self._loop.call_later(self._core.timings.timeout_check, self._end_late)
 
     def _end_late(self) -> None:
         current = self._pulse.certainly_fair() or 0.0
@@ -77,11 +70,11 @@ class Limits:
         long = [attempt for attempt in self._running.values() if attempt.running_for >= threshold]
         if not long:
             return
-        ids = [self._queue.job_id(attempt.held[0]) for attempt in long]
-        async with self._queue.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self._queue.namespace("aborting"), ids)
+        ids = [self._core.job_id(attempt.held[0]) for attempt in long]
+        async with self._core.redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._core.namespace("aborting"), ids)
             # A stock producer's abort takes the job out of the incomplete ones, and tells why in the job.
-            pipe.zmscore(self._queue.namespace("incomplete"), ids)
+            pipe.zmscore(self._core.namespace("incomplete"), ids)
             reasons, scores = await pipe.execute()
         for attempt, reason, score in zip(long, reasons, scores, strict=True):
             with self._alone(attempt):
@@ -90,14 +83,14 @@ class Limits:
                 elif score is None and attempt.held in self._running:
                     await self._abort_as_stored(attempt)
 
-    async def _abort_as_stored(self, attempt: "Attempt") -> None:
+    async def _abort_as_stored(self, attempt: Attempt) -> None:
         key = attempt.held[0]
-        stored = self._queue.read(key, await self._queue.redis.get(self._queue.job_id(key)))
+        stored = self._core.read(key, await self._core.redis.get(self._core.job_id(key)))
         if stored.status in (Status.ABORTING, Status.ABORTED):
             attempt.abort(stored.error or "aborted")
 
     @contextmanager
-    def _alone(self, attempt: "Attempt") -> Iterator[None]:
+    def _alone(self, attempt: Attempt) -> Iterator[None]:
         """What is wrong with one job does not keep others from being looked at."""
         try:
             yield

@@ -1,36 +1,34 @@
-"""Slots: the jobs that a worker runs at once, leased as slots become free."""
+"""JobRunner: the jobs that a worker runs at once, leased as slots become free."""
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 from saq import Job
 from saq.job import Status
 
 from saqueduct.broker.outage import REDIS_AWAY
-from saqueduct.queue.outcomes import Outcome, Outcomes
-from saqueduct.queue.recovery import LOOK
+from saqueduct.queue.outcomes import Outcome
+from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks import current_job
-from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job import EngineJob, Held
 from saqueduct.tasks.job_meta import DURABLE
 from saqueduct.worker import loop_monitor
-from saqueduct.worker.attempt import Attempt
+from saqueduct.worker.attempt import Attempt, Hook, Runtime
 from saqueduct.worker.closings import Closings
-from saqueduct.worker.deadlines import Limits
-from saqueduct.worker.leases import Held, LeaseKeeper
+from saqueduct.worker.deadlines import Deadlines
+from saqueduct.worker.functions import TaskFunctions
+from saqueduct.worker.heartbeat import Heartbeat
+from saqueduct.worker.leases import LeaseKeeper
 from saqueduct.worker.leasing import Leased, Leasing
 from saqueduct.worker.lost_leases import LostLeases
+from saqueduct.worker.outcome_buffer import OutcomeBuffer
 from saqueduct.worker.suspects import LOOK_FOR_ROOM, Suspects
-from saqueduct.worker.waiting import PEEK, Waiting
-from saqueduct.worker.worker_health import Watch
-
-if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
-    from saqueduct.worker.worker import EngineWorker
+from saqueduct.worker.waiting import Waiting
 
 logger = logging.getLogger("saqueduct.worker")
 
@@ -62,7 +60,38 @@ UNWRITTEN = 10
 """Times its concurrency that a worker may have outcomes waiting before it leases no more."""
 
 
-class Slots:
+class Host(Protocol):
+    """The worker, as its jobs need it; see `EngineWorker`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def task_functions(self) -> TaskFunctions: ...
+    @property
+    def context(self) -> Any: ...
+    @property
+    def before_process(self) -> Sequence[Hook] | None: ...
+    @property
+    def after_process(self) -> Sequence[Hook] | None: ...
+    @property
+    def deploy_window(self) -> float: ...
+    @property
+    def outage_limit(self) -> float: ...
+    @property
+    def burst(self) -> bool: ...
+    @property
+    def max_burst_jobs(self) -> int | None: ...
+    @property
+    def dequeue_timeout(self) -> float: ...
+    @property
+    def event(self) -> asyncio.Event: ...
+
+    def give_up(self, reason: str) -> None: ...
+
+
+class JobRunner:
     """Leases and runs the jobs of one queue.
 
     Jobs that were leased start in a few turns of the event loop: while the first outcomes are written and further
@@ -73,9 +102,10 @@ class Slots:
         queue: the queue.
     """
 
-    def __init__(self, worker: "EngineWorker", queue: "EngineQueue") -> None:
+    def __init__(self, worker: Host, queue: EngineQueue) -> None:
         self.worker = worker
         self.queue = queue
+        self.core = queue.core
         self.running: dict[Held, Attempt] = {}
         self.taken = 0
         self._ready: deque[EngineJob] = deque()
@@ -85,19 +115,42 @@ class Slots:
         self._freed = asyncio.Event()
         """A slot may be free."""
         self._paused = False
-        self._waiting = Waiting(queue, self._stopping)
+        self._waiting = Waiting(queue.core, queue.schedule, self._stopping)
         self.loop = asyncio.get_running_loop()
         self.given_up: set[Attempt] = set()
         """Attempts that still run although their jobs were settled; they have no slot any more."""
         self._task: asyncio.Task[None] | None = None
-        self.pulse = loop_monitor.join(self._attempt_of, current_job.job)
-        lost = LostLeases(worker.id)
-        self.keeper = LeaseKeeper(queue, self.pulse, self.running, lost, self._lost_in_thread, Watch(self).beat)
-        self._outcomes = Outcomes(queue, self._written)
-        self._closings = Closings(queue, self._outcomes, self._freed.set)
-        self.leasing = Leasing(queue, worker.id, self._waiting, self._outcomes, lost)
-        self.limits = Limits(queue, self.pulse, self.running)
+        self.pulse = loop_monitor.join(self._attempt_of, current_job.job, self.core.timings.loop_notice)
+        lost = LostLeases(worker.id, self.core.timings.lost_lease_kept)
+        self._outcomes = OutcomeBuffer(self.core, queue.settler, self._written)
+        self._closings = Closings(self.core, self._outcomes, self._freed.set)
+        self.leasing = Leasing(self.core, worker.id, self._waiting, self._outcomes, lost)
+        heartbeat = Heartbeat(
+            self.core, worker.id, worker.concurrency, self.leasing, self.pulse, self.running, self.given_up
+        )
+        self.keeper = LeaseKeeper(self.core, self.pulse, self.running, lost, self._lost_in_thread, heartbeat.beat)
+        self.deadlines = Deadlines(self.core, self.pulse, self.running)
         self.suspects = Suspects(self, self._stopping)
+        self._runtime = Runtime(
+            core=self.core,
+            loop=self.loop,
+            pulse=self.pulse,
+            leases=self.keeper,
+            functions=worker.task_functions,
+            context=worker.context,
+            before=worker.before_process or (),
+            after=worker.after_process or (),
+            deploy_window=worker.deploy_window,
+            outage_limit=worker.outage_limit,
+            settle=self.settle,
+            give_up=self.give_up,
+            is_dying=self._is_dying,
+        )
+
+    @property
+    def concurrency(self) -> int:
+        """Slots of the worker."""
+        return self.worker.concurrency
 
     async def run(self) -> None:
         """Lease and run jobs until `stop_leasing`."""
@@ -120,10 +173,10 @@ class Slots:
                 if not isinstance(error, REDIS_AWAY):
                     # A worker that lives and takes nothing more would be worse than a line too many.
                     logger.exception("queue %s: no job could be leased, trying again", self.queue.name)
-                await self.queue.outage.pause(error, self._stopping)
+                await self.core.outage.pause(error, self._stopping)
                 waits = 0.0
                 continue
-            self.queue.outage.over()
+            self.core.outage.over()
             self._waiting.due_in(leased.due)
             self._tell_pause(leased.paused)
             waits = 0.0 if self.suspects.wait else await self._rest(leased, waits)
@@ -158,8 +211,7 @@ class Slots:
         loop_monitor.leave(self.pulse, self._attempt_of)
         self.suspects.leave()
 
-    @property
-    def dying(self) -> bool:
+    def _is_dying(self) -> bool:
         """True when somebody who is no job's canceller has cancelled the worker: the event loop ends."""
         return self._task is not None and self._task.cancelling() > 0
 
@@ -191,7 +243,7 @@ class Slots:
         self._freed.set()
 
     async def look_for_orphans(self) -> None:
-        """Recover the jobs of expired leases, every LOOK seconds."""
+        """Recover the jobs of expired leases, every `Timings.recovery_look` seconds."""
         while not self._stopping.is_set():
             try:
                 await self.queue.recover()
@@ -200,14 +252,14 @@ class Slots:
                 logger.debug("queue %s: no look for orphans", self.queue.name, exc_info=True)
             except Exception:
                 logger.exception("queue %s: the look for orphans failed, trying again", self.queue.name)
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(self.core.timings.recovery_look)
 
     def _free(self) -> int:
         # A durable job keeps its slot until PostgreSQL knows its end: so many run again at most when the process dies.
         free = self.worker.concurrency - self.taken_slots() - len(self._closings)
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
-        if self.queue.recorder is not None and self.queue.recorder.full:
+        if self.core.recorder is not None and self.core.recorder.full:
             self.loop.call_later(RECORDS_CHECK, self._freed.set)
             return 0
         return free if len(self._outcomes) < UNWRITTEN * self.worker.concurrency else 0
@@ -226,9 +278,9 @@ class Slots:
         """Start a job that has its lease alone."""
         self.taken += 1
         self.keeper.hold([job])
-        attempt = Attempt(self, job)
+        attempt = Attempt(self._runtime, job)
         self.running[attempt.held] = attempt
-        self.limits.watch()
+        self.deadlines.watch()
         return attempt
 
     def wake(self) -> None:
@@ -248,9 +300,9 @@ class Slots:
             while self._ready:
                 self.put_back(self._ready.popleft())
         for _ in range(min(self._at_once, len(self._ready))):
-            attempt = Attempt(self, self._ready.popleft())
+            attempt = Attempt(self._runtime, self._ready.popleft())
             self.running[attempt.held] = attempt
-        self.limits.watch()
+        self.deadlines.watch()
         if self._ready:
             self.loop.call_soon(self._start_some)
 
@@ -258,7 +310,7 @@ class Slots:
         """Return a job that does not begin here to the front of the queue, untouched."""
         job.attempts -= 1
         job.status, job.started, job.worker_id = Status.QUEUED, 0, None
-        self._outcomes.add(Outcome.postpone(self.queue, job, 0), job)
+        self._outcomes.add(Outcome.postpone(self.core, job, 0), job)
 
     async def _wait_for_a_slot(self) -> None:
         if self.worker.burst and self._spent() and not self._busy():
@@ -289,11 +341,11 @@ class Slots:
         else:
             for _ in range(BRIEF if leased.jobs else 0):
                 await asyncio.sleep(0)
-            return PEEK
+            return self.core.timings.peek
         return 0.0
 
     async def _rest_in_burst(self, leased: Leased, waited: float) -> float:
-        patience = min(self.worker.dequeue_timeout, PEEK)
+        patience = min(self.worker.dequeue_timeout, self.core.timings.peek)
         if self._busy():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._freed.wait(), max(patience, BURST_LOOK))

@@ -9,44 +9,25 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import redis
 from redis.exceptions import RedisError
 
 from saqueduct.broker.scripts import source
-from saqueduct.queue.recovery import LEASE, RENEWAL
-from saqueduct.tasks.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob
+from saqueduct.queue.core import QueueCore
+from saqueduct.tasks.job import HUNG, LATE, STALLED, UNBEGUN, EngineJob, Held
 from saqueduct.tasks.job_meta import AT_MOST_ONCE
 from saqueduct.worker import lease_renewal
 from saqueduct.worker.lease_renewal import RenewalThread
-from saqueduct.worker.loop_monitor import Block, Pulse
+from saqueduct.worker.loop_monitor import Block, Charged, Pulse
 from saqueduct.worker.lost_leases import LostLeases
-
-if TYPE_CHECKING:
-    from saqueduct.queue.saq_queue import LeasedQueue
-    from saqueduct.worker.attempt import Attempt
 
 logger = logging.getLogger("saqueduct.worker")
 
-CHUNK = 1000
+RENEWED_AT_ONCE = 1000
 """Leases renewed by one script call."""
 
-TIMEOUT_GRACE = 5.0
-"""Seconds in which a job that is cancelled may still end by itself, before it is given up."""
-
-LOOP_FIRST = 1.0
-"""Seconds that the event loop gets to give a job up, before the thread does."""
-
-BEGINNING = 10.0
-"""Seconds in which a job that was leased must begin: other jobs may block the event loop, while other workers wait."""
-
-STALL = 10.0
-"""Seconds that one step of the event loop may take, before the jobs that wait for it are offered to other workers."""
-
-
-Held = tuple[str, str]
-"""What a worker holds: the key of a job, and its lease."""
 
 Hold = tuple[float, str]
 """Until when a lease is renewed, and how it is marked when it is given up: UNBEGUN, by `Pulse.awake`, or LATE, by
@@ -61,11 +42,20 @@ REASONS = {
 }
 
 
+class RunningJob(Charged, Protocol):
+    """An attempt, as its lease is looked after."""
+
+    @property
+    def lateness(self) -> str:
+        """Why its time is over, if it has a timeout."""
+        ...
+
+
 class LeaseKeeper:
     """Renews the leases that a worker holds.
 
     Args:
-        queue: the queue.
+        core: of the queue.
         pulse: of the worker's event loop.
         running: the attempts of the worker, by what it holds.
         lost_leases: the worker's calls for leases whose answers were lost.
@@ -75,21 +65,22 @@ class LeaseKeeper:
 
     def __init__(
         self,
-        queue: "LeasedQueue",
+        core: QueueCore,
         pulse: Pulse,
-        running: Mapping[Held, "Attempt"],
+        running: Mapping[Held, RunningJob],
         lost_leases: LostLeases,
         lost: Callable[[Held], None],
         beat: Callable[[redis.Redis], None],
     ) -> None:
-        self._queue = queue
+        self._core = core
+        self._timings = core.timings
         self._pulse = pulse
         self._running = running
         self._lost_leases = lost_leases
         self._lost = lost
         self._beat = beat
         self._held: dict[Held, Hold] = {}
-        self._offered = queue.offered
+        self._offered = core.offered
         self._deciding = threading.Lock()
         """Held while it is decided whether a job is given back, which may begin at the same time."""
         self._thread: RenewalThread | None = None
@@ -98,11 +89,11 @@ class LeaseKeeper:
 
     def start(self) -> None:
         """Begin to renew."""
-        self._thread = lease_renewal.join(self._queue.redis, RENEWAL, self._renew_all)
+        self._thread = lease_renewal.join(self._core.redis, self._timings.renewal, self._renew_all)
 
     def stop(self) -> None:
         """Stop to renew; what is still held runs out."""
-        lease_renewal.leave(self._queue.redis, self._renew_all)
+        lease_renewal.leave(self._core.redis, self._renew_all)
         self._offered.difference_update(list(self._held))
 
     def give_all_back(self) -> None:
@@ -112,8 +103,8 @@ class LeaseKeeper:
             self._guarded("leases could not be given back", self._give_back, self._script(self._thread.redis))
 
     def hold(self, jobs: Iterable[EngineJob]) -> None:
-        """Renew the leases of jobs from now on; each is given back unless it begins within BEGINNING."""
-        hold = (self._pulse.awake() + BEGINNING, UNBEGUN)
+        """Renew the leases of jobs from now on; each is given back unless it begins within `Timings.begin_within`."""
+        hold = (self._pulse.awake() + self._timings.begin_within, UNBEGUN)
         self._held.update({(job.key, job.lease): hold for job in jobs})
 
     def begin(self, held: Held, begun: float, timeout: float | None) -> float | None:
@@ -131,7 +122,7 @@ class LeaseKeeper:
         with self._deciding:
             if self._held.get(held, GIVEN_BACK) is GIVEN_BACK:
                 return None
-            self._held[held] = (timeout_ends + TIMEOUT_GRACE + LOOP_FIRST, LATE)
+            self._held[held] = (timeout_ends + self._timings.timeout_grace + self._timings.loop_first, LATE)
         return timeout_ends
 
     def charge(self, held: Held, seconds: float) -> None:
@@ -160,8 +151,8 @@ class LeaseKeeper:
         reported = self._guarded("its worker's state is not reported", self._beat, client)
         script, held = self._script(client), list(self._held)
         renewed = [
-            self._guarded("leases could not be renewed", self._renew, script, held[first : first + CHUNK])
-            for first in range(0, len(held), CHUNK)
+            self._guarded("leases could not be renewed", self._renew, script, held[first : first + RENEWED_AT_ONCE])
+            for first in range(0, len(held), RENEWED_AT_ONCE)
         ]
         looked = self._guarded("lost leases could not be looked for", self._disown, client)
         self._failing = not all([reported, *renewed, looked])
@@ -171,7 +162,7 @@ class LeaseKeeper:
 
     def _disown(self, client: redis.Redis) -> None:
         if lost := self._lost_leases.prefixes():
-            scripts = self._queue.scripts
+            scripts = self._core.scripts
             client.register_script(source("disown"))(keys=scripts.keys, args=[*scripts.common(), *lost])
             self._lost_leases.looked_for()
 
@@ -182,11 +173,11 @@ class LeaseKeeper:
         except (RedisError, OSError) as error:
             logger.log(
                 logging.DEBUG if self._failing else logging.WARNING,
-                "queue %s: %s, trying again: %s", self._queue.name, failure, error,
+                "queue %s: %s, trying again: %s", self._core.name, failure, error,
             )  # fmt: skip
             self._failing = True
         except Exception:
-            logger.exception("queue %s: %s, trying again", self._queue.name, failure)
+            logger.exception("queue %s: %s, trying again", self._core.name, failure)
         else:
             return True
         return False
@@ -198,7 +189,7 @@ class LeaseKeeper:
             reason = REASONS.get(mark) or mark.split("\n")[1].removesuffix(", here:")
             logger.error("the lease of the job %s is given up: %s", each[0], reason)
         block = self._pulse.block
-        stalled = block is not None and block.seconds >= STALL
+        stalled = block is not None and block.seconds >= self._timings.stall
         offers = self._offers(block, held) if block is not None and stalled else {}
         kept = [each for each in held if not stalled or each not in self._offered]
         marks = dict.fromkeys(kept, "") | offers | late
@@ -240,7 +231,7 @@ class LeaseKeeper:
         if offers:
             logger.error(
                 "queue %s: %d jobs that wait for the event loop are offered to other workers; %s blocks it for %.0f s",
-                self._queue.name, len(offers), block.who or "no job", block.seconds,
+                self._core.name, len(offers), block.who or "no job", block.seconds,
             )  # fmt: skip
         return offers
 
@@ -265,8 +256,8 @@ class LeaseKeeper:
         """Renew leases ('') or mark them; for each whether it was still held."""
         if not marks:
             return []
-        args: list[Any] = [*self._queue.scripts.common(), LEASE]
+        args: list[Any] = [*self._core.scripts.common(), self._timings.lease]
         for (key, lease), mark in marks.items():
             args += [key, lease, mark]
-        answers = script(keys=self._queue.scripts.keys, args=args)
+        answers = script(keys=self._core.scripts.keys, args=args)
         return [(each, bool(answer)) for each, answer in zip(marks, answers, strict=True)]

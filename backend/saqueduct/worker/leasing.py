@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -14,16 +14,14 @@ from saq.job import Status
 from saq.utils import now
 
 from saqueduct.common.text import decoded
-from saqueduct.queue.outcomes import Outcome, Outcomes
-from saqueduct.queue.recovery import LEASE
+from saqueduct.queue.core import QueueCore
+from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, has_expired, holder
 from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, engine_entries
 from saqueduct.worker.lost_leases import LostLeases
+from saqueduct.worker.outcome_buffer import OutcomeBuffer
 from saqueduct.worker.quarantine import SUSPECT
 from saqueduct.worker.waiting import Waiting
-
-if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
 
 logger = logging.getLogger("saqueduct.worker")
 
@@ -56,7 +54,7 @@ class Leasing:
     """Leases jobs.
 
     Args:
-        queue: the queue.
+        core: of the queue.
         worker_id: who leases.
         waiting: waits for jobs.
         outcomes: take what is not to run.
@@ -64,11 +62,11 @@ class Leasing:
     """
 
     def __init__(
-        self, queue: "EngineQueue", worker_id: str, waiting: Waiting, outcomes: Outcomes, lost: LostLeases
+        self, core: QueueCore, worker_id: str, waiting: Waiting, outcomes: OutcomeBuffer, lost: LostLeases
     ) -> None:
         self.answered_at = time.monotonic()
         """Seconds of the monotonic clock at the last answer to a lease, whether there were jobs or not."""
-        self._queue = queue
+        self._core = core
         self._worker_id = worker_id
         self._waiting = waiting
         self._outcomes = outcomes
@@ -90,7 +88,7 @@ class Leasing:
         for pause in PAUSES:
             call = self._lost.call()
             try:
-                return await self._lease((count, self._worker_id, LEASE, held, call), waits)
+                return await self._lease((count, self._worker_id, self._core.timings.lease, held, call), waits)
             except BaseException as error:
                 self._lost.lose(call)
                 if not isinstance(error, BROKEN) or pause is None or self._waiting.stopped:
@@ -103,13 +101,11 @@ class Leasing:
         if lost := self._lost.prefixes():
             with suppress(RedisError, OSError):
                 async with asyncio.timeout(LAST_LOOK):
-                    await self._queue.scripts.run("disown", *lost, again=False)
+                    await self._core.scripts.run("disown", *lost, again=False)
 
     async def _lease(self, arguments: tuple[Any, ...], waits: float) -> Leased:
         ask = (
-            self._waiting.lease(arguments, waits)
-            if waits
-            else self._queue.scripts.run("lease", *arguments, again=False)
+            self._waiting.lease(arguments, waits) if waits else self._core.scripts.run("lease", *arguments, again=False)
         )
         answer = await ask
         if answer is None:
@@ -129,9 +125,9 @@ class Leasing:
     def _read(
         self, job_id: bytes, stored: bytes, lease: str, holds: tuple[str, int], time_now: float
     ) -> EngineJob | None:
-        key = self._queue.job_key_from_id(job_id.decode() if job_id.isascii() else decoded(job_id))
+        key = self._core.job_key_from_id(job_id.decode() if job_id.isascii() else decoded(job_id))
         try:
-            job = self._queue.read(key, stored)
+            job = self._core.read(key, stored)
         except UnreadableJob as error:
             logger.error("%s; it is taken out of the queue", error)
             self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
@@ -141,7 +137,7 @@ class Leasing:
             job.own = engine_entries(job.meta)
             if EXPIRES_AT in job.meta and has_expired(job, time_now):
                 job.status, job.error, job.completed = Status.ABORTED, EXPIRED, now()
-                self._outcomes.add(Outcome.finish(self._queue, job), job)
+                self._outcomes.add(Outcome.finish(self._core, job), job)
                 return None
         job.worker_id, job.started = holds
         job.attempts += 1

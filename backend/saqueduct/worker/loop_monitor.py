@@ -31,9 +31,6 @@ SUSPENSION = 1.0
 STACK = 20
 """Frames of what blocks the event loop, from the innermost on."""
 
-NOTICE = 2.0
-"""Seconds for which the event loop must be blocked before a line is logged."""
-
 
 class Charged(Protocol):
     """A running job, as the pulse charges it."""
@@ -82,13 +79,16 @@ class Pulse:
     Args:
         loop: which it watches; runs in the thread that makes this.
         variable: holds the job in the context of whatever a job runs, such as its child tasks.
+        notice: seconds for which the event loop must be blocked before a line is logged.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         variable: "contextvars.ContextVar[Job | None] | None" = None,
+        notice: float = 2.0,
     ) -> None:
+        self._notice = notice
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._variable = variable
@@ -191,12 +191,12 @@ class Pulse:
             block = self._block = Block(task, self._find(task))
         block.seconds += seconds
         frame = sys._current_frames().get(self._loop_thread)
-        if block.seconds < NOTICE and block.charged is None:
+        if block.seconds < self._notice and block.charged is None:
             return
         block.stack = "".join(traceback.format_stack(frame, STACK)) if frame is not None else ""
         if block.charged is not None:
             block.charged.charge(block, seconds)
-        if block.seconds >= NOTICE and not block.noticed:
+        if block.seconds >= self._notice and not block.noticed:
             block.noticed = True
             logger.error(
                 "the event loop has not answered for %.1f s, no other job goes on; %s blocks it",
@@ -228,12 +228,12 @@ class Pulse:
 _pulses: dict[asyncio.AbstractEventLoop, tuple[Pulse, int]] = {}
 
 
-def join(find: Find, variable: "contextvars.ContextVar[Job | None]") -> Pulse:
-    """The pulse of the running event loop, for one more worker, until `leave`."""
+def join(find: Find, variable: "contextvars.ContextVar[Job | None]", notice: float) -> Pulse:
+    """The pulse of the running event loop, for one more worker, until `leave`; the first one's `notice` holds."""
     loop = asyncio.get_running_loop()
     pulse, workers = _pulses.get(loop, (None, 0))
     if pulse is None:
-        pulse = Pulse(loop, variable)
+        pulse = Pulse(loop, variable, notice)
         pulse.start()
     _pulses[loop] = pulse, workers + 1
     pulse.finders.append(find)

@@ -11,9 +11,6 @@ import time
 
 from saqueduct.tasks.job import LEASE_TEXT, TIME_TEXT
 
-KEPT = 15.0
-"""Seconds for which the leases of a call are looked for after the first look: a server may carry it out late."""
-
 MOST = 1000
 """Calls that are kept at most; the oldest are forgotten first."""
 
@@ -23,9 +20,11 @@ class LostLeases:
 
     Args:
         worker_id: who leases.
+        kept: seconds for which the leases of a call are looked for after the first look.
     """
 
-    def __init__(self, worker_id: str) -> None:
+    def __init__(self, worker_id: str, kept: float) -> None:
+        self._kept = kept
         self._worker_id = worker_id
         # Not from 1 on: an earlier process may have had the same id.
         self._last = secrets.randbelow(10**9) * 1000
@@ -56,4 +55,4 @@ class LostLeases:
         current = time.monotonic()
         with self._changing:
             looked = {call: current if first is None else first for call, first in self._lost.items()}
-            self._lost = {call: first for call, first in looked.items() if current - first < KEPT}
+            self._lost = {call: first for call, first in looked.items() if current - first < self._kept}

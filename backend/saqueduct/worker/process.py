@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from saqueduct.tasks import current_job
 from saqueduct.tasks.threads import EXIT_FORKED, ReplacingExecutor, end_if_forked
+from saqueduct.timings import Timings
 from saqueduct.worker import loop_monitor
 from saqueduct.worker.worker import EngineWorker
 
@@ -27,18 +28,8 @@ EXIT_USELESS = 3
 LOST_THREADS = 4
 """Times the calls of `asyncio.to_thread` at once that may hang without anybody who waits for them."""
 
-HOPELESS = 60.0
-"""Seconds after which a process ends whose event loop is blocked by a job that was given up, or by no job."""
-
 BLOCKED = 1.0
 """Seconds after which an event loop counts as blocked when the process is to stop."""
-
-LOOK = 0.5
-"""Seconds between two looks of the thread that ends a process whose event loop cannot."""
-
-ENDING = 7.0
-"""Seconds beyond the grace period that a process gets to end orderly: those of `EngineWorker.stop`, and less than a
-supervisor waits."""
 
 GIVING_BACK = 2.0
 """Seconds that Redis gets to take the leases of a process that ends at once; those that it does not take run out."""
@@ -75,9 +66,17 @@ class WorkerProcess:
         grace_period: seconds that running jobs get after a signal.
         threads: calls of `asyncio.to_thread` at once; plain functions have threads of their own.
         end: ends the process with a status, at once; another one in tests.
+        timings: how long it waits for what.
     """
 
-    def __init__(self, grace_period: float, threads: int, end: Callable[[int], Any] = os._exit) -> None:
+    def __init__(
+        self,
+        grace_period: float,
+        threads: int,
+        end: Callable[[int], Any] = os._exit,
+        timings: Timings | None = None,
+    ) -> None:
+        self._timings = timings or Timings()
         self.status = 0
         self._threads = ReplacingExecutor(threads)
         self._most_lost = LOST_THREADS * threads
@@ -126,7 +125,7 @@ class WorkerProcess:
             if (taken := signal.getsignal(number)) != self._on_signal:
                 logger.error("a job changed what %s does (%r): it ends this process again", number.name, taken)
                 signal.signal(number, self._on_signal)
-        self._loop.call_later(LOOK, self._keep_signals)
+        self._loop.call_later(self._timings.process_look, self._keep_signals)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self._asked is None:
@@ -143,7 +142,7 @@ class WorkerProcess:
 
     def _watch(self) -> None:
         while True:
-            time.sleep(LOOK)
+            time.sleep(self._timings.process_look)
             try:
                 self._threads.lose_abandoned()
                 if self._threads.lost > self._most_lost and not self.status:
@@ -158,7 +157,7 @@ class WorkerProcess:
     def _hopeless(self) -> str:
         """Why this process ends without its event loop; empty: it need not."""
         late = time.monotonic() - self._grace_period - self._asked if self._asked is not None else 0.0
-        if late > ENDING:
+        if late > self._timings.process_end:
             return f"it is to stop, and has not ended {late:.0f} s after its grace period"
         beat = loop_monitor.of(self._loop)
         if beat is None:
@@ -167,7 +166,11 @@ class WorkerProcess:
         who = (block.who if block is not None else "") or "no job"
         if late > 0 and seconds > BLOCKED:
             return f"it is to stop, its grace period is over, and {who} blocks its event loop for {seconds:.0f} s"
-        if block is None or block.seconds < HOPELESS or (block.charged is not None and block.charged.is_held):
+        if (
+            block is None
+            or block.seconds < self._timings.hopeless
+            or (block.charged is not None and block.charged.is_held)
+        ):
             return ""
         return f"{who} blocks its event loop for {block.seconds:.0f} s"
 

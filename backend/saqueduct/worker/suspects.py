@@ -4,21 +4,37 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from saqueduct.queue.core import QueueCore
 from saqueduct.queue.recovery import MAX_RECOVERIES
 from saqueduct.tasks.job import ALONE, EngineJob
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.worker import quarantine
-
-if TYPE_CHECKING:
-    from saqueduct.worker.job_runner import Slots
-    from saqueduct.worker.leasing import Leased
+from saqueduct.worker.attempt import Attempt
+from saqueduct.worker.leases import LeaseKeeper
+from saqueduct.worker.leasing import Leased
 
 logger = logging.getLogger("saqueduct.worker")
 
 LOOK_FOR_ROOM = 0.25
 """Seconds between two looks whether there is room for a suspect, and whether it still waits."""
+
+
+class Starter(Protocol):
+    """Starts the jobs of a worker; see `JobRunner`."""
+
+    @property
+    def core(self) -> QueueCore: ...
+    @property
+    def keeper(self) -> LeaseKeeper: ...
+    @property
+    def concurrency(self) -> int: ...
+
+    def taken_slots(self) -> int: ...
+    def run_at_once(self, job: EngineJob) -> Attempt: ...
+    def put_back(self, job: EngineJob) -> None: ...
+    def wake(self) -> None: ...
 
 
 class Suspects:
@@ -28,14 +44,14 @@ class Suspects:
     lets its jobs end and starts no others: a suspect would wait for ever if all workers went on filling their slots.
 
     Args:
-        slots: of the worker.
+        starter: of the worker.
         stopping: set when the worker stops.
     """
 
-    def __init__(self, slots: "Slots", stopping: asyncio.Event) -> None:
-        self._slots = slots
+    def __init__(self, starter: Starter, stopping: asyncio.Event) -> None:
+        self._starter = starter
         self._stopping = stopping
-        self.quarantine = quarantine.join(slots.taken_slots)
+        self.quarantine = quarantine.join(starter.taken_slots)
 
     @property
     def wait(self) -> bool:
@@ -50,9 +66,9 @@ class Suspects:
             await asyncio.wait_for(self._stopping.wait(), LOOK_FOR_ROOM)
         return min(slots(), self.quarantine.room(apart_from=self), 1)
 
-    async def start(self, leased: "Leased") -> None:
+    async def start(self, leased: Leased) -> None:
         """Start suspects, leave in `leased` the other jobs that may start, and return the rest to the queue."""
-        self._slots.keeper.hold(leased.jobs)
+        self._starter.keeper.hold(leased.jobs)
         self.quarantine.lift(self)
         suspects, jobs = leased.suspects, leased.jobs
         begun = 0
@@ -60,20 +76,20 @@ class Suspects:
             begun += 1
         room = 0 if begun < len(suspects) else self.quarantine.room()
         leased.jobs = jobs[:room]
-        self._slots.keeper.hold(suspects[begun:])
+        self._starter.keeper.hold(suspects[begun:])
         # Each goes before the one behind it.
         for job in reversed([*suspects[begun:], *jobs[room:]]):
-            self._slots.put_back(job)
+            self._starter.put_back(job)
 
     def leave(self) -> None:
         """The worker ends."""
         self.quarantine.lift(self)
-        quarantine.leave(self._slots.taken_slots)
+        quarantine.leave(self._starter.taken_slots)
 
     async def _start(self, job: EngineJob) -> bool:
         """Start a suspect, if what runs in this process leaves room for it; else make room."""
         recoveries = job.meta[RECOVERIES]
-        limit = quarantine.company(recoveries, self._slots.worker.concurrency)
+        limit = quarantine.company(recoveries, self._starter.concurrency)
         if self._stopping.is_set():
             return False
         if not self.quarantine.fits(limit):
@@ -81,7 +97,7 @@ class Suspects:
             return False
         if recoveries >= MAX_RECOVERIES and not await self._isolate(job):
             return False
-        attempt = self._slots.run_at_once(job)
+        attempt = self._starter.run_at_once(job)
         self.quarantine.limit(attempt, limit)
         attempt.task.add_done_callback(lambda _: self._ended(attempt))
         return True
@@ -91,7 +107,7 @@ class Suspects:
         # Nothing starts meanwhile.
         self.quarantine.limit(job, 0)
         try:
-            held = await self._slots.queue.scripts.run("isolate", job.key, job.lease)
+            held = await self._starter.core.scripts.run("isolate", job.key, job.lease)
         except Exception as error:
             # The next renewal takes the note away, and the job goes back when Redis answers.
             logger.warning("job %s of %s goes back to the queue: %s", job.key, job.function, error)
@@ -109,4 +125,4 @@ class Suspects:
 
     def _ended(self, attempt: object) -> None:
         self.quarantine.lift(attempt)
-        self._slots.wake()
+        self._starter.wake()

@@ -15,23 +15,18 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from saqueduct.broker.outage import REDIS_AWAY
 from saqueduct.broker.scripts import pack
 from saqueduct.common import clock
-from saqueduct.queue import enqueuing
+from saqueduct.queue.enqueuing import Row
+from saqueduct.queue.queue import EngineQueue
 from saqueduct.schedules.schedule import MISSED, Schedule
+from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.job_meta import SCHEDULE, TICK
-
-if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
-    from saqueduct.tasks.task import Task
-
-CHECK = 10.0
-"""Seconds after which a worker looks at the ticks at the latest."""
 
 RETRY = 1.0
 """Seconds until another look when one has failed."""
@@ -67,8 +62,8 @@ class Ticker:
 
     def __init__(
         self,
-        queue: "EngineQueue",
-        tasks: Sequence["Task[..., Any]"],
+        queue: EngineQueue,
+        tasks: Sequence[TaskDefinition],
         zone: dt.tzinfo,
         declared: asyncio.Event | None = None,
     ) -> None:
@@ -120,7 +115,7 @@ class Ticker:
             await self.declare(replace=False)
             return 0.0
         if look.holds == NEWER:
-            return CHECK
+            return self._queue.core.timings.schedule_check
         if look.holds != OURS:
             logger.warning("queue %s: taking its schedules over from workers that are older or gone", self._queue.name)
             await self.declare()
@@ -128,7 +123,11 @@ class Ticker:
         if look.due:
             await self._fire(look)
             return 0.0
-        return CHECK if look.wait is None else min(max(look.wait, 0.0), CHECK)
+        return (
+            self._queue.core.timings.schedule_check
+            if look.wait is None
+            else min(max(look.wait, 0.0), self._queue.core.timings.schedule_check)
+        )
 
     async def _look(self) -> Look:
         holds, now, wait, *due = [
@@ -155,7 +154,7 @@ class Ticker:
         missed = schedule.catch_up == "skip" and now - tick > MISSED
         # A stock worker has one schedule a function, and its job this key.
         stock = f"cron:{task.name}" if schedule is task.schedules[0] else ""
-        job: enqueuing.Row = ()
+        job: Row = ()
         try:
             job = job if missed else await self._job(task, schedule, tick)
         except Exception:
@@ -163,7 +162,7 @@ class Ticker:
             logger.exception("no job could be made for a tick of %s", key)
         return key, due, repr(tick), following, "1" if schedule.overlap == "queue" else "0", stock, job
 
-    async def _job(self, task: "Task[..., Any]", schedule: Schedule, tick: float) -> enqueuing.Row:
+    async def _job(self, task: TaskDefinition, schedule: Schedule, tick: float) -> Row:
         when = int(tick) if tick.is_integer() else tick
         job = task.job(
             schedule.kwargs,
@@ -171,8 +170,8 @@ class Ticker:
             key=f"cron:{schedule.key}:{when}",
             meta={SCHEDULE: schedule.key, TICK: when},
         )
-        await enqueuing.prepare(self._queue, [job])
-        return enqueuing.row_of(self._queue, job)
+        await self._queue.enqueuer.prepare([job])
+        return self._queue.enqueuer.row_of(job)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for so long, less when a test travels in time or the worker stops."""

@@ -8,23 +8,19 @@ puts back in line what is there, so that nothing is lost with a worker or its co
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import saq.worker
 from redis.exceptions import NoScriptError, RedisError
 
 from saqueduct.broker.connections import lasting
 from saqueduct.broker.keys import AWAITED, RESUMED
-
-if TYPE_CHECKING:
-    from saqueduct.queue.queue import EngineQueue
-
-PEEK = 4.0
-"""Seconds that one blocking command waits for a job; redis-py takes five without an answer for a lost connection."""
+from saqueduct.queue.core import QueueCore
 
 PAUSED_PEEKS = 2
-"""Times PEEK that a worker waits for the end of a pause, before it asks for jobs all the same."""
+"""Times `Timings.peek` that a worker waits for the end of a pause, before it asks for jobs all the same."""
 
 LAST_WORDS = 0.2
 """Seconds that a worker which stops waits for a lease that may have been made for it just before."""
@@ -37,12 +33,16 @@ class Waiting:
     """Waits for one worker.
 
     Args:
-        queue: the queue.
+        core: of the queue.
+        promote: moves due jobs into line, and returns their ids; see `LeasedQueue.schedule`.
         stopping: set when the worker takes no more jobs.
     """
 
-    def __init__(self, queue: "EngineQueue", stopping: asyncio.Event) -> None:
-        self._queue = queue
+    def __init__(
+        self, core: QueueCore, promote: Callable[[], Awaitable[Sequence[str]]], stopping: asyncio.Event
+    ) -> None:
+        self._core = core
+        self._promote_due = promote
         self._stopping = stopping
         self._token = uuid.uuid4().hex
         self._call: asyncio.Future[Any] | None = None
@@ -50,12 +50,12 @@ class Waiting:
         self._timer: asyncio.TimerHandle | None = None
         self._beside: set[asyncio.Task[None]] = set()
 
-    async def lease(self, arguments: tuple[Any, ...], seconds: float = PEEK) -> Any:
+    async def lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
         """Lease as soon as a job comes into line, or after so many seconds; None: the worker stops.
 
         Args:
             arguments: of `scripts/lease.lua`.
-            seconds: more than 0, PEEK at most.
+            seconds: more than 0, `Timings.peek` at most.
 
         Raises:
             ConnectionError: redis-py's; Redis is away, or refuses everything for now.
@@ -65,12 +65,13 @@ class Waiting:
     async def resumption(self) -> None:
         """Wait for the end of a pause."""
         # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
-        key = self._queue.namespace(RESUMED)
+        key = self._core.namespace(RESUMED)
         for _ in range(PAUSED_PEEKS):
             if self._stopping.is_set():
                 break
             # Moved to where it is: for all workers to see.
-            move: Any = lasting(self._queue.redis).blmove(key, key, cast("int", PEEK), "LEFT", "RIGHT")
+            seconds = cast("int", self._core.timings.peek)
+            move: Any = lasting(self._core.redis).blmove(key, key, seconds, "LEFT", "RIGHT")
             if await self._until_stop(move) is not None:
                 break
 
@@ -96,7 +97,7 @@ class Waiting:
     async def close(self) -> None:
         """Wait until nothing is under way that needs a connection."""
         if self._beside:
-            await asyncio.wait(self._beside, timeout=PEEK)
+            await asyncio.wait(self._beside, timeout=self._core.timings.peek)
 
     async def _until_stop(self, waiting: Any) -> Any:
         call: asyncio.Future[Any] = asyncio.ensure_future(waiting)
@@ -110,8 +111,8 @@ class Waiting:
             self._call = None
 
     async def _lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
-        scripts = self._queue.scripts
-        key, there = self._queue.namespace("queued"), self._queue.namespace(AWAITED)
+        scripts = self._core.scripts
+        key, there = self._core.namespace("queued"), self._core.namespace(AWAITED)
         woken, answer = await scripts.waiting.call(
             ("BLMOVE", key, there, "LEFT", "RIGHT", seconds),
             scripts.command("lease", *arguments, self._token),
@@ -128,7 +129,7 @@ class Waiting:
         call = self._call
         with suppress(RedisError, OSError):
             async with asyncio.timeout(GONE):
-                await self._queue.scripts.run("leave", self._token)
+                await self._core.scripts.run("leave", self._token)
         if call is not None:
             # What was leased before comes with the answer, which is on its way.
             await asyncio.wait([call], timeout=LAST_WORDS)
@@ -141,5 +142,5 @@ class Waiting:
 
     async def _promote(self) -> None:
         with suppress(RedisError, OSError):
-            if promoted := await self._queue.schedule():
+            if promoted := await self._promote_due():
                 saq.worker.logger.info("Scheduled %s", promoted)

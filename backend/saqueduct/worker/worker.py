@@ -4,7 +4,7 @@ Subclasses `saq.worker.Worker` of SAQ 0.26 and takes its arguments and hooks. On
 is SAQ's worker but for its stop. Overridden, and why:
 
 - `SIGNALS`: several workers share one event loop; `app/worker.py` handles the signals for all of them.
-- `_process`: SAQ has one loop a slot, each with a blocking connection and some round trips a job; here `Slots` runs
+- `_process`: SAQ has one loop a slot, each with a blocking connection and some round trips a job; here `JobRunner` runs
   all jobs of the worker. `process`, one job in SAQ's way, is left as it is.
 - `schedule`: SAQ reckons ticks by the clock of the worker, so that one which is behind fires a tick again and again,
   and it enqueues every cron every second. SAQ's `cron_jobs` are kept in SAQ's way, the next tick enqueued ahead;
@@ -23,8 +23,7 @@ import signal
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import saq.worker
 from croniter import croniter
@@ -33,35 +32,23 @@ from saq.job import CronJob
 from saq.types import Context, WorkerInfo
 from saq.worker import Worker, ensure_coroutine_function_many
 
-from saqueduct.errors import QueueUnavailable, TaskNotDeployed
-from saqueduct.queue import enqueuing
+from saqueduct.errors import QueueUnavailable
 from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.options import EVERY_STATE, Claim, Unique
-from saqueduct.tasks.threads import in_thread
+from saqueduct.timings import Timings
 from saqueduct.worker import postponement
-from saqueduct.worker.job_runner import Slots
+from saqueduct.worker.functions import TaskFunctions
+from saqueduct.worker.job_runner import JobRunner
 from saqueduct.worker.misfit import DEPLOY_WINDOW
 from saqueduct.worker.ticker import Ticker
-
-if TYPE_CHECKING:
-    from saqueduct.tasks.task import Task
-
-REPORT_TTL = 30
-"""Seconds after its last report that a worker counts as dead."""
 
 REPORT = 1
 """Seconds between two reports, whose counters SAQ's page and `workers list` show. SAQ has 10."""
 
-DUE_LOOK = 2
-"""Seconds between two looks for delayed jobs that are due, should the worker that waits for that moment have died. SAQ
-looks every second, and SAQ's own crons may need that."""
-
 TICK_CLAIM = 3600.0
 """Seconds for which a tick that has come due stays claimed."""
-
-GOODBYE = 2.0
-"""Seconds that the last call of a stopping worker gets: Redis may hang, and the worker must end all the same."""
 
 TICK_CHECK = 30.0
 """Seconds after which a worker looks again whether a cron's next tick is enqueued."""
@@ -90,18 +77,20 @@ class EngineWorker(Worker[Context]):
         queue: Any,
         functions: Any,
         *,
-        scheduled: "Sequence[Task[..., Any]] | None" = None,
+        scheduled: Sequence[TaskDefinition] | None = None,
         deploy_window: float = DEPLOY_WINDOW,
         outage_limit: float = postponement.LIMIT,
         **options: Any,
     ) -> None:
         super().__init__(queue, functions, **options)
+        self.timings = queue.core.timings if isinstance(queue, EngineQueue) else Timings()
         given = options.get("timers") or {}
         if "worker_info" not in given:
             self.timers["worker_info"] = REPORT
         if not self.cron_jobs and "schedule" not in given:
-            self.timers["schedule"] = DUE_LOOK
+            self.timers["schedule"] = self.timings.due_look
         self.scheduled = scheduled
+        self.task_functions = TaskFunctions(self.functions, queue.name)
         self.deploy_window = deploy_window
         self.outage_limit = outage_limit
         self.declared = asyncio.Event()
@@ -112,9 +101,8 @@ class EngineWorker(Worker[Context]):
         self._ticker: Ticker | None = None
         self._upkeep: list[asyncio.Task[None]] = []
         self._stop_requested = False
-        self._slots: Slots | None = None
+        self._runner: JobRunner | None = None
         self._leasing: asyncio.Task[None] | None = None
-        self._coroutines: dict[str, Any] = {}
         self._ticks: dict[str, float] = {}
         """Epoch seconds until which the tick of a cron stands."""
 
@@ -138,38 +126,13 @@ class EngineWorker(Worker[Context]):
 
     def give_leases_back(self) -> None:
         """Let other workers have the jobs of this one, from another thread: its event loop is blocked for good."""
-        if self._slots is not None:
-            self._slots.keeper.give_all_back()
+        if self._runner is not None:
+            self._runner.keeper.give_all_back()
 
     @property
     def in_quarantine(self) -> bool:
         """True while few jobs may run in this process, because the workers of one died often; see `quarantine.py`."""
-        return self._slots is not None and self._slots.suspects.quarantine.active
-
-    def function_of(self, name: str) -> Any:
-        """The coroutine function of a task; a plain function runs in a thread.
-
-        Raises:
-            TaskNotDeployed: this worker has none of that name.
-        """
-        if (function := self._coroutines.get(name)) is None:
-            if name not in self.functions:
-                raise TaskNotDeployed(name, self.queue.name)
-            function = self.functions[name]
-            if not asyncio.iscoroutinefunction(function):
-                function = partial(in_thread, function)
-            self._coroutines[name] = function
-        return function
-
-    def retries_after(self, name: str, error: BaseException) -> bool:
-        """True when the function has nothing against another attempt after this error."""
-        rule = getattr(self.functions.get(name), "retries_after", None)
-        return rule is None or bool(rule(error))
-
-    def is_final(self, name: str, error: BaseException) -> bool:
-        """True when the function wants no other attempt after this error, whatever the reason."""
-        rule = getattr(self.functions.get(name), "is_final", None)
-        return rule is not None and bool(rule(error))
+        return self._runner is not None and self._runner.suspects.quarantine.active
 
     async def schedule(self, lock: int = 1) -> None:
         with suppress(RedisError, OSError, QueueUnavailable):
@@ -202,7 +165,7 @@ class EngineWorker(Worker[Context]):
         if fields.pop("unique"):
             fields["key"] = key
         del fields["cron"]
-        job = enqueuing.validated(queue, function, {**fields, "scheduled": tick})
+        job = queue.validator.job(function, {**fields, "scheduled": tick})
         if isinstance(job, EngineJob) and job.claim is None:
             job.claim = Claim(f"{key}:{tick}", Unique(period=ahead + TICK_CLAIM, states=EVERY_STATE))
         if await queue.enqueue(job) is not None:
@@ -217,14 +180,14 @@ class EngineWorker(Worker[Context]):
 
     async def _look_at_slots(self, abort_threshold: float) -> None:
         with suppress(RedisError, OSError):
-            if self._slots is not None:
-                self._slots.limits.end_silent()
-                await self._slots.limits.abort_requested(abort_threshold)
+            if self._runner is not None:
+                self._runner.deadlines.end_silent()
+                await self._runner.deadlines.abort_requested(abort_threshold)
 
-    async def worker_info(self, ttl: int = REPORT_TTL) -> WorkerInfo:
+    async def worker_info(self, ttl: int = Timings().report_ttl) -> WorkerInfo:
         periodic = ttl == self.timers["worker_info"] + 1
         try:
-            return await super().worker_info(REPORT_TTL if periodic else ttl)
+            return await super().worker_info(self.timings.report_ttl if periodic else ttl)
         except (RedisError, OSError):
             if not periodic:
                 raise
@@ -236,9 +199,9 @@ class EngineWorker(Worker[Context]):
             self.event.set()
         self._upkeep = await super().upkeep()
         if isinstance(self.queue, EngineQueue):
-            self._slots = Slots(self, self.queue)
-            self._upkeep.append(asyncio.create_task(self._slots.look_for_orphans()))
-            self._leasing = asyncio.create_task(self._slots.run())
+            self._runner = JobRunner(self, self.queue)
+            self._upkeep.append(asyncio.create_task(self._runner.look_for_orphans()))
+            self._leasing = asyncio.create_task(self._runner.run())
             self._leasing.add_done_callback(self._leasing_ended)
             if self.queue.memory is not None:
                 self._upkeep.append(asyncio.create_task(self.queue.memory.watch(self.queue)))
@@ -254,7 +217,7 @@ class EngineWorker(Worker[Context]):
             self.give_up("a job cancelled its tasks")
 
     def _process(self, previous_task: asyncio.Task[Any] | None = None) -> None:
-        if self._slots is None:
+        if self._runner is None:
             super()._process(previous_task)
 
     async def stop(self) -> None:
@@ -273,8 +236,8 @@ class EngineWorker(Worker[Context]):
             self.tasks.clear()
             if self._ticker is not None:
                 self._ticker.stop()
-            if self._slots is not None:
-                self._slots.stop_leasing()
+            if self._runner is not None:
+                self._runner.stop_leasing()
             await self._drain(processes)
             await _cancel(upkeep, self._cancellation_hard_deadline_s)
             await self._hand_back({task for task in processes if not task.done()})
@@ -294,26 +257,26 @@ class EngineWorker(Worker[Context]):
         loop = asyncio.get_running_loop()
         grace = self._shutdown_grace_period_s or 0
         end = loop.time() + grace
-        if self._slots is not None and self._busy():
-            running = len(self._slots.running)
+        if self._runner is not None and self._busy():
+            running = len(self._runner.running)
             logger.info("queue %s: jobs still running: %d; they get %.0f s to end", self.queue.name, running, grace)
         report = loop.time() + self.timers["worker_info"]
         while (left := end - loop.time()) > 0 and (self._busy() or any(not task.done() for task in processes)):
             pause = min(left, self.timers["abort"], self.timers["worker_info"])
-            if self._slots is not None and self._busy():
-                await self._slots.drain(pause)
+            if self._runner is not None and self._busy():
+                await self._runner.drain(pause)
             else:
                 await _finish(processes, pause)
             await _within(left, self._look_at_slots(self.timers["abort"]))
             if loop.time() >= report:
                 report = loop.time() + self.timers["worker_info"]
                 await _within(left, self._report())
-        if self._slots is not None and self._busy():
-            running = len(self._slots.running)
+        if self._runner is not None and self._busy():
+            running = len(self._runner.running)
             logger.warning("queue %s: jobs that did not end in time and go back: %d", self.queue.name, running)
 
     def _busy(self) -> bool:
-        return self._slots is not None and bool(self._slots.running)
+        return self._runner is not None and bool(self._runner.running)
 
     async def _report(self) -> None:
         with suppress(RedisError, OSError):
@@ -324,18 +287,18 @@ class EngineWorker(Worker[Context]):
         deadline = self._cancellation_hard_deadline_s
         for task in processes:
             task.cancel()
-        if self._slots is not None:
-            await self._slots.hand_back(deadline)
+        if self._runner is not None:
+            await self._runner.hand_back(deadline)
             await self._end_leasing()
-            await self._slots.close()
-            self._slots = None
+            await self._runner.close()
+            self._runner = None
         # Twice the deadline: SAQ's process waits once for its job, and then has Redis to write to.
         await _finish(processes, 2 * deadline)
 
     async def _say_goodbye(self) -> None:
         if isinstance(self.queue, EngineQueue):
             with suppress(RedisError, OSError):
-                await _within(GOODBYE, self.queue.forget_worker(self.id))
+                await _within(self.timings.stop_call, self.queue.forget_worker(self.id))
 
 
 async def _within(seconds: float, call: Coroutine[Any, Any, Any]) -> None:

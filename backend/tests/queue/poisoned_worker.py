@@ -6,8 +6,7 @@ import sys
 
 from saqueduct import Context, EngineQueue
 from saqueduct.broker.connections import Connections
-from saqueduct.queue import recovery
-from saqueduct.worker import job_runner, leases, leasing
+from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
 
 
@@ -22,21 +21,13 @@ async def innocent(ctx: Context) -> None:
     await asyncio.sleep(0.3)
 
 
-def _hurry() -> None:
-    for module, timings in {
-        leasing: {"LEASE": 1.0},
-        leases: {"LEASE": 1.0, "RENEWAL": 0.2},
-        recovery: {"RENEWAL": 0.2},
-        job_runner: {"LOOK": 0.1},
-    }.items():
-        vars(module).update(timings)
+TIMINGS = Timings(lease=1.0, renewal=0.2, recovery_wait=0.2, recovery_look=0.1)
 
 
 async def _work(url: str) -> None:
-    queues = [EngineQueue(Connections(url).client(name), name) for name in ("default", "other")]
+    queues = [EngineQueue(Connections(url).client(name), name, timings=TIMINGS) for name in ("default", "other")]
     await asyncio.gather(*(EngineWorker(queue, [kill, innocent], concurrency=4).start() for queue in queues))
 
 
 if __name__ == "__main__":
-    _hurry()
     asyncio.run(_work(sys.argv[1]))

@@ -10,7 +10,7 @@ from saq.job import Status
 
 from app.settings import Settings, load_settings
 from saqueduct import Context, JobHandle, Queues, enqueue_many, task
-from saqueduct.worker.job_runner import Slots
+from saqueduct.worker.job_runner import JobRunner
 from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
@@ -148,7 +148,7 @@ async def test_jobs_that_have_not_begun_are_handed_back_too(
 
     handles = await enqueue_many(late.bind() for _ in range(3))
     [worker] = build_workers(settings, queues, container)
-    slots = Slots(worker, queues.get("default"))
+    slots = JobRunner(worker, queues.get("default"))
     slots.keeper.start()
     leased = await slots.leasing.lease(3, held=0)
     slots._take(leased.jobs)

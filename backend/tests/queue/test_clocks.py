@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.settings import Settings, load_settings
 from saqueduct import Context, Queues, enqueue_many, scheduled_task, task
-from saqueduct.queue import recovery
 from saqueduct.tasks.job_meta import EXPIRES_AT
 from saqueduct.worker.ticker import Ticker
 from tests.fixtures.poll import eventually
@@ -97,10 +96,8 @@ async def test_a_job_that_began_in_time_does_not_expire_when_it_is_handed_back(
 
 
 @pytest.mark.parametrize(("mark", "expires"), [("", False), ("|unbegun", True)])
-async def test_only_what_has_not_begun_expires_after_a_recovery(
-    queues: Queues, monkeypatch: pytest.MonkeyPatch, mark: str, expires: bool
-) -> None:
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+@pytest.mark.timings(recovery_wait=0.0)
+async def test_only_what_has_not_begun_expires_after_a_recovery(queues: Queues, mark: str, expires: bool) -> None:
 
     @task
     async def nothing(ctx: Context) -> None: ...

@@ -12,7 +12,6 @@ from saq.job import Status
 
 from app.settings import Settings
 from saqueduct import Context, DuplicateJob, Queues, RegistrationError, Retry, Unique, enqueue_many, task
-from saqueduct.queue import enqueuing
 from saqueduct.tasks.job import Enqueued
 from saqueduct.testing import JobKit
 from tests.queue.kit import marking, taken, working
@@ -265,16 +264,16 @@ async def test_a_new_job_that_is_sent_twice_by_one_call_stands_once(
     mark = marking(runs).options(**options)
     queue = queues.get("default")
     made = [mark.job({"name": name}) for name in ("first", "second")]
-    await enqueuing.prepare(queue, made)
-    rows = [(job, enqueuing.row_to_send(queue, job)) for job in made]
+    await queue.enqueuer.prepare(made)
+    rows = [(job, queue.enqueuer.row_to_send(job)) for job in made]
     # As when the answer is lost with the connection: the same call goes out again.
     for part in (rows[:1], rows, rows):
-        assert await enqueuing.send(queue, part) == [Enqueued(job.key, created=True) for job, _ in part]
+        assert await queue.enqueuer.send(part) == [Enqueued(job.key, created=True) for job, _ in part]
         assert await queue.count("incomplete") == len(part)
     await jobs.drain()
     assert sorted(runs) == ["first", "second"]
     # Also when it has run meanwhile.
-    await enqueuing.send(queue, rows)
+    await queue.enqueuer.send(rows)
     assert await queue.count("incomplete") == 0
 
 

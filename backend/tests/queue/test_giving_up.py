@@ -17,17 +17,11 @@ from app.settings import Settings
 from saqueduct import INJECTED, Context, Queues, task
 from saqueduct.tasks import current_job
 from saqueduct.tasks.threads import ReplacingExecutor
-from saqueduct.worker import job_runner, leases
+from saqueduct.worker import job_runner
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
-pytestmark = pytest.mark.usefixtures("only_own_tasks")
-
-
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RENEWAL", "TIMEOUT_GRACE"):
-        monkeypatch.setattr(leases, name, 0.1)
+pytestmark = [pytest.mark.usefixtures("only_own_tasks"), pytest.mark.timings(renewal=0.1, timeout_grace=0.1)]
 
 
 @pytest.fixture
@@ -69,8 +63,8 @@ async def test_jobs_that_swallow_their_cancellation_give_their_slots_back(
         [trouble] = await eventually(troubles)
         assert "3 of stubborn" in trouble
         release.set()
-        assert worker._slots is not None
-        given_up = worker._slots.given_up
+        assert worker._runner is not None
+        given_up = worker._runner.given_up
         await eventually(lambda: not given_up)
     for job in failed:
         assert "it ran longer than 1 s; it ignores its cancellation and was given up" in (job.error or "")
@@ -98,8 +92,8 @@ async def test_hung_threads_are_replaced(few_slots: Settings, queues: Queues, co
     async with working(few_slots, queues, container) as worker:
         assert [await handle.result(timeout=15) for handle in behind] == [1] * 4
         failed = [await status(queues, await handle.refresh(), Status.FAILED) for handle in stuck]
-        assert worker._slots is not None
-        given_up = worker._slots.given_up
+        assert worker._runner is not None
+        given_up = worker._runner.given_up
         assert len(given_up) == 3
         release.set()
         await eventually(lambda: not given_up)
@@ -123,8 +117,8 @@ async def test_an_aborted_job_that_ignores_that_gives_its_slot_back(
         await handle.abort("not wanted")
         job = await status(queues, await handle.refresh(), Status.ABORTED)
         assert job.error == "not wanted"
-        assert worker._slots is not None
-        assert not worker._slots.running
+        assert worker._runner is not None
+        assert not worker._runner.running
         release.set()
 
 
@@ -146,8 +140,8 @@ async def test_a_given_up_attempt_changes_nothing_any_more(
         handle = await writes.enqueue()
         async with working(few_slots, queues, container) as worker:
             await status(queues, await handle.refresh(), Status.FAILED)
-            assert worker._slots is not None
-            given_up = worker._slots.given_up
+            assert worker._runner is not None
+            given_up = worker._runner.given_up
             assert len(given_up) == 1
             release.set()
             await eventually(lambda: not given_up)

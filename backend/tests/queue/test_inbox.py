@@ -7,7 +7,7 @@ import pytest
 from saq.job import Status
 
 from saqueduct import Context, JobAborted, JobNotFound, Queues, task
-from saqueduct.queue.outcomes import Outcome, settle
+from saqueduct.queue.outcomes import Outcome
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob
 from tests.fixtures.poll import eventually
@@ -34,7 +34,7 @@ async def _finish(queue: EngineQueue, key: str, ttl: int = 60) -> None:
     job = queue.read(key, stored)
     job.lease, job.ttl = lease.decode(), ttl
     job.status, job.result, job.completed = Status.COMPLETE, 42, 1
-    assert await settle(queue, [Outcome.finish(queue, job)]) == [1]
+    assert await queue.settler.settle([Outcome.finish(queue.core, job)]) == [1]
 
 
 async def _registered(queue: EngineQueue, count: int = 1) -> bool:

@@ -17,20 +17,13 @@ from saqueduct import Context, JobHandle, Queues, task
 from saqueduct.tasks.job_meta import RECOVERIES, STALLS
 from saqueduct.testing.setup import QueueSetup
 from saqueduct.testing.threads import worker_thread
-from saqueduct.worker import job_runner, leases, loop_monitor
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
-pytestmark = pytest.mark.usefixtures("only_own_tasks")
-
-
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RENEWAL", "TIMEOUT_GRACE", "LOOP_FIRST"):
-        monkeypatch.setattr(leases, name, 0.1)
-    monkeypatch.setattr(leases, "STALL", 0.4)
-    monkeypatch.setattr(loop_monitor, "NOTICE", 0.2)
-    monkeypatch.setattr(job_runner, "LOOK", 0.1)
+pytestmark = [
+    pytest.mark.usefixtures("only_own_tasks"),
+    pytest.mark.timings(renewal=0.1, timeout_grace=0.1, loop_first=0.1, stall=0.4, loop_notice=0.2, recovery_look=0.1),
+]
 
 
 class Scene:
@@ -254,10 +247,10 @@ async def test_a_wall_clock_that_jumps_fails_no_healthy_job(
         await _begun([handle], scene)
         real = time.time
         monkeypatch.setattr(time, "time", lambda: real() + 3600)
-        slots = worker._slots
+        slots = worker._runner
         assert slots is not None
-        look: Any = slots.limits.end_silent
-        monkeypatch.setattr(slots.limits, "end_silent", lambda: looks.append(look()))
+        look: Any = slots.deadlines.end_silent
+        monkeypatch.setattr(slots.deadlines, "end_silent", lambda: looks.append(look()))
         await eventually(lambda: len(looks) >= 2)
         scene.go.set()
         assert await handle.result(timeout=15) == 1
@@ -274,7 +267,7 @@ async def test_a_failing_beat_ends_no_renewal(
     queue = queues.get("default")
     async with working(settings, queues, container) as worker:
         await _begun([handle], scene)
-        slots = worker._slots
+        slots = worker._runner
         assert slots is not None
         # What nobody expects, in the thread that renews.
         slots.leasing.answered_at = "never"  # type: ignore[assignment]

@@ -8,7 +8,7 @@ from app.queue.tasks import my_task
 from saqueduct import Context, Queues, task
 from saqueduct.errors import InvalidCursor
 from saqueduct.postgres.history import RecordFilter
-from saqueduct.queue import listing, reading
+from saqueduct.queue import listing
 from saqueduct.queue.listing import Standing
 from saqueduct.queue.queue import EngineQueue
 
@@ -52,8 +52,8 @@ async def test_leased_jobs_are_listed_as_active_and_no_longer_as_queued(queue: E
     assert (await keys(queue, "active"), await keys(queue, "aborting")) == ([], ["one"])
 
 
-async def test_pages_meet_without_gap_or_overlap(queue: EngineQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "CHUNK", 3)
+async def test_pages_meet_without_gap_or_overlap(queue: EngineQueue) -> None:
+    queue.reader.at_once = 3
     for number in range(8):
         await my_task.options(key=f"{number}", priority="high" if number < 4 else "normal").enqueue(user_id=number)
     seen: list[str] = []
@@ -69,7 +69,7 @@ async def test_pages_meet_without_gap_or_overlap(queue: EngineQueue, monkeypatch
 async def test_a_page_looks_at_so_many_entries_and_then_goes_on(
     queue: EngineQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "CHUNK", 2)
+    queue.reader.at_once = 2
     monkeypatch.setattr(listing, "LOOKED_AT", 4)
     await asyncio.gather(*(my_task.options(key=f"{number}").enqueue(user_id=number) for number in range(6)))
     page = await listing.page([queue], "queued", lambda job: job.key == "5", None, 10)

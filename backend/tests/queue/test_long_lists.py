@@ -11,7 +11,7 @@ from saq.queue.redis import RedisQueue
 
 from app.settings import Settings
 from saqueduct import EngineQueue, JobAborted, JobHandle, JobNotFound, Queues, Unique, enqueue_many
-from saqueduct.queue import enqueuing, maintenance, saq_queue
+from saqueduct.queue import maintenance
 from saqueduct.queue.aborting import BeingAborted
 from saqueduct.tasks.job import Enqueued
 from tests.fixtures.poll import eventually
@@ -131,15 +131,15 @@ async def test_an_entry_that_a_stock_worker_takes_at_that_moment_does_not_lead_t
     # Its worker takes the entry, and reads the job in another step.
     await queue.redis.lmove(queue.namespace("queued"), queue.namespace("active"), "LEFT", "RIGHT")
     job = mine.job({"name": "again"})
-    await enqueuing.prepare(queue, [job])
-    rows = [(job, enqueuing.row_to_send(queue, job))]
-    assert await enqueuing.send(queue, rows) == [BeingAborted(by_stock=False)]
+    await queue.enqueuer.prepare([job])
+    rows = [(job, queue.enqueuer.row_to_send(job))]
+    assert await queue.enqueuer.send(rows) == [BeingAborted(by_stock=False)]
     assert await stock.job("mine") is None
     assert await queue.count("incomplete") == 0
     aborted = await queue.job("mine")
     assert aborted is not None
     assert (aborted.status, aborted.error) == (Status.ABORTED, "not wanted")
-    assert await enqueuing.send(queue, rows) == [Enqueued("mine", created=True)]
+    assert await queue.enqueuer.send(rows) == [Enqueued("mine", created=True)]
 
 
 async def test_an_abort_of_what_a_stock_worker_has_skipped_changes_nothing(
@@ -219,6 +219,7 @@ async def test_a_sweep_of_stock_workers_spares_the_job_that_was_enqueued_again(
     assert (await queues.find("mine")).status is Status.QUEUED
 
 
+@pytest.mark.timings(second_look=0.0)
 async def test_a_sweep_spares_a_job_that_is_enqueued_again_at_that_moment(
     queues: Queues, queue: EngineQueue, stock: RedisQueue, mark: Any, shorten: Shorten, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +227,6 @@ async def test_a_sweep_spares_a_job_that_is_enqueued_again_at_that_moment(
     await (await mine.enqueue(name="aborted")).abort()
     await shorten()
     assert await stock.dequeue(timeout=1) is None
-    monkeypatch.setattr(saq_queue, "SECOND_LOOK", 0.0)
     look = queue._left_by_stock_workers
 
     async def enqueued_after_the_look(lock: int) -> Any:
@@ -322,12 +322,12 @@ async def test_a_claim_counts_the_aborted_job(queue: EngineQueue, mark: Any, sho
 async def test_a_new_job_that_is_sent_again_stays_aborted(queue: EngineQueue, mark: Any, shorten: Shorten) -> None:
     for options in ({}, {"unique": Unique()}):
         job = mark.options(ttl=-1, **options).job({"name": "aborted"})
-        await enqueuing.prepare(queue, [job])
-        rows = [(job, enqueuing.row_to_send(queue, job))]
-        await enqueuing.send(queue, rows)
+        await queue.enqueuer.prepare([job])
+        rows = [(job, queue.enqueuer.row_to_send(job))]
+        await queue.enqueuer.send(rows)
         await queue.abort(job, "not wanted")
         # As when the answer is lost with the connection.
-        assert await enqueuing.send(queue, rows) == [Enqueued(job.key, created=True)]
+        assert await queue.enqueuer.send(rows) == [Enqueued(job.key, created=True)]
         assert await queue.count("incomplete") == 0
 
 

@@ -13,12 +13,11 @@ from app.settings import Settings
 from saqueduct import Context, Queues, enqueue_many, task
 from saqueduct.broker import transport
 from saqueduct.broker.scripts import digest
-from saqueduct.worker import job_runner, leases
 from saqueduct.worker.lost_leases import LostLeases
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
-pytestmark = pytest.mark.usefixtures("only_own_tasks")
+pytestmark = [pytest.mark.usefixtures("only_own_tasks"), pytest.mark.timings(renewal=0.1, recovery_look=0.1)]
 
 
 class Losses:
@@ -42,8 +41,6 @@ class Losses:
 
 @pytest.fixture
 def losses(monkeypatch: pytest.MonkeyPatch) -> Losses:
-    monkeypatch.setattr(leases, "RENEWAL", 0.1)
-    monkeypatch.setattr(job_runner, "LOOK", 0.1)
     return Losses(monkeypatch)
 
 
@@ -87,10 +84,10 @@ async def test_what_other_calls_lease_is_kept(
     assert sorted(runs) == sorted(handle.key for handle in handles)
 
 
+@pytest.mark.timings(renewal=60.0)
 async def test_a_worker_that_stops_leaves_no_lost_lease(
-    settings: Settings, queues: Queues, container: AsyncContainer, losses: Losses, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, queues: Queues, container: AsyncContainer, losses: Losses
 ) -> None:
-    monkeypatch.setattr(leases, "RENEWAL", 60.0)
 
     @task(at_most_once=True)
     async def once(ctx: Context) -> int:
@@ -105,13 +102,15 @@ async def test_a_worker_that_stops_leaves_no_lost_lease(
     assert (await handle.status(), await queue.count("queued")) == (Status.QUEUED, 1)
 
 
-def test_lost_calls_are_looked_for_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = LostLeases("w" * 10)
+def test_lost_calls_are_looked_for_for_a_while() -> None:
+    lost = LostLeases("w" * 10, kept=60.0)
     call = lost.call()
     lost.lose(call)
     assert lost.prefixes() == [f"{'w' * 10}|{call:038d}"]
     lost.looked_for()
     assert lost.prefixes()
-    monkeypatch.setattr("saqueduct.worker.lost_leases.KEPT", 0.0)
-    lost.looked_for()
-    assert lost.prefixes() == []
+    forgetful = LostLeases("w" * 10, kept=0.0)
+    forgetful.lose(forgetful.call())
+    forgetful.looked_for()
+    forgetful.looked_for()
+    assert forgetful.prefixes() == []

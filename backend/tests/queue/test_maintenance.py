@@ -60,7 +60,7 @@ async def test_a_long_list_is_gone_through_once(queues: Queues, wait: Any) -> No
     before = await calls_of(queue, "lrem"), await calls_of(queue, "lrange")
     assert await cleaned(queue) == (3000, 1000)
     assert await calls_of(queue, "lrem") - before[0] == 1
-    assert await calls_of(queue, "lrange") - before[1] == 3000 // maintenance.CHUNK
+    assert await calls_of(queue, "lrange") - before[1] == 3000 // maintenance.ENTRIES_AT_ONCE
     assert len(await entries(queue)) == 2000
 
 

@@ -14,8 +14,6 @@ from saq.utils import now
 
 from app.settings import Settings
 from saqueduct import Context, Queues, enqueue_many, task
-from saqueduct.queue import saq_queue
-from saqueduct.worker import job_runner
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, stock_worker, working
 
@@ -114,10 +112,10 @@ async def _has_ended(key: str, queues: Queues) -> bool:
     return (await queues.find(key)).status is Status.ABORTED
 
 
+@pytest.mark.timings(recovery_look=0.05)
 async def test_stock_workers_do_not_sweep_while_an_engine_worker_lives(
-    settings: Settings, queues: Queues, container: AsyncContainer, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, queues: Queues, container: AsyncContainer, stock: RedisQueue
 ) -> None:
-    monkeypatch.setattr(job_runner, "LOOK", 0.05)
     queue = queues.get("default")
     # Sweeps of stock workers come first, and their lock runs out.
     await stock.sweep(lock=2)
@@ -131,10 +129,10 @@ async def test_stock_workers_do_not_sweep_while_an_engine_worker_lives(
     assert await queue.redis.llen(queue.namespace("active")) == 1
 
 
+@pytest.mark.timings(second_look=0.0)
 async def test_an_engine_worker_sweeps_when_the_lock_of_a_stock_sweep_runs_out(
-    queues: Queues, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
+    queues: Queues, stock: RedisQueue
 ) -> None:
-    monkeypatch.setattr(saq_queue, "SECOND_LOOK", 0.0)
     queue = queues.get("default")
     await stock.sweep(lock=1)
     await marking([]).enqueue(name="x")
@@ -148,6 +146,7 @@ async def _is_locked_for(stock: RedisQueue, seconds: int) -> bool:
     return await stock.redis.ttl(stock.namespace("sweep")) > seconds
 
 
+@pytest.mark.timings(second_look=0.0)
 async def test_a_sweep_spares_what_a_stock_worker_has_just_taken(
     queues: Queues, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +164,6 @@ async def test_a_sweep_spares_what_a_stock_worker_has_just_taken(
         await taken.update(status=Status.ACTIVE)
         return found
 
-    monkeypatch.setattr(saq_queue, "SECOND_LOOK", 0.0)
     monkeypatch.setattr(queue, "_taken_by_stock_workers", marked_after_the_first_look)
     assert await queue.sweep() == []
     assert looks == [1, 1]
@@ -173,11 +171,9 @@ async def test_a_sweep_spares_what_a_stock_worker_has_just_taken(
     assert await queue.redis.llen(queue.namespace("active")) == 1
 
 
-async def test_a_sweep_lets_run_again_what_a_dead_stock_worker_had_taken(
-    queues: Queues, stock: RedisQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.timings(second_look=0.0)
+async def test_a_sweep_lets_run_again_what_a_dead_stock_worker_had_taken(queues: Queues, stock: RedisQueue) -> None:
     queue = queues.get("default")
-    monkeypatch.setattr(saq_queue, "SECOND_LOOK", 0.0)
     mark = marking([])
     unmarked = await mark.options(retries=2).enqueue(name="x")
     assert await stock.dequeue(timeout=1) is not None

@@ -12,8 +12,6 @@ from saq.job import Status
 
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, Unique, enqueue_many, task
-from saqueduct.queue import recovery
-from saqueduct.worker import job_runner, leases, leasing
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, working
 
@@ -39,14 +37,8 @@ async def full(queues: Queues) -> AsyncIterator[Full]:
     await redis.config_set("maxmemory", 0)
 
 
-@pytest.fixture
-def brief_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leases of two seconds, renewed and looked at five times in one."""
-    for module in (leasing, leases):
-        monkeypatch.setattr(module, "LEASE", 2.0)
-    for module in (leases, recovery):
-        monkeypatch.setattr(module, "RENEWAL", 0.2)
-    monkeypatch.setattr(job_runner, "LOOK", 0.2)
+brief_leases = pytest.mark.timings(lease=2.0, renewal=0.2, recovery_wait=0.2, recovery_look=0.2)
+"""Leases of two seconds, renewed and looked at five times in one."""
 
 
 async def _contents(queue: EngineQueue) -> dict[bytes, bytes | None]:
@@ -56,7 +48,7 @@ async def _contents(queue: EngineQueue) -> dict[bytes, bytes | None]:
     return {key: await queue.redis.dump(key) for key in keys if not key.startswith(skipped)}
 
 
-@pytest.mark.usefixtures("brief_leases")
+@brief_leases
 @pytest.mark.parametrize("at_most_once", [False, True])
 async def test_a_job_that_runs_meanwhile_runs_once_and_completes(
     settings: Settings, queues: Queues, container: AsyncContainer, full: Full, at_most_once: bool
@@ -86,7 +78,7 @@ async def test_a_job_that_runs_meanwhile_runs_once_and_completes(
     assert {(await handle.refresh()).status for handle in handles} == {Status.COMPLETE}
 
 
-@pytest.mark.usefixtures("brief_leases")
+@brief_leases
 async def test_memory_that_is_short_again_and_again_makes_no_recovery(
     settings: Settings, queues: Queues, container: AsyncContainer, full: Full
 ) -> None:

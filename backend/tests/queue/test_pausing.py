@@ -15,7 +15,7 @@ from saqueduct import Context, EngineQueue, JobHandle, Queues, QueueUnavailable,
 from saqueduct.broker.connections import Connections
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.testing.servers import scratch_directory
-from saqueduct.worker import leases, leasing, waiting, worker_health
+from saqueduct.worker import leasing
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually
@@ -244,15 +244,13 @@ async def test_drain_waits_for_running_jobs_and_tells_those_left(
         assert stands.why == "to drain"
 
 
+@pytest.mark.timings(renewal=0.1, not_consuming=0.3)
 async def test_a_worker_of_a_paused_queue_is_no_trouble(
     settings: Settings,
     queues: Queues,
     queue: EngineQueue,
     container: AsyncContainer,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leases, "RENEWAL", 0.1)
-    monkeypatch.setattr(worker_health, "NOT_CONSUMING", 0.3)
     await queue.pause()
     async with working(settings, queues, container):
         await queues.enqueue("ping")
@@ -279,15 +277,14 @@ async def test_a_burst_worker_ends_when_the_queue_is_paused(queue: EngineQueue) 
     assert await queue.count("queued") == 1
 
 
+@pytest.mark.timings(peek=0.1)
 async def test_a_worker_goes_on_when_redis_has_lost_the_pause(
     settings: Settings,
     queues: Queues,
     queue: EngineQueue,
     container: AsyncContainer,
     refused: list[float],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting, "PEEK", 0.1)
     await queue.pause()
     async with working(settings, queues, container):
         await eventually(lambda: refused)

@@ -18,8 +18,8 @@ from saq.job import Status
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, get_registry, task
 from saqueduct.broker.connections import Connections
-from saqueduct.queue import listing, recovery
-from saqueduct.queue.outcomes import Outcome, settle_each
+from saqueduct.queue import listing
+from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, CLAIM, EXPIRES_AT, RECOVERIES, ROUND
 from saqueduct.tasks.options import TaskOptions
@@ -48,10 +48,8 @@ def runs() -> list[str]:
     return runs
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An expired lease is taken at the first look."""
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+impatient = pytest.mark.timings(recovery_wait=0.0)
+"""An expired lease is taken at the first look."""
 
 
 async def put(queue: EngineQueue, key: str, stored: str | bytes) -> str:
@@ -126,10 +124,10 @@ async def test_a_job_that_cannot_be_read_harms_no_other_of_its_batch(
 
 
 @poisoned
+@pytest.mark.timings(recovery_wait=0.0)
 async def test_a_job_that_cannot_be_read_keeps_none_from_being_recovered(
-    queue: EngineQueue, runs: list[str], poison: str, monkeypatch: pytest.MonkeyPatch
+    queue: EngineQueue, runs: list[str], poison: str
 ) -> None:
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
     await put(queue, "poison", poison)
     good = await queue.enqueue("harmless", key="good")
     assert good is not None
@@ -158,9 +156,8 @@ async def test_a_field_that_cannot_be_read_costs_no_job(queue: EngineQueue, runs
 
 
 @spoilt
-async def test_a_field_that_cannot_be_read_costs_no_recovery(
-    queue: EngineQueue, runs: list[str], stored: str, impatient: None
-) -> None:
+@impatient
+async def test_a_field_that_cannot_be_read_costs_no_recovery(queue: EngineQueue, runs: list[str], stored: str) -> None:
     job_id = await put(queue, "poison", stored)
     await queue.scripts.run("lease", 10, "killed", -1)
     assert await queue.recover() == [job_id]
@@ -184,8 +181,9 @@ async def test_a_job_that_cannot_be_read_is_shown_as_that(
     assert (await client.post("/jobs/poison/retry")).status_code == 409
 
 
+@impatient
 async def test_an_id_that_is_no_text_harms_nobody(
-    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str], impatient: None
+    settings: Settings, queue: EngineQueue, queues: Queues, container: AsyncContainer, runs: list[str]
 ) -> None:
     odd = queue.job_id("").encode() + b"\xff"
     await queue.redis.set(odd, wire(key="odd"))
@@ -257,9 +255,8 @@ async def test_an_outcome_that_is_refused_ends_its_job_and_its_body_runs_once(
     assert sorted(runs) == ["good", "poison"]
 
 
-async def test_an_outcome_that_is_refused_keeps_none_from_being_recovered(
-    queue: EngineQueue, runs: list[str], impatient: None
-) -> None:
+@impatient
+async def test_an_outcome_that_is_refused_keeps_none_from_being_recovered(queue: EngineQueue, runs: list[str]) -> None:
     await _refuse(queue, "claimed")
     # It fails as it runs at most once, which gives its claim up.
     poison = await put(queue, "poison", wire(meta={CLAIM: "claimed", AT_MOST_ONCE: True}))
@@ -281,7 +278,7 @@ async def test_a_retry_that_is_refused_fails(queue: EngineQueue, runs: list[str]
     # Where delayed jobs of a level are kept is something of another kind.
     await queue.redis.set(queue.namespace("levels"), "no hash")
     job.priority = 1
-    [(outcome, held)] = await settle_each(queue, [(Outcome.retry(queue, job, 60), job)])
+    [(outcome, held)] = await queue.settler.settle_each([(Outcome.retry(queue.core, job, 60), job)])
     assert (outcome.how.kind, held) == ("finish", True)
     failed = await queue.job("poison")
     assert failed is not None

@@ -1,6 +1,7 @@
 """The end of a process whose event loop cannot end it."""
 
 import asyncio
+import dataclasses
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ from redis import Redis
 
 from saqueduct import Context, EngineQueue
 from saqueduct.broker.connections import Connections
-from saqueduct.worker import leases, process
+from saqueduct.timings import Timings
+from saqueduct.worker import process
 from saqueduct.worker.hooks import bind_log_context
 from saqueduct.worker.process import EXIT_USELESS, WorkerProcess, run
 from saqueduct.worker.worker import EngineWorker
@@ -21,10 +23,9 @@ from tests.fixtures.poll import eventually
 
 
 @pytest.fixture(autouse=True)
-def own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_signals() -> Iterator[None]:
     """The signal handlers of the tests, back in place at the end."""
     before = {number: signal.getsignal(number) for number in process.SIGNALS}
-    monkeypatch.setattr(process, "LOOK", 0.05)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -32,10 +33,11 @@ def own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("what", ["a callback", "a job that was given up"])
 def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
-    redis_url: str, empty_redis: None, monkeypatch: pytest.MonkeyPatch, what: str
+    redis_url: str, empty_redis: None, what: str
 ) -> None:
-    monkeypatch.setattr(process, "HOPELESS", 0.5)
-    monkeypatch.setattr(leases, "RENEWAL", 0.1)
+    timings = Timings(process_look=0.05, hopeless=0.5, renewal=0.1)
+    if what != "a callback":
+        timings = dataclasses.replace(timings, timeout_grace=-9.9)
     ended: list[int] = []
     at_its_end: list[Any] = []
     release, began = threading.Event(), asyncio.Event()
@@ -54,8 +56,8 @@ def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
         release.wait(20)
 
     async def main() -> None:
-        queue = EngineQueue(Connections(redis_url).client("default"))
-        this = WorkerProcess(0.0, 4, end)
+        queue = EngineQueue(Connections(redis_url).client("default"), timings=timings)
+        this = WorkerProcess(0.0, 4, end, timings)
         worker = EngineWorker(queue, [innocent, blocks])
         running = asyncio.create_task(this.run([worker]))
         await queue.enqueue(innocent.__qualname__, key="innocent", timeout=60)
@@ -63,7 +65,6 @@ def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
         if what == "a callback":
             asyncio.get_running_loop().call_soon(release.wait, 20)
         else:
-            monkeypatch.setattr(leases, "TIMEOUT_GRACE", -9.9)
             await queue.enqueue(blocks.__qualname__, key="bad", timeout=10)
         await eventually(lambda: ended)
         worker.request_stop()
@@ -78,7 +79,7 @@ def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
 @pytest.mark.parametrize("how", ["signal", "event loop"])
 def test_a_job_cannot_take_the_signals_of_its_process(how: str) -> None:
     async def main() -> None:
-        WorkerProcess(0.0, 4, lambda _: None)
+        WorkerProcess(0.0, 4, lambda _: None, Timings(process_look=0.05))
         loop, mine = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
         if how == "signal":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -90,12 +91,11 @@ def test_a_job_cannot_take_the_signals_of_its_process(how: str) -> None:
     run(main(), uvloop.new_event_loop)
 
 
-def test_a_process_that_does_not_end_after_its_grace_period_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "ENDING", 0.1)
+def test_a_process_that_does_not_end_after_its_grace_period_is_ended() -> None:
     ended: list[int] = []
 
     async def main() -> None:
-        WorkerProcess(0.0, 4, ended.append)
+        WorkerProcess(0.0, 4, ended.append, Timings(process_look=0.05, process_end=0.1))
         signal.raise_signal(signal.SIGTERM)
         # Something of its clean-up waits for a server that hangs.
         await eventually(lambda: ended)
@@ -104,10 +104,8 @@ def test_a_process_that_does_not_end_after_its_grace_period_is_ended(monkeypatch
     assert ended == [EXIT_USELESS]
 
 
-def test_a_process_blocked_by_a_job_within_its_time_goes_on(
-    redis_url: str, empty_redis: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "HOPELESS", 0.2)
+def test_a_process_blocked_by_a_job_within_its_time_goes_on(redis_url: str, empty_redis: None) -> None:
+    timings = Timings(process_look=0.05, hopeless=0.2)
     ended: list[int] = []
 
     async def blocks(ctx: Context) -> str:
@@ -117,7 +115,7 @@ def test_a_process_blocked_by_a_job_within_its_time_goes_on(
     async def main() -> None:
         queue = EngineQueue(Connections(redis_url).client("default"))
         worker = EngineWorker(queue, [blocks])
-        running = asyncio.create_task(WorkerProcess(0.0, 4, ended.append).run([worker]))
+        running = asyncio.create_task(WorkerProcess(0.0, 4, ended.append, timings).run([worker]))
         await queue.enqueue(blocks.__qualname__, key="x", timeout=60, ttl=60)
 
         async def done() -> bool:
@@ -151,7 +149,7 @@ def test_a_job_cannot_end_or_replace_the_threads_that_all_jobs_share(
     async def main() -> list[tuple[str, Any]]:
         queue = EngineQueue(Connections(redis_url).client("default"))
         worker = EngineWorker(queue, [ends_threads, innocent], before_process=bind_log_context)
-        running = asyncio.create_task(WorkerProcess(0.0, 4, lambda _: None).run([worker]))
+        running = asyncio.create_task(WorkerProcess(0.0, 4, lambda _: None, Timings(process_look=0.05)).run([worker]))
         jobs = [
             await queue.enqueue(each.__qualname__, key=each.__name__, timeout=60, ttl=60)
             for each in (ends_threads, innocent)

@@ -11,9 +11,9 @@ from saq.job import Status
 
 from saqueduct import Context, EngineQueue
 from saqueduct.broker.connections import Connections
-from saqueduct.queue import recovery
 from saqueduct.tasks.job import ALONE, HUNG, STALLED, holder, marked, ran_alone
 from saqueduct.tasks.job_meta import RECOVERIES
+from saqueduct.timings import Timings
 from saqueduct.worker.quarantine import Quarantine, company
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
@@ -70,8 +70,8 @@ async def test_jobs_that_kill_their_process_fail_and_no_job_beside_them(
 
 
 @pytest.fixture
-async def queue(redis_url: str, empty_redis: None) -> AsyncIterator[EngineQueue]:
-    queue = EngineQueue(Connections(redis_url).client("default"))
+async def queue(redis_url: str, empty_redis: None, timings: Timings) -> AsyncIterator[EngineQueue]:
+    queue = EngineQueue(Connections(redis_url).client("default"), timings=timings)
     yield queue
     await queue.disconnect()
 
@@ -163,10 +163,8 @@ async def test_five_hundred_jobs_of_dead_workers_run_at_once(queue: EngineQueue)
         await eventually(lambda: _none_left(queue))
 
 
-async def test_a_job_that_did_not_run_alone_goes_back_however_often_its_workers_died(
-    queue: EngineQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+@pytest.mark.timings(recovery_wait=0.0)
+async def test_a_job_that_did_not_run_alone_goes_back_however_often_its_workers_died(queue: EngineQueue) -> None:
     [key] = await recovered(queue, "work", [3])
     for _ in range(3):
         await queue.scripts.run("lease", 1, "dying", -1)

@@ -14,10 +14,9 @@ from app.container import build_container
 from app.settings import Settings, load_settings
 from saqueduct import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from saqueduct.embedded.redis import EmbeddedRedis
-from saqueduct.queue import recovery
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, RECOVERIES
 from saqueduct.testing.servers import scratch_directory
-from saqueduct.worker import leases
+from saqueduct.timings import Timings
 from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
@@ -25,10 +24,8 @@ from tests.queue.kit import status, working
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An expired lease is taken at the first look."""
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
+impatient = pytest.mark.timings(recovery_wait=0.0)
+"""An expired lease is taken at the first look."""
 
 
 async def test_an_outage_while_a_job_runs_loses_nothing_and_runs_it_once(
@@ -68,12 +65,10 @@ async def test_an_outage_while_a_job_runs_loses_nothing_and_runs_it_once(
 async def test_a_job_that_ended_in_an_outage_is_complete_however_long_that_lasts(
     environment: dict[str, str], engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("TIMEOUT_GRACE", "RENEWAL"):
-        monkeypatch.setattr(leases, name, 0.05)
     with scratch_directory() as directory:
         server = EmbeddedRedis(directory / "redis")
         settings = load_settings(environment | {"REDIS_URL": server.start()})
-        queues = build_queues(settings)
+        queues = build_queues(settings, Timings(timeout_grace=0.05, renewal=0.05))
         await queues.connect()
         container = build_container(settings, queues)
         runs: list[float] = []
@@ -124,8 +119,9 @@ async def _lease(queues: Queues, worker: str, seconds: float = -1) -> Job:
     return job
 
 
+@impatient
 async def test_a_killed_workers_job_runs_again_without_retries(
-    settings: Settings, queues: Queues, container: AsyncContainer, impatient: None
+    settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     handle = await _killed(queues)
     async with working(settings, queues, container):
@@ -134,8 +130,9 @@ async def test_a_killed_workers_job_runs_again_without_retries(
     assert (done.retries, done.meta) == (1, {RECOVERIES: 1})
 
 
+@impatient
 async def test_a_killed_workers_job_waits_in_a_paused_queue(
-    settings: Settings, queues: Queues, container: AsyncContainer, impatient: None
+    settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     handle = await _killed(queues)
     queue = queues.get("default")
@@ -147,10 +144,10 @@ async def test_a_killed_workers_job_waits_in_a_paused_queue(
         assert await handle.result(timeout=10) == 1
 
 
-async def test_a_lease_is_taken_only_if_it_stays_expired(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timings(recovery_wait=0.05)
+async def test_a_lease_is_taken_only_if_it_stays_expired(queues: Queues) -> None:
     handle = await _killed(queues)
     queue = queues.get("default")
-    monkeypatch.setattr(recovery, "RENEWAL", 0.05)
     assert await queue.recover() == []
     # Renewed after an outage, as a living worker does; and run out again.
     await queue.redis.zadd(queue.namespace("leases"), {handle.id: time.time() - 0.5})
@@ -161,7 +158,8 @@ async def test_a_lease_is_taken_only_if_it_stays_expired(queues: Queues, monkeyp
     assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
 
 
-async def test_a_lease_that_holds_is_left_alone(queues: Queues, impatient: None) -> None:
+@impatient
+async def test_a_lease_that_holds_is_left_alone(queues: Queues) -> None:
     @task
     async def running(ctx: Context) -> None: ...
 
@@ -171,7 +169,8 @@ async def test_a_lease_that_holds_is_left_alone(queues: Queues, impatient: None)
     assert await handle.status() is Status.ACTIVE
 
 
-async def test_of_two_that_recover_one_puts_the_job_back(queues: Queues, impatient: None) -> None:
+@impatient
+async def test_of_two_that_recover_one_puts_the_job_back(queues: Queues) -> None:
     handle = await _killed(queues)
     queue = queues.get("default")
     recovered = await asyncio.gather(queue.recover(), queue.recover(), queue.recover())
@@ -179,7 +178,8 @@ async def test_of_two_that_recover_one_puts_the_job_back(queues: Queues, impatie
     assert await queue.redis.llen(queue.namespace("queued")) == 1
 
 
-async def test_a_job_that_cannot_be_read_keeps_no_other_from_being_recovered(queues: Queues, impatient: None) -> None:
+@impatient
+async def test_a_job_that_cannot_be_read_keeps_no_other_from_being_recovered(queues: Queues) -> None:
     broken = await _killed(queues)
     other = await _killed_again(queues)
     queue = queues.get("default")
@@ -195,9 +195,8 @@ async def _killed_again(queues: Queues) -> JobHandle[Any]:
     return handle
 
 
-async def test_a_job_that_kills_its_workers_fails_in_the_end(
-    queues: Queues, impatient: None, caplog: pytest.LogCaptureFixture
-) -> None:
+@impatient
+async def test_a_job_that_kills_its_workers_fails_in_the_end(queues: Queues, caplog: pytest.LogCaptureFixture) -> None:
     handle = await _killed(queues)
     queue = queues.get("default")
     for _ in range(3):
@@ -216,7 +215,8 @@ async def test_a_job_that_kills_its_workers_fails_in_the_end(
     assert await queue.count("incomplete") == 0
 
 
-async def test_a_job_that_runs_at_most_once_fails_with_its_worker(queues: Queues, impatient: None) -> None:
+@impatient
+async def test_a_job_that_runs_at_most_once_fails_with_its_worker(queues: Queues) -> None:
     handle = await _killed(queues, {"at_most_once": True, "retries": 5})
     await queues.get("default").recover()
     failed = await handle.refresh()
@@ -242,7 +242,8 @@ async def test_a_job_that_runs_at_most_once_is_not_handed_back(
     assert "it runs at most once" in (failed.error or "")
 
 
-async def test_a_job_to_be_aborted_does_not_run_again(queues: Queues, impatient: None) -> None:
+@impatient
+async def test_a_job_to_be_aborted_does_not_run_again(queues: Queues) -> None:
     handle = await _killed(queues)
     await handle.abort("not wanted any more")
     assert await handle.status() is Status.ABORTING
@@ -251,14 +252,10 @@ async def test_a_job_to_be_aborted_does_not_run_again(queues: Queues, impatient:
     assert (job.status, job.error) == (Status.ABORTED, "not wanted any more")
 
 
+@pytest.mark.timings(lease=0.4, renewal=0.1, recovery_wait=0.1)
 async def test_a_blocked_event_loop_does_not_cost_a_lease(
     settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (leases, recovery):
-        monkeypatch.setattr(module, "RENEWAL", 0.1)
-    monkeypatch.setattr("saqueduct.worker.leasing.LEASE", 0.4)
-    monkeypatch.setattr(leases, "LEASE", 0.4)
-
     @task(timeout=60)
     async def blocks(ctx: Context) -> None:
         time.sleep(1.5)  # noqa: ASYNC251  (it is to block)
@@ -269,11 +266,10 @@ async def test_a_blocked_event_loop_does_not_cost_a_lease(
     assert (await handle.refresh()).meta == {}
 
 
+@pytest.mark.timings(timeout_grace=0.1, renewal=0.1)
 async def test_a_job_past_its_timeout_is_taken_from_a_hung_worker(
-    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
-    monkeypatch.setattr(leases, "TIMEOUT_GRACE", 0.1)
-    monkeypatch.setattr(leases, "RENEWAL", 0.1)
     hung, release = asyncio.Event(), asyncio.Event()
 
     @task(timeout=1, retries=2)
@@ -304,12 +300,10 @@ async def test_a_job_without_heartbeat_is_ended(settings: Settings, queues: Queu
     assert "no heartbeat within 1 s" in (failed.error or "")
 
 
+@pytest.mark.timings(timeout_grace=0.1, renewal=0.1)
 async def test_the_timeout_of_a_job_counts_from_its_beginning(
     settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("TIMEOUT_GRACE", "RENEWAL"):
-        monkeypatch.setattr(leases, name, 0.1)
-
     @task(timeout=1)
     async def blocks(ctx: Context) -> int:
         time.sleep(0.3)  # noqa: ASYNC251  (it is to block)
@@ -322,16 +316,14 @@ async def test_the_timeout_of_a_job_counts_from_its_beginning(
         assert [await handle.result(timeout=15) for handle in handles] == [1] * 6
 
 
+@pytest.mark.timings(recovery_wait=0.0, begin_within=0.1, renewal=0.1)
 async def test_a_job_that_its_worker_does_not_come_to_begin_goes_back_untouched(
     settings: Settings,
     queues: Queues,
     container: AsyncContainer,
-    impatient: None,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for name in ("BEGINNING", "RENEWAL"):
-        monkeypatch.setattr(leases, name, 0.1)
     runs: list[str] = []
 
     @task(timeout=60)
@@ -351,23 +343,22 @@ async def test_a_job_that_its_worker_does_not_come_to_begin_goes_back_untouched(
     assert (runs, (await handle.refresh()).meta) == ([handle.key], {AT_MOST_ONCE: True})
 
 
-async def test_all_jobs_of_a_killed_worker_are_recovered_by_two_looks(
-    queues: Queues, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.timings(recovery_wait=0.05)
+async def test_all_jobs_of_a_killed_worker_are_recovered_by_two_looks(queues: Queues) -> None:
     @task
     async def one_of_many(ctx: Context) -> None: ...
 
     await enqueue_many(one_of_many.bind() for _ in range(1200))
     queue = queues.get("default")
     await queue.scripts.run("lease", 1200, "killed", -1)
-    monkeypatch.setattr(recovery, "RENEWAL", 0.05)
     assert await queue.recover() == []
     await asyncio.to_thread(time.sleep, 0.06)
     assert len(await queue.recover()) == 1200
     assert (await queue.count("queued"), await queue.count("active")) == (1200, 0)
 
 
-async def test_a_leased_job_that_is_gone_leaves_nothing_behind(queues: Queues, impatient: None) -> None:
+@impatient
+async def test_a_leased_job_that_is_gone_leaves_nothing_behind(queues: Queues) -> None:
     evicted, replaced = await _killed(queues), await _killed_again(queues)
     queue = queues.get("default")
     await queue.redis.delete(evicted.id, replaced.id)
@@ -376,8 +367,9 @@ async def test_a_leased_job_that_is_gone_leaves_nothing_behind(queues: Queues, i
     assert await queue.redis.exists(*map(queue.namespace, ("owners", "leases", "incomplete"))) == 0
 
 
+@impatient
 async def test_a_recovery_costs_no_retry_of_a_job_that_told_of_itself(
-    settings: Settings, queues: Queues, container: AsyncContainer, impatient: None
+    settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     runs: list[int] = []
 

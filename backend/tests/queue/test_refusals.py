@@ -15,7 +15,6 @@ from saq.job import Status
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, task
 from saqueduct.broker.outage import refuses_all
-from saqueduct.queue import recovery
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -105,16 +104,14 @@ async def _raises(call: Callable[[], Awaitable[Any]]) -> None:
         await call()
 
 
-async def test_leases_that_could_not_be_renewed_are_not_taken_at_once(
-    queues: Queues, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.timings(recovery_wait=0.05)
+async def test_leases_that_could_not_be_renewed_are_not_taken_at_once(queues: Queues) -> None:
     @task
     async def short(ctx: Context) -> None: ...
 
     handle = await short.enqueue()
     queue = queues.get("default")
     await queue.scripts.run("lease", 1, "worker", -1)
-    monkeypatch.setattr(recovery, "RENEWAL", 0.05)
     async with without_replicas(queue):
         for _ in range(2):
             with pytest.raises(exceptions.ConnectionError):

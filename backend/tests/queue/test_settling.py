@@ -10,8 +10,9 @@ from saq.job import Status
 
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, enqueue_many, task
-from saqueduct.queue.outcomes import Outcome, Outcomes, settle
+from saqueduct.queue.outcomes import Outcome, Settler
 from saqueduct.tasks.job import EngineJob, holder
+from saqueduct.worker.outcome_buffer import OutcomeBuffer
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, taken, working
 
@@ -43,7 +44,7 @@ def _complete(queue: EngineQueue, job: EngineJob, **fields: Any) -> Outcome:
     job.status = Status.COMPLETE
     for name, value in fields.items():
         setattr(job, name, value)
-    return Outcome.finish(queue, job)
+    return Outcome.finish(queue.core, job)
 
 
 async def test_each_of_many_gets_its_own_outcome(queue: EngineQueue, queues: Queues) -> None:
@@ -53,14 +54,14 @@ async def test_each_of_many_gets_its_own_outcome(queue: EngineQueue, queues: Que
     await queue.redis.hset(queue.namespace("owners"), lost.id, "somebody else|1")
     outcomes = [
         _complete(queue, kept, ttl=60),
-        Outcome.hand_back(queue, back),
+        Outcome.hand_back(queue.core, back),
         _complete(queue, forever, ttl=0),
         _complete(queue, lost, ttl=60),
         _complete(queue, gone, ttl=-1),
-        Outcome.retry(queue, later, 3600),
+        Outcome.retry(queue.core, later, 3600),
         _complete(queue, short, ttl=0.5),
     ]
-    assert await settle(queue, outcomes) == [True, True, True, False, True, True, True]
+    assert await queue.settler.settle(outcomes) == [True, True, True, False, True, True, True]
     assert [await queue.redis.ttl(job.id) for job in (kept, forever, lost, gone, short)] == [60, -1, -1, -2, 1]
     assert [(await queues.find(job.key)).status for job in (kept, forever, lost)] == [
         Status.COMPLETE,
@@ -86,14 +87,14 @@ async def test_redis_keeps_leases_and_waiters_as_tables_however_few_they_are(que
     assert holder(job.lease)[0] == "somebody"
     assert await queue.redis.object("ENCODING", queue.namespace("owners")) == b"hashtable"
     assert await queue.redis.object("ENCODING", waiters) == b"hashtable"
-    assert await settle(queue, [_complete(queue, job)]) == [True]
+    assert await queue.settler.settle([_complete(queue, job)]) == [True]
     assert await waiting is None
 
 
 async def test_of_two_outcomes_under_one_lease_the_first_counts(queue: EngineQueue, queues: Queues) -> None:
     [job] = await _running(queue, "x")
     outcomes = [_complete(queue, job, result="first"), _complete(queue, job, result="second")]
-    assert await settle(queue, outcomes) == [True, False]
+    assert await queue.settler.settle(outcomes) == [True, False]
     assert (await queues.find(job.key)).result == "first"
 
 
@@ -132,7 +133,7 @@ async def test_an_outcome_that_redis_refuses_is_written_without_what_it_may_have
 ) -> None:
     jobs = await _running(queue, "good", "bad", "good too")
     written: list[str] = []
-    outcomes = Outcomes(queue, lambda each: written.extend(key for key, _ in each))
+    outcomes = OutcomeBuffer(queue.core, queue.settler, lambda each: written.extend(key for key, _ in each))
     for job in jobs:
         outcome = _complete(queue, job, result=None)
         refused = (job.kwargs or {})["name"] == "bad"
@@ -151,7 +152,7 @@ async def test_an_outcome_counts_under_a_lease_that_was_offered_and_not_under_on
 ) -> None:
     [job] = await _running(queue, "x")
     await queue.redis.hset(queue.namespace("owners"), job.id, f"{job.lease}{mark}")
-    assert await settle(queue, [_complete(queue, job)]) == [counts]
+    assert await queue.settler.settle([_complete(queue, job)]) == [counts]
     assert (await queues.find(job.key)).status is (Status.COMPLETE if counts else Status.ACTIVE)
     assert await queue.redis.zcard(queue.namespace("leases")) == (0 if counts else 1)
 
@@ -161,8 +162,8 @@ async def test_an_outcome_that_cannot_be_encoded_keeps_no_other_from_being_writt
     queue: EngineQueue, queues: Queues, refused: str
 ) -> None:
     spoilt, good = await _running(queue, "spoilt", "good")
-    outcomes = Outcomes(queue, lambda _: None)
-    outcome = Outcome.retry(queue, spoilt, 0)
+    outcomes = OutcomeBuffer(queue.core, queue.settler, lambda _: None)
+    outcome = Outcome.retry(queue.core, spoilt, 0)
     if refused == "abort":
         await queue.redis.hset(queue.namespace("aborting"), spoilt.id, "not wanted")
     else:
@@ -184,9 +185,9 @@ async def test_whatever_keeps_some_outcomes_from_being_written_later_ones_are(
     queue: EngineQueue, queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = await _running(queue, "first", "second")
-    outcomes = Outcomes(queue, lambda _: None)
+    outcomes = OutcomeBuffer(queue.core, queue.settler, lambda _: None)
     with monkeypatch.context() as patch:
-        patch.setattr("saqueduct.queue.outcomes.settle_each", _broken)
+        patch.setattr(Settler, "settle_each", _broken)
         outcomes.add(_complete(queue, first, ttl=60), None)
         await outcomes.close()
     outcomes.add(_complete(queue, second, ttl=60), None)

@@ -17,7 +17,7 @@ from saqueduct.broker.sizes import BATCH_BYTES, batches, fitting
 from saqueduct.common.garbage_collection import AT_ONCE, listed
 from saqueduct.common.text import LONGEST_ERROR
 from saqueduct.errors import CommandTooLarge, JobTooLarge
-from saqueduct.queue import saq_queue
+from saqueduct.queue import core
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
 from saqueduct.testing import JobKit
@@ -93,7 +93,7 @@ async def test_bulky_jobs_run_and_bring_their_results(
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> int:
     """A job of more than a MiB is too large, so that a test need not fill the memory."""
     limit = 1024 * 1024
-    monkeypatch.setattr(saq_queue, "CERTAINLY_FITS", limit // sizes.LONGEST_CHARACTER)
+    monkeypatch.setattr(core, "CERTAINLY_FITS", limit // sizes.LONGEST_CHARACTER)
     monkeypatch.setattr(sizes, "LARGEST_JOB", limit)
     return limit
 

@@ -15,7 +15,8 @@ from saq.worker import Worker
 from saqueduct import Context, EngineQueue, Queues, Task, Unique, scheduled_task
 from saqueduct.common.clock import shifted
 from saqueduct.tasks.job_meta import SCHEDULE, TICK
-from saqueduct.worker.ticker import CHECK, Ticker
+from saqueduct.timings import Timings
+from saqueduct.worker.ticker import Ticker
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 
@@ -101,7 +102,7 @@ async def test_it_sleeps_until_the_next_tick(queue: EngineQueue) -> None:
     assert 0 < await at(frequent, time.time()) <= 2.0
     rare = ticker_of(queue, seldom)
     await rare.declare()
-    assert 0 < await at(rare, time.time()) <= CHECK
+    assert 0 < await at(rare, time.time()) <= Timings().schedule_check
 
 
 async def test_an_earlier_job_is_in_the_way_unless_jobs_may_overlap(queue: EngineQueue) -> None:
@@ -160,7 +161,7 @@ async def test_a_changed_schedule_goes_on_from_now_and_a_removed_one_ends(queue:
     with shifted(due - time.time()):
         new = ticker_of(queue, kept, changed)
         await new.declare()
-    assert await at(old, due) == CHECK
+    assert await at(old, due) == Timings().schedule_check
     assert await names_of(queue) == []
     await at(new, due)
     assert await names_of(queue) == ["kept"]
@@ -180,9 +181,9 @@ async def test_workers_that_are_left_take_the_schedules_over(queue: EngineQueue)
     await new.declare()
     for seconds in range(0, 60, 10):
         assert await at(new, time.time() + seconds) > 0
-        assert await at(old, time.time() + seconds) == CHECK
+        assert await at(old, time.time() + seconds) == Timings().schedule_check
     # The new workers are gone.
-    assert await at(old, time.time() + 79) == CHECK
+    assert await at(old, time.time() + 79) == Timings().schedule_check
     await at(old, time.time() + 81)
     await at(old, period(1) + 1)
     assert await names_of(queue) == ["old_one"]
@@ -201,7 +202,7 @@ async def test_an_old_worker_that_starts_again_leaves_the_schedules_to_the_newer
     with shifted(period(1) - 1 - time.time()):
         await new.tick()
         await ticker_of(queue, both).declare()
-    assert await at(old, period(1) + 1) == CHECK
+    assert await at(old, period(1) + 1) == Timings().schedule_check
     assert await names_of(queue) == []
     await at(new, period(1) + 1)
     assert await names_of(queue) == ["both", "new_one"]

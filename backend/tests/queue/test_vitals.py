@@ -1,6 +1,7 @@
 """Health of workers: blocked event loops, and workers that live and take nothing."""
 
 import asyncio
+import dataclasses
 import threading
 import time
 from typing import cast
@@ -12,18 +13,11 @@ from dishka import AsyncContainer
 from app.settings import Settings
 from saqueduct import Context, Queues, task
 from saqueduct.broker.connections import blocking_client
-from saqueduct.worker import leases, worker_health
 from saqueduct.worker.leasing import Leased, Leasing
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
-pytestmark = pytest.mark.usefixtures("own_tasks")
-
-
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "RENEWAL", 0.1)
-    monkeypatch.setattr(worker_health, "NOT_CONSUMING", 0.3)
+pytestmark = [pytest.mark.usefixtures("own_tasks"), pytest.mark.timings(renewal=0.1, not_consuming=0.3)]
 
 
 async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
@@ -118,7 +112,7 @@ async def test_a_worker_with_all_slots_taken_is_no_trouble(
     async with working(settings, queues, container) as worker:
         for _ in range(worker.concurrency + 1):
             await waits.enqueue()
-        await eventually(lambda: worker._slots is not None and len(worker._slots.running) == worker.concurrency)
+        await eventually(lambda: worker._runner is not None and len(worker._runner.running) == worker.concurrency)
         seen = [await queue.time()]
 
         async def later() -> bool:
@@ -130,12 +124,12 @@ async def test_a_worker_with_all_slots_taken_is_no_trouble(
         release.set()
 
 
-async def test_a_dead_workers_vitals_are_forgotten(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dead_workers_vitals_are_forgotten(queues: Queues) -> None:
     queue = queues.get("default")
     await queue.scripts.run("beat", "w1", '{"leased":0.0,"free":1,"blocked":9.0}')
     assert await queue.troubles() == [
         "queue default: the worker w1 is blocked for 9.0 s: something that is no job keeps its event loop"
     ]
-    monkeypatch.setattr(worker_health, "STALE", 0.0)
+    queue.core.timings = dataclasses.replace(queue.core.timings, report_stale=0.0)
     assert await queue.troubles() == []
     assert await queue.redis.hlen(queue.namespace("vitals")) == 0

@@ -27,7 +27,7 @@ def queue(own_tasks: None, queues: Queues) -> EngineQueue:
 
 @pytest.fixture
 def waiting(queue: EngineQueue) -> Waiting:
-    return Waiting(queue, asyncio.Event())
+    return Waiting(queue.core, queue.schedule, asyncio.Event())
 
 
 async def blocked(queue: EngineQueue) -> int:
@@ -127,7 +127,7 @@ async def test_whoever_leases_first_gets_it_and_in_the_order_of_the_line(queue: 
 
 
 async def test_a_job_comes_with_the_answer_for_which_a_worker_waits(queue: EngineQueue, waiting: Waiting) -> None:
-    waits = asyncio.create_task(waiting.lease(("1", "somebody", "60", "0", "1")))
+    waits = asyncio.create_task(waiting.lease(("1", "somebody", "60", "0", "1"), 4.0))
     await eventually(partial(reached, queue, 1))
     job = await queue.enqueue("ping")
     assert job is not None
@@ -144,13 +144,13 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(queue: EngineQueu
     job = await queue.enqueue("ping")
     assert job is not None
     await queue.redis.script_flush()
-    assert (await waiting.lease(("1", "somebody", "60", "0", "1")))[4] == job.id.encode()
+    assert (await waiting.lease(("1", "somebody", "60", "0", "1"), 4.0))[4] == job.id.encode()
 
 
 async def test_a_worker_that_stops_leases_nothing_more(queue: EngineQueue) -> None:
     stopping = asyncio.Event()
-    waiting = Waiting(queue, stopping)
-    waits = asyncio.create_task(waiting.lease(("1", "somebody", "60", "0", "1")))
+    waiting = Waiting(queue.core, queue.schedule, stopping)
+    waits = asyncio.create_task(waiting.lease(("1", "somebody", "60", "0", "1"), 4.0))
     await eventually(partial(reached, queue, 1))
     stopping.set()
     waiting.stop()

@@ -31,7 +31,6 @@ from saqueduct import (
     scheduled_task,
     task,
 )
-from saqueduct.broker import listener
 from saqueduct.broker.connections import Connections, blocking_client
 from tests.conftest import running
 from tests.fixtures.composition import build_queues
@@ -105,7 +104,7 @@ async def test_a_pause_holds_and_its_end_wakes_workers(
         queue = queues.get("default")
         pauses = await queue.pause(by="ada"), await queues.pause_schedule("double", by="bob")
         async with working(settings, queues, container) as worker:
-            await eventually(lambda: worker._slots is not None and worker._slots._paused)
+            await eventually(lambda: worker._runner is not None and worker._runner._paused)
             job = await double.enqueue(number=2)
             triggered = await queues.trigger_schedule("double")
             stats, [state] = await queue.stats(), await queues.schedules()
@@ -295,10 +294,10 @@ async def test_a_failover_in_a_cluster_is_got_over(
         eventually_sync(cluster.complete, within=30)
 
 
+@pytest.mark.timings(listener_check=0.1)
 async def test_a_slot_that_moves_takes_its_queue_along(
-    cluster: Cluster, environment: dict[str, str], engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, environment: dict[str, str], engine: AsyncEngine
 ) -> None:
-    monkeypatch.setattr(listener, "CHECK", 0.1)
     slot, source, target = key_slot(b"{default}"), cluster.owner("default"), cluster.owner_of(0)
 
     @task

@@ -23,7 +23,7 @@ def tables(engine: AsyncEngine, own_tasks: None, queues: Queues) -> None:
 
 @pytest.fixture
 def memory(queues: Queues) -> Memory:
-    assert queues.memory is not None
+    assert isinstance(queues.memory, Memory)
     return queues.memory
 
 

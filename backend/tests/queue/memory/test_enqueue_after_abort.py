@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.settings import Settings
 from saqueduct import Context, JobHandle, Queues, Task, Unique, enqueue_many, get_registry, scheduled_task, task
 from saqueduct.errors import JobConflict
-from saqueduct.queue import aborting
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
@@ -151,10 +150,8 @@ async def test_a_triggered_job_waits_too(settings: Settings, queues: Queues, con
         await eventually(lambda: len(seen) == 2)
 
 
-async def test_one_that_does_not_end_is_an_error(
-    queues: Queues, monkeypatch: pytest.MonkeyPatch, session: AsyncSession
-) -> None:
-    monkeypatch.setattr(aborting, "LONGEST", 0.2)
+@pytest.mark.timings(abort_wait=0.2)
+async def test_one_that_does_not_end_is_an_error(queues: Queues, session: AsyncSession) -> None:
     queue = queues.get("default")
     for key, durable in (("k", False), ("d", True)):
         old = await work.options(key=key, durable=durable).enqueue(name="old")

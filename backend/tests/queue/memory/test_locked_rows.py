@@ -53,7 +53,7 @@ async def test_ends_of_other_jobs_are_written_meanwhile_and_that_one_later(
         assert [row.key for row in await outbox()] == [stuck.key]
         further = await lasts.enqueue()
         await record_of(records, further.key, "complete")
-        assert queues.memory is not None
+        assert isinstance(queues.memory, Memory)
         assert queues.memory.recorder.trouble == ""
     async with working(settings, queues, container, schedules=False):
         await record_of(records, stuck.key, "complete")

@@ -61,7 +61,7 @@ async def test_jobs_of_other_queues_are_enqueued_though_those_of_one_all_stand_a
     from tests.fixtures.composition import build_queues
 
     queues = build_queues(load_settings({**environment, "QUEUE_NAMES": "default,other"}))
-    assert queues.memory is not None
+    assert isinstance(queues.memory, Memory)
     await queues.connect()
     try:
         async with nothing_published(queues.memory), transaction(make_sessionmaker(engine)) as session:

@@ -18,6 +18,7 @@ from app.db.session import make_engine, make_sessionmaker
 from app.settings import Settings, load_settings
 from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.store import Memory
 from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually_sync
@@ -94,7 +95,7 @@ async def test_transactions_durable_jobs_and_records_work_behind_it(
 ) -> None:
     get_registry().add(count_records)
     queues, container, session = stack
-    assert queues.memory is not None
+    assert isinstance(queues.memory, Memory)
     async with working(behind, queues, container, schedules=False):
         handles = [await count_records.within(session).enqueue(number=number) for number in range(20)]
         await session.commit()
@@ -109,7 +110,7 @@ async def test_the_relay_finds_what_was_left_without_hearing_of_it(
 ) -> None:
     get_registry().add(count_records)
     queues, _, session = stack
-    assert queues.memory is not None
+    assert isinstance(queues.memory, Memory)
     async with nothing_published(queues.memory):
         await count_records.within(session).enqueue(number=1)
         await session.commit()

@@ -395,13 +395,13 @@ async def test_a_postgresql_that_drops_its_connections_costs_no_record(
     await eventually(all_there)
 
 
+@pytest.mark.timings(recovery_wait=0.0)
 async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
-    queues: Queues, memory: Memory, records: Look, monkeypatch: pytest.MonkeyPatch
+    queues: Queues, memory: Memory, records: Look
 ) -> None:
     @task
     async def deadly(ctx: Context) -> None: ...
 
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
     queue = queues.get("default")
     job = await deadly.enqueue()
     for _ in range(recovery.MAX_RECOVERIES + 1):
@@ -420,13 +420,13 @@ async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
     assert "died 4 times" in record.error
 
 
+@pytest.mark.timings(recovery_wait=0.0)
 async def test_a_policy_of_failures_tells_the_end_of_what_was_recovered_first(
-    queues: Queues, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+    queues: Queues, jobs: JobKit, records: Look
 ) -> None:
     @task(record="failures")
     async def interrupted(ctx: Context) -> None: ...
 
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
     queue = queues.get("default")
     job = await interrupted.enqueue()
     await queue.scripts.run("lease", 1, "dying", 0.0)

@@ -15,6 +15,7 @@ from saqueduct.postgres import retention
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.retention import Retention
+from saqueduct.postgres.store import Memory
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 from tests.queue.memory.conftest import Look
@@ -60,7 +61,7 @@ async def test_a_worker_prunes_beside_its_jobs(
 ) -> None:
     session.add_all([record("complete", 10), record("complete", 3)])
     await session.commit()
-    assert queues.memory is not None
+    assert isinstance(queues.memory, Memory)
     queues.memory.pruner = Pruner(queues.memory.sessions, Retention(complete=5), first=0.0, every=0.01)
     async with working(settings, queues, container):
 

@@ -143,7 +143,7 @@ async def test_a_retry_of_what_has_been_retried_and_has_ended_since_is_refused(q
         return as_it_ended
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(queue, "job", looked_before)
+        patch.setattr(queue.reader, "job", looked_before)
         with pytest.raises(JobConflict):
             await as_it_ended.retry("by one who looked before")
     assert jobs.all_enqueued(note) == []

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.recorder import JobRecorder
-from saqueduct.queue.outcomes import Outcome, settle
+from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -118,7 +118,7 @@ async def put_back(queues: Queues, key: str) -> None:
     assert stored is not None
     stored.status, stored.result, stored.completed, stored.attempts = Status.QUEUED, None, 0, 0
     stored.meta[RECOVERIES] = 1
-    await settle(queue, [Outcome.hand_back(queue, stored)])
+    await queue.settler.settle([Outcome.hand_back(queue.core, stored)])
 
 
 async def test_an_attempt_that_another_one_overtook_is_rolled_back(

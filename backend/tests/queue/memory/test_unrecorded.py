@@ -15,7 +15,6 @@ from saqueduct.common import clock
 from saqueduct.postgres import recorder as recording
 from saqueduct.postgres import unrecorded as ends
 from saqueduct.postgres.store import Memory
-from saqueduct.queue import recovery, unrecorded
 from saqueduct.tasks.job import STALLED
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -78,7 +77,7 @@ async def dying(memory: Memory) -> AsyncIterator[None]:
 async def left(memory: Memory, queue: EngineQueue) -> int:
     """Write what a process left that died; returns how many ends are still kept."""
     await memory.relay.record_left([queue], age=0.0)
-    return await unrecorded.count(queue)
+    return await queue.unrecorded.count()
 
 
 async def test_a_job_that_failed_is_a_dead_letter_though_its_worker_died(
@@ -87,7 +86,7 @@ async def test_a_job_that_failed_is_a_dead_letter_though_its_worker_died(
     job = await fail.options(ttl=-1).enqueue(number=7)
     async with dying(memory):
         await jobs.drain()
-    assert await unrecorded.count(default) == 1
+    assert await default.unrecorded.count() == 1
     assert await default.job(job.key) is None
     assert await left(memory, default) == 0
     [record] = await records()
@@ -103,7 +102,7 @@ async def test_an_end_is_kept_no_longer_than_until_it_is_written(
     await record_of(records, job.key, "failed")
 
     async def gone() -> bool:
-        return await unrecorded.count(default) == 0
+        return await default.unrecorded.count() == 0
 
     await eventually(gone)
 
@@ -139,7 +138,7 @@ async def test_a_job_that_completes_at_once_or_leaves_no_record_is_not_kept(
     await unnoticed.enqueue()
     async with dying(memory):
         await jobs.drain()
-    assert await unrecorded.count(default) == 0
+    assert await default.unrecorded.count() == 0
 
 
 async def test_a_retried_job_that_completes_leaves_no_record_that_says_it_waits(
@@ -158,14 +157,13 @@ async def test_a_retried_job_that_completes_leaves_no_record_that_says_it_waits(
 
 @pytest.mark.parametrize("policy", ["all", "failures"])
 @pytest.mark.parametrize("mark", ["", STALLED], ids=["its worker died", "another job blocked its worker"])
+@pytest.mark.timings(recovery_wait=0.0)
 async def test_a_recovered_job_that_completes_leaves_no_record_that_says_it_waits(
-    policy: Any, mark: str, default: EngineQueue, memory: Memory, jobs: JobKit, records: Look,
-    monkeypatch: pytest.MonkeyPatch
+    policy: Any, mark: str, default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
 ) -> None:  # fmt: skip
     @task(record=policy)
     async def fine(ctx: Context) -> None: ...
 
-    monkeypatch.setattr(recovery, "RENEWAL", 0.0)
     job = await fine.enqueue()
     answer = await default.scripts.run("lease", 1, "dead", -1)
     await default.redis.hset(default.namespace("owners"), default.job_id(job.key), answer[3].decode() + mark)
@@ -302,7 +300,7 @@ async def test_ends_beyond_the_buffer_wait_in_redis(
         for number in range(10):
             await fail.enqueue(number=number)
         await jobs.drain()
-        assert await unrecorded.count(default) == 10
+        assert await default.unrecorded.count() == 10
     assert memory.recorder.dropped == 0
     await eventually(lambda: len(memory.recorder) == 0)
     assert await left(memory, default) == 0

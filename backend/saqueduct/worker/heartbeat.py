@@ -1,0 +1,82 @@
+"""Heartbeat: what a worker's renewal thread reports of it to Redis; `WorkerHealth` reads it.
+
+The thread goes on to report while a job blocks the event loop, which cannot then.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Collection
+
+import msgspec
+import redis
+
+from saqueduct.broker.scripts import source
+from saqueduct.queue.core import QueueCore
+from saqueduct.queue.worker_health import Vitals
+from saqueduct.worker.attempt import Attempt
+from saqueduct.worker.leasing import Leasing
+from saqueduct.worker.loop_monitor import Pulse
+
+BLOCKED = 1.0
+"""Seconds without an answer of the event loop that are reported."""
+
+TASKS = 5
+"""Tasks that a report names at most."""
+
+
+class Heartbeat:
+    """Looks after one worker; `beat` is for the renewal thread.
+
+    Args:
+        core: of the queue.
+        worker_id: the worker's.
+        concurrency: its slots.
+        leasing: its calls for jobs.
+        pulse: of its event loop.
+        running: its jobs.
+        given_up: its attempts that ignore their cancellation.
+    """
+
+    def __init__(
+        self,
+        core: QueueCore,
+        worker_id: str,
+        concurrency: int,
+        leasing: Leasing,
+        pulse: Pulse,
+        running: Collection[object],
+        given_up: Collection[Attempt],
+    ) -> None:
+        self._core = core
+        self._worker_id = worker_id
+        self._concurrency = concurrency
+        self._leasing = leasing
+        self._pulse = pulse
+        self._running = running
+        self._given_up = given_up
+
+    def beat(self, client: redis.Redis) -> None:
+        """Report to Redis.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        vitals = self._look()
+        scripts = self._core.scripts
+        script = client.register_script(source("beat"))
+        script(keys=scripts.keys, args=[*scripts.common(), self._worker_id, msgspec.json.encode(vitals)])
+
+    def _look(self) -> Vitals:
+        leased = round(time.monotonic() - self._leasing.answered_at, 1)
+        vitals = Vitals(leased, self._concurrency - len(self._running))
+        if self._core.recorder is not None:
+            vitals.records = self._core.recorder.trouble
+        if given_up := list(self._given_up):
+            vitals.given_up = len(given_up)
+            tasks = Counter(attempt.job.function for attempt in given_up)
+            vitals.given_up_tasks = ", ".join(f"{count} of {task}" for task, count in tasks.most_common(TASKS))
+        block, blocked = self._pulse.block, self._pulse.blocked_for()
+        if blocked > BLOCKED:
+            vitals.blocked = round(blocked, 1)
+            vitals.blocker = block.who if block is not None else ""
+        return vitals

@@ -1,0 +1,89 @@
+"""The outcomes of one worker that wait to be written."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from saq import Job
+
+from saqueduct.broker.outage import REDIS_AWAY
+from saqueduct.broker.sizes import fitting
+from saqueduct.queue.core import QueueCore
+from saqueduct.queue.outcomes import OUTCOMES_AT_ONCE, Outcome, Settler, sizes
+from saqueduct.tasks.job import Held
+
+logger = logging.getLogger("saqueduct")
+
+RECORDED = ("finish", "retry")
+"""Kinds of outcomes that are recorded: an attempt has been made."""
+
+
+class OutcomeBuffer:
+    """The outcomes of one worker that wait to be written.
+
+    A write that fails is repeated until Redis is back: the job has run, and does not run again for it.
+
+    Args:
+        core: of the queue.
+        settler: of the queue.
+        written: called with the keys and leases of jobs once their outcomes are written, or refused.
+    """
+
+    def __init__(self, core: QueueCore, settler: Settler, written: Callable[[Sequence[Held]], None]) -> None:
+        self._core = core
+        self._settler = settler
+        self._written = written
+        self._waiting: list[tuple[Outcome, Job | None]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self.closing = asyncio.Event()
+        """Once set, a write that fails is given up: the leases run out, and the jobs are recovered."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, outcome: Outcome, job: Job | None) -> None:
+        """Write an outcome with the next batch; then what became of the job is remembered, if there is one."""
+        self._waiting.append((outcome, job))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
+
+    async def close(self) -> None:
+        """Wait until all are written, or given up: what is not written within `Timings.last_write`."""
+        self.closing.set()
+        if self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer], timeout=self._core.timings.last_write)
+            self._writer.cancel()
+            await asyncio.wait([self._writer])
+        if self._waiting:
+            logger.error("queue %s: %d outcomes are lost with Redis", self._core.name, len(self._waiting))
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch = self._waiting[: fitting(self._waiting, OUTCOMES_AT_ONCE, sizes)]
+            try:
+                answers = await self._settled(batch)
+            except REDIS_AWAY as error:
+                if self.closing.is_set():
+                    return
+                await self._core.outage.pause(error, self.closing)
+                continue
+            self._core.outage.over()
+            del self._waiting[: len(batch)]
+            self._written([(outcome.key, outcome.how.lease) for outcome, _ in batch])
+            for (_, job), (outcome, held) in zip(batch, answers, strict=True):
+                if not held:
+                    logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)
+                    continue
+                self._settler.count(outcome)
+                if job is not None and outcome.how.kind in RECORDED:
+                    self._core.record(job)
+
+    async def _settled(self, batch: Sequence[tuple[Outcome, Job | None]]) -> Sequence[tuple[Outcome, bool]]:
+        try:
+            return await self._settler.settle_each(batch)
+        except REDIS_AWAY:
+            raise
+        except Exception:
+            # Whatever it is, it must not keep all later outcomes from being written.
+            logger.exception("%d outcomes cannot be written; their jobs are recovered", len(batch))
+            return [(outcome, False) for outcome, _ in batch]
