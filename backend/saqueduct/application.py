@@ -76,9 +76,20 @@ class Saqueduct:
 
     @property
     def signing_key(self) -> Secret:
-        """Signs the tokens of jobs: `secret_key`, or in development without one a key in `data_directory`."""
-        key = self.config.secret_key
-        return Secret(key) if key else development_key(Path(self.config.data_directory))
+        """Signs the tokens of jobs: `secret_key`, or in development without one a key in `data_directory`.
+
+        Raises:
+            ConfigurationError: there is none, and the folder cannot be written.
+        """
+        if key := self.config.secret_key:
+            return Secret(key)
+        try:
+            return development_key(Path(self.config.data_directory))
+        except OSError as error:
+            raise ConfigurationError(
+                f"no secret_key: give SaqueductConfig(secret_key=...), or set SECRET_KEY; {error.filename} cannot be "
+                f"written to keep one for development: {error.strerror}"
+            ) from None
 
     async def connect(self) -> None:
         """Connect the queues to the running event loop, and serve the tasks' own `enqueue` from now on.

@@ -65,9 +65,11 @@ def workers_group(plugin: WorkerPlugin) -> Group:
         """
         _prepare(app, verbose, debug)
         given = {"concurrency": concurrency, "grace_period": grace_period, "worker_queues": _split(queues)}
-        _configure(plugin, {name: value for name, value in given.items() if value not in (None, ())})
+        changes = {name: value for name, value in given.items() if value not in (None, ())}
+        _configure(plugin, changes)
         if (count := processes or plugin.config.processes) > 1:
-            sys.exit(run_worker_processes(plugin.saqueduct, count, _one_process(env)))
+            flags = [*(["--verbose"] if verbose else []), *(["--debug"] if debug else [])]
+            sys.exit(run_worker_processes(plugin.saqueduct, count, [*_one_process(env, changes), *flags]))
         try:
             run_worker_process(plugin.saqueduct, lifespans=plugin.worker_lifespans(app))
         except ConfigurationError as error:
@@ -117,11 +119,13 @@ def _fail(error: ConfigurationError) -> None:
     sys.exit(EXIT_MISCONFIGURED)
 
 
-def _one_process(env: LitestarEnv) -> list[str]:
-    """This command once more, for a single process."""
-    litestar = [sys.executable, "-m", "litestar", "--app", env.app_path, "--app-dir", str(env.cwd)]
-    arguments = sys.argv[sys.argv.index("workers") :]
-    return [*litestar, *arguments, "--workers", "1"]
+def _one_process(env: LitestarEnv, changes: dict[str, Any]) -> list[str]:
+    """This command with the same options, for a single process."""
+    command = [sys.executable, "-m", "litestar", "--app", env.app_path, "--app-dir", str(env.cwd)]
+    command += ["workers", "run", "--workers", "1"]
+    for option_name, field in (("--concurrency", "concurrency"), ("--grace-period", "grace_period")):
+        command += [option_name, str(changes[field])] if field in changes else []
+    return [*command, *(part for name in changes.get("worker_queues", ()) for part in ("--queues", name))]
 
 
 async def _stats(plugin: WorkerPlugin) -> dict[str, QueueStats]:

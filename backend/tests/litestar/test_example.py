@@ -117,7 +117,7 @@ def test_a_worker_lets_its_job_end_after_sigterm_and_enters_only_the_lifespans_t
 @pytest.mark.usefixtures("empty_redis")
 def test_several_worker_processes_are_kept_running_and_stop_together(redis_url: str, tmp_path: Path) -> None:
     example = project(tmp_path, EXAMPLE, redis_url)
-    with example.running("workers", "run", "--workers", "2", "--grace-period", "5") as workers:
+    with example.running("workers", "run", "--workers", "2", "--grace-period", "5.5", "--queues", "default") as workers:
         eventually_sync(lambda: workers.output.count("worker started") == 2, within=30)
         assert workers.stop() == 0
         assert workers.output.count("worker stopped") == 2

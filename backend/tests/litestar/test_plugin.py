@@ -12,6 +12,7 @@ from litestar import Litestar, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import NotAuthorizedException
 from litestar.handlers import BaseRouteHandler
+from litestar.testing import TestClient
 from litestar_saq import TaskQueues
 
 from saqueduct import ConfigurationError, Context, TaskRegistry, get_registry, task
@@ -209,6 +210,28 @@ async def test_a_handler_whose_enqueue_finds_no_redis_is_answered_503(config: Sa
         answer = await client.post("/add")
         assert (answer.status_code, answer.json()["code"]) == (503, "queue-unavailable")
         assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_an_application_can_be_started_again_in_another_event_loop(config: SaqueductConfig) -> None:
+    @task
+    async def add(ctx: Context, *, a: int, b: int) -> int:
+        return a + b
+
+    @post("/add")
+    async def enqueue() -> int:
+        return await (await add.enqueue(a=1, b=2)).result(timeout=20)
+
+    config.run_workers = "web"
+    app = application(config, enqueue)
+    for _ in range(2):
+        with TestClient(app) as client:
+            assert client.post("/add").text == "3"
+
+
+def test_without_a_secret_key_a_folder_that_cannot_be_written_is_an_error(config: SaqueductConfig) -> None:
+    config.secret_key, config.data_directory = "", "/dev/null/nowhere"
+    with pytest.raises(ConfigurationError, match="set SECRET_KEY"):
+        application(config)
 
 
 @pytest.mark.parametrize(
