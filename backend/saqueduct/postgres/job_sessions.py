@@ -10,7 +10,7 @@ The generator that yields such a session commits it with SQLAlchemy's own `commi
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
@@ -23,6 +23,8 @@ from saqueduct.tasks.completion import Success, announced
 
 KEY = "saqueduct.job_session"
 """Entry of `Session.info`."""
+
+POSTGRES_PORT = 5432
 
 FAILED = "saqueduct.failed"
 """Entry of `Connection.info`: a statement has failed since the transaction began."""
@@ -104,11 +106,13 @@ def _is_of(recorder: Any, connection: Connection) -> bool:
     """True for a connection to the database where the recorder writes, as the same role."""
     if not isinstance(recorder, JobRecorder):
         return False
-    theirs, ours = connection.engine.url, recorder.engine.url
-    names = ("host", "port", "database", "username")
-    return theirs.get_backend_name() == ours.get_backend_name() and all(
-        getattr(theirs, name) == getattr(ours, name) for name in names
-    )
+    return _place(connection.engine.url) == _place(recorder.engine.url)
+
+
+def _place(url: URL) -> tuple[Any, ...]:
+    """What names a database and a role; a unix socket is in the query."""
+    host, port = url.host or url.query.get("host"), url.port or url.query.get("port") or POSTGRES_PORT
+    return url.get_backend_name(), host, int(str(port)), url.database, url.username
 
 
 def _watch(engine: Engine) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from saqueduct.errors import RegistrationError
-from saqueduct.tasks.parameters import dependency
+from saqueduct.tasks.parameters import bare, dependency
 from saqueduct.tasks.signature import INJECTED
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -87,7 +87,7 @@ def _constructor(controller: type) -> Mapping[str, Any]:
             )
         if each.kind in _NAMED and each.default in (inspect.Parameter.empty, INJECTED):
             hint = hints.get(each.name, Any)
-            injected[each.name] = dependency(hint) or hint
+            injected[each.name] = dependency(hint) or bare(hint)
     return injected
 
 
@@ -104,7 +104,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 def _check_shared(controller: type, method: Callable[..., Any], name: str, hint: Any, of_constructor: Any) -> None:
     """A parameter of the method and of the constructor is one: injected, and of one type."""
     default = inspect.signature(method).parameters[name].default
-    injected = dependency(hint) or (hint if default is INJECTED else None)
+    injected = dependency(hint) or (bare(hint) if default is INJECTED else None)
     if injected is None:
         raise RegistrationError(
             method, f"the argument {name!r} has the name of an injected parameter of the constructor of "

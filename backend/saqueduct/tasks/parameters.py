@@ -82,6 +82,11 @@ def dependency(hint: Any) -> Any:
     return hint if encoding.is_class_of_its_own(hint) else None
 
 
+def bare(hint: Any) -> Any:
+    """An annotation without what `Annotated` adds."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
 def _is_marker(extra: Any) -> bool:
     kind = type(extra)
     return (kind.__module__.partition(".")[0], kind.__name__) in _MARKERS

@@ -20,6 +20,7 @@ from saqueduct.tasks.parameters import (
     CONTEXT,
     Parameter,
     awaited,
+    bare,
     check_travels,
     dependency,
     parameters,
@@ -92,7 +93,7 @@ class Signature:
         name, further = parameter.name, parameter.kind is inspect.Parameter.VAR_KEYWORD
         injected = dependency(hint)
         if injected is None and parameter.default is INJECTED:
-            injected = hint
+            injected = bare(hint)
         if injected is not None:
             if further:
                 raise RegistrationError(function, f"`**{name}` cannot be injected: name each dependency")

@@ -116,12 +116,13 @@ MODULES
 """
 
 MODULES = """
+import importlib, pkgutil
 import saqueduct
-import saqueduct.blocking
-import saqueduct.testing.kit
-import saqueduct.worker.worker
 from saqueduct import INJECTED, Context, task
-from saqueduct.injection.combined import CombinedInjector
+
+for module in pkgutil.walk_packages(saqueduct.__path__, "saqueduct."):
+    if module.name != "saqueduct.injection.dishka" and not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
 
 @task
 async def double(ctx: Context, n: int, *, factor: int = INJECTED) -> int:

@@ -328,10 +328,15 @@ def test_a_type_that_could_travel_is_injected_where_the_default_says_so() -> Non
 
     @task
     async def prune(
-        ctx: Context, *, policy: Policy = INJECTED, limit: int | None = INJECTED, days: int = 1
+        ctx: Context,
+        *,
+        policy: Policy = INJECTED,
+        limit: int | None = INJECTED,
+        size: Annotated[int, ["not hashable"]] = INJECTED,
+        days: int = 1,
     ) -> None: ...
 
-    assert prune.signature.injected == {"policy": Policy, "limit": int | None}
+    assert prune.signature.injected == {"policy": Policy, "limit": int | None, "size": int}
     assert list(prune.signature.payload) == ["days"]
     with pytest.raises(InvalidArguments, match="limit: is injected by the worker and cannot be passed"):
         prune.job({"limit": 1})
