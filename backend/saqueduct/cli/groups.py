@@ -8,6 +8,7 @@ from saqueduct import __version__
 from saqueduct.application import Saqueduct
 from saqueduct.cli.connection import Target
 from saqueduct.cli.dead import dead
+from saqueduct.cli.dev import dev
 from saqueduct.cli.errors import Reporting
 from saqueduct.cli.jobs import jobs
 from saqueduct.cli.loading import load
@@ -56,5 +57,5 @@ def queue_group(find: Callable[[], Saqueduct]) -> click.Group:
     return queue
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, dev):
     main.add_command(_command)

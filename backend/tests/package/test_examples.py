@@ -45,6 +45,8 @@ def test_the_minimal_example_completes_a_job_shows_it_and_drains(
         assert result(client, f"/queue/jobs/{key}") == 3
         assert "<title>SAQ</title>" in client.get("/saq/").text
         assert client.get(f"/saq/api/queues/default/jobs/{key}").json()["job"]["status"] == "complete"
+        assert key in minimal.run("litestar", "--app", "minimal:app", "queue", "jobs", "show", key)
+        assert {"add", "ping"} <= set(minimal.run("saqueduct", "--app", "minimal:app", "tasks", "list").split())
         assert worker.stop() == 0, worker.output
         assert "worker stopped" in worker.output
 
@@ -74,6 +76,11 @@ def test_fastapi_enqueues_and_a_worker_process_runs(full: Installed, redis_url: 
         assert result(client, f"/jobs/{key}") == 3
         assert client.get("/jobs/nobody").status_code == 404
         assert worker.stop() == 0, worker.output
+
+
+def test_dev_starts_servers_for_an_example(full: Installed, tmp_path: Path) -> None:
+    own = project(full, tmp_path, "script", REDIS_URL="")
+    assert own.run("saqueduct", "dev", "--", "python", "script.py").splitlines()[-1] == "[0, 1, 4, 9, 16]"
 
 
 def test_the_script_prints_its_results(bare: Installed, redis_url: str, tmp_path: Path) -> None:

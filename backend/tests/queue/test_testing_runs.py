@@ -243,7 +243,9 @@ async def test_a_tick_runs_with_the_schedules_arguments_at_its_time(jobs: JobKit
     at = dt.datetime(2030, 5, 1, 3, tzinfo=dt.UTC)
     job = await jobs.run_tick(sweep, at=at)
     assert (job.status, job.result) == (Status.COMPLETE, 7)
-    assert [round(moment - at.timestamp()) for moment in seen] == [0]
+    [moment] = seen
+    # A busy machine takes its time to start the job.
+    assert 0 <= moment - at.timestamp() < 30
     assert offset() == 0
 
 
