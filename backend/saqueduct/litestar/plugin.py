@@ -55,6 +55,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         self.saqueduct = config if isinstance(config, Saqueduct) else Saqueduct(config)
         check_production(self.saqueduct.config)
         self._worker = AsyncExitStack()
+        self._installed = False
 
     @property
     def config(self) -> SaqueductConfig:
@@ -88,7 +89,6 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                 own = config.guards is None
                 app_config.openapi_config = describe(document, router, self.saqueduct.registry, admin_guard=own)
         app_config.exception_handlers = {QueueError: queue_error, **app_config.exception_handlers}
-        app_config.middleware.insert(0, self._prefer_queues)
         app_config.lifespan.insert(0, self._connected)
         if self.runs_worker:
             app_config.on_startup.append(self._start_worker)
@@ -121,7 +121,9 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         return [AdminGuard(credentials, attempts, production=config.production)]
 
     def _prefer_queues(self, app: ASGIApp) -> ASGIApp:
-        """Middleware: tasks enqueue on the queues of this application, also beside others in the process."""
+        """ASGI application around another: tasks enqueue on the queues of this application, also beside others in the
+        process. Not Litestar's middleware, which costs a request 20 us more.
+        """
 
         async def call(scope: Scope, receive: Receive, send: Send) -> None:
             with preferring(self.saqueduct.queues):
@@ -131,8 +133,11 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
 
     @asynccontextmanager
     async def _connected(self, app: Litestar) -> AsyncIterator[None]:
-        if self.config.api_path is not None:
-            install(app)
+        if not self._installed:
+            self._installed = True
+            app.asgi_handler = self._prefer_queues(app.asgi_handler)
+            if self.config.api_path is not None:
+                install(app)
         async with self.saqueduct:
             yield
 
