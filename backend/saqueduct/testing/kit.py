@@ -12,7 +12,6 @@ from saq import Job
 from saqueduct.common import clock
 from saqueduct.injection.injector import Injector
 from saqueduct.queue.queues import Queues
-from saqueduct.tasks.registry import get_registry
 from saqueduct.tasks.task import Task
 from saqueduct.testing.alone import run_to_the_end
 from saqueduct.testing.inline import enqueues_followed_by
@@ -120,7 +119,7 @@ class JobKit:
         Raises:
             UnknownTask, InvalidArguments: no job could match.
         """
-        return [each.job for each in Wanted(task, arguments).among(self._waiting())]
+        return [each.job for each in Wanted(self._named(task), arguments).among(self._waiting())]
 
     def assert_enqueued(self, task: Task[..., Any] | str, /, **arguments: Any) -> Job:
         """Fail unless a job waits that has these arguments; others may be what they are. Returns the first such.
@@ -133,7 +132,7 @@ class JobKit:
             UnknownTask, InvalidArguments: no job could match.
         """
         __tracebackhide__ = True
-        wanted, waiting = Wanted(task, arguments), self._waiting()
+        wanted, waiting = Wanted(self._named(task), arguments), self._waiting()
         if found := wanted.among(waiting):
             return found[0].job
         instead = f"enqueued are:\n{wanted.instead(waiting)}" if waiting else "nothing is enqueued"
@@ -147,7 +146,7 @@ class JobKit:
             UnknownTask, InvalidArguments: no job could match.
         """
         __tracebackhide__ = True
-        wanted = Wanted(task, arguments)
+        wanted = Wanted(self._named(task), arguments)
         if found := wanted.among(self._waiting()):
             raise AssertionError(f"{wanted} is enqueued:\n{listed(found)}")
 
@@ -195,7 +194,7 @@ class JobKit:
             UnknownTask, InvalidArguments, PayloadTooLarge: nothing is enqueued.
             NotDrained: it did not end in time.
         """
-        found: Task[..., Any] = get_registry().get(task) if isinstance(task, str) else task
+        found = self._named(task)
         return await self._run(found, found.signature.bind(args, kwargs))
 
     async def run_tick(self, task: Task[..., Any] | str, /, *, at: dt.datetime) -> Job:
@@ -209,7 +208,7 @@ class JobKit:
             ValueError: the task has no schedule, or `at` is no tick of it.
             NotDrained: it did not end in time.
         """
-        found = get_registry().get(task) if isinstance(task, str) else task
+        found = self._named(task)
         async with self._here() as (queues, injector):
             timezone = self._setup.worker_for(queues, injector, found.queue_name).cron_tz
         schedule = schedule_due(found, at, timezone)
@@ -253,6 +252,10 @@ class JobKit:
     def close(self) -> None:
         """Travel back, and close what the kit has opened."""
         self._until_the_end.close()
+
+    def _named(self, task: Any) -> Any:
+        """The task, also from its name."""
+        return self._setup.make_queues().tasks.get(task) if isinstance(task, str) else task
 
     @functools.cached_property
     def _queues_beside(self) -> ThreadedQueues:

@@ -14,7 +14,6 @@ from saqueduct.common import clock
 from saqueduct.errors import InvalidArguments
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job_meta import EXPIRES_AT
-from saqueduct.tasks.registry import get_registry
 from saqueduct.tasks.task import Task
 from saqueduct.testing.running import incomplete
 
@@ -71,16 +70,15 @@ class Wanted:
     """The jobs that an assertion is about.
 
     Args:
-        task: the task, with `options(...)` that the jobs must have, or its name; None: any.
+        task: the task, with `options(...)` that the jobs must have; None: any.
         arguments: that they must have, others may be what they are.
 
     Raises:
-        UnknownTask: there is no task of that name.
         InvalidArguments: the task takes no argument of that name, so no job could ever match.
     """
 
-    def __init__(self, task: Task[..., Any] | str | None, arguments: Mapping[str, Any]) -> None:
-        self.task = get_registry().get(task) if isinstance(task, str) else task
+    def __init__(self, task: Task[..., Any] | None, arguments: Mapping[str, Any]) -> None:
+        self.task = task
         self.arguments = arguments
         if self.task is not None:
             _check_names(self.task, arguments)

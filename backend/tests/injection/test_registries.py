@@ -3,6 +3,8 @@
 import pytest
 
 from saqueduct import Context, Saqueduct, SaqueductConfig, TaskController, TaskRegistry, get_registry, task
+from saqueduct.testing.kit import JobKit
+from saqueduct.testing.setup import ConfiguredSetup
 
 
 def test_the_decorators_of_a_registry_fill_it_and_no_other() -> None:
@@ -50,6 +52,9 @@ async def test_an_application_runs_the_tasks_of_its_registry(
             return 3 * number
 
     config = SaqueductConfig(redis_url=redis_url, registry=registry, grace_period=5)
+    kit = JobKit(ConfiguredSetup(config))
+    assert (await kit.run("double", number=1)).result == 2
+    kit.close()
     async with Saqueduct(config) as saqueduct, saqueduct.working():
         assert await double.apply(number=2) == 4
         assert await Numbers.triple.apply(number=2) == 6
