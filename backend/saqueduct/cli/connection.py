@@ -2,14 +2,24 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
-from typing import Any
+import logging
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, NamedTuple
 
 import click
 
 from saqueduct.application import Saqueduct
 from saqueduct.config import SaqueductConfig
 from saqueduct.tasks.registry import TaskRegistry, get_registry
+
+
+class Found(NamedTuple):
+    """An application, as it was found."""
+
+    application: Saqueduct | SaqueductConfig
+    lifespans: Sequence[AbstractAsyncContextManager[Any]] = ()
+    """What its tasks need in a worker process besides."""
 
 
 class Target:
@@ -19,11 +29,11 @@ class Target:
         find: loads it.
     """
 
-    def __init__(self, find: Callable[[], Saqueduct | SaqueductConfig]) -> None:
+    def __init__(self, find: Callable[[], Found]) -> None:
         self._find = find
 
     @functools.cached_property
-    def _found(self) -> Saqueduct | SaqueductConfig:
+    def _found(self) -> Found:
         return self._find()
 
     @functools.cached_property
@@ -33,7 +43,17 @@ class Target:
         Raises:
             ConfigurationError: it cannot be found or built.
         """
-        return self._found if isinstance(self._found, Saqueduct) else Saqueduct(self._found)
+        found = self._found.application
+        return found if isinstance(found, Saqueduct) else Saqueduct(found)
+
+    @property
+    def lifespans(self) -> Sequence[AbstractAsyncContextManager[Any]]:
+        """What its tasks need in a worker process besides.
+
+        Raises:
+            ConfigurationError: it cannot be found.
+        """
+        return self._found.lifespans
 
     @property
     def registry(self) -> TaskRegistry:
@@ -42,7 +62,7 @@ class Target:
         Raises:
             ConfigurationError: it cannot be found.
         """
-        registry: TaskRegistry | None = self._found.registry
+        registry: TaskRegistry | None = self._found.application.registry
         return get_registry() if registry is None else registry
 
 
@@ -58,12 +78,22 @@ def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        saqueduct = target().saqueduct
-
-        async def serve() -> None:
+        async def serve(saqueduct: Saqueduct) -> None:
             async with saqueduct:
                 await command(saqueduct, *args, **kwargs)
 
-        asyncio.run(serve())
+        with only_warnings():
+            asyncio.run(serve(target().saqueduct))
 
     return run
+
+
+@contextmanager
+def only_warnings() -> Iterator[None]:
+    """Log nothing below warnings in a block, however the application configures logging."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,8 +1,5 @@
 """Errors as people see them: one line that names what was given and what to do, never a traceback."""
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -65,12 +62,11 @@ class Nouns(click.Group):
 
 
 class Reporting(Nouns):
-    """A group of commands that shows expected errors without a traceback, and no log lines below warnings."""
+    """A group of commands that shows expected errors without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _only_warnings():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except BrokenPipeError:
             # Of standard output, as with `| head`; click ends the command.
             raise
@@ -103,17 +99,6 @@ def in_one_line(error: Exception) -> str:
         return clean(f"the job {error.key!r} of {error.task} failed: {error_summary(error.traceback)}", one_line=True)
     remedy = next((remedy for kind, remedy in REMEDIES if isinstance(error, kind)), "")
     return f"{_one_line(error)}; {remedy}" if remedy else _one_line(error)
-
-
-@contextlib.contextmanager
-def _only_warnings() -> Iterator[None]:
-    """However the application configures logging."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _one_line(error: BaseException) -> str:

@@ -6,16 +6,16 @@ import click
 
 from saqueduct import __version__
 from saqueduct.application import Saqueduct
-from saqueduct.cli.connection import Target
+from saqueduct.cli.connection import Found, Target
 from saqueduct.cli.dead import dead
 from saqueduct.cli.dev import dev
-from saqueduct.cli.errors import Reporting
+from saqueduct.cli.errors import Nouns, Reporting
 from saqueduct.cli.jobs import jobs
 from saqueduct.cli.loading import load
 from saqueduct.cli.queues import queues
 from saqueduct.cli.schedules import schedules
 from saqueduct.cli.tasks import tasks
-from saqueduct.cli.workers import workers
+from saqueduct.cli.workers import run_alone, workers
 
 COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, workers)
 
@@ -50,7 +50,7 @@ def queue_group(find: Callable[[], Saqueduct]) -> click.Group:
     @click.group(name="queue", cls=Reporting)
     def queue() -> None:
         """Look after jobs, dead letters, tasks, schedules, queues and workers."""
-        click.get_current_context().obj = Target(find)
+        click.get_current_context().obj = Target(lambda: Found(find()))
 
     for command in COMMANDS:
         queue.add_command(command)
@@ -59,3 +59,5 @@ def queue_group(find: Callable[[], Saqueduct]) -> click.Group:
 
 for _command in (*COMMANDS, dev):
     main.add_command(_command)
+# In Litestar's command line it is `litestar workers run`.
+main.add_command(Nouns("workers", {**workers.commands, "run": run_alone}, help="Run workers, and see the live ones."))

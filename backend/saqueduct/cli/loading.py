@@ -4,12 +4,14 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from saqueduct.application import Saqueduct
+from saqueduct.cli.connection import Found
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError
 
@@ -32,8 +34,10 @@ class HasSaqueduct(Protocol):
 
     saqueduct: Saqueduct
 
+    def worker_lifespans(self, app: Any) -> Sequence[AbstractAsyncContextManager[Any]]: ...
 
-def load(path: str | None, directory: str | None = None) -> Saqueduct | SaqueductConfig:
+
+def load(path: str | None, directory: str | None = None) -> Found:
     """The application of a path.
 
     Args:
@@ -82,17 +86,17 @@ def _named(module: ModuleType, name: str, path: str) -> Any:
         raise AppNotFound(path, f"the module {module.__name__!r} has no {name!r}{offered}") from None
 
 
-def _resolved(found: Any, path: str) -> Saqueduct | SaqueductConfig:
+def _resolved(found: Any, path: str) -> Found:
     """The application in an object, or in what it returns."""
     if inspect.isroutine(found) or isinstance(found, type | functools.partial):
         found = _called(found, path)
     if isinstance(found, Saqueduct | SaqueductConfig):
-        return found
+        return Found(found)
     if (plugins := _plugins_of(found)) is None:
         raise AppNotFound(path, f"found is a {type(found).__qualname__}, but {NEEDED}")
     for plugin in plugins:
         if isinstance(plugin, HasSaqueduct):
-            return plugin.saqueduct
+            return Found(plugin.saqueduct, plugin.worker_lifespans(found))
     raise AppNotFound(
         path, "the Litestar application has no SaqueductPlugin: add it with Litestar(plugins=[SaqueductPlugin(...)])"
     )

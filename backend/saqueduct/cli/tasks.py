@@ -9,7 +9,7 @@ from saq.job import TERMINAL_STATUSES
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
-from saqueduct.cli.connection import connected, target
+from saqueduct.cli.connection import connected, only_warnings, target
 from saqueduct.cli.errors import Failure, Nouns
 from saqueduct.errors import InvalidArguments, UnknownTask
 from saqueduct.tasks.bulk import Call, enqueue_many
@@ -31,7 +31,8 @@ def tasks() -> None:
 @options.as_json
 def list_tasks(*, as_json: bool) -> None:
     """List the tasks: queue, schedules, what they do, options that differ from the defaults."""
-    found = sorted(target().registry.get_all_tasks(), key=lambda task: task.name)
+    with only_warnings():
+        found = sorted(target().registry.get_all_tasks(), key=lambda task: task.name)
     if as_json:
         output.emit({"tasks": [_described(task) for task in found]})
         return

@@ -1,5 +1,7 @@
-"""`workers`: the live ones."""
+"""`workers`: list the live ones, and run some."""
 
+import logging
+import sys
 from typing import Any
 
 import click
@@ -7,8 +9,9 @@ import msgspec
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
-from saqueduct.cli.connection import connected
+from saqueduct.cli.connection import connected, target
 from saqueduct.cli.errors import Nouns
+from saqueduct.cli.running import run_workers, worker_options
 from saqueduct.queue.queue import EngineQueue
 
 
@@ -60,6 +63,23 @@ async def list_workers(saqueduct: Saqueduct, *, queue: str | None, as_json: bool
     heads = ("Worker", "Queue", "Complete#", "Failed#", "Retried#", "Aborted#", "Up#")
     output.show(output.table(*heads, rows=rows, fixed=("Worker", "Queue", "Up")))
     output.show(*(output.line(sentence, "yellow") for sentence in wrong))
+
+
+@click.command("run")
+@worker_options
+@click.option("-v", "--verbose", is_flag=True, help="Log each start and end of a job.")
+def run_alone(*, verbose: bool, **given: Any) -> None:
+    """Run jobs until SIGTERM or Ctrl-C. Running jobs then get the grace period, the others are queued again."""
+    application = target()
+    saqueduct = application.saqueduct
+    # Nothing where the application has configured logging.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if verbose:
+        logging.getLogger("saqueduct").setLevel(logging.DEBUG)
+    path, directory = (click.get_current_context().find_root().params[name] for name in ("path", "directory"))
+    command = [sys.executable, "-m", "saqueduct.cli", "--app", path, *(["--app-dir", directory] if directory else [])]
+    command += ["workers", "run", *(["--verbose"] if verbose else [])]
+    run_workers(saqueduct, command, application.lifespans, **given)
 
 
 async def _views(queue: EngineQueue) -> list[WorkerView]:

@@ -1,7 +1,6 @@
 """`litestar workers run` and `litestar workers status`: litestar-saq's commands on Saqueduct's workers."""
 
 import asyncio
-import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
@@ -9,16 +8,17 @@ from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from click import ClickException, FloatRange, Group, IntRange, command, group, option
+from click import ClickException, Group, command, group, option
 from litestar import Litestar
 from litestar.cli._utils import LitestarEnv, LitestarGroup, console
 from rich.table import Table
 
 from saqueduct.application import Saqueduct
+from saqueduct.cli.running import run_workers, worker_options
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError, QueueUnavailable
 from saqueduct.queue.queue import QueueStats
-from saqueduct.serving import EXIT_MISCONFIGURED, run_worker_process, run_worker_processes
+from saqueduct.serving import EXIT_MISCONFIGURED
 
 verbose = option("-v", "--verbose", is_flag=True, help="Log each start and end of a job.")
 debug = option("-d", "--debug", is_flag=True, help="Switch the application's debug mode on.")
@@ -43,37 +43,21 @@ def workers_group(plugin: WorkerPlugin) -> Group:
         """Run background workers, and see which run."""
 
     @command(name="run")
-    @option("--workers", "processes", type=IntRange(min=1), help="Worker processes  [default: 1, or `processes`]")
-    @option("--queues", multiple=True, help="Names of queues to serve; again or with commas for several.")
-    @option("--concurrency", type=IntRange(min=1), help="Jobs of a queue that a process runs at once.")
-    @option("--grace-period", type=FloatRange(min=0), help="Seconds that jobs get to end after SIGTERM or Ctrl-C.")
+    @worker_options
     @verbose
     @debug
-    def run(
-        app: Litestar,
-        env: LitestarEnv,
-        processes: int | None,
-        queues: tuple[str, ...],
-        concurrency: int | None,
-        grace_period: float | None,
-        verbose: bool,
-        debug: bool,
-    ) -> None:
+    def run(app: Litestar, env: LitestarEnv, verbose: bool, debug: bool, **given: Any) -> None:
         """Run jobs until SIGTERM or Ctrl-C. Running jobs then get the grace period, the others are queued again.
 
         A worker process enters no lifespan of the application but those of `worker_lifespans`.
         """
         _prepare(app, verbose, debug)
-        given = {"concurrency": concurrency, "grace_period": grace_period, "worker_queues": _split(queues)}
-        changes = {name: value for name, value in given.items() if value not in (None, ())}
-        _configure(plugin, changes)
-        if (count := processes or plugin.config.processes) > 1:
-            flags = [*(["--verbose"] if verbose else []), *(["--debug"] if debug else [])]
-            sys.exit(run_worker_processes(plugin.saqueduct, count, [*_one_process(env, changes), *flags]))
+        flags = [*(["--verbose"] if verbose else []), *(["--debug"] if debug else [])]
         try:
-            run_worker_process(plugin.saqueduct, lifespans=plugin.worker_lifespans(app))
+            run_workers(plugin.saqueduct, _one_process(env, flags), plugin.worker_lifespans(app), **given)
         except ConfigurationError as error:
-            _fail(error)
+            print(error, file=sys.stderr)
+            sys.exit(EXIT_MISCONFIGURED)
 
     @command(name="status")
     @verbose
@@ -103,29 +87,10 @@ def _prepare(app: Litestar, verbose: bool, debug: bool) -> None:
         app.debug = True
 
 
-def _split(queues: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name.strip() for given in queues for name in given.split(",") if name.strip())
-
-
-def _configure(plugin: WorkerPlugin, given: dict[str, Any]) -> None:
-    try:
-        plugin.saqueduct.config = dataclasses.replace(plugin.config, **given)
-    except ConfigurationError as error:
-        _fail(error)
-
-
-def _fail(error: ConfigurationError) -> None:
-    print(error, file=sys.stderr)
-    sys.exit(EXIT_MISCONFIGURED)
-
-
-def _one_process(env: LitestarEnv, changes: dict[str, Any]) -> list[str]:
-    """This command with the same options, for a single process."""
-    command = [sys.executable, "-m", "litestar", "--app", env.app_path, "--app-dir", str(env.cwd)]
-    command += ["workers", "run", "--workers", "1"]
-    for option_name, field in (("--concurrency", "concurrency"), ("--grace-period", "grace_period")):
-        command += [option_name, str(changes[field])] if field in changes else []
-    return [*command, *(part for name in changes.get("worker_queues", ()) for part in ("--queues", name))]
+def _one_process(env: LitestarEnv, flags: Sequence[str]) -> list[str]:
+    """This command once more, without the options that `run_workers` adds."""
+    litestar = [sys.executable, "-m", "litestar", "--app", env.app_path, "--app-dir", str(env.cwd)]
+    return [*litestar, "workers", "run", *flags]
 
 
 async def _stats(plugin: WorkerPlugin) -> dict[str, QueueStats]:

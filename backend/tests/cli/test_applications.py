@@ -10,10 +10,12 @@ import pytest
 
 from saqueduct import ConfigurationError
 from saqueduct.cli.loading import load
+from tests.fixtures.poll import eventually_sync
 from tests.litestar.applications import Project
-from tests.processes.stack import BACKEND
+from tests.processes.stack import BACKEND, process
 
 EXAMPLE = """
+from contextlib import asynccontextmanager
 from litestar import Litestar
 from saqueduct import Context, Saqueduct, task
 from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
@@ -22,7 +24,12 @@ from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
 async def add(ctx: Context, *, a: int, b: int) -> int:
     return a + b
 
-config = SaqueductConfig()
+@asynccontextmanager
+async def lifespan(app):
+    print("lifespan entered")
+    yield
+
+config = SaqueductConfig(worker_lifespans=[lifespan])
 saqueduct = Saqueduct(config)
 app = Litestar(plugins=[SaqueductPlugin(config)])
 
@@ -96,6 +103,31 @@ def test_alone_they_take_each_kind_of_application(example: Project, name: str) -
     assert (answer.returncode, answer.stderr) == (0, "")
     [queue] = json.loads(answer.stdout)["queues"]
     assert (queue["name"], queue["queued"], queue["dead"], queue["outbox"]) == ("default", 0, None, None)
+
+
+@pytest.mark.parametrize("name", ["app", "saqueduct", "create_config"])
+def test_alone_they_run_workers(example: Project, name: str) -> None:
+    command = ("-m", "saqueduct.cli", "--app", f"example:{name}", "workers", "run", "--concurrency", "2")
+    with process(command, example.environment, example.directory / "log", example.directory) as worker:
+        worker.prints("worker started: queues default")
+        enqueued = alone(example, "--app", "example:config", "tasks", "enqueue", "add", "a=1", "b=2", "--wait")
+        assert (enqueued.returncode, enqueued.stdout) == (0, "3\n"), enqueued.stderr
+        assert worker.stop() == 0
+    assert ("lifespan entered" in worker.output) == (name == "app")
+
+
+def test_alone_they_keep_several_worker_processes_running(example: Project) -> None:
+    command = ("-m", "saqueduct.cli", "--app", "example:config", "workers", "run", "--workers", "2")
+    with process(command, example.environment, example.directory / "log", example.directory) as workers:
+        eventually_sync(lambda: workers.output.count("worker started") == 2, within=60)
+        assert workers.stop() == 0
+        assert workers.output.count("worker stopped") == 2
+
+
+def test_a_worker_of_an_unknown_queue_is_refused(example: Project) -> None:
+    answer = alone(example, "--app", "example:config", "workers", "run", "--queues", "default,mails")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "worker_queues: 'mails' is not one of queues" in answer.stderr
 
 
 def test_an_environment_variable_names_the_application(example: Project) -> None:
