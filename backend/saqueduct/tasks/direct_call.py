@@ -45,7 +45,7 @@ class DirectCall:
         """Call an `async def` function.
 
         Raises:
-            ConfigurationError: the process has no injector.
+            ConfigurationError: the process does not provide what is left out.
         """
         async with self._scope() as found:
             return await self._function(found)
@@ -54,7 +54,7 @@ class DirectCall:
         """Call a `def` function in this thread; what is injected is made in the event loop of another one.
 
         Raises:
-            ConfigurationError: the process has no injector, or its event loop has ended.
+            ConfigurationError: the process does not provide what is left out, or its event loop has ended.
             CalledInEventLoop: an event loop runs in this thread.
         """
         refuse_in_event_loop()
@@ -81,7 +81,7 @@ class DirectCall:
         context = next(iter(self._bound.arguments.values()), None)
         injector = injector_of(context) if isinstance(context, Mapping) else None
         injector = injector or _of_process()
-        if injector is None:
+        if injector is None or not all(injector.provides(*each) for each in self.left_out.items()):
             raise ConfigurationError(self._remedy())
         return injector
 
@@ -89,7 +89,7 @@ class DirectCall:
         missing = ", ".join(f"{name}: {type_name(type_)}" for name, type_ in self.left_out.items())
         passed = ", ".join(f"{name}=..." for name in self.left_out)
         return (
-            f"{self._task.name} has injected parameters ({missing}), and this process has no injector: "
+            f"{self._task.name} has injected parameters ({missing}), which this process does not provide: "
             f"pass them, `{self._task.name}(ctx, ..., {passed})`, or call it where the application's queues are "
             "connected; in a test, use the fixture `injector` or `jobs`"
         )

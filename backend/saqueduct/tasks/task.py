@@ -128,7 +128,7 @@ class AsyncTask(Task[P, R]):
         """Call the function itself; nothing is queued or validated, what is injected may be left out.
 
         Raises:
-            ConfigurationError: the process has no injector; see `direct_call`.
+            ConfigurationError: the process does not provide what is left out; see `direct_call`.
         """
         call = direct_call(self, (ctx, *args), kwargs)
         return cast("Coroutine[Any, Any, R]", call.run() if call else self.function(ctx, *args, **kwargs))
@@ -141,7 +141,7 @@ class SyncTask(Task[P, R]):
         """Call the function itself, in this thread; otherwise as that of an `AsyncTask`.
 
         Raises:
-            ConfigurationError: the process has no injector; see `direct_call`.
+            ConfigurationError: the process does not provide what is left out; see `direct_call`.
             CalledInEventLoop: something is to be injected, and an event loop runs in this thread.
         """
         call = direct_call(self, (ctx, *args), kwargs)
