@@ -258,10 +258,15 @@ def _missing_urls(config: SaqueductConfig, registry: TaskRegistry) -> list[str]:
 
 def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, EngineQueue]:
     connections = Connections(config.redis_url)
-    limit = config.max_payload_bytes
     return {
         name: EngineQueue(
-            connections.client(name), name, tasks=registry, max_payload_bytes=limit, timings=config.timings
+            connections.client(name),
+            name,
+            tasks=registry,
+            max_payload_bytes=config.max_payload_bytes,
+            max_recoveries=config.max_recoveries,
+            batch_bytes=config.batch_bytes,
+            timings=config.timings,
         )
         for name in config.queues
     }

@@ -104,6 +104,11 @@ class SaqueductConfig:
     queue, as while old and new code run side by side; then it fails. 0: it fails at once."""
     outage_limit: float = _seconds(float(DAY))
     """Seconds for which a job is tried again at no cost while PostgreSQL or Redis is unavailable."""
+    max_recoveries: int = _whole(3, 2, "recoveries", 100)
+    """Times that a job is put back after deaths of its workers until it runs alone in its process; if that process dies
+    too, the job fails."""
+    batch_bytes: int = _whole(4 * 1024 * 1024, 1024, "bytes", 64 * 1024 * 1024)
+    """Bytes of jobs that one call to Redis brings, at most; a larger job goes by itself."""
     timings: Timings = Timings()
     """Leases, looks and waits of queues and workers; the defaults fit together."""
     cron_timezone: str = "UTC"
@@ -161,6 +166,7 @@ class SaqueductConfig:
             *self._queue_problems(),
             *self._url_problems(),
             *self._database_problems(),
+            *_timing_problems(self.timings),
             *self._other_problems(),
         ]
         if problems:
@@ -236,6 +242,36 @@ class SaqueductConfig:
         if self.environment not in {"development", "production"}:
             problems.append(f"environment: {self.environment!r} is neither development nor production")
         return problems
+
+
+def _timing_problems(timings: Timings) -> list[str]:
+    fields = dataclasses.fields(timings)
+    problems = [problem for field in fields if (problem := _not_positive(field, getattr(timings, field.name)))]
+    if problems:
+        return problems
+    if timings.lease < 3 * timings.renewal:
+        problems.append(
+            f"timings.lease={timings.lease:g}: must be three times timings.renewal ({timings.renewal:g}) or more "
+            "(seconds), so that two renewals may fail before a lease runs out"
+        )
+    if timings.recovery_wait < timings.renewal:
+        problems.append(
+            f"timings.recovery_wait={timings.recovery_wait:g}: must be timings.renewal ({timings.renewal:g}) or more "
+            "(seconds), so that living workers can renew their leases after an outage of Redis"
+        )
+    if timings.peek > 4:
+        problems.append(f"timings.peek={timings.peek:g}: must be 4 or less (seconds), or Redis seems to be away")
+    return problems
+
+
+def _not_positive(field: "dataclasses.Field[Any]", value: Any) -> str:
+    """What is wrong with a timing; empty: nothing."""
+    whole = isinstance(field.default, int)
+    fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if fits and 0 < value < float("inf"):
+        return ""
+    number = "a whole number" if whole else "a number"
+    return f"timings.{field.name}={value!r}: must be {number}, more than 0 (seconds)"
 
 
 def _names(field: str, given: Any) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from saqueduct.broker.sizes import fitting
+from saqueduct.broker.sizes import BATCH_BYTES, fitting
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,6 +18,7 @@ class Batches(Generic[T, R]):
         limit: most items of one batch.
         sizes: tells the bytes of each item, where they may be many: see `sizes.fitting`.
         check: called before an item is taken: raises where the running event loop is not that of the others.
+        most_bytes: of one batch, by `sizes`.
     """
 
     def __init__(
@@ -26,7 +27,9 @@ class Batches(Generic[T, R]):
         limit: int,
         sizes: Callable[[Sequence[T]], list[int]] | None = None,
         check: Callable[[], None] | None = None,
+        most_bytes: int = BATCH_BYTES,
     ) -> None:
+        self._most_bytes = most_bytes
         self._check = check
         self._send = send
         self._limit = limit
@@ -52,7 +55,7 @@ class Batches(Generic[T, R]):
         while self._waiting:
             items = [item for item, _ in self._waiting[: self._limit]]
             if self._sizes is not None:
-                del items[fitting(items, self._limit, self._sizes) :]
+                del items[fitting(items, self._limit, self._sizes, self._most_bytes) :]
             batch, self._waiting = self._waiting[: len(items)], self._waiting[len(items) :]
             try:
                 answers = await self._send(items)

@@ -15,7 +15,7 @@ from saqueduct.broker.keys import KEYS
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import Outage
 from saqueduct.broker.scripts import Scripts
-from saqueduct.broker.sizes import CERTAINLY_FITS, check_size
+from saqueduct.broker.sizes import BATCH_BYTES, CERTAINLY_FITS, check_size
 from saqueduct.common import clock
 from saqueduct.queue.recording import Recorder
 from saqueduct.tasks import wire
@@ -23,6 +23,11 @@ from saqueduct.tasks.job import EngineJob, UnreadableJob, decode, encode_storabl
 from saqueduct.timings import Timings
 
 logger = logging.getLogger("saqueduct")
+
+
+MAX_RECOVERIES = 3
+"""Times that a job is put back after deaths of its workers until it runs alone in its process, see
+`worker/quarantine.py`; once more and it is the cause."""
 
 
 class QueueCore:
@@ -50,6 +55,9 @@ class QueueCore:
         self.redis = redis
         self.name = name
         self.timings = timings
+        self.max_recoveries = MAX_RECOVERIES
+        self.batch_bytes = BATCH_BYTES
+        """Bytes of jobs that one call to Redis brings, at most; a larger job goes by itself."""
         self._dump, self._load = dump, load
         in_keys = name_in_keys(redis, name)
         self._key_prefix, self._id_prefix = f"saq:{in_keys}:", f"{ID_PREFIX}{in_keys}:"

@@ -61,7 +61,7 @@ class Enqueuer:
     def __init__(self, core: QueueCore, reader: Reader) -> None:
         self._core = core
         self._reader = reader
-        self._singles = Batches(self._send_in_time, JOBS_AT_ONCE, sizes)
+        self._singles = Batches(self._send_in_time, JOBS_AT_ONCE, sizes, most_bytes=core.batch_bytes)
         """Jobs that are enqueued one by one, in the same round trip."""
 
     async def one(self, job: Job) -> Enqueued | DuplicateJob:
@@ -84,7 +84,7 @@ class Enqueuer:
         rows = listed((job, self.row_to_send(job)) for job in jobs)
         answers: list[Answer] = []
         # One after the other: on several connections they would overtake each other.
-        for batch in batches(rows, JOBS_AT_ONCE, sizes):
+        for batch in batches(rows, JOBS_AT_ONCE, sizes, self._core.batch_bytes):
             answers += await self._send_in_time(batch)
             if report:
                 report(len(answers))
@@ -223,7 +223,7 @@ class Enqueuer:
             (mark_of(job), job.queued, int(job.meta.get(ROUND, 0)), str(int(again)), self.row_of(job)) for job in jobs
         ]
         raw: list[Any] = []
-        for batch in batches(rows, JOBS_AT_ONCE, lambda some: [len(row[-1][1]) for row in some]):
+        for batch in batches(rows, JOBS_AT_ONCE, _sizes_of_rows, self._core.batch_bytes):
             answer = await self._core.scripts.run("publish", repr(deadline), pack(batch))
             if answer == b"late":
                 raise QueueUnavailable("the call came too late")
@@ -299,3 +299,7 @@ def _start(job: Job) -> str:
         raise ValueError(f"scheduled must be epoch seconds before the year 10000, not {job.scheduled!r}")
     # What was due before 1970 is due: a job that waits in line stands with 0.
     return repr(job.scheduled) if job.scheduled > 0 else "0"
+
+
+def _sizes_of_rows(rows: Sequence[Any]) -> list[int]:
+    return [len(row[-1][1]) for row in rows]

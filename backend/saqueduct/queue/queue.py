@@ -19,9 +19,11 @@ from saq.job import TERMINAL_STATUSES, Status
 
 from saqueduct.broker.keys import VITALS
 from saqueduct.broker.outage import REDIS_AWAY, answering
+from saqueduct.broker.sizes import BATCH_BYTES
 from saqueduct.common.text import storable
 from saqueduct.errors import ConfigurationError, JobConflict
 from saqueduct.queue.aborting import Patience
+from saqueduct.queue.core import MAX_RECOVERIES
 from saqueduct.queue.enqueuing import Answer, Enqueuer, without_conflicts
 from saqueduct.queue.pausing import Pause, Pauses
 from saqueduct.queue.retrying import Retrier, check_retried
@@ -84,6 +86,8 @@ class EngineQueue(LeasedQueue):
         tasks: tasks that calls are validated by; None: any name and any arguments go, as in SAQ.
         max_payload_bytes: largest encoded arguments, and largest encoded result, of one job, in bytes; at most
             MAX_PAYLOAD_CEILING.
+        max_recoveries: times that a job is put back after deaths of its workers until it runs alone in its process.
+        batch_bytes: bytes of jobs that one call to Redis brings; a larger job goes by itself.
         options: further arguments of SAQ's RedisQueue.
 
     Raises:
@@ -97,9 +101,12 @@ class EngineQueue(LeasedQueue):
         *,
         tasks: TaskLookup | None = None,
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        max_recoveries: int = MAX_RECOVERIES,
+        batch_bytes: int = BATCH_BYTES,
         **options: Any,
     ) -> None:
         super().__init__(redis, name, **options)
+        self.core.max_recoveries, self.core.batch_bytes = max_recoveries, batch_bytes
         if not 0 < max_payload_bytes <= MAX_PAYLOAD_CEILING:
             raise ValueError(f"max_payload_bytes must be 1 to {MAX_PAYLOAD_CEILING:,}, not {max_payload_bytes!r}")
         self.tasks = tasks

@@ -29,10 +29,6 @@ AT_ONCE = 5000
 SWEEP_LOCK = 60
 """Seconds after the last look of an engine worker in which no stock worker sweeps: as often as those do it."""
 
-MAX_RECOVERIES = 3
-"""Times that a job is put back after deaths of its workers until it runs alone in its process, see
-`worker/quarantine.py`; once more and it is the cause."""
-
 LATE_ERROR = "its worker hangs: the job outlived its timeout and could not be cancelled"
 
 
@@ -83,7 +79,7 @@ class Recovery:
         found = await self._core.scripts.run("orphans", *(part for lease in leases for part in lease))
         batch = [self._reached(*entry) for entry in cast("list[list[bytes]]", found)]
         written: list[tuple[Outcome, bool]] = []
-        for some in batches(batch, OUTCOMES_AT_ONCE, sizes):
+        for some in batches(batch, OUTCOMES_AT_ONCE, sizes, self._core.batch_bytes):
             written += await self._settler.settle_each(some, expired=True)
         recovered = []
         for (_, job), (outcome, held) in zip(batch, written, strict=True):
@@ -127,9 +123,9 @@ class Recovery:
             # Another job is to blame.
             job.meta[STALLS] = int(job.meta.get(STALLS, 0)) + 1
             return self._put_back(job, "another job blocked the event loop of its worker")
-        if recoveries > MAX_RECOVERIES and ran_alone(job.lease):
+        if recoveries > self._core.max_recoveries and ran_alone(job.lease):
             return self._end(job, Status.FAILED, f"its worker died {recoveries} times while it ran, at last alone")
-        job.meta[RECOVERIES] = min(recoveries, MAX_RECOVERIES)
+        job.meta[RECOVERIES] = min(recoveries, self._core.max_recoveries)
         hung = "something blocked the event loop of its worker"
         return self._put_back(job, hung if mark == HUNG else "its worker died while it ran")
 

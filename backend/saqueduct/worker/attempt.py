@@ -19,7 +19,6 @@ from saqueduct.common.text import clipped, error_text
 from saqueduct.errors import Retry
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import Outcome
-from saqueduct.queue.recovery import MAX_RECOVERIES
 from saqueduct.tasks.job import EngineJob, failure, ran_alone
 from saqueduct.tasks.job_changes import keep_own, mend, repair
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
@@ -324,10 +323,10 @@ class Attempt:
     def _orphaned(self) -> Outcome:
         """Its event loop ends. It may be what ends it, by cancelling all tasks: that counts as a recovery."""
         job = self.job
-        recoveries = int(job.meta.get(RECOVERIES, 0)) + 1
-        if recoveries > MAX_RECOVERIES and ran_alone(job.lease):
+        recoveries, most = int(job.meta.get(RECOVERIES, 0)) + 1, self._runtime.core.max_recoveries
+        if recoveries > most and ran_alone(job.lease):
             return self._end(Status.FAILED, f"the event loop of its worker ended {recoveries} times while it ran")
-        job.meta[RECOVERIES] = min(recoveries, MAX_RECOVERIES)
+        job.meta[RECOVERIES] = min(recoveries, most)
         return self._given_back()
 
     def _misfit(self, context: Any, error: BaseException) -> Outcome:

@@ -59,7 +59,7 @@ class OutcomeBuffer:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            batch = self._waiting[: fitting(self._waiting, OUTCOMES_AT_ONCE, sizes)]
+            batch = self._waiting[: fitting(self._waiting, OUTCOMES_AT_ONCE, sizes, self._core.batch_bytes)]
             try:
                 answers = await self._settled(batch)
             except REDIS_AWAY as error:

@@ -2,7 +2,7 @@
 
 A process that dies takes all its jobs with it, and nobody is left to say which of them was the cause. A job that was
 recovered once runs beside others as before: most deaths are no job's fault. After two deaths it shares its process
-with few others, after MAX_RECOVERIES with none, which its lease says; only then the death of its worker is its own
+with few others, after `max_recoveries` with none, which its lease says; only then the death of its worker is its own
 doing. So the cause is alone soon, and the others end in between. Jobs that were not recovered cost nothing here.
 """
 
@@ -11,18 +11,18 @@ import math
 import sys
 from collections.abc import Callable
 
-from saqueduct.queue.recovery import MAX_RECOVERIES
+from saqueduct.queue.core import MAX_RECOVERIES
 
 SUSPECT = 2
 """Recoveries from which on a job shares its process with few others."""
 
 
-def company(recoveries: int, slots: int) -> int:
+def company(recoveries: int, slots: int, max_recoveries: int = MAX_RECOVERIES) -> int:
     """Jobs at once in the process of one that was recovered so often, itself among them.
 
     The root of the slots: the jobs of a process that died are tried in so many groups, and then those of one group.
     """
-    return 1 if recoveries >= MAX_RECOVERIES else math.isqrt(slots)
+    return 1 if recoveries >= max_recoveries else math.isqrt(slots)
 
 
 class Quarantine:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Protocol
 
 from saqueduct.queue.core import QueueCore
-from saqueduct.queue.recovery import MAX_RECOVERIES
 from saqueduct.tasks.job import ALONE, EngineJob
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.worker import quarantine
@@ -89,13 +88,13 @@ class Suspects:
     async def _start(self, job: EngineJob) -> bool:
         """Start a suspect, if what runs in this process leaves room for it; else make room."""
         recoveries = job.meta[RECOVERIES]
-        limit = quarantine.company(recoveries, self._starter.concurrency)
+        limit = quarantine.company(recoveries, self._starter.concurrency, self._starter.core.max_recoveries)
         if self._stopping.is_set():
             return False
         if not self.quarantine.fits(limit):
             self.quarantine.limit(self, limit)
             return False
-        if recoveries >= MAX_RECOVERIES and not await self._isolate(job):
+        if recoveries >= self._starter.core.max_recoveries and not await self._isolate(job):
             return False
         attempt = self._starter.run_at_once(job)
         self.quarantine.limit(attempt, limit)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from saqueduct import INJECTED, ConfigurationError, Context, Saqueduct, SaqueductConfig, get_registry, task
 from saqueduct.postgres.engine import sqlalchemy_url
+from saqueduct.timings import Timings
 from tests.fixtures.poll import eventually
 
 
@@ -150,3 +151,21 @@ async def test_another_worker_takes_the_place_of_one_that_stops_by_itself(
         await eventually(lambda: "another one takes its place" in caplog.text)
         job = await after.enqueue()
         assert await job.result(timeout=20) == "ran"
+
+
+def test_what_the_engine_can_be_told_reaches_it(config: SaqueductConfig) -> None:
+    config.max_recoveries, config.batch_bytes, config.timings = 5, 2048, Timings(lease=30.0)
+    [queue] = Saqueduct(config).queues
+    assert (queue.core.max_recoveries, queue.core.batch_bytes, queue.core.timings.lease) == (5, 2048, 30.0)
+
+
+async def test_jobs_of_more_bytes_than_one_call_brings_go_in_several(config: SaqueductConfig) -> None:
+    @task
+    async def take(ctx: Context, *, text: str) -> None: ...
+
+    config.batch_bytes = 1024
+    sent: list[int] = []
+    async with Saqueduct(config) as saqueduct:
+        jobs = [saqueduct.registry.get("take").job({"text": "x" * 400}) for _ in range(5)]
+        await saqueduct.queues.get("default").enqueue_many(jobs, sent.append)
+    assert len(sent) > 2

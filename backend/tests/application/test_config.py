@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from saqueduct import ConfigurationError, SaqueductConfig
+from saqueduct.timings import Timings
 
 NUMBERS = [field for field in dataclasses.fields(SaqueductConfig) if "kind" in field.metadata]
 
@@ -56,6 +57,10 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
         ({"database_url": "postgresql://a/b", "engine": object()}, "database_url and engine name a database each"),
         ({"cron_timezone": "Berlin"}, "'Berlin' is not an IANA time zone"),
         ({"environment": "staging"}, "neither development nor production"),
+        ({"timings": Timings(lease=0)}, r"timings.lease=0: must be a number, more than 0 \(seconds\)"),
+        ({"timings": Timings(renewal=3.0)}, r"timings.lease=8: must be three times timings.renewal \(3\)"),
+        ({"timings": Timings(recovery_wait=1.0)}, r"timings.recovery_wait=1: must be timings.renewal \(2\) or more"),
+        ({"timings": Timings(peek=5.0)}, "timings.peek=5: must be 4 or less"),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_names_the_field(fields: dict[str, Any], message: str) -> None:

@@ -14,7 +14,7 @@ from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, task
 from saqueduct.broker.connections import Connections
 from saqueduct.injection.dishka import DishkaInjector
-from saqueduct.queue.recovery import MAX_RECOVERIES
+from saqueduct.queue.core import MAX_RECOVERIES
 from saqueduct.tasks.threads import in_thread
 from saqueduct.worker.process import run
 from saqueduct.worker.worker import EngineWorker

@@ -17,7 +17,7 @@ from app.settings import Settings
 from saqueduct import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
 from saqueduct.postgres import recorder as recording
 from saqueduct.postgres.store import Memory
-from saqueduct.queue import recovery
+from saqueduct.queue import core
 from saqueduct.tasks.job_meta import TAGS
 from saqueduct.testing import JobKit
 from saqueduct.worker.worker import EngineWorker
@@ -404,7 +404,7 @@ async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
 
     queue = queues.get("default")
     job = await deadly.enqueue()
-    for _ in range(recovery.MAX_RECOVERIES + 1):
+    for _ in range(core.MAX_RECOVERIES + 1):
         _, _, _, lease, *_ = await queue.scripts.run("lease", 1, "dying", 0.0)
         # As a job's last run.
         await queue.scripts.run("isolate", job.key, lease.decode())
@@ -414,7 +414,7 @@ async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
 
         await eventually(recovered)
     record = await record_of(records, job.key, "failed")
-    assert record.recoveries == recovery.MAX_RECOVERIES
+    assert record.recoveries == core.MAX_RECOVERIES
     assert [each["error"] for each in record.errors[:-1]] == ["its worker died while it ran"] * 3
     assert {each["worker"] for each in record.errors[:-1]} == {"dying"}
     assert "died 4 times" in record.error
