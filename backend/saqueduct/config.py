@@ -205,6 +205,8 @@ class SaqueductConfig:
 
     def _queue_problems(self) -> list[str]:
         problems = [] if self.queues else ["queues is empty: name at least one queue"]
+        if self.worker_queues is not None and not self.worker_queues:
+            problems.append("worker_queues is empty: name at least one queue, or leave it out to serve all")
         unknown = [name for name in self.served_queues if name not in self.queues]
         return problems + [f"worker_queues: {name!r} is not one of queues {list(self.queues)}" for name in unknown]
 
@@ -240,7 +242,12 @@ class SaqueductConfig:
         if self.run_workers not in {"web", "separate", None}:
             problems.append(f"run_workers: {self.run_workers!r} is neither 'web' nor 'separate'")
         if self.environment not in {"development", "production"}:
-            problems.append(f"environment: {self.environment!r} is neither development nor production")
+            problems.append(
+                f"environment: {self.environment!r} is neither development nor production: give one of them as "
+                "SaqueductConfig(environment=...), or set ENVIRONMENT"
+            )
+        if self.guards is not None and not self.guards:
+            problems.append("guards is empty, so that anyone could change jobs: give guards, or leave it out")
         return problems
 
 

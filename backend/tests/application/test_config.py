@@ -50,6 +50,8 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
         ({"max_payload_bytes": 65 * 1024 * 1024}, "from 1 to 67,108,864"),
         ({"concurrency": 1.5}, "must be a whole number"),
         ({"queues": []}, "queues is empty"),
+        ({"worker_queues": []}, "worker_queues is empty"),
+        ({"guards": []}, "guards is empty, so that anyone could change jobs"),
         ({"queues": "default"}, "takes names in a list"),
         ({"worker_queues": ["mails"]}, "'mails' is not one of queues"),
         ({"redis_url": "http://localhost"}, "redis_url: "),
