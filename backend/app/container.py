@@ -75,7 +75,9 @@ class CoreProvider(Provider):
     def dead_letters(self, session: AsyncSession, queues: Queues) -> DeadLetters:
         return DeadLetters(session, queues, get_registry())
 
-    history = provide(JobHistory, scope=Scope.REQUEST)
+    @provide(scope=Scope.REQUEST)
+    def history(self, session: AsyncSession) -> JobHistory:
+        return JobHistory(session)
 
     transaction = provide(Transaction, scope=Scope.REQUEST)
 

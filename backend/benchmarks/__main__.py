@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from alembic import command
-from alembic.config import Config
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from app.db.migrate import migrate
 from benchmarks import costs, memory, report, throughput
 from benchmarks.http import http
 from benchmarks.machine import describe
@@ -103,7 +102,7 @@ def _database() -> Iterator[str]:
         try:
             url = server.start()
             os.environ |= {"DATABASE_URL": url, "REDIS_URL": "redis://unused"}
-            command.upgrade(Config(Path(__file__).parents[1] / "alembic.ini"), "head")
+            migrate()
             yield url
         finally:
             server.stop()

@@ -21,7 +21,7 @@ from saqueduct.common.data_directory import development_key
 from saqueduct.common.secret import Secret
 from saqueduct.config import SaqueductConfig
 from saqueduct.embedded.defaults import DATABASE_URL, REDIS_URL, EmbeddedDefaults
-from saqueduct.errors import ConfigurationError
+from saqueduct.errors import ConfigurationError, TablesMissing, TablesOutdated
 from saqueduct.injection.injector import Injector, check_dependencies
 from saqueduct.injectors import Injectors, named_injector
 from saqueduct.queue.queue import EngineQueue
@@ -97,19 +97,35 @@ class Saqueduct:
         Raises:
             OtherEventLoop: they are connected in another event loop.
             ConfigurationError: a task has been registered that does not fit the settings, or an embedded server does
-                not start.
+                not start; PostgreSQL's tables are missing, or older than the code.
         """
         check_queue_names(self.registry, self.config.queues)
         check_durable(self.registry, self.config)
         if self.embedded is None:
-            await self.queues.connect()
+            await self._connect()
             return
         await asyncio.to_thread(self.embedded.start)
         try:
-            await self.queues.connect()
+            await self._connect()
         except BaseException:
             await asyncio.to_thread(self.embedded.release)
             raise
+
+    async def _connect(self) -> None:
+        if self.store is not None:
+            await self._check_tables(self.store)
+        await self.queues.connect()
+
+    async def _check_tables(self, store: "Memory") -> None:
+        try:
+            await store.check()
+        except (TablesMissing, TablesOutdated):
+            if self.embedded is None or not self.embedded.has_postgres:
+                raise
+            # Nobody else looks after that database.
+            from saqueduct.postgres.migrate import migrate
+
+            await migrate(self.config)
 
     async def disconnect(self) -> None:
         """Write what is left, close all connections, and stop embedded servers that nobody else uses."""

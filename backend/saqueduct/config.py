@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct.common.text import check_schema
 from saqueduct.errors import ConfigurationError
 from saqueduct.timings import Timings
 
@@ -52,6 +53,9 @@ class SaqueductConfig:
     those of the engine, so that jobs which use up the pool do not block it."""
     sqlalchemy_config: Any = None
     """An `SQLAlchemyAsyncConfig` of advanced-alchemy instead of `database_url`; its engine is used as `engine` is."""
+    schema: str | None = None
+    """Schema of the library's tables in that database. None: the first one of the connection's `search_path`. Two
+    applications that share a database need a schema each."""
     database_pool_size: int = _whole(3, 1, "connections")
     """Connections to PostgreSQL that the library keeps open in a process; as many again may open under load."""
     database_connect_timeout: float = _seconds(3.0, above=True)
@@ -225,6 +229,11 @@ class SaqueductConfig:
             problems.append(f"{' and '.join(given)} name a database each: give one of them")
         if self.database_url and self.database_url.split("://")[0].split("+")[0] not in {"postgresql", "postgres"}:
             problems.append("database_url must start with postgresql://")
+        try:
+            if self.schema is not None:
+                check_schema(self.schema)
+        except ValueError as error:
+            problems.append(str(error))
         return problems
 
     def _other_problems(self) -> list[str]:

@@ -4,7 +4,10 @@ QueueError
 ├── RegistrationError      a decorated function cannot be a task (raised at import)
 │   └── DuplicateTask      two functions claim one name
 ├── ConfigurationError     the process cannot start as it is set up
-│   └── OtherEventLoop     the queues of another event loop are awaited
+│   ├── OtherEventLoop     the queues of another event loop are awaited
+│   ├── TablesMissing      PostgreSQL has no tables of the library
+│   └── TablesOutdated     ... or they are older than the code
+├── MigrationFailed        the library's tables cannot be migrated
 ├── UnknownTask            nobody registered that name
 ├── UnknownQueue           somebody asked for a queue that QUEUE_NAMES lacks
 ├── UnknownSchedule        no task has a schedule of that key
@@ -92,6 +95,44 @@ class OtherEventLoop(ConfigurationError, RuntimeError):
             "`asyncio.run`, use the calls that block: `task.delay(...)`, `result.get(timeout=10)`; in async code await "
             "queues that this event loop has connected (`await queues.connect()`)"
         )
+
+
+MIGRATE = "`litestar --app APP queue migrate` or `saqueduct --app APP migrate`"
+
+
+class TablesMissing(ConfigurationError):
+    """The database has no tables of the library.
+
+    Args:
+        names: of the tables.
+        schema: where they were looked for; None: in the `search_path`.
+    """
+
+    def __init__(self, names: Iterable[str], schema: str | None) -> None:
+        self.names, self.schema = tuple(names), schema
+        where = f"schema {schema!r}" if schema else "database"
+        super().__init__(f"the {where} lacks Saqueduct's tables ({', '.join(self.names)}): make them with {MIGRATE}")
+
+
+class TablesOutdated(ConfigurationError):
+    """The library's tables are older than the code.
+
+    Args:
+        reason: how that shows.
+        schema: of the tables; None: the one that the `search_path` finds.
+    """
+
+    def __init__(self, reason: str, schema: str | None) -> None:
+        self.reason, self.schema = reason, schema
+        where = f" in the schema {schema!r}" if schema else ""
+        super().__init__(
+            f"Saqueduct's tables{where} are older than its code: {reason}. Upgrade them with {MIGRATE}, or with "
+            "`alembic upgrade heads` where your own Alembic includes their branch"
+        )
+
+
+class MigrationFailed(QueueError):
+    """The library's tables cannot be migrated; nothing was changed. The message says what to do."""
 
 
 class UnknownTask(QueueError):

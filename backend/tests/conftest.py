@@ -9,8 +9,6 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from alembic import command
-from alembic.config import Config
 from dishka import AsyncContainer
 from litestar import Litestar
 from redis import Redis
@@ -20,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 import app.db.models  # noqa: F401
 from app.container import build_container
 from app.db.base import Base
+from app.db.migrate import migrate
 from app.db.session import make_engine, make_sessionmaker
 from app.main import create_app
 from app.queue.catalog import TasksRegistry
@@ -36,8 +35,6 @@ from tests.fixtures.composition import build_queues, build_workers
 
 pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing.plugin", "pytester"]
 
-BACKEND = Path(__file__).resolve().parents[1]
-
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -53,8 +50,7 @@ def migrated_url(database_url: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", database_url)
         patch.setenv("REDIS_URL", "redis://unused")
-        patch.chdir(BACKEND)
-        command.upgrade(Config("alembic.ini"), "head")
+        migrate()
     return database_url
 
 

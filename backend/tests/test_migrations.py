@@ -10,9 +10,15 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
+import app.db.migrate
 from app.db.base import Base
+from saqueduct.postgres import migrate
 from saqueduct.postgres.models import metadata
+from saqueduct.postgres.table_check import REVISIONS
+
+VERSIONS = {"alembic_version", "saqueduct_version"}
 
 BACKEND = Path(__file__).resolve().parents[1]
 
@@ -46,7 +52,7 @@ async def tables() -> set[str]:
 def test_up_makes_the_tables_of_the_models_and_down_removes_them(alembic: Config) -> None:
     command.upgrade(alembic, "head")
     models = {table.name for each in (Base.metadata, metadata) for table in each.sorted_tables}
-    assert asyncio.run(tables()) == models | {"alembic_version"}
+    assert asyncio.run(tables()) == models | VERSIONS
     command.check(alembic)
     command.downgrade(alembic, "base")
     assert asyncio.run(tables()) == {"alembic_version"}
@@ -108,15 +114,68 @@ def test_rows_stay_when_steps_go_up_and_down(alembic: Config) -> None:
         for statement in statements:
             asyncio.run(execute(os.environ["DATABASE_URL"], statement))
     command.upgrade(alembic, "head")
-    full = asyncio.run(counts(asyncio.run(tables()) - {"alembic_version"}))
+    full = asyncio.run(counts(asyncio.run(tables()) - VERSIONS))
     assert {name for name, count in full.items() if count} == {
         "users", "todos", "payments", "campaigns", "outbox", "job_records"
     }  # fmt: skip
     for revision in reversed(ROWS):
         command.downgrade(alembic, f"{int(revision) - 1:04}" if revision != "0001" else "base")
-        left = asyncio.run(tables()) - {"alembic_version"}
+        left = asyncio.run(tables()) - VERSIONS
         assert asyncio.run(counts(left)) == {name: full[name] for name in left}
         if revision == "0008":
             assert asyncio.run(result_of_b()) == "a\ufffdb\\u0000"
     command.upgrade(alembic, "head")
     command.check(alembic)
+
+
+CATALOG = """
+    SELECT 'column', relname || '.' || attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull || ' '
+        || coalesce(pg_get_expr(adbin, adrelid), '')
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE relnamespace = $1::text::regnamespace AND attnum > 0 AND NOT attisdropped AND relname = ANY($2)
+    UNION ALL SELECT 'options', relname || coalesce(array_to_string(reloptions, ','), '') FROM pg_class
+        WHERE relnamespace = $1::text::regnamespace AND relname = ANY($2)
+    UNION ALL SELECT 'index', indexdef FROM pg_indexes WHERE schemaname = $1::text AND tablename = ANY($2)
+    UNION ALL SELECT 'constraint', relname || ' ' || conname || ' ' || pg_get_constraintdef(pg_constraint.oid)
+        FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+        WHERE connamespace = $1::text::regnamespace AND relname = ANY($2)
+    UNION ALL SELECT 'trigger', pg_get_triggerdef(pg_trigger.oid)
+        FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = $1::text::regnamespace AND relname = ANY($2)
+    UNION ALL SELECT 'function', btrim(prosrc) FROM pg_proc WHERE pronamespace = $1::text::regnamespace
+"""
+
+
+async def catalog(schema: str) -> set[tuple[str, str]]:
+    """All that makes up the library's tables in a schema."""
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    found = await connection.fetch(CATALOG, schema, [*metadata.tables, "saqueduct_version"])
+    await connection.close()
+    return {(kind, what.replace(f"{schema}.", "")) for kind, what in found}
+
+
+def test_the_library_takes_over_the_tables_as_it_makes_them_itself(alembic: Config) -> None:
+    url = os.environ["DATABASE_URL"]
+    command.upgrade(alembic, "head")
+    assert asyncio.run(migrate.current(url)) == "saqueduct_0001"
+    asyncio.run(migrate.upgrade(url, revision="saqueduct_0001"))
+    asyncio.run(migrate.upgrade(url, "fresh", "saqueduct_0001"))
+    taken_over, fresh = asyncio.run(catalog("public")), asyncio.run(catalog("fresh"))
+    assert taken_over - fresh == set()
+    assert fresh - taken_over == set()
+
+
+def test_the_tables_of_a_newer_library_are_not_taken_back(alembic: Config) -> None:
+    command.upgrade(alembic, "head")
+    url = os.environ["DATABASE_URL"]
+    asyncio.run(execute(url, "UPDATE saqueduct_version SET version_num = 'saqueduct_0002'"))
+    with pytest.raises(DBAPIError, match="newer than saqueduct_0001: downgrade them first"):
+        command.downgrade(alembic, "0008")
+    assert asyncio.run(migrate.current(url)) == "saqueduct_0002"
+
+
+def test_make_migrate_brings_both_to_the_newest(alembic: Config) -> None:
+    app.db.migrate.migrate()
+    command.check(alembic)
+    assert asyncio.run(migrate.current(os.environ["DATABASE_URL"])) == REVISIONS[-1]

@@ -23,7 +23,7 @@ from saqueduct.embedded.services import DATABASE_URL, REDIS_URL, Services
 BACKEND = Path(__file__).resolve().parents[2]
 WEB = Program("web", (sys.executable, "-m", "app.main"))
 WORKER = Program("worker", (sys.executable, "-m", "app.worker"))
-MIGRATE = Program("migrate", (sys.executable, "-m", "alembic", "-c", "alembic.ini", "upgrade", "head"))
+MIGRATE = Program("migrate", (sys.executable, "-m", "app.db.migrate"))
 
 EXIT_FAILED = 1
 

@@ -10,6 +10,9 @@ import traceback
 LONGEST_ERROR = 256 * 1024
 """Characters of an error that a job keeps; with a longer one it might be more than Redis takes."""
 
+LONGEST_NAME = 63
+"""Bytes of a name in PostgreSQL."""
+
 # C0, DEL and C1 without tab and newline; the separators that terminals and readers of lines take for a newline.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROLS_AND_NEWLINES = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -39,6 +42,20 @@ def check_text(name: str, text: str) -> None:
     """
     if storable(text) != text:
         raise ValueError(f"{name}: {text!r} holds NUL or half a surrogate pair, which cannot be stored: leave it out")
+
+
+def check_schema(name: str) -> None:
+    """See that a text can be the name of a schema in PostgreSQL.
+
+    Raises:
+        ValueError: it cannot; says why.
+    """
+    fits = isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) and len(name) <= LONGEST_NAME
+    if not fits or name.lower().startswith("pg_"):
+        raise ValueError(
+            f"schema: {name!r} is not a name of 1 to {LONGEST_NAME} ASCII letters, digits, _ and -, that begins with a "
+            "letter or _, and not with pg_"
+        )
 
 
 def error_text(error: BaseException) -> str:

@@ -45,6 +45,11 @@ class EmbeddedDefaults:
 
         self._services: Services = Services(self.directory, self._missing)
 
+    @property
+    def has_postgres(self) -> bool:
+        """True when there is an embedded PostgreSQL among them."""
+        return DATABASE_URL in self._missing
+
     def applied_to(self, config: SaqueductConfig) -> SaqueductConfig:
         """The settings with the URLs of the servers, which need not run yet."""
         urls = {name: server.url for name, server in self._services.embedded.items()}

@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any
 
 from sqlalchemy import DateTime, MetaData
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.orm import DeclarativeBase
 
 NAMING = {
@@ -23,3 +24,21 @@ class Base(DeclarativeBase):
     # What the database fills in is read back with the statement: an attribute must not need a query of its own later.
     __mapper_args__: dict[str, Any] = {"eager_defaults": True}  # noqa: RUF012
     type_annotation_map: dict[Any, Any] = {dt.datetime: DateTime(timezone=True)}  # noqa: RUF012
+
+
+def in_schema(schema: str | None) -> dict[str, Any]:
+    """Execution options for statements about the library's tables; others of the connection stay as they are.
+
+    Args:
+        schema: of the tables; None: what the connection finds.
+    """
+    return {} if schema is None else {"schema_translate_map": {None: schema}}
+
+
+def quoted(name: str, schema: str | None) -> str:
+    """The name of a table or function for SQL text."""
+    prefix = f"{_quoter.quote_schema(schema)}." if schema else ""
+    return prefix + _quoter.quote(name)
+
+
+_quoter = PGDialect().identifier_preparer  # type: ignore[no-untyped-call]

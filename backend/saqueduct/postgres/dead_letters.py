@@ -5,12 +5,13 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.clock import time_now
 from saqueduct.common.text import storable
 from saqueduct.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch, JobConflict, QueueError
+from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import DEAD, PLACE, RecordFilter
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
 from saqueduct.queue.queues import Queues
@@ -85,6 +86,7 @@ class DeadLetters:
         self._session = session
         self._queues = queues
         self._tasks = tasks
+        self._options = in_schema(None if queues.memory is None else queues.memory.schema)
 
     async def replay(
         self,
@@ -118,8 +120,7 @@ class DeadLetters:
         Raises:
             DeadLetterNotFound, JobConflict: as `replay`.
         """
-        self._resolve(await self._locked(key), DISCARDED, by, why)
-        await self._session.flush()
+        await self._resolve([await self._locked(key)], DISCARDED, by, why)
 
     async def replay_some(
         self,
@@ -153,23 +154,21 @@ class DeadLetters:
     async def discard_some(self, which: DeadLetterFilter, so_far: Resolved, *, by: str, why: str = "") -> bool:
         """Discard up to BATCH dead letters, as `replay_some` replays them."""
         batch = await self._batch(which, so_far)
-        for record in batch:
-            self._resolve(record, DISCARDED, by, why)
-        await self._session.flush()
+        await self._resolve(batch, DISCARDED, by, why)
         so_far.done += len(batch)
         return bool(batch)
 
     async def count(self, which: RecordFilter) -> int:
         """How many dead letters match."""
         query = select(func.count()).select_from(JobRecord).where(*which.conditions(), *DEAD)
-        return (await self._session.scalars(query)).one()
+        return (await self._session.scalars(query, execution_options=self._options)).one()
 
     async def _batch(self, which: RecordFilter, so_far: Resolved) -> Sequence[JobRecord]:
         query = select(JobRecord).where(*which.conditions(), *DEAD, JobRecord.queued_at < so_far.until)
         if so_far.after is not None:
             query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
         query = query.order_by(*PLACE).limit(BATCH).with_for_update(skip_locked=True)
-        batch = (await self._session.scalars(query)).all()
+        batch = (await self._session.scalars(query, execution_options=self._options)).all()
         if batch:
             last = batch[-1]
             so_far.after = (last.queued_at, last.key, last.queue)
@@ -183,7 +182,8 @@ class DeadLetters:
         if queue is not None:
             query = query.where(JobRecord.queue == queue)
         query = query.order_by(JobRecord.queued_at.desc()).limit(1).with_for_update()
-        record = await self._session.scalar(query.execution_options(populate_existing=True))
+        options = {**self._options, "populate_existing": True}
+        record = await self._session.scalar(query, execution_options=options)
         if record is None:
             raise DeadLetterNotFound(key)
         if record.resolution is not None:
@@ -211,11 +211,19 @@ class DeadLetters:
         if record.tags:
             call.job.meta[TAGS] = record.tags
         [handle] = await enqueue_many([call])
-        record.replayed_as = handle.key
-        self._resolve(record, REPLAYED, by, why)
-        await self._session.flush()
+        await self._resolve([record], REPLAYED, by, why, replayed_as=handle.key)
         return handle.key
 
-    def _resolve(self, record: JobRecord, resolution: str, by: str, why: str) -> None:
-        record.resolution, record.resolved_by, record.resolved_why = resolution, storable(by), storable(why) or None
-        record.resolved_at = dt.datetime.now(dt.UTC)
+    async def _resolve(
+        self, records: Sequence[JobRecord], resolution: str, by: str, why: str, replayed_as: str | None = None
+    ) -> None:
+        values: dict[str, Any] = {
+            "resolution": resolution,
+            "resolved_at": dt.datetime.now(dt.UTC),
+            "resolved_by": storable(by),
+            "resolved_why": storable(why) or None,
+            "replayed_as": replayed_as,
+        }
+        # A statement of its own: one that the session makes of changed objects would not know the schema.
+        mine = tuple_(*PLACE).in_([(each.queued_at, each.key, each.queue) for each in records])
+        await self._session.execute(update(JobRecord).where(mine).values(values), execution_options=self._options)

@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import OutboxJob
 from saqueduct.tasks.job_meta import ROUND
 
@@ -18,7 +19,7 @@ KEPT = 120.0
 """Seconds for which it is known: longer than a row takes to follow its job."""
 
 
-async def note(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> None:
+async def note(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None) -> None:
     """Keep the rows of jobs from being written."""
     rows = [
         {
@@ -33,7 +34,8 @@ async def note(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) 
         for job in jobs
     ]
     if rows:
-        await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
+        statement = insert(OutboxJob).values(rows).on_conflict_do_nothing()
+        await connection.execute(statement.execution_options(**in_schema(schema)))
 
 
 async def forget(connection: AsyncConnection) -> None:

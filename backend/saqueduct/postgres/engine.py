@@ -78,6 +78,8 @@ def make_engine(
 def sibling(engine: AsyncEngine, pool_size: int, timeout: float) -> AsyncEngine:
     """An engine that connects as `engine` does, with a pool of its own; the owner of `engine` disposes that.
 
+    Its transactions are READ COMMITTED, whatever those of `engine` are.
+
     Args:
         engine: of the application.
         pool_size: connections it keeps open, and may open besides.
@@ -102,6 +104,8 @@ def sibling(engine: AsyncEngine, pool_size: int, timeout: float) -> AsyncEngine:
         dialect=engine.dialect,
         _dispatch=theirs.dispatch,
     )
+    # After what `engine` does to a new connection, which may set another level; none of this asks the server.
+    event.listen(pool, "connect", lambda connection, _: connection.set_isolation_level("read_committed"))
     return AsyncEngine(Engine(pool, engine.dialect, engine.url, hide_parameters=True))
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidCursor, InvalidSearch
+from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import STATUSES, JobRecord, OutboxJob
 from saqueduct.postgres.outage import took_too_long
 from saqueduct.postgres.rows import EPOCH, milliseconds
@@ -181,10 +182,12 @@ class JobHistory:
 
     Args:
         session: of the caller.
+        schema: of the tables; None: what the `search_path` of the session's connection finds.
     """
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, schema: str | None = None) -> None:
         self._session = session
+        self._options = in_schema(schema)
 
     async def find(self, key: str, limit: int = PAGE, queue: str | None = None) -> Sequence[JobRecord]:
         """The records of the jobs that had this key, in a queue or in any, newest first; empty without any."""
@@ -193,7 +196,7 @@ class JobHistory:
         query = select(JobRecord).where(JobRecord.key == key).order_by(JobRecord.queued_at.desc()).limit(limit)
         if queue is not None:
             query = query.where(JobRecord.queue == queue)
-        return (await self._session.scalars(query)).all()
+        return (await self._session.scalars(query, execution_options=self._options)).all()
 
     async def latest(self, key: str, queue: str | None = None) -> JobRecord | None:
         """The record of the last job that had this key, in a queue or in any."""
@@ -208,7 +211,8 @@ class JobHistory:
         query = select(OutboxJob).where(OutboxJob.key == key, OutboxJob.queue.in_(queues.by_name))
         if queue is not None:
             query = query.where(OutboxJob.queue == queue)
-        row = await self._session.scalar(query.order_by(OutboxJob.queued.desc()).limit(1))
+        query = query.order_by(OutboxJob.queued.desc()).limit(1)
+        row = await self._session.scalar(query, execution_options=self._options)
         record = await self.latest(key, queue) if row is not None else None
         if row is None or (record is not None and _place(row) <= (milliseconds(record.queued_at), record.round)):
             return None
@@ -257,7 +261,7 @@ class JobHistory:
     async def _searched(self, query: Select[JobRecord]) -> Sequence[JobRecord]:
         await self._session.execute(text(f"SET LOCAL statement_timeout TO '{SEARCH}s'"))
         try:
-            return (await self._session.scalars(query)).all()
+            return (await self._session.scalars(query, execution_options=self._options)).all()
         except DBAPIError as error:
             if not took_too_long(error):
                 raise

@@ -6,6 +6,7 @@ enqueued once, whichever process dies or hangs between the two.
 
 import asyncio
 import datetime as dt
+import functools
 import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from saqueduct.broker.outage import answering
 from saqueduct.errors import DuplicateJob, EnqueueConflict, JobConflict, QueueUnavailable
+from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import RESOLUTION, JobRecord, OutboxJob
 from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
 from saqueduct.postgres.rows import Identity, identity
@@ -65,11 +67,13 @@ class Outbox:
     """Jobs on their way from PostgreSQL to Redis.
 
     Args:
-        engine: connections of the memory's own.
+        engine: connections of the memory's own, whose statements find the tables in their schema.
+        schema: of the tables; None: what the `search_path` of a connection finds.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, schema: str | None = None) -> None:
         self._engine = engine
+        self.schema = schema
         self._blocked: set[tuple[str, str]] = set()
         """Queue and key of committed jobs that have one in their way which is being aborted."""
 
@@ -95,7 +99,7 @@ class Outbox:
         written: set[str] = set()
         for first in range(0, len(keys), CHUNK):
             chunk = [rows[key] for key in keys[first : first + CHUNK]]
-            written.update(await _write(connection, queue, chunk))
+            written.update(await _write(connection, queue, chunk, self.schema))
         answers = []
         for job in jobs:
             answers.append(Enqueued(job.key, job.key in written))
@@ -207,6 +211,19 @@ class Outbox:
             found = await connection.execute(select(exists().where(OutboxJob.queue == queue.name, which)))
         return bool(found.scalar_one())
 
+    async def find_schema(self, connection: AsyncConnection) -> str:
+        """The schema in which the outbox is; the channel of its commits belongs to the whole database.
+
+        Raises:
+            NoResultFound: there is no outbox.
+        """
+        query = text("""
+            SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE pg_class.oid = to_regclass(:place)
+        """)
+        found = await connection.execute(query, {"place": quoted("outbox", self.schema)})
+        return str(found.scalar_one())
+
     async def left_elsewhere(self, looked_after: Sequence[str], idle: float) -> list[Left]:
         """What nobody looks after, by queue.
 
@@ -298,8 +315,11 @@ class Outbox:
         return len(gone)
 
 
-WRITE = text("""
-    INSERT INTO outbox (queue, key, queued, round, job, "unique", durable, created_at)
+@functools.cache
+def write_statement(schema: str | None) -> TextClause:
+    """Writes rows in the order in which they are given; they are enqueued in the order of their places."""
+    return text(f"""
+    INSERT INTO {quoted("outbox", schema)} (queue, key, queued, round, job, "unique", durable, created_at)
     SELECT queue, key, queued, round, job, CAST("unique" AS jsonb), durable,
         statement_timestamp() + place * interval '1 microsecond'
     FROM unnest(
@@ -308,18 +328,20 @@ WRITE = text("""
     ) AS written(queue, key, queued, round, job, "unique", durable, place)
     ON CONFLICT DO NOTHING
     RETURNING key
-""")
-"""Writes rows in the order in which they are given; they are enqueued in the order of their places."""
+    """)  # noqa: S608  (a quoted name)
 
 
 async def _write(
-    connection: AsyncSession | AsyncConnection, queue: EngineQueue, rows: Sequence[tuple[dict[str, Any], int]]
+    connection: AsyncSession | AsyncConnection,
+    queue: EngineQueue,
+    rows: Sequence[tuple[dict[str, Any], int]],
+    schema: str | None,
 ) -> Iterable[str]:
     columns: dict[str, list[Any]] = {name: [row[name] for row, _ in rows] for name in rows[0][0]}
     columns["unique"] = [value and msgspec.json.encode(value).decode() for value in columns["unique"]]
     columns["place"] = [place for _, place in rows]
     try:
-        return (await connection.execute(WRITE, columns)).scalars()
+        return (await connection.execute(write_statement(schema), columns)).scalars()
     except DBAPIError as error:
         if (state := getattr(error.orig, "sqlstate", None)) not in (DEADLOCK, LOCK_NOT_AVAILABLE):
             raise
@@ -346,37 +368,52 @@ ENDED = """
 """
 """Jobs as rows; their rows of the outbox are told apart from later ones of their keys."""
 
-LET_GO = text(f"""
-    WITH free AS (
-        SELECT queue, key FROM outbox AS o JOIN {ENDED} USING (queue, key, queued, round) FOR UPDATE OF o SKIP LOCKED
-    )
-    DELETE FROM outbox AS o USING free WHERE o.queue = free.queue AND o.key = free.key
-    RETURNING o.queue, o.key, o.queued, o.round
-""")  # noqa: S608  (made of the text above)
 
-LET_GO_ALL = text(f"""
-    DELETE FROM outbox AS o USING {ENDED}
+class _OfEnded(NamedTuple):
+    """Statements about rows of ended jobs."""
+
+    let_go: TextClause
+    let_go_all: TextClause
+    left: TextClause
+
+
+@functools.cache
+def _of_ended(schema: str | None) -> _OfEnded:
+    outbox = quoted("outbox", schema)
+    let_go = text(f"""
+    WITH free AS (
+        SELECT queue, key FROM {outbox} AS o JOIN {ENDED} USING (queue, key, queued, round) FOR UPDATE OF o SKIP LOCKED
+    )
+    DELETE FROM {outbox} AS o USING free WHERE o.queue = free.queue AND o.key = free.key
+    RETURNING o.queue, o.key, o.queued, o.round
+    """)  # noqa: S608  (a quoted name, and the text above)
+    let_go_all = text(f"""
+    DELETE FROM {outbox} AS o USING {ENDED}
     WHERE o.queue = ended.queue AND o.key = ended.key AND o.queued = ended.queued AND o.round = ended.round
     RETURNING o.queue, o.key, o.queued, o.round
-""")  # noqa: S608
+    """)  # noqa: S608
+    left = text(f"SELECT queue, key, queued, round FROM {outbox} JOIN {ENDED} USING (queue, key, queued, round)")  # noqa: S608
+    return _OfEnded(let_go, let_go_all, left)
 
-LEFT = text(f"SELECT queue, key, queued, round FROM outbox JOIN {ENDED} USING (queue, key, queued, round)")  # noqa: S608
 
-
-async def let_go(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, wait: bool) -> set[Identity]:
+async def let_go(
+    connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None, *, wait: bool
+) -> set[Identity]:
     """Delete the rows of jobs; returns the jobs of deleted rows.
 
     Args:
         connection: whose transaction it is.
         jobs: that have ended.
+        schema: of the tables.
         wait: True: for rows that somebody holds; False: they stay.
     """
-    return await _identities(connection, LET_GO_ALL if wait else LET_GO, jobs)
+    statements = _of_ended(schema)
+    return await _identities(connection, statements.let_go_all if wait else statements.let_go, jobs)
 
 
-async def left(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
+async def left(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None) -> set[Identity]:
     """The jobs that have a row."""
-    return await _identities(connection, LEFT, jobs) if jobs else set()
+    return await _identities(connection, _of_ended(schema).left, jobs) if jobs else set()
 
 
 async def _identities(

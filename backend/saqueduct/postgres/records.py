@@ -13,15 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from saqueduct.common.text import storable
 from saqueduct.errors import JobConflict, UnknownTask
 from saqueduct.postgres import early_ends
+from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
 from saqueduct.postgres.outbox import left, let_go
 from saqueduct.postgres.rows import (
     COPIED,
     EXTRA,
-    SUCCEED,
-    UPSERT,
     Identity,
     Row,
+    Statements,
     as_json,
     as_jsonb,
     columns,
@@ -29,6 +29,7 @@ from saqueduct.postgres.rows import (
     differs_in_jsonb,
     identity,
     merged,
+    statements_in,
 )
 from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import failure
@@ -59,11 +60,17 @@ class Rows:
         tasks: say which jobs are recorded, and which of their arguments are redacted.
         max_result: bytes of JSON up to which results are kept.
         enabled: False: no task's jobs leave records.
+        schema: of the tables; None: what the `search_path` of a connection finds.
     """
 
     tasks: TaskLookup
     max_result: int = MAX_RESULT
     enabled: bool = True
+    schema: str | None = None
+
+    @property
+    def _statements(self) -> Statements:
+        return statements_in(self.schema)
 
     def of(self, job: Job) -> Row | None:
         """The row of a job that has ended, or gets another attempt; None where its task wants none."""
@@ -120,11 +127,13 @@ class Rows:
             # more. Redis forgets the others when they are written.
             await connection.execute(text("SET LOCAL synchronous_commit TO off"))
         if further := [row for row in rows if not (copy and row.first)]:
-            await connection.execute(UPSERT, columns(merged(further)))
+            await connection.execute(self._statements.upsert, columns(merged(further)))
         if first := [row for row in rows if row.first] if copy else []:
             # Last: it goes past SQLAlchemy, which begins the transaction with the first of its own statements.
             raw: Any = (await connection.get_raw_connection()).driver_connection
-            await raw.copy_records_to_table("job_records", records=map(copied, first), columns=COPIED)
+            await raw.copy_records_to_table(
+                "job_records", schema_name=self.schema, records=map(copied, first), columns=COPIED
+            )
 
     async def end(
         self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, record: bool = True
@@ -143,7 +152,7 @@ class Rows:
             ending.discard(identity(job))
         ended = [job for job, first in zip(jobs, counts, strict=True) if first]
         if record and (rows := [row for job in ended if (row := self.of(job)) is not None]):
-            await connection.execute(UPSERT, columns(merged(rows)))
+            await connection.execute(self._statements.upsert, columns(merged(rows)))
         return counts
 
     async def succeed(self, session: AsyncSession, job: Job) -> bool | None:
@@ -159,7 +168,7 @@ class Rows:
             return True if durable else None
         # Whole: another attempt, which finds it done, answers with it.
         row = self._row(job, task, sys.maxsize)
-        return (await session.execute(SUCCEED, columns([row]))).first() is not None
+        return (await session.execute(self._statements.succeed, columns([row]))).first() is not None
 
     async def completed(self, connection: AsyncConnection, jobs: Sequence[Job]) -> dict[Identity, tuple[Any]]:
         """The results of those jobs that have completed, as far as PostgreSQL knows; by their identities."""
@@ -195,6 +204,7 @@ class Rows:
         await connection.execute(LOCK_KEYS, {"keys": sorted({job.key for job in jobs})})
         names = (JobRecord.queued_at, JobRecord.key, JobRecord.queue, JobRecord.round)
         query = select(*names).where(tuple_(*names).in_(map(identity, jobs)), JobRecord.status != Status.QUEUED.value)
+        query = query.execution_options(**in_schema(self.schema))
         return {(at, key, queue, number) for at, key, queue, number in await connection.execute(query)}
 
     async def _ends(
@@ -205,16 +215,16 @@ class Rows:
         Returns:
             Those that had not ended before, and those whose rows somebody holds; `wait`: until nobody does.
         """
-        gone = await let_go(connection, jobs, wait=wait)
-        held = await left(connection, [job for job in jobs if identity(job) not in gone])
+        gone = await let_go(connection, jobs, self.schema, wait=wait)
+        held = await left(connection, [job for job in jobs if identity(job) not in gone], self.schema)
         late = [job for job in jobs if SCHEDULE in job.meta and identity(job) not in gone | held]
         if late:
             # They stand in Redis first: they may end before their rows are written, or when PostgreSQL could not take
             # those.
             ended = await self.ended(connection, late)
-            gone |= await let_go(connection, late, wait=True)
+            gone |= await let_go(connection, late, self.schema, wait=True)
             early = [job for job in late if identity(job) not in gone | ended]
-            await early_ends.note(connection, [job for job in early if not self.wanted(job)])
+            await early_ends.note(connection, [job for job in early if not self.wanted(job)], self.schema)
             gone |= {identity(job) for job in early}
         return gone, held
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy import delete, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import PLACE
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.rows import EPOCH
@@ -20,12 +21,13 @@ class Retention:
     """Days for which records are kept after the job's end, by status.
 
     The record of a job that waits for another attempt goes with those of failed ones of its age: Redis has forgotten
-    the job, or it leaves its record anew when it ends.
+    the job, or it leaves its record anew when it ends. `schema` is that of the tables.
     """
 
     complete: int = 7
     aborted: int = 30
     failed: int = 90
+    schema: str | None = None
 
     async def prune(self, session: AsyncSession, after_batch: Callable[[], Awaitable[None]]) -> dict[str, int]:
         """Delete records that are old enough; returns how many by status.
@@ -37,17 +39,20 @@ class Retention:
         deleted = {}
         kept = {"complete": self.complete, "aborted": self.aborted, "failed": self.failed, "queued": self.failed}
         for status, days in kept.items():
-            deleted[status] = await _prune(session, status, days, after_batch)
+            deleted[status] = await _prune(session, status, days, after_batch, self.schema)
         return deleted
 
 
-async def _prune(session: AsyncSession, status: str, days: int, after_batch: Callable[[], Awaitable[None]]) -> int:
+async def _prune(
+    session: AsyncSession, status: str, days: int, after_batch: Callable[[], Awaitable[None]], schema: str | None
+) -> int:
     known = literal(status, literal_execute=True)
     old = func.now() - dt.timedelta(days=days)
     # Of one that waits for another attempt, the end of the one before.
     ended = func.coalesce(JobRecord.ended_at, func.to_timestamp(JobRecord.errors[-1]["ended"].as_float() / 1000), EPOCH)
     # The first is what the index knows; what was enqueued long before it ended is passed over.
     conditions = [JobRecord.status == known, JobRecord.queued_at < old, ended < old]
+    options = {"synchronize_session": False, **in_schema(schema)}
     deleted = 0
     after: tuple[dt.datetime, str, str] | None = None
     while True:
@@ -55,9 +60,7 @@ async def _prune(session: AsyncSession, status: str, days: int, after_batch: Cal
         further = [] if after is None else [tuple_(*PLACE) >= tuple_(*after)]
         batch = select(*PLACE).where(*conditions, *further).order_by(*PLACE).limit(BATCH).cte()
         statement = delete(JobRecord).where(tuple_(*PLACE).in_(select(batch)))
-        gone = (
-            await session.execute(statement.returning(*PLACE), execution_options={"synchronize_session": False})
-        ).all()
+        gone = (await session.execute(statement.returning(*PLACE), execution_options=options)).all()
         await after_batch()
         deleted += len(gone)
         if len(gone) < BATCH:

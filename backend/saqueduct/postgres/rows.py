@@ -1,6 +1,7 @@
 """The row of a job record: its columns, its identity, and the statements that write it."""
 
 import datetime as dt
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -8,8 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 from saq import Job
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
+from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import RESOLUTION
 from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, ROUND, SCHEDULE, TAGS, TRACE_ID
 
@@ -74,7 +76,7 @@ def _time(name: str) -> str:
 
 
 _INSERT = f"""
-    INSERT INTO job_records AS r (
+    INSERT INTO {{table}} AS r (
         queued_at, key, queue, task, status, round, attempts, recoveries, arguments, payload, result, error, errors,
         worker, started_at, ended_at, schedule, parent, trace_id, tags, replay_of
     )
@@ -95,21 +97,40 @@ _NEW_ERRORS = """coalesce((
     WHERE NOT coalesce(r.errors, '[]'::jsonb) @> jsonb_build_array(error)
 ), '[]'::jsonb)"""
 
-UPSERT = text(f"""{_INSERT}
+_UPSERT = f"""{_INSERT}
         {", ".join(f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE r.{name} END" for name in _OVERWRITTEN)},
         ended_at = CASE WHEN {_NEWER} THEN excluded.ended_at ELSE r.ended_at END,
         errors = CASE WHEN excluded.errors IS NULL THEN r.errors
             ELSE coalesce(r.errors, '[]'::jsonb) || {_NEW_ERRORS} END,
         {", ".join(f"{name} = CASE WHEN excluded.round > r.round THEN NULL ELSE r.{name} END" for name in RESOLUTION)}
-""")
+"""
 
-SUCCEED = text(f"""{_INSERT}
+_SUCCEED = f"""{_INSERT}
         {", ".join(f"{name} = excluded.{name}" for name in (*_OVERWRITTEN, "ended_at"))},
         {", ".join(f"{name} = NULL" for name in RESOLUTION)}
     WHERE {_NEWER}
     RETURNING r.key
-""")
+"""
 """Writes nothing about a job that has ended."""
+
+
+class Statements(NamedTuple):
+    """What writes rows.
+
+    Attributes:
+        upsert: writes them, or brings those that are there up to date.
+        succeed: that of a job whose session is about to commit; returns nothing for a job that has ended.
+    """
+
+    upsert: TextClause
+    succeed: TextClause
+
+
+@functools.cache
+def statements_in(schema: str | None) -> Statements:
+    """The statements for the tables of a schema."""
+    table = quoted("job_records", schema)
+    return Statements(text(_UPSERT.replace("{table}", table)), text(_SUCCEED.replace("{table}", table)))
 
 
 class Row(NamedTuple):

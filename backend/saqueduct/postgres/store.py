@@ -11,12 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from saqueduct.broker.batching import Batches
 from saqueduct.common.text import storable
+from saqueduct.errors import ConfigurationError
+from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.outbox import CHUNK, DATABASE_AWAY, Outbox, let_go
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.relay import Relay
 from saqueduct.postgres.rows import identity
+from saqueduct.postgres.table_check import check
 from saqueduct.postgres.transactions import Pending, note, pending_of
 from saqueduct.postgres.unrecorded import UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
@@ -39,16 +42,20 @@ class Memory:
 
     Args:
         engine: connections of its own, so that jobs which use up those of the application do not hold it up.
-        rows: makes the records.
+        rows: makes the records, and knows the schema of the tables.
         forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
     """
 
     def __init__(self, engine: AsyncEngine, rows: Rows, *, forgotten_after: float = 60.0, listens: bool = True) -> None:
+        if rows.schema is not None:
+            engine = engine.execution_options(**in_schema(rows.schema))
         self._engine = engine
+        self.schema = rows.schema
+        """Of the tables; None: what the `search_path` of a connection finds."""
         self.sessions = async_sessionmaker(engine, expire_on_commit=False)
         """Makes sessions on the connections of the store."""
-        self.outbox = Outbox(engine)
+        self.outbox = Outbox(engine, rows.schema)
         self._queues: dict[str, EngineQueue] = {}
         ends = UnrecordedEnds(self._queues, rows.knows)
         self.recorder = JobRecorder(engine, rows, ends)
@@ -68,6 +75,21 @@ class Memory:
             queue.memory, queue.recorder = self, self.recorder
             self._queues[queue.name] = queue
             self._singles[queue.name] = Batches(partial(self._publish, queue), CHUNK)
+
+    async def check(self) -> None:
+        """Raise when the tables are missing, or older than the code; an outage of PostgreSQL is no error.
+
+        Raises:
+            TablesMissing, TablesOutdated: see `saqueduct.postgres.table_check`.
+        """
+        try:
+            async with self.outbox.transaction() as connection:
+                await check(connection, self.schema)
+        except ConfigurationError:
+            await self._engine.dispose()
+            raise
+        except DATABASE_AWAY as error:
+            logger.info("the state of the tables is not known, PostgreSQL does not answer: %s", error)
 
     async def keep(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
         """Enqueue durable jobs; see `Outbox.send`."""
@@ -119,7 +141,7 @@ class Memory:
             elif job.meta.get(DURABLE) and SCHEDULE in job.meta:
                 # What may say that it has ended must not keep its new row from being written.
                 async with self.outbox.transaction() as connection:
-                    await let_go(connection, [job], wait=True)
+                    await let_go(connection, [job], self.schema, wait=True)
             async with self.outbox.transaction() as connection:
                 await self.recorder.rows.retried(connection, job)
                 retried = await again()

@@ -31,6 +31,10 @@ class Host(Protocol):
 class ServingJobStore(JobStore, Protocol):
     """PostgreSQL, for the queues of a process."""
 
+    @property
+    def schema(self) -> str | None:
+        """Of the tables; None: what the `search_path` of a connection finds."""
+
     def serve(self, queues: Sequence[EngineQueue]) -> None: ...
     async def close(self) -> None: ...
 

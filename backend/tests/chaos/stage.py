@@ -141,7 +141,7 @@ def _secrets(directory: Path) -> dict[str, str]:
 
 async def _migrate(url: str, engine: AsyncEngine) -> None:
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "REDIS_URL": "redis://unused"}
-    arguments = (sys.executable, "-m", "alembic", "upgrade", "head")
+    arguments = (sys.executable, "-m", "app.db.migrate")
     upgrade = await asyncio.create_subprocess_exec(
         *arguments, cwd=BACKEND, env=environment, stderr=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""Alembic's environment: migrates the database of DATABASE_URL."""
+"""Alembic's environment: migrates the application's own tables in the database of DATABASE_URL."""
 
 import asyncio
 
@@ -9,12 +9,14 @@ import app.db.models  # noqa: F401  (every table, for autogenerate and `alembic 
 from app.db.base import Base
 from app.db.session import make_engine
 from app.settings import load_settings
-from saqueduct.postgres.models import metadata
+from saqueduct.postgres.migrate import include_name
 
 
 def run(connection: Connection) -> None:
     """Migrate on an open connection, all steps in one transaction."""
-    context.configure(connection=connection, target_metadata=[Base.metadata, metadata], compare_type=True)
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, compare_type=True, include_name=include_name()
+    )
     with context.begin_transaction():
         # Two processes that migrate at once must follow one another.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(5721040)")

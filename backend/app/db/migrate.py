@@ -1,0 +1,43 @@
+"""Brings the database of DATABASE_URL to the newest migrations: `python -m app.db.migrate`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from app.db.session import make_engine
+from app.settings import Settings, SettingsError, load_settings
+from saqueduct.errors import MigrationFailed
+from saqueduct.postgres.migrate import upgrade
+
+BACKEND = Path(__file__).resolve().parents[2]
+
+
+def migrate() -> None:
+    """Migrate the application's own tables, then those of the library.
+
+    Raises:
+        SettingsError: the settings are invalid, or name no servers.
+        MigrationFailed: see `saqueduct.postgres.migrate.upgrade`.
+    """
+    settings = load_settings().require_servers()
+    command.upgrade(Config(BACKEND / "alembic.ini"), "head")
+    asyncio.run(_migrate_the_library(settings))
+
+
+async def _migrate_the_library(settings: Settings) -> None:
+    engine = make_engine(settings, pool_size=1)
+    try:
+        await upgrade(engine, lock_timeout=settings.database.lock_timeout)
+    finally:
+        await engine.dispose()
+
+
+if __name__ == "__main__":
+    try:
+        migrate()
+    except (SettingsError, MigrationFailed) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
