@@ -20,7 +20,6 @@ from app.container import build_container
 from app.db.base import Base
 from app.db.migrate import migrate
 from app.db.session import make_engine, make_sessionmaker
-from app.main import create_app
 from app.queue.catalog import TasksRegistry
 from app.settings import Settings, load_settings
 from saqueduct import Queues, get_registry
@@ -31,6 +30,7 @@ from saqueduct.postgres.models import metadata
 from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
 from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.application import QuickPasswords, application
 from tests.fixtures.composition import build_queues, build_workers
 
 pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing.plugin", "pytester"]
@@ -162,7 +162,7 @@ async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 @pytest.fixture
 async def container(settings: Settings, queues: Queues, engine: AsyncEngine) -> AsyncIterator[AsyncContainer]:
     """The application's container. (`engine` empties the tables.)"""
-    container = build_container(settings, queues)
+    container = build_container(settings, queues, QuickPasswords())
     yield container
     await container.close()
 
@@ -194,10 +194,10 @@ def worker(saqueduct_worker: WorkerFixture) -> WorkerFixture:
 @pytest.fixture
 async def client(settings: Settings, queues: Queues, engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, called in this process as if from this machine."""
-    application = create_app(settings)
-    transport = httpx.ASGITransport(cast("Any", application), raise_app_exceptions=False)
+    shared = application(settings)
+    transport = httpx.ASGITransport(cast("Any", shared), raise_app_exceptions=False)
     async with (
-        running(application),
+        running(shared),
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
     ):
         yield client

@@ -7,8 +7,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from app.users.passwords import Passwords
-
-CHEAP = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
+from tests.fixtures.application import QUICK_HASHER as CHEAP
 
 
 @pytest.fixture
@@ -67,3 +66,7 @@ async def test_hashing_leaves_the_event_loop_free() -> None:
     await passwords.verify("x", await passwords.hash("x"))
     assert len(threads) == 3
     assert threading.main_thread() not in threads
+
+
+async def test_hashes_have_the_parameters_of_the_library() -> None:
+    assert not PasswordHasher().check_needs_rehash(await (await Passwords.create()).hash("correct horse"))

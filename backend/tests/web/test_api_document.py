@@ -83,13 +83,20 @@ def test_each_task_has_a_path_with_its_arguments(document: Document) -> None:
         assert arguments["properties"].keys() == each.signature.json_schema()["properties"].keys()
 
 
-async def test_tasks_of_similar_names_have_operations_of_their_own(own_tasks: None, client: httpx.AsyncClient) -> None:
+@pytest.fixture
+def similar_names(own_tasks: None) -> None:
+    """Before the application is built: the document is made once."""
+
     @task(name="batch")
     async def batch(ctx: Context) -> None: ...
 
     @task(name="todo_cleanup")
     async def todo_cleanup(ctx: Context) -> None: ...
 
+
+async def test_tasks_of_similar_names_have_operations_of_their_own(
+    similar_names: None, client: httpx.AsyncClient
+) -> None:
     document = (await client.get("/schema/openapi.json")).json()
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(names) == len(set(names))
