@@ -69,6 +69,9 @@ migrate: setup ## Bring the database to the newest migration
 catalog: setup ## Write app/queue/catalog.py anew: the typed names of all tasks
 	@$(RUN) -m app.dev catalog $(value ARGS)
 
+# Images set it: each of the tests' processes would compile all modules.
+test fuzz: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup ## All tests, on three processes; ARGS="-k users -x" goes to pytest, on one
 	@$(RUN) -m pytest $(or $(value ARGS),--numprocesses 3)
 
