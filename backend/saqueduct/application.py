@@ -63,6 +63,8 @@ class Saqueduct:
         """The servers that stand in for URLs which the settings leave out; None: they leave out none."""
         self.config = config = self.embedded.applied_to(config) if self.embedded else config
         named = named_injector(config)
+        if config.has_database:
+            self.registry = _with_built_in(self.registry, config)
         self.store = _store(config, self.registry)
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
         self.injectors = Injectors(config, self.queues, named)
@@ -286,6 +288,13 @@ def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, Engine
         )
         for name in config.queues
     }
+
+
+def _with_built_in(registry: TaskRegistry, config: SaqueductConfig) -> TaskRegistry:
+    # Here, as in `_store`.
+    from saqueduct.postgres.built_in_tasks import WithBuiltIn
+
+    return WithBuiltIn(registry, config.queues[0])
 
 
 def _store(config: SaqueductConfig, registry: TaskRegistry) -> "Memory | None":

@@ -1,13 +1,13 @@
 """Built-in tasks: a heartbeat, the task behind POST /process, a follow-up, and the queue's own upkeep."""
 
-import asyncio
 from typing import Annotated, Any, cast
 
 import msgspec
 from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
+from saqueduct.postgres.built_in_tasks import replay_all
+from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters
 from saqueduct.queue.maintenance import check_entries, delete_finished
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.registry import scheduled_task, task
@@ -73,17 +73,6 @@ async def replay_dead_letters(
     db_session: AsyncSession = INJECTED,
 ) -> dict[str, Any]:
     """Replay all dead letters that match, at `rate` jobs a second; tells how many, and which could not be."""
-    count = await dead_letters.count(which)
-    so_far = Resolved()
-    loop = asyncio.get_running_loop()
-    while True:
-        began, done = loop.time(), so_far.done
-        more = await dead_letters.replay_some(
-            which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate
-        )
-        await db_session.commit()
-        if not more:
-            return {"replayed": so_far.done, "refused": so_far.refused}
-        await ctx["job"].update(progress=min(1.0, (so_far.done + len(so_far.refused)) / max(1, count)))
-        # The next batch begins when the last job of this one starts.
-        await asyncio.sleep(max(0.0, (so_far.done - done) / rate - (loop.time() - began)))
+    return await replay_all(
+        dead_letters, db_session, ctx["job"], which, by=by, why=why, arguments=arguments, queue=queue, rate=rate
+    )

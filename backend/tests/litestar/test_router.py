@@ -20,6 +20,7 @@ from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.guards import AdminCredentials
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.postgres.models import JobRecord
+from tests.fixtures.poll import eventually
 from tests.litestar.conftest import ADMIN, Build, Parts, Plain, members_only
 
 KEY = "tenant/42 %"
@@ -70,6 +71,22 @@ async def test_every_route_of_a_dead_letter_answers(plain: Plain, session: Async
     assert (await plain.client.get("/queue/dead-letters", auth=ADMIN)).json()["jobs"] == []
 
 
+async def test_all_dead_letters_are_replayed_by_a_job(plain: Plain, session: AsyncSession) -> None:
+    for key in ("one", "two"):
+        await dead_letter(session, key)
+    asked = await plain.client.post("/queue/dead-letters/replay", json={"which": {"task": "add"}}, auth=ADMIN)
+    assert asked.status_code == 202
+    async with plain.saqueduct.working():
+        await eventually(lambda: ended(plain, asked.headers["location"]))
+    job = await plain.client.get(asked.headers["location"], auth=ADMIN)
+    assert job.json()["result"] == {"replayed": 2, "refused": {}}
+    assert (await plain.client.get("/queue/dead-letters", auth=ADMIN)).json()["jobs"] == []
+
+
+async def ended(plain: Plain, path: str) -> bool:
+    return (await plain.client.get(path, auth=ADMIN)).json()["ended_at"] is not None
+
+
 async def test_a_job_on_its_way_from_the_outbox_is_found(plain: Plain, monkeypatch: pytest.MonkeyPatch) -> None:
     queues, looks = plain.saqueduct.queues, 0
     job = await queues.enqueue("add", {"a": 1, "b": 2}, key="moving")
@@ -89,7 +106,8 @@ async def test_a_job_on_its_way_from_the_outbox_is_found(plain: Plain, monkeypat
 
 async def test_every_other_route_answers(plain: Plain) -> None:
     client = plain.client
-    assert [each["name"] for each in (await client.get("/queue/tasks", auth=ADMIN)).json()] == ["add", "tidy"]
+    names = [each["name"] for each in (await client.get("/queue/tasks", auth=ADMIN)).json()]
+    assert names == ["add", "tidy", "replay_dead_letters"]
     many = await client.post("/queue/tasks/add/batch", json=[{"a": 1, "b": 2}, {"a": 3, "b": 4}], auth=ADMIN)
     assert many.json()["jobs"][0]["location"].startswith("/queue/jobs/")
     [queue] = (await client.get("/queue/queues", auth=ADMIN)).json()

@@ -1,0 +1,139 @@
+"""The tasks that come with PostgreSQL: many dead letters are replayed by a job."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeVar, cast
+
+import msgspec
+from saq import Job
+from saq.job import CronJob
+from saq.types import Context
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saqueduct.errors import NoJobRecords
+from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
+from saqueduct.postgres.store import Memory
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.controllers import TaskController
+from saqueduct.tasks.registry import TaskRegistry
+from saqueduct.tasks.task import Task
+
+C = TypeVar("C", bound=TaskController)
+
+
+async def replay_all(
+    dead_letters: DeadLetters,
+    session: AsyncSession,
+    job: Job,
+    which: DeadLetterFilter,
+    *,
+    by: str,
+    why: str,
+    arguments: Mapping[str, Any] | None,
+    queue: str | None,
+    rate: float,
+) -> dict[str, Any]:
+    """Replay all dead letters that match, batch by batch; returns how many, and which could not be.
+
+    Args:
+        dead_letters: replays them.
+        session: that of `dead_letters`; committed after each batch.
+        job: reports the progress.
+        which: the filter.
+        by, why, arguments, queue, rate: see `DeadLetters.replay_some`.
+    """
+    count, so_far, loop = await dead_letters.count(which), Resolved(), asyncio.get_running_loop()
+    while True:
+        began, done = loop.time(), so_far.done
+        more = await dead_letters.replay_some(
+            which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate
+        )
+        await session.commit()
+        if not more:
+            return {"replayed": so_far.done, "refused": so_far.refused}
+        await job.update(progress=min(1.0, (so_far.done + len(so_far.refused)) / max(1, count)))
+        # The next batch begins when the last job of this one starts.
+        await asyncio.sleep(max(0.0, (so_far.done - done) / rate - (loop.time() - began)))
+
+
+async def replay_dead_letters(
+    ctx: Context,
+    *,
+    which: DeadLetterFilter,
+    by: str,
+    why: str = "",
+    arguments: dict[str, Any] | None = None,
+    queue: str | None = None,
+    rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0,
+) -> dict[str, Any]:
+    """Replay all dead letters that match, at `rate` jobs a second; tells how many, and which could not be."""
+    queues = Queues.current()
+    if not isinstance(store := queues.memory, Memory):
+        raise NoJobRecords
+    async with store.sessions() as session:
+        dead_letters = DeadLetters(session, queues, cast("TaskRegistry", queues.tasks))
+        return await replay_all(
+            dead_letters, session, ctx["job"], which, by=by, why=why, arguments=arguments, queue=queue, rate=rate
+        )
+
+
+class WithBuiltIn(TaskRegistry):
+    """The tasks of an application, and those of this module whose names it does not use.
+
+    They are not in the application's registry, which several applications of a process can share: each has a queue of
+    its own for them, and one without PostgreSQL has none of them.
+
+    Args:
+        own: the application's; what is registered here is registered there.
+        queue: of the tasks of this module.
+    """
+
+    def __init__(self, own: TaskRegistry, queue: str) -> None:
+        self._own = own
+        self._built_in = TaskRegistry()
+        # The arguments may be those that a task redacts, and that are given anew. How long it takes is up to the rate.
+        self._built_in.task(timeout=0, durable=True, redact=("arguments",), queue=queue)(replay_dead_letters)
+
+    def get(self, name: str) -> Task[..., Any]:
+        """The task of that name."""
+        if name in self._built_in and name not in self._own:
+            return self._built_in.get(name)
+        return self._own.get(name)
+
+    def get_all_tasks(self) -> list[Task[..., Any]]:
+        """All tasks; those of this module last."""
+        built_in = self._built_in.get_all_tasks()
+        return [*self._own.get_all_tasks(), *(task for task in built_in if task.name not in self._own)]
+
+    def get_all_scheduled_tasks(self, queue: str | None = None) -> list[CronJob[Context]]:
+        """The crons; this module has none."""
+        return self._own.get_all_scheduled_tasks(queue)
+
+    def add(self, task: Task[..., Any]) -> None:
+        """Register a task of the application."""
+        self._own.add(task)
+
+    def add_controller(self, controller: type[C]) -> type[C]:
+        """Register the tasks of a controller of the application."""
+        return self._own.add_controller(controller)
+
+    def check_schedule_keys(self, task: Task[..., Any]) -> None:
+        """Raise when another task has a schedule of the same key."""
+        self._own.check_schedule_keys(task)
+
+    def clear(self) -> None:
+        """Forget the tasks of the application."""
+        self._own.clear()
+
+    @contextmanager
+    def isolated(self) -> Iterator[TaskRegistry]:
+        """Without the tasks of the application for the time of a block."""
+        with self._own.isolated():
+            yield self
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._built_in
+
+    def __len__(self) -> int:
+        return len(self.get_all_tasks())
