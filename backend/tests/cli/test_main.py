@@ -149,6 +149,12 @@ def test_a_real_process_prints_only_json(environment: dict[str, str]) -> None:
     assert [queue["name"] for queue in json.loads(answer.stdout)["queues"]] == ["default"]
 
 
+def test_the_whole_application_serves_as_well(environment: dict[str, str]) -> None:
+    answer = run("--app", "app.main:create_app", "queues", "stats", "--json", **environment)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert [queue["name"] for queue in json.loads(answer.stdout)["queues"]] == ["default"]
+
+
 def test_without_servers_it_says_what_to_set(environment: dict[str, str]) -> None:
     servers = {"REDIS_URL": "", "DATABASE_URL": "", "ENVIRONMENT": "production"}
     answer = run("jobs", "list", **{**environment, **servers})
