@@ -12,12 +12,13 @@ from saqueduct.cli.dev import dev
 from saqueduct.cli.errors import Nouns, Reporting
 from saqueduct.cli.jobs import jobs
 from saqueduct.cli.loading import load
+from saqueduct.cli.migrate import migrate
 from saqueduct.cli.queues import queues
 from saqueduct.cli.schedules import schedules
 from saqueduct.cli.tasks import tasks
 from saqueduct.cli.workers import run_alone, workers
 
-COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, workers)
+COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, workers, migrate)
 
 
 @click.group(cls=Reporting, context_settings={"help_option_names": ["-h", "--help"]})

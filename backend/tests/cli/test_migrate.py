@@ -1,0 +1,58 @@
+"""`migrate`: makes the library's tables, and says where they are."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from saqueduct.postgres.table_check import REVISIONS
+from tests.cli.test_applications import alone
+from tests.litestar.applications import Project
+
+SCHEMA = "of_the_command_line"
+
+EXAMPLE = f"""
+from litestar import Litestar
+from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
+
+config = SaqueductConfig(schema="{SCHEMA}")
+app = Litestar(plugins=[SaqueductPlugin(config)])
+"""
+
+
+@pytest.fixture
+async def example(
+    tmp_path: Path, environment: dict[str, str], engine: AsyncEngine, empty_redis: None
+) -> AsyncIterator[Project]:
+    """An application whose schema does not exist yet."""
+    yield Project(tmp_path, EXAMPLE, {name: environment[name] for name in ("REDIS_URL", "DATABASE_URL")})
+    async with engine.begin() as connection:
+        await connection.execute(text(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"))
+
+
+def test_tables_are_made_once_and_then_up_to_date(example: Project) -> None:
+    missing = example.run("queue", "jobs", "list")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "`litestar --app APP queue migrate`" in missing.stderr
+    made = example.run("queue", "migrate")
+    assert (made.returncode, made.stdout) == (0, f"made the tables: {REVISIONS[-1]}\n"), made.stderr
+    again = alone(example, "--app", "example:config", "migrate")
+    assert (again.returncode, again.stdout) == (0, f"the tables are up to date: {REVISIONS[-1]}\n"), again.stderr
+    listed = example.run("queue", "jobs", "list", "--json")
+    assert json.loads(listed.stdout) == {"jobs": [], "cursor": None}, listed.stderr
+
+
+def test_an_unknown_revision_is_refused_and_nothing_is_made(example: Project) -> None:
+    refused = alone(example, "--app", "example:config", "migrate", "--revision", "nope")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "to the revision 'nope'" in refused.stderr
+    assert json.loads(alone(example, "--app", "example:config", "migrate", "--json").stdout)["before"] is None
+
+
+def test_without_postgresql_it_says_what_to_set(example: Project) -> None:
+    refused = alone(example, "--app", "example:config", "migrate", DATABASE_URL="")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "set DATABASE_URL" in refused.stderr
