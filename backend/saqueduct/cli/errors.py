@@ -86,7 +86,7 @@ def _failure(error: Exception) -> Failure:
         case QueueError():
             return Failure(in_one_line(error))
         case DBAPIError(orig=original) if getattr(original, "sqlstate", "") == UNDEFINED_TABLE:
-            return Failure("the database lacks tables: run its migrations")
+            return Failure("the database lacks tables: see the command `migrate`")
         case DBAPIError():
             return Failure(f"PostgreSQL does not do this: {_one_line(error.orig or error)}; see DATABASE_URL")
         case _:
