@@ -92,6 +92,9 @@ class SaqueductConfig:
     """Days that records of failed jobs, and so dead letters, are kept."""
     forgotten_after: float = _seconds(60.0, above=True)
     """Seconds after which a durable job is looked for in Redis, and enqueued again if Redis has lost it."""
+    max_unrecorded: int = _whole(100_000, 1, "jobs")
+    """Ends of jobs that a queue keeps in Redis until PostgreSQL has them, about; with more its workers take no further
+    jobs. The default is some hundred megabytes."""
 
     concurrency: int = _whole(10, 1, "jobs of a queue at once")
     """Jobs of one queue that a worker process runs at once."""

@@ -22,7 +22,13 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> Memory:
     """
     rows = Rows(registry, config.record_result_bytes, config.records is not False, config.schema)
     engine = make_store_engine(config, config.database_pool_size)
-    store = Memory(engine, rows, forgotten_after=config.forgotten_after, listens=not config.pgbouncer)
+    store = Memory(
+        engine,
+        rows,
+        forgotten_after=config.forgotten_after,
+        listens=not config.pgbouncer,
+        max_unrecorded=config.max_unrecorded,
+    )
     retention = Retention(config.keep_complete_days, config.keep_aborted_days, config.keep_failed_days)
     store.pruner = Pruner(store.sessions, retention)
     return store

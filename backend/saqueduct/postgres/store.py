@@ -21,7 +21,7 @@ from saqueduct.postgres.relay import Relay
 from saqueduct.postgres.rows import identity
 from saqueduct.postgres.table_check import check
 from saqueduct.postgres.transactions import Pending, note, pending_of
-from saqueduct.postgres.unrecorded import UnrecordedEnds
+from saqueduct.postgres.unrecorded import MOST, UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import Enqueued
 from saqueduct.tasks.job_meta import DURABLE, SCHEDULE
@@ -45,9 +45,18 @@ class Memory:
         rows: makes the records, and knows the schema of the tables.
         forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
+        max_unrecorded: ends that a queue keeps in Redis for PostgreSQL, before its workers take no further jobs.
     """
 
-    def __init__(self, engine: AsyncEngine, rows: Rows, *, forgotten_after: float = 60.0, listens: bool = True) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        rows: Rows,
+        *,
+        forgotten_after: float = 60.0,
+        listens: bool = True,
+        max_unrecorded: int = MOST,
+    ) -> None:
         if rows.schema is not None:
             engine = engine.execution_options(**in_schema(rows.schema))
         self._engine = engine
@@ -57,7 +66,7 @@ class Memory:
         """Makes sessions on the connections of the store."""
         self.outbox = Outbox(engine, rows.schema)
         self._queues: dict[str, EngineQueue] = {}
-        ends = UnrecordedEnds(self._queues, rows.knows)
+        ends = UnrecordedEnds(self._queues, rows.knows, max_unrecorded)
         self.recorder = JobRecorder(engine, rows, ends)
         self.relay = Relay(engine, self.outbox, self.recorder, ends, self._queues, forgotten_after, listens=listens)
         self._singles: dict[str, Batches[str, Enqueued]] = {}

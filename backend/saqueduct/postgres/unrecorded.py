@@ -38,9 +38,11 @@ class UnrecordedEnds:
     Args:
         queues: by name; may grow.
         knows: tells whether this process knows a job's task.
+        most: ends that a queue keeps, about, before its workers take no further jobs.
     """
 
-    def __init__(self, queues: Mapping[str, EngineQueue], knows: Callable[[Job], bool]) -> None:
+    def __init__(self, queues: Mapping[str, EngineQueue], knows: Callable[[Job], bool], most: int = MOST) -> None:
+        self._most = most
         self._queues = queues
         self._knows = knows
         self._unreadable: set[str] = set()
@@ -65,7 +67,7 @@ class UnrecordedEnds:
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            return any([await queue.unrecorded.count() >= MOST for queue in queues])
+            return any([await queue.unrecorded.count() >= self._most for queue in queues])
 
     async def left(self, queue: EngineQueue, age: float) -> AsyncIterator[Left]:
         """What the queue keeps for `age` seconds or longer, a part at a time.

@@ -60,6 +60,13 @@ def test_the_configuration_alone_starts_a_redis_and_a_worker_and_keeps_jobs_over
         assert worker.stop() == 0
 
 
+def test_a_durable_task_starts_a_postgresql_as_well(directory: Path) -> None:
+    with project(directory, ", durable=True").web() as (client, server):
+        key = client.post("/add", params={"a": 1, "b": 2}).text
+        assert ended(client, key)["result"] == 3
+        assert "REDIS_URL and DATABASE_URL not set: embedded Redis and PostgreSQL" in server.output
+
+
 def test_production_embeds_nothing(directory: Path) -> None:
     failed = project(directory, ENVIRONMENT="production").run("workers", "run")
     assert failed.returncode != 0

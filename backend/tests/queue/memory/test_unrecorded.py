@@ -268,7 +268,7 @@ async def test_a_worker_takes_no_further_jobs_when_redis_keeps_too_many_ends(
     async with dying(memory):
         await fail.enqueue()
         await jobs.drain()
-    monkeypatch.setattr(ends, "MOST", 1)
+    monkeypatch.setattr(memory.relay._unrecorded, "_most", 1)
     memory.recorder.crowded = await memory.relay._unrecorded.crowded([default])
     assert memory.recorder.full
     assert "no jobs are taken until PostgreSQL has the ends" in memory.recorder.trouble
