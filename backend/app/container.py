@@ -13,6 +13,7 @@ from app.db.session import SessionMaker, make_engine, make_sessionmaker
 from app.emails.providers import EmailsProvider
 from app.payments.providers import PaymentsProvider
 from app.queue.catalog import TasksRegistry
+from app.queue.registry import get_registry
 from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.users.providers import UsersProvider
@@ -25,7 +26,6 @@ from saqueduct.litestar.links import JobLinks
 from saqueduct.postgres.completion import commit
 from saqueduct.postgres.dead_letters import DeadLetters
 from saqueduct.postgres.history import JobHistory
-from saqueduct.tasks.registry import get_registry
 
 
 class Transaction:

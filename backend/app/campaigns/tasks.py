@@ -8,8 +8,8 @@ from app.campaigns.report import WeeklyReport
 from app.campaigns.sending import CampaignSending, Chunk
 from app.campaigns.service import CampaignService
 from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
+from app.queue.registry import scheduled_task, task
 from saqueduct import INJECTED, Context, GiveUp, enqueue_many
-from saqueduct.tasks.registry import scheduled_task, task
 
 FAN_OUT = 50
 """Chunks that are enqueued between two reports of progress."""

@@ -160,7 +160,7 @@ def catalog(check: bool) -> None:
     # Here: the other commands need no task, and start while somebody edits one.
     import app.queue.config  # noqa: F401
     from app.dev.catalog import CATALOG, CatalogError, is_stale, render
-    from saqueduct.tasks.registry import get_registry
+    from app.queue.registry import get_registry
 
     tasks = get_registry().get_all_tasks()
     try:

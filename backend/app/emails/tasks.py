@@ -8,8 +8,8 @@ from saq import Job
 
 from app.emails.errors import InvalidMail, PermanentMailError
 from app.emails.service import EmailService
+from app.queue.registry import scheduled_task, task
 from saqueduct import INJECTED, Context, GiveUp
-from saqueduct.tasks.registry import scheduled_task, task
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 

@@ -8,8 +8,8 @@ import msgspec
 
 from app.payments.capturing import Capturing
 from app.payments.errors import PaymentNotFound
+from app.queue.registry import scheduled_task, task
 from saqueduct import INJECTED, Context, GiveUp
-from saqueduct.tasks.registry import scheduled_task, task
 
 Seconds = Annotated[int, msgspec.Meta(ge=0)]
 

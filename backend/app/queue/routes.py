@@ -7,6 +7,7 @@ from dishka.integrations.litestar import FromDishka, inject
 from litestar import Request, Response, post
 from litestar.types import Scope
 
+from app.queue.registry import get_registry
 from saqueduct.errors import InvalidArguments
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.routes.answers import Enqueued, created, require_admin
@@ -20,7 +21,6 @@ from saqueduct.litestar.routes.enqueuing import (
 )
 from saqueduct.litestar.unknown import IDEMPOTENCY_KEY
 from saqueduct.queue.queues import Queues
-from saqueduct.tasks.registry import get_registry
 
 FURTHER: Final = frozenset({IDEMPOTENCY_KEY, b"content-length", b"transfer-encoding"})
 """Headers of a request that says more than its query."""

@@ -6,11 +6,11 @@ import msgspec
 from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.queue.registry import scheduled_task, task
 from saqueduct.postgres.built_in_tasks import replay_all
 from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters
 from saqueduct.queue.maintenance import check_entries, delete_finished
 from saqueduct.queue.queue import EngineQueue
-from saqueduct.tasks.registry import scheduled_task, task
 from saqueduct.tasks.signature import INJECTED
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]

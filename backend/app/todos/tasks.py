@@ -5,9 +5,9 @@ from typing import Annotated
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.queue.registry import scheduled_task
 from app.todos.service import TodoService
 from saqueduct import INJECTED, Context
-from saqueduct.tasks.registry import scheduled_task
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 

@@ -6,12 +6,12 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.emails.errors import InvalidMail, PermanentMailError
+from app.queue.registry import scheduled_task, task
 from app.users.errors import UserNotFound
 from app.users.mails import UserMails
 from app.users.models import UserStatus
 from app.users.service import UserService
 from saqueduct import INJECTED, Context, GiveUp
-from saqueduct.tasks.registry import scheduled_task, task
 
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 
