@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check fuzz conformance chaos bench lint types imports docs-check format package lock clean
+.PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check fuzz conformance chaos bench lint types imports docs docs-check format package lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -75,7 +75,7 @@ test fuzz: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## All tests, on three processes; ARGS="-k users -x" goes to pytest, on one
 	@$(RUN) -m pytest $(or $(value ARGS),--numprocesses 3)
 
-check: lint types imports test fuzz ## Everything that CI checks; the tests hold those of the documents
+check: lint types imports docs test fuzz ## Everything that CI checks
 
 fuzz: setup ## Requests of all kinds, drawn from the OpenAPI document: none may be answered by an error of the server
 	@$(RUN) -m pytest tests/fuzz/server_errors.py $(value ARGS)
@@ -100,6 +100,9 @@ types: setup ## mypy and pyright
 imports: setup ## The import rule of the architecture
 	@cd backend && ../$(BIN)/lint-imports
 
+docs: setup ## Build the documents as a site into backend/site, with the API reference; a broken link fails
+	@$(RUN) -m mkdocs build --quiet
+
 docs-check: setup ## The documents: paths, commands, code blocks
 	@$(RUN) -m pytest tests/docs
 
@@ -121,5 +124,5 @@ lock: setup ## Lock the dependencies of backend/pyproject.toml anew
 
 clean: ## Remove .venv, caches and the embedded servers' data
 	@if [ -e $(STAMP) ] && [ -d .dev ]; then $(MAKE) stop; fi
-	@rm -rf $(VENV) .dev backend/dist backend/.mypy_cache backend/.pytest_cache backend/.ruff_cache backend/.import_linter_cache backend/*.egg-info .ruff_cache
+	@rm -rf $(VENV) .dev backend/dist backend/site backend/.mypy_cache backend/.pytest_cache backend/.ruff_cache backend/.import_linter_cache backend/*.egg-info .ruff_cache
 	@find backend -name __pycache__ -prune -exec rm -rf {} +

@@ -173,9 +173,15 @@ class TaskRegistry:
             async def report(ctx: Context, *, days: int = 1) -> None: ...
 
         Args:
-            cron, every, key, timezone, catch_up, overlap: see `Schedule`.
-            args, kwargs: arguments of the scheduled jobs by position and by name, overriding the function's defaults; a
-                job enqueued by hand takes its arguments from the call.
+            cron: when it is due, as a cron expression; see `Schedule` for this and the next four.
+            every: seconds, or a `timedelta`, between two ticks, instead of `cron`.
+            args: arguments of the scheduled jobs by position.
+            kwargs: their arguments by name, overriding the function's defaults; a job enqueued by hand takes its
+                arguments from the call.
+            key: name of the schedule; the task's by default.
+            timezone: IANA name of the zone that `cron` is read in.
+            catch_up: what becomes of ticks that passed while no worker ran.
+            overlap: what becomes of a tick whose last job has not ended.
             name: the task's name; the function's by default.
             options: see `TaskOptions`.
 

@@ -38,6 +38,12 @@ def test_links_lead_to_files(document: Path) -> None:
     assert missing == []
 
 
+def test_the_readme_shows_the_smallest_example() -> None:
+    example = (REPOSITORY / "backend/examples/minimal.py").read_text()
+    for readme in (REPOSITORY / "README.md", REPOSITORY / "backend/README.md"):
+        assert example in readme.read_text()
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_paths_exist(document: Path) -> None:
     named = re.findall(r"`((?:backend|docs|\.ci|\.env)[\w./<>-]*)`", document.read_text())
