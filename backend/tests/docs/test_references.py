@@ -12,6 +12,7 @@ from saqueduct import CallOptions, JobHandle, Schedule, TaskOptions
 from tests.docs.reading import DOCUMENTS, REPOSITORY, make_targets, name, settings_table, table_column
 
 OTHER_VARIABLES = {
+    "SAQUEDUCT_APP",
     "SAQUEDUCT_DIR",
     "PYTHON_IMAGE",
     "POSTGRES_IMAGE",
