@@ -202,7 +202,7 @@ def _alembic(connection: Connection, schema: str | None) -> "Config":
     try:
         from alembic.config import Config
     except ImportError:
-        raise ConfigurationError("Saqueduct's tables are migrated by Alembic: `pip install alembic`") from None
+        raise ConfigurationError("Saqueduct's tables are migrated by Alembic: pip install saqueduct[cli]") from None
     config = Config(attributes={"connection": connection, "schema": schema})
     config.set_main_option("script_location", "saqueduct.postgres:migrations")
     config.set_main_option("path_separator", "os")

@@ -210,5 +210,5 @@ async def test_without_alembic_the_error_says_what_to_install(
     empty_database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "alembic.config", None)
-    with pytest.raises(ConfigurationError, match="pip install alembic"):
+    with pytest.raises(ConfigurationError, match=r"pip install saqueduct\[cli\]"):
         await migrate.upgrade(empty_database)
