@@ -144,6 +144,31 @@ async def test_the_tasks_of_several_applications_go_to_the_queues_of_each(redis_
             await queue.redis.flushdb()
 
 
+async def test_a_job_enqueues_on_the_queues_of_its_own_application(redis_url: str) -> None:
+    ran_on: list[Any] = []
+
+    @task
+    async def child(ctx: Context) -> None:
+        ran_on.append(ctx["queue"])
+
+    @task
+    async def parent(ctx: Context) -> None:
+        await child.enqueue()
+
+    @post("/parent")
+    async def enqueue() -> None:
+        await parent.enqueue()
+
+    configs = [
+        SaqueductConfig(redis_url=f"{redis_url}?db={number}", secret_key=SECRET, run_workers="web") for number in (1, 2)
+    ]
+    first, second = (application(each, enqueue) for each in configs)
+    async with running(first), running(second), client_of(first) as client:
+        await client.post("/parent")
+        await eventually(lambda: ran_on)
+        assert ran_on == list(first.plugins.get(SaqueductPlugin).saqueduct.queues)
+
+
 async def test_a_registry_of_its_own_keeps_the_tasks_of_an_application_apart(config: SaqueductConfig) -> None:
     @task
     async def other(ctx: Context) -> None: ...
