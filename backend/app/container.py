@@ -25,7 +25,6 @@ from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.links import JobLinks
 from saqueduct.postgres.completion import commit
 from saqueduct.postgres.dead_letters import DeadLetters
-from saqueduct.postgres.history import JobHistory
 
 
 class Transaction:
@@ -74,10 +73,6 @@ class CoreProvider(Provider):
     @provide(scope=Scope.REQUEST)
     def dead_letters(self, session: AsyncSession, queues: Queues) -> DeadLetters:
         return DeadLetters(session, queues, get_registry())
-
-    @provide(scope=Scope.REQUEST)
-    def history(self, session: AsyncSession) -> JobHistory:
-        return JobHistory(session)
 
     transaction = provide(Transaction, scope=Scope.REQUEST)
 

@@ -59,7 +59,8 @@ class QueueServices:
             NoJobRecords: there is no PostgreSQL.
         """
         async with self.transaction() as session:
-            yield JobHistory(session)
+            # The session may be one of the application, which knows nothing of the schema.
+            yield JobHistory(session, None if self.queues.memory is None else self.queues.memory.schema)
 
     @asynccontextmanager
     async def dead_letters(self) -> AsyncIterator[DeadLetters]:

@@ -10,6 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from saqueduct import INJECTED, Context, Saqueduct, SaqueductConfig, scheduled_task, task
+from saqueduct.common.secret import Secret
+from saqueduct.litestar.links import JobLinks
+from saqueduct.litestar.services import QueueServices
 from saqueduct.postgres import migrate, relay
 from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
 from saqueduct.postgres.history import JobHistory, RecordFilter
@@ -241,3 +244,12 @@ async def test_a_process_does_not_start_without_tables_in_its_schema(config: Saq
 def test_a_schema_with_an_impossible_name_is_refused(schema: Any) -> None:
     with pytest.raises(Exception, match="schema: "):
         SaqueductConfig(redis_url="redis://unused", schema=schema)
+
+
+async def test_the_http_api_reads_the_schema_with_sessions_of_the_application(
+    config: SaqueductConfig, sessions: async_sessionmaker[AsyncSession]
+) -> None:
+    async with Saqueduct(config) as saqueduct:
+        services = QueueServices(saqueduct.queues, saqueduct.registry, JobLinks(Secret("key")), sessions)
+        async with services.history() as history:
+            assert (await history.page(RecordFilter())).records == []
