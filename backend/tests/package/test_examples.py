@@ -1,10 +1,14 @@
 """Every example, as its user runs it: with the installed wheel, in a folder of its own."""
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
+from sqlalchemy.engine import make_url
 
 from tests.fixtures.poll import eventually_sync
 from tests.package.conftest import BACKEND
@@ -14,6 +18,20 @@ EXAMPLES = BACKEND / "examples"
 REDIS_OF_THE_EXAMPLE = "redis://127.0.0.1:6379/0"
 
 pytestmark = pytest.mark.usefixtures("empty_redis")
+
+
+@pytest.fixture
+def own_database(database_url: str) -> Iterator[str]:
+    """The URL of an empty database, which other tests do not use."""
+
+    async def execute(statement: str) -> None:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(execute("CREATE DATABASE example"))
+    yield make_url(database_url).set(database="example").render_as_string(hide_password=False)
+    asyncio.run(execute("DROP DATABASE example WITH (FORCE)"))
 
 
 def project(installed: Installed, directory: Path, example: str, **variables: str) -> Project:
@@ -53,6 +71,20 @@ def test_the_minimal_example_completes_a_job_shows_it_and_drains(
 
 def test_the_example_of_the_index_page_is_the_minimal_one() -> None:
     assert lines_of((EXAMPLES / "minimal.py").read_text()) <= lines_of((BACKEND / "README.md").read_text())
+
+
+def test_advanced_alchemy_enqueues_in_a_transaction_and_injects_sessions(
+    with_alchemy: Installed, redis_url: str, own_database: str, tmp_path: Path
+) -> None:
+    name = "with_advanced_alchemy"
+    litestar = ("litestar", "--app", f"{name}:app")
+    example = project(with_alchemy, tmp_path, name, REDIS_URL=redis_url, DATABASE_URL=own_database)
+    example.run(*litestar, "queue", "migrate")
+    with example.web(*litestar, "run") as client, example.running(*litestar, "workers", "run") as worker:
+        note = client.post("/notes", params={"text": "to be or not to be"}).json()
+        assert result(client, f"/queue/jobs/{note['job_id']}") == 6
+        assert client.get(f"/notes/{note['id']}").json()["words"] == 6
+        assert worker.stop() == 0, worker.output
 
 
 def test_dishka_injects_into_jobs(full: Installed, redis_url: str, tmp_path: Path) -> None:
