@@ -20,7 +20,7 @@ from saqueduct.broker.connections import Connections
 from saqueduct.common.data_directory import development_key
 from saqueduct.common.secret import Secret
 from saqueduct.config import SaqueductConfig
-from saqueduct.embedded.defaults import DATABASE_URL, REDIS_URL, EmbeddedDefaults
+from saqueduct.embedded.defaults import DATABASE_URL, REDIS_URL, EmbeddedDefaults, is_embedded_postgres
 from saqueduct.errors import ConfigurationError, TablesMissing, TablesOutdated
 from saqueduct.injection.injector import Injector, check_dependencies
 from saqueduct.injectors import Injectors, named_injector
@@ -122,7 +122,7 @@ class Saqueduct:
         try:
             await store.check()
         except (TablesMissing, TablesOutdated):
-            if self.embedded is None or not self.embedded.has_postgres:
+            if not is_embedded_postgres(self.config):
                 raise
             # Nobody else looks after that database.
             from saqueduct.postgres.migrate import migrate

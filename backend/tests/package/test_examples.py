@@ -110,11 +110,6 @@ def test_fastapi_enqueues_and_a_worker_process_runs(full: Installed, redis_url: 
         assert worker.stop() == 0, worker.output
 
 
-def test_dev_starts_servers_for_an_example(full: Installed, tmp_path: Path) -> None:
-    own = project(full, tmp_path, "script", REDIS_URL="")
-    assert own.run("saqueduct", "dev", "--", "python", "script.py").splitlines()[-1] == "[0, 1, 4, 9, 16]"
-
-
 def test_the_script_prints_its_results(bare: Installed, redis_url: str, tmp_path: Path) -> None:
     printed = project(bare, tmp_path, "script", REDIS_URL=redis_url).run("python", "script.py")
     assert printed.splitlines()[-1] == "[0, 1, 4, 9, 16]"
