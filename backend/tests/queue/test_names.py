@@ -88,7 +88,8 @@ def test_two_keys_of_one_name_in_a_result_are_refused(declared: Any, value: Any,
         (Any, {Plain.ONE: 1, "2": [{"a": 1e22, "é": 10**30}]}),
         (Any, msgspec.Raw(b'{"a": 1,\n "b": [1.50, "\\u00e9"]}')),
     ],
-    ids=str,
+    # Of a Raw, text names an address, which differs in each process.
+    ids=lambda each: type(each).__name__ if isinstance(each, msgspec.Raw) else str(each),
 )
 def test_other_mappings_travel(declared: Any, value: Any) -> None:
     expected = msgspec.json.decode(msgspec.json.encode({"value": value}))
