@@ -37,6 +37,7 @@ from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
 from saqueduct.tasks.job import EngineJob, Enqueued, check_names
 from saqueduct.tasks.job_meta import DURABLE, checked, engine_entries
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
+from saqueduct.timings import Timings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -88,6 +89,7 @@ class EngineQueue(LeasedQueue):
             MAX_PAYLOAD_CEILING.
         max_recoveries: times that a job is put back after deaths of its workers until it runs alone in its process.
         batch_bytes: bytes of jobs that one call to Redis brings; a larger job goes by itself.
+        timings: how long the queue and its workers wait for what.
         options: further arguments of SAQ's RedisQueue.
 
     Raises:
@@ -103,9 +105,10 @@ class EngineQueue(LeasedQueue):
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         max_recoveries: int = MAX_RECOVERIES,
         batch_bytes: int = BATCH_BYTES,
+        timings: Timings | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(redis, name, **options)
+        super().__init__(redis, name, timings=timings, **options)
         self.core.max_recoveries, self.core.batch_bytes = max_recoveries, batch_bytes
         if not 0 < max_payload_bytes <= MAX_PAYLOAD_CEILING:
             raise ValueError(f"max_payload_bytes must be 1 to {MAX_PAYLOAD_CEILING:,}, not {max_payload_bytes!r}")

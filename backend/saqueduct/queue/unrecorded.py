@@ -15,7 +15,7 @@ from saqueduct.broker.keys import UNRECORDED
 from saqueduct.queue.core import QueueCore
 from saqueduct.tasks.job import mark_of
 
-CHUNK = 200
+ENDS_AT_ONCE = 200
 """Ends that one command reads or forgets, about."""
 
 
@@ -61,12 +61,12 @@ class UnrecordedJobs:
 
     async def page(self, cursor: int, age: float) -> Page:
         """Ends that are kept for `age` seconds or longer, after a cursor, which is 0 at first."""
-        answer = cast("list[bytes]", await self._core.scripts.run("unrecorded", cursor, age, CHUNK))
+        answer = cast("list[bytes]", await self._core.scripts.run("unrecorded", cursor, age, ENDS_AT_ONCE))
         parts = zip(answer[2::3], answer[3::3], answer[4::3], strict=True)
         ends = [Unrecorded(mark.decode(), float(seconds), stored) for mark, seconds, stored in parts]
         return Page(int(answer[0]), int(answer[1]), ends)
 
     async def forget(self, marks: Sequence[str]) -> None:
         """Keep these ends no longer: PostgreSQL has them."""
-        for first in range(0, len(marks), CHUNK):
-            await self._core.redis.hdel(self._hash, *marks[first : first + CHUNK])
+        for first in range(0, len(marks), ENDS_AT_ONCE):
+            await self._core.redis.hdel(self._hash, *marks[first : first + ENDS_AT_ONCE])

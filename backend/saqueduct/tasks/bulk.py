@@ -10,7 +10,7 @@ from saq import Job
 
 from saqueduct.common.garbage_collection import listed
 from saqueduct.tasks.definition import TaskDefinition
-from saqueduct.tasks.handle import JobHandle
+from saqueduct.tasks.handle import JobHandle, handle_of
 from saqueduct.tasks.queues import TaskQueues, current_queues
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ async def _enqueue(queues: TaskQueues, calls: list[Call[R]], progress: Progress 
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
         answers = await targets[name].enqueue_many([calls[place].job for place in places], report, session)
         made: Iterable[JobHandle[R]] = (
-            JobHandle.of(calls[place].task, calls[place].job, targets[name], answer)
+            handle_of(calls[place].task, calls[place].job, targets[name], answer)
             for place, answer in zip(places, answers, strict=True)
         )
         handles.update(zip(places, listed(made), strict=True))

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
@@ -56,18 +56,6 @@ class JobHandle(Generic[R]):
         self.key = key
         self.created = created
         self._published = published
-
-    @classmethod
-    def of(cls, task: TaskDefinition, job: Job, queue: TaskQueue, enqueued: Enqueued) -> Self:
-        """The handle of the job that an enqueue made or found."""
-        return cls(
-            queue,
-            enqueued.key,
-            task.signature.decode_result,
-            job if enqueued.created else None,
-            created=enqueued.created,
-            published=enqueued.published,
-        )
 
     @property
     def id(self) -> str:
@@ -193,6 +181,18 @@ class JobHandle(Generic[R]):
                     job = await self.refresh()
                     if job.status in TERMINAL_STATUSES:
                         return job
+
+
+def handle_of(task: TaskDefinition, job: Job, queue: TaskQueue, enqueued: Enqueued) -> JobHandle[Any]:
+    """The handle of the job that an enqueue made or found."""
+    return JobHandle(
+        queue,
+        enqueued.key,
+        task.signature.decode_result,
+        job if enqueued.created else None,
+        created=enqueued.created,
+        published=enqueued.published,
+    )
 
 
 def _outcome_error(job: Job) -> Exception:

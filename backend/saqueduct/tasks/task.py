@@ -12,7 +12,7 @@ from saqueduct.tasks.blocking.results import Result
 from saqueduct.tasks.bulk import Call, Progress, bind, enqueue_many, results
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.direct_call import direct_call
-from saqueduct.tasks.handle import JobHandle
+from saqueduct.tasks.handle import JobHandle, handle_of
 from saqueduct.tasks.options import TaskOptions
 from saqueduct.tasks.queues import current_queues
 from saqueduct.tasks.runner import make_runner
@@ -78,7 +78,7 @@ class Task(TaskDefinition, Generic[P, R]):
         queue = current_queues().get(self.queue_name)
         job = self.job(arguments, limit=queue.max_payload_bytes)
         [enqueued] = await queue.enqueue_many([job], session=self.call_options.session)
-        return JobHandle.of(self, job, queue, enqueued)
+        return handle_of(self, job, queue, enqueued)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """Enqueue a job from code without an event loop; see `Entry.delay`.

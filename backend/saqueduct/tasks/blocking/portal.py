@@ -1,4 +1,4 @@
-"""The portal: how a thread without an event loop asks the one that owns the queues, and waits for the answer."""
+"""The portal: how a thread without an event loop calls the event loop that owns the queues, and waits."""
 
 import asyncio
 import concurrent.futures
@@ -11,12 +11,12 @@ from saqueduct.tasks.queues import TaskQueues
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE = 1.0
+LOOP_LOOK = 1.0
 """Seconds between two looks whether the event loop still runs; one that has ended answers nobody."""
 
 
 class CalledInEventLoop(QueueError, RuntimeError):
-    """A blocking call in a thread that runs an event loop, which would stand still."""
+    """A blocking call in a thread that runs an event loop, which would block it."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -89,7 +89,7 @@ def wait_for(
         coroutine.close()
         raise _ended() from None
     try:
-        while not concurrent.futures.wait([answer], PATIENCE).done:
+        while not concurrent.futures.wait([answer], LOOP_LOOK).done:
             if not loop.is_running():
                 raise _ended()
         return answer.result()
