@@ -23,7 +23,7 @@ from saqueduct.litestar.guards import AdminCredentials, AdminGuard
 from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
-from saqueduct.tasks.queues import preferring
+from saqueduct.tasks.queues import preferred_queues
 
 if TYPE_CHECKING:
     from click import Group
@@ -126,8 +126,11 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         """
 
         async def call(scope: Scope, receive: Receive, send: Send) -> None:
-            with preferring(self.saqueduct.queues):
+            before = preferred_queues.set(self.saqueduct.queues)
+            try:
                 await app(scope, receive, send)
+            finally:
+                preferred_queues.reset(before)
 
         return call
 

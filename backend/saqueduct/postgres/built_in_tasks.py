@@ -11,7 +11,7 @@ from saq.job import CronJob
 from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.errors import NoJobRecords
+from saqueduct.errors import NoJobRecords, UnknownTask
 from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
 from saqueduct.postgres.store import Memory
 from saqueduct.queue.queues import Queues
@@ -97,9 +97,12 @@ class WithBuiltIn(TaskRegistry):
 
     def get(self, name: str) -> Task[..., Any]:
         """The task of that name."""
-        if name in self._built_in and name not in self._own:
+        try:
+            return self._own.get(name)
+        except UnknownTask:
+            if name not in self._built_in:
+                raise
             return self._built_in.get(name)
-        return self._own.get(name)
 
     def get_all_tasks(self) -> list[Task[..., Any]]:
         """All tasks; those of this module last."""

@@ -67,7 +67,7 @@ class TaskQueues(Protocol):
 
 _connected: list[TaskQueues] = []
 
-_preferred: ContextVar[TaskQueues | None] = ContextVar("saqueduct_queues", default=None)
+preferred_queues: ContextVar[TaskQueues | None] = ContextVar("saqueduct_queues", default=None)
 """Of several connected queues those of this request or worker."""
 
 
@@ -86,11 +86,11 @@ def disconnected(queues: TaskQueues) -> None:
 @contextmanager
 def preferring(queues: TaskQueues) -> Iterator[None]:
     """Let tasks enqueue on these queues in the block, in a process of several applications."""
-    before = _preferred.set(queues)
+    before = preferred_queues.set(queues)
     try:
         yield
     finally:
-        _preferred.reset(before)
+        preferred_queues.reset(before)
 
 
 def current_queues() -> TaskQueues:
@@ -107,7 +107,7 @@ def current_queues() -> TaskQueues:
         )
     if len(_connected) == 1:
         return _connected[0]
-    if (preferred := _preferred.get()) in _connected and preferred is not None:
+    if (preferred := preferred_queues.get()) in _connected and preferred is not None:
         return preferred
     loop = _running_loop()
     here = [queues for queues in _connected if queues.is_connected_in(loop)]
