@@ -116,7 +116,7 @@ def told(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 SAQUEDUCT = Contender(
-    "saqueduct", "Saqueduct", "the application's worker: validation, injection, leases, hooks, logging"
+    "this_library", "Saqueduct", "the application's worker: validation, injection, leases, hooks, logging"
 )
 STOCK = Contender("stock_saq", "SAQ", "uvloop, hiredis; the best of 10, 32 and 100 slots")
 
