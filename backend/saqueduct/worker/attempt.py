@@ -34,14 +34,14 @@ from saqueduct.worker.postponement import pause_of, reason_of, reason_of_timeout
 logger = logging.getLogger("saqueduct.worker")
 
 HANDED_BACK = "cancelled"
-"""The error of a job that a stopping worker hands back; the text is SAQ's."""
+"""The error of a job that a stopping worker releases; the text is SAQ's."""
 
 
 EXITS = {
     SystemExit: "The task called sys.exit or raised SystemExit: that fails its job and ends no worker.",
     KeyboardInterrupt: "The task raised KeyboardInterrupt: that fails its job and ends no worker.",
 }
-"""What is said about errors that would end a program."""
+"""Message for errors that would end a program."""
 
 STACK = 20
 """Frames of a job that hangs, in its error."""
@@ -116,8 +116,9 @@ class Attempt:
         """As its worker holds the job."""
         self._runtime = runtime
         self._touched = job.touched
-        """Changes whenever the job reports on itself; by the clock of whoever did that, so that it says no more."""
-        # Not by a task factory of somebody's: one that begins at once would find this object half made.
+        """Changes whenever the job reports on itself; by the clock of whoever did that, so that the value has no other
+        meaning."""
+        # Not with a task factory that is installed: one that starts eagerly would see this object half initialized.
         self.task = asyncio.Task(self._run(), loop=runtime.loop, name=job.key)
 
     def abort(self, reason: str) -> None:
@@ -143,14 +144,14 @@ class Attempt:
         self._cancel()
 
     def overdue(self) -> None:
-        """Its time is over: that of its timeout, or what it gets to end after it was cancelled."""
+        """Its time is over: the timeout, or the time that it gets to end after its cancellation."""
         if self._timed_out or self._called_off:
             self.give_up()
         else:
             self.time_out(self.lateness)
 
     def give_up(self) -> None:
-        """Settle it although it still runs: it ignores its cancellation. What it still comes to is discarded."""
+        """Settle it although it still runs: it ignores its cancellation. Any later outcome is discarded."""
         where = stack_of(self.job) or _suspended_at(self.task)
         logger.error(
             "the job %s of %s ignores its cancellation and is given up; it hangs here",
@@ -166,7 +167,8 @@ class Attempt:
         self.job = abandoned
 
     def charge(self, block: Block, seconds: float) -> None:
-        """It has blocked the event loop for so many more seconds, which count for no other job; from the thread."""
+        """Record that it has blocked the event loop for so many more seconds, which count for no other job. Called from
+        the thread."""
         self._block = block
         self._blocked += seconds
         self.deadline -= seconds
@@ -236,7 +238,7 @@ class Attempt:
         except BaseException as error:
             if self._is_closed(error):
                 raise
-            # What its clean-up raises is no failure: whoever cancels it says what becomes of it.
+            # An exception from its clean-up is no failure: the canceller decides what happens to the job.
             if self._called_off or is_cancellation(error):
                 return self._in_any_case(partial(self._cancelled, context, error))
             reached = self._misfit if misfit.is_misfit(error, job, runtime.functions) else self._failed
@@ -247,7 +249,7 @@ class Attempt:
         return isinstance(error, GeneratorExit) and asyncio.current_task(self._runtime.loop) is not self.task
 
     def _in_any_case(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
-        """The outcome, or a failure where none can be made of what the task left in its job: its slot must get free."""
+        """The outcome, or a failure if what the task left in its job allows none: the slot must become free."""
         try:
             mend(self._runtime.core.serialize, self.job)
             self._keep_own()
@@ -256,7 +258,7 @@ class Attempt:
             return self._end_with(error)
 
     def _end_with(self, error: Exception) -> Outcome:
-        """The end of a job of which no outcome can be made, with the error that says why."""
+        """The end of a job for which no outcome can be built, with the error that explains why."""
         try:
             repair(self.job)
             outcome = self._end(Status.FAILED, clipped(scrub(error_text(error))))
@@ -271,7 +273,7 @@ class Attempt:
         self.deadline = self._runtime.pulse.fair() + self._runtime.core.timings.timeout_grace
         self.task.cancel()
         if not self._begun:
-            # Cancelled before its first step, it never comes to an outcome.
+            # Cancelled before its first step, it never produces an outcome.
             self._settle(self._in_any_case(partial(self._cancelled, {}, asyncio.CancelledError())))
 
     def _settle(self, outcome: Outcome | None) -> None:
@@ -281,7 +283,7 @@ class Attempt:
 
     def _keep_own(self) -> None:
         job = self.job
-        # By these its outcome is written, whatever the task has made of them.
+        # The outcome is written with these values, even if the task has changed them.
         job.key, job.lease = self.held
         if job.meta or job.own or job.meta is None:
             keep_own(job)
@@ -297,7 +299,7 @@ class Attempt:
         return Outcome.finish(self._runtime.core, job)
 
     def _cancelled(self, context: Any, cancelled: BaseException) -> Outcome | None:
-        """What its canceller wants; a task that cancelled itself has failed. None: nothing is to be written."""
+        """What its canceller asked for; a task that cancelled itself has failed. None: nothing is to be written."""
         if self._lost:
             return None
         if self._aborted is not None:
@@ -362,7 +364,7 @@ class Attempt:
         return Outcome.retry(self._runtime.core, job, delay)
 
     def _outage(self, error: BaseException) -> str:
-        """What an outage had to do with the failure; empty: nothing, or the job is not to be tried again."""
+        """How an outage caused the failure; empty: it did not, or the job must not be retried."""
         job = self.job
         reason = reason_of(error) or (self._timed_out and reason_of_timeout(self.running_for))
         if not reason or job.meta.get(AT_MOST_ONCE) or self._runtime.functions.is_final(job.function, error):
@@ -379,7 +381,7 @@ class Attempt:
     def _wait_again(self, error: str) -> None:
         job = self.job
         job.failure = failure(job, error)
-        # It has begun in time.
+        # It started in time.
         job.meta.pop(EXPIRES_AT, None)
         job.meta.pop(MISFIT_SINCE, None)
         job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0

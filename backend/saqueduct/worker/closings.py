@@ -1,4 +1,4 @@
-"""Closings: a durable job has ended when PostgreSQL knows it; should Redis forget it then, it does not run again."""
+"""Closings: a durable job has ended once PostgreSQL knows it; if Redis then forgets it, it does not run again."""
 
 import asyncio
 import logging
@@ -16,14 +16,15 @@ ENDS_AT_ONCE = 500
 
 
 class Closings:
-    """The ends of durable jobs of one worker, until PostgreSQL has them; many in one statement, one at a time.
+    """Holds the ends of one worker's durable jobs until PostgreSQL has them; many per statement, one statement at a
+    time.
 
     Redis learns of an end after PostgreSQL. While PostgreSQL is away, Redis keeps the ends for it, see
     `queue/unrecorded.py`: jobs go on without it.
 
     Args:
         core: of the queue.
-        outcomes: take the ends then.
+        outcomes: receive the ends after that.
         closed: called after each statement.
     """
 
@@ -39,7 +40,7 @@ class Closings:
         return len(self._waiting)
 
     def add(self, outcome: Outcome, job: EngineJob) -> None:
-        """Write the end of a job with the next statement, and tell Redis after it."""
+        """Write the end of a job with the next statement, and report it to Redis afterwards."""
         self._waiting.append((outcome, job))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())

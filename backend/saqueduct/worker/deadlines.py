@@ -1,6 +1,6 @@
-"""Deadlines: the running jobs of a worker that are cancelled, as they run too long, are silent, or are to be aborted.
+"""Deadlines: cancels the running jobs of a worker that run too long, are silent, or must be aborted.
 
-One that ignores its cancellation is given up."""
+A job that ignores its cancellation is given up."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ class Deadlines:
     Args:
         core: of the queue.
         pulse: whose clock says how long they run.
-        running: they, by key and lease; changes as they begin and end.
+        running: these jobs, by key and lease; changes as they begin and end.
     """
 
     def __init__(self, core: QueueCore, pulse: Pulse, running: Mapping[Held, Attempt]) -> None:
@@ -36,7 +36,7 @@ class Deadlines:
         """True while a timer looks for jobs that run too long."""
 
     def watch(self) -> None:
-        """Cancel what runs longer than its timeout, as long as anything runs; one timer is cheaper than one a job."""
+        """Cancel what runs longer than its timeout, as long as anything runs; one timer is cheaper than one per job."""
         if self._running and not self._watched:
             self._watched = True
             self._loop.call_later(self._core.timings.timeout_check, self._end_late)
@@ -61,19 +61,19 @@ class Deadlines:
                     attempt.time_out(f"no heartbeat within {heartbeat} s")
 
     async def abort_requested(self, threshold: float) -> None:
-        """Cancel what somebody wants aborted, here or with stock SAQ.
+        """Cancel jobs for which an abort was requested, here or with stock SAQ.
 
         Args:
             threshold: seconds that a job must have run to be looked at.
         """
-        # One job may run twice, while an attempt that has lost its lease comes to its end.
+        # One job may run twice while an attempt that lost its lease is still ending.
         long = [attempt for attempt in self._running.values() if attempt.running_for >= threshold]
         if not long:
             return
         ids = [self._core.job_id(attempt.held[0]) for attempt in long]
         async with self._core.redis.pipeline(transaction=False) as pipe:
             pipe.hmget(self._core.namespace("aborting"), ids)
-            # A stock producer's abort takes the job out of the incomplete ones, and tells why in the job.
+            # A stock producer's abort removes the job from the incomplete ones, and stores the reason in the job.
             pipe.zmscore(self._core.namespace("incomplete"), ids)
             reasons, scores = await pipe.execute()
         for attempt, reason, score in zip(long, reasons, scores, strict=True):
@@ -91,7 +91,7 @@ class Deadlines:
 
     @contextmanager
     def _alone(self, attempt: Attempt) -> Iterator[None]:
-        """What is wrong with one job does not keep others from being looked at."""
+        """An error in one job must not keep the others from being checked."""
         try:
             yield
         except (UnreadableJob, *REDIS_AWAY) as error:

@@ -1,4 +1,4 @@
-"""What the worker's log says of attempts that failed."""
+"""What the worker logs about failed attempts."""
 
 import logging
 from types import TracebackType
@@ -13,7 +13,7 @@ from saqueduct.tasks.redaction import scrub
 logger = logging.getLogger("saqueduct.worker")
 
 DECISIONS = (Retry, GiveUp)
-"""How a task says what becomes of its job."""
+"""Exceptions with which a task decides what happens to its job."""
 
 
 def log_failure(job: Job, error: BaseException, *, again: bool) -> None:
@@ -39,5 +39,5 @@ def log_failure(job: Job, error: BaseException, *, again: bool) -> None:
 
 
 def info(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
-    """An error as logging takes it without asking whether it is true, which runs code of its class."""
+    """An error in the form that logging takes without evaluating its truth value, which would run code of its class."""
     return type(error), error, error.__traceback__

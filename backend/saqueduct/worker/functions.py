@@ -41,11 +41,11 @@ class TaskFunctions:
         return function
 
     def retries_after(self, name: str, error: BaseException) -> bool:
-        """True when the function has nothing against another attempt after this error."""
+        """True when the function allows another attempt after this error."""
         rule = getattr(self._functions.get(name), "retries_after", None)
         return rule is None or bool(rule(error))
 
     def is_final(self, name: str, error: BaseException) -> bool:
-        """True when the function wants no other attempt after this error, for any reason."""
+        """True when the function refuses another attempt after this error, for any reason."""
         rule = getattr(self._functions.get(name), "is_final", None)
         return rule is not None and bool(rule(error))

@@ -1,6 +1,6 @@
-"""Heartbeat: what a worker's renewal thread reports of it to Redis; `WorkerHealth` reads it.
+"""Heartbeat: what a worker's renewal thread reports to Redis; `WorkerHealth` reads it.
 
-The thread goes on to report while a job blocks the event loop, which cannot then.
+The thread keeps reporting while a job blocks the event loop.
 """
 
 import time
@@ -25,7 +25,7 @@ TASKS = 5
 
 
 class Heartbeat:
-    """Looks after one worker; `beat` is for the renewal thread.
+    """Reports on one worker; `beat` is for the renewal thread.
 
     Args:
         core: of the queue.

@@ -10,7 +10,7 @@ from saqueduct.injection.injector import Injector
 from saqueduct.tasks import current_job
 
 events = logging.getLogger("saqueduct.jobs")
-"""At DEBUG a line at the start and the end of each attempt: of jobs that go well nothing is said unless it is asked."""
+"""At DEBUG a line at the start and the end of each attempt: successful jobs are not logged by default."""
 
 
 async def give_queue(ctx: Context) -> None:
@@ -29,24 +29,25 @@ def give_injector(injector: Injector | None) -> Callable[[Any], Awaitable[None]]
 
 
 async def bind_log_context(ctx: Context) -> None:
-    """Before a job: every line that it logs tells task, job and attempt, see `add_job`; at DEBUG its start is one."""
+    """Before a job: every line that it logs names task, job and attempt, see `add_job`. At DEBUG its start is
+    logged."""
     current_job.job.set(ctx["job"])
     if events.isEnabledFor(logging.DEBUG):
         events.debug("job started")
 
 
 async def clear_log_context(ctx: Context) -> None:
-    """After a job. At DEBUG, tells how the attempt came out and how many seconds it took."""
+    """After a job. At DEBUG, logs the attempt's outcome and its duration in seconds."""
     if events.isEnabledFor(logging.DEBUG):
         job = ctx["job"]
-        # A job that gets another attempt has no start any more.
+        # A job that gets another attempt no longer has a start time.
         took = {"seconds": (job.completed - job.started) / 1000} if job.completed else {}
         events.debug("job ended", extra={"status": job.status.value, **took})
     current_job.job.set(None)
 
 
 def add_job(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """structlog's processor that tells the job which logs."""
+    """structlog processor that adds the job which logs."""
     if (job := current_job.job.get()) is not None:
         event.setdefault("task", job.function)
         event.setdefault("job", job.key)

@@ -1,4 +1,4 @@
-"""JobRunner: the jobs that a worker runs at once, leased as slots become free."""
+"""JobRunner: runs the jobs of a worker concurrently, leased as slots become free."""
 
 import asyncio
 import logging
@@ -36,28 +36,29 @@ AT_ONCE = 500
 """Jobs that one script call leases at most."""
 
 STARTS = 16
-"""Jobs that start in one turn of the event loop, or a sixth of the slots, if that is more."""
+"""Jobs that start in one iteration of the event loop, or a sixth of the slots, if that is more."""
 
 RECORDS_CHECK = 0.05
 """Seconds until a worker that waits for job records to be written looks again."""
 
 SHARED = 0.001
-"""Seconds that other workers get to take their share of few jobs, before this one takes more."""
+"""Seconds that other workers get to take their share when there are few jobs, before this one takes more."""
 
 BRIEF = 3
-"""Turns of the event loop that jobs get before the worker waits for others: the outcomes of brief ones go first."""
+"""Iterations of the event loop that jobs get before the worker waits for others: the outcomes of short ones go
+first."""
 
 BURST_LOOK = 0.05
-"""Seconds after which a burst with running jobs looks at the latest whether others have come."""
+"""Most seconds until a burst with running jobs checks whether other jobs have arrived."""
 
 GIVEN_UP = 2
 """Times its concurrency that a worker may have attempts that ignore their cancellation, before it stops."""
 
 GIVEN_UP_LEAST = 8
-"""Such attempts that any worker puts up with."""
+"""Such attempts that every worker tolerates."""
 
 UNWRITTEN = 10
-"""Times its concurrency that a worker may have outcomes waiting before it leases no more."""
+"""Unwritten outcomes, as a multiple of its concurrency, at which a worker stops leasing."""
 
 
 class Host(Protocol):
@@ -109,7 +110,7 @@ class JobRunner:
         self.running: dict[Held, Attempt] = {}
         self.taken = 0
         self._ready: deque[EngineJob] = deque()
-        """Leased, and about to start; each has its slot."""
+        """Leased and about to start; each holds its slot."""
         self._at_once = max(STARTS, worker.concurrency // 6)
         self._stopping = asyncio.Event()
         self._freed = asyncio.Event()
@@ -118,7 +119,7 @@ class JobRunner:
         self._waiting = Waiting(queue.core, queue.schedule, self._stopping)
         self.loop = asyncio.get_running_loop()
         self.given_up: set[Attempt] = set()
-        """Attempts that still run although their jobs were settled; they have no slot any more."""
+        """Attempts that still run although their jobs were settled; they no longer hold a slot."""
         self._task: asyncio.Task[None] | None = None
         self.pulse = loop_monitor.join(self._attempt_of, current_job.job, self.core.timings.loop_notice)
         lost = LostLeases(worker.id, self.core.timings.lost_lease_kept)
@@ -171,7 +172,7 @@ class JobRunner:
                 self._take(leased.jobs)
             except Exception as error:
                 if not isinstance(error, REDIS_AWAY):
-                    # A worker that lives and takes nothing more would be worse than a line too many.
+                    # A live worker that takes no more jobs would be worse than one log line too many.
                     logger.exception("queue %s: no job could be leased, trying again", self.queue.name)
                 await self.core.outage.pause(error, self._stopping)
                 waits = 0.0
@@ -188,13 +189,13 @@ class JobRunner:
         self._waiting.stop()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the running jobs have ended, for so long at most."""
+        """Wait until the running jobs have ended, for at most so long."""
         tasks = {attempt.task for attempt in self.running.values()}
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 
     async def hand_back(self, seconds: float) -> None:
-        """Cancel what still runs and queue it again; what ignores its cancellation for so long too."""
+        """Cancel what still runs and queue it again, also what ignores its cancellation for so long."""
         for attempt in list(self.running.values()):
             attempt.hand_back()
         await self.drain(seconds)
@@ -202,7 +203,7 @@ class JobRunner:
             attempt.give_up()
 
     async def close(self) -> None:
-        """Write what is left to write, and stop to renew leases."""
+        """Write what is left to write, and stop renewing leases."""
         await self._waiting.close()
         await self.leasing.close()
         await self._closings.flushed()
@@ -212,11 +213,11 @@ class JobRunner:
         self.suspects.leave()
 
     def _is_dying(self) -> bool:
-        """True when somebody who is no job's canceller has cancelled the worker: the event loop ends."""
+        """True when the worker was cancelled, and not by the canceller of a job: the event loop ends."""
         return self._task is not None and self._task.cancelling() > 0
 
     def give_up(self, attempt: Attempt) -> None:
-        """An attempt ignores its cancellation: count it until it ends. With too many the process is of no use."""
+        """An attempt ignores its cancellation: count it until it ends. With too many of them the process is useless."""
         self.given_up.add(attempt)
         self.suspects.quarantine.lift(attempt)
         attempt.task.add_done_callback(lambda _: self.given_up.discard(attempt))
@@ -231,7 +232,7 @@ class JobRunner:
         return None
 
     def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        """An attempt has come to its outcome (None: nothing is to be written), and its slot is free."""
+        """An attempt has its outcome (None: nothing is to be written), and its slot is free."""
         self.running.pop(attempt.held, None)
         if outcome is not None:
             job = attempt.job
@@ -248,14 +249,15 @@ class JobRunner:
             try:
                 await self.queue.recover()
             except (RedisError, OSError):
-                # That Redis is away is logged where jobs are leased.
+                # An outage of Redis is logged where jobs are leased.
                 logger.debug("queue %s: no look for orphans", self.queue.name, exc_info=True)
             except Exception:
                 logger.exception("queue %s: the look for orphans failed, trying again", self.queue.name)
             await asyncio.sleep(self.core.timings.recovery_look)
 
     def _free(self) -> int:
-        # A durable job keeps its slot until PostgreSQL knows its end: so many run again at most when the process dies.
+        # A durable job keeps its slot until PostgreSQL knows its end. This bounds how many run again when the process
+        # dies.
         free = self.worker.concurrency - self.taken_slots() - len(self._closings)
         if self.worker.burst and self.worker.max_burst_jobs is not None:
             free = min(free, self.worker.max_burst_jobs - self.taken)
@@ -275,7 +277,7 @@ class JobRunner:
         return self.worker.max_burst_jobs is not None and self.taken >= self.worker.max_burst_jobs
 
     def run_at_once(self, job: EngineJob) -> Attempt:
-        """Start a job that has its lease alone."""
+        """Start a job that was leased on its own."""
         self.taken += 1
         self.keeper.hold([job])
         attempt = Attempt(self._runtime, job)
@@ -316,7 +318,7 @@ class JobRunner:
         if self.worker.burst and self._spent() and not self._busy():
             self._end_burst()
         elif self.suspects.quarantine.active:
-            # Room comes from other workers of this process too.
+            # Other workers of this process make room too.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._freed.wait(), LOOK_FOR_ROOM)
         else:
@@ -328,7 +330,7 @@ class JobRunner:
             logger.info("queue %s: %s", self.queue.name, "paused, taking no jobs" if paused else "resumed")
 
     async def _rest(self, leased: Leased, waited: float) -> float:
-        """What comes before the next lease; returns the seconds that it waits for a job."""
+        """Do what precedes the next lease; returns the seconds that the lease waits for a job."""
         if leased.shared:
             # Longer than an idle worker takes to ask for the rest.
             await asyncio.sleep(SHARED)
@@ -367,7 +369,7 @@ class JobRunner:
         self.loop.call_soon_threadsafe(self._lost, held)
 
     def _lost(self, held: Held) -> None:
-        """Another worker has the job: stop it here, what it does counts no more."""
+        """Another worker has the job: stop it here and discard its outcome."""
         if (attempt := self.running.get(held)) is not None:
             attempt.lose()
         self._ready = deque(job for job in self._ready if (job.key, job.lease) != held)

@@ -1,7 +1,7 @@
 """Renewal: the thread of a process that renews the leases of all its workers, with one connection.
 
 Workers whose queues have one client share it; in a cluster, where each queue has a client for a server of its own, each
-has a thread, so that a node which does not answer costs no other queue its leases.
+has a thread, so that a node that does not answer does not cost another queue its leases.
 """
 
 import threading
@@ -22,7 +22,7 @@ class RenewalThread:
 
     Args:
         client: of the queues.
-        seconds: between two rounds.
+        seconds: between two renewals.
     """
 
     def __init__(self, client: Redis, seconds: float) -> None:
@@ -30,13 +30,13 @@ class RenewalThread:
         self.renewals: list[Renew] = []
         self._seconds = seconds
         self._turn = threading.Lock()
-        """Held by the renewal that is under way."""
+        """Held by the renewal in progress."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
         self._thread.start()
 
     def remove(self, renew: Renew) -> None:
-        """Call it no more; returns when it is not under way, or ANSWER_TIMEOUT is over."""
+        """Stop calling it; returns when no call is in progress, or ANSWER_TIMEOUT is over."""
         if renew in self.renewals:
             self.renewals.remove(renew)
         if self._turn.acquire(timeout=ANSWER_TIMEOUT):
@@ -71,7 +71,7 @@ def join(client: Redis, seconds: float, renew: Renew) -> RenewalThread:
 
 
 def leave(client: Redis, renew: Renew) -> None:
-    """Call it no more; the thread ends with the last one."""
+    """Stop calling it; the thread ends with the last one."""
     with _changing:
         thread = _threads.get(client.connection_pool)
         if thread is None:

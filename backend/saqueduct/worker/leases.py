@@ -1,8 +1,9 @@
 """Leases: a worker's time-limited claims on jobs, renewed by a thread while the process lives, see `lease_renewal.py`.
 
 The thread has its own connection, so that a job which blocks the event loop does not cost the worker its leases.
-What outlives its timeout in that way is given up by the thread, and another worker takes it. The jobs that cannot go on
-meanwhile are offered to others, and go on here if nobody has taken them when the event loop is free again.
+The thread gives up a job that outlives its timeout in that way, and another worker takes it. The jobs that cannot
+continue meanwhile are offered to other workers, and continue here if none has taken them when the event loop is free
+again.
 """
 
 import logging
@@ -43,7 +44,7 @@ REASONS = {
 
 
 class RunningJob(Charged, Protocol):
-    """An attempt, as its lease is looked after."""
+    """An attempt, as far as its lease is concerned."""
 
     @property
     def lateness(self) -> str:
@@ -82,41 +83,41 @@ class LeaseKeeper:
         self._held: dict[Held, Hold] = {}
         self._offered = core.offered
         self._deciding = threading.Lock()
-        """Held while it is decided whether a job is given back, which may begin at the same time."""
+        """Held while deciding whether to release a job, which may begin at the same time."""
         self._thread: RenewalThread | None = None
         self._failing = False
-        """True while calls of the thread fail, which is logged once."""
+        """True while the thread's calls fail, which is logged once."""
 
     def start(self) -> None:
-        """Begin to renew."""
+        """Start renewing."""
         self._thread = lease_renewal.join(self._core.redis, self._timings.renewal, self._renew_all)
 
     def stop(self) -> None:
-        """Stop to renew; what is still held runs out."""
+        """Stop renewing; the leases that are still held expire."""
         lease_renewal.leave(self._core.redis, self._renew_all)
         self._offered.difference_update(list(self._held))
 
     def give_all_back(self) -> None:
-        """Stop to renew, and give back what is held, from another thread: this process ends without its event loop."""
+        """Stop renewing, and release what is held, from another thread: this process ends without its event loop."""
         if self._thread is not None:
             self._thread.remove(self._renew_all)
             self._guarded("leases could not be given back", self._give_back, self._script(self._thread.redis))
 
     def hold(self, jobs: Iterable[EngineJob]) -> None:
-        """Renew the leases of jobs from now on; each is given back unless it begins within `Timings.begin_within`."""
+        """Renew the leases of jobs from now on; each is released unless it begins within `Timings.begin_within`."""
         hold = (self._pulse.awake() + self._timings.begin_within, UNBEGUN)
         self._held.update({(job.key, job.lease): hold for job in jobs})
 
     def begin(self, held: Held, begun: float, timeout: float | None) -> float | None:
-        """A job begins to run: its lease is renewed until its timeout and what it gets beyond that are over.
+        """A job begins to run: its lease is renewed until its timeout and the grace time after it are over.
 
         Args:
             held: the job.
             begun: now, by `Pulse.fair`.
-            timeout: seconds that it may run; None or 0: as long as it likes.
+            timeout: seconds that it may run; None or 0: no limit.
 
         Returns:
-            The end of its timeout by the clock of `Pulse.fair`, or None: it must not begin, its lease was given back.
+            The end of its timeout by the clock of `Pulse.fair`, or None: it must not begin, its lease was released.
         """
         timeout_ends = begun + timeout if timeout else math.inf
         with self._deciding:
@@ -126,7 +127,7 @@ class LeaseKeeper:
         return timeout_ends
 
     def charge(self, held: Held, seconds: float) -> None:
-        """A job has blocked the event loop for so many seconds, which the clock of others leaves out."""
+        """A job has blocked the event loop for so many seconds, which do not count for other jobs."""
         with self._deciding:
             ends, mark = self._held.get(held, ENDED)
             if mark == LATE:
@@ -137,12 +138,13 @@ class LeaseKeeper:
         return held in self._held
 
     def ended(self, held: Held) -> None:
-        """The job runs no more: its lease is renewed until `release`, however long its outcome waits to be written."""
+        """The job no longer runs: its lease is renewed until `release`, however long its outcome waits to be
+        written."""
         if held in self._held:
             self._held[held] = ENDED
 
     def release(self, jobs: Iterable[Held]) -> None:
-        """Renew their leases no longer."""
+        """Stop renewing their leases."""
         for held in jobs:
             self._held.pop(held, None)
         self._offered.difference_update(jobs)
@@ -195,7 +197,7 @@ class LeaseKeeper:
         marks = dict.fromkeys(kept, "") | offers | late
         for each, holds in self._tell(script, marks):
             self._note_offered(each, holds and each in offers)
-            # What has ended meanwhile is not held any more, and not lost.
+            # What has ended meanwhile is no longer held, and not lost.
             if (not holds or each in late) and self._held.pop(each, None) is not None:
                 self._lost(each)
 
@@ -203,7 +205,7 @@ class LeaseKeeper:
         """What is to be given up for good, and its mark."""
         awake = self._pulse.certain()
         if awake is None:
-            # Nothing is given up while it is not known how late it is.
+            # Nothing is given up while the time is uncertain.
             return {}
         clocks = {UNBEGUN: awake, LATE: self._pulse.fair(), "": -math.inf}
         with self._deciding:
@@ -217,7 +219,7 @@ class LeaseKeeper:
         return f"{LATE}\n{attempt.lateness}" if attempt is not None else LATE
 
     def _offers(self, block: Block, held: Iterable[Held]) -> dict[Held, str]:
-        """The jobs that wait for a blocked event loop, and their mark; none that runs at most once."""
+        """The jobs that wait for a blocked event loop, and their mark; no job that runs at most once."""
         mark = STALLED if block.charged is not None else HUNG
         offers = {
             each: mark
@@ -242,7 +244,8 @@ class LeaseKeeper:
             self._offered.discard(held)
 
     def _give_back(self, script: Any) -> None:
-        """What has begun goes back as the jobs of a blocked event loop do; what has ended runs out."""
+        """A job that has begun is released like the jobs of a blocked event loop; the lease of one that has ended
+        expires."""
         marks = {}
         for each, (_, mark) in list(self._held.items()):
             attempt = self._running.get(each)

@@ -26,7 +26,7 @@ from saqueduct.worker.waiting import Waiting
 logger = logging.getLogger("saqueduct.worker")
 
 PAUSES = (0.05, 0.1, 0.2, None)
-"""Seconds until a lease whose connection broke is asked for again; None: no more."""
+"""Seconds until a lease whose connection broke is requested again; None: never."""
 
 LAST_LOOK = 1.0
 """Seconds that a worker which stops waits for that."""
@@ -45,7 +45,7 @@ class Leased:
     shared: bool
     """True: others wait in line, and are other workers' share."""
     paused: bool
-    """True: the queue is paused, whatever waits."""
+    """True: the queue is paused, even if jobs wait."""
     suspects: list[EngineJob] = dataclasses.field(default_factory=list)
     """Jobs whose workers died often; see `quarantine.py`."""
 
@@ -57,8 +57,8 @@ class Leasing:
         core: of the queue.
         worker_id: who leases.
         waiting: waits for jobs.
-        outcomes: take what is not to run.
-        lost: learns of calls whose answers were lost.
+        outcomes: receive the jobs that must not run.
+        lost: records calls whose answers were lost.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class Leasing:
         Args:
             count: jobs at most.
             held: jobs that the worker has.
-            waits: seconds to wait for one that comes into line; 0: none. Redis cannot know whether who waits has
-                been suspended meanwhile, so that it should be one job that is put at risk, not many.
+            waits: seconds to wait for a job to arrive; 0: none. Redis cannot know whether the waiting process has been
+                suspended meanwhile, so only one job should be put at risk, not many.
 
         Raises:
             ConnectionError: redis-py's; Redis is away, or refuses everything for now.
@@ -97,7 +97,7 @@ class Leasing:
         raise AssertionError("the last pause is none")
 
     async def close(self) -> None:
-        """Give back what may have been leased by calls that failed; the worker asks for no more."""
+        """Release what failed calls may have leased; the worker makes no further calls."""
         if lost := self._lost.prefixes():
             with suppress(RedisError, OSError):
                 async with asyncio.timeout(LAST_LOOK):

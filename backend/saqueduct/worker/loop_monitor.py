@@ -1,9 +1,9 @@
-"""Pulse: the clock of the workers of one event loop, and its eye on what blocks that loop.
+"""Pulse: the clock of the workers of one event loop, and the monitor of what blocks that loop.
 
-A machine that sleeps, or a SIGSTOP, must take none of a job's time, and neither must another job that blocks the event
-loop. A thread that does nothing else measures both: one that also waits for Redis could not tell a suspended process
-from a slow server, and asks the loop for an answer each time it wakes. While there is none, it samples what the loop
-is doing; that job alone is charged with the time.
+The time of a sleeping machine or a SIGSTOP must not count for a job, nor the time for which another job blocks the
+event loop. A thread that does nothing else measures both: one that also waits for Redis could not tell a suspended
+process from a slow server, and asks the loop for an answer each time it wakes. While there is no answer, it samples
+what the loop is doing, and charges the time to that job alone.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from saq import Job
 logger = logging.getLogger("saqueduct.worker")
 
 NAP = 0.1
-"""Seconds that the thread sleeps at a time: as exactly it knows for how long the process was suspended."""
+"""Seconds that the thread sleeps at a time: the precision with which it knows how long the process was suspended."""
 
 SUSPENSION = 1.0
-"""Seconds by which the thread wakes too late when the whole process was suspended, rather than short of time."""
+"""Seconds of delay from which the thread concludes that the process was suspended, rather than just busy."""
 
 STACK = 20
-"""Frames of what blocks the event loop, from the innermost on."""
+"""Stack frames of what blocks the event loop, innermost first."""
 
 
 class Charged(Protocol):
@@ -43,7 +43,7 @@ class Charged(Protocol):
         ...
 
     def charge(self, block: "Block", seconds: float) -> None:
-        """Take so many seconds that the job blocked the event loop from its own time."""
+        """Subtract the seconds for which the job blocked the event loop from its own time."""
 
 
 Find = Callable[["asyncio.Task[Any] | None", Job | None], Charged | None]
@@ -51,11 +51,11 @@ Find = Callable[["asyncio.Task[Any] | None", Job | None], Charged | None]
 
 
 class Block:
-    """A single step of the event loop that takes long; as far as the thread has seen.
+    """A single step of the event loop that takes long, as far as the thread has observed it.
 
     Attributes:
         task: of the event loop; None: a callback.
-        charged: the job whose step it is; None: nobody knows.
+        charged: the job whose step it is; None: unknown.
         seconds: how long it has taken.
         stack: where the event loop is, or was last.
     """
@@ -69,7 +69,7 @@ class Block:
 
     @property
     def who(self) -> str:
-        """Key and task of the job that blocks; empty: nobody knows."""
+        """Key and task of the job that blocks; empty: unknown."""
         return f"job {self.charged.job.key} of {self.charged.job.function}" if self.charged is not None else ""
 
 
@@ -78,7 +78,7 @@ class Pulse:
 
     Args:
         loop: which it watches; runs in the thread that makes this.
-        variable: holds the job in the context of whatever a job runs, such as its child tasks.
+        variable: holds the job in the context of everything that a job runs, such as its child tasks.
         notice: seconds for which the event loop must be blocked before a line is logged.
     """
 
@@ -97,11 +97,11 @@ class Pulse:
         self._block: Block | None = None
         self._suspended = 0.0
         self._blocked = 0.0
-        """Seconds for which the loop was blocked: all that are over, and what has passed of the present ones."""
+        """Seconds for which the loop was blocked: all finished blocks, and the time so far of the current one."""
         self._over = 0.0
-        """Of those, the ones that are over."""
+        """Of those, the finished ones."""
         self._looked = self._asked = 0.0
-        """By `awake`: when the thread looked last, and when it asked the loop for an answer."""
+        """By `awake`: when the thread last looked, and when it last asked the loop for an answer."""
         self._answered = True
         self._counting = threading.Lock()
         self._due = math.inf
@@ -109,7 +109,7 @@ class Pulse:
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     def start(self) -> None:
-        """Begin to feel it."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -121,7 +121,7 @@ class Pulse:
         return time.monotonic() - self._suspended
 
     def fair(self) -> float:
-        """As `awake`, without the seconds for which the event loop was blocked: what jobs are measured by."""
+        """As `awake`, without the seconds for which the event loop was blocked; jobs are timed with it."""
         return time.monotonic() - self._suspended - self._blocked
 
     def certain(self) -> float | None:
@@ -140,11 +140,11 @@ class Pulse:
     @property
     def block(self) -> Block | None:
         """What blocks the event loop now; None: nothing does."""
-        # The loop may be free again, and the thread not have noticed.
+        # The loop may be free again without the thread having noticed.
         return self._block if self._blocked > self._over else None
 
     def blocked_for(self) -> float:
-        """Seconds for which the event loop has given no answer; 0: it gives one."""
+        """Seconds for which the event loop has not answered; 0: it answers."""
         return self._blocked - self._over
 
     def _run(self) -> None:
@@ -179,7 +179,7 @@ class Pulse:
         with self._counting:
             self._answered = True
             current = self.certain()
-            # Shorter ones are turns of a busy loop.
+            # Shorter ones are iterations of a busy loop.
             if current is not None and (took := current - self._asked) >= NAP:
                 self._over += took
             self._blocked = self._over

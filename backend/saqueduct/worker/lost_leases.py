@@ -1,8 +1,8 @@
-"""Lost leases: what Redis leased to this worker, and the worker never heard of.
+"""Lost leases: jobs that Redis leased to this worker without the worker learning about it.
 
-A connection may break after Redis has carried out a lease and before its answer has come. Nothing of it has begun, and
-nothing of it ever will. Each call for leases is sent once and has a number, which its leases carry: the leases of one
-that failed are looked for, and given back.
+A connection may break after Redis has carried out a lease and before its answer has come. None of these jobs has begun,
+or will begin here. Each call for leases is sent once and has a number, which its leases carry: the leases of a failed
+call are looked up and released.
 """
 
 import secrets
@@ -20,7 +20,7 @@ class LostLeases:
 
     Args:
         worker_id: who leases.
-        kept: seconds for which the leases of a call are looked for after the first look.
+        kept: seconds for which the leases of a call are looked up, counted from the first lookup.
     """
 
     def __init__(self, worker_id: str, kept: float) -> None:
@@ -30,7 +30,7 @@ class LostLeases:
         self._last = secrets.randbelow(10**9) * 1000
         self._width = max(1, LEASE_TEXT - TIME_TEXT - len(str(worker_id).encode()))
         self._lost: dict[int, float | None] = {}
-        """By call, when its leases were looked for first."""
+        """By call, when its leases were first looked up."""
         self._changing = threading.Lock()
 
     def call(self) -> int:
@@ -39,19 +39,19 @@ class LostLeases:
         return self._last
 
     def lose(self, call: int) -> None:
-        """A call has failed: whatever it leased, nobody knows of it."""
+        """A call has failed: no worker knows which jobs it leased."""
         with self._changing:
             self._lost[call] = None
             while len(self._lost) > MOST:
                 del self._lost[next(iter(self._lost))]
 
     def prefixes(self) -> list[str]:
-        """How the leases of these calls begin; their time follows."""
+        """Prefix of the leases of these calls; the time follows."""
         with self._changing:
             return [f"{self._worker_id}|{call:0{self._width}d}" for call in self._lost]
 
     def looked_for(self) -> None:
-        """They were looked for, and those that were found were given back."""
+        """They were looked up, and those that were found were released."""
         current = time.monotonic()
         with self._changing:
             looked = {call: current if first is None else first for call, first in self._lost.items()}

@@ -1,9 +1,9 @@
 """Misfits: jobs that a worker's code is too old or too new for, as in a deploy.
 
-Old and new code run side by side for a while. A job of a task that a worker does not know, or whose arguments do not
-fit the version that it has, goes back to the queue at no cost, for a worker that it fits: no attempt, no failure, no
-recovery, and its unique claim and its durable row are kept. It waits a while, longer each time, and fails when it has
-fitted no worker for the deploy window.
+Old and new code run side by side for a while. If a worker does not know a job's task, or the arguments do not fit its
+version of the task, the job goes back to the queue for another worker, at no cost: it counts as no attempt, no failure
+and no recovery, and the job keeps its unique claim and its durable row. It waits longer each time, and fails when no
+worker has fitted it for the deploy window.
 """
 
 import logging
@@ -21,13 +21,14 @@ DEPLOY_WINDOW = 3600.0
 """Seconds for which a job goes back, unless the settings say otherwise."""
 
 LEAST_WAIT, MOST_WAIT = 1.0, 60.0
-"""Seconds until the job is tried again: as long as it has waited already, which doubles the wait, within these."""
+"""Seconds until the job is tried again: as long as it has waited so far, which doubles the wait, within these
+bounds."""
 
 logger = logging.getLogger("saqueduct.worker")
 
 
 def is_misfit(error: BaseException, job: EngineJob, functions: Container[str]) -> bool:
-    """True when the error says that this worker's code does not fit the job; not when the task's function raised it.
+    """True when the error means that this worker's code does not fit the job; False when the task's function raised it.
 
     Args:
         error: of the attempt.
@@ -54,7 +55,7 @@ def wait(job: EngineJob, window: float) -> float | None:
 
 
 def put_back(job: EngineJob, error: BaseException, seconds: float) -> None:
-    """Make the job as it was before its lease; it tells why it waits."""
+    """Restore the job as it was before its lease, with the reason why it waits."""
     level = logging.DEBUG if job.error == str(error) else logging.WARNING
     logger.log(level, "job %s of %s goes back for %g s: %s", job.key, job.function, seconds, error)
     job.attempts -= 1

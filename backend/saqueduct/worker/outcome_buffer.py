@@ -21,7 +21,7 @@ RECORDED = ("finish", "retry")
 class OutcomeBuffer:
     """The outcomes of one worker that wait to be written.
 
-    A write that fails is repeated until Redis is back: the job has run, and does not run again for it.
+    A failed write is repeated until Redis is back: the job has run, and does not run again because of it.
 
     Args:
         core: of the queue.
@@ -36,13 +36,13 @@ class OutcomeBuffer:
         self._waiting: list[tuple[Outcome, Job | None]] = []
         self._writer: asyncio.Task[None] | None = None
         self.closing = asyncio.Event()
-        """Once set, a write that fails is given up: the leases run out, and the jobs are recovered."""
+        """Once set, a failed write is not repeated: the leases expire, and the jobs are recovered."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, outcome: Outcome, job: Job | None) -> None:
-        """Write an outcome with the next batch; then what became of the job is remembered, if there is one."""
+        """Write an outcome with the next batch; after that, record the job's state, if there is a recorder."""
         self._waiting.append((outcome, job))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
@@ -84,6 +84,6 @@ class OutcomeBuffer:
         except REDIS_AWAY:
             raise
         except Exception:
-            # Whatever it is, it must not keep all later outcomes from being written.
+            # In any case it must not block all later outcomes.
             logger.exception("%d outcomes cannot be written; their jobs are recovered", len(batch))
             return [(outcome, False) for outcome, _ in batch]

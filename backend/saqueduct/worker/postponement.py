@@ -1,4 +1,4 @@
-"""Postponement: an attempt that met an outage is not the job's failure; it is made again later and costs none."""
+"""Postponement: an attempt that met an outage is not the job's failure; it is repeated later and does not count."""
 
 import random
 import time
@@ -19,14 +19,14 @@ FIRST, LONGEST = 1.0, 30.0
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says about an outage, for people; empty: it is the job's own."""
+    """What an error says about an outage, as text; empty: the error is the job's own."""
     if unavailable := find(error, (QueueUnavailable, EnqueueConflict)):
         return str(unavailable[0])
     return outage_in(error)
 
 
 def reason_of_timeout(running_for: float) -> str:
-    """Why a job is late that has run for so many seconds, if PostgreSQL did not answer meanwhile; empty: it did."""
+    """Why a job that has run for so many seconds is late, if PostgreSQL did not answer meanwhile; empty: it did."""
     return "PostgreSQL did not answer" if silence.since(time.monotonic() - running_for) else ""
 
 

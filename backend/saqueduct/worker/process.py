@@ -1,4 +1,4 @@
-"""The process of workers: one event loop that no job ends, its signals, and its end when it is of no use any more."""
+"""The worker process: one event loop that no job can end, its signals, and its exit when it is no longer useful."""
 
 import asyncio
 import logging
@@ -23,24 +23,24 @@ T = TypeVar("T")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 EXIT_USELESS = 3
-"""Exit status of a process that is of no use any more; its supervisor starts it afresh."""
+"""Exit status of a process that is no longer useful; its supervisor restarts it."""
 
 LOST_THREADS = 4
-"""Times the calls of `asyncio.to_thread` at once that may hang without anybody who waits for them."""
+"""Abandoned calls of `asyncio.to_thread` that may hang, as a multiple of the concurrent calls."""
 
 BLOCKED = 1.0
 """Seconds after which an event loop counts as blocked when the process is to stop."""
 
 GIVING_BACK = 2.0
-"""Seconds that Redis gets to take the leases of a process that ends at once; those that it does not take run out."""
+"""Seconds that Redis gets to take back the leases of a process that ends immediately; the others expire."""
 
 
 def run(main: Coroutine[Any, Any, T], new_loop: Callable[[], asyncio.AbstractEventLoop]) -> T:
     """Run a coroutine to its end on a new event loop.
 
-    SystemExit and KeyboardInterrupt leave an event loop at once, whichever task or callback raised them. Those that
-    `main` does not raise are logged, and the loop goes on: the task that awaits what raised them gets them too. So it
-    does when a job has called the loop's `stop`.
+    SystemExit and KeyboardInterrupt leave an event loop immediately, whichever task or callback raised them. Those that
+    `main` does not raise are logged, and the loop continues: the task that awaits what raised them gets them too. The
+    loop also continues when a job has called its `stop`.
     """
     with asyncio.Runner(loop_factory=new_loop) as runner:
         loop, pid = runner.get_loop(), os.getpid()
@@ -60,12 +60,12 @@ def run(main: Coroutine[Any, Any, T], new_loop: Callable[[], asyncio.AbstractEve
 
 
 class WorkerProcess:
-    """Stops the workers of this process by signals, or when they are of no use; made in the main thread.
+    """Stops the workers of this process on a signal, or when they are no longer useful; created in the main thread.
 
     Args:
         grace_period: seconds that running jobs get after a signal.
-        threads: calls of `asyncio.to_thread` at once; plain functions have threads of their own.
-        end: ends the process with a status, at once; another one in tests.
+        threads: concurrent calls of `asyncio.to_thread`; plain functions have threads of their own.
+        end: ends the process immediately with a status; tests replace it.
         timings: how long it waits for what.
     """
 
@@ -95,7 +95,7 @@ class WorkerProcess:
         threading.Thread(target=self._watch, name="end", daemon=True).start()
 
     async def run(self, workers: Sequence[EngineWorker]) -> None:
-        """Run workers until all have stopped; one that fails stops the others, orderly."""
+        """Run workers until all have stopped; if one fails, the others stop gracefully."""
         self._workers = workers
         for worker in workers:
             worker.on_useless = self._stop_useless
@@ -109,18 +109,19 @@ class WorkerProcess:
             await asyncio.wait(running)
 
     def exit(self) -> None:
-        """End the process, past the interpreter's own end: that waits for threads and tasks, which nobody can force."""
+        """End the process without the interpreter's own shutdown, which waits for threads and tasks that cannot be
+        forced to end."""
         _write_queued_logs()
         logging.shutdown()
         sys.stdout.flush()
         self._end(self.status)
 
     def disown(self) -> None:
-        """In a forked process: should what was forked return to the event loop, it ends there."""
+        """In a forked process: if the forked code returns to the event loop, the process ends there."""
         self._loop.call_soon(os._exit, EXIT_FORKED)
 
     def _keep_signals(self) -> None:
-        """Take the signals back that a job may have taken, as with an `add_signal_handler` of its own."""
+        """Reclaim the signals that a job may have taken, for example with its own `add_signal_handler`."""
         for number in SIGNALS:
             if (taken := signal.getsignal(number)) != self._on_signal:
                 logger.error("a job changed what %s does (%r): it ends this process again", number.name, taken)
@@ -189,7 +190,7 @@ class WorkerProcess:
 
 
 def _keep_executor(loop: asyncio.AbstractEventLoop) -> None:
-    """Refuse jobs what ends or replaces the threads of `asyncio.to_thread`, which all jobs share."""
+    """Keep jobs from ending or replacing the threads of `asyncio.to_thread`, which all jobs share."""
     for name in ("set_default_executor", "shutdown_default_executor"):
         setattr(loop, name, _refused_to_jobs(name, getattr(loop, name)))
 
@@ -216,7 +217,7 @@ def _write_queued_logs() -> None:
 
 
 def _as_any_program() -> None:
-    """In a forked process: a signal ends it, and it never goes on with the jobs and connections of its worker."""
+    """In a forked process: a signal ends it, so that it never continues with the jobs and connections of its worker."""
     for number in SIGNALS:
         process = getattr(signal.getsignal(number), "__self__", None)
         if isinstance(process, WorkerProcess):
@@ -226,7 +227,7 @@ def _as_any_program() -> None:
 
 
 def _mask() -> None:
-    """Let signals wait while a process is forked: one that the new one gets at once would be lost."""
+    """Block signals while a process is forked: a signal that the new process gets immediately would be lost."""
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 

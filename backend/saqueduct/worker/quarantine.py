@@ -1,9 +1,9 @@
 """Quarantine: how many jobs may share a process with one whose workers died.
 
-A process that dies takes all its jobs with it, and nobody is left to say which of them was the cause. A job that was
-recovered once runs beside others as before: most deaths are no job's fault. After two deaths it shares its process
-with few others, after `max_recoveries` with none, which its lease says; only then the death of its worker is its own
-doing. So the cause is alone soon, and the others end in between. Jobs that were not recovered cost nothing here.
+A process that dies takes all its jobs with it, and nothing shows which of them was the cause. A job that was recovered
+once runs with others as before: most deaths are no job's fault. After two deaths it shares its process with few others,
+after `max_recoveries` with none, which is noted in its lease; only then is the job itself blamed for the death of its
+worker. So the cause is soon isolated, and the others end in between. Jobs that were not recovered cost nothing here.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from collections.abc import Callable
 from saqueduct.queue.core import MAX_RECOVERIES
 
 SUSPECT = 2
-"""Recoveries from which on a job shares its process with few others."""
+"""Recoveries after which a job shares its process with few others."""
 
 
 def company(recoveries: int, slots: int, max_recoveries: int = MAX_RECOVERIES) -> int:
-    """Jobs at once in the process of one that was recovered so often, itself among them.
+    """Concurrent jobs in the process of one that was recovered so often, including itself.
 
-    The root of the slots: the jobs of a process that died are tried in so many groups, and then those of one group.
+    The square root of the slots: the jobs of a process that died are tried in so many groups, then those of one group.
     """
     return 1 if recoveries >= max_recoveries else math.isqrt(slots)
 
@@ -32,7 +32,7 @@ class Quarantine:
         self.members: list[Callable[[], int]] = []
         """Of each worker: how many jobs it has."""
         self._limits: dict[object, int] = {}
-        """Jobs at once in the process, by the attempt or worker that asks for no more."""
+        """Most concurrent jobs in the process, by the attempt or worker that asks for this limit."""
 
     @property
     def active(self) -> bool:
@@ -40,20 +40,20 @@ class Quarantine:
         return bool(self._limits)
 
     def room(self, apart_from: object = None) -> int:
-        """Jobs that may still start, for all that is asked for but by one."""
+        """Jobs that may still start under all limits except the one of this attempt or worker."""
         limits = [limit for who, limit in self._limits.items() if who is not apart_from]
         return max(0, min(limits, default=sys.maxsize) - self._taken())
 
     def fits(self, limit: int) -> bool:
-        """True when a job may start that wants at most so many at once."""
+        """True when a job that allows at most so many concurrent jobs may start."""
         return self._taken() < min([limit, *self._limits.values()])
 
     def limit(self, who: object, limit: int) -> None:
-        """Let no more jobs run at once until `lift`."""
+        """Limit the concurrent jobs until `lift`."""
         self._limits[who] = limit
 
     def lift(self, who: object) -> None:
-        """There is no such limit any more."""
+        """Remove this limit."""
         self._limits.pop(who, None)
 
     def limited_by(self, who: object) -> bool:

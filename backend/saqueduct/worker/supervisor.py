@@ -10,7 +10,8 @@ from collections.abc import Sequence
 logger = logging.getLogger("saqueduct.worker.supervisor")
 
 MIN_LIFETIME = 5.0
-"""Seconds; a process that dies younger makes its successor wait, so that a crash at start does not spin."""
+"""Seconds; after a process that dies sooner its successor waits, so that a crash at start does not cause a busy
+loop."""
 
 MAX_PAUSE = 30.0
 """Seconds between two starts of a process that keeps dying, at most."""

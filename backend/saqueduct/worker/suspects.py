@@ -1,4 +1,4 @@
-"""Suspects: jobs whose workers died often, which one worker starts as `quarantine.py` allows."""
+"""Suspects: jobs whose workers died often; a worker starts them as `quarantine.py` allows."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from saqueduct.worker.leasing import Leased
 logger = logging.getLogger("saqueduct.worker")
 
 LOOK_FOR_ROOM = 0.25
-"""Seconds between two looks whether there is room for a suspect, and whether it still waits."""
+"""Seconds between two checks for room for a suspect, and whether it still waits."""
 
 
 class Starter(Protocol):
@@ -40,7 +40,7 @@ class Suspects:
     """Starts the suspects of one worker.
 
     A suspect without room goes back to the front of the queue, where a worker with room finds it. Meanwhile this one
-    lets its jobs end and starts no others: a suspect would wait for ever if all workers went on filling their slots.
+    lets its jobs end and starts no others: a suspect would wait forever if all workers kept filling their slots.
 
     Args:
         starter: of the worker.
@@ -76,7 +76,7 @@ class Suspects:
         room = 0 if begun < len(suspects) else self.quarantine.room()
         leased.jobs = jobs[:room]
         self._starter.keeper.hold(suspects[begun:])
-        # Each goes before the one behind it.
+        # Each is put in front of the next one.
         for job in reversed([*suspects[begun:], *jobs[room:]]):
             self._starter.put_back(job)
 
@@ -108,7 +108,7 @@ class Suspects:
         try:
             held = await self._starter.core.scripts.run("isolate", job.key, job.lease)
         except Exception as error:
-            # The next renewal takes the note away, and the job goes back when Redis answers.
+            # The next renewal removes the note, and the job goes back when Redis answers.
             logger.warning("job %s of %s goes back to the queue: %s", job.key, job.function, error)
             return False
         finally:

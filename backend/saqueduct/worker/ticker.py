@@ -1,12 +1,12 @@
 """Ticker: makes the jobs of schedules when their ticks are due.
 
-The ticks of a queue stand in Redis, the next one of each schedule; the worker that finds one due puts the schedule on
-to its next tick and enqueues the job in one step, so that a tick makes one job however many workers look and whatever
-their clocks say.
+Redis holds the next tick of each schedule of a queue. The worker that finds one due advances the schedule to its next
+tick and enqueues the job in one step, so that a tick makes one job, however many workers look and however wrong their
+clocks are.
 
-Each worker declares all schedules of its queue when it starts. The newest declaration holds, and workers of another one
-(older code, during a deploy) make no jobs, also when they start again. When no worker of it has looked for 30 seconds,
-another worker declares its own; see `scripts/declarations.lua`.
+Each worker declares all schedules of its queue when it starts. The newest declaration is valid, and workers with
+another one (older code, during a deploy) make no jobs, even after a restart. When no worker with that declaration has
+looked for 30 seconds, another worker declares its own; see `scripts/declarations.lua`.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Look(NamedTuple):
     """What `scripts/due.lua` answers."""
 
     holds: str
-    """Which declaration holds: this worker's, "1"; a newer one, "0"; an older one, or one that is gone; none, ""."""
+    """Which declaration is valid: this worker's, "1"; a newer one, "0"; an older one, or one that is gone; none, ""."""
     now: float
     wait: float | None
     due: list[tuple[str, str]]
@@ -56,7 +56,7 @@ class Ticker:
     Args:
         queue: the queue.
         tasks: those whose schedules are the queue's.
-        zone: in which crons without a zone of their own are read.
+        zone: time zone of crons without their own.
         declared: set when `run` has told Redis the schedules.
     """
 
@@ -83,21 +83,21 @@ class Ticker:
                     self._declared.set()
                 wait = await self.tick()
             except Exception as error:
-                # That Redis is away is told where jobs are leased.
+                # An outage of Redis is logged where jobs are leased.
                 if not isinstance(error, REDIS_AWAY):
                     logger.exception("queue %s: schedules could not be looked at, trying again", self._queue.name)
                 wait = RETRY
             await self._sleep(wait)
 
     def stop(self) -> None:
-        """Make no more jobs."""
+        """Stop making jobs."""
         self._stopping.set()
 
     async def declare(self, *, replace: bool = True) -> None:
-        """Tell Redis the schedules: those that changed go on from now, those that are left out end.
+        """Declare the schedules in Redis: those that changed continue from now, those that are left out end.
 
         Args:
-            replace: False: only if nobody has declared any; True: also if those who have are older, or gone.
+            replace: False: only if there is no declaration; True: also if the workers that made it are older, or gone.
         """
         now = await self._queue.time()
         rows = [
@@ -152,7 +152,7 @@ class Ticker:
         tick = schedule.latest_tick(float(due), now, self._zone)
         following = repr(schedule.next_tick(now, self._zone))
         missed = schedule.catch_up == "skip" and now - tick > MISSED
-        # A stock worker has one schedule a function, and its job this key.
+        # A stock worker has one schedule per function, whose job has this key.
         stock = f"cron:{task.name}" if schedule is task.schedules[0] else ""
         job: Row = ()
         try:
@@ -174,7 +174,7 @@ class Ticker:
         return self._queue.enqueuer.row_of(job)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait for so long, less when a test travels in time or the worker stops."""
+        """Wait for so long; less when a test changes the time or the worker stops."""
         loop, offset = asyncio.get_running_loop(), clock.offset()
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0 and clock.offset() == offset and not self._stopping.is_set():

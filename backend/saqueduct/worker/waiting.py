@@ -1,9 +1,9 @@
-"""Waiting: a worker that has free slots and found no job leases the next one in the moment in which it comes.
+"""Waiting: a worker that has free slots and found no job leases the next one as soon as it arrives.
 
 Two commands go to Redis together: one that waits for an entry of the queue's list, and the lease, which Redis carries
-out as soon as the first has an answer. So a job that comes into line wakes one worker, however many wait, and that gets
-it at once. Redis keeps the entry meanwhile in a list beside, AWAITED; every lease, and every look for orphans, first
-puts back in line what is there, so that nothing is lost with a worker or its connection.
+out as soon as the first has an answer. So a new job wakes one worker, however many wait, and that worker gets it
+immediately. Meanwhile Redis keeps the entry in a separate list, AWAITED. Every lease, and every search for orphans,
+first puts the entries of that list back in the queue, so that nothing is lost with a worker or its connection.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from saqueduct.broker.keys import AWAITED, RESUMED
 from saqueduct.queue.core import QueueCore
 
 PAUSED_PEEKS = 2
-"""Times `Timings.peek` that a worker waits for the end of a pause, before it asks for jobs all the same."""
+"""Multiple of `Timings.peek` that a worker waits for the end of a pause before it asks for jobs anyway."""
 
 LAST_WORDS = 0.2
 """Seconds that a worker which stops waits for a lease that may have been made for it just before."""
 
 GONE = 0.5
-"""Seconds that Redis gets to learn that a worker stops."""
+"""Seconds for the call that reports to Redis that a worker stops."""
 
 
 class Waiting:
@@ -51,7 +51,7 @@ class Waiting:
         self._beside: set[asyncio.Task[None]] = set()
 
     async def lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
-        """Lease as soon as a job comes into line, or after so many seconds; None: the worker stops.
+        """Lease as soon as a job arrives, or after so many seconds; None: the worker stops.
 
         Args:
             arguments: of `scripts/lease.lua`.
@@ -64,7 +64,7 @@ class Waiting:
 
     async def resumption(self) -> None:
         """Wait for the end of a pause."""
-        # A Redis that has forgotten a pause, or lost it in a failover, tells nobody of its end.
+        # A Redis that has forgotten a pause, or lost it in a failover, notifies no worker of its end.
         key = self._core.namespace(RESUMED)
         for _ in range(PAUSED_PEEKS):
             if self._stopping.is_set():
@@ -81,7 +81,8 @@ class Waiting:
         return self._stopping.is_set()
 
     def due_in(self, seconds: float | None) -> None:
-        """When the next delayed job comes due, so many seconds from now; it then comes into line, whoever runs it."""
+        """When the next delayed job is due, so many seconds from now; it is then moved to the queue, whichever worker
+        runs it."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -89,13 +90,13 @@ class Waiting:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._run_beside, self._promote)
 
     def stop(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self.due_in(None)
         if self._call is not None:
             self._run_beside(self._leave)
 
     async def close(self) -> None:
-        """Wait until nothing is under way that needs a connection."""
+        """Wait until no call that needs a connection is in progress."""
         if self._beside:
             await asyncio.wait(self._beside, timeout=self._core.timings.peek)
 
@@ -103,7 +104,7 @@ class Waiting:
         call: asyncio.Future[Any] = asyncio.ensure_future(waiting)
         self._call = call
         try:
-            # Not awaited itself: what it makes of a cancellation must not keep the worker from ending.
+            # Not awaited itself: the way it handles a cancellation must not keep the worker from ending.
             await asyncio.wait([call])
             return None if call.cancelled() else call.result()
         finally:
@@ -125,13 +126,13 @@ class Waiting:
             return await scripts.run("lease", *arguments, self._token, again=False)
 
     async def _leave(self) -> None:
-        """Stop to wait, without a lease that nobody would know of."""
+        """Stop waiting, without leaving a lease that no worker knows of."""
         call = self._call
         with suppress(RedisError, OSError):
             async with asyncio.timeout(GONE):
                 await self._core.scripts.run("leave", self._token)
         if call is not None:
-            # What was leased before comes with the answer, which is on its way.
+            # Jobs that were leased before arrive with the answer, which is on its way.
             await asyncio.wait([call], timeout=LAST_WORDS)
             call.cancel()
 

@@ -1,19 +1,19 @@
 """EngineWorker: SAQ's worker, whose jobs are leased and settled in batches, with an orderly stop.
 
-Subclasses `saq.worker.Worker` of SAQ 0.26 and takes its arguments and hooks. On another queue than an EngineQueue it
-is SAQ's worker but for its stop. Overridden, and why:
+Subclasses `saq.worker.Worker` of SAQ 0.26 and takes its arguments and hooks. On a queue that is no EngineQueue it is
+SAQ's worker, except for its stop. Overridden, and why:
 
 - `SIGNALS`: several workers share one event loop; `app/worker.py` handles the signals for all of them.
-- `_process`: SAQ has one loop a slot, each with a blocking connection and some round trips a job; here `JobRunner` runs
-  all jobs of the worker. `process`, one job in SAQ's way, is left as it is.
-- `schedule`: SAQ reckons ticks by the clock of the worker, so that one which is behind fires a tick again and again,
-  and it enqueues every cron every second. SAQ's `cron_jobs` are kept in SAQ's way, the next tick enqueued ahead;
-  the schedules of tasks are `Ticker`'s.
-- `schedule`, `abort`: SAQ logs a stack trace a second while Redis is away; that it is away is logged once.
-- `worker_info`: SAQ's periodic report lives a second longer than its renewal takes.
+- `_process`: SAQ has one loop per slot, each with a blocking connection and some round trips per job; here `JobRunner`
+  runs all jobs of the worker. `process`, which runs one job in SAQ's way, is not overridden.
+- `schedule`: SAQ computes ticks with the clock of the worker, so that a worker whose clock is behind fires a tick again
+  and again, and it enqueues every cron every second. SAQ's `cron_jobs` still work as in SAQ, the next tick enqueued
+  ahead; `Ticker` handles the schedules of tasks.
+- `schedule`, `abort`: SAQ logs a stack trace per second while Redis is away; here the outage is logged once.
+- `worker_info`: SAQ's periodic report expires only a second after its next renewal is due.
 - `upkeep`, `stop`: SAQ waits for its upkeep loops, which sleep up to a minute, so that an idle worker takes its
-  whole grace period to stop; slots that wait for a job would still run one that comes after the stop; and a job
-  that swallows its cancellation would keep the process for ever.
+  whole grace period to stop; slots that wait for a job would still run one that comes after the stop; and a job that
+  swallows its cancellation would keep the process forever.
 """
 
 import asyncio
@@ -62,8 +62,8 @@ class EngineWorker(Worker[Context]):
     Args:
         queue: the queue.
         functions: as SAQ's Worker takes them.
-        scheduled: tasks whose schedules this queue's workers keep; None: whatever Redis holds stays as it is.
-            SAQ's own `cron_jobs` go beside.
+        scheduled: tasks whose schedules this queue's workers run; None: the schedules in Redis stay unchanged. SAQ's
+            own `cron_jobs` work in addition.
         deploy_window: seconds for which a job that this worker's code does not fit goes back to the queue; see
             `misfit`.
         outage_limit: seconds for which a job is postponed whose attempts meet an outage of PostgreSQL or Redis.
@@ -94,7 +94,7 @@ class EngineWorker(Worker[Context]):
         self.deploy_window = deploy_window
         self.outage_limit = outage_limit
         self.declared = asyncio.Event()
-        """Set when this worker has told Redis the schedules."""
+        """Set when this worker has declared the schedules in Redis."""
         self.on_useless: Callable[[], None] = self.request_stop
         """Called when so many attempts ignore their cancellation that this process should be replaced."""
         self._useless = False
@@ -104,7 +104,7 @@ class EngineWorker(Worker[Context]):
         self._runner: JobRunner | None = None
         self._leasing: asyncio.Task[None] | None = None
         self._ticks: dict[str, float] = {}
-        """Epoch seconds until which the tick of a cron stands."""
+        """Epoch seconds until which the tick of a cron is enqueued."""
 
     async def start(self) -> None:
         try:
@@ -113,25 +113,26 @@ class EngineWorker(Worker[Context]):
             self._stop_requested = False
 
     def request_stop(self) -> None:
-        """Let `start` come to its end, orderly; also before it has begun, when SAQ would forget it."""
+        """Let `start` end gracefully, also before it has begun, when SAQ would forget the request."""
         self._stop_requested = True
         self.event.set()
 
     def give_up(self, reason: str) -> None:
-        """This worker is of no use any more."""
+        """This worker is no longer useful."""
         if not self._useless:
             self._useless = True
             logger.critical("the worker of the queue %s stops, its jobs go back: %s", self.queue.name, reason)
             self.on_useless()
 
     def give_leases_back(self) -> None:
-        """Let other workers have the jobs of this one, from another thread: its event loop is blocked for good."""
+        """Release the jobs of this worker to others, from another thread: its event loop is blocked for good."""
         if self._runner is not None:
             self._runner.keeper.give_all_back()
 
     @property
     def in_quarantine(self) -> bool:
-        """True while few jobs may run in this process, because the workers of one died often; see `quarantine.py`."""
+        """True while this process may run few jobs, because the workers of one of its jobs died often; see
+        `quarantine.py`."""
         return self._runner is not None and self._runner.suspects.quarantine.active
 
     async def schedule(self, lock: int = 1) -> None:
@@ -151,13 +152,13 @@ class EngineWorker(Worker[Context]):
             if current >= self._ticks.get(function, 0.0):
                 tick = int(croniter(cron.cron, dt.datetime.fromtimestamp(current, self.cron_tz)).get_next())
                 if await self._stands(queue, cron, tick, tick - current):
-                    # Looked at again before the tick, as somebody may have deleted the job.
+                    # Checked again before the tick, because the job may have been deleted.
                     self._ticks[function] = min(tick, current + TICK_CHECK) if cron.unique else tick
 
     async def _stands(self, queue: EngineQueue, cron: CronJob[Context], tick: int, ahead: float) -> bool:
-        """Enqueue a tick, unless it is; False while the job of an earlier one is in its way.
+        """Enqueue a tick, unless it is enqueued already; False while the job of an earlier tick blocks it.
 
-        The tick is claimed: a worker that reckoned it a moment before it came due does not enqueue it once more.
+        The tick is claimed: a worker that computed it just before it was due does not enqueue it a second time.
         """
         fields = {name: value for name, value in vars(cron).items() if value is not None}
         function = fields.pop("function").__qualname__
@@ -212,7 +213,7 @@ class EngineWorker(Worker[Context]):
         return self._upkeep
 
     def _leasing_ended(self, leasing: asyncio.Task[None]) -> None:
-        """A worker that lives and leases nothing would be worse than none."""
+        """A live worker that leases nothing would be worse than none."""
         if leasing.cancelled() and not self.event.is_set():
             self.give_up("a job cancelled its tasks")
 
@@ -221,7 +222,7 @@ class EngineWorker(Worker[Context]):
             super()._process(previous_task)
 
     async def stop(self) -> None:
-        """Take no more jobs, let running ones finish within the grace period, hand the rest back.
+        """Take no more jobs, let running ones finish within the grace period, and release the rest.
 
         Ends in bounded time, also when a job ignores its cancellation: the grace period and three times the
         cancellation deadline.
@@ -247,13 +248,13 @@ class EngineWorker(Worker[Context]):
                 await hook(self.context)
 
     async def _end_leasing(self) -> None:
-        """A lease that is under way comes to its end, or its jobs would wait until it has run out."""
+        """A lease call in progress is completed; otherwise its jobs would wait until the lease expires."""
         if self._leasing is not None:
             await _finish({self._leasing}, self._cancellation_hard_deadline_s)
             self._leasing.cancel()
 
     async def _drain(self, processes: set[asyncio.Task[Any]]) -> None:
-        """Let jobs finish within the grace period, and go on reporting, renewing leases and looking for aborts."""
+        """Let jobs finish within the grace period, and continue to report, renew leases and look for aborts."""
         loop = asyncio.get_running_loop()
         grace = self._shutdown_grace_period_s or 0
         end = loop.time() + grace
@@ -302,23 +303,23 @@ class EngineWorker(Worker[Context]):
 
 
 async def _within(seconds: float, call: Coroutine[Any, Any, Any]) -> None:
-    """Await a call that may be left out, for so long at most."""
+    """Await a call that may be skipped, for at most so long."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await call
 
 
 async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
-    """Wait for tasks, not longer than `seconds`, and whatever they do about a cancellation.
+    """Wait for tasks for at most `seconds`, however they handle a cancellation.
 
-    `asyncio.wait_for`, which SAQ uses here, waits for ever for a task that swallows its cancellation.
+    `asyncio.wait_for`, which SAQ uses here, waits forever for a task that swallows its cancellation.
     """
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
-    """Cancel tasks until they have ended, for so long at most: SAQ's upkeep swallows one cancellation and goes on."""
+    """Cancel tasks until they have ended, for at most so long: SAQ's upkeep swallows one cancellation and continues."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while (left := {task for task in tasks if not task.done()}) and loop.time() < end:
