@@ -1,4 +1,4 @@
-"""The reference application; `create_app` builds it, which is where Litestar's command line looks for it."""
+"""The reference application; `create_app` builds it; Litestar's command line finds it here."""
 
 from typing import Any
 

@@ -28,14 +28,14 @@ from saqueduct.postgres.dead_letters import DeadLetters
 
 
 class Transaction:
-    """Tells whoever ends a request or a job whether anything has asked for its session."""
+    """Records whether a request or job has asked for its session, for the code that ends it."""
 
     def __init__(self) -> None:
         self.session: AsyncSession | None = None
 
 
 class CoreProvider(Provider):
-    """What every domain may ask for: Settings, AsyncEngine, SessionMaker, AsyncSession, Queues, TasksRegistry.
+    """Provides for all domains: Settings, AsyncEngine, SessionMaker, AsyncSession, Queues, TasksRegistry.
 
     Args:
         statement_timeout: seconds that a SQL statement may take; 0: any number.
@@ -96,7 +96,7 @@ DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (
     PaymentsProvider,
     CampaignsProvider,
 )
-"""One provider class a domain that has `providers.py`."""
+"""One provider class for each domain that has `providers.py`."""
 
 
 async def provide_registry(request: Request[Any, Any, Any]) -> TasksRegistry:
@@ -113,14 +113,14 @@ async def provide_registry(request: Request[Any, Any, Any]) -> TasksRegistry:
 def build_container(
     settings: Settings, queues: Queues, *overrides: Provider, statement_timeout: int = 0
 ) -> AsyncContainer:
-    """The application's container, which direct calls of tasks are injected from, too.
+    """The application's container; direct calls of tasks are injected from it, too.
 
     Args:
         settings: of this process.
-        queues: of this process; whoever made them disconnects them.
+        queues: of this process; the code that creates them disconnects them.
         overrides: providers that replace earlier ones, for tests.
-        statement_timeout: seconds that a SQL statement may take; 0: any number. Those of a job have the time that the
-            job has.
+        statement_timeout: seconds that a SQL statement may take; 0: no limit. Statements of a job have the time that
+            the job has.
     """
     container = make_async_container(
         CoreProvider(statement_timeout),

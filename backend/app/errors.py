@@ -1,6 +1,6 @@
 """Errors of the application, and how errors of all kinds become HTTP answers (RFC 9457 problem details).
 
-Domains raise subclasses of AppError; a service knows no more of HTTP than that.
+Domains raise subclasses of AppError; apart from that, a service knows nothing about HTTP.
 """
 
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ class AppError(Exception):
     Attributes:
         status: HTTP status of the answer.
         code: short name of the kind of error, stable for programs.
-        detail: what was wrong and what to do, for people.
+        detail: what was wrong and what to do, as readable text.
     """
 
     status: ClassVar[int] = 400
@@ -29,14 +29,14 @@ class AppError(Exception):
 
 
 class NotFound(AppError):
-    """What was asked for does not exist, or not for this user."""
+    """The requested object does not exist, or not for this user."""
 
     status = 404
     code = "not-found"
 
 
 class Conflict(AppError):
-    """The state of things does not allow it."""
+    """The current state does not allow the request."""
 
     status = 409
     code = "conflict"

@@ -1,4 +1,4 @@
-"""Logging: structlog renders every record, those of libraries too; `console` for people, `json` for machines."""
+"""Logging: structlog renders every record, those of libraries too; `console` for humans, `json` for machines."""
 
 import io
 import logging.config
@@ -17,7 +17,7 @@ from saqueduct.tasks.redaction import AbridgedJobs, scrub_event, scrub_line
 from saqueduct.worker.hooks import add_job
 
 EVENT_FIELDS = ("status", "seconds", "stack")
-"""Fields that lines of the standard library's loggers may carry beside their text."""
+"""Fields that lines of the standard library's loggers may carry in addition to their text."""
 
 SEVERAL_LINES = ("exception", "stack")
 """Fields whose text has newlines of its own."""

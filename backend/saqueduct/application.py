@@ -47,7 +47,7 @@ class Saqueduct:
         config: the same, with the URLs of embedded servers where it names none.
         registry: the tasks.
         queues: enqueues by name, finds, aborts and retries jobs.
-        store: what PostgreSQL does for the queues; None: there is no PostgreSQL.
+        store: outbox, durable jobs and job records in PostgreSQL; None: there is no PostgreSQL.
 
     Raises:
         ConfigurationError: a setting is missing, or a task names a queue that `config.queues` lacks.
@@ -60,7 +60,7 @@ class Saqueduct:
         check_queue_names(self.registry, config.queues)
         missing = _missing_urls(config, self.registry)
         self.embedded = EmbeddedDefaults(config, missing) if missing else None
-        """The servers that stand in for URLs which the settings leave out; None: they leave out none."""
+        """The embedded servers for URLs that the settings leave out; None: they leave out none."""
         self.config = config = self.embedded.applied_to(config) if self.embedded else config
         named = named_injector(config)
         if config.has_database:
@@ -73,7 +73,7 @@ class Saqueduct:
 
     @property
     def injector(self) -> Injector | None:
-        """What tasks are injected from; None: nothing is."""
+        """What tasks are injected from; None: nothing is injected."""
         return self.queues.injector
 
     @property
@@ -124,13 +124,13 @@ class Saqueduct:
         except (TablesMissing, TablesOutdated):
             if not is_embedded_postgres(self.config):
                 raise
-            # Nobody else looks after that database.
+            # No other process maintains that database.
             from saqueduct.postgres.migrate import migrate
 
             await migrate(self.config)
 
     async def disconnect(self) -> None:
-        """Write what is left, close all connections, and stop embedded servers that nobody else uses."""
+        """Write what is left, close all connections, and stop embedded servers that no other process uses."""
         await self.injectors.close()
         await self.queues.disconnect()
         if self.embedded is not None:
@@ -175,11 +175,11 @@ class Saqueduct:
     async def working(
         self, names: Iterable[str] | None = None, *, restart: bool = False
     ) -> AsyncIterator[BackgroundWorkers]:
-        """Run workers beside the block; at its end they stop as those of `run_worker`.
+        """Run workers during the block; at its end they stop like those of `run_worker`.
 
         Args:
             names: of queues; those of `config.worker_queues` by default.
-            restart: True: another worker takes the place of one that stops by itself.
+            restart: True: a worker that stops by itself is replaced.
 
         Raises:
             ConfigurationError: see `build_workers`.
@@ -201,11 +201,11 @@ def build_workers(
     names: Sequence[str],
     metadata: Mapping[str, Any] | None = None,
 ) -> list[EngineWorker]:
-    """One worker a queue; every worker knows every task, so that a job runs on whichever queue it was put.
+    """One worker per queue; every worker knows every task, so that a job runs on any queue.
 
     Args:
         config: concurrency, hooks, periods.
-        queues: what they serve, some of them.
+        queues: the queues that include those to serve.
         registry: the tasks; a schedule belongs to the queue of its task.
         injector: tasks are injected from it; None: nothing is.
         names: of the queues to serve.

@@ -1,4 +1,4 @@
-"""Workers beside other code on its event loop: in a web process, a script or a test."""
+"""Workers that share the event loop with other code: in a web process, a script or a test."""
 
 import asyncio
 import logging
@@ -10,16 +10,16 @@ from saqueduct.worker.worker import EngineWorker
 logger = logging.getLogger("saqueduct.worker")
 
 RESTART_PAUSE = 1.0
-"""Seconds after which another worker takes the place of one that has stopped by itself."""
+"""Seconds after which a worker that stopped by itself is replaced."""
 
 
 class BackgroundWorkers:
-    """One worker a queue, until `stop`.
+    """One worker per queue, until `stop`.
 
     Args:
         build: makes the worker of a queue.
         names: of the queues.
-        restart: True: another worker takes the place of one that stops by itself, as after too many jobs that ignore
+        restart: True: a worker that stops by itself is replaced, for example after too many jobs that ignore
             their cancellation. False: `wait` returns then.
 
     Raises:
@@ -37,15 +37,15 @@ class BackgroundWorkers:
         """Wait until all have stopped, or one has failed.
 
         Raises:
-            Exception: what it has failed with.
+            Exception: the error of that worker.
         """
         await asyncio.gather(*(asyncio.shield(each) for each in self._running))
 
     async def stop(self) -> None:
-        """Let running jobs end within the grace period, and put the others back; a cancellation does not cut it short.
+        """Let running jobs end within the grace period, and release the others; a cancellation does not cut this short.
 
         Raises:
-            Exception: what a worker has failed with.
+            Exception: the error of a worker.
         """
         self._stopping.set()
         for worker in self._workers.values():

@@ -41,8 +41,8 @@ class Injectors:
 
 
 def named_injector(config: SaqueductConfig) -> NamedInjector:
-    """What is injected by name, before anything uses `config.sqlalchemy_config`: whose engine is made here first, is
-    closed with the injector."""
+    """What is injected by name. Call it before anything uses `config.sqlalchemy_config`: an engine that is created here
+    is closed with the injector."""
     alchemy = config.sqlalchemy_config
     # Not every config of advanced-alchemy has a key: that is of its extension for Litestar.
     session = {} if alchemy is None else {vars(alchemy).get("session_dependency_key", "db_session"): alchemy}

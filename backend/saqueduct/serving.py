@@ -24,16 +24,16 @@ def run_worker_process(
 ) -> None:
     """Run the workers of this process until SIGTERM or SIGINT, then end the process.
 
-    Its status is 0, or `saqueduct.worker.process.EXIT_USELESS` when jobs have left so little of the process that it
-    should be started afresh.
+    Its status is 0, or `saqueduct.worker.process.EXIT_USELESS` when hanging jobs have made the process so useless that
+    it should be restarted.
 
     Args:
         saqueduct: not connected yet.
         names: of the queues to serve; those of `config.worker_queues` by default.
-        lifespans: what tasks need besides; entered before the first job and left after the last.
+        lifespans: what else tasks need; entered before the first job and left after the last.
 
     Raises:
-        ConfigurationError: the tasks do not fit the settings, or have parameters that nobody injects.
+        ConfigurationError: the tasks do not fit the settings, or have parameters that are not injected.
     """
     run(_serve(saqueduct, names, lifespans), new_event_loop)
 
@@ -73,5 +73,5 @@ async def _serve(
         await process.run(workers)
     logger.info("worker stopped")
     sys.stdout.flush()
-    # Jobs that are still in a thread have been handed back.
+    # Jobs that are still in a thread have been released.
     process.exit()

@@ -4,7 +4,7 @@ from app.errors import Conflict, NotFound
 
 
 class CampaignNotFound(NotFound):
-    """No campaign of that id."""
+    """No campaign has that id."""
 
     code = "campaign-not-found"
 
@@ -13,7 +13,7 @@ class CampaignNotFound(NotFound):
 
 
 class CampaignNotDraft(Conflict):
-    """Its recipients are fixed once it is being sent."""
+    """The recipients are fixed once the campaign is being sent."""
 
     code = "campaign-not-draft"
 
@@ -22,7 +22,7 @@ class CampaignNotDraft(Conflict):
 
 
 class CampaignNotStarted(Conflict):
-    """It is a draft, which somebody has to send first."""
+    """The campaign is a draft and must be sent first."""
 
     code = "campaign-not-started"
 
@@ -31,7 +31,7 @@ class CampaignNotStarted(Conflict):
 
 
 class CampaignSent(Conflict):
-    """It has been sent."""
+    """The campaign has been sent."""
 
     code = "campaign-sent"
 
@@ -40,7 +40,7 @@ class CampaignSent(Conflict):
 
 
 class NoRecipients(Conflict):
-    """There is nobody to send it to."""
+    """The campaign has no recipients."""
 
     code = "no-recipients"
 

@@ -20,8 +20,8 @@ class CampaignStatus(enum.StrEnum):
 class RecipientStatus(enum.StrEnum):
     """pending -> sending -> sent | failed | unknown.
 
-    `sending` is committed before the mail goes out, so that no recipient gets two. `unknown`: the process ended
-    between the two; the mail may have gone out and is not sent again.
+    `sending` is committed before the mail goes out, so that no recipient gets two mails. `unknown`: the process ended
+    between the commit and the mail; the mail may have gone out and is not sent again.
     """
 
     PENDING = "pending"
@@ -36,7 +36,7 @@ def _values(kind: type[enum.Enum]) -> list[str]:
 
 
 class Campaign(Identified, Timestamped, Base):
-    """One mail to many."""
+    """One mail to many recipients."""
 
     __tablename__ = "campaigns"
 

@@ -1,4 +1,4 @@
-"""The weekly report: what the campaigns of the last seven days came to."""
+"""The weekly report: the results of the campaigns of the last seven days."""
 
 import datetime as dt
 
@@ -17,10 +17,10 @@ class WeeklyReport:
     """Writes the report and mails it.
 
     Args:
-        session: reads.
-        emails: sends it.
+        session: reads the campaigns.
+        emails: sends the report.
         recipient: address that gets it.
-        zone: tells which week it is; that of the schedules.
+        zone: time zone that decides which week it is; that of the schedules.
     """
 
     def __init__(self, session: AsyncSession, emails: EmailService, recipient: str, zone: dt.tzinfo = dt.UTC) -> None:
@@ -30,7 +30,7 @@ class WeeklyReport:
         self._zone = zone
 
     async def send(self, now: dt.datetime) -> int:
-        """Mail the report of the seven days before `now`, once a calendar week; returns how many campaigns it tells of.
+        """Mail the report of the seven days before `now`, once per calendar week; returns how many campaigns it lists.
 
         Raises:
             InvalidMail, TemporaryMailError, PermanentMailError: see `EmailService.send`.

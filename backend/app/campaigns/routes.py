@@ -58,7 +58,7 @@ class CampaignController(Controller):
     async def add_recipients(
         self, campaign_id: CampaignId, data: JSONBody[NewRecipients], campaigns: FromDishka[CampaignService]
     ) -> RecipientsAdded:
-        """Add the valid addresses of a list to a draft; the others are named."""
+        """Add the valid addresses of a list to a draft; the answer names the others."""
         added = await campaigns.add_recipients(campaign_id, data.emails)
         return RecipientsAdded(added.added, added.duplicates, added.invalid)
 
@@ -71,9 +71,9 @@ class CampaignController(Controller):
         session: FromDishka[AsyncSession],
         queues: FromDishka[Queues],
     ) -> Response[Enqueued]:
-        """Send it. May be repeated: nobody gets a second mail."""
+        """Send it. May be repeated: no recipient gets a second mail."""
         await campaigns.start(campaign_id)
-        # With the session: a worker finds the campaign started, and none is started without its job.
+        # With the session: a worker finds the campaign started, and no campaign is started without its job.
         key = f"campaign:{campaign_id}"
         job = await queues.enqueue("send_campaign", {"campaign_id": campaign_id}, key=key, session=session)
         return Response(Enqueued(job.key), headers={"Location": address_of(job.key)})

@@ -36,7 +36,7 @@ class NewRecipients(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RecipientsAdded(msgspec.Struct):
-    """What became of the addresses; invalid ones are named by their place in the list, from 0."""
+    """The result for the addresses; invalid ones are named by their place in the list, from 0."""
 
     added: int
     duplicates: int
@@ -56,7 +56,7 @@ class ProgressView(msgspec.Struct):
 
 
 class CampaignView(msgspec.Struct):
-    """A campaign as it stands."""
+    """A campaign and its progress."""
 
     id: int
     name: str

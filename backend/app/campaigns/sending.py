@@ -1,9 +1,9 @@
 """Sends a campaign: each recipient gets at most one mail.
 
 A recipient is claimed, and the claim committed, before its mail goes out. If the process ends between the two, the
-recipient stays claimed; the next run of its chunk marks it `unknown` and does not send. So it is with one whose
-mail was handed over but not answered. The price of "at most one" is that such a recipient may have got none: whoever
-wants to be sure asks the unknown.
+recipient stays claimed; the next run of its chunk marks it `unknown` and does not send. The same applies to a recipient
+whose mail was handed over but not answered. The price of "at most one" is that such a recipient may have got none: to
+be sure, ask the recipients that are `unknown`.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ LAST_MAIL = 1.5
 """Seconds that a mail on its way gets when its job is cancelled; a stopping worker waits a little longer (2 s)."""
 
 WAITING = (RecipientStatus.PENDING, RecipientStatus.SENDING)
-"""Recipients of whom it is not settled what they get."""
+"""Recipients whose outcome is not final."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Chunk:
 
 @dataclasses.dataclass(slots=True)
 class ChunkResult:
-    """What a run over one chunk came to. `delayed`: not taken by the mail server for now; they are pending again."""
+    """The result of a run over one chunk. `delayed`: not accepted by the mail server for now; they are pending
+    again."""
 
     sent: int = 0
     failed: int = 0
@@ -61,13 +62,14 @@ class CampaignSending:
         self._chunk_size = chunk_size
 
     async def chunks(self, campaign_id: int) -> list[Chunk]:
-        """The recipients that are left, in chunks.
+        """The remaining recipients, in chunks.
 
-        The division depends on all recipients and not on what is left, so that a second fan-out makes the same chunks.
+        The division depends on all recipients and not on the remaining ones, so that a second fan-out makes the same
+        chunks.
 
         Raises:
             CampaignNotFound: there is no such campaign.
-            CampaignNotStarted: it is a draft still.
+            CampaignNotStarted: it is still a draft.
         """
         async with self._maker() as session:
             campaign = await session.get(Campaign, campaign_id)
@@ -92,10 +94,10 @@ class CampaignSending:
     async def send(self, campaign_id: int, chunk: Chunk) -> ChunkResult:
         """Send to the recipients of a chunk that are pending, one after the other.
 
-        One run at a time: the job's key sees to that.
+        One run at a time: the job's key ensures that.
 
         Raises:
-            MailServerAway, MailOutcomeUnknown: those that follow would fare no better; they are pending still.
+            MailServerAway, MailOutcomeUnknown: the next mails would fail too; those recipients are still pending.
         """
         result = ChunkResult(unknown=await self._mark_unknown(campaign_id, chunk))
         last = chunk.first - 1
@@ -108,7 +110,7 @@ class CampaignSending:
         return result
 
     async def _next(self, campaign_id: int, chunk: Chunk) -> tuple[int, RecipientStatus] | None:
-        """Claim and mail the first pending recipient; returns its id and what became of it, or None without one."""
+        """Claim and mail the first pending recipient; returns its id and its new status, or None if there is none."""
         claimed = await self._claim(campaign_id, chunk)
         if claimed is None:
             return None
@@ -164,7 +166,7 @@ class CampaignSending:
             )
 
     async def finish(self, campaign_id: int) -> None:
-        """Mark a campaign as sent when nobody waits any more."""
+        """Mark a campaign as sent when no recipient waits any longer."""
         left = exists().where(Recipient.campaign_id == campaign_id, Recipient.status.in_(WAITING))
         statement = update(Campaign).where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.SENDING, ~left)
         async with transaction(self._maker) as session:
@@ -180,7 +182,7 @@ def _in_chunk(campaign_id: int, chunk: Chunk, status: RecipientStatus) -> Column
 
 
 async def _uncut(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, also when the job is cancelled meanwhile: a mail that is cut off leaves an unknown recipient.
+    """Run to the end, even if the job is cancelled meanwhile: an interrupted mail leaves an unknown recipient.
 
     Raises:
         CancelledError: the job was cancelled; the work has ended by then, or LAST_MAIL is over.
@@ -191,5 +193,5 @@ async def _uncut(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([running], timeout=LAST_MAIL)
         if not running.cancel() and not running.cancelled():
-            running.exception()  # seen: the cancellation says enough
+            running.exception()  # already seen: the cancellation says enough
         raise

@@ -17,7 +17,7 @@ _ADD = text(
     "INSERT INTO campaign_recipients (campaign_id, email, status) "
     "SELECT :campaign_id, unnest(CAST(:emails AS text[])), 'pending' ON CONFLICT DO NOTHING RETURNING id"
 )
-# One array, not a parameter a row: the protocol allows 32,767 parameters.
+# One array, not one parameter per row: the protocol allows 32,767 parameters.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Invalid:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Added:
-    """What became of a list of addresses."""
+    """The result for a list of addresses."""
 
     added: int
     duplicates: int
@@ -51,13 +51,13 @@ class Progress:
 
     @property
     def done(self) -> float:
-        """The part of them that needs nothing more, from 0.0 to 1.0."""
+        """The finished part of them, from 0.0 to 1.0."""
         waiting = self.counts[RecipientStatus.PENDING] + self.counts[RecipientStatus.SENDING]
         return round(1 - waiting / self.total, 4) if self.total else 0.0
 
 
 class CampaignService:
-    """Makes campaigns, adds recipients, starts, and tells how far they are.
+    """Creates campaigns, adds recipients, starts campaigns, and reports their progress.
 
     Args:
         session: flushed, never committed.
@@ -70,7 +70,7 @@ class CampaignService:
         """A new draft.
 
         Raises:
-            InvalidMail: no mail can be made of subject and body.
+            InvalidMail: subject and body do not make a valid mail.
         """
         compose(sender="a@example.com", to="b@example.com", subject=subject, body=body)
         campaign = Campaign(name=name, subject=subject, body=body, status=CampaignStatus.DRAFT)
@@ -90,7 +90,7 @@ class CampaignService:
         return campaign
 
     async def add_recipients(self, campaign_id: int, emails: Sequence[str]) -> Added:
-        """Add the valid addresses that are not there yet.
+        """Add the valid addresses that the campaign does not have yet.
 
         Raises:
             CampaignNotFound: there is no such campaign.
@@ -107,12 +107,12 @@ class CampaignService:
         return Added(added, len(valid) - added, invalid)
 
     async def start(self, campaign_id: int) -> Campaign:
-        """Mark a campaign as being sent; one that is already is left as it is, so that a start can be repeated.
+        """Mark a campaign as being sent; one that already is stays unchanged, so that a start can be repeated.
 
         Raises:
             CampaignNotFound: there is no such campaign.
             CampaignSent: it has been sent.
-            NoRecipients: nobody would get it.
+            NoRecipients: it has no recipients.
         """
         campaign = await self._lock(campaign_id)
         if campaign.status is CampaignStatus.SENT:
@@ -124,7 +124,7 @@ class CampaignService:
         return campaign
 
     async def unfinished(self, since: dt.timedelta) -> Sequence[int]:
-        """Ids of the campaigns that were started within `since` and still have recipients that wait."""
+        """Ids of the campaigns that were started within `since` and still have waiting recipients."""
         query = select(Campaign.id).where(
             Campaign.status == CampaignStatus.SENDING, Campaign.started_at > func.now() - since
         )

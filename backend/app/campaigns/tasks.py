@@ -15,7 +15,7 @@ FAN_OUT = 50
 """Chunks that are enqueued between two reports of progress."""
 
 RESUMED_FOR = dt.timedelta(days=3)
-"""How long after its start a campaign is taken up again; as long as mail servers commonly keep trying."""
+"""How long after its start a campaign is resumed; as long as mail servers usually keep trying."""
 
 
 @task(timeout=600, retries=3, retry_delay=5, retry_backoff=60)
@@ -34,7 +34,7 @@ async def send_campaign(ctx: Context, *, campaign_id: int, sending: CampaignSend
             for chunk in part
         )
         await ctx["job"].update(progress=(start + len(part)) / len(chunks))
-    # For the case that the last chunk's job died between its last mail and this.
+    # In case the last chunk's job died between its last mail and this step.
     await sending.finish(campaign_id)
     return {"campaign_id": campaign_id, "chunks": len(chunks)}
 
@@ -43,7 +43,7 @@ async def send_campaign(ctx: Context, *, campaign_id: int, sending: CampaignSend
 async def send_campaign_chunk(
     ctx: Context, *, campaign_id: int, first: int, last: int, sending: CampaignSending = INJECTED
 ) -> dict[str, int]:
-    """Mail the recipients of a chunk, each at most once; those that the server refuses for now come with a retry."""
+    """Mail the recipients of a chunk, each at most once; a retry covers those that the server refuses for now."""
     result = await sending.send(campaign_id, Chunk(first, last))
     if result.delayed:
         raise TemporaryMailError(f"{result.delayed} of the recipients {first} to {last} were refused for now")
@@ -52,9 +52,9 @@ async def send_campaign_chunk(
 
 @scheduled_task(cron="*/15 * * * *", timeout=60)
 async def resume_campaigns(ctx: Context, *, campaigns: CampaignService = INJECTED) -> dict[str, int]:
-    """Enqueue the campaigns again whose sending has stopped half-way, and those whose job was never enqueued.
+    """Enqueue campaigns again whose sending stopped half-way, and those whose job was never enqueued.
 
-    Where jobs still wait or run this changes nothing: theirs are the same keys.
+    If jobs still wait or run, this changes nothing: they have the same keys.
     """
     unfinished = await campaigns.unfinished(RESUMED_FOR)
     await enqueue_many(send_campaign.options(key=f"campaign:{each}").bind(campaign_id=each) for each in unfinished)
@@ -63,7 +63,7 @@ async def resume_campaigns(ctx: Context, *, campaigns: CampaignService = INJECTE
 
 @scheduled_task(cron="0 9 * * mon", timeout=1800, retries=6, retry_delay=60, retry_backoff=1800)
 async def weekly_report(ctx: Context, *, report: WeeklyReport = INJECTED) -> dict[str, int | str]:
-    """Mail what the campaigns of the last seven days came to; at most one mail a calendar week."""
+    """Mail the results of the campaigns of the last seven days; at most one mail per calendar week."""
     try:
         campaigns = await report.send(dt.datetime.now(dt.UTC))
     except (InvalidMail, PermanentMailError) as error:

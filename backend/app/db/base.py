@@ -20,7 +20,8 @@ class Base(DeclarativeBase):
     """Base of every model. `datetime` columns are aware (`timestamptz`)."""
 
     metadata = MetaData(naming_convention=NAMING)
-    # What the database fills in is read back with the statement: an attribute must not need a query of its own later.
+    # Values that the database fills in are read back with the statement: reading an attribute later must not need a
+    # query.
     __mapper_args__: dict[str, Any] = {"eager_defaults": True}  # noqa: RUF012
     type_annotation_map: dict[Any, Any] = {dt.datetime: DateTime(timezone=True)}  # noqa: RUF012
 
@@ -32,7 +33,7 @@ class Identified:
 
 
 class Timestamped:
-    """Mixin: when the row was made and last changed, by the database's clock."""
+    """Mixin: when the row was created and last changed, by the database's clock."""
 
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[dt.datetime] = mapped_column(server_default=func.now(), onupdate=func.now())

@@ -19,10 +19,10 @@ async def delete_in_batches(
 ) -> int:
     """Delete the rows of a table that meet a condition; return how many.
 
-    Objects of the session that stand for such rows are left as they are.
+    Objects of the session that represent such rows are not changed.
     """
     batch = select(model.id).where(condition).limit(BATCH_SIZE)
-    # The condition once more: a row that somebody holds is looked at again when it is let go, and may not meet it now.
+    # The condition again: a locked row is checked again when the lock is released, and may no longer meet it.
     statement = delete(model).where(model.id.in_(batch), condition).returning(model.id)
     statement = statement.execution_options(synchronize_session=False)
     deleted = 0

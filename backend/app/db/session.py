@@ -1,4 +1,4 @@
-"""Engine and sessions. One request or job is one transaction, ended at its edge.
+"""Engine and sessions. One request or job is one transaction, which ends with it.
 
 A session from the container commits when its scope closes without an error, and rolls back otherwise. Services
 flush, they never commit.
@@ -23,8 +23,8 @@ def make_engine(
     Args:
         settings: of this process.
         pool_size: connections it keeps open, and may open besides; DATABASE_POOL_SIZE by default.
-        statement_timeout: seconds that a SQL statement may take; 0: any number.
-        waits_for_locks: True: for any number of seconds, as migrations do.
+        statement_timeout: seconds that a SQL statement may take; 0: no limit.
+        waits_for_locks: True: wait for locks without a limit, as migrations do.
     """
     database = settings.database
     return saqueduct.postgres.engine.make_engine(
@@ -44,6 +44,6 @@ def make_sessionmaker(engine: AsyncEngine) -> SessionMaker:
 
 @asynccontextmanager
 async def transaction(maker: SessionMaker) -> AsyncIterator[AsyncSession]:
-    """A session of its own for a block: committed at its end, rolled back on an error."""
+    """A separate session for a block: committed at its end, rolled back on an error."""
     async with maker() as session, session.begin():
         yield session

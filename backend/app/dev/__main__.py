@@ -4,7 +4,7 @@ import signal
 
 
 def main() -> None:
-    """Run a command; Ctrl-C before it has begun just ends it, without a traceback out of some import."""
+    """Run a command; Ctrl-C before it has begun just ends it, without a traceback from an import."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from app.dev.cli import run
 

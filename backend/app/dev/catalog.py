@@ -1,6 +1,6 @@
 """Writes `app/queue/catalog.py`: the names of all tasks, and a typed property for each (`make catalog`).
 
-The catalogue imports the domains for type checkers only; at run time it looks tasks up by name.
+The catalog imports the domains for type checkers only; at run time it looks tasks up by name.
 """
 
 import importlib
@@ -28,7 +28,7 @@ RESERVED = {*dir(Entries), "app"}
 
 
 class CatalogError(Exception):
-    """Tasks whose names make no catalogue; the message says which, and what to change."""
+    """Task names that cannot be in the catalog; the message says which, and what to change."""
 
 
 def render(tasks: Iterable[Task[..., Any]]) -> str:
@@ -70,7 +70,7 @@ class TasksRegistry(Entries):
 
 
 def is_stale(tasks: Iterable[Task[..., Any]], path: Path) -> bool:
-    """True when the file is not what these tasks make.
+    """True when the file differs from what these tasks generate.
 
     Raises:
         CatalogError: see `render`.

@@ -52,7 +52,7 @@ class Development:
         await asyncio.to_thread(require_given_servers, self.settings)
         console = Console([program.name for program in self.programs or [MIGRATE]])
         stop = StopSignal(console)
-        # Starting and stopping the servers takes a moment and must not be torn by a signal: it runs on a thread.
+        # Starting and stopping the servers takes a moment and must not be interrupted by a signal: it runs in a thread.
         environment = await asyncio.to_thread(self.services.start)
         try:
             return await self._run_programs(environment, console, stop)
@@ -157,7 +157,7 @@ def stop() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; end with status 1 when the file is stale.")
 def catalog(check: bool) -> None:
     """Write app/queue/catalog.py: the names of all tasks, and a typed property for each."""
-    # Here: the other commands need no task, and start while somebody edits one.
+    # Here: the other commands need no task, and start even while a task is being edited.
     import app.queue.config  # noqa: F401
     from app.dev.catalog import CATALOG, CatalogError, is_stale, render
     from app.queue.registry import get_registry
@@ -176,7 +176,7 @@ def catalog(check: bool) -> None:
 
 
 def run() -> None:
-    """Run the command of the command line; errors that a person can mend are shown without a traceback."""
+    """Run the command of the command line; errors that the user can fix are shown without a traceback."""
     try:
         main()
     except (ServerError, PortTakenError) as error:

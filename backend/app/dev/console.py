@@ -20,7 +20,7 @@ class Console:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that tell a program, which writes to a pipe, whether this console shows colours."""
+        """Variables that tell a program whose output is a pipe whether this console shows colours."""
         return {"FORCE_COLOR": "1"} if self.coloured else {"NO_COLOR": "1"}
 
     def line(self, name: str, text: str) -> None:
@@ -35,7 +35,7 @@ class Console:
         return f"\033[{code}m{text}\033[0m" if self.coloured and code else text
 
     def _write(self, text: str) -> None:
-        # The terminal may be gone (SIGHUP) while the programs still say how they end.
+        # The terminal may be gone (SIGHUP) while the programs still report their end.
         with suppress(OSError):
             self.stream.write(text + "\n")
             self.stream.flush()

@@ -1,4 +1,4 @@
-"""The servers that REDIS_URL and DATABASE_URL name: do they answer, before anything is started on them?"""
+"""Checks that the servers that REDIS_URL and DATABASE_URL name answer, before anything is started on them."""
 
 import asyncio
 import re
@@ -17,11 +17,11 @@ ANSWER_SECONDS = 5.0
 """How long a server gets to answer."""
 
 _REFUSED = re.compile("WRONGPASS|NOAUTH|NOPERM|username-password|password authentication failed", re.IGNORECASE)
-"""What Redis and PostgreSQL say of it; redis-py has no class of its own for each."""
+"""The error texts of Redis and PostgreSQL; redis-py has no class for each of them."""
 
 
 def require_given_servers(settings: Settings) -> None:
-    """Ask those servers that the settings name; embedded ones are not asked.
+    """Check the servers that the settings name; embedded ones are not checked.
 
     Raises:
         ServerError: one does not answer, or refuses the user; names the variable and the remedy.

@@ -13,7 +13,7 @@ from app.dev import child
 from app.dev.console import Console
 
 OUTPUT_SECONDS = 2.0
-"""How long output is still read after a process has ended; a stranger may hold its pipe open."""
+"""How long output is still read after a process has ended; another process may hold its pipe open."""
 
 LINE_LIMIT = 1024 * 1024
 """Bytes of one line that are kept together."""
@@ -41,7 +41,8 @@ class RunningProgram:
     async def start(
         cls, program: Program, environment: Mapping[str, str], directory: Path, console: Console
     ) -> "RunningProgram":
-        """Start it; must be called on the main thread, whose end is what the child takes for its parent's."""
+        """Start it; must be called on the main thread, because the child treats the end of that thread as its parent's
+        end."""
         reading, writing = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -67,7 +68,7 @@ class RunningProgram:
         return await asyncio.shield(self._end)
 
     async def stop(self, grace: float) -> None:
-        """Ask it to end, and kill it when it is still there after `grace` seconds."""
+        """Ask it to end, and kill it if it still runs after `grace` seconds."""
         if not self.stopping:
             self.stopping = True
             with suppress(ProcessLookupError):
@@ -79,7 +80,7 @@ class RunningProgram:
             await self.wait()
 
     def kill(self) -> None:
-        """Kill it at once, with everything it has started."""
+        """Kill it immediately, with everything it has started."""
         self.stopping = True
         self._kill_group()
 

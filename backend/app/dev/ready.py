@@ -1,4 +1,4 @@
-"""The web process's address: is its port free, does it answer, and what to tell when it does."""
+"""The web process's address: is its port free, does it answer, and what to print when it does."""
 
 import asyncio
 import socket
@@ -48,7 +48,7 @@ def base_url(settings: Settings) -> str:
 
 
 async def wait_until_live(url: str) -> None:
-    """Until `GET /health/live` answers 200."""
+    """Wait until `GET /health/live` answers 200."""
     # trust_env: a proxy of the environment is not for this machine.
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
         while True:
@@ -61,7 +61,7 @@ async def wait_until_live(url: str) -> None:
 
 
 def show_banner(console: Console, settings: Settings, directory: Path, seconds: float) -> None:
-    """Tell where everything is."""
+    """Print the addresses of everything."""
     url = base_url(settings)
     lines = [
         f"ready after {seconds:.1f} s",

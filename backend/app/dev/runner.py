@@ -1,4 +1,4 @@
-"""Keeps the programs of `make dev` running: starts them, reloads them on changes, stops all of them."""
+"""Keeps the programs of `make dev` running: starts them, reloads them on changes, and stops them all."""
 
 import asyncio
 import signal
@@ -13,10 +13,10 @@ from app.dev.watch import Watch, WatchError
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EXIT_MISCONFIGURED = 2
-"""Status of a program whose settings or tasks do not fit: started again as it is, it would only say so again."""
+"""Exit status of a program whose settings or tasks do not fit: without a change it would only fail again."""
 
 SETTLED = 5.0
-"""Seconds after which a program that fails has not failed at its start."""
+"""Seconds after which a failure does not count as a failed start."""
 
 
 class StopSignal:
@@ -34,7 +34,7 @@ class StopSignal:
         return self._event.is_set()
 
     async def wait(self) -> None:
-        """Until the first signal."""
+        """Wait until the first signal."""
         await self._event.wait()
 
     def _received(self, number: int) -> None:
@@ -53,7 +53,7 @@ class Runner:
 
     Args:
         programs: what to keep running.
-        environment: variables for them beside this process's own.
+        environment: variables for them, in addition to this process's own.
         directory: where they run.
         grace: seconds between SIGTERM and SIGKILL.
         watch: whose changes restart all of them.
@@ -84,11 +84,11 @@ class Runner:
         stop.at_once = self._kill
 
     async def run(self, announce: Callable[[], Awaitable[None]]) -> None:
-        """Run them until the stop signal; `announce` runs beside them. None of them is left at the end."""
+        """Run them until the stop signal, concurrently with `announce`. None of them is left running at the end."""
         reloading = asyncio.create_task(self._reload_on_change())
         others = [asyncio.ensure_future(announce()), asyncio.create_task(self.stop.wait())]
         try:
-            # Reloading ends by an error only; that must not leave the programs without anybody to stop them.
+            # Reloading ends only with an error; even then the programs must be stopped.
             await asyncio.wait([reloading, others[-1]], return_when=asyncio.FIRST_COMPLETED)
             if reloading.done():
                 reloading.result()

@@ -23,7 +23,7 @@ def run_in_terminal(program: Program, services: Services, migrate: Program, dire
     Args:
         program: reads the terminal.
         services: used by this process from start to end.
-        migrate: what brings the database to the newest migration; its output is shown when it fails.
+        migrate: upgrades the database to the newest migration; its output is shown when it fails.
         directory: where both run.
 
     Raises:

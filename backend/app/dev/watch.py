@@ -11,7 +11,7 @@ WatchFilter = Callable[[Change, str], bool]
 
 
 class WatchError(Exception):
-    """Changes cannot be watched (any more), such as when the system has no more watches to give."""
+    """Changes cannot be watched (any longer), for example because the system has no more watches."""
 
 
 class Watch:

@@ -20,7 +20,8 @@ class TemporaryMailError(MailError):
 
 
 class MailServerAway(TemporaryMailError):
-    """There was no session to send it in: no connection, no TLS, refused credentials. It would be so for any mail."""
+    """There was no session to send it in: no connection, no TLS, refused credentials. Any other mail would fail in the
+    same way."""
 
 
 class MailOutcomeUnknown(TemporaryMailError):
@@ -28,7 +29,7 @@ class MailOutcomeUnknown(TemporaryMailError):
 
 
 class PermanentMailError(MailError):
-    """It never will: a 5xx answer, such as an unknown mailbox."""
+    """It never will take it: a 5xx answer, such as an unknown mailbox."""
 
 
 class InvalidMail(AppError):

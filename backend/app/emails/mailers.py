@@ -14,14 +14,14 @@ from app.emails.errors import MailError, MailOutcomeUnknown, MailServerAway, Per
 from app.settings import Settings, SmtpSettings
 
 QUIT_TIMEOUT = 1
-"""Seconds that the goodbye to the server may take; the mail has been taken by then."""
+"""Seconds that closing the session may take; the mail has been accepted by then."""
 
 SMTP_ERRORS = (aiosmtplib.SMTPException, OSError)
-"""What aiosmtplib raises; time-outs are OSErrors."""
+"""What aiosmtplib raises; timeouts are OSErrors."""
 
 
 class Mailer(Protocol):
-    """Takes mails away."""
+    """Delivers mails."""
 
     async def send(self, message: EmailMessage) -> None:
         """Hand a mail over.
@@ -33,7 +33,7 @@ class Mailer(Protocol):
 
 
 class SmtpMailer:
-    """Sends by SMTP, one connection a mail.
+    """Sends by SMTP, one connection per mail.
 
     Args:
         settings: server, credentials, time limit.
@@ -47,7 +47,7 @@ class SmtpMailer:
         client = self._client()
         connected = False
         try:
-            # One limit for all of it: aiosmtplib's own is one for each answer.
+            # One limit for the whole exchange: aiosmtplib's own limit applies to each answer.
             async with asyncio.timeout(self._settings.timeout):
                 await client.connect()
                 connected = True
@@ -89,7 +89,7 @@ class FileMailer:
     def _write(self, content: bytes) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         name = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S.%f}-{uuid.uuid4().hex[:8]}"
-        # Under another name first, so that nobody reads half a mail.
+        # Under a temporary name first, so that no program reads half a mail.
         unfinished = self._directory / f".{name}"
         unfinished.write_bytes(content)
         unfinished.rename(self._directory / f"{name}.eml")
@@ -103,7 +103,7 @@ def make_mailer(settings: Settings) -> Mailer:
 
 
 def classify(error: Exception) -> MailError:
-    """What an error after the connection, TLS and log-in means; one before them says nothing of the mail."""
+    """What an error after the connection, TLS and login means; an earlier one says nothing about the mail."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         codes = [refused.code for refused in error.recipients]
         lasting = bool(codes) and all(code >= 500 for code in codes)
@@ -116,5 +116,5 @@ def classify(error: Exception) -> MailError:
 
 
 def describe(error: Exception) -> str:
-    """Kind and text of an error, for people."""
+    """Kind and text of an error, as readable text."""
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Writes a mail out of untrusted parts."""
+"""Builds a mail from untrusted parts."""
 
 import email.policy
 import hashlib

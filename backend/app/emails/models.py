@@ -13,7 +13,7 @@ MAX_KEY = 200
 
 
 class EmailStatus(enum.StrEnum):
-    """What has become of a mail."""
+    """The status of a mail."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -21,7 +21,7 @@ class EmailStatus(enum.StrEnum):
 
 
 class EmailRecord(Identified, Timestamped, Base):
-    """One mail: to whom, about what, and what became of it. The body is not kept."""
+    """One mail: recipient, subject and status. The body is not kept."""
 
     __tablename__ = "emails"
     __table_args__ = (Index(None, "updated_at"),)

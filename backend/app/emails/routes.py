@@ -20,7 +20,7 @@ Before = Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1, description="`
 
 
 class EmailController(Controller):
-    """Send mails, and see what became of them."""
+    """Send mails, and see their status."""
 
     path = "/emails"
     tags = ("Emails",)
@@ -33,7 +33,7 @@ class EmailController(Controller):
         self, data: JSONBody[NewEmail], queues: FromDishka[Queues], settings: FromDishka[Settings]
     ) -> Response[Enqueued]:
         """Enqueue a mail."""
-        # Written here once only to refuse what cannot be written.
+        # Built here only to refuse invalid mails.
         compose(sender=settings.smtp.sender, to=data.to, subject=data.subject, body=data.body)
         job = await queues.enqueue("send_email", {"to": data.to, "subject": data.subject, "body": data.body})
         return Response(Enqueued(job.key), headers={"Location": address_of(job.key)})

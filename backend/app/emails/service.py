@@ -16,15 +16,15 @@ from app.emails.models import MAX_KEY, EmailRecord, EmailStatus
 
 
 class EmailService:
-    """Sends mails and keeps record of them.
+    """Sends mails and records them.
 
-    Sending has a transaction of its own: what was sent is on record whatever becomes of the caller's transaction. A
+    Sending has its own transaction: a sent mail is recorded even if the caller's transaction is rolled back. A
     process that dies after the server took the mail and before that commit, usually milliseconds, sends it again: SMTP
     knows no exactly-once. The Message-ID is then the same.
 
     Args:
         maker: makes the sessions.
-        mailer: takes the mails away.
+        mailer: delivers the mails.
         sender: From address.
     """
 
@@ -80,7 +80,7 @@ class EmailService:
             return list((await session.scalars(query)).all())
 
     async def delete_older_than(self, days: int) -> int:
-        """Delete the records of mails of which nothing was heard for so many days; return how many.
+        """Delete the records of mails that did not change for so many days; return how many.
 
         A key whose record is gone can be sent again.
         """
@@ -100,7 +100,7 @@ async def _claim(session: AsyncSession, message: EmailMessage, key: str | None) 
         "message_id": str(message["Message-ID"]),
     }
     statement = insert(EmailRecord).values(values)
-    # An update that changes nothing: it locks the row and returns it, which "do nothing" would not.
+    # An update that changes nothing: it locks the row and returns it; "do nothing" would not.
     statement = statement.on_conflict_do_update(index_elements=["key"], set_={"updated_at": func.now()})
     query = statement.returning(EmailRecord)
     return (await session.scalars(query, execution_options={"populate_existing": True})).one()

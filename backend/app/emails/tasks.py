@@ -14,12 +14,12 @@ from saqueduct import INJECTED, Context, GiveUp
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
-# Tried for about an hour: servers that greylist take a mail after some minutes (RFC 6647).
+# Retried for about an hour: servers that greylist accept a mail after some minutes (RFC 6647).
 @task(timeout=60, retries=8, retry_delay=30, retry_backoff=1800)
 async def send_email(
     ctx: Context, to: str, subject: str, body: str, *, emails: EmailService = INJECTED
 ) -> dict[str, str]:
-    """Send a mail; what the server refuses for now is tried again, what it refuses for good is not."""
+    """Send a mail; a temporary refusal of the server is retried, a permanent one is not."""
     try:
         await emails.send(to=to, subject=subject, body=body, key=mail_key(ctx["job"]))
     except (InvalidMail, PermanentMailError) as error:

@@ -1,1 +1,1 @@
-"""What PostgreSQL keeps: outbox, durable jobs, job records, dead letters."""
+"""What PostgreSQL stores: outbox, durable jobs, job records, dead letters."""

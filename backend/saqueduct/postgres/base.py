@@ -21,13 +21,14 @@ class Base(DeclarativeBase):
     """Base of the library's models. `datetime` columns are aware (`timestamptz`)."""
 
     metadata = MetaData(naming_convention=NAMING)
-    # What the database fills in is read back with the statement: an attribute must not need a query of its own later.
+    # Values that the database fills in are read back with the statement: reading an attribute later must not need a
+    # query.
     __mapper_args__: dict[str, Any] = {"eager_defaults": True}  # noqa: RUF012
     type_annotation_map: dict[Any, Any] = {dt.datetime: DateTime(timezone=True)}  # noqa: RUF012
 
 
 def in_schema(schema: str | None) -> dict[str, Any]:
-    """Execution options for statements about the library's tables; others of the connection stay as they are.
+    """Execution options for statements about the library's tables; the other options of the connection stay unchanged.
 
     Args:
         schema: of the tables; None: what the connection finds.

@@ -13,7 +13,7 @@ from saqueduct.tasks.registry import TaskRegistry
 
 
 def build_store(config: SaqueductConfig, registry: TaskRegistry) -> Memory:
-    """What PostgreSQL does for the queues: outbox, durable jobs, job records.
+    """The store of the queues in PostgreSQL: outbox, durable jobs, job records.
 
     It has connections of its own, so that jobs which use up those of the application do not block it.
 

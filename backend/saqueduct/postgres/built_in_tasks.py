@@ -81,8 +81,8 @@ async def replay_dead_letters(
 class WithBuiltIn(TaskRegistry):
     """The tasks of an application, and those of this module whose names it does not use.
 
-    They are not in the application's registry, which several applications of a process can share: each has a queue of
-    its own for them, and one without PostgreSQL has none of them.
+    They are not in the application's registry, which several applications of a process can share: each has its own
+    queue for them, and an application without PostgreSQL does not have these tasks.
 
     Args:
         own: the application's; what is registered here is registered there.
@@ -92,7 +92,7 @@ class WithBuiltIn(TaskRegistry):
     def __init__(self, own: TaskRegistry, queue: str) -> None:
         self._own = own
         self._built_in = TaskRegistry()
-        # The arguments may be those that a task redacts, and that are given anew. How long it takes is up to the rate.
+        # The arguments may contain new values for those that a task redacts. The duration depends on the rate.
         self._built_in.task(timeout=0, durable=True, redact=("arguments",), queue=queue)(replay_dead_letters)
 
     def get(self, name: str) -> Task[..., Any]:

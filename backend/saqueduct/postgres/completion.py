@@ -1,8 +1,8 @@
 """A job's success, written in the transaction of the job's own session.
 
-What the job did to the database, the jobs it enqueued with the session, and that it has completed commit together or
-not at all. An attempt that finds the job completed does not run it again: should the worker die after the commit and
-before Redis knows, the job is not done twice.
+The job's changes to the database, the jobs that it enqueued with the session, and its completion commit together or not
+at all. An attempt that finds the job completed does not run it again: if the worker dies after the commit and before
+Redis knows, the job does not run twice.
 """
 
 import copy
@@ -25,7 +25,7 @@ ABORTED = InFailedSQLTransactionError.sqlstate
 
 
 async def commit(session: AsyncSession) -> None:
-    """Commit a session from a container; that of a job together with the job's success.
+    """Commit a session from a container; in a job, together with the job's success.
 
     Sessions that are injected by name need no such call, see `saqueduct.postgres.job_sessions`.
 
@@ -44,7 +44,7 @@ async def commit(session: AsyncSession) -> None:
 
 
 def success_to_write(success: Success | None) -> Success | None:
-    """The success, if it is to commit with the job's session; else its record is written later, or never."""
+    """The success, if it must commit with the job's session; otherwise its record is written later, or never."""
     if success is None or not isinstance(success.completions, JobRecorder):
         return None
     # Never without the record of a job whose worker died: it may have committed already.

@@ -1,4 +1,5 @@
-"""Connections of this application: asyncpg's, which report a commit that saved nothing, and wait for no dead server."""
+"""Connections of this application: asyncpg's, which also report a commit that saved nothing and do not wait for a dead
+server."""
 
 import re
 import ssl
@@ -10,13 +11,13 @@ from saqueduct.postgres.outage import silence
 
 _COMMITS = re.compile(r"\s*(COMMIT|END)\b[^;]*;?\s*", re.IGNORECASE)
 _QUICK = re.compile(r"\s*(BEGIN|ROLLBACK|SAVEPOINT|RELEASE)\b[^;]*;?\s*", re.IGNORECASE)
-"""What a server that is well answers at once, whatever the transaction did."""
+"""Statements that a healthy server answers immediately, in any transaction."""
 
 
 class TransactionAborted(Exception):
     """A transaction was committed after one of its statements had failed: PostgreSQL rolled it back, nothing is saved.
 
-    PostgreSQL answers such a COMMIT with ROLLBACK, which is no error to its clients.
+    PostgreSQL answers such a COMMIT with ROLLBACK, which clients do not treat as an error.
     """
 
     def __init__(self) -> None:
@@ -31,9 +32,9 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # (asyncpg has no t
     """A connection of this application."""
 
     patience: float | None = None
-    """Seconds that the server gets to begin and to roll back a transaction; None: any number."""
+    """Seconds that the server gets to begin and to roll back a transaction; None: no limit."""
     begin = ""
-    """SQL that goes with each BEGIN."""
+    """SQL that is sent with each BEGIN."""
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """As asyncpg's.
@@ -57,12 +58,12 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # (asyncpg has no t
             return status
         except TimeoutError:
             silence.heard()
-            # Whatever else is sent on it would wait too.
+            # Anything else that is sent on it would wait too.
             self.terminate()
             raise asyncpg.ConnectionFailureError(f"PostgreSQL has not answered for {self.patience:g} s") from None
 
     async def close(self, *, timeout: float | None = None) -> None:
-        """As asyncpg's; that the server did not even take leave is remembered, see `Silence`."""
+        """As asyncpg's; a server that does not answer the close is recorded, see `Silence`."""
         try:
             await super().close(timeout=timeout)
         except TimeoutError:
@@ -79,8 +80,8 @@ async def connect(*args: Any, patience: float, begin: str = "", **options: Any) 
         begin: see `Connection`.
 
     Raises:
-        ClientCannotConnectError: nobody answers there. (asyncpg lets errors of the operating system through, which tell
-            nobody that they are about PostgreSQL.)
+        ClientCannotConnectError: no server answers there. (asyncpg lets errors of the operating system through, which
+            do not say that they are about PostgreSQL.)
     """
     options |= {"timeout": patience, "connection_class": Connection}
     try:

@@ -1,4 +1,4 @@
-"""Dead letters: jobs that failed for good, to be replayed or discarded by a person."""
+"""Dead letters: jobs that failed for good and wait to be replayed or discarded."""
 
 import dataclasses
 import datetime as dt
@@ -42,7 +42,7 @@ class DeadLetterFilter(RecordFilter, frozen=True, kw_only=True, forbid_unknown_f
             raise InvalidSearch(WHICH)
 
     def _narrows(self) -> bool:
-        """False when it matches every dead letter. Each error holds the empty text."""
+        """False when it matches every dead letter. Every error contains the empty text."""
         values = (self.task, self.queue, self.tag, self.since, self.until)
         own_status = self.status not in (None, "failed")
         return own_status or bool(self.arguments or self.error) or any(value is not None for value in values)
@@ -56,13 +56,13 @@ WHICH = (
 
 @dataclasses.dataclass(slots=True)
 class Resolved:
-    """What a call over many dead letters came to so far.
+    """The progress of a call over many dead letters.
 
     Attributes:
         done: replayed or discarded.
-        refused: of those that cannot be replayed, by key, why; they stay dead letters.
+        refused: key -> reason, of those that cannot be replayed; they stay dead letters.
         after: where the next batch begins; None before the first.
-        until: jobs enqueued then or later are not meant: those replayed may have failed again, and again.
+        until: jobs enqueued then or later are left out: replayed jobs may have failed again.
     """
 
     done: int = 0
@@ -74,12 +74,12 @@ class Resolved:
 class DeadLetters:
     """Replays and discards dead letters, each in the transaction of a session.
 
-    A dead letter is locked, marked, and its new job written to the outbox together: it is replayed once.
+    A dead letter is locked and marked, and its new job written to the outbox, in one transaction: it is replayed once.
 
     Args:
         session: flushed, never committed.
         queues: of this process.
-        tasks: the tasks there are.
+        tasks: all tasks.
     """
 
     def __init__(self, session: AsyncSession, queues: Queues, tasks: TaskRegistry) -> None:
@@ -97,17 +97,17 @@ class DeadLetters:
         arguments: Mapping[str, Any] | None = None,
         queue: str | None = None,
     ) -> str:
-        """Enqueue a dead letter's job anew, when the session commits; returns the new job's key.
+        """Enqueue a dead letter's job again when the session commits; returns the new job's key.
 
         Args:
             key: of the dead letter, or SAQ's full id of its job.
             by: who replays it.
-            why: for those who read it later.
-            arguments: in place of those it had, by name; redacted ones must be among them.
-            queue: in place of the one it was in.
+            why: the reason, kept in the record.
+            arguments: replace the job's own arguments, by name; they must include the redacted ones.
+            queue: replaces the job's queue.
 
         Raises:
-            DeadLetterNotFound: no job of that key has failed.
+            DeadLetterNotFound: no job with that key has failed.
             JobConflict: it has been replayed or discarded.
             UnknownTask, UnknownQueue, InvalidArguments, PayloadTooLarge: it cannot be enqueued as it is.
         """
@@ -115,7 +115,7 @@ class DeadLetters:
         return await self._replay(record, by, why, arguments or {}, queue, 0.0)
 
     async def discard(self, key: str, *, by: str, why: str = "") -> None:
-        """Let a dead letter rest.
+        """Discard a dead letter.
 
         Raises:
             DeadLetterNotFound, JobConflict: as `replay`.
@@ -133,12 +133,12 @@ class DeadLetters:
         queue: str | None = None,
         rate: float = 50.0,
     ) -> bool:
-        """Replay up to BATCH dead letters, oldest first; to be called, and the session committed, until it is False.
+        """Replay up to BATCH dead letters, oldest first. Call it, and commit the session, until it returns False.
 
         Args:
             which: the filter.
-            so_far: is brought up to date.
-            rate: jobs a second that are to start: each waits for its turn as a delayed job.
+            so_far: is updated.
+            rate: jobs to start per second: each waits for its turn as a delayed job.
             by, why, arguments, queue: as `replay`.
         """
         batch = await self._batch(which, so_far)
@@ -224,6 +224,6 @@ class DeadLetters:
             "resolved_why": storable(why) or None,
             "replayed_as": replayed_as,
         }
-        # A statement of its own: one that the session makes of changed objects would not know the schema.
+        # An explicit statement: one that the session generates for changed objects would not know the schema.
         mine = tuple_(*PLACE).in_([(each.queued_at, each.key, each.queue) for each in records])
         await self._session.execute(update(JobRecord).where(mine).values(values), execution_options=self._options)

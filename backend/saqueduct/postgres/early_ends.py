@@ -1,7 +1,7 @@
 """Early ends: durable jobs of schedules that end before their rows are written.
 
-Such a job is made in Redis first, and its row follows. Where it leaves no record, a row of another kind says that it
-has ended: it keeps the job's own row from being written, which nobody would let go of.
+Such a job is made in Redis first, and its row follows. If it leaves no record, a row of another kind records that it
+has ended. That row keeps the job's own row from being written, which no process would ever delete.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from saqueduct.postgres.models import OutboxJob
 from saqueduct.tasks.job_meta import ROUND
 
 KEPT = 120.0
-"""Seconds for which it is known: longer than a row takes to follow its job."""
+"""Seconds for which the end is kept: longer than a row takes to follow its job."""
 
 
 async def note(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Engines: the connections of a process to PostgreSQL, and those of the library beside an application's own."""
+"""Engines: the connections of a process to PostgreSQL, and the library's connections next to the application's own."""
 
 import uuid
 from typing import Any
@@ -32,30 +32,30 @@ def make_engine(
     statement_timeout: float = 0.0,
     pgbouncer: bool = False,
 ) -> AsyncEngine:
-    """An engine whose connections are tested before use, so that a restarted server costs no call.
+    """An engine whose connections are tested before use, so that no call fails after a restart of the server.
 
-    A server that does not answer counts as unavailable after `connect_timeout`, and a lock that is not free after
-    `lock_timeout` ends the statement that waits for it; see `saqueduct.postgres.outage`.
+    A server that does not answer counts as unavailable after `connect_timeout`. A statement that waits for a lock for
+    longer than `lock_timeout` fails; see `saqueduct.postgres.outage`.
 
-    Its errors do not show the values of a statement: among them are the arguments of jobs, also redacted ones.
+    Its errors do not show the values of a statement, which include the arguments of jobs, also redacted ones.
 
     Args:
         url: `postgresql://...`.
         pool_size: connections it keeps open, and may open besides.
         connect_timeout: seconds to get a connection and to begin a transaction.
-        lock_timeout: seconds that a statement waits for a lock; 0: any number.
-        statement_timeout: seconds that a statement may take; 0: any number.
+        lock_timeout: seconds that a statement waits for a lock; 0: no limit.
+        statement_timeout: seconds that a statement may take; 0: no limit.
         pgbouncer: True behind a PgBouncer that pools transactions.
     """
     limits = _limits(lock_timeout, statement_timeout)
     arguments: dict[str, Any] = {"async_creator_fn": connect, "patience": float(connect_timeout)}
     if statement_timeout:
-        # The server's own limit comes first: one that is well keeps it.
+        # The server's own limit comes first: a healthy server keeps it.
         arguments["command_timeout"] = statement_timeout + connect_timeout
     server_settings = {"application_name": "saqueduct"}
     if pgbouncer:
-        # The next statement may run on another connection of the server's, which knows no statement prepared before,
-        # nor what was set before; and PgBouncer refuses most settings of a connection.
+        # The next statement may run on another server connection, which knows neither earlier prepared statements nor
+        # earlier settings; and PgBouncer refuses most settings of a connection.
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         arguments["prepared_statement_name_func"] = lambda: f"s{uuid.uuid4().hex}"
         arguments["begin"] = "".join(f"SET LOCAL {name} = '{value}';" for name, value in limits.items())
@@ -76,9 +76,9 @@ def make_engine(
 
 
 def sibling(engine: AsyncEngine, pool_size: int, timeout: float) -> AsyncEngine:
-    """An engine that connects as `engine` does, with a pool of its own; the owner of `engine` disposes that.
+    """An engine that connects as `engine` does, with its own pool; the owner of `engine` disposes of the latter.
 
-    Its transactions are READ COMMITTED, whatever those of `engine` are.
+    Its transactions are READ COMMITTED, also if those of `engine` are not.
 
     Args:
         engine: of the application.
@@ -104,7 +104,7 @@ def sibling(engine: AsyncEngine, pool_size: int, timeout: float) -> AsyncEngine:
         dialect=engine.dialect,
         _dispatch=theirs.dispatch,
     )
-    # After what `engine` does to a new connection, which may set another level; none of this asks the server.
+    # After the connect hooks of `engine`, which may set another isolation level; none of this sends a query.
     event.listen(pool, "connect", lambda connection, _: connection.set_isolation_level("read_committed"))
     return AsyncEngine(Engine(pool, engine.dialect, engine.url, hide_parameters=True))
 
@@ -115,13 +115,13 @@ def _limits(lock_timeout: float, statement_timeout: float) -> dict[str, str]:
 
 
 def _tell_silence(context: ExceptionContext) -> BaseException | None:
-    """A statement that outlasted the client's limit too: the server does not answer, its connection is of no use."""
+    """The statement also exceeded the client's limit: the server does not answer, and its connection is useless."""
     if type(context.original_exception) is not TimeoutError:
         return None
     context.is_disconnect = True
     silence.heard()
     if context.connection is not None and (driver := context.connection.connection.driver_connection) is not None:
-        # At once: SQLAlchemy would take leave of the server first, and wait for that.
+        # Immediately: SQLAlchemy would close the connection gracefully first, and wait for that.
         driver.terminate()
     silent = asyncpg.ConnectionFailureError("PostgreSQL has not answered in time")
     return OperationalError(context.statement, None, silent, hide_parameters=True, connection_invalidated=True)

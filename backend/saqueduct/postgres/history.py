@@ -32,25 +32,25 @@ PAGE = 50
 LARGEST_PAGE = 500
 
 LONGEST, DEEPEST = 4096, 50
-"""Characters and opening brackets of a search for arguments: more only costs time."""
+"""Most characters and opening brackets of a search for arguments: more only costs time."""
 
 SEARCH = 15
-"""Seconds that a search may take; a filter that no index knows reads the whole table."""
+"""Seconds that a search may take; a filter without an index reads the whole table."""
 
 PLACE = (JobRecord.queued_at, JobRecord.key, JobRecord.queue)
 
 
 class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which records are meant; what is left out, matches all.
+    """Selects records; a field that is left out matches all.
 
     Attributes:
         task: the task's name.
         status: "queued" (waits for another attempt), "complete", "failed" or "aborted".
         queue: the queue's name.
-        arguments: values of arguments, by name; a nested one matches if it holds what is given.
-        error: text that the error holds, in whatever case.
+        arguments: values of arguments, by name; a nested one matches if it contains what is given.
+        error: text that the error contains, ignoring case.
         tag: one of the job's tags.
-        since: enqueued at that time or later; in UTC where it has no offset.
+        since: enqueued at that time or later; UTC if it has no offset.
         until: enqueued before that time, likewise.
 
     Raises:
@@ -89,7 +89,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             if value is not None:
                 conditions.append(column == value)
         if self.status is not None:
-            # A literal: a planner that does not know the value cannot tell that a partial index has it.
+            # A literal: a planner that does not know the value cannot see that a partial index covers it.
             conditions.append(JobRecord.status == literal(self.status, literal_execute=True))
         if self.arguments is not None:
             conditions.append(JobRecord.arguments.contains(dict(self.arguments)))
@@ -104,7 +104,8 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return conditions
 
     def matches(self, job: Job) -> bool:
-        """True for a job that is meant, by what people may see of it: nobody is to guess a redacted value."""
+        """True for a job that matches, by what callers may see of it: a filter must not help to guess a redacted
+        value."""
         queued, fields = EPOCH + dt.timedelta(milliseconds=job.queued), {"function": job.function, "error": job.error}
         visible = shown(job.get_queue(), {**fields, "kwargs": job.kwargs})
         return (
@@ -124,7 +125,7 @@ def _is_in_no_record(leaf: Any) -> bool:
 
 
 def _holds(value: Any, part: Any) -> bool:
-    """True when a JSON value holds another, as PostgreSQL's `@>` means it."""
+    """True when a JSON value contains another one, as PostgreSQL's `@>` defines it."""
     if isinstance(part, Mapping):
         return isinstance(value, Mapping) and all(name in value and _holds(value[name], part[name]) for name in part)
     if isinstance(part, list):
@@ -140,7 +141,7 @@ def arguments_of(search: str | None) -> dict[str, Any] | None:
     {'user_id': 7, 'city': 'Bonn'}
 
     Raises:
-        InvalidSearch: neither.
+        InvalidSearch: it is neither of the two.
     """
     if search is None or not search.strip():
         return None
@@ -190,7 +191,7 @@ class JobHistory:
         self._options = in_schema(schema)
 
     async def find(self, key: str, limit: int = PAGE, queue: str | None = None) -> Sequence[JobRecord]:
-        """The records of the jobs that had this key, in a queue or in any, newest first; empty without any."""
+        """The records of the jobs that had this key, in one queue or in any, newest first; empty if there are none."""
         if storable(key) != key:
             return []
         query = select(JobRecord).where(JobRecord.key == key).order_by(JobRecord.queued_at.desc()).limit(limit)
@@ -199,12 +200,12 @@ class JobHistory:
         return (await self._session.scalars(query, execution_options=self._options)).all()
 
     async def latest(self, key: str, queue: str | None = None) -> JobRecord | None:
-        """The record of the last job that had this key, in a queue or in any."""
+        """The record of the last job that had this key, in one queue or in any."""
         return next(iter(await self.find(key, 1, queue)), None)
 
     async def unpublished(self, key: str, queues: "Queues", queue: str | None = None) -> "Job | None":
         """The last job of this key that only PostgreSQL has, as a new one: it waits in the outbox for Redis, or Redis
-        has lost it. To be asked for after Redis.
+        has lost it. Ask Redis first.
         """
         if storable(key) != key:
             return None
@@ -239,13 +240,13 @@ class JobHistory:
             limit: records at most, up to LARGEST_PAGE.
 
         Raises:
-            InvalidCursor: the cursor was not made by this.
+            InvalidCursor: the cursor was not returned by this method.
             InvalidSearch: the search takes longer than SEARCH.
         """
         return await self._page(which.conditions(), cursor, limit)
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
-        """A page of dead letters that wait for a person. Arguments and errors as `page`."""
+        """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
         return await self._page([*which.conditions(), *DEAD], cursor, limit)
 
     async def _page(self, conditions: list[ColumnElement[bool]], cursor: str | None, limit: int) -> Page:

@@ -1,4 +1,4 @@
-"""JobDetails: a job as people may see it, out of Redis and out of its record alike."""
+"""JobDetails: a job as callers may see it, from Redis or from its record."""
 
 import datetime as dt
 from typing import Any

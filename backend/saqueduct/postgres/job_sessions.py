@@ -1,9 +1,9 @@
-"""Sessions that are injected by name: the success of a job commits with its session, and no commit is lost silently.
+"""Sessions that are injected by name: a job's success commits with its session, and no commit is lost silently.
 
-The generator that yields such a session commits it with SQLAlchemy's own `commit`. Listeners add to that
+The generator that yields such a session commits it with SQLAlchemy's own `commit`. Listeners add
 
 - the success of the job, as `saqueduct.postgres.completion.commit` does for the sessions of a container: in the session
-  that is closed last, so that it rolls back with anything else that fails; only in the database of the job records;
+  that is closed last, so that it is rolled back if anything else fails; only in the database of the job records;
 - an error where PostgreSQL answers COMMIT with ROLLBACK, because a statement had failed: asyncpg reports none.
 """
 
@@ -103,14 +103,14 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
 
 
 def _is_of(recorder: Any, connection: Connection) -> bool:
-    """True for a connection to the database where the recorder writes, as the same role."""
+    """True for a connection to the database where the recorder writes, with the same role."""
     if not isinstance(recorder, JobRecorder):
         return False
     return _place(connection.engine.url) == _place(recorder.engine.url)
 
 
 def _place(url: URL) -> tuple[Any, ...]:
-    """What names a database and a role; a unix socket is in the query."""
+    """The parts of a URL that name a database and a role; a unix socket is in the query."""
     host, port = url.host or url.query.get("host"), url.port or url.query.get("port") or POSTGRES_PORT
     return url.get_backend_name(), host, int(str(port)), url.database, url.username
 
@@ -134,10 +134,10 @@ def _forget_failure(connection: Connection) -> None:
 
 
 def _check_commit(connection: Connection) -> None:
-    """Ask whether the transaction still stands, if a statement had failed: perhaps in a savepoint, and all is well.
+    """If a statement had failed, check that the transaction is still valid: the failure may have been in a savepoint.
 
     Raises:
-        TransactionAborted: it does not.
+        TransactionAborted: it is not.
     """
     if not connection.info.pop(FAILED, False):
         return

@@ -1,4 +1,4 @@
-"""Makes and upgrades the library's tables; they have a revision of their own, apart from the application's migrations.
+"""Creates and upgrades the library's tables, which have their own revision, separate from the application's migrations.
 
 await upgrade("postgresql://app@localhost/app", schema="jobs")
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "current", "downgrade", "include_name", "migrate", "upgrade"]
 
 LOCK = 5721041
-"""Key of the advisory lock: one process migrates at a time."""
+"""Key of the advisory lock: only one process migrates at a time."""
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to reach a database that is named by its URL."""
@@ -65,9 +65,9 @@ async def upgrade(
     *,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> None:
-    """Make the tables, or upgrade them, all in one transaction; a schema that is missing is made too.
+    """Create the tables, or upgrade them, in one transaction; a missing schema is created too.
 
-    Two processes that migrate at once follow one another, and the second one finds nothing to do.
+    Two processes that migrate at the same time run one after the other, and the second one finds nothing to do.
 
     Args:
         database: its URL, or an engine on asyncpg.
@@ -77,8 +77,8 @@ async def upgrade(
 
     Raises:
         ConfigurationError: the engine is not one on asyncpg, the schema can have no such name, or Alembic is missing.
-        MigrationFailed: no such revision; another table has the name of one of these; a table is held for too long; the
-            application's own Alembic includes these tables.
+        MigrationFailed: no such revision; another table has the name of one of these; a table is locked for too long;
+            the application's own Alembic includes these tables.
     """
     async with _engine(database) as engine:
         await _run(engine, schema, "upgrade", revision, lock_timeout)
@@ -87,13 +87,13 @@ async def upgrade(
 async def downgrade(
     database: AsyncEngine | str, revision: str, schema: str | None = None, *, lock_timeout: float = LOCK_TIMEOUT
 ) -> None:
-    """Take revisions back; "base" removes the tables with all rows. Arguments and errors as `upgrade`."""
+    """Downgrade; "base" removes the tables with all rows. Arguments and errors as `upgrade`."""
     async with _engine(database) as engine:
         await _run(engine, schema, "downgrade", revision, lock_timeout)
 
 
 async def current(database: AsyncEngine | str, schema: str | None = None) -> str | None:
-    """The revision of the tables; None: there are none, or no version table knows them."""
+    """The revision of the tables; None: there are none, or no version table lists them."""
     async with _engine(database) as engine, engine.connect() as connection:
         return (await find_revision(connection, schema)).revision
 
@@ -116,13 +116,13 @@ def include_name(schema: str | None = None) -> Callable[..., bool]:
 
 
 def make_schema(connection: Connection, schema: str | None) -> None:
-    """Make a schema that is missing. Not by IF NOT EXISTS, which asks for the right to make one even if it exists."""
+    """Create a missing schema. Not with IF NOT EXISTS, which requires the right to create one even if it exists."""
     if schema and not inspect(connection).has_schema(schema):
         connection.execute(text(f"CREATE SCHEMA {quoted(schema, None)}"))
 
 
 def refuse_tables_of_others(connection: Connection, schema: str | None) -> None:
-    """Raise where tables of the library's names exist already.
+    """Raise if tables with the library's names already exist.
 
     Raises:
         MigrationFailed: names them.
@@ -138,7 +138,7 @@ def refuse_tables_of_others(connection: Connection, schema: str | None) -> None:
 
 @asynccontextmanager
 async def _engine(database: AsyncEngine | str) -> AsyncIterator[AsyncEngine]:
-    """An engine of its own, whatever isolation level and pool that of the application has."""
+    """A separate engine, independent of the isolation level and pool of the application's engine."""
     if isinstance(database, str):
         engine = make_engine(database, pool_size=1, connect_timeout=CONNECT_TIMEOUT)
     else:
@@ -159,7 +159,7 @@ async def _run(
         raise ConfigurationError(str(error)) from None
     try:
         async with engine.begin() as connection:
-            # However long another process takes.
+            # No limit: another process may take long.
             await connection.execute(text("SET LOCAL lock_timeout = 0"))
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
             await connection.execute(text(f"SET LOCAL lock_timeout = '{round(lock_timeout * 1000)}ms'"))

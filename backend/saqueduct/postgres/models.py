@@ -1,4 +1,4 @@
-"""The tables of the memory: `outbox` holds jobs on their way to Redis, `job_records` what became of jobs."""
+"""The tables: `outbox` holds jobs on their way to Redis, `job_records` the results and errors of jobs."""
 
 import datetime as dt
 from typing import Any
@@ -11,29 +11,29 @@ from sqlalchemy.orm import Mapped, mapped_column
 from saqueduct.postgres.base import Base
 
 CHANNEL = "saqueduct_outbox"
-"""Channel of LISTEN and NOTIFY, on which a commit tells that rows of the outbox wait."""
+"""Channel of LISTEN and NOTIFY, on which a commit reports that rows of the outbox wait."""
 
 STATUSES = ("queued", "complete", "failed", "aborted")
 """Statuses of a record; "queued" is a job that waits for another attempt."""
 
 REPLAYED, DISCARDED, RETRIED = "replayed", "discarded", "retried"
-"""What became of a dead letter: a new job has its arguments, a person let it rest, or it was queued once more."""
+"""How a dead letter was resolved: a new job has its arguments, it was discarded, or it was queued again."""
 
 RESOLUTION = ("resolution", "resolved_at", "resolved_by", "resolved_why", "replayed_as")
-"""The columns that tell so."""
+"""The columns that record this."""
 
 
 class OutboxJob(Base):
     """A job written in a caller's transaction; a durable one stays until it has ended.
 
-    A job is told apart from another one of the same key by the time of its enqueue and its round.
+    A job is distinguished from another one with the same key by its enqueue time and its manual retry number.
     """
 
     __tablename__ = "outbox"
     __table_args__ = (
         Index("ix_outbox_unpublished", "created_at", postgresql_where=text("published_at IS NULL")),
         Index("ix_outbox_published", "published_at", postgresql_where=text("published_at IS NOT NULL")),
-        # Rows come and go; the table stays small if their space is reused soon.
+        # Rows are short-lived; the table stays small if their space is reused soon.
         {"postgresql_with": {"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05}},
     )
 
@@ -46,22 +46,22 @@ class OutboxJob(Base):
     job: Mapped[str] = mapped_column(Text)
     """In SAQ's wire format."""
     unique: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
-    """What makes it unique, see `Claim`; null: nothing but its key."""
+    """What makes it unique, see `Claim`; null: only its key."""
     durable: Mapped[bool]
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     published_at: Mapped[dt.datetime | None]
-    """When Redis was last known to have it; null: not yet."""
+    """When Redis was last known to have it; null: never yet."""
 
 
 class JobRecord(Base):
-    """What became of a job. Values of redacted arguments are not in it."""
+    """The record of a job. Values of redacted arguments are not in it."""
 
     __tablename__ = "job_records"
     __table_args__ = (
         CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
         Index(None, "key"),
         Index(None, "task", "queued_at", "key", "queue"),
-        # Most jobs complete: an index of all statuses would be large, and no help in finding those.
+        # Most jobs complete: an index of all statuses would be large, and would not help to find those.
         Index(
             "ix_job_records_incomplete",
             "status",

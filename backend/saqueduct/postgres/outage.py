@@ -1,4 +1,4 @@
-"""Outages: which errors mean that PostgreSQL is away or overloaded, and not that a statement was wrong."""
+"""Outages: which errors mean that PostgreSQL is unavailable or overloaded, and not that a statement was wrong."""
 
 import time
 from collections.abc import Iterator
@@ -8,15 +8,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 AWAY = ("08", "25006", "28", "3D", "53", "57P", "58")
-"""Beginnings of SQLSTATEs: the connection is lost; the server takes no writes, as one does that is no primary any more;
-it refuses the user, or has no such database; it lacks memory, disk or connections; it stops or starts; it cannot read
+"""Prefixes of SQLSTATEs: the connection is lost; the server takes no writes, for example because it is no longer the
+primary; it refuses the user, or has no such database; it lacks memory, disk or connections; it stops or starts; it
+cannot read
 or write its files. See PostgreSQL's manual, appendix "Error Codes"."""
 
 DEADLOCK = "40P01"
 
 AGAIN = ("40001", DEADLOCK)
-"""SQLSTATEs of a transaction that another one got into the way of, and that is to be run again: it could not be
-serialized, or each waited for the other."""
+"""SQLSTATEs of a transaction that conflicted with another one and should run again: it could not be serialized, or each
+waited for the other."""
 
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
@@ -29,7 +30,7 @@ class Silence:
         self._heard = 0.0
 
     def heard(self) -> None:
-        """It did not answer just now."""
+        """Record that it did not answer just now."""
         self._heard = time.monotonic()
 
     def since(self, moment: float) -> bool:
@@ -42,12 +43,12 @@ silence = Silence()
 
 
 def outage_in(error: BaseException) -> str:
-    """What about PostgreSQL an error says that is nobody's fault, for people; empty: it is no such error.
+    """What an error says about an outage of PostgreSQL, as text; empty: it is no such error.
 
     The connection was lost or refused, the server stops, starts, or is full, a lock or a connection of the pool did not
-    come free in time, or another transaction got into the way. The same statement may do later. An error of a
-    statement itself is none: of its syntax, data, or constraints, or that it took too long. A group of errors is one if
-    all of them are.
+    come free in time, or another transaction conflicted. The same statement may succeed later. An error of the
+    statement itself is no outage: wrong syntax, data or constraints, or taking too long. A group of errors is an outage
+    if all of them are.
     """
     found = [_alone(each) for each in _leaves(error)]
     return found[0] if all(found) else ""
@@ -62,7 +63,7 @@ def _alone(error: BaseException) -> str:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The error, or those inside of a group; not by recursion, as groups may be nested without end."""
+    """The error, or those inside a group; without recursion, as groups may be nested very deeply."""
     left = [error]
     while left:
         each = left.pop()
@@ -89,7 +90,7 @@ def _in_driver(error: BaseException, *, lost: bool = False) -> str:
 
 
 def _lock(error: BaseException) -> str:
-    """That of a statement with NOWAIT is the statement's own: it wants to know at once."""
+    """The lock error of a statement with NOWAIT is the statement's own: it asks for an immediate answer."""
     driver = error.__cause__ if isinstance(error.__cause__, asyncpg.PostgresError) else error
     if getattr(driver, "server_source_function", "ProcessInterrupts") != "ProcessInterrupts":
         return ""

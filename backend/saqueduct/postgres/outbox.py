@@ -39,24 +39,24 @@ from saqueduct.tasks.options import Claim, Unique
 logger = logging.getLogger("saqueduct")
 
 CHUNK = 500
-"""Jobs that one statement writes, and that one transaction publishes, at most."""
+"""Most jobs that one statement writes, or one transaction publishes."""
 
 PATIENCE = 60.0
-"""Seconds that a call to Redis which publishes may be under way; marks stay longer."""
+"""Seconds that a publishing call to Redis may take; marks are kept longer."""
 
 HOLD = 60
-"""Seconds for which a job does not start that is enqueued to be aborted. If its abort gets lost, it runs then."""
+"""Seconds for which a job that is enqueued to be aborted does not start. If its abort is lost, it runs after that."""
 
 ANSWER = 10.0
-"""Seconds that PostgreSQL gets for a transaction; one that does not answer is away."""
+"""Seconds that PostgreSQL gets for a transaction; after that it counts as unavailable."""
 
 DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-"""What SQLAlchemy and asyncpg raise when PostgreSQL is away, restarts, or does not answer: asyncpg's own errors come
-unwrapped while connecting, and some that SQLAlchemy does not know as its plain DBAPIError."""
+"""What SQLAlchemy and asyncpg raise when PostgreSQL is unavailable, restarts, or does not answer: while connecting
+asyncpg's own errors arrive unwrapped, and SQLAlchemy wraps some that it does not know in its plain DBAPIError."""
 
 
 class Left(NamedTuple):
-    """Jobs of one queue that nobody looks after."""
+    """Jobs of one queue that no process handles."""
 
     queue: str
     jobs: int
@@ -67,7 +67,7 @@ class Outbox:
     """Jobs on their way from PostgreSQL to Redis.
 
     Args:
-        engine: connections of the memory's own, whose statements find the tables in their schema.
+        engine: the store's own connections, whose statements find the tables in their schema.
         schema: of the tables; None: what the `search_path` of a connection finds.
     """
 
@@ -75,10 +75,10 @@ class Outbox:
         self._engine = engine
         self.schema = schema
         self._blocked: set[tuple[str, str]] = set()
-        """Queue and key of committed jobs that have one in their way which is being aborted."""
+        """Queue and key of committed jobs that are blocked by a job which is being aborted."""
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction on a connection of the memory's own, see `limited`."""
+        """A transaction on one of the store's own connections, see `limited`."""
         return limited(self._engine, ANSWER)
 
     async def write(
@@ -87,13 +87,13 @@ class Outbox:
         """Write jobs in a transaction of the caller's.
 
         Returns:
-            For each whether it was written; False where one of its key is in the outbox already.
+            For each whether it was written; False if the outbox already has one with its key.
 
         Raises:
-            EnqueueConflict: another transaction is in the way, which writes jobs of these keys.
+            EnqueueConflict: another transaction is writing jobs with these keys.
         """
-        # Of two with one key the first counts. In the order of their keys: transactions that write the same keys wait
-        # for each other, and would for ever if each had one that the other wants.
+        # Of two with one key the first counts. Sorted by key: transactions that write the same keys wait for each
+        # other, and would deadlock if each held one that the other needs.
         rows = {job.key: (_row(queue, job), place) for place, job in reversed(list(enumerate(jobs)))}
         keys = sorted(rows)
         written: set[str] = set()
@@ -110,7 +110,7 @@ class Outbox:
         """Write durable jobs in a transaction of their own, and enqueue them.
 
         Raises:
-            QueueUnavailable: PostgreSQL did not answer. That Redis does not is no error: they stand in PostgreSQL.
+            QueueUnavailable: PostgreSQL did not answer. An outage of Redis is no error: the jobs are in PostgreSQL.
         """
         try:
             async with self.transaction() as connection:
@@ -123,7 +123,7 @@ class Outbox:
         return [standing.get(answer.key, answer) for answer in answers]
 
     async def adopt(self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]) -> None:
-        """Write durable jobs that Redis has already."""
+        """Write durable jobs that Redis already has."""
         rows = [_row(queue, job) | {"published_at": func.now()} for job in sorted(jobs, key=lambda job: job.key)]
         await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
 
@@ -149,11 +149,11 @@ class Outbox:
             held: see `hold`.
 
         Returns:
-            By key, which job stands.
+            By key, which job exists.
 
         Raises:
             QueueUnavailable: Redis did not answer; nothing is lost.
-            SQLAlchemyError, asyncpg.PostgresError, OSError: neither did PostgreSQL.
+            SQLAlchemyError, asyncpg.PostgresError, OSError: PostgreSQL did not answer.
         """
         async with answering():
             deadline = await queue.time() + PATIENCE
@@ -176,7 +176,7 @@ class Outbox:
         return standing
 
     async def hold(self, queue: EngineQueue, key: str) -> None:
-        """Enqueue a committed job that Redis does not have, for HOLD seconds later: so it can be aborted there.
+        """Enqueue a committed job that Redis does not have, delayed by HOLD seconds, so that it can be aborted there.
 
         Raises:
             JobConflict: another process is enqueuing it.
@@ -193,7 +193,8 @@ class Outbox:
             raise QueueUnavailable(f"PostgreSQL: {error}") from error
 
     async def outlast(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
-        """Enqueue those of some committed jobs that have one in their way which is being aborted, once it has ended."""
+        """Enqueue those of some committed jobs that are blocked by a job which is being aborted, once that has
+        ended."""
         standing: dict[str, Enqueued] = {}
         patience = Patience(queue.core.timings)
         while blocked := [key for key in keys if (queue.name, key) in self._blocked]:
@@ -206,7 +207,7 @@ class Outbox:
         return standing
 
     async def holds(self, queue: EngineQueue, which: ColumnElement[bool]) -> bool:
-        """True when such a row is there; what is asked of Redis besides can be left out where it is not."""
+        """True when such a row exists; otherwise some queries to Redis can be skipped."""
         async with self.transaction() as connection:
             found = await connection.execute(select(exists().where(OutboxJob.queue == queue.name, which)))
         return bool(found.scalar_one())
@@ -225,11 +226,11 @@ class Outbox:
         return str(found.scalar_one())
 
     async def left_elsewhere(self, looked_after: Sequence[str], idle: float) -> list[Left]:
-        """What nobody looks after, by queue.
+        """The jobs that no process handles, by queue.
 
         Args:
             looked_after: names of queues to leave out.
-            idle: seconds since a job was to be enqueued, or since Redis was last known to have it.
+            idle: seconds since a job should have been enqueued, or since Redis was last known to have it.
         """
         before = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle)
         waits = or_(
@@ -243,7 +244,8 @@ class Outbox:
     async def _settle(
         self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], standing: Mapping[str, Enqueued]
     ) -> None:
-        """Durable jobs stay until they have ended, the others have arrived, or are dropped for jobs that stand."""
+        """Durable jobs stay until they have ended; the others have arrived, or are dropped because the job already
+        exists."""
         kept = [job.key for job in jobs if job.meta.get(DURABLE) and standing[job.key].created]
         sent = [job.key for job in jobs if job.key not in set(kept)]
         here = OutboxJob.queue == queue.name
@@ -268,7 +270,7 @@ class Outbox:
             held: see `hold`.
 
         Returns:
-            Those that have ended, whose end PostgreSQL does not know yet.
+            Those that have ended and whose end PostgreSQL does not know yet.
         """
         idly = and_(OutboxJob.durable, OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle))
         if which is not None:
@@ -297,7 +299,7 @@ class Outbox:
         return list(ended.values())
 
     async def forget_marks(self, queue: EngineQueue) -> int:
-        """Take marks out of Redis whose rows are gone, and which no call can need any more; returns how many."""
+        """Remove marks from Redis whose rows are gone and which no call can need any longer; returns how many."""
         async with answering():
             marks = await queue.old_marks(2 * PATIENCE, CHUNK)
         if not marks:
@@ -350,7 +352,7 @@ async def _write(
 
 @asynccontextmanager
 async def limited(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncConnection]:
-    """A transaction that gets so many seconds.
+    """A transaction with a time limit in seconds.
 
     Raises:
         TimeoutError: it took longer.
@@ -366,7 +368,7 @@ ENDED = """
     unnest(CAST(:queues AS text[]), CAST(:keys AS text[]), CAST(:queued AS bigint[]), CAST(:rounds AS smallint[]))
         AS ended(queue, key, queued, round)
 """
-"""Jobs as rows; their rows of the outbox are told apart from later ones of their keys."""
+"""Jobs as rows, so that their rows of the outbox are not confused with later rows for the same keys."""
 
 
 class _OfEnded(NamedTuple):
@@ -405,7 +407,7 @@ async def let_go(
         connection: whose transaction it is.
         jobs: that have ended.
         schema: of the tables.
-        wait: True: for rows that somebody holds; False: they stay.
+        wait: True: wait for rows that another transaction has locked; False: they stay.
     """
     statements = _of_ended(schema)
     return await _identities(connection, statements.let_go_all if wait else statements.let_go, jobs)
@@ -420,20 +422,20 @@ async def _identities(
     connection: AsyncConnection | AsyncSession, statement: TextClause, jobs: Sequence[Job]
 ) -> set[Identity]:
     names = {(job.get_queue().name, job.key, job.queued, int(job.meta.get(ROUND, 0))): identity(job) for job in jobs}
-    # In one order, as far as PostgreSQL keeps it: two such statements could wait for each other.
+    # In a fixed order, as far as PostgreSQL keeps it: otherwise two such statements could wait for each other.
     columns = map(list, zip(*sorted(names), strict=True))
     arrays: dict[str, Any] = dict(zip(("queues", "keys", "queued", "rounds"), columns, strict=True))
     return {names[row.queue, row.key, row.queued, row.round] for row in await connection.execute(statement, arrays)}
 
 
 def _hold(jobs: Iterable[EngineJob], deadline: float) -> None:
-    """Let jobs start HOLD seconds later, and give way to no other and no other to them: they are to be aborted."""
+    """Let jobs start HOLD seconds later, and neither replace others nor be replaced: they will be aborted."""
     for job in jobs:
         job.scheduled, job.claim = max(job.scheduled, math.ceil(deadline - PATIENCE + HOLD)), None
 
 
 async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnElement[bool]) -> list[EngineJob]:
-    """Lock some rows, CHUNK at most; those that cannot be read are set aside, for a person to mend or delete."""
+    """Lock some rows, CHUNK at most; unreadable ones are set aside, to be fixed or deleted by an operator."""
     query = select(OutboxJob.key, OutboxJob.job, OutboxJob.unique).where(OutboxJob.queue == queue.name, which)
     query = query.order_by(OutboxJob.created_at).limit(CHUNK).with_for_update(skip_locked=True)
     jobs: list[EngineJob] = []
@@ -448,7 +450,7 @@ async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnE
 
 
 def _replaced(answers: Iterable[tuple[EngineJob, Answer | None]]) -> dict[str, Job]:
-    """Of forgotten jobs those that an even newer job would have replaced: they end as if it had."""
+    """The forgotten jobs that a newer job would have replaced: they end as if it had."""
     ended: dict[str, Job] = {}
     for job, answer in answers:
         replaces = job.claim is not None and job.claim.unique.on_conflict == "replace"
@@ -482,7 +484,7 @@ def job_of(queue: EngineQueue, row: RowMapping) -> EngineJob:
 
 
 async def _unresolve(connection: AsyncConnection, job: Job, standing: str) -> None:
-    """The job that was to replay a dead letter is dropped: the dead letter waits again."""
+    """The job that should replay a dead letter is dropped: the dead letter waits again."""
     logger.warning("the replay %s of %s is dropped, the job %s stands", job.key, job.meta[REPLAY_OF], standing)
     letter = update(JobRecord).where(JobRecord.key == job.meta[REPLAY_OF], JobRecord.replayed_as == job.key)
     await connection.execute(letter.values(dict.fromkeys(RESOLUTION)))
@@ -500,7 +502,7 @@ async def _ended(queue: EngineQueue, jobs: Sequence[Job]) -> dict[str, Job]:
 
 def _told(job: Job, answer: Enqueued | DuplicateJob | None) -> Enqueued:
     if isinstance(answer, DuplicateJob):
-        # The caller's transaction has committed: there is nobody left to raise it to.
+        # The caller's transaction has committed: no caller is left to raise it to.
         logger.warning("the job %s of the outbox is dropped: %s", job.key, answer)
         return Enqueued(answer.standing, created=False)
     return answer or Enqueued(job.key, created=True)

@@ -1,4 +1,4 @@
-"""Pruning: workers delete old job records beside their jobs."""
+"""Pruning: workers delete old job records while they run jobs."""
 
 import asyncio
 import logging
@@ -15,8 +15,8 @@ FIRST = 30.0
 """Seconds after the start of a worker process at which it prunes first."""
 
 EVERY = 600.0
-"""Seconds between two looks for records that are old enough. Each process looks; where there is none, that costs four
-reads of an index."""
+"""Seconds between two searches for records that are old enough. Each process searches; if there are none, that costs
+four index reads."""
 
 
 class Pruner:
@@ -25,7 +25,7 @@ class Pruner:
     Args:
         sessions: opens a session.
         retention: for how long records are kept.
-        first, every: seconds before the first look, and between two.
+        first, every: seconds before the first search, and between two.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Pruner:
         self._first, self._every = first, every
 
     async def run(self) -> None:
-        """Prune now and then, until cancelled."""
+        """Prune periodically, until cancelled."""
         await asyncio.sleep(self._first)
         while True:
             await self._look()

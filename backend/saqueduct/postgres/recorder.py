@@ -1,4 +1,4 @@
-"""The recorder: writes what became of jobs, many in one statement, without keeping a job waiting."""
+"""The recorder: writes job records, many in one statement, without making a job wait."""
 
 import asyncio
 import logging
@@ -27,61 +27,62 @@ CHUNK = 5000
 """Records that one statement writes at most."""
 
 BUFFER = 100_000
-"""Records that wait at most; when PostgreSQL is away for longer, the oldest are dropped."""
+"""Most records that wait; when PostgreSQL is unavailable for longer, the oldest are dropped."""
 
 FULL = 20_000
-"""Records that wait from which on a worker takes no new jobs, as long as PostgreSQL answers."""
+"""Number of waiting records from which a worker takes no new jobs, as long as PostgreSQL answers."""
 
 LINGER = 0.05
 """Seconds between two batches that are not full."""
 
 HELD = 1.0
-"""Seconds after which ends are tried again whose rows somebody holds."""
+"""Seconds after which ends are retried whose rows another transaction has locked."""
 
 ANSWER = 30.0
-"""Seconds that PostgreSQL gets to take a batch; one that does not answer is away."""
+"""Seconds that PostgreSQL gets to take a batch; after that it counts as unavailable."""
 
 CLOSING = 3.0
-"""Seconds that PostgreSQL gets to learn that durable jobs have ended, before Redis does; a lease lasts for longer."""
+"""Seconds that PostgreSQL gets to store the ends of durable jobs, before Redis does; a lease lasts longer."""
 
 ENDS = 500
 """Durable jobs whose ends one transaction writes at most."""
 
 LOOKUPS = 100
-"""Jobs that one statement asks for at most."""
+"""Most jobs that one statement queries."""
 
 LOOKUP = 2.0
-"""Seconds that PostgreSQL gets to tell that jobs have completed; it is taken from the time that they may run."""
+"""Seconds that PostgreSQL gets to report whether jobs have completed; they count towards the jobs' timeout."""
 
 REFUSED = ("22", "23", "54")
-"""Classes of SQLSTATE that tell that a record is at fault, and not the server: wrong data, constraints, and limits such
+"""Classes of SQLSTATE which mean that a record is at fault, and not the server: wrong data, constraints, and limits
+such
 as the size of an index entry. See PostgreSQL's manual, appendix "Error Codes"."""
 
 SUSPENSION = 10.0
 """Seconds for which jobs commit without their records, after one could not be written in a job's transaction."""
 
 MAX_PAUSE = 5.0
-"""Seconds between two tries while PostgreSQL is away, at most."""
+"""Most seconds between two attempts while PostgreSQL is unavailable."""
 
 
 class JobRecorder:
     """Buffers the records of one process and writes them.
 
     Args:
-        engine: connections of the memory's own.
+        engine: the store's own connections.
         rows: makes them.
-        unrecorded: is told what is written of what Redis keeps.
+        unrecorded: is notified of written ends that Redis keeps.
     """
 
     def __init__(self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds) -> None:
         self.engine = engine
         self._unrecorded = unrecorded
         self.rows = rows
-        # Those of a dead worker come back together: one connection asks for all of them.
+        # Jobs of a dead worker come back together: one connection queries all of them.
         self._lookups = Batches(self._completed, LOOKUPS)
         self._waiting: deque[Row] = deque()
         self._ended: deque[Job] = deque()
-        """Durable jobs that have ended otherwise than in a worker's hands."""
+        """Durable jobs that ended without a worker, for example by an abort."""
         self._writer: asyncio.Task[None] | None = None
         self.away_since: float | None = None
         """Seconds of the monotonic clock since which PostgreSQL does not answer; None: it does."""
@@ -90,16 +91,17 @@ class JobRecorder:
         """Records that were lost because the buffer was full."""
 
         self.strays = ""
-        """Jobs of the outbox that no process looks after, for people; empty: none."""
+        """Jobs of the outbox that no process handles, as text; empty: none."""
         self.crowded = False
-        """True when Redis keeps as many ends for PostgreSQL as it may, see `Unrecorded`."""
+        """True when Redis keeps as many ends for PostgreSQL as allowed, see `Unrecorded`."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._ended)
 
     @property
     def full(self) -> bool:
-        """True when more jobs end than PostgreSQL can write; while it is away, only when Redis keeps too many ends."""
+        """True when more jobs end than PostgreSQL can write; while it is unavailable, only when Redis keeps too many
+        ends."""
         return self.crowded or (len(self._waiting) > FULL and self.away_since is None)
 
     @property
@@ -117,16 +119,16 @@ class JobRecorder:
 
     @property
     def suspended(self) -> bool:
-        """True while jobs are to commit without their records, which are written later."""
+        """True while jobs commit without their records, which are written later."""
         return self.away_since is not None or time.monotonic() < self._suspended_until
 
     def suspend(self) -> None:
-        """A record could not be written in the transaction of its job: the next jobs are not to wait for that."""
+        """A record could not be written in the transaction of its job: the next jobs must not wait for that."""
         self._suspended_until = time.monotonic() + SUSPENSION
 
     @property
     def trouble(self) -> str:
-        """What keeps records from being written, for people; empty: nothing. May be asked from any thread."""
+        """What keeps records from being written, as text; empty: nothing. May be called from any thread."""
         since = self.away_since
         told = []
         if since is not None:
@@ -143,7 +145,7 @@ class JobRecorder:
         return "; ".join(told)
 
     def add(self, job: Job) -> None:
-        """Write a record of what became of a job, if its task wants one; a durable one that has ended is let go."""
+        """Write a record of a job, if its task wants one; the outbox row of a durable job that has ended is deleted."""
         if getattr(job, "recorded", False):
             return
         if job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
@@ -161,11 +163,11 @@ class JobRecorder:
             self._writer = asyncio.create_task(self._write_all())
 
     async def close(self, jobs: Sequence[Job]) -> list[bool | None]:
-        """Write at once that durable jobs have ended.
+        """Write immediately that durable jobs have ended.
 
         Returns:
-            For each False when it had ended before: another attempt was first; None when it is to be written later,
-            because somebody holds its row.
+            For each False when it had ended before: another attempt was first; None when it will be written later,
+            because another transaction has locked its row.
 
         Raises:
             Exception: PostgreSQL did not take it within CLOSING.
@@ -177,7 +179,7 @@ class JobRecorder:
             raise
 
     async def write(self, jobs: Sequence[Job]) -> None:
-        """Write at once how jobs have ended that Redis keeps, and let it forget them.
+        """Write immediately the ends of jobs that Redis keeps, and let Redis forget them.
 
         Raises:
             Exception: PostgreSQL did not take it.
@@ -207,7 +209,7 @@ class JobRecorder:
         return limited(self.engine, ANSWER)
 
     async def flush(self, seconds: float) -> None:
-        """Write what waits, for so long at most."""
+        """Write what waits, for at most so long."""
         if self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer], timeout=seconds)
         if self._writer is not None and not self._writer.done():
@@ -246,14 +248,14 @@ class JobRecorder:
                 continue
             failures = 0
             if written < CHUNK:
-                # Larger batches cost less, and nobody waits for a record.
+                # Larger batches cost less, and no caller waits for a record.
                 await asyncio.sleep(LINGER if self._waiting or not self._ended else HELD)
             if self.away_since is not None:
                 logger.info("PostgreSQL is back, %d job records waited", len(self._waiting) + written)
                 self.away_since = None
 
     def _keep(self, batch: Sequence[Row], error: Exception) -> None:
-        """PostgreSQL is away, or its tables are not made yet: the records wait."""
+        """PostgreSQL is unavailable, or its tables do not exist yet: the records wait."""
         self._waiting.extendleft(reversed(batch))
         self._away(error)
 
@@ -272,12 +274,13 @@ class JobRecorder:
             await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in written])
             for _ in batch:
                 self._ended.popleft()
-            # Behind those that came meanwhile, and are tried again with them.
+            # Behind those that arrived meanwhile, and retried with them.
             self._ended.extend(held)
             left -= len(batch)
 
     async def _end(self, jobs: Sequence[Job], seconds: float) -> list[bool | None]:
-        """Let go of durable jobs in one transaction; one whose record PostgreSQL refuses keeps no other from it."""
+        """Delete the outbox rows of durable jobs in one transaction; one whose record PostgreSQL refuses does not block
+        the others."""
         try:
             async with limited(self.engine, seconds) as connection:
                 return await self.rows.end(connection, jobs)
@@ -287,7 +290,7 @@ class JobRecorder:
             if len(jobs) > 1:
                 return [counts for job in jobs for counts in await self._end([job], seconds)]
             logger.error("the end of the job %s cannot be recorded: %s", jobs[0].key, error)
-        # Let go all the same: it would be taken for one that Redis has forgotten, and run again.
+        # Deleted anyway: otherwise it would look like one that Redis has forgotten, and run again.
         async with limited(self.engine, seconds) as connection:
             return await self.rows.end(connection, jobs, record=False)
 
@@ -315,7 +318,7 @@ class JobRecorder:
 
 
 def refused(error: Exception) -> bool:
-    """True when a record is at fault, and not the server: tried again, it would keep all others from being written."""
+    """True when a record is at fault, and not the server: a retry would block all others."""
     state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
-    # COPY is called past SQLAlchemy, and what asyncpg cannot encode for it comes as Python's own errors.
+    # COPY bypasses SQLAlchemy, and values that asyncpg cannot encode for it raise Python's own errors.
     return state[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError)

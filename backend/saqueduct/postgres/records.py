@@ -43,7 +43,7 @@ MAX_RESULT = 16 * 1024
 """Bytes of JSON up to which results are kept, unless the settings say otherwise."""
 
 MAX_ERROR = 32 * 1024
-"""Characters of an error that are kept: its end, where the exception stands."""
+"""Characters of an error that are kept: its end, which names the exception."""
 
 
 LOCK_KEYS = text("""
@@ -57,7 +57,7 @@ class Rows:
     """Makes the rows of jobs, and writes them.
 
     Args:
-        tasks: say which jobs are recorded, and which of their arguments are redacted.
+        tasks: define which jobs are recorded, and which of their arguments are redacted.
         max_result: bytes of JSON up to which results are kept.
         enabled: False: no task's jobs leave records.
         schema: of the tables; None: what the `search_path` of a connection finds.
@@ -73,18 +73,18 @@ class Rows:
         return statements_in(self.schema)
 
     def of(self, job: Job) -> Row | None:
-        """The row of a job that has ended, or gets another attempt; None where its task wants none."""
+        """The row of a job that has ended, or gets another attempt; None if its task wants none."""
         if not self.enabled:
             return None
         task = self._task(job.function)
         return self._row(job, task, self.max_result) if self._wanted(task, job) else None
 
     def wanted(self, job: Job) -> bool:
-        """True when the job is to leave a record."""
+        """True when the job must leave a record."""
         return self._wanted(self._task(job.function), job)
 
     def knows(self, job: Job) -> bool:
-        """True when the job's task is known here: without it nobody can say what to redact."""
+        """True when the job's task is known here: without it there is no way to know what to redact."""
         return self._task(job.function) is not None
 
     def _row(self, job: Job, task: TaskDefinition | None, max_result: int) -> Row:
@@ -117,19 +117,19 @@ class Rows:
         Args:
             connection: whose transaction it is.
             rows: at most a few thousand.
-            copy: False where a row may be there already.
+            copy: False if a row may already exist.
 
         Raises:
-            UniqueViolationError: one is, as after a commit whose answer was lost.
+            UniqueViolationError: one exists, for example after a commit whose answer was lost.
         """
         if not any(row.kept for row in rows):
-            # With a crash of PostgreSQL these records of its last half second may be lost; waiting for its disk costs
-            # more. Redis forgets the others when they are written.
+            # If PostgreSQL crashes, these records of its last half second may be lost; waiting for its disk costs more.
+            # Redis forgets the others once they are written.
             await connection.execute(text("SET LOCAL synchronous_commit TO off"))
         if further := [row for row in rows if not (copy and row.first)]:
             await connection.execute(self._statements.upsert, columns(merged(further)))
         if first := [row for row in rows if row.first] if copy else []:
-            # Last: it goes past SQLAlchemy, which begins the transaction with the first of its own statements.
+            # Last: it bypasses SQLAlchemy, which begins the transaction with its own first statement.
             raw: Any = (await connection.get_raw_connection()).driver_connection
             await raw.copy_records_to_table(
                 "job_records", schema_name=self.schema, records=map(copied, first), columns=COPIED
@@ -138,11 +138,11 @@ class Rows:
     async def end(
         self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, record: bool = True
     ) -> list[bool | None]:
-        """Let go of durable jobs that have ended, with their records.
+        """Delete the outbox rows of durable jobs that have ended, and write their records.
 
         Returns:
-            For each False when it was let go before, and None when somebody holds its row, and it is to be let go
-            later: it would hold up all others.
+            For each False when its row was already deleted, and None when another transaction has locked its row and it
+            must be deleted later: waiting would hold up all others.
         """
         ending, held = await self._ends(connection, jobs)
         counts: list[bool | None] = []
@@ -156,17 +156,17 @@ class Rows:
         return counts
 
     async def succeed(self, session: AsyncSession, job: Job) -> bool | None:
-        """Write in the transaction of a job's own session that it has completed.
+        """Record in the transaction of a job's own session that it has completed.
 
         Returns:
-            False when it had ended before; None when nothing is to be written.
+            False when it had ended before; None when there is nothing to write.
         """
         durable, task = bool(job.meta.get(DURABLE)), self._task(job.function)
         if durable and not (await self._ends(session, [job], wait=True))[0]:
             return False
         if not self._wanted(task, job):
             return True if durable else None
-        # Whole: another attempt, which finds it done, answers with it.
+        # The whole result: another attempt, which finds the job done, returns it.
         row = self._row(job, task, sys.maxsize)
         return (await session.execute(self._statements.succeed, columns([row]))).first() is not None
 
@@ -180,7 +180,7 @@ class Rows:
         return {(queued_at, key, queue, turn): (result,) for queued_at, key, queue, turn, result in found}
 
     async def retried(self, connection: AsyncConnection, job: Job) -> None:
-        """A job that has ended is queued once more: as a dead letter it waits no longer.
+        """A job that has ended is queued again: it is no longer a waiting dead letter.
 
         Raises:
             JobConflict: it was replayed as one.
@@ -197,9 +197,10 @@ class Rows:
             await connection.execute(update(JobRecord).where(failed).values(values))
 
     async def ended(self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job]) -> set[Identity]:
-        """Of jobs that may stand in Redis before their rows do, those that have ended, as far as PostgreSQL knows.
+        """Of jobs that may be in Redis before their rows are written, those that have ended, as far as PostgreSQL
+        knows.
 
-        Until the transaction ends, nobody else can write their ends or their rows.
+        Until the transaction ends, no other transaction can write their ends or their rows.
         """
         await connection.execute(LOCK_KEYS, {"keys": sorted({job.key for job in jobs})})
         names = (JobRecord.queued_at, JobRecord.key, JobRecord.queue, JobRecord.round)
@@ -210,17 +211,18 @@ class Rows:
     async def _ends(
         self, connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], *, wait: bool = False
     ) -> tuple[set[Identity], set[Identity]]:
-        """Let go of durable jobs.
+        """Delete the outbox rows of durable jobs.
 
         Returns:
-            Those that had not ended before, and those whose rows somebody holds; `wait`: until nobody does.
+            Those that had not ended before, and those whose rows another transaction has locked; with `wait`, wait for
+            the lock.
         """
         gone = await let_go(connection, jobs, self.schema, wait=wait)
         held = await left(connection, [job for job in jobs if identity(job) not in gone], self.schema)
         late = [job for job in jobs if SCHEDULE in job.meta and identity(job) not in gone | held]
         if late:
-            # They stand in Redis first: they may end before their rows are written, or when PostgreSQL could not take
-            # those.
+            # They are in Redis first: they may end before their rows are written, or when PostgreSQL could not take
+            # these.
             ended = await self.ended(connection, late)
             gone |= await let_go(connection, late, self.schema, wait=True)
             early = [job for job in late if identity(job) not in gone | ended]
@@ -243,15 +245,15 @@ class Rows:
     def _arguments(self, task: TaskDefinition | None, job: Job) -> Mapping[str, Any]:
         arguments = cast("dict[str, Any]", job.kwargs)
         if task is None:
-            # Nobody can say which of them to redact.
+            # Without the task there is no way to know which of them to redact.
             return dict.fromkeys(arguments, REDACTED)
         return task.signature.redacted(arguments) if task.signature.redact else arguments
 
     def _differs(self, task: TaskDefinition | None, arguments: Mapping[str, Any]) -> bool:
-        """True when a replay out of JSONB would not be the same; named parameters have no order."""
+        """True when a replay from JSONB would differ; named parameters have no order."""
         if task is not None and task.signature.extra is not None:
             return differs_in_jsonb(arguments)
-        # A loop, and no call for text: this is done for every record.
+        # A loop, without a call for text: this runs for every record.
         for value in arguments.values():  # noqa: SIM110
             if "\x00" in value if type(value) is str else differs_in_jsonb(value):
                 return True
@@ -266,7 +268,7 @@ class Rows:
 
 
 def had_record(job: Job) -> bool:
-    """True for one that failed first, or was put back: it has a record already, which says that it waits."""
+    """True for one that failed before, or was put back: it already has a record, with the status "queued"."""
     return bool(job.attempts > 1 or job.meta.get(ROUND) or put_back(job.meta))
 
 

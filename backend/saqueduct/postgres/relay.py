@@ -1,7 +1,8 @@
-"""The relay: a worker's watch over the outbox.
+"""The relay: a worker watches the outbox.
 
-It enqueues what committed and was left there, by a process that died or when Redis was away, and it enqueues durable
-jobs again that Redis has forgotten. Any number of workers may watch: rows are locked while one looks after them.
+It enqueues committed jobs that were left there, by a process that died or while Redis was unavailable, and it enqueues
+durable jobs again that Redis has forgotten. Any number of workers may watch: rows are locked while a worker handles
+them.
 """
 
 import asyncio
@@ -28,28 +29,28 @@ GRACE = 1.0
 """Seconds that the process which committed a job has to enqueue it itself."""
 
 POLL = 15.0
-"""Seconds between two looks when nobody tells of a commit."""
+"""Seconds between two checks when no commit is reported."""
 
 MARKS = 30.0
-"""Seconds between two looks for marks that are not needed any more."""
+"""Seconds between two searches for marks that are no longer needed."""
 
 ELSEWHERE = 60.0
-"""Seconds between two looks at queues that no worker of this process serves."""
+"""Seconds between two checks of queues that no worker of this process serves."""
 
 RETRY = 2.0
-"""Seconds until another look when one has failed."""
+"""Seconds until the next check after a failed one."""
 
 
 class Relay:
     """Watches the outbox for some queues.
 
     Args:
-        engine: connections of the memory's own.
+        engine: the store's own connections.
         outbox: of this process.
-        recorder: is told of durable jobs whose end PostgreSQL did not know, and writes what a dead process left.
+        recorder: is notified of durable jobs whose end PostgreSQL did not know, and writes what a dead process left.
         unrecorded: what that is.
         known: all queues of this process by name, also those that none of its workers serves.
-        forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
+        forgotten_after: seconds since Redis was last known to have a durable job, after which Redis is asked for it.
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
     """
 
@@ -80,12 +81,13 @@ class Relay:
         listening = asyncio.create_task(self._listen()) if self._listens else None
         try:
             while True:
-                # The list changes as workers come and go.
+                # The list changes as workers start and stop.
                 wait = await self._look(list(queues))
                 _end_if_cancelled()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._news.wait(), wait)
-                    # What is told of from here on may be too young for the look after the pause: it gets another.
+                    # Commits that are reported from here on may be too young for the check after the pause: they get
+                    # another one.
                     self._news.clear()
                     # The process that committed is about to enqueue it.
                     await asyncio.sleep(GRACE)
@@ -108,13 +110,13 @@ class Relay:
         return count
 
     async def reconcile(self, queues: Sequence[EngineQueue]) -> None:
-        """Enqueue durable jobs again that Redis has forgotten, and let those go that have ended."""
+        """Enqueue durable jobs again that Redis has forgotten, and delete the rows of those that have ended."""
         for queue in queues:
             for job in await self._outbox.publish_again(queue, self._forgotten_after):
                 self._recorder.add(job)
 
     async def record_left(self, queues: Sequence[EngineQueue], age: float = AGE) -> bool:
-        """Write the ends that Redis keeps for `age` seconds or longer: the process that was to write them has died.
+        """Write the ends that Redis has kept for `age` seconds or longer: the process that should write them has died.
 
         Returns:
             True when there are younger ones.
@@ -129,11 +131,12 @@ class Relay:
         return younger
 
     async def look_elsewhere(self, queues: Sequence[EngineQueue], idle: float | None = None) -> None:
-        """Look after the jobs of queues that no worker serves, and report those of queues that nobody knows.
+        """Handle the jobs of queues that no worker serves, and report those of unknown queues.
 
         Args:
-            queues: are looked after anyway.
-            idle: seconds for which nobody else did; by default far longer than a worker of those queues would take.
+            queues: are handled anyway.
+            idle: seconds for which no other process did; by default far longer than a worker of those queues would
+                take.
         """
         idle = ELSEWHERE + 4 * self._forgotten_after if idle is None else idle
         left = await self._outbox.left_elsewhere([queue.name for queue in queues], idle)
@@ -153,7 +156,7 @@ class Relay:
             await early_ends.forget(connection)
 
     async def _look(self, queues: Sequence[EngineQueue]) -> float:
-        """One look; returns the seconds until the next."""
+        """One check; returns the seconds until the next."""
         wait = min(POLL, self._forgotten_after / 4)
         try:
             self._recorder.crowded = await self._unrecorded.crowded(queues)
@@ -180,7 +183,7 @@ class Relay:
             self._next[call] = time.monotonic() + seconds
 
     async def _listen(self) -> None:
-        """Hear of commits, on a connection of its own."""
+        """Listen for commits on a separate connection."""
         while True:
             with suppress(Exception):
                 async with self._engine.connect() as connection:
@@ -194,13 +197,13 @@ class Relay:
                         _end_if_cancelled()
                         await gone.wait()
                     finally:
-                        # Not back into the pool: its next user would hear of commits too.
+                        # Not returned to the pool: its next user would receive these notifications too.
                         raw.terminate()
                         await connection.invalidate()
             await asyncio.sleep(RETRY)
 
     def _hear(self, schema: str, _connection: Any, _pid: int, _channel: str, message: str) -> None:
-        """A commit in this database; `message` is the schema of its outbox, empty from triggers of former releases."""
+        """A commit in this database; `message` is the schema of its outbox, empty from triggers of earlier releases."""
         if message in ("", schema):
             self._news.set()
 
@@ -213,7 +216,8 @@ def _described(left: Left) -> str:
 
 
 def _end_if_cancelled() -> None:
-    """Raise the cancellation that a call may have swallowed: `wait_for` of Python 3.11 does, and redis-py uses it."""
+    """Raise the cancellation that a call may have swallowed: `wait_for` of Python 3.11 swallows it, and redis-py uses
+    that."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

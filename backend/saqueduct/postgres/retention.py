@@ -20,8 +20,8 @@ BATCH = 2000
 class Retention:
     """Days for which records are kept after the job's end, by status.
 
-    The record of a job that waits for another attempt goes with those of failed ones of its age: Redis has forgotten
-    the job, or it leaves its record anew when it ends. `schema` is that of the tables.
+    The record of a job that waits for another attempt is deleted like a failed one of its age: either Redis has
+    forgotten the job, or its record is written again when it ends. `schema` is that of the tables.
     """
 
     complete: int = 7
@@ -34,7 +34,7 @@ class Retention:
 
         Args:
             session: of the caller.
-            after_batch: awaited after each statement; a job commits there, so that locks stay short.
+            after_batch: awaited after each statement; a job commits there, so that locks are held briefly.
         """
         deleted = {}
         kept = {"complete": self.complete, "aborted": self.aborted, "failed": self.failed, "queued": self.failed}
@@ -48,15 +48,15 @@ async def _prune(
 ) -> int:
     known = literal(status, literal_execute=True)
     old = func.now() - dt.timedelta(days=days)
-    # Of one that waits for another attempt, the end of the one before.
+    # For a job that waits for another attempt, the end of the last one.
     ended = func.coalesce(JobRecord.ended_at, func.to_timestamp(JobRecord.errors[-1]["ended"].as_float() / 1000), EPOCH)
-    # The first is what the index knows; what was enqueued long before it ended is passed over.
+    # The first condition uses the index; jobs that were enqueued long before they ended are skipped.
     conditions = [JobRecord.status == known, JobRecord.queued_at < old, ended < old]
     options = {"synchronize_session": False, **in_schema(schema)}
     deleted = 0
     after: tuple[dt.datetime, str, str] | None = None
     while True:
-        # Each batch begins where the one before ended: records of other statuses are passed over once.
+        # Each batch begins where the last one ended, so that records of other statuses are skipped only once.
         further = [] if after is None else [tuple_(*PLACE) >= tuple_(*after)]
         batch = select(*PLACE).where(*conditions, *further).order_by(*PLACE).limit(BATCH).cte()
         statement = delete(JobRecord).where(tuple_(*PLACE).in_(select(batch)))

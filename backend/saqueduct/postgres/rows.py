@@ -39,7 +39,7 @@ COLUMNS = {
     "ended": "bigint",
     "extra": "text",
 }
-"""What a row is made of, each an array of this type in the statement; times are epoch milliseconds."""
+"""The values of a row, each an array of this type in the statement; times are epoch milliseconds."""
 
 COPIED = (
     "queued_at", "key", "queue", "task", "status", "attempts", "arguments", "payload", "result", "error", "worker",
@@ -48,21 +48,21 @@ COPIED = (
 """The columns of a row that is copied."""
 
 Identity = tuple[dt.datetime, str, str, int]
-"""What tells a job from all others: when it was queued, its key, its queue, and the round of its attempts."""
+"""What identifies a job: its enqueue time, its key, its queue, and its manual retry number."""
 
 NO_EXTRA = (None,) * len(EXTRA)
 
 LARGEST_FLOAT = 1e15
 """Floats below it are written without an exponent, and read from JSONB as floats again."""
 
-# An escape of NUL, which is none where the backslash is escaped itself.
+# An escape of NUL, unless the backslash itself is escaped.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 UTC = dt.UTC
 _moment = dt.datetime.fromtimestamp
 
-# Of two writes about one job the later one counts: that of a later round, or the end after the attempts before it.
-# A stock process that retries a job by hand knows no rounds; its attempts count on.
+# Of two writes about one job the later one counts: the one with a higher manual retry number, or the end after its
+# attempts. A stock process that retries a job by hand does not know this number; its attempts keep counting.
 _NEWER = """(excluded.round > r.round OR excluded.round = r.round
     AND (r.status = 'queued' OR excluded.attempts > r.attempts))"""
 _OVERWRITTEN = (
@@ -71,7 +71,7 @@ _OVERWRITTEN = (
 
 
 def _time(name: str) -> str:
-    # Exact to the millisecond, which tells jobs of one key apart; `to_timestamp` reckons in floating point.
+    # Exact to the millisecond, which distinguishes jobs with one key; `to_timestamp` computes in floating point.
     return f"timestamptz 'epoch' + {name} * interval '1 millisecond'"
 
 
@@ -118,8 +118,8 @@ class Statements(NamedTuple):
     """What writes rows.
 
     Attributes:
-        upsert: writes them, or brings those that are there up to date.
-        succeed: that of a job whose session is about to commit; returns nothing for a job that has ended.
+        upsert: writes them, or updates existing ones.
+        succeed: writes the row of a job whose session is about to commit; returns nothing for a job that has ended.
     """
 
     upsert: TextClause
@@ -156,7 +156,7 @@ class Row(NamedTuple):
 
     @property
     def first(self) -> bool:
-        """True for a success at the first attempt: nothing can have been written about this job before."""
+        """True for a success at the first attempt: no row about this job can exist yet."""
         return self.status == "complete" and self.attempts <= 1 and not self.round and not self.recoveries
 
     @property
@@ -189,7 +189,7 @@ def merged(rows: Sequence[Row]) -> Sequence[Row]:
         if before is not None and before.errors:
             row = row._replace(errors=before.errors[:-1] + "," + row.errors[1:] if row.errors else before.errors)
         by_job[row[:3]] = row
-    # In one order, or two statements with the same jobs could wait for each other.
+    # In a fixed order, otherwise two statements with the same jobs could deadlock.
     return [by_job[each] for each in sorted(by_job)]
 
 
@@ -225,9 +225,9 @@ def as_jsonb(value: Any) -> str:
 
 
 def differs_in_jsonb(value: Any) -> bool:
-    """True for JSON builtins that JSONB does not give back as they are.
+    """True for JSON builtins that JSONB does not return unchanged.
 
-    It has no NUL, gives large floats back as integers, has no negative zero, and orders the names of an object.
+    JSONB has no NUL, returns large floats as integers, has no negative zero, and orders the names of an object.
     """
     kind = type(value)
     if kind is str:

@@ -1,4 +1,4 @@
-"""Memory: what PostgreSQL does for the queues of one process."""
+"""The store in PostgreSQL for the queues of one process."""
 
 import asyncio
 import logging
@@ -33,17 +33,17 @@ FLUSH = 5.0
 
 
 RETRIES = 2
-"""Jobs that are retried at once: each holds a connection, and may need another one. With more of them at once all could
-wait for connections that the others hold."""
+"""Most concurrent manual retries: each holds a connection and may need another one. With more of them, all could wait
+for connections that the others hold."""
 
 
 class Memory:
     """The outbox, the recorder and the relay of one process.
 
     Args:
-        engine: connections of its own, so that jobs which use up those of the application do not hold it up.
+        engine: its own connections, so that jobs which use up those of the application do not block it.
         rows: makes the records, and knows the schema of the tables.
-        forgotten_after: seconds since Redis was last known to have a durable job, after which it is looked for.
+        forgotten_after: seconds since Redis was last known to have a durable job, after which Redis is asked for it.
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
         max_unrecorded: ends that a queue keeps in Redis for PostgreSQL, before its workers take no further jobs.
     """
@@ -76,10 +76,10 @@ class Memory:
         self._ending: set[asyncio.Task[None]] = set()
         self._retries = asyncio.Semaphore(RETRIES)
         self.pruner: Pruner | None = None
-        """Deletes old job records while workers run; None: nobody does here."""
+        """Deletes old job records while workers run; None: this process does not."""
 
     def serve(self, queues: Sequence[EngineQueue]) -> None:
-        """Remember the jobs of these queues."""
+        """Store the jobs of these queues."""
         for queue in queues:
             queue.memory, queue.recorder = self, self.recorder
             self._queues[queue.name] = queue
@@ -105,7 +105,7 @@ class Memory:
         return await self.outbox.send(queue, jobs)
 
     async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
-        """Remember durable jobs that were enqueued past the outbox."""
+        """Store durable jobs that were enqueued without the outbox."""
         try:
             async with self.outbox.transaction() as connection:
                 ended = await self.recorder.rows.ended(connection, jobs)
@@ -115,7 +115,7 @@ class Memory:
             logger.warning("queue %s: %d durable jobs stand in Redis only: %s", queue.name, len(jobs), error)
 
     async def write(self, session: AsyncSession, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
-        """Write jobs in the transaction of a session; they are enqueued at once when it has committed."""
+        """Write jobs in the transaction of a session; they are enqueued immediately after its commit."""
         pending = pending_of(session, self.committed)
         answers = await self.outbox.write(session, queue, jobs)
         note(pending, queue.name, [answer.key for answer in answers if answer.created])
@@ -124,12 +124,13 @@ class Memory:
         return [answer._replace(published=pending.published) for answer in answers]
 
     async def hold(self, queue: EngineQueue, key: str) -> None:
-        """Bring a job into Redis that only PostgreSQL has, to be aborted there; see `Outbox.hold`."""
+        """Put a job that only PostgreSQL has into Redis, to be aborted there; see `Outbox.hold`."""
         if storable(key) == key:
             await self.outbox.hold(queue, key)
 
     async def retry(self, job: Job, again: Callable[[], Awaitable[Job]]) -> Job:
-        """Queue a job once more that has ended; a dead letter waits no longer then. Without PostgreSQL it goes as well.
+        """Queue a job again that has ended; it then no longer waits as a dead letter. This also works while PostgreSQL
+        is unavailable.
 
         Args:
             job: as it ended.
@@ -145,10 +146,10 @@ class Memory:
         retried: Job | None = None
         try:
             if await self._queues[job.get_queue().name].unrecorded.kept(job):
-                # Its end first, and in a transaction of its own: a durable one is to be written anew.
+                # Its end first, in a separate transaction: a durable job is written again.
                 await self.recorder.write([job])
             elif job.meta.get(DURABLE) and SCHEDULE in job.meta:
-                # What may say that it has ended must not keep its new row from being written.
+                # A leftover note that it has ended must not keep its new row from being written.
                 async with self.outbox.transaction() as connection:
                     await let_go(connection, [job], self.schema, wait=True)
             async with self.outbox.transaction() as connection:
@@ -186,16 +187,16 @@ class Memory:
         if self._sending:
             await asyncio.wait(self._sending, timeout=FLUSH)
         if self._ending:
-            # Relays that have been cancelled give their connections back first.
+            # Cancelled relays release their connections first.
             await asyncio.wait(self._ending, timeout=FLUSH)
             self._ending.clear()
         await self.recorder.flush(FLUSH)
         await self._engine.dispose()
-        # The next ones may be those of another event loop.
+        # The next ones may belong to another event loop.
         self._retries = asyncio.Semaphore(RETRIES)
 
     def committed(self, pending: Pending) -> None:
-        """A transaction has committed; its jobs are enqueued beside what its caller does next."""
+        """A transaction has committed; its jobs are enqueued while its caller continues."""
         task = asyncio.get_running_loop().create_task(self.send(pending))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -207,7 +208,7 @@ class Memory:
                 if len(keys) > 1:
                     await self.outbox.publish_or_leave(self._queues[name], keys)
                 else:
-                    # With those of other transactions that commit just now.
+                    # Together with those of other transactions that commit at this moment.
                     await self._singles[name].add(keys[0])
                 await self.outbox.outlast(self._queues[name], keys)
         finally:

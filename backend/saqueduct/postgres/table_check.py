@@ -1,4 +1,4 @@
-"""The state of the library's tables in a database, found by plain SQL: a process that starts needs no Alembic."""
+"""The state of the library's tables in a database, read with plain SQL: a starting process needs no Alembic."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -62,20 +62,20 @@ async def check(connection: AsyncConnection, schema: str | None = None) -> None:
     revision = (await find_revision(connection, schema)).revision
     if revision in REVISIONS[:-1]:
         raise TablesOutdated(f"they have revision {revision}, and this release needs {REVISIONS[-1]}", schema)
-    # They may have been made in another way, or be those of an application whose version table has another name.
+    # They may have been created in another way, or belong to an application whose version table has another name.
     lacking = [f"{name}.{each}" for name, found in columns.items() for each in _needed(name) if each not in found]
     if revision is None and lacking:
         raise TablesOutdated(f"they lack {', '.join(lacking)}", schema)
 
 
 async def find_revision(connection: AsyncConnection, schema: str | None = None) -> Found:
-    """The revision of the library's tables, as far as a version table names it."""
+    """The revision of the library's tables, if a version table names it."""
     places = {quoted(name, schema): name for name in (VERSION_TABLE, ALEMBIC_VERSION)}
     places[ALEMBIC_VERSION] = ALEMBIC_VERSION
     outbox = quoted(OutboxJob.__tablename__, schema)
     readable = (await connection.execute(_READABLE, {"places": [outbox, *places]})).scalars().all()
     for place, name in places.items():
-        # Without tables in this schema the application's version table speaks of those in another one.
+        # Without tables in this schema, the application's version table refers to those in another one.
         if place in readable and outbox in readable:
             query = text(f"SELECT version_num FROM {place}")  # noqa: S608  (a quoted name)
             if revision := newest((await connection.execute(query)).scalars()):

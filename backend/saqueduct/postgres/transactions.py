@@ -1,4 +1,4 @@
-"""Jobs of a caller's transaction: what its end does to them."""
+"""Jobs of a caller's transaction: what happens to them when it ends."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ class Pending:
 
     Attributes:
         keys: by the queue's name. Those of savepoints that were rolled back are still among them.
-        published: is told True when the jobs are on their way, False when the transaction is rolled back.
+        published: set to True when the jobs are being published, to False when the transaction is rolled back.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ def _watch(session: Session, committed: Committed) -> None:
 
     def after_commit(session: Session) -> None:
         pending: Pending | None = session.info[KEY]
-        # The release of a savepoint is told as a commit too.
+        # The release of a savepoint is reported as a commit too.
         if pending is not None and not session.in_nested_transaction():
             pending.committed = True
 

@@ -1,4 +1,4 @@
-"""Unrecorded ends: what Redis keeps of jobs that have ended, until PostgreSQL has it; see `queue/unrecorded.py`."""
+"""Unrecorded ends: what Redis keeps of ended jobs until PostgreSQL has stored it; see `queue/unrecorded.py`."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from saqueduct.tasks.job import EngineJob, UnreadableJob
 logger = logging.getLogger("saqueduct")
 
 AGE = 2.0
-"""Seconds that the process which ended a job gets to write that itself."""
+"""Seconds that the process which ended a job gets to write the end itself."""
 
 UNKNOWN = 3600.0
 """Seconds that the end of a job waits for a worker which knows its task, and so what to redact."""
@@ -26,7 +26,7 @@ MOST = 100_000
 
 
 class Left(NamedTuple):
-    """Jobs whose ends nobody has written; and whether there are others that are too young."""
+    """Jobs whose ends no process has written; and whether there are others that are too young."""
 
     jobs: list[EngineJob]
     younger: bool
@@ -37,7 +37,7 @@ class UnrecordedEnds:
 
     Args:
         queues: by name; may grow.
-        knows: tells whether this process knows a job's task.
+        knows: returns whether this process knows a job's task.
         most: ends that a queue keeps, about, before its workers take no further jobs.
     """
 
@@ -49,7 +49,8 @@ class UnrecordedEnds:
         """Marks that were logged."""
 
     async def forget(self, ends: Iterable[tuple[str, str]]) -> None:
-        """Keep ends no longer, each the name of its queue and its mark; is Redis away, they are written once more."""
+        """Delete kept ends, each given by its queue's name and its mark; if Redis is unavailable, they are written
+        again."""
         by_queue: dict[str, list[str]] = {}
         for name, mark in ends:
             by_queue.setdefault(name, []).append(mark)
@@ -61,7 +62,7 @@ class UnrecordedEnds:
                 logger.debug("queue %s: %d ends are written once more: %s", name, len(marks), error)
 
     async def crowded(self, queues: Sequence[EngineQueue]) -> bool:
-        """True when one of them keeps too many ends.
+        """True when one of the queues keeps too many ends.
 
         Raises:
             QueueUnavailable: Redis did not answer.

@@ -42,7 +42,7 @@ class OutcomeBuffer:
         return len(self._waiting)
 
     def add(self, outcome: Outcome, job: Job | None) -> None:
-        """Write an outcome with the next batch; after that, record the job's state, if there is a recorder."""
+        """Write an outcome with the next batch; after that, record the job's state, if `job` is given."""
         self._waiting.append((outcome, job))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())

@@ -18,7 +18,7 @@ def run(connection: Connection) -> None:
         connection=connection, target_metadata=Base.metadata, compare_type=True, include_name=include_name()
     )
     with context.begin_transaction():
-        # Two processes that migrate at once must follow one another.
+        # Two processes that migrate at the same time must run one after the other.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(5721040)")
         context.run_migrations()
 
