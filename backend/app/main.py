@@ -47,7 +47,7 @@ DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
     PaymentController,
     CampaignController,
 )
-"""The controllers of the domains, but for that of mails: its bodies hold the arguments of a job."""
+"""The controllers of the domains, except that of mails: its bodies hold the arguments of a job."""
 
 SECURITY_SCHEMES: dict[str, SecurityScheme | Reference] = {
     "AdminBasic": SecurityScheme(type="http", scheme="basic", description="ADMIN_USERNAME and ADMIN_PASSWORD"),
@@ -130,11 +130,11 @@ def _own_routes(settings: Settings, admin: Sequence[Guard]) -> Router:
 
 
 async def end_transaction(message: Message, scope: Scope) -> None:
-    """Commit or roll back the request's session before the answer leaves; where it cannot commit, the error is the
-    answer.
+    """Commit or roll back the request's session before the response is sent; if it cannot commit, the error is the
+    response.
 
-    The container closes its session only after the answer has been sent, and sees no error that has become an
-    answer; a client must not read 201 before the commit, nor an error leave its rows behind.
+    The container closes its session only after the response has been sent, and does not see errors that became a
+    response. A client must not read 201 before the commit, and a request that failed must not leave rows behind.
     """
     if message["type"] != "http.response.start":
         return
@@ -145,7 +145,7 @@ async def end_transaction(message: Message, scope: Scope) -> None:
     if session is None:
         return
     if message["status"] < 400:
-        # Litestar takes the answer for begun; nothing of it has left, and an error may still take its place.
+        # Litestar considers the response started; nothing has been sent, and an error may still replace it.
         ScopeState.from_scope(scope).response_started = False
         await session.commit()
         ScopeState.from_scope(scope).response_started = True
@@ -164,7 +164,7 @@ def main() -> None:
     uvicorn.run(
         app,
         http=bounded_protocol(settings.web.body_timeout),
-        # By default uvicorn believes whoever connects from this machine.
+        # By default uvicorn trusts every client on this machine.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         host=settings.web.host,

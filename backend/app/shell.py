@@ -48,7 +48,7 @@ Saqueduct: `registry` has all tasks, `container` everything else, such as contai
 
 
 def open_container(settings: Settings | None = None) -> BlockingContainer:
-    """The application's container with connected queues, for the time of a block or until the process ends.
+    """The application's container with connected queues, during a block or until the process ends.
 
     Args:
         settings: of this process; read from the environment by default.
@@ -79,7 +79,7 @@ def unserved(container: BlockingContainer, settings: Settings) -> list[str]:
 
 @contextmanager
 def working(container: BlockingContainer, settings: Settings, names: list[str]) -> Iterator[None]:
-    """Workers of these queues in the container's event loop, for the time of a block; they stop in an orderly way.
+    """Workers of these queues in the container's event loop, during a block; they stop gracefully.
 
     Raises:
         ConfigurationError: the tasks do not fit the container.
@@ -112,7 +112,7 @@ def main(worker: bool) -> None:
 
 
 def _namespace(container: BlockingContainer, settings: Settings) -> dict[str, Any]:
-    """What the shell knows by name."""
+    """The names that the shell defines."""
     return {
         "__name__": "__console__",
         "Settings": Settings,
@@ -136,7 +136,7 @@ class Shell(code.InteractiveConsole):
     """Python's own shell, in which `await` works at top level, on the event loop of the queues.
 
     Args:
-        namespace: what it knows by name.
+        namespace: the names that it defines.
         container: whose event loop runs what is awaited.
     """
 
@@ -146,7 +146,7 @@ class Shell(code.InteractiveConsole):
         self._namespace, self._container = namespace, container
 
     def runcode(self, code: CodeType) -> None:
-        """Run a statement, and wait for what it awaits; an error is shown, `exit()` leaves."""
+        """Run a statement, and wait for what it awaits; errors are shown, `exit()` leaves."""
         try:
             result = FunctionType(code, self._namespace)()
             if inspect.iscoroutine(result):
@@ -162,7 +162,7 @@ async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> None:
 
 
 def _interact(container: BlockingContainer, namespace: dict[str, Any], jobs: str) -> None:
-    # What Python's own shell does: history, and completion, here of this namespace.
+    # As in Python's own shell: history, and completion for this namespace.
     if sys.stdin.isatty() and (hook := getattr(sys, "__interactivehook__", None)):
         hook()
         import readline
@@ -172,7 +172,7 @@ def _interact(container: BlockingContainer, namespace: dict[str, Any], jobs: str
 
 
 def _quiet(settings: Settings) -> Settings:
-    """Warnings only: the shell's worker writes to the terminal in which somebody types."""
+    """Warnings only: the shell's worker writes to the terminal in which the user types."""
     return msgspec.structs.replace(settings, app=msgspec.structs.replace(settings.app, log_level="WARNING"))
 
 

@@ -1,6 +1,6 @@
 """The worker process: `python -m app.worker` runs the jobs of its queues until SIGTERM or SIGINT.
 
-One process runs one worker a queue on one event loop. With `--processes N` a supervisor keeps N such processes
+One process runs one worker per queue on one event loop. With `--processes N` a supervisor keeps N such processes
 running: one that dies is started again, and a signal reaches all of them.
 """
 
@@ -26,7 +26,7 @@ COMMAND = (sys.executable, "-m", "app.worker", "--processes", "1")
 @click.option("--concurrency", type=click.IntRange(min=1), help="Jobs of a queue at once [WORKER_CONCURRENCY].")
 @click.option("--processes", type=click.IntRange(min=1), help="Worker processes [WORKER_PROCESSES].")
 def main(queues: str | None, concurrency: int | None, processes: int | None) -> None:
-    """Run jobs until SIGTERM; running ones then get WORKER_GRACE_PERIOD seconds, the rest is queued again."""
+    """Run jobs until SIGTERM; running ones then get WORKER_GRACE_PERIOD seconds, the others are queued again."""
     options = {"WORKER_QUEUES": queues, "WORKER_CONCURRENCY": concurrency, "WORKER_PROCESSES": processes}
     os.environ.update({name: str(value) for name, value in options.items() if value is not None})
     try:

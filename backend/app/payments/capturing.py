@@ -1,8 +1,8 @@
-"""Takes the money, once: asks the provider and writes down what it says.
+"""Takes the money, once: asks the provider and stores its answer.
 
 Three steps, each safe to repeat. The status becomes `capturing` and is committed; the provider is asked, under a key
-of the payment's own; its answer is written and committed. Whatever instant a worker dies at, the next run asks again
-under the same key, and the provider answers with the capture that there is.
+of the payment's own; its answer is written and committed. If a worker dies at any point, the next run asks again under
+the same key, and the provider answers with the existing capture.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ logger = logging.getLogger("app.payments")
 T = TypeVar("T")
 
 BATCH_SIZE = 20
-"""Open payments that one run takes to itself at once."""
+"""Open payments that one run claims at a time."""
 
 GATEWAY_TIMEOUT = 15
 """Seconds that the provider may take for an answer."""
@@ -33,7 +33,7 @@ GATEWAY_TIMEOUT = 15
 
 @dataclasses.dataclass(slots=True)
 class Settlement:
-    """What a run over the open payments came to."""
+    """The result of a run over the open payments."""
 
     checked: int = 0
     settled: int = 0
@@ -56,7 +56,7 @@ class Capturing:
         """Take the money of a payment and return its status; a final one stays as it is.
 
         Raises:
-            PaymentNotFound: there is none of that id.
+            PaymentNotFound: no payment has that id.
             GatewayUnavailable: no answer; ask again, or let `settle` do it.
         """
         async with transaction(self._maker) as session:
@@ -72,11 +72,11 @@ class Capturing:
     async def settle(self, older_than: dt.timedelta) -> Settlement:
         """Ask the provider for all payments left open; those it has never heard of are captured.
 
-        Those that nobody has looked at for longest come first, so that a run which is cut off, or a provider that
-        does not answer for some, keeps none waiting for ever. Two runs at once share the work.
+        Those that have not been checked for longest come first, so that an interrupted run, or a provider that does not
+        answer for some, makes none wait forever. Two concurrent runs share the work.
 
         Args:
-            older_than: leaves alone what has changed since, as a job may be at it.
+            older_than: skips payments that changed more recently, because a job may be working on them.
         """
         result = Settlement()
         async with self._maker() as session:
@@ -100,7 +100,7 @@ class Capturing:
         return await self._write(payment.id, capture)
 
     async def _take(self, before: dt.datetime) -> Sequence[Payment]:
-        """Some open payments, marked as looked at now, which keeps them from this and other runs."""
+        """Some open payments, marked as checked now, so that this and other runs skip them."""
         # In a WITH: as a plain IN, PostgreSQL may run the SELECT again for each row, and lock more than the limit.
         batch = (
             select(Payment.id)

@@ -4,7 +4,7 @@ from app.errors import AppError, Conflict, NotFound
 
 
 class PaymentNotFound(NotFound):
-    """No payment of that id."""
+    """No payment has that id."""
 
     code = "payment-not-found"
 
@@ -13,7 +13,7 @@ class PaymentNotFound(NotFound):
 
 
 class InvalidIdempotencyKey(AppError):
-    """The Idempotency-Key header is missing or unfit."""
+    """The Idempotency-Key header is missing or invalid."""
 
     code = "invalid-idempotency-key"
 
@@ -28,4 +28,4 @@ class IdempotencyKeyReused(Conflict):
 
 
 class GatewayUnavailable(Exception):
-    """The provider did not answer: whether it took the money is not known."""
+    """The provider did not answer: it is unknown whether it took the money."""

@@ -1,4 +1,4 @@
-"""The payment provider: what is asked of it, and a sandbox that answers as providers do."""
+"""The payment provider: its interface, and a sandbox that answers as providers do."""
 
 import dataclasses
 import datetime as dt
@@ -13,7 +13,7 @@ from app.payments.models import SandboxCapture
 
 
 class Outcome(enum.Enum):
-    """What a provider says of a capture."""
+    """What a provider reports about a capture."""
 
     CAPTURED = enum.auto()
     DECLINED = enum.auto()
@@ -30,7 +30,7 @@ class Capture:
 
 
 class PaymentGateway(Protocol):
-    """A payment provider. The key makes calls idempotent: one key is one capture, however often it is asked for."""
+    """A payment provider. The key makes calls idempotent: one key is one capture, however often it is requested."""
 
     async def capture(self, *, key: str, amount: int, currency: str) -> Capture:
         """Take the money.
@@ -46,7 +46,7 @@ class PaymentGateway(Protocol):
         ...
 
     async def find(self, key: str) -> Capture | None:
-        """The capture of that key as it stands, or None when it was never asked for.
+        """The current state of the capture with that key, or None when it was never requested.
 
         Raises:
             GatewayUnavailable: no answer.
@@ -78,7 +78,7 @@ class SandboxGateway:
     | any other | captured |
 
     Args:
-        maker: makes the sessions of the provider's own memory.
+        maker: makes the sessions of the provider's own storage.
         delay: how long a delayed capture stays pending.
     """
 

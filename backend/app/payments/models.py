@@ -1,4 +1,4 @@
-"""Payments, and the memory of the sandbox provider."""
+"""Payments, and the storage of the sandbox provider."""
 
 import datetime as dt
 import enum
@@ -11,7 +11,7 @@ from app.db.base import Base, Identified, Timestamped
 
 
 class PaymentStatus(enum.StrEnum):
-    """Where a payment stands.
+    """The status of a payment.
 
     pending -> capturing -> captured | declined. `capturing` means that the provider was asked and the answer is not
     known yet: it may have taken the money.
@@ -55,10 +55,10 @@ class Payment(Identified, Timestamped, Base):
 
     @property
     def provider_key(self) -> str:
-        """Idempotency key towards the provider: one payment is one capture, however often it is asked for.
+        """Idempotency key towards the provider: one payment is one capture, however often it is requested.
 
-        Made of the caller's key and not of the id: the provider outlives our database. After a restore of an older
-        backup an id may name another payment, whereas a caller who repeats a lost request repeats its key.
+        Derived from the caller's key and not from the id: the provider outlives our database. After a restore of an
+        older backup an id may name another payment, whereas a caller who repeats a lost request repeats its key.
         """
         return hashlib.sha256(f"payment:{self.idempotency_key}".encode()).hexdigest()
 
@@ -72,4 +72,4 @@ class SandboxCapture(Timestamped, Base):
     amount: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str] = mapped_column(String(3))
     calls: Mapped[int]
-    """How often the capture was asked for; the money moves once at most."""
+    """How often the capture was requested; the money moves at most once."""

@@ -15,7 +15,7 @@ logger = logging.getLogger("app.payments")
 
 
 class PaymentsProvider(Provider):
-    """PaymentGateway, Capturing, PaymentService. A real provider takes the place of the sandbox here."""
+    """PaymentGateway, Capturing, PaymentService. Replace the sandbox with a real provider here."""
 
     @provide(scope=Scope.APP)
     def gateway(self, maker: SessionMaker, settings: Settings) -> PaymentGateway:

@@ -42,7 +42,7 @@ class PaymentController(Controller):
         payment, created = await payments.create(key=idempotency_key, amount=data.amount, currency=data.currency)
         if payment.status in OPEN:
             arguments, key = {"payment_id": payment.id}, f"capture:{payment.id}"
-            # With the session: a worker finds the row, and a row without its job there is not.
+            # With the session: a worker finds the row, and no row exists without its job.
             await queues.enqueue("capture_payment", arguments, key=key, session=session)
         status = 201 if created else 200
         location = {"Location": f"/payments/{payment.id}"}

@@ -17,7 +17,7 @@ class NewPayment(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PaymentView(msgspec.Struct):
-    """A payment as it stands."""
+    """A payment with its current status."""
 
     id: int
     amount: int

@@ -22,7 +22,7 @@ class PaymentService:
         self._session = session
 
     async def create(self, *, key: str, amount: int, currency: str) -> tuple[Payment, bool]:
-        """The payment of that key, and whether it is new.
+        """The payment with that key, and whether it is new.
 
         Args:
             key: chosen by the caller; the same key again is the same payment.
@@ -36,7 +36,7 @@ class PaymentService:
         if not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
             raise InvalidIdempotencyKey(f"Idempotency-Key: 1 to {MAX_KEY} printable ASCII characters are needed")
         values = {"idempotency_key": key, "amount": amount, "currency": currency, "status": PaymentStatus.PENDING}
-        # One statement: of two requests at once with one key, the second waits here for the first's commit.
+        # One statement: of two concurrent requests with one key, the second waits here for the first's commit.
         statement = insert(Payment).values(values).on_conflict_do_nothing().returning(Payment)
         created: Payment | None = await self._session.scalar(statement)
         if created is not None:
@@ -48,7 +48,7 @@ class PaymentService:
         return existing, False
 
     async def get(self, payment_id: int) -> Payment:
-        """The payment of that id.
+        """The payment with that id.
 
         Raises:
             PaymentNotFound: there is none.

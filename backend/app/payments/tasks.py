@@ -16,7 +16,7 @@ Seconds = Annotated[int, msgspec.Meta(ge=0)]
 
 @task(timeout=60, retries=6, retry_delay=5, retry_backoff=300)
 async def capture_payment(ctx: Context, *, payment_id: int, capturing: Capturing = INJECTED) -> dict[str, int | str]:
-    """Take the money of a payment, once however often this runs."""
+    """Take the money of a payment, once, however often this runs."""
     try:
         status = await capturing.capture(payment_id)
     except PaymentNotFound as error:
@@ -28,6 +28,6 @@ async def capture_payment(ctx: Context, *, payment_id: int, capturing: Capturing
 async def check_status(ctx: Context, *, older_than: Seconds = 60, capturing: Capturing = INJECTED) -> dict[str, int]:
     """Settle payments that have been open for more than `older_than` seconds.
 
-    Those are delayed ones, ones whose capture timed out to the last attempt, and ones whose job was never enqueued.
+    These are delayed ones, ones whose capture timed out in every attempt, and ones whose job was never enqueued.
     """
     return dataclasses.asdict(await capturing.settle(dt.timedelta(seconds=older_than)))

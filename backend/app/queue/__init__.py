@@ -1,1 +1,1 @@
-"""The application's queue: its registry, its configuration and the tasks of nobody else."""
+"""The application's queue: its registry, its configuration and the tasks that belong to no domain."""

@@ -1,4 +1,4 @@
-"""The composition of the queue: which tasks there are, and the library's settings for them.
+"""The composition of the queue: its tasks, and the library's settings for them.
 
 The one place in `app/queue` that knows the domains. Importing a domain's `tasks.py` registers its tasks: to add a
 domain, add its `import app.<domain>.tasks` line to the others below.
@@ -23,7 +23,7 @@ APP = Path(__file__).resolve().parents[1]
 
 
 def build_config(settings: Settings, container: Callable[[Queues], AsyncContainer] | None = None) -> SaqueductConfig:
-    """The library's settings, out of those of the application.
+    """The library's settings, built from those of the application.
 
     Args:
         settings: of this process.
@@ -68,7 +68,7 @@ def build_config(settings: Settings, container: Callable[[Queues], AsyncContaine
 
 
 def load_config() -> SaqueductConfig:
-    """The library's settings out of the environment, for `saqueduct --app app.queue.config:load_config`.
+    """The library's settings from the environment, for `saqueduct --app app.queue.config:load_config`.
 
     Unlike the whole application, it needs no web framework.
 
@@ -83,7 +83,7 @@ def check_task_modules_are_imported(app: Path = APP, config: Path = Path(__file_
     """Raise when a domain's `tasks.py` exists and the config does not import it: its tasks would be unknown.
 
     Raises:
-        ConfigurationError: holds the lines to add.
+        ConfigurationError: contains the lines to add.
     """
     imported = _imported_modules(config)
     modules = sorted(f"{app.name}.{path.parent.name}.tasks" for path in app.glob("*/tasks.py"))

@@ -1,4 +1,4 @@
-"""The registry of this application: every `@task` and `@scheduled_task` of a domain's `tasks.py` lands here."""
+"""The registry of this application: every `@task` and `@scheduled_task` in a domain's `tasks.py` registers here."""
 
 from saqueduct import get_registry, scheduled_task, task
 

@@ -23,7 +23,7 @@ from saqueduct.litestar.unknown import IDEMPOTENCY_KEY
 from saqueduct.queue.queues import Queues
 
 FURTHER: Final = frozenset({IDEMPOTENCY_KEY, b"content-length", b"transfer-encoding"})
-"""Headers of a request that says more than its query."""
+"""Headers of a request that contains more than its query."""
 
 
 OPTIONS: Final[dict[str, Any]] = {
@@ -44,7 +44,7 @@ async def process(
         return created(await queues.enqueue("my_task", {"user_id": plain}), links)
     query = asked(request, "user_id")
     if chosen := bool(query.options()):
-        # Who chooses a key can keep another job of that key from being made.
+        # A caller who chooses a key can prevent another job with that key.
         await require_admin(request)
     arguments = with_user(arguments_of(await body_of(request), "my_task"), request.query_params.get("user_id"))
     task = with_options(get_registry().get("my_task"), query)
@@ -52,7 +52,7 @@ async def process(
 
 
 def plain_user(scope: Scope) -> int | None:
-    """The user of a request that says `?user_id=7` and nothing else, as most do; None: look closer."""
+    """The user of a request that contains `?user_id=7` and nothing else, as most do; None: parse it fully."""
     query = scope["query_string"]
     number = query[8:]
     if not query.startswith(b"user_id=") or not number.isdigit() or len(number) > 18:

@@ -18,7 +18,7 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 @scheduled_task(cron="* * * * *", timeout=5)
 async def ping(ctx: Context) -> dict[str, str]:
-    """Answer; every minute, so that a look at the queue tells that schedules fire."""
+    """Answer; every minute, so that the queue shows that schedules fire."""
     return {"result": "pong"}
 
 
@@ -32,7 +32,7 @@ async def my_task(ctx: Context, user_id: int) -> dict[str, Any]:
 async def enqueue_follow_up(ctx: Context, user_id: int) -> dict[str, Any]:
     """Enqueue `my_task` for the user: a task may enqueue others through its own queue.
 
-    The follow-up's key is made of this job's, so that a second attempt enqueues no second follow-up.
+    The follow-up's key is derived from this job's key, so that a second attempt enqueues no second follow-up.
     """
     key = f"{ctx['job'].key}:follow-up"
     await ctx["queue"].enqueue("my_task", user_id=user_id, key=key)
@@ -58,7 +58,7 @@ async def cleanup_old_records(ctx: Context, days: AtLeastOne = 7) -> dict[str, i
     return {"deleted_count": await delete_finished(cast("EngineQueue", ctx["queue"]), days)}
 
 
-# The arguments may be those that a task redacts, and that are given anew. How long it takes is up to the rate.
+# The arguments may contain new values for those that a task redacts. The duration depends on the rate.
 @task(timeout=0, durable=True, redact=("arguments",))
 async def replay_dead_letters(
     ctx: Context,
@@ -72,7 +72,8 @@ async def replay_dead_letters(
     dead_letters: DeadLetters = INJECTED,
     db_session: AsyncSession = INJECTED,
 ) -> dict[str, Any]:
-    """Replay all dead letters that match, at `rate` jobs a second; tells how many, and which could not be."""
+    """Replay all dead letters that match, at `rate` jobs a second; reports how many, and which could not be
+    replayed."""
     return await replay_all(
         dead_letters, db_session, ctx["job"], which, by=by, why=why, arguments=arguments, queue=queue, rate=rate
     )

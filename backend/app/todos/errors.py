@@ -4,13 +4,13 @@ from app.errors import AppError, NotFound
 
 
 class InvalidTitle(AppError):
-    """The title is blank, too long or no plain text."""
+    """The title is blank, too long or not plain text."""
 
     code = "invalid-title"
 
 
 class TodoNotFound(NotFound):
-    """There is no such todo, or it is another user's: which of the two is not told."""
+    """There is no such todo, or it is another user's: the error does not say which."""
 
     code = "todo-not-found"
 

@@ -12,7 +12,7 @@ TITLE_LENGTH = 200
 
 
 class Todo(Identified, Timestamped, Base):
-    """Something a user wants done; done when `completed_at` is set."""
+    """A todo of a user; done when `completed_at` is set."""
 
     __tablename__ = "todos"
     __table_args__ = (Index(None, "user_id", "id"),)

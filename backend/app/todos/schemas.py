@@ -1,4 +1,4 @@
-"""What travels over HTTP."""
+"""Request and response bodies."""
 
 import datetime as dt
 from typing import Annotated
@@ -18,7 +18,7 @@ class NewTodo(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TodoChange(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `PATCH /todos/{id}`; what is left out stays."""
+    """Body of `PATCH /todos/{id}`; omitted fields stay unchanged."""
 
     title: Title | UnsetType = UNSET
     completed: bool | UnsetType = UNSET

@@ -34,7 +34,7 @@ class TodoService:
         return todo
 
     async def get(self, user_id: int, todo_id: int) -> Todo:
-        """The user's todo of that id.
+        """The user's todo with that id.
 
         Raises:
             TodoNotFound: there is none, or it is another user's.
@@ -66,7 +66,7 @@ class TodoService:
     async def change(
         self, user_id: int, todo_id: int, *, title: str | None = None, completed: bool | None = None
     ) -> Todo:
-        """Change what is given; a todo that was done already keeps the time at which it was.
+        """Change the given fields; a todo that was already done keeps its completion time.
 
         Raises:
             InvalidTitle: see `clean_title`.

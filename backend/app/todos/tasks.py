@@ -17,7 +17,7 @@ async def cleanup_completed_todos(
     ctx: Context, days: AtLeastOne = 7, *, db_session: AsyncSession = INJECTED
 ) -> dict[str, int]:
     """Delete todos that were completed more than `days` days ago."""
-    # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.
+    # Committed batch by batch: locks are held briefly, and an interrupted job keeps the work it has done.
     todos = TodoService(db_session)
     deleted = await todos.delete_completed_todos_older_than(days, after_batch=db_session.commit)
     return {"deleted_count": deleted}

@@ -41,7 +41,7 @@ class Authentication:
         Raises:
             InvalidEmail, EmailTaken: see `UserService.create`.
         """
-        email = normalize_email(email)  # before the hash, which costs
+        email = normalize_email(email)  # before the hash, which is expensive
         return await self._users.create(email, await self._passwords.hash(password))
 
     async def log_in(self, email: str, password: str) -> TokenPair:
@@ -55,7 +55,7 @@ class Authentication:
         matches = await self._passwords.verify(password, user.password_hash if user else None)
         if user is None or not matches:
             raise InvalidCredentials
-        # Locked only now: hashing takes long, and the status may have changed meanwhile.
+        # Locked only now: hashing takes long, and the status may have changed since.
         user = await self._users.lock(user.id)
         if user.status is not UserStatus.ACTIVE:
             raise AccountNotActive(user.status)
@@ -83,7 +83,7 @@ class Authentication:
         return self._pair(await self._sessions.rotate(row), AccessClaims(user.id, row.family))
 
     async def log_out(self, token: str) -> None:
-        """End the session of a refresh token; one that is not known has nothing to end (RFC 7009, section 2.2)."""
+        """End the session of a refresh token; an unknown one is ignored (RFC 7009, section 2.2)."""
         try:
             row = await self._sessions.find(token)
         except InvalidRefreshToken:

@@ -17,13 +17,13 @@ from app.users.models import UserStatus
 
 
 class InvalidEmail(AppError):
-    """The address is none that mail can be sent to."""
+    """Mail cannot be sent to this address."""
 
     code = "invalid-email"
 
 
 class EmailTaken(Conflict):
-    """There is an account of that address already."""
+    """An account with that address already exists."""
 
     code = "email-taken"
 
@@ -52,7 +52,7 @@ class AccountNotActive(AppError):
 
 
 class InvalidCredentials(Unauthorized):
-    """Unknown address or wrong password: which of the two is not told."""
+    """Unknown address or wrong password: the error does not say which."""
 
     code = "invalid-credentials"
 

@@ -1,4 +1,4 @@
-"""The guard of routes that need a logged-in user, who then is `request.user`."""
+"""The guard of routes that need a logged-in user, who is then `request.user`."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ REGISTRATIONS_PER_MINUTE = 10
 
 
 class AttemptLimit:
-    """A guard that lets a network pass so often a minute, in all processes together.
+    """A guard that lets a network pass so many times a minute, across all processes.
 
     Args:
         kind: what is counted.

@@ -13,7 +13,7 @@ If you did not register, somebody gave your address by mistake. Nobody can read 
 
 
 class UserMails:
-    """What users are told by mail.
+    """The mails that users get.
 
     Args:
         users: the accounts.
@@ -28,7 +28,7 @@ class UserMails:
         """Mail a user a welcome, once.
 
         Raises:
-            UserNotFound: there is none of that id.
+            UserNotFound: no user has that id.
             InvalidMail, TemporaryMailError, PermanentMailError: see `EmailService.send`.
         """
         user = await self._users.get(user_id)

@@ -40,7 +40,7 @@ class User(Identified, Timestamped, Base):
 
 
 class UserSession(Identified, Base):
-    """One refresh token of a login. All tokens that followed from one login share its `family`.
+    """One refresh token of a login. All tokens that come from one login share its `family`.
 
     A token is live until it is rotated (exchanged for the next of its family), revoked or expired.
     """
@@ -50,7 +50,7 @@ class UserSession(Identified, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     family: Mapped[uuid.UUID] = mapped_column(index=True)
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
-    """SHA-256 of the token, which itself is stored nowhere."""
+    """SHA-256 of the token; the token itself is stored nowhere."""
     created_at: Mapped[dt.datetime]
     last_used_at: Mapped[dt.datetime]
     expires_at: Mapped[dt.datetime] = mapped_column(index=True)

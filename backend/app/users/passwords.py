@@ -25,7 +25,7 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher, dummy_hash: str) -> None:
         self._hasher = hasher
         self._dummy_hash = dummy_hash
-        # Each hash fills 64 MiB and a core; more at once than cores would only cost memory.
+        # Each hash uses 64 MiB and one core; more concurrent hashes than cores would only cost memory.
         self._slots = asyncio.Semaphore(os.cpu_count() or 1)
 
     @classmethod
@@ -39,9 +39,10 @@ class Passwords:
         return await self._in_thread(self._hasher.hash, _normalize(password))
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """True when the hash is the password's.
+        """True when the hash belongs to the password.
 
-        With no hash (an unknown user) it is False and takes as long, so that time does not tell who has an account.
+        With no hash (an unknown user) it is False and takes as long, so that the time does not reveal who has an
+        account.
         """
         matches = await self._in_thread(self._matches, password_hash or self._dummy_hash, _normalize(password))
         return matches and password_hash is not None

@@ -19,7 +19,7 @@ from saqueduct import Queues
 UserId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 
 NO_STORE = {"Cache-Control": "no-store"}
-"""Tokens belong in no cache (RFC 6749, section 5.1)."""
+"""Tokens must not be cached (RFC 6749, section 5.1)."""
 
 
 class UserController(Controller):
@@ -39,7 +39,7 @@ class UserController(Controller):
     ) -> UserView:
         """Make an account; a welcome mail is on its way."""
         user = await authentication.register(data.email, data.password)
-        # With the session: no account without its mail, and no mail without its account.
+        # With the session: no account exists without its mail, and no mail without its account.
         await queues.enqueue("send_welcome_email", {"user_id": user.id}, key=f"welcome:{user.id}", session=session)
         return UserView.of(user)
 
@@ -58,7 +58,7 @@ class UserController(Controller):
         try:
             pair = await authentication.refresh(data.refresh_token)
         except RefreshTokenReused:
-            # The answer is an error, with which the request's transaction is rolled back: the revocation must stay.
+            # The response is an error, so the request's transaction is rolled back: the revocation must stay.
             await session.commit()
             raise
         return Response(pair, headers=NO_STORE)

@@ -1,4 +1,4 @@
-"""What travels over HTTP."""
+"""Request and response bodies."""
 
 import datetime as dt
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ RefreshToken = Annotated[str, msgspec.Meta(max_length=128)]
 
 
 class Confidential(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Base of what holds a secret: its `repr` shows no value, so none gets into a log or an error."""
+    """Base of bodies that hold a secret: its `repr` shows no values, so that none gets into a log or an error."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(***)"

@@ -1,4 +1,4 @@
-"""Accounts: who there is and which status they have. Passwords and tokens are in `authentication.py`."""
+"""Accounts and their status. Passwords and tokens are in `authentication.py`."""
 
 import datetime as dt
 
@@ -31,10 +31,10 @@ class UserService:
 
         Raises:
             InvalidEmail: no usable address.
-            EmailTaken: there is an account of that address, in whatever case it is written.
+            EmailTaken: there is an account with that address, ignoring case.
         """
         values = {"email": normalize_email(email), "password_hash": password_hash, "status": UserStatus.ACTIVE}
-        # One statement, not look first and insert then: two registrations at once must not both pass.
+        # One statement, not a check and then an insert: two concurrent registrations must not both pass.
         statement = insert(User).values(values).on_conflict_do_nothing().returning(User)
         user: User | None = await self._session.scalar(statement)
         if user is None:
@@ -62,7 +62,7 @@ class UserService:
         return user
 
     async def lock(self, user_id: int) -> User:
-        """The user, read anew, whose sessions nobody else changes until this transaction ends.
+        """The user, read again; no other transaction changes the user's sessions until this one ends.
 
         Raises:
             UserNotFound: there is none.
@@ -102,7 +102,7 @@ class UserService:
 def normalize_email(email: str) -> str:
     """One spelling for all that reach one mailbox: lower case, international domains as ASCII.
 
-    RFC 5321 lets a server tell `Ada@` from `ada@`; none in use does, and people do not expect it.
+    RFC 5321 lets a server distinguish `Ada@` from `ada@`; none in use does, and users do not expect it.
 
     Raises:
         InvalidEmail: the syntax is wrong, or the part before the @ is not ASCII. DNS is not asked.

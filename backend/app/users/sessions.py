@@ -1,7 +1,7 @@
 """The sessions of one user: opened at login, rotated at each refresh, revoked at logout or by the admin.
 
-Whatever changes a user's sessions holds the lock of the user's row first (`UserService.lock`), so that no rotation
-slips past a revocation that runs at the same time.
+Code that changes a user's sessions locks the user's row first (`UserService.lock`), so that no rotation escapes a
+revocation that runs at the same time.
 """
 
 import datetime as dt
@@ -51,7 +51,7 @@ class UserSessions:
         return token
 
     async def find(self, token: str) -> UserSession:
-        """The row of a refresh token, read anew, in whichever state it is.
+        """The row of a refresh token, read again, in any state.
 
         Raises:
             InvalidRefreshToken: there is none.

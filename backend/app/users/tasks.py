@@ -18,7 +18,7 @@ NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 
 @task(timeout=60, retries=6, retry_delay=10, retry_backoff=600)
 async def send_welcome_email(ctx: Context, user_id: int, *, mails: UserMails = INJECTED) -> dict[str, str]:
-    """Mail a new user a welcome; what the mail server refuses for now is tried again."""
+    """Mail a new user a welcome; a temporary refusal of the mail server is retried."""
     try:
         await mails.welcome(user_id)
     except (UserNotFound, InvalidMail, PermanentMailError) as error:
@@ -43,6 +43,6 @@ async def cleanup_sessions(
     ctx: Context, days_old: NotNegative = 30, *, db_session: AsyncSession = INJECTED
 ) -> dict[str, int]:
     """Delete sessions that expired or were revoked more than `days_old` days ago."""
-    # Committed batch by batch: locks stay short, and a job that is cut off has not worked for nothing.
+    # Committed batch by batch: locks are held briefly, and an interrupted job keeps the work it has done.
     deleted = await UserService(db_session).delete_stale_sessions(days_old, after_batch=db_session.commit)
     return {"deleted_count": deleted}

@@ -23,12 +23,12 @@ Clock = Callable[[], dt.datetime]
 
 
 def utc_now() -> dt.datetime:
-    """The clock of services that are given no other."""
+    """The default clock of services."""
     return dt.datetime.now(dt.UTC)
 
 
 class AccessClaims(msgspec.Struct, frozen=True):
-    """What an access token says: whose it is, and the session (family of refresh tokens) it stands and falls with."""
+    """The content of an access token: its user, and the session (family of refresh tokens) that it is valid for."""
 
     user_id: int
     family: uuid.UUID
@@ -65,7 +65,7 @@ class AccessTokens:
         """The claims of a token with a valid signature that has not expired.
 
         Raises:
-            InvalidAccessToken: in all other cases, whichever it is.
+            InvalidAccessToken: in all other cases.
         """
         try:
             payload = jwt.decode(
@@ -87,7 +87,7 @@ def new_refresh_token() -> str:
 
 
 def hash_token(token: str) -> bytes:
-    """What of a refresh token is stored. The token is random, so one round of SHA-256 cannot be guessed back."""
+    """The stored form of a refresh token. The token is random, so a single SHA-256 cannot be reversed by guessing."""
     return hashlib.sha256(token.encode()).digest()
 
 

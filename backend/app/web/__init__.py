@@ -1,1 +1,1 @@
-"""The edge of the HTTP process: what every request passes, whatever route it is for."""
+"""The edge of the HTTP process: what every request passes, for any route."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document of this application's own routes: that of the library's routes is the library's."""
+"""The OpenAPI document of this application's own routes; the library describes its own routes."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ class ApiDocument(JsonRenderPlugin):
 
 
 def completed(document: Document) -> Document:
-    """The document with what Litestar does not know of these routes."""
+    """The document with what Litestar does not know about these routes."""
     found = copy.deepcopy(document)
     for path, item in found["paths"].items():
         if path.startswith(OWN):

@@ -1,4 +1,4 @@
-"""The page of the OpenAPI document at /schema: Swagger UI from an installed package, nothing from elsewhere."""
+"""The page of the OpenAPI document at /schema: Swagger UI from an installed package, with no external resources."""
 
 from importlib.metadata import distribution
 from pathlib import Path
@@ -44,7 +44,7 @@ START: Final = """SwaggerUIBundle({
 
 
 class ApiPage(OpenAPIRenderPlugin):
-    """Renders the page, and serves its files beside it.
+    """Renders the page, and serves its files.
 
     Args:
         path: where the OpenAPI router is.

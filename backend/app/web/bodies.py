@@ -1,4 +1,5 @@
-"""Bounds of request bodies: how long one may take to arrive, and how many bytes of all are held at once.
+"""Limits of request bodies: how long one may take to arrive, and how many bytes of all bodies are held at the same
+time.
 
 How long one body may be is Litestar's `request_max_body_size`: WEB_MAX_BODY_BYTES, or more where a route needs it.
 """
@@ -16,7 +17,7 @@ class Bodies:
     """The bodies that this process holds.
 
     Args:
-        seconds: that a body may take to arrive, from when it is asked for.
+        seconds: that a body may take to arrive, counted from the first `receive`.
         limit: bytes of all bodies at once.
     """
 
@@ -27,7 +28,7 @@ class Bodies:
 
 
 class BodyReader:
-    """ASGI's `receive` of one request, within the bounds; `release` when the request is over.
+    """ASGI's `receive` of one request, within the limits; call `release` when the request is over.
 
     Args:
         bodies: of the process.
@@ -47,7 +48,7 @@ class BodyReader:
         """The next message.
 
         Raises:
-            HTTPException: 408, the body takes too long; 503, this process holds as much as it may.
+            HTTPException: 408, the body takes too long; 503, this process holds as many bytes as allowed.
         """
         if self._ended:
             return await self._receive()
@@ -63,7 +64,7 @@ class BodyReader:
         return message
 
     def release(self) -> None:
-        """The body is not held any more."""
+        """The body is no longer held."""
         self._bodies.held -= self._held
         self._held = 0
 

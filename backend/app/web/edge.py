@@ -1,4 +1,4 @@
-"""The edge: what every request passes before any route is looked for."""
+"""The edge: what every request passes before routing."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from saqueduct.litestar.hosts import AllowedHosts
 from saqueduct.litestar.origins import SAFE_METHODS, is_foreign
 
 HEALTH = frozenset({"/health/live", "/health/ready"})
-"""Asked by load balancers, which know addresses and no names."""
+"""Called by load balancers, which use addresses and not names."""
 
 POLICY_VIOLATION = 1008
 """Code with which a WebSocket is closed (RFC 6455, section 7.4.1)."""
@@ -23,7 +23,7 @@ class Edge:
     """ASGI application around another: refuses other host names and pages of other sites, bounds bodies, adds headers.
 
     Args:
-        app: gets what passes.
+        app: gets the requests that pass.
         settings: of this process.
     """
 
@@ -34,11 +34,11 @@ class Edge:
         self._bodies = Bodies(settings.web.body_timeout, settings.web.max_bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, or hand it on."""
+        """Answer the request, or pass it on."""
         headers = dict(scope["headers"])
         allowed = headers.get(b"host", b"") in self._hosts or scope["path"] in self._everywhere
         if scope["type"] == ScopeType.WEBSOCKET:
-            # A browser lets any page open a WebSocket, with the credentials that it remembers.
+            # A browser lets any page open a WebSocket, with the credentials that the browser remembers.
             await (self._app(scope, receive, send) if allowed and not is_foreign(headers) else _close(send))
             return
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 Headers = list[tuple[bytes, bytes]]
 
 DEFAULTS: dict[bytes, bytes] = {
-    # A page that may load something says so itself. No answer may be shown inside of another page.
+    # A page that may load resources sets its own policy. No response may be shown inside another page.
     b"content-security-policy": b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     b"x-frame-options": b"DENY",
     b"x-content-type-options": b"nosniff",
-    # The address of a job may hold its token.
+    # The address of a job may contain its token.
     b"referrer-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
     b"cross-origin-opener-policy": b"same-origin",

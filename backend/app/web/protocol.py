@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with bounds of what comes before a body: request line and headers."""
+"""uvicorn's HTTP protocol, with limits for what precedes a body: request line and headers."""
 
 import asyncio
 from typing import Any, ClassVar
@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD = 64 * 1024
-"""Bytes of request line and headers; uvicorn 0.54 keeps as many as are sent."""
+"""Most bytes of request line and headers; uvicorn 0.54 has no limit."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose request line and headers are too long, or take too long.
 
-    Overrides of uvicorn 0.54's protocol: what tells it that a connection, data, the end of the headers and the end of
-    a request have come. A head that comes in one piece, as nearly all do, costs no timer.
+    Overrides of uvicorn 0.54's protocol: the callbacks for a connection, data, the end of the headers and the end of a
+    request. A head that arrives in one piece, as nearly all do, needs no timer.
     """
 
     head_timeout: ClassVar[float] = 20.0

@@ -16,8 +16,8 @@ STATE: Final = "dishka_container"
 class RequestContainer:
     """What `inject` takes for the container of one request.
 
-    What the process has, such as the queues, comes from the process's container. The first dependency of the request's
-    own opens a scope; a request without any costs neither a scope nor a session.
+    Dependencies of the process, such as the queues, come from the process's container. The first dependency of the
+    request itself opens a scope; a request without any needs neither a scope nor a session.
 
     Args:
         container: of the process.
@@ -30,7 +30,7 @@ class RequestContainer:
         self._container = container
         self._connection = connection
         self.opened: AsyncContainer | None = None
-        """The request's own container; None: nobody has asked for anything of it."""
+        """The request's own container; None: nothing has been requested from it."""
 
     async def get(self, dependency_type: Any, component: str = DEFAULT_COMPONENT) -> Any:
         """A dependency, as dishka's `AsyncContainer.get`."""
@@ -43,7 +43,7 @@ class RequestContainer:
 
 
 class RequestScopes:
-    """ASGI application around another: gives each request its `RequestContainer`, and closes what that has opened.
+    """ASGI application around another: gives each request its `RequestContainer`, and closes what it has opened.
 
     Args:
         app: the application.

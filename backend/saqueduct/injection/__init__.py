@@ -1,1 +1,1 @@
-"""Injection: fills the parameters of a task that do not travel with its jobs, from one scope a job."""
+"""Injection: fills the parameters of a task that are not part of the payload, from one scope per job."""

@@ -1,4 +1,4 @@
-"""Several injectors as one: a container of dishka beside dependencies of Litestar."""
+"""Several injectors as one: a dishka container together with dependencies of Litestar."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -47,7 +47,8 @@ class CombinedInjector:
                 stack.push_async_callback(each.close)
 
     def _parts(self, injected: Mapping[str, Any]) -> Parts:
-        """Who provides what; what nobody provides is left to the last injector, which says so."""
+        """Which injector provides what; a parameter without a provider goes to the last injector, which reports the
+        error."""
         wanted = tuple(injected.items())
         if (parts := self._known.get(wanted)) is None:
             parts = []

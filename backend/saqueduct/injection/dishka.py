@@ -17,7 +17,7 @@ __all__ = ["DishkaInjector", "FromDishka"]
 
 
 class DishkaInjector:
-    """Takes what tasks have injected from a container, by type; each job gets a scope of its own (`Scope.REQUEST`).
+    """Takes what tasks have injected from a container, by type; each job gets its own scope (`Scope.REQUEST`).
 
     Args:
         container: of the process.
@@ -43,7 +43,8 @@ class DishkaInjector:
         """One scope of the container.
 
         Raises:
-            Exception: what the block raised, or the error of a dependency that could not be closed; of several a group.
+            Exception: what the block raised, or the error of a dependency that could not be closed; several of them as
+                a group.
         """
         try:
             async with self._container(scope=Scope.REQUEST) as scope:

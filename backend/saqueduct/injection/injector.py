@@ -1,7 +1,8 @@
 """Injector: what tasks are injected from. The engine knows only this protocol; dishka and Litestar implement it.
 
-A job's scope opens before its function runs and closes after it. A dependency that commits or rolls back does so at the
-close, and an error there fails the job. A direct call of a task's function gets a scope of its own in the same way.
+A job's scope opens before its function runs and closes after it. A dependency that commits or rolls back does so when
+the scope closes, and an error there fails the job. A direct call of a task's function gets its own scope in the same
+way.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ REMEDIES = (
     "declare a JSON type, to pass them with each call, or provide them: by name, "
     "`SaqueductConfig(dependencies={...: Provide(...)})`, or by type, `SaqueductConfig(container=...)` of dishka"
 )
-"""What helps where parameters are not provided."""
+"""The remedy when parameters are not provided."""
 
 
 class Injector(Protocol):
@@ -26,7 +27,7 @@ class Injector(Protocol):
         ...
 
     def provides(self, name: str, type_: Any) -> bool:
-        """True when it can make a parameter of that name and type in the scope of a job."""
+        """True when it can make a parameter with that name and type in the scope of a job."""
         ...
 
     def claims(self, name: str) -> bool:
@@ -42,11 +43,11 @@ class Injector(Protocol):
         ...
 
     def remedy(self, name: str, type_: Any) -> str:
-        """How to provide a parameter that is not provided, for people."""
+        """How to provide a missing parameter, as readable text."""
         ...
 
     async def close(self) -> None:
-        """Close what lives longer than a job."""
+        """Close what outlives a job."""
         ...
 
 
@@ -100,7 +101,7 @@ def check_dependencies(injector: Injector | None, tasks: Iterable[Injectable]) -
 
 
 def type_name(type_: Any) -> str:
-    """A type, for people."""
+    """A type, as readable text."""
     return str(getattr(type_, "__qualname__", type_))
 
 

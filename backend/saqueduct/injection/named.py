@@ -1,7 +1,7 @@
 """Injection by parameter name, as Litestar does it: from `Provide`s, and from plain functions.
 
-Each job has a scope of its own. What a function yields is closed after the job, in the reverse order: after a success
-the generator goes on behind its `yield`, after a failure the error is thrown into it.
+Each job has its own scope. Generators are closed after the job, in reverse order: after a success the generator
+continues after its `yield`, after a failure the error is thrown into it.
 """
 
 import logging
@@ -32,10 +32,10 @@ class Application(Protocol):
 
 
 class Watch(Protocol):
-    """Is told what a scope makes; see `saqueduct.postgres.job_sessions`."""
+    """Is notified of what a scope makes; see `saqueduct.postgres.job_sessions`."""
 
     def made(self, value: Any) -> None:
-        """A dependency was made that is closed at the end; the first one is closed last."""
+        """A dependency was made that is closed at the end; the first one made is closed last."""
 
     def failed(self) -> None:
         """A dependency could not be closed, so the job has failed."""
@@ -61,13 +61,13 @@ class NamedInjector:
 
         NamedInjector({"db_session": Provide(provide_session), "users": Provide(provide_users)})
 
-    A dependency may take others, by name, and `state` of the application. It is made once a job; with `use_cache` once
-    a process.
+    A dependency may take others, by name, and `state` of the application. It is made once per job; with `use_cache`
+    once per process.
 
     Args:
         dependencies: name -> `Provide` or function.
-        defaults: the same, for what neither these nor an application have.
-        watch: makes who is told what a scope makes.
+        defaults: the same, for names that neither these nor an application have.
+        watch: makes the object that is notified of what a scope makes.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class NamedInjector:
         return list(plan.values())
 
     def _problem(self, name: str) -> str:
-        """Why a dependency cannot be made in a job; empty: it can."""
+        """Why a dependency cannot be made in a job; empty: it can be."""
         return self._add(name, {}, ())
 
     def _add(self, name: str, plan: dict[str, Step], path: tuple[str, ...]) -> str:
@@ -208,7 +208,7 @@ class _Scope(AbstractAsyncContextManager[dict[str, Any]]):
         return value
 
     async def _close(self, error: BaseException | None) -> BaseException | None:
-        """Close all that was yielded, the last first; returns the error of the job, or the first of a close.
+        """Close all that was yielded, the last first; returns the error of the job, or else the first error of a close.
 
         Further errors are logged: they say less than the first about why the job has failed.
         """

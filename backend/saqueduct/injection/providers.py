@@ -11,7 +11,7 @@ import anyio.to_thread
 from saqueduct.errors import ConfigurationError
 
 Generator = AsyncGenerator[Any, Any] | SyncGenerator[Any, Any, Any]
-"""What a provider has yielded from, to be closed after the job."""
+"""The generator of a provider, to be closed after the job."""
 
 _FILLED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -58,7 +58,7 @@ class Provider:
         raise ConfigurationError(f"the dependency {self.name!r} yields nothing")
 
     async def close(self) -> None:
-        """Close what lives longer than a job."""
+        """Close what outlives a job."""
 
 
 def provider_of(name: str, dependency: Any) -> Provider:
@@ -82,7 +82,7 @@ def provider_of(name: str, dependency: Any) -> Provider:
 
 
 async def finish(generator: Generator) -> None:
-    """Let a generator go on behind its `yield`; a plain one in a thread, as Litestar does. Raises what it raises."""
+    """Continue a generator after its `yield`; a plain one in a thread, as Litestar does. Raises what it raises."""
     if isinstance(generator, AsyncGenerator):
         async for _ in generator:
             await generator.aclose()
@@ -122,8 +122,7 @@ def _throw(generator: SyncGenerator[Any, Any, Any], error: BaseException) -> Non
 class AlchemyProvider(Provider):
     """The session or the engine of an `SQLAlchemyAsyncConfig` or `SQLAlchemySyncConfig` of advanced-alchemy.
 
-    Its own provider takes the session from a request. A job has a session of its own, which commits after it, or rolls
-    back.
+    Its own provider takes the session from a request. A job has its own session, which commits after it, or rolls back.
 
     Args:
         name: of the dependency.
@@ -138,7 +137,7 @@ class AlchemyProvider(Provider):
         self._made_engine = config.engine_instance is None
 
     async def close(self) -> None:
-        """Close the connections of an engine that jobs were the first to use."""
+        """Close the connections of an engine that jobs used first."""
         engine = self._config.engine_instance
         if self._made_engine and engine is not None and inspect.iscoroutinefunction(engine.dispose):
             await engine.dispose()

@@ -1,6 +1,7 @@
-"""How often somebody may guess: attempts by network, counted in Redis for all processes.
+"""Limits guessing: attempts by network, counted in Redis for all processes.
 
-While Redis is away each process counts on for itself, so that neither guessing nor logging in depends on it.
+While Redis is unavailable, each process keeps counting by itself, so that neither the limit nor logging in depends on
+Redis.
 """
 
 import asyncio
@@ -25,19 +26,20 @@ WINDOW: Final = 60
 """Seconds from the first attempt after which a network may try again."""
 
 SLOTS: Final = 2**18
-"""Counters of one kind at most, about 25 MB of Redis: networks share one by chance, which nobody can aim at."""
+"""Most counters of one kind, about 25 MB of Redis: networks share one by chance, which an attacker cannot choose."""
 
 REMEMBERED: Final = 10_000
-"""Networks that a process counts by itself, at most."""
+"""Most networks that a process counts by itself."""
 
 ANSWER_TIMEOUT: Final = 2.0
 """Seconds that Redis gets to answer."""
 
 AWAY: Final = 5.0
-"""Seconds that Redis is not asked again after it was away."""
+"""Seconds after an outage for which Redis is not asked again."""
 
 IPV6_PREFIX_LENGTH: Final = 64
-"""Bits that tell IPv6 clients apart: one subscriber has at least a /64, so that single addresses limit nobody."""
+"""Bits that distinguish IPv6 clients: one subscriber has at least a /64, so a limit for single addresses would be
+useless."""
 
 
 class Count(NamedTuple):
@@ -52,7 +54,7 @@ class Attempts:
 
     Args:
         queue: in whose Redis they are counted.
-        key: makes the counters' names, so that nobody can choose a network that shares another's.
+        key: derives the counters' names, so that an attacker cannot choose a network that shares another's.
     """
 
     def __init__(self, queue: EngineQueue, key: Secret) -> None:
@@ -65,7 +67,7 @@ class Attempts:
         """Count one more attempt.
 
         Args:
-            kind: what is guessed.
+            kind: of the guessed secret.
             network: by `client_network`.
         """
         key = self._counter(kind, network)
@@ -94,7 +96,7 @@ class Attempts:
         return self._queue.namespace(f"attempts:{kind}:{int.from_bytes(digest) % SLOTS}")
 
     async def _ask(self, call: Any) -> Any:
-        """The answer of Redis; None when it is away."""
+        """The answer of Redis; None when it is unavailable."""
         now = time.monotonic()
         if now < self._away_until:
             call.close()
@@ -117,7 +119,7 @@ class Attempts:
         return Count(attempts + more, math.ceil(until - now))
 
     def _keep(self, counter: str, attempts: int, until: float) -> None:
-        """Know a counter, in case that Redis is away at the next attempt."""
+        """Remember a counter, in case Redis is unavailable at the next attempt."""
         self._here[counter] = (attempts, until)
         self._here.move_to_end(counter)
         if len(self._here) > REMEMBERED:
@@ -125,7 +127,7 @@ class Attempts:
 
 
 def too_many(count: Count) -> TooManyRequestsException:
-    """The answer to a network that has used up its attempts."""
+    """The response to a network that has used up its attempts."""
     return TooManyRequestsException(
         f"too many attempts from your network: try again in {count.seconds} seconds",
         headers={"Retry-After": str(count.seconds)},

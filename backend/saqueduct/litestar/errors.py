@@ -1,4 +1,4 @@
-"""How errors become HTTP answers: problem details (RFC 9457) as application/problem+json."""
+"""How errors become HTTP responses: problem details (RFC 9457) as application/problem+json."""
 
 import http
 import logging
@@ -24,7 +24,7 @@ PROBLEM = "application/problem+json"
 HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    # The address of a job may hold its token.
+    # The address of a job may contain its token.
     "Referrer-Policy": "same-origin",
 }
 """Of every answer of the queue's routes."""
@@ -33,12 +33,12 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response[Any]:
-    """An answer of media type application/problem+json.
+    """A response of media type application/problem+json.
 
     Args:
         status: of the answer.
         code: short name of the kind of error, stable for programs.
-        detail: what was wrong and what to do, for people.
+        detail: what was wrong and what to do, as readable text.
         headers: of the answer.
         more: further members of the answer.
     """
@@ -101,7 +101,7 @@ def http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
 
 
 def too_deep(request: AnyRequest, error: RecursionError) -> Response[Any]:
-    """400 for JSON with too many levels, by msgspec's message; any other endless recursion is a fault of the code."""
+    """400 for JSON with too many levels, by msgspec's message; any other endless recursion is a bug."""
     if "serializing an object" not in str(error):
         return unexpected(request, error)
     return problem(400, "invalid", "the JSON is nested too deep: send it with fewer levels")

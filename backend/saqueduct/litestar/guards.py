@@ -1,4 +1,4 @@
-"""Who may call the routes of the admin.
+"""Guards of the routes that only the admin may call.
 
 A route that belongs to the admin says so in its options, `@post(..., opt=ADMIN)`; `AdminRoutes` looks for that. An
 `AdminGuard` alone guards every route that it is attached to, such as SAQ's UI.
@@ -38,10 +38,10 @@ ADMIN_SECURITY: Final[list[dict[str, list[str]]]] = [{"AdminBasic": []}, {"Admin
 """How the OpenAPI document describes the credentials of such a route."""
 
 REFUSALS_PER_MINUTE: Final = 10
-"""Wrong credentials that one network may send a minute; after that right ones are refused, too."""
+"""Wrong credentials that one network may send a minute; after that correct ones are refused, too."""
 
 TRUSTED_SECONDS: Final = 5.0
-"""Seconds for which a network that sent the right credentials passes without a look into Redis."""
+"""Seconds for which a network that sent correct credentials passes without asking Redis."""
 
 FORWARDING: Final = ("x-forwarded-for", "forwarded", "x-real-ip")
 """Headers of a proxy: the peer is not the client."""
@@ -51,7 +51,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AdminCredentials:
-    """What the admin sends. Without a password HTTP Basic is off, without a token bearer is."""
+    """The admin's credentials. Without a password HTTP Basic is off, without a token bearer is."""
 
     username: str = "admin"
     """User name for HTTP Basic."""
@@ -66,7 +66,7 @@ class AdminCredentials:
 
 
 class Shared:
-    """A guard that stays one object: Litestar makes deep copies of routers, with their guards."""
+    """A guard that stays a single object: Litestar makes deep copies of routers, including their guards."""
 
     def __deepcopy__(self, _: dict[int, Any]) -> Self:
         return self
@@ -89,7 +89,7 @@ class AllOf(Shared):
 
 
 async def same_site(connection: Connection, _: BaseRouteHandler) -> None:
-    """A guard that refuses changes by pages of other sites; see `is_foreign`.
+    """A guard that refuses changes from pages of other sites; see `is_foreign`.
 
     Raises:
         PermissionDeniedException: such a page sent the request.
@@ -102,8 +102,8 @@ async def same_site(connection: Connection, _: BaseRouteHandler) -> None:
 def past_middleware(guards: Sequence[Guard]) -> dict[str, Any]:
     """Options of handlers behind these guards and `same_site`, for middleware of the application.
 
-    `same_site` takes the place of CSRF tokens, which programs do not have. An `AdminGuard` reads credentials of its
-    own, which authentication of the application would refuse.
+    `same_site` replaces CSRF tokens, which programs do not have. An `AdminGuard` reads its own credentials, which the
+    application's authentication would refuse.
     """
     own = any(isinstance(guard, AdminGuard) for guard in guards)
     return {"exclude_from_csrf": True} | ({"exclude_from_auth": True} if own else {})
@@ -115,7 +115,7 @@ class AdminRoutes(Shared):
     The option `admin` of a handler says what it needs:
 
     - True: the guards, before the handler.
-    - "optional": open to all; `scope["state"]["admin"]` says whether the admin asks.
+    - "optional": open to all; `scope["state"]["admin"]` says whether the caller is the admin.
     - "on demand": the handler awaits `scope["state"]["require_admin"](connection)` before what only the admin may do.
 
     Args:
@@ -165,7 +165,7 @@ class AdminGuard(Shared):
         self._attempts = attempts
         self._open_on_loopback = not production and not credentials
         self._trusted: dict[str, float] = {}
-        """Networks that have sent the right credentials, and until when that counts."""
+        """Networks that have sent correct credentials, and until when that counts."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
@@ -189,7 +189,7 @@ class AdminGuard(Shared):
         """True for the admin, False without credentials.
 
         Raises:
-            NotAuthorizedException, TooManyRequestsException: wrong credentials: they are guesses, here too.
+            NotAuthorizedException, TooManyRequestsException: wrong credentials, which count as guesses here, too.
         """
         if self._open_on_loopback:
             return not _not_of_this_machine(connection)
@@ -201,7 +201,7 @@ class AdminGuard(Shared):
 
     async def _check(self, connection: Connection, header: str) -> None:
         network = client_network(connection)
-        # One after the other: of many guesses at once no more than the limit are compared.
+        # One after the other: of many concurrent guesses no more than the limit are compared.
         async with self._locks.setdefault(network, asyncio.Lock()):
             if self._is_trusted(network) and self._credentials_match(header):
                 return
@@ -264,7 +264,7 @@ def _challenge() -> NotAuthorizedException:
 
 
 def _log_refusal(connection: Connection, reason: str, level: int = logging.WARNING) -> None:
-    """One line, without anything that was sent but method and path."""
+    """One line, with nothing from the request but method and path."""
     client = connection.client.host if connection.client else "unknown"
     method, path = str(connection.scope.get("method", "WEBSOCKET")), connection.scope["path"]
     logger.log(level, "admin refused: %s %s from %s: %s", loggable(method), loggable(path), loggable(client), reason)

@@ -1,4 +1,4 @@
-"""Which host names the process answers to.
+"""The host names that the process serves.
 
 A page of another site can make its own name point at this machine (DNS rebinding); its requests then carry that name.
 """
@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from typing import Final
 
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""Names of this machine; always answered to, as no name of another site can be one of them."""
+"""Names of this machine; always served, as no name of another site can be one of them."""
 
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?")
 
 _REMEMBERED = 1000
-"""Headers that are remembered as allowed, at most."""
+"""Most headers that are remembered as allowed."""
 
 
 class AllowedHosts:
-    """Tells allowed Host headers from others, whatever their port.
+    """Checks whether Host headers are allowed, with any port.
 
     Args:
         names: besides LOCAL_NAMES; `*.example.com` is every name below example.com, `*` every name.

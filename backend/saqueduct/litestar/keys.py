@@ -1,7 +1,7 @@
-"""Keys in addresses: `/jobs/{key}` and the like, with any characters in the key.
+"""Keys in paths: `/jobs/{key}` and the like, with any characters in the key.
 
 A server decodes the path, and then the `/` of a key cannot be distinguished from those of the path. Here the key is
-found in the path as it was sent: all between the collection and a last part that names an action, such as
+found in the path as it was sent: everything between the collection and a last part that names an action, such as
 `/jobs/tenant%2F42/retry`. A `/` may also be sent as it is, as in `/jobs/tenant/42/retry`; only in a key whose own last
 part is the name of an action it must be escaped. Beside a route such as `/jobs/assets/{name}` it must be escaped in a
 key that begins with `assets/`, too.
@@ -21,7 +21,7 @@ ESCAPED: Final = "escaped_key"
 
 
 class Collection(NamedTuple):
-    """What may follow the name of a collection, beside a key."""
+    """What may follow the name of a collection, apart from a key."""
 
     actions: set[bytes]
     """Last parts after a key."""

@@ -1,4 +1,4 @@
-"""Addresses of jobs, with a token that shows a job's result and error to whoever has it."""
+"""Addresses of jobs, with a token that gives its holder access to the job's result and error."""
 
 import base64
 import copy
@@ -19,7 +19,7 @@ TOKEN_BYTES: Final = 24
 
 
 def is_random(key: str) -> bool:
-    """True for a key that the queue made: a random UUID (version 4), which nobody guesses."""
+    """True for a key that the queue made: a random UUID (version 4), which cannot be guessed."""
     return _RANDOM.fullmatch(key) is not None
 
 
@@ -46,7 +46,7 @@ class JobLinks:
         self._prefix = prefix
 
     def under(self, root_path: str) -> "JobLinks":
-        """The same in an application that is mounted under a path."""
+        """The same for an application that is mounted under a path."""
         mounted = copy.copy(self)
         mounted._prefix = root_path.rstrip("/") + self._prefix
         return mounted
@@ -54,7 +54,8 @@ class JobLinks:
     def location(self, job: Job) -> str:
         """The address of a job, with its token if this call has made the job.
 
-        A job that was there before is somebody else's, who need not share its result with all who choose its key.
+        A job that existed before belongs to another caller, whose result must not be visible to everyone who chooses
+        its key.
         """
         return self.address(job.get_queue().name, job.key, created=getattr(job, "created", True))
 
@@ -73,6 +74,6 @@ class JobLinks:
         return base64.urlsafe_b64encode(digest[:TOKEN_BYTES]).decode("ascii")
 
     def queue_of(self, queues: Iterable[str], key: str, token: str) -> str | None:
-        """In which of the queues the token opens the job of that key; None: in none."""
+        """The queue in which the token opens the job with that key; None: none."""
         given = token.encode()
         return next((name for name in queues if hmac.compare_digest(self.token(name, key).encode(), given)), None)

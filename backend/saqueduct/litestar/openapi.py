@@ -84,7 +84,7 @@ SECURITY_SCHEMES: Final[Document] = {
 
 
 class DescribedConfig(OpenAPIConfig):
-    """A configuration whose document describes more than Litestar knows.
+    """A configuration whose document also describes what Litestar does not know.
 
     Args:
         given: the configuration of the application; everything but the document is as there.
@@ -139,7 +139,7 @@ def _docs(route: HTTPRoute) -> dict[str, str]:
 def completed(
     document: Document, *, registry: TaskRegistry, prefix: str, docs: Mapping[str, Mapping[str, str]], admin: bool
 ) -> Document:
-    """The document with all that it lacks.
+    """The document, completed.
 
     Args:
         document: Litestar's.
@@ -183,7 +183,7 @@ def complete_operation(operation: Document, statuses: Iterable[int], problem: st
     kind = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{problem}"}}}
     own = operation["responses"]
     for answer in own.values():
-        # They are on every answer, and no client needs to read them.
+        # They are on every response, and no client needs to read them.
         answer["headers"] = {name: each for name, each in answer.get("headers", {}).items() if name not in HEADERS}
     operation["responses"] = own | {
         str(status): {"description": http.HTTPStatus(status).phrase, "content": kind}
@@ -212,7 +212,7 @@ def describe_enqueue(operation: Document, body: Document, view: Document, *, bat
         operation: of the document; changed.
         body: schema of its body.
         view: schema of a job, with which it answers after a wait.
-        batch: it enqueues many jobs, and waits for none.
+        batch: True: it enqueues many jobs, and waits for none.
     """
     options = [option for option in OPTIONS if not batch or option["name"] != "wait"]
     given = [{**option, "in": "query", "required": False} for option in options]
@@ -243,7 +243,7 @@ def _complete_enqueues(paths: Document) -> None:
 
 
 def _complete_answers(paths: Document) -> None:
-    """Answers that depend on what is found."""
+    """Responses that depend on what is found."""
     paths["/jobs/{key}/events"]["get"]["responses"]["200"]["content"] = {
         "text/event-stream": {"schema": {"type": "string"}}
     }

@@ -1,4 +1,4 @@
-"""Where a changing request comes from: a page of another site must not use what a browser sends by itself.
+"""The origin of a changing request: a page of another site must not use what a browser sends by itself.
 
 That is a password that the browser remembers, or this machine's address in development. Programs send none of these
 headers and pass.
@@ -15,8 +15,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 def is_foreign(headers: Mapping[bytes, bytes]) -> bool:
     """True when a browser says that a page of another site sent the request, or does not say of which.
 
-    `Sec-Fetch-Site` comes over HTTPS only; `Origin` with every changing request of a browser; `Referer` stands in
-    where an old browser sends neither. A bearer token is not sent by a browser itself: it may come from anywhere.
+    `Sec-Fetch-Site` comes over HTTPS only; `Origin` with every changing request of a browser; `Referer` is used if an
+    old browser sends neither. A bearer token is not sent by a browser itself: it may come from anywhere.
     """
     if headers.get(b"authorization", b"")[:7].lower() == b"bearer ":
         return False

@@ -38,10 +38,10 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
     - The queues are connected in the application's lifespan, before its other lifespans.
     - Tasks are injected the dependencies of the application by parameter name, also the session of advanced-alchemy.
     - Handlers enqueue with `task.enqueue(...)`, or by name with litestar-saq's `task_queues: TaskQueues`.
-    - `ui_path` serves SAQ's web UI, `api_path` the HTTP API; who may call is said by `guards`, or by the admin's
-      credentials, and in development without credentials only this machine may.
+    - `ui_path` serves SAQ's web UI, `api_path` the HTTP API; `guards` or the admin's credentials decide who may call,
+      and in development without credentials only this machine may.
     - With `run_workers="web"` a worker runs in the process; it starts after the `on_startup` hooks, and lets its jobs
-      end before the lifespans of the application are left. The server's signal handlers stay as they are.
+      end before the lifespans of the application are left. The server's signal handlers stay unchanged.
     - `litestar workers run` runs workers in processes of their own.
 
     Args:
@@ -105,7 +105,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         cli.add_command(build_queue_group(lambda: self.saqueduct))
 
     def worker_lifespans(self, app: Litestar) -> list[AbstractAsyncContextManager[Any]]:
-        """What a worker process enters of the application."""
+        """The lifespans of the application that a worker process enters."""
         return [lifespan(app) for lifespan in self.config.worker_lifespans]
 
     @cached_property
@@ -121,8 +121,8 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         return [AdminGuard(credentials, attempts, production=config.production)]
 
     def _prefer_queues(self, app: ASGIApp) -> ASGIApp:
-        """ASGI application around another: tasks enqueue on the queues of this application, also beside others in the
-        process. Not Litestar's middleware, which costs a request 20 us more.
+        """ASGI application around another: tasks enqueue on the queues of this application, also with others in the
+        same process. Not Litestar's middleware, which costs a request 20 us more.
         """
 
         async def call(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,7 +154,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
 
 
 def check_production(config: SaqueductConfig) -> None:
-    """Raise where production would have no admin, or tokens that anybody could make.
+    """Raise if production would have no admin, or tokens that anyone could make.
 
     Raises:
         ConfigurationError: names the fields and variables to set.

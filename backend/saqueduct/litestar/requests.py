@@ -1,4 +1,4 @@
-"""A request that reads only bodies of a content type that its route takes, and of JSON only what is valid."""
+"""A request that reads only bodies of a content type that its route takes, and only valid JSON."""
 
 from collections.abc import AsyncGenerator
 from typing import Any

@@ -104,7 +104,7 @@ def queue_router(
         exception_handlers=router_handlers(),
         request_class=StrictRequest,
         response_headers=HEADERS,
-        # Those of the application are not made for these handlers.
+        # Those of the application do not fit these handlers.
         dto=None,
         return_dto=None,
         opt={PREFIX: prefix} | past_middleware(guards),
@@ -117,7 +117,7 @@ def install(app: Litestar) -> None:
     Call it once the application is built, before its first request. A second call does nothing.
 
     Raises:
-        ConfigurationError: the router is inside of another one, below another path than it knows of.
+        ConfigurationError: the router is inside another one, below a path that it does not know.
     """
     for prefix in _prefixes(app):
         installed = app.state.setdefault("saqueduct_key_paths", set())
@@ -129,7 +129,7 @@ def install(app: Litestar) -> None:
 class RequestGuard(Shared):
     """What every request to the router passes before its handler.
 
-    A guard, as the application's `before_request` would not be called beside one of the router's own.
+    A guard, because a `before_request` of the router would replace the application's.
 
     Args:
         admin: guards the routes of the admin.
@@ -155,8 +155,8 @@ class RequestGuard(Shared):
 
 
 async def prepare(request: Request[Any, Any, Any]) -> None:
-    """Give a handler the key of its path, refuse what it does not declare, and let the jobs that it enqueues belong to
-    the trace of the request.
+    """Give a handler the key of its path, refuse what it does not declare, and let the jobs that it enqueues join the
+    trace of the request.
 
     Raises:
         ValidationException: see `refuse_unknown`.

@@ -1,4 +1,4 @@
-"""The Litestar plugin: queues for the routes, and SAQ's web UI: guarded, redacted, and given nothing but text.
+"""The Litestar plugin: queues for the routes, and SAQ's web UI: guarded, redacted, and rendered from text only.
 
 Subclasses `litestar_saq.SAQPlugin` of litestar-saq 0.8. Overridden, and why:
 
@@ -101,7 +101,7 @@ def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ShownQueue:
-    """A queue as the UI may see it: what SAQ's controller asks of a queue, with the jobs redacted."""
+    """A queue as the UI may see it: what SAQ's controller needs of a queue, with the jobs redacted."""
 
     def __init__(self, queue: EngineQueue) -> None:
         self._queue = queue
@@ -119,7 +119,7 @@ class ShownQueue:
 
 
 class ShownJob:
-    """A job as the UI may see it. What the UI does with it is done with the whole job, arguments and all."""
+    """A job as the UI may see it. Actions of the UI work on the whole job, with all arguments."""
 
     def __init__(self, queue: EngineQueue, job: Job) -> None:
         self._queue, self._job = queue, job
@@ -159,7 +159,7 @@ def _controller(config: SAQConfig, guard: Guard, earlier: Any) -> type[Controlle
         queues = {name: ShownQueue(cast("EngineQueue", queue)) for name, queue in config.get_queues().queues.items()}
         return TaskQueues(queues=cast("dict[str, Queue]", queues))
 
-    # A class of our own: litestar-saq keeps the one that it builds, for all applications of the process.
+    # A separate class: litestar-saq keeps the one that it builds, for all applications of the process.
     built = build_controller(config.web_path, [guard], False)
     dependencies = {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)}
     inside = {
@@ -171,7 +171,7 @@ def _controller(config: SAQConfig, guard: Guard, earlier: Any) -> type[Controlle
 
 
 def _policy(path: str) -> str:
-    """What SAQ's page may load: its files, and the one script in it, by its hash."""
+    """What SAQ's page may load: its files, and its one inline script, by hash."""
     script = f'const root_path = "{html.escape(path)}";'
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (

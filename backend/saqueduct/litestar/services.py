@@ -1,4 +1,4 @@
-"""What the routes of the queue work with: one dependency, as Litestar starts a task for each of several."""
+"""What the routes of the queue work with, as one dependency: Litestar starts a task for each of several."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -15,7 +15,7 @@ from litestar.types import Guard
 
 @cache
 def read(path: Path) -> bytes:
-    """The bytes of a file, which stays as it is."""
+    """The bytes of a file that does not change."""
     return path.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""Transactions of requests: ended before the answer leaves."""
+"""Transactions of requests: ended before the response is sent."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
 
 
 async def roll_back(session: AsyncSession) -> None:
-    """Roll back; without PostgreSQL too, so that the answer is the error that led here."""
+    """Roll back, also while PostgreSQL is unavailable, so that the response is the original error."""
     try:
         await session.rollback()
     except Exception as error:

@@ -1,7 +1,7 @@
 """Refuses what a route does not declare: query parameters, fields of a body, a body at all, an idempotency key.
 
-An unknown name is most often a misspelt one. Ignoring it would do something else than was asked for, such as replay all
-dead letters where a filter was meant.
+An unknown name is most often a misspelt one. Ignoring it would do something that was not asked for, such as replay all
+dead letters instead of filtered ones.
 """
 
 import difflib
@@ -22,7 +22,7 @@ IDEMPOTENCY_KEY: Final = b"idempotency-key"
 
 QUERY, BODY, IDEMPOTENT = "query", "reads_body", "takes_idempotency_key"
 """Options of a handler: the names of its query parameters (missing: any), and True when it reads the body, and when it
-reads the header IDEMPOTENCY_KEY. A handler that reads them from the request gives them itself."""
+reads the header IDEMPOTENCY_KEY. A handler that reads them from the request sets them itself."""
 
 DECLARED = "declared"
 """Option of a handler whose other options `declare` has set."""
@@ -102,7 +102,7 @@ def _check_query(request: Request[Any, Any, Any], known: Collection[str]) -> Non
 
 
 async def _check_empty(request: Request[Any, Any, Any]) -> None:
-    """An empty object is as good as no body; some clients always send one."""
+    """An empty object counts as no body; some clients always send one."""
     body = (await request.body()).strip()
     if body and (content := await request.json()):
         fields = ", ".join(map(repr, content)) if isinstance(content, dict) else "it"
@@ -130,7 +130,7 @@ def unknown(what: str, name: str, known: Collection[str]) -> str:
 
 
 def named(errors: list[Any], request: Request[Any, Any, Any]) -> list[Any]:
-    """Litestar's errors of a request, where unknown fields come with those that there are."""
+    """Litestar's errors of a request, with the existing fields added to unknown ones."""
     return [_named(each, request) if isinstance(each, Mapping) else each for each in errors]
 
 

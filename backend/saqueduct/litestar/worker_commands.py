@@ -71,7 +71,7 @@ def workers_group(plugin: WorkerPlugin) -> Group:
             raise ClickException(str(error)) from None
         console.print(_settings_table(app, plugin), _queue_table(stats))
 
-    # Litestar's group injects `app` and `env`. Its type asks for rich_click's commands, where that is installed.
+    # Litestar's group injects `app` and `env`. Its type requires rich_click's commands if that is installed.
     commands: tuple[Any, ...] = (run, status)
     for each in commands:
         workers.add_command(each)
@@ -88,7 +88,7 @@ def _prepare(app: Litestar, verbose: bool, debug: bool) -> None:
 
 
 def _one_process(env: LitestarEnv, flags: Sequence[str]) -> list[str]:
-    """This command once more, without the options that `run_workers` adds."""
+    """This command again, without the options that `run_workers` adds."""
     litestar = [sys.executable, "-m", "litestar", "--app", env.app_path, "--app-dir", str(env.cwd)]
     return [*litestar, "workers", "run", *flags]
 

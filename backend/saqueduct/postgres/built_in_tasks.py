@@ -67,7 +67,8 @@ async def replay_dead_letters(
     queue: str | None = None,
     rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0,
 ) -> dict[str, Any]:
-    """Replay all dead letters that match, at `rate` jobs a second; tells how many, and which could not be."""
+    """Replay all dead letters that match, at `rate` jobs a second; reports how many, and which could not be
+    replayed."""
     queues = Queues.current()
     if not isinstance(store := queues.memory, Memory):
         raise NoJobRecords

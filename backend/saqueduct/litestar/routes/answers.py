@@ -1,4 +1,4 @@
-"""What the routes of the queue share: who may call them, bodies and answers."""
+"""What the routes of the queue share: access, bodies and responses."""
 
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ FOR_ALL: dict[str, Any] = {"opt": {"admin": "optional"}, "security": [{}, *guard
 
 
 async def require_admin(request: Request[Any, Any, Any]) -> None:
-    """In a handler with `opt={"admin": "on demand"}`: go on for the admin only.
+    """In a handler with `opt={"admin": "on demand"}`: continue for the admin only.
 
     Raises:
         NotAuthorizedException, TooManyRequestsException: by the guard of the admin.
@@ -26,12 +26,12 @@ async def require_admin(request: Request[Any, Any, Any]) -> None:
 
 
 def is_admin(request: Request[Any, Any, Any]) -> bool:
-    """True when the admin asks a handler of FOR_ALL."""
+    """True when the admin calls a handler of FOR_ALL."""
     return bool(request.scope["state"].get("admin"))
 
 
 Words = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", description="text without the character NUL")]
-"""What people write about a job; PostgreSQL has no NUL in a text."""
+"""A remark about a job; text in PostgreSQL cannot contain NUL."""
 
 
 class Enqueued(msgspec.Struct):
@@ -58,6 +58,6 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def created(job: Job, links: JobLinks) -> Response[Enqueued]:
-    """The answer: 201, or 200 where an older job stands."""
+    """The response: 201, or 200 if the job already existed."""
     new = getattr(job, "created", True)
     return Response(Enqueued(job.key, new), status_code=201 if new else 200, headers={"Location": links.location(job)})

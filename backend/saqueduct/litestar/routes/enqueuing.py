@@ -76,14 +76,14 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
         return PLAIN
     for name in given:
         try:
-            # Else a number were a time: seconds since 1970.
+            # Otherwise a number would be a time: seconds since 1970.
             msgspec.convert({name: given[name]}, EnqueueQuery, strict=name == "eta")
         except msgspec.ValidationError as error:
             raise _invalid(name, str(error).partition(" - at ")[0]) from None
     if given.get("key") == "":
         raise _invalid("key", "it must not be empty")
     if "\N{REPLACEMENT CHARACTER}" in given.get("key", ""):
-        # All keys that are none would be one.
+        # Otherwise all keys that cannot be decoded would be the same key.
         raise _invalid("key", "it is no UTF-8")
     return msgspec.convert(given, EnqueueQuery, strict=False)
 
@@ -92,7 +92,7 @@ def with_options(task: Task[..., Any], query: EnqueueQuery) -> Task[..., Any]:
     """The task with the options of a query.
 
     Raises:
-        ValidationException: they do not go together, or end in no year that there is.
+        ValidationException: they contradict each other, or end in an impossible year.
     """
     options = query.options()
     if not options:
@@ -130,7 +130,8 @@ async def body_of(request: Request[Any, Any, Any]) -> Any:
 async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks, *, admin: bool) -> Response[Any]:
     """The answer to an enqueue, after the wait that was asked for.
 
-    The job with its result, and 201 or 200 as without a wait; 202 and the job as it stands, if it does not end in time.
+    The job with its result, and 201 or 200 as without a wait; 202 and the job in its current state, if it does not end
+    in time.
     """
     plain = created(job, links)
     if query.wait is None:
@@ -139,7 +140,7 @@ async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks,
     view = JobView.of(present)
     made: Enqueued = plain.content
     if not admin:
-        # One that was there before is somebody else's.
+        # A job that existed before belongs to another caller.
         view = view.without_details() if made.created else view.without_outcome()
     status = plain.status_code if ended else 202
     content = {"created": made.created, **msgspec.structs.asdict(view)}
@@ -160,7 +161,7 @@ async def _wait(job: Job, seconds: float, queues: Queues) -> tuple[bool, Job]:
     except (JobFailed, JobAborted):
         pass
     except (ResultTimeout, JobNotFound, QueueUnavailable):
-        # Enqueued it is all the same, and an error would have it enqueued again.
+        # The job is enqueued anyway, and an error would make the client enqueue it again.
         return False, handle.job or job
     finally:
         WAITING.leave()

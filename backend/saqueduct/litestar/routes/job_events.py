@@ -1,4 +1,4 @@
-"""The events of a job: server-sent events of its status and progress, the last of which is its end."""
+"""The events of a job: server-sent events of its status and progress; the last one is its end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> Async
 
     Args:
         queue: of the job.
-        view: as it stood a moment ago, wherever it was read.
+        view: the job as just read, from Redis or PostgreSQL.
         tick: see TICK.
     """
     last = view.without_details()
@@ -55,14 +55,14 @@ async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> Async
                     )
                 last = now
     except (TimeoutError, QueueUnavailable):
-        # A browser comes again by itself, and is told how the job stands then.
+        # A browser reconnects by itself, and then gets the job's status.
         return
     finally:
         LISTENING.leave()
 
 
 async def _next(news: "asyncio.Queue[tuple[str, str]]", tick: float) -> str | None:
-    """The next word of the job; None: there is none for so long."""
+    """The next event of the job; None: there was none for so long."""
     try:
         async with asyncio.timeout(tick):
             _, word = await news.get()
@@ -72,7 +72,7 @@ async def _next(news: "asyncio.Queue[tuple[str, str]]", tick: float) -> str | No
 
 
 def _as_told(last: JobView, job: Job | None, word: str) -> JobView:
-    """The job as Redis has it; where nothing of it is kept, as its last word says."""
+    """The job as Redis has it; if Redis keeps nothing of it, as its last event says."""
     if job is not None:
         return JobView.of(job).without_details()
     return last if word == SUBSCRIBED else msgspec.structs.replace(last, status=word)

@@ -79,10 +79,10 @@ async def _visible(
     services: QueueServices,
     token: str | None,
 ) -> tuple[JobView, bool]:
-    """The job as who asks may see it, and whether that is its result and error too.
+    """The job as the caller may see it, and whether that includes its result and error.
 
     Raises:
-        NotAuthorizedException: not even its status.
+        NotAuthorizedException: the caller may not even see its status.
         JobNotFound: there is none.
     """
     key, named = services.queues.locate(given)
@@ -114,12 +114,12 @@ async def _recorded(key: str, services: QueueServices, queue: str | None) -> Job
             return JobView.of(waiting)
         if (record := await history.latest(key, queue)) is not None:
             return JobView.remembered(services.queues, record)
-    # It may have moved from the outbox to Redis since.
+    # It may have moved from the outbox to Redis meanwhile.
     return JobView.of(await services.queues.find(key, queue))
 
 
 def _not_shown(reason: str) -> NotAuthorizedException:
-    # The same whether there is such a job or not.
+    # The same answer whether such a job exists or not.
     return NotAuthorizedException(
         f"{reason}: use the Location that the enqueue answered with, or the admin's credentials",
         headers={"WWW-Authenticate": 'Basic realm="Saqueduct", charset="UTF-8"'},

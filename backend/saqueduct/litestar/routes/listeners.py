@@ -1,11 +1,11 @@
-"""Bounds of the requests that stay open: each holds a connection and a subscription."""
+"""Limits of the requests that stay open: each holds a connection and a subscription."""
 
 
 class Bound:
     """Counts those who are inside.
 
     Args:
-        most: at once, in this process.
+        most: at the same time, in this process.
     """
 
     def __init__(self, most: int) -> None:
@@ -18,14 +18,14 @@ class Bound:
         return self.inside >= self.most
 
     def enter(self) -> bool:
-        """True for one more; False: there is no room."""
+        """Count one more and return True; False: there is no room."""
         if self.full:
             return False
         self.inside += 1
         return True
 
     def leave(self) -> None:
-        """One less."""
+        """Count one less."""
         self.inside -= 1
 
 

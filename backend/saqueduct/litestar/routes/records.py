@@ -126,7 +126,8 @@ async def dead_letter_filter(
     return await record_filter(task, None, queue, q, error, tag, since, until)
 
 
-# Not named like a field of a body: Litestar answers an error in such a field with 500, as one of the dependency.
+# Not named like a field of a body: Litestar would answer an error in such a field with 500, as an error of the
+# dependency.
 FILTER = {"wanted": Provide(record_filter)}
 DEAD_LETTER_FILTER = {"wanted": Provide(dead_letter_filter)}
 
