@@ -1,7 +1,7 @@
 """Environment -> frozen settings. Imports no domain and no framework.
 
 Every variable is one field of one section below; its docstring is its documentation, and `.env.example` lists
-them all (a test compares the two). Values come from the process environment first, then from a `.env` file.
+them all (a test compares the two). Values are read from the process environment first, then from a `.env` file.
 
     settings = load_settings()
     settings.worker.concurrency
@@ -37,7 +37,7 @@ asks for a key no shorter than the hash (32 bytes for HS256)."""
 
 
 class SettingsError(ConfigurationError):
-    """The environment does not make valid settings. `problems` holds one sentence a variable."""
+    """The environment does not make valid settings. `problems` holds one sentence per variable."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -57,13 +57,13 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 class AppSettings(Section, frozen=True, kw_only=True):
     environment: Literal["development", "production"] = "development"
-    """ENVIRONMENT. `production` refuses to start without secrets and servers of its own."""
+    """ENVIRONMENT. `production` refuses to start without secrets and configured servers."""
     secret_key: Secret = Secret("")
     """SECRET_KEY. Signs access tokens; production needs at least 32 characters."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """LOG_LEVEL. The least severe level that is logged; at DEBUG each start and end of an attempt is."""
+    """LOG_LEVEL. The lowest level that is logged; DEBUG logs each start and end of an attempt."""
     log_format: Literal["console", "json"] = "console"
-    """LOG_FORMAT. `console` for people, `json` for machines: one object a line."""
+    """LOG_FORMAT. `console` for humans, `json` for machines: one object per line."""
     dev_dir: str = str(REPOSITORY / ".dev")
     """DEV_DIR. Folder of the embedded servers' data and of mails that are not sent (development only)."""
 
@@ -75,17 +75,18 @@ class WebSettings(Section, frozen=True, kw_only=True):
     port: Port = 8000
     """WEB_PORT. Port the HTTP process listens on."""
     allowed_hosts: str = ""
-    """WEB_ALLOWED_HOSTS. Host names that are served, separated by commas, beside localhost; production needs them."""
+    """WEB_ALLOWED_HOSTS. Host names that are served in addition to localhost, comma-separated; required in
+    production."""
     trusted_proxies: str = ""
-    """WEB_TRUSTED_PROXIES. Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."""
+    """WEB_TRUSTED_PROXIES. Addresses or networks of proxies whose X-Forwarded-For and -Proto are trusted."""
     max_body_bytes: Positive = 64 * 1024
-    """WEB_MAX_BODY_BYTES. Largest request body that is read, where a route needs no more; longer ones: 413."""
+    """WEB_MAX_BODY_BYTES. Largest request body, unless a route needs more; larger bodies get 413."""
     max_bodies_bytes: Positive = 32 * 1024 * 1024
-    """WEB_MAX_BODIES_BYTES. Bytes of all request bodies that a process holds at once; more are answered 503."""
+    """WEB_MAX_BODIES_BYTES. Total bytes of request bodies that a process holds at a time; beyond that: 503."""
     body_timeout: Positive = 20
-    """WEB_BODY_TIMEOUT. Seconds that the headers of a request, and then its body, may take to arrive; 408."""
+    """WEB_BODY_TIMEOUT. Seconds for the headers of a request, and then for its body, to arrive; slower: 408."""
     statement_timeout: Positive = 15
-    """WEB_STATEMENT_TIMEOUT. Seconds that a SQL statement of a request may take; the answer is 503 then."""
+    """WEB_STATEMENT_TIMEOUT. Seconds that a SQL statement of a request may take; slower requests get 503."""
 
 
 class AdminSettings(Section, frozen=True, kw_only=True):
@@ -93,9 +94,9 @@ class AdminSettings(Section, frozen=True, kw_only=True):
     username: str = "admin"
     """ADMIN_USERNAME. User name for HTTP Basic on /saq and on the routes that change jobs."""
     password: Secret = Secret("")
-    """ADMIN_PASSWORD. Its password. Empty in development: those routes are open to this machine only."""
+    """ADMIN_PASSWORD. Password of this user. Empty in development: these routes are open to this machine only."""
     token: Secret = Secret("")
-    """ADMIN_TOKEN. Bearer token for the same routes; empty switches bearer off."""
+    """ADMIN_TOKEN. Bearer token for the same routes; empty disables bearer authentication."""
 
 
 class DatabaseSettings(Section, frozen=True, kw_only=True):
@@ -103,13 +104,13 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
     url: Secret = Secret("")
     """DATABASE_URL. `postgresql://user:password@host:5432/name`; empty: `make dev` embeds a server."""
     pool_size: Positive = 10
-    """DATABASE_POOL_SIZE. Connections a process keeps open; as many again may open under load."""
+    """DATABASE_POOL_SIZE. Connections that a process keeps open; under load up to twice as many."""
     connect_timeout: Positive = 3
-    """DATABASE_CONNECT_TIMEOUT. Seconds to get a connection, and to begin a transaction; then PostgreSQL is away."""
+    """DATABASE_CONNECT_TIMEOUT. Seconds to get a connection, and to begin a transaction; slower is an outage."""
     lock_timeout: NotNegative = 5
     """DATABASE_LOCK_TIMEOUT. Seconds that a statement waits for a lock that another transaction holds; 0: no limit."""
     pgbouncer: Literal["on", "off"] = "off"
-    """DATABASE_PGBOUNCER. `on` behind a PgBouncer that pools transactions: no prepared statements, no LISTEN."""
+    """DATABASE_PGBOUNCER. `on` behind a PgBouncer with transaction pooling: no prepared statements, no LISTEN."""
 
 
 class RedisSettings(Section, frozen=True, kw_only=True):
@@ -121,11 +122,11 @@ class RedisSettings(Section, frozen=True, kw_only=True):
 class QueueSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "QUEUE_"
     names: str = "default"
-    """QUEUE_NAMES. The queues there are, separated by commas; a task may name one of these."""
+    """QUEUE_NAMES. Names of the queues, comma-separated; a task uses one of these."""
     max_payload_bytes: Annotated[int, msgspec.Meta(ge=1, le=64 * 1024 * 1024)] = 256 * 1024
     """QUEUE_MAX_PAYLOAD_BYTES. Largest encoded arguments, and result, of a job; at most 67108864, which is 64 MiB."""
     records: Literal["on", "off"] = "on"
-    """QUEUE_RECORDS. `on`: PostgreSQL remembers what became of jobs, as each task's `record` says; `off`: of none."""
+    """QUEUE_RECORDS. `on`: PostgreSQL keeps job records, as each task's `record` says; `off`: no records."""
     record_result_bytes: NotNegative = 16 * 1024
     """QUEUE_RECORD_RESULT_BYTES. Largest encoded result that a job record keeps."""
     keep_complete_days: Positive = 7
@@ -135,7 +136,7 @@ class QueueSettings(Section, frozen=True, kw_only=True):
     keep_failed_days: Positive = 90
     """QUEUE_KEEP_FAILED_DAYS. Days after which the records of failed jobs, dead letters among them, are deleted."""
     forgotten_after: Positive = 60
-    """QUEUE_FORGOTTEN_AFTER. Seconds after which a durable job is looked for in Redis, and enqueued again if lost."""
+    """QUEUE_FORGOTTEN_AFTER. Seconds after which a durable job is checked in Redis, and enqueued again if lost."""
 
 
 class WorkerSettings(Section, frozen=True, kw_only=True):
@@ -145,16 +146,16 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     processes: Positive = 1
     """WORKER_PROCESSES. Worker processes that `python -m app.worker` keeps running."""
     queues: str = ""
-    """WORKER_QUEUES. Queues this worker serves, separated by commas; empty: all of QUEUE_NAMES."""
+    """WORKER_QUEUES. Queues that this worker serves, comma-separated; empty: all of QUEUE_NAMES."""
     grace_period: NotNegative = 20
-    """WORKER_GRACE_PERIOD. Seconds that running jobs get to finish after SIGTERM; the rest is queued again."""
+    """WORKER_GRACE_PERIOD. Seconds that running jobs have to finish after SIGTERM; the rest is queued again."""
     deploy_window: NotNegative = 3600
-    """WORKER_DEPLOY_WINDOW. Seconds for which a job goes back to the queue that the worker's code does not fit (an
-    unknown task, other arguments), as while old and new code run side by side; then it fails. 0: it fails at once."""
+    """WORKER_DEPLOY_WINDOW. Seconds for which a job that does not fit the worker's code (an unknown task, other
+    arguments) goes back to the queue, such as during a deploy; then it fails. 0: it fails immediately."""
     outage_limit: NotNegative = 24 * 60 * 60
-    """WORKER_OUTAGE_LIMIT. Seconds for which a job is tried again at no cost while PostgreSQL or Redis is away."""
+    """WORKER_OUTAGE_LIMIT. Seconds for which a job is retried at no cost while PostgreSQL or Redis is unavailable."""
     cron_timezone: str = "UTC"
-    """WORKER_CRON_TIMEZONE. IANA name of the time zone in which crons without a `timezone` of their own are read."""
+    """WORKER_CRON_TIMEZONE. IANA name of the time zone for crons without their own `timezone`."""
 
 
 class SmtpSettings(Section, frozen=True, kw_only=True):
@@ -162,11 +163,11 @@ class SmtpSettings(Section, frozen=True, kw_only=True):
     host: str = ""
     """SMTP_HOST. Mail server; empty in development: each mail is written as .eml under DEV_DIR/mail."""
     port: Port = 587
-    """SMTP_PORT. Its port."""
+    """SMTP_PORT. Port of the mail server."""
     username: str = ""
     """SMTP_USERNAME. User name for SMTP AUTH; empty: no authentication."""
     password: Secret = Secret("")
-    """SMTP_PASSWORD. Its password."""
+    """SMTP_PASSWORD. Password for SMTP AUTH."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """SMTP_SECURITY. `starttls` (587), `tls` (465) or `none` (a relay on this machine)."""
     timeout: Positive = 20
@@ -178,9 +179,9 @@ class SmtpSettings(Section, frozen=True, kw_only=True):
 class UserSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "USERS_"
     access_token_minutes: Positive = 15
-    """USERS_ACCESS_TOKEN_MINUTES. Minutes an access token is valid."""
+    """USERS_ACCESS_TOKEN_MINUTES. Minutes that an access token is valid."""
     refresh_token_days: Positive = 30
-    """USERS_REFRESH_TOKEN_DAYS. Days a refresh session is valid after its last use."""
+    """USERS_REFRESH_TOKEN_DAYS. Days that a refresh session is valid after its last use."""
 
 
 class CampaignSettings(Section, frozen=True, kw_only=True):
@@ -188,7 +189,7 @@ class CampaignSettings(Section, frozen=True, kw_only=True):
     report_to: str = "reports@example.com"
     """CAMPAIGNS_REPORT_TO. Address that receives the weekly campaign report."""
     chunk_size: Positive = 100
-    """CAMPAIGNS_CHUNK_SIZE. Recipients that one job of a campaign mails."""
+    """CAMPAIGNS_CHUNK_SIZE. Recipients that one job of a campaign sends mail to."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,7 +213,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def variables(cls) -> list[str]:
-        """Every environment variable there is, in the order of declaration."""
+        """All environment variables, in the order of declaration."""
         return [variable for section in cls.sections().values() for variable in section.variables()]
 
     @property
@@ -222,17 +223,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def queue_names(self) -> tuple[str, ...]:
-        """The queues there are, in the order of QUEUE_NAMES."""
+        """The names of the queues, in the order of QUEUE_NAMES."""
         return split_names(self.queue.names)
 
     @property
     def worker_queues(self) -> tuple[str, ...]:
-        """The queues that workers serve: WORKER_QUEUES, or all there are."""
+        """The queues that workers serve: WORKER_QUEUES, or all queues."""
         return split_names(self.worker.queues) or self.queue_names
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
-        """The host names that are served beside those of this machine."""
+        """The host names that are served in addition to those of this machine."""
         return split_names(self.web.allowed_hosts)
 
     @property
@@ -308,7 +309,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _convert(section: type[Section], given: dict[str, str], problems: list[str]) -> Section:
-    """Convert one field after the other, so that every invalid variable is named."""
+    """Convert the fields one by one, so that every invalid variable is reported."""
     converted: dict[str, Any] = {}
     for field in msgspec.structs.fields(section):
         if field.name not in given:
