@@ -284,7 +284,7 @@ def _timing_problems(timings: Timings) -> list[str]:
 
 
 def _not_positive(field: "dataclasses.Field[Any]", value: Any) -> str:
-    """What is wrong with a timing; empty: nothing."""
+    """The problem with a timing; empty: none."""
     whole = isinstance(field.default, int)
     fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if fits and 0 < value < float("inf"):
@@ -300,7 +300,7 @@ def _names(field: str, given: Any) -> tuple[str, ...]:
 
 
 def _out_of_bounds(field: "dataclasses.Field[Any]", value: Any) -> str:
-    """What is wrong with a number; empty: nothing."""
+    """The problem with a number; empty: none."""
     kind, low, high, unit = (field.metadata[name] for name in ("kind", "low", "high", "unit"))
     above = field.metadata.get("above", False)
     fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)

@@ -1,4 +1,5 @@
-"""The command line: `litestar --app example:app queue jobs list`, or alone `saqueduct --app example:app jobs list`.
+"""The command line: `litestar --app example:app queue jobs list`, or standalone `saqueduct --app example:app jobs
+list`.
 
 Importing this package loads click only; the commands are loaded with the first group that is built.
 """
@@ -20,14 +21,14 @@ def build_queue_group(find: "Callable[[], Saqueduct]") -> click.Group:
         cli.add_command(build_queue_group(lambda: self.saqueduct))
 
     Args:
-        find: returns the application; called when a command needs it, never for a help page. It is connected for the
-            time of the command.
+        find: returns the application; called when a command needs it, never for a help page. It is connected while the
+            command runs.
 
     Raises:
         ConfigurationError: rich is not installed.
     """
     require_rich()
-    # Here: the commands take a while to load, and most processes run none.
+    # Here: the commands are slow to import, and most processes run none.
     from saqueduct.cli.groups import queue_group
 
     return queue_group(find)

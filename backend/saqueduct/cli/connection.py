@@ -1,4 +1,4 @@
-"""The application that a command works on."""
+"""The application that a command uses."""
 
 import asyncio
 import functools
@@ -15,7 +15,7 @@ from saqueduct.tasks.registry import TaskRegistry, get_registry
 
 
 class Found(NamedTuple):
-    """An application, as it was found."""
+    """An application that was found."""
 
     application: Saqueduct | SaqueductConfig
     lifespans: Sequence[AbstractAsyncContextManager[Any]] = ()
@@ -57,7 +57,7 @@ class Target:
 
     @property
     def registry(self) -> TaskRegistry:
-        """Its tasks; they can be read where no server is named.
+        """Its tasks; they can be read without any server.
 
         Raises:
             ConfigurationError: it cannot be found.
@@ -67,7 +67,7 @@ class Target:
 
 
 def target() -> Target:
-    """That of the command which runs."""
+    """The application of the running command."""
     found = click.get_current_context().find_object(Target)
     assert found is not None, "the command was called without its group"  # noqa: S101
     return found
@@ -90,7 +90,7 @@ def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
 
 @contextmanager
 def only_warnings() -> Iterator[None]:
-    """Log nothing below warnings in a block, however the application configures logging."""
+    """Log nothing below warnings in a block, regardless of the application's logging configuration."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:

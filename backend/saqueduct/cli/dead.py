@@ -144,7 +144,7 @@ async def _task_of(saqueduct: Saqueduct, key: str) -> str | None:
 def _which(
     registry: TaskRegistry, action: "Action", keys: tuple[str, ...], given: dict[str, Any]
 ) -> DeadLetterFilter | None:
-    """The filter of a call; None: it names keys."""
+    """The filter of a call; None: the call names keys."""
     names = ("task", "pairs", "error", "tag", "since", "until")
     which = options.record_filter(registry, queue=given["from_queue"], **{name: given[name] for name in names})
     try:
@@ -160,13 +160,13 @@ def _which(
 
 @dataclasses.dataclass(frozen=True)
 class Action:
-    """What is done to dead letters.
+    """An action on dead letters.
 
     Attributes:
         verb: "replay" or "discard".
-        one: does it to that of a key; returns the key of the new job, if one is made.
-        some: does it to a batch of those that match.
-        rate: jobs a second that are to start; None: at once.
+        one: does it to the one with a key; returns the key of the new job, if any.
+        some: does it to a batch of matching ones.
+        rate: jobs to start per second; None: immediately.
     """
 
     verb: str
@@ -176,7 +176,7 @@ class Action:
 
     @property
     def done(self) -> str:
-        """The word for what has been done."""
+        """The past participle of the verb."""
         return f"{self.verb}ed"
 
 

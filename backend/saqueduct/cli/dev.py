@@ -66,7 +66,7 @@ def dev(directory: Path, command: tuple[str, ...]) -> None:
         raise Misconfigured("`saqueduct dev` is for development, and ENVIRONMENT is production")
     directory = directory.absolute()
     with Child() as child, _servers(directory, _missing_servers(os.environ)) as variables:
-        # With the folder an application recognises the PostgreSQL, and makes its tables there.
+        # With the folder, an application recognises the embedded PostgreSQL, and creates its tables there.
         status = child.run(command, {**os.environ, **variables, "SAQUEDUCT_DIR": str(directory)})
     sys.exit(status)
 
@@ -87,7 +87,7 @@ class Child:
             signal.signal(number, handler)
 
     def run(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
-        """Run it to its end; returns its exit status, or that of a signal that came before it had started.
+        """Run it to its end; returns its exit status, or the status of a signal that came before it started.
 
         Raises:
             Failure: it cannot be started.
@@ -129,7 +129,7 @@ def _missing_servers(environ: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def _servers(directory: Path, missing: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The servers run for the time of the block; yields the variables that name them.
+    """Run the servers during the block; yields the variables that name them.
 
     Raises:
         Failure: one does not start.
@@ -155,7 +155,7 @@ def _servers(directory: Path, missing: Sequence[str]) -> Iterator[dict[str, str]
 
 
 def _undisturbed(services: "Services") -> dict[str, str]:
-    """Start the servers. In a thread: a signal that comes meanwhile interrupts nothing there."""
+    """Start the servers. In a thread, which a signal does not interrupt."""
     answers: list[dict[str, str] | BaseException] = []
 
     def start() -> None:
@@ -174,7 +174,7 @@ def _undisturbed(services: "Services") -> dict[str, str]:
 
 
 def _program(name: str, environment: Mapping[str, str]) -> str:
-    """The path of a program: beside this Python, so that no environment has to be activated, or on PATH."""
+    """The path of a program: next to this Python, so that no environment has to be activated, or on PATH."""
     beside = Path(sys.executable).parent
     found = shutil.which(name, path=f"{beside}{os.pathsep}{environment.get('PATH', os.defpath)}")
     if found is None:

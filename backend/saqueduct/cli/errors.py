@@ -1,4 +1,4 @@
-"""Errors as people see them: one line that names what was given and what to do, never a traceback."""
+"""Errors as the user sees them: one line that names the input and the remedy, never a traceback."""
 
 from typing import Any
 
@@ -34,11 +34,11 @@ REMEDIES: tuple[tuple[type[QueueError], str], ...] = (
     (NoJobRecords, "waiting and running jobs: `jobs list --status queued` or `active`"),
     (QueueUnavailable, "see that Redis runs, and REDIS_URL"),
 )
-"""What to do, where the error's own message does not say."""
+"""What to do, if the error's own message does not say."""
 
 
 class Failure(click.ClickException):
-    """Ends the command with a line on stderr."""
+    """Ends the command with one line on stderr."""
 
     exit_code = FAILED
 
@@ -47,7 +47,7 @@ class Failure(click.ClickException):
 
 
 class Misconfigured(Failure):
-    """The command cannot run as the process is set up."""
+    """The command cannot run because the process is misconfigured."""
 
     exit_code = MISCONFIGURED
 
@@ -68,11 +68,11 @@ class Reporting(Nouns):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Of standard output, as with `| head`; click ends the command.
+            # A broken pipe of standard output, as with `| head`; click ends the command.
             raise
         except (Failure, QueueError, DBAPIError, *REDIS_AWAY) as error:
             failure = _failure(error)
-        # Not by click: rich_click, which Litestar's command line uses, would break the line to fit it into a box.
+        # Not with click: rich_click, which Litestar's command line uses, would wrap the line to fit into a box.
         failure.show()
         raise click.exceptions.Exit(failure.exit_code)
 
@@ -94,7 +94,7 @@ def _failure(error: Exception) -> Failure:
 
 
 def in_one_line(error: Exception) -> str:
-    """An error in one line, with what to do."""
+    """An error in one line, with the remedy."""
     if isinstance(error, JobFailed):
         return clean(f"the job {error.key!r} of {error.task} failed: {error_summary(error.traceback)}", one_line=True)
     remedy = next((remedy for kind, remedy in REMEDIES if isinstance(error, kind)), "")

@@ -1,4 +1,5 @@
-"""The groups of all commands: `saqueduct`, which is alone and has `--app`, and `queue`, within another command line."""
+"""The groups of all commands: `saqueduct`, which is standalone and has `--app`, and `queue`, within another command
+line."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""`jobs`: waiting and running ones, from Redis, and ended ones, from their records."""
+"""`jobs`: waiting and running jobs, from Redis, and ended ones, from their records."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -86,7 +86,7 @@ def show_page(
         found: the jobs.
         after: cursor of the next page.
         as_json: as `{"jobs": [...], "cursor": ...}`.
-        nothing: what to say where there are none.
+        nothing: the text to print if there are none.
         dead: see `views.listed`.
     """
     if as_json:
@@ -110,10 +110,10 @@ async def show(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
 
 
 async def show_history(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
-    """Print all that is known of the jobs of a key.
+    """Print everything known about the jobs with a key.
 
     Raises:
-        Failure: nothing is.
+        Failure: nothing is known.
     """
     key, queue = saqueduct.queues.locate(key)
     present = await _in_redis(saqueduct, key, queue)
@@ -130,7 +130,7 @@ async def show_history(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """What PostgreSQL knows of the jobs of a key."""
+    """What PostgreSQL knows about the jobs with a key."""
 
     outbox: JobDetails | None = None
     """A job that only the outbox has."""
@@ -191,12 +191,12 @@ async def each(
     as_json: bool,
     answers: bool = False,
 ) -> None:
-    """Do something to each key. One that fails is reported, and the others go on.
+    """Run an action for each key. Failures are reported, and the others continue.
 
     Args:
         keys: of jobs.
         action: called with a key; may return the key of a job that was made.
-        done: the word for it.
+        done: the past participle of the action.
         as_json: as `{done: [...], "refused": {key: why}}`.
         answers: in JSON each key with what the action returned.
 

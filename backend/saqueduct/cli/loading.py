@@ -22,7 +22,7 @@ NEEDED = (
 
 
 class AppNotFound(ConfigurationError):
-    """`--app` names nothing that the commands can work on."""
+    """`--app` names nothing that the commands can use."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"--app {path}: {problem}")
@@ -30,7 +30,7 @@ class AppNotFound(ConfigurationError):
 
 @runtime_checkable
 class HasSaqueduct(Protocol):
-    """What SaqueductPlugin has."""
+    """The part of SaqueductPlugin that is used here."""
 
     saqueduct: Saqueduct
 
@@ -45,7 +45,7 @@ def load(path: str | None, directory: str | None = None) -> Found:
         directory: put on `sys.path`; the current one by default.
 
     Raises:
-        ConfigurationError: there is no such module or name, or it is something else; says what was found.
+        ConfigurationError: there is no such module or name, or it is something else; the message says what was found.
     """
     if not path:
         raise ConfigurationError(
@@ -117,9 +117,9 @@ def _is_application(value: object) -> bool:
 
 
 def _plugins_of(value: object) -> Iterable[object] | None:
-    """The plugins of a Litestar application; None: it is something else."""
+    """The plugins of a Litestar application; None: the object is something else."""
     if "litestar" not in sys.modules:
-        # Then there is no application of it, and importing it takes a while.
+        # Litestar is not imported, so the object is no Litestar application; importing Litestar takes a while.
         return None
     from litestar import Litestar
 

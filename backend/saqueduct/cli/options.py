@@ -1,4 +1,4 @@
-"""Options that several commands share, and the types of what people type: times, durations, arguments."""
+"""Options that several commands share, and the types of their values: times, durations, arguments."""
 
 import datetime as dt
 import getpass
@@ -33,7 +33,7 @@ class Duration(click.ParamType[Any]):
 
 
 class Moment(click.ParamType[Any]):
-    """A time: a duration before now, or ISO 8601, of this machine's zone where it names none."""
+    """A time: a duration before now, or ISO 8601, in this machine's zone if it names none."""
 
     name = "time"
 
@@ -61,7 +61,8 @@ class Pair(click.ParamType[Any]):
 
 
 def arguments_of(registry: TaskRegistry, task: str | None, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Arguments of `name=value`: JSON where the value is, else text; of a known task what its parameter takes.
+    """Arguments of `name=value`: JSON if the value is valid JSON, else text; for a known task, converted for its
+    parameter.
 
     >>> arguments_of(TaskRegistry(), None, [("user_id", "7"), ("to", "ada@example.com")])
     {'user_id': 7, 'to': 'ada@example.com'}
@@ -154,7 +155,7 @@ def user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container may run as a number that has no name.
+        # A container may run with a user id that has no name.
         return "unknown"
 
 

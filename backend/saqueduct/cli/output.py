@@ -1,4 +1,4 @@
-"""What the commands print: calm tables for people, JSON for programs.
+"""What the commands print: simple tables for humans, JSON for programs.
 
 Texts of jobs come from outside: markup in them is text, and control characters, which could move the cursor of a
 terminal or reorder its line, are shown as escapes.
@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 WIDE = 240
-"""Columns of output that goes into a file or a pipe: nothing is to be cut there."""
+"""Columns of output that goes into a file or a pipe: nothing is cut there."""
 
 UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode categories of what is not shown as it is."""
+"""Unicode categories of characters that are escaped."""
 
 STYLES = {
     "complete": "green",
@@ -40,7 +40,7 @@ _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\
 
 
 def clean(text: object, *, one_line: bool = False) -> str:
-    """A text without what a terminal would obey: each such character as an escape.
+    """A text without characters that control a terminal: each of them becomes an escape.
 
     >>> clean("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
@@ -75,27 +75,27 @@ def emit_line(data: object) -> None:
 
 
 def _print(encoded: bytes) -> None:
-    # JSON itself escapes less than a terminal would obey.
+    # JSON itself does not escape everything that controls a terminal.
     text = _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", encoded.decode())
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def show(*parts: RenderableType | str) -> None:
-    """Print parts for people, one below the other."""
+    """Print parts for humans, one below the other."""
     screen = console()
     for part in parts:
         screen.print(Text(part) if isinstance(part, str) else part)
 
 
 def note(text: str) -> None:
-    """A remark beside the output, on stderr; not broken into lines, since people copy keys and cursors out of it."""
+    """A remark on stderr; not wrapped, because users copy keys and cursors from it."""
     screen = Console(stderr=True, highlight=False, markup=False, emoji=False)
     screen.print(Text(clean(text), style="dim"), soft_wrap=True)
 
 
 def line(text: object, style: str = "") -> Text:
-    """A text on one line, cut with an ellipsis where there is no room."""
+    """A text on one line, cut with an ellipsis if there is no room."""
     return Text(clean(text, one_line=True), style=style, no_wrap=True, overflow="ellipsis")
 
 
@@ -108,9 +108,9 @@ def table(*columns: str, rows: Iterable[Sequence[RenderableType | str]], fixed: 
     """A table without lines.
 
     Args:
-        columns: the heads; of numbers one that ends with "#", which is not shown.
+        columns: the headers; that of a number column ends with "#", which is not shown.
         rows: cells.
-        fixed: heads of the columns that are never cut, such as keys, which people copy.
+        fixed: headers of the columns that are never cut, such as keys, which users copy.
     """
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for head in columns:
@@ -172,20 +172,20 @@ def counted(count: int, noun: str) -> str:
 
 
 class Bar:
-    """A progress bar on stderr; nothing where that is no terminal."""
+    """A progress bar on stderr; nothing if that is no terminal."""
 
     def __init__(self, progress: Progress, total: float) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=total)
 
     def reach(self, done: float) -> None:
-        """So much is done."""
+        """Show the progress."""
         self._progress.update(self._task, completed=done)
 
 
 @contextmanager
 def bar(text: str, total: float) -> Iterator[Bar]:
-    """A progress bar for the time of a block."""
+    """A progress bar during a block."""
     screen = Console(stderr=True)
     columns = (TextColumn(text, style="dim"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:

@@ -23,11 +23,11 @@ from saqueduct.queue import listing
 from saqueduct.queue.queue import EngineQueue
 
 LOOK = 0.5
-"""Seconds between two looks of a progress bar."""
+"""Seconds between two updates of a progress bar."""
 
 
 class QueueView(msgspec.Struct):
-    """A queue in numbers."""
+    """The numbers of a queue."""
 
     name: str
     queued: int
@@ -183,7 +183,7 @@ async def drain(saqueduct: Saqueduct, name: str, *, patience: float, by: str, wh
 
 
 async def _wait(queue: EngineQueue, patience: float) -> int:
-    """Wait with a progress bar until nothing runs; returns the jobs that do after so many seconds."""
+    """Wait with a progress bar until nothing runs; returns the number of jobs that still run after so many seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
     left = most = (await queue.stats()).active

@@ -38,7 +38,7 @@ def run_workers(
     Args:
         saqueduct: not connected yet.
         command: runs `workers run` on the same application; the options are added.
-        lifespans: what tasks need besides, in a process that runs jobs.
+        lifespans: what else tasks need, in a process that runs jobs.
         workers: processes; as configured by default.
         queues: names, or several in one text with commas; as configured by default.
         concurrency: as configured by default.

@@ -138,7 +138,7 @@ async def _show_result(saqueduct: Saqueduct, job: JobHandle[Any], patience: floa
 
 
 async def _why_not(saqueduct: Saqueduct, job: JobHandle[Any], patience: float) -> str:
-    """What to say of a job that has not ended in time."""
+    """The message for a job that has not ended in time."""
     present = await job.refresh()
     queue = saqueduct.queues.get(present.get_queue().name)
     stats = await queue.stats()

@@ -20,7 +20,7 @@ def listed(jobs: Iterable[JobDetails], *, dead: bool = False) -> Table:
 
     Args:
         jobs: in order.
-        dead: True: all of them are dead letters, which needs no word.
+        dead: True: all of them are dead letters, so that this is not repeated.
     """
     heads = ("Enqueued", "Key", "Task") if dead else ("Enqueued", "Status", "Key", "Task")
     rows = []
@@ -50,12 +50,12 @@ def _due(job: JobDetails) -> dt.datetime | None:
 
 
 def brief(error: str | None) -> str:
-    """Type and message of an error, without the type's module: there is little room in a table."""
+    """Type and message of an error, without the type's module, because space in a table is limited."""
     return re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", error_summary(error) or "")
 
 
 def described(job: JobDetails, title: str) -> RenderableType:
-    """All of a job."""
+    """All details of a job."""
     head = Text.assemble((output.clean(job.task, one_line=True), "bold"), "  ")
     head.append_text(output.word(job.status)).append(f"  {title}", style="dim")
     parts: list[RenderableType] = [head, output.fields(_pairs(job))]
@@ -69,7 +69,7 @@ def described(job: JobDetails, title: str) -> RenderableType:
 def merged(
     present: JobDetails | None, waiting: JobDetails | None, records: Sequence[JobDetails]
 ) -> list[tuple[JobDetails, str]]:
-    """What Redis and the records know of the jobs of a key, each with where it was found.
+    """What Redis and the records know about the jobs with a key, each with its source.
 
     Args:
         present: as Redis has it; None: it does not.
@@ -82,7 +82,7 @@ def merged(
     if present is None:
         return recorded
     if records and (records[0].status, records[0].ended_at) == (present.status, present.ended_at):
-        # The same end twice: the record knows more, but for the attempts that were allowed.
+        # The same end twice: the record has more, except for the number of allowed attempts.
         both = msgspec.structs.replace(records[0], retries=present.retries)
         return [(both, "in Redis, recorded"), *recorded[1:]]
     return [(present, "in Redis"), *recorded]

@@ -72,7 +72,7 @@ def run_alone(*, verbose: bool, **given: Any) -> None:
     """Run jobs until SIGTERM or Ctrl-C. Running jobs then get the grace period, the others are queued again."""
     application = target()
     saqueduct = application.saqueduct
-    # Nothing where the application has configured logging.
+    # Does nothing if the application has configured logging.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if verbose:
         logging.getLogger("saqueduct").setLevel(logging.DEBUG)

@@ -1,1 +1,1 @@
-"""A Redis and a PostgreSQL of its own, for development and tests."""
+"""An embedded Redis and PostgreSQL, for development and tests."""

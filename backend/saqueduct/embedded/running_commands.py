@@ -1,4 +1,4 @@
-"""Which processes use the embedded servers of a folder at this moment."""
+"""Which processes currently use the embedded servers of a folder."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from typing import IO
 class RunningCommands:
     """One file for each process that uses the servers, locked by it and holding its pid.
 
-    The kernel drops the lock with the process, however that ends, so a locked file is a living process and an
+    The kernel releases the lock when the process ends, in any way, so a locked file means a live process and an
     unlocked one is a leftover. Callers serialize `enter`, `leave` and `pids` across processes (see `Services`).
     """
 
@@ -20,7 +20,7 @@ class RunningCommands:
         self._held: IO[str] | None = None
 
     def enter(self) -> None:
-        """Count this process in."""
+        """Register this process."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._held = tempfile.NamedTemporaryFile("w", dir=self.directory, prefix="command-", delete=False)  # noqa: SIM115
         fcntl.flock(self._held, fcntl.LOCK_EX)
@@ -28,7 +28,7 @@ class RunningCommands:
         self._held.flush()
 
     def leave(self) -> None:
-        """Count this process out again."""
+        """Unregister this process."""
         if self._held is not None:
             Path(self._held.name).unlink(missing_ok=True)
             self._held.close()

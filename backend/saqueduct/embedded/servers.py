@@ -12,17 +12,17 @@ from typing import Protocol
 import psutil
 
 MAX_SOCKET_PATH = 100
-"""Bytes a socket's path may have; the kernel's `sun_path` holds 108 on Linux and 104 on macOS, with the NUL."""
+"""Bytes that a socket's path may have; the kernel's `sun_path` holds 108 on Linux and 104 on macOS, with the NUL."""
 
 LOG_TAIL = 2_000
-"""Bytes of a server's log that an error shows."""
+"""Bytes of a server's log that an error contains."""
 
 POLL_INTERVAL = 0.02
-"""Seconds between two looks at a server that is starting or stopping."""
+"""Seconds between two checks of a server that is starting or stopping."""
 
 
 class ServerError(Exception):
-    """An embedded server cannot be found, started or stopped. The message holds its log's tail."""
+    """An embedded server cannot be found, started or stopped. The message contains the end of its log."""
 
     def __init__(self, problem: str, log: Path | None = None) -> None:
         self.problem = problem
@@ -35,12 +35,12 @@ class EmbeddedServer(Protocol):
     """A server whose data lives in a directory, reached over a unix socket only.
 
     It runs in a session of its own and outlives the process that started it: any process that names the same
-    directory finds it again. Calls are not safe against each other across processes; `Services` serializes them.
+    directory finds it again. Calls from several processes are not safe; `Services` serializes them.
     """
 
     @property
     def url(self) -> str:
-        """Where clients connect, whether it runs or not."""
+        """Where clients connect, even if it does not run."""
         ...
 
     def start(self) -> str:
@@ -75,7 +75,7 @@ def socket_directory(directory: Path, name: str) -> Path:
     process finds it. It belongs to this user alone.
 
     Raises:
-        ServerError: somebody else has made the short directory.
+        ServerError: another user has created the short directory.
     """
     if len(os.fsencode(directory / name)) <= MAX_SOCKET_PATH:
         return directory
@@ -84,10 +84,10 @@ def socket_directory(directory: Path, name: str) -> Path:
 
 
 def make_private(directory: Path, owner: int) -> None:
-    """Make a directory that only `owner` (a user id) and root can enter.
+    """Create a directory that only `owner` (a user id) and root can enter.
 
     Raises:
-        ServerError: it exists and belongs to somebody else, or is a link.
+        ServerError: it exists and belongs to another user, or is a link.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = directory.lstat()
@@ -99,7 +99,8 @@ def make_private(directory: Path, owner: int) -> None:
 
 
 def find_process(pid: int, argument: str) -> psutil.Process | None:
-    """The living process `pid` with `argument` in its command line; a number taken over by another is no match."""
+    """The living process `pid` with `argument` in its command line; a pid that was reused by another process is no
+    match."""
     try:
         process = psutil.Process(pid)
         if process.status() != psutil.STATUS_ZOMBIE and argument in " ".join(process.cmdline()):
@@ -110,7 +111,7 @@ def find_process(pid: int, argument: str) -> psutil.Process | None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Look until the condition holds or the time is over; tells which."""
+    """Check until the condition is true or the time is over; returns which."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -120,7 +121,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """True when a process has ended, also when nobody has waited for it yet."""
+    """True when a process has ended, even if no process has waited for it yet."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -128,7 +129,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def end(process: psutil.Process, grace: float) -> None:
-    """Terminate a process, and kill it when it is still there after `grace` seconds."""
+    """Terminate a process, and kill it if it still runs after `grace` seconds."""
     for stop in (process.terminate, process.kill):
         try:
             stop()

@@ -27,11 +27,11 @@ class Services:
     """Starts servers with their data in a folder, and stops them when their last user leaves.
 
     A process is a user from `start` to `release`. `keep_running` leaves the servers in the background, where they stay
-    until `stop`. Every start and stop holds one lock, so that two processes do not get into each other's way.
+    until `stop`. Every start and stop holds one lock, so that two processes do not interfere with each other.
 
     Args:
-        directory: holds the data and the logs; made when it is missing.
-        embedded: the environment variables that are to name embedded servers: REDIS_URL, DATABASE_URL, or both.
+        directory: holds the data and the logs; created if it is missing.
+        embedded: the environment variables that should name embedded servers: REDIS_URL, DATABASE_URL, or both.
     """
 
     def __init__(self, directory: Path, embedded: Iterable[str] = (REDIS_URL, DATABASE_URL)) -> None:
@@ -50,7 +50,7 @@ class Services:
         """Become a user and start the servers; returns the environment variables that name them.
 
         Raises:
-            ServerError: one does not start; this process is no user then.
+            ServerError: one does not start; then this process is no user.
         """
         with self._serialized():
             self.commands.enter()
@@ -61,7 +61,7 @@ class Services:
                 raise
 
     def release(self) -> None:
-        """Cease to be a user; the last one stops the servers, unless they are to keep running."""
+        """Stop being a user; the last one stops the servers, unless they should keep running."""
         with self._serialized():
             self._leave()
 
@@ -96,13 +96,13 @@ class Services:
             self._stop_servers()
 
     def _stop_servers(self) -> None:
-        """Also those that nobody asks for any more."""
+        """Also those that are no longer requested."""
         for server in self.servers.values():
             server.stop()
 
     @contextmanager
     def _serialized(self) -> Iterator[None]:
-        """One start or stop at a time, across processes."""
+        """Allows one start or stop at a time, across processes."""
         try:
             data_directory.make(self.directory)
             lock = (self.directory / "services.lock").open("w")

@@ -1,4 +1,4 @@
-"""Running one job alone: a real worker that takes this job, and none of those that wait beside it."""
+"""Running one job alone: a real worker that takes this job and no other waiting job."""
 
 import asyncio
 import math
@@ -16,19 +16,19 @@ LINES = ("queued", "queued:high", "queued:low")
 """The lists in which the due jobs of a queue wait, as `engine/queue.py` names them."""
 
 GIVES_UP = 0.05
-"""Seconds after which a worker ends that was to take a job and found none."""
+"""Seconds after which a worker ends that should take a job and found none."""
 
 
 async def run_to_the_end(
     make_worker: Callable[[], EngineWorker], queue: EngineQueue, key: str, lock: asyncio.Lock, timeout: float
 ) -> None:
-    """Run a job until it has ended, retries included; the queue's clock is put forward to what it waits for.
+    """Run a job until it has ended, retries included; the queue's clock is advanced to the time that it waits for.
 
     Args:
         make_worker: makes a worker of the queue, for one attempt.
         queue: connected to the running event loop.
         key: the job's key.
-        lock: lets one job at a time be taken; others may run meanwhile.
+        lock: ensures that one job is taken at a time; others may run meanwhile.
         timeout: seconds of real time.
 
     Raises:
@@ -55,7 +55,7 @@ async def _attempt(worker: EngineWorker, queue: EngineQueue, key: str, lock: asy
                 running = asyncio.create_task(worker.start())
                 await _until(running, deadline, lambda: _taken(queue, key) if starts else _ended(queue, key))
                 if not starts:
-                    # It did not count as the one job that the worker may take.
+                    # This job did not count as the one job that the worker may take.
                     worker.request_stop()
                     await running
         await _until(running, deadline)
@@ -68,7 +68,7 @@ async def _attempt(worker: EngineWorker, queue: EngineQueue, key: str, lock: asy
 async def _until(
     running: asyncio.Task[None], deadline: float, done: Callable[[], Awaitable[bool]] | None = None
 ) -> None:
-    """Wait until the worker has ended, or what is waited for is done, or the deadline has come."""
+    """Wait until the worker has ended, the awaited job is done, or the deadline is over."""
     while not running.done() and time.monotonic() < deadline:
         if done is None:
             await asyncio.wait([running], timeout=deadline - time.monotonic())
@@ -94,14 +94,15 @@ async def _starts(queue: EngineQueue, key: str) -> bool:
 
 @asynccontextmanager
 async def _alone_in_line(queue: EngineQueue, key: str) -> AsyncIterator[None]:
-    """Let the job be the only one in line for the time of a block; then the others stand before those that came."""
+    """Make the job the only waiting one during a block; afterwards the others are in front of those that arrived
+    meanwhile."""
     lines = {queue.namespace(name): queue.namespace(f"{name}:aside:{key}") for name in LINES}
     async with queue.redis.pipeline(transaction=True) as pipe:
         for line, aside in lines.items():
             pipe.rename(line, aside)
             pipe.lrem(aside, 0, queue.job_id(key))
         pipe.rpush(queue.namespace(LINES[0]), queue.job_id(key))
-        # There is nothing to rename where nobody waits.
+        # There is nothing to rename if no job waits.
         await pipe.execute(raise_on_error=False)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Commits in tests: what a transaction enqueued stands in the queue when its commit returns."""
+"""Commits in tests: jobs that a transaction enqueued are in the queue when its commit returns."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ from saqueduct.postgres.transactions import Pending
 
 @contextmanager
 def commits_that_enqueue() -> Iterator[None]:
-    """Let commits wait until their jobs are enqueued, for the time of a block; a test asserts right after them.
+    """Let commits wait until their jobs are enqueued, during a block; a test asserts right after them.
 
-    Elsewhere they are enqueued beside what follows the commit.
+    Elsewhere they are enqueued while the caller continues after the commit.
     """
 
     def committed(memory: Memory, pending: Pending) -> None:
-        # SQLAlchemy calls from inside of the commit, where it can be waited.
+        # SQLAlchemy calls this from inside the commit, where waiting is possible.
         await_only(memory.send(pending))
 
     with patch.object(Memory, "committed", committed):

@@ -1,4 +1,4 @@
-"""Mode `inline`: what is enqueued runs to its end before the call of enqueue returns."""
+"""Mode `inline`: an enqueued job runs to its end before the call of enqueue returns."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ Follow = Callable[[str, Sequence[str]], Awaitable[None]]
 
 @contextmanager
 def enqueues_followed_by(follow: Follow) -> Iterator[None]:
-    """Call `follow` after each enqueue of this process, for the time of a block.
+    """Call `follow` after each enqueue of this process, during a block.
 
     The class is patched, not an object: applications under test build queues of their own.
     """
@@ -38,7 +38,7 @@ def enqueues_followed_by(follow: Follow) -> Iterator[None]:
         session: AsyncSession | None = None,
     ) -> list[Enqueued]:
         answers = await enqueue_many(queue, jobs, report, session)
-        # Those of a transaction are followed when it has committed.
+        # Jobs of a transaction are followed when it has committed.
         if keys := [answer.key for answer in answers if answer.created and answer.published is None]:
             await follow(queue.name, keys)
         return answers

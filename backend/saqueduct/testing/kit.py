@@ -1,4 +1,4 @@
-"""The kit: what a test asks of the queue, and has it do."""
+"""The test kit: queries and controls the queue in a test."""
 
 import asyncio
 import datetime as dt
@@ -34,17 +34,18 @@ from saqueduct.worker.worker import EngineWorker
 P = ParamSpec("P")
 
 Mode = Literal["manual", "inline", "real"]
-"""What happens to jobs during a test: they lie in the queue; run before enqueue returns; run beside the test."""
+"""What happens to jobs during a test: they stay in the queue; run before enqueue returns; run concurrently with the
+test."""
 
 TIMEOUT = 30.0
-"""Seconds of real time that jobs get to end, where a call says nothing else."""
+"""Seconds of real time that jobs get to end by default."""
 
 OUTCOME_TTL = 60
-"""Seconds that `run` keeps the outcome of a job that asks to be forgotten."""
+"""Seconds that `run` keeps the outcome of a job that would otherwise not be kept."""
 
 
 class Journey:
-    """Time travel by so many seconds: it has begun, and lasts until it is ended or its `with` block is left."""
+    """Time travel by so many seconds: it has already begun, and lasts until it is ended or its `with` block is left."""
 
     def __init__(self, seconds: float) -> None:
         self._back = ExitStack()
@@ -62,14 +63,14 @@ class Journey:
 
 
 class JobKit:
-    """What a test asks of the queue, and has it do; the fixture `saqueduct_jobs`.
+    """Queries and controls the queue in a test; the fixture `saqueduct_jobs`.
 
         await client.post("/users", json=ADA)
         jobs.assert_enqueued(send_welcome_email, user_id=1)
         assert await jobs.drain() == Drained(complete=1)
 
-    Jobs are real ones, in a real Redis, run by real workers. Assertions are plain calls, also in tests without an
-    event loop; what runs jobs is awaited.
+    Jobs are real ones, in a real Redis, run by real workers. Assertions are plain calls, also in tests without an event
+    loop; methods that run jobs are awaited.
 
     Args:
         setup: how the project builds its queues, injector and workers.
@@ -122,13 +123,13 @@ class JobKit:
         return [each.job for each in Wanted(self._named(task), arguments).among(self._waiting())]
 
     def assert_enqueued(self, task: Task[..., Any] | str, /, **arguments: Any) -> Job:
-        """Fail unless a job waits that has these arguments; others may be what they are. Returns the first such.
+        """Fail unless a waiting job has these arguments; other arguments are not checked. Returns the first such job.
 
             jobs.assert_enqueued(send_email, to="ada@example.com")
             jobs.assert_enqueued(send_email.options(queue="mail", delay=60), to="ada@example.com")
 
         Raises:
-            AssertionError: there is none; tells what is enqueued instead.
+            AssertionError: there is none; the message lists what is enqueued instead.
             UnknownTask, InvalidArguments: no job could match.
         """
         __tracebackhide__ = True
@@ -139,7 +140,7 @@ class JobKit:
         raise AssertionError(f"{wanted} is not enqueued; {instead}")
 
     def refute_enqueued(self, task: Task[..., Any] | str | None = None, /, **arguments: Any) -> None:
-        """Fail if a job waits that has these arguments; without a task, if any waits.
+        """Fail if a waiting job has these arguments; without a task, if any job waits.
 
         Raises:
             AssertionError: names the jobs.
@@ -153,14 +154,14 @@ class JobKit:
     # Running
 
     async def drain(self, *, scheduled: bool = True, limit: int = 1000, timeout: float = TIMEOUT) -> Drained:
-        """Run what is enqueued, and what that enqueues, until nothing is left; returns counts by outcome.
+        """Run the enqueued jobs, and those that they enqueue, until none is left; returns counts by outcome.
 
-        Delayed jobs and retries do not wait: the queue's clock is put forward to the time they are due, and back
-        at the end.
+        Delayed jobs and retries do not wait: the queue's clock is advanced to the time they are due, and reset at the
+        end.
 
         Args:
             scheduled: False: leave what is not due yet.
-            limit: most attempts of jobs; a guard against jobs that enqueue one another for ever.
+            limit: most attempts of jobs; a guard against jobs that enqueue one another forever.
             timeout: seconds, of real time, that all this may take.
 
         Raises:
@@ -188,7 +189,7 @@ class JobKit:
             job = await jobs.run(send_email.options(retries=3), to="ada@example.com", subject="Hi", body="...")
             assert job.status is Status.COMPLETE
 
-        No other job runs: what it enqueues waits, as in mode "manual".
+        No other job runs: the jobs that it enqueues wait, as in mode "manual".
 
         Raises:
             UnknownTask, InvalidArguments, PayloadTooLarge: nothing is enqueued.
@@ -202,7 +203,7 @@ class JobKit:
 
             job = await jobs.run_tick(cleanup, at=datetime(2030, 1, 1, 3, 0, tzinfo=UTC))
 
-        The queue's clock is put to that time meanwhile.
+        The queue's clock is set to that time meanwhile.
 
         Raises:
             ValueError: the task has no schedule, or `at` is no tick of it.
@@ -217,7 +218,7 @@ class JobKit:
 
     @asynccontextmanager
     async def working(self, *, schedules: bool = False) -> AsyncIterator[list[EngineWorker]]:
-        """Workers in the event loop of the test for the time of a block; for tests with `await`.
+        """Workers in the event loop of the test during a block; for tests with `await`.
 
         Args:
             schedules: True: they make the jobs of the schedules, too.
@@ -230,9 +231,10 @@ class JobKit:
     # Time
 
     def travel(self, by: float | dt.timedelta) -> Journey:
-        """Put the queue's clock forward, by seconds; to the end of the test, or of a `with` block.
+        """Advance the queue's clock by seconds, until the end of the test or of a `with` block.
 
-        What comes due by that is due at once. The time that tasks read elsewhere, such as `datetime.now`, stays.
+        Jobs that become due by this are due immediately. The time that tasks read elsewhere, such as `datetime.now`,
+        does not change.
         """
         journey = Journey(by.total_seconds() if isinstance(by, dt.timedelta) else by)
         self._until_the_end.callback(journey.end)
@@ -240,7 +242,7 @@ class JobKit:
         return journey
 
     def travel_to(self, moment: dt.datetime) -> Journey:
-        """Put the queue's clock to a time; as `travel`.
+        """Set the queue's clock to a time; as `travel`.
 
         Raises:
             ValueError: `moment` is not aware.
@@ -254,7 +256,7 @@ class JobKit:
         self._until_the_end.close()
 
     def _named(self, task: Any) -> Any:
-        """The task, also from its name."""
+        """The task, given as a task or by name."""
         return self._setup.make_queues().tasks.get(task) if isinstance(task, str) else task
 
     @functools.cached_property
@@ -275,7 +277,7 @@ class JobKit:
             return await queue.fetch(stands.key) or job
 
     async def _follow(self, queue: str, keys: Sequence[str]) -> None:
-        """Mode `inline`: run the jobs that were just enqueued, in whichever event loop that was."""
+        """Mode `inline`: run the jobs that were just enqueued, in any event loop."""
         if self._mode == "inline":
             async with self._here() as (queues, injector):
                 await self._run_to_the_end(queues, injector, queue, keys)

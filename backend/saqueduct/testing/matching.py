@@ -1,4 +1,4 @@
-"""Which of the waiting jobs an assertion means, and what to say when there is none."""
+"""Which waiting jobs match an assertion, and the message when none does."""
 
 import dataclasses
 import datetime as dt
@@ -32,7 +32,7 @@ class Waiting:
     """A job that waits.
 
     Attributes:
-        job: as it stands in Redis.
+        job: as it is in Redis.
         queue: the name of its queue.
         due: epoch seconds from which on it may start; 0: at once.
     """
@@ -42,7 +42,7 @@ class Waiting:
     due: float
 
     def __str__(self) -> str:
-        """As a call, with what tells it from others of its kind."""
+        """As a call, with what distinguishes it from similar jobs."""
         later = f", due in {self.due - clock.time_now():.0f} s" if self.due else ""
         return f"{_call(self.job.function, self.job.kwargs or {})}, queue={self.queue!r}, key={self.job.key!r}{later}"
 
@@ -60,7 +60,7 @@ async def _read_one(queue: EngineQueue) -> list[Waiting]:
         for job, (_, due) in zip(found, entries, strict=True)
         if job is not None and job.status in (Status.NEW, Status.QUEUED)
     ]
-    # Times of enqueue are whole milliseconds; within one the line knows the order.
+    # Enqueue times are whole milliseconds; within one, the queue has the order.
     line = cast("list[bytes]", await queue.redis.lrange(queue.namespace("queued"), 0, -1))
     places = {entry.decode(): place for place, entry in enumerate(line)}
     return sorted(waiting, key=lambda each: (each.job.queued, places.get(each.job.id, -1)))
@@ -71,7 +71,7 @@ class Wanted:
 
     Args:
         task: the task, with `options(...)` that the jobs must have; None: any.
-        arguments: that they must have, others may be what they are.
+        arguments: that they must have; others are not checked.
 
     Raises:
         InvalidArguments: the task takes no argument of that name, so no job could ever match.
@@ -96,7 +96,7 @@ class Wanted:
         return _call(self.task.name + settled, self.arguments)
 
     def among(self, waiting: Iterable[Waiting]) -> list[Waiting]:
-        """Those which match."""
+        """The matching jobs."""
         return [each for each in waiting if not self.differences(each)]
 
     def differences(self, waiting: Waiting) -> list[str]:
@@ -108,7 +108,7 @@ class Wanted:
         return [*self._argument_differences(self.task, waiting.job), *self._option_differences(self.task, waiting)]
 
     def instead(self, waiting: Sequence[Waiting]) -> str:
-        """What is enqueued instead, for a message: first the jobs of the same task, with what is different."""
+        """What is enqueued instead, for a message: first the jobs of the same task, with the differences."""
         mine = [each for each in waiting if self._is_of_the_task(each)]
         others = [each for each in waiting if not self._is_of_the_task(each)]
         return _lines([*(f"{each}\n    but {', '.join(self.differences(each))}" for each in mine), *map(str, others)])
@@ -128,7 +128,7 @@ class Wanted:
 
     def _option_differences(self, task: Task[..., Any], waiting: Waiting) -> list[str]:
         options, job = task.call_options, waiting.job
-        # What reckons from now is compared below.
+        # Options that count from now are compared below.
         plain = dataclasses.replace(options, delay=None, eta=None, expires=None, meta=None)
         differences = [
             f"{name} is {getattr(job, name)!r}"
@@ -170,7 +170,7 @@ def _arguments(task: Task[..., Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return defaults | task.signature.decode(raw)
     except InvalidArguments:
-        # Enqueued by somebody who does not validate.
+        # Enqueued by a producer that does not validate.
         return defaults | dict(raw)
 
 
@@ -189,7 +189,7 @@ def _json(value: Any) -> bytes:
 
 
 def _is_after(job: Job, moment: float, seconds: float) -> bool:
-    """True when a moment is so many seconds after the job's enqueue, whether that was before or after a journey."""
+    """True when a moment is so many seconds after the job's enqueue, whether that was before or after time travel."""
     since = moment - job.queued / 1000
     return bool(moment) and min(abs(since - seconds), abs(since - clock.offset() - seconds)) <= TOLERANCE
 

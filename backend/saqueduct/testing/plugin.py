@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures and a marker. All else loads when one of them is used.
+"""The pytest plugin: fixtures and a marker. Everything else loads when one of them is used.
 
 PYTEST_DONT_REWRITE: there are no assert statements here.
 """
@@ -50,7 +50,7 @@ def _saqueduct_redis() -> Iterator[str]:
 def saqueduct_redis_url(_saqueduct_redis: str) -> str:
     """URL of a Redis for tests, emptied for this test.
 
-    It is started once a run, with the extra `embedded`; TEST_REDIS_URL names another one, whose data is deleted.
+    It is started once per run, with the extra `embedded`; TEST_REDIS_URL names another one, whose data is deleted.
     """
     from redis import Redis
 
@@ -116,7 +116,7 @@ def saqueduct_jobs(request: pytest.FixtureRequest, saqueduct_setup: "Setup") -> 
 
 @pytest.fixture
 def saqueduct_worker(saqueduct_setup: "Setup") -> WorkerFixture:
-    """Workers beside a test without an event loop:
+    """Workers for a test without an event loop:
 
     with saqueduct_worker():
         assert ping.delay().get(timeout=10) == "pong"

@@ -1,4 +1,4 @@
-"""Running jobs here: real workers in the running event loop, until what they are to do is done."""
+"""Running jobs here: real workers in the running event loop, until their work is done."""
 
 import asyncio
 import dataclasses
@@ -12,22 +12,22 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.worker.worker import EngineWorker
 
 PAUSE = 0.005
-"""Seconds between two looks at what is left to run."""
+"""Seconds between two checks of what is left to run."""
 
 PAUSES_LOOK = 0.1
-"""Seconds between two looks for paused queues."""
+"""Seconds between two checks for paused queues."""
 
 Left = Callable[[], Awaitable[Sequence[float]]]
-"""Tells what is left to run: when each job is due, in epoch seconds; 0: it waits in line or runs."""
+"""Returns what is left to run: when each job is due, in epoch seconds; 0: it waits in line or runs."""
 
 
 class NotDrained(AssertionError):
-    """Jobs did not come to an end; the message names them."""
+    """Jobs did not end; the message names them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Drained:
-    """What became of the jobs that were run.
+    """The outcomes of the jobs that were run.
 
     Attributes:
         complete: jobs that ended with a result.
@@ -86,11 +86,11 @@ async def due_times(queue: EngineQueue, keys: Iterable[str]) -> list[float]:
 
 
 async def run_until_done(workers: Sequence[EngineWorker], left: Left, timeout: float) -> None:
-    """Run workers until nothing is left to do; jobs for later run at once, because the queue's clock is put forward.
+    """Run workers until nothing is left to do; delayed jobs run immediately, because the queue's clock is advanced.
 
     Args:
         workers: of queues that are connected to the running event loop.
-        left: what is left to do.
+        left: returns what is left to do.
         timeout: seconds, of real time, that all this may take.
 
     Raises:
@@ -117,7 +117,7 @@ async def run_until_done(workers: Sequence[EngineWorker], left: Left, timeout: f
 
 
 async def promote(queues: Iterable[EngineQueue]) -> None:
-    """Let jobs wait in line whose time has come, without waiting for a worker to look."""
+    """Queue the jobs that are due, without waiting for a worker to check."""
     for queue in queues:
         while await queue.schedule():
             pass
@@ -130,7 +130,7 @@ def engine_queues(workers: Iterable[EngineWorker]) -> list[EngineQueue]:
 
 @asynccontextmanager
 async def working(workers: Iterable[EngineWorker]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Workers that run in this event loop for the time of a block, their schedules declared; yields their tasks."""
+    """Workers that run in this event loop during a block, their schedules declared; yields their tasks."""
     workers = list(workers)
     running = [asyncio.create_task(worker.start()) for worker in workers]
     try:
@@ -147,7 +147,7 @@ async def working(workers: Iterable[EngineWorker]) -> AsyncIterator[list[asyncio
 
 
 async def _check_pauses(queues: Iterable[EngineQueue], left: Left) -> None:
-    """Nobody waits for jobs of which none will run."""
+    """Raise if the remaining jobs will never run."""
     stuck = []
     for queue in queues:
         if not await queue.count("incomplete"):
@@ -157,7 +157,7 @@ async def _check_pauses(queues: Iterable[EngineQueue], left: Left) -> None:
             return
         words = ", ".join(filter(None, (pause.by and f"by {pause.by}", pause.why)))
         stuck.append(f"{queue.name} ({words})" if words else queue.name)
-    # Asked anew: what was left may have ended before the queues were looked at.
+    # Checked again: the remaining jobs may have ended before the queues were checked.
     if stuck and await left():
         raise NotDrained(f"jobs are left in paused queues: {'; '.join(stuck)}; resume them first")
 
@@ -167,7 +167,7 @@ async def _check(
 ) -> None:
     for task in running:
         if task.done():
-            # A worker that could not start: its error tells more than a deadline.
+            # A worker that could not start: its error says more than a deadline.
             task.result()
     if time.monotonic() < deadline:
         return

@@ -1,4 +1,4 @@
-"""The Redis and the PostgreSQL that tests use, started once a run.
+"""The Redis and the PostgreSQL that tests use, started once per run.
 
 TEST_REDIS_URL and TEST_DATABASE_URL name servers to use instead; tests delete their data.
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from saqueduct.embedded.servers import EmbeddedServer
 
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
-"""PostgreSQL settings for data that nobody needs after the tests."""
+"""PostgreSQL settings for data that is not needed after the tests."""
 
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """The URL of a Redis that runs for the time of a block.
+    """The URL of a Redis that runs during a block.
 
     Raises:
         pytest.UsageError: it is not installed.
@@ -33,7 +33,7 @@ def redis_server() -> Iterator[str]:
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """The libpq style URL of an empty database of a PostgreSQL that runs for the time of a block.
+    """The libpq style URL of an empty database of a PostgreSQL that runs during a block.
 
     Raises:
         pytest.UsageError: it is not installed.

@@ -16,7 +16,7 @@ from saqueduct.worker.worker import EngineWorker
 
 
 class Setup(ABC):
-    """Builds queues, injectors and workers for the kit, which itself knows no settings."""
+    """Builds queues, injectors and workers for the kit, which has no settings itself."""
 
     @abstractmethod
     def make_queues(self) -> Queues:
@@ -24,7 +24,7 @@ class Setup(ABC):
 
     @abstractmethod
     def make_workers(self, queues: Queues, injector: Injector) -> Sequence[EngineWorker]:
-        """One worker for each queue that is to be served."""
+        """One worker for each queue to serve."""
 
     @abstractmethod
     def opened(self) -> AbstractAsyncContextManager[tuple[Queues, Injector]]:
@@ -89,7 +89,7 @@ class QueueSetup(Setup):
     Attributes:
         queues: makes the queues, not connected yet.
         injector: makes what jobs are injected from.
-        workers: makes one worker for each queue that is to be served.
+        workers: makes one worker for each queue to serve.
     """
 
     queues: Callable[[], Queues]

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for tests that have none, and workers in it."""
+"""An event loop in a separate thread, for tests that have none, and workers in it."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """An event loop that runs in a thread for the time of a block."""
+    """An event loop that runs in a thread during a block."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -27,7 +27,7 @@ class LoopThread:
 
     @contextmanager
     def entered(self, manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
-        """What an async context manager yields, for a block of the calling thread."""
+        """The value of an async context manager, for a block of the calling thread."""
         value = self.call(_coroutine(manager.__aenter__()))
         try:
             yield value
@@ -47,7 +47,7 @@ class LoopThread:
 
 
 class ThreadedQueues:
-    """Queues in a thread of their own, for calls from any other, with or without an event loop.
+    """Queues in a separate thread, for calls from any other thread, with or without an event loop.
 
     Args:
         queues: not connected; closed at the end of the block.
@@ -58,7 +58,7 @@ class ThreadedQueues:
         self._queues = queues
 
     def call(self, ask: Callable[[Iterable[EngineQueue]], Coroutine[Any, Any, T]]) -> T:
-        """What a coroutine function answers when it is called with the queues."""
+        """The result of a coroutine function that is called with the queues."""
         return self._thread.call(ask(self._queues))
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ class ThreadedQueues:
 
 @contextmanager
 def worker_thread(setup: Setup, *, schedules: bool = False) -> Iterator[None]:
-    """Workers of every queue, beside the test, for the time of a block.
+    """Workers of every queue, which run concurrently with the test during a block.
 
     They have a thread, an event loop, queues and an injector of their own, as a worker process has.
 

@@ -19,7 +19,7 @@ def schedule_due(task: Task[..., Any], at: dt.datetime, timezone: dt.tzinfo) -> 
         timezone: in which workers read crons.
 
     Raises:
-        ValueError: the task has no schedule, `at` is not aware, or no tick; then the message tells the next one.
+        ValueError: the task has no schedule, `at` is not aware, or no tick; then the message names the next one.
     """
     if not task.schedules:
         raise ValueError(f"{task.name} has no schedule")

@@ -33,7 +33,7 @@ class JobController(Controller):
         services: NamedDependency[QueueServices],
         token: Token = None,
     ) -> JobView:
-        """The job as it stands, from PostgreSQL where Redis does not have it.
+        """The state of the job, from PostgreSQL if Redis does not have it.
 
         The admin sees all of it; who has the token of `Location`, result and error too; others the status, by a random
         key only.
@@ -69,7 +69,7 @@ class JobController(Controller):
 
     @post("/retry", **ADMIN, status_code=202, operation_id="retry_job")
     async def retry(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> JobView:
-        """Queue a job that has ended once more, with the same arguments."""
+        """Queue a job that has ended again, with the same arguments."""
         return JobView.of(await services.queues.retry(key))
 
 

@@ -12,15 +12,15 @@ from saqueduct.queue.queue import EngineQueue
 
 
 class QueueView(msgspec.Struct):
-    """A queue as it stands."""
+    """The state of a queue."""
 
     name: str
     queued: int
-    """Jobs that wait in line."""
+    """Jobs that wait to run."""
     active: int
     """Jobs that run."""
     scheduled: int
-    """Jobs that wait for their time."""
+    """Delayed jobs."""
     workers: int
     """Live ones."""
     paused: Pause | None
@@ -44,14 +44,14 @@ class QueueController(Controller):
 
     @get("/{name:str}", **ADMIN, operation_id="show_queue")
     async def show(self, name: FromPath[str], services: NamedDependency[QueueServices]) -> QueueView:
-        """The queue as it stands."""
+        """The state of the queue."""
         return await QueueView.of(services.queues.look_up(name))
 
     @post("/{name:str}/pause", **ADMIN, status_code=200, operation_id="pause_queue")
     async def pause(
         self, name: FromPath[str], services: NamedDependency[QueueServices], data: JSONBody[PauseRequest | None] = None
     ) -> QueueView:
-        """Let workers take no more jobs of the queue; running jobs go on, enqueue goes on."""
+        """Let workers take no more jobs of the queue; running jobs and enqueue continue."""
         queue = services.queues.look_up(name)
         asked = data or PauseRequest()
         await queue.pause(asked.by, asked.why)

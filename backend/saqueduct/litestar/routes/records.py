@@ -41,21 +41,21 @@ class Replay(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a request that replays a dead letter; all of it may be left out."""
 
     arguments: dict[str, Any] | None = None
-    """In place of those it had, by name."""
+    """Replace the job's own arguments, by name."""
     queue: str | None = None
     why: Words = ""
     by: Words = "admin"
 
 
 class Which(msgspec.Struct, forbid_unknown_fields=True):
-    """Which dead letters are meant: those that match all of it."""
+    """Selects dead letters: those that match all fields."""
 
     task: str | None = None
     queue: str | None = None
     arguments: dict[str, Any] | None = None
-    """Values of arguments, by name; a nested one matches if it holds what is given."""
+    """Values of arguments, by name; a nested one matches if it contains what is given."""
     error: str | None = None
-    """Text that the error holds, in whatever case."""
+    """Text that the error contains, ignoring case."""
     tag: str | None = None
     since: str | None = None
     """Enqueued then or later: a time in ISO 8601, in UTC where it has no offset, or a duration before now: 2h, 7d."""
@@ -133,7 +133,7 @@ DEAD_LETTER_FILTER = {"wanted": Provide(dead_letter_filter)}
 
 
 class RecordController(Controller):
-    """Jobs, and what became of them."""
+    """Jobs and their outcomes."""
 
     path = "/jobs"
     tags = ("Jobs",)
@@ -169,7 +169,7 @@ class RecordController(Controller):
 
 
 class DeadLetterController(Controller):
-    """Jobs that failed for good, and wait for a person."""
+    """Jobs that failed for good and wait to be replayed or discarded."""
 
     path = "/dead-letters"
     tags = ("Dead letters",)
@@ -195,7 +195,7 @@ class DeadLetterController(Controller):
         services: NamedDependency[QueueServices],
         data: JSONBody[Replay | None] = None,
     ) -> Response[Enqueued]:
-        """Enqueue the job anew, with its arguments or changed ones; a dead letter is replayed once."""
+        """Enqueue the job again, with its arguments or changed ones; a dead letter is replayed once."""
         asked = data or Replay()
         async with services.dead_letters() as dead_letters:
             again = await dead_letters.replay(
@@ -207,7 +207,8 @@ class DeadLetterController(Controller):
     async def replay_some(
         self, data: JSONBody[ReplaySome], services: NamedDependency[QueueServices]
     ) -> Response[Enqueued]:
-        """Replay all that match, at a limited rate, by a job; its result tells how many, and which could not be."""
+        """Replay all that match, at a limited rate, by a job; its result says how many, and which could not be
+        replayed."""
         if data.all == (data.which is not None):
             raise ValidationException(WHICH)
         if data.queue is not None:

@@ -1,4 +1,4 @@
-"""Schedules: how they stand, pausing, resuming and triggering."""
+"""Schedules: their state, pausing, resuming and triggering."""
 
 import msgspec
 from litestar import Controller, Response, get, post
@@ -13,7 +13,7 @@ from saqueduct.queue.schedule_states import ScheduleState
 
 
 class ScheduleStateView(msgspec.Struct):
-    """A schedule as it stands; how it is declared, `GET /tasks` tells."""
+    """The state of a schedule; `GET /tasks` shows its declaration."""
 
     key: str
     task: str

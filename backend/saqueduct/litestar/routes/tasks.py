@@ -1,4 +1,4 @@
-"""The catalogue of tasks, and enqueue by name."""
+"""The catalog of tasks, and enqueue by name."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class ScheduleView(msgspec.Struct):
 
 
 class TaskView(msgspec.Struct):
-    """A task as the catalogue shows it."""
+    """A task as the catalog shows it."""
 
     name: str
     doc: str
@@ -80,7 +80,7 @@ ENQUEUE_BATCH: dict[str, Any] = {
 
 
 class TaskController(Controller):
-    """The catalogue, and enqueue by name."""
+    """The catalog, and enqueue by name."""
 
     path = "/tasks"
     tags = ("Tasks",)

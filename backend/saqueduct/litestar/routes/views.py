@@ -19,7 +19,7 @@ _ADMINS = ("arguments", "worker", "recoveries", "schedule", "parent", "trace_id"
 
 
 class JobView(msgspec.Struct):
-    """A job as it stands. Times are ISO 8601, and null where it has not come to that."""
+    """The state of a job. Times are ISO 8601, and null if they are not reached yet."""
 
     key: str
     job_id: str
@@ -27,7 +27,7 @@ class JobView(msgspec.Struct):
     task: str
     queue: str
     status: str
-    """SAQ's statuses; "new" for one that waits in the outbox."""
+    """SAQ's statuses; "new" for a job that waits in the outbox."""
     attempts: int
     retries: int
     progress: float
@@ -37,7 +37,7 @@ class JobView(msgspec.Struct):
     """Start of the last attempt."""
     ended_at: dt.datetime | None
     due_at: dt.datetime | None
-    """Before which it does not start."""
+    """The job does not start before this time."""
     queued: int
     """The same times as epoch milliseconds, 0 for none."""
     started: int
