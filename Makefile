@@ -26,7 +26,7 @@ endif
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(STAMP) ## Make .venv with the locked dependencies
+setup: $(STAMP) ## Create .venv with the locked dependencies
 
 # A run that was interrupted leaves $(UNFINISHED) behind: what it installed may be half there, so start afresh.
 $(STAMP): $(LOCK)
@@ -45,10 +45,10 @@ $(STAMP): $(LOCK)
 dev: setup ## Redis, PostgreSQL, web process and worker, with reload; Ctrl-C stops all of it
 	@$(RUN) -m app.dev up
 
-dev-web: setup ## The web process alone (and the servers)
+dev-web: setup ## The web process only (and the servers)
 	@$(RUN) -m app.dev web
 
-dev-worker: setup ## The worker alone (and the servers)
+dev-worker: setup ## The worker only (and the servers)
 	@$(RUN) -m app.dev worker
 
 shell: setup ## A Python shell with the tasks' registry and the container, on the servers of `make dev` or its own
@@ -60,13 +60,13 @@ cli: setup ## The command line, on the servers of `make dev` or its own; ARGS="d
 services: setup ## Redis and PostgreSQL in the background, until `make stop`
 	@$(RUN) -m app.dev services
 
-stop: setup ## Stop everything of this checkout
+stop: setup ## Stop all processes of this checkout
 	@$(RUN) -m app.dev stop
 
-migrate: setup ## Bring the database to the newest migration
+migrate: setup ## Upgrade the database to the newest migration
 	@$(RUN) -m app.dev migrate
 
-catalog: setup ## Write app/queue/catalog.py anew: the typed names of all tasks
+catalog: setup ## Regenerate app/queue/catalog.py, the typed names of all tasks
 	@$(RUN) -m app.dev catalog $(value ARGS)
 
 # Images set it: each of the tests' processes would compile all modules.
@@ -77,16 +77,16 @@ test: setup ## All tests, on three processes; ARGS="-k users -x" goes to pytest,
 
 check: lint types imports docs test fuzz ## Everything that CI checks
 
-fuzz: setup ## Requests of all kinds, drawn from the OpenAPI document: none may be answered by an error of the server
+fuzz: setup ## Requests generated from the OpenAPI document: none may cause a server error
 	@$(RUN) -m pytest tests/fuzz/server_errors.py $(value ARGS)
 
 conformance: setup ## SAQ's own tests of queue, worker and job, on the engine; ARGS="--stock" on SAQ's classes
 	@$(RUN) -m tests.conformance $(value ARGS)
 
-chaos: setup ## Hurt workers, Redis, PostgreSQL and networks while jobs run; ARGS="--plan durable --seed 7", ARGS="--list"
+chaos: setup ## Inject faults into workers, Redis, PostgreSQL and networks while jobs run; ARGS="--plan durable --seed 7", ARGS="--list"
 	@$(RUN) -m tests.chaos $(value ARGS)
 
-bench: setup ## Measure against stock SAQ, and write docs/reference/benchmarks.md anew; ARGS="--quick" keeps nothing
+bench: setup ## Compare with stock SAQ, and regenerate docs/reference/benchmarks.md; ARGS="--quick" saves nothing
 	@$(RUN) -m benchmarks $(value ARGS)
 
 lint: setup ## ruff: rules and format
@@ -106,7 +106,7 @@ docs: setup ## Build the documents as a site into backend/site, with the API ref
 docs-check: setup ## The documents: paths, commands, code blocks
 	@$(RUN) -m pytest tests/docs
 
-format: setup ## Mend what ruff can mend, and format
+format: setup ## Fix what ruff can fix, and format
 	@$(BIN)/ruff check --fix backend
 	@$(BIN)/ruff format backend
 
@@ -115,7 +115,7 @@ package: setup ## Build the wheel and the sdist of the library into backend/dist
 	@cd backend && ../$(BIN)/uv build --quiet --no-index --out-dir dist
 	@ls backend/dist
 
-lock: setup ## Lock the dependencies of backend/pyproject.toml anew
+lock: setup ## Update the locked dependencies of backend/pyproject.toml
 	@cd backend && $(COMPILE) pyproject.toml --extra cli --extra dishka --group app -o requirements/base.txt
 	@cd backend && $(COMPILE) pyproject.toml --all-extras --group dev -c requirements/base.txt -o requirements/dev.txt
 	@cd backend && $(COMPILE) pyproject.toml --all-extras requirements/examples.in -c requirements/dev.txt -o requirements/examples.txt
