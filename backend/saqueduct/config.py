@@ -68,11 +68,11 @@ class SaqueductConfig:
     registry: Any = None
     """The `TaskRegistry` whose tasks run here. None: the one that the decorators `task` and `scheduled_task` fill."""
     container: Any = None
-    """A dishka `AsyncContainer` that tasks are injected from, or a function that takes the `Queues` and makes one; what
-    the function makes is closed with the queues."""
+    """A dishka `AsyncContainer` that tasks are injected from, or a function that takes the `Queues` and makes one; a
+    container that the function makes is closed with the queues."""
     dependencies: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What tasks are injected by parameter name: a `Provide` of Litestar, or a function, by name. The dependencies of a
-    Litestar application that the plugin is part of come beside; of one name those here win."""
+    """What tasks are injected by parameter name: a `Provide` of Litestar, or a function, by name. The dependencies of
+    the Litestar application with the plugin are available too; if a name occurs in both, the one here wins."""
     task_controllers: Sequence[Any] = ()
     """`TaskController` classes to register in `registry`."""
     queues: Sequence[str] = ("default",)
@@ -91,13 +91,13 @@ class SaqueductConfig:
     keep_failed_days: int = _whole(90, 1, "days")
     """Days that records of failed jobs, and so dead letters, are kept."""
     forgotten_after: float = _seconds(60.0, above=True)
-    """Seconds after which a durable job is looked for in Redis, and enqueued again if Redis has lost it."""
+    """Seconds after which Redis is asked for a durable job, which is enqueued again if Redis has lost it."""
     max_unrecorded: int = _whole(100_000, 1, "jobs")
-    """Ends of jobs that a queue keeps in Redis until PostgreSQL has them, about; with more its workers take no further
-    jobs. The default is some hundred megabytes."""
+    """Approximate number of ends of jobs that a queue keeps in Redis until PostgreSQL has them; with more, its workers
+    take no further jobs. The default takes some hundred megabytes."""
 
     concurrency: int = _whole(10, 1, "jobs of a queue at once")
-    """Jobs of one queue that a worker process runs at once."""
+    """Jobs of one queue that a worker process runs concurrently."""
     worker_queues: Sequence[str] | None = None
     """Names of the queues that workers serve. None: all of `queues`."""
     processes: int = _whole(1, 1, "processes")
@@ -107,31 +107,31 @@ class SaqueductConfig:
     cancellation_timeout: float = _seconds(2.0, above=True)
     """Seconds that a job gets to clean up after its cancellation when a worker stops."""
     deploy_window: float = _seconds(3600.0)
-    """Seconds for which a job that the worker's code does not fit (an unknown task, other arguments) goes back to the
-    queue, as while old and new code run side by side; then it fails. 0: it fails at once."""
+    """Seconds for which a job that does not fit the worker's code (an unknown task, other arguments) goes back to the
+    queue, for example while old and new code run side by side; then it fails. 0: it fails immediately."""
     outage_limit: float = _seconds(float(DAY))
     """Seconds for which a job is tried again at no cost while PostgreSQL or Redis is unavailable."""
     max_recoveries: int = _whole(3, 2, "recoveries", 100)
-    """Times that a job is put back after deaths of its workers until it runs alone in its process; if that process dies
+    """Times that a job is queued again after its worker died, until it runs alone in its process; if that process dies
     too, the job fails."""
     batch_bytes: int = _whole(4 * 1024 * 1024, 1024, "bytes", 64 * 1024 * 1024)
-    """Bytes of jobs that one call to Redis brings, at most; a larger job goes by itself."""
+    """Most bytes of jobs that one call to Redis returns; a larger job is returned alone."""
     timings: Timings = Timings()
-    """Leases, looks and waits of queues and workers; the defaults fit together."""
+    """Durations of leases, checks and waits of queues and workers; the defaults fit together."""
     cron_timezone: str = "UTC"
     """IANA name of the time zone for crons that have no `timezone` of their own."""
     startup: Sequence[Any] = ()
     """Coroutine functions that each worker calls with its context when it starts."""
     shutdown: Sequence[Any] = ()
-    """The same when it stops."""
+    """The same, when it stops."""
     before_process: Sequence[Any] = ()
     """Coroutine functions that are called with the context of a job before each attempt."""
     after_process: Sequence[Any] = ()
     """The same after each attempt."""
 
     data_directory: str | Path = ".saqueduct"
-    """Folder of what development keeps on this machine: the data of embedded servers and a signing key. A relative path
-    counts from the working directory, so start web processes and workers in the same one. [SAQUEDUCT_DIR]"""
+    """Folder for the files of development on this machine: the data of embedded servers and a signing key. A relative
+    path is resolved from the working directory, so start web processes and workers in the same one. [SAQUEDUCT_DIR]"""
 
     api_path: str | None = "/queue"
     """Where Litestar serves the HTTP API of the queue. None: nowhere."""
@@ -141,14 +141,14 @@ class SaqueductConfig:
     ui_path: str | None = "/saq"
     """Where Litestar serves SAQ's web UI. None: nowhere."""
     run_workers: Literal["web", "separate"] | None = None
-    """`web`: each web process runs a worker beside its requests, for development and small deployments. `separate`:
+    """`web`: each web process also runs a worker, for development and small deployments. `separate`:
     workers are processes of their own (`litestar workers run`). None: `web` with an embedded Redis, else `separate`."""
     worker_lifespans: Sequence[Any] = ()
     """Lifespans of the Litestar application, functions that take it, which tasks need: worker processes enter these.
     They enter no other lifespan of the application, and call none of its `on_startup` hooks."""
     guards: Sequence[Any] | None = None
-    """Guards of Litestar for the UI and for the API's routes that read or change jobs of others, instead of the admin's
-    credentials."""
+    """Guards of Litestar for the UI and for the API's routes that read or change jobs of other callers, instead of the
+    admin's credentials."""
     admin_username: str = ""
     """User name for HTTP Basic on the UI and the API; `admin` by default. [ADMIN_USERNAME]"""
     admin_password: str = dataclasses.field(default="", repr=False)
@@ -157,7 +157,7 @@ class SaqueductConfig:
     """Bearer token for the same. [ADMIN_TOKEN]"""
     secret_key: str = dataclasses.field(default="", repr=False)
     """Signs the tokens that let callers of the API follow their own jobs; 32 characters or more, the same in all web
-    processes. In development one is made in `data_directory`. [SECRET_KEY]"""
+    processes. In development one is created in `data_directory`. [SECRET_KEY]"""
 
     environment: Environment | Literal[""] = ""
     """`development` or `production`; `development` by default. In production nothing is embedded, and the admin routes

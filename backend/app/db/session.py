@@ -22,7 +22,7 @@ def make_engine(
 
     Args:
         settings: of this process.
-        pool_size: connections it keeps open, and may open besides; DATABASE_POOL_SIZE by default.
+        pool_size: connections it keeps open; as many again may open under load. DATABASE_POOL_SIZE by default.
         statement_timeout: seconds that a SQL statement may take; 0: no limit.
         waits_for_locks: True: wait for locks without a limit, as migrations do.
     """

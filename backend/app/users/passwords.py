@@ -19,7 +19,7 @@ class Passwords:
 
     Args:
         hasher: the hasher with its parameters.
-        dummy_hash: what a password is compared with where there is no user.
+        dummy_hash: what a password is compared with if there is no user.
     """
 
     def __init__(self, hasher: PasswordHasher, dummy_hash: str) -> None:

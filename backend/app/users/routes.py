@@ -66,7 +66,7 @@ class UserController(Controller):
     @post("/logout", status_code=204)
     @inject
     async def log_out(self, data: JSONBody[Refresh], authentication: FromDishka[Authentication]) -> None:
-        """End the session of a refresh token; its access tokens end at once."""
+        """End the session of a refresh token; its access tokens end immediately."""
         await authentication.log_out(data.refresh_token)
 
     @get("/me", operation_id="show_me", guards=[require_user], security=[{"AccessToken": []}])
@@ -79,5 +79,5 @@ class UserController(Controller):
     async def change_status(
         self, user_id: UserId, data: JSONBody[StatusChange], users: FromDishka[UserService]
     ) -> UserView:
-        """Change a user's status; inactive and suspended users are logged out at once."""
+        """Change a user's status; inactive and suspended users are logged out immediately."""
         return UserView.of(await users.change_status(user_id, data.status))

@@ -30,7 +30,7 @@ async def send_welcome_email(ctx: Context, user_id: int, *, mails: UserMails = I
 async def update_user_status(
     ctx: Context, user_id: int, status: UserStatus, *, db_session: AsyncSession = INJECTED
 ) -> dict[str, int | str]:
-    """Change a user's status; inactive and suspended users are logged out at once."""
+    """Change a user's status; inactive and suspended users are logged out immediately."""
     try:
         user = await UserService(db_session).change_status(user_id, status)
     except UserNotFound as error:

@@ -18,7 +18,7 @@ class Bodies:
 
     Args:
         seconds: that a body may take to arrive, counted from the first `receive`.
-        limit: bytes of all bodies at once.
+        limit: bytes of all bodies that are held at the same time.
     """
 
     def __init__(self, seconds: float, limit: int) -> None:

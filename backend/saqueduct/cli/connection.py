@@ -19,7 +19,7 @@ class Found(NamedTuple):
 
     application: Saqueduct | SaqueductConfig
     lifespans: Sequence[AbstractAsyncContextManager[Any]] = ()
-    """What its tasks need in a worker process besides."""
+    """What else its tasks need in a worker process."""
 
 
 class Target:
@@ -48,7 +48,7 @@ class Target:
 
     @property
     def lifespans(self) -> Sequence[AbstractAsyncContextManager[Any]]:
-        """What its tasks need in a worker process besides.
+        """What else its tasks need in a worker process.
 
         Raises:
             ConfigurationError: it cannot be found.

@@ -39,7 +39,7 @@ def dead() -> None:
 async def list_dead(
     saqueduct: Saqueduct, *, queue: str | None, limit: int, cursor: str | None, as_json: bool, **given: Any
 ) -> None:
-    """List the dead letters that wait for a person, newest first."""
+    """List the dead letters that wait to be replayed or discarded, newest first."""
     which = options.record_filter(saqueduct.registry, queue=queue, **given)
     async with records.history(saqueduct) as history:
         page = await history.dead_letters(which, cursor, limit)

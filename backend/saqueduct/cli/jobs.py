@@ -175,7 +175,7 @@ async def retry(saqueduct: Saqueduct, keys: tuple[str, ...], *, as_json: bool) -
 @options.as_json
 @connected
 async def abort(saqueduct: Saqueduct, keys: tuple[str, ...], *, why: str, as_json: bool) -> None:
-    """Abort jobs: waiting ones end at once, running ones when their worker notices, within about a second."""
+    """Abort jobs: waiting ones end immediately, running ones when their worker notices, within about a second."""
 
     async def end(key: str) -> None:
         await saqueduct.queues.abort(key, why)

@@ -24,7 +24,7 @@ class Revisions(NamedTuple):
 @click.option("--revision", default="head", show_default=True, help="Upgrade to this revision.")
 @options.as_json
 def migrate(*, revision: str, as_json: bool) -> None:
-    """Make Saqueduct's tables in PostgreSQL, or upgrade them. Two at once are safe: the second one waits."""
+    """Create Saqueduct's tables in PostgreSQL, or upgrade them. Two at the same time are safe: the second one waits."""
     with only_warnings():
         before, after = asyncio.run(_migrate(target().saqueduct, revision))
     if as_json:

@@ -31,10 +31,10 @@ class QueueView(msgspec.Struct):
 
     name: str
     queued: int
-    """Jobs that wait in line."""
+    """Jobs that wait to run."""
     active: int
     delayed: int
-    """Jobs that wait for their time."""
+    """Delayed jobs."""
     workers: int
     """Live ones."""
     dead: int | None
@@ -42,7 +42,7 @@ class QueueView(msgspec.Struct):
     outbox: int | None
     """Rows of the outbox: jobs to be published, and durable ones that have not ended; None as above."""
     oldest: float | None
-    """Seconds since the enqueue of the first job in line."""
+    """Seconds since the enqueue of the first waiting job."""
     paused: PauseView | None
 
 
@@ -138,7 +138,7 @@ def _shown(found: list[QueueView]) -> Group:
 @options.as_json
 @connected
 async def pause(saqueduct: Saqueduct, name: str, *, by: str, why: str, as_json: bool) -> None:
-    """Stop workers from taking jobs of a queue, until it is resumed; running jobs and enqueue go on."""
+    """Stop workers from taking jobs of a queue, until it is resumed; running jobs and enqueue continue."""
     paused = PauseView.of(await saqueduct.queues.look_up(name).pause(by, why))
     if as_json:
         output.emit({"name": name, "paused": paused})

@@ -3,8 +3,8 @@
 A server decodes the path, and then the `/` of a key cannot be distinguished from those of the path. Here the key is
 found in the path as it was sent: everything between the collection and a last part that names an action, such as
 `/jobs/tenant%2F42/retry`. A `/` may also be sent as it is, as in `/jobs/tenant/42/retry`; only in a key whose own last
-part is the name of an action it must be escaped. Beside a route such as `/jobs/assets/{name}` it must be escaped in a
-key that begins with `assets/`, too.
+part is the name of an action it must be escaped. If there is a route such as `/jobs/assets/{name}`, it must also be
+escaped in a key that begins with `assets/`.
 """
 
 from collections.abc import Awaitable

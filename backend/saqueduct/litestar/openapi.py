@@ -229,7 +229,7 @@ def describe_enqueue(operation: Document, body: Document, view: Document, *, bat
 
 
 def view_of(show_job: Document) -> Document:
-    """The schema of a job, out of the operation that shows one."""
+    """The schema of a job, from the operation that shows one."""
     [media] = show_job["responses"]["200"]["content"].values()
     return dict(media["schema"])
 

@@ -39,7 +39,7 @@ def make_store_engine(config: SaqueductConfig, pool_size: int) -> AsyncEngine:
 
     Args:
         config: names it by `database_url`, `engine` or `sqlalchemy_config`.
-        pool_size: connections to keep open, and that may open besides.
+        pool_size: connections to keep open; as many again may open under load.
 
     Raises:
         ConfigurationError: it names none, or its engine is not one for PostgreSQL on asyncpg.

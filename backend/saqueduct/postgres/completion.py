@@ -52,7 +52,7 @@ def success_to_write(success: Success | None) -> Success | None:
 
 
 async def write_success(session: AsyncSession, success: Success) -> bool:
-    """Write in a session's transaction that its job has completed; returns False when nothing is to be written.
+    """Write in a session's transaction that its job has completed; returns False when there is nothing to write.
 
     Raises:
         JobSuperseded: another attempt has completed the job.

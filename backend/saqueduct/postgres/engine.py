@@ -41,7 +41,7 @@ def make_engine(
 
     Args:
         url: `postgresql://...`.
-        pool_size: connections it keeps open, and may open besides.
+        pool_size: connections it keeps open; as many again may open under load.
         connect_timeout: seconds to get a connection and to begin a transaction.
         lock_timeout: seconds that a statement waits for a lock; 0: no limit.
         statement_timeout: seconds that a statement may take; 0: no limit.
@@ -82,7 +82,7 @@ def sibling(engine: AsyncEngine, pool_size: int, timeout: float) -> AsyncEngine:
 
     Args:
         engine: of the application.
-        pool_size: connections it keeps open, and may open besides.
+        pool_size: connections it keeps open; as many again may open under load.
         timeout: seconds to get a connection.
 
     Raises:

@@ -106,5 +106,5 @@ class JobDetails(msgspec.Struct, kw_only=True):
 
 
 def attempt(entry: dict[str, Any]) -> dict[str, Any]:
-    """An attempt that did not complete, as records have it, with ISO times beside the epoch milliseconds."""
+    """An attempt that did not complete, as records have it, with ISO times in addition to the epoch milliseconds."""
     return {**entry, **{f"{name}_at": moment(entry.get(name)) for name in ("started", "ended")}}

@@ -54,7 +54,7 @@ class JobSession:
     """One session.
 
     Args:
-        carries: itself, when the success of the job is to commit with it.
+        carries: itself, when the success of the job commits with it.
     """
 
     def __init__(self, carries: AsyncSession | None) -> None:

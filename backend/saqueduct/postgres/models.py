@@ -123,7 +123,7 @@ class JobRecord(Base):
     replay_of: Mapped[str | None] = mapped_column(Text)
     """Key of the dead letter that it was made of."""
     resolution: Mapped[str | None] = mapped_column(Text)
-    """What a person did with the dead letter: "replayed", "discarded" or "retried"; null: it waits."""
+    """What was done with the dead letter: "replayed", "discarded" or "retried"; null: it waits."""
     resolved_at: Mapped[dt.datetime | None]
     resolved_by: Mapped[str | None] = mapped_column(Text)
     resolved_why: Mapped[str | None] = mapped_column(Text)

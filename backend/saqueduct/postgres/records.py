@@ -268,7 +268,7 @@ class Rows:
 
 
 def had_record(job: Job) -> bool:
-    """True for one that failed before, or was put back: it already has a record, with the status "queued"."""
+    """True for one that failed before, or was queued again: it already has a record, with the status "queued"."""
     return bool(job.attempts > 1 or job.meta.get(ROUND) or put_back(job.meta))
 
 

@@ -34,7 +34,7 @@ class Waiting:
     Attributes:
         job: as it is in Redis.
         queue: the name of its queue.
-        due: epoch seconds from which on it may start; 0: at once.
+        due: epoch seconds from which it may start; 0: immediately.
     """
 
     job: Job

@@ -18,7 +18,7 @@ PAUSES_LOOK = 0.1
 """Seconds between two checks for paused queues."""
 
 Left = Callable[[], Awaitable[Sequence[float]]]
-"""Returns what is left to run: when each job is due, in epoch seconds; 0: it waits in line or runs."""
+"""Returns what is left to run: when each job is due, in epoch seconds; 0: it is queued or runs."""
 
 
 class NotDrained(AssertionError):

@@ -65,7 +65,7 @@ class Runtime:
         before, after: hooks of the worker around each attempt.
         deploy_window: seconds for which a job that does not fit this code goes back, see `misfit`.
         outage_limit: seconds for which a job is postponed whose attempts meet an outage.
-        settle: called at the end of each attempt with its outcome, None: nothing is to be written.
+        settle: called at the end of each attempt with its outcome; None: there is nothing to write.
         give_up: called with an attempt that ignores its cancellation.
         is_dying: True when the event loop ends, which cancels all attempts.
     """
@@ -299,7 +299,7 @@ class Attempt:
         return Outcome.finish(self._runtime.core, job)
 
     def _cancelled(self, context: Any, cancelled: BaseException) -> Outcome | None:
-        """What its canceller asked for; a task that cancelled itself has failed. None: nothing is to be written."""
+        """What its canceller asked for; a task that cancelled itself has failed. None: there is nothing to write."""
         if self._lost:
             return None
         if self._aborted is not None:

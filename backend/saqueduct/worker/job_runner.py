@@ -232,7 +232,7 @@ class JobRunner:
         return None
 
     def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        """An attempt has its outcome (None: nothing is to be written), and its slot is free."""
+        """An attempt has its outcome (None: there is nothing to write), and its slot is free."""
         self.running.pop(attempt.held, None)
         if outcome is not None:
             job = attempt.job

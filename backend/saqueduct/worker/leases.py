@@ -202,7 +202,7 @@ class LeaseKeeper:
                 self._lost(each)
 
     def _late(self, held: Iterable[Held]) -> dict[Held, str]:
-        """What is to be given up for good, and its mark."""
+        """The jobs to give up for good, and their mark."""
         awake = self._pulse.certain()
         if awake is None:
             # Nothing is given up while the time is uncertain.

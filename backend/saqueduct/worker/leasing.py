@@ -41,9 +41,9 @@ class Leased:
     jobs: list[EngineJob]
     due: float | None
     more: bool
-    """True: others wait in line."""
+    """True: other jobs are queued."""
     shared: bool
-    """True: others wait in line, and are other workers' share."""
+    """True: other jobs are queued, and are other workers' share."""
     paused: bool
     """True: the queue is paused, even if jobs wait."""
     suspects: list[EngineJob] = dataclasses.field(default_factory=list)

@@ -29,7 +29,7 @@ LOST_THREADS = 4
 """Abandoned calls of `asyncio.to_thread` that may hang, as a multiple of the concurrent calls."""
 
 BLOCKED = 1.0
-"""Seconds after which an event loop counts as blocked when the process is to stop."""
+"""Seconds after which an event loop counts as blocked when the process should stop."""
 
 GIVING_BACK = 2.0
 """Seconds that Redis gets to take back the leases of a process that ends immediately; the others expire."""

@@ -36,7 +36,7 @@ class Quarantine:
 
     @property
     def active(self) -> bool:
-        """True while some job keeps others from running beside it, or waits for that."""
+        """True while some job limits the jobs that run with it, or waits to start under such a limit."""
         return bool(self._limits)
 
     def room(self, apart_from: object = None) -> int:

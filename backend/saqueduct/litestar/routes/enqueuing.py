@@ -1,4 +1,4 @@
-"""Enqueue over HTTP: arguments out of the body, options out of query and header, and the wait for a result."""
+"""Enqueue over HTTP: arguments from the body, options from query and header, and the wait for a result."""
 
 import datetime as dt
 from typing import Annotated, Any, Final, Literal
@@ -104,7 +104,7 @@ def with_options(task: Task[..., Any], query: EnqueueQuery) -> Task[..., Any]:
 
 
 def arguments_of(content: Any, task: str) -> dict[str, Any]:
-    """The arguments of a job, out of a body.
+    """The arguments of a job, from a body.
 
     Raises:
         InvalidArguments: it is no object.

@@ -19,7 +19,7 @@ TICK: Final = 15.0
 """Seconds without news after which a comment is sent, as proxies close silent connections."""
 
 LONGEST: Final = 3600.0
-"""Seconds after which a stream ends; a browser connects anew by itself."""
+"""Seconds after which a stream ends; a browser reconnects by itself."""
 
 
 async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> AsyncIterator[ServerSentEventMessage]:

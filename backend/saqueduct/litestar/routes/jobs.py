@@ -64,7 +64,7 @@ class JobController(Controller):
 
     @delete(**ADMIN, status_code=202, operation_id="abort_job")
     async def abort(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> JobView:
-        """Abort the job: a waiting one ends at once, a running one within about a second."""
+        """Abort the job: a waiting one ends immediately, a running one within about a second."""
         return JobView.of(await services.queues.abort(key))
 
     @post("/retry", **ADMIN, status_code=202, operation_id="retry_job")

@@ -80,13 +80,13 @@ class ReplaySome(msgspec.Struct, forbid_unknown_fields=True):
 
     which: Which | None = None
     all: bool = False
-    """True in place of `which`: so many at once are to be asked for in words."""
+    """True instead of `which`: replaying every one must be requested explicitly."""
     arguments: dict[str, Any] | None = None
     queue: str | None = None
     why: Words = ""
     by: Words = "admin"
     rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0
-    """Jobs a second that are to start."""
+    """Jobs to start per second."""
 
 
 class Discard(msgspec.Struct, forbid_unknown_fields=True):
