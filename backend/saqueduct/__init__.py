@@ -1,6 +1,6 @@
 """The public API of Saqueduct: what domains, routes and tests import.
 
-Names are loaded when they are used first, so that `import saqueduct` stays fast.
+Names are loaded on first use, so that `import saqueduct` stays fast.
 """
 
 from importlib import import_module
@@ -142,7 +142,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "saqueduct.tasks.signature": ("INJECTED",),
     "saqueduct.tasks.task": ("Task",),
 }
-"""Where the names are defined; the same as above, where type checkers read it."""
+"""The module that defines each name; matches the imports above, which type checkers read."""
 
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -3,37 +3,37 @@
 QueueError
 ├── RegistrationError      a decorated function cannot be a task (raised at import)
 │   └── DuplicateTask      two functions claim one name
-├── ConfigurationError     the process cannot start as it is set up
+├── ConfigurationError     the process cannot start with this configuration
 │   ├── OtherEventLoop     the queues of another event loop are awaited
 │   ├── TablesMissing      PostgreSQL has no tables of the library
 │   └── TablesOutdated     ... or they are older than the code
 ├── MigrationFailed        the library's tables cannot be migrated
-├── UnknownTask            nobody registered that name
-├── UnknownQueue           somebody asked for a queue that QUEUE_NAMES lacks
+├── UnknownTask            no task of that name is registered
+├── UnknownQueue           QUEUE_NAMES has no queue of that name
 ├── UnknownSchedule        no task has a schedule of that key
 ├── InvalidArguments       the arguments do not fit the task's signature
-│   └── PayloadMismatch    ... those of a job that a worker took
-├── TaskNotDeployed        a worker took a job of a task that its code does not have
+│   └── PayloadMismatch    ... those of a job that a worker leased
+├── TaskNotDeployed        a worker leased a job of a task that its code does not have
 ├── PayloadTooLarge        encoded arguments or result above the limit
-│   └── JobTooLarge        ... or a job all in all, with its meta
-├── CommandTooLarge        something else is more than Redis takes in one command
-├── InvalidResult          a task returned something else than it declares, or what JSON cannot carry
-├── JobNotFound            no queue knows a job of that key
+│   └── JobTooLarge        ... or the whole job, with its meta
+├── CommandTooLarge        another command is larger than Redis accepts
+├── InvalidResult          the result does not have the declared type, or JSON cannot represent it
+├── JobNotFound            no queue has a job of that key
 ├── DeadLetterNotFound     no job of that key has failed for good
-├── NoJobRecords           job records or dead letters are asked for, and there is no PostgreSQL
-├── InvalidCursor          that is no cursor of a page
-├── InvalidSearch          a search for jobs cannot be read (a ValueError too)
-├── JobConflict            the job's status does not allow that
-├── DuplicateJob           a unique job stands in the way of another
+├── NoJobRecords           job records or dead letters need PostgreSQL, and there is none
+├── InvalidCursor          the cursor is not from a page of this list
+├── InvalidSearch          the search for jobs is invalid (also a ValueError)
+├── JobConflict            the status of the job does not allow the operation
+├── DuplicateJob           a unique job with the same claim already exists
 ├── JobSuperseded          another attempt has completed the job; this one's transaction is rolled back
-├── JobFailed              its result is asked for, and it has failed
-├── JobAborted             its result is asked for, and it was aborted
+├── JobFailed              the job failed, so it has no result
+├── JobAborted             the job was aborted, so it has no result
 │   └── JobExpired         ... because it was not started in time
-├── ResultTimeout          it has not ended in the time given (a TimeoutError too)
-├── EnqueueConflict        another transaction enqueues jobs of the same keys: run this one again
+├── ResultTimeout          the job has not ended within the timeout (also a TimeoutError)
+├── EnqueueConflict        another transaction enqueues jobs with the same keys: run this one again
 ├── QueueUnavailable       Redis did not answer
-├── Retry                  raised by a task: try again, after its own delay
-└── GiveUp                 raised by a task: fail now, attempts left or not
+├── Retry                  raised by a task: retry, after the given delay
+└── GiveUp                 raised by a task: fail now, even if attempts are left
 """
 
 import difflib
@@ -73,14 +73,14 @@ class DuplicateTask(RegistrationError):
 
 
 class ConfigurationError(QueueError):
-    """The process cannot start as it is set up; the message says what to change."""
+    """The process cannot start with this configuration; the message says what to change."""
 
 
 class OtherEventLoop(ConfigurationError, RuntimeError):
     """Queues are awaited in another event loop than the one that connected them; nothing was sent.
 
     Args:
-        ended: True: that event loop was closed before the queues were disconnected.
+        ended: True if that event loop was closed before the queues were disconnected.
     """
 
     def __init__(self, *, ended: bool = False) -> None:
@@ -118,7 +118,7 @@ class TablesOutdated(ConfigurationError):
     """The library's tables are older than the code.
 
     Args:
-        reason: how that shows.
+        reason: what is missing or outdated.
         schema: of the tables; None: the one that the `search_path` finds.
     """
 
@@ -146,7 +146,7 @@ class UnknownTask(QueueError):
 
 
 class UnknownQueue(QueueError):
-    """Somebody asked for a queue that there is not. `known` holds the names of those there are."""
+    """No queue of that name exists. `known` holds the names of the existing queues."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name, self.known = name, list(known)
@@ -154,7 +154,7 @@ class UnknownQueue(QueueError):
 
 
 class UnknownSchedule(QueueError):
-    """No task has a schedule of that key. `known` holds the keys of those there are."""
+    """No task has a schedule of that key. `known` holds the keys of the existing schedules."""
 
     def __init__(self, key: str, known: Iterable[str]) -> None:
         self.key, self.known = key, list(known)
@@ -176,7 +176,7 @@ class InvalidArguments(QueueError):
 class PayloadMismatch(InvalidArguments):
     """The arguments of a job do not fit the signature that its task has on this worker.
 
-    The job goes back to the queue, for workers with other code, and fails when WORKER_DEPLOY_WINDOW is over.
+    The job goes back to the queue, for workers with other code. It fails when WORKER_DEPLOY_WINDOW is over.
     """
 
     job: object = None
@@ -191,9 +191,9 @@ class PayloadMismatch(InvalidArguments):
 
 
 class TaskNotDeployed(QueueError):
-    """A worker took a job of a task that its code does not have.
+    """A worker leased a job of a task that its code does not have.
 
-    The job goes back to the queue, for workers that know the task, and fails when WORKER_DEPLOY_WINDOW is over.
+    The job goes back to the queue, for workers that have the task. It fails when WORKER_DEPLOY_WINDOW is over.
     """
 
     def __init__(self, task: str, queue: str) -> None:
@@ -216,7 +216,7 @@ class PayloadTooLarge(QueueError):
 
 
 class JobTooLarge(PayloadTooLarge):
-    """A job with all that belongs to it, its `meta` among that, above what Redis takes; `size` and `limit` in bytes."""
+    """The whole job, including its `meta`, is larger than Redis accepts; `size` and `limit` in bytes."""
 
     def __init__(self, task: str, size: int, limit: int) -> None:
         self.task, self.size, self.limit = task, size, limit
@@ -228,7 +228,7 @@ class JobTooLarge(PayloadTooLarge):
 
 
 class CommandTooLarge(QueueError):
-    """A command is more than Redis takes, and was not sent; `size` and `limit` in bytes."""
+    """A command is larger than Redis accepts, and was not sent; `size` and `limit` in bytes."""
 
     def __init__(self, command: str, size: int, limit: int) -> None:
         self.size, self.limit = size, limit
@@ -236,7 +236,7 @@ class CommandTooLarge(QueueError):
 
 
 class InvalidResult(QueueError):
-    """A task returned something else than it declares, or what JSON cannot carry. `problem` names the place."""
+    """The result does not have the declared type, or JSON cannot represent it. `problem` names the place."""
 
     def __init__(self, task: str, problem: str) -> None:
         self.task, self.problem = task, problem
@@ -244,7 +244,7 @@ class InvalidResult(QueueError):
 
 
 class JobNotFound(QueueError):
-    """No queue knows a job of that key: it never was, or its time to live is over."""
+    """No queue has a job of that key: it never existed, or its time to live is over."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -252,7 +252,7 @@ class JobNotFound(QueueError):
 
 
 class DeadLetterNotFound(QueueError):
-    """No job of that key has failed for good, or its record is gone."""
+    """No job of that key has failed for good, or its record was deleted."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -260,7 +260,7 @@ class DeadLetterNotFound(QueueError):
 
 
 class NoJobRecords(QueueError):
-    """Job records or dead letters are asked for where there is no PostgreSQL to keep them."""
+    """Job records and dead letters need PostgreSQL, and none is configured."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -270,7 +270,7 @@ class NoJobRecords(QueueError):
 
 
 class InvalidCursor(QueueError):
-    """The cursor was not made by a page of this list."""
+    """The cursor does not come from a page of this list."""
 
     def __init__(self, cursor: str) -> None:
         self.cursor = cursor
@@ -278,11 +278,11 @@ class InvalidCursor(QueueError):
 
 
 class InvalidSearch(QueueError, ValueError):
-    """A search for jobs cannot be read; the message says what would be."""
+    """A search for jobs is invalid; the message says what is valid."""
 
 
 class JobConflict(QueueError):
-    """The job's status does not allow what was asked."""
+    """The status of the job does not allow the operation."""
 
     def __init__(self, key: str, status: str, action: str) -> None:
         self.key, self.status = key, status
@@ -290,7 +290,7 @@ class JobConflict(QueueError):
 
 
 class DuplicateJob(QueueError):
-    """A unique job was to be enqueued while another stands; `standing` is that one's key."""
+    """A unique job was enqueued while another one exists; `standing` is the key of the existing job."""
 
     def __init__(self, task: str, standing: str) -> None:
         self.task, self.standing = task, standing
@@ -298,7 +298,7 @@ class DuplicateJob(QueueError):
 
 
 class JobSuperseded(QueueError):
-    """Another attempt has completed the job: what this one wrote with its session is rolled back."""
+    """Another attempt has completed the job; everything that this attempt wrote with its session is rolled back."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -329,7 +329,7 @@ class JobExpired(JobAborted):
 
 
 class ResultTimeout(QueueError, TimeoutError):
-    """The job has not ended within `timeout` seconds; it goes on all the same."""
+    """The job has not ended within `timeout` seconds; it continues to run."""
 
     def __init__(self, key: str, timeout: float) -> None:
         self.key, self.timeout = key, timeout
@@ -337,10 +337,11 @@ class ResultTimeout(QueueError, TimeoutError):
 
 
 class EnqueueConflict(QueueError):
-    """A transaction cannot enqueue its jobs, because another one that has not ended enqueues jobs of the same keys.
+    """A transaction cannot enqueue its jobs, because another open transaction enqueues jobs with the same keys.
 
-    PostgreSQL takes no more of the transaction: roll it back, and run it again. `deadlock`: each waited for the
-    other, else this one waited for too long. `retry_after`: seconds after which another try makes sense.
+    PostgreSQL rejects all further statements of the transaction: roll it back, and run it again. `deadlock`: True if
+    the two waited for each other, False if this one waited for too long. `retry_after`: seconds to wait before the
+    next try.
     """
 
     retry_after = 1
@@ -355,7 +356,7 @@ class EnqueueConflict(QueueError):
 
 
 class QueueUnavailable(QueueError):
-    """Redis did not answer. `retry_after`: seconds after which another try makes sense."""
+    """Redis did not answer. `retry_after`: seconds to wait before the next try."""
 
     def __init__(self, reason: str, retry_after: int = 5) -> None:
         self.retry_after = retry_after
@@ -363,16 +364,16 @@ class QueueUnavailable(QueueError):
 
 
 class Retry(QueueError):
-    """Raise it in a task for another attempt, whatever `retry_on` says; it costs one of `retries`, as any failure.
+    """Raise it in a task to retry, regardless of `retry_on`; it uses one of `retries`, like any failure.
 
         raise Retry(delay=30, reason="the report is not ready")
 
     Args:
-        delay: seconds until the next attempt; None: as the task's `retry_delay` and `retry_backoff` say.
-        reason: what the job's error shows.
+        delay: seconds until the next attempt; None: use the task's `retry_delay` and `retry_backoff`.
+        reason: text for the job's error.
 
     Raises:
-        ValueError: a delay that is no number, negative, or longer than to the year 10000.
+        ValueError: the delay is not a number, is negative, or ends after the year 9999.
     """
 
     def __init__(self, delay: float | None = None, reason: str = "the task asked for another attempt") -> None:
@@ -383,7 +384,7 @@ class Retry(QueueError):
 
 
 class GiveUp(QueueError):
-    """Raise it in a task to fail at once, whatever attempts are left.
+    """Raise it in a task to fail immediately, even if attempts are left.
 
     raise GiveUp("the mailbox does not exist")
     """

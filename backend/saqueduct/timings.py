@@ -9,46 +9,50 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Waits, looks and limits; all in seconds.
+    """Intervals, waits and limits; all in seconds.
 
     Attributes:
-        lease: a lease lasts, from its last renewal.
-        renewal: between two renewals of a worker's leases.
-        recovery_look: between two looks for expired leases.
-        recovery_wait: an expired lease is looked at again before its job is recovered; at least `renewal`, so that
-            living workers can renew their leases after an outage of Redis.
-        second_look: between two looks for jobs that a stock worker has taken and not marked as active; it does so
-            within milliseconds.
-        clock_known: after which the clock of Redis is read again, where that is exact enough.
-        abort_wait: an enqueue waits at most for a job in its way that is being aborted. A killed worker's job has
-            ended by then; one that ignores its cancellation may not have.
-        abort_look: between two looks at such a job.
-        drain_look: between two looks for running jobs of a queue that is drained.
-        result_patience: a caller waits for a message with a result, before it subscribes to the job's own channel.
-        listener_check: without news after which the server is asked whether it still has the jobs.
-        listener_pause: between two tries to listen while Redis is away.
-        report_ttl: after its last report in which a worker counts as alive.
-        due_look: between two looks for delayed jobs that are due, should the worker that waits for that moment have
-            died. SAQ looks every second, and SAQ's own crons may need that.
-        stop_call: the last call of a stopping worker may take: Redis may hang, and the worker must end all the same.
-        last_write: Redis gets to take the outcomes of a worker that ends.
-        timeout_check: between two looks for jobs that run longer than their timeout.
-        timeout_grace: a job that is cancelled may go on, before it is given up.
-        loop_first: the event loop gets to give a job up, before the heartbeat thread does.
-        begin_within: a leased job must begin in: other jobs may block the event loop, while other workers wait.
-        stall: one step of the event loop may take, before the jobs that wait for it are offered to other workers.
-        loop_notice: the event loop is blocked for before it is logged.
-        peek: one blocking command waits for a job; at most 4, as redis-py takes 5 without an answer for a lost
-            connection.
-        lost_lease_kept: the leases of a call that failed are looked for after the first look: a server may carry it
-            out late.
-        schedule_check: after which a worker looks at the ticks at the latest.
-        not_consuming: a worker with free slots may take no job while jobs wait, before health reports it.
-        report_stale: after its last beat a worker's state is forgotten.
-        process_look: between two looks of the thread that ends a process whose event loop cannot.
-        process_end: beyond the grace period a process gets to end orderly: those of `EngineWorker.stop`, and less than
-            a supervisor waits.
-        hopeless: after which a process ends whose event loop is blocked by a job that was given up, or by no job.
+        lease: lifetime of a lease after its last renewal.
+        renewal: interval between renewals of a worker's leases.
+        recovery_look: interval between checks for expired leases.
+        recovery_wait: wait before the second check of an expired lease, after which its job is recovered; at least
+            `renewal`, so that live workers can renew their leases after an outage of Redis.
+        second_look: interval between two checks for jobs that a stock worker has taken and not marked as active; a
+            stock worker marks them within milliseconds.
+        clock_known: maximum age of a reading of the Redis clock, where that is exact enough.
+        abort_wait: maximum wait of an enqueue for a job with the same key or claim that is being aborted. The job of a
+            killed worker has ended by then; a job that ignores its cancellation may not have.
+        abort_look: interval between checks of such a job.
+        drain_look: interval between checks for running jobs while a queue drains.
+        result_patience: wait for a message with a result, before the caller subscribes to the job's own channel.
+        listener_check: time without news, after which the listener asks the server whether it still has the jobs.
+        listener_pause: pause between tries to listen while Redis is down.
+        report_ttl: time after its last report during which a worker counts as live.
+        due_look: interval between checks for delayed jobs that are due, in case the worker that waits for that moment
+            has died. SAQ checks every second, and SAQ's own crons may need that.
+        stop_call: maximum duration of the last call of a stopping worker: Redis may hang, and the worker must still
+            end.
+        last_write: time that Redis has to accept the outcomes of a worker that ends.
+        timeout_check: interval between checks for jobs that run longer than their timeout.
+        timeout_grace: time that a cancelled job may continue, before the worker gives it up.
+        loop_first: time that the event loop has to give a job up, before the heartbeat thread does it.
+        begin_within: time within which a leased job must begin: other jobs may block the event loop, while other
+            workers are idle.
+        stall: maximum duration of one step of the event loop, before the jobs that wait for it are offered to other
+            workers.
+        loop_notice: time that the event loop is blocked before this is logged.
+        peek: maximum duration of one blocking command that waits for a job; at most 4, because redis-py treats 5
+            without an answer as a lost connection.
+        lost_lease_kept: time after the first check during which the worker looks for the leases of a failed call: a
+            server may execute the call late.
+        schedule_check: maximum interval between checks of the ticks by a worker.
+        not_consuming: time that a worker with free slots may take no job while jobs wait, before health reports it.
+        report_stale: time after its last heartbeat after which the state of a worker is forgotten.
+        process_look: interval between checks of the thread that ends a process whose event loop cannot end it.
+        process_end: time beyond the grace period that a process has to end in order: covers the steps of
+            `EngineWorker.stop`, and is shorter than the wait of a supervisor.
+        hopeless: time after which a process ends if its event loop is blocked by a job that was given up, or by no
+            job.
     """
 
     lease: float = 8.0

@@ -1,1 +1,1 @@
-"""Small helpers that every room uses; they know nothing of jobs."""
+"""Small helpers for all packages; they do not depend on jobs."""

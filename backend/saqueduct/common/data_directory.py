@@ -1,4 +1,4 @@
-"""The folder of what development keeps on this machine."""
+"""The folder for development data on this machine."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from saqueduct.common.secret import Secret
 
 
 def make(directory: Path) -> Path:
-    """Make the folder unless it exists, kept out of Git; returns it."""
+    """Create the folder unless it exists, and exclude it from Git; returns it."""
     if not directory.exists():
         directory.mkdir(parents=True, exist_ok=True)
         (directory / ".gitignore").write_text("*\n", encoding="ascii")
@@ -18,9 +18,9 @@ def make(directory: Path) -> Path:
 
 
 def development_key(directory: Path) -> Secret:
-    """The key in `directory/secret_key`; made at the first call, readable by its owner only.
+    """The key in `directory/secret_key`; created at the first call, readable only by its owner.
 
-    A file and not a key in memory: a reload, or a second process, must not invalidate every token.
+    A file instead of a key in memory, because a reload or a second process must not invalidate every token.
     """
     path = directory / "secret_key"
     if not path.exists():
@@ -30,7 +30,7 @@ def development_key(directory: Path) -> Secret:
 
 
 def _create_whole(path: Path, text: str) -> None:
-    """Create the file with its text in one step (mode 0600), unless another process was first."""
+    """Create the file with its text in one step (mode 0600), unless another process has created it first."""
     descriptor, draft = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

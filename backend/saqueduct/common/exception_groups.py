@@ -1,4 +1,4 @@
-"""Exception groups: what is inside of them. `asyncio.TaskGroup` wraps whatever its tasks raise, also a single error."""
+"""Exception groups and their contents. `asyncio.TaskGroup` wraps every error of its tasks, even a single one."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ E = TypeVar("E", bound=BaseException)
 
 
 def find(error: BaseException, kinds: type[E] | tuple[type[E], ...]) -> list[E]:
-    """The errors of these kinds: the error itself, or those inside of it if it is a group, however deep.
+    """The errors of these kinds: the error itself, or those inside it if it is a group, at any depth.
 
-    A group counts as one of them where a kind is itself a group's: `Exception` means what is in it. Causes
-    (`raise ... from`) are not looked into: who raises another error in place of one means that.
+    A group itself matches only a kind that is a group class; `Exception` matches its contents. Causes
+    (`raise ... from`) are ignored: code that replaces an error by another one means the new one.
     """
     wanted = kinds if isinstance(kinds, tuple) else (kinds,)
     groups = tuple(kind for kind in wanted if issubclass(kind, BaseExceptionGroup))
@@ -22,17 +22,17 @@ def find(error: BaseException, kinds: type[E] | tuple[type[E], ...]) -> list[E]:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """True for a CancelledError, and for a group of nothing else."""
+    """True for a CancelledError, and for a group that contains only those."""
     return consists_of(error, (asyncio.CancelledError,))
 
 
 def consists_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    """True for an error of these kinds, and for a group of nothing else."""
+    """True for an error of these kinds, and for a group that contains only those."""
     return all(isinstance(each, (BaseExceptionGroup, *kinds)) for each in _walk(error))
 
 
 def _walk(error: BaseException) -> Iterator[BaseException]:
-    """The error and those inside of it, in order; not by recursion, as groups may be nested without end."""
+    """The error and those inside it, in order; not recursive, because groups may be nested very deeply."""
     left = [error]
     while left:
         each = left.pop()

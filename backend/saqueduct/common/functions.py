@@ -1,4 +1,4 @@
-"""Functions: what is below decorators, partials and methods, where it is in the code, and which two are the same."""
+"""Inspects functions: unwraps decorators, partials and methods, finds the source line, compares two functions."""
 
 import functools
 import inspect
@@ -10,18 +10,18 @@ from typing import Any
 _PACKAGE = __name__.partition(".")[0]
 
 _DEEPEST = 100
-"""Decorators that are looked through at most: an object that answers every attribute would have no end of them."""
+"""Maximum number of decorators to unwrap: an object that has every attribute would never end."""
 
 _PLAIN = (str, bytes, int, float, complex, bool, CodeType)
-"""Values that are the same when they are equal; of others only the one object is."""
+"""Types whose values are the same when they are equal; all others are compared by identity."""
 
 
 class _Unfilled:
-    """A variable of an enclosing function that has no value yet: that function's own name, in most cases."""
+    """A variable of an enclosing function that has no value yet: in most cases the function's own name."""
 
 
 def undecorated(function: Any) -> Any:
-    """The function below its decorators (`functools.wraps`), partials and methods; anything else as it is."""
+    """The function below its decorators (`functools.wraps`), partials and methods; anything else unchanged."""
     for _ in range(_DEEPEST):
         below = _below(function)
         if below is None:
@@ -33,7 +33,7 @@ def undecorated(function: Any) -> Any:
 def location(thing: Any) -> str:
     """`file:line` of a function below its decorators, or of a class, a callable object, a coroutine.
 
-    For what has no source, such as a function of C, it is the line that hands it over.
+    For an object without source, such as a C function, it is the line that passes it to this package.
     """
     found = undecorated(thing)
     code = _code(found)
@@ -45,7 +45,7 @@ def location(thing: Any) -> str:
 
 
 def module_run() -> CodeType | None:
-    """The code of the module that is being run; each time that a module is loaded it is another object."""
+    """The code object of the module that is being executed; each load of a module creates a new one."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
@@ -56,12 +56,12 @@ def is_run_again(first: CodeType | None, second: CodeType | None) -> bool:
     """True for two runs of one file: the module was reloaded, or imported under another name, such as `__main__`."""
     if first is None or second is None or first is second:
         return False
-    # "<string>" and "<stdin>" are no file: two pieces of code have that name.
+    # "<string>" and "<stdin>" are not files: different pieces of code share these names.
     return first.co_filename == second.co_filename and not first.co_filename.startswith("<")
 
 
 def at_one_place(one: Any, other: Any) -> bool:
-    """True for functions that one piece of the source makes, below their decorators."""
+    """True for functions that come from the same place in the source, below their decorators."""
     first, second = _code(undecorated(one)), _code(undecorated(other))
     if first is None or second is None:
         return one is other
@@ -73,9 +73,9 @@ def at_one_place(one: Any, other: Any) -> bool:
 
 
 def are_alike(one: Any, other: Any, seen: tuple[tuple[int, int], ...] = ()) -> bool:
-    """True for functions that do the same: the same code, defaults and enclosed values, below each decorator too.
+    """True for equivalent functions: the same code, defaults and enclosed values, at each decorator level.
 
-    A factory that is called with other values makes functions that are not alike.
+    A factory that is called with different values returns functions that are not alike.
     """
     if one is other or isinstance(one, _Unfilled) or isinstance(other, _Unfilled) or (id(one), id(other)) in seen:
         return True
@@ -92,7 +92,7 @@ def are_alike(one: Any, other: Any, seen: tuple[tuple[int, int], ...] = ()) -> b
 
 
 def unfit(function: Any) -> str:
-    """Why this cannot be a task, and what to write instead; empty when it can."""
+    """Why this cannot be a task, and what to write instead; empty if it can."""
     if inspect.isclass(function):
         return "is a class, only functions can be tasks: decorate a function that makes one and uses it"
     if inspect.isawaitable(function) or inspect.isgenerator(function) or inspect.isasyncgen(function):
@@ -111,7 +111,7 @@ def unfit(function: Any) -> str:
 def _is_generator_function(function: Any) -> bool:
     if inspect.isasyncgenfunction(function):
         return True
-    # Those that `types.coroutine` marks are awaited.
+    # Generators marked by `types.coroutine` are awaited.
     return inspect.isgeneratorfunction(function) and not function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
 
 
@@ -142,7 +142,7 @@ def _location_of_class(found: type) -> str:
 
 
 def _caller() -> str:
-    """The line that has called this package."""
+    """The line that called this package."""
     frame = sys._getframe()
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(_PACKAGE + "."):
         frame = frame.f_back
@@ -150,7 +150,7 @@ def _caller() -> str:
 
 
 def _parts(thing: Any) -> list[Any] | None:
-    """What makes a function the one it is; None for what is only like itself."""
+    """What identifies a function; None for objects that are compared by identity."""
     if isinstance(thing, FunctionType):
         return [
             thing.__code__,

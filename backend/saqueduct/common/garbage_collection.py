@@ -1,7 +1,7 @@
-"""The garbage collector, which goes through thousands of new objects again and again while many jobs are made.
+"""Suspends the garbage collector, which scans thousands of new objects repeatedly while many jobs are created.
 
-Without it a bulk enqueue takes two thirds of the time. It belongs to the whole process: it rests only while nothing
-else runs in this thread, never across an `await`, and for a bounded number of objects.
+Without it a bulk enqueue takes two thirds of the time. The collector serves the whole process, so it is suspended only
+while nothing else runs in this thread, never across an `await`, and for a bounded number of objects.
 """
 
 import gc
@@ -13,11 +13,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 AT_ONCE = 5000
-"""Objects that are made without it at most."""
+"""Maximum number of objects created while the collector is suspended."""
 
 
 def listed(items: Iterable[T]) -> list[T]:
-    """The items as a list; their iterator makes them while the collector rests, AT_ONCE at a time."""
+    """The items as a list; the iterator runs while the collector is suspended, for AT_ONCE items at a time."""
     found: list[T] = []
     iterator = iter(items)
     while True:
@@ -30,7 +30,7 @@ def listed(items: Iterable[T]) -> list[T]:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Let the collector rest for a block without `await`."""
+    """Suspend the collector for a block without `await`."""
     enabled = gc.isenabled()
     gc.disable()
     try:

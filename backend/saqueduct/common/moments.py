@@ -9,7 +9,7 @@ _NUMBER = re.compile(r"[-+]?[\d_.]+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def seconds_of(text: str) -> float | None:
-    """Seconds of `90s`, `1h30m`, `7d`; None where it is no duration."""
+    """Seconds of `90s`, `1h30m`, `7d`; None if it is not a duration."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[wdhms])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
@@ -17,14 +17,14 @@ def seconds_of(text: str) -> float | None:
 
 
 def moment_of(text: str, zone: dt.tzinfo | None) -> dt.datetime:
-    """A time: a duration before now, or ISO 8601. A bare number is neither.
+    """Parse a time: a duration before now, or ISO 8601. A bare number is neither.
 
     Args:
-        text: as it was written.
-        zone: of a time that names none; None: that of this machine.
+        text: as the user wrote it.
+        zone: for a time without a zone; None: the zone of this machine.
 
     Raises:
-        ValueError: it is no time; the message says what would be.
+        ValueError: it is not a time; the message says what is valid.
     """
     try:
         if (seconds := seconds_of(text)) is not None:

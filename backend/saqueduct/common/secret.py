@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Secret:
-    """Holds a secret; `repr` and `str` show stars, `reveal()` the value, `matches` compares in constant time.
+    """Holds a secret; `repr` and `str` show stars, `reveal()` returns the value, `matches` compares in constant time.
 
     >>> Secret("hunter2")
     Secret('***')
@@ -27,7 +27,7 @@ class Secret:
 
     @classmethod
     def decode(cls, type_: type, value: Any) -> Any:
-        """msgspec's `dec_hook`: makes a Secret of a string.
+        """msgspec's `dec_hook`: converts a string to a Secret.
 
         Raises:
             NotImplementedError: any other type is asked for.

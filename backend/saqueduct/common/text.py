@@ -1,25 +1,25 @@
-"""Text of users and errors: what is escaped, so that Redis, PostgreSQL, HTTP and a terminal all take it.
+"""Escapes text of users and errors, so that Redis, PostgreSQL, HTTP and a terminal all accept it.
 
-What travels as data is refused where it cannot (see `encoding.py`); what only tells something, such as an error, an
-abort's reason or a remark, is escaped: it must not cost the job that it tells of.
+Invalid text in data is refused (see `encoding.py`). Text that only describes something, such as an error, the reason
+of an abort or a note, is escaped: it must not make the job fail.
 """
 
 import re
 import traceback
 
 LONGEST_ERROR = 256 * 1024
-"""Characters of an error that a job keeps; with a longer one it might be more than Redis takes."""
+"""Maximum characters of a job's error; a longer one could make the job larger than Redis accepts."""
 
 LONGEST_NAME = 63
 """Bytes of a name in PostgreSQL."""
 
-# C0, DEL and C1 without tab and newline; the separators that terminals and readers of lines take for a newline.
+# C0, DEL and C1 without tab and newline; the separators that terminals and line readers treat as a newline.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROLS_AND_NEWLINES = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def storable(text: str) -> str:
-    r"""A text that JSON and PostgreSQL can hold: lone surrogates and NUL as their escapes in Python.
+    r"""The text in a form that JSON and PostgreSQL can store: lone surrogates and NUL become Python escapes.
 
     >>> storable("caf\udce9\x00")
     'caf\\udce9\\x00'
@@ -30,12 +30,12 @@ def storable(text: str) -> str:
 
 
 def decoded(raw: bytes) -> str:
-    """The text of what somebody has put into Redis; what is no UTF-8 is escaped, and names nothing that is there."""
+    """Decode bytes from Redis; bytes that are not UTF-8 are escaped, and then match no existing name."""
     return raw.decode("utf-8", "backslashreplace")
 
 
 def check_text(name: str, text: str) -> None:
-    """See that a text which is data can be stored as it is.
+    """Check that a text which is data can be stored unchanged.
 
     Raises:
         ValueError: it holds NUL or a lone surrogate; names it.
@@ -45,7 +45,7 @@ def check_text(name: str, text: str) -> None:
 
 
 def check_schema(name: str) -> None:
-    """See that a text can be the name of a schema in PostgreSQL.
+    """Check that a text can be the name of a schema in PostgreSQL.
 
     Raises:
         ValueError: it cannot; says why.
@@ -59,19 +59,19 @@ def check_schema(name: str) -> None:
 
 
 def error_text(error: BaseException) -> str:
-    """The traceback of an error, its causes and notes, as it is stored."""
+    """The traceback of an error with its causes and notes, in the form that is stored."""
     try:
         lines = traceback.format_exception(error)
     except Exception:
-        # Python asks an error whether it is true, which runs code of its class.
+        # Python evaluates the truth value of an error, which runs code of its class.
         lines = [*traceback.format_tb(error.__traceback__), f"{type(error).__qualname__}, which cannot be shown\n"]
     return storable("".join(lines))
 
 
 def clipped(text: str) -> str:
-    """A text of LONGEST_ERROR characters at most: of a longer one the beginning and the end.
+    """The text, shortened to LONGEST_ERROR characters at most: the beginning and the end of a longer one.
 
-    After secrets were taken out of it: half of one would not be found.
+    Call it after secrets are removed: half of a secret would not be found.
     """
     left_out = len(text) - LONGEST_ERROR
     if left_out <= 0:
@@ -81,21 +81,21 @@ def clipped(text: str) -> str:
 
 
 def printable(text: str, *, newlines: bool = False) -> str:
-    r"""A text for a terminal or a log, without control characters: as their escapes in Python.
+    r"""The text for a terminal or a log, with control characters as Python escapes.
 
     >>> printable("a\nb\x1b[2J")
     'a\\nb\\x1b[2J'
 
     Args:
         text: the text.
-        newlines: True: it may have several lines, as a traceback does.
+        newlines: True: keep newlines, as in a traceback.
     """
     controls = _CONTROLS if newlines else _CONTROLS_AND_NEWLINES
     return controls.sub(lambda found: repr(found[0])[1:-1], storable(text))
 
 
 def loggable(text: str) -> str:
-    """What a client sent, as printable ASCII of up to 200 characters, so that it cannot forge lines of the log.
+    """Text from a client as printable ASCII of up to 200 characters, so that it cannot forge log lines.
 
     >>> loggable("/jobs/a\\nforged")
     '/jobs/a\\\\nforged'

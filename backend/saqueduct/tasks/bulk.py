@@ -1,4 +1,4 @@
-"""Calls of tasks, and many of them enqueued at once."""
+"""Calls of tasks, and enqueuing many of them together."""
 
 import asyncio
 import dataclasses
@@ -28,7 +28,7 @@ class Call(Generic[R]):
 
 
 Progress = Callable[[int, int], None]
-"""Called with the number that are done, and of how many."""
+"""Called with the number of items done, and the total."""
 
 
 def bind(task: TaskDefinition, arguments: Mapping[str, Any]) -> Call[Any]:
@@ -44,15 +44,15 @@ async def enqueue_many(calls: Iterable[Call[R]], *, progress: Progress | None = 
 
     Args:
         calls: of one task or several.
-        progress: called after each round trip with the number of jobs sent so far, and of all.
+        progress: called after each round trip with the number of jobs sent so far, and the total.
 
     Returns:
-        Handles in the order of the calls; where one of its `key` or its unique arguments stands already, that older
-        job's.
+        Handles in the order of the calls; if a job with the same `key` or unique arguments already exists, the handle
+        of that older job.
 
     Raises:
-        DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
-        QueueUnavailable: Redis did not answer; a part may have been enqueued.
+        DuplicateJob: a unique job with `on_conflict="raise"` already exists; the others are enqueued.
+        QueueUnavailable: Redis did not answer; some jobs may have been enqueued.
         ConfigurationError: a queue does not exist, or the queues of this process have not been started.
     """
     return await _enqueue(current_queues(), listed(calls), progress)
@@ -65,7 +65,7 @@ async def _enqueue(queues: TaskQueues, calls: list[Call[R]], progress: Progress 
         together.setdefault((task.queue_name, id(session)), (session, []))[1].extend(alike)
     targets = {name: queues.get(name) for name, _ in together}
     handles: dict[int, JobHandle[R]] = {}
-    # In one order of queues, as the outbox writes the jobs of each in one order of keys.
+    # In a fixed order of queues, because the outbox writes the jobs of each queue in a fixed order of keys.
     for (name, _), (session, places) in sorted(together.items(), key=lambda item: item[0][0]):
         sent = len(handles)
         report = (lambda count, sent=sent: progress(sent + count, len(calls))) if progress else None
@@ -83,10 +83,10 @@ async def results(handles: Sequence[JobHandle[R]], progress: Progress | None = N
 
     Args:
         handles: of the jobs.
-        progress: called whenever one has ended, with the number that have, and of all.
+        progress: called each time a job ends, with the number of ended jobs, and the total.
 
     Raises:
-        JobFailed, JobAborted, JobNotFound: of the first that has no result; the others go on.
+        JobFailed, JobAborted, JobNotFound: for the first job without a result; the others continue.
     """
     waiting = [asyncio.ensure_future(handle.result()) for handle in handles]
     try:

@@ -12,21 +12,21 @@ import msgspec
 from saqueduct.tasks.places import fields_of
 
 LARGEST_INTEGER = 2**63
-"""Floats from here on stay floats: as integers they would be long."""
+"""Floats from this value on stay floats: as integers they would be very long."""
 
 
 def digest(value: Any) -> str:
-    """32 hex digits that equal values share, of whatever type JSON can carry, and in any process."""
+    """32 hex digits, the same for equal values of any type that JSON can represent, in every process."""
     return hashlib.blake2b(_encoded(value), digest_size=16).hexdigest()
 
 
 def canonical(value: Any) -> Any:
     """A value as JSON builtins, the same for equal values.
 
-    Sets and mappings have no order, 2.0 is 2, Decimal("1.50") is Decimal("1.5"), one moment is the same in any zone.
+    Sets and mappings have no order, 2.0 is 2, Decimal("1.50") is Decimal("1.5"), a moment is the same in any zone.
 
     Args:
-        value: of the declared type, not of the form that it travels in.
+        value: of the declared type, not in its encoded form.
     """
     if isinstance(value, enum.Enum):
         return canonical(value.value)
@@ -50,7 +50,7 @@ def _of_container(value: Any) -> Any:
         return [canonical(each) for each in value]
     if (fields := fields_of(value)) is not None:
         return {name: canonical(each) for name, each in (*fields, ("", _tag(value))) if each is not msgspec.UNSET}
-    # What msgspec does not know is of a pydantic model, such as a URL.
+    # Types that msgspec does not support come from a pydantic model, such as a URL.
     return msgspec.to_builtins(value, enc_hook=str)
 
 
@@ -70,7 +70,7 @@ def _of_decimal(value: Decimal) -> Any:
 def _of_time(value: dt.datetime | dt.time) -> str:
     if value.tzinfo is None or value.utcoffset() is None:
         return value.isoformat()
-    # A time with an offset is compared as on any day.
+    # A time with an offset has no date: compare it as if on a fixed day.
     moment = value if isinstance(value, dt.datetime) else dt.datetime.combine(dt.date(2000, 1, 2), value)
     try:
         return moment.astimezone(dt.UTC).isoformat()

@@ -1,7 +1,7 @@
-"""Jobs that PostgreSQL knows as completed, and the success of a job that commits with its own session.
+"""Jobs that PostgreSQL has recorded as complete, and the success of a job that commits with its own session.
 
-An attempt that finds its job completed does not run it again: should a worker die after the commit and before Redis
-knows, the job is not done twice. `saqueduct.postgres.completion` writes the success.
+An attempt that finds its job already completed does not run it again. So a job is not done twice if a worker dies after
+the commit and before the outcome is in Redis. `saqueduct.postgres.completion` writes the success.
 """
 
 from contextvars import ContextVar
@@ -14,15 +14,15 @@ from saqueduct.tasks.job_meta import DURABLE, put_back
 
 
 class Completions(Protocol):
-    """Knows which jobs have completed; a queue's recorder."""
+    """Reports which jobs have completed; implemented by a queue's recorder."""
 
     async def completed(self, job: EngineJob) -> tuple[Any] | None:
-        """The result of a job, if another attempt has completed it."""
+        """The result of a job, if another attempt has already completed it."""
         ...
 
 
 class Success(NamedTuple):
-    """A job whose function has returned, and whose session is about to commit; the result is JSON builtins."""
+    """A job whose function has returned and whose session is about to commit; the result is JSON builtins."""
 
     job: EngineJob
     result: Any
@@ -33,11 +33,11 @@ announced: ContextVar[Success | None] = ContextVar("success", default=None)
 
 
 def announce(ctx: Context, result: Any) -> None:
-    """Note the result of the job of this context, whose session is about to commit.
+    """Store the result of this context's job, whose session is about to commit.
 
     Args:
-        ctx: of the job.
-        result: as JSON builtins.
+        ctx: context of the job.
+        result: the result as JSON builtins.
     """
     if known := _known(ctx):
         job, completions = known
@@ -45,12 +45,12 @@ def announce(ctx: Context, result: Any) -> None:
 
 
 def may_have_completed(ctx: Context, *, commits: bool) -> bool:
-    """True when another attempt may have completed the job of this context, and PostgreSQL may know that it has.
+    """True when another attempt may have completed the job of this context, and PostgreSQL may have recorded it.
 
     Args:
-        ctx: of the job.
-        commits: True: its success may commit with its session. Of such a job and of a durable one PostgreSQL may
-            know more than Redis; no other is asked for.
+        ctx: context of the job.
+        commits: True: its success may commit with its session. Only for such a job, and for a durable one, PostgreSQL
+            may have more than Redis; no other job is looked up.
     """
     job = ctx.get("job")
     if job is None or not (commits or job.meta.get(DURABLE)):
@@ -59,7 +59,7 @@ def may_have_completed(ctx: Context, *, commits: bool) -> bool:
 
 
 async def completed(ctx: Context) -> tuple[Any] | None:
-    """The result of the job of this context, if another attempt has completed it."""
+    """The result of this context's job, if another attempt has already completed it."""
     if known := _known(ctx):
         job, completions = known
         return await completions.completed(job)
@@ -67,7 +67,7 @@ async def completed(ctx: Context) -> tuple[Any] | None:
 
 
 def _known(ctx: Context) -> tuple[EngineJob, Completions] | None:
-    """The job of a context and who knows whether it has completed; None on a stock queue, or without PostgreSQL."""
+    """The job of a context, and the recorder to ask; None on a stock queue, or without PostgreSQL."""
     job = ctx.get("job")
     completions: Completions | None = getattr(ctx.get("queue"), "recorder", None)
     return (job, completions) if completions is not None and isinstance(job, EngineJob) else None

@@ -1,6 +1,6 @@
-"""The function of a controller's task: makes an instance of the class and calls the method.
+"""The function of a controller's task: creates an instance of the class and calls the method.
 
-To the rest of the library it is a function like those that `@task` decorates. Its parameters are those of the method
+The rest of the library treats it like any function decorated with `@task`. Its parameters are those of the method
 and those of the constructor, which are injected.
 """
 
@@ -27,11 +27,11 @@ def is_method(function: Any) -> bool:
 
 
 def function_of(controller: type, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that takes the parameters of a method and of the constructor, by name.
+    """A function that takes the parameters of the method and of the constructor, by name.
 
     Raises:
-        RegistrationError: a parameter of both has two types, or is not injected into the method; an annotation of the
-            constructor is not known at run time.
+        RegistrationError: a parameter that both have has two types, or is not injected into the method; an annotation
+            of the constructor cannot be resolved at run time.
     """
     constructor = _constructor(controller)
     own = list(inspect.signature(method).parameters.values())[1:]
@@ -47,7 +47,7 @@ def function_of(controller: type, method: Callable[..., Any]) -> Callable[..., A
 
     run = _async(method, instance) if inspect.iscoroutinefunction(method) else _sync(method, instance)
     functools.update_wrapper(run, method)
-    # Of this class, also where a base has the method.
+    # The name of this class, even if a base class defines the method.
     run.__module__, run.__qualname__ = controller.__module__, f"{controller.__qualname__}.{method.__name__}"
     added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=INJECTED) for name in sorted(only)]
     run.__annotations__ = {**hints, **{name: constructor[name] for name in only}}
@@ -70,13 +70,13 @@ def _sync(method: Callable[..., Any], instance: Callable[[dict[str, Any]], Any])
 
 
 def _in_order(own: list[inspect.Parameter], added: list[inspect.Parameter]) -> list[inspect.Parameter]:
-    """The parameters of both; those of the constructor before a `**kwargs` of the method."""
+    """The parameters of both; those of the constructor come before a `**kwargs` of the method."""
     further = [each for each in own if each.kind is inspect.Parameter.VAR_KEYWORD]
     return [*(each for each in own if each not in further), *added, *further]
 
 
 def _constructor(controller: type) -> Mapping[str, Any]:
-    """The parameters of a constructor that are injected, name -> type: those without a default of their own."""
+    """The injected parameters of a constructor, name -> type: those without a default."""
     _, *parameters = inspect.signature(vars(controller).get("__init__", controller.__init__)).parameters.values()  # type: ignore[misc]
     hints = _hints(controller.__init__)  # type: ignore[misc]
     injected = {}
@@ -102,7 +102,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _check_shared(controller: type, method: Callable[..., Any], name: str, hint: Any, of_constructor: Any) -> None:
-    """A parameter of the method and of the constructor is one: injected, and of one type."""
+    """Check that a parameter which both method and constructor have is injected, and has the same type in both."""
     default = inspect.signature(method).parameters[name].default
     injected = dependency(hint) or (bare(hint) if default is INJECTED else None)
     if injected is None:

@@ -38,34 +38,35 @@ R = TypeVar("R")
 class TaskController:
     """Base of classes whose methods are tasks.
 
-    A job makes one instance, in its own scope: the parameters of the constructor are injected, those of the method come
-    from the job. A parameter of the constructor that has a default keeps it. `CleanupTasks.cleanup` is the task, with
-    `enqueue` and all else; on an instance of one's own, `CleanupTasks(sessions).cleanup(ctx)`, it is the plain method.
+    Each job creates one instance, in its own scope: the parameters of the constructor are injected, those of the method
+    come from the job. A parameter of the constructor that has a default keeps it. `CleanupTasks.cleanup` is the task,
+    with `enqueue` and everything else. On an instance that you create, `CleanupTasks(sessions).cleanup(ctx)`, it is the
+    plain method.
 
     Register a class with `registry.add_controller(CleanupTasks)`, or with `task_controllers` of `SaqueductConfig`. It
-    inherits the tasks of its bases; decorate a method that overrides a task, or set it to None to leave the task out.
+    inherits the tasks of its bases; decorate a method that overrides a task, or set it to None to remove the task.
     """
 
     prefix: ClassVar[str] = ""
-    """Put before the names of the tasks, and the keys of their schedules, so that subclasses can share a base."""
+    """Prepended to the names of the tasks and the keys of their schedules, so that subclasses can share a base."""
 
 
 _registered: "WeakSet[type[TaskController]]" = WeakSet()
 
 
 def registered(controller: type[TaskController]) -> None:
-    """Let the tasks of a controller make jobs."""
+    """Allow the tasks of a controller to create jobs."""
     _registered.add(controller)
 
 
 class ControllerMethod(Generic[P, R]):
-    """A decorated method of a controller: of the class it is the task, of an instance the method.
+    """A decorated method of a controller: the task when accessed on the class, the method when accessed on an instance.
 
     Args:
         function: the method.
-        name: of the task, without the prefix; the method's by default.
-        options: of the task.
-        schedule: when it runs by itself.
+        name: the task's name without the prefix; by default the name of the method.
+        options: the task's options.
+        schedule: when the task runs automatically.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class ControllerMethod(Generic[P, R]):
             )  # fmt: skip
 
     def with_schedule(self, schedule: Schedule) -> Self:
-        """Let the task run by itself at further times."""
+        """Add a schedule to the task."""
         self._schedules = (*self._schedules, schedule)
         return self
 
@@ -95,7 +96,7 @@ class ControllerMethod(Generic[P, R]):
         """The task of a controller.
 
         Raises:
-            RegistrationError: the method, or the controller's constructor, cannot be those of a task.
+            RegistrationError: the method or the controller's constructor does not fit a task.
         """
         if (task := self._tasks.get(controller)) is None:
             task = self._tasks[controller] = self._make(controller)
@@ -145,7 +146,7 @@ class SyncMethod(ControllerMethod[P, R]):
 
 
 class OfController(TaskDefinition):
-    """What tasks of a controller have beside others."""
+    """What tasks of a controller have in addition to other tasks."""
 
     controller: type[TaskController]
 
@@ -185,7 +186,7 @@ def tasks_of(controller: Any) -> list[Task[..., Any]]:
     """The tasks of a controller, those of its bases first.
 
     Raises:
-        RegistrationError: it is no controller, is abstract, has no tasks, or a method cannot be a task.
+        RegistrationError: it is not a controller, is abstract, has no tasks, or a method cannot be a task.
     """
     if not inspect.isclass(controller) or not issubclass(controller, TaskController):
         raise RegistrationError(controller, "is no controller: give a class that is derived from `TaskController`")

@@ -1,4 +1,4 @@
-"""What the decorators `task` and `scheduled_task` make of a function or a method, and how they are typed."""
+"""What the decorators `task` and `scheduled_task` return for a function or a method, and their types."""
 
 import datetime as dt
 import inspect
@@ -23,7 +23,7 @@ C = TypeVar("C", bound=TaskController)
 T = TypeVar("T", bound=Task[..., Any] | ControllerMethod[..., Any])
 
 LONGEST_NAME = 400
-"""Characters of a task's name, which is the key of its schedule, and a part of the claims of its jobs."""
+"""Maximum characters of a task's name, which is also the key of its schedule and part of its jobs' claims."""
 
 
 class TaskDecorator(Protocol):
@@ -65,10 +65,10 @@ class ScheduleDecorator(Protocol):
 def decorated(
     function: Callable[..., Any], name: str | None, options: dict[str, Any], schedule: Schedule | None
 ) -> Task[..., Any] | ControllerMethod[..., Any]:
-    """The task of a function, or the method of a controller, whose tasks are made when that is registered.
+    """The task of a function, or the method of a controller, whose tasks are created when it is registered.
 
     Raises:
-        RegistrationError: it cannot be one, or a name or an option is unfit.
+        RegistrationError: it cannot be a task, or a name or an option is invalid.
     """
     if isinstance(function, Task | ControllerMethod):
         raise RegistrationError(function.function, f"is a task already, named {function.name!r}")
@@ -98,7 +98,7 @@ def schedule_of(
     catch_up: CatchUp,
     overlap: Overlap,
 ) -> Schedule:
-    """The schedule that `@scheduled_task(...)` declares; see there.
+    """The schedule that `@scheduled_task(...)` declares; see `TaskRegistry.scheduled_task`.
 
     Raises:
         RegistrationError: it is invalid, or an option is unknown.

@@ -1,4 +1,4 @@
-"""TaskDefinition: a decorated function, its options and schedules, and the jobs that are made of it."""
+"""TaskDefinition: a decorated function, its options and schedules, and how to create jobs from it."""
 
 import copy
 import dataclasses
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 Runner = Callable[..., Coroutine[Any, Any, Any]]
-"""Runs one attempt of a task's job: takes its context, and its payload by parameter name."""
+"""Runs one attempt of a task's job: takes its context and its payload by parameter name."""
 
 
 class TaskDefinition:
-    """What a task is; `Task` adds the calls.
+    """Everything that defines a task; `Task` adds the calls.
 
     Attributes:
-        name: the name that jobs carry; unique in the registry.
-        function: the function as it was written.
-        is_async: True for a coroutine function; others run in a thread.
-        defaults: how its jobs run unless a call says otherwise.
-        call_options: what `options(...)` said.
-        signature: what its arguments are.
-        schedules: when it runs by itself.
+        name: the task name stored in its jobs; unique in the registry.
+        function: the decorated function itself.
+        is_async: True for a coroutine function; other functions run in a thread.
+        defaults: options of its jobs unless a call overrides them.
+        call_options: the options set by `options(...)`.
+        signature: its parameters and their types.
+        schedules: when it runs automatically.
         runner: the coroutine function that SAQ calls; its `__qualname__` is the task's name, because SAQ and
             litestar-saq look functions up by that.
     """
@@ -63,12 +63,12 @@ class TaskDefinition:
 
     @property
     def injected(self) -> Mapping[str, Any]:
-        """What its jobs need injected, name -> type."""
+        """The parameters that are injected, name -> type."""
         return self.signature.injected
 
     @property
     def passed(self) -> Mapping[str, Any]:
-        """What each call passes, name -> type."""
+        """The parameters that each call passes, name -> type."""
         return {name: parameter.type for name, parameter in self.signature.payload.items()}
 
     @property
@@ -77,7 +77,7 @@ class TaskDefinition:
         return inspect.getdoc(self.function) or ""
 
     def is_same(self, first: "TaskDefinition") -> bool:
-        """True for the same task once more: its module was loaded again, or the same code has made it again."""
+        """True if it is the same task again: its module was reloaded, or the same code created it again."""
         if not at_one_place(first.function, self.function):
             return False
         if is_run_again(first._module_run, self._module_run):
@@ -90,19 +90,19 @@ class TaskDefinition:
 
     @property
     def call_signature(self) -> inspect.Signature:
-        """The function's signature as calls see it: without the context and what is injected."""
+        """The signature for callers: without the context and the injected parameters."""
         signature = inspect.signature(self.function)
         _, *others = signature.parameters.values()
         return signature.replace(parameters=[each for each in others if each.name not in self.signature.injected])
 
     def options(self, **options: Unpack[CallSettings]) -> Self:
-        """The same task with options for its jobs, see `CallOptions`; what is left out stays as it was.
+        """The same task with other options for its jobs, see `CallOptions`; omitted options keep their value.
 
             later = send_email.options(delay=60, retries=5)
             await later.enqueue(to="ada@example.com", subject="Hi", body="...")
 
         Raises:
-            ValueError: an unknown option, which is named with what says the same here; and see `CallOptions`.
+            ValueError: an unknown option (the message names the equivalent here), or see `CallOptions`.
             RegistrationError: `unique` names a parameter that the task does not have.
         """
         if problem := unknown_option(options, CallSettings.__annotations__, CALL_EQUALS):
@@ -114,7 +114,7 @@ class TaskDefinition:
         return changed
 
     def within(self, session: "AsyncSession") -> Self:
-        """The same task, whose jobs exist if and only if the session's transaction commits.
+        """The same task, but its jobs exist if and only if the session's transaction commits.
 
         async with transaction(maker) as session:
             session.add(user)
@@ -129,7 +129,7 @@ class TaskDefinition:
         limit: int = MAX_PAYLOAD_BYTES,
         **fields: Any,
     ) -> EngineJob:
-        """Make a job of validated arguments; nothing is enqueued yet.
+        """Create a job with validated arguments; it is not enqueued yet.
 
         Args:
             arguments: by parameter name.
@@ -147,7 +147,7 @@ class TaskDefinition:
             template = make({**vars(template), **given, "meta": {**template.meta, **given.get("meta", {})}})
         meta = lineage() or {}
         if template.meta:
-            # Not shared with other jobs: a hook may change it.
+            # A copy for this job alone: a hook may change it.
             meta |= copy.deepcopy(template.meta)
         job = like(template, kwargs, meta)
         if self.call_options.delay and "scheduled" not in given:
@@ -159,7 +159,7 @@ class TaskDefinition:
         return job
 
     def _like(self) -> EngineJob:
-        """A job as the options make it; the same for every call, unless they are reckoned from its moment."""
+        """A template job from the options; the same for every call, unless they depend on the time of the call."""
         if self._template is not None:
             return self._template
         defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
@@ -171,14 +171,14 @@ class TaskDefinition:
 
     @property
     def queue_name(self) -> str:
-        """The queue its jobs go to."""
+        """The name of the queue for its jobs."""
         return self.call_options.queue or self.defaults.queue
 
     def split(self, call: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Divide the keywords of SAQ's `enqueue(name, **keywords)` into arguments and job fields.
 
-        A keyword that the function declares is an argument, whatever fields SAQ's Job has; of the others those
-        named like a field are fields. `kwargs={...}` always holds arguments.
+        A keyword that the function declares is an argument, even if SAQ's Job has a field of that name. Other
+        keywords that have the name of a field are fields. `kwargs={...}` always holds arguments.
         """
         nested = {} if "kwargs" in self.signature.payload else dict(call.get("kwargs") or {})
         fields: dict[str, Any] = {}
@@ -195,7 +195,7 @@ class TaskDefinition:
         return self.schedules[0] if self.schedules else None
 
     def add_schedule(self, schedule: Schedule) -> None:
-        """Let it run by itself at further times; a schedule without a key gets the task's name.
+        """Add a schedule; a schedule without a key gets the task's name as its key.
 
         Raises:
             RegistrationError: the schedule's arguments do not fit, or another one of the task has that key.
@@ -214,7 +214,7 @@ class TaskDefinition:
         self.schedules = (*self.schedules, named)
 
     def _named_arguments(self, schedule: Schedule) -> Schedule:
-        """The schedule with its arguments by position as arguments by name."""
+        """The schedule with its positional arguments converted to arguments by name."""
         try:
             kwargs = self.signature.bind(schedule.args, schedule.kwargs)
         except InvalidArguments as error:
@@ -222,7 +222,7 @@ class TaskDefinition:
         return dataclasses.replace(schedule, args=(), kwargs=kwargs)
 
     def cron_jobs(self) -> list[CronJob[Context]]:
-        """Its crons as SAQ knows them; SAQ has no intervals and no time zone a cron."""
+        """Its crons in SAQ's form; SAQ has no intervals and no time zone per cron."""
         options = self.defaults
         return [
             CronJob(
@@ -247,7 +247,7 @@ class TaskDefinition:
 
 
 class TaskLookup(Protocol):
-    """Where a queue looks tasks up; `TaskRegistry` is one."""
+    """How a queue looks up tasks; `TaskRegistry` implements it."""
 
     def get(self, name: str) -> TaskDefinition: ...
     def get_all_tasks(self) -> Sequence[TaskDefinition]: ...

@@ -1,9 +1,9 @@
-"""Direct calls of a task's function: injected parameters that were left out come from the process's injector.
+"""Direct calls of a task's function: omitted injected parameters come from the process's injector.
 
     result = await send_welcome_email({"queue": queue}, user_id=123)
 
-Nothing is queued or validated. What is injected lives in a scope of its own, which closes when the function has
-returned: a session commits then, and rolls back on an error.
+Nothing is queued or validated. Injected objects live in a separate scope, which closes when the function returns: a
+session commits then, and rolls back on an error.
 """
 
 import inspect
@@ -24,12 +24,12 @@ class DirectCall:
     """One direct call.
 
     Args:
-        task: whose function is called.
-        args: of the call, the context first.
-        kwargs: of the call.
+        task: the task whose function is called.
+        args: positional arguments of the call, the context first.
+        kwargs: keyword arguments of the call.
 
     Raises:
-        TypeError: they do not fit the function, as Python says it.
+        TypeError: the arguments do not fit the function; Python's own message.
     """
 
     def __init__(self, task: TaskDefinition, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -39,26 +39,26 @@ class DirectCall:
         self.left_out = {
             name: type_ for name, type_ in task.signature.injected.items() if given.get(name, INJECTED) is INJECTED
         }
-        """Injected parameters that the call leaves out, name -> type."""
+        """Injected parameters that the call omits, name -> type."""
 
     async def run(self) -> Any:
         """Call an `async def` function.
 
         Raises:
-            ConfigurationError: the process does not provide what is left out.
+            ConfigurationError: the process does not provide an omitted parameter.
         """
         async with self._scope() as found:
             return await self._function(found)
 
     def run_blocking(self) -> Any:
-        """Call a `def` function in this thread; what is injected is made in the event loop of another one.
+        """Call a `def` function in this thread; injected objects are created in the event loop of another thread.
 
         Raises:
-            ConfigurationError: the process does not provide what is left out, or its event loop has ended.
+            ConfigurationError: the process does not provide an omitted parameter, or its event loop has ended.
             CalledInEventLoop: an event loop runs in this thread.
         """
         refuse_in_event_loop()
-        # First: in a forked process it makes another injector.
+        # Comes first: in a forked process this creates a new injector.
         loop = current_queues().loop
         scope = self._scope()
         found = wait_for(loop, scope.__aenter__)
@@ -96,7 +96,7 @@ class DirectCall:
 
 
 def direct_call(task: TaskDefinition, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> DirectCall | None:
-    """The call, where something is to be injected; None: the function has all it takes."""
+    """The call, if something must be injected; None: the function has all its arguments."""
     if not task.signature.injected:
         return None
     call = DirectCall(task, args, kwargs)

@@ -13,19 +13,19 @@ from saqueduct.tasks import pydantic_models
 from saqueduct.tasks.places import has_one_name_twice, is_between_minutes, is_endless, is_half_a_pair, place_of
 
 MAX_PAYLOAD_BYTES = 256 * 1024
-"""Limit for encoded arguments and results where no setting says otherwise, in bytes."""
+"""Default limit for encoded arguments and results, in bytes."""
 
 MAX_PAYLOAD_CEILING = 64 * 1024 * 1024
-"""The largest such limit that a setting may name, in bytes: Redis takes 512 MiB in one value, and a job has two."""
+"""The largest allowed value of that limit, in bytes: Redis accepts 512 MiB in one value, and a job has two."""
 
 EXACT = 2**53
-"""Integers up to this one are the same in Python, Lua and JSON, whose numbers are doubles."""
+"""Integers up to this one are the same in Python and in Lua and JSON, whose numbers are doubles."""
 
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
-"""What encoding raises for a value that JSON cannot carry."""
+"""Errors that encoding raises for a value that JSON cannot represent."""
 
 UNREADABLE = (msgspec.DecodeError, TypeError)
-"""What decoding raises for JSON that is no value of the type; a set that cannot hold an item raises TypeError."""
+"""Errors that decoding raises for JSON that does not fit the type; a set with an unhashable item raises TypeError."""
 
 JsonDecoder = msgspec.json.Decoder[Any]
 
@@ -45,11 +45,11 @@ _NAMES = (
     msgspec_inspect.TimeType,
     msgspec_inspect.UUIDType,
 )
-"""Types of keys of a dict that msgspec writes as names of a JSON object."""
+"""Types of dict keys that msgspec writes as names of a JSON object."""
 
 
 EVERY_FORM = (b"null", b'NaN"', b'nity"', b'nan"', b'inf"')
-"""What NaN and infinity become: msgspec writes null for them, text of a Decimal or of a name in an object."""
+"""Encoded forms of NaN and infinity: msgspec writes null, and text for a Decimal or a name in an object."""
 
 ENDLESS = "JSON has no NaN and no infinity"
 
@@ -62,18 +62,18 @@ def encode(value: Any, forms: Sequence[bytes] = EVERY_FORM) -> bytes:
 
     Args:
         value: any.
-        forms: of NaN and infinity, that are looked for; see `endless_forms`.
+        forms: encoded forms of NaN and infinity to search for; see `endless_forms`.
 
     Raises:
-        TypeError, ValueError, OverflowError, RecursionError: JSON cannot carry it; see UNENCODABLE. Those about NaN,
-            infinity and lone surrogates name the place.
+        TypeError, ValueError, OverflowError, RecursionError: JSON cannot represent it; see UNENCODABLE. Errors about
+            NaN, infinity and lone surrogates name the place.
     """
     try:
         encoded = _ENCODER.encode(value)
     except UnicodeEncodeError:
         raise ValueError(_refused("half of a surrogate pair is no text", value, is_half_a_pair)) from None
     for form in forms:
-        # `in` first tries whether it is a number: twice as slow.
+        # `in` first checks whether the operand is a number: twice as slow.
         if encoded.find(form) >= 0:
             if problem := endless(value):
                 raise ValueError(problem)
@@ -82,23 +82,23 @@ def encode(value: Any, forms: Sequence[bytes] = EVERY_FORM) -> bytes:
 
 
 def endless(value: Any) -> str:
-    """That a value holds NaN or infinity, and where; empty: it does not."""
+    """A message that the value contains NaN or infinity, and where; empty if it does not."""
     return _refused(ENDLESS, value, is_endless) if place_of(value, is_endless) is not None else ""
 
 
 def between_minutes(value: Any) -> str:
-    """That a value holds a moment that would arrive as another one, and where; empty: it does not."""
+    """A message that the value contains a time that JSON would change, and where; empty if it does not."""
     why = "its offset from UTC has seconds, which JSON's times have not: convert it, `moment.astimezone(UTC)`"
     return _refused(why, value, is_between_minutes) if place_of(value, is_between_minutes) is not None else ""
 
 
 def lost_names(value: Any, encoded: bytes, raw: Any) -> str:
-    """That two keys of a mapping have the same name, and where; empty: none have.
+    """A message that two keys of a mapping have the same name in JSON, and where; empty if there are none.
 
     Args:
         value: any.
         encoded: the value as JSON.
-        raw: what was read of that.
+        raw: the decoded form of that JSON.
     """
     if len(_ENCODER.encode(raw)) == len(encoded) or place_of(value, has_one_name_twice) is None:
         return ""
@@ -106,7 +106,7 @@ def lost_names(value: Any, encoded: bytes, raw: Any) -> str:
 
 
 def endless_forms(types: Iterable[Any]) -> Sequence[bytes]:
-    """The forms of NaN and infinity that pass for a value of these types; all others are refused as such."""
+    """The forms of NaN and infinity that are valid for these types; validation refuses all others."""
     parts = [part for type_ in types for part in _parts(msgspec_inspect.type_info(type_), set())]
     if any(isinstance(part, msgspec_inspect.AnyType | msgspec_inspect.CustomType) for part in parts):
         return EVERY_FORM
@@ -121,43 +121,43 @@ def _refused(why: str, value: Any, wrong: Callable[[Any], bool]) -> str:
 
 
 def to_builtins(value: Any) -> Any:
-    """A value as what `json.loads` would give of it. Raises as `encode`."""
+    """A value in the form that `json.loads` would return. Raises as `encode`."""
     return msgspec.json.decode(encode(value))
 
 
 def decoder(type_: Any) -> JsonDecoder:
-    """Reads and validates JSON of a type; for use again and again.
+    """A reusable decoder that reads and validates JSON of a type.
 
     Raises:
-        TypeError: msgspec does not know how to read the type.
+        TypeError: msgspec does not support the type.
     """
     return msgspec.json.Decoder(type_, dec_hook=_from_json)
 
 
 def convert(value: Any, type_: Any) -> Any:
-    """JSON builtins as the type.
+    """Convert JSON builtins to the type.
 
     Raises:
-        msgspec.ValidationError: they do not fit; names the place.
+        msgspec.ValidationError: they do not fit the type; names the place.
     """
     try:
         return msgspec.convert(value, type_, str_keys=True, dec_hook=_from_json)
     except TypeError as error:
-        # What a set cannot hold is found when it is made.
+        # Unhashable items of a set are only found when it is created.
         raise msgspec.ValidationError(str(error)) from None
 
 
 def schemas(types: Iterable[Any]) -> tuple[Sequence[dict[str, Any]], dict[str, Any]]:
-    """JSON Schema of each type, and the definitions that they refer to at `#/$defs/`.
+    """The JSON Schema of each type, and the definitions that they refer to at `#/$defs/`.
 
     Raises:
-        TypeError: JSON cannot carry a type; says which.
+        TypeError: JSON cannot represent a type; names it.
     """
     definitions: dict[str, Any] = {}
 
     def of_custom(type_: Any) -> dict[str, Any]:
         if type_ is object:
-            # Empty would mean that there is none.
+            # An empty text would mean that there is no default.
             return {"description": "any value"}
         if not pydantic_models.is_model(type_):
             raise TypeError(f"JSON has no form for {type_name(type_)}.")
@@ -170,7 +170,7 @@ def schemas(types: Iterable[Any]) -> tuple[Sequence[dict[str, Any]], dict[str, A
 
 
 def check(type_: Any) -> None:
-    """Raise unless values of the type can travel as JSON and come back as that type.
+    """Raise unless values of the type can be encoded as JSON and decoded to that type again.
 
     Raises:
         TypeError: they cannot; says why.
@@ -186,14 +186,14 @@ def check(type_: Any) -> None:
 
 
 def _names_a_value(part: Any) -> bool:
-    """True for a type that JSON can carry as the name of a value in an object."""
+    """True for a type that can be a name in a JSON object."""
     if isinstance(part, msgspec_inspect.UnionType):
         return any(map(_names_a_value, part.types))
     return isinstance(part, _NAMES)
 
 
 def holds_mappings(type_: Any) -> bool:
-    """True for a type that holds a dict, or may hold one: Any, or object."""
+    """True for a type that contains a dict, or may contain one: Any, or object."""
     parts = _parts(msgspec_inspect.type_info(type_), set())
     return any(
         isinstance(part, msgspec_inspect.DictType | msgspec_inspect.AnyType) or getattr(part, "cls", None) is object
@@ -202,13 +202,13 @@ def holds_mappings(type_: Any) -> bool:
 
 
 def holds_moments(type_: Any) -> bool:
-    """True for a type that holds a datetime or a time."""
+    """True for a type that contains a datetime or a time."""
     parts = _parts(msgspec_inspect.type_info(type_), set())
     return any(isinstance(part, msgspec_inspect.DateTimeType | msgspec_inspect.TimeType) for part in parts)
 
 
 def reads_endless_numbers(type_: Any) -> bool:
-    """True for a type that may read NaN or infinity out of a text, as Decimal does."""
+    """True for a type that can parse NaN or infinity from text, as Decimal does."""
     parts = list(_parts(msgspec_inspect.type_info(type_), set()))
     keys = [part.key_type for part in parts if isinstance(part, msgspec_inspect.DictType)]
     return any(isinstance(part, msgspec_inspect.DecimalType | msgspec_inspect.CustomType) for part in parts) or any(
@@ -217,13 +217,13 @@ def reads_endless_numbers(type_: Any) -> bool:
 
 
 def converts_in_part(type_: Any) -> bool:
-    """True for a type that leaves JSON builtins as they are, at some depth: Any, or object."""
+    """True for a type that keeps JSON builtins unchanged at some depth: Any, or object."""
     parts = _parts(msgspec_inspect.type_info(type_), set())
     return any(isinstance(part, msgspec_inspect.AnyType) or getattr(part, "cls", None) is object for part in parts)
 
 
 def copied(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """JSON builtins by name, none of whose lists and objects are those of `raw`."""
+    """A deep copy of JSON builtins: it shares no list or object with `raw`."""
     if not any(type(value) in (dict, list) for value in raw.values()):
         return raw
     copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(raw))
@@ -231,7 +231,7 @@ def copied(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def is_class_of_its_own(type_: Any) -> bool:
-    """True for a class that JSON has no form for; such parameters are injected."""
+    """True for a class that has no JSON form; such parameters are injected."""
     try:
         info = msgspec_inspect.type_info(type_)
     except TypeError:
@@ -244,10 +244,10 @@ def is_class_of_its_own(type_: Any) -> bool:
 
 
 def result_type(hint: Any) -> Any:
-    """The type to check results by: Any for those that say nothing of what comes back.
+    """The type to check results against; Any if the annotation does not restrict the result.
 
     Raises:
-        TypeError: such results cannot travel.
+        TypeError: such results cannot be encoded.
     """
     if hint in (typing.NoReturn, typing.Never, object):
         return Any
@@ -267,15 +267,15 @@ def encode_result(
     """A task's result as JSON builtins.
 
     Args:
-        task: its name.
+        task: the task's name.
         result: what its function returned.
-        limit: largest encoded size in bytes; None, booleans and small integers are always let through.
-        declared: reads the type that the function declares; None: anything that JSON can carry goes.
+        limit: largest encoded size in bytes; None, booleans and small integers are always accepted.
+        declared: decoder of the declared type; None: any JSON value is accepted.
         forms: as in `encode`.
-        mappings: whether the declared type may hold a dict.
+        mappings: True if the declared type may contain a dict.
 
     Raises:
-        InvalidResult: JSON cannot carry it, or it is something else than declared.
+        InvalidResult: JSON cannot represent it, or it does not have the declared type.
         PayloadTooLarge: more than `limit` bytes.
     """
     if _is_plain(result) and (declared is None or declared.type is type(result)):
@@ -299,7 +299,7 @@ def encode_result(
 
 def _unencodable(result: Any, error: Exception) -> str:
     if inspect.iscoroutine(result):
-        # Nobody will await it.
+        # It will never be awaited.
         result.close()
     if inspect.isawaitable(result):
         return f"a {type(result).__name__} that was not awaited: return what `await` gives"
@@ -309,15 +309,15 @@ def _unencodable(result: Any, error: Exception) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """True for a small value that JSON would bring back as it is: most results are such."""
+    """True for a small value that JSON keeps unchanged, as most results are."""
     return value is None or type(value) is bool or (type(value) is int and -EXACT <= value <= EXACT)
 
 
 def decode_result(type_: Any, raw: Any) -> Any:
-    """A stored result as the type that the function declares.
+    """Convert a stored result to the declared type of the function.
 
     Raises:
-        InvalidResult: it is something else, such as the result of another version of the task.
+        InvalidResult: it has another type, for example because another version of the task stored it.
     """
     try:
         return convert(raw, type_)
@@ -326,7 +326,7 @@ def decode_result(type_: Any, raw: Any) -> Any:
 
 
 def type_name(type_: Any) -> str:
-    """A type as it stands in the code, without the module.
+    """A type as it is written in code, without the module.
 
     >>> type_name(int), type_name(list[int])
     ('int', 'list[int]')
@@ -342,7 +342,7 @@ def _misfit(error: Exception, type_: Any) -> str:
 def _to_json(value: Any) -> Any:
     model: Any = type(value)
     if pydantic_models.is_model(model):
-        # pydantic's own names: by the time that msgspec sees them, a value is lost.
+        # pydantic's own names: before msgspec sees them, a value is already lost.
         if pydantic_models.may_hold_mappings(model) and place_of(value, pydantic_models.has_one_name_twice):
             raise ValueError(_refused(ONE_NAME, value, pydantic_models.has_one_name_twice))
         return pydantic_models.dump(value)
@@ -358,7 +358,7 @@ def _from_json(type_: Any, value: Any) -> Any:
 
 
 def _parts(info: Any, seen: set[int]) -> Iterator[Any]:
-    """A type and all that it holds; `seen` ends the walk where types hold themselves."""
+    """A type and all types that it contains; `seen` ends the walk at recursive types."""
     if isinstance(info, tuple):
         for each in info:
             yield from _parts(each, seen)

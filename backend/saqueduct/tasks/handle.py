@@ -1,4 +1,4 @@
-"""JobHandle: what the caller holds of a job it enqueued."""
+"""JobHandle: what an enqueue returns to follow a job."""
 
 import asyncio
 import dataclasses
@@ -19,14 +19,14 @@ R = TypeVar("R")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JobUpdate:
-    """One step of a job: its status, and its progress from 0.0 to 1.0."""
+    """One update of a job: its status, and its progress from 0.0 to 1.0."""
 
     status: Status
     progress: float
 
 
 class JobHandle(Generic[R]):
-    """A job, and its result to come.
+    """A job and its future result.
 
         job = await send_email.enqueue(to="ada@example.com", subject="Hi", body="...")
         outcome = await job.result(timeout=10)
@@ -34,10 +34,10 @@ class JobHandle(Generic[R]):
     Args:
         queue: the queue the job is in.
         key: the job's key.
-        convert: makes the declared type of a stored result.
-        snapshot: the job as it was last seen.
-        created: False when an older job stands in place of the one that was to be enqueued.
-        published: of a job in a caller's transaction; told True after its commit, False when it is rolled back.
+        convert: converts a stored result to the declared type.
+        snapshot: the job as last read.
+        created: False if an older job already existed and no new one was enqueued.
+        published: for a job in a caller's transaction: becomes True after the commit, False after a rollback.
     """
 
     def __init__(
@@ -59,27 +59,27 @@ class JobHandle(Generic[R]):
 
     @property
     def id(self) -> str:
-        """The job's id: its key with queue and prefix, as Redis knows it."""
+        """The job's id: its key with queue and prefix, as used in Redis."""
         return self._queue.job_id(self.key)
 
     @property
     def job(self) -> Job | None:
-        """SAQ's job as it was last seen."""
+        """SAQ's job as last read."""
         return self._snapshot
 
     @property
     def progress(self) -> float:
-        """Progress from 0.0 to 1.0 as it was last seen; see `refresh`."""
+        """Progress from 0.0 to 1.0 as last read; see `refresh`."""
         return self._snapshot.progress if self._snapshot else 0.0
 
     def __repr__(self) -> str:
         return f"<JobHandle {self.id}>"
 
     async def refresh(self) -> Job:
-        """Read the job; one in a transaction that has not ended yet is new.
+        """Read the job again; a job in an open transaction has the status new.
 
         Raises:
-            JobNotFound: it is not known, or not any more.
+            JobNotFound: the job does not exist, or no longer exists.
             QueueUnavailable: Redis did not answer.
         """
         if self._published is not None and not self._published.done() and self._snapshot is not None:
@@ -91,11 +91,11 @@ class JobHandle(Generic[R]):
         return job
 
     async def status(self) -> Status:
-        """The status now. Raises as `refresh`."""
+        """The current status. Raises as `refresh`."""
         return (await self.refresh()).status
 
     async def done(self) -> bool:
-        """True when the job has ended, however. Raises as `refresh`."""
+        """True when the job has ended, with any status. Raises as `refresh`."""
         return await self.status() in TERMINAL_STATUSES
 
     async def successful(self) -> bool:
@@ -103,17 +103,17 @@ class JobHandle(Generic[R]):
         return await self.status() is Status.COMPLETE
 
     async def result(self, timeout: float | None = None) -> R:
-        """Wait for the job's end and return its result as the type its function declares.
+        """Wait until the job ends, and return its result as the declared type of the function.
 
         Args:
-            timeout: seconds to wait; None: for ever.
+            timeout: seconds to wait; None: no limit.
 
         Raises:
-            JobFailed: it raised; holds the worker's traceback.
-            JobExpired: it was not started in time.
-            JobAborted: it was aborted.
-            JobNotFound: it is not known, or its outcome is not kept.
-            ResultTimeout: it has not ended in time; it goes on all the same.
+            JobFailed: the job failed; contains the worker's traceback.
+            JobExpired: the job was not started in time.
+            JobAborted: the job was aborted.
+            JobNotFound: the job does not exist, or its outcome is not kept.
+            ResultTimeout: the job has not ended in time; it continues to run.
             QueueUnavailable: Redis did not answer.
         """
         try:
@@ -126,11 +126,11 @@ class JobHandle(Generic[R]):
         raise _outcome_error(job)
 
     async def abort(self, reason: str = "aborted by request") -> None:
-        """Abort the job: a waiting one ends at once, a running one when its worker notices (about a second).
+        """Abort the job: a waiting job ends immediately, a running one when its worker notices (about a second).
 
         Raises:
-            JobNotFound: it is not known, or not any more.
-            JobConflict: its transaction has not ended: roll that back, or abort the job after the commit.
+            JobNotFound: the job does not exist, or no longer exists.
+            JobConflict: its transaction is still open: roll it back, or abort the job after the commit.
             QueueUnavailable: Redis or PostgreSQL did not answer.
         """
         if self._published is not None and not self._published.done():
@@ -142,13 +142,13 @@ class JobHandle(Generic[R]):
             await job.abort(reason)
 
     async def updates(self) -> AsyncIterator[JobUpdate]:
-        """Each change of status or progress until the end, beginning with the present state.
+        """Yield each change of status or progress until the job ends, starting with the current state.
 
             async for update in job.updates():
                 print(update.status, update.progress)
 
         Raises:
-            JobNotFound: it is not known, or not any more.
+            JobNotFound: the job does not exist, or no longer exists.
             QueueUnavailable: Redis did not answer.
         """
         last: JobUpdate | None = None
@@ -176,7 +176,7 @@ class JobHandle(Generic[R]):
         async with self._queue.listener.news(self.id) as news:
             while True:
                 _, word = await news.get()
-                # Other news than an end needs no look.
+                # Only an end needs another read.
                 if word == SUBSCRIBED or Status(word) in TERMINAL_STATUSES:
                     job = await self.refresh()
                     if job.status in TERMINAL_STATUSES:
@@ -184,7 +184,7 @@ class JobHandle(Generic[R]):
 
 
 def handle_of(task: TaskDefinition, job: Job, queue: TaskQueue, enqueued: Enqueued) -> JobHandle[Any]:
-    """The handle of the job that an enqueue made or found."""
+    """The handle of the job that an enqueue created or found."""
     return JobHandle(
         queue,
         enqueued.key,

@@ -1,4 +1,4 @@
-"""EngineJob: SAQ's job, and what this process knows of it besides."""
+"""EngineJob: SAQ's job with additional fields that only this process uses."""
 
 import asyncio
 import os
@@ -18,58 +18,58 @@ EXPIRED = "expired"
 """Error text of a job that was not started in time."""
 
 LEASE_TEXT = 64
-"""Characters that a lease has at least, see `lua/lease.lua`."""
+"""Minimum characters of a lease, see `lua/lease.lua`."""
 
 TIME_TEXT = 16
 """Characters of the time in a lease, in epoch microseconds."""
 
 LONGEST_KEY = 512
-"""Characters of a job's key, up to four bytes each: an entry of PostgreSQL's index has 2,704 at most, the queue's name
-among them."""
+"""Maximum characters of a job's key, up to four bytes each: an index entry of PostgreSQL has at most 2,704 bytes,
+including the queue's name."""
 
 Held = tuple[str, str]
-"""What a worker holds: the key of a job, and its lease."""
+"""A leased job: its key, and its lease."""
 
 UNREADABLE = "(unreadable)"
-"""Stands in place of the task of a job that cannot be read."""
+"""Shown instead of the task name of a job that cannot be read."""
 
 LATE = "|late"
-"""Mark of the lease of a job that blocks the event loop past its timeout, so that its worker gives it up."""
+"""Marks the lease of a job that blocks the event loop past its timeout, so its worker gives it up."""
 
 UNBEGUN = "|unbegun"
-"""Mark of the lease of a job that its worker has not come to begin, and gives back."""
+"""Marks the lease of a job that its worker could not begin in time, and releases."""
 
 STALLED = "|stalled"
-"""Mark of the lease of a job that cannot go on, because another one blocks the event loop; others may take it."""
+"""Marks the lease of a job that cannot continue, because another one blocks the event loop; others may take it."""
 
 HUNG = "|hung"
-"""The same, where nobody knows which job blocks the event loop, so that it may be this one."""
+"""The same, if it is unknown which job blocks the event loop: it may be this one."""
 
 ALONE = "|alone"
-"""Mark of the lease of a job that runs while no other does in its process; further marks follow it."""
+"""Marks the lease of a job that runs alone in its process; further marks follow it."""
 
 MARKS = (LATE, UNBEGUN, STALLED, HUNG)
-"""How a worker marks the leases that it gives up itself; behind LATE and a newline is why."""
+"""Marks that a worker sets on leases that it gives up itself; the reason follows LATE and a newline."""
 
 
 class EngineJob(Job):
-    """A job; what is added here does not travel.
+    """A job; the fields added here are not stored.
 
     Attributes:
-        lease: under which this worker holds it; empty elsewhere.
-        delay: seconds from the enqueue until it may start, by the clock of Redis; 0: `scheduled` says.
-        expires: seconds from the enqueue by which it must have begun, by the clock of Redis; None: `meta` says.
-        claim: what makes it unique; None: nothing but its key.
-        new_key: its key, if that was made at random here and has not been sent to Redis; else empty.
-        created: False when it stood already, in place of the one that was to be enqueued.
+        lease: the lease of this worker on the job; empty elsewhere.
+        delay: seconds from the enqueue until it may start, by the clock of Redis; 0: use `scheduled`.
+        expires: seconds from the enqueue by which it must have begun, by the clock of Redis; None: use `meta`.
+        claim: its unique claim; None: only its key is unique.
+        new_key: its key, if it was generated here at random and not yet sent to Redis; else empty.
+        created: False if this job already existed and no new one was enqueued.
         recorded: True when its end is in PostgreSQL already.
-        given_up: True when no outcome of this attempt counts any more, although it may still run.
-        unreadable: why what is stored is no job, of one that stands in place of it to be shown; else empty.
-        own: the engine's entries of `meta` as the job was leased with; None: it had none.
-        failure: what is to be remembered of the attempt that did not complete; None: nothing.
-        looked_up: True when it was read to be looked at, not taken to be run.
-        dequeued: True when it was taken in SAQ's way, without a lease.
-        ended_at: of a job that is queued once more, when it had ended, in epoch milliseconds; None: of any other.
+        given_up: True if the outcome of this attempt is discarded, although it may still run.
+        unreadable: why the stored data is not a job, if this one is only a placeholder for display; else empty.
+        own: the engine's entries of `meta` at the time of the lease; None: it had none.
+        failure: what to record about an attempt that did not complete; None: nothing.
+        looked_up: True if it was only read, not leased to run.
+        dequeued: True if it was taken with SAQ's `dequeue`, without a lease.
+        ended_at: for a job that is queued again, when it had ended, in epoch milliseconds; None for all others.
     """
 
     lease: str = ""
@@ -89,12 +89,12 @@ class EngineJob(Job):
 
     @property
     def abort_id(self) -> str:
-        """Key that keeps the job from being enqueued while a stock worker aborts it; SAQ's lacks the queue's name."""
+        """Key that blocks an enqueue of the job while a stock worker aborts it; SAQ's key lacks the queue's name."""
         return f"{ABORT_ID_PREFIX}{self.id.removeprefix(ID_PREFIX)}"
 
 
 class UnreadableJob(ValueError):
-    """What is stored under a key of a job is no job. `key` is that key."""
+    """The data stored under the key of a job is not a job. `key` is that key."""
 
     def __init__(self, key: str, why: str) -> None:
         self.key = key
@@ -102,9 +102,9 @@ class UnreadableJob(ValueError):
 
 
 class Enqueued(NamedTuple):
-    """What became of an enqueue: the key of the job that stands, and whether this call made it.
+    """Result of an enqueue: the key of the job that now exists, and whether this call created it.
 
-    `published`, for a job of a caller's transaction: told True after its commit, False when it is rolled back.
+    `published`, for a job in a caller's transaction: becomes True after the commit, False after a rollback.
     """
 
     key: str
@@ -113,19 +113,19 @@ class Enqueued(NamedTuple):
 
 
 def make(fields: dict[str, Any]) -> EngineJob:
-    """A job of these fields, as SAQ's `Job(**fields)` but checked, and in a fourth of the time.
+    """A job with these fields, like SAQ's `Job(**fields)` but checked, and in a fourth of the time.
 
     Args:
         fields: by name.
 
     Raises:
-        ValueError: a field that SAQ's Job does not have, one of a wrong type, or no function or key.
+        ValueError: an unknown field, a field with a wrong type, or no function or key.
     """
     return _made(wire.convert({**fields, "queue": ""}), None)
 
 
 def decode(payload: dict[str, Any] | str | bytes, queue: Any) -> EngineJob:
-    """The job of a queue in SAQ's wire format, as JSON or decoded already; see `wire.decode`.
+    """Decode a job of a queue from SAQ's wire format, given as JSON or as builtins; see `wire.decode`.
 
     Raises:
         ValueError: it is no job, or belongs to another queue.
@@ -140,14 +140,14 @@ def decode(payload: dict[str, Any] | str | bytes, queue: Any) -> EngineJob:
 
 
 def stand_in(key: str, queue: Any, why: str) -> EngineJob:
-    """What is shown in place of a job that cannot be read."""
+    """A placeholder to show for a job that cannot be read."""
     job = _made(wire.convert({"queue": "", "function": UNREADABLE, "key": key}), queue)
     job.status, job.error, job.unreadable = Status.FAILED, storable(why), why
     return job
 
 
 def check(job: Job) -> None:
-    """See that a job which was made elsewhere can be read again.
+    """Check that a job created elsewhere can be read again.
 
     Raises:
         ValueError: a field has a wrong type, or `meta` an entry of the engine's name.
@@ -166,10 +166,10 @@ def _made(fields: dict[str, Any], queue: Any) -> EngineJob:
 
 
 def check_names(job: Job) -> None:
-    """See that tables can hold the names of a job.
+    """Check that the names of a job fit into the tables.
 
     Raises:
-        ValueError: they cannot; says which.
+        ValueError: a name does not fit; says which.
     """
     key = job.key
     if not isinstance(job, EngineJob) or job.new_key != key:
@@ -181,12 +181,12 @@ def check_names(job: Job) -> None:
 
 
 def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> EngineJob:
-    """A new job like another that was checked, in a fourth of the time of `make`.
+    """A new job like a template that is already checked, in a fourth of the time of `make`.
 
     Args:
-        template: the other; without a key of its own the job gets a random one.
-        kwargs: the arguments, checked.
-        meta: the template's, and entries that need no check.
+        template: the job to copy; if it has no key, the new job gets a random one.
+        kwargs: the arguments, already checked.
+        meta: that of the template, plus entries that need no check.
     """
     job = EngineJob.__new__(EngineJob)
     job.__dict__ = {**template.__dict__, "kwargs": kwargs, "meta": meta}
@@ -196,7 +196,7 @@ def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> E
 
 
 def failure(job: Job, error: str | None) -> dict[str, Any]:
-    """What is remembered of an attempt that did not complete; times in epoch milliseconds."""
+    """What is recorded about an attempt that did not complete; times in epoch milliseconds."""
     return {
         "attempt": job.attempts,
         "error": error,
@@ -220,19 +220,19 @@ def has_expired(job: Job, time_now: float) -> bool:
 
 
 def mark_of(job: Job) -> str:
-    """What tells a job from others that had its key before, and from itself before it was queued again by hand."""
+    """Distinguishes a job from earlier jobs with its key, and from itself before a manual retry."""
     return f"{job.key}|{job.queued}|{job.meta.get(ROUND, 0)}"
 
 
 def level_of(job: Job) -> str:
-    """The level of a job in its queue: priority below 0 high, above 0 low, as SAQ orders them."""
+    """The named priority of a job in its queue: below 0 is high, above 0 is low, in SAQ's order."""
     if job.priority < 0:
         return "high"
     return "low" if job.priority > 0 else "normal"
 
 
 def encode_storable(job: Job, queue: str) -> bytes:
-    """A job in SAQ's wire format, whose error may hold text that cannot be encoded: that is escaped.
+    """A job in SAQ's wire format; text in its error that cannot be encoded is escaped.
 
     Raises:
         UnicodeEncodeError: something else cannot be encoded.
@@ -243,7 +243,7 @@ def encode_storable(job: Job, queue: str) -> bytes:
 
 
 def holder(lease: str) -> tuple[str, int]:
-    """Who holds a lease, and since when in epoch milliseconds."""
+    """The worker that holds a lease, and since when, in epoch milliseconds."""
     claim, _, _ = lease.partition("\n")
     for mark in (*MARKS, ALONE):
         claim = claim.removesuffix(mark)
@@ -252,12 +252,12 @@ def holder(lease: str) -> tuple[str, int]:
 
 
 def marked(lease: str) -> tuple[str, str]:
-    """How the worker marked a lease that it gave up, and why; both empty: it did not give it up."""
+    """The mark that the worker set on a lease that it gave up, and the reason; both empty if it did not."""
     claim, _, why = lease.partition("\n")
     return next((mark for mark in MARKS if claim.endswith(mark)), ""), why
 
 
 def ran_alone(lease: str) -> bool:
-    """True of the lease of a job that ran while no other did in its process."""
+    """True for the lease of a job that ran alone in its process."""
     claim, _, _ = lease.partition("\n")
     return claim.removesuffix(marked(lease)[0]).endswith(ALONE)

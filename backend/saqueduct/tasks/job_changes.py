@@ -1,4 +1,4 @@
-"""What user code changes of a job: checked where it says so by `update`, repaired where it sets attributes."""
+"""Changes that user code makes to a job: `update` checks them; attributes that it sets directly are repaired."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -14,17 +14,17 @@ from saqueduct.tasks.job_meta import checked, engine_entries, is_reserved
 logger = logging.getLogger("saqueduct.worker")
 
 LARGEST_META = 1024 * 1024
-"""Bytes of `meta` that a job keeps which had to be repaired."""
+"""Maximum bytes of `meta` that a repaired job keeps."""
 
 OF_THE_ENGINE = ("status", "attempts", "queued", "started", "completed", "touched", "worker_id")
-"""What a task does not change of its own job."""
+"""Fields that a task must not change in its own job."""
 
 
 def updated(job: Job, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What `job.update(**changes)` sets, checked.
+    """The fields that `job.update(**changes)` sets, checked.
 
     Raises:
-        ValueError: a field that SAQ's Job does not have, that is not to be changed, or has a wrong value.
+        ValueError: an unknown field, a field that must not change, or a wrong value.
     """
     fixed = (*wire.IDENTITY, *(OF_THE_ENGINE if getattr(job, "lease", "") else ()))
     for name in changes:
@@ -53,13 +53,13 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def keep_own(job: EngineJob) -> None:
-    """Give the engine's entries of `meta` back what they were, whatever the task has made of them."""
+    """Restore the engine's entries of `meta`, in case the task has changed them."""
     entries = job.meta.items() if isinstance(job.meta, dict) else ()
     job.meta = {name: value for name, value in entries if not is_reserved(name)} | engine_entries(job.own or {})
 
 
 def mend(serialize: Callable[[Job], object], job: EngineJob) -> None:
-    """Repair a job if it cannot travel: whatever a task has spoilt, each of its attempts counts as one."""
+    """Repair a job that cannot be encoded: its attempts must count even if a task has set invalid fields."""
     try:
         check(job)
         serialize(job)
@@ -69,9 +69,9 @@ def mend(serialize: Callable[[Job], object], job: EngineJob) -> None:
 
 
 def repair(job: Job) -> None:
-    """Give the fields that cannot travel, as a task has spoilt them, their defaults; the rest of `meta` stays.
+    """Reset the fields that cannot be encoded, because a task changed them, to their defaults; keep the rest of `meta`.
 
-    Of a `meta` of more than LARGEST_META bytes only the engine's entries stay: it may be what Redis does not take.
+    If `meta` has more than LARGEST_META bytes, only the engine's entries stay: it may be too large for Redis.
     """
     fields = vars(job)
     fields["meta"] = _that_travel("meta", fields.get("meta"))
@@ -83,14 +83,14 @@ def repair(job: Job) -> None:
 
 
 def _instead(name: str, job: Job) -> Any:
-    """What stands in place of a field that cannot travel."""
+    """The replacement for a field that cannot be encoded."""
     if name == "kwargs":
         return _that_travel(name, vars(job).get(name))
-    # Nobody knows how many there were: it must not be tried for ever.
+    # The real number is unknown: the job must not be retried without end.
     return job.retries if name == "attempts" else wire.DEFAULTS[name]
 
 
 def _that_travel(name: str, entries: Any) -> dict[str, Any]:
-    """The entries of a field that is a mapping, without those that cannot travel."""
+    """The entries of a mapping field, without those that cannot be encoded."""
     found = entries.items() if isinstance(entries, dict) else ()
     return {entry: value for entry, value in found if wire.travels(name, {entry: value})}

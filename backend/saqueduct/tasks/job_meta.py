@@ -1,62 +1,62 @@
-"""The engine's entries of `Job.meta`: what travels with a job and has no field in SAQ's Job.
+"""The engine's entries of `Job.meta`: data stored with a job that has no field in SAQ's Job.
 
-Their names begin with PREFIX. All other entries are the user's, and mean nothing to the engine.
+Their names begin with PREFIX. All other entries belong to the user, and the engine ignores them.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "saqueduct."
-"""Begins the names of the engine's entries."""
+"""Prefix of the names of the engine's entries."""
 
 EXPIRES_AT = f"{PREFIX}expires_at"
 """Epoch seconds after which the job must not start."""
 
 AT_MOST_ONCE = f"{PREFIX}at_most_once"
-"""True when the job must not run again after the death of its worker."""
+"""True if the job must not run again after its worker died."""
 
 CLAIM = f"{PREFIX}unique"
-"""The claim that the job gives up at its end."""
+"""The claim that the job releases when it ends."""
 
 MISFIT_SINCE = f"{PREFIX}misfit_since"
-"""Epoch seconds, by the clock of Redis, at which a worker whose code does not fit the job first gave it back."""
+"""Epoch seconds, by the clock of Redis, when a worker whose code does not fit the job first released it."""
 
 RECOVERIES = f"{PREFIX}recoveries"
-"""Times that it was put back after the death of its worker."""
+"""How often it was queued again after its worker died."""
 
 STALLS = f"{PREFIX}stalls"
-"""Times that it was put back because another job blocked the event loop of its worker."""
+"""How often it was queued again because another job blocked the event loop of its worker."""
 
 OUTAGE = f"{PREFIX}outage"
-"""Since when the job has been postponed because of an outage, in epoch seconds, and how often."""
+"""Since when, in epoch seconds, and how often the job has been postponed because of an outage."""
 
 ROUND = f"{PREFIX}round"
-"""Times that it was queued again by hand after its end; `scripts/publish.lua` reads it too."""
+"""Manual retry number: how often it was queued again by hand after its end; `lua/publish.lua` reads it too."""
 
 SCHEDULE = f"{PREFIX}schedule"
-"""Key of the schedule that made the job."""
+"""Key of the schedule that created the job."""
 
 TICK = f"{PREFIX}tick"
-"""The tick that it was made for, in epoch seconds."""
+"""The tick that it was created for, in epoch seconds."""
 
 DURABLE = f"{PREFIX}durable"
-"""True when PostgreSQL remembers the job until it has ended."""
+"""True if PostgreSQL keeps the job until it has ended."""
 
 PARENT = f"{PREFIX}parent"
 """Key of the job that enqueued it."""
 
 TRACE_ID = f"{PREFIX}trace_id"
-"""32 hex digits that all jobs share which one request led to, see W3C Trace Context."""
+"""32 hex digits, shared by all jobs that one request caused, see W3C Trace Context."""
 
 TAGS = f"{PREFIX}tags"
-"""Words to find its record by."""
+"""Words for finding its record."""
 
 REPLAY_OF = f"{PREFIX}replay_of"
-"""Key of the dead letter that it was made of."""
+"""Key of the dead letter that it replays."""
 
 
 class ReservedMeta(ValueError):
-    """User code gave an entry of `meta` a name that is the engine's; `name` is that name."""
+    """User code used a name in `meta` that is reserved for the engine; `name` is that name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -64,7 +64,7 @@ class ReservedMeta(ValueError):
 
 
 def put_back(meta: Mapping[str, Any]) -> int:
-    """Times that a job was put back after it had begun, through no fault of its own."""
+    """How often a job was queued again after it had begun, for a reason outside the job."""
     return int(meta.get(RECOVERIES, 0)) + int(meta.get(STALLS, 0)) if meta else 0
 
 
@@ -76,15 +76,15 @@ def engine_entries(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked(meta: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What user code says of `meta`, with the engine's entries as they were.
+    """The user's `meta`, with the engine's entries unchanged.
 
     Args:
-        meta: the user's; it may hold the engine's entries of this job, unchanged.
+        meta: from user code; it may contain the engine's entries of this job, unchanged.
         own: the engine's entries of the job; None: it has none yet.
 
     Raises:
-        ValueError: `meta` is no mapping.
-        ReservedMeta: an entry of the engine's name that the job does not have, or has with another value.
+        ValueError: `meta` is not a mapping.
+        ReservedMeta: an entry with a reserved name that the job does not have, or has with another value.
     """
     own = own or {}
     if not isinstance(meta, Mapping):
@@ -96,5 +96,5 @@ def checked(meta: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> di
 
 
 def is_reserved(name: Any) -> bool:
-    """True for the name of an entry that is the engine's."""
+    """True for a name that is reserved for the engine."""
     return isinstance(name, str) and name.startswith(PREFIX)

@@ -1,4 +1,4 @@
-"""Names of options that other job queues use, and what says the same here."""
+"""Option names of other job queues, and their equivalents here."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -40,7 +40,7 @@ TASK_EQUALS: dict[str, str] = {
     "timeout_ms": "give timeout=seconds",
     "track_started": "leave it out, a running job is always shown as active",
 }
-"""Options of a task in Celery, Dramatiq, arq, RQ, taskiq and Huey."""
+"""Task options in Celery, Dramatiq, arq, RQ, taskiq and Huey."""
 
 CALL_EQUALS: dict[str, str] = {
     "args": "give arguments to enqueue(...)",
@@ -59,16 +59,16 @@ CALL_EQUALS: dict[str, str] = {
     "task_id": "give key=...",
     "time_limit": "give timeout=seconds",
 }
-"""Options of a call there."""
+"""Call options in those libraries."""
 
 
 def unknown_option(names: Iterable[str], known: Collection[str], equals: dict[str, str]) -> str:
-    """What to say of options that nobody knows; empty where all are known.
+    """The error text for unknown options; empty if all are known.
 
     Args:
         names: as given.
-        known: the options that there are.
-        equals: what says the same as a name of another queue.
+        known: the valid options.
+        equals: the equivalents here of names in other libraries.
     """
     return "; ".join(
         f"there is no option {name!r}: {equals.get(name) or _closest(name, known)}"
