@@ -1,4 +1,4 @@
-"""How a task's jobs run: queue, priority, time limit, retries, uniqueness, how long the outcome is kept."""
+"""Options for a task's jobs: queue, priority, time limit, retries, uniqueness, how long the outcome is kept."""
 
 import dataclasses
 import datetime as dt
@@ -25,29 +25,29 @@ Record = Literal["all", "failures", "none"]
 """Which jobs of a task leave a record in PostgreSQL."""
 
 PRIORITIES: dict[str, int] = {"high": -1, "normal": 0, "low": 1}
-"""The levels of a queue as SAQ's `Job.priority`, which puts lower numbers first."""
+"""The priorities of a queue as values of SAQ's `Job.priority`, where lower numbers go first."""
 
 _WAITING = ("queued", "active")
 _ENDED = ("complete", "failed", "aborted")
 EVERY_STATE = (*_WAITING, *_ENDED)
-"""The states that `Unique` knows."""
+"""All states that `Unique` accepts."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
-    """One job at a time for equal arguments; decided in Redis, in the step that enqueues.
+    """Only one job at a time for equal arguments; checked in Redis, in the same step that enqueues.
 
         @task(unique=Unique(by=("user_id",), on_conflict="raise"))
         async def rebuild_feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
 
     Attributes:
         by: names of the arguments that make two jobs the same; empty: all of them.
-        period: seconds after its enqueue in which a job stands in the way of another; None: as long as it has one
+        period: seconds after its enqueue during which a job blocks another one; None: as long as it has one
             of the `states`.
-        states: in which a job stands in the way: "queued" (delayed ones too), "active", and with a `period` also
+        states: states in which a job blocks another: "queued" (including delayed), "active", and with a `period` also
             "complete", "failed", "aborted".
-        on_conflict: "ignore": the enqueue answers with the job that stands; "raise": `DuplicateJob`; "replace": a
-            waiting job gives way and ends aborted, beside a running one the new job is enqueued.
+        on_conflict: "ignore": the enqueue returns the existing job; "raise": it raises `DuplicateJob`; "replace": a
+            waiting job is aborted and replaced; if the existing job runs, the new one is enqueued as well.
 
     Raises:
         ValueError: unknown states or on_conflict, ended states without a period, a period of 0 or less.
@@ -77,7 +77,7 @@ class Unique:
 
         Args:
             task: the task's name.
-            arguments: all its arguments as the declared types, those left out with their defaults.
+            arguments: all its arguments as the declared types, omitted ones with their defaults.
         """
         same = {name: arguments.get(name) for name in self.by} if self.by else arguments
         return Claim(f"{task}:{digest(same)}", self)
@@ -85,7 +85,7 @@ class Unique:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
-    """What a unique job claims: an id that only jobs with the same arguments share."""
+    """The claim of a unique job: an id that only jobs with the same arguments share."""
 
     id: str
     unique: Unique
@@ -97,7 +97,7 @@ class Claim:
 
     @property
     def ends_with_the_job(self) -> bool:
-        """True when the claim is given up as soon as the job ends."""
+        """True if the claim is released as soon as the job ends."""
         return not set(self.unique.states) & set(_ENDED)
 
 
@@ -147,34 +147,34 @@ class CallSettings(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """Defaults of a task's jobs; most can be set again for one job at enqueue.
+    """Defaults for a task's jobs; most can be overridden for one job at enqueue.
 
-    Names, meanings and defaults of those that SAQ has are SAQ's (`saq.job.Job`), so that a job enqueued by a stock
-    SAQ producer and one enqueued here mean the same.
+    Options that SAQ also has keep SAQ's names, meanings and defaults (`saq.job.Job`), so that a job enqueued by a
+    stock SAQ producer and one enqueued here behave the same.
 
     Attributes:
-        queue: the queue that its jobs wait in.
-        priority: "high", "normal" or "low": higher levels of a queue go first; every tenth job is taken from a
-            lower level that waits.
-        timeout: seconds one attempt may run before it is cancelled; 0: no limit.
-        retries: attempts in all; 1: a job that raises has failed.
+        queue: the queue for its jobs.
+        priority: "high", "normal" or "low": higher priorities of a queue go first; every tenth job is taken from a
+            lower priority that has waiting jobs.
+        timeout: seconds that one attempt may run before it is cancelled; 0: no limit.
+        retries: total number of attempts; 1: a job fails at its first exception.
         retry_delay: seconds between a failed attempt and the next.
-        retry_backoff: True: the delay doubles with each attempt, and a random part of it is taken (jitter);
+        retry_backoff: True: the delay doubles with each attempt, and a random part of it is used (jitter);
             a number: the same, capped at that many seconds; False: always `retry_delay`.
-        retry_on: exceptions after which another attempt makes sense; None: all. A timeout is a `TimeoutError`.
-            This and `give_up_on` look into exception groups, see `retries_after`.
-        give_up_on: exceptions after which none does, attempts left or not.
-        at_most_once: True: after the death of its worker a job fails instead of running again.
-        unique: see `Unique`; None: jobs of the same arguments may stand side by side.
+        retry_on: exceptions that are retried; None: all. A timeout is a `TimeoutError`.
+            This and `give_up_on` also check the errors in exception groups, see `retries_after`.
+        give_up_on: exceptions that are never retried, even if attempts are left.
+        at_most_once: True: if its worker dies, a job fails instead of running again.
+        unique: see `Unique`; None: several jobs with the same arguments may exist.
         redact: parameters whose values are kept out of logs, errors, web pages and records.
-        durable: True: PostgreSQL remembers the job until it has ended, and it is enqueued again should Redis lose it.
+        durable: True: PostgreSQL keeps the job until it has ended, and it is enqueued again if Redis loses it.
         record: which jobs leave a record: "all", "failures" (those that did not complete), or "none".
-        tags: words to find its records by.
-        ttl: seconds that outcome and job are kept after its end; 0: for ever, -1: not at all.
-        heartbeat: seconds in which the job must call `await ctx["job"].update()`; 0: it need not.
+        tags: words for finding its records.
+        ttl: seconds that the job and its outcome are kept after its end; 0: without limit, -1: not at all.
+        heartbeat: maximum seconds between calls of `await ctx["job"].update()` by the job; 0: none needed.
 
     Raises:
-        ValueError: impossible values; names the option.
+        ValueError: an invalid value; names the option.
     """
 
     queue: str = "default"
@@ -205,7 +205,7 @@ class TaskOptions:
             raise ValueError("queue must not be empty")
         if self.priority not in PRIORITIES:
             raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r}")
-        # As `retry_on` takes it.
+        # The same form as `retry_on`.
         object.__setattr__(self, "give_up_on", self.give_up_on or ())
         _check_unique(self.unique)
         if not isinstance(self.redact, tuple):
@@ -220,14 +220,14 @@ class TaskOptions:
             _check_exceptions(name, getattr(self, name))
 
     def is_final(self, error: BaseException) -> bool:
-        """True when the job fails for good with this error: `GiveUp`, or what `give_up_on` names."""
+        """True if the job fails for good with this error: `GiveUp`, or an exception in `give_up_on`."""
         final: tuple[type[BaseException], ...] = (GiveUp, *self.give_up_on)
         return any(not isinstance(each, Retry) for each in find(error, final))
 
     def retries_after(self, error: BaseException) -> bool:
-        """True when another attempt after this error makes sense by `retry_on` and `give_up_on`, or it asks for one.
+        """True if this error is retried, by `retry_on` and `give_up_on`, or because it is `Retry`.
 
-        Of the errors in a group, one that is final decides; then `Retry`; then one that `retry_on` names.
+        In a group a final error decides first, then `Retry`, then an error in `retry_on`.
         """
         if self.is_final(error):
             return False
@@ -237,7 +237,7 @@ class TaskOptions:
         return bool(find(error, again))
 
     def described(self) -> dict[str, Any]:
-        """The options as JSON builtins, for people to read; exceptions by their names."""
+        """The options as JSON builtins for display; exceptions by their names."""
         names = {name: [each.__name__ for each in getattr(self, name) or ()] for name in ("retry_on", "give_up_on")}
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | names
         if self.retry_on is None:
@@ -261,23 +261,23 @@ class TaskOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """What `Task.options(...)` sets for the jobs of one call; None: as the task says.
+    """What `Task.options(...)` sets for the jobs of one call; None: use the task's option.
 
     Attributes:
         delay: seconds before the job may start, by the clock of Redis.
-        eta: aware time before which it does not start; not together with `delay`.
-        expires: seconds after the enqueue by which it must have started, else it never runs and ends aborted.
-        key: the job's key; while a job of that key waits or runs, enqueue answers with that one.
-        queue: another queue than the task's.
-        priority: another level than the task's.
-        keep_result: False: forget the job at its end, result and all (SAQ's `ttl=-1`).
-        meta: whatever should travel with the job, JSON; names that begin with "saqueduct." are the queue's own.
+        eta: aware time before which the job does not start; not together with `delay`.
+        expires: seconds after the enqueue by which it must have started; otherwise it never runs and ends aborted.
+        key: the job's key; while a job with that key waits or runs, enqueue returns that job.
+        queue: queue to use instead of the task's.
+        priority: priority to use instead of the task's.
+        keep_result: False: delete the job and its result when it ends (SAQ's `ttl=-1`).
+        meta: JSON data to store with the job; names that begin with "saqueduct." are reserved.
         session: the job is written in this session's transaction, and exists if and only if that commits.
-        tags: in place of the task's.
-        timeout: this and the others: see `TaskOptions`.
+        tags: tags to use instead of the task's.
+        timeout: see `TaskOptions` for this and the other options.
 
     Raises:
-        ValueError: impossible values, such as an `eta` without a time zone.
+        ValueError: an invalid value, such as an `eta` without a time zone.
     """
 
     delay: float | None = None
@@ -319,11 +319,11 @@ class CallOptions:
 
     @property
     def reckoned(self) -> bool:
-        """True when fields depend on the moment of the call."""
+        """True if fields depend on the time of the call."""
         return bool(self.delay or self.expires is not None)
 
     def job_fields(self) -> dict[str, Any]:
-        """The options as fields of SAQ's Job, reckoned from now."""
+        """The options as fields of SAQ's Job, computed from the current time."""
         fields = {name: value for name in _LEAST if (value := getattr(self, name)) is not None}
         if self.priority is not None:
             fields["priority"] = PRIORITIES[self.priority]
@@ -346,10 +346,10 @@ class CallOptions:
 
 
 def check_meta(meta: Mapping[str, Any]) -> None:
-    """See that `meta` of a call can travel.
+    """Check that `meta` of a call can be stored.
 
     Raises:
-        ValueError: it is no mapping, or holds what JSON cannot carry or a name of the engine's; names the place.
+        ValueError: it is not a mapping, JSON cannot represent it, or it has a reserved name; names the place.
     """
     try:
         encoding.encode({"meta": checked(meta)})
@@ -385,7 +385,7 @@ _LEAST: dict[str, int] = {
     "ttl": -1,
     "heartbeat": 0,
 }
-"""The options that are fields of SAQ's Job, each with its least value."""
+"""The options that are fields of SAQ's Job, each with its minimum."""
 
 _NONE_IS_ZERO = ("timeout", "heartbeat")
-"""Options of a task for which None says the same as 0: no limit."""
+"""Task options for which None means the same as 0: no limit."""

@@ -1,4 +1,4 @@
-"""Parameters: what a task function's signature says, read once when it is decorated."""
+"""Parameters: the parameters of a task function, inspected once when it is decorated."""
 
 import dataclasses
 import inspect
@@ -10,11 +10,11 @@ from saqueduct.errors import RegistrationError
 from saqueduct.tasks import encoding
 
 CONTEXT = "ctx"
-"""Name that the first parameter of every task has."""
+"""Name of the first parameter of every task."""
 
 _MARKERS = {("dishka", "_FromComponent"), ("litestar", "Dependency"), ("litestar", "DependencyKwarg")}
-"""Package and class of what `FromDishka[...]` and Litestar's `NamedDependency[...]` annotate a type with. By name, so
-that neither package is imported here."""
+"""Package and class of the markers that `FromDishka[...]` and Litestar's `NamedDependency[...]` add to a type. By name,
+so that neither package is imported here."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """True when the call must give it."""
+        """True if the call must pass it."""
         return self.default is inspect.Parameter.empty
 
     def json_default(self) -> dict[str, Any]:
-        """`{"default": ...}` as JSON builtins; empty without a default that JSON can carry."""
+        """`{"default": ...}` as JSON builtins; empty without a default that JSON can represent."""
         if self.required:
             return {}
         try:
@@ -44,7 +44,7 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The parameters after the context.
 
     Raises:
-        RegistrationError: the first is not the context, or it stands behind the `*`.
+        RegistrationError: the first is not the context, or comes after the `*`.
     """
     found = list(inspect.signature(function).parameters.values())
     if not found or found[0].name != CONTEXT:
@@ -59,10 +59,10 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, resolved, with their `Annotated` parts.
+    """The resolved annotations, with their `Annotated` parts.
 
     Raises:
-        RegistrationError: one names what is not known at run time.
+        RegistrationError: one uses a name that is not defined at run time.
     """
     try:
         return typing.get_type_hints(function, include_extras=True)
@@ -74,16 +74,16 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def dependency(hint: Any) -> Any:
-    """The type to inject for an annotation, or None when JSON can carry it and no marker says that it is injected."""
+    """The type to inject for an annotation, or None if JSON can represent it and no marker requests injection."""
     if get_origin(hint) is Annotated:
         for extra in filter(_is_marker, hint.__metadata__):
-            # Of another component of the container than the default one: `Annotated[T, FromComponent("name")]`.
+            # A component of the container other than the default one: `Annotated[T, FromComponent("name")]`.
             return hint if getattr(extra, "component", "") else get_args(hint)[0]
     return hint if encoding.is_class_of_its_own(hint) else None
 
 
 def bare(hint: Any) -> Any:
-    """An annotation without what `Annotated` adds."""
+    """An annotation without the parts that `Annotated` adds."""
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
@@ -93,10 +93,10 @@ def _is_marker(extra: Any) -> bool:
 
 
 def check_travels(function: Callable[..., Any], name: str, hint: Any) -> None:
-    """Raise unless values of a parameter can travel.
+    """Raise unless values of a parameter can be encoded.
 
     Raises:
-        RegistrationError: they cannot; names the parameter, the reason and the remedy.
+        RegistrationError: they cannot; names the parameter, the reason and the fix.
     """
     try:
         encoding.check(hint)
@@ -109,19 +109,19 @@ def check_travels(function: Callable[..., Any], name: str, hint: Any) -> None:
 
 
 def awaited(function: Callable[..., Any], hint: Any) -> Any:
-    """What a function gives at last: of a `def` that declares an awaitable, what it is awaited for."""
+    """The final result type of a function: for a `def` that declares an awaitable, the type of the awaited value."""
     origin = get_origin(hint) or hint
     if inspect.iscoroutinefunction(function) or not inspect.isclass(origin) or not issubclass(origin, Awaitable):
         return hint
-    # The last one, as of Coroutine[Any, Any, int].
+    # The last argument, as in Coroutine[Any, Any, int].
     return get_args(hint)[-1] if get_args(hint) else Any
 
 
 def returned(function: Callable[..., Any], hint: Any) -> Any:
-    """The type that results are checked by.
+    """The type that results are checked against.
 
     Raises:
-        RegistrationError: such a result cannot travel; says why.
+        RegistrationError: such a result cannot be encoded; says why.
     """
     try:
         return encoding.result_type(hint)

@@ -1,4 +1,4 @@
-"""Places: where in a value is what JSON cannot carry, such as `items[3].price`."""
+"""Places: locates the part of a value that JSON cannot represent, such as `items[3].price`."""
 
 import dataclasses
 import datetime as dt
@@ -15,14 +15,14 @@ from saqueduct.tasks import pydantic_models
 
 
 def is_endless(leaf: Any) -> bool:
-    """True for NaN and infinity, which JSON has no form for."""
+    """True for NaN and infinity, which have no JSON form."""
     if isinstance(leaf, float):
         return not math.isfinite(leaf)
     return isinstance(leaf, Decimal) and not leaf.is_finite()
 
 
 def is_between_minutes(leaf: Any) -> bool:
-    """True for a moment whose offset from UTC has seconds, as before about 1900; times in JSON (RFC 3339) have none."""
+    """True for a time whose UTC offset has seconds, as before about 1900; times in JSON (RFC 3339) have none."""
     if not isinstance(leaf, dt.datetime | dt.time):
         return False
     offset = leaf.utcoffset()
@@ -30,27 +30,27 @@ def is_between_minutes(leaf: Any) -> bool:
 
 
 def is_half_a_pair(leaf: Any) -> bool:
-    """True for a text with a lone surrogate, which UTF-8 has no form for."""
+    """True for a text with a lone surrogate, which has no UTF-8 form."""
     return isinstance(leaf, str) and not leaf.isascii() and storable(leaf).replace("\\x00", "\x00") != leaf
 
 
 def has_one_name_twice(part: Any) -> bool:
-    """True for a mapping two of whose keys have one name in JSON, such as 1 and "1": a value would be lost."""
+    """True for a mapping with two keys that have the same name in JSON, such as 1 and "1": a value would be lost."""
     if not isinstance(part, Mapping) or all(type(key) is str for key in part):
         return False
     return len(msgspec.to_builtins(dict.fromkeys(part), str_keys=True)) < len(part)
 
 
 def place_of(value: Any, wrong: Callable[[Any], bool], name: str = "") -> str | None:
-    """Where the first part of a value is that is wrong; None: there is none. Empty: it is the value itself.
+    """The place of the first invalid part of a value; None: there is none. Empty: it is the value itself.
 
     >>> place_of({"items": [{"price": 1.0}, {"price": float("nan")}]}, is_endless)
     'items[1].price'
 
     Args:
-        value: what was to be encoded.
-        wrong: says so of a part that is a mapping, or has no parts.
-        name: of the value.
+        value: the value to encode.
+        wrong: returns True for an invalid part; called with mappings, and with values that have no parts.
+        name: name of the value.
     """
     return next((place for place, part in _parts(value, name) if wrong(part)), None)
 
@@ -82,7 +82,7 @@ def _of_mapping(value: Mapping[Any, Any], place: str) -> Iterator[tuple[str, Any
 
 
 def fields_of(value: Any) -> Iterable[tuple[str, Any]] | None:
-    """The fields of an object that is encoded by them, by name; None: it is no such object."""
+    """The fields of an object that is encoded by its fields, by name; None for other objects."""
     type_ = type(value)
     if isinstance(value, msgspec.Struct):
         names: Iterable[str] = value.__struct_fields__

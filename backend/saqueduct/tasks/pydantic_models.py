@@ -1,7 +1,7 @@
 """Pydantic models as arguments and results.
 
-pydantic is no dependency: a class can only be a model where somebody has imported pydantic already. Version 2.11 or
-newer, the first that reads fields by name and by alias at once.
+pydantic is not a dependency: a class can only be a model if pydantic is already imported. Requires version 2.11 or
+newer, the first that accepts fields by name and by alias at the same time.
 """
 
 import functools
@@ -20,26 +20,26 @@ def is_model(type_: Any) -> bool:
 
 
 def is_dataclass_of_pydantic(type_: Any) -> bool:
-    """True for what `pydantic.dataclasses.dataclass` has made: msgspec would read it past its validators."""
+    """True for a class made by `pydantic.dataclasses.dataclass`: msgspec would skip its validators."""
     return hasattr(type_, "__pydantic_validator__") and not is_model(type_)
 
 
 def dump(model: Any) -> Any:
-    """A model as JSON builtins, by the names of its fields, which `load` takes whatever the aliases.
+    """A model as JSON builtins, by field names, which `load` accepts regardless of aliases.
 
     Raises:
-        ValueError: a field holds what JSON cannot carry.
+        ValueError: JSON cannot represent the value of a field.
     """
     return model.model_dump(mode="json", by_alias=False, round_trip=True)
 
 
 def load(model: Any, value: Any) -> Any:
-    """An instance of the class `model` out of JSON builtins, by names or aliases.
+    """An instance of the class `model` from JSON builtins, by names or aliases.
 
     Validated by pydantic's rules for JSON: as strict as the model's own `model_config`.
 
     Raises:
-        ValueError: it does not fit; names each place, without the values.
+        ValueError: the value does not fit; names each place, without the values.
     """
     try:
         return model.model_validate_json(msgspec.json.encode(value), by_alias=True, by_name=True)
@@ -48,11 +48,11 @@ def load(model: Any, value: Any) -> Any:
 
 
 def schema(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """JSON Schema of a model, and the definitions that it refers to at `#/$defs/`.
+    """The JSON Schema of a model, and the definitions that it refers to at `#/$defs/`.
 
     Raises:
-        TypeError: it has fields that JSON cannot carry, or secrets, which pydantic writes as asterisks, or fields whose
-            values would not come back to them.
+        TypeError: it has fields that JSON cannot represent, or secrets, which pydantic writes as asterisks, or fields
+            whose values would not be restored.
     """
     prefix = re.sub(r"\W+", "_", model.__name__)
     try:
@@ -71,7 +71,7 @@ def schema(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @functools.lru_cache(maxsize=256)
 def may_hold_mappings(model: Any) -> bool:
-    """True for a class whose instances may hold a dict."""
+    """True for a class whose instances may contain a dict."""
     schema = model.__pydantic_core_schema__
     if any(True for _ in _nodes(schema, {"dict", "any"})):
         return True
@@ -79,18 +79,18 @@ def may_hold_mappings(model: Any) -> bool:
 
 
 def has_one_name_twice(part: Any) -> bool:
-    """True for a mapping two of whose keys pydantic writes as the same name."""
+    """True for a mapping with two keys that pydantic writes as the same name."""
     if not isinstance(part, Mapping) or all(type(key) is str for key in part):
         return False
     return len(sys.modules["pydantic_core"].to_jsonable_python(dict.fromkeys(part))) < len(part)
 
 
 _FIELDS = {"model-fields", "dataclass-args", "typed-dict"}
-"""Nodes of pydantic's core schema that hold fields."""
+"""Node types of pydantic's core schema that contain fields."""
 
 
 def _nodes(schema: Any, types: set[str]) -> Iterator[dict[str, Any]]:
-    """The nodes of a core schema that are of some types."""
+    """The nodes of the given types in a core schema."""
     if isinstance(schema, list | tuple):
         for each in schema:
             yield from _nodes(each, types)

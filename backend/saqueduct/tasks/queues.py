@@ -1,6 +1,6 @@
-"""The queues that carry the jobs of tasks, as tasks see them; `saqueduct.queue` implements them.
+"""The interface of the queues for tasks; `saqueduct.queue` implements it.
 
-Connected queues are found here, so that `task.enqueue(...)` needs no queue as an argument.
+Connected queues are registered here, so that `task.enqueue(...)` needs no queue argument.
 """
 
 import asyncio
@@ -68,24 +68,24 @@ class TaskQueues(Protocol):
 _connected: list[TaskQueues] = []
 
 preferred_queues: ContextVar[TaskQueues | None] = ContextVar("saqueduct_queues", default=None)
-"""Of several connected queues those of this request or worker."""
+"""The queues of this request or worker, if several sets of queues are connected."""
 
 
 def connected(queues: TaskQueues) -> None:
-    """Let tasks enqueue on these queues from now on."""
+    """Use these queues for enqueues of tasks from now on."""
     if queues not in _connected:
         _connected.append(queues)
 
 
 def disconnected(queues: TaskQueues) -> None:
-    """Let tasks enqueue on these queues no longer."""
+    """Stop using these queues for enqueues of tasks."""
     if queues in _connected:
         _connected.remove(queues)
 
 
 @contextmanager
 def preferring(queues: TaskQueues) -> Iterator[None]:
-    """Let tasks enqueue on these queues in the block, in a process of several applications."""
+    """Use these queues for enqueues in the block, in a process with several applications."""
     before = preferred_queues.set(queues)
     try:
         yield
@@ -94,8 +94,8 @@ def preferring(queues: TaskQueues) -> Iterator[None]:
 
 
 def current_queues() -> TaskQueues:
-    """The queues of this process; of several those of this request or worker, else those connected last in this event
-    loop, else those connected last.
+    """The queues of this process. If there are several: those of this request or worker, else those connected last in
+    this event loop, else those connected last.
 
     Raises:
         ConfigurationError: there are none.
@@ -122,7 +122,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _after_fork() -> None:
-    """A forked process keeps the queues that can be connected again there."""
+    """In a forked process, keep only the queues that can connect again there."""
     _connected[:] = [queues for queues in _connected if queues.outlives_forks]
 
 

@@ -1,7 +1,7 @@
-"""Redaction: values of the parameters in `redact` stay out of logs, errors and web pages.
+"""Redaction: keeps the values of the parameters in `redact` out of logs, errors and web pages.
 
-While a job runs, its secrets are known to this context: `scrub` takes them out of every line that it logs and out of
-the traceback that is stored. The arguments themselves travel as they are, in Redis and to the function.
+While a job runs, this context knows its secrets: `scrub` removes them from every line that it logs and from the
+traceback that is stored. The arguments themselves are not changed, in Redis and for the function.
 """
 
 import functools
@@ -16,20 +16,20 @@ from urllib.parse import quote
 from saq import Job
 
 REDACTED = "[redacted]"
-"""What stands in place of a value."""
+"""Replacement for a redacted value."""
 
 SHORTEST = 4
-"""Shorter texts are not searched for: they occur in others by chance."""
+"""Shorter texts are not searched for: they occur in other texts by chance."""
 
-# pydantic shows the input of a failed validation, shortened, so that a search for the whole would not find it.
+# pydantic shortens the input of a failed validation, so that a search for the whole value would not find it.
 _SHOWN_INPUT = re.compile(r"(input_value=).*(, input_type=)")
 
 
 class Secrets:
-    """The values to keep out of what a job shows, in every form in which they may turn up.
+    """The values to keep out of a job's output, in every form in which they may occur.
 
     Args:
-        values: gives the values; called at the first use, most jobs show nothing.
+        values: returns the values; only called at first use, because most jobs have no output.
     """
 
     def __init__(self, values: Callable[[], Iterable[Any]]) -> None:
@@ -43,7 +43,7 @@ class Secrets:
 
     @functools.cached_property
     def _pattern(self) -> re.Pattern[str] | None:
-        # The longest first: of two that begin alike, the shorter would leave the rest of the longer.
+        # Longest first: if one text starts with another, replacing the shorter one would leave the rest.
         longest_first = sorted(self.texts, key=len, reverse=True)
         return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
@@ -54,7 +54,7 @@ class Secrets:
         return self._pattern.sub(REDACTED, _SHOWN_INPUT.sub(rf"\1{REDACTED}\2", text))
 
     def scrub_value(self, value: Any) -> Any:
-        """A value with each secret in it replaced; containers are copied, other objects turn into their text."""
+        """A value with each secret in it replaced; containers are copied, other objects become text."""
         if isinstance(value, str):
             return self.scrub(value)
         if isinstance(value, Mapping):
@@ -70,7 +70,7 @@ _current: ContextVar[Secrets] = ContextVar("secrets", default=NO_SECRETS)
 
 
 def keep(secrets: Secrets) -> None:
-    """Keep these out of what this context logs from now on; `NO_SECRETS` ends it."""
+    """Keep these secrets out of the logs of this context from now on; `NO_SECRETS` ends it."""
     _current.set(secrets)
 
 
@@ -80,18 +80,18 @@ def scrub(text: str) -> str:
 
 
 def scrub_line(_logger: Any, _method: str, line: str) -> str:
-    """structlog processor, last of all: scrubs a rendered line."""
+    """structlog processor, the last one: scrubs a rendered line."""
     return scrub(line)
 
 
 def scrub_event(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """structlog processor before one that renders data: a line scrubbed afterwards might be no JSON any more."""
+    """structlog processor, placed before the renderer: scrubbing the rendered line could make its JSON invalid."""
     secrets = _current.get()
     return event if secrets is NO_SECRETS else secrets.scrub_value(event)
 
 
 class AbridgedJobs(logging.Filter):
-    """Keeps job arguments out of log lines: SAQ prints whole jobs, for instance when one fails."""
+    """Keeps job arguments out of log lines: SAQ prints whole jobs, for example when one fails."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -99,7 +99,7 @@ class AbridgedJobs(logging.Filter):
         elif isinstance(record.args, Mapping):
             record.args = {name: _abridged(arg) for name, arg in record.args.items()}
         if isinstance(record.msg, dict):
-            # structlog's: what its processors made of `logger.info("...", job=job)`.
+            # From structlog: the event dict of `logger.info("...", job=job)`.
             record.msg = {name: _abridged(value) for name, value in record.msg.items()}
         else:
             record.msg = _abridged(record.msg)
@@ -111,7 +111,7 @@ def _abridged(value: Any) -> Any:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """The single values in containers. Names in a mapping are none: they are those of fields, which tell nothing."""
+    """The single values in containers. Names in a mapping are skipped: they are field names and not secret."""
     if isinstance(value, Mapping):
         yield from _leaves(tuple(value.values()))
     elif isinstance(value, list | tuple | set | frozenset):
@@ -122,7 +122,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _forms(leaf: Any) -> Iterator[str]:
-    """A value as text, in a repr, in a URL, and each of those in JSON."""
+    """A value as text, as repr, as in a URL, and each of those as in JSON."""
     texts = {str(leaf), repr(leaf)}
     if isinstance(leaf, str):
         texts = {leaf, repr(leaf)[1:-1], quote(leaf, safe="")}

@@ -1,4 +1,4 @@
-"""@task, @scheduled_task, and the registry that they fill when a module is imported.
+"""@task, @scheduled_task, and the registry that they fill when their module is imported.
 
 @task(retries=3, retry_delay=5.0)
 async def send_invoice(ctx: Context, *, invoice_id: int) -> None: ...
@@ -49,11 +49,11 @@ class TaskRegistry:
         self._tasks: dict[str, Task[..., Any]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
-        """Register a task; the same one again (a reloaded module) replaces itself, see `Task.is_same`.
+        """Register a task; the same task again (a reloaded module) replaces the first, see `Task.is_same`.
 
         Raises:
-            DuplicateTask: another function has that name, or the same function with other options or schedules.
-            RegistrationError: another task has a schedule of the same key.
+            DuplicateTask: another function has that name, or the same function has other options or schedules.
+            RegistrationError: another task has a schedule with the same key.
         """
         first = self._tasks.get(task.name)
         if first is not None and not task.is_same(first):
@@ -62,7 +62,7 @@ class TaskRegistry:
         self._tasks[task.name] = task
 
     def check_schedule_keys(self, task: Task[..., Any]) -> None:
-        """Raise when another task has a schedule of the same key.
+        """Raise if another task has a schedule with the same key.
 
         Raises:
             RegistrationError: names both.
@@ -78,7 +78,7 @@ class TaskRegistry:
         """The task of that name.
 
         Raises:
-            UnknownTask: there is none; the error holds similar names.
+            UnknownTask: it does not exist; the error contains similar names.
         """
         try:
             return self._tasks[name]
@@ -86,13 +86,13 @@ class TaskRegistry:
             raise UnknownTask(name, self._tasks) from None
 
     def get_all_tasks(self) -> list[Task[..., Any]]:
-        """All tasks, the scheduled ones too."""
+        """All tasks, including scheduled ones."""
         return list(self._tasks.values())
 
     def get_all_scheduled_tasks(self, queue: str | None = None) -> list[CronJob[Context]]:
-        """The crons, all or a queue's, as SAQ CronJobs; `function.__qualname__` is the task's name.
+        """All crons, or those of one queue, as SAQ CronJobs; `function.__qualname__` is the task's name.
 
-        SAQ knows no intervals; `Task.schedules` holds those, too.
+        SAQ has no intervals; `Task.schedules` contains those too.
         """
         tasks = [task for task in self._tasks.values() if queue in (None, task.queue_name)]
         return [cron for task in tasks for cron in task.cron_jobs()]
@@ -103,7 +103,7 @@ class TaskRegistry:
 
     @contextmanager
     def isolated(self) -> Iterator["TaskRegistry"]:
-        """An empty registry for the time of a block; the tasks from before are there again afterwards.
+        """Empty the registry for the duration of a block; the previous tasks are restored afterwards.
 
         with get_registry().isolated() as registry:
             @task
@@ -137,16 +137,16 @@ class TaskRegistry:
     @overload
     def task(self, /, *, name: str | None = None, **options: Unpack[TaskSettings]) -> TaskDecorator: ...
     def task(self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
-        """Register a function as a task; bare or with options.
+        """Register a function as a task; with or without options.
 
         Args:
-            function: `async def` or `def`, first parameter `ctx`; also one below another decorator, and a method of a
-                `TaskController`. What a `def` returns is awaited where it can be.
-            name: the task's name; the function's by default.
+            function: `async def` or `def`, first parameter `ctx`; may have other decorators, or be a method of a
+                `TaskController`. An awaitable that a `def` returns is awaited.
+            name: the task's name; by default the name of the function.
             options: see `TaskOptions`.
 
         Raises:
-            RegistrationError: name taken, signature or option unfit; names file and line.
+            RegistrationError: the name is taken, or the signature or an option is invalid; names file and line.
         """
         if function is not None:
             return self._register(function, name, options, None)
@@ -166,28 +166,28 @@ class TaskRegistry:
         name: str | None = None,
         **options: Unpack[TaskSettings],
     ) -> ScheduleDecorator:
-        """Register a function as a task that also runs by itself; on a task, add a schedule to it.
+        """Register a function as a task that also runs on a schedule; on a task, add a schedule to it.
 
             @scheduled_task(cron="0 9 * * mon", key="weekly", kwargs={"days": 7})
             @scheduled_task(cron=crontab(minute=0, hour=3), timezone="Europe/Berlin", timeout=600)
             async def report(ctx: Context, *, days: int = 1) -> None: ...
 
         Args:
-            cron: when it is due, as a cron expression; see `Schedule` for this and the next four.
+            cron: cron expression; see `Schedule` for this and the next four.
             every: seconds, or a `timedelta`, between two ticks, instead of `cron`.
-            args: arguments of the scheduled jobs by position.
-            kwargs: their arguments by name, overriding the function's defaults; a job enqueued by hand takes its
+            args: positional arguments of the scheduled jobs.
+            kwargs: their arguments by name, overriding the function's defaults; a job enqueued by hand gets its
                 arguments from the call.
-            key: name of the schedule; the task's by default.
-            timezone: IANA name of the zone that `cron` is read in.
-            catch_up: what becomes of ticks that passed while no worker ran.
-            overlap: what becomes of a tick whose last job has not ended.
-            name: the task's name; the function's by default.
+            key: name of the schedule; by default the name of the task.
+            timezone: IANA name of the time zone of `cron`.
+            catch_up: what to do with ticks that were missed while no worker ran.
+            overlap: what to do with a tick while the previous job has not ended.
+            name: the task's name; by default the name of the function.
             options: see `TaskOptions`.
 
         Raises:
             RegistrationError: as for `task`, and for an invalid schedule, kwargs that do not fit, a key that another
-                schedule has, and for a name or options on a function that is a task already.
+                schedule has, and for a name or options on a function that is already a task.
         """
 
         given: dict[str, Any] = dict(options)
@@ -201,13 +201,13 @@ class TaskRegistry:
         return decorate
 
     def add_controller(self, controller: type[C]) -> type[C]:
-        """Register the tasks of a controller, all or none; again changes nothing.
+        """Register the tasks of a controller, all or none; a second call changes nothing.
 
         Returns:
-            The same class, so that this can decorate it.
+            The same class, so that this can be used as a decorator.
 
         Raises:
-            RegistrationError: it is no controller, or a method cannot be a task, or the name of a task or the key of a
+            RegistrationError: it is not a controller, a method cannot be a task, or the name of a task or the key of a
                 schedule is taken; names file and line.
         """
         before = dict(self._tasks)

@@ -18,13 +18,13 @@ from saqueduct.tasks.threads import in_thread
 
 
 def make_runner(task: TaskDefinition) -> Runner:
-    """What SAQ knows a task by: a function that runs one attempt; decodes, injects, calls, and encodes the result.
+    """The function that SAQ calls for a task: runs one attempt; decodes, injects, calls, and encodes the result.
 
     It takes the context and the payload, as JSON builtins by parameter name, and raises:
 
     - PayloadMismatch: the payload does not fit the signature; the function is not called.
-    - InvalidResult, PayloadTooLarge: the result is not what the function declares, or cannot travel.
-    - whatever the function raises.
+    - InvalidResult, PayloadTooLarge: the result does not have the declared type, or cannot be encoded.
+    - any exception of the function.
     """
     name, signature, injected = task.name, task.signature, task.injected
     function: Runner = task.function if task.is_async else partial(in_thread, task.function)
@@ -49,7 +49,7 @@ def make_runner(task: TaskDefinition) -> Runner:
                 # Inside the scope: a result that cannot be stored must roll the session back.
                 encoded = signature.encode_result(result, _limit(ctx))
                 if getattr(ctx.get("job"), "given_up", False):
-                    # Another attempt may run by now: roll back what this one did.
+                    # Another attempt may already run: roll back the work of this one.
                     raise JobSuperseded(ctx["job"].key)
                 announce(ctx, encoded)
                 return encoded
@@ -79,6 +79,6 @@ def _limit(ctx: Context) -> int:
 
 
 def _spend_attempts(ctx: Context) -> None:
-    """Leave the job no attempt; SAQ then finishes it as failed instead of retrying."""
+    """Use up the job's attempts, so that SAQ finishes it as failed instead of retrying."""
     if job := ctx.get("job"):
         job.retries = job.attempts

@@ -1,7 +1,7 @@
-"""The payload: the arguments of a task that travel, validated and encoded by the function's signature.
+"""The payload: the arguments stored with a job, validated and encoded by the function's signature.
 
 Arguments are encoded to JSON first and validated in that form, so a call is refused exactly when the worker would
-refuse the job. Parameters that JSON cannot carry are no payload: they are injected (see `saqueduct.injection`).
+refuse the job. Parameters that JSON cannot represent are not payload: they are injected (see `saqueduct.injection`).
 """
 
 import functools
@@ -40,38 +40,38 @@ __all__ = [
 ]
 
 INJECTED: Any = ...
-"""Default of injected parameters: with it a type checker lets a call leave them out.
+"""Default for injected parameters: with it a type checker allows calls to omit them.
 
     @task
     async def close(ctx: Context, *, user_id: int, db_session: AsyncSession = INJECTED) -> None: ...
 
     await close.enqueue(user_id=7)
 
-A parameter with this default is injected also where JSON could carry its type.
+A parameter with this default is injected even if JSON could represent its type.
 """
 
 logger = logging.getLogger("saqueduct")
 
 
 class Signature:
-    """What a task function takes: the context, the payload, and what is injected.
+    """The parameters of a task function: the context, the payload, and the injected ones.
 
     Args:
-        function: of the task.
-        redact: names of parameters whose values stay out of logs, errors and web pages; that of a `**kwargs`
-            parameter stands for all arguments that it takes.
+        function: the task's function.
+        redact: names of parameters whose values stay out of logs, errors and web pages; the name of a `**kwargs`
+            parameter covers all arguments that it receives.
 
     Attributes:
         task: the task's name.
-        payload: parameters whose values travel with the job.
+        payload: parameters whose values are stored with the job.
         injected: parameters filled by the injector, name -> type.
-        positional: payload parameters that a call may give by position, in order.
-        returns: declared type of the result; Any where none is declared.
-        extra: type of the values of a `**kwargs` parameter, which takes any further argument; None without one.
+        positional: payload parameters that a call may pass by position, in order.
+        returns: declared type of the result; Any if none is declared.
+        extra: type of the values of a `**kwargs` parameter, which accepts any further argument; None without one.
         redact: as given.
 
     Raises:
-        RegistrationError: the function cannot be a task; the message names the parameter and the remedy.
+        RegistrationError: the function cannot be a task; the message names the parameter and the fix.
     """
 
     def __init__(self, function: Callable[..., Any], redact: Collection[str] = ()) -> None:
@@ -114,7 +114,7 @@ class Signature:
             raise RegistrationError(function, f"redact names {name!r}, which {why} (there are: {_listed(known)})")
 
     def _prepare(self) -> None:
-        """Make one type of all parameters: it is read in one go, many times as fast as one after another."""
+        """Create one type for all parameters: decoding it in one step is many times as fast as one by one."""
         self._optional = [name for name, parameter in self.payload.items() if not parameter.required]
         members = [
             (name, each.type) if each.required else (name, each.type, msgspec.UNSET)
@@ -139,7 +139,7 @@ class Signature:
         """The arguments of a call by name.
 
         Raises:
-            InvalidArguments: too many by position, or one given twice.
+            InvalidArguments: too many positional arguments, or one is passed twice.
         """
         if len(args) > len(self.positional):
             raise InvalidArguments(self.task, {"arguments": self._too_many(len(args))})
@@ -157,14 +157,14 @@ class Signature:
         return f"{count} {'was' if count == 1 else 'were'} given by position, {takes}{hint}"
 
     def defaults(self) -> dict[str, Any]:
-        """The defaults of the payload as JSON builtins; those that JSON cannot carry are left out."""
+        """The defaults of the payload as JSON builtins; those that JSON cannot represent are omitted."""
         found = ((name, parameter.json_default()) for name, parameter in self.payload.items())
         return {name: default["default"] for name, default in found if default}
 
     def filled(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a job as the declared types, those left out with their defaults.
+        """The arguments of a job as the declared types, omitted ones with their defaults.
 
-        Defaults that JSON cannot carry are left out. Raises as `decode`.
+        Defaults that JSON cannot represent are omitted. Raises as `decode`.
         """
         return self._travelling_defaults | self.decode(raw)
 
@@ -180,7 +180,7 @@ class Signature:
             limit: largest encoded size in bytes.
 
         Raises:
-            InvalidArguments: missing, unknown, wrong or unencodable arguments; each is named.
+            InvalidArguments: missing, unknown, invalid or unencodable arguments; each is named.
             PayloadTooLarge: more than `limit` bytes.
         """
         try:
@@ -194,7 +194,7 @@ class Signature:
         try:
             raw: dict[str, Any] = msgspec.json.decode(encoded)
         except msgspec.DecodeError as error:
-            # Of JSON that the caller has made, and hands over as `msgspec.Raw`.
+            # From JSON that the caller has encoded and passes as `msgspec.Raw`.
             raise InvalidArguments(self.task, {"arguments": str(error)}) from None
         if self._mappings and (problem := encoding.lost_names(arguments, encoded, raw)):
             raise self._lost(problem)
@@ -203,7 +203,7 @@ class Signature:
         except encoding.UNREADABLE:
             found = None
         if found is None:
-            # Outside of the handler, see `_read`.
+            # Outside the exception handler, see `_read`.
             if encoding.endless(arguments):
                 raise InvalidArguments(self.task, self._encoding_problems(arguments))
             found = self.decode(raw)
@@ -212,10 +212,10 @@ class Signature:
         return raw
 
     def decode(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate JSON builtins as a call's and return them as the declared types; defaults stay left out.
+        """Validate JSON builtins as for a call and return them as the declared types; defaults are not added.
 
         Raises:
-            InvalidArguments: missing, unknown or wrong arguments; each is named.
+            InvalidArguments: missing, unknown or invalid arguments; each is named.
         """
         if (arguments := self._convert(raw)) is not None:
             return arguments
@@ -226,13 +226,13 @@ class Signature:
         return arguments
 
     def receive(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a job as a worker takes them: as `decode`, but what the task does not take is dropped.
+        """The arguments of a job for a worker: like `decode`, but arguments unknown to the task are dropped.
 
-        Another version of the task may have enqueued the job. What is dropped is logged, once a process. What the task
-        does to its arguments changes nothing of `raw`: another attempt gets them as they were.
+        Another version of the task may have enqueued the job. Dropped arguments are logged, once per process. If the
+        task modifies its arguments, `raw` does not change: another attempt gets the original ones.
 
         Raises:
-            PayloadMismatch: missing or wrong arguments; each is named.
+            PayloadMismatch: missing or invalid arguments; each is named.
         """
         if self._shares:
             raw = encoding.copied(raw)
@@ -240,20 +240,20 @@ class Signature:
             return self._members(encoding.convert(raw, self._type))
         except msgspec.ValidationError:
             pass
-        # Outside of the handler, see `_read`.
+        # Outside the exception handler, see `_read`.
         return self._receive_each(raw)
 
     def decode_json(self, raw: bytes | msgspec.Raw) -> dict[str, Any]:
-        """`receive` straight from JSON: an object of the arguments, or null for none.
+        """`receive` directly from JSON: an object with the arguments, or null for none.
 
         Raises:
-            PayloadMismatch: no such JSON, missing or wrong arguments.
+            PayloadMismatch: not such JSON, or missing or invalid arguments.
         """
         arguments = self._read(raw)
         return arguments if arguments is not None else self._receive_each(self._read_object(raw))
 
     def decode_result(self, raw: Any) -> Any:
-        """A stored result as the declared type. Raises as `encoding.decode_result`."""
+        """Convert a stored result to the declared type. Raises as `encoding.decode_result`."""
         return decode_result(self.returns, raw)
 
     def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
@@ -263,15 +263,15 @@ class Signature:
         )
 
     def redacted(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments for people to see, with "[redacted]" for the value of each redacted one."""
+        """The arguments for display, with "[redacted]" for the value of each redacted one."""
         return {name: REDACTED if self._hides(name) else value for name, value in arguments.items()}
 
     def secrets(self, raw: Mapping[str, Any] | None) -> Secrets:
-        """What a job of these arguments must not show. Costs next to nothing until a text is scrubbed."""
+        """The secrets of a job with these arguments. Costs almost nothing until a text is scrubbed."""
         if not self.redact or not raw:
             return NO_SECRETS
         hidden = {name: value for name, value in raw.items() if self._hides(name)}
-        # As JSON and as the declared type: bytes look different in either.
+        # As JSON and as the declared type: bytes look different in the two forms.
         return Secrets(lambda: [hidden, self._convert_each(hidden)[0]])
 
     def json_schema(self) -> dict[str, Any]:
@@ -291,9 +291,9 @@ class Signature:
         return result | ({"$defs": definitions} if definitions else {})
 
     def _read(self, raw: bytes | msgspec.Raw) -> dict[str, Any] | None:
-        """All arguments in one go; None where that fails, and each must be looked at.
+        """Decode all arguments in one step; None if that fails, and each must be checked.
 
-        The error ends here: as the context of another one it would show the value that is wrong.
+        The error is dropped here: as the context of another error it would show the invalid value.
         """
         try:
             return self._members(self._decoder.decode(raw))
@@ -301,7 +301,7 @@ class Signature:
             return None
 
     def _convert(self, raw: Mapping[str, Any]) -> dict[str, Any] | None:
-        """As `_read`, out of JSON builtins."""
+        """Like `_read`, from JSON builtins."""
         try:
             return self._members(encoding.convert(raw, self._type))
         except msgspec.ValidationError:
@@ -349,7 +349,7 @@ class Signature:
         return found or {}
 
     def _convert_each(self, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The slow way: one argument after another, to name each that is wrong. Strangers are left out."""
+        """The slow way: one argument after another, to name each invalid one. Unknown arguments are omitted."""
         arguments: dict[str, Any] = {}
         problems = {name: "missing" for name, each in self.payload.items() if each.required and name not in raw}
         for name in filter(self._takes, raw):
@@ -376,12 +376,12 @@ class Signature:
         return InvalidArguments(self.task, {name: self._problem(name, problem, type_)})
 
     def _problem(self, name: str, problem: str, type_: Any) -> str:
-        # msgspec tells the value of an Enum or a Literal that is wrong, and validators may tell anything.
+        # msgspec reports the invalid value of an Enum or a Literal, and validators may report anything.
         return f"must be {encoding.type_name(type_)}, what was given is {REDACTED}" if self._hides(name) else problem
 
 
 def first_name(place: str) -> str:
-    """The argument in which a place is, see `place_of`."""
+    """The argument that contains a place, see `place_of`."""
     return re.split(r"[.\[:]", place.removeprefix("the name "))[0]
 
 

@@ -1,4 +1,4 @@
-"""Task: a decorated function that still is that function, and knows how to become jobs."""
+"""Task: a decorated function that can still be called, and that can enqueue jobs."""
 
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Task(TaskDefinition, Generic[P, R]):
-    """A task: callable as the function it decorates, and run by workers through `runner`; see `TaskDefinition`."""
+    """A task: callable like the decorated function, and run by workers through `runner`; see `TaskDefinition`."""
 
     __name__: str
 
@@ -36,7 +36,7 @@ class Task(TaskDefinition, Generic[P, R]):
     ) -> None:
         super().__init__(function, name, options)
         self.runner = make_runner(self)
-        # Where the engine's worker looks what the task says of its errors.
+        # The engine's worker reads here how the task handles its errors.
         cast("Any", self.runner).retries_after = self.defaults.retries_after
         cast("Any", self.runner).is_final = self.defaults.is_final
         if schedule is not None:
@@ -47,7 +47,7 @@ class Task(TaskDefinition, Generic[P, R]):
         return f"<Task {self.name} at {self.where}>"
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        """A call to be enqueued later, with others; see `enqueue_many`. Validated now.
+        """A call to enqueue later, together with others; see `enqueue_many`. Validated now.
 
         Raises:
             InvalidArguments, PayloadTooLarge: see `Signature.encode`.
@@ -56,18 +56,18 @@ class Task(TaskDefinition, Generic[P, R]):
         return bind(self, self.signature.bind(args, kwargs))
 
     def call(self, arguments: Mapping[str, Any]) -> Call[R]:
-        """`bind` for arguments by name, as they come from elsewhere."""
+        """`bind` for a mapping of arguments by name, for example from a request."""
         return bind(self, arguments)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
-        """Enqueue a job; the call is typed as the function, without `ctx`.
+        """Enqueue a job; the call is typed like the function, without `ctx`.
 
-        Injected parameters are left out: give them the default `INJECTED`, so that a type checker agrees.
+        Omit injected parameters: give them the default `INJECTED` to satisfy type checkers.
 
             job = await send_email.enqueue(to="ada@example.com", subject="Hi", body="...")
 
         Returns:
-            The job's handle; with a `key` that is waiting or running already, that older job's.
+            The job's handle; if a job with that `key` already waits or runs, the handle of that older job.
 
         Raises:
             InvalidArguments, PayloadTooLarge: nothing is enqueued.
@@ -94,7 +94,7 @@ class Task(TaskDefinition, Generic[P, R]):
     def apply_async(
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Result[R]:
-        """`delay` with Celery's options; see `Entry.apply_async`, which types them. Raises as `delay`."""
+        """`delay` with Celery's options; see `Entry.apply_async` for their types. Raises as `delay`."""
         return self._entry().apply_async(args, kwargs, **options)
 
     def _entry(self) -> Entry[P, R]:
@@ -106,17 +106,17 @@ class Task(TaskDefinition, Generic[P, R]):
         return await (await self.enqueue(*args, **kwargs)).result()
 
     async def map(self, arguments: Iterable[Mapping[str, Any]], *, progress: Progress | None = None) -> list[R]:
-        """Enqueue a job for each set of arguments, in few round trips, and wait for all results, in order.
+        """Enqueue a job for each set of arguments, in few round trips, and return all results, in order.
 
             sizes = await measure.map([{"url": url} for url in urls])
 
         Args:
-            arguments: one mapping a job, by parameter name.
-            progress: called whenever a job has ended, with the number of those that have, and of all.
+            arguments: one mapping per job, by parameter name.
+            progress: called each time a job ends, with the number of ended jobs, and the total.
 
         Raises:
             InvalidArguments, PayloadTooLarge: one set does not fit; nothing is enqueued.
-            JobFailed, JobAborted: of the first job that ended without a result; the others go on.
+            JobFailed, JobAborted: for the first job that ended without a result; the others continue.
         """
         return await results(await enqueue_many([self.call(each) for each in arguments]), progress)
 
@@ -125,10 +125,10 @@ class AsyncTask(Task[P, R]):
     """A task made of an `async def` function."""
 
     def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Call the function itself; nothing is queued or validated, what is injected may be left out.
+        """Call the function itself; nothing is queued or validated, injected parameters may be omitted.
 
         Raises:
-            ConfigurationError: the process does not provide what is left out; see `direct_call`.
+            ConfigurationError: the process does not provide an omitted parameter; see `direct_call`.
         """
         call = direct_call(self, (ctx, *args), kwargs)
         return cast("Coroutine[Any, Any, R]", call.run() if call else self.function(ctx, *args, **kwargs))
@@ -138,11 +138,11 @@ class SyncTask(Task[P, R]):
     """A task made of a `def` function; workers run it in a thread."""
 
     def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function itself, in this thread; otherwise as that of an `AsyncTask`.
+        """Call the function itself, in this thread; otherwise like `AsyncTask`.
 
         Raises:
-            ConfigurationError: the process does not provide what is left out; see `direct_call`.
-            CalledInEventLoop: something is to be injected, and an event loop runs in this thread.
+            ConfigurationError: the process does not provide an omitted parameter; see `direct_call`.
+            CalledInEventLoop: a parameter must be injected, and an event loop runs in this thread.
         """
         call = direct_call(self, (ctx, *args), kwargs)
         return cast("R", call.run_blocking() if call else self.function(ctx, *args, **kwargs))

@@ -1,8 +1,8 @@
 """Threads for plain functions: one for each call, so that no call waits for another.
 
 A thread cannot be stopped. A call that hangs keeps its thread, and the next call gets another one: there are as many
-threads as calls have run at once. The slots of the workers bound that number, and how many hung calls a worker puts up
-with.
+threads as calls have run at the same time. That number is bounded by the slots of the workers, and by how many hung
+calls a worker tolerates.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from saq.types import Context
 from saqueduct.tasks import current_job
 
 EXIT_FORKED = 1
-"""Exit status of a forked process whose job comes to its end there; unless it says another with SystemExit."""
+"""Exit status of a forked process in which its job ends, unless it sets another one with SystemExit."""
 
 STACK = 20
-"""Frames of a call that hangs, from the innermost on."""
+"""Number of frames to show of a call that hangs, starting with the innermost."""
 
 
 async def in_thread(function: Callable[..., Any], ctx: Context, /, **arguments: Any) -> Any:
     """Call a function in a thread, and await what it returns if that can be awaited.
 
-    When cancelled before the call has begun, the call never begins. Later it waits for the end of the call first:
-    otherwise a retry would run beside it.
+    If cancelled before the call has begun, the call never begins. If cancelled later, it first waits until the call
+    ends: otherwise a retry would run at the same time.
 
     Raises:
         RuntimeError: the function raised StopIteration or GeneratorExit, which cannot leave a coroutine.
-        BaseException: what else the function raised.
+        BaseException: any other exception of the function.
     """
     call = _Call(function, ctx, arguments)
     _hand_over(call)
@@ -49,12 +49,12 @@ async def in_thread(function: Callable[..., Any], ctx: Context, /, **arguments: 
         if not call.withdraw():
             await call.end()
         raise
-    # A decorator that is no coroutine function, around one that is, returns a coroutine.
+    # A plain decorator around a coroutine function returns a coroutine.
     return await result if inspect.isawaitable(result) else result
 
 
 def stack_of(job: Any) -> str:
-    """Where the thread is that runs the plain function of a job; empty: none does."""
+    """The stack of the thread that runs the plain function of a job; empty: no thread does."""
     for thread in _threads:
         call = thread.call
         if call is not None and call.context.get("job") is job:
@@ -64,7 +64,7 @@ def stack_of(job: Any) -> str:
 
 
 def _awaitable(error: BaseException) -> BaseException:
-    """An error as it can leave a coroutine: a future refuses StopIteration, and would never be done; GeneratorExit
+    """An error that can leave a coroutine: a future refuses StopIteration, and would never be done; GeneratorExit
     closes the coroutines that await it."""
     if not isinstance(error, StopIteration | GeneratorExit):
         return error
@@ -74,29 +74,29 @@ def _awaitable(error: BaseException) -> BaseException:
 
 
 def end_if_forked(pid: int, error: BaseException | None) -> None:
-    """End this process, if it was forked by a job: its worker, whose process has this number, runs in the other one."""
+    """End this process if a job has forked it: its worker runs in the parent, whose process id is `pid`."""
     if os.getpid() != pid:
         status = error.code if isinstance(error, SystemExit) else EXIT_FORKED
         os._exit(status if isinstance(status, int) else 0 if status is None else EXIT_FORKED)
 
 
 class ReplacingExecutor(ThreadPoolExecutor):
-    """For `asyncio.to_thread`: so many calls at once, without those that nobody waits for any more.
+    """Executor for `asyncio.to_thread`: limits concurrent calls, not counting those without a waiting caller.
 
-    A call whose awaiter was cancelled keeps its thread until it ends, and its place goes to the next one: else jobs
-    that hang there would take the threads of all others. One that has not begun never does.
+    A call whose awaiter was cancelled keeps its thread until it ends, but its place goes to the next call: otherwise
+    jobs that hang there would take the threads of all others. A cancelled call that has not begun never begins.
 
     Args:
-        places: calls at once.
+        places: maximum number of concurrent calls.
     """
 
     def __init__(self, places: int) -> None:
         super().__init__(1)
         self.lost = 0
-        """Calls that still run and that nobody waits for."""
+        """Number of calls that still run without a waiting caller."""
         self._places = places
         self._calls: set[_Submitted] = set()
-        """Those that run, and have a place."""
+        """Running calls that occupy a place."""
         self._line: deque[_Submitted] = deque()
         self._counting = threading.Lock()
 
@@ -108,7 +108,7 @@ class ReplacingExecutor(ThreadPoolExecutor):
         return call
 
     def lose(self, call: "_Submitted") -> None:
-        """Nobody waits for a call that runs."""
+        """Note that a running call has no waiting caller any more."""
         with self._counting:
             if call.lost or call.over:
                 return
@@ -118,14 +118,14 @@ class ReplacingExecutor(ThreadPoolExecutor):
         self._begin()
 
     def lose_abandoned(self) -> None:
-        """Give the places of calls whose jobs are over to those that wait: a job may shield a call, or not await it."""
+        """Free the places of calls whose jobs have ended: a job may shield a call, or not await it."""
         with self._counting:
             abandoned = [call for call in self._calls if call.abandoned] if self._line else []
         for call in abandoned[: len(self._line)]:
             self.lose(call)
 
     def end(self, call: "_Submitted") -> None:
-        """A call has ended."""
+        """Note that a call has ended."""
         with self._counting:
             call.over = True
             if call.lost:
@@ -160,7 +160,7 @@ class _Submitted(Future[Any]):
 
     @property
     def abandoned(self) -> bool:
-        """True when the job is over that made the call."""
+        """True if the job that made the call has ended."""
         job = self._job
         return job is not None and (job.status is not Status.ACTIVE or getattr(job, "given_up", False))
 
@@ -171,7 +171,7 @@ class _Submitted(Future[Any]):
         return cancelled
 
     def run(self) -> Callable[[], None]:
-        """In the thread: call the function; returns what reports its end."""
+        """In the thread: call the function; returns a callback that reports its end."""
         try:
             report = partial(self.set_result, self._function())
         except BaseException as error:
@@ -181,7 +181,7 @@ class _Submitted(Future[Any]):
 
 
 class _Call:
-    """One call; made in the event loop that awaits it."""
+    """One call; created in the event loop that awaits it."""
 
     def __init__(self, function: Callable[..., Any], ctx: Context, arguments: dict[str, Any]) -> None:
         self.context = ctx
@@ -190,12 +190,12 @@ class _Call:
         self._function, self._arguments = function, arguments
         self._variables = copy_context()
         self._claim = threading.Lock()
-        """Whoever acquires it decides whether the function is called: the thread, or who withdraws the call."""
+        """Whoever acquires it first decides whether the function is called: the thread, or `withdraw`."""
         self._over = False
         self._ended: asyncio.Future[None] | None = None
 
     def withdraw(self) -> bool:
-        """Keep it from beginning; False: it has begun."""
+        """Prevent the call from beginning; False: it has already begun."""
         return self._claim.acquire(blocking=False)
 
     async def end(self) -> None:
@@ -205,7 +205,7 @@ class _Call:
             await self._ended
 
     def run(self) -> Callable[[], None]:
-        """In the thread: call the function; returns what reports its end to the event loop."""
+        """In the thread: call the function; returns a callback that reports its end to the event loop."""
         if not self._claim.acquire(blocking=False):
             return lambda: None
         pid = os.getpid()
@@ -222,7 +222,7 @@ class _Call:
         try:
             self._loop.call_soon_threadsafe(self._arrive, result, error)
         except RuntimeError:
-            # The event loop is closed: nobody waits any more.
+            # The event loop is closed: no caller waits any more.
             return
 
     def _arrive(self, result: Any, error: BaseException | None) -> None:
@@ -231,7 +231,7 @@ class _Call:
             self._ended.set_result(None)
         if self.outcome.done():
             if inspect.iscoroutine(result):
-                # Nobody will await it, and Python warns of such.
+                # It will never be awaited, and Python warns about that.
                 result.close()
         elif error is not None:
             self.outcome.set_exception(error)
@@ -240,7 +240,7 @@ class _Call:
 
 
 class _Thread(threading.Thread):
-    """Carries out calls, one after another."""
+    """Runs calls, one after another."""
 
     def __init__(self) -> None:
         super().__init__(name="task", daemon=True)
@@ -252,7 +252,7 @@ class _Thread(threading.Thread):
             self.call = self.calls.get()
             report = self.call.run()
             self.call = None
-            # Idle before anybody knows: the next call needs no further thread.
+            # Marked idle before the result is reported: the next call needs no further thread.
             _idle.append(self)
             report()
             del report
@@ -260,7 +260,7 @@ class _Thread(threading.Thread):
 
 _threads: list[_Thread] = []
 _idle: list[_Thread] = []
-"""Threads without a call; the last one that was used is used first."""
+"""Idle threads; the most recently used one is used first."""
 
 
 def _hand_over(call: _Call | _Submitted) -> None:

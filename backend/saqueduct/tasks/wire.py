@@ -1,4 +1,4 @@
-"""Wire: SAQ's wire format of a job, its fields and what each may hold."""
+"""Wire: SAQ's wire format of a job, its fields and their valid values."""
 
 import dataclasses
 import json
@@ -20,17 +20,17 @@ logger = logging.getLogger("saqueduct")
 
 _Int = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)]
 _Number = _Int | Annotated[float, msgspec.Meta(ge=-EXACT, le=EXACT)]
-"""Numbers that Python, Lua and JSON agree on: no NaN, none beyond what a double holds exactly."""
+"""Numbers that are the same in Python, Lua and JSON: no NaN, nothing beyond the exact range of a double."""
 
 _Moment = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND * 1000 + 999)]
-"""Epoch milliseconds; 0: not yet."""
+"""Epoch milliseconds; 0: has not happened yet."""
 
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)] | Annotated[float, msgspec.Meta(ge=0, le=LAST_SECOND)]
 
 _Due = (
     Annotated[int, msgspec.Meta(ge=-EXACT, le=LAST_SECOND)] | Annotated[float, msgspec.Meta(ge=-EXACT, le=LAST_SECOND)]
 )
-"""Epoch seconds before which a job does not start; 0, or a time that is past: at once."""
+"""Epoch seconds before which a job does not start; 0, or a time in the past: immediately."""
 
 TYPES: dict[str, Any] = {
     **dict.fromkeys(("function", "key"), str),
@@ -61,15 +61,15 @@ Wire = msgspec.defstruct(
     omit_defaults=True,
     forbid_unknown_fields=True,
 )
-"""SAQ's wire format: the queue's name, and what differs from the defaults."""
+"""SAQ's wire format: the queue's name, and the fields that differ from their defaults."""
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=32_767)]
-"""Bounded as the columns that records have for counts."""
+"""Has the same limit as the count columns of the records."""
 
 
 class _Meta(msgspec.Struct, rename=PREFIX.__add__):
-    """The engine's entries of `meta`; others are the user's."""
+    """The engine's entries of `meta`; others belong to the user."""
 
     expires_at: _Number | None = None
     at_most_once: bool = False
@@ -88,10 +88,10 @@ class _Meta(msgspec.Struct, rename=PREFIX.__add__):
 
 
 _REPAIRED = {**DEFAULTS, "status": Status.QUEUED}
-"""What stands in place of a field that cannot be read."""
+"""Replacements for fields that cannot be read."""
 
 IDENTITY = ("function", "key", "queue", "kwargs")
-"""What has no default, and no update changes: without it there is no telling what was to run."""
+"""Fields without a default that no update changes: without them it is unknown what to run."""
 
 _decode = msgspec.json.Decoder(Wire).decode
 _encode = msgspec.json.Encoder().encode
@@ -99,26 +99,26 @@ _values = operator.itemgetter(*FIELDS)
 
 
 def encode(fields: dict[str, Any], queue: str) -> bytes:
-    """The fields of a job, by name, as JSON. Raises as `msgspec.json.encode`."""
+    """Encode the fields of a job, by name, as JSON. Raises as `msgspec.json.encode`."""
     return _encode(Wire(queue, *_values(fields), fields["meta"] or None))
 
 
 def convert(fields: dict[str, Any]) -> dict[str, Any]:
-    """All fields of a job out of some of them, checked.
+    """Check the given fields of a job, and add the defaults of the others.
 
     Raises:
-        msgspec.ValidationError: one that SAQ's Job does not have, or of a wrong type, or a required one is missing.
+        msgspec.ValidationError: an unknown field, a wrong type, or a required field is missing.
     """
     return _checked(msgspec.convert(fields, Wire))
 
 
 def decode(payload: dict[str, Any] | str | bytes) -> dict[str, Any]:
-    """The fields of a job out of its JSON, or JSON builtins.
+    """The fields of a job from its JSON, or JSON builtins.
 
-    A field that cannot be read has its default: it must not cost the job.
+    A field that cannot be read gets its default: it must not make the job fail.
 
     Raises:
-        ValueError: it is no job, or one without a function, a key, a queue or arguments that can be read.
+        ValueError: it is not a job, or its function, key, queue or arguments cannot be read.
     """
     try:
         wire: Any = msgspec.convert(payload, Wire) if isinstance(payload, dict) else _decode(payload)
@@ -126,14 +126,14 @@ def decode(payload: dict[str, Any] | str | bytes) -> dict[str, Any]:
             return _checked(wire)
     except msgspec.DecodeError:
         return _repaired(payload)
-    # Most jobs; a call less for each.
+    # The common case; saves one call per job.
     fields: dict[str, Any] = msgspec.structs.asdict(wire)
     fields["meta"] = {}
     return fields
 
 
 def travels(name: str, value: Any) -> bool:
-    """True for a value of a field that can be read again."""
+    """True if a value of a field can be decoded again."""
     try:
         encoding.encode(convert({"queue": "", "function": "", "key": "", name: value}))
     except Exception:
@@ -151,7 +151,7 @@ def _checked(wire: Any) -> dict[str, Any]:
 
 
 def _repaired(payload: dict[str, Any] | str | bytes) -> dict[str, Any]:
-    # Python's parser also takes NaN and lone surrogates, which SAQ writes.
+    # Python's parser also accepts NaN and lone surrogates, which SAQ writes.
     raw = json.loads(payload) if isinstance(payload, str | bytes) else payload
     if not isinstance(raw, dict):
         raise ValueError("it is no JSON object")
@@ -166,7 +166,7 @@ def _repaired(payload: dict[str, Any] | str | bytes) -> dict[str, Any]:
 
 
 def _read(name: str, value: Any) -> Any:
-    """A value of a field, or what stands in place of one that cannot be read."""
+    """A value of a field, or the replacement if it cannot be read."""
     if name == "meta":
         entries = value if isinstance(value, dict) else {}
         return {entry: each for entry, each in entries.items() if travels("meta", {entry: each})}

@@ -1,4 +1,4 @@
-"""Entry: one task with blocking calls, in Celery's words."""
+"""Entry: one task with blocking calls, using Celery's names."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class Entry(Generic[P, R]):
-    """One task with Celery's calls: typed as its function, blocking, to be used in any thread without event loop.
+    """One task with Celery's calls: typed like its function, blocking, for any thread without an event loop.
 
         registry.ping.delay().get(timeout=10)
 
@@ -39,7 +39,7 @@ class Entry(Generic[P, R]):
 
     @classmethod
     def of_process(cls, task: TaskDefinition) -> Self:
-        """A task's blocking calls on the queues of this process.
+        """The blocking calls of a task, on the queues of this process.
 
         Raises:
             ConfigurationError: the process has no connected queues.
@@ -63,7 +63,7 @@ class Entry(Generic[P, R]):
         return type(self)(self.task.options(**options), self._portal, self._queues)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
-        """Enqueue a job; raises QueueUnavailable when Redis is still away after Celery's three more tries."""
+        """Enqueue a job; raises QueueUnavailable if Redis is still down after Celery's three more tries."""
         return self._publish(args, kwargs, Pauses())
 
     def apply_async(
@@ -81,24 +81,24 @@ class Entry(Generic[P, R]):
         queue: str | None = None,
         priority: Priority | None = None,
     ) -> Result[R]:
-        """Enqueue a job with Celery's options; `options` has those that Celery lacks.
+        """Enqueue a job with Celery's options; use `options` for those that Celery lacks.
 
         Args:
-            args: arguments by position.
-            kwargs: arguments by name.
-            task_id: the job's key; while a job of that key waits or runs, this is answered with that one.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            task_id: the job's key; while a job with that key waits or runs, that job is returned.
             countdown: seconds before the job may start.
-            eta: aware time before which it does not start; not together with `countdown`.
-            expires: seconds from now, or aware time, by which it must have started, else it is revoked.
-            retry: False: raise as soon as Redis has not answered.
-            retry_policy: how often and when to try again while Redis is away; see `PublishPolicy`.
-            ignore_result: True: the job is forgotten at its end, and `get` returns None.
-            queue: another queue than the task's.
-            priority: another level than the task's.
+            eta: aware time before which the job does not start; not together with `countdown`.
+            expires: seconds from now, or aware time, by which the job must have started; otherwise it is revoked.
+            retry: False: raise the first time that Redis does not answer.
+            retry_policy: how often and when to try again while Redis is down; see `PublishPolicy`.
+            ignore_result: True: the job is deleted when it ends, and `get` returns None.
+            queue: queue to use instead of the task's.
+            priority: priority to use instead of the task's.
 
         Raises:
-            ValueError: impossible options; names the option.
-            QueueUnavailable: Redis did not answer, to the last try.
+            ValueError: an invalid option; names it.
+            QueueUnavailable: Redis did not answer, even at the last try.
         """
         pauses = Pauses.of(retry_policy) if retry else ()
         options: dict[str, Any] = {
@@ -118,12 +118,12 @@ class Entry(Generic[P, R]):
         *,
         throw: bool = False,
     ) -> ResultHere[R]:
-        """Run the task here and now, once: validated and injected as by a worker, and nothing is queued.
+        """Run the task in this process, once: validated and injected as by a worker, but not queued.
 
         Args:
-            args: arguments by position.
-            kwargs: arguments by name.
-            throw: True: raise what the task raises, instead of keeping it in the result.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            throw: True: raise the task's exception, instead of storing it in the result.
         """
         result = self._portal.run(self._run_here, args or (), kwargs or {})
         if throw:
@@ -131,7 +131,7 @@ class Entry(Generic[P, R]):
         return result
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the task here and now as `apply` does; returns what it returns, and raises what it raises."""
+        """Run the task in this process like `apply`; returns its result, or raises its exception."""
         return self._portal.run(self._run_here, args, kwargs).get()
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
@@ -140,10 +140,10 @@ class Entry(Generic[P, R]):
         return handle
 
     def AsyncResult(self, task_id: str) -> Result[R]:  # noqa: N802  (Celery's name)
-        """The result of a job that was enqueued before, by its key.
+        """The result of a job that was enqueued earlier, by its key.
 
         Raises:
-            JobNotFound: it is not known, or not any more.
+            JobNotFound: the job does not exist, or no longer exists.
             QueueUnavailable: Redis did not answer.
         """
         return Result(self._portal, self._portal.run(self._find, task_id))
@@ -180,7 +180,7 @@ class Entry(Generic[P, R]):
 def _times(
     countdown: float | None, eta: dt.datetime | None, expires: float | dt.datetime | None
 ) -> dict[str, float | dt.datetime | None]:
-    """Celery's times as `CallOptions` takes them."""
+    """Convert Celery's times to the form of `CallOptions`."""
     if countdown is not None and eta is not None:
         raise ValueError("give countdown or eta, not both")
     if countdown is not None:
@@ -188,6 +188,6 @@ def _times(
     if isinstance(expires, dt.datetime):
         if expires.tzinfo is None:
             raise ValueError(f"expires must be seconds or an aware datetime, not {expires!r}")
-        # One that is over already: the job ends revoked, it is not refused, as in Celery.
+        # A time in the past: as in Celery, the job is accepted and ends revoked.
         expires = max(0.0, expires.timestamp() - time_now())
     return {"delay": countdown, "eta": eta, "expires": expires}

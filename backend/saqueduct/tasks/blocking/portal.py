@@ -12,11 +12,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOOP_LOOK = 1.0
-"""Seconds between two looks whether the event loop still runs; one that has ended answers nobody."""
+"""Seconds between checks that the event loop still runs; one that has ended never answers."""
 
 
 class CalledInEventLoop(QueueError, RuntimeError):
-    """A blocking call in a thread that runs an event loop, which would block it."""
+    """A blocking call in a thread that runs an event loop, which the call would block."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -31,14 +31,14 @@ class Portal:
     thread's (see `BlockingContainer`, which also connects them anew in a forked process).
 
     Args:
-        queues: connected by the time of the first call.
+        queues: must be connected when the first call is made.
     """
 
     def __init__(self, queues: TaskQueues) -> None:
         self._queues = queues
 
     def run(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a coroutine function there, and return or raise what it returns or raises.
+        """Call a coroutine function on that event loop; returns its result, or raises its exception.
 
         Raises:
             CalledInEventLoop: this thread runs an event loop itself.
@@ -62,7 +62,7 @@ class Portal:
 
 
 def refuse_in_event_loop() -> None:
-    """Raise where a blocking call would stop an event loop.
+    """Raise if a blocking call would stop an event loop.
 
     Raises:
         CalledInEventLoop: this thread runs one.

@@ -1,4 +1,4 @@
-"""Publishing a job from blocking code: again and again while Redis is away, as the caller's policy says."""
+"""Publishing a job from blocking code, with repeated tries while Redis is down, by the caller's policy."""
 
 import asyncio
 import dataclasses
@@ -14,14 +14,14 @@ R = TypeVar("R")
 
 
 class PublishPolicy(TypedDict, total=False):
-    """Celery's `retry_policy`: what `apply_async` does while Redis does not answer. It has nothing to do with the
-    retries of a job.
+    """Celery's `retry_policy`: what `apply_async` does while Redis does not answer. It does not affect the retries of
+    a job.
 
     Attributes:
-        max_retries: tries after the first; None: for ever.
+        max_retries: tries after the first; None: no limit.
         interval_start: seconds before the second try.
-        interval_step: seconds that each further pause is longer.
-        interval_max: seconds that a pause is long at most.
+        interval_step: seconds added to each further pause.
+        interval_max: maximum seconds of a pause.
     """
 
     max_retries: int | None
@@ -32,10 +32,10 @@ class PublishPolicy(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Pauses:
-    """A settled policy; what a caller leaves out is as in Celery.
+    """A complete policy; omitted values have Celery's defaults.
 
     Raises:
-        ValueError: something is negative.
+        ValueError: a value is negative.
     """
 
     max_retries: int | None = 3
@@ -54,7 +54,7 @@ class Pauses:
         """The policy of a call.
 
         Raises:
-            ValueError: it holds something else.
+            ValueError: it has an unknown entry.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         if strangers := set(policy or ()) - set(known):
@@ -69,12 +69,12 @@ class Pauses:
 
 
 async def publish(call: Call[R], pauses: Iterable[float] = ()) -> JobHandle[R]:
-    """Enqueue a job; after each pause once more, while Redis does not answer.
+    """Enqueue a job; while Redis does not answer, try again after each pause.
 
-    All tries carry the same key: where an earlier one arrived after all, its job stands.
+    All tries use the same key: if an earlier try did arrive, its job is the one that exists.
 
     Raises:
-        QueueUnavailable: the last try failed, too.
+        QueueUnavailable: the last try failed too.
         DuplicateJob, ConfigurationError: see `enqueue_many`.
     """
     for pause in pauses:

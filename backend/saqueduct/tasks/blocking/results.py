@@ -1,4 +1,4 @@
-"""Results of blocking calls: of a job in the queue, and of a task that was run here."""
+"""Results of blocking calls: of a job in the queue, and of a task that ran in this process."""
 
 from typing import Generic, Literal, TypeVar, overload
 
@@ -13,7 +13,7 @@ from saqueduct.tasks.handle import JobHandle
 R = TypeVar("R")
 
 State = Literal["PENDING", "STARTED", "SUCCESS", "FAILURE", "RETRY", "REVOKED"]
-"""Celery's names of what a job can be."""
+"""Celery's names for the states of a job."""
 
 _STATES: dict[Status, State] = {
     Status.NEW: "PENDING",
@@ -27,16 +27,16 @@ _STATES: dict[Status, State] = {
 
 
 class Result(Generic[R]):
-    """A job, and its result to come: `JobHandle` for code without an event loop. Usable in any thread.
+    """A job and its future result: `JobHandle` for code without an event loop. Usable in any thread.
 
         result = registry.cleanup_sessions.delay(days_old=7)
         result.get(timeout=10)["deleted_count"]
 
-    Where no result is kept (`ignore_result=True`, or a task's `ttl=-1`), a job that has ended is forgotten: PENDING and
-    not ready from then on, without result and error, as in Celery.
+    If no result is kept (`ignore_result=True`, or a task's `ttl=-1`), a job is deleted when it ends: from then on it is
+    PENDING and not ready, without result and error, as in Celery.
 
-    All but `id` ask Redis, and raise:
-        JobNotFound: the job is not known, or its outcome is not kept any more.
+    All members except `id` ask Redis, and raise:
+        JobNotFound: the job does not exist, or its outcome is no longer kept.
         QueueUnavailable: Redis did not answer.
         CalledInEventLoop, ConfigurationError: see `Portal`.
     """
@@ -54,7 +54,7 @@ class Result(Generic[R]):
 
     @property
     def status(self) -> State:
-        """Where the job stands: RETRY is a job that waits for another attempt, REVOKED one that was aborted or was
+        """The state of the job: RETRY is a job that waits for another attempt, REVOKED one that was aborted or was
         not started before it expired."""
         job = self._look()
         return "PENDING" if job is None else _state(job)
@@ -65,7 +65,7 @@ class Result(Generic[R]):
         return self.status
 
     def ready(self) -> bool:
-        """True when the job has ended, however."""
+        """True when the job has ended, with any status."""
         job = self._look()
         return job is not None and job.status in TERMINAL_STATUSES
 
@@ -79,7 +79,7 @@ class Result(Generic[R]):
 
     @property
     def result(self) -> R | Exception | None:
-        """What the job returned; the error when it failed or was revoked; None while it has not ended. Never waits."""
+        """The job's result; the error if it failed or was revoked; None while it has not ended. Never waits."""
         return self._portal.run(self._outcome)
 
     @property
@@ -93,18 +93,18 @@ class Result(Generic[R]):
     @overload
     def get(self, timeout: float | None = None, *, propagate: Literal[False]) -> R | Exception: ...
     def get(self, timeout: float | None = None, propagate: bool = True) -> R | Exception | None:
-        """Wait for the job's end, and return its result as the type that the function declares.
+        """Wait until the job ends, and return its result as the declared type of the function.
 
-        Where no result is kept there is nothing to wait for: None at once, as in Celery.
+        If no result is kept, it returns None immediately, as in Celery.
 
         Args:
-            timeout: seconds to wait; None: for ever.
+            timeout: seconds to wait; None: no limit.
             propagate: False: return the error of the job instead of raising it.
 
         Raises:
-            JobFailed: it raised; holds the worker's traceback.
-            JobAborted: it was revoked. JobExpired: it was not started in time.
-            TimeoutError: it has not ended in time (`ResultTimeout`); it goes on all the same.
+            JobFailed: the job failed; contains the worker's traceback.
+            JobAborted: the job was revoked. JobExpired: it was not started in time.
+            TimeoutError: the job has not ended in time (`ResultTimeout`); it continues to run.
         """
         if self._ignored:
             return None
@@ -116,10 +116,10 @@ class Result(Generic[R]):
             return error
 
     def revoke(self, terminate: bool = False) -> None:
-        """Let a job that waits never run; one that runs goes on, unless `terminate` is given. As in Celery.
+        """Prevent a waiting job from running; a running one continues, unless `terminate` is set. As in Celery.
 
         Args:
-            terminate: cancel a running job, too; its worker does so within about a second.
+            terminate: also cancel a running job; its worker does so within about a second.
         """
         self._portal.run(self._revoke, terminate)
 
@@ -127,10 +127,10 @@ class Result(Generic[R]):
         return self._portal.run(self._present)
 
     async def _present(self) -> Job | None:
-        """The job; None: it has ended, and nothing of it is kept.
+        """The job; None: it has ended, and is not kept.
 
         Raises:
-            JobNotFound: something of it should be.
+            JobNotFound: the job should exist, and does not.
         """
         try:
             return await self._handle.refresh()
@@ -158,11 +158,11 @@ class Result(Generic[R]):
 
 
 class ResultHere(Generic[R]):
-    """What came of a task that `apply` has run here: the same calls as `Result`, answered at once.
+    """The outcome of a task that `apply` ran in this process: the same calls as `Result`, answered immediately.
 
     Args:
-        id: the key that the run had.
-        outcome: what it returned, or the error that it raised.
+        id: the key of the run.
+        outcome: the result, or the error that was raised.
     """
 
     def __init__(self, id: str, outcome: R | Exception) -> None:  # noqa: A002  (Celery's name)
@@ -171,7 +171,7 @@ class ResultHere(Generic[R]):
 
     @property
     def status(self) -> State:
-        """SUCCESS, FAILURE, or RETRY when the task raised `Retry`."""
+        """SUCCESS, FAILURE, or RETRY if the task raised `Retry`."""
         if not isinstance(self._outcome, Exception):
             return "SUCCESS"
         asks = find(self._outcome, Retry) and not find(self._outcome, GiveUp)
@@ -183,20 +183,20 @@ class ResultHere(Generic[R]):
         return self.status
 
     def ready(self) -> bool:
-        """True."""
+        """Always True."""
         return True
 
     def successful(self) -> bool:
-        """True when it returned."""
+        """True if the task returned."""
         return self.status == "SUCCESS"
 
     def failed(self) -> bool:
-        """True when it raised, and did not ask for another attempt."""
+        """True if the task raised, and did not raise `Retry`."""
         return self.status == "FAILURE"
 
     @property
     def result(self) -> R | Exception:
-        """What it returned or raised."""
+        """The result, or the error that was raised."""
         return self._outcome
 
     @overload
@@ -204,13 +204,13 @@ class ResultHere(Generic[R]):
     @overload
     def get(self, timeout: float | None = None, *, propagate: Literal[False]) -> R | Exception: ...
     def get(self, timeout: float | None = None, propagate: bool = True) -> R | Exception:
-        """What it returned; raises what it raised, unless `propagate` is False."""
+        """The result; raises the error instead, unless `propagate` is False."""
         if propagate and isinstance(self._outcome, Exception):
             raise self._outcome
         return self._outcome
 
     def revoke(self, terminate: bool = False) -> None:
-        """Nothing: it has ended."""
+        """Does nothing: the task has already ended."""
 
     def __repr__(self) -> str:
         return f"<ResultHere {self.id} {self.status}>"

@@ -1,4 +1,4 @@
-"""Runs a task here and now: validated, injected and with a result as a worker would, but without a queue."""
+"""Runs a task in this process: validated, injected and with a result as by a worker, but without a queue."""
 
 import dataclasses
 from typing import Any, TypeVar, cast
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class JobHere(EngineJob):
-    """The job of a run that no queue knows: what it tells of itself stays here."""
+    """The job of a run without a queue: its updates stay in this process."""
 
     async def update(self, **kwargs: Any) -> None:
         for name, value in kwargs.items():
@@ -27,15 +27,15 @@ class JobHere(EngineJob):
 async def run_here(call: Call[R], injector: Injector | None, queue: TaskQueue) -> R:
     """Run the function of a call once; the result has the type that the function declares.
 
-    Neither the time limit nor the retries of the task count here.
+    The time limit and the retries of the task are not applied.
 
     Args:
-        call: validated.
+        call: the validated call.
         injector: for the parameters that are injected; None: there are none.
-        queue: which the context holds, so that the task can enqueue others.
+        queue: the queue in the context, so that the task can enqueue other jobs.
 
     Raises:
-        Exception: what the function raises, or the close of what it was injected.
+        Exception: any exception of the function, or of closing an injected object.
     """
     job = _active(call.job, queue)
     ctx = {"job": job, "queue": queue, "injector": injector, "container": injector and injector.container}
@@ -44,7 +44,7 @@ async def run_here(call: Call[R], injector: Injector | None, queue: TaskQueue) -
 
 
 def _active(job: Job, queue: TaskQueue) -> JobHere:
-    """The job as a worker holds it in its first attempt."""
+    """The job as it is during its first attempt on a worker."""
     fields = {field.name: getattr(job, field.name) for field in dataclasses.fields(Job)}
     began = now()
     held = {"queue": queue, "status": Status.ACTIVE, "attempts": 1, "queued": began, "started": began}
