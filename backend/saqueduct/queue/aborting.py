@@ -1,6 +1,6 @@
-"""Aborting: a job that is to be aborted is in the way of a new one of its key, or its unique claim, until it has ended.
+"""Aborting: a job that is being aborted blocks a new job with its key, or its unique claim, until it has ended.
 
-An enqueue waits for that end: the new job is enqueued then, and never silently dropped for a job that dies.
+An enqueue waits for that end, and then enqueues the new job: it is never silently dropped for a job that is ending.
 """
 
 import asyncio
@@ -12,16 +12,16 @@ from saqueduct.timings import Timings
 
 
 class BeingAborted(NamedTuple):
-    """A job is being aborted that is in the way of the one to be enqueued; `by_stock`: a stock worker runs it."""
+    """A job that is being aborted blocks the one to enqueue; `by_stock`: a stock worker runs it."""
 
     by_stock: bool
 
 
 class Patience:
-    """Waits between the tries to enqueue, and not for ever.
+    """Waits between the tries to enqueue, up to a limit.
 
     Args:
-        timings: of the queue.
+        timings: the queue's timings.
     """
 
     def __init__(self, timings: Timings) -> None:
@@ -30,14 +30,14 @@ class Patience:
 
     @property
     def over(self) -> bool:
-        """True when it has been waited for long enough."""
+        """True when the maximum wait is over."""
         return asyncio.get_running_loop().time() >= self._end
 
     async def wait(self, key: str) -> None:
-        """Wait until the next try to enqueue a job of that key.
+        """Wait before the next try to enqueue a job with that key.
 
         Raises:
-            JobConflict: the job in the way has not ended in time, or it is the one that enqueues.
+            JobConflict: the blocking job has not ended in time, or it is the job that makes this call.
         """
         running = current_job.job.get()
         if self.over or (running is not None and running.key == key):

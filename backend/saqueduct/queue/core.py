@@ -1,4 +1,4 @@
-"""QueueCore: what the parts of a queue share. They hold this, and not each other's queue."""
+"""QueueCore: the state that the parts of a queue share. They refer to this instead of the queue."""
 
 import logging
 import time
@@ -26,20 +26,20 @@ logger = logging.getLogger("saqueduct")
 
 
 MAX_RECOVERIES = 3
-"""Times that a job is put back after deaths of its workers until it runs alone in its process, see
-`worker/quarantine.py`; once more and it is the cause."""
+"""How often a job is queued again after its workers died, until it runs alone in its process, see
+`worker/quarantine.py`; if its worker dies once more, the job is the cause."""
 
 
 class QueueCore:
     """Keys and scripts in Redis, the encoding of jobs, the clock, and the recorder of one queue.
 
     Args:
-        saq: the queue that jobs belong to; its counters are SAQ's statistics.
-        redis: client.
+        saq: the queue of the jobs; its counters are SAQ's statistics.
+        redis: the Redis client.
         name: the queue's name.
-        timings: how long it waits for what.
-        dump: encodes jobs instead of the engine; None: SAQ's wire format.
-        load: decodes jobs instead of the engine; None: SAQ's wire format.
+        timings: intervals, waits and limits.
+        dump: custom encoder for jobs; None: SAQ's wire format.
+        load: custom decoder for jobs; None: SAQ's wire format.
     """
 
     def __init__(
@@ -57,46 +57,46 @@ class QueueCore:
         self.timings = timings
         self.max_recoveries = MAX_RECOVERIES
         self.batch_bytes = BATCH_BYTES
-        """Bytes of jobs that one call to Redis brings, at most; a larger job goes by itself."""
+        """Maximum bytes of jobs in one call to Redis; a larger job is sent alone."""
         self._dump, self._load = dump, load
         in_keys = name_in_keys(redis, name)
         self._key_prefix, self._id_prefix = f"saq:{in_keys}:", f"{ID_PREFIX}{in_keys}:"
         self.stock_aborts = ABORT_ID_PREFIX if in_keys == name else f"{ABORT_ID_PREFIX}{in_keys}:"
-        """Prefix of the abort keys of stock SAQ; in a cluster, which it does not know, that of the engine's own."""
+        """Prefix of the abort keys of stock SAQ; in a cluster, which it does not support, the engine's prefix."""
         self.aborts = f"{ABORT_ID_PREFIX}{in_keys}:"
         """Prefix of the engine's abort keys."""
         self.sweep_locks = self.namespace("sweep"), self.namespace("sweep:engine")
-        """Keys of the locks that sweeps take: stock SAQ's, and the engine's own; see `lua/expired.lua`."""
+        """Keys of the sweep locks: stock SAQ's, and the engine's own; see `lua/expired.lua`."""
         self.guard: LoopGuard = getattr(redis.connection_pool, "guard", None) or LoopGuard()
-        """Knows the event loop that the connections belong to."""
+        """Checks that the connections are used in their own event loop."""
         self.scripts = Scripts(
             redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.stock_aborts, self.guard
         )
         self.outage = Outage(name)
         self.recorder: Recorder | None = None
-        """Called with each job that has ended, or gets another attempt; None: there is no PostgreSQL."""
+        """Called with each job that ends or gets another attempt; None: there is no PostgreSQL."""
         self.offered: set[tuple[str, str]] = set()
-        """Key and lease of the jobs that workers of this process offer to those of others, see `LeaseKeeper`."""
+        """Key and lease of the jobs that workers of this process offer to other processes, see `LeaseKeeper`."""
         self._time_known: tuple[float, float] | None = None
-        """When the clock of Redis was asked, by the monotonic clock, and what it answered."""
+        """When the clock of Redis was read, by the monotonic clock, and its value."""
 
     def namespace(self, key: str) -> str:
         """A key of this queue."""
         return self._key_prefix + key
 
     def job_id(self, job_key: str) -> str:
-        """The key in Redis of a job."""
+        """The Redis key of a job."""
         return self._id_prefix + job_key
 
     def job_key_from_id(self, job_id: str) -> str:
-        """The key of a job, by that in Redis."""
+        """The key of a job, from its Redis key."""
         return job_id[len(self._id_prefix) :]
 
     def serialize(self, job: Job) -> bytes | str:
-        """The job in SAQ's wire format, or as `dump` encodes it.
+        """Encode a job in SAQ's wire format, or with `dump`.
 
         Raises:
-            JobTooLarge: Redis would not take it.
+            JobTooLarge: it is larger than Redis accepts.
         """
         stored: bytes | str
         if self._dump is None:
@@ -113,10 +113,10 @@ class QueueCore:
     def deserialize(
         self, payload: dict[str, Any] | str | bytes | None, status: Status | str | None = None
     ) -> EngineJob | None:
-        """The job of SAQ's wire format.
+        """Decode a job from SAQ's wire format.
 
         Raises:
-            ValueError: it is none, or belongs to another queue.
+            ValueError: it is not a job, or belongs to another queue.
         """
         if not payload:
             return None
@@ -129,7 +129,7 @@ class QueueCore:
         """The job that is stored under a key.
 
         Raises:
-            UnreadableJob: what is stored there is none, for any reason.
+            UnreadableJob: the stored data is not a valid job, for any reason.
         """
         try:
             job = self.deserialize(stored) if self._load is not None or not stored else decode(stored, self.saq)
@@ -140,7 +140,7 @@ class QueueCore:
         return job
 
     def copy(self, job: Job) -> EngineJob:
-        """Another object of the same job, as SAQ's `Queue.copy`."""
+        """Another object for the same job, like SAQ's `Queue.copy`."""
         return decode(job.to_dict(), self.saq)
 
     async def time(self) -> float:
@@ -148,7 +148,7 @@ class QueueCore:
         return float(await self.scripts.run("time"))
 
     async def time_about(self) -> float:
-        """As `time`, but asked every `clock_known` seconds at most: between, the monotonic clock counts on."""
+        """Like `time`, but reads the clock of Redis only every `clock_known` seconds, else the monotonic clock."""
         current = time.monotonic()
         if self._time_known is None or current - self._time_known[0] > self.timings.clock_known:
             self._time_known = current, await self.time() - clock.offset()
@@ -156,7 +156,7 @@ class QueueCore:
         return answer + current - asked + clock.offset()
 
     def record(self, job: Job) -> None:
-        """Record what became of a job; an error there keeps no other job from being settled."""
+        """Record the outcome of a job; an error here does not prevent the settling of other jobs."""
         if self.recorder is not None:
             try:
                 self.recorder.add(job)
@@ -164,7 +164,7 @@ class QueueCore:
                 logger.exception("what became of the job %s cannot be recorded", job.key)
 
     def mark_to_keep(self, job: Job) -> str:
-        """The mark under which the end of a job is kept until PostgreSQL has it; empty: it is not kept."""
+        """The mark under which the end of a job is kept until PostgreSQL has recorded it; empty: it is not kept."""
         if self.recorder is None or (not job.meta and job.attempts <= 1 and job.status == Status.COMPLETE):
             return ""
         return mark_of(job) if self.recorder.needs(job) else ""

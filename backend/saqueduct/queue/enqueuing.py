@@ -1,4 +1,4 @@
-"""Enqueuing: from jobs to their place in Redis."""
+"""Enqueuing: writes jobs to Redis."""
 
 import asyncio
 import logging
@@ -32,22 +32,22 @@ JOBS_AT_ONCE = 500
 """Jobs enqueued by one script call: about a millisecond of the server's time."""
 
 Row = tuple[Any, ...]
-"""What `scripts/enqueue.lua` takes of one job: of a new one that may start at once only its id and JSON."""
+"""The input of `lua/enqueue.lua` for one job; for a new job that may start immediately only its id and JSON."""
 
 NEW = 2
-"""Values in the row of a new job."""
+"""Number of values in the row of a new job."""
 
 CREATED, KNOWN, REPLACED = 1, 2, 3
-"""Answers of the scripts: it is enqueued; the outbox had sent it before; another has given way to it."""
+"""Answers of the scripts: enqueued; already sent by the outbox; enqueued in place of another job."""
 
 ABORTING, STOCK_ABORTING = 4, 5
-"""Answers of the scripts: a job is in the way that is being aborted; a stock worker runs it."""
+"""Answers of the scripts: blocked by a job that is being aborted; the same, and a stock worker runs it."""
 
 Answer = Enqueued | DuplicateJob | BeingAborted
-"""Which job there is now, the conflict of one that asks for an error, or that it is to be tried again."""
+"""Which job exists now, the conflict if the job asks for an error, or that the call must try again."""
 
 REPLACE_TRIES = 10
-"""Times that a unique job tries to take the place of another, which others may be replacing at the same time."""
+"""How often a unique job tries to replace another one, which others may be replacing at the same time."""
 
 
 class Enqueuer:
@@ -62,17 +62,17 @@ class Enqueuer:
         self._core = core
         self._reader = reader
         self._singles = Batches(self._send_in_time, JOBS_AT_ONCE, sizes, most_bytes=core.batch_bytes)
-        """Jobs that are enqueued one by one, in the same round trip."""
+        """Batches jobs that are enqueued one by one into the same round trip."""
 
     async def one(self, job: Job) -> Enqueued | DuplicateJob:
-        """Enqueue a prepared job, with those that are enqueued at the same time."""
-        # Its row is made here: a job that cannot be encoded must not fail those that share the round trip.
+        """Enqueue a prepared job, together with jobs that are enqueued at the same time."""
+        # Encode its row here: a job that cannot be encoded must not fail others in the same round trip.
         sent = job, self.row_to_send(job)
         answer = await self._singles.add(sent)
         return await self._outlast(sent) if isinstance(answer, BeingAborted) else answer
 
     async def unless_stock_aborts(self, job: Job) -> Enqueued | DuplicateJob | None:
-        """As `one`; None while a stock worker aborts a job of its key, as in SAQ, which keeps the key meanwhile."""
+        """Like `one`; None while a stock worker aborts a job with its key, which SAQ holds meanwhile."""
         sent = job, self.row_to_send(job)
         answer = await self._singles.add(sent)
         if not isinstance(answer, BeingAborted):
@@ -83,7 +83,7 @@ class Enqueuer:
         """Enqueue prepared jobs, many in one round trip; `report` is called after each with the number sent so far."""
         rows = listed((job, self.row_to_send(job)) for job in jobs)
         answers: list[Answer] = []
-        # One after the other: on several connections they would overtake each other.
+        # Sequentially: on several connections they would overtake each other.
         for batch in batches(rows, JOBS_AT_ONCE, sizes, self._core.batch_bytes):
             answers += await self._send_in_time(batch)
             if report:
@@ -96,7 +96,7 @@ class Enqueuer:
         return cast("list[Enqueued | DuplicateJob]", answers)
 
     async def _outlast(self, sent: tuple[Job, Row]) -> Enqueued | DuplicateJob:
-        """Enqueue a job as soon as the one in its way has ended, which is being aborted."""
+        """Enqueue a job as soon as the job that blocks it, which is being aborted, has ended."""
         patience = Patience(self._core.timings)
         while True:
             await patience.wait(sent[0].key)
@@ -109,15 +109,15 @@ class Enqueuer:
             return await self.send(jobs)
 
     async def prepare(self, jobs: Sequence[Job]) -> None:
-        """Make jobs the queue's, as SAQ's `enqueue` does.
+        """Prepare jobs for this queue, as SAQ's `enqueue` does.
 
         Raises:
-            ValueError: a job that SAQ's class made has a field of a wrong type, a key is none that a table can hold, or
-                a hook gives `meta` an entry of the engine's name.
+            ValueError: a job of SAQ's own class has a field of a wrong type, a key does not fit into the tables, or a
+                hook adds an entry with a reserved name to `meta`.
         """
         current, saq = int(time_now() * 1000), self._core.saq
         for job in jobs:
-            # A job that is queued once more keeps its time: tasks tell by it that it is the same.
+            # A job that is queued again keeps its time: tasks use it to recognize the same job.
             job.queue, job.queued, job.status = saq, job.queued or current, Status.QUEUED
             if type(job) is Job:
                 check(job)
@@ -129,7 +129,7 @@ class Enqueuer:
                 check_names(job)
 
     async def _set_expiry(self, job: EngineJob) -> None:
-        """Let a job expire by the clock of Redis; where it does not answer, as for a transaction, by this machine's."""
+        """Set the expiry by the clock of Redis; if it does not answer, as for a transaction, by the local clock."""
         try:
             async with answering():
                 job.meta[EXPIRES_AT] = await self._core.time_about() + cast("float", job.expires)
@@ -137,7 +137,7 @@ class Enqueuer:
             logger.debug("the job %s expires by the clock of this machine: Redis did not answer", job.key)
 
     def row_to_send(self, job: Job) -> Row:
-        """One job for `send`; raises as `row_of`."""
+        """The row of one job for `send`; raises as `row_of`."""
         if not isinstance(job, EngineJob) or job.new_key != job.key:
             return self.row_of(job)
         if job.scheduled or job.priority or job.delay or job.claim:
@@ -148,15 +148,15 @@ class Enqueuer:
         return row
 
     def row_of(self, job: Job, yields: EngineJob | None = None, *, new: bool = False) -> Row:
-        """One job for `scripts/admit.lua`.
+        """The row of one job for `lua/admit.lua`.
 
         Args:
             job: the job.
-            yields: the one that gives way to it.
-            new: True for a random key that nothing was sent with before.
+            yields: the job that it replaces.
+            new: True for a random key that was never sent before.
 
         Raises:
-            TypeError, ValueError: the job cannot be encoded, or `scheduled` is no time.
+            TypeError, ValueError: the job cannot be encoded, or `scheduled` is not a time.
         """
         ttl = 0
         given_way: str | msgspec.Raw = ""
@@ -175,7 +175,7 @@ class Enqueuer:
         return row if ended_at is None else (*row, ended_at)
 
     def _spec(self, job: Job, claim: Claim, yields: EngineJob | None) -> Row:
-        """A unique claim as `scripts/admit.lua` takes it."""
+        """A unique claim in the form that `lua/admit.lua` expects."""
         unique = claim.unique
         return (
             unique.on_conflict,
@@ -188,10 +188,10 @@ class Enqueuer:
         )
 
     async def send(self, jobs: Sequence[tuple[Job, Row]]) -> list[Answer]:
-        """Enqueue jobs, each with its row, in one script call; a unique job that replaces another takes two or more.
+        """Enqueue jobs, each with its row, in one script call; a unique job that replaces another needs two or more.
 
         Returns:
-            For each job which one stands, or the conflict of one that asks for an error.
+            For each job which one exists now, or the conflict if the job asks for an error.
         """
         raw = await self._core.scripts.run("enqueue", _packed([row for _, row in jobs]))
         answers: list[Answer] = []
@@ -205,16 +205,16 @@ class Enqueuer:
         return answers
 
     async def publish(self, jobs: Sequence[Job], deadline: float, *, again: bool = False) -> list[Answer | None]:
-        """Enqueue jobs out of the outbox, see `scripts/publish.lua`.
+        """Enqueue jobs from the outbox, see `lua/publish.lua`.
 
         Args:
-            jobs: with their claims.
+            jobs: the jobs, with their claims.
             deadline: epoch seconds by the clock of Redis after which nothing is enqueued.
-            again: True for jobs that Redis had, and may have forgotten.
+            again: True for jobs that Redis had, and may have lost.
 
         Returns:
-            For each job which one there is now, or the conflict of one that asks for an error; None for one that Redis
-            has had.
+            For each job which one exists now, or the conflict if the job asks for an error; None for a job that Redis
+            already had.
 
         Raises:
             QueueUnavailable: the deadline has passed.
@@ -237,7 +237,7 @@ class Enqueuer:
         return standing
 
     async def conflict(self, job: Job, standing: str, *, forgotten: bool = False) -> Answer:
-        """What becomes of a unique job that finds another; one that was forgotten does not replace a newer one."""
+        """Resolve a conflict with an existing job; a unique job that Redis lost does not replace a newer one."""
         claim = job.claim if isinstance(job, EngineJob) else None
         if claim is None or claim.unique.on_conflict == "ignore":
             return Enqueued(standing, created=False)
@@ -258,7 +258,7 @@ class Enqueuer:
 
 
 def sizes(jobs: Sequence[tuple[Job, Row]]) -> list[int]:
-    """How large jobs are, for `sizes.fitting`."""
+    """The sizes of jobs, for `sizes.fitting`."""
     return [len(row[1]) for _, row in jobs]
 
 
@@ -269,10 +269,10 @@ def _answer(job: Job, answer: int) -> Enqueued | BeingAborted:
 
 
 def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueued]:
-    """The answers, or the first conflict raised.
+    """The answers; raises the first conflict.
 
     Raises:
-        DuplicateJob: there is one.
+        DuplicateJob: there is a conflict.
     """
     enqueued: list[Enqueued] = []
     for answer in answers:
@@ -283,7 +283,7 @@ def without_conflicts(answers: Sequence[Enqueued | DuplicateJob]) -> list[Enqueu
 
 
 def _packed(rows: Sequence[Row]) -> bytes:
-    """Rows for `scripts/enqueue.lua`, in the order of the calls: new jobs together, others each by itself."""
+    """Rows for `lua/enqueue.lua`, in the order of the calls: new jobs in groups, other jobs one by one."""
     if set(map(len, rows)) == {NEW}:
         return pack([(True, list(chain.from_iterable(rows)))])
     groups = groupby(rows, lambda row: len(row) == NEW)
@@ -291,13 +291,13 @@ def _packed(rows: Sequence[Row]) -> bytes:
 
 
 def _start(job: Job) -> str:
-    """When a job may start, as `scripts/admit.lua` takes it: a delay counts by the clock of Redis."""
+    """When a job may start, in the form that `lua/admit.lua` expects: a delay counts by the clock of Redis."""
     if delay := getattr(job, "delay", 0.0):
         check_delay("delay", delay)
         return f"+{delay}"
     if not job.scheduled <= LAST_SECOND:
         raise ValueError(f"scheduled must be epoch seconds before the year 10000, not {job.scheduled!r}")
-    # What was due before 1970 is due: a job that waits in line stands with 0.
+    # A time before 1970 means immediately, which is 0: the score of a job that waits in its list.
     return repr(job.scheduled) if job.scheduled > 0 else "0"
 
 

@@ -1,4 +1,4 @@
-"""Listing: the jobs that wait or run, page by page, out of the keys in which they stand."""
+"""Listing: the jobs that wait or run, page by page, from the Redis keys that contain them."""
 
 import base64
 import math
@@ -16,7 +16,7 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob
 
 Standing = Literal["queued", "delayed", "waiting", "active", "aborting"]
-"""How jobs stand that have not ended: "queued" in line, "delayed" until their time, "waiting" either way."""
+"""States of jobs that have not ended: "queued" in a list, "delayed" until their time, "waiting" for both."""
 
 LINE = ("queued:high", "queued", "queued:low")
 RUNNING = ("leases", "active")
@@ -27,20 +27,20 @@ PARTS: dict[str, tuple[str, ...]] = {
     "active": RUNNING,
     "aborting": RUNNING,
 }
-"""The keys of a queue in which such jobs stand, in the order in which they are listed."""
+"""The keys of a queue that contain the jobs of each state, in the order in which they are listed."""
 
 STATUSES = {"delayed": Status.QUEUED, "waiting": Status.QUEUED}
-"""The job's own status where it is called otherwise."""
+"""The job's own status, if it has another name."""
 
 LIVE: dict[str, Standing] = {"queued": "waiting", "active": "active", "aborting": "aborting"}
-"""SAQ's statuses of jobs that have not ended, each with how such a job stands; a delayed one is queued."""
+"""SAQ's statuses of jobs that have not ended, each with its state; a delayed job has the status queued."""
 
 LOOKED_AT = 50_000
-"""Entries that one page looks at, at most; a filter that matches few would else read a whole backlog."""
+"""Maximum entries that one page reads; otherwise a filter with few matches would read the whole backlog."""
 
 
 class LivePage(NamedTuple):
-    """Some jobs, and where the next page begins (None: there is none)."""
+    """Some jobs, and the cursor of the next page (None: there is none)."""
 
     jobs: list[EngineJob]
     cursor: str | None
@@ -59,19 +59,19 @@ async def page(
     cursor: str | None,
     limit: int,
 ) -> LivePage:
-    """Jobs of these queues that stand so; those in line in the order in which they run, level by level.
+    """Jobs of these queues in a state; queued jobs in the order in which they run, by priority.
 
-    Jobs move while somebody turns pages: one may be listed twice, or not at all.
+    Jobs move while a client reads the pages: a job may be listed twice, or not at all.
 
     Args:
-        queues: in the order in which they are listed; the same for each page.
-        status: which jobs.
-        wanted: says which of them are meant.
-        cursor: of the page before; None: the first page.
-        limit: jobs at most. A page may hold fewer and go on, see LOOKED_AT.
+        queues: in the order of the list; must be the same for each page.
+        status: the state of the jobs to list.
+        wanted: filter; returns True for the jobs to list.
+        cursor: cursor from the previous page; None: the first page.
+        limit: maximum jobs. A page may have fewer although more pages follow, see LOOKED_AT.
 
     Raises:
-        InvalidCursor: the cursor was not made by this.
+        InvalidCursor: the cursor was not created by this function.
         QueueUnavailable: Redis did not answer.
     """
     place: _Place | None = _decoded(cursor, len(queues), status) if cursor else _Place(0, 0, 0)
@@ -92,7 +92,7 @@ async def page(
 
 
 async def _entries(queue: EngineQueue, name: str, offset: int) -> list[EngineJob | None]:
-    """A chunk of what stands in a key, None where it is no job; empty at its end."""
+    """A chunk of the entries of a key, None for entries that are not jobs; empty at its end."""
     key, redis = queue.namespace(name), cast("Any", queue.redis)
     scores: dict[str, float] = {}
     async with answering():
@@ -103,12 +103,12 @@ async def _entries(queue: EngineQueue, name: str, offset: int) -> list[EngineJob
         else:
             read = redis.zrange if name == "leases" else redis.lrange
             ids = [decoded(job_id) for job_id in await read(key, offset, offset + queue.reader.at_once - 1)]
-        # Not every entry is a job, see WAKE in `scripts/prelude.lua`.
+        # Not every entry is a job, see WAKE in `lua/prelude.lua`.
         known = [job_id for job_id in ids if job_id.startswith(queue.job_id(""))]
         jobs = dict(zip(known, await queue.reader.by_id(known), strict=True))
     for job_id, score in scores.items():
         if (job := jobs.get(job_id)) is not None:
-            # An attempt after a failure waits until then, whatever its enqueue said.
+            # A retry waits until then, regardless of the time in its enqueue.
             job.scheduled = math.ceil(min(score, LAST_SECOND))
     for job in jobs.values():
         if job is not None and job.unreadable and name not in RUNNING:

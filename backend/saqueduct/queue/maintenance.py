@@ -1,4 +1,4 @@
-"""Upkeep of a queue's keys in Redis: what finished long ago, and what points to nothing."""
+"""Cleanup of a queue's keys in Redis: jobs that finished long ago, and entries without a job."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
@@ -8,19 +8,19 @@ from saq.job import TERMINAL_STATUSES
 from saqueduct.queue.queue import EngineQueue
 
 LISTS = {"high": "queued:high", "normal": "queued", "low": "queued:low"}
-"""The lists of a queue, by level."""
+"""The lists of a queue, by priority."""
 
 DAY = 24 * 60 * 60 * 1000
 """Milliseconds."""
 
 ENTRIES_AT_ONCE = 500
-"""Entries that one script call looks at."""
+"""Entries that one script call checks."""
 
 REMOVED_AT_ONCE = 10_000
-"""Marked entries that one command takes out of a list: some ten milliseconds of the server's time, in a long list."""
+"""Marked entries that one command removes from a list: some ten milliseconds of server time in a long list."""
 
 GONE = "gone"
-"""What marks an entry of a list as no job; until it is taken out, workers skip it as the entry of a job that ended."""
+"""Marks a list entry as not a job; until it is removed, workers skip it like the entry of a job that ended."""
 
 
 async def delete_finished(queue: EngineQueue, days: int) -> int:
@@ -34,7 +34,7 @@ async def delete_finished(queue: EngineQueue, days: int) -> int:
 
 
 async def check_entries(queue: EngineQueue, batch_size: int) -> AsyncIterator[tuple[int, int]]:
-    """Go through the queue's incomplete jobs and drop entries whose job is gone (evicted, deleted by hand).
+    """Check the queue's incomplete jobs and drop entries whose job no longer exists (evicted, deleted by hand).
 
     Yields:
         Entries checked and entries dropped, a batch of about `batch_size` at a time.
@@ -60,7 +60,7 @@ async def _drop(queue: EngineQueue, ids: Sequence[bytes]) -> int:
 
 
 async def _clear(queue: EngineQueue, level: str, name: str) -> None:
-    """Take out of a list what is no incomplete job: one pass, whatever it holds, instead of a search for each."""
+    """Remove entries from a list that are not incomplete jobs: one pass over the list instead of a search for each."""
     done = marked = 0
     while True:
         looked_at, some = await queue.scripts.run("clear", level, done, ENTRIES_AT_ONCE, GONE)

@@ -1,4 +1,4 @@
-"""Outcomes: how jobs ended or go on, written many at a time, each only under the lease it was reached under."""
+"""Outcomes: how attempts ended, written in batches; each is only written if the lease of its attempt still holds."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,35 +24,35 @@ OUTCOMES_AT_ONCE = 200
 """Outcomes written by one script call."""
 
 UNREADABLE_TTL = 24 * 60 * 60
-"""Seconds for which a job is kept that cannot be read, or whose outcome was refused."""
+"""Seconds to keep a job that cannot be read, or whose outcome was refused."""
 
 
 class How(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What an outcome may have in common with others, as `scripts/settle.lua` takes it."""
+    """The part of an outcome that others may share, in the form that `lua/settle.lua` expects."""
 
     kind: str
     lease: str
     status: Status | str
-    """SAQ's HTTP proxy hands statuses over as text."""
+    """SAQ's HTTP proxy passes statuses as text."""
     number: float
-    """Seconds: the time to live of what has ended, the delay of what goes on."""
+    """Seconds: the time to live of a job that ended, the delay of a job that continues."""
     level: str = "normal"
     claim: str = ""
     mark: str = ""
-    """Under which the end is kept in Redis until PostgreSQL has it, see `unrecorded.py`; empty: it is not."""
+    """Mark under which the end is kept in Redis until PostgreSQL has it, see `unrecorded.py`; empty: not kept."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What becomes of one job."""
+    """The outcome of an attempt, for one job."""
 
     key: str
     job: str | msgspec.Raw
-    """As it is stored."""
+    """The job as it is stored."""
     how: How
 
     @classmethod
     def finish(cls, core: QueueCore, job: Job) -> "Outcome":
-        """The job has ended, with the status it has now."""
+        """The job has ended, with its current status."""
         claim = job.meta.get(CLAIM) if job.meta else None
         key = core.namespace(f"unique:{claim}") if claim else ""
         mark = "" if core.recorder is None else core.mark_to_keep(job)
@@ -73,20 +73,20 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def postpone(cls, core: QueueCore, job: Job, delay: float) -> "Outcome":
-        """The job goes back as if it had never been leased, and waits for `delay` seconds."""
+        """The job is released as if it had never been leased, and waits for `delay` seconds."""
         return cls(job.key, text(core.serialize(job)), How("postpone", _lease(job), job.status, delay, level_of(job)))
 
     @classmethod
     def unreadable(cls, key: str, lease: str, stored: bytes | str) -> "Outcome":
-        """What is stored is no job: it leaves the queue, and is kept for UNREADABLE_TTL to be looked at."""
+        """The stored data is not a job: it leaves the queue, and is kept for UNREADABLE_TTL for inspection."""
         return cls(key, text(stored), How("finish", lease, Status.FAILED, UNREADABLE_TTL))
 
     def unrecorded(self, mark: str) -> "Outcome":
-        """The same, kept in Redis under a mark until PostgreSQL has it; empty: PostgreSQL has it."""
+        """The same outcome, kept in Redis under a mark until PostgreSQL has it; empty: PostgreSQL has it."""
         return Outcome(self.key, self.job, msgspec.structs.replace(self.how, mark=mark))
 
     def refused(self) -> "Outcome":
-        """The same, without what may have been refused."""
+        """The same outcome, without the parts that Redis may have refused."""
         return Outcome(self.key, self.job, msgspec.structs.replace(self.how, number=UNREADABLE_TTL, claim=""))
 
 
@@ -108,11 +108,11 @@ class Settler:
         """Write outcomes in one script call.
 
         Args:
-            outcomes: at most a few hundred.
+            outcomes: the outcomes, at most a few hundred.
             expired: True to write only those whose lease has run out.
 
         Returns:
-            For each True, False if its lease was lost, or why it is to be aborted instead of going on.
+            For each True, False if its lease was lost, or why the job must be aborted instead of continuing.
         """
         groups = [
             (how, [part for each in alike for part in (each.key, each.job)])
@@ -126,14 +126,14 @@ class Settler:
     async def settle_each(
         self, batch: Sequence[tuple[Outcome, Job | None]], *, expired: bool = False
     ) -> list[tuple[Outcome, bool]]:
-        """Write outcomes; one that Redis refuses keeps no other from being written, and ends its own job.
+        """Write outcomes; one that Redis refuses does not prevent others from being written, and ends its own job.
 
         Args:
             batch: outcomes, each with its job if it can be read.
             expired: as in `settle`.
 
         Returns:
-            For each what was written, and False where the lease was lost.
+            For each the outcome that was written, or False if the lease was lost.
         """
         try:
             answers = await self.settle([outcome for outcome, _ in batch], expired=expired)
@@ -152,7 +152,7 @@ class Settler:
     async def _abort_instead(
         self, outcome: Outcome, job: Job | None, reason: str, expired: bool
     ) -> tuple[Outcome, bool]:
-        """End a job that somebody wants aborted, and whose attempt has come to another."""
+        """End a job whose abort was requested, although its attempt had another outcome."""
         if job is None:
             return outcome, False
         [aborted] = await self.settle_each([(self._ended(job, Status.ABORTED, reason), job)], expired=expired)
@@ -161,7 +161,7 @@ class Settler:
     async def _settle_refused(
         self, outcome: Outcome, job: Job | None, error: str, expired: bool
     ) -> tuple[Outcome, bool]:
-        """End a job without what may have been refused: a job that nobody can settle would run again and again."""
+        """End a job without the parts that may have been refused: a job that cannot be settled would run repeatedly."""
         for end in self._ends(outcome, job, f"its outcome is refused: {error}"):
             try:
                 [answer] = await self.settle([end], expired=expired)
@@ -174,14 +174,14 @@ class Settler:
         return outcome, False
 
     def _ends(self, outcome: Outcome, job: Job | None, error: str) -> Iterator[Outcome]:
-        """Ways to end a job whose outcome is refused."""
+        """Ways to end a job whose outcome was refused, in the order to try."""
         if outcome.how.kind == "finish":
             yield outcome.refused()
         if job is not None:
             yield self._ended(job, Status.FAILED, error).refused()
 
     def _ended(self, job: Job, status: Status, error: str) -> Outcome:
-        """The end of a job; one that cannot be encoded, as a task has spoilt it, ends without what cannot."""
+        """The end of a job; fields that cannot be encoded, because a task changed them, are dropped."""
         lease = _lease(job)
         job.status, job.error, job.completed = status, error, now()
         try:
@@ -196,7 +196,7 @@ class Settler:
             return Outcome.unreadable(job.key, lease, "")
 
     def count(self, outcome: Outcome) -> None:
-        """Add an outcome to the statistics that workers report, as SAQ counts them."""
+        """Count an outcome in the statistics that workers report, as SAQ does."""
         if outcome.how.status == Status.COMPLETE:
             self._core.saq.complete += 1
         elif outcome.how.kind == "postpone":
@@ -210,5 +210,5 @@ class Settler:
 
 
 def sizes(outcomes: Sequence[tuple[Outcome, Job | None]]) -> list[int]:
-    """How large outcomes are, for `sizes.fitting`."""
+    """The sizes of outcomes, for `sizes.fitting`."""
     return [len(outcome.job) for outcome, _ in outcomes]

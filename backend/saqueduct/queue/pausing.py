@@ -1,8 +1,8 @@
 """Pausing: a queue whose jobs wait until it is resumed.
 
-That a queue is paused stands in Redis, and the script that leases jobs looks there: no worker can miss it, and it holds
-through restarts of workers and of Redis. Workers that were refused wait for the entry that `resume` puts into a list of
-its own, since the list of the jobs would wake them again and again.
+The pause is stored in Redis, and the script that leases jobs checks it: no worker can miss it, and it survives restarts
+of workers and of Redis. Workers that were refused wait for the entry that `resume` puts into a separate list, because
+the list of the jobs would wake them repeatedly.
 """
 
 from typing import cast
@@ -15,7 +15,7 @@ from saqueduct.queue.core import QueueCore
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """Who has paused a queue or a schedule, and why."""
+    """Who paused a queue or a schedule, and why."""
 
     by: str = ""
     why: str = ""
@@ -24,12 +24,12 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 def encoded(by: str, why: str) -> bytes:
-    """What the scripts keep of a pause beside its time."""
+    """What the scripts store about a pause, in addition to its time."""
     return msgspec.json.encode({"by": storable(by), "why": storable(why)})
 
 
 def decoded(note: bytes) -> Pause:
-    """A pause as the scripts keep it."""
+    """Decode a pause from the form that the scripts store."""
     since, _, words = note.partition(b" ")
     return msgspec.structs.replace(msgspec.json.decode(words, type=Pause), since=float(since))
 

@@ -1,10 +1,10 @@
-"""EngineQueue: the queue of the application. Jobs are enqueued validated, in batches, prioritised and unique.
+"""EngineQueue: the application's queue. Enqueues validated jobs in batches, with priorities and unique claims.
 
-Overrides three methods of SAQ 0.26 besides those of LeasedQueue:
+Overrides these methods of SAQ 0.26, in addition to those of LeasedQueue:
 
-- `enqueue`, `_before_enqueue`, `_enqueue`: SAQ takes a keyword named like a Job field for a job option, validates
-  nothing, and makes a round trip a job.
-- `retry`: SAQ's queues a job that still waits or runs a second time, and with the attempts that it has had.
+- `enqueue`, `_before_enqueue`, `_enqueue`: SAQ treats a keyword named like a Job field as a job option, validates
+  nothing, and makes one round trip per job.
+- `retry`: SAQ's method queues a job that still waits or runs a second time, and keeps its number of attempts.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class JobStore(Protocol):
-    """Where jobs are kept that must not be lost with Redis, or that belong to a transaction."""
+    """Stores jobs that must survive the loss of Redis, or that belong to a transaction."""
 
     async def keep(self, queue: "EngineQueue", jobs: Sequence[Job]) -> list[Enqueued]: ...
 
@@ -64,11 +64,11 @@ class QueueStats:
     """A queue in numbers.
 
     Attributes:
-        queued: jobs that wait in line.
-        active: jobs that run.
-        scheduled: jobs that wait for their time.
-        workers: live ones, also those that take nothing because it is paused.
-        paused: by whom, why and since when; None: it is not paused.
+        queued: jobs that are ready and wait for a worker.
+        active: running jobs.
+        scheduled: delayed jobs that are not due yet.
+        workers: live workers, including those that take no jobs because the queue is paused.
+        paused: who paused it, why and since when; None: it is not paused.
     """
 
     queued: int
@@ -82,18 +82,18 @@ class EngineQueue(LeasedQueue):
     """A named queue in Redis.
 
     Args:
-        redis: client; closed by `disconnect`.
+        redis: the Redis client; `disconnect` closes it.
         name: the queue's name.
-        tasks: tasks that calls are validated by; None: any name and any arguments go, as in SAQ.
+        tasks: tasks to validate calls against; None: any name and any arguments are accepted, as in SAQ.
         max_payload_bytes: largest encoded arguments, and largest encoded result, of one job, in bytes; at most
             MAX_PAYLOAD_CEILING.
-        max_recoveries: times that a job is put back after deaths of its workers until it runs alone in its process.
-        batch_bytes: bytes of jobs that one call to Redis brings; a larger job goes by itself.
-        timings: how long the queue and its workers wait for what.
+        max_recoveries: how often a job is queued again after its workers died, until it runs alone in its process.
+        batch_bytes: maximum bytes of jobs in one call to Redis; a larger job is sent alone.
+        timings: intervals, waits and limits of the queue and its workers.
         options: further arguments of SAQ's RedisQueue.
 
     Raises:
-        ValueError: a limit that Redis could not keep.
+        ValueError: a limit is larger than Redis allows.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class EngineQueue(LeasedQueue):
         self.tasks = tasks
         self.max_payload_bytes = max_payload_bytes
         self.memory: JobStore | None = None
-        """Keeps durable jobs, and those of a caller's transaction; None: there is no PostgreSQL."""
+        """Stores durable jobs, and jobs of a caller's transaction; None: there is no PostgreSQL."""
         self.validator = CallValidator(tasks, max_payload_bytes)
         self.enqueuer = Enqueuer(self.core, self.reader)
         self.schedule_states = ScheduleStates(self.core, self.enqueuer)
@@ -127,17 +127,17 @@ class EngineQueue(LeasedQueue):
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
 
-        A keyword that the task's function declares is an argument, also when SAQ's Job has a field of that name;
+        A keyword that the task's function declares is an argument, even if SAQ's Job has a field of that name;
         other keywords that name a field (`key`, `timeout`, `scheduled`, ...) are options of the job.
 
             await queue.enqueue("send_email", to="ada@example.com", subject="Hi", body="...", key="hello-ada")
 
         Returns:
-            The job, or None when a job of that key, or of the same unique arguments, stands already.
+            The job, or None if a job with that key, or with the same unique arguments, already exists.
 
         Raises:
             UnknownTask, InvalidArguments, PayloadTooLarge, DuplicateJob: nothing is enqueued.
-            QueueUnavailable: Redis did not answer; the job may or may not stand in the queue.
+            QueueUnavailable: Redis did not answer; the job may or may not be in the queue.
         """
         return await super().enqueue(self.validator.job(job_or_func, kwargs))
 
@@ -164,23 +164,23 @@ class EngineQueue(LeasedQueue):
         report: Callable[[int], None] | None = None,
         session: "AsyncSession | None" = None,
     ) -> list[Enqueued]:
-        """Enqueue jobs whose arguments are validated already, many in one round trip.
+        """Enqueue jobs whose arguments are already validated, many in one round trip.
 
         Args:
-            jobs: any number.
+            jobs: any number of jobs.
             report: called after each round trip with the number of jobs sent so far.
-            session: write them in its transaction; they are enqueued when it has committed.
+            session: write the jobs in its transaction; they are enqueued after it commits.
 
         Returns:
-            For each job which one stands: it, or the one of its key or its unique arguments.
+            For each job the one that exists now: itself, or an older one with its key or its unique arguments.
 
         Raises:
-            PayloadTooLarge: one has too large arguments; nothing is enqueued.
-            DuplicateJob: a unique job with `on_conflict="raise"` stands already; the others are enqueued.
-            QueueUnavailable: Redis did not answer; a part may have been enqueued.
-            JobConflict: one of its key is being aborted, and has not ended in time.
-            ConfigurationError: durable jobs, or a session, and no PostgreSQL.
-            OtherEventLoop: another event loop has connected it.
+            PayloadTooLarge: the arguments of a job are too large; nothing is enqueued.
+            DuplicateJob: a unique job with `on_conflict="raise"` already exists; the others are enqueued.
+            QueueUnavailable: Redis did not answer; some jobs may have been enqueued.
+            JobConflict: a job with the same key is being aborted, and has not ended in time.
+            ConfigurationError: durable jobs or a session need PostgreSQL, and there is none.
+            OtherEventLoop: the queue is connected in another event loop.
         """
         self.guard.check()
         await self.enqueuer.prepare(jobs)
@@ -193,10 +193,10 @@ class EngineQueue(LeasedQueue):
         return without_conflicts(await self.enqueuer.many(jobs, report))
 
     async def retry(self, job: Job, error: str | None) -> None:
-        """Queue a job again, as SAQ's API has it: for a stock worker whose attempt failed, or by hand.
+        """Queue a job again, with SAQ's API: for a stock worker whose attempt failed, or by hand.
 
         Raises:
-            JobConflict: by hand, see `retry_by_hand`.
+            JobConflict: for a retry by hand, see `retry_by_hand`.
         """
         own = job if isinstance(job, EngineJob) else None
         if (own is not None and own.looked_up) or not await self.stock_worker_has(job):
@@ -210,10 +210,10 @@ class EngineQueue(LeasedQueue):
         await super().retry(job, error)
 
     async def retry_by_hand(self, job: Job) -> Job:
-        """Queue a job that has ended once more, with the same arguments and key; as new, in the next round.
+        """Queue an ended job again, as new, with the same arguments and key and the next manual retry number.
 
         Raises:
-            JobConflict: it has not ended, or was replayed as a dead letter.
+            JobConflict: the job has not ended, or was replayed as a dead letter.
             QueueUnavailable: Redis did not answer.
         """
         ended = await self._retrier.ended(job)
@@ -227,14 +227,14 @@ class EngineQueue(LeasedQueue):
         return job
 
     async def abort_by_hand(self, job: Job, reason: str) -> None:
-        """Abort a job, as `abort` does.
+        """Abort a job, like `abort`.
 
         Args:
-            job: as it was just read.
-            reason: becomes its error.
+            job: the job, just read.
+            reason: text for the job's error.
 
         Raises:
-            JobConflict: it has ended already.
+            JobConflict: the job has already ended.
             QueueUnavailable: Redis did not answer.
         """
         if job.status in TERMINAL_STATUSES:
@@ -256,7 +256,7 @@ class EngineQueue(LeasedQueue):
         return [standing[id(job)] for job in jobs]
 
     async def adopt(self, jobs: Sequence[Job]) -> None:
-        """Remember durable jobs that stand in Redis already, as those of schedules do."""
+        """Record durable jobs that already exist in Redis, such as those of schedules."""
         durable = [job for job in jobs if job.meta.get(DURABLE)]
         if durable and self.memory is not None:
             await self.memory.adopt(self, durable)
@@ -269,25 +269,25 @@ class EngineQueue(LeasedQueue):
         return self.memory
 
     async def publish(self, jobs: Sequence[Job], deadline: float, *, again: bool = False) -> list[Answer | None]:
-        """Enqueue jobs out of the outbox; see `Enqueuer.publish`."""
+        """Enqueue jobs from the outbox; see `Enqueuer.publish`."""
         return await self.enqueuer.publish(jobs, deadline, again=again)
 
     async def old_marks(self, age: float, limit: int) -> list[str]:
-        """Marks of published jobs older than `age` seconds, the oldest first."""
+        """Marks of published jobs that are older than `age` seconds, oldest first."""
         until = await self.time() - age
         name = self.namespace("published")
         found = await self.redis.zrangebyscore(name, "-inf", repr(until), start=0, num=limit)
         return [mark.decode() for mark in cast("list[bytes]", found)]
 
     async def forget_marks(self, marks: Sequence[str]) -> None:
-        """Take marks of published jobs away."""
+        """Delete marks of published jobs."""
         if marks:
             await self.redis.zrem(self.namespace("published"), *marks)
 
     async def _keep(
         self, jobs: Sequence[Job], keep: Callable[[Sequence[Job]], Awaitable[list[Enqueued]]]
     ) -> list[Enqueued]:
-        """Write jobs to the outbox, those of keys that are being aborted as soon as these have ended."""
+        """Write jobs to the outbox; if a job with the same key is being aborted, wait until it has ended."""
         answers = await keep(jobs)
         patience = Patience(self.core.timings)
         while places := await self._being_aborted(answers):
@@ -301,12 +301,12 @@ class EngineQueue(LeasedQueue):
         try:
             found = await self.jobs([answers[place].key for place in places])
         except REDIS_AWAY:
-            # The outbox takes jobs without Redis.
+            # The outbox accepts jobs without Redis.
             return []
         return [place for place, job in zip(places, found, strict=True) if job and job.status is Status.ABORTING]
 
     async def fetch(self, key: str) -> EngineJob | None:
-        """The job of that key, or None; of one that cannot be read what is shown in its place.
+        """The job of that key, or None; for a job that cannot be read, its placeholder.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -316,10 +316,10 @@ class EngineQueue(LeasedQueue):
         return await self.reader.fetch(key)
 
     async def fetch_to_abort(self, key: str) -> EngineJob | None:
-        """As `fetch`, and a committed job that only PostgreSQL has is brought into Redis, where it can be aborted.
+        """Like `fetch`, but also moves a committed job that only PostgreSQL has to Redis, where it can be aborted.
 
         Raises:
-            JobConflict: another process brings it just now.
+            JobConflict: another process is moving it right now.
             QueueUnavailable: Redis or PostgreSQL did not answer.
         """
         job = await self.fetch(key)
@@ -329,7 +329,7 @@ class EngineQueue(LeasedQueue):
         return job
 
     async def stats(self) -> QueueStats:
-        """The queue in numbers, and whether it is paused.
+        """Statistics of the queue, and whether it is paused.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -346,26 +346,26 @@ class EngineQueue(LeasedQueue):
 
     @property
     def away(self) -> bool:
-        """True while Redis does not answer this process's worker."""
+        """True while Redis does not answer the worker of this process."""
         return self.outage.failures > 0
 
     async def ping(self) -> None:
         """Ask Redis for an answer.
 
         Raises:
-            QueueUnavailable: there is none.
+            QueueUnavailable: it did not answer.
         """
         async with answering():
             await self.redis.ping()
 
     async def pause(self, by: str = "", why: str = "") -> Pause:
-        """Let engine workers take no more jobs of this queue until `resume`; running jobs go on, enqueue goes on.
+        """Stop engine workers from taking jobs of this queue until `resume`; running jobs and enqueues continue.
 
-        It holds at once, for workers that start later too. A queue that is paused stays so, with the new words.
+        It takes effect immediately, also for workers that start later. A paused queue stays paused, with the new text.
 
         Args:
-            by: who pauses it.
-            why: for those who find it paused.
+            by: who pauses the queue.
+            why: the reason, shown with the paused queue.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -374,7 +374,7 @@ class EngineQueue(LeasedQueue):
             return await self._pauses.pause(by, why)
 
     async def resume(self) -> bool:
-        """Let workers take jobs again, at once; returns False when it was not paused.
+        """Let workers take jobs again immediately; returns False if the queue was not paused.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -383,7 +383,7 @@ class EngineQueue(LeasedQueue):
             return await self._pauses.resume()
 
     async def paused(self) -> Pause | None:
-        """Who has paused it, why and since when; None: nobody.
+        """Who paused the queue, why and since when; None: it is not paused.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -392,16 +392,16 @@ class EngineQueue(LeasedQueue):
             return await self._pauses.current()
 
     async def drain(self, timeout: float, by: str = "", why: str = "to drain") -> int:
-        """Pause it, and wait until none of its jobs runs; it stays paused.
+        """Pause the queue, and wait until none of its jobs runs; it stays paused.
 
             left = await queue.drain(timeout=60)
 
         Args:
-            timeout: seconds to wait at most.
+            timeout: maximum seconds to wait.
             by, why: as in `pause`.
 
         Returns:
-            The jobs that still run, 0 when it is drained.
+            The number of jobs that still run; 0: it is drained.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -410,7 +410,7 @@ class EngineQueue(LeasedQueue):
         return await self.wait_until_idle(timeout)
 
     async def wait_until_idle(self, timeout: float) -> int:
-        """Wait until none of its jobs runs, for so many seconds at most; returns how many do.
+        """Wait until none of its jobs runs, at most `timeout` seconds; returns how many still run.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -426,7 +426,7 @@ class EngineQueue(LeasedQueue):
             await asyncio.sleep(min(self.core.timings.drain_look, left))
 
     async def forget_worker(self, worker_id: str) -> None:
-        """Take a worker that has stopped out of the live ones at once."""
+        """Remove a stopped worker from the live workers immediately."""
         key = self.namespace(f"worker_info:{worker_id}")
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)
@@ -435,9 +435,9 @@ class EngineQueue(LeasedQueue):
             await pipe.execute()
 
     async def troubles(self) -> list[str]:
-        """What is wrong with live workers of this queue, a sentence each."""
+        """Problems of live workers of this queue, one sentence each."""
         return await self._health.problems()
 
     async def live_workers(self) -> int:
-        """Workers of this queue that have reported within their time to live."""
+        """Number of workers of this queue that have reported within their time to live."""
         return len(await self.reader.live_workers())

@@ -1,1 +1,1 @@
-"""Cron and interval declarations, and the time zones they are read in."""
+"""Cron and interval declarations, and their time zones."""

@@ -1,4 +1,4 @@
-"""Cron expressions as people write them, brought to the five or six fields that schedules are computed from."""
+"""Cron expressions as users write them, converted to the five or six fields that schedules are computed from."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ WORDS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-"""The words of cron(5) for common schedules."""
+"""The nicknames of cron(5) for common schedules."""
 
 _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -28,7 +28,7 @@ _RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)
 EXAMPLE = 'five fields, minute hour day month weekday, such as "0 3 * * *" for every day at 03:00'
 
 CronField = int | str | Iterable[int | str]
-"""One field of a cron: a number, text in cron's words such as "*/15" or "monday-friday", or several of those."""
+"""One field of a cron: a number, text in cron syntax such as "*/15" or "monday-friday", or several of those."""
 
 
 def crontab(
@@ -39,7 +39,7 @@ def crontab(
     month_of_year: CronField = "*",
     day_of_week: CronField = "*",
 ) -> str:
-    """A cron expression of named fields, with the names and defaults of Celery's `crontab`.
+    """A cron expression from named fields, with the names and defaults of Celery's `crontab`.
 
     >>> crontab(minute=30, hour="9-17", day_of_week="monday-friday")
     '30 9-17 * * mon-fri'
@@ -54,13 +54,13 @@ def crontab(
 
 
 def normalized(cron: str) -> str:
-    """A cron of five fields, or six with seconds last, without cron's words and with short names.
+    """A cron with five fields, or six with seconds last, without nicknames and with short names.
 
     >>> normalized("@daily"), normalized("0 9 * january monday-friday")
     ('0 0 * * *', '0 9 * jan mon-fri')
 
     Raises:
-        ValueError: an unknown word, another number of fields, or a field whose value is drawn at random.
+        ValueError: an unknown nickname, a wrong number of fields, or a field with a random value.
     """
     if cron.startswith("@"):
         return _word(cron)
@@ -88,6 +88,6 @@ def _word(cron: str) -> str:
 
 
 def _short(field: str, names: Iterable[str]) -> str:
-    """A field with the names of months or days in cron's three letters; others stay as they are."""
+    """A field with the names of months or days shortened to cron's three letters; other text is unchanged."""
     short = {name: name[:3] for name in names}
     return _NAME.sub(lambda found: short.get(found[0].lower(), found[0]), field)

@@ -1,4 +1,4 @@
-"""Schedules: when a task runs by itself."""
+"""Schedules: when a task runs automatically."""
 
 import dataclasses
 import datetime as dt
@@ -18,38 +18,38 @@ CatchUp = Literal["once", "skip"]
 Overlap = Literal["skip", "queue"]
 
 MISSED = 60.0
-"""Seconds after its time that a tick counts as missed."""
+"""Seconds after its due time from which a tick counts as missed."""
 
 LONGEST_KEY = 400
-"""Characters of a schedule's key, which is a part of the keys of its jobs."""
+"""Maximum characters of a schedule's key, which is part of the keys of its jobs."""
 
 SHORTEST = 0.1
-"""Seconds that an interval has at least."""
+"""Minimum seconds of an interval."""
 
 _WINDOWS = (60.0, 3600.0, 86400.0, math.inf)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Schedule:
-    """A declaration of when a task runs by itself: a cron or an interval.
+    """A declaration of when a task runs automatically: a cron or an interval.
 
     Attributes:
-        cron: five fields (minute hour day month weekday), or six with seconds last; or a word such as "@daily"; see
+        cron: five fields (minute hour day month weekday), or six with seconds last; or a nickname such as "@daily"; see
             `crontab`.
-        kwargs: arguments of every job the schedule makes; they override the function's defaults.
-        every: seconds between two ticks, or a timedelta, in place of `cron`; ticks lie on whole multiples of it since
-            the epoch, so that a restart does not put them off.
+        kwargs: arguments of every job that the schedule creates; they override the function's defaults.
+        every: seconds between two ticks, or a timedelta, instead of `cron`; ticks are at whole multiples of it since
+            the epoch, so that a restart does not shift them.
         key: the schedule's name, unique among all schedules; empty: the task's name.
-        timezone: IANA name of the zone in which `cron` is read; None: WORKER_CRON_TIMEZONE.
-        catch_up: what becomes of ticks that no worker saw: "once", one job for all of them; "skip", none, when the
+        timezone: IANA name of the time zone of `cron`; None: WORKER_CRON_TIMEZONE.
+        catch_up: what to do with ticks that no worker handled: "once", one job for all of them; "skip", no job, if the
             latest is more than MISSED seconds ago.
-        overlap: what becomes of a tick while the job of an earlier one waits or runs: "skip", it makes no job;
-            "queue", it makes one.
-        args: arguments by position, before `kwargs`; a task turns them into `kwargs`.
+        overlap: what to do with a tick while the job of an earlier one waits or runs: "skip", create no job; "queue",
+            create one.
+        args: positional arguments, before `kwargs`; a task converts them to `kwargs`.
 
     Raises:
-        ValueError: no cron expression, or one that no date matches; cron and every, or neither; an unknown zone or
-            policy.
+        ValueError: not a cron expression, or one that no date matches; both cron and every, or neither; an unknown zone
+            or policy.
     """
 
     cron: str | None = None
@@ -80,12 +80,12 @@ class Schedule:
 
     @property
     def interval(self) -> float | None:
-        """Seconds between two ticks; None: it has a cron."""
+        """Seconds between two ticks; None for a cron."""
         return cast("float | None", self.every)
 
     @property
     def timing(self) -> str:
-        """When it is due, in words that tell two timings apart."""
+        """When it is due, as text that is different for different timings."""
         if self.cron is None:
             return f"every {self.interval} s"
         return f"{self.cron} {self.timezone}" if self.timezone else self.cron
@@ -95,13 +95,13 @@ class Schedule:
 
         Args:
             after: epoch seconds.
-            zone: in which the cron is read, unless the schedule has a zone of its own.
+            zone: time zone of the cron, unless the schedule has its own.
 
         Returns:
             Epoch seconds, whole milliseconds.
         """
         if (interval := self.interval) is not None:
-            # The quotient may be rounded to the tick that `after` is.
+            # The quotient may be rounded to the tick at `after` itself.
             turn = math.floor(after / interval)
             while (tick := round(turn * interval, 3)) <= after:
                 turn += 1
@@ -109,9 +109,9 @@ class Schedule:
         return next_match(self.cron or "", after, ZoneInfo(self.timezone) if self.timezone else zone)
 
     def latest_tick(self, first: float, until: float, zone: dt.tzinfo) -> float:
-        """Of the ticks from `first`, which is one, to `until` the latest; epoch seconds.
+        """The latest tick between `first`, which is itself a tick, and `until`; epoch seconds.
 
-        Looks back from the end in growing windows: after a long pause there may be very many ticks.
+        Searches back from the end in growing windows: after a long pause there may be very many ticks.
         """
         latest = first
         for window in _WINDOWS:
@@ -151,7 +151,7 @@ def _check_interval(every: Any) -> None:
 
 
 def _checked_cron(given: Any) -> str:
-    """The cron as ticks are computed from it; see `normalized`."""
+    """The cron in the form used to compute ticks; see `normalized`."""
     if isinstance(given, int | float | dt.timedelta):
         raise ValueError(f"cron takes an expression, {EXAMPLE}; for an interval give every={given!r}")
     if not isinstance(given, str):

@@ -1,7 +1,7 @@
-"""The times of a cron in a zone whose clocks are put forward and back.
+"""The times of a cron in a time zone with daylight saving time.
 
-The rules are those of Debian's cron (cron(8), "daylight saving time"): a cron of fixed times runs once a day whatever
-the clocks do, one whose minute or hour begins with `*` runs by the time that passes.
+The rules are those of Debian's cron (cron(8), "daylight saving time"): a cron with fixed times runs once a day even
+when the clocks change; a cron whose minute or hour begins with `*` runs by elapsed time.
 
 - Forward, 02:00 to 03:00: a fixed 02:30 runs at 03:00; `30 * * * *` at 01:30 and 03:30, which are an hour apart.
 - Back, 03:00 to 02:00: a fixed 02:30 runs at the first 02:30 only; `30 * * * *` at both.
@@ -12,7 +12,7 @@ import datetime as dt
 from croniter import croniter
 
 _STEP = dt.timedelta(days=7)
-"""Two changes of a zone's clocks lie further apart."""
+"""Shorter than the time between two clock changes of any zone."""
 
 _EXACT = dt.timedelta(seconds=1)
 
@@ -34,7 +34,7 @@ def _fixed(cron: str, start: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
     wall = _wall(start, zone)
     while True:
         wall = _next_wall(cron, wall)
-        # The first of two equal wall times; of one that is left out, the moment by the clock before the change.
+        # The first of two equal wall times; for a skipped one, the moment by the clock before the change.
         moment = wall.replace(tzinfo=zone, fold=0).astimezone(dt.UTC)
         if _wall(moment, zone) != wall:
             moment = _change(moment - dt.timedelta(days=1), moment, zone)
@@ -43,7 +43,7 @@ def _fixed(cron: str, start: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
 
 
 def _passing(cron: str, start: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
-    """Reads the cron by one offset from UTC until that offset changes, and from there by the next one."""
+    """Compute the cron with one UTC offset until that offset changes, and from there with the next one."""
     wall = _wall(start, zone)
     while True:
         offset = _offset(start, zone)
@@ -57,7 +57,7 @@ def _passing(cron: str, start: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
 
 
 def _first_change(start: dt.datetime, end: dt.datetime, zone: dt.tzinfo) -> dt.datetime | None:
-    """The first moment in (start, end] whose offset is another than that of `start`."""
+    """The first moment in (start, end] whose offset differs from that of `start`."""
     offset = _offset(start, zone)
     while start < end:
         step = min(start + _STEP, end)
@@ -68,7 +68,7 @@ def _first_change(start: dt.datetime, end: dt.datetime, zone: dt.tzinfo) -> dt.d
 
 
 def _change(start: dt.datetime, end: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
-    """The moment between two when the offset changes; clocks change at whole seconds."""
+    """The moment between `start` and `end` when the offset changes; clocks change at whole seconds."""
     offset = _offset(start, zone)
     start = start.replace(microsecond=0)
     while end - start > _EXACT:

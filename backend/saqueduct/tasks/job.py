@@ -128,7 +128,7 @@ def decode(payload: dict[str, Any] | str | bytes, queue: Any) -> EngineJob:
     """Decode a job of a queue from SAQ's wire format, given as JSON or as builtins; see `wire.decode`.
 
     Raises:
-        ValueError: it is no job, or belongs to another queue.
+        ValueError: it is not a job, or belongs to another queue.
     """
     fields = wire.decode(payload)
     if fields["queue"] != queue.name:
