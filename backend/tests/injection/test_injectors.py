@@ -120,8 +120,10 @@ import importlib, pkgutil
 import saqueduct
 from saqueduct import INJECTED, Context, task
 
+# Alembic loads the migrations, with a context of its own.
+others = ("saqueduct.injection.dishka", "saqueduct.postgres.migrations.")
 for module in pkgutil.walk_packages(saqueduct.__path__, "saqueduct."):
-    if module.name != "saqueduct.injection.dishka" and not module.name.endswith("__main__"):
+    if not module.name.startswith(others) and not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 
 @task
