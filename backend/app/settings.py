@@ -142,7 +142,7 @@ class QueueSettings(Section, frozen=True, kw_only=True):
 class WorkerSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "WORKER_"
     concurrency: Positive = 10
-    """WORKER_CONCURRENCY. Jobs of one queue that a worker process runs at once."""
+    """WORKER_CONCURRENCY. Jobs of one queue that a worker process runs at the same time."""
     processes: Positive = 1
     """WORKER_PROCESSES. Worker processes that `python -m app.worker` keeps running."""
     queues: str = ""
