@@ -1,4 +1,4 @@
-"""Batching: calls of the same loop tick, and those that come while a batch is under way, share one round trip."""
+"""Batching: calls in the same loop tick, and calls made while a batch is in flight, share one round trip."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,11 +14,11 @@ class Batches(Generic[T, R]):
     """Sends items in batches; nothing waits for a batch to fill.
 
     Args:
-        send: takes the items of a batch, in the order of the calls, and answers for each.
-        limit: most items of one batch.
-        sizes: tells the bytes of each item, where they may be many: see `sizes.fitting`.
-        check: called before an item is taken: raises where the running event loop is not that of the others.
-        most_bytes: of one batch, by `sizes`.
+        send: sends the items of a batch, in the order of the calls, and returns an answer for each.
+        limit: maximum items of one batch.
+        sizes: returns the bytes of each item, if items can be large: see `sizes.fitting`.
+        check: called before an item is accepted: raises if the running event loop is another one.
+        most_bytes: maximum bytes of one batch, by `sizes`.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Batches(Generic[T, R]):
         self._sender: asyncio.Task[None] | None = None
 
     def add(self, item: T) -> asyncio.Future[R]:
-        """Send an item with the next batch. The future gets its answer, or the error of `send`.
+        """Send an item with the next batch. The future receives its answer, or the error of `send`.
 
         Raises:
-            Exception: what `check` raises.
+            Exception: any exception of `check`.
         """
         if self._check is not None:
             self._check()
@@ -60,7 +60,7 @@ class Batches(Generic[T, R]):
             try:
                 answers = await self._send(items)
             except Exception as error:
-                # Those that wait too: each batch may have waited for Redis as long as a call may take.
+                # Fail the waiting items too: each batch may have waited for Redis as long as a call may take.
                 failed, self._waiting = batch + self._waiting, []
                 for _, future in failed:
                     if not future.done():

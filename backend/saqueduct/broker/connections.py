@@ -1,9 +1,9 @@
-"""Connections: from REDIS_URL to clients, whatever stands behind it: one server, sentinels, a cluster.
+"""Connections: creates clients from REDIS_URL, for one server, sentinels, or a cluster.
 
-All keys of a queue live in one slot of a cluster, so each queue has one server at a time, and a plain client does:
-every new connection asks the sentinels, or the nodes of the cluster, where that server is now. A server that says it
-is not the one (any more) is left, and the call is tried again where the sentinels or the nodes say; while nobody
-knows, that is an outage as any other (`outage.py`).
+All keys of a queue are in one slot of a cluster, so each queue has one server at a time, and a plain client is enough:
+every new connection asks the sentinels, or the nodes of the cluster, for the current server. If a server answers that
+it is not (or no longer) the right one, the client disconnects and tries the call again at the server that the sentinels
+or the nodes name. While none of them knows the server, this is an outage like any other (`outage.py`).
 """
 
 import asyncio
@@ -33,22 +33,22 @@ from saqueduct.errors import ConfigurationError
 Address = tuple[str, int]
 
 SHARED = 16
-"""Connections that the commands of a process share."""
+"""Number of connections that the commands of a process share."""
 
 LINES = 16
-"""Connections that its calls of scripts share; a batch each, they are short."""
+"""Number of connections that its script calls share; each call is a batch, and short."""
 
 PATIENCE = 1.0
-"""Seconds that a command waits for a connection before it gets one more."""
+"""Seconds that a command waits for a connection before it gets an additional one."""
 
 MAX_CONNECTIONS = 1000
-"""Connections of one client at most: redis-py's own limit, 100, is an error for the job that asks for one more."""
+"""Maximum connections of one client: at redis-py's own limit, 100, a job that needs one more would fail."""
 
 CONNECT_TIMEOUT = 2.0
-"""Seconds that one server gets to take a connection, and a sentinel or node to answer where the server is."""
+"""Seconds for a server to accept a connection, and for a sentinel or node to answer where the server is."""
 
 ANSWER_TIMEOUT = 2.0
-"""Seconds that Redis gets to answer a thread."""
+"""Seconds for Redis to answer a thread."""
 
 DEFAULTS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT,
@@ -57,23 +57,23 @@ DEFAULTS: dict[str, Any] = {
 }
 
 NOT_HERE = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)
-"""What a server answers that is not, or not now, the one that takes the command; MOVED is a kind of ASK to redis-py.
+"""Answers of a server that does not, or not now, accept the command; in redis-py MOVED is a subclass of ASK.
 
-An ASK is not followed: while a slot moves, its keys are on two servers, and a script would see a part of them.
+An ASK is not followed: while a slot moves, its keys are on two servers, and a script would see only some of them.
 """
 
 REFUSALS = ("READONLY", "NOREPLICAS", "UNBLOCKED")
-"""The same, as first words of an answer without a class of its own, or inside of a script's error before Redis 7."""
+"""The same, as first words of an answer that has no class, or that is inside a script's error before Redis 7."""
 
 _SHARED = ("db", "username", "password", "path", "client_name", "protocol", "locator")
 
 
 class Locator:
-    """Asks where the server is that takes a queue's commands now.
+    """Finds the server that currently accepts a queue's commands.
 
     Args:
-        url: whose sentinels or nodes are asked.
-        slot: of the cluster; None: the master of the sentinels' service.
+        url: the URL with the sentinels or nodes to ask.
+        slot: slot of the cluster; None: find the master of the sentinels' service.
     """
 
     def __init__(self, url: RedisURL, slot: int | None) -> None:
@@ -87,18 +87,18 @@ class Locator:
         self._options["socket_timeout"] = CONNECT_TIMEOUT
 
     def copy(self) -> "Locator":
-        """One for another thread."""
+        """A copy for another thread."""
         return Locator(self.url, self.slot)
 
     def doubt(self) -> None:
-        """What was told last was wrong: ask another one next time."""
+        """The last answer was wrong: ask another node next time."""
         self._nodes.append(self._nodes.pop(0))
 
     async def find(self) -> Address:
         """The server's address.
 
         Raises:
-            ConnectionError: nobody tells.
+            ConnectionError: no sentinel or node knows it.
         """
         kind: Any = asynchronous.SSLConnection if self.url.tls else asynchronous.Connection
         for host, port in self._in_turn():
@@ -115,7 +115,7 @@ class Locator:
         raise self._unknown()
 
     def find_blocking(self) -> Address:
-        """As `find`, for threads."""
+        """Like `find`, for threads."""
         kind: Any = blocking.SSLConnection if self.url.tls else blocking.Connection
         for host, port in self._in_turn():
             node = kind(host=host, port=port, **self._options)
@@ -137,7 +137,7 @@ class Locator:
         return "CLUSTER", "SLOTS"
 
     def _in_turn(self) -> Iterator[Address]:
-        """The nodes to ask, each once; those that did not tell come last the next time."""
+        """The nodes to ask, each once; those that did not answer come last the next time."""
         self._failed = None
         for node in list(self._nodes):
             yield node
@@ -163,12 +163,12 @@ class Locator:
 
 def _address(node: Any, asked: Address) -> Address:
     host, port = node[:2]
-    # A node that does not know its own name is where it was asked.
+    # A node that does not know its own name has the address that was asked.
     return (host.decode() if host else asked[0]), int(port)
 
 
 class FollowingConnection(DirectConnection):
-    """A connection to wherever its locator says at the time."""
+    """A connection to the server that its locator currently finds."""
 
     def __init__(self, *, locator: Locator, **options: Any) -> None:
         super().__init__(**options)
@@ -178,7 +178,7 @@ class FollowingConnection(DirectConnection):
     async def _connect(self) -> None:
         self.host, self.port = await self._locator.find()
         for other in list(self._locator.connections):
-            # They may wait, for a job or for news, where none come any more.
+            # They may wait for a job or for news at a server where none arrive any more.
             if other.is_connected and (other.host, other.port) != (self.host, self.port):
                 await other.disconnect(nowait=True)
         try:
@@ -235,14 +235,15 @@ class BlockingFollowingSSLConnection(BlockingFollowingConnection, blocking.SSLCo
 class Pool(asynchronous.ConnectionPool):
     """The connections of a client, which all queues of a process share.
 
-    It belongs to one event loop, and opens none for others. While SHARED are in use a command waits for the next one
-    that comes free; should none for PATIENCE, since tasks use them for something long, it gets another.
+    It belongs to one event loop, and opens no connections for others. While SHARED connections are in use, a command
+    waits for the next free one; if none becomes free for PATIENCE seconds, because tasks use them for long operations,
+    it gets an additional one.
 
     Attributes:
-        guard: knows the event loop.
-        lasting: a client for what keeps its connection: those that wait or listen take none away from commands.
-        lines: for scripts.
-        waiting: lines for the calls that wait for a job; one for each queue of a worker.
+        guard: checks the event loop.
+        lasting: a client for callers that keep a connection: those that wait or listen take none from commands.
+        lines: connections for scripts.
+        waiting: connections for calls that wait for a job; one for each queue of a worker.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -275,7 +276,7 @@ class Pool(asynchronous.ConnectionPool):
                 break
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
-        """See redis-py's; those that last are closed too."""
+        """See redis-py's; also closes the lasting connections."""
         await super().disconnect(*args, **options)
         await self.lasting.connection_pool.disconnect(*args, **options)
 
@@ -290,13 +291,13 @@ class Pool(asynchronous.ConnectionPool):
 
 
 class Connections:
-    """The clients of one URL: a shared one, or one a queue where each has a server of its own.
+    """The clients of one URL: a shared one, or one per queue if each queue has its own server.
 
     Args:
         url: see `RedisURL`.
 
     Raises:
-        InvalidRedisURL: it is wrong.
+        InvalidRedisURL: the URL is invalid.
     """
 
     def __init__(self, url: str) -> None:
@@ -304,10 +305,10 @@ class Connections:
         self._shared = self._connect(None) if self._url.topology != "cluster" else None
 
     def client(self, queue: str) -> aioredis.Redis:
-        """A client for the keys of a queue, which fails within about a second when the server is away.
+        """A client for the keys of a queue; it fails within about a second if the server is down.
 
         Raises:
-            ConfigurationError: a cluster cannot tell by this name where the queue's keys are.
+            ConfigurationError: a cluster cannot find the slot of the queue's keys by this name.
         """
         if self._shared is not None:
             return self._shared
@@ -329,18 +330,18 @@ class Connections:
             options["path"] = url.path
         else:
             options["host"], options["port"] = url.hosts[0]
-        # Each connection has its own retries: redis-py connects and sends again within them.
+        # Each connection has its own retries: redis-py uses them to connect and send again.
         retry = AsyncRetry(ExponentialBackoff(cap=0.4, base=0.05), retries=3)
         return aioredis.Redis.from_pool(Pool(connection_class=kind, retry=retry, **options))
 
 
 def lasting(client: aioredis.Redis) -> aioredis.Redis:
-    """The client for what keeps its connection, see `Pool`; of one that was made elsewhere itself."""
+    """The client for callers that keep a connection, see `Pool`; a client created elsewhere is returned itself."""
     return client.connection_pool.lasting if isinstance(client.connection_pool, Pool) else client
 
 
 def blocking_client(client: aioredis.Redis) -> redis.Redis:
-    """A client for threads, to the same server as an asynchronous one."""
+    """A client for threads, to the same server as an asynchronous client."""
     given: dict[str, Any] = {**client.connection_pool.connection_kwargs}
     kind_of_other = client.connection_pool.connection_class
     options: dict[str, Any] = _only(given, *_SHARED) | _tls(given) | {"socket_timeout": ANSWER_TIMEOUT}
@@ -361,12 +362,12 @@ def blocking_client(client: aioredis.Redis) -> redis.Redis:
 
 
 def hash_tag(queue: str) -> str:
-    """A queue's name as a cluster finds the slot by it."""
+    """The queue's name that a cluster uses to find the slot."""
     return f"{{{queue}}}"
 
 
 def name_in_keys(client: aioredis.Redis, queue: str) -> str:
-    """A queue's name as its keys have it: SAQ's own but in a cluster, where all of them must be in one slot."""
+    """A queue's name in its keys: as in SAQ, except in a cluster, where all keys must be in one slot."""
     locator: Locator | None = client.connection_pool.connection_kwargs.get("locator")
     return queue if locator is None or locator.slot is None else hash_tag(queue)
 

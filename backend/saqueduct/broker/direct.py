@@ -1,7 +1,7 @@
-"""Direct connections: redis-py's, which send at once.
+"""Direct connections: redis-py's connections, changed to send immediately.
 
-redis-py 8.1 packs an asynchronous command in Python, and sends it in a task that it makes for the timeout: the command
-leaves one or two turns of the event loop later, after whatever else is to run in them. A busy worker would wait for
+redis-py 8.1 packs an asynchronous command in Python, and sends it in a task that it creates for the timeout: it is
+sent one or two turns of the event loop later, after everything else that runs in them. A busy worker would wait for
 Redis, and Redis for the worker.
 """
 
@@ -18,30 +18,30 @@ _pack: Any = hiredis.pack_command
 
 
 class Direct(asynchronous.AbstractConnection):
-    """Sends a command in the call itself; what the socket does not take at once goes redis-py's way."""
+    """Sends a command in the call itself; data that the socket does not accept immediately is sent by redis-py."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        """The command as it goes over the wire, packed by hiredis, as redis-py does for threads.
+        """The command in wire format, packed by hiredis, as redis-py does for threads.
 
         Raises:
-            CommandTooLarge: Redis would close the connection, and be taken for away.
+            CommandTooLarge: Redis would close the connection, which would look like an outage.
         """
         command, *others = args
         words = command.encode().split() if isinstance(command, str) else command.split()
         try:
             packed = _pack((*words, *others))
         except TypeError:
-            # A type that only redis-py knows, or refuses with its own error.
+            # A type that only redis-py supports, or refuses with its own error.
             return super().pack_command(*args)
         if len(packed) > LARGEST_COMMAND:
             raise CommandTooLarge(words[0].decode(), len(packed), LARGEST_COMMAND)
         return [packed]
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send a packed command; connects first, and looks after an idle connection, as redis-py does."""
+        """Send a packed command; first connects or checks an idle connection, as redis-py does."""
         writer = self._writer
         if writer is not None and writer.is_closing():
-            # The server has reset it. redis-py would write to it all the same, which uvloop takes for a mistake.
+            # The server has reset it. redis-py would still write to it, which uvloop reports as a mistake.
             await self.disconnect(nowait=True)
             writer = None
         if writer is None or isinstance(command, str | bytes) or self._is_doubtful():

@@ -1,25 +1,25 @@
-"""The keys of a queue in Redis, without those of its jobs."""
+"""The keys of a queue in Redis, except those of its jobs."""
 
 PAUSED = "paused"
-"""Since when the queue is paused, by whom and why; no such key while it is not."""
+"""Since when the queue is paused, by whom and why; the key does not exist while it is not paused."""
 
 RESUMED = "resumed"
 """A list: an entry in it wakes the workers that wait for the end of a pause."""
 
 SCHEDULES_PAUSED = "schedules:paused"
-"""A hash: by schedule what PAUSED holds of a queue; of a resumed one see `lua/resume_schedule.lua`."""
+"""A hash: for each schedule what PAUSED contains for a queue; for a resumed one see `lua/resume_schedule.lua`."""
 
 UNRECORDED = "unrecorded"
-"""A hash: by mark when the job ended, in epoch seconds of the server, and after a space its JSON."""
+"""A hash: for each mark when the job ended, in epoch seconds of the server, then a space and its JSON."""
 
 AWAITED = "awaited"
-"""A list: entries whose coming has woken a worker that leases at once."""
+"""A list: entries whose arrival has woken a worker, which leases immediately."""
 
 LEAVING = "leaving"
-"""A set: workers that stop, and lease no more for having waited."""
+"""A set: stopping workers, which must not lease jobs for a wait that began earlier."""
 
 VITALS = "vitals"
-"""A hash: by worker when it reported last, in epoch seconds, and its report as JSON."""
+"""A hash: for each worker when it last reported, in epoch seconds, and its report as JSON."""
 
 KEYS = (
     "incomplete",
@@ -48,4 +48,4 @@ KEYS = (
     UNRECORDED,
     "schedules:declarations",
 )
-"""A queue's keys in the order of `scripts/prelude.lua`: SAQ's are incomplete, queued, active and stats."""
+"""A queue's keys in the order of `lua/prelude.lua`: SAQ's are incomplete, queued, active and stats."""

@@ -1,8 +1,8 @@
-"""Listener: waits for news of single jobs on one Redis connection a process.
+"""Listener: waits for news of single jobs on one Redis connection per process.
 
-SAQ listens to every job of a queue and may miss what happens between its read and its subscription. Here each job
-has its own subscription, and a waiter is told once it stands: whoever reads then and waits on misses nothing. After
-a lost connection the server confirms all subscriptions again, and all waiters are told to read again.
+SAQ listens to every job of a queue and may miss events between its read and its subscription. Here each job has its
+own subscription, and a waiter is notified when it is active: a waiter that reads the job then misses nothing. After a
+lost connection the server confirms all subscriptions again, and all waiters are notified to read again.
 """
 
 import asyncio
@@ -25,22 +25,22 @@ from saqueduct.timings import Timings
 logger = logging.getLogger("saqueduct")
 
 SUBSCRIBED = "subscribed"
-"""News that the subscription stands (again); whatever happened before it must be read."""
+"""News that the subscription is active (again); read the job to learn what happened before."""
 
 JOBS_AT_ONCE = 500
-"""Jobs that one command subscribes to, at most."""
+"""Maximum jobs that one command subscribes to."""
 
 News = asyncio.Queue[tuple[str, str]]
-"""Ids of jobs, and what has happened to each: SUBSCRIBED, or the status it has now."""
+"""Ids of jobs, and the news of each: SUBSCRIBED, or its new status."""
 
 
 class JobListener:
     """Subscribes to jobs by their ids.
 
     Args:
-        redis: client whose pool gives the connection.
-        guard: of the client's connections.
-        timings: how long it waits for what.
+        redis: client whose pool provides the connection.
+        guard: guard of the client's connections.
+        timings: intervals, waits and limits.
     """
 
     def __init__(self, redis: Redis, guard: LoopGuard, timings: Timings) -> None:
@@ -55,7 +55,7 @@ class JobListener:
 
     @asynccontextmanager
     async def news(self, job_id: str, into: News | None = None) -> AsyncIterator[News]:
-        """The news of one job for the time of a block, in a queue of its own or `into` one; first is SUBSCRIBED.
+        """The news of one job for the duration of a block, in a new queue or in `into`; the first is SUBSCRIBED.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -65,8 +65,8 @@ class JobListener:
         waiters = self._waiters[job_id]
         waiters.add(news)
         try:
-            # Also when another waiter has subscribed already: the server confirms again, and the answer to this
-            # call is then not older than the call.
+            # Also if another waiter has already subscribed: the server confirms again, so the answer to this call
+            # is not older than the call.
             async with answering():
                 await self._changes.add(job_id)
             yield news
@@ -74,13 +74,13 @@ class JobListener:
             waiters.discard(news)
             if not waiters and self._waiters.get(job_id) is waiters:
                 del self._waiters[job_id]
-                # Nobody need wait for that; and whoever is cancelled while Redis is silent could not.
+                # No caller has to wait for that; and a caller that is cancelled while Redis is silent could not.
                 leaving = asyncio.create_task(self._leave(job_id))
                 self._leaving.add(leaving)
                 leaving.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
-        """Stop to listen and give the connection back."""
+        """Stop listening and release the connection."""
         for task in [*self._leaving, *([self._reader] if self._reader else [])]:
             task.cancel()
             await asyncio.wait([task])
@@ -92,7 +92,7 @@ class JobListener:
             await self._changes.add(job_id)
 
     async def _change(self, job_ids: Sequence[str]) -> list[None]:
-        """Subscribe to the jobs that somebody waits for, and leave the others; one command at a time."""
+        """Subscribe to the jobs that have waiters, and unsubscribe from the others; one command at a time."""
         wanted = [job_id for job_id in job_ids if job_id in self._waiters]
         left = [job_id for job_id in job_ids if job_id not in self._waiters]
         if wanted:
@@ -112,7 +112,7 @@ class JobListener:
                 if message is not None:
                     self._tell(message)
                 elif self._waiters:
-                    # A node of a cluster that has given up the slot says so to commands only, not to those who listen.
+                    # A cluster node that has lost the slot reports it only to commands, not to listeners.
                     await self._redis.exists(next(iter(self._waiters)))
             except asyncio.CancelledError:
                 raise

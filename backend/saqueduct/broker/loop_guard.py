@@ -1,4 +1,4 @@
-"""The event loop that owns the connections: asyncio's objects serve one, and break in ways of their own in another."""
+"""The event loop that owns the connections: asyncio's objects work in one loop, and fail in obscure ways in another."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ class LoopGuard:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check(self) -> None:
-        """See that the running event loop is the one, before anything is sent or opened.
+        """Check that the running event loop is that one, before anything is sent or opened.
 
         Raises:
             OtherEventLoop: it is not.
@@ -24,5 +24,5 @@ class LoopGuard:
             self._loop = running
 
     def release(self) -> None:
-        """The connections are closed: whichever event loop comes next may open others."""
+        """The connections are closed: the next event loop may open new ones."""
         self._loop = None

@@ -1,4 +1,4 @@
-"""What is done while Redis is away: workers wait and try again, producers are told in time."""
+"""Outages of Redis: workers wait and try again, producers get an error in time."""
 
 import asyncio
 import logging
@@ -23,28 +23,28 @@ from saqueduct.errors import QueueUnavailable
 logger = logging.getLogger("saqueduct")
 
 REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
-"""What redis-py raises when the server is away, does not answer, is full, or is no master (any more)."""
+"""What redis-py raises if the server is down, does not answer, is full, or is not (or no longer) a master."""
 
 _NOT_NOW = (ClusterDownError, TryAgainError, NoPermissionError)
 _NOT_NOW_WORDS = re.compile(r"\b(MISCONF|BUSY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOAUTH|NOPERM|READONLY|OOM)\b")
-"""The same as words: some have no class in redis-py, none has one inside of a script's error before Redis 7."""
+"""The same as words: some have no class in redis-py, and none has one inside a script's error before Redis 7."""
 
 _DENIED = re.compile(r"\bNOPERM\b|no permissions|ACL failure|user executing the script can't")
-"""What Redis 6.2, 7 and Valkey say when the user lacks a permission; inside of a script 6.2 does not say which."""
+"""What Redis 6.2, 7 and Valkey say if the user lacks a permission; inside a script 6.2 does not say which."""
 
 PERMISSIONS = "+@all -@admin -@dangerous +info ~saq:* resetchannels &saq:*"
-"""Rules of an ACL user that producers and workers can do with (Redis' manual, "ACL")."""
+"""ACL rules that are sufficient for producers and workers (Redis' manual, "ACL")."""
 
 ANSWER_TIMEOUT = 5.0
-"""Seconds that a call of a producer takes at most: redis-py's own limits add up, for handshake, command and retries."""
+"""Maximum seconds of a producer's call: redis-py's own limits for handshake, command and retries add up."""
 
 MAX_PAUSE = 5.0
-"""Seconds between two tries of a worker while Redis is away, at most."""
+"""Maximum seconds between two tries of a worker while Redis is down."""
 
 
 @asynccontextmanager
 async def answering() -> AsyncIterator[None]:
-    """For a block that asks Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable."""
+    """For a block that calls Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT):
             yield
@@ -64,9 +64,9 @@ def _reason(error: Exception) -> str:
 
 
 def refuses_all(error: ResponseError) -> bool:
-    """True when Redis refuses whatever it is asked to write, until somebody has mended it: an outage as any other.
+    """True if Redis refuses all writes until its operator fixes it: an outage like any other.
 
-    Its disk is full, a script blocks it, its replicas are gone, it lets this user do nothing.
+    For example, its disk is full, a script blocks it, its replicas are missing, or this user has no permission.
     """
     if isinstance(error, (*REDIS_AWAY, *_NOT_NOW)):
         return True
@@ -74,7 +74,7 @@ def refuses_all(error: ResponseError) -> bool:
 
 
 class Outage:
-    """Counts the failures of one queue in one process, and says how long to wait.
+    """Counts the failures of one queue in one process, and computes how long to wait.
 
     Args:
         queue: the queue's name, for the log.

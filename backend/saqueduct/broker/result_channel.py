@@ -1,9 +1,9 @@
-"""Result channel: workers publish here how jobs ended that somebody in this process waits for.
+"""Result channel: workers publish here the outcomes of jobs that callers in this process wait for.
 
-A job's own channel, which SAQ has too, says that it has ended and not how, and costs a subscription per job. This one
-costs one call, which reads the job and asks for its outcome, and one message, which brings it. Callers that wait for
-longer than `patience` turn to the job's own channel: stock workers do not publish here, and a message may be lost with
-a connection.
+A job's own channel, which SAQ has too, reports that the job has ended but not how, and costs a subscription per job.
+This one costs one call, which reads the job and requests its outcome, and one message, which delivers it. Callers that
+wait for longer than `patience` switch to the job's own channel: stock workers do not publish here, and a message may be
+lost with a connection.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from saqueduct.broker.outage import answering
 from saqueduct.broker.scripts import Scripts
 
 JOBS_AT_ONCE = 500
-"""Jobs that one script call asks for at most."""
+"""Maximum jobs that one script call requests."""
 
 Answer = int | bytes | None
 """1: a message will follow; the JSON of a job that has ended; None: there is no such job."""
@@ -32,10 +32,10 @@ class ResultChannel:
     """Waits for the outcomes of jobs of one queue.
 
     Args:
-        redis: client whose pool gives the connection.
-        scripts: of the queue.
-        prefix: of the channel's name.
-        guard: of the client's connections.
+        redis: client whose pool provides the connection.
+        scripts: scripts of the queue.
+        prefix: prefix of the channel's name.
+        guard: guard of the client's connections.
         patience: seconds to wait for a message.
     """
 
@@ -44,7 +44,7 @@ class ResultChannel:
         self._redis = redis
         self._scripts = scripts
         self._guard = guard
-        # More than 64 bytes, for the reason given in `lua/lease.lua`.
+        # More than 64 bytes, for the reason explained in `lua/lease.lua`.
         self._channel = f"{prefix}{secrets.token_hex(32)}"
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -52,7 +52,7 @@ class ResultChannel:
         self._asking = Batches(self._ask, JOBS_AT_ONCE, check=guard.check)
 
     async def outcome(self, job_id: str) -> bytes | None:
-        """The JSON of a job that has ended, or does within `patience`; nothing: it has not, or there is none any more.
+        """The JSON of a job that has ended, or ends within `patience`; None: it has not, or it no longer exists.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -75,7 +75,7 @@ class ResultChannel:
                 del self._waiting[job_id]
 
     async def close(self) -> None:
-        """Stop to listen and give the connection back."""
+        """Stop listening and release the connection."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
@@ -85,7 +85,7 @@ class ResultChannel:
             self._pubsub = None
 
     async def _open(self) -> None:
-        """Listen, if this process does not yet, or not any more."""
+        """Listen, unless this process already listens."""
         if self._reader is not None and not self._reader.done():
             return
         if self._pubsub is not None:
@@ -98,14 +98,14 @@ class ResultChannel:
         self._reader = asyncio.create_task(self._read(self._pubsub))
 
     async def _ask(self, job_ids: Sequence[str]) -> Sequence[Answer]:
-        # Each batch by itself: of very many jobs the last wait in this process for longer than Redis gets to answer.
+        # Each batch separately: with very many jobs the last ones wait in this process longer than the answer timeout.
         async with answering():
             await self._open()
             answers: Sequence[Answer] = await self._scripts.run("await", self._channel, *job_ids)
         return answers
 
     async def _read(self, pubsub: PubSub) -> None:
-        """Take messages until the connection is lost; those who wait then turn to the job's own channel."""
+        """Read messages until the connection is lost; waiting callers then switch to the job's own channel."""
         with suppress(RedisError, OSError):
             while True:
                 message = await pubsub.get_message(timeout=None)
@@ -113,10 +113,10 @@ class ResultChannel:
                     self._tell(message["data"])
 
     def _tell(self, data: bytes) -> None:
-        """Hand an outcome to those who wait for it; see `deliver` in `scripts/prelude.lua`."""
+        """Pass an outcome to the callers that wait for it; see `deliver` in `lua/prelude.lua`."""
         length, _, rest = data.partition(b"\n")
         if not length.isdigit():
-            # Of a script of another version; who waits for it looks after `patience`.
+            # From a script of another version; its waiter reads the job after `patience`.
             return
         end = int(length)
         for future in self._waiting.get(rest[:end].decode(), ()):

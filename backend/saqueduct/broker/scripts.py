@@ -1,4 +1,4 @@
-"""The Lua scripts of the engine, one file each in `lua/`; every one runs after `prelude.lua`."""
+"""The Lua scripts of the engine, one file each in `lua/`; `prelude.lua` is prepended to each."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",)),
     **dict.fromkeys(("declare", "due"), ("declarations",)),
 }
-"""What stands between the prelude and a script."""
+"""The files inserted between the prelude and a script."""
 
-# Not when the first script is read: the modules that this imports stay half imported in a process that another thread
-# forks meanwhile.
+# Not when the first script is read: if another thread forks meanwhile, the modules that this imports would stay half
+# imported in the new process.
 _FOLDER = files("saqueduct.broker") / "lua"
 
 
@@ -35,17 +35,17 @@ def source(name: str) -> str:
 
 @cache
 def digest(name: str) -> str:
-    """The name under which Redis keeps a script once it has run."""
+    """The SHA-1 digest by which Redis identifies a script that it has run."""
     return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
 
 
 def pack(jobs: Sequence[Any]) -> bytes:
-    """Many jobs as one argument of a script, which `cmsgpack.unpack` reads: cheaper than an argument a field."""
+    """Many jobs as one script argument, which `cmsgpack.unpack` reads: cheaper than one argument per field."""
     return msgspec.msgpack.encode(jobs)
 
 
 def text(payload: bytes | str) -> str | msgspec.Raw:
-    """A payload to be packed: bytes, which may be no UTF-8, as MessagePack's long text, all that Redis reads."""
+    """A payload to pack: bytes, possibly not UTF-8, as MessagePack's long text, the only type that Redis reads."""
     if isinstance(payload, str):
         return payload
     return msgspec.Raw(b"\xdb" + len(payload).to_bytes(4, "big") + payload)
@@ -55,11 +55,11 @@ class Scripts:
     """The scripts of one queue.
 
     Args:
-        redis: client.
-        keys: the queue's keys, in the order that `prelude.lua` names them.
+        redis: the Redis client.
+        keys: the queue's keys, in the order of `prelude.lua`.
         prefix: prefix of the ids of its jobs.
         stock_aborts: prefix of the abort keys of stock SAQ.
-        guard: of the client's connections.
+        guard: guard of the client's connections.
     """
 
     def __init__(self, redis: Redis, keys: list[str], prefix: str, stock_aborts: str, guard: LoopGuard) -> None:
@@ -70,23 +70,23 @@ class Scripts:
         self.lines: Lines = getattr(pool, "lines", None) or Lines(redis, guard)
         self.waiting: Lines = getattr(pool, "waiting", None) or self.lines
         """For calls that wait for a job."""
-        # As they go over the wire: redis-py would encode each of them at each call.
+        # In wire format: redis-py would encode each of them at each call.
         self._head = [len(keys), *(key.encode() for key in keys), prefix.encode()]
 
     def common(self) -> tuple[Any, ...]:
-        """The arguments that every script takes first."""
+        """The first arguments of every script."""
         return self.prefix, clock.offset(), self._stock_aborts
 
     async def run(self, name: str, *args: Any, again: bool = True) -> Any:
-        """Run a script with its own arguments; what it answers is told in its file.
+        """Run a script with its own arguments; its file documents the answer.
 
         Args:
-            name: of the script.
-            args: its own arguments.
+            name: name of the script.
+            args: arguments after the common ones.
             again: see `Lines.call`.
 
         Raises:
-            ConnectionError: redis-py's; Redis is away, or refuses everything for now.
+            ConnectionError: redis-py's; Redis is down, or currently refuses everything.
         """
         [answer] = await self.lines.call(self.command(name, *args), again=again)
         if isinstance(answer, NoScriptError):
@@ -94,11 +94,11 @@ class Scripts:
         return self.raised(answer)
 
     def command(self, name: str, *args: Any) -> tuple[Any, ...]:
-        """The command that runs a script which Redis knows; see `run`."""
+        """The command that runs a script that Redis already has; see `run`."""
         return ("EVALSHA", digest(name), *self._arguments(args))
 
     def raised(self, answer: Any) -> Any:
-        """An answer of Redis, raised if it is an error; one that is about everything as if Redis were away."""
+        """An answer of Redis; errors are raised, and an error that affects all commands counts as an outage."""
         if isinstance(answer, ResponseError) and not isinstance(answer, NoScriptError) and refuses_all(answer):
             raise RedisConnectionError(str(answer) or type(answer).__name__) from answer
         if isinstance(answer, Exception):

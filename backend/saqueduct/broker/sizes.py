@@ -1,4 +1,4 @@
-"""Sizes: how much goes to Redis at once, so that no call blocks it for long, and none is more than it takes."""
+"""Sizes: limits for one call, so that no call blocks Redis for long or is larger than Redis accepts."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -14,31 +14,31 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 
 BATCH_BYTES = 4 * MIB
-"""Bytes of jobs that one call brings: a few milliseconds of the server's time. A larger job goes by itself."""
+"""Bytes of jobs in one call: a few milliseconds of server time. A larger job is sent alone."""
 
 LARGEST_JOB = 160 * MIB
-"""Bytes of a job, all in all: arguments and result have 64 MiB at most each (`MAX_PAYLOAD_CEILING`)."""
+"""Maximum total bytes of a job: arguments and result have at most 64 MiB each (`MAX_PAYLOAD_CEILING`)."""
 
 MOST_BATCH_BYTES = 64 * MIB
 """Largest value of `batch_bytes`."""
 
 LARGEST_COMMAND = 2 * LARGEST_JOB + MOST_BATCH_BYTES
-"""Bytes of a command: two jobs, where one replaces another. Redis closes the connection at an argument of 512 MiB
+"""Maximum bytes of a command: two jobs, if one replaces another. Redis closes the connection at an argument of 512 MiB
 (`proto-max-bulk-len`), which would look like an outage."""
 
 
 LONGEST_CHARACTER = 4
-"""Bytes of a character as UTF-8, at most."""
+"""Maximum bytes of a character in UTF-8."""
 
 CERTAINLY_FITS = LARGEST_JOB // LONGEST_CHARACTER
-"""Characters up to which a job needs no look at its bytes."""
+"""Number of characters up to which the bytes of a job need no check."""
 
 
 def check_size(job: Job, stored: str | bytes) -> None:
-    """See that Redis takes a job.
+    """Check that a job is not larger than Redis accepts.
 
     Raises:
-        JobTooLarge: it does not.
+        JobTooLarge: it is larger.
     """
     size = len(stored.encode() if isinstance(stored, str) else stored)
     if size > LARGEST_JOB:
@@ -48,13 +48,13 @@ def check_size(job: Job, stored: str | bytes) -> None:
 def fitting(
     items: Sequence[T], count: int, sizes: Callable[[Sequence[T]], list[int]], most_bytes: int = BATCH_BYTES
 ) -> int:
-    """How many of the first items make one call: `count` at most, of `most_bytes` at most; one in any case.
+    """How many of the first items fit into one call: at most `count`, with at most `most_bytes`; always at least one.
 
     Args:
-        items: in order, at least one.
-        count: the most.
-        sizes: tells the bytes of each, or the characters, most of which are a byte.
-        most_bytes: of all of them.
+        items: the items in order, at least one.
+        count: maximum number of items.
+        sizes: returns the bytes of each item, or its characters, most of which are one byte.
+        most_bytes: maximum bytes of all items.
     """
     found = sizes(items[:count])
     return len(found) if sum(found) <= most_bytes else max(1, bisect_right(list(accumulate(found)), most_bytes))
@@ -63,7 +63,7 @@ def fitting(
 def batches(
     items: Sequence[T], count: int, sizes: Callable[[Sequence[T]], list[int]], most_bytes: int = BATCH_BYTES
 ) -> list[Sequence[T]]:
-    """All items in order, in calls as `fitting` says."""
+    """All items in order, divided into calls by `fitting`."""
     parts: list[Sequence[T]] = []
     first = 0
     while first < len(items):

@@ -1,8 +1,7 @@
-"""Lines: connections that are kept for calls of scripts, instead of being taken out of the pool for each.
+"""Lines: connections kept for script calls, instead of taking one from the pool for each call.
 
-redis-py's client locks its pool, looks whether a connection is still good and counts what it does, at each command:
-about a third of the time that a call of a script takes. A line finds out by its first failure, and tries again as the
-client does.
+For each command redis-py's client locks its pool, checks the connection and updates counters: about a third of the time
+of a script call. A line detects a broken connection by its first failure, and tries again as the client does.
 """
 
 import asyncio
@@ -23,12 +22,12 @@ Command = tuple[Any, ...]
 
 
 class Lines:
-    """Lines to the server of a client; as many as calls are under way at once, or `most`: other calls wait.
+    """Lines to the server of a client; one per concurrent call, up to `most`: further calls wait.
 
     Args:
-        redis: the client; its `aclose` closes them too.
-        most: lines at most.
-        guard: knows the event loop that the connections belong to; by default the one of the first call.
+        redis: the client; its `aclose` also closes the lines.
+        most: maximum number of lines.
+        guard: checks the event loop of the connections; by default that of the first call.
     """
 
     def __init__(self, redis: Redis, guard: LoopGuard | None = None, most: float = math.inf) -> None:
@@ -41,15 +40,15 @@ class Lines:
         """Calls that wait for a line."""
 
     async def call(self, *commands: Command, again: bool = True) -> list[Any]:
-        """The answers to commands that go together, in their order; an error that Redis answers stands for itself.
+        """The answers to commands that are sent together, in order; an error from Redis is returned as an answer.
 
         Args:
             commands: the commands.
-            again: True: when the connection breaks they are sent again, as the client does, and carried out twice if
-                only their answers were lost.
+            again: True: if the connection breaks, the commands are sent again, as the client does, and executed twice
+                if only their answers were lost.
 
         Raises:
-            ConnectionError, TimeoutError: redis-py's; Redis is away.
+            ConnectionError, TimeoutError: redis-py's; Redis is down.
             OtherEventLoop: this is not the event loop of the connections.
         """
         self._guard.check()
@@ -62,7 +61,7 @@ class Lines:
             self._hand_over(line)
 
     async def _another(self) -> AbstractConnection:
-        """A new line, or the next that comes free."""
+        """A new line, or the next free one."""
         while self._opened >= self._most:
             if (line := await self._next()) is not None:
                 return line
@@ -85,7 +84,7 @@ class Lines:
             raise
 
     def _hand_over(self, line: AbstractConnection | None) -> None:
-        """Give a line to a call that waits, or keep it; None: there is room for another."""
+        """Pass a line to a waiting call, or keep it; None: another line may be opened."""
         while self._waiting:
             free = self._waiting.popleft()
             if not free.done():

@@ -1,12 +1,12 @@
-"""REDIS_URL: which servers it names, how they hang together, and how they are spoken to.
+"""REDIS_URL: which servers it names, their topology, and how to connect to them.
 
     redis://user:password@host:6379/0                             one server
     unix:///run/redis.sock?db=0                                   one server on this machine
-    redis+sentinel://user:password@host1,host2,host3/service      the master of a service, told by its sentinels
+    redis+sentinel://user:password@host1,host2,host3/service      the master of a service, found through its sentinels
     redis+cluster://user:password@host1,host2,host3               a cluster
 
-`rediss` in place of `redis` is TLS; `valkey` and `valkeys` mean the same as `redis` and `rediss`. Options follow as a
-query. What is wrong is told without any part of the URL that may hold a password.
+`rediss` instead of `redis` uses TLS; `valkey` and `valkeys` mean the same as `redis` and `rediss`. Options follow as a
+query. Error messages contain no part of the URL that may include a password.
 """
 
 import dataclasses
@@ -24,21 +24,21 @@ SCHEMES = "redis://, unix://, redis+sentinel:// or redis+cluster://, with rediss
 
 
 class InvalidRedisURL(ValueError):
-    """The URL names no Redis; the message says what is right, and shows nothing of a password."""
+    """The URL is invalid; the message says what is valid, and never shows a password."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RedisURL:
-    """What a REDIS_URL says.
+    """A parsed REDIS_URL.
 
     Attributes:
         topology: one server, a service behind sentinels, or a cluster.
         hosts: host and port of the server, the sentinels, or some nodes of the cluster; none for a unix socket.
-        tls: True when connections are encrypted.
+        tls: True if connections are encrypted.
         path: the unix socket, else empty.
-        service: the name that the sentinels give the master, else empty.
-        options: of connections to the data, by redis-py's names.
-        sentinel_options: username and password for the sentinels.
+        service: the sentinels' name for the master, else empty.
+        options: options of connections to the data servers, by redis-py's names.
+        sentinel_options: username and password of the sentinels.
     """
 
     topology: Topology
@@ -51,10 +51,10 @@ class RedisURL:
 
     @classmethod
     def parse(cls, url: str) -> "RedisURL":
-        """Read a URL.
+        """Parse a URL.
 
         Raises:
-            InvalidRedisURL: it is wrong, or names a file that is not there.
+            InvalidRedisURL: it is invalid, or names a file that does not exist.
         """
         try:
             parts = urlsplit(url)
@@ -171,14 +171,14 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "ssl_check_hostname": (_flag, "true or false"),
     "ssl_ciphers": (str, "names of ciphers"),
 }
-"""The options that a URL may have: how each is read, and what is right."""
+"""The options that a URL may have: how to parse each, and what is valid."""
 
 
 def _options(query: str, tls: bool) -> dict[str, Any]:
     options = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS:
-            # The name is not shown: after a ? in a password it is a part of that.
+            # The name is not shown: if a password contains a ?, it is part of the password.
             near = difflib.get_close_matches(name, OPTIONS, n=1)
             known = f"there are {', '.join(OPTIONS)}; write ? in a password as %3F"
             hint = f"did you mean {near[0]}?" if near else known

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Host(Protocol):
-    """Who connects queues anew in a process that was forked from the one where they were connected."""
+    """Connects queues again in a process forked from the one where they were connected."""
 
     def reopen(self) -> None: ...
 
@@ -33,19 +33,19 @@ class ServingJobStore(JobStore, Protocol):
 
     @property
     def schema(self) -> str | None:
-        """Of the tables; None: what the `search_path` of a connection finds."""
+        """Schema of the tables; None: the schema that the `search_path` of a connection finds."""
 
     def serve(self, queues: Sequence[EngineQueue]) -> None: ...
     async def close(self) -> None: ...
 
 
 class Queues:
-    """The queues of the application; enqueues by task name, finds, aborts and retries jobs by key.
+    """The application's queues: enqueue by task name; find, abort and retry jobs by key.
 
     Args:
         queues: the queues, by name.
-        tasks: the tasks whose jobs they carry.
-        memory: what PostgreSQL does for them; None: nothing.
+        tasks: the tasks whose jobs they contain.
+        memory: the job store in PostgreSQL; None: there is none.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class Queues:
         self.by_name = dict(queues)
         self.memory = memory
         self.injector: Injector | None = None
-        """What direct and blocking calls of tasks are injected from; None: nothing is."""
+        """The injector for direct and blocking calls of tasks; None: nothing is injected."""
         self.host: Host | None = None
-        """Who connects them anew in a forked process; None: nobody."""
+        """Connects the queues again in a forked process; None: they cannot connect again."""
         self.tasks = tasks
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
-        """Of the process that connected them last."""
+        """Id of the process that connected them last."""
 
     def get(self, name: str) -> EngineQueue:
         """The queue of that name.
 
         Raises:
-            ConfigurationError: there is none; the message lists those there are.
+            ConfigurationError: there is none; the message lists the existing queues.
         """
         try:
             return self.by_name[name]
@@ -75,10 +75,10 @@ class Queues:
             raise ConfigurationError(f"there is no queue {name!r} in QUEUE_NAMES (there are: {known})") from None
 
     def look_up(self, name: str) -> EngineQueue:
-        """The queue that a person asks for by name.
+        """The queue for a name from user input.
 
         Raises:
-            UnknownQueue: there is none.
+            UnknownQueue: there is no such queue.
         """
         if name not in self.by_name:
             raise UnknownQueue(name, self.by_name)
@@ -97,13 +97,13 @@ class Queues:
             job = await queues.enqueue("send_email", {"to": "ada@example.com", "subject": "Hi", "body": "..."})
 
         Args:
-            task: the task's name, or the task with options of this call.
+            task: the task's name, or the task with options for this call.
             arguments: by parameter name.
-            session: write it in this session's transaction; it exists if and only if that commits.
+            session: write the job in this session's transaction; it exists if and only if that commits.
             fields: fields of SAQ's Job, such as `key` or `timeout`.
 
         Returns:
-            The job; where one of its `key` or its unique arguments stands already, that older one, with `created`
+            The job; if one with its `key` or its unique arguments already exists, that older job, with `created`
             False.
 
         Raises:
@@ -117,7 +117,7 @@ class Queues:
         return await self._standing(queue, job, stands)
 
     def locate(self, given: str) -> tuple[str, str | None]:
-        """Key and queue of a job, out of its key (the queue is None) or SAQ's full id (`job.id`, such as
+        """Key and queue of a job, from its key (then the queue is None) or SAQ's full id (`job.id`, such as
         "saq:job:default:welcome-7")."""
         for queue in self:
             prefix = queue.job_id("")
@@ -126,14 +126,14 @@ class Queues:
         return given, None
 
     async def find(self, key: str, queue: str | None = None) -> Job:
-        """The job of that key, in whichever queue it is.
+        """Find the job of that key in any queue.
 
         Args:
-            key: the job's, or SAQ's full id of it, see `locate`.
-            queue: the only one to look in; None: that of the full id, or all.
+            key: the job's key, or its full SAQ id, see `locate`.
+            queue: the only queue to search; None: the queue of the full id, or all queues.
 
         Raises:
-            JobNotFound: in none.
+            JobNotFound: no queue has it.
             QueueUnavailable: Redis did not answer.
         """
         key, named = self.locate(key)
@@ -145,12 +145,12 @@ class Queues:
         raise JobNotFound(key)
 
     async def abort(self, key: str, reason: str = "aborted by request") -> Job:
-        """Abort a job: a waiting one ends at once, also in the outbox; a running one when its worker notices (about a
-        second).
+        """Abort a job: a waiting one ends immediately, also in the outbox; a running one when its worker notices (about
+        a second).
 
         Raises:
             JobNotFound: no such job.
-            JobConflict: it has ended already, or is on its way from the outbox to Redis.
+            JobConflict: it has already ended, or is being moved from the outbox to Redis.
             QueueUnavailable: Redis or PostgreSQL did not answer.
         """
         job = await self._find_to_abort(key)
@@ -169,7 +169,7 @@ class Queues:
             raise
 
     async def retry(self, key: str) -> Job:
-        """Queue a job that has ended once more, with the same arguments and key.
+        """Queue an ended job again, with the same arguments and key.
 
         Raises:
             JobNotFound: no such job.
@@ -180,7 +180,7 @@ class Queues:
         return await self.get(job.get_queue().name).retry_by_hand(job)
 
     async def schedules(self) -> list[ScheduleState]:
-        """All schedules of the tasks, as they stand.
+        """All schedules of the tasks, with their current state.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -197,18 +197,18 @@ class Queues:
             ]
 
     async def pause_schedule(self, key: str, by: str = "", why: str = "") -> Pause:
-        """Let no tick of a schedule make a job until `resume_schedule`; those that come due meanwhile are skipped.
+        """Stop the ticks of a schedule from creating jobs until `resume_schedule`; ticks in between are skipped.
 
-        It holds through restarts and deploys, until the schedule is taken out of the code. One that is paused stays
-        so, with the new words.
+        It survives restarts and deploys, until the schedule is removed from the code. A paused schedule stays paused,
+        with the new text.
 
         Args:
-            key: the schedule's; that of a task's only schedule is the task's name, unless it has a key of its own.
-            by: who pauses it.
-            why: for those who find it paused.
+            key: the schedule's key; for a task's only schedule the task's name, unless the schedule sets a key.
+            by: who pauses the schedule.
+            why: the reason, shown with the paused schedule.
 
         Raises:
-            UnknownSchedule: no task has it.
+            UnknownSchedule: no task has such a schedule.
             QueueUnavailable: Redis did not answer.
         """
         queue, _, _ = self._schedule(key)
@@ -216,10 +216,10 @@ class Queues:
             return await queue.schedule_states.pause(key, by, why)
 
     async def resume_schedule(self, key: str) -> bool:
-        """Let the ticks of a schedule make jobs again, from the next one on; returns False when it was not paused.
+        """Let the ticks of a schedule create jobs again, from the next one on; returns False if it was not paused.
 
         Raises:
-            UnknownSchedule: no task has it.
+            UnknownSchedule: no task has such a schedule.
             QueueUnavailable: Redis did not answer.
         """
         queue, _, _ = self._schedule(key)
@@ -227,16 +227,15 @@ class Queues:
             return await queue.schedule_states.resume(key)
 
     async def trigger_schedule(self, key: str) -> EngineJob:
-        """Make a job of a schedule now, with its arguments, also while it is paused; its ticks stay as they are.
+        """Create a job of a schedule now, with its arguments, even while it is paused; its ticks do not change.
 
-        The job counts as the last one of the schedule: with `overlap="skip"` the next tick makes none while it stands.
+        The job counts as the schedule's last one: with `overlap="skip"` the next tick creates none until it ends.
 
         Returns:
-            The job; where `overlap` or the task's `unique` lets an older one stand in its way, that, with `created`
-            False.
+            The job; if `overlap` or the task's `unique` keeps an older job instead, that job, with `created` False.
 
         Raises:
-            UnknownSchedule: no task has it.
+            UnknownSchedule: no task has such a schedule.
             PayloadTooLarge, DuplicateJob: nothing is enqueued.
             QueueUnavailable: Redis did not answer.
         """
@@ -255,7 +254,7 @@ class Queues:
         return self.get(task.queue_name), task, schedule
 
     async def _standing(self, queue: EngineQueue, job: EngineJob, stands: Enqueued) -> EngineJob:
-        """The job that stands after an enqueue: this one, or an older one in its place."""
+        """The job that exists after an enqueue: this one, or an older one instead."""
         if stands.created:
             return job
         standing = await queue.fetch(stands.key) or job
@@ -264,16 +263,16 @@ class Queues:
 
     @property
     def outlives_forks(self) -> bool:
-        """True when a forked process can connect them again."""
+        """True if a forked process can connect them again."""
         return self.host is not None
 
     def is_connected_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """True when this event loop has connected them last."""
+        """True if this event loop connected them last."""
         return self._loop is loop
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that they are connected in; in a forked process one of its own, if they have a host.
+        """The event loop in which they are connected; in a forked process a new one, if they have a host.
 
         Raises:
             ConfigurationError: they are not connected, or not in this process.
@@ -284,10 +283,10 @@ class Queues:
         return self._loop
 
     def check_process(self) -> None:
-        """Notice a fork: threads and event loops stay in the parent, and its connections are the parent's.
+        """Detect a fork: threads and event loops stay in the parent, and the connections belong to the parent.
 
         Raises:
-            ConfigurationError: these queues were connected by the parent, and nobody can connect them here.
+            ConfigurationError: the parent connected these queues, and they cannot be connected here.
         """
         if self._pid in (0, os.getpid()):
             return
@@ -302,21 +301,21 @@ class Queues:
         )
 
     def become(self, successor: "Queues") -> list[dict[str, Any]]:
-        """Turn into other queues of the same names, for all who hold these; returns what they were."""
+        """Become other queues with the same names, for all holders of these; returns the previous state."""
         pairs: list[tuple[object, object]] = [(each, successor.by_name[name]) for name, each in self.by_name.items()]
         pairs.append((self, successor))
         before = [vars(mine) for mine, _ in pairs]
         for mine, its in pairs:
-            # What they are is one from now on: their parts know the successors.
+            # Both share their state from now on: the parts refer to the successors.
             object.__setattr__(mine, "__dict__", vars(its))
         return before
 
     async def connect(self) -> None:
-        """Bind every queue to the running event loop, and serve the tasks' own `enqueue` from now on.
+        """Bind every queue to the running event loop, and use these queues for `enqueue` of the tasks from now on.
 
         Raises:
             OtherEventLoop: they are connected in another event loop.
-            ConfigurationError: they were connected before this process was forked.
+            ConfigurationError: they were already connected before this process was forked.
         """
         if self._pid not in (0, os.getpid()):
             raise self._of_parent()
@@ -338,10 +337,10 @@ class Queues:
 
     @staticmethod
     def current() -> "Queues":
-        """The queues of this process: those connected last in this event loop, else those connected last.
+        """The queues of this process: the last ones connected in this event loop, else the last ones connected.
 
         Raises:
-            ConfigurationError: there are none.
+            ConfigurationError: no queues are connected.
         """
         queues = current_queues()
         if not isinstance(queues, Queues):

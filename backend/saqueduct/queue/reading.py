@@ -1,4 +1,4 @@
-"""Reading: jobs as they are now. What runs is known by its lease; nothing is written when a job starts."""
+"""Reading: the current state of jobs. A lease shows that a job runs; nothing is written when a job starts."""
 
 import asyncio
 import inspect
@@ -25,7 +25,7 @@ JOBS_AT_ONCE = 500
 
 
 class Reader:
-    """Reads the jobs of one queue. Reads of the same moment share a round trip.
+    """Reads the jobs of one queue. Concurrent reads share a round trip.
 
     Args:
         core: of the queue.
@@ -41,12 +41,12 @@ class Reader:
         self._fetches = Batches(self._fetch, at_once, check=core.guard.check)
 
     async def job(self, key: str) -> EngineJob | None:
-        """The job of that key, or None, also for one that cannot be read."""
+        """The job of that key; None if there is none or it cannot be read."""
         job = await self._reads.add(self._core.job_id(key))
         return None if job is not None and job.unreadable else job
 
     async def fetch(self, key: str) -> EngineJob | None:
-        """The job of that key, or None; of one that cannot be read what is shown in its place.
+        """The job of that key, or None; for a job that cannot be read, its placeholder.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -54,12 +54,12 @@ class Reader:
         return await self._fetches.add(self._core.job_id(key))
 
     async def _fetch(self, ids: Sequence[str]) -> list[EngineJob | None]:
-        # Each batch by itself, as in `ResultChannel`.
+        # Each batch separately, as in `ResultChannel`.
         async with answering():
             return await self.by_id(ids)
 
     async def by_id(self, ids: Sequence[str]) -> list[EngineJob | None]:
-        """The jobs of these ids, None for those there are not; see `stand_in` for those that cannot be read."""
+        """The jobs of these ids, None for missing ones; see `stand_in` for those that cannot be read."""
         found: list[EngineJob | None] = []
         for first in range(0, len(ids), self.at_once):
             some = ids[first : first + self.at_once]
@@ -75,7 +75,7 @@ class Reader:
         try:
             job = self._core.read(self._core.job_key_from_id(job_id), stored)
         except UnreadableJob as error:
-            # Others are read by the same call.
+            # The same call reads other jobs too.
             logger.warning("%s", error)
             job = stand_in(error.key, self._core.saq, str(error))
         job.looked_up = True
@@ -89,7 +89,7 @@ class Reader:
         return job
 
     async def counts(self) -> dict[str, int]:
-        """Jobs by kind; entries of aborted jobs that still lie in a list do not count."""
+        """Jobs by kind; entries of aborted jobs that are still in a list do not count."""
         async with self._core.redis.pipeline(transaction=True) as pipe:
             pipe.zcard(self._core.namespace("incomplete"))
             pipe.zcount(self._core.namespace("incomplete"), 0, 0)
@@ -99,10 +99,10 @@ class Reader:
         return {"incomplete": incomplete, "active": leased + taken, "queued": max(0, due - leased - taken)}
 
     async def count(self, kind: CountKind) -> int:
-        """Jobs of a kind, see `counts`.
+        """Number of jobs of a kind, see `counts`.
 
         Raises:
-            ValueError: an unknown kind.
+            ValueError: the kind is unknown.
         """
         kinds = await self.counts()
         if kind not in kinds:
@@ -110,13 +110,13 @@ class Reader:
         return kinds[kind]
 
     async def live_workers(self) -> dict[str, bytes]:
-        """The reports of live workers, as JSON by worker; of engine workers by the clock of Redis."""
+        """The reports of live workers, as JSON by worker; for engine workers by the clock of Redis."""
         answer = cast("list[bytes | None]", await self._core.scripts.run("workers"))
         reports = zip(answer[::2], answer[1::2], strict=True)
         return {key.decode().rsplit(":", 1)[1]: report for key, report in reports if key and report}
 
     async def info(self, with_jobs: bool, offset: int, limit: int) -> QueueInfo:
-        """The queue in numbers, as SAQ tells them, and a page of its jobs: those that run first."""
+        """SAQ's statistics of the queue, and a page of its jobs, running ones first."""
         jobs_of = await self.counts()
         numbers: QueueInfo = {
             "workers": {worker: json.loads(report) for worker, report in (await self.live_workers()).items()},
@@ -139,7 +139,7 @@ class Reader:
         return numbers
 
     async def listen(self, ids: Sequence[str], callback: ListenCallback, timeout: float | None) -> None:
-        """Call back with each change of these jobs until the callback answers true; see `LeasedQueue.listen`."""
+        """Call the callback with each change of these jobs until it returns true; see `LeasedQueue.listen`."""
         news: News = asyncio.Queue()
         async with AsyncExitStack() as stack:
             for job_id in ids:

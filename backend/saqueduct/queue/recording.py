@@ -1,4 +1,4 @@
-"""Recording: what the engine asks of whoever remembers what became of jobs."""
+"""Recording: the interface of the recorder that stores the outcomes of jobs."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,35 +7,35 @@ from saq import Job
 
 
 class Recorder(Protocol):
-    """Remembers what became of jobs."""
+    """Stores the outcomes of jobs."""
 
     @property
     def full(self) -> bool:
-        """True when more jobs end than can be remembered."""
+        """True if more jobs end than can be recorded."""
         ...
 
     @property
     def trouble(self) -> str:
-        """What keeps jobs from being remembered, for people; empty: nothing."""
+        """What prevents jobs from being recorded, as text for display; empty: nothing."""
         ...
 
     @property
     def away(self) -> bool:
-        """True while nothing can be remembered."""
+        """True while nothing can be recorded."""
         ...
 
     def needs(self, job: Job) -> bool:
-        """True for a job that has ended, and whose end is not to be lost before it is remembered."""
+        """True for a job that has ended, and whose end must not be lost before it is recorded."""
         ...
 
     def add(self, job: Job) -> None:
-        """A job has come to an end of its attempt, with the status it has now."""
+        """Record a finished attempt; the job has its new status."""
 
     async def close(self, jobs: Sequence[Job]) -> Sequence[bool | None]:
-        """Remember at once that durable jobs have ended; False for each that had ended before, None for each that is
-        to be remembered later.
+        """Record immediately that durable jobs have ended; False for each that had already ended, None for each that
+        will be recorded later.
 
         Raises:
-            Exception: it is not known whether they are remembered.
+            Exception: it is unknown whether they are recorded.
         """
         ...

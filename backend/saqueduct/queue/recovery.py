@@ -1,9 +1,8 @@
-"""Recovery: jobs whose lease ran out run again.
+"""Recovery: runs jobs again whose lease ran out.
 
-A worker renews its leases while its process lives; a lease that has run out is a dead worker's, or that of a worker
-which cannot reach Redis. After an outage of Redis all leases have run out, and living workers need a moment to renew
-them: so a job is taken only when two looks, `Timings.recovery_wait` apart, have found the same lease with the same
-deadline.
+A worker renews its leases while its process lives; an expired lease belongs to a dead worker, or to one that cannot
+reach Redis. After an outage of Redis all leases have run out, and live workers need a moment to renew them. So a job is
+only recovered when two checks, `Timings.recovery_wait` apart, have found the same lease with the same deadline.
 """
 
 import logging
@@ -24,16 +23,16 @@ from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, REC
 logger = logging.getLogger("saqueduct")
 
 AT_ONCE = 5000
-"""Expired leases that one look finds at most: some milliseconds of the server's time."""
+"""Maximum expired leases that one check finds: some milliseconds of server time."""
 
 SWEEP_LOCK = 60
-"""Seconds after the last look of an engine worker in which no stock worker sweeps: as often as those do it."""
+"""Seconds after the last check of an engine worker in which no stock worker sweeps; stock workers sweep as often."""
 
 LATE_ERROR = "its worker hangs: the job outlived its timeout and could not be cancelled"
 
 
 class Recovery:
-    """Looks for expired leases of one queue in one process.
+    """Checks one queue for expired leases, in one process.
 
     Args:
         core: of the queue.
@@ -44,10 +43,10 @@ class Recovery:
         self._core = core
         self._settler = settler
         self._seen: dict[tuple[str, ...], float] = {}
-        """Key, lease and deadline of expired leases, and when a look first found them."""
+        """Key, lease and deadline of expired leases, and when a check first found them."""
 
     async def sweep(self) -> list[str]:
-        """Put back or end the jobs whose lease ran out; returns their ids."""
+        """Queue again or end the jobs whose lease ran out; returns their ids."""
         leases = await self._expired()
         recovered: list[str] = []
         for first in range(0, len(leases), OUTCOMES_AT_ONCE):
@@ -55,9 +54,9 @@ class Recovery:
         return recovered
 
     async def _expired(self) -> list[tuple[str, str]]:
-        """Key and lease of the jobs that nobody holds any more."""
+        """Key and lease of the jobs that no worker holds any more."""
         seen, self._seen = self._seen, {}
-        # Where a look fails, living workers may not have come to renew either: the next one is the first again.
+        # If a check fails, live workers may have failed to renew too: the next check counts as the first again.
         found = await self._core.scripts.run("expired", AT_ONCE, *self._core.sweep_locks, SWEEP_LOCK)
         answer = [decoded(part) for part in cast("list[bytes]", found)]
         entries = list(zip(answer[::3], answer[1::3], answer[2::3], strict=True))
@@ -66,12 +65,12 @@ class Recovery:
         return [
             (key, lease)
             for (key, lease, _), seen in self._seen.items()
-            # Marked leases were given up by the worker itself: there is nothing to wait for.
+            # The worker itself gave up marked leases: no need to wait.
             if (current - seen >= self._core.timings.recovery_wait or marked(lease)[0]) and not self._is_own(key, lease)
         ]
 
     def _is_own(self, key: str, lease: str) -> bool:
-        """True of a job that a worker of this process has offered to others, and goes on with itself."""
+        """True for a job that a worker of this process has offered to other workers, and continues itself."""
         offered = self._core.offered
         return bool(offered) and (key, lease.removesuffix(STALLED).removesuffix(HUNG)) in offered
 
@@ -86,7 +85,7 @@ class Recovery:
             if held and job is not None:
                 _log(job)
                 recovered.append(job.id)
-                # What has not begun is handed back as if it had never been leased.
+                # A job that has not begun is released as if it had never been leased.
                 if outcome.how.kind != "return" or job.failure is not None:
                     self._settler.count(outcome)
                     self._core.record(job)
@@ -98,7 +97,7 @@ class Recovery:
             job.lease = lease.decode()
             return self._outcome(job, decoded(abort)), job
         except Exception as error:
-            # Its worker died before it could take it out of the queue.
+            # Its worker died before it could remove it from the queue.
             logger.error("the job %s is taken out of the queue: %s", key.decode(), error)
             return Outcome.unreadable(key.decode(), lease.decode(), stored), None
 
@@ -110,7 +109,7 @@ class Recovery:
         if mark == UNBEGUN:
             job.status, job.touched = Status.QUEUED, now()
             return Outcome.hand_back(self._core, job)
-        # It has begun in time.
+        # The job has begun in time.
         job.meta.pop(EXPIRES_AT, None)
         job.meta.pop(MISFIT_SINCE, None)
         if mark == LATE:
@@ -120,7 +119,7 @@ class Recovery:
         if job.meta.get(AT_MOST_ONCE):
             return self._end(job, Status.FAILED, "its worker died while it ran, and it runs at most once")
         if mark == STALLED:
-            # Another job is to blame.
+            # Another job caused the stall.
             job.meta[STALLS] = int(job.meta.get(STALLS, 0)) + 1
             return self._put_back(job, "another job blocked the event loop of its worker")
         if recoveries > self._core.max_recoveries and ran_alone(job.lease):
@@ -146,7 +145,7 @@ class Recovery:
 
 
 def _log(job: EngineJob) -> None:
-    """Say what became of a job that its worker held no longer."""
+    """Log the outcome of a job that its worker no longer held."""
     if job.status is not Status.QUEUED:
         ended = "failed" if job.status is Status.FAILED else "is aborted"
         reason, _, stack = (job.error or "").partition("\n")

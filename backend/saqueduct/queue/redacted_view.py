@@ -1,4 +1,4 @@
-"""Jobs as people may see them: the arguments, result and error of a job without what its task redacts."""
+"""Jobs for display: the arguments, result and error of a job without the values that its task redacts."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _MARGIN = re.compile(r"^ *[|+] ?", re.MULTILINE)
 
 
 class RecordedJob(Protocol):
-    """The record of a job, as it is shown."""
+    """The record of a job, for display."""
 
     @property
     def task(self) -> str: ...
@@ -29,13 +29,13 @@ class RecordedJob(Protocol):
 
 
 def shown(queue: Queue, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a job, as `Job.to_dict` gives them, to be shown.
+    """The fields of a job from `Job.to_dict`, for display.
 
-    Of a task that this process does not know, no value of an argument is shown: nobody can say which to redact.
+    If this process does not know the task, no argument value is shown: it is unknown which ones to redact.
 
     Args:
-        queue: the job's.
-        fields: by name.
+        queue: the job's queue.
+        fields: fields by name.
     """
     if not isinstance(queue, EngineQueue) or queue.tasks is None:
         return dict(fields)
@@ -50,9 +50,9 @@ def shown(queue: Queue, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remembered(queues: Queues, record: RecordedJob) -> dict[str, Any]:
-    """Arguments, result, error and errors of a record, by the present options of its task too.
+    """Arguments, result, error and errors of a record, also redacted by the current options of its task.
 
-    Of a task that is gone they are as they were recorded.
+    If the task no longer exists, they are shown as they were recorded.
     """
     names = ("arguments", "result", "error", "errors")
     fields = {name: getattr(record, name) for name in names}
@@ -73,7 +73,7 @@ def _signature(queue: EngineQueue, task: str) -> Signature | None:
 
 
 def error_summary(error: str | None) -> str | None:
-    """Type and message out of a traceback; other texts stay as they are.
+    """Type and message from a traceback; other texts are unchanged.
 
     >>> error_summary('Traceback (most recent call last):\\n  File "x.py", line 1, in f\\n    g()\\nKeyError: 1')
     'KeyError: 1'
@@ -82,7 +82,7 @@ def error_summary(error: str | None) -> str | None:
         return error
     if "Exception Group Traceback" in error:
         return _group_summary(error)
-    # Of a chain the last error is the job's.
+    # In a chain the last error is the job's.
     error = str(_CHAINED.split(error)[-1]).rstrip("\n")
     if "Traceback (most recent call last)" not in error:
         return error
@@ -95,8 +95,8 @@ def error_summary(error: str | None) -> str | None:
 
 
 def _group_summary(error: str) -> str:
-    """Type and message of a group, and of each error in it below."""
-    # Python writes each into a part of its own, behind a margin.
+    """Type and message of a group, followed by those of each error in it."""
+    # Python writes each error into its own section, with a margin.
     parts = _BETWEEN.split(error.replace("Exception Group Traceback", "Traceback"))
     group, *inner = [error_summary(_MARGIN.sub("", part).strip("\n")) for part in parts if part.strip()]
     return "\n".join([group or "", *(f"- {each}" for each in inner)])

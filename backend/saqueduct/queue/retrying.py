@@ -1,7 +1,7 @@
-"""Retrying by hand: a job that has ended is queued once more, the same way from wherever it is asked for.
+"""Retrying by hand: queues an ended job again, in the same way for all callers.
 
-HTTP, the command line, SAQ's page and SAQ's API all call this. The retry counts as a new round: the attempts start
-anew, and what was recorded of the end, such as a dead letter, is resolved.
+HTTP, the command line, SAQ's page and SAQ's API all call this. The retry gets a new manual retry number: the attempts
+restart, and what was recorded about the end, such as a dead letter, is resolved.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ from saqueduct.tasks.options import Claim, Unique
 
 
 class Retrier:
-    """Makes ended jobs of one queue ready to be enqueued again.
+    """Prepares ended jobs of one queue for another enqueue.
 
     Args:
         core: of the queue.
         reader: of the queue.
-        tasks: the tasks, for their unique claims; None: jobs have none.
+        tasks: the tasks, for their unique claims; None: jobs have no claims.
     """
 
     def __init__(self, core: QueueCore, reader: Reader, tasks: TaskLookup | None) -> None:
@@ -33,10 +33,10 @@ class Retrier:
         self._tasks = tasks
 
     async def ended(self, job: Job) -> EngineJob:
-        """The job as it ended; one that Redis does not know any more as its caller knows it, as in SAQ.
+        """The job as it ended; if Redis no longer has it, the caller's copy, as in SAQ.
 
         Raises:
-            JobConflict: it has not ended, or cannot be read.
+            JobConflict: the job has not ended, or cannot be read.
         """
         if isinstance(job, EngineJob) and job.unreadable:
             raise JobConflict(job.key, "unreadable", "retried")
@@ -46,7 +46,7 @@ class Retrier:
         return stored or self._core.copy(job)
 
     def renew(self, job: EngineJob) -> None:
-        """Make it as new: neither the old outcome nor what ended it may end it again, and no backoff delays it."""
+        """Reset it like a new job: the old outcome and its cause must not end it again, and no backoff delays it."""
         job.ended_at = job.completed
         job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
         job.result, job.error = None, None
@@ -56,10 +56,10 @@ class Retrier:
         job.claim = self._claim(job)
 
     def _claim(self, job: EngineJob) -> Claim | None:
-        """What a unique job claims once more: beside another one of the same arguments it is refused, never in its
-        place.
+        """The claim of a unique job that is queued again: if another job with the same arguments exists, the retry is
+        refused and never replaces it.
 
-        A claim that the call made, and not the task, is known by its id alone.
+        For a claim that the call made, and not the task, only the id is known.
         """
         claim = self._claim_of_its_task(job)
         claimed = job.meta.get(CLAIM)
@@ -74,16 +74,16 @@ class Retrier:
                 return None
             claim = task.defaults.unique.claim(task.name, task.signature.filled(job.kwargs or {}))
         except (UnknownTask, InvalidArguments):
-            # The worker that it fits knows.
+            # A worker whose code fits the job knows the claim.
             return None
         return Claim(claim.id, dataclasses.replace(claim.unique, on_conflict="ignore"))
 
 
 def check_retried(job: EngineJob, enqueued: Enqueued) -> None:
-    """See that a retry has enqueued the job itself.
+    """Check that a retry has enqueued the job itself.
 
     Raises:
-        JobConflict: another job is in its place.
+        JobConflict: another job exists in its place.
     """
     if not enqueued.created:
         one_like_it = f"unique like {enqueued.key!r}, which waits or runs,"

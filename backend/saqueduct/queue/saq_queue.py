@@ -1,21 +1,20 @@
-"""LeasedQueue: SAQ's API, on leases.
+"""LeasedQueue: SAQ's API, implemented with leases.
 
 Subclasses `saq.queue.redis.RedisQueue` of SAQ 0.26 and keeps its API and its keys. Overridden, and why:
 
-- `job`, `jobs`, `iter_jobs`, `count`, `info`: a job that an engine worker runs is known by its lease; SAQ's `info`
-  answers nothing with an offset.
-- `_finish`, `_retry`, `update`, `abort`: SAQ's search the whole queue, and let a worker that lost its job overwrite
-  it. `_update`: SAQ's would let a stock worker run an aborted job whose entry is still in its list.
-- `listen`: SAQ's hears of every job of the queue, and may miss what happens before it hears.
+- `job`, `jobs`, `iter_jobs`, `count`, `info`: the lease shows that an engine worker runs a job; SAQ's `info` returns
+  nothing with an offset.
+- `_finish`, `_retry`, `update`, `abort`: SAQ's methods search the whole queue, and let a worker that lost its job
+  overwrite it. `_update`: SAQ's method would let a stock worker run an aborted job whose entry is still in its list.
+- `listen`: SAQ's method receives events of every job of the queue, and may miss events before it has subscribed.
 - `finish_abort`: SAQ's abort keys lack the queue's name.
-- `schedule`: SAQ's moves any number of jobs at once, by the clock of the worker.
-- `write_worker_info`: SAQ's counts live workers by their own clocks.
-- `sweep`: recovers expired leases too; SAQ's aborts what a stock worker takes in this moment, and goes no further than
-  a job that it cannot read. While an engine worker lives, stock workers do not sweep. `dequeue`: skips what was aborted
-  while it waited.
+- `schedule`: SAQ's method moves any number of jobs in one step, by the clock of the worker.
+- `write_worker_info`: SAQ's method counts live workers by their own clocks.
+- `sweep`: also recovers expired leases; SAQ's aborts a job that a stock worker is just taking, and stops at a job that
+  it cannot read. While an engine worker lives, stock workers do not sweep. `dequeue`: skips jobs that were aborted
+  while they waited.
 - `namespace`, `job_id`, `job_key_from_id`: SAQ's keys of a queue are in many slots of a cluster.
-- `disconnect`: SAQ connects to say that it listens no more, which fails when Redis is away, and takes minutes when it
-  hangs.
+- `disconnect`: SAQ connects in order to unsubscribe, which fails when Redis is down, and takes minutes when it hangs.
 - `serialize`: msgspec's JSON instead of the standard library's.
 """
 
@@ -53,21 +52,21 @@ from saqueduct.timings import Timings
 logger = logging.getLogger("saqueduct")
 
 PROMOTED_AT_ONCE = 1000
-"""Due jobs that one script call moves at most: about a millisecond of the server's time."""
+"""Maximum due jobs that one script call moves: about a millisecond of server time."""
 
 
 class LeasedQueue(RedisQueue):
     """SAQ's queue, whose jobs engine workers lease.
 
     Args:
-        redis: client; closed by `disconnect`.
+        redis: the Redis client; `disconnect` closes it.
         name: the queue's name.
-        timings: how long it waits for what.
+        timings: intervals, waits and limits.
         options: further arguments of SAQ's RedisQueue.
     """
 
     def __init__(self, redis: Redis, name: str = "default", *, timings: Timings | None = None, **options: Any) -> None:
-        # First: SAQ asks for keys.
+        # Set first: SAQ's constructor reads keys.
         self.core = QueueCore(
             self, redis, name, timings or Timings(), dump=options.get("dump"), load=options.get("load")
         )
@@ -87,7 +86,7 @@ class LeasedQueue(RedisQueue):
 
     @property
     def recorder(self) -> Recorder | None:
-        """Called with each job that has ended, or gets another attempt; None: there is no PostgreSQL."""
+        """Called with each job that ends or gets another attempt; None: there is no PostgreSQL."""
         return self.core.recorder
 
     @recorder.setter
@@ -99,11 +98,11 @@ class LeasedQueue(RedisQueue):
         return self.core.namespace(key)
 
     def job_id(self, job_key: str) -> str:
-        """The key in Redis of a job."""
+        """The Redis key of a job."""
         return self.core.job_id(job_key)
 
     def job_key_from_id(self, job_id: str) -> str:
-        """The key of a job, by that in Redis."""
+        """The key of a job, from its Redis key."""
         return self.core.job_key_from_id(job_id)
 
     def serialize(self, job: Job) -> bytes | str:
@@ -121,10 +120,10 @@ class LeasedQueue(RedisQueue):
         return self.core.read(key, stored)
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
-        """Take the next job as SAQ does: for callers without a lease, such as its HTTP proxy.
+        """Take the next job in SAQ's way: for callers without a lease, such as SAQ's HTTP proxy.
 
         Returns:
-            The job, or None after `timeout` seconds (0: wait for ever).
+            The job, or None after `timeout` seconds (0: no limit).
         """
         end = math.inf if timeout <= 0 else asyncio.get_running_loop().time() + timeout
         while True:
@@ -137,7 +136,7 @@ class LeasedQueue(RedisQueue):
                 return None
             job = await self._get_job_by_id(job_id)
             if job is None or job.status in TERMINAL_STATUSES:
-                # Aborted while it waited, or no job at all.
+                # The job was aborted while it waited, or the entry is not a job.
                 await self.redis.lrem(self._active, 1, cast("str", job_id))
             elif EXPIRES_AT in job.meta and has_expired(job, await self.core.time()):
                 await job.finish(Status.ABORTED, error=EXPIRED)
@@ -156,11 +155,11 @@ class LeasedQueue(RedisQueue):
         await self.settler.settle_each([(Outcome.retry(self.core, job, job.next_retry_delay()), job)])
 
     async def stock_worker_has(self, job: Job) -> bool:
-        """True when a stock worker has taken the job."""
+        """True if a stock worker has taken the job."""
         return await self.redis.lpos(self._active, job.id) is not None
 
     async def give_up(self, job: Job) -> None:
-        """A stock worker is to let go of a job that was taken from it: if it was to be aborted, it has been."""
+        """Make a stock worker release a job that was taken from it; a requested abort has then been carried out."""
         stored = await self.job(job.key)
         if stored is not None and stored.status is Status.ABORTING and not stored.started:
             await self.finish_abort(stored)
@@ -168,10 +167,10 @@ class LeasedQueue(RedisQueue):
             logger.warning("the job %s was taken over; what this attempt did to it does not count", job.key)
 
     async def update(self, job: Job, **kwargs: Any) -> None:
-        """Store what a job tells of itself (`progress`, `meta`, ...); of a running one, if its lease still holds.
+        """Store updates of a job (`progress`, `meta`, ...); for a running job only if its lease still holds.
 
         Raises:
-            ValueError: an unknown field, a wrong value, or a field that the engine alone changes; nothing is stored.
+            ValueError: an unknown field, a wrong value, or a field that only the engine changes; nothing is stored.
         """
         lease = getattr(job, "lease", "")
         kwargs = updated(job, kwargs)
@@ -181,7 +180,7 @@ class LeasedQueue(RedisQueue):
         job.touched = now()
         for name, value in kwargs.items():
             setattr(job, name, value)
-        # As jobs stand that nothing was written of since their start: that this one runs is read from its lease.
+        # The stored status of a started job does not change: its lease shows that it runs.
         stored = copy(job)
         stored.attempts, stored.status = job.attempts - 1, Status.QUEUED
         payload = self.serialize(stored)
@@ -190,27 +189,27 @@ class LeasedQueue(RedisQueue):
                 await self.scripts.run("update", job.key, lease, payload, job.status.value)
                 return
             except REDIS_AWAY as error:
-                # The job goes on when Redis is back, or runs into its timeout.
+                # The job continues when Redis is back, or reaches its timeout.
                 await self.outage.pause(error)
 
     async def _update(self, job: Job, status: Status | None = None, **kwargs: Any) -> None:
         if not status:
             stored = await self.job(job.key)
             status = stored.status if stored else job.status
-        # SAQ's HTTP proxy hands it over as text.
+        # SAQ's HTTP proxy passes it as text.
         job.status = Status(status)
         await self.scripts.run("update", job.key, "", self.serialize(job), job.status.value)
 
     async def abort(self, job: Job, error: str, ttl: float = 5) -> None:
-        """Abort a job: one that waits ends at once, one that runs when its worker notices.
+        """Abort a job: a waiting one ends immediately, a running one when its worker notices.
 
         Args:
             job: the job.
-            error: why; becomes the job's error.
-            ttl: seconds in which no job of its key is enqueued, when a stock worker runs it.
+            error: the reason; becomes the job's error.
+            ttl: seconds during which no job with its key can be enqueued, if a stock worker runs it.
         """
         error = storable(error)
-        # As it is now: it may have had attempts, or another round, since the caller looked.
+        # Read it again: it may have had attempts, or a manual retry, since the caller read it.
         present = await self.job(job.key) or job
         aborting, aborted = self.copy(present), self.copy(present)
         aborting.status, aborting.error = Status.ABORTING, error
@@ -242,22 +241,22 @@ class LeasedQueue(RedisQueue):
         timeout: float | None = 10,
         poll_interval: float = 0.5,
     ) -> None:
-        """Call back with key and status whenever a job changes, until the callback answers true.
+        """Call the callback with key and status each time a job changes, until it returns true.
 
-        A job that has ended already is told too, so that nobody waits for what has happened.
+        A job that has already ended is reported too, so that no caller waits for a past event.
 
         Raises:
-            TimeoutError: nothing happened for `timeout` seconds (None or 0: wait for ever).
+            TimeoutError: nothing happened for `timeout` seconds (None or 0: no limit).
         """
         await self.reader.listen([self.job_id(key) for key in job_keys], callback, timeout or None)
 
     async def finish_abort(self, job: Job) -> None:
-        """A worker has ended the job that was to be aborted."""
+        """Note that a worker has ended a job whose abort was requested."""
         await self.redis.delete(self.core.stock_aborts + job.key, self.core.aborts + job.key)
         await job.finish(Status.ABORTED, error=job.error)
 
     async def schedule(self, lock: int = 1) -> list[str]:
-        """Let jobs wait in line whose time has come; returns their ids, at most PROMOTED_AT_ONCE."""
+        """Move jobs that are due to their lists; returns their ids, at most PROMOTED_AT_ONCE."""
         promoted = await self.scripts.run("promote", PROMOTED_AT_ONCE)
         return [decoded(job_id) for job_id in cast("list[bytes]", promoted)]
 
@@ -266,7 +265,7 @@ class LeasedQueue(RedisQueue):
         return await self.core.time()
 
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
-        """Recover the jobs of expired leases, and end what stock workers left behind, as SAQ does."""
+        """Recover the jobs of expired leases, and end jobs that stock workers left behind, as SAQ does."""
         try:
             recovered = await self._recovery.sweep()
             return recovered + [await self._sweep_one(*each, abort) for each in await self._left_by_stock_workers(lock)]
@@ -274,9 +273,9 @@ class LeasedQueue(RedisQueue):
             return []
 
     async def _left_by_stock_workers(self, lock: int) -> list[tuple[str, EngineJob | None]]:
-        """Ids and jobs that stock workers have taken and not ended: stuck ones, and some that are gone, as None.
+        """Ids and jobs that stock workers have taken and not ended: stuck ones, and missing ones as None.
 
-        A stock worker takes a job and marks it as active a moment later: what is not marked is looked at twice.
+        A stock worker takes a job and marks it as active a moment later: unmarked jobs are checked twice.
         """
         if not await self.redis.set(self.core.sweep_locks[1], 1, ex=max(1, lock), nx=True):
             return []
@@ -291,7 +290,7 @@ class LeasedQueue(RedisQueue):
         return [(job_id, job) for job_id, (_, job) in found.items() if job_id in unmarked or (job and job.stuck)]
 
     async def _taken_by_stock_workers(self) -> dict[str, tuple[Any, EngineJob | None]]:
-        """The jobs that stock workers have, by id: what is stored, and the job; without those that cannot be read."""
+        """The jobs that stock workers have, by id: the stored data and the job; without those that cannot be read."""
         ids = await cast("Any", self.redis.lrange(self._active, 0, -1))
         found: dict[str, tuple[Any, EngineJob | None]] = {}
         for job_id, stored in zip(ids, await self.redis.mget(ids) if ids else [], strict=True):
@@ -304,7 +303,7 @@ class LeasedQueue(RedisQueue):
         return found
 
     async def _sweep_one(self, job_id: str, job: EngineJob | None, abort: float) -> str:
-        """Let a job that a stock worker has left run again, or end, as SAQ does; one that is gone is forgotten."""
+        """Queue again or end a job that a stock worker has left, as SAQ does; the entry of a missing job is removed."""
         if job is None:
             await self.scripts.run("dangling", job_id)
             return job_id
@@ -322,11 +321,11 @@ class LeasedQueue(RedisQueue):
         return await self._recovery.sweep()
 
     async def job(self, job_key: str) -> EngineJob | None:
-        """The job of that key as it is now, or None."""
+        """The current state of the job of that key, or None."""
         return await self.reader.job(job_key)
 
     async def jobs(self, job_keys: Iterable[str]) -> list[Job | None]:
-        """The jobs of those keys as they are now, None for those there are not."""
+        """The current state of the jobs of those keys, None for missing ones."""
         found = await self.reader.by_id([self.job_id(key) for key in job_keys])
         return [None if job is not None and job.unreadable else job for job in found]
 
@@ -334,28 +333,28 @@ class LeasedQueue(RedisQueue):
         return await self.reader.job(self.job_key_from_id(decoded(job_id) if isinstance(job_id, bytes) else job_id))
 
     async def count(self, kind: CountKind) -> int:
-        """Jobs of a kind: "queued" (waiting in line), "active", "incomplete" (delayed ones too)."""
+        """Number of jobs of a kind: "queued" (waiting in a list), "active", "incomplete" (including delayed ones)."""
         return await self.reader.count(kind)
 
     async def info(self, jobs: bool = False, offset: int = 0, limit: int = 10) -> QueueInfo:
-        """The queue in numbers, its live workers, and with `jobs` a page of its incomplete jobs."""
+        """Statistics of the queue, its live workers, and with `jobs` a page of its incomplete jobs."""
         return await self.reader.info(jobs, offset, limit)
 
     async def write_worker_info(self, worker_id: str, info: WorkerInfo, ttl: int) -> None:
-        """Note a worker's report; it counts for `ttl` seconds by the clock of Redis."""
+        """Store a worker's report; it is valid for `ttl` seconds by the clock of Redis."""
         await self.scripts.run("report", self.namespace(f"worker_info:{worker_id}"), msgspec.json.encode(info), ttl)
 
     async def connect(self) -> None:
-        """Belong to the running event loop from now on.
+        """Bind to the running event loop.
 
         Raises:
-            OtherEventLoop: another one has connected it, and not disconnected.
+            OtherEventLoop: it is still connected in another event loop.
         """
         self.guard.check()
         await super().connect()
 
     async def disconnect(self) -> None:
-        """Close all connections, whether Redis answers or not."""
+        """Close all connections, even if Redis does not answer."""
         await self.result_channel.close()
         await self.listener.close()
         await self.redis.aclose()
@@ -363,5 +362,5 @@ class LeasedQueue(RedisQueue):
         self.guard.release()
 
     def __repr__(self) -> str:
-        # SAQ's shows the client, and with it the server's address.
+        # SAQ's repr shows the client, and with it the server's address.
         return f"EngineQueue<{self.name}>"

@@ -1,4 +1,4 @@
-"""Schedules as people see and steer them: how they stand, pausing, resuming and triggering."""
+"""Schedules in operation: their state, pausing, resuming and triggering."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -18,16 +18,16 @@ from saqueduct.tasks.job_meta import SCHEDULE
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ScheduleState:
-    """A schedule as it stands.
+    """The current state of a schedule.
 
     Attributes:
-        key: its name, unique among all schedules.
+        key: the schedule's key, unique among all schedules.
         task: name of its task.
         queue: name of the queue its jobs go to.
-        timing: when it is due, as `Schedule.timing` says it.
+        timing: when it is due, as text from `Schedule.timing`.
         next_tick: epoch seconds; None: no worker has declared it yet.
-        last_job: key of the last job made of it; None: there was none.
-        paused: by whom, why and since when; None: it is not paused.
+        last_job: key of the last job that it created; None: there was none.
+        paused: who paused it, why and since when; None: it is not paused.
     """
 
     key: str
@@ -86,7 +86,7 @@ class ScheduleStates:
     async def trigger(
         self, task: TaskDefinition, schedule: Schedule, max_payload_bytes: int
     ) -> tuple[EngineJob, Enqueued]:
-        """A job of a schedule now, and which one there is now; see `Queues.trigger_schedule`."""
+        """Create a job of a schedule now; returns which job exists now; see `Queues.trigger_schedule`."""
         job = task.job(schedule.kwargs, limit=max_payload_bytes, meta={SCHEDULE: schedule.key})
         await self._enqueuer.prepare([job])
         overlap = "1" if schedule.overlap == "queue" else "0"

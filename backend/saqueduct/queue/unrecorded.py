@@ -1,9 +1,9 @@
-"""Unrecorded ends: jobs that have ended, as long as PostgreSQL does not know.
+"""Unrecorded ends: jobs that have ended, until PostgreSQL has recorded it.
 
-The end of a job that failed, was aborted, or has a record already is kept in Redis in the step that writes it there,
-and goes when PostgreSQL has it: whatever dies in between, any worker can write it. The same is true of a durable job
-that ended while PostgreSQL was away. Another job that completes at its first attempt is not kept: a record that is lost
-of it misleads nobody.
+If a job failed, was aborted, or already has a record, the step that writes its end to Redis also keeps the end there.
+It is removed when PostgreSQL has it: even if a process dies in between, any worker can write it. The same applies to a
+durable job that ended while PostgreSQL was down. Other jobs that complete at their first attempt are not kept: a
+missing record of such a job misleads no one.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from saqueduct.queue.core import QueueCore
 from saqueduct.tasks.job import mark_of
 
 ENDS_AT_ONCE = 200
-"""Ends that one command reads or forgets, about."""
+"""Approximate number of ends that one command reads or removes."""
 
 
 class Unrecorded(NamedTuple):
-    """An end that is kept, for so many seconds."""
+    """A kept end, and for how many seconds it has been kept."""
 
     mark: str
     age: float
@@ -28,12 +28,12 @@ class Unrecorded(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Of the job."""
+        """Key of the job."""
         return self.mark.rsplit("|", 2)[0]
 
 
 class Page(NamedTuple):
-    """Some ends, and how many were too young; the cursor is 0 at the last page."""
+    """Some ends, and how many were too recent; the cursor is 0 on the last page."""
 
     cursor: int
     young: int
@@ -41,7 +41,7 @@ class Page(NamedTuple):
 
 
 class UnrecordedJobs:
-    """The ends that Redis keeps of the jobs of one queue.
+    """The ends that Redis keeps for the jobs of one queue.
 
     Args:
         core: of the queue.
@@ -52,7 +52,7 @@ class UnrecordedJobs:
         self._hash = core.namespace(UNRECORDED)
 
     async def count(self) -> int:
-        """How many ends are kept."""
+        """Number of kept ends."""
         return int(await self._core.redis.hlen(self._hash))
 
     async def kept(self, job: Job) -> bool:
@@ -60,13 +60,13 @@ class UnrecordedJobs:
         return bool(await self._core.redis.hexists(self._hash, mark_of(job)))
 
     async def page(self, cursor: int, age: float) -> Page:
-        """Ends that are kept for `age` seconds or longer, after a cursor, which is 0 at first."""
+        """Ends that have been kept for `age` seconds or longer, after a cursor, which starts at 0."""
         answer = cast("list[bytes]", await self._core.scripts.run("unrecorded", cursor, age, ENDS_AT_ONCE))
         parts = zip(answer[2::3], answer[3::3], answer[4::3], strict=True)
         ends = [Unrecorded(mark.decode(), float(seconds), stored) for mark, seconds, stored in parts]
         return Page(int(answer[0]), int(answer[1]), ends)
 
     async def forget(self, marks: Sequence[str]) -> None:
-        """Keep these ends no longer: PostgreSQL has them."""
+        """Remove these ends: PostgreSQL has recorded them."""
         for first in range(0, len(marks), ENDS_AT_ONCE):
             await self._core.redis.hdel(self._hash, *marks[first : first + ENDS_AT_ONCE])

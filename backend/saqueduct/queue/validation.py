@@ -1,4 +1,4 @@
-"""Calls as SAQ makes them: a task's name, or a job, and keywords; validated by the task's signature."""
+"""Calls in SAQ's form: a task's name, or a job, and keywords; validated against the task's signature."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from saqueduct.tasks.options import check_meta
 
 
 class CallValidator:
-    """Makes jobs of SAQ's `enqueue(job_or_func, **keywords)`.
+    """Creates jobs for SAQ's `enqueue(job_or_func, **keywords)`.
 
     Args:
-        tasks: by whose signatures arguments are validated; None: any name and any arguments go.
+        tasks: the tasks to validate arguments against; None: any name and any arguments are accepted.
         max_payload_bytes: largest encoded arguments, in bytes.
     """
 
@@ -24,11 +24,11 @@ class CallValidator:
         self._max_payload_bytes = max_payload_bytes
 
     def job(self, job_or_func: str | Job, keywords: dict[str, Any]) -> Job:
-        """The job of SAQ's `enqueue(job_or_func, **keywords)`, validated if the queue knows tasks.
+        """The job for SAQ's `enqueue(job_or_func, **keywords)`, validated if the queue knows tasks.
 
         Raises:
             UnknownTask, InvalidArguments, PayloadTooLarge: see `Task.job`.
-            ValueError: a field has a wrong type, or `meta` an entry of the engine's name.
+            ValueError: a field has a wrong type, or `meta` has an entry with a reserved name.
         """
         if self._tasks is None:
             job = _as_saq_makes_it(job_or_func, keywords)

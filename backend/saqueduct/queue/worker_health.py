@@ -1,4 +1,4 @@
-"""What live workers report of their state, and what is wrong with them."""
+"""The state that live workers report, and their problems."""
 
 from typing import cast
 
@@ -12,22 +12,22 @@ from saqueduct.tasks.job import level_of
 
 
 class Vitals(msgspec.Struct, omit_defaults=True):
-    """What a worker reports at each beat. All times are seconds since then: clocks of machines differ."""
+    """What a worker reports at each heartbeat. All times are elapsed seconds, because clocks of machines differ."""
 
     leased: float
-    """Since it last asked for jobs and got an answer."""
+    """Time since it last asked for jobs and got an answer."""
     free: int
     """Slots without a job."""
     blocked: float = 0.0
-    """Seconds for which its event loop has not answered; 0: it does."""
+    """Seconds for which its event loop has not answered; 0: it answers."""
     blocker: str = ""
-    """Key and task of the job that blocks it, as far as one can tell."""
+    """Key and task of the job that blocks the event loop, as far as known."""
     given_up: int = 0
-    """Attempts that ignore their cancellation, and still run beside the slots: coroutines and threads."""
+    """Attempts that ignore their cancellation, and still run outside the slots: coroutines and threads."""
     given_up_tasks: str = ""
-    """Of which tasks they are."""
+    """The tasks of these attempts."""
     records: str = ""
-    """What keeps its job records from being written; empty: nothing."""
+    """What prevents its job records from being written; empty: nothing."""
 
 
 class WorkerHealth:
@@ -45,7 +45,7 @@ class WorkerHealth:
         self._pauses = pauses
 
     async def problems(self) -> list[str]:
-        """What is wrong with the workers of a queue that are alive; a sentence each."""
+        """Problems of the live workers of a queue; one sentence each."""
         reports = cast("dict[bytes, bytes]", await self._core.redis.hgetall(self._core.namespace(VITALS)))
         current = await self._core.time() if reports else 0.0
         waited = await self._waited(current) if reports else 0.0
@@ -74,7 +74,7 @@ class WorkerHealth:
         return found
 
     async def _waited(self, current: float) -> float:
-        """Seconds that the first job of the normal list has waited; 0: none waits, or the queue is paused."""
+        """Seconds that the first job of the normal list has waited; 0: no job waits, or the queue is paused."""
         if await self._pauses.current() is not None:
             return 0.0
         head = cast("bytes | None", await self._core.redis.lindex(self._core.namespace("queued"), 0))
