@@ -1,6 +1,6 @@
 -- Abort a job. ARGV: 4 key, 5 reason, 6 JSON as aborting, 7 JSON as aborted, 8 its ttl, 9 abort key, 10 its ttl,
--- 11 unique claim to give up ('' none), 12 mark under which its end is kept until PostgreSQL knows ('' it need not).
--- Answers 'leased': its worker will end it; 'taken': a stock worker has it; 'withdrawn': it waited, and has ended;
+-- 11 unique claim to release ('' none), 12 mark under which its end is kept until PostgreSQL has it ('' not kept).
+-- Returns 'leased': its worker will end it; 'taken': a stock worker has it; 'withdrawn': it was waiting and has ended;
 -- 'ended': there is nothing to abort.
 even_when_full()
 local id = PREFIX .. ARGV[4]

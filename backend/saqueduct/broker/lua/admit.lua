@@ -1,8 +1,8 @@
--- Stands between the prelude and the scripts that enqueue.
--- A job is a row: key, JSON, start ('0' at once, '+s' seconds from now, or epoch seconds), level, unique claim, JSON of
--- the job that gives way, its ttl, whether it is new, and of one that is queued once more when it had ended (epoch
--- milliseconds). The key of a new job is random; if it is there, then by this
--- same call, whose answer was lost, and which was sent again.
+-- Inserted between the prelude and the scripts that enqueue.
+-- A job is a row: key, JSON, start ('0' now, '+s' seconds from now, or epoch seconds), priority, unique claim, JSON of
+-- the job that it replaces, its ttl, whether it is new, and for a job that is queued again when it had ended (epoch
+-- milliseconds). The key of a new job is random; if it already exists, this same
+-- call created it, its answer was lost, and it was sent again.
 -- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way, mark under
 -- which the end of that one is kept until PostgreSQL knows ('' it need not), whether the job is queued once more}.
 local ABORT_PREFIX = ARGV[3]
@@ -23,7 +23,7 @@ local function claim_of(spec)
     return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5], mark = spec[6], again = spec[7]}
 end
 
--- The key of the job that stands in the way of a claim, or nil. One that is queued once more may have it from before.
+-- The key of the job that blocks a claim, or nil. A job that is queued again may still hold its own claim.
 local function holder_of(claim, own)
     local key = redis.call('GET', claim.id)
     if not key or claim.again and key == own then return nil end
@@ -32,14 +32,14 @@ local function holder_of(claim, own)
     return nil
 end
 
--- What to answer for a job in the way: 4 it is being aborted; 5 the same, and a stock worker runs it; else `other`.
+-- The answer for a blocking job: 4 it is being aborted; 5 the same, and a stock worker runs it; else `other`.
 local function in_the_way(id, key, other)
     if redis.call('HEXISTS', ABORTING, id) == 1 then return 4 end
     if redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then return 5 end
     return other
 end
 
--- True when a job that is to be queued once more has ended again since its caller looked.
+-- True if a job that is to be queued again has ended again since its caller read it.
 local function has_ended_since(id, ended_at)
     local read, decoded = pcall(cjson.decode, stored(id) or '')
     return read and decoded.completed and decoded.completed ~= ended_at
@@ -50,7 +50,7 @@ end
 local SEARCHES = 20
 local searches = 0
 
--- Take all entries out of a list that have stayed there, see `withdraw`.
+-- Remove all leftover entries from a list, see `withdraw`.
 local function clear_list(list)
     for first = 0, redis.call('LLEN', list) - 1, 1000 do
         local entries = redis.call('LRANGE', list, first, first + 999)
@@ -65,7 +65,7 @@ local function clear_list(list)
     redis.call('LREM', list, 0, 'gone')
 end
 
--- Take the entry of a job that has ended out of its list, before another job of its key waits there: that would run twice.
+-- Remove the entry of an ended job from its list, before another job with its key waits there, which would run twice.
 local function forget_entry(id)
     redis.call('DEL', aside(id))
     redis.call('LREM', AWAITED, 0, id)
@@ -77,8 +77,8 @@ local function forget_entry(id)
     end
 end
 
--- Store a job that is to wait. The command that does also tells what was there; that fails if it is no text.
--- False: a stock worker has taken the entry of the last job of that key, and may be about to read it: not now.
+-- Store a job that will wait. The command also returns the previous value, and fails if that is not a string.
+-- False: a stock worker has taken the entry of the last job with that key, and may be about to read it: try later.
 local function put(id, job)
     local before = redis.pcall('SET', id, job, 'GET')
     if type(before) == 'table' then
@@ -95,7 +95,7 @@ local function put(id, job)
 end
 
 -- Enqueue a job. While a job of its key waits or runs, or is being aborted, it is refused.
--- Answers 1: it is enqueued; 3: another has given way to it; 0: a job of its key exists already; 4 or 5: one is in the way
+-- Returns 1: enqueued; 3: enqueued in place of another; 0: a job with its key already exists; 4 or 5: blocked by one
 -- that is being aborted, see `in_the_way` and `put`; else the key of the job that holds the claim.
 local function admit(row)
     local key, job, start, level, spec, given_way, given_way_ttl, new, ended_at = unpack(row)

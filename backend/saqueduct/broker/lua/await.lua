@@ -1,5 +1,5 @@
--- Let an inbox be told how jobs end. ARGV: 4 the inbox, a channel; from 5 on ids of jobs.
--- Answers for each 1: it will be told; the job's JSON if it has ended; false if there is none.
+-- Notify an inbox when jobs end. ARGV: 4 the inbox, a channel; from 5 on ids of jobs.
+-- Returns for each 1: a message will follow; the job's JSON if it has ended; false if it does not exist.
 even_when_full()
 local answers = {}
 local ids = {}
@@ -18,6 +18,6 @@ for i, id in ipairs(ids) do
         answers[i] = stored(id)
     end
 end
--- What was left by jobs that a stock worker ended goes when nobody has waited for an hour.
+-- Leftovers of jobs that a stock worker ended expire after an hour without waiters.
 redis.call('EXPIRE', WAITERS, 3600)
 return answers

@@ -1,7 +1,7 @@
--- Mark what stands in a part of a list and is no incomplete job. ARGV: 4 the level of the list; 5 how many entries to
--- leave out at its end; 6 how many to look at before those; 7 the mark.
--- Counted from the end: jobs are taken from the front meanwhile, which would move others past the look.
--- Answers how many were looked at (0: none is left), and how many are marked.
+-- Mark entries in a part of a list that are not incomplete jobs. ARGV: 4 priority of the list; 5 how many entries to
+-- skip at its end; 6 how many to check before those; 7 the mark.
+-- Counted from the end: meanwhile jobs are taken from the front, which would move others past the check.
+-- Returns how many were checked (0: none is left), and how many are marked.
 local list = LISTS[ARGV[4]]
 local last = redis.call('LLEN', list) - tonumber(ARGV[5]) - 1
 if last < 0 then return {0, 0} end

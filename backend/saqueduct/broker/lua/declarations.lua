@@ -1,14 +1,14 @@
--- Comes before the scripts that declare schedules and look at them. A declaration is what one version of the code says of
--- a queue's schedules, by its fingerprint; kept of each is when it was declared first, and when one of its workers looked
--- last. The newest holds while any of its workers lives, also when one of an older version starts again.
+-- Inserted before the scripts that declare and read schedules. A declaration is what one version of the code says about
+-- a queue's schedules, by its fingerprint; stored for each are when it was first declared, and when its workers checked
+-- last. The newest is valid while any of its workers lives, even if a worker of an older version starts again.
 
--- Seconds after which a declaration that no worker has looked with counts as gone: three looks of a worker.
+-- Seconds without a check by a worker after which a declaration counts as gone: three checks of a worker.
 local GONE = 30
 
--- Seconds for which a look is not noted anew.
+-- Seconds during which another check is not stored again.
 local FRESH = 5
 
--- Seconds for which a declaration is remembered that no worker has: an older deploy.
+-- Seconds to keep a declaration that no worker has: an older deploy.
 local REMEMBERED = 2592000
 
 local function seen(fingerprint)
@@ -22,7 +22,7 @@ local function note_look(fingerprint)
     redis.call('HSET', DECLARATIONS, fingerprint, string.format('%.6f %.6f', first or NOW, NOW))
 end
 
--- True when another declaration is to stay in place of one's own: it is newer, and lives.
+-- True if another declaration must stay instead of the caller's: it is newer, and its workers live.
 local function stays(other, own)
     local first, last = seen(other)
     return first and NOW - last < GONE and first >= (seen(own) or 0)

@@ -1,7 +1,7 @@
--- Declare the schedules of a queue; those that are no longer declared go, and their pause. ARGV: 4 fingerprint of the
--- declaration; 5 '1' to take the place of another one that is older, or gone, '0' only if there is none; then three a
--- schedule: key, timing, next tick. A schedule whose timing is as before keeps its tick, also one that is overdue.
--- Answers 1, or 0: there is another.
+-- Declare the schedules of a queue; removes others, and their pauses. ARGV: 4 fingerprint of the
+-- declaration; 5 '1' to replace another one that is older, or gone, '0' only if there is none; then three per
+-- schedule: key, timing, next tick. A schedule with an unchanged timing keeps its tick, even if it is overdue.
+-- Returns 1, or 0: there is another declaration.
 note_look(ARGV[4])
 local declared = redis.call('GET', DECLARED)
 if declared and declared ~= ARGV[4] and (ARGV[5] == '0' or stays(declared, ARGV[4])) then return 0 end

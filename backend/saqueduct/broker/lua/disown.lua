@@ -1,5 +1,5 @@
--- Give back what was leased to a worker by calls whose answers it never got: none of it has begun.
--- From ARGV 4 on how the leases of each call begin.
+-- Release jobs leased to a worker by calls whose answers it never got: none of them has begun.
+-- From ARGV 4 on the prefixes of the leases of each call.
 local lost = {}
 for i = 4, #ARGV do lost[ARGV[i]] = true end
 local ids = redis.call('ZRANGE', LEASES, 0, -1)

@@ -1,7 +1,7 @@
 -- Enqueue many jobs. ARGV: 4 in MessagePack groups {true, {id, JSON, id, JSON, ...}} or {false, rows}, in the order of
--- the calls. Answers for each job what `admit` does.
--- The first are new jobs: they start at once at the normal level, are not unique, and have random keys that nobody else
--- has. They go together; one that stands is there by this same call, whose answer was lost, and was sent again.
+-- the calls. Returns for each job the answer of `admit`.
+-- The first are new jobs: they start now with normal priority, are not unique, and have random keys that no other job
+-- has. They are pushed together; if one exists, this same call created it, its answer was lost, and it was sent again.
 local function together(jobs)
     local entries, scored = {}, {}
     for i = 1, #jobs, 2 do

@@ -1,12 +1,12 @@
--- Make the jobs of ticks that are due, each once. ARGV: 4 fingerprint of the caller's declaration; 5 in MessagePack
--- a row for each: schedule, its tick as `due.lua` told it, the latest tick that is due, the tick after, '1' if its jobs
+-- Create the jobs of due ticks, each once. ARGV: 4 fingerprint of the caller's declaration; 5 in MessagePack
+-- a row for each: schedule, its tick from `due.lua`, the latest tick that is due, the tick after, '1' if its jobs
 -- may overlap, key under which a stock worker would have the tick ('' none), row of the job (empty: the tick is skipped).
--- Answers for each: 'made'; 'known': another worker was first; 'skipped'; 'paused'; 'overlaps': an earlier job stands,
+-- Returns for each: 'made'; 'known': another worker was first; 'skipped'; 'paused'; 'overlaps': an earlier job exists,
 -- or one that claims the same; 'stock': stock workers have the schedule.
 local answers = {}
 local holds = redis.call('GET', DECLARED) == ARGV[4]
 
--- A tick that came due in a pause makes no job, also when nobody looked until the schedule was resumed.
+-- A tick that became due during a pause creates no job, even if no worker checked before the schedule was resumed.
 local function paused(schedule, tick)
     local note = redis.call('HGET', SCHEDULES_PAUSED, schedule)
     local ended = note and string.match(note, '^until (.*)')

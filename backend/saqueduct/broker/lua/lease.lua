@@ -1,9 +1,9 @@
--- Lease up to so many jobs to a worker. ARGV: 4 how many, 5 the worker, 6 seconds the leases last, 7 jobs that the worker
+-- Lease jobs to a worker. ARGV: 4 how many at most, 5 the worker, 6 seconds the leases last, 7 jobs that the worker
 -- has (0 by default), 8 the number of the call (0 by default), 9 the token of one that has waited for a job.
--- Higher levels go first; every tenth turn goes to a lower one, so that none waits for ever.
--- A queue that is paused leases nothing.
--- Of fewer jobs than all workers have slots for, each worker gets its share, so that all have as many: a job that keeps
--- its event loop busy would hold up those that were leased with it, while other workers idle. One it gets in any case.
+-- Higher priorities go first; every tenth turn goes to a lower one, so that none starves.
+-- A paused queue leases nothing.
+-- If there are fewer jobs than slots of all workers, each worker gets an equal share: a job that keeps
+-- its event loop busy would delay those leased with it, while other workers are idle. It always gets at least one.
 -- Answers {time, seconds until the next is due or '', 'more' if others wait in line, 'shared' if they are left for other
 -- workers, 'paused', or '', lease, id, JSON, id, JSON, ...}.
 local want, worker = tonumber(ARGV[4]), ARGV[5]
@@ -12,7 +12,7 @@ local SCAN = want + 1000
 
 local ids, seen, scanned = {}, {}, 0
 
--- An entry counts only if its job is due and nobody has it: entries of aborted jobs may still lie in the list.
+-- An entry counts only if its job is due and no worker has it: entries of aborted jobs may still be in the list.
 local function consider(entries)
     scanned = scanned + #entries
     local owners = redis.call('HMGET', OWNERS, unpack(entries))
@@ -38,17 +38,17 @@ end
 local function next_list(lists)
     local turn = redis.call('INCR', TURNS)
     if turn % SHARE ~= 0 then return lists[1] end
-    -- By turns the second and the last, or the middle one would starve between the two others.
+    -- Alternate between the second and the last, or the middle one would starve.
     if (turn / SHARE) % 2 == 0 then return lists[2] end
     return lists[#lists]
 end
 
 put_back()
--- It has woken this worker, and would only be in the way.
+-- It has woken this worker, and is no longer needed.
 if redis.call('LINDEX', QUEUED, 0) == WAKE then redis.call('LPOP', QUEUED) end
 
 local paused = redis.call('EXISTS', PAUSED) == 1
--- One that stops meanwhile may not hear any more what it has leased.
+-- A worker that is stopping may not receive the answer with its leases.
 local closed = paused or ARGV[9] and redis.call('SISMEMBER', LEAVING, ARGV[9]) == 1
 
 -- The live workers are in SAQ's statistics, by the epoch milliseconds until which their report counts, see `report.lua`.
@@ -73,7 +73,7 @@ while not closed and #ids < want and scanned < SCAN do
 end
 
 local left = #waiting() > 0
--- Workers wait at the normal list: for what is left in another one the next of them is woken.
+-- Workers wait at the normal list: wake the next one if jobs are left in another list.
 if left and workers > 1 and not paused then wake() end
 
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
@@ -96,7 +96,7 @@ for i, id in ipairs(ids) do
         tell(heard, id, 'active')
         answer[#answer + 1], answer[#answer + 2] = id, jobs[i]
     else
-        -- Evicted or deleted by hand: there is nothing to run.
+        -- Evicted or deleted by hand: nothing to run.
         redis.call('ZREM', INCOMPLETE, id)
     end
 end

@@ -1,4 +1,4 @@
--- Pause the queue. ARGV: 4 JSON of who and why. Answers the note that stands.
+-- Pause the queue. ARGV: 4 JSON of who and why. Returns the stored note.
 even_when_full()
 local note = pause_note(redis.call('GET', PAUSED), ARGV[4])
 redis.call('SET', PAUSED, note)

@@ -1,8 +1,8 @@
--- Stands before every script: the names of a queue's keys, its clock, and what several scripts do.
+-- Prepended to every script: the names of a queue's keys, its clock, and functions that several scripts use.
 -- ARGV: 1 prefix of job ids; 2 seconds that a test's clock is ahead of the server's, 0 but in tests; 3 prefix of the abort
--- keys of stock SAQ. The server's clock decides, whatever that of the caller says.
--- The ids of jobs are not declared as KEYS, they are found in the lists; in a cluster they have the queue's name as a
--- hash tag, and so live in the slot of its other keys.
+-- keys of stock SAQ. Only the server's clock counts, never the caller's.
+-- The ids of jobs are not declared as KEYS, because they come from the lists; in a cluster they have the queue's name as a
+-- hash tag, and so are in the slot of its other keys.
 local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
@@ -15,14 +15,14 @@ local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local NOW = SERVER + tonumber(ARGV[2])
 local LISTS = {normal = QUEUED, high = HIGH, low = LOW}
 
--- An entry of the normal list that is no job: it wakes a worker that waits there.
+-- An entry of the normal list that is not a job: it wakes a worker that waits there.
 local WAKE = 'wake'
 
--- An abort takes its entry out of a list of at most so many; in a longer one the entry stays, and is skipped when
+-- An abort removes its entry from a list up to this length; in a longer one the entry stays, and is skipped when
 -- its turn comes, because the search would cost more than the lease (about 0.2 ms at 10,000 entries).
 local SHORT = 10000
 
--- Seconds for which it is known that an entry stayed in its list, if nobody notices that it is gone: a week.
+-- Seconds to remember that an entry stayed in its list, if its removal is not noticed: a week.
 local ENTRY_KEPT = 604800
 
 -- A Redis whose memory is full refuses commands that may take more (HSET, ZADD, SET, RPUSH, LMOVE, ...), but only as the
@@ -38,7 +38,7 @@ local function unless_full()
     redis.call('SETRANGE', PAUSED, 0, '')
 end
 
--- Note who paused what and why (JSON), after the time; what is paused already stays so since then.
+-- Store who paused it and why (JSON), after the time; if it is already paused, the time does not change.
 local function pause_note(standing, told)
     return (standing and string.match(standing, '^[%d.]+') or string.format('%.6f', NOW)) .. ' ' .. told
 end
@@ -47,12 +47,12 @@ local function wake()
     if redis.call('LLEN', QUEUED) == 0 then redis.call('RPUSH', QUEUED, WAKE) end
 end
 
--- Put entries back in line whose coming has woken a worker, see `waiting.py`: it leases now, or is gone.
+-- Put entries back whose arrival has woken a worker, see `waiting.py`: it leases now, or is gone.
 local function put_back()
     while redis.call('LMOVE', AWAITED, QUEUED, 'RIGHT', 'LEFT') do end
 end
 
--- Let a job wait: from `start` on (epoch seconds), or at once ('0'), at the end of its list or at the front.
+-- Let a job wait: until `start` (epoch seconds), or in its list now ('0'), at the end or at the front.
 local function stand(id, level, start, front)
     redis.call('ZADD', INCOMPLETE, start, id)
     if start ~= '0' then
@@ -79,7 +79,7 @@ local function after(seconds)
     return string.format('%.6f', NOW + tonumber(seconds))
 end
 
--- Which of these channels anybody listens to; PUBLISH costs a little, and nobody listens to most jobs.
+-- Which of these channels have listeners; PUBLISH has a cost, and most jobs have no listener.
 local function listened(channels)
     if #channels == 0 or redis.call('PUBSUB', 'NUMPAT') > 0 then return nil end
     local heard = {}
@@ -94,11 +94,11 @@ local function tell(heard, id, status)
     if heard == nil or heard[id] then redis.call('PUBLISH', id, status) end
 end
 
--- Seconds: what is to be kept for longer than a hundred years stays for ever; Redis takes no such time.
+-- Seconds: more than a hundred years means without limit; Redis does not accept such a time.
 local LONGEST = 3155760000
 
--- Tell the inboxes that wait for a job how it has ended, see `await.lua`; '' where the outcome is not kept. The length
--- of the id stands before it: keys may hold any character.
+-- Notify the inboxes that wait for a job of its outcome, see `await.lua`; '' if the outcome is not kept. The length
+-- of the id comes before it: keys may contain any character.
 local function deliver(id, inboxes, job)
     for inbox in string.gmatch(inboxes, '%S+') do redis.call('PUBLISH', inbox, #id .. '\n' .. id .. job) end
     redis.call('HDEL', WAITERS, id)
@@ -127,12 +127,12 @@ local function store(id, job, seconds)
     end
 end
 
--- Keep how a job has ended until PostgreSQL knows, see `unrecorded.py`; '' it need not know.
+-- Keep how a job has ended until PostgreSQL has it, see `unrecorded.py`; '' not needed.
 local function keep_unrecorded(mark, job)
     if mark ~= '' then redis.call('HSET', UNRECORDED, mark, string.format('%.0f ', math.floor(SERVER)) .. job) end
 end
 
--- The claim of a unique job that has ended, if there is one and it has not been claimed anew.
+-- Release the claim of a unique job that has ended, unless another job has claimed it.
 local function give_up(claim, key)
     if claim ~= '' and redis.call('GET', claim) == key then redis.call('DEL', claim) end
 end
@@ -142,7 +142,7 @@ local function aside(id)
     return 'saq:' .. string.sub(id, #'saq:job:' + 1, #PREFIX) .. 'aborted:' .. string.sub(id, #PREFIX + 1)
 end
 
--- What is stored of a job.
+-- The stored data of a job.
 local function stored(id)
     local job = redis.call('GET', id)
     if job == '' then return redis.call('GET', aside(id)) end
@@ -164,7 +164,7 @@ local function has_stayed(id, score)
     return not score and string.sub(id, 1, #PREFIX) == PREFIX and redis.call('MGET', id)[1] == ''
 end
 
--- Such an entry has left its list: how the job ended is kept where all look for it.
+-- Such an entry has left its list: store the outcome of the job at its usual key.
 local function store_back(id)
     if redis.call('EXISTS', aside(id)) == 1 then
         redis.call('RENAME', aside(id), id)
@@ -173,7 +173,7 @@ local function store_back(id)
     end
 end
 
--- End a waiting job: take it out of the line, and keep for so long how it has ended, see `kept`.
+-- End a waiting job: remove it from its list, and keep its outcome for the given time, see `kept`.
 local function withdraw(id, job, seconds)
     redis.call('ZREM', INCOMPLETE, id)
     redis.call('HDEL', LEVELS, id)

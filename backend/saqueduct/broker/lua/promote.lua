@@ -1,4 +1,4 @@
--- Let jobs wait in line whose time has come. ARGV: 4 at most so many. Answers their ids.
+-- Move jobs that are due to their lists. ARGV: 4 maximum number. Returns their ids.
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', string.format('%.6f', NOW), 'LIMIT', 0, ARGV[4])
 for _, id in ipairs(due) do
     local level = redis.call('HGET', LEVELS, id) or 'normal'

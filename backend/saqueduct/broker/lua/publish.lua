@@ -1,7 +1,7 @@
--- Enqueue jobs out of the outbox, each once however often it is tried. ARGV: 4 time after which the call comes too
--- late (by this clock); 5 in MessagePack a row for each: mark, time of its enqueue, its round, '1' if Redis may have
--- forgotten it, row of the job as `admit.lua` takes it.
--- Answers 'late', or for each what `admit` answers; 2: it was enqueued before.
+-- Enqueue jobs from the outbox, each once regardless of how often it is tried. ARGV: 4 time after which the call is too
+-- late (by this clock); 5 in MessagePack a row for each: mark, time of its enqueue, its manual retry number, '1' if Redis may have
+-- lost it, row of the job for `admit.lua`.
+-- Returns 'late', or for each the answer of `admit`; 2: it was already enqueued.
 -- A mark tells that a job of the outbox was enqueued. It stays until its row is gone from PostgreSQL, and longer than
 -- a call that was sent before may be under way: so no call finds neither row nor mark of a job that has run.
 if NOW > tonumber(ARGV[4]) then return 'late' end

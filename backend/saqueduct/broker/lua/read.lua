@@ -1,4 +1,4 @@
--- Jobs as they stand. From ARGV 4 on their ids. Answers three lists: the JSON of each, its lease, the reason of its abort.
+-- The current jobs. From ARGV 4 on their ids. Returns three lists: the JSON of each, its lease, the reason of its abort.
 local ids = {}
 for i = 4, #ARGV do ids[i - 3] = ARGV[i] end
 local jobs = redis.call('MGET', unpack(ids))

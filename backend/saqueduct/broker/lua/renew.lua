@@ -1,7 +1,7 @@
 -- Renew a worker's leases. ARGV: 4 seconds they last from now; from 5, three a job: key, lease, '' to renew or
--- the mark to let it go with: '|late' and why, it blocks its worker and the attempt counts; '|unbegun', it has not begun
--- to run; '|stalled' or '|hung', it waits for a blocked event loop, and goes on if nobody has taken it when that is free.
--- Answers for each 1, or 0 where the lease was lost.
+-- the mark to release it with: '|late' and why, it blocks its worker and the attempt counts; '|unbegun', it has not begun
+-- to run; '|stalled' or '|hung', it waits for a blocked event loop, and continues if no worker has taken it by then.
+-- Returns for each 1, or 0 if the lease was lost.
 even_when_full()
 local deadline = deadline_in(ARGV[4])
 local answers = {}

@@ -1,16 +1,16 @@
--- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' if only leases count that have
+-- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' to accept only leases that have
 -- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
 -- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, level, unique claim to give up ('' none),
 -- mark under which its end is kept until PostgreSQL knows ('' it need not).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front;
 -- 'postpone' as if it had never been leased, after the delay.
--- Answers for each 1, 0 where the lease was lost, or the reason of its abort, where a job is not to go on: its lease stays.
--- Answers nothing where that is 1 for all.
+-- Returns for each 1, 0 if the lease was lost, or the reason of its abort, if it must not continue: its lease stays.
+-- Returns nothing if that is 1 for all.
 even_when_full()
 local ids, keys, jobs, hows = {}, {}, {}, {}
 for _, group in ipairs(cmsgpack.unpack(ARGV[5])) do
     local how, parts = group[1], group[2]
-    -- Once for all of the group, and not for each job.
+    -- Once for the whole group, not for each job.
     if how[1] == 'finish' then how[4] = kept(how[4]) end
     for i = 1, #parts, 2 do
         local n = #ids + 1
@@ -60,7 +60,7 @@ for i, id in ipairs(ids) do
         answers[i] = 1
     end
 end
--- The leases are let go last: if a command before fails, the jobs are recovered.
+-- The leases are released last: if an earlier command fails, the jobs are recovered.
 if #ended > 0 then redis.call('ZREM', INCOMPLETE, unpack(ended)) end
 if #released > 0 then
     redis.call('HDEL', OWNERS, unpack(released))

@@ -1,7 +1,7 @@
--- Make a job of a schedule now, its ticks stay as they are. ARGV: 4 schedule, 5 '1' if its jobs may overlap, 6 in
+-- Create a job of a schedule now; its ticks do not change. ARGV: 4 schedule, 5 '1' if its jobs may overlap, 6 in
 -- MessagePack a list with the row of the job.
--- Answers {what, key of the job that stands}: 'made'; 'overlaps': an earlier job of the schedule stands; 'claimed': one
--- that holds the claim does; 'aborting': that one is being aborted.
+-- Returns {what, key of the existing job}: 'made'; 'overlaps': an earlier job of the schedule exists; 'claimed': one
+-- that holds the claim exists; 'aborting': that one is being aborted.
 local row = cmsgpack.unpack(ARGV[6])[1]
 local last = redis.call('HGET', TICKED, ARGV[4])
 if ARGV[5] == '0' and last and redis.call('ZSCORE', INCOMPLETE, PREFIX .. last) then return {'overlaps', last} end

@@ -1,4 +1,4 @@
--- Store what is told of a job: of one that is leased by its worker, if its lease still holds. ARGV: 4 key, 5 lease ('' none),
+-- Store updates of a job; for a leased job only if its lease still holds. ARGV: 4 key, 5 lease ('' none),
 -- 6 JSON, 7 status.
 local id = PREFIX .. ARGV[4]
 if ARGV[5] == '' then
