@@ -45,8 +45,8 @@ local function has_ended_since(id, ended_at)
     return read and decoded.completed and decoded.completed ~= ended_at
 end
 
--- Entries that one call searches for in long lists; of more, all go that have stayed there: that costs as much as about a
--- hundred searches, and no later entry has to be searched for.
+-- Maximum entries that one call searches for in long lists; if there are more, it removes all leftover entries: that
+-- costs as much as about a hundred searches, and no later entry needs a search.
 local SEARCHES = 20
 local searches = 0
 

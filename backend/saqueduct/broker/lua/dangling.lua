@@ -1,6 +1,6 @@
--- Drop the entries of jobs that are gone, evicted or deleted by hand. From ARGV 4 on ids of jobs that are incomplete, or that
--- stock workers have taken.
--- Answers how many were incomplete. What waits in a list is left to `clear.lua`: to search it would cost as much as it is long.
+-- Drop the entries of jobs that no longer exist, evicted or deleted by hand. From ARGV 4 on ids of jobs that are
+-- incomplete, or that stock workers have taken.
+-- Returns how many were incomplete. Entries in lists are left to `clear.lua`: the cost of a search grows with the list.
 local dropped = 0
 local stock = redis.call('EXISTS', ACTIVE) == 1
 for i = 4, #ARGV do

@@ -1,6 +1,6 @@
--- The schedules that are due. ARGV: 4 fingerprint of the caller's declaration, 5 at most so many.
--- Answers {'1' if that declaration holds, '0' if another does, 'older' if that is older or gone, '' if there is none, time, seconds until the next tick
--- (negative: overdue) or '', schedule, tick, schedule, tick, ...}.
+-- The schedules that are due. ARGV: 4 fingerprint of the caller's declaration, 5 maximum number.
+-- Returns {'1' if that declaration is valid, '0' if another is, 'older' if the other is older or gone, '' if there is
+-- none, time, seconds until the next tick (negative: overdue) or '', schedule, tick, schedule, tick, ...}.
 local declared = redis.call('GET', DECLARED)
 local first = redis.call('ZRANGE', TICKS, 0, 0, 'WITHSCORES')
 if declared == ARGV[4] then note_look(declared) end

@@ -1,9 +1,9 @@
--- The leases that have run out. ARGV: 4 at most so many; 5 the lock of the sweeps of stock SAQ, 6 that of the engine's,
--- 7 seconds for which the first is held. Answers key, lease, deadline of each, the oldest first.
--- Also puts back what a worker was woken for that has died before it leased, and keeps stock workers from sweeping: their
--- sweep aborts what a stock worker has taken in this moment. One that is under way may go on until its lock runs out, so
+-- The leases that have run out. ARGV: 4 maximum number; 5 the lock of the sweeps of stock SAQ, 6 that of the engine's,
+-- 7 seconds for which the first is held. Returns key, lease, deadline of each, the oldest first.
+-- Also puts back entries that woke a worker which died before it leased, and prevents stock workers from sweeping: their
+-- sweep aborts a job that a stock worker is just taking. A sweep in progress may continue until its lock runs out, so
 -- that time becomes the engine's.
--- Fails when Redis refuses to write, for whatever reason: then living workers may not be able to renew their leases.
+-- Fails if Redis refuses to write, for any reason: then live workers may not be able to renew their leases.
 unless_full()
 put_back()
 local sweeper = redis.call('GET', ARGV[5])

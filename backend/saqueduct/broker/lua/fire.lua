@@ -19,8 +19,8 @@ local function overlaps(schedule)
     return last and redis.call('ZSCORE', INCOMPLETE, PREFIX .. last)
 end
 
--- Stock workers enqueue the next tick ahead, under one key: it stands for this tick when it is due or runs, and for
--- the next one when this one's job has ended already.
+-- Stock workers enqueue the next tick ahead, under one key: that job is for this tick if it is due or runs, and for
+-- the next one if the job of this tick has already ended.
 local function stock_has(key, following)
     if key == '' then return false end
     local score = tonumber(redis.call('ZSCORE', INCOMPLETE, PREFIX .. key) or nil)

@@ -4,8 +4,8 @@
 -- A paused queue leases nothing.
 -- If there are fewer jobs than slots of all workers, each worker gets an equal share: a job that keeps
 -- its event loop busy would delay those leased with it, while other workers are idle. It always gets at least one.
--- Answers {time, seconds until the next is due or '', 'more' if others wait in line, 'shared' if they are left for other
--- workers, 'paused', or '', lease, id, JSON, id, JSON, ...}.
+-- Returns {time, seconds until the next is due or '', 'more' if others wait in a list, 'shared' if they are left for
+-- other workers, 'paused', or '', lease, id, JSON, id, JSON, ...}.
 local want, worker = tonumber(ARGV[4]), ARGV[5]
 local SHARE = 10
 local SCAN = want + 1000

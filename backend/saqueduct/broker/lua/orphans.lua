@@ -1,5 +1,5 @@
 -- The jobs of leases that have run out. From ARGV 4 on two a job: key, lease.
--- Answers {key, lease, JSON, reason of its abort or ''} for each that is still there.
+-- Returns {key, lease, JSON, reason of its abort or ''} for each that still exists.
 local found = {}
 for i = 4, #ARGV, 2 do
     local key, lease = ARGV[i], ARGV[i + 1]

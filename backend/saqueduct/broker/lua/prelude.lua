@@ -26,9 +26,9 @@ local SHORT = 10000
 local ENTRY_KEPT = 604800
 
 -- A Redis whose memory is full refuses commands that may take more (HSET, ZADD, SET, RPUSH, LMOVE, ...), but only as the
--- first write of a script: one that has written goes on to its end. So a script that brings new work begins with one of
--- these, and fails whole; one that goes on with work that is there begins with a write which is never refused, and
--- which changes nothing.
+-- first write of a script: a script that has written runs to its end. So a script that adds new work begins with one of
+-- these, and fails as a whole; one that continues existing work begins with a write that is never refused, and that
+-- changes nothing.
 local function even_when_full()
     redis.call('ZREM', LEASES, '')
 end
@@ -109,7 +109,7 @@ local function deliver_one(id, job)
     if inboxes then deliver(id, inboxes, job) end
 end
 
--- For how long a job is kept, as text, which is cheaper to hand to Redis than a number: seconds, '0' for ever, '-1' not
+-- How long a job is kept, as text, which is cheaper to pass to Redis than a number: seconds, '0' without limit, '-1' not
 -- at all.
 local function kept(ttl)
     ttl = math.ceil(tonumber(ttl))
@@ -149,8 +149,8 @@ local function stored(id)
     return job
 end
 
--- Let nothing be found under the entry that has stayed in its list of a job which has ended, for as long as its outcome is
--- kept: a stock worker runs whatever job it finds, and takes an empty text for none.
+-- Hide an ended job whose entry has stayed in its list, for as long as its outcome is kept: a stock worker runs any job
+-- that it finds, and treats an empty text as no job.
 local function hide(id, seconds)
     if seconds == '0' then
         redis.call('SET', id, '')
@@ -193,7 +193,7 @@ local function withdraw(id, job, seconds)
     end
 end
 
--- Whether a lease still holds: also one that its worker has offered to others, as long as nobody has taken it, or whose
+-- Whether a lease still holds: also one that its worker has offered to others, until another worker takes it, or whose
 -- job was to run alone and did not.
 local function is_held(owner, lease)
     return owner == lease or owner == lease .. '|stalled' or owner == lease .. '|hung' or owner == lease .. '|alone'

@@ -1,9 +1,9 @@
 -- Enqueue jobs from the outbox, each once regardless of how often it is tried. ARGV: 4 time after which the call is too
--- late (by this clock); 5 in MessagePack a row for each: mark, time of its enqueue, its manual retry number, '1' if Redis may have
--- lost it, row of the job for `admit.lua`.
+-- late (by this clock); 5 in MessagePack a row for each: mark, time of its enqueue, its manual retry number, '1' if
+-- Redis may have lost it, row of the job for `admit.lua`.
 -- Returns 'late', or for each the answer of `admit`; 2: it was already enqueued.
--- A mark tells that a job of the outbox was enqueued. It stays until its row is gone from PostgreSQL, and longer than
--- a call that was sent before may be under way: so no call finds neither row nor mark of a job that has run.
+-- A mark shows that a job of the outbox was enqueued. It is kept until its row is deleted from PostgreSQL, and longer
+-- than an earlier call may be in flight: so every call finds the row or the mark of a job that has run.
 if NOW > tonumber(ARGV[4]) then return 'late' end
 
 local function known(id, mark, queued, round)

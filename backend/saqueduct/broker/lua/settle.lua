@@ -1,7 +1,7 @@
 -- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' to accept only leases that have
 -- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
--- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, level, unique claim to give up ('' none),
--- mark under which its end is kept until PostgreSQL knows ('' it need not).
+-- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, priority, unique claim to release ('' none),
+-- mark under which its end is kept until PostgreSQL has it ('' not kept).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front;
 -- 'postpone' as if it had never been leased, after the delay.
 -- Returns for each 1, 0 if the lease was lost, or the reason of its abort, if it must not continue: its lease stays.

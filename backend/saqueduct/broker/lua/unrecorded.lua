@@ -1,5 +1,5 @@
 -- Some ends that PostgreSQL does not know yet. ARGV: 4 cursor of HSCAN, 5 seconds since when they are there at least,
--- 6 about how many. Answers {next cursor, how many are younger, mark, seconds, JSON, mark, seconds, JSON, ...}.
+-- 6 about how many. Returns {next cursor, how many are younger, mark, seconds, JSON, mark, seconds, JSON, ...}.
 local page = redis.call('HSCAN', UNRECORDED, ARGV[4], 'COUNT', ARGV[6])
 local answer, young = {page[1], 0}, 0
 for i = 1, #page[2], 2 do

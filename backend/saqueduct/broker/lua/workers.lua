@@ -1,4 +1,4 @@
--- The reports of live workers. Answers key, JSON of each.
+-- The reports of live workers. Returns key, JSON of each.
 local keys = redis.call('ZRANGEBYSCORE', STATS, string.format('%.0f', SERVER * 1000), '+inf')
 local found = {}
 for _, key in ipairs(keys) do

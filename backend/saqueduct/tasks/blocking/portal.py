@@ -28,7 +28,7 @@ class CalledInEventLoop(QueueError, RuntimeError):
 
 class Portal:
     """Runs coroutines on the event loop that connected the queues: the web process's, the worker's, or a background
-    thread's (see `BlockingContainer`, which also connects them anew in a forked process).
+    thread's (see `BlockingContainer`, which also connects them again in a forked process).
 
     Args:
         queues: must be connected when the first call is made.
