@@ -63,12 +63,17 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # (asyncpg has no t
             raise asyncpg.ConnectionFailureError(f"PostgreSQL has not answered for {self.patience:g} s") from None
 
     async def close(self, *, timeout: float | None = None) -> None:
-        """As asyncpg's; a server that does not answer the close is recorded, see `Silence`."""
+        """As asyncpg's; a server that does not answer the close is recorded, see `Silence`.
+
+        Without a `timeout` the server gets `patience` seconds, and then the connection is dropped: a pool that is
+        disposed of must not wait for a silent server.
+        """
         try:
-            await super().close(timeout=timeout)
+            await super().close(timeout=self.patience if timeout is None else timeout)
         except TimeoutError:
             silence.heard()
-            raise
+            if timeout is not None:
+                raise
 
 
 async def connect(*args: Any, patience: float, begin: str = "", **options: Any) -> Connection:

@@ -191,7 +191,11 @@ class Memory:
             await asyncio.wait(self._ending, timeout=FLUSH)
             self._ending.clear()
         await self.recorder.flush(FLUSH)
-        await self._engine.dispose()
+        try:
+            async with asyncio.timeout(FLUSH):
+                await self._engine.dispose()
+        except TimeoutError:
+            logger.warning("PostgreSQL does not answer, so its connections are dropped")
         # The next ones may belong to another event loop.
         self._retries = asyncio.Semaphore(RETRIES)
 
