@@ -26,6 +26,7 @@ from saqueduct import Queues, get_registry
 from saqueduct.blocking import BlockingContainer
 from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.injection.injector import Injector
+from saqueduct.litestar import SaqueductPlugin
 from saqueduct.postgres.models import metadata
 from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
 from saqueduct.timings import Timings
@@ -192,9 +193,13 @@ def worker(saqueduct_worker: WorkerFixture) -> WorkerFixture:
 
 
 @pytest.fixture
-async def client(settings: Settings, queues: Queues, engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
+async def client(
+    settings: Settings, timings: Timings, queues: Queues, engine: AsyncEngine
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, called in this process as if from this machine."""
     shared = application(settings)
+    for queue in shared.plugins.get(SaqueductPlugin).saqueduct.queues:
+        queue.core.timings = timings
     transport = httpx.ASGITransport(cast("Any", shared), raise_app_exceptions=False)
     async with (
         running(shared),

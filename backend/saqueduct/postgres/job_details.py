@@ -9,7 +9,7 @@ from saq.job import Status
 
 from saqueduct.postgres.models import JobRecord
 from saqueduct.queue.queues import Queues
-from saqueduct.queue.redacted_view import remembered, shown
+from saqueduct.queue.redacted_view import REDACTABLE, remembered, shown
 from saqueduct.tasks.job import failure
 from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
 
@@ -100,7 +100,7 @@ class JobDetails(msgspec.Struct, kw_only=True):
         """A job as its record has it; redacted by the present options of its task too."""
         derived = ("job_id", "retries", "progress", "due_at")
         fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name not in derived}
-        visible = remembered(queues, record)
+        visible = remembered(queues, record.task, {name: getattr(record, name) for name in REDACTABLE})
         visible["errors"] = [attempt(each) for each in visible["errors"] or []]
         return cls(job_id=record.key, **{**fields, **visible, "tags": record.tags or []})
 

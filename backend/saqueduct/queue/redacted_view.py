@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from saq import Queue
 
@@ -17,15 +17,6 @@ _CHAINED = re.compile(
     r"\n\n(?:The above exception was the direct cause|During handling of the above exception)[^\n]*:\n\n"
 )
 _MARGIN = re.compile(r"^ *[|+] ?", re.MULTILINE)
-
-
-class RecordedJob(Protocol):
-    """The record of a job, for display."""
-
-    @property
-    def task(self) -> str: ...
-    @property
-    def arguments(self) -> dict[str, Any] | None: ...
 
 
 def shown(queue: Queue, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,20 +40,27 @@ def shown(queue: Queue, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "kwargs": signature.redacted(arguments), **others}
 
 
-def remembered(queues: Queues, record: RecordedJob) -> dict[str, Any]:
-    """Arguments, result, error and errors of a record, also redacted by the current options of its task.
+REDACTABLE = ("arguments", "result", "error", "errors")
+"""What a record has of a job that its task may redact."""
 
-    If the task no longer exists, they are shown as they were recorded.
+
+def remembered(queues: Queues, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record has of REDACTABLE, also redacted by the current options of the task.
+
+    If the task no longer exists, it is shown as it was recorded.
+
+    Args:
+        queues: the queues, which know the tasks.
+        task: name of the job's task.
+        fields: those of REDACTABLE, by name.
     """
-    names = ("arguments", "result", "error", "errors")
-    fields = {name: getattr(record, name) for name in names}
-    signature = _signature(next(iter(queues)), record.task)
+    signature = _signature(next(iter(queues)), task)
     if signature is None or not signature.redact:
-        return fields
-    arguments = record.arguments or {}
+        return dict(fields)
+    arguments = fields["arguments"] or {}
     secrets = signature.secrets(arguments)
-    scrubbed = {name: secrets.scrub_value(fields[name]) for name in names}
-    return {**scrubbed, "arguments": signature.redacted(arguments) if arguments else record.arguments}
+    scrubbed = {name: secrets.scrub_value(fields[name]) for name in REDACTABLE}
+    return {**scrubbed, "arguments": signature.redacted(arguments) if arguments else fields["arguments"]}
 
 
 def _signature(queue: EngineQueue, task: str) -> Signature | None:
