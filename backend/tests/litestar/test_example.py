@@ -8,26 +8,7 @@ import pytest
 from tests.fixtures.poll import eventually_sync
 from tests.litestar.applications import Project
 
-EXAMPLE = """
-from litestar import Litestar, post
-from saqueduct import Context, scheduled_task, task
-from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
-
-@task(retries=3)
-async def add(ctx: Context, *, a: int, b: int) -> int:
-    return a + b
-
-@scheduled_task(cron="* * * * *")
-async def ping(ctx: Context) -> str:
-    return "pong"
-
-@post("/add")
-async def start(a: int, b: int) -> dict[str, str]:
-    job = await add.enqueue(a=a, b=b)
-    return {"job_id": job.key}
-
-app = Litestar([start], plugins=[SaqueductPlugin(SaqueductConfig(redis_url="redis://127.0.0.1:6379/0"))])
-"""
+EXAMPLE = (Path(__file__).parents[2] / "examples/minimal.py").read_text()
 
 LIFESPANS = """
 import asyncio

@@ -1,7 +1,7 @@
 """A row of the outbox that somebody holds, as a person with an open `SELECT ... FOR UPDATE` does, holds up no other."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from dishka import AsyncContainer
@@ -64,15 +64,17 @@ async def test_its_end_is_written_when_it_is_let_go(
     settings: Settings, queues: Queues, container: AsyncContainer, engine: AsyncEngine, outbox: Look, records: Look
 ) -> None:
     stuck = await lasts.enqueue()
-    async with working(settings, queues, container, schedules=False):
-        async with held(engine, stuck.key):
+    async with AsyncExitStack() as letting_go:
+        await letting_go.enter_async_context(held(engine, stuck.key))
+        async with working(settings, queues, container, schedules=False):
             await status(queues, await queues.find(stuck.key), Status.COMPLETE)
-        await record_of(records, stuck.key, "complete")
+            await letting_go.aclose()
+            await record_of(records, stuck.key, "complete")
 
-        async def empty() -> bool:
-            return not await outbox()
+            async def empty() -> bool:
+                return not await outbox()
 
-        await eventually(empty)
+            await eventually(empty)
 
 
 async def test_other_rows_are_published_meanwhile(
@@ -92,9 +94,11 @@ async def test_one_whose_session_is_to_end_it_waits_and_is_tried_again(
     settings: Settings, queues: Queues, container: AsyncContainer, engine: AsyncEngine, records: Look
 ) -> None:
     stuck = await lasts_with_a_session.enqueue()
-    async with working(settings, queues, container, schedules=False):
-        async with held(engine, stuck.key):
+    async with AsyncExitStack() as letting_go:
+        await letting_go.enter_async_context(held(engine, stuck.key))
+        async with working(settings, queues, container, schedules=False):
             other = await lasts_with_a_session.enqueue()
             await record_of(records, other.key, "complete")
-        job = await record_of(records, stuck.key, "complete")
+            await letting_go.aclose()
+            job = await record_of(records, stuck.key, "complete")
     assert job.attempts == 1
