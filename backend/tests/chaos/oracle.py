@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.chaos.announcements import TERMINAL
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import SPENT, Evidence
 from tests.chaos.faults import Window
 from tests.chaos.fleet import Harm
 from tests.chaos.journal import Line
@@ -65,10 +65,15 @@ def lost(evidence: Evidence) -> Iterator[str]:
 @question
 def innocents_failed(evidence: Evidence) -> Iterator[str]:
     """Jobs that ended otherwise than complete, and are not themselves the cause."""
+    failed: list[str] = []
+    taken: list[str] = []
     for key in evidence.tasks.keys() | evidence.ends.keys() | evidence.record_of.keys():
         ended_badly = evidence.status(key) in TERMINAL - {"complete"}
         if ended_badly and evidence.innocent(key) and evidence.task(key) not in DOOMED and not _promised(evidence, key):
-            yield f"{_case(evidence, key)}: {evidence.error(key)}"
+            (taken if _taken_at_most_once(evidence, key) else failed).append(key)
+    # A kill meets a worker between the lease and the body now and then, with one job, seldom with more.
+    for key in [*failed, *sorted(taken)[len(evidence.excuses.harmed) :]]:
+        yield f"{_case(evidence, key)}: {evidence.error(key)}"
 
 
 @question
@@ -247,6 +252,11 @@ def _promised(evidence: Evidence, key: str) -> bool:
     if evidence.task(key) == once.name:
         return any(evidence.excuses.harms(start, end) is not None for start, end in runs_of(evidence, key))
     return evidence.spent(key) and len(evidence.starts.get(key, ())) > MAX_RECOVERIES
+
+
+def _taken_at_most_once(evidence: Evidence, key: str) -> bool:
+    """True for a job that runs at most once and whose worker died when it had taken it and the body had not begun."""
+    return evidence.task(key) == once.name and key not in evidence.starts and evidence.error(key).startswith(SPENT)
 
 
 def runs_of(evidence: Evidence, key: str) -> list[tuple[Line, float | None]]:

@@ -155,6 +155,17 @@ def test_a_job_that_runs_at_most_once_may_fail_with_its_worker() -> None:
     assert judge(found).faults == {}
 
 
+def test_a_job_that_runs_at_most_once_may_fail_before_it_begins_but_one_a_kill() -> None:
+    died = "its worker died while it ran, and it runs at most once"
+    found = evidence("once", "failed", died, lines=[])
+    assert list(judge(found).faults) == ["innocents failed"]
+    found.excuses = Excuses([Harm(1, 1.5, 1.5)])
+    assert judge(found).faults == {}
+    two = [Record(key, "once", "failed", died) for key in ("a", "b")]
+    found = evidence("once", "failed", died, lines=[], records=two, excuses=found.excuses)
+    assert len(judge(found).faults["innocents failed"]) == 1
+
+
 def test_unique_jobs_may_be_beside_each_other_where_one_was_on_a_killed_worker() -> None:
     found = CASES["beside each other"]
     assert judge(Evidence(lines=found.lines, excuses=Excuses([Harm(1, 1.5, 1.5)]))).faults == {}

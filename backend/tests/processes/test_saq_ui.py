@@ -33,6 +33,10 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
+# Five seconds by default, which a busy machine may need to start a page.
+expect.set_options(timeout=30_000)
+
+
 @pytest.fixture
 def client(environment: dict[str, str], redis_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
     """The HTTP process and a worker, with an empty Redis."""

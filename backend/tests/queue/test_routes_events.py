@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any, cast
 
 import httpx
+import msgspec
 import pytest
 
 from saqueduct import Context, EngineQueue, Queues, task
@@ -70,17 +72,36 @@ async def test_a_job_that_has_ended_has_one_event(client: httpx.AsyncClient, job
 
 
 async def test_a_job_that_is_kept_nowhere_ends_as_well(
-    client: httpx.AsyncClient, jobs: JobKit, own_tasks: None
+    client: httpx.AsyncClient, queues: Queues, jobs: JobKit, own_tasks: None
 ) -> None:
     @task(ttl=-1, record="none")
     async def fleeting(ctx: Context) -> None: ...
 
     key = (await client.post("/tasks/fleeting")).json()["key"]
     stream = asyncio.create_task(client.get(f"/jobs/{key}/events"))
-    await eventually(lambda: LISTENING.inside == 1)
+    await eventually(partial(_is_listened_to, queues))
     async with jobs.working():
         name, job = told((await stream).text)[-1]
     assert (name, job["status"]) == ("end", "complete")
+
+
+async def _is_listened_to(queues: Queues) -> bool:
+    """Whether Redis has a subscription to a job."""
+    return bool(await queues.get("default").redis.pubsub_channels("saq:job:default:*"))
+
+
+@pytest.mark.parametrize("seen", ["queued", "new"])
+async def test_a_stream_ends_when_its_job_is_gone_before_it_listens(
+    queues: Queues, jobs: JobKit, own_tasks: None, seen: str
+) -> None:
+    @task(ttl=-1, record="none")
+    async def fleeting(ctx: Context) -> None: ...
+
+    job = await queues.enqueue("fleeting")
+    view = msgspec.structs.replace(JobView.of(job), status=seen)
+    await jobs.drain()
+    stream = events(cast("EngineQueue", job.queue), view, tick=0.01)
+    assert [message.event for message in [each async for each in stream] if not message.comment] == ["status"]
 
 
 async def test_events_are_for_the_admin_and_who_has_the_token(environment: dict[str, str], jobs: JobKit) -> None:

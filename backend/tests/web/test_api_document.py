@@ -125,7 +125,7 @@ def generated(document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     command: list[Any] = ["generate", "--path", described, "--meta", "none", "--output-path", tmp_path / name]
     command += ["--config", tmp_path / "config.yml", "--fail-on-warning"]
     made = subprocess.run(
-        [Path(sys.executable).with_name("openapi-python-client"), *command],
+        [sys.executable, "-m", "openapi_python_client", *command],
         cwd=tmp_path,
         capture_output=True,
         text=True,

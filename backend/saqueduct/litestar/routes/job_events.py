@@ -18,6 +18,9 @@ from saqueduct.queue.queue import EngineQueue
 TICK: Final = 15.0
 """Seconds without news after which a comment is sent, as proxies close silent connections."""
 
+SILENCE: Final = ""
+"""Takes the place of an event when there was none for a tick."""
+
 LONGEST: Final = 3600.0
 """Seconds after which a stream ends; a browser reconnects by itself."""
 
@@ -40,10 +43,12 @@ async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> Async
         async with asyncio.timeout(LONGEST), queue.listener.news(queue.job_id(view.key)) as news:
             while not _has_ended(last):
                 word = await _next(news, tick)
-                if word is None:
+                if word == SILENCE:
                     yield ServerSentEventMessage(comment="still here")
-                    continue
                 job = await queue.fetch(view.key)
+                if job is None and _is_gone(last, word):
+                    # A browser reconnects by itself, and then gets what PostgreSQL has, or 404.
+                    return
                 now = _as_told(last, job, word)
                 if _has_ended(now):
                     yield _message("end", now)
@@ -61,14 +66,19 @@ async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> Async
         LISTENING.leave()
 
 
-async def _next(news: "asyncio.Queue[tuple[str, str]]", tick: float) -> str | None:
-    """The next event of the job; None: there was none for so long."""
+async def _next(news: "asyncio.Queue[tuple[str, str]]", tick: float) -> str:
+    """The next event of the job, or SILENCE."""
     try:
         async with asyncio.timeout(tick):
             _, word = await news.get()
     except TimeoutError:
-        return None
+        return SILENCE
     return word
+
+
+def _is_gone(last: JobView, word: str) -> bool:
+    """Whether a job that Redis does not have ended unseen. One that was in the outbox may not have reached Redis yet."""
+    return word == SILENCE or (word == SUBSCRIBED and last.status != Status.NEW)
 
 
 def _as_told(last: JobView, job: Job | None, word: str) -> JobView:

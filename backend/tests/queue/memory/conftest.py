@@ -59,11 +59,9 @@ async def record_of(look: Look, key: str, status: str) -> Any:
 
 
 @asynccontextmanager
-async def nothing_published(memory: Memory) -> AsyncIterator[None]:
+async def nothing_published() -> AsyncIterator[None]:
     """A process that dies after its commits: what it was about to enqueue stays in the outbox."""
-    committed = memory.committed
-    memory.committed = lambda pending: pending.published.set_result(True)  # type: ignore[method-assign]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        # Of all stores: that of the application under test is another one than that of `queues`.
+        patch.setattr(Memory, "committed", lambda self, pending: pending.published.set_result(True))
         yield
-    finally:
-        memory.committed = committed  # type: ignore[method-assign]

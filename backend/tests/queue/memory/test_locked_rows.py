@@ -80,7 +80,7 @@ async def test_its_end_is_written_when_it_is_let_go(
 async def test_other_rows_are_published_meanwhile(
     queues: Queues, memory: Memory, engine: AsyncEngine, session: AsyncSession, outbox: Look
 ) -> None:
-    async with nothing_published(memory):
+    async with nothing_published():
         stuck, other = [await lasts.options(durable=False, session=session).enqueue() for _ in range(2)]
         await session.commit()
     async with held(engine, stuck.key):

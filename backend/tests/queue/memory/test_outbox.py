@@ -163,7 +163,7 @@ async def test_a_unique_job_that_another_stands_for_is_dropped_at_the_commit(
 async def test_what_a_dead_process_left_behind_the_relay_enqueues(
     session: AsyncSession, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
 ) -> None:
-    async with nothing_published(memory):
+    async with nothing_published():
         job = await greet.within(session).enqueue(name="ada")
         await session.commit()
     assert jobs.all_enqueued(greet) == []
@@ -177,7 +177,7 @@ async def test_publishing_twice_runs_once_also_when_the_job_has_ended_and_is_for
     engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
 ) -> None:
     queue = queues.get("default")
-    async with nothing_published(memory):
+    async with nothing_published():
         job = await greet.options(session=session, keep_result=False).enqueue(name="ada")
         await session.commit()
     [row] = await outbox()
@@ -225,7 +225,7 @@ async def test_a_commit_is_heard_of_by_the_relay(
     engine: AsyncEngine, queues: Queues, memory: Memory, jobs: JobKit, session: AsyncSession
 ) -> None:
     watching = asyncio.create_task(memory.watch(queues.get("default")))
-    async with nothing_published(memory):
+    async with nothing_published():
         await greet.within(session).enqueue(name="ada")
         await session.commit()
     await eventually(lambda: jobs.all_enqueued(greet))
@@ -254,7 +254,7 @@ async def test_the_relay_ends_though_a_call_swallows_its_cancellation(
 async def test_a_row_that_cannot_be_read_keeps_no_other_from_being_enqueued(
     engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
 ) -> None:
-    async with nothing_published(memory):
+    async with nothing_published():
         broken, good = [await greet.within(session).enqueue(name=name) for name in ("ada", "bob")]
         await session.commit()
     async with engine.begin() as connection:

@@ -45,7 +45,7 @@ async def write(session: AsyncSession, keys: Sequence[str]) -> list[JobHandle[No
 async def test_a_transaction_whose_jobs_all_stand_already_commits_without_ado(
     session: AsyncSession, memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with nothing_published(memory):
+    async with nothing_published():
         await write(session, ["one"])
         await session.commit()
     [handle] = await write(session, ["one"])
@@ -64,7 +64,7 @@ async def test_jobs_of_other_queues_are_enqueued_though_those_of_one_all_stand_a
     assert isinstance(queues.memory, Memory)
     await queues.connect()
     try:
-        async with nothing_published(queues.memory), transaction(make_sessionmaker(engine)) as session:
+        async with nothing_published(), transaction(make_sessionmaker(engine)) as session:
             await write(session, ["one"])
         async with transaction(make_sessionmaker(engine)) as session:
             await write(session, ["one"])
@@ -75,7 +75,7 @@ async def test_jobs_of_other_queues_are_enqueued_though_those_of_one_all_stand_a
 
 
 async def test_calls_with_the_same_keys_in_opposite_order_wait_for_each_other(
-    maker: SessionMaker, memory: Memory, outbox: Look
+    maker: SessionMaker, outbox: Look
 ) -> None:
     keys = [f"{number:04}" for number in range(1200)]
 
@@ -83,15 +83,13 @@ async def test_calls_with_the_same_keys_in_opposite_order_wait_for_each_other(
         async with transaction(maker) as session:
             await write(session, turned)
 
-    async with nothing_published(memory):
+    async with nothing_published():
         await asyncio.gather(*(each(turned) for turned in (keys, keys[::-1]) for _ in range(3)))
     assert len(await outbox()) == len(keys)
 
 
-async def test_a_deadlock_of_several_calls_says_that_the_transaction_is_to_be_run_again(
-    maker: SessionMaker, memory: Memory
-) -> None:
-    async with nothing_published(memory), maker() as one, maker() as other:
+async def test_a_deadlock_of_several_calls_says_that_the_transaction_is_to_be_run_again(maker: SessionMaker) -> None:
+    async with nothing_published(), maker() as one, maker() as other:
         await write(one, ["a"])
         await write(other, ["b"])
         answers = await asyncio.gather(write(one, ["b"]), write(other, ["a"]), return_exceptions=True)
@@ -102,8 +100,8 @@ async def test_a_deadlock_of_several_calls_says_that_the_transaction_is_to_be_ru
         await other.rollback()
 
 
-async def test_a_key_that_a_transaction_holds_for_long_is_a_conflict(maker: SessionMaker, memory: Memory) -> None:
-    async with nothing_published(memory), maker() as one, maker() as other:
+async def test_a_key_that_a_transaction_holds_for_long_is_a_conflict(maker: SessionMaker) -> None:
+    async with nothing_published(), maker() as one, maker() as other:
         await write(one, ["a"])
         with pytest.raises(EnqueueConflict, match="not ended in time"):
             await write(other, ["a"])
@@ -122,7 +120,7 @@ async def test_jobs_of_a_transaction_start_in_the_order_of_their_calls(session: 
 async def test_what_the_relay_enqueues_keeps_its_order(
     session: AsyncSession, memory: Memory, queues: Queues, jobs: JobKit
 ) -> None:
-    async with nothing_published(memory):
+    async with nothing_published():
         await write(session, ["z", "a", "m"])
         await write(session, ["y", "b"])
         await session.commit()

@@ -111,7 +111,7 @@ async def test_the_relay_finds_what_was_left_without_hearing_of_it(
     get_registry().add(count_records)
     queues, _, session = stack
     assert isinstance(queues.memory, Memory)
-    async with nothing_published(queues.memory):
+    async with nothing_published():
         await count_records.within(session).enqueue(number=1)
         await session.commit()
     assert await queues.memory.relay.look(list(queues), grace=0.0) == 1

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.queue.tasks import my_task
 from saqueduct import Context, JobAborted, JobConflict, Queues, Unique, get_registry, task
 from saqueduct.postgres.models import OutboxJob
-from saqueduct.postgres.store import Memory
 from saqueduct.testing import JobKit
 from tests.cli.conftest import Cli, JsonCli
 from tests.cli.conftest import cli as cli_fixture
@@ -33,12 +32,12 @@ def keeping(own_tasks: None) -> None:
     get_registry().add(keep)
 
 
-async def test_a_job_of_the_outbox_is_new(client: httpx.AsyncClient, session: AsyncSession, memory: Memory) -> None:
-    async with nothing_published(memory):
+async def test_a_job_of_the_outbox_is_new(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    async with nothing_published():
         await my_task.options(session=session, key="tenant/42").enqueue(user_id=7)
         assert (await client.get("/jobs/tenant%2F42")).status_code == 404
         await session.commit()
-    found = (await client.get("/jobs/tenant%2F42")).json()
+        found = (await client.get("/jobs/tenant%2F42")).json()
     assert (found["status"], found["task"], found["attempts"], found["result"]) == ("new", "my_task", 0, None)
 
 
@@ -68,9 +67,9 @@ async def test_the_later_of_two_jobs_of_a_key_is_shown(
 
 
 @pytest.fixture
-async def unpublished(session: AsyncSession, memory: Memory) -> AsyncIterator[None]:
+async def unpublished(session: AsyncSession) -> AsyncIterator[None]:
     """A committed job `late` that nobody enqueues."""
-    async with nothing_published(memory):
+    async with nothing_published():
         await my_task.options(session=session, key="late").enqueue(user_id=7)
         await session.commit()
         yield
@@ -108,11 +107,11 @@ async def test_a_durable_job_that_redis_has_lost_is_aborted_for_good(
 
 
 async def test_the_abort_of_a_unique_job_of_the_outbox_leaves_the_one_that_it_would_replace(
-    client: httpx.AsyncClient, session: AsyncSession, memory: Memory
+    client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     unique = my_task.options(unique=Unique(on_conflict="replace"))
     older = await unique.enqueue(user_id=7)
-    async with nothing_published(memory):
+    async with nothing_published():
         await unique.options(session=session, key="newer").enqueue(user_id=7)
         await session.commit()
     assert (await client.request("DELETE", "/jobs/newer")).json()["status"] == "aborted"
@@ -136,10 +135,8 @@ async def test_a_job_that_another_process_enqueues_cannot_be_aborted_in_that_mom
     assert (answer.status_code, "try again" in answer.json()["detail"]) == (409, True)
 
 
-async def test_a_handle_aborts_a_job_of_the_outbox_after_the_commit_only(
-    session: AsyncSession, memory: Memory, jobs: JobKit
-) -> None:
-    async with nothing_published(memory):
+async def test_a_handle_aborts_a_job_of_the_outbox_after_the_commit_only(session: AsyncSession, jobs: JobKit) -> None:
+    async with nothing_published():
         job = await my_task.within(session).enqueue(user_id=7)
         with pytest.raises(JobConflict, match="roll that back"):
             await job.abort()

@@ -41,9 +41,9 @@ def settings(settings: Settings) -> Settings:
     )
 
 
-async def left_behind(engine: AsyncEngine, memory: Memory, queue: str) -> str:
+async def left_behind(engine: AsyncEngine, queue: str) -> str:
     """A job that was written an hour ago, and that nobody has enqueued; returns its key."""
-    async with nothing_published(memory), transaction(make_sessionmaker(engine)) as session:
+    async with nothing_published(), transaction(make_sessionmaker(engine)) as session:
         existing = queue if queue in ("default", "other") else "default"
         handle = await greet.options(queue=existing, session=session).enqueue()
     async with engine.begin() as connection:
@@ -55,7 +55,7 @@ async def left_behind(engine: AsyncEngine, memory: Memory, queue: str) -> str:
 async def test_a_job_of_an_unknown_queue_is_reported(
     memory: Memory, engine: AsyncEngine, queues: Queues, caplog: pytest.LogCaptureFixture, outbox: Look
 ) -> None:
-    await left_behind(engine, memory, "gone")
+    await left_behind(engine, "gone")
     for _ in range(2):
         await memory.relay.look_elsewhere([queues.get("default")])
     [message] = [record.getMessage() for record in caplog.records if "'gone'" in record.getMessage()]
@@ -67,9 +67,8 @@ async def test_a_job_of_an_unknown_queue_is_reported(
 
 async def test_health_reports_it(
     settings: Settings, queues: Queues, container: AsyncContainer, engine: AsyncEngine, client: httpx.AsyncClient,
-    memory: Memory,
 ) -> None:  # fmt: skip
-    await left_behind(engine, memory, "gone")
+    await left_behind(engine, "gone")
     async with working(settings, queues, container, schedules=False):
 
         async def troubles() -> bool:
@@ -79,7 +78,7 @@ async def test_health_reports_it(
 
 
 async def test_the_report_ends_with_its_cause(memory: Memory, engine: AsyncEngine, queues: Queues) -> None:
-    await left_behind(engine, memory, "gone")
+    await left_behind(engine, "gone")
     await memory.relay.look_elsewhere([queues.get("default")])
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM outbox"))
@@ -99,7 +98,7 @@ async def test_a_durable_job_of_an_unknown_queue_is_reported(
 
 
 async def test_a_young_job_is_left_to_others(memory: Memory, engine: AsyncEngine, queues: Queues) -> None:
-    async with nothing_published(memory), transaction(make_sessionmaker(engine)) as session:
+    async with nothing_published(), transaction(make_sessionmaker(engine)) as session:
         await greet.within(session).enqueue()
     async with engine.begin() as connection:
         await connection.execute(update(OutboxJob).values(queue="of another application"))
@@ -110,7 +109,7 @@ async def test_a_young_job_is_left_to_others(memory: Memory, engine: AsyncEngine
 async def test_a_job_of_a_queue_that_no_worker_serves_is_enqueued(
     memory: Memory, engine: AsyncEngine, queues: Queues
 ) -> None:
-    key = await left_behind(engine, memory, "other")
+    key = await left_behind(engine, "other")
     await memory.relay.look_elsewhere([queues.get("default")])
     assert await queues.get("other").fetch(key)
     assert memory.recorder.trouble == ""
