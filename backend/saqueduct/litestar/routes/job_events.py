@@ -77,7 +77,7 @@ async def _next(news: "asyncio.Queue[tuple[str, str]]", tick: float) -> str:
 
 
 def _is_gone(last: JobView, word: str) -> bool:
-    """Whether a job that Redis does not have ended unseen. One that was in the outbox may not have reached Redis yet."""
+    """True when a job that Redis does not have ended unseen; one of the outbox may not have reached Redis yet."""
     return word == SILENCE or (word == SUBSCRIBED and last.status != Status.NEW)
 
 
