@@ -290,11 +290,11 @@ class JobConflict(QueueError):
 
 
 class DuplicateJob(QueueError):
-    """A unique job was enqueued while another one exists; `standing` is the key of the existing job."""
+    """A unique job was enqueued while another one exists; `existing` is the key of the existing job."""
 
-    def __init__(self, task: str, standing: str) -> None:
-        self.task, self.standing = task, standing
-        super().__init__(f"a job of {task} with the same unique arguments stands already: {standing!r}")
+    def __init__(self, task: str, existing: str) -> None:
+        self.task, self.existing = task, existing
+        super().__init__(f"a job of {task} with the same unique arguments already exists: {existing!r}")
 
 
 class JobSuperseded(QueueError):

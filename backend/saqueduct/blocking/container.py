@@ -40,7 +40,7 @@ class BlockingContainer:
             `gunicorn --preload`, where the queues turn into the new ones. Both are closed at the end.
 
     Raises:
-        CalledInEventLoop: this thread runs an event loop, which would stand still.
+        CalledInEventLoop: this thread runs an event loop, which the call would block.
         ConfigurationError: this process has connected queues already; its own container serves blocking calls.
     """
 

@@ -15,7 +15,7 @@ from saqueduct.errors import JobNotFound, QueueError
 from saqueduct.postgres.history import RecordFilter
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue import listing
-from saqueduct.queue.listing import LIVE, Standing
+from saqueduct.queue.listing import LIVE, LiveState
 
 ENDED = ("complete", "failed", "aborted")
 
@@ -49,13 +49,13 @@ async def list_jobs(
     """List jobs: by their records, newest first; queued, active and aborting ones as Redis has them."""
     if delayed and status not in (None, "queued"):
         raise click.UsageError(f"--delayed goes with --status queued, not {status}")
-    standing: Standing | None = "delayed" if delayed else LIVE.get(status or "")
-    recorded = status if standing is None else None
+    state: LiveState | None = "delayed" if delayed else LIVE.get(status or "")
+    recorded = status if state is None else None
     if queue is not None:
         saqueduct.queues.look_up(queue)
     which = options.record_filter(saqueduct.registry, queue=queue, status=recorded, **given)
-    if standing is not None:
-        found, after = await _live(saqueduct, standing, which, cursor, limit)
+    if state is not None:
+        found, after = await _live(saqueduct, state, which, cursor, limit)
     else:
         found, after = await _recorded(saqueduct, which, cursor, limit)
     show_page(found, after, as_json=as_json, nothing="no jobs match")
@@ -70,10 +70,10 @@ async def _recorded(
 
 
 async def _live(
-    saqueduct: Saqueduct, standing: Standing, which: RecordFilter, cursor: str | None, limit: int
+    saqueduct: Saqueduct, state: LiveState, which: RecordFilter, cursor: str | None, limit: int
 ) -> tuple[list[JobDetails], str | None]:
     queues = [queue for queue in saqueduct.queues if which.queue in (None, queue.name)]
-    page = await listing.page(queues, standing, which.matches, cursor, limit)
+    page = await listing.page(queues, state, which.matches, cursor, limit)
     return [JobDetails.of_job(job) for job in page.jobs], page.cursor
 
 

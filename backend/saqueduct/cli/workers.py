@@ -52,7 +52,7 @@ async def list_workers(saqueduct: Saqueduct, *, queue: str | None, as_json: bool
     """List the live workers: what they have done since their start, and what is wrong with them."""
     queues = list(saqueduct.queues) if queue is None else [saqueduct.queues.look_up(queue)]
     found = [view for each in queues for view in await _views(each)]
-    wrong = [sentence for each in queues for sentence in await each.troubles()]
+    wrong = [sentence for each in queues for sentence in await each.problems()]
     if as_json:
         output.emit({"workers": found, "problems": wrong})
         return

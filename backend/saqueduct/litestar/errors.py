@@ -70,7 +70,7 @@ def queue_error(request: AnyRequest, error: errors.QueueError) -> Response[Any]:
         case errors.InvalidSearch():
             return problem(400, "invalid-search", str(error))
         case errors.DuplicateJob():
-            return problem(409, "duplicate-job", str(error), job_id=error.standing)
+            return problem(409, "duplicate-job", str(error), job_id=error.existing)
         case errors.JobConflict():
             return problem(409, "job-conflict", str(error))
         case errors.EnqueueConflict():

@@ -504,5 +504,5 @@ def _told(job: Job, answer: Enqueued | DuplicateJob | None) -> Enqueued:
     if isinstance(answer, DuplicateJob):
         # The caller's transaction has committed: no caller is left to raise it to.
         logger.warning("the job %s of the outbox is dropped: %s", job.key, answer)
-        return Enqueued(answer.standing, created=False)
+        return Enqueued(answer.existing, created=False)
     return answer or Enqueued(job.key, created=True)

@@ -228,23 +228,23 @@ class Enqueuer:
             if answer == b"late":
                 raise QueueUnavailable("the call came too late")
             raw += answer
-        standing: list[Answer | None] = []
+        answers: list[Answer | None] = []
         for job, answer in zip(jobs, raw, strict=True):
             if isinstance(answer, int):
-                standing.append(None if answer == KNOWN else _answer(job, answer))
+                answers.append(None if answer == KNOWN else _answer(job, answer))
             else:
-                standing.append(await self.conflict(job, answer.decode(), forgotten=again))
-        return standing
+                answers.append(await self.conflict(job, answer.decode(), forgotten=again))
+        return answers
 
-    async def conflict(self, job: Job, standing: str, *, forgotten: bool = False) -> Answer:
+    async def conflict(self, job: Job, existing: str, *, forgotten: bool = False) -> Answer:
         """Resolve a conflict with an existing job; a unique job that Redis lost does not replace a newer one."""
         claim = job.claim if isinstance(job, EngineJob) else None
         if claim is None or claim.unique.on_conflict == "ignore":
-            return Enqueued(standing, created=False)
+            return Enqueued(existing, created=False)
         if claim.unique.on_conflict == "raise":
-            return DuplicateJob(job.function, standing)
+            return DuplicateJob(job.function, existing)
         for _ in range(REPLACE_TRIES):
-            other = await self._reader.job(standing)
+            other = await self._reader.job(existing)
             if forgotten and other is not None and other.queued > job.queued:
                 break
             yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
@@ -253,8 +253,8 @@ class Enqueuer:
                 if answer == REPLACED and yields is not None:
                     self._core.record(yields)
                 return _answer(job, answer)
-            standing = answer.decode()
-        return Enqueued(standing, created=False)
+            existing = answer.decode()
+        return Enqueued(existing, created=False)
 
 
 def sizes(jobs: Sequence[tuple[Job, Row]]) -> list[int]:

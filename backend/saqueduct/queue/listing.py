@@ -15,7 +15,7 @@ from saqueduct.errors import InvalidCursor
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob
 
-Standing = Literal["queued", "delayed", "waiting", "active", "aborting"]
+LiveState = Literal["queued", "delayed", "waiting", "active", "aborting"]
 """States of jobs that have not ended: "queued" in a list, "delayed" until their time, "waiting" for both."""
 
 LINE = ("queued:high", "queued", "queued:low")
@@ -32,7 +32,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 STATUSES = {"delayed": Status.QUEUED, "waiting": Status.QUEUED}
 """The job's own status, if it has another name."""
 
-LIVE: dict[str, Standing] = {"queued": "waiting", "active": "active", "aborting": "aborting"}
+LIVE: dict[str, LiveState] = {"queued": "waiting", "active": "active", "aborting": "aborting"}
 """SAQ's statuses of jobs that have not ended, each with its state; a delayed job has the status queued."""
 
 LOOKED_AT = 50_000
@@ -54,7 +54,7 @@ class _Place(NamedTuple):
 
 async def page(
     queues: Sequence[EngineQueue],
-    status: Standing,
+    status: LiveState,
     wanted: Callable[[EngineJob], bool],
     cursor: str | None,
     limit: int,
@@ -116,7 +116,7 @@ async def _entries(queue: EngineQueue, name: str, offset: int) -> list[EngineJob
     return [jobs.get(job_id) for job_id in ids]
 
 
-def _next(place: _Place, queues: int, status: Standing) -> _Place | None:
+def _next(place: _Place, queues: int, status: LiveState) -> _Place | None:
     if place.part + 1 < len(PARTS[status]):
         return _Place(place.queue, place.part + 1, 0)
     return _Place(place.queue + 1, 0, 0) if place.queue + 1 < queues else None
@@ -126,7 +126,7 @@ def _encoded(place: _Place) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def _decoded(cursor: str, queues: int, status: Standing) -> _Place:
+def _decoded(cursor: str, queues: int, status: LiveState) -> _Place:
     try:
         encoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         place = msgspec.json.decode(encoded, type=_Place)

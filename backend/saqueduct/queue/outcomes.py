@@ -67,7 +67,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         return cls(job.key, text(core.serialize(job)), How("retry", _lease(job), job.status, delay, level_of(job)))
 
     @classmethod
-    def hand_back(cls, core: QueueCore, job: Job) -> "Outcome":
+    def release(cls, core: QueueCore, job: Job) -> "Outcome":
         """The job goes back to the front of its list."""
         return cls(job.key, text(core.serialize(job)), How("return", _lease(job), job.status, 0, level_of(job)))
 

@@ -150,8 +150,8 @@ class EngineQueue(LeasedQueue):
     async def _enqueue(self, job: Job) -> Job | None:
         self.guard.check()
         if job.meta.get(DURABLE):
-            [stands] = await self._keep([job], partial(self._remembering().keep, self))
-            return job if stands.created else None
+            [enqueued] = await self._keep([job], partial(self._remembering().keep, self))
+            return job if enqueued.created else None
         answer = await self.enqueuer.unless_stock_aborts(job)
         if answer is None:
             return None
@@ -245,15 +245,15 @@ class EngineQueue(LeasedQueue):
     async def _enqueue_some_durable(self, jobs: Sequence[Job], report: Callable[[int], None] | None) -> list[Enqueued]:
         durable = [job for job in jobs if job.meta.get(DURABLE)]
         others = [job for job in jobs if not job.meta.get(DURABLE)]
-        standing = dict(
+        answers = dict(
             zip(map(id, durable), await self._keep(durable, partial(self._remembering().keep, self)), strict=True)
         )
         if report:
             report(len(durable))
         further = (lambda count: report(len(durable) + count)) if report else None
         if others:
-            standing.update(zip(map(id, others), await self.enqueue_many(others, further), strict=True))
-        return [standing[id(job)] for job in jobs]
+            answers.update(zip(map(id, others), await self.enqueue_many(others, further), strict=True))
+        return [answers[id(job)] for job in jobs]
 
     async def adopt(self, jobs: Sequence[Job]) -> None:
         """Record durable jobs that already exist in Redis, such as those of schedules."""
@@ -434,7 +434,7 @@ class EngineQueue(LeasedQueue):
             pipe.hdel(self.namespace(VITALS), worker_id)
             await pipe.execute()
 
-    async def troubles(self) -> list[str]:
+    async def problems(self) -> list[str]:
         """Problems of live workers of this queue, one sentence each."""
         return await self._health.problems()
 

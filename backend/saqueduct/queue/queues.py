@@ -113,8 +113,8 @@ class Queues:
         definition = self.tasks.get(task) if isinstance(task, str) else task
         queue = self.get(definition.queue_name)
         job = definition.job(arguments or {}, limit=queue.max_payload_bytes, **fields)
-        [stands] = await queue.enqueue_many([job], session=session)
-        return await self._standing(queue, job, stands)
+        [answer] = await queue.enqueue_many([job], session=session)
+        return await self._existing_or_new(queue, job, answer)
 
     def locate(self, given: str) -> tuple[str, str | None]:
         """Key and queue of a job, from its key (then the queue is None) or SAQ's full id (`job.id`, such as
@@ -240,10 +240,10 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         queue, task, schedule = self._schedule(key)
-        job, stands = await queue.schedule_states.trigger(task, schedule, queue.max_payload_bytes)
-        if stands.created:
+        job, answer = await queue.schedule_states.trigger(task, schedule, queue.max_payload_bytes)
+        if answer.created:
             await queue.adopt([job])
-        return await self._standing(queue, job, stands)
+        return await self._existing_or_new(queue, job, answer)
 
     def _schedule(self, key: str) -> tuple[EngineQueue, TaskDefinition, Schedule]:
         tasks = self.tasks.get_all_tasks()
@@ -253,13 +253,13 @@ class Queues:
         task, schedule = found[key]
         return self.get(task.queue_name), task, schedule
 
-    async def _standing(self, queue: EngineQueue, job: EngineJob, stands: Enqueued) -> EngineJob:
+    async def _existing_or_new(self, queue: EngineQueue, job: EngineJob, answer: Enqueued) -> EngineJob:
         """The job that exists after an enqueue: this one, or an older one instead."""
-        if stands.created:
+        if answer.created:
             return job
-        standing = await queue.fetch(stands.key) or job
-        standing.created = False
-        return standing
+        existing = await queue.fetch(answer.key) or job
+        existing.created = False
+        return existing
 
     @property
     def outlives_forks(self) -> bool:

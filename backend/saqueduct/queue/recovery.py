@@ -108,7 +108,7 @@ class Recovery:
             return self._end(job, Status.ABORTED, abort)
         if mark == UNBEGUN:
             job.status, job.touched = Status.QUEUED, now()
-            return Outcome.hand_back(self._core, job)
+            return Outcome.release(self._core, job)
         # The job has begun in time.
         job.meta.pop(EXPIRES_AT, None)
         job.meta.pop(MISFIT_SINCE, None)
@@ -133,7 +133,7 @@ class Recovery:
         lost = failure(job, why)
         lost["worker"], lost["started"] = holder(job.lease)
         job.failure = lost
-        return Outcome.hand_back(self._core, job)
+        return Outcome.release(self._core, job)
 
     def _end(self, job: EngineJob, status: Status, error: str) -> Outcome:
         job.status, job.error, job.completed = status, error, now()

@@ -103,6 +103,6 @@ class ScheduleStates:
                 answer = await self._enqueuer.conflict(job, key.decode())
             if isinstance(answer, BeingAborted):
                 return await self.trigger(task, schedule, max_payload_bytes)
-            [stands] = without_conflicts([answer])
-            return job, stands
+            [enqueued] = without_conflicts([answer])
+            return job, enqueued
         return job, Enqueued(key.decode(), created=what == b"made")

@@ -11,7 +11,7 @@ from saqueduct.queue.reading import Reader
 from saqueduct.tasks.job import level_of
 
 
-class Vitals(msgspec.Struct, omit_defaults=True):
+class WorkerState(msgspec.Struct, omit_defaults=True):
     """What a worker reports at each heartbeat. All times are elapsed seconds, because clocks of machines differ."""
 
     leased: float
@@ -52,24 +52,24 @@ class WorkerHealth:
         found: list[str] = []
         for worker, stored in reports.items():
             at, _, raw = stored.partition(b" ")
-            vitals = msgspec.json.decode(raw, type=Vitals)
+            state = msgspec.json.decode(raw, type=WorkerState)
             name = f"queue {self._core.name}: the worker {worker.decode()}"
             if current - float(at) > self._core.timings.report_stale:
                 await self._core.redis.hdel(self._core.namespace(VITALS), worker.decode())
                 continue
-            if vitals.records:
-                found.append(f"{name}: {vitals.records}")
-            if vitals.given_up:
+            if state.records:
+                found.append(f"{name}: {state.records}")
+            if state.given_up:
                 found.append(
-                    f"{name} runs {vitals.given_up} attempts that ignore their cancellation and were given up: "
-                    f"{vitals.given_up_tasks}"
+                    f"{name} runs {state.given_up} attempts that ignore their cancellation and were given up: "
+                    f"{state.given_up_tasks}"
                 )
-            if vitals.blocked:
-                what = vitals.blocker or "something that is no job"
-                found.append(f"{name} is blocked for {vitals.blocked} s: {what} keeps its event loop")
-            elif vitals.free > 0 and min(waited, vitals.leased) > self._core.timings.not_consuming:
+            if state.blocked:
+                what = state.blocker or "something that is no job"
+                found.append(f"{name} is blocked for {state.blocked} s: {what} keeps its event loop")
+            elif state.free > 0 and min(waited, state.leased) > self._core.timings.not_consuming:
                 found.append(
-                    f"{name} is alive but not consuming: jobs wait, and it asked for none for {vitals.leased:.0f} s"
+                    f"{name} is alive but not consuming: jobs wait, and it asked for none for {state.leased:.0f} s"
                 )
         return found
 

@@ -165,7 +165,7 @@ class TaskDefinition:
         defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
         meta = {**defaults.pop("meta", {}), **call.pop("meta", {})}
         template = make({"function": self.name, "key": "", **defaults, **call, "meta": meta})
-        if not self.call_options.reckoned:
+        if not self.call_options.depends_on_time:
             self._template = template
         return template
 

@@ -58,7 +58,7 @@ def keep_own(job: EngineJob) -> None:
     job.meta = {name: value for name, value in entries if not is_reserved(name)} | engine_entries(job.own or {})
 
 
-def mend(serialize: Callable[[Job], object], job: EngineJob) -> None:
+def make_storable(serialize: Callable[[Job], object], job: EngineJob) -> None:
     """Repair a job that cannot be encoded: its attempts must count even if a task has set invalid fields."""
     try:
         check(job)

@@ -318,7 +318,7 @@ class CallOptions:
         return {name: value for name in fields if (value := getattr(self, name, None)) is not None}
 
     @property
-    def reckoned(self) -> bool:
+    def depends_on_time(self) -> bool:
         """True if fields depend on the time of the call."""
         return bool(self.delay or self.expires is not None)
 

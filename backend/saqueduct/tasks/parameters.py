@@ -52,7 +52,7 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
             function, f"the first parameter must be the job's context: `{CONTEXT}: Context` (from saq.types)"
         )
     if found[0].kind not in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY):
-        raise RegistrationError(function, f"`{CONTEXT}` must stand before the `*`, the worker passes it first")
+        raise RegistrationError(function, f"`{CONTEXT}` must come before the `*`, the worker passes it first")
     for parameter in found[1:]:
         _check_name_and_kind(function, parameter)
     return found[1:]

@@ -44,10 +44,10 @@ def enqueues_followed_by(follow: Follow) -> Iterator[None]:
         return answers
 
     async def publish_and_follow(outbox: Outbox, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
-        standing = await publish(outbox, queue, keys)
-        if sent := [answer.key for answer in standing.values() if answer.created]:
+        answers = await publish(outbox, queue, keys)
+        if sent := [answer.key for answer in answers.values() if answer.created]:
             await follow(queue.name, sent)
-        return standing
+        return answers
 
     with (
         patch.object(EngineQueue, "enqueue", enqueue_and_follow),

@@ -272,9 +272,9 @@ class JobKit:
             job = task.job(arguments, limit=queue.max_payload_bytes)
             if job.ttl < 0:
                 job.ttl = OUTCOME_TTL
-            [stands] = await queue.enqueue_many([job])
-            await self._run_to_the_end(queues, injector, queue.name, [stands.key])
-            return await queue.fetch(stands.key) or job
+            [enqueued] = await queue.enqueue_many([job])
+            await self._run_to_the_end(queues, injector, queue.name, [enqueued.key])
+            return await queue.fetch(enqueued.key) or job
 
     async def _follow(self, queue: str, keys: Sequence[str]) -> None:
         """Mode `inline`: run the jobs that were just enqueued, in any event loop."""

@@ -20,7 +20,7 @@ from saqueduct.errors import Retry
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob, failure, ran_alone
-from saqueduct.tasks.job_changes import keep_own, mend, repair
+from saqueduct.tasks.job_changes import keep_own, make_storable, repair
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
 from saqueduct.tasks.redaction import scrub
 from saqueduct.tasks.threads import stack_of
@@ -33,7 +33,7 @@ from saqueduct.worker.postponement import pause_of, reason_of, reason_of_timeout
 
 logger = logging.getLogger("saqueduct.worker")
 
-HANDED_BACK = "cancelled"
+RELEASED = "cancelled"
 """The error of a job that a stopping worker releases; the text is SAQ's."""
 
 
@@ -106,7 +106,7 @@ class Attempt:
     """How it did that last."""
     _settled = False
     _lost = False
-    _handed_back = False
+    _released = False
     _timed_out = ""
     _aborted: str | None = None
 
@@ -127,9 +127,9 @@ class Attempt:
             self._aborted = reason
             self._cancel()
 
-    def hand_back(self) -> None:
+    def release(self) -> None:
         """Cancel it; the job goes back to the queue."""
-        self._handed_back = True
+        self._released = True
         self._cancel()
 
     def time_out(self, error: str) -> None:
@@ -190,7 +190,7 @@ class Attempt:
 
     @property
     def _called_off(self) -> bool:
-        return self._lost or self._handed_back or self._aborted is not None
+        return self._lost or self._released or self._aborted is not None
 
     @property
     def running_for(self) -> float:
@@ -251,7 +251,7 @@ class Attempt:
     def _in_any_case(self, reached: Callable[[], Outcome | None]) -> Outcome | None:
         """The outcome, or a failure if what the task left in its job allows none: the slot must become free."""
         try:
-            mend(self._runtime.core.serialize, self.job)
+            make_storable(self._runtime.core.serialize, self.job)
             self._keep_own()
             return reached()
         except Exception as error:
@@ -304,8 +304,8 @@ class Attempt:
             return None
         if self._aborted is not None:
             return self._end(Status.ABORTED, self._aborted)
-        if self._handed_back and not self._timed_out:
-            return self._given_back()
+        if self._released and not self._timed_out:
+            return self._release_outcome()
         if not self._timed_out:
             # The task cancelled itself; but for a dying event loop, which cancels all tasks.
             return self._orphaned() if self._runtime.is_dying() else self._failed(context, cancelled)
@@ -314,13 +314,13 @@ class Attempt:
         error.__cause__ = cancelled
         return self._failed(context, error)
 
-    def _given_back(self) -> Outcome:
+    def _release_outcome(self) -> Outcome:
         job = self.job
         if job.meta.get(AT_MOST_ONCE):
             return self._end(Status.FAILED, "its worker stopped while it ran, and it runs at most once")
         job.attempts -= 1
-        self._wait_again(HANDED_BACK)
-        return Outcome.hand_back(self._runtime.core, job)
+        self._wait_again(RELEASED)
+        return Outcome.release(self._runtime.core, job)
 
     def _orphaned(self) -> Outcome:
         """Its event loop ends. It may be what ends it, by cancelling all tasks: that counts as a recovery."""
@@ -329,7 +329,7 @@ class Attempt:
         if recoveries > most and ran_alone(job.lease):
             return self._end(Status.FAILED, f"the event loop of its worker ended {recoveries} times while it ran")
         job.meta[RECOVERIES] = min(recoveries, most)
-        return self._given_back()
+        return self._release_outcome()
 
     def _misfit(self, context: Any, error: BaseException) -> Outcome:
         job = self.job

@@ -12,7 +12,7 @@ import redis
 
 from saqueduct.broker.scripts import source
 from saqueduct.queue.core import QueueCore
-from saqueduct.queue.worker_health import Vitals
+from saqueduct.queue.worker_health import WorkerState
 from saqueduct.worker.attempt import Attempt
 from saqueduct.worker.leasing import Leasing
 from saqueduct.worker.loop_monitor import Pulse
@@ -61,22 +61,22 @@ class Heartbeat:
         Raises:
             RedisError: Redis is away.
         """
-        vitals = self._look()
+        state = self._look()
         scripts = self._core.scripts
         script = client.register_script(source("beat"))
-        script(keys=scripts.keys, args=[*scripts.common(), self._worker_id, msgspec.json.encode(vitals)])
+        script(keys=scripts.keys, args=[*scripts.common(), self._worker_id, msgspec.json.encode(state)])
 
-    def _look(self) -> Vitals:
+    def _look(self) -> WorkerState:
         leased = round(time.monotonic() - self._leasing.answered_at, 1)
-        vitals = Vitals(leased, self._concurrency - len(self._running))
+        state = WorkerState(leased, self._concurrency - len(self._running))
         if self._core.recorder is not None:
-            vitals.records = self._core.recorder.trouble
+            state.records = self._core.recorder.trouble
         if given_up := list(self._given_up):
-            vitals.given_up = len(given_up)
+            state.given_up = len(given_up)
             tasks = Counter(attempt.job.function for attempt in given_up)
-            vitals.given_up_tasks = ", ".join(f"{count} of {task}" for task, count in tasks.most_common(TASKS))
+            state.given_up_tasks = ", ".join(f"{count} of {task}" for task, count in tasks.most_common(TASKS))
         block, blocked = self._pulse.block, self._pulse.blocked_for()
         if blocked > BLOCKED:
-            vitals.blocked = round(blocked, 1)
-            vitals.blocker = block.who if block is not None else ""
-        return vitals
+            state.blocked = round(blocked, 1)
+            state.blocker = block.who if block is not None else ""
+        return state

@@ -194,10 +194,10 @@ class JobRunner:
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 
-    async def hand_back(self, seconds: float) -> None:
+    async def release(self, seconds: float) -> None:
         """Cancel what still runs and queue it again, also what ignores its cancellation for so long."""
         for attempt in list(self.running.values()):
-            attempt.hand_back()
+            attempt.release()
         await self.drain(seconds)
         for attempt in list(self.running.values()):
             attempt.give_up()

@@ -171,8 +171,8 @@ class EngineWorker(Worker[Context]):
             job.claim = Claim(f"{key}:{tick}", Unique(period=ahead + TICK_CLAIM, states=EVERY_STATE))
         if await queue.enqueue(job) is not None:
             return True
-        standing = await queue.job(key)
-        return standing is not None and standing.scheduled == tick
+        existing = await queue.job(key)
+        return existing is not None and existing.scheduled == tick
 
     async def abort(self, abort_threshold: float) -> None:
         with suppress(RedisError, OSError):
@@ -241,7 +241,7 @@ class EngineWorker(Worker[Context]):
                 self._runner.stop_leasing()
             await self._drain(processes)
             await _cancel(upkeep, self._cancellation_hard_deadline_s)
-            await self._hand_back({task for task in processes if not task.done()})
+            await self._release({task for task in processes if not task.done()})
             await self._say_goodbye()
             self.pool.shutdown(wait=False, cancel_futures=True)
             for hook in ensure_coroutine_function_many(self.shutdown, ThreadPoolExecutor()) if self.shutdown else ():
@@ -283,13 +283,13 @@ class EngineWorker(Worker[Context]):
         with suppress(RedisError, OSError):
             await self.worker_info()
 
-    async def _hand_back(self, processes: set[asyncio.Task[Any]]) -> None:
+    async def _release(self, processes: set[asyncio.Task[Any]]) -> None:
         """Cancel what still runs and queue it again."""
         deadline = self._cancellation_hard_deadline_s
         for task in processes:
             task.cancel()
         if self._runner is not None:
-            await self._runner.hand_back(deadline)
+            await self._runner.release(deadline)
             await self._end_leasing()
             await self._runner.close()
             self._runner = None

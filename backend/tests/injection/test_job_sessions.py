@@ -158,7 +158,7 @@ async def test_a_job_whose_worker_died_after_the_commit_is_not_done_twice(
         assert stored is not None
         stored.status, stored.result, stored.completed, stored.attempts = Status.QUEUED, None, 0, 1
         stored.meta[RECOVERIES] = 1
-        await queue.settler.settle([Outcome.hand_back(queue.core, stored)])
+        await queue.settler.settle([Outcome.release(queue.core, stored)])
         assert await job.result(timeout=30) == "noted"
     assert await noted(engine) == ["1"]
 

@@ -153,7 +153,7 @@ async def test_jobs_that_have_not_begun_are_handed_back_too(
     leased = await slots.leasing.lease(3, held=0)
     slots._take(leased.jobs)
     assert len(slots.running) == 3
-    await slots.hand_back(1)
+    await slots.release(1)
     await slots.close()
     assert [await handle.status() for handle in handles] == [Status.QUEUED] * 3
     assert runs == []

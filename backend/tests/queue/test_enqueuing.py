@@ -174,7 +174,7 @@ async def test_a_conflict_can_be_an_error(queues: Queues) -> None:
     first = await feed.enqueue(user_id=1)
     with pytest.raises(DuplicateJob) as caught:
         await feed.enqueue(user_id=1)
-    assert caught.value.standing == first.key
+    assert caught.value.existing == first.key
     with pytest.raises(DuplicateJob):
         await enqueue_many([feed.bind(user_id=1), feed.bind(user_id=2)])
     assert await queues.get("default").count("queued") == 2

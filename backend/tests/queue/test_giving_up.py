@@ -56,11 +56,11 @@ async def test_jobs_that_swallow_their_cancellation_give_their_slots_back(
         failed = [await status(queues, await handle.refresh(), Status.FAILED) for handle in stuck]
         assert await (await innocent.enqueue()).result(timeout=15) == 1
 
-        async def troubles() -> list[str]:
-            found: list[str] = (await client.get("/health/ready")).json()["workers"]["troubles"]
+        async def problems() -> list[str]:
+            found: list[str] = (await client.get("/health/ready")).json()["workers"]["problems"]
             return [each for each in found if "3 attempts that ignore their cancellation" in each]
 
-        [trouble] = await eventually(troubles)
+        [trouble] = await eventually(problems)
         assert "3 of stubborn" in trouble
         release.set()
         assert worker._runner is not None

@@ -9,7 +9,7 @@ from saqueduct import Context, Queues, task
 from saqueduct.errors import InvalidCursor
 from saqueduct.postgres.history import RecordFilter
 from saqueduct.queue import listing
-from saqueduct.queue.listing import Standing
+from saqueduct.queue.listing import LiveState
 from saqueduct.queue.queue import EngineQueue
 
 
@@ -18,7 +18,7 @@ def queue(queues: Queues) -> EngineQueue:
     return queues.get("default")
 
 
-async def keys(queue: EngineQueue, status: Standing, which: RecordFilter | None = None) -> list[str]:
+async def keys(queue: EngineQueue, status: LiveState, which: RecordFilter | None = None) -> list[str]:
     matches = which.matches if which else lambda _: True
     return [job.key for job in (await listing.page([queue], status, matches, None, 100)).jobs]
 

@@ -245,7 +245,7 @@ async def test_drain_waits_for_running_jobs_and_tells_those_left(
 
 
 @pytest.mark.timings(renewal=0.1, not_consuming=0.3)
-async def test_a_worker_of_a_paused_queue_is_no_trouble(
+async def test_a_worker_of_a_paused_queue_is_no_problem(
     settings: Settings,
     queues: Queues,
     queue: EngineQueue,
@@ -257,11 +257,11 @@ async def test_a_worker_of_a_paused_queue_is_no_trouble(
         await eventually(lambda: queue.redis.hlen(queue.namespace("vitals")))
         enough = after(queue, 2.0)
 
-        async def untroubled() -> bool:
-            assert await queue.troubles() == []
+        async def without_problems() -> bool:
+            assert await queue.problems() == []
             return await enough()
 
-        await eventually(untroubled)
+        await eventually(without_problems)
 
 
 async def test_a_burst_worker_ends_when_the_queue_is_paused(queue: EngineQueue) -> None:

@@ -216,7 +216,7 @@ async def test_readers_of_other_jobs_do_not_notice_one_that_cannot_be_read(queue
     assert [job.key async for job in queue.iter_jobs()] == ["good"]
     await queue.redis.lpop(queue.namespace("queued"))
     await queue.redis.hset(queue.namespace("vitals"), "w", f'{time.time()} {{"leased":99,"free":1}}')
-    assert await queue.troubles() == []
+    assert await queue.problems() == []
 
 
 @pytest.mark.parametrize("fields", [{"timeout": "10"}, {"meta": []}, {"retries": None}])

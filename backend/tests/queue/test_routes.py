@@ -211,10 +211,10 @@ async def test_with_redis_away_the_answer_is_503_with_retry_after(
 async def test_readiness_tells_workers_apart(client: httpx.AsyncClient, queues: Queues) -> None:
     alone = await client.get("/health/ready")
     assert alone.status_code == 200
-    assert alone.json()["workers"] == {"status": "none", "live": {"default": 0}, "troubles": []}
+    assert alone.json()["workers"] == {"status": "none", "live": {"default": 0}, "problems": []}
     await queues.get("default").worker_info("w1", queue_key="default")
     served = (await client.get("/health/ready")).json()
-    assert served["workers"] == {"status": "ok", "live": {"default": 1}, "troubles": []}
+    assert served["workers"] == {"status": "ok", "live": {"default": 1}, "problems": []}
 
 
 async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:

@@ -54,7 +54,7 @@ async def test_each_of_many_gets_its_own_outcome(queue: EngineQueue, queues: Que
     await queue.redis.hset(queue.namespace("owners"), lost.id, "somebody else|1")
     outcomes = [
         _complete(queue, kept, ttl=60),
-        Outcome.hand_back(queue.core, back),
+        Outcome.release(queue.core, back),
         _complete(queue, forever, ttl=0),
         _complete(queue, lost, ttl=60),
         _complete(queue, gone, ttl=-1),

@@ -48,7 +48,7 @@ async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
     assert any(f"job {key} of blocks".encode() in each for each in told)
 
 
-async def test_the_trouble_is_over_when_the_loop_answers_again(
+async def test_the_problem_is_over_when_the_loop_answers_again(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     queue = queues.get("default")
@@ -64,7 +64,7 @@ async def test_the_trouble_is_over_when_the_loop_answers_again(
         await (await blocks.enqueue()).result(timeout=30)
 
         async def free() -> bool:
-            return await queue.troubles() == []
+            return await queue.problems() == []
 
         await eventually(free)
     assert await queue.redis.hlen(queue.namespace("vitals")) == 0
@@ -91,15 +91,15 @@ async def test_health_tells_a_worker_that_lives_and_takes_nothing(
         await hangs.wait()
         await queues.enqueue("ping")
 
-        async def troubled() -> list[str]:
+        async def degraded() -> list[str]:
             answer = (await client.get("/health/ready")).json()["workers"]
-            return answer["troubles"] if answer["status"] == "troubled" else []
+            return answer["problems"] if answer["status"] == "degraded" else []
 
-        [trouble] = await eventually(troubled)
+        [trouble] = await eventually(degraded)
         assert f"the worker {worker.id} is alive but not consuming" in trouble
 
 
-async def test_a_worker_with_all_slots_taken_is_no_trouble(
+async def test_a_worker_with_all_slots_taken_is_no_problem(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     release = asyncio.Event()
@@ -117,7 +117,7 @@ async def test_a_worker_with_all_slots_taken_is_no_trouble(
 
         async def later() -> bool:
             seen.append(await queue.time())
-            assert await queue.troubles() == []
+            assert await queue.problems() == []
             return seen[-1] - seen[0] > 1.0
 
         await eventually(later)
@@ -127,9 +127,9 @@ async def test_a_worker_with_all_slots_taken_is_no_trouble(
 async def test_a_dead_workers_vitals_are_forgotten(queues: Queues) -> None:
     queue = queues.get("default")
     await queue.scripts.run("beat", "w1", '{"leased":0.0,"free":1,"blocked":9.0}')
-    assert await queue.troubles() == [
+    assert await queue.problems() == [
         "queue default: the worker w1 is blocked for 9.0 s: something that is no job keeps its event loop"
     ]
     queue.core.timings = dataclasses.replace(queue.core.timings, report_stale=0.0)
-    assert await queue.troubles() == []
+    assert await queue.problems() == []
     assert await queue.redis.hlen(queue.namespace("vitals")) == 0

@@ -98,7 +98,7 @@ end
 -- Returns 1: enqueued; 3: enqueued in place of another; 0: a job with its key already exists; 4 or 5: blocked by one
 -- that is being aborted, see `in_the_way` and `put`; else the key of the job that holds the claim.
 local function admit(row)
-    local key, job, start, level, spec, given_way, given_way_ttl, new, ended_at = unpack(row)
+    local key, job, start, priority, spec, given_way, given_way_ttl, new, ended_at = unpack(row)
     local id = PREFIX .. key
     if new and redis.call('EXISTS', id) == 1 then return 1 end
     local refused, answer = nil, 1
@@ -126,7 +126,7 @@ local function admit(row)
         redis.call('PUBLISH', holder, 'aborted')
         deliver_one(holder, given_way)
     end
-    stand(id, level, start)
+    let_wait(id, priority, start)
     if start ~= '0' then wake_if_first(id) end
     if claim and claim.period > 0 then
         redis.call('SET', claim.id, key, 'PX', claim.period)

@@ -39,8 +39,8 @@ local function unless_full()
 end
 
 -- Store who paused it and why (JSON), after the time; if it is already paused, the time does not change.
-local function pause_note(standing, told)
-    return (standing and string.match(standing, '^[%d.]+') or string.format('%.6f', NOW)) .. ' ' .. told
+local function pause_note(current, details)
+    return (current and string.match(current, '^[%d.]+') or string.format('%.6f', NOW)) .. ' ' .. details
 end
 
 local function wake()
@@ -53,14 +53,14 @@ local function put_back()
 end
 
 -- Let a job wait: until `start` (epoch seconds), or in its list now ('0'), at the end or at the front.
-local function stand(id, level, start, front)
+local function let_wait(id, priority, start, front)
     redis.call('ZADD', INCOMPLETE, start, id)
     if start ~= '0' then
-        if level ~= 'normal' then redis.call('HSET', LEVELS, id, level) end
+        if priority ~= 'normal' then redis.call('HSET', LEVELS, id, priority) end
         return
     end
-    redis.call(front and 'LPUSH' or 'RPUSH', LISTS[level], id)
-    if level ~= 'normal' then wake() end
+    redis.call(front and 'LPUSH' or 'RPUSH', LISTS[priority], id)
+    if priority ~= 'normal' then wake() end
 end
 
 -- Wake a worker when the job that waits for its time is now the first to come due: it learns when that is.

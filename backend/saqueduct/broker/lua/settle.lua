@@ -23,20 +23,20 @@ local stock = redis.call('EXISTS', ACTIVE) == 1
 local inboxes = redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITERS, unpack(ids))
 local owners = redis.call('HMGET', OWNERS, unpack(ids))
 local deadlines = ARGV[4] == '1' and redis.call('ZMSCORE', LEASES, unpack(ids))
-local told = {}
+local settled = {}
 
 local function holds(i, lease)
     if lease == '' and owners[i] then return false end
     if lease ~= '' and owners[i] ~= lease and not is_held(owners[i], lease) then return false end
     -- Of two outcomes under one lease the first counts.
-    if told[ids[i]] and lease ~= '' then return false end
-    told[ids[i]] = true
+    if settled[ids[i]] and lease ~= '' then return false end
+    settled[ids[i]] = true
     return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER)
 end
 
 local answers, released, ended, all = {}, {}, {}, true
 for i, id in ipairs(ids) do
-    local kind, lease, status, number, level, claim, mark = unpack(hows[i])
+    local kind, lease, status, number, priority, claim, mark = unpack(hows[i])
     if not holds(i, lease) then
         answers[i], all = 0, false
     elseif kind ~= 'finish' and aborts and aborts[i] then
@@ -51,7 +51,7 @@ for i, id in ipairs(ids) do
         else
             redis.call('SET', id, jobs[i])
             local start = tonumber(number) > 0 and after(number) or '0'
-            stand(id, level, start, kind ~= 'retry')
+            let_wait(id, priority, start, kind ~= 'retry')
             if start ~= '0' then wake_if_first(id) end
         end
         if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end

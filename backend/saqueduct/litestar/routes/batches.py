@@ -14,7 +14,7 @@ from saqueduct.litestar.routes.enqueuing import EnqueueQuery, arguments_of, with
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.job import EngineJob
-from saqueduct.tasks.job import Enqueued as Stands
+from saqueduct.tasks.job import Enqueued as EnqueueAnswer
 from saqueduct.tasks.task import Task
 
 LARGEST_BATCH: Final = 10_000
@@ -58,8 +58,8 @@ async def batch(
             problems |= {f"[{place}].{name}": problem for name, problem in error.problems.items()}
     if problems:
         raise InvalidArguments(task.name, problems)
-    stand = await queue.enqueue_many(jobs)
-    return EnqueuedBatch([_one(queue, job, each, links) for job, each in zip(jobs, stand, strict=True)])
+    answers = await queue.enqueue_many(jobs)
+    return EnqueuedBatch([_one(queue, job, each, links) for job, each in zip(jobs, answers, strict=True)])
 
 
 def _tasks(task: Task[..., Any], query: EnqueueQuery, count: int) -> Iterable[Task[..., Any]]:
@@ -69,6 +69,6 @@ def _tasks(task: Task[..., Any], query: EnqueueQuery, count: int) -> Iterable[Ta
     return (with_options(task, msgspec.structs.replace(query, key=key)) for key in keys)
 
 
-def _one(queue: EngineQueue, job: EngineJob, stands: Stands, links: JobLinks) -> EnqueuedOne:
-    location = links.address(queue.name, stands.key, created=stands.created)
-    return EnqueuedOne(stands.key, stands.created, location=location)
+def _one(queue: EngineQueue, job: EngineJob, answer: EnqueueAnswer, links: JobLinks) -> EnqueuedOne:
+    location = links.address(queue.name, answer.key, created=answer.created)
+    return EnqueuedOne(answer.key, answer.created, location=location)

@@ -33,33 +33,33 @@ class HealthController(Controller):
     ) -> Response[dict[str, Any]]:
         """Redis and PostgreSQL answer: 200, else 503. Reports the live workers and the pauses of each queue as well.
 
-        Neither changes the status. `workers.status` is "ok", "none", or "troubled": a worker lives and takes no jobs.
-        The admin finds the reason in `troubles`: it may name a job.
+        Neither changes the status. `workers.status` is "ok", "none", or "degraded": a worker lives and takes no jobs.
+        The admin finds the reason in `problems`: it may name a job.
         """
         queues = services.queues
-        redis, postgresql, workers, troubles, paused = await asyncio.gather(
+        redis, postgresql, workers, problems, paused = await asyncio.gather(
             _check(_ping_redis(queues)),
             _check(_ping_database(services)),
             _count_workers(queues),
-            _troubles(queues),
+            _problems(queues),
             _paused(queues),
         )
         checks = {"redis": redis} | ({"postgresql": postgresql} if services.keeps_records else {})
         ready = all(answer == "ok" for answer in checks.values())
-        status = _status(workers, troubles)
-        shown = troubles if is_admin(request) else []
+        status = _status(workers, problems)
+        shown = problems if is_admin(request) else []
         content = {
             "status": "ready" if ready else "unavailable",
             "checks": checks,
-            "workers": {"status": status, "live": workers, "troubles": shown},
+            "workers": {"status": status, "live": workers, "problems": shown},
             "paused": paused,
         }
         return Response(content, status_code=200 if ready else 503)
 
 
-def _status(workers: dict[str, int] | None, troubles: list[str]) -> str:
-    if troubles:
-        return "troubled"
+def _status(workers: dict[str, int] | None, problems: list[str]) -> str:
+    if problems:
+        return "degraded"
     return "ok" if any((workers or {}).values()) else "none"
 
 
@@ -89,11 +89,11 @@ async def _count_workers(queues: Queues) -> dict[str, int] | None:
         return None
 
 
-async def _troubles(queues: Queues) -> list[str]:
+async def _problems(queues: Queues) -> list[str]:
     """What is wrong with live workers; nothing when Redis does not answer."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
-            return [trouble for queue in queues for trouble in await queue.troubles()]
+            return [problem for queue in queues for problem in await queue.problems()]
     except Exception:
         return []
 

@@ -148,10 +148,10 @@ class RecordController(Controller):
         limit: Limit = PAGE,
     ) -> RecordPage:
         """Jobs newest first: those that have ended from their records, live ones (`queued`, `active`...) from Redis."""
-        if (standing := LIVE.get(wanted.status or "")) is not None:
+        if (state := LIVE.get(wanted.status or "")) is not None:
             queues = services.queues
             searched = [queues.look_up(wanted.queue)] if wanted.queue is not None else list(queues)
-            found = await listing.page(searched, standing, wanted.matches, cursor, limit)
+            found = await listing.page(searched, state, wanted.matches, cursor, limit)
             return RecordPage([JobDetails.of_job(job) for job in found.jobs], found.cursor)
         async with services.history() as history:
             records, following = await history.page(wanted, cursor, limit)

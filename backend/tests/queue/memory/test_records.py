@@ -222,7 +222,7 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
         assert not memory.recorder.full
 
         async def told() -> bool:
-            return any("20 wait, 0 were dropped" in trouble for trouble in await worker.queue.troubles())  # type: ignore[attr-defined]
+            return any("20 wait, 0 were dropped" in problem for problem in await worker.queue.problems())  # type: ignore[attr-defined]
 
         await eventually(told)
     finally:

@@ -118,7 +118,7 @@ async def put_back(queues: Queues, key: str) -> None:
     assert stored is not None
     stored.status, stored.result, stored.completed, stored.attempts = Status.QUEUED, None, 0, 0
     stored.meta[RECOVERIES] = 1
-    await queue.settler.settle([Outcome.hand_back(queue.core, stored)])
+    await queue.settler.settle([Outcome.release(queue.core, stored)])
 
 
 async def test_an_attempt_that_another_one_overtook_is_rolled_back(

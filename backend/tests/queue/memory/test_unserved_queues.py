@@ -71,10 +71,10 @@ async def test_health_reports_it(
     await left_behind(engine, "gone")
     async with working(settings, queues, container, schedules=False):
 
-        async def troubles() -> bool:
-            return "'gone'" in str((await client.get("/health/ready")).json()["workers"]["troubles"])
+        async def problems() -> bool:
+            return "'gone'" in str((await client.get("/health/ready")).json()["workers"]["problems"])
 
-        await eventually(troubles)
+        await eventually(problems)
 
 
 async def test_the_report_ends_with_its_cause(memory: Memory, engine: AsyncEngine, queues: Queues) -> None:
