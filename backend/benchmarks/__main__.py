@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.db.migrate import migrate
 from benchmarks import costs, memory, report, throughput
+from benchmarks.durable import durable
 from benchmarks.http import http
 from benchmarks.machine import describe
 from benchmarks.throughput import Size
@@ -28,7 +29,7 @@ RESULTS = Path(__file__).parent / "results.json"
 FULL = Size(runs=5, jobs=30_000, peer_jobs=3_000, latency_jobs=2_000)
 QUICK = Size(runs=1, jobs=10_000, peer_jobs=2_000, latency_jobs=300)
 
-PARTS = ("throughput", "latency", "http", "costs", "idle", "memory", "records", "peers")
+PARTS = ("throughput", "latency", "http", "costs", "idle", "memory", "records", "durable", "peers")
 
 
 @click.command()
@@ -87,6 +88,9 @@ def _measure(url: str, size: Size, parts: tuple[str, ...], before: dict[str, Any
             with _database() as database:
                 results["records"] = memory.records(url, database, size, tell)
                 results["commits"] = memory.commits(url, database, size, tell)
+        if "durable" in parts:
+            with _database() as database:
+                results["durable"] = durable(url, database, size, tell)
         if "peers" in parts:
             results["peers"], results["peers failed"] = throughput.peers(url, size, tell)
     return results

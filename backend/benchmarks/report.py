@@ -37,6 +37,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     sections = [_machine(results)]
     if "records" in results and "throughput" in results:
         sections += [_defaults(results["records"], results["throughput"]), _commits(results["commits"])]
+    if "durable" in results:
+        sections += _durable(results["durable"])
     if "throughput" in results:
         sections.append(_throughput(results["throughput"]))
     if "latency" in results:
@@ -173,6 +175,16 @@ def _defaults(rates: Rates, throughput: Rates) -> str:
 def _commits(figures: Sequence[float]) -> str:
     row = ["commit to start", *(f"{value:.2f}" for value in figures)]
     return _table(["Milliseconds, a transaction with a job", "p50", "p95", "p99", "p99.9"], [row])
+
+
+def _durable(figures: Mapping[str, Any]) -> list[str]:
+    rates = [(name, f"{rate:,.0f}") for name, rate in figures["rates"].items()]
+    costs = [(name, f"{cost:.3g}") for name, cost in figures["costs"].items()]
+    return [
+        _table(["Durable jobs a second, job records on", "median"], rates),
+        _table(["A durable job, from its lease to its end", "costs"], costs),
+        _commits(figures["commit to start"]),
+    ]
 
 
 def _peers(results: Mapping[str, Any]) -> str:

@@ -47,6 +47,9 @@ async def stamp(ctx: Context, *, sent: float) -> list[float]:
     return [sent, time.monotonic()]
 
 
+DURABLE = OPTIONS.get("durable") == "on"
+CALLED = noop.options(durable=True) if DURABLE else noop
+
 for number in range(int(OPTIONS.get("schedules", 0))):
 
     @scheduled_task(every=60.0, name=f"scheduled-{number}")
@@ -61,13 +64,13 @@ async def main():
     saqueduct = Saqueduct(build_config(settings, lambda queues: build_container(settings, queues)))
     await saqueduct.connect()
     if MEASURE == "enqueue":
-        await enqueue_at_once(COUNT, lambda: noop.enqueue(n=1))
+        await enqueue_at_once(COUNT, lambda: CALLED.enqueue(n=1))
     elif MEASURE == "enqueue many":
         began = time.perf_counter()
-        await enqueue_many(noop.bind(n=n) for n in range(COUNT))
+        await enqueue_many(CALLED.bind(n=n) for n in range(COUNT))
         tell(jobs_per_second=COUNT / (time.perf_counter() - began))
     elif MEASURE == "fill":
-        kind = get_registry().get(OPTIONS["kind"]).options(ttl=int(OPTIONS.get("ttl", 600)))
+        kind = get_registry().get(OPTIONS["kind"]).options(ttl=int(OPTIONS.get("ttl", 600)), durable=DURABLE)
         await enqueue_many(kind.bind(n=n) for n in range(COUNT))
         tell(count=COUNT)
     elif MEASURE == "latency":
@@ -83,6 +86,7 @@ async def work(saqueduct):
     queues = saqueduct.queues
     queue = queues.get("default")
     [worker] = saqueduct.build_workers()
+    used = time.process_time()
     running = asyncio.create_task(worker.start())
     while await queue.count("incomplete"):
         await asyncio.sleep(0.05)
@@ -90,7 +94,7 @@ async def work(saqueduct):
         await asyncio.Event().wait()
     if OPTIONS.get("records") == "on":
         await written(queues)
-    tell(first=SEEN.first, last=SEEN.last, count=SEEN.count)
+    tell(first=SEEN.first, last=SEEN.last, count=SEEN.count, cpu=time.process_time() - used)
     worker.request_stop()
     await running
 
