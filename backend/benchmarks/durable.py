@@ -33,9 +33,7 @@ def durable(url: str, database: str, size: Size, progress: Progress) -> dict[str
         for measure, name in ENQUEUES.items():
             progress(f"durable jobs: {measure}")
             _empty(url, database)
-            rates.setdefault(name, []).append(
-                SAQUEDUCT.ask(measure, url, size.jobs // 3, **options)["jobs_per_second"]
-            )
+            rates.setdefault(name, []).append(SAQUEDUCT.ask(measure, url, size.jobs // 3, **options)["jobs_per_second"])
         progress("durable jobs: run")
         _empty(url, database)
         rate, cost = _run(url, database, size.jobs, options)

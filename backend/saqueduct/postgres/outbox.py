@@ -11,14 +11,13 @@ import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import asyncpg
-import msgspec
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
-from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, TextClause, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -28,13 +27,12 @@ from saqueduct.errors import DuplicateJob, EnqueueConflict, JobConflict, QueueUn
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import RESOLUTION, JobRecord, OutboxJob
 from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
-from saqueduct.postgres.rows import Identity, identity
-from saqueduct.queue.aborting import BeingAborted, Patience
+from saqueduct.postgres.outbox_rows import WRITTEN, columns, insert_into, job_of, row_of
+from saqueduct.queue.aborting import BeingAborted
 from saqueduct.queue.enqueuing import Answer
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob, Enqueued, mark_of
-from saqueduct.tasks.job_meta import DURABLE, REPLAY_OF, ROUND
-from saqueduct.tasks.options import Claim, Unique
+from saqueduct.tasks.job_meta import DURABLE, REPLAY_OF
 
 logger = logging.getLogger("saqueduct")
 
@@ -94,7 +92,7 @@ class Outbox:
         """
         # Of two with one key the first counts. Sorted by key: transactions that write the same keys wait for each
         # other, and would deadlock if each held one that the other needs.
-        rows = {job.key: (_row(queue, job), place) for place, job in reversed(list(enumerate(jobs)))}
+        rows = {job.key: (row_of(queue, job), place) for place, job in reversed(list(enumerate(jobs)))}
         keys = sorted(rows)
         written: set[str] = set()
         for first in range(0, len(keys), CHUNK):
@@ -106,37 +104,10 @@ class Outbox:
             written.discard(job.key)
         return answers
 
-    async def send(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
-        """Write durable jobs in a transaction of their own, and enqueue them.
-
-        Raises:
-            QueueUnavailable: PostgreSQL did not answer. An outage of Redis is no error: the jobs are in PostgreSQL.
-        """
-        try:
-            async with self.transaction() as connection:
-                answers = await self.write(connection, queue, jobs)
-        except DATABASE_AWAY as error:
-            raise QueueUnavailable(f"PostgreSQL: {error}") from error
-        keys = [answer.key for answer in answers if answer.created]
-        standing = await self.publish_or_leave(queue, keys)
-        standing |= await self.outlast(queue, keys)
-        return [standing.get(answer.key, answer) for answer in answers]
-
     async def adopt(self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Write durable jobs that Redis already has."""
-        rows = [_row(queue, job) | {"published_at": func.now()} for job in sorted(jobs, key=lambda job: job.key)]
+        rows = [row_of(queue, job) | {"published_at": func.now()} for job in sorted(jobs, key=lambda job: job.key)]
         await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
-
-    async def publish_or_leave(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
-        """Enqueue committed jobs; what cannot be enqueued now is left to the relay."""
-        standing: dict[str, Enqueued] = {}
-        for first in range(0, len(keys), CHUNK):
-            try:
-                standing |= await self.publish(queue, OutboxJob.key.in_(keys[first : first + CHUNK]))
-            except (QueueUnavailable, *DATABASE_AWAY) as error:
-                logger.warning("queue %s: %d jobs wait in the outbox: %s", queue.name, len(keys) - first, error)
-                break
-        return standing
 
     async def publish(
         self, queue: EngineQueue, which: ColumnElement[bool], *, held: bool = False
@@ -165,15 +136,37 @@ class Outbox:
                 _hold(jobs, deadline)
             async with answering():
                 answers = await queue.publish(jobs, deadline)
-            standing = {
-                job.key: _told(job, answer)
-                for job, answer in zip(jobs, answers, strict=True)
-                if not isinstance(answer, BeingAborted)
-            }
-            self._blocked.difference_update((queue.name, key) for key in standing)
-            self._blocked.update((queue.name, job.key) for job in jobs if job.key not in standing)
+            standing = self.standing(queue, jobs, answers)
             await self._settle(connection, queue, [job for job in jobs if job.key in standing], standing)
         return standing
+
+    def standing(
+        self, queue: EngineQueue, jobs: Sequence[Job], answers: Sequence[Answer | None]
+    ) -> dict[str, Enqueued]:
+        """By key, which job exists now; without those that are blocked by a job which is being aborted."""
+        found = {
+            job.key: _told(job, answer)
+            for job, answer in zip(jobs, answers, strict=True)
+            if not isinstance(answer, BeingAborted)
+        }
+        if self._blocked or len(found) < len(jobs):
+            self._blocked.difference_update((queue.name, key) for key in found)
+            self._blocked.update((queue.name, job.key) for job in jobs if job.key not in found)
+        return found
+
+    def take_blocked(self, queue: EngineQueue, keys: Sequence[str]) -> list[str]:
+        """Which of these jobs are blocked by a job that is being aborted; they are no longer counted among those."""
+        if not self._blocked:
+            return []
+        blocked = [key for key in keys if (queue.name, key) in self._blocked]
+        self._blocked.difference_update((queue.name, key) for key in blocked)
+        return blocked
+
+    async def unresolve(self, job: Job, standing: str) -> None:
+        """The job that should replay a dead letter is dropped, as the job `standing` exists: the dead letter waits
+        again."""
+        async with self.transaction() as connection:
+            await _unresolve(connection, job, standing)
 
     async def hold(self, queue: EngineQueue, key: str) -> None:
         """Enqueue a committed job that Redis does not have, delayed by HOLD seconds, so that it can be aborted there.
@@ -191,20 +184,6 @@ class Outbox:
                 raise JobConflict(key, "being enqueued", "aborted in this moment: try again")
         except DATABASE_AWAY as error:
             raise QueueUnavailable(f"PostgreSQL: {error}") from error
-
-    async def outlast(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
-        """Enqueue those of some committed jobs that are blocked by a job which is being aborted, once that has
-        ended."""
-        standing: dict[str, Enqueued] = {}
-        patience = Patience(queue.core.timings)
-        while blocked := [key for key in keys if (queue.name, key) in self._blocked]:
-            self._blocked.difference_update((queue.name, key) for key in blocked)
-            if patience.over:
-                logger.warning("queue %s: %d jobs wait in the outbox for aborted ones to end", queue.name, len(blocked))
-                break
-            await asyncio.sleep(queue.core.timings.abort_look)
-            standing |= await self.publish_or_leave(queue, blocked)
-        return standing
 
     async def holds(self, queue: EngineQueue, which: ColumnElement[bool]) -> bool:
         """True when such a row exists; otherwise some queries to Redis can be skipped."""
@@ -318,19 +297,8 @@ class Outbox:
 
 
 @functools.cache
-def write_statement(schema: str | None) -> TextClause:
-    """Writes rows in the order in which they are given; they are enqueued in the order of their places."""
-    return text(f"""
-    INSERT INTO {quoted("outbox", schema)} (queue, key, queued, round, job, "unique", durable, created_at)
-    SELECT queue, key, queued, round, job, CAST("unique" AS jsonb), durable,
-        statement_timestamp() + place * interval '1 microsecond'
-    FROM unnest(
-        CAST(:queue AS text[]), CAST(:key AS text[]), CAST(:queued AS bigint[]), CAST(:round AS smallint[]),
-        CAST(:job AS text[]), CAST(:unique AS text[]), CAST(:durable AS boolean[]), CAST(:place AS int[])
-    ) AS written(queue, key, queued, round, job, "unique", durable, place)
-    ON CONFLICT DO NOTHING
-    RETURNING key
-    """)  # noqa: S608  (a quoted name)
+def _write_statement(schema: str | None) -> TextClause:
+    return text(insert_into(schema, [f":{name}" for name in WRITTEN]))
 
 
 async def _write(
@@ -339,11 +307,8 @@ async def _write(
     rows: Sequence[tuple[dict[str, Any], int]],
     schema: str | None,
 ) -> Iterable[str]:
-    columns: dict[str, list[Any]] = {name: [row[name] for row, _ in rows] for name in rows[0][0]}
-    columns["unique"] = [value and msgspec.json.encode(value).decode() for value in columns["unique"]]
-    columns["place"] = [place for _, place in rows]
     try:
-        return (await connection.execute(write_statement(schema), columns)).scalars()
+        return (await connection.execute(_write_statement(schema), columns(rows))).scalars()
     except DBAPIError as error:
         if (state := getattr(error.orig, "sqlstate", None)) not in (DEADLOCK, LOCK_NOT_AVAILABLE):
             raise
@@ -362,70 +327,6 @@ async def limited(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncCon
             yield connection
     except TimeoutError as error:
         raise TimeoutError(str(error) or f"no answer within {seconds:g} s") from error
-
-
-ENDED = """
-    unnest(CAST(:queues AS text[]), CAST(:keys AS text[]), CAST(:queued AS bigint[]), CAST(:rounds AS smallint[]))
-        AS ended(queue, key, queued, round)
-"""
-"""Jobs as rows, so that their rows of the outbox are not confused with later rows for the same keys."""
-
-
-class _OfEnded(NamedTuple):
-    """Statements about rows of ended jobs."""
-
-    let_go: TextClause
-    let_go_all: TextClause
-    left: TextClause
-
-
-@functools.cache
-def _of_ended(schema: str | None) -> _OfEnded:
-    outbox = quoted("outbox", schema)
-    let_go = text(f"""
-    WITH free AS (
-        SELECT queue, key FROM {outbox} AS o JOIN {ENDED} USING (queue, key, queued, round) FOR UPDATE OF o SKIP LOCKED
-    )
-    DELETE FROM {outbox} AS o USING free WHERE o.queue = free.queue AND o.key = free.key
-    RETURNING o.queue, o.key, o.queued, o.round
-    """)  # noqa: S608  (a quoted name, and the text above)
-    let_go_all = text(f"""
-    DELETE FROM {outbox} AS o USING {ENDED}
-    WHERE o.queue = ended.queue AND o.key = ended.key AND o.queued = ended.queued AND o.round = ended.round
-    RETURNING o.queue, o.key, o.queued, o.round
-    """)  # noqa: S608
-    left = text(f"SELECT queue, key, queued, round FROM {outbox} JOIN {ENDED} USING (queue, key, queued, round)")  # noqa: S608
-    return _OfEnded(let_go, let_go_all, left)
-
-
-async def let_go(
-    connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None, *, wait: bool
-) -> set[Identity]:
-    """Delete the rows of jobs; returns the jobs of deleted rows.
-
-    Args:
-        connection: whose transaction it is.
-        jobs: that have ended.
-        schema: of the tables.
-        wait: True: wait for rows that another transaction has locked; False: they stay.
-    """
-    statements = _of_ended(schema)
-    return await _identities(connection, statements.let_go_all if wait else statements.let_go, jobs)
-
-
-async def left(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None) -> set[Identity]:
-    """The jobs that have a row."""
-    return await _identities(connection, _of_ended(schema).left, jobs) if jobs else set()
-
-
-async def _identities(
-    connection: AsyncConnection | AsyncSession, statement: TextClause, jobs: Sequence[Job]
-) -> set[Identity]:
-    names = {(job.get_queue().name, job.key, job.queued, int(job.meta.get(ROUND, 0))): identity(job) for job in jobs}
-    # In a fixed order, as far as PostgreSQL keeps it: otherwise two such statements could wait for each other.
-    columns = map(list, zip(*sorted(names), strict=True))
-    arrays: dict[str, Any] = dict(zip(("queues", "keys", "queued", "rounds"), columns, strict=True))
-    return {names[row.queue, row.key, row.queued, row.round] for row in await connection.execute(statement, arrays)}
 
 
 def _hold(jobs: Iterable[EngineJob], deadline: float) -> None:
@@ -458,29 +359,6 @@ def _replaced(answers: Iterable[tuple[EngineJob, Answer | None]]) -> dict[str, J
             job.status, job.error, job.completed = Status.ABORTED, f"replaced by {answer.key}", now()
             ended[job.key] = job
     return ended
-
-
-def _row(queue: EngineQueue, job: Job) -> dict[str, Any]:
-    claim = cast("Claim | None", getattr(job, "claim", None))
-    encoded = queue.serialize(job)
-    return {
-        "queue": queue.name,
-        "key": job.key,
-        "queued": job.queued,
-        "round": int(job.meta.get(ROUND, 0)),
-        "job": encoded if isinstance(encoded, str) else encoded.decode(),
-        "unique": claim.described() if claim else None,
-        "durable": bool(job.meta.get(DURABLE)),
-    }
-
-
-def job_of(queue: EngineQueue, row: RowMapping) -> EngineJob:
-    """The job of a row."""
-    job = cast("EngineJob", queue.deserialize(row["job"]))
-    if unique := row["unique"]:
-        options = {name: value for name, value in unique.items() if name != "id"}
-        job.claim = Claim(unique["id"], Unique(**options))
-    return job
 
 
 async def _unresolve(connection: AsyncConnection, job: Job, standing: str) -> None:

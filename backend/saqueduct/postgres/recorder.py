@@ -14,6 +14,7 @@ from saq.job import TERMINAL_STATUSES, Status
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from saqueduct.broker.batching import Batches
+from saqueduct.postgres.ends import Ends
 from saqueduct.postgres.outbox import DATABASE_AWAY, limited
 from saqueduct.postgres.records import Rows, had_record
 from saqueduct.postgres.rows import Identity, Row, identity
@@ -72,10 +73,12 @@ class JobRecorder:
         engine: the store's own connections.
         rows: makes them.
         unrecorded: is notified of written ends that Redis keeps.
+        ends: writes those of durable jobs.
     """
 
-    def __init__(self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds) -> None:
+    def __init__(self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds, ends: Ends) -> None:
         self.engine = engine
+        self._ends = ends
         self._unrecorded = unrecorded
         self.rows = rows
         # Jobs of a dead worker come back together: one connection queries all of them.
@@ -282,8 +285,7 @@ class JobRecorder:
         """Delete the outbox rows of durable jobs in one transaction; one whose record PostgreSQL refuses does not block
         the others."""
         try:
-            async with limited(self.engine, seconds) as connection:
-                return await self.rows.end(connection, jobs)
+            return await self._ends.write(jobs, seconds)
         except Exception as error:
             if not refused(error):
                 raise
@@ -291,8 +293,7 @@ class JobRecorder:
                 return [counts for job in jobs for counts in await self._end([job], seconds)]
             logger.error("the end of the job %s cannot be recorded: %s", jobs[0].key, error)
         # Deleted anyway: otherwise it would look like one that Redis has forgotten, and run again.
-        async with limited(self.engine, seconds) as connection:
-            return await self.rows.end(connection, jobs, record=False)
+        return await self._ends.write(jobs, seconds, record=False)
 
     async def _write(self, batch: Sequence[Row]) -> None:
         """Write a batch; one record that PostgreSQL refuses does not keep the others from being written."""

@@ -14,8 +14,8 @@ from saqueduct.common.text import storable
 from saqueduct.errors import JobConflict, UnknownTask
 from saqueduct.postgres import early_ends
 from saqueduct.postgres.base import in_schema
+from saqueduct.postgres.ended_rows import left, let_go
 from saqueduct.postgres.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
-from saqueduct.postgres.outbox import left, let_go
 from saqueduct.postgres.rows import (
     COPIED,
     EXTRA,

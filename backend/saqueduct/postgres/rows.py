@@ -86,7 +86,7 @@ _INSERT = f"""
         CASE WHEN extra::json -> 'tags' IS NOT NULL
             THEN ARRAY(SELECT json_array_elements_text(extra::json -> 'tags')) END,
         extra::json ->> 'replay_of'
-    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in COLUMNS.items())}) AS u({", ".join(COLUMNS)})
+    FROM {{source}}
     ON CONFLICT (queued_at, key, queue) DO UPDATE SET
 """  # noqa: S608  (made of the names above)
 
@@ -129,8 +129,23 @@ class Statements(NamedTuple):
 @functools.cache
 def statements_in(schema: str | None) -> Statements:
     """The statements for the tables of a schema."""
-    table = quoted("job_records", schema)
-    return Statements(text(_UPSERT.replace("{table}", table)), text(_SUCCEED.replace("{table}", table)))
+    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in COLUMNS.items())
+    source = f"unnest({arrays}) AS u({', '.join(COLUMNS)})"
+    return Statements(text(upsert_from(source, schema)), text(_from(_SUCCEED, source, schema)))
+
+
+def upsert_from(source: str, schema: str | None) -> str:
+    """SQL that writes rows, or updates existing ones.
+
+    Args:
+        source: of the rows, in SQL, after FROM: with the columns COLUMNS, each job once.
+        schema: of the tables.
+    """
+    return _from(_UPSERT, source, schema)
+
+
+def _from(statement: str, source: str, schema: str | None) -> str:
+    return statement.replace("{table}", quoted("job_records", schema)).replace("{source}", source)
 
 
 class Row(NamedTuple):

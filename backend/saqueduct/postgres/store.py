@@ -13,8 +13,12 @@ from saqueduct.broker.batching import Batches
 from saqueduct.common.text import storable
 from saqueduct.errors import ConfigurationError
 from saqueduct.postgres.base import in_schema
-from saqueduct.postgres.outbox import CHUNK, DATABASE_AWAY, Outbox, let_go
+from saqueduct.postgres.direct import DirectConnections
+from saqueduct.postgres.ended_rows import let_go
+from saqueduct.postgres.ends import Ends
+from saqueduct.postgres.outbox import CHUNK, DATABASE_AWAY, Outbox
 from saqueduct.postgres.pruning import Pruner
+from saqueduct.postgres.publisher import Publisher
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.relay import Relay
@@ -35,6 +39,10 @@ FLUSH = 5.0
 RETRIES = 2
 """Most concurrent manual retries: each holds a connection and may need another one. With more of them, all could wait
 for connections that the others hold."""
+
+
+DIRECT = 4
+"""Connections for the statements that durable jobs and jobs of transactions need, beside those of the engine's pool."""
 
 
 class Memory:
@@ -67,7 +75,9 @@ class Memory:
         self.outbox = Outbox(engine, rows.schema)
         self._queues: dict[str, EngineQueue] = {}
         ends = UnrecordedEnds(self._queues, rows.knows, max_unrecorded)
-        self.recorder = JobRecorder(engine, rows, ends)
+        self._direct = direct = DirectConnections(engine, DIRECT, pgbouncer=not listens)
+        self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows))
+        self.publisher = Publisher(self.outbox, direct)
         self.relay = Relay(engine, self.outbox, self.recorder, ends, self._queues, forgotten_after, listens=listens)
         self._singles: dict[str, Batches[str, Enqueued]] = {}
         self._sending: set[asyncio.Task[None]] = set()
@@ -83,6 +93,7 @@ class Memory:
         for queue in queues:
             queue.memory, queue.recorder = self, self.recorder
             self._queues[queue.name] = queue
+            self.publisher.serve(queue)
             self._singles[queue.name] = Batches(partial(self._publish, queue), CHUNK)
 
     async def check(self) -> None:
@@ -101,8 +112,8 @@ class Memory:
             logger.info("the state of the tables is not known, PostgreSQL does not answer: %s", error)
 
     async def keep(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
-        """Enqueue durable jobs; see `Outbox.send`."""
-        return await self.outbox.send(queue, jobs)
+        """Enqueue durable jobs; see `Publisher.send`."""
+        return await self.publisher.send(queue, jobs)
 
     async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Store durable jobs that were enqueued without the outbox."""
@@ -186,6 +197,7 @@ class Memory:
         """Send and write what is left, and close the connections."""
         if self._sending:
             await asyncio.wait(self._sending, timeout=FLUSH)
+        await self.publisher.flush(FLUSH)
         if self._ending:
             # Cancelled relays release their connections first.
             await asyncio.wait(self._ending, timeout=FLUSH)
@@ -193,6 +205,7 @@ class Memory:
         await self.recorder.flush(FLUSH)
         try:
             async with asyncio.timeout(FLUSH):
+                await self._direct.close()
                 await self._engine.dispose()
         except TimeoutError:
             logger.warning("PostgreSQL does not answer, so its connections are dropped")
@@ -210,14 +223,14 @@ class Memory:
         try:
             for name, keys in pending.keys.items():
                 if len(keys) > 1:
-                    await self.outbox.publish_or_leave(self._queues[name], keys)
+                    await self.publisher.committed(self._queues[name], keys)
                 else:
                     # Together with those of other transactions that commit at this moment.
                     await self._singles[name].add(keys[0])
-                await self.outbox.outlast(self._queues[name], keys)
+                await self.publisher.outlast(self._queues[name], keys)
         finally:
             pending.published.set_result(True)
 
     async def _publish(self, queue: EngineQueue, keys: Sequence[str]) -> list[Enqueued]:
-        standing = await self.outbox.publish_or_leave(queue, keys)
+        standing = await self.publisher.committed(queue, keys)
         return [standing.get(key) or Enqueued(key, created=True) for key in keys]

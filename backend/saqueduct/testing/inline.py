@@ -8,7 +8,7 @@ from unittest.mock import patch
 from saq import Job
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.postgres.outbox import Outbox
+from saqueduct.postgres.publisher import Publisher
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import Enqueued
 
@@ -23,7 +23,7 @@ def enqueues_followed_by(follow: Follow) -> Iterator[None]:
     The class is patched, not an object: applications under test build queues of their own.
     """
     enqueue, enqueue_many = EngineQueue.enqueue, EngineQueue.enqueue_many
-    publish = Outbox.publish_or_leave
+    publish = Publisher.committed
 
     async def enqueue_and_follow(queue: EngineQueue, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:
         job = await enqueue(queue, job_or_func, **kwargs)
@@ -43,8 +43,8 @@ def enqueues_followed_by(follow: Follow) -> Iterator[None]:
             await follow(queue.name, keys)
         return answers
 
-    async def publish_and_follow(outbox: Outbox, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
-        answers = await publish(outbox, queue, keys)
+    async def publish_and_follow(publisher: Publisher, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
+        answers = await publish(publisher, queue, keys)
         if sent := [answer.key for answer in answers.values() if answer.created]:
             await follow(queue.name, sent)
         return answers
@@ -52,6 +52,6 @@ def enqueues_followed_by(follow: Follow) -> Iterator[None]:
     with (
         patch.object(EngineQueue, "enqueue", enqueue_and_follow),
         patch.object(EngineQueue, "enqueue_many", enqueue_many_and_follow),
-        patch.object(Outbox, "publish_or_leave", publish_and_follow),
+        patch.object(Publisher, "committed", publish_and_follow),
     ):
         yield

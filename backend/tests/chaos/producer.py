@@ -17,7 +17,7 @@ from sqlalchemy import text
 from app.container import build_container
 from app.db.session import SessionMaker
 from app.settings import load_settings
-from saqueduct.postgres.outbox import Outbox
+from saqueduct.postgres.publisher import Publisher
 from saqueduct.postgres.store import Memory
 from tests.chaos.tasks import entry, install
 from tests.fixtures.composition import build_queues
@@ -39,9 +39,9 @@ def prepare(instant: str, chance: random.Random) -> int:
     if instant == "after the commit":
         Memory.committed = lambda self, pending: die()  # type: ignore[method-assign]
     elif instant == "before Redis":
-        Outbox.publish = die_there  # type: ignore[method-assign,assignment]
+        Publisher.written = die_there  # type: ignore[method-assign,assignment]
     elif instant == "after Redis":
-        Outbox._settle = die_there  # type: ignore[method-assign,assignment]
+        Publisher._note = die_there  # type: ignore[method-assign,assignment]
     elif instant == "any":
         signal.signal(signal.SIGALRM, lambda *_: die())
         signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.001, 0.05))

@@ -29,7 +29,7 @@ from saqueduct.broker.connections import Connections
 from saqueduct.broker.transport import Lines
 from saqueduct.common import clock
 from saqueduct.postgres import early_ends
-from saqueduct.postgres import outbox as outbox_module
+from saqueduct.postgres import publisher as publisher_module
 from saqueduct.postgres.store import Memory
 from saqueduct.testing import JobKit
 from saqueduct.worker.ticker import Ticker
@@ -351,7 +351,7 @@ async def test_a_forgotten_job_does_not_replace_a_newer_one(
 async def test_a_postgresql_that_hangs_refuses_a_durable_job_in_time(
     engine: AsyncEngine, queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "ANSWER", 0.5)
+    monkeypatch.setattr(publisher_module, "ANSWER", 0.5)
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(QueueUnavailable, match="PostgreSQL: no answer"):

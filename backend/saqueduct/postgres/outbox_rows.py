@@ -1,0 +1,75 @@
+"""The rows of the outbox: a job as a row, a row as a job, and the statement that writes rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from saq import Job
+
+from saqueduct.postgres.base import quoted
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job_meta import DURABLE, ROUND
+from saqueduct.tasks.options import Claim, Unique
+
+WRITTEN = {
+    "queue": "text",
+    "key": "text",
+    "queued": "bigint",
+    "round": "smallint",
+    "job": "text",
+    "unique": "text",
+    "durable": "boolean",
+    "place": "int",
+}
+"""The values of rows to write, each an array of this type in the statement."""
+
+
+def insert_into(schema: str | None, parameters: Sequence[str]) -> str:
+    """SQL that writes rows, which are enqueued in the order of their places; it returns the keys that are new.
+
+    Args:
+        schema: of the tables.
+        parameters: as SQL, in the order of WRITTEN.
+    """
+    arrays = ", ".join(f"CAST({each} AS {kind}[])" for each, kind in zip(parameters, WRITTEN.values(), strict=True))
+    return f"""
+    INSERT INTO {quoted("outbox", schema)} (queue, key, queued, round, job, "unique", durable, created_at)
+    SELECT queue, key, queued, round, job, CAST("unique" AS jsonb), durable,
+        statement_timestamp() + place * interval '1 microsecond'
+    FROM unnest({arrays}) AS written(queue, key, queued, round, job, "unique", durable, place)
+    ON CONFLICT DO NOTHING
+    RETURNING key
+    """  # noqa: S608  (quoted names)
+
+
+def columns(rows: Sequence[tuple[dict[str, Any], int]]) -> dict[str, list[Any]]:
+    """Rows and their places as the arrays of the statement."""
+    values: dict[str, list[Any]] = {name: [row[name] for row, _ in rows] for name in rows[0][0]}
+    values["unique"] = [value and msgspec.json.encode(value).decode() for value in values["unique"]]
+    values["place"] = [place for _, place in rows]
+    return values
+
+
+def row_of(queue: EngineQueue, job: Job) -> dict[str, Any]:
+    """The row of a job."""
+    claim = cast("Claim | None", getattr(job, "claim", None))
+    encoded = queue.serialize(job)
+    return {
+        "queue": queue.name,
+        "key": job.key,
+        "queued": job.queued,
+        "round": int(job.meta.get(ROUND, 0)),
+        "job": encoded if isinstance(encoded, str) else encoded.decode(),
+        "unique": claim.described() if claim else None,
+        "durable": bool(job.meta.get(DURABLE)),
+    }
+
+
+def job_of(queue: EngineQueue, row: Mapping[Any, Any]) -> EngineJob:
+    """The job of a row."""
+    job = cast("EngineJob", queue.deserialize(row["job"]))
+    if unique := row["unique"]:
+        options = {name: value for name, value in unique.items() if name != "id"}
+        job.claim = Claim(unique["id"], Unique(**options))
+    return job
