@@ -28,7 +28,7 @@ def end_statement(schema: str | None) -> str:
     """SQL whose only parameter is a JSON array of jobs, each an object with some of COLUMNS; without a `status` a job
     leaves no record. It returns the places of the jobs that had a row in the outbox, counted from 1."""
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
-    source = "ended AS u JOIN gone USING (place) WHERE u.status IS NOT NULL ORDER BY 1, 2, 3"
+    source = "gone AS u WHERE u.status IS NOT NULL ORDER BY 1, 2, 3"
     return f"""
         WITH ended AS MATERIALIZED (
             SELECT * FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS ({columns}))
@@ -37,7 +37,7 @@ def end_statement(schema: str | None) -> str:
         ), gone AS (
             DELETE FROM {quoted("outbox", schema)} AS o USING ended AS e
             WHERE o.queue = e.queue AND o.key = e.key AND o.queued = e.queued AND o.round = e.round
-            RETURNING e.place
+            RETURNING e.*
         ), written AS ({upsert_from(source, schema)})
         SELECT place FROM gone
     """  # noqa: S608  (made of the names above)

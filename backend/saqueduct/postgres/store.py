@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from saq import Job
@@ -43,6 +43,10 @@ for connections that the others hold."""
 
 DIRECT = 4
 """Connections for the statements that durable jobs and jobs of transactions need, beside those of the engine's pool."""
+
+
+Singles = Mapping[str, asyncio.Future[Enqueued]]
+"""Answers to single jobs that are being sent, by the names of their queues."""
 
 
 class Memory:
@@ -214,19 +218,26 @@ class Memory:
 
     def committed(self, pending: Pending) -> None:
         """A transaction has committed; its jobs are enqueued while its caller continues."""
-        task = asyncio.get_running_loop().create_task(self.send(pending))
+        task = asyncio.get_running_loop().create_task(self._sent(pending, self._begin(pending)))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def send(self, pending: Pending) -> None:
         """Enqueue the jobs of a transaction that has committed."""
+        await self._sent(pending, self._begin(pending))
+
+    def _begin(self, pending: Pending) -> Singles:
+        """A single job of a queue is sent together with those of other transactions that commit at this moment; by the
+        queue's name. Not in a task: that would be an iteration of the event loop later."""
+        return {name: self._singles[name].add(keys[0]) for name, keys in pending.keys.items() if len(keys) == 1}
+
+    async def _sent(self, pending: Pending, singles: Singles) -> None:
         try:
             for name, keys in pending.keys.items():
-                if len(keys) > 1:
-                    await self.publisher.committed(self._queues[name], keys)
+                if name in singles:
+                    await singles[name]
                 else:
-                    # Together with those of other transactions that commit at this moment.
-                    await self._singles[name].add(keys[0])
+                    await self.publisher.committed(self._queues[name], keys)
                 await self.publisher.outlast(self._queues[name], keys)
         finally:
             pending.published.set_result(True)
