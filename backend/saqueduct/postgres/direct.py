@@ -68,22 +68,30 @@ class DirectConnections:
             raise TimeoutError(str(error) or f"no answer within {seconds:g} s") from error
 
     async def _fetch(self, statement: str, args: tuple[Any, ...]) -> list[asyncpg.Record]:
-        connection = await self._take()
-        try:
-            if self._pgbouncer:
-                async with connection.transaction(isolation="read_committed"):
-                    found = await connection.fetch(statement, *args)
-            else:
-                found = await connection.fetch(statement, *args)
-        except asyncpg.PostgresError:
+        while True:
+            used, connection = bool(self._idle), await self._take()
+            try:
+                found = await self._run(connection, statement, args)
+            except asyncpg.PostgresError:
+                self._put_back(connection)
+                raise
+            except BaseException as error:
+                # Its statement may still run.
+                connection.terminate()
+                if not isinstance(error, asyncpg.InternalClientError):
+                    raise
+                # The server is closing it, and asyncpg has read a part of that: nothing was sent.
+                if not used:
+                    raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
+                continue
             self._put_back(connection)
-            raise
-        except BaseException:
-            # Its statement may still run.
-            connection.terminate()
-            raise
-        self._put_back(connection)
-        return list(found)
+            return found
+
+    async def _run(self, connection: Any, statement: str, args: tuple[Any, ...]) -> list[asyncpg.Record]:
+        if not self._pgbouncer:
+            return list(await connection.fetch(statement, *args))
+        async with connection.transaction(isolation="read_committed"):
+            return list(await connection.fetch(statement, *args))
 
     async def close(self) -> None:
         """Close the idle connections; the next ones may belong to another event loop."""

@@ -80,3 +80,19 @@ async def test_one_that_the_server_has_closed_is_replaced(theirs: AsyncEngine, d
     async with theirs.connect() as connection:
         await connection.exec_driver_sql(f"SELECT pg_terminate_backend({before}, 60000)")
     assert await value(direct, PID) != before
+
+
+async def test_one_that_the_server_is_closing_is_replaced(
+    direct: DirectConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await value(direct, PID)
+    refusals = [asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")]
+    fetch = asyncpg.Connection.fetch
+
+    async def refuse_once(connection: asyncpg.Connection, *args: object) -> object:
+        if refusals:
+            raise refusals.pop()
+        return await fetch(connection, *args)
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", refuse_once)
+    assert await value(direct, PID) != before

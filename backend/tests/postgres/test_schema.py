@@ -147,7 +147,11 @@ async def test_a_job_of_a_transaction_runs_if_that_commits(
             await (session.commit() if commits else session.rollback())
         if commits:
             assert await job.result(timeout=20) == "hello"
-        assert await look("outbox") == []
+
+        async def empty() -> bool:
+            return await look("outbox") == []
+
+        await eventually(empty)
 
 
 async def test_a_durable_job_stays_in_the_outbox_until_it_has_ended(config: SaqueductConfig, look: Look) -> None:
