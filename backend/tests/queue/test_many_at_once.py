@@ -45,7 +45,7 @@ async def test_any_number_of_jobs_is_mapped_by_saqs_own_call(
     settings: Settings, queues: Queues, container: AsyncContainer, echo: Any
 ) -> None:
     async with working(settings, queues, container, schedules=False):
-        found = await queues.get("default").map("echo", [{"n": n} for n in range(MANY)], timeout=60)
+        found = await queues.get("default").map("echo", [{"n": n} for n in range(MANY)], timeout=300)
         assert found == list(range(MANY))
 
 
