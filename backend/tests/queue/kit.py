@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
@@ -14,6 +16,7 @@ from saq.worker import Worker
 
 from app.settings import Settings
 from saqueduct import Context, Queues, Task, task
+from saqueduct.queue import recovery
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
@@ -68,6 +71,17 @@ def marking(runs: list[str]) -> Any:
         runs.append(name)
 
     return mark
+
+
+class RecoveryClock:
+    """Replaces the clock by which expired leases wait for their recovery; only `advance` moves it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(recovery, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
 
 
 async def taken(queues: Queues, count: int) -> list[str]:

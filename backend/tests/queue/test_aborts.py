@@ -74,7 +74,7 @@ async def test_a_job_whose_clean_up_raises_is_aborted_all_the_same(
 
 
 async def test_a_job_that_fails_before_its_abort_is_noticed_does_not_run_again(
-    settings: Settings, queues: Queues, container: AsyncContainer
+    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, go = asyncio.Event(), asyncio.Event()
     runs: list[int] = []
@@ -86,8 +86,12 @@ async def test_a_job_that_fails_before_its_abort_is_noticed_does_not_run_again(
         await go.wait()
         raise ValueError("no use")
 
+    async def notices_none(threshold: float) -> None: ...
+
     handle = await fails.enqueue()
-    async with working(settings, queues, container):
+    async with working(settings, queues, container) as worker:
+        # Before it starts.
+        monkeypatch.setattr(worker, "abort", notices_none)
         await started.wait()
         await handle.abort("not wanted")
         assert await handle.status() is Status.ABORTING
@@ -127,13 +131,13 @@ async def test_a_draining_worker_notices_aborts(settings: Settings, queues: Queu
 
     handle = await waits.enqueue()
     [worker] = build_workers(settings, queues, container)
-    worker._shutdown_grace_period_s = 60
+    worker._shutdown_grace_period_s = 3600
     running = asyncio.create_task(worker.start())
     await started.wait()
     worker.request_stop()
     await handle.abort("not wanted")
     # Long before its grace period is over.
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, 120)
     assert await _became(handle) == (Status.ABORTED, "not wanted", 1)
 
 

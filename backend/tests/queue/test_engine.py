@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from dishka import AsyncContainer
+from saq import Job
 from saq.job import CronJob, Status
 from saq.utils import now
 
@@ -14,6 +16,7 @@ from saqueduct import (
     Context,
     EngineQueue,
     GiveUp,
+    JobHandle,
     Queues,
     RegistrationError,
     Retry,
@@ -22,6 +25,7 @@ from saqueduct import (
     get_registry,
     task,
 )
+from saqueduct.common.clock import offset, shifted
 from saqueduct.testing import JobKit
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues
@@ -69,16 +73,20 @@ async def test_retry_asks_for_its_own_delay(settings: Settings, queues: Queues, 
             raise Retry(delay=3600, reason="the report is not ready")
         return 1
 
+    queue = queues.get("default")
+    before = await queue.time()
     async with working(settings, queues, container):
         handle = await later.enqueue()
-        waiting = await status(queues, (await handle.refresh()), Status.QUEUED)
-        while not waiting.error:
-            waiting = await handle.refresh()
-    queue = queues.get("default")
+        waiting = await eventually(lambda: _failed_once(handle))
     start = await queue.redis.zscore(queue.namespace("incomplete"), waiting.id)
     assert "the report is not ready" in (waiting.error or "")
     assert start is not None
-    assert 3590 < start - time.time() < 3601
+    assert before + 3600 <= start <= await queue.time() + 3600
+
+
+async def _failed_once(handle: JobHandle[int]) -> Job | None:
+    job: Job = await handle.refresh()
+    return job if job.error else None
 
 
 def test_a_negative_delay_is_refused() -> None:
@@ -100,10 +108,10 @@ def test_retry_rules_take_exception_classes(value: Any) -> None:
 async def test_an_expired_job_never_runs(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
     runs: list[str] = []
     mark = marking(runs)
-    handle = await mark.options(expires=0.001).enqueue(name="late")
-    await asyncio.to_thread(time.sleep, 0.01)
-    async with working(settings, queues, container):
-        job = await status(queues, await handle.refresh(), Status.ABORTED)
+    handle = await mark.options(expires=60).enqueue(name="late")
+    with shifted(61):
+        async with working(settings, queues, container):
+            job = await status(queues, await handle.refresh(), Status.ABORTED)
     assert (job.error, job.attempts, runs) == ("expired", 0, [])
 
 
@@ -126,11 +134,12 @@ async def test_a_job_that_runs_is_active_though_nothing_was_written(queues: Queu
     mark = marking([])
     handle = await mark.enqueue(name="x")
     queue = queues.get("default")
-    before = await queue.redis.get(handle.id)
+    before, began = await queue.redis.get(handle.id), now()
     await queue.scripts.run("lease", 1, "one", 60)
+    leased = now()
     job = await handle.refresh()
     assert (job.status, job.worker_id, job.attempts) == (Status.ACTIVE, "one", 1)
-    assert abs(job.started - now()) < 5000
+    assert began - 1 <= job.started <= leased + 1
     assert await queue.redis.get(handle.id) == before
     assert (await queue.count("queued"), await queue.count("active"), await queue.count("incomplete")) == (0, 1, 1)
     shown = await queue.info(jobs=True)
@@ -241,16 +250,27 @@ async def test_a_wrong_clock_neither_doubles_nor_misses_a_tick(
     ticks: list[int] = []
 
     async def tick(ctx: Context) -> None:
-        ticks.append(int(true_time()))
+        ticks.append(ctx["job"].scheduled)
 
     queue = EngineQueue(queues.get("default").redis, "default")
     tick.__qualname__ = "tick"
-    worker = EngineWorker(queue, [], cron_jobs=[CronJob(tick, cron="* * * * * */1")], timers={"schedule": 0.1})
+    worker = EngineWorker(queue, [], cron_jobs=[CronJob(tick, cron="0 * * * *")], timers={"schedule": 0.1})
+    hours = [(int(true_time()) // 3600 + number) * 3600 for number in range(1, 6)]
     running = asyncio.create_task(worker.start())
-    await eventually(lambda: len(ticks) >= 4)
+    with ExitStack() as journey:
+        for number, hour in enumerate(hours, 1):
+            await eventually(lambda hour=hour: _next_tick_is(queue, hour))  # type: ignore[misc]
+            # A second after it by the clock of Redis.
+            journey.enter_context(shifted(hour + 1 - true_time() - offset()))
+            await eventually(lambda number=number: len(ticks) == number)  # type: ignore[misc]
+        await eventually(lambda: _next_tick_is(queue, hours[-1] + 3600))
     worker.request_stop()
     await running
-    assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
+    assert ticks == hours
+
+
+async def _next_tick_is(queue: EngineQueue, moment: int) -> bool:
+    return moment in [job.scheduled async for job in queue.iter_jobs()]
 
 
 async def test_a_cron_without_a_key_of_its_own_enqueues_once_a_tick(queues: Queues) -> None:

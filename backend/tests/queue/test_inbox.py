@@ -15,6 +15,10 @@ from tests.fixtures.poll import eventually
 pytestmark = pytest.mark.usefixtures("own_tasks")
 
 
+patient = pytest.mark.timings(result_patience=600.0)
+"""Who waits for a result gets it from the inbox, or not at all: a message that is late leads to no read."""
+
+
 @pytest.fixture
 def default(queues: Queues) -> EngineQueue:
     return queues.get("default")
@@ -41,6 +45,7 @@ async def _registered(queue: EngineQueue, count: int = 1) -> bool:
     return await queue.redis.hlen(queue.namespace("waiters")) == count
 
 
+@patient
 async def test_a_waiter_is_told_the_outcome_and_need_not_read_it(
     default: EngineQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +62,7 @@ async def test_a_waiter_is_told_the_outcome_and_need_not_read_it(
     assert await _registered(default, 0)
 
 
+@patient
 @pytest.mark.parametrize("key", ["a\nb", "\n", "5\nsaq:job:default:other", "a b", "ä€"])
 async def test_a_key_may_hold_any_character(default: EngineQueue, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     job = await _task().options(key=key).enqueue()

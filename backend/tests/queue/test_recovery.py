@@ -4,8 +4,10 @@ import asyncio
 import time
 from typing import Any
 
+import psutil
 import pytest
 from dishka import AsyncContainer
+from msgspec import structs
 from saq import Job
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,12 +16,13 @@ from app.container import build_container
 from app.settings import Settings, load_settings
 from saqueduct import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from saqueduct.embedded.redis import EmbeddedRedis
+from saqueduct.embedded.servers import is_gone
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, RECOVERIES
 from saqueduct.testing.servers import scratch_directory
 from saqueduct.timings import Timings
 from tests.fixtures.composition import build_queues
-from tests.fixtures.poll import eventually
-from tests.queue.kit import status, working
+from tests.fixtures.poll import eventually, eventually_sync
+from tests.queue.kit import RecoveryClock, status, working
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
@@ -72,19 +75,19 @@ async def test_a_job_that_ended_in_an_outage_is_complete_however_long_that_lasts
         await queues.connect()
         container = build_container(settings, queues)
         runs: list[float] = []
-        go = asyncio.Event()
+        redis = psutil.Process((await queues.get("default").redis.info("server"))["process_id"])
 
         @task(timeout=1)
         async def short(ctx: Context) -> str:
             runs.append(time.monotonic())
-            await go.wait()
+            # In one step of the event loop with its end: a job that waited for this could meet its timeout first.
+            redis.kill()
+            eventually_sync(lambda: is_gone(redis))
             return "done"
 
         job = await queues.enqueue("short")
         async with working(settings, queues, container):
             await eventually(lambda: runs)
-            await asyncio.to_thread(server.stop)
-            go.set()
             # Past its timeout and the grace: what it has come to still waits to be written.
             await eventually(lambda: queues.get("default").away and time.monotonic() > runs[0] + 1.5)
             await asyncio.to_thread(server.start)
@@ -144,16 +147,17 @@ async def test_a_killed_workers_job_waits_in_a_paused_queue(
         assert await handle.result(timeout=10) == 1
 
 
-@pytest.mark.timings(recovery_wait=0.05)
-async def test_a_lease_is_taken_only_if_it_stays_expired(queues: Queues) -> None:
+@pytest.mark.timings(recovery_wait=60.0)
+async def test_a_lease_is_taken_only_if_it_stays_expired(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = RecoveryClock(monkeypatch)
     handle = await _killed(queues)
     queue = queues.get("default")
     assert await queue.recover() == []
     # Renewed after an outage, as a living worker does; and run out again.
     await queue.redis.zadd(queue.namespace("leases"), {handle.id: time.time() - 0.5})
-    await asyncio.to_thread(time.sleep, 0.06)
+    clock.advance(61)
     assert await queue.recover() == []
-    await asyncio.to_thread(time.sleep, 0.06)
+    clock.advance(61)
     assert await queue.recover() == [handle.id]
     assert (await queue.count("queued"), await queue.count("active")) == (1, 0)
 
@@ -304,16 +308,17 @@ async def test_a_job_without_heartbeat_is_ended(settings: Settings, queues: Queu
 async def test_the_timeout_of_a_job_counts_from_its_beginning(
     settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @task(timeout=1)
+    @task(timeout=2)
     async def blocks(ctx: Context) -> int:
-        time.sleep(0.3)  # noqa: ASYNC251  (it is to block)
+        time.sleep(0.1)  # noqa: ASYNC251  (it is to block)
         await asyncio.sleep(0)
         return ctx["job"].attempts
 
+    narrow = structs.replace(settings.worker, concurrency=30)
     # Leased together, the last begins when the timeout of the first would be over.
-    handles = await enqueue_many(blocks.bind() for _ in range(6))
-    async with working(settings, queues, container):
-        assert [await handle.result(timeout=15) for handle in handles] == [1] * 6
+    handles = await enqueue_many(blocks.bind() for _ in range(30))
+    async with working(structs.replace(settings, worker=narrow), queues, container):
+        assert [await handle.result(timeout=15) for handle in handles] == [1] * 30
 
 
 @pytest.mark.timings(recovery_wait=0.0, begin_within=0.1, renewal=0.1)
@@ -328,7 +333,7 @@ async def test_a_job_that_its_worker_does_not_come_to_begin_goes_back_untouched(
 
     @task(timeout=60)
     async def blocks(ctx: Context) -> None:
-        time.sleep(1.0)  # noqa: ASYNC251  (it is to block)
+        eventually_sync(lambda: "it has not begun" in caplog.text)
 
     @task(at_most_once=True)
     async def behind(ctx: Context) -> int:
@@ -339,12 +344,15 @@ async def test_a_job_that_its_worker_does_not_come_to_begin_goes_back_untouched(
     handle = await behind.enqueue()
     async with working(settings, queues, container):
         assert await handle.result(timeout=15) == 1
-    assert "it has not begun" in caplog.text
     assert (runs, (await handle.refresh()).meta) == ([handle.key], {AT_MOST_ONCE: True})
 
 
-@pytest.mark.timings(recovery_wait=0.05)
-async def test_all_jobs_of_a_killed_worker_are_recovered_by_two_looks(queues: Queues) -> None:
+@pytest.mark.timings(recovery_wait=60.0)
+async def test_all_jobs_of_a_killed_worker_are_recovered_by_two_looks(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = RecoveryClock(monkeypatch)
+
     @task
     async def one_of_many(ctx: Context) -> None: ...
 
@@ -352,7 +360,7 @@ async def test_all_jobs_of_a_killed_worker_are_recovered_by_two_looks(queues: Qu
     queue = queues.get("default")
     await queue.scripts.run("lease", 1200, "killed", -1)
     assert await queue.recover() == []
-    await asyncio.to_thread(time.sleep, 0.06)
+    clock.advance(61)
     assert len(await queue.recover()) == 1200
     assert (await queue.count("queued"), await queue.count("active")) == (1200, 0)
 

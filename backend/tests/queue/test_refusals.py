@@ -1,7 +1,6 @@
 """A Redis that answers and refuses everything is away as one that does not answer: no outcome is dropped for it."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, cast
@@ -16,7 +15,7 @@ from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, task
 from saqueduct.broker.outage import refuses_all
 from tests.fixtures.poll import eventually
-from tests.queue.kit import status, working
+from tests.queue.kit import RecoveryClock, status, working
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
@@ -104,8 +103,12 @@ async def _raises(call: Callable[[], Awaitable[Any]]) -> None:
         await call()
 
 
-@pytest.mark.timings(recovery_wait=0.05)
-async def test_leases_that_could_not_be_renewed_are_not_taken_at_once(queues: Queues) -> None:
+@pytest.mark.timings(recovery_wait=60.0)
+async def test_leases_that_could_not_be_renewed_are_not_taken_at_once(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = RecoveryClock(monkeypatch)
+
     @task
     async def short(ctx: Context) -> None: ...
 
@@ -116,10 +119,10 @@ async def test_leases_that_could_not_be_renewed_are_not_taken_at_once(queues: Qu
         for _ in range(2):
             with pytest.raises(exceptions.ConnectionError):
                 await queue.recover()
-            await asyncio.to_thread(time.sleep, 0.06)
+            clock.advance(61)
     # Living workers get as long as ever to renew them.
     assert await queue.recover() == []
-    await asyncio.to_thread(time.sleep, 0.06)
+    clock.advance(61)
     assert await queue.recover() == [handle.id]
 
 

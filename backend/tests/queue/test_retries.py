@@ -25,9 +25,13 @@ SAQ = "/saq/api/queues/default/jobs"
 
 
 async def test_a_job_that_runs_or_waits_is_not_retried(
-    settings: Settings, queues: Queues, container: AsyncContainer, client: httpx.AsyncClient
+    settings: Settings,
+    queues: Queues,
+    container: AsyncContainer,
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    started = asyncio.Event()
+    started, asked = asyncio.Event(), asyncio.Event()
     runs: list[str] = []
 
     @task(timeout=60)
@@ -37,7 +41,15 @@ async def test_a_job_that_runs_or_waits_is_not_retried(
         await asyncio.Event().wait()
 
     waits = await endless.options(delay=3600).enqueue()
-    async with working(settings, queues, container):
+    async with working(settings, queues, container) as worker:
+        notice = worker.abort
+
+        async def notice_later(threshold: float) -> None:
+            await asked.wait()
+            await notice(threshold)
+
+        # Before it starts: an aborted job could be retried.
+        monkeypatch.setattr(worker, "abort", notice_later)
         runs_on = await endless.enqueue()
         await started.wait()
         for key in (runs_on.key, waits.key):
@@ -49,6 +61,7 @@ async def test_a_job_that_runs_or_waits_is_not_retried(
                 await job.retry("by hand")
         await runs_on.abort("not wanted")
         assert (await client.post(f"{SAQ}/{runs_on.key}/retry")).status_code == 409
+        asked.set()
         await eventually(runs_on.done)
     assert runs == [runs_on.key]
     assert await runs_on.status() is Status.ABORTED
