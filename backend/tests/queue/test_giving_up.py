@@ -82,7 +82,7 @@ async def test_hung_threads_are_replaced(few_slots: Settings, queues: Queues, co
         release.wait(30)
         return "late"
 
-    @task(timeout=1)
+    @task(timeout=60)
     def innocent(ctx: Context) -> int:
         began.append(ctx["job"].key)
         return ctx["job"].attempts
@@ -173,7 +173,7 @@ async def test_a_worker_with_too_many_given_up_attempts_hands_back_and_stops(
     waiting = await innocent.enqueue()
     useless: list[str] = []
 
-    async with asyncio.timeout(20), working(few_slots, queues, container) as worker:
+    async with asyncio.timeout(120), working(few_slots, queues, container) as worker:
 
         def stop() -> None:
             useless.append("stopped")

@@ -25,6 +25,10 @@ pytestmark = [
     pytest.mark.timings(renewal=0.1, timeout_grace=0.1, loop_first=0.1, stall=0.4, loop_notice=0.2, recovery_look=0.1),
 ]
 
+BRIEF, LONG = 4, 4.5
+"""Seconds for the timeout of an innocent job, and for which another blocks the event loop. So the blocked time alone
+would be too long for it, and all that it does itself may take almost as long as its timeout."""
+
 
 class Scene:
     """Innocent jobs that wait for a word, and notes of what began."""
@@ -65,9 +69,9 @@ async def test_the_blocker_fails_and_the_others_go_on(
 ) -> None:
     @task(timeout=1)
     async def blocks(ctx: Context) -> None:
-        scene.block(2.5)
+        scene.block(LONG)
 
-    @task(timeout=1)
+    @task(timeout=BRIEF)
     async def innocent(ctx: Context) -> int:
         return await scene.wait(ctx)
 
@@ -146,12 +150,12 @@ async def test_a_child_task_that_blocks_is_its_jobs_fault(
     @task(timeout=1)
     async def blocks(ctx: Context) -> None:
         async def child() -> None:
-            scene.block(2.5)
+            scene.block(LONG)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(child())
 
-    @task(timeout=1)
+    @task(timeout=BRIEF)
     async def innocent(ctx: Context) -> int:
         return await scene.wait(ctx)
 
@@ -170,10 +174,10 @@ async def test_the_time_for_which_others_block_counts_for_nobody(
     @task(timeout=60)
     async def blocks(ctx: Context) -> None:
         for _ in range(3):
-            scene.block(0.8)
+            scene.block(LONG / 3 + 0.1)
             await asyncio.sleep(0)
 
-    @task(timeout=1, heartbeat=1)
+    @task(timeout=BRIEF, heartbeat=BRIEF)
     async def innocent(ctx: Context) -> int:
         return await scene.wait(ctx)
 
@@ -237,7 +241,7 @@ async def test_a_wall_clock_that_jumps_fails_no_healthy_job(
 ) -> None:
     looks: list[None] = []
 
-    @task(timeout=60, heartbeat=6)
+    @task(timeout=60, heartbeat=60)
     async def tells(ctx: Context) -> int:
         await ctx["job"].update(progress=0.1)
         return await scene.wait(ctx)

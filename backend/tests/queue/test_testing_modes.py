@@ -67,7 +67,7 @@ async def test_inline_retries_validates_and_injects(session: AsyncSession) -> No
         return [ctx["job"].attempts, day.year, await db_session.scalar(text("SELECT 1"))]
 
     job: JobHandle[list[Any]] = await flaky.options(delay=86400 * 3).enqueue(day=dt.date(2030, 1, 1))
-    assert await job.result(timeout=1) == [3, 2030, 1]
+    assert await job.result(timeout=30) == [3, 2030, 1]
     assert offset() == 0
 
 

@@ -205,7 +205,7 @@ async def test_an_idle_worker_stops_well_within_its_grace_period(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     loop = asyncio.get_running_loop()
-    patient = structs.replace(settings, worker=structs.replace(settings.worker, grace_period=20))
+    patient = structs.replace(settings, worker=structs.replace(settings.worker, grace_period=600))
     async with working(patient, queues, container):
         await eventually(queues.get("default").live_workers)
         began = loop.time()
@@ -216,7 +216,7 @@ async def test_an_idle_worker_stops_well_within_its_grace_period(
 async def test_a_stop_before_the_start_is_not_forgotten(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
-    async with asyncio.timeout(10), working(settings, queues, container) as worker:
+    async with asyncio.timeout(60), working(settings, queues, container) as worker:
         worker.request_stop()
 
 
@@ -272,7 +272,7 @@ async def test_a_job_that_ignores_its_cancellation_cannot_keep_the_worker(
                 await release.wait()
 
     job = await queues.enqueue("stubborn")
-    async with asyncio.timeout(20), working(settings, queues, container):
+    async with asyncio.timeout(120), working(settings, queues, container):
         await started.wait()
     assert (await queues.find(job.key)).status is Status.QUEUED
     release.set()
@@ -312,8 +312,9 @@ async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(
         writer.close()
 
     server = await asyncio.start_unix_server(silent, tmp_path / "s")
-    queue = EngineQueue(Connections(f"unix://{tmp_path}/s").client("default"))
-    async with asyncio.timeout(5):
+    # So long would redis-py wait.
+    queue = EngineQueue(Connections(f"unix://{tmp_path}/s?socket_timeout=600").client("default"))
+    async with asyncio.timeout(60):
         with pytest.raises(QueueUnavailable):
             await queue.enqueue("anything")
     await queue.redis.aclose()
