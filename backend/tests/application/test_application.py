@@ -50,7 +50,7 @@ async def test_run_worker_lets_a_running_job_end_when_it_is_cancelled(config: Sa
         finish.set()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert await job.result(timeout=1) == "done"
+        assert await job.result(timeout=20) == "done"
 
 
 async def test_a_missing_redis_is_an_error_that_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:

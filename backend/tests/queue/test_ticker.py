@@ -3,7 +3,8 @@
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from saq.queue.redis import RedisQueue
 from saq.worker import Worker
 
 from saqueduct import Context, EngineQueue, Queues, Task, Unique, scheduled_task
-from saqueduct.common.clock import shifted
+from saqueduct.common.clock import offset, shifted
 from saqueduct.tasks.job_meta import SCHEDULE, TICK
 from saqueduct.timings import Timings
 from saqueduct.worker.ticker import Ticker
@@ -179,12 +180,13 @@ async def test_workers_that_are_left_take_the_schedules_over(queue: EngineQueue)
     old, new = ticker_of(queue, old_one), ticker_of(queue, new_one)
     await old.declare()
     await new.declare()
+    start = time.time()
     for seconds in range(0, 60, 10):
-        assert await at(new, time.time() + seconds) > 0
-        assert await at(old, time.time() + seconds) == Timings().schedule_check
-    # The new workers are gone.
-    assert await at(old, time.time() + 79) == Timings().schedule_check
-    await at(old, time.time() + 81)
+        assert await at(new, start + seconds) > 0
+        assert await at(old, start + seconds) == Timings().schedule_check
+    # The new workers are gone, for 30 seconds at last.
+    assert await at(old, start + 70) == Timings().schedule_check
+    await at(old, start + 90)
     await at(old, period(1) + 1)
     assert await names_of(queue) == ["old_one"]
 
@@ -219,8 +221,9 @@ async def test_newer_workers_take_the_schedules_back_that_they_lost(queue: Engin
     await old.declare()
     await new.declare()
     # All of the new ones were cut off for a while.
-    await at(old, time.time() + 31)
-    await at(new, time.time() + 32)
+    start = time.time()
+    await at(old, start + 40)
+    await at(new, start + 41)
     await at(new, period(1) - 1)
     await at(old, period(1) + 1)
     await at(new, period(1) + 1)
@@ -272,16 +275,24 @@ async def test_a_unique_task_is_made_once_by_schedule_and_hand(queue: EngineQueu
 async def test_a_worker_with_a_wrong_clock_makes_each_tick_once(
     queue: EngineQueue, monkeypatch: pytest.MonkeyPatch, skew: float
 ) -> None:
+    ticks = [period(count) for count in range(1, 5)]
     true_time = time.time
     monkeypatch.setattr(time, "time", lambda: true_time() + skew)
     seen: list[float] = []
 
-    @scheduled_task(every=0.5, overlap="queue")
+    @scheduled_task(every=PERIOD, overlap="queue")
     async def often(ctx: Context) -> None:
         seen.append(ctx["job"].meta[TICK])
 
-    await _run_workers(queue, [often], 3, lambda: len(seen) >= 5)
-    assert sorted(seen) == [seen[0] + 0.5 * i for i in range(len(seen))]
+    async with _workers(queue, [often], 3) as workers:
+        for worker in workers:
+            await worker.declared.wait()
+        with ExitStack() as journey:
+            for count, tick in enumerate(ticks, 1):
+                # A second after it by the clock of Redis.
+                journey.enter_context(shifted(tick + 1 - true_time() - offset()))
+                await eventually(lambda count=count: len(seen) == count)  # type: ignore[misc]
+    assert seen == ticks
 
 
 async def test_workers_without_schedules_of_their_own_leave_those_of_others(queue: EngineQueue) -> None:
@@ -316,16 +327,20 @@ async def test_stock_workers_on_the_same_queue_share_the_ticks(queue: EngineQueu
     )  # fmt: skip
     # As it does when it starts: the next tick stands ahead of time.
     await stock.schedule()
-    await _run_workers(queue, [each_second], 1, lambda: len(seen) >= 3)
+    async with _workers(queue, [each_second], 1):
+        await eventually(lambda: len(seen) >= 3)
     await stock_queue.disconnect()
     assert len(set(seen)) == len(seen)
 
 
-async def _run_workers(queue: EngineQueue, tasks: Sequence[Task[..., Any]], count: int, until: Any) -> None:
+@asynccontextmanager
+async def _workers(
+    queue: EngineQueue, tasks: Sequence[Task[..., Any]], count: int
+) -> AsyncIterator[list[EngineWorker]]:
     workers = [EngineWorker(queue, [each.runner for each in tasks], scheduled=tasks) for _ in range(count)]
     running = [asyncio.create_task(worker.start()) for worker in workers]
     try:
-        await eventually(until)
+        yield workers
     finally:
         for worker in workers:
             worker.request_stop()

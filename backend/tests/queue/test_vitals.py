@@ -11,7 +11,7 @@ import pytest
 from dishka import AsyncContainer
 
 from app.settings import Settings
-from saqueduct import Context, Queues, task
+from saqueduct import Context, EngineQueue, Queues, task
 from saqueduct.broker.connections import blocking_client
 from saqueduct.worker.leasing import Leased, Leasing
 from tests.fixtures.poll import eventually
@@ -113,6 +113,8 @@ async def test_a_worker_with_all_slots_taken_is_no_problem(
         for _ in range(worker.concurrency + 1):
             await waits.enqueue()
         await eventually(lambda: worker._runner is not None and len(worker._runner.running) == worker.concurrency)
+        # What it reported before that counts no more.
+        await eventually(lambda: _tells(queue, b'"free":0'))
         seen = [await queue.time()]
 
         async def later() -> bool:
@@ -122,6 +124,11 @@ async def test_a_worker_with_all_slots_taken_is_no_problem(
 
         await eventually(later)
         release.set()
+
+
+async def _tells(queue: EngineQueue, words: bytes) -> bool:
+    reports = cast("dict[bytes, bytes]", await queue.redis.hgetall(queue.namespace("vitals")))
+    return any(words in report for report in reports.values())
 
 
 async def test_a_dead_workers_vitals_are_forgotten(queues: Queues) -> None:

@@ -102,10 +102,13 @@ async def test_it_runs_when_the_old_one_has_ended(
 async def test_of_two_that_wait_for_the_end_one_is_enqueued(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
-    task = work.options(key="k")
+    task, queue = work.options(key="k"), queues.get("default")
     async with old_job(settings, queues, container, task):
+        # Or the new one has ended before the second looks.
+        await queue.pause()
         first, second = await asyncio.gather(*(task.enqueue(name="new") for _ in range(2)))
         assert sorted([first.created, second.created]) == [False, True]
+        await queue.resume()
         assert [await first.result(timeout=10), await second.result(timeout=10)] == ["new", "new"]
     assert runs == ["old", "old has ended", "new"]
 

@@ -31,9 +31,10 @@ def greeting(own_tasks: None) -> None:
 
 
 @pytest.fixture
-async def maker(environment: dict[str, str]) -> AsyncIterator[SessionMaker]:
-    """Sessions that wait a second for a lock, as PostgreSQL does before it looks for a deadlock."""
-    engine = make_engine(load_settings({**environment, "DATABASE_LOCK_TIMEOUT": "2"}))
+async def maker(request: pytest.FixtureRequest, environment: dict[str, str]) -> AsyncIterator[SessionMaker]:
+    """Sessions that wait for a lock for longer than a test lasts, or for so many seconds."""
+    seconds = getattr(request, "param", 600)
+    engine = make_engine(load_settings({**environment, "DATABASE_LOCK_TIMEOUT": str(seconds)}))
     yield make_sessionmaker(engine)
     await engine.dispose()
 
@@ -100,6 +101,7 @@ async def test_a_deadlock_of_several_calls_says_that_the_transaction_is_to_be_ru
         await other.rollback()
 
 
+@pytest.mark.parametrize("maker", [1], indirect=True)
 async def test_a_key_that_a_transaction_holds_for_long_is_a_conflict(maker: SessionMaker) -> None:
     async with nothing_published(), maker() as one, maker() as other:
         await write(one, ["a"])
