@@ -19,7 +19,8 @@ from saqueduct.cli.main import run as entry_point
 from tests.cli.conftest import APP, Cli, Record
 from tests.docs.reading import DOCUMENTS, REPOSITORY
 from tests.docs.test_commands import shell_lines
-from tests.processes.stack import BACKEND, free_port
+from tests.fixtures.ports import free_port
+from tests.processes.stack import BACKEND
 
 PAGE = REPOSITORY / "docs/reference/cli.md"
 

@@ -17,6 +17,7 @@ import redis
 
 from saqueduct.embedded.servers import is_gone
 from saqueduct.testing.servers import scratch_directory
+from tests.fixtures import ports
 from tests.fixtures.poll import eventually_sync
 
 BACKEND = Path(__file__).resolve().parents[2]
@@ -39,8 +40,7 @@ def taken_port() -> Iterator[int]:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return ports.free_port()
 
 
 def run(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -50,7 +50,7 @@ def run(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         cwd=BACKEND,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -134,7 +134,7 @@ def test_up_serves_the_application_and_an_interrupt_leaves_nothing(directory: Pa
             stderr=subprocess.STDOUT,
         )
     try:
-        eventually_sync(lambda: "ready after" in log.read_text() or up.poll() is not None, 30)
+        eventually_sync(lambda: "ready after" in log.read_text() or up.poll() is not None, 120)
         assert f"http://127.0.0.1:{free_port}/saq" in log.read_text(), log.read_text()
         children = psutil.Process(up.pid).children(recursive=True)
         assert len(children) >= 2
@@ -142,7 +142,7 @@ def test_up_serves_the_application_and_an_interrupt_leaves_nothing(directory: Pa
         eventually_sync(lambda: httpx.get(url).json()["workers"]["status"] == "ok")
     finally:
         up.send_signal(signal.SIGINT)
-        status = up.wait(timeout=30)
+        status = up.wait(timeout=120)
     assert status == 0, log.read_text()
     assert all(map(is_gone, children))
     assert processes_of(directory) == []

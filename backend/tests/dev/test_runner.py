@@ -52,7 +52,7 @@ class Supervisor:
             matches = re.findall(pattern, self.output)
             return matches if len(matches) >= times else None
 
-        return eventually_sync(found)
+        return eventually_sync(found, within=60)
 
     def processes(self, count: int, skip: int = 0) -> list[psutil.Process]:
         """`count` processes that have told their pid, without the first `skip` ones."""
@@ -65,7 +65,7 @@ class Supervisor:
     def ended(self) -> int:
         """Its exit status, once it has ended."""
         assert self.process
-        return self.process.wait(timeout=15)
+        return self.process.wait(timeout=60)
 
     @property
     def output(self) -> str:

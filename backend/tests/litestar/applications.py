@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 
 from tests.fixtures.poll import eventually_sync
-from tests.processes.stack import BACKEND, Process, free_port, process
+from tests.fixtures.ports import free_port
+from tests.processes.stack import BACKEND, Process, process
 
 _numbers = itertools.count()
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +16,14 @@ from redis.asyncio import Redis
 from saq.queue.redis import RedisQueue
 
 from tests.fixtures.poll import eventually_sync
+from tests.fixtures.ports import free_port
 
 BACKEND = Path(__file__).resolve().parents[2]
 WEB = ("-m", "app.main")
 WEB_WITH_TEST_TASKS = ("-m", "tests.processes.web_with_test_tasks")
 WORKER = ("-m", "app.worker")
 WORKER_WITH_TEST_TASKS = ("-m", "tests.processes.worker_with_test_tasks")
+WORKER_THAT_IS_WOKEN = ("-m", "tests.processes.worker_that_is_woken")
 
 
 class Process:
@@ -54,10 +55,10 @@ class Process:
 
     def prints(self, words: str) -> None:
         """Wait until it has printed `words`."""
-        eventually_sync(lambda: words in self.output or self.popen.poll() is not None)
+        eventually_sync(lambda: words in self.output or self.popen.poll() is not None, within=60)
         assert words in self.output, self.output
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 20.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 60.0) -> int:
         """Send a signal and wait for the end; returns the exit status."""
         self.popen.send_signal(number)
         return self.popen.wait(within)
@@ -89,7 +90,7 @@ def web(environment: Mapping[str, str], log: Path, arguments: Sequence[str] = WE
         process(arguments, {**environment, "WEB_PORT": str(port)}, log) as server,
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
-        eventually_sync(lambda: alive(client) or server.popen.poll() is not None)
+        eventually_sync(lambda: alive(client) or server.popen.poll() is not None, within=60)
         assert server.popen.poll() is None, server.output
         yield client
 
@@ -114,9 +115,3 @@ def alive(client: httpx.Client) -> bool:
         return client.get("/health/live").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -38,6 +38,17 @@ async def hold_the_loop(ctx: Context, *, seconds: float) -> str:
     return str(ctx["worker"].id)
 
 
+@task(timeout=60)
+async def hold_the_loop_until_all_are_taken(ctx: Context, *, count: int) -> str:
+    """Lets no other job of its worker go on until workers have taken so many together; returns the worker."""
+    with blocking_client(ctx["queue"].redis) as client:  # type: ignore[attr-defined]
+        while not client.exists("all taken"):
+            if client.zcard("saq:default:leases") == count:
+                client.set("all taken", 1)
+            time.sleep(0.01)  # noqa: ASYNC251  (it is to block)
+    return str(ctx["worker"].id)
+
+
 @task
 async def leave(ctx: Context) -> None:
     """Takes itself for a program."""

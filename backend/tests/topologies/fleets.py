@@ -120,8 +120,9 @@ def service(directory: Path) -> Iterator[Service]:
     lines = [
         f"sentinel monitor main 127.0.0.1 {ports[0]} 2",
         f'sentinel auth-pass main "{PASSWORD}"',
-        "sentinel down-after-milliseconds main 500",
-        "sentinel failover-timeout main 3000",
+        # A server of a busy machine may keep silent for longer than half a second, and is not to be replaced for it.
+        "sentinel down-after-milliseconds main 3000",
+        "sentinel failover-timeout main 6000",
         f'requirepass "{SENTINELS_PASSWORD}"',
         "",
     ]
@@ -146,7 +147,7 @@ def cluster(directory: Path) -> Iterator[Cluster]:
             requirepass=PASSWORD,
             masterauth=PASSWORD,
             cluster_enabled="yes",
-            cluster_node_timeout=500,
+            cluster_node_timeout=3000,
             cluster_require_full_coverage="no",
         )
         for number, port in enumerate(free_ports(4))

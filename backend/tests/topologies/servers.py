@@ -1,6 +1,5 @@
 """Redis servers of a topology, started by the tests on free ports of this machine."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from redis.retry import Retry
 
 from saqueduct.embedded.redis import find_program
 from tests.fixtures.poll import eventually_sync
+from tests.fixtures.ports import free_port
 
 BUS = 10_000
 """What a node of a cluster adds to its port for its talk with the others."""
@@ -116,16 +116,4 @@ def running(servers: list[Server]) -> Iterator[None]:
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody has, whose BUS ports are free too."""
-    with ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                bus = stack.enter_context(socket.socket())
-                bus.bind(("127.0.0.1", port + BUS))
-            except (OSError, OverflowError):
-                continue
-            ports.append(port)
-        return ports
+    return [free_port(BUS) for _ in range(count)]

@@ -260,9 +260,9 @@ async def _through_a_failover(environment: dict[str, str], url: str, fail: Any, 
             assert await redis.wait(1, 5000) >= 1
             await asyncio.to_thread(fail)
             enqueuer = Enqueuer(counted)
-            await eventually(failed, within=30)
+            await eventually(failed, within=90)
             before = len(enqueuer.taken)
-            await eventually(lambda: len(enqueuer.taken) >= before + 50, within=30)
+            await eventually(lambda: len(enqueuer.taken) >= before + 50, within=90)
             await enqueuer.stop()
             go.set()
             assert [update.status async for update in updates][-1] is Status.COMPLETE
@@ -280,7 +280,7 @@ async def test_a_failover_of_the_sentinels_is_got_over(
         await _through_a_failover(environment, service.url, old.kill, lambda: service.master() is not old)
     finally:
         old.start_as_replica(service.master())
-        eventually_sync(service.complete, within=30)
+        eventually_sync(service.complete, within=90)
 
 
 async def test_a_failover_in_a_cluster_is_got_over(
@@ -291,7 +291,7 @@ async def test_a_failover_in_a_cluster_is_got_over(
         await _through_a_failover(environment, cluster.url, old.kill, lambda: cluster.owner("default") is not old)
     finally:
         old.start()
-        eventually_sync(cluster.complete, within=30)
+        eventually_sync(cluster.complete, within=90)
 
 
 @pytest.mark.timings(listener_check=0.1)

@@ -22,7 +22,7 @@ from saqueduct.postgres.store import Memory
 from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually_sync
-from tests.processes.stack import free_port
+from tests.fixtures.ports import free_port
 from tests.queue.kit import working
 from tests.queue.memory.conftest import Look, nothing_published, record_of
 
