@@ -310,6 +310,22 @@ async def test_workers_without_schedules_of_their_own_leave_those_of_others(queu
     assert len(await jobs_of(queue)) == 1
 
 
+async def test_a_tick_whose_job_of_a_stock_worker_has_ended_is_not_made_again(queue: EngineQueue) -> None:
+    @scheduled_task(cron="0 0 * * thu", overlap="queue")
+    async def sweep(ctx: Context) -> None: ...
+
+    ticker = ticker_of(queue, sweep)
+    await ticker.declare()
+    # As stock workers have it, which have not enqueued the next one yet.
+    standing = await queue.enqueue("sweep", key="cron:sweep", scheduled=int(period(1)))
+    assert standing is not None
+    await standing.finish(Status.COMPLETE)
+    await at(ticker, period(1) + 1)
+    assert await jobs_of(queue) == []
+    await at(ticker, period(2) + 1)
+    assert [job.meta[TICK] for job in await jobs_of(queue)] == [period(2)]
+
+
 async def test_stock_workers_on_the_same_queue_share_the_ticks(queue: EngineQueue, redis_url: str) -> None:
     seen: list[float] = []
 

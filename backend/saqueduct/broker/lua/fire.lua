@@ -19,12 +19,20 @@ local function overlaps(schedule)
     return last and redis.call('ZSCORE', INCOMPLETE, PREFIX .. last)
 end
 
+-- True if the job under the key of stock workers was scheduled for this tick and has ended.
+local function stock_had(key, tick)
+    local stored = redis.call('GET', PREFIX .. key)
+    local readable, job = pcall(cjson.decode, stored or '')
+    return readable and type(job) == 'table' and job.scheduled == tonumber(tick)
+end
+
 -- Stock workers enqueue the next tick ahead, under one key: that job is for this tick if it is due or runs, and for
--- the next one if the job of this tick has already ended.
-local function stock_has(key, following)
+-- the next one if the job of this tick has already ended. Between its end and the next job there is its outcome.
+local function stock_has(key, tick, following)
     if key == '' then return false end
     local score = tonumber(redis.call('ZSCORE', INCOMPLETE, PREFIX .. key) or nil)
-    return score and (score <= NOW or score == tonumber(following))
+    if score then return score <= NOW or score == tonumber(following) end
+    return stock_had(key, tick)
 end
 
 for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do
@@ -37,7 +45,7 @@ for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do
             answers[i] = 'paused'
         elseif #job == 0 then
             answers[i] = 'skipped'
-        elseif stock_has(stock, following) then
+        elseif stock_has(stock, latest, following) then
             answers[i] = 'stock'
         elseif overlap == '0' and overlaps(schedule) then
             answers[i] = 'overlaps'
