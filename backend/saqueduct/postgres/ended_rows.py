@@ -1,16 +1,22 @@
 """Rows of the outbox whose durable jobs have ended."""
 
 import functools
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from saq import Job
-from sqlalchemy import TextClause, text
+from saq.job import Status
+from sqlalchemy import TextClause, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from saqueduct.postgres.base import quoted
+from saqueduct.postgres.base import in_schema, quoted
+from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.rows import Identity, identity
-from saqueduct.tasks.job_meta import ROUND
+from saqueduct.tasks.completion import Ended
+from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE
+
+logger = logging.getLogger("saqueduct")
 
 ENDED = """
     unnest(CAST(:queues AS text[]), CAST(:keys AS text[]), CAST(:queued AS bigint[]), CAST(:rounds AS smallint[]))
@@ -64,6 +70,29 @@ async def let_go(
 async def left(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None) -> set[Identity]:
     """The jobs that have a row."""
     return await _identities(connection, _of_ended(schema).left, jobs) if jobs else set()
+
+
+async def ended_before(
+    connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None
+) -> dict[Identity, Ended]:
+    """How those durable jobs among some ended that have no row any more. A job that has left no record has completed.
+
+    The row of a schedule's job may follow the job: of such a job nothing is known.
+    """
+    durable = {identity(job): job for job in jobs if job.meta.get(DURABLE) and SCHEDULE not in job.meta}
+    gone = durable.keys() - await left(connection, list(durable.values()), schema)
+    if not gone:
+        return {}
+    names = (JobRecord.queued_at, JobRecord.key, JobRecord.queue, JobRecord.round)
+    failed = JobRecord.status.in_((Status.FAILED.value, Status.ABORTED.value))
+    query = select(*names, JobRecord.status, JobRecord.error).where(tuple_(*names).in_(gone), failed)
+    ended = dict.fromkeys(gone, Ended(None))
+    for at, key, queue, number, status, error in await connection.execute(query.execution_options(**in_schema(schema))):
+        why = f"it had {'failed' if status == Status.FAILED.value else 'been aborted'} before its worker died"
+        ended[at, key, queue, number] = Ended(None, f"{why}: {error}")
+    for name in gone:
+        logger.warning("the job %s had ended before its worker died, and does not run again", name[1])
+    return ended
 
 
 async def _identities(

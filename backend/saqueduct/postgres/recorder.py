@@ -7,18 +7,19 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
-from typing import Any
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from saqueduct.broker.batching import Batches
+from saqueduct.postgres.ended_rows import ended_before
 from saqueduct.postgres.ends import Ends
 from saqueduct.postgres.outbox import DATABASE_AWAY, limited
 from saqueduct.postgres.records import Rows, had_record
 from saqueduct.postgres.rows import Identity, Row, identity
 from saqueduct.postgres.unrecorded import UnrecordedEnds
+from saqueduct.tasks.completion import Ended
 from saqueduct.tasks.job import mark_of
 from saqueduct.tasks.job_meta import DURABLE
 
@@ -195,17 +196,21 @@ class JobRecorder:
         written = [job for job in jobs if identity(job) not in held]
         await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in written])
 
-    async def completed(self, job: Job) -> tuple[Any] | None:
-        """The result of a job that has completed, if PostgreSQL knows that it has; None when it does not answer."""
+    async def completed(self, job: Job) -> Ended | None:
+        """How a job has completed, or a durable one has ended, if PostgreSQL knows that it has; None when it does not
+        answer."""
         return await self._lookups.add(job)
 
-    async def _completed(self, jobs: Sequence[Job]) -> Sequence[tuple[Any] | None]:
+    async def _completed(self, jobs: Sequence[Job]) -> Sequence[Ended | None]:
         try:
             async with limited(self.engine, LOOKUP) as connection:
-                found = await self.rows.completed(connection, jobs)
+                completed = await self.rows.completed(connection, jobs)
+                others = [job for job in jobs if identity(job) not in completed]
+                found = await ended_before(connection, others, self.rows.schema)
         except DATABASE_AWAY as error:
             logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error)
             return [None] * len(jobs)
+        found |= {each: Ended(result) for each, (result,) in completed.items()}
         return [found.get(identity(job)) for job in jobs]
 
     def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:

@@ -1,7 +1,8 @@
 """Jobs that PostgreSQL has recorded as complete, and the success of a job that commits with its own session.
 
-An attempt that finds its job already completed does not run it again. So a job is not done twice if a worker dies after
-the commit and before the outcome is in Redis. `saqueduct.postgres.completion` writes the success.
+An attempt that finds its job already completed does not run it again; neither does one that finds its durable job ended
+in any way. So a job is not done twice if a worker dies after the commit and before the outcome is in Redis.
+`saqueduct.postgres.completion` writes the success.
 """
 
 from contextvars import ContextVar
@@ -13,11 +14,18 @@ from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import DURABLE, put_back
 
 
-class Completions(Protocol):
-    """Reports which jobs have completed; implemented by a queue's recorder."""
+class Ended(NamedTuple):
+    """How another attempt ended a job: with a result, or with an error."""
 
-    async def completed(self, job: EngineJob) -> tuple[Any] | None:
-        """The result of a job, if another attempt has already completed it."""
+    result: Any
+    error: str | None = None
+
+
+class Completions(Protocol):
+    """Reports which jobs have ended; implemented by a queue's recorder."""
+
+    async def completed(self, job: EngineJob) -> Ended | None:
+        """How another attempt ended a job; None: none did, as far as is known. Failures are known of durable jobs."""
         ...
 
 
@@ -58,8 +66,8 @@ def may_have_completed(ctx: Context, *, commits: bool) -> bool:
     return bool(job.attempts > 1 or job.error or put_back(job.meta))
 
 
-async def completed(ctx: Context) -> tuple[Any] | None:
-    """The result of this context's job, if another attempt has already completed it."""
+async def completed(ctx: Context) -> Ended | None:
+    """How another attempt ended this context's job; None: none did, as far as is known."""
     if known := _known(ctx):
         job, completions = known
         return await completions.completed(job)

@@ -10,7 +10,7 @@ from saqueduct.common.exception_groups import find
 from saqueduct.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded, PayloadMismatch
 from saqueduct.injection.context import injector_of
 from saqueduct.injection.injector import Injector
-from saqueduct.tasks.completion import announce, completed, may_have_completed
+from saqueduct.tasks.completion import Ended, announce, completed, may_have_completed
 from saqueduct.tasks.definition import Runner, TaskDefinition
 from saqueduct.tasks.redaction import keep
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
@@ -33,7 +33,7 @@ def make_runner(task: TaskDefinition) -> Runner:
 
     async def run(ctx: Context, /, **raw: Any) -> Any:
         if may_have_completed(ctx, commits=commits) and (done := await completed(ctx)) is not None:
-            return done[0]
+            return _ended(ctx, done)
         if signature.redact:
             keep(signature.secrets(raw))
         try:
@@ -56,7 +56,7 @@ def make_runner(task: TaskDefinition) -> Runner:
         except (Exception, BaseExceptionGroup) as error:
             if find(error, JobSuperseded):
                 done = await completed(ctx)
-                return done[0] if done is not None else None
+                return _ended(ctx, done) if done is not None else None
             if find(error, (GiveUp, InvalidArguments)):
                 _spend_attempts(ctx)
             raise
@@ -76,6 +76,14 @@ def _injector(ctx: Context, task: str) -> Injector:
 
 def _limit(ctx: Context) -> int:
     return getattr(ctx.get("queue"), "max_payload_bytes", MAX_PAYLOAD_BYTES)
+
+
+def _ended(ctx: Context, ended: Ended) -> Any:
+    """The result of a job that another attempt has ended; raises if it has failed."""
+    if ended.error is None:
+        return ended.result
+    _spend_attempts(ctx)
+    raise GiveUp(ended.error)
 
 
 def _spend_attempts(ctx: Context) -> None:

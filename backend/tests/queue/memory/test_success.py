@@ -1,7 +1,5 @@
 """Inside a job: its session, the jobs enqueued with it, and its own success commit together."""
 
-from typing import Any
-
 import pytest
 from saq import Job
 from saq.job import Status
@@ -11,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.queue.outcomes import Outcome
+from saqueduct.tasks.completion import Ended
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -94,7 +93,7 @@ async def test_nor_while_records_are_locked_and_other_jobs_commit_without_theirs
 ) -> None:
     completed, asked = JobRecorder.completed, []
 
-    async def unknown_at_first(self: JobRecorder, job: Job) -> tuple[Any] | None:
+    async def unknown_at_first(self: JobRecorder, job: Job) -> Ended | None:
         asked.append(job.key)
         return await completed(self, job) if len(asked) > 1 else None
 
