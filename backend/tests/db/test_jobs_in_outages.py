@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -28,7 +28,6 @@ from tests.queue.kit import status, working
 runs: list[str] = []
 
 END_MINE = text("SELECT pg_terminate_backend(pg_backend_pid())")
-LOCK = text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE")
 
 with get_registry().isolated():
 
@@ -152,6 +151,14 @@ async def ended(queues: Queues, impatient: Settings, container: AsyncContainer, 
         return await status(queues, await queues.find(handle.key), wanted)
 
 
+@asynccontextmanager
+async def locked(engine: AsyncEngine, table: str) -> AsyncIterator[None]:
+    """Nobody else reads or writes a table in this block; entered before the worker starts that is to meet it."""
+    async with engine.begin() as connection:
+        await connection.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        yield
+
+
 @pytest.fixture
 async def patient(settings: Settings, queues: Queues, engine: AsyncEngine) -> AsyncIterator[AsyncContainer]:
     """The container of an application that gives a busy machine its time to connect: a further outage is a further
@@ -216,18 +223,19 @@ async def test_a_job_whose_time_runs_out_because_postgresql_is_silent_is_tried_a
 ) -> None:
     """It waits for a lock when the server stops, and the server tells it no more that it has waited for too long."""
     handle = await waits_for_a_row.enqueue()
-    async with working(impatient, queues, container, schedules=False):
-        async with engine.begin() as connection:
-            await connection.execute(text("LOCK TABLE marks IN ACCESS EXCLUSIVE MODE"))
+
+    async def postponed() -> bool:
+        return OUTAGE in (await queues.find(handle.key)).meta
+
+    async with AsyncExitStack() as letting_go:
+        await letting_go.enter_async_context(locked(engine, "marks"))
+        async with working(impatient, queues, container, schedules=False):
             await waiting_for(engine, "marks")
             network.silent = True
-
-        async def postponed() -> bool:
-            return OUTAGE in (await queues.find(handle.key)).meta
-
-        await eventually(postponed)
-        network.silent = False
-        job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
+            await letting_go.aclose()
+            await eventually(postponed)
+            network.silent = False
+            job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
     assert (len(runs) > 1, job.attempts) == (True, 1)
 
 
@@ -236,11 +244,12 @@ async def test_a_job_waits_for_a_lock_that_another_transaction_holds(
 ) -> None:
     # Its time must not run out by a slow connection.
     handle = await waits_for_a_row.options(timeout=60).enqueue()
-    async with working(impatient, queues, container, schedules=False):
-        async with engine.begin() as connection:
-            await connection.execute(text("LOCK TABLE marks IN ACCESS EXCLUSIVE MODE"))
+    async with AsyncExitStack() as letting_go:
+        await letting_go.enter_async_context(locked(engine, "marks"))
+        async with working(impatient, queues, container, schedules=False):
             await eventually(lambda: len(runs) > 2)
-        job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
+            await letting_go.aclose()
+            job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
     assert job.attempts == 1
 
 
@@ -257,27 +266,21 @@ async def test_jobs_wait_for_a_connection_of_the_pool(queues: Queues, impatient:
     assert len(runs) > len(handles)
 
 
-@asynccontextmanager
-async def locked(engine: AsyncEngine) -> AsyncIterator[None]:
-    """Nobody else reads or writes job records in this block."""
-    async with engine.begin() as connection:
-        await connection.execute(LOCK)
-        yield
-
-
 async def test_jobs_go_on_while_the_records_are_locked(
     queues: Queues, impatient: Settings, container: AsyncContainer, engine: AsyncEngine
 ) -> None:
     handles = [await each.enqueue() for each in (plain, saves, lasts) for _ in range(30)]
-    async with working(impatient, queues, container, schedules=False):
-        async with locked(engine):
+
+    async def recorded() -> bool:
+        async with engine.connect() as connection:
+            count = text("SELECT count(*) FROM job_records WHERE status = 'complete'")
+            return bool((await connection.execute(count)).scalar_one() == len(handles))
+
+    async with AsyncExitStack() as letting_go:
+        await letting_go.enter_async_context(locked(engine, "job_records"))
+        async with working(impatient, queues, container, schedules=False):
             for handle in handles:
                 job = await status(queues, await queues.find(handle.key), Status.COMPLETE)
                 assert job.attempts == 1
-
-        async def recorded() -> bool:
-            async with engine.connect() as connection:
-                count = text("SELECT count(*) FROM job_records WHERE status = 'complete'")
-                return bool((await connection.execute(count)).scalar_one() == len(handles))
-
-        await eventually(recorded)
+            await letting_go.aclose()
+            await eventually(recorded)

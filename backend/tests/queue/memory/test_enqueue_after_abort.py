@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.settings import Settings
 from saqueduct import Context, JobHandle, Queues, Task, Unique, enqueue_many, get_registry, scheduled_task, task
 from saqueduct.errors import JobConflict
+from saqueduct.queue.aborting import Patience
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
@@ -120,16 +121,29 @@ async def test_saqs_api_waits_too(settings: Settings, queues: Queues, container:
         await eventually(lambda: runs[-1] == "new")
 
 
-async def test_it_waits_for_a_job_that_a_stock_worker_ends(queues: Queues, settings: Settings) -> None:
+async def test_it_waits_for_a_job_that_a_stock_worker_ends(
+    queues: Queues, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     queue = queues.get("default")
+    waits, ended, wait = asyncio.Event(), asyncio.Event(), Patience.wait
+
+    async def wait_for_the_end(self: Patience, key: str) -> None:
+        waits.set()
+        await ended.wait()
+        await wait(self, key)
+
+    monkeypatch.setattr(Patience, "wait", wait_for_the_end)
     stock: Worker[Any] = Worker(queue, [("work", work.runner)], concurrency=1, dequeue_timeout=0.2)
     old = await work.options(key="k").enqueue(name="old")
     process = asyncio.create_task(stock.process())
     await eventually(lambda: runs == ["old"])
     await old.abort("not wanted")
     waiting = asyncio.create_task(work.options(key="k").enqueue(name="new"))
+    await waits.wait()
+    # It ends the job twice, and would overwrite one that comes in between.
     await stock.abort(0)
     await process
+    ended.set()
     new = await waiting
     assert new.created
     assert await new.status() is Status.QUEUED
