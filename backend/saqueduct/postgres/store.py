@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from saqueduct.broker.batching import Batches
 from saqueduct.common.text import storable
-from saqueduct.errors import ConfigurationError
+from saqueduct.errors import ConfigurationError, DuplicateJob
+from saqueduct.postgres import claims
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.direct import DirectConnections
 from saqueduct.postgres.ended_rows import let_go
@@ -27,7 +28,7 @@ from saqueduct.postgres.table_check import check
 from saqueduct.postgres.transactions import Pending, note, pending_of
 from saqueduct.postgres.unrecorded import MOST, UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
-from saqueduct.tasks.job import Enqueued
+from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.job_meta import DURABLE, SCHEDULE
 
 logger = logging.getLogger("saqueduct")
@@ -130,13 +131,25 @@ class Memory:
             logger.warning("queue %s: %d durable jobs stand in Redis only: %s", queue.name, len(jobs), error)
 
     async def write(self, session: AsyncSession, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
-        """Write jobs in the transaction of a session; they are enqueued immediately after its commit."""
+        """Write jobs in the transaction of a session; they are enqueued immediately after its commit.
+
+        Raises:
+            DuplicateJob: a unique job of the same transaction exists already; the others are written.
+        """
         pending = pending_of(session, self.committed)
-        answers = await self.outbox.write(session, queue, jobs)
+        superfluous = await claims.existing(session, pending, queue, jobs, self.schema)
+        written = [job for place, job in enumerate(jobs) if place not in superfluous]
+        answers = await self.outbox.write(session, queue, written)
         note(pending, queue.name, [answer.key for answer in answers if answer.created])
+        claims.note(pending, queue, written, answers)
         for job in jobs:
             job.status = Status.NEW
-        return [answer._replace(published=pending.published) for answer in answers]
+        further = iter(answers)
+        both = [
+            next(further) if place not in superfluous else _superfluous(job, superfluous[place])
+            for place, job in enumerate(jobs)
+        ]
+        return [answer._replace(published=pending.published, existing=pending.existing) for answer in both]
 
     async def hold(self, queue: EngineQueue, key: str) -> None:
         """Put a job that only PostgreSQL has into Redis, to be aborted there; see `Outbox.hold`."""
@@ -235,13 +248,21 @@ class Memory:
         try:
             for name, keys in pending.keys.items():
                 if name in singles:
-                    await singles[name]
+                    answers = {keys[0]: await singles[name]}
                 else:
-                    await self.publisher.committed(self._queues[name], keys)
-                await self.publisher.outlast(self._queues[name], keys)
+                    answers = await self.publisher.committed(self._queues[name], keys)
+                answers |= await self.publisher.outlast(self._queues[name], keys)
+                pending.existing |= {key: answer.key for key, answer in answers.items() if not answer.created}
         finally:
             pending.published.set_result(True)
 
     async def _publish(self, queue: EngineQueue, keys: Sequence[str]) -> list[Enqueued]:
         standing = await self.publisher.committed(queue, keys)
         return [standing.get(key) or Enqueued(key, created=True) for key in keys]
+
+
+def _superfluous(job: Job, existing: str) -> Enqueued:
+    claim = job.claim if isinstance(job, EngineJob) else None
+    if claim is not None and claim.unique.on_conflict == "raise":
+        raise DuplicateJob(job.function, existing)
+    return Enqueued(existing, created=False)

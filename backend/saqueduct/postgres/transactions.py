@@ -19,11 +19,15 @@ class Pending:
 
     Attributes:
         keys: by the queue's name. Those of savepoints that were rolled back are still among them.
+        claims: the key of the job that was written with a claim, by the queue's name and the claim's id. As for `keys`.
+        existing: by key, the job that existed when one of these was to be enqueued, which is dropped therefore.
         published: set to True when the jobs are being published, to False when the transaction is rolled back.
     """
 
     def __init__(self) -> None:
         self.keys: dict[str, list[str]] = {}
+        self.claims: dict[tuple[str, str], str] = {}
+        self.existing: dict[str, str] = {}
         self.committed = False
         self.published: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 

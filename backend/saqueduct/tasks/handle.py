@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from saq import Job
@@ -38,6 +38,7 @@ class JobHandle(Generic[R]):
         snapshot: the job as last read.
         created: False if an older job already existed and no new one was enqueued.
         published: for a job in a caller's transaction: becomes True after the commit, False after a rollback.
+        existing: see `Enqueued`.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class JobHandle(Generic[R]):
         *,
         created: bool = True,
         published: "asyncio.Future[bool] | None" = None,
+        existing: Mapping[str, str] | None = None,
     ) -> None:
         self._queue = queue
         self._convert = convert
@@ -56,6 +58,7 @@ class JobHandle(Generic[R]):
         self.key = key
         self.created = created
         self._published = published
+        self._existing = existing
 
     @property
     def id(self) -> str:
@@ -84,6 +87,7 @@ class JobHandle(Generic[R]):
         """
         if self._published is not None and not self._published.done() and self._snapshot is not None:
             return self._snapshot
+        self._follow()
         job = await self._queue.fetch(self.key)
         if job is None:
             raise JobNotFound(self.key)
@@ -125,6 +129,21 @@ class JobHandle(Generic[R]):
             return self._convert(job.result)
         raise _outcome_error(job)
 
+    async def enqueued(self) -> bool:
+        """Wait until the transaction that the job was enqueued in has ended; True if the job was enqueued then.
+
+        False after a rollback, and when a job with its key or its unique arguments existed already: `key` and
+        `created` then say so, as they do after an enqueue without a transaction.
+        """
+        committed = self._published is None or await asyncio.shield(self._published)
+        self._follow()
+        return committed and self.created
+
+    def _follow(self) -> None:
+        """Refer to the job that existed when this one was to be enqueued after the commit."""
+        if self._existing and (key := self._existing.get(self.key)) is not None and self.created:
+            self.key, self.created, self._snapshot = key, False, None
+
     async def abort(self, reason: str = "aborted by request") -> None:
         """Abort the job: a waiting job ends immediately, a running one when its worker notices (about a second).
 
@@ -135,6 +154,7 @@ class JobHandle(Generic[R]):
         """
         if self._published is not None and not self._published.done():
             raise JobConflict(self.key, "part of a transaction that has not ended", "aborted: roll that back")
+        self._follow()
         job = await self._queue.fetch_to_abort(self.key)
         if job is None:
             raise JobNotFound(self.key)
@@ -152,8 +172,7 @@ class JobHandle(Generic[R]):
             QueueUnavailable: Redis did not answer.
         """
         last: JobUpdate | None = None
-        if self._published is not None:
-            await asyncio.shield(self._published)
+        await self.enqueued()
         async with self._queue.listener.news(self.id) as news:
             while True:
                 await news.get()
@@ -166,8 +185,7 @@ class JobHandle(Generic[R]):
                 last = update
 
     async def _ended(self) -> Job:
-        if self._published is not None:
-            await asyncio.shield(self._published)
+        await self.enqueued()
         if stored := await self._queue.result_channel.outcome(self.id):
             ended = self._queue.read(self.key, stored)
             if ended.status in TERMINAL_STATUSES:
@@ -192,6 +210,7 @@ def handle_of(task: TaskDefinition, job: Job, queue: TaskQueue, enqueued: Enqueu
         job if enqueued.created else None,
         created=enqueued.created,
         published=enqueued.published,
+        existing=enqueued.existing,
     )
 
 

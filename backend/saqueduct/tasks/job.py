@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from saq import Job
@@ -104,12 +105,14 @@ class UnreadableJob(ValueError):
 class Enqueued(NamedTuple):
     """Result of an enqueue: the key of the job that now exists, and whether this call created it.
 
-    `published`, for a job in a caller's transaction: becomes True after the commit, False after a rollback.
+    For a job in a caller's transaction, `published` becomes True after the commit, False after a rollback. `existing`
+    then has the key of the job that existed already, by the key of the job that was dropped for it.
     """
 
     key: str
     created: bool
     published: "asyncio.Future[bool] | None" = None
+    existing: Mapping[str, str] | None = None
 
 
 def make(fields: dict[str, Any]) -> EngineJob:
