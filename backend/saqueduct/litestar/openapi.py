@@ -18,6 +18,7 @@ from litestar import Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI
 from litestar.routes import HTTPRoute
+from litestar.utils.path import normalize_path
 
 from saqueduct.litestar.errors import HEADERS
 from saqueduct.litestar.guards import ADMIN_SECURITY
@@ -111,7 +112,9 @@ class _Described(OpenAPI):
         return self.complete(super().to_schema())
 
 
-def describe(config: OpenAPIConfig, router: Router, registry: TaskRegistry, *, admin_guard: bool) -> OpenAPIConfig:
+def describe(
+    config: OpenAPIConfig, router: Router, registry: TaskRegistry, *, admin_guard: bool, base_path: str = ""
+) -> OpenAPIConfig:
     """The configuration of an application whose document describes the queue's routes completely.
 
         Litestar([router], openapi_config=describe(OpenAPIConfig("Shop", "1.0"), router, registry, admin_guard=True))
@@ -122,9 +125,11 @@ def describe(config: OpenAPIConfig, router: Router, registry: TaskRegistry, *, a
         registry: the tasks that can be enqueued.
         admin_guard: False where guards of the application protect the routes of the admin: their credentials are the
             application's to describe.
+        base_path: path of the application, for `Litestar(path=...)`.
     """
-    prefix = router.path.rstrip("/")
-    docs = {route.path_format: _docs(route) for route in router.routes if isinstance(route, HTTPRoute)}
+    base = normalize_path(base_path).rstrip("/")
+    prefix = base + router.path.rstrip("/")
+    docs = {base + route.path_format: _docs(route) for route in router.routes if isinstance(route, HTTPRoute)}
     return DescribedConfig(config, partial(completed, registry=registry, prefix=prefix, docs=docs, admin=admin_guard))
 
 

@@ -83,11 +83,14 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                 guards=guards,
                 max_payload_bytes=limit,
                 sessions=config.api_sessions,
+                base_path=app_config.path,
             )
             app_config.route_handlers.append(router)
             if (document := app_config.openapi_config) is not None:
                 own = config.guards is None
-                app_config.openapi_config = describe(document, router, self.saqueduct.registry, admin_guard=own)
+                app_config.openapi_config = describe(
+                    document, router, self.saqueduct.registry, admin_guard=own, base_path=app_config.path
+                )
         app_config.exception_handlers = {QueueError: queue_error, **app_config.exception_handlers}
         app_config.lifespan.insert(0, self._connected)
         if self.runs_worker:

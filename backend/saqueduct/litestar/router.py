@@ -77,6 +77,7 @@ def queue_router(
     guards: Sequence[Guard],
     max_payload_bytes: int,
     sessions: Sessions | None = None,
+    base_path: str = "",
 ) -> Router:
     """The routes of the queue, for `Litestar(route_handlers=[...])`. Call `install` on the application, too.
 
@@ -86,11 +87,12 @@ def queue_router(
         guards: who may call the routes of the admin: an `AdminGuard`, or guards of the application.
         max_payload_bytes: bytes that the arguments of a job may take; sets the largest body of routes that enqueue.
         sessions: opens the session of a request that needs one; by default on the connections of `parts.store`.
+        base_path: path of the application, for `Litestar(path=...)`.
 
     Raises:
         ConfigurationError: there are no guards, or the path has parameters.
     """
-    prefix = _prefix(path)
+    prefix = whole_path(base_path, path)
     if not guards:
         raise ConfigurationError("the queue's HTTP API has no guards, so that anyone could change jobs: give guards")
     if sessions is None and parts.store is not None:
@@ -166,10 +168,16 @@ async def prepare(request: Request[Any, Any, Any]) -> None:
     current_job.follow(request.headers.get("traceparent"))
 
 
-def _prefix(path: str) -> str:
+def whole_path(*parts: str) -> str:
+    """These paths as one, such as "/api/queue"; empty for "/".
+
+    Raises:
+        ConfigurationError: it has a parameter.
+    """
+    path = "/".join(("", *(part for each in parts for part in each.split("/") if part)))
     if "{" in path:
-        raise ConfigurationError(f"the path {path!r} of the queue's HTTP API has a parameter: give one without")
-    return "/".join(("", *(part for part in path.split("/") if part)))
+        raise ConfigurationError(f"the path {path!r} of the queue's HTTP API has a parameter: choose one without")
+    return path
 
 
 def body_limit(max_payload_bytes: int) -> int:
@@ -197,7 +205,7 @@ def _prefixes(app: Litestar) -> set[str]:
             if not route.path.startswith(f"{prefix}/"):
                 raise ConfigurationError(
                     f"the queue's HTTP API for the path {prefix or '/'!r} is at {route.path!r}: add the router to the "
-                    "application itself, and give queue_router the whole path"
+                    "application itself, and give queue_router the whole path; for Litestar(path=...) its base_path"
                 )
             found.add(prefix)
     return found

@@ -6,6 +6,9 @@ Subclasses `litestar_saq.SAQPlugin` of litestar-saq 0.8. Overridden, and why:
   files without the guards, and shows every argument.
 - `get_workers`: the original builds its own Worker class; jobs are run by `python -m app.worker` instead.
 - `on_cli_init`: its `workers` commands would start those workers.
+
+The page of its controller is served with the path that the client sees: the original ignores the path of the
+application and of a proxy.
 """
 
 import base64
@@ -14,14 +17,17 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, cast
+from urllib.parse import quote
 
 from click import Group
-from litestar import Controller, Request, Router
+from litestar import Controller, MediaType, Request, Response, Router, get
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
 from litestar.types import Guard
+from litestar.utils.path import normalize_path
 from litestar_saq import QueueConfig, SAQConfig, SAQPlugin, TaskQueues
 from litestar_saq.controllers import build_controller
 from saq import Job
@@ -68,7 +74,7 @@ class QueuePlugin(SAQPlugin):
         app_config.dependencies[config.queues_dependency_key] = Provide(config.provide_queues)
         app_config.signature_namespace.update(config.signature_namespace)
         if config.web_enabled:
-            app_config.route_handlers.append(_ui(config, app_config.before_request))
+            app_config.route_handlers.append(_ui(config, app_config.path, app_config.before_request))
         return app_config
 
     def get_workers(self) -> dict[str, Any]:
@@ -135,7 +141,7 @@ class ShownJob:
         await self._queue.abort_by_hand(self._job, error)
 
 
-def _ui(config: SAQConfig, earlier: Any) -> Router:
+def _ui(config: SAQConfig, base_path: str, earlier: Any) -> Router:
     """The page and its files, which no page of another site can use."""
     guards = config.web_guards or ()
     guard = AllOf([same_site, *guards])
@@ -144,7 +150,7 @@ def _ui(config: SAQConfig, earlier: Any) -> Router:
         "/",
         route_handlers=[
             serve_files(f"{config.web_path}/static", files, guards=[guard]),
-            _controller(config, guard, earlier),
+            _controller(config, guard, base_path, earlier),
         ],
         exception_handlers=router_handlers(),
         response_headers=HEADERS,
@@ -152,7 +158,7 @@ def _ui(config: SAQConfig, earlier: Any) -> Router:
     )
 
 
-def _controller(config: SAQConfig, guard: Guard, earlier: Any) -> type[Controller]:
+def _controller(config: SAQConfig, guard: Guard, base_path: str, earlier: Any) -> type[Controller]:
     """SAQ's controller on redacted queues."""
 
     def shown_queues() -> TaskQueues:
@@ -161,13 +167,32 @@ def _controller(config: SAQConfig, guard: Guard, earlier: Any) -> type[Controlle
 
     # A separate class: litestar-saq keeps the one that it builds, for all applications of the process.
     built = build_controller(config.web_path, [guard], False)
-    dependencies = {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)}
+    whole = normalize_path(f"{base_path}/{config.web_path}")
     inside = {
-        "dependencies": dependencies,
-        "before_request": _with_slash(config.web_path, earlier),
-        "response_headers": {"Content-Security-Policy": _policy(config.web_path)},
+        "dependencies": {config.queues_dependency_key: Provide(shown_queues, sync_to_thread=False)},
+        "before_request": _with_slash(whole, earlier),
+        "index": _index(config.web_path, whole, built),
     }
     return type("RedactedController", (built,), inside)
+
+
+def _index(path: str, whole: str, built: Any) -> HTTPRouteHandler:
+    """SAQ's page, whose addresses begin with the path that the client sees.
+
+    Args:
+        path: of the page in the application, with which litestar-saq writes the page.
+        whole: the same with the path of the application.
+        built: litestar-saq's controller.
+    """
+
+    @get(sorted(built.index.paths), media_type=MediaType.HTML, include_in_schema=False)
+    async def index(self: Any, request: Request[Any, Any, Any]) -> Response[str]:
+        page: str = await built.index.fn(self)
+        root = _mounted_at(request) + whole
+        page = page.replace(f'"{html.escape(path)}', f'"{html.escape(root)}')
+        return Response(page, headers={"Content-Security-Policy": _policy(root)})
+
+    return index
 
 
 def _policy(path: str) -> str:
@@ -184,8 +209,14 @@ def _with_slash(path: str, earlier: Any) -> Callable[[Request[Any, Any, Any]], A
     """Redirects `/saq` to `/saq/`, after the guards, because SAQ's page uses relative URLs."""
 
     async def redirect(request: Request[Any, Any, Any]) -> Any:
-        if request.scope["raw_path"] == path.encode():
-            return Redirect(f"{path}/", status_code=HTTP_307_TEMPORARY_REDIRECT)
+        mounted = _mounted_at(request)
+        if request.scope["raw_path"].removeprefix(quote(mounted).encode()) == path.encode():
+            return Redirect(f"{mounted}{path}/", status_code=HTTP_307_TEMPORARY_REDIRECT)
         return await earlier(request) if earlier else None
 
     return redirect
+
+
+def _mounted_at(request: Request[Any, Any, Any]) -> str:
+    """The path under which a server or a proxy serves the application; empty for none."""
+    return (request.scope.get("root_path") or "").rstrip("/")

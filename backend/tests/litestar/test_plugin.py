@@ -1,6 +1,9 @@
 """SaqueductPlugin in Litestar applications of this process."""
 
 import asyncio
+import base64
+import hashlib
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -188,6 +191,52 @@ async def test_paths_can_be_chosen_and_left_out(config: SaqueductConfig) -> None
     async with served(application(config)) as client:
         assert (await client.get("/jobs-api/tasks")).status_code == 404
         assert "<title>SAQ</title>" in (await client.get("/ui/")).text
+
+
+def assert_page_at(page: httpx.Response, root: str) -> None:
+    """SAQ's page loads its files from `root`, and its policy allows its script."""
+    assert page.status_code == 200
+    assert re.findall(r'(?:href|src)="(.*?)"', page.text) == [
+        f"{root}/static/{name}" for name in ("pico.min.css.gz", "snabbdom.js.gz", "app.js")
+    ]
+    script = f'const root_path = "{root}";'
+    assert f"<script>{script}</script>" in page.text
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in page.headers["content-security-policy"]
+
+
+async def test_below_the_path_of_the_application_the_page_finds_its_files(config: SaqueductConfig) -> None:
+    async with served(application(config, path="/api")) as client:
+        assert (await client.get("/api/saq")).headers["location"] == "/api/saq/"
+        assert_page_at(await client.get("/api/saq/"), "/api/saq")
+        assert (await client.get("/api/saq/static/app.js")).status_code == 200
+        assert (await client.get("/api/saq/api/queues")).status_code == 200
+        assert (await client.get("/saq/")).status_code == 404
+
+
+async def test_behind_a_proxy_with_a_path_the_page_finds_its_files(config: SaqueductConfig) -> None:
+    app = application(config, path="/api")
+    transport: Any = httpx.ASGITransport(cast("Any", app), root_path="/shop")
+    async with running(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        assert (await client.get("/api/saq")).headers["location"] == "/shop/api/saq/"
+        assert_page_at(await client.get("/api/saq/"), "/shop/api/saq")
+
+
+@pytest.mark.parametrize(("base", "api"), [("/api", "/queue"), ("api/", "queue/"), ("/v1/api", "/")])
+async def test_below_the_path_of_the_application_the_api_works(config: SaqueductConfig, base: str, api: str) -> None:
+    @task
+    async def note(ctx: Context) -> None: ...
+
+    config.api_path = api
+    root = "/".join(["", *(part for part in f"{base}/{api}".split("/") if part)])
+    async with served(application(config, path=base)) as client:
+        made = await client.post(f"{root}/tasks/note?key=tenant/7", json={})
+        assert made.headers["location"].startswith(f"{root}/jobs/tenant%2F7")
+        assert (await client.get(made.headers["location"])).json()["key"] == "tenant/7"
+        assert (await client.get(f"{root}/queues?colour=red")).status_code == 400
+        document = (await client.get(f"{base.strip('/')}/schema/openapi.json")).json()
+        assert f"{root}/tasks/note" in document["paths"]
+        assert "503" in document["paths"][f"{root}/queues"]["get"]["responses"]
 
 
 @pytest.mark.parametrize("path", ["/saq/", "/saq/static/app.js", "/saq/api/queues", "/queue/queues"])
