@@ -21,6 +21,7 @@ from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.errors import queue_error
 from saqueduct.litestar.guards import AdminCredentials, AdminGuard
 from saqueduct.litestar.openapi import describe
+from saqueduct.litestar.redis_outage import reporting_redis
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
 from saqueduct.tasks.queues import preferred_queues
@@ -145,7 +146,12 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             if self.config.api_path is not None:
                 install(app)
         async with self.saqueduct:
-            yield
+            if self.runs_worker:
+                # The worker reports it.
+                yield
+                return
+            async with reporting_redis(next(iter(self.saqueduct.queues))):
+                yield
 
     async def _start_worker(self) -> None:
         await self._worker.enter_async_context(self.saqueduct.working(restart=True))
