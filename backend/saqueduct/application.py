@@ -93,8 +93,11 @@ class Saqueduct:
                 f"written to keep one for development: {error.strerror}"
             ) from None
 
-    async def connect(self) -> None:
+    async def connect(self, *, check_tables: bool = True) -> None:
         """Connect the queues to the running event loop, and serve the tasks' own `enqueue` from now on.
+
+        Args:
+            check_tables: False: missing or older tables are no error until a call needs them.
 
         Raises:
             OtherEventLoop: they are connected in another event loop.
@@ -104,17 +107,17 @@ class Saqueduct:
         check_queue_names(self.registry, self.config.queues)
         check_durable(self.registry, self.config)
         if self.embedded is None:
-            await self._connect()
+            await self._connect(check_tables)
             return
         await asyncio.to_thread(self.embedded.start)
         try:
-            await self._connect()
+            await self._connect(check_tables)
         except BaseException:
             await asyncio.to_thread(self.embedded.release)
             raise
 
-    async def _connect(self) -> None:
-        if self.store is not None:
+    async def _connect(self, check_tables: bool) -> None:
+        if self.store is not None and (check_tables or is_embedded_postgres(self.config)):
             await self._check_tables(self.store)
         await self.queues.connect()
 

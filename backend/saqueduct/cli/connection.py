@@ -3,11 +3,12 @@
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from saqueduct.application import Saqueduct
 from saqueduct.config import SaqueductConfig
@@ -79,13 +80,31 @@ def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         async def serve(saqueduct: Saqueduct) -> None:
-            async with saqueduct:
+            async with connection(saqueduct):
                 await command(saqueduct, *args, **kwargs)
 
         with only_warnings():
             asyncio.run(serve(target().saqueduct))
 
     return run
+
+
+@asynccontextmanager
+async def connection(saqueduct: Saqueduct) -> AsyncIterator[None]:
+    """Connect the queues for a block. The tables in PostgreSQL may be missing if nothing in the block needs them.
+
+    Raises:
+        TablesMissing, TablesOutdated: the block failed because of the tables.
+    """
+    await saqueduct.connect(check_tables=False)
+    try:
+        yield
+    except DBAPIError:
+        if saqueduct.store is not None:
+            await saqueduct.store.check()
+        raise
+    finally:
+        await saqueduct.disconnect()
 
 
 @contextmanager

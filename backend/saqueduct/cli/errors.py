@@ -1,5 +1,7 @@
 """Errors as the user sees them: one line that names the input and the remedy, never a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -23,16 +25,13 @@ from saqueduct.queue.redacted_view import error_summary
 FAILED, MISCONFIGURED = 1, 2
 """Exit statuses."""
 
-UNDEFINED_TABLE = "42P01"
-"""SQLSTATE of PostgreSQL, see its manual, appendix "Error Codes"."""
-
 REMEDIES: tuple[tuple[type[QueueError], str], ...] = (
     (UnknownTask, "`tasks list` lists them"),
     (DeadLetterNotFound, "`dead list` lists them"),
     (JobNotFound, "`jobs show KEY` reads its records, `dead replay KEY` runs a failed job again"),
     (JobConflict, "see `jobs show KEY`"),
     (NoJobRecords, "waiting and running jobs: `jobs list --status queued` or `active`"),
-    (QueueUnavailable, "see that Redis runs, and REDIS_URL"),
+    (QueueUnavailable, "check that Redis is running, and REDIS_URL (redis_url)"),
 )
 """What to do, if the error's own message does not say."""
 
@@ -65,16 +64,25 @@ class Reporting(Nouns):
     """A group of commands that shows expected errors without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with reporting():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            # A broken pipe of standard output, as with `| head`; click ends the command.
-            raise
-        except (Failure, QueueError, DBAPIError, *REDIS_AWAY) as error:
-            failure = _failure(error)
-        # Not with click: rich_click, which Litestar's command line uses, would wrap the line to fit into a box.
-        failure.show()
-        raise click.exceptions.Exit(failure.exit_code)
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Show expected errors of a block without a traceback, and end the command."""
+    try:
+        yield
+    except BrokenPipeError:
+        # A broken pipe of standard output, as with `| head`; click ends the command.
+        raise
+    except (Failure, QueueError, DBAPIError, *REDIS_AWAY) as error:
+        failure = _failure(error)
+    else:
+        return
+    # Not with click: rich_click, which Litestar's command line uses, would wrap the line to fit into a box.
+    failure.show()
+    raise click.exceptions.Exit(failure.exit_code)
 
 
 def _failure(error: Exception) -> Failure:
@@ -85,8 +93,6 @@ def _failure(error: Exception) -> Failure:
             return Misconfigured(str(error))
         case QueueError():
             return Failure(in_one_line(error))
-        case DBAPIError(orig=original) if getattr(original, "sqlstate", "") == UNDEFINED_TABLE:
-            return Failure("the database lacks tables: see the command `migrate`")
         case DBAPIError():
             return Failure(f"PostgreSQL does not do this: {_one_line(error.orig or error)}; see DATABASE_URL")
         case _:

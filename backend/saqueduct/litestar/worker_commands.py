@@ -8,15 +8,17 @@ from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from click import ClickException, Group, command, group, option
+from click import Group, command, group, option
 from litestar import Litestar
 from litestar.cli._utils import LitestarEnv, LitestarGroup, console
 from rich.table import Table
 
 from saqueduct.application import Saqueduct
+from saqueduct.cli.connection import connection
+from saqueduct.cli.errors import reporting
 from saqueduct.cli.running import run_workers, worker_options
 from saqueduct.config import SaqueductConfig
-from saqueduct.errors import ConfigurationError, QueueUnavailable
+from saqueduct.errors import ConfigurationError
 from saqueduct.queue.queue import QueueStats
 from saqueduct.serving import EXIT_MISCONFIGURED
 
@@ -65,10 +67,8 @@ def workers_group(plugin: WorkerPlugin) -> Group:
     def status(app: Litestar, verbose: bool, debug: bool) -> None:
         """Show the queues, their jobs and their live workers."""
         _prepare(app, verbose, debug)
-        try:
-            stats = asyncio.run(_stats(plugin))
-        except QueueUnavailable as error:
-            raise ClickException(str(error)) from None
+        with reporting():
+            stats = asyncio.run(_stats(plugin.saqueduct))
         console.print(_settings_table(app, plugin), _queue_table(stats))
 
     # Litestar's group injects `app` and `env`. Its type requires rich_click's commands if that is installed.
@@ -93,8 +93,8 @@ def _one_process(env: LitestarEnv, flags: Sequence[str]) -> list[str]:
     return [*litestar, "workers", "run", *flags]
 
 
-async def _stats(plugin: WorkerPlugin) -> dict[str, QueueStats]:
-    async with plugin.saqueduct as saqueduct:
+async def _stats(saqueduct: Saqueduct) -> dict[str, QueueStats]:
+    async with connection(saqueduct):
         return {queue.name: await queue.stats() for queue in saqueduct.queues}
 
 

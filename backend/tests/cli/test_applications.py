@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from saqueduct import ConfigurationError
 from saqueduct.cli.loading import load
 from tests.fixtures.poll import eventually_sync
+from tests.fixtures.ports import free_port
 from tests.litestar.applications import Project
 from tests.processes.stack import BACKEND, process
 
@@ -95,6 +97,13 @@ def test_the_commands_are_in_litestars_command_line(example: Project) -> None:
     missing = example.run("queue", "jobs", "show", "two")
     assert (missing.returncode, missing.stdout) == (1, "")
     assert missing.stderr.startswith("error: no job has the key 'two'")
+
+
+def test_the_status_of_workers_without_redis_is_one_line(tmp_path: Path) -> None:
+    project = Project(tmp_path, EXAMPLE, {"REDIS_URL": f"redis://127.0.0.1:{free_port()}"})
+    answer = project.run("workers", "status")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert re.fullmatch("error: the job queue cannot be reached: .*; check that Redis is running.*\n", answer.stderr)
 
 
 @pytest.mark.parametrize("name", ["app", "create_app", "shop.app", "saqueduct", "config", "create_config"])

@@ -178,7 +178,7 @@ def test_without_servers_the_tasks_can_be_listed() -> None:
         (
             "REDIS_URL=redis://127.0.0.1:{port}",
             "queues stats",
-            "the job queue cannot be reached: .*; see that Redis runs",
+            "the job queue cannot be reached: .*; check that Redis is running",
         ),
         ("REDIS_URL=redis://127.0.0.1:{port}", "tasks enqueue ping", "the job queue cannot be reached: "),
         ("DATABASE_URL=postgresql://127.0.0.1:{port}/x", "dead list", "see .*DATABASE_URL"),

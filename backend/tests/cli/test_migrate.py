@@ -34,15 +34,35 @@ async def example(
 
 
 def test_tables_are_made_once_and_then_up_to_date(example: Project) -> None:
-    missing = example.run("queue", "jobs", "list")
-    assert (missing.returncode, missing.stdout) == (2, "")
-    assert "`litestar --app APP queue migrate`" in missing.stderr
     made = example.run("queue", "migrate")
     assert (made.returncode, made.stdout) == (0, f"made the tables: {REVISIONS[-1]}\n"), made.stderr
     again = alone(example, "--app", "example:config", "migrate")
     assert (again.returncode, again.stdout) == (0, f"the tables are up to date: {REVISIONS[-1]}\n"), again.stderr
     listed = example.run("queue", "jobs", "list", "--json")
     assert json.loads(listed.stdout) == {"jobs": [], "cursor": None}, listed.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "queue queues pause default",
+        "queue jobs list --status queued",
+        "queue workers list",
+        "queue schedules list",
+        "workers status",
+    ],
+)
+def test_without_tables_commands_that_need_only_redis_work(example: Project, command: str) -> None:
+    answer = example.run(*command.split())
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("command", ["dead list", "jobs list", "queues stats"])
+def test_without_tables_commands_that_need_them_say_how_to_make_them(example: Project, command: str) -> None:
+    answer = alone(example, "--app", "example:config", *command.split())
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.startswith(f"error: the schema '{SCHEMA}' lacks Saqueduct's tables (outbox, job_records): ")
+    assert answer.stderr.endswith("`saqueduct --app APP migrate`\n")
 
 
 def test_an_unknown_revision_is_refused_and_nothing_is_made(example: Project) -> None:
