@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from litestar import Litestar
@@ -38,29 +38,34 @@ def application(url: str) -> Litestar:
 
 @asynccontextmanager
 async def redis_at(port: int) -> AsyncIterator[None]:
-    """A server that answers each command with PONG."""
+    """A server that answers each command with PONG; at the end it waits until its clients have disconnected."""
+    served: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async for line in reader:
             if line.startswith(b"*"):
                 writer.write(b"+PONG\r\n")
-                await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", port):
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(asyncio.create_task(answer(reader, writer)))
+
+    async with await asyncio.start_server(accept, "127.0.0.1", port):
         yield
+        await asyncio.gather(*served)
 
 
 async def test_without_redis_it_starts_and_warns_once_until_redis_is_back(logged: Callable[[], list[str]]) -> None:
     port = free_port()
-    async with running(application(f"redis://127.0.0.1:{port}")):
+    async with AsyncExitStack() as servers, running(application(f"redis://127.0.0.1:{port}")):
         await eventually(logged)
         [warning] = logged()
         assert f"connecting to 127.0.0.1:{port}" in warning
         assert "check that it is running, and redis_url" in warning
-        async with redis_at(port):
-            await eventually(lambda: len(logged()) > 1, within=30)
-            assert logged() == [warning, "Redis is back"]
+        await servers.enter_async_context(redis_at(port))
+        await eventually(lambda: len(logged()) > 1, within=30)
+        assert logged() == [warning, "Redis is back"]
 
 
 async def test_a_wrong_password_is_reported(redis_url: str, logged: Callable[[], list[str]]) -> None:
