@@ -22,7 +22,7 @@ from urllib.parse import quote
 from click import Group
 from litestar import Controller, MediaType, Request, Response, Router, get
 from litestar.config.app import AppConfig
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
@@ -72,7 +72,9 @@ class QueuePlugin(SAQPlugin):
         """Provide the queues to handlers, and mount the web UI behind `web_guards`."""
         config = self.config
         app_config.dependencies[config.queues_dependency_key] = Provide(config.provide_queues)
-        app_config.signature_namespace.update(config.signature_namespace)
+        # litestar-saq's routes declare their dependency by name alone, of which Litestar 2.25 warns.
+        named = {TaskQueues.__name__: NamedDependency[TaskQueues]}
+        app_config.signature_namespace.update(config.signature_namespace | named)
         if config.web_enabled:
             app_config.route_handlers.append(_ui(config, app_config.path, app_config.before_request))
         return app_config

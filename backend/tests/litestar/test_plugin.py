@@ -13,6 +13,7 @@ import httpx
 import pytest
 from litestar import Litestar, post
 from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException
 from litestar.handlers import BaseRouteHandler
 from litestar.testing import TestClient
@@ -78,7 +79,7 @@ async def test_handlers_enqueue_by_task_and_by_name_for_a_worker_in_the_web_proc
         return (await add.enqueue(a=1, b=2)).key
 
     @post("/by-name")
-    async def by_name(task_queues: TaskQueues) -> str:
+    async def by_name(task_queues: NamedDependency[TaskQueues]) -> str:
         job = await task_queues.get("default").enqueue("add", a=3, b=4)
         assert job is not None
         return job.key

@@ -67,6 +67,7 @@ async def test_cleanup_sessions_takes_zero_days(jobs: JobKit) -> None:
 
 
 # Litestar's older way to declare parameters, as guides write it.
+@pytest.mark.filterwarnings("ignore:.*Inferred dependency field 'task_queues'")
 @pytest.mark.filterwarnings("ignore:.*declared using deprecated inferred style")
 async def test_a_handler_that_answers_with_saqs_job_id_gives_what_jobs_finds(
     settings: Settings, queues: Queues, container: AsyncContainer
