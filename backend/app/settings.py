@@ -366,7 +366,7 @@ def _proxy_problems(addresses: tuple[str, ...]) -> list[str]:
             ipaddress.ip_network(address)
         except ValueError:
             problems.append(
-                f"WEB_TRUSTED_PROXIES: {address!r} is no address such as 10.0.0.7 or network as 10.0.0.0/24"
+                f"WEB_TRUSTED_PROXIES: {address!r} is not an address such as 10.0.0.7 or a network such as 10.0.0.0/24"
             )
     return problems
 

@@ -66,7 +66,7 @@ class BackgroundWorkers:
             await self._run_once(name)
             if self._stopping.is_set() or not self._restart:
                 return
-            logger.error("the worker of the queue %s has stopped, another one takes its place", name)
+            logger.error("the worker of the queue %s has stopped and is replaced by another one", name)
             with suppress(TimeoutError):
                 async with asyncio.timeout(RESTART_PAUSE):
                     await self._stopping.wait()

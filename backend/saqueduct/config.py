@@ -229,7 +229,7 @@ class SaqueductConfig:
         given = [name for name in ("database_url", "engine", "sqlalchemy_config") if getattr(self, name)]
         problems = []
         if len(given) > 1:
-            problems.append(f"{' and '.join(given)} name a database each: give one of them")
+            problems.append(f"{' and '.join(given)} each name a database: give only one of them")
         if self.database_url and self.database_url.split("://")[0].split("+")[0] not in {"postgresql", "postgres"}:
             problems.append("database_url must start with postgresql://")
         try:

@@ -184,7 +184,7 @@ class PayloadMismatch(InvalidArguments):
 
     def _message(self, listed: str) -> str:
         return (
-            f"the job does not fit the present signature of {self.task}: {listed}. Another version of the task "
+            f"the job does not match the current signature of {self.task}: {listed}. Another version of the task "
             "enqueued it, or a producer that does not validate. Give new parameters a default, let the old version "
             "work off its jobs before a type changes, or enqueue the job anew with arguments that fit"
         )
@@ -199,7 +199,7 @@ class TaskNotDeployed(QueueError):
     def __init__(self, task: str, queue: str) -> None:
         self.task, self.queue = task, queue
         super().__init__(
-            f"this worker knows no task {task!r}: its code is older than the job, or the task was renamed or removed. "
+            f"this worker has no task {task!r}: its code is older than the job, or the task was renamed or removed. "
             f"Deploy code that has the task to the workers of the queue {queue!r}, then retry the job"
         )
 
@@ -210,8 +210,8 @@ class PayloadTooLarge(QueueError):
     def __init__(self, task: str, what: str, size: int, limit: int) -> None:
         self.task, self.size, self.limit = task, size, limit
         super().__init__(
-            f"the {what} of {task} take {size:,} bytes, the limit is {limit:,} (QUEUE_MAX_PAYLOAD_BYTES): "
-            "store the data and pass a reference to it"
+            f"the {what} of {task} take {size:,} bytes, the limit is {limit:,} (max_payload_bytes, "
+            "QUEUE_MAX_PAYLOAD_BYTES): store the data and pass a reference to it"
         )
 
 
@@ -264,8 +264,8 @@ class NoJobRecords(QueueError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this application keeps no job records and no dead letters, as it has no PostgreSQL: set `database_url` of "
-            "SaqueductConfig, or DATABASE_URL"
+            "this application keeps no job records and no dead letters, because it has no PostgreSQL: set "
+            "`database_url` of SaqueductConfig, or DATABASE_URL"
         )
 
 
@@ -274,7 +274,7 @@ class InvalidCursor(QueueError):
 
     def __init__(self, cursor: str) -> None:
         self.cursor = cursor
-        super().__init__("cursor: take it from the page before, or leave it out for the first page")
+        super().__init__("cursor: use the value from the previous page, or leave it out for the first page")
 
 
 class InvalidSearch(QueueError, ValueError):
@@ -333,7 +333,7 @@ class ResultTimeout(QueueError, TimeoutError):
 
     def __init__(self, key: str, timeout: float) -> None:
         self.key, self.timeout = key, timeout
-        super().__init__(f"the job {key!r} has not ended within {timeout:g} s; it goes on, ask again later")
+        super().__init__(f"the job {key!r} has not ended within {timeout:g} s; it continues, ask again later")
 
 
 class EnqueueConflict(QueueError):

@@ -60,7 +60,7 @@ SPOILT = f"a\n{FORGED}\r\x1b[2J\x9b\u2028\x00b\udce9"
 
 def _logs_and_fails() -> None:
     logger = logging.getLogger("saqueduct")
-    logger.warning("the job %s was taken over", SPOILT)
+    logger.warning("the job %s was lost", SPOILT)
     try:
         raise ValueError(f"cannot parse {SPOILT}")
     except ValueError:

@@ -62,9 +62,9 @@ def test_a_unix_socket_has_a_path_and_options() -> None:
         ("redis://:s3cret@x:port", "a host is host:port"),
         ("redis://:s3cret/1@x", "a host is host:port"),
         ("redis://:s3cret@x:65536", "a host is host:port"),
-        ("redis://[:s3cret@x", "it is no URL"),
+        ("redis://[:s3cret@x", "it is not a URL"),
         ("redis://:s3cret#1@x", "write a # in the password as %23"),
-        ("redis://:1?s3cret=b@x", "an option is unknown"),
+        ("redis://:1?s3cret=b@x", "unknown option"),
         ("redis://:s3cret@x/zero", "the number of the database"),
         ("redis://:s3cret@x?db=s3cret", "db must be a number"),
         ("redis://:s3cret@x,y", "several hosts need redis+sentinel:// or redis+cluster://"),
@@ -73,8 +73,8 @@ def test_a_unix_socket_has_a_path_and_options() -> None:
         ("rediss://:s3cret@x?ssl_ca_cert=/s3cret.crt", "did you mean ssl_ca_certs"),
         ("rediss://:s3cret@x?ssl_check_hostname=s3cret", "ssl_check_hostname must be true or false"),
         ("redis+sentinel://:s3cret@x", "the name of the sentinels' service is missing"),
-        ("redis+cluster://:s3cret@x/1", "a cluster has the database 0 only"),
-        ("redis://:s3cret@x?sentinel_password=s3cret", "belong to redis+sentinel://"),
+        ("redis+cluster://:s3cret@x/1", "a cluster has only the database 0"),
+        ("redis://:s3cret@x?sentinel_password=s3cret", "are only for redis+sentinel://"),
     ],
 )
 def test_a_wrong_url_is_told_at_start_without_the_password(url: str, told: str) -> None:

@@ -88,7 +88,7 @@ def test_a_host_that_is_no_name_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("address", ["*", "proxy", "10.0.0.1/8", "10.0.0.0/33"])
 def test_a_proxy_that_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(SettingsError, match=r"WEB_TRUSTED_PROXIES: .* is no address"):
+    with pytest.raises(SettingsError, match=r"WEB_TRUSTED_PROXIES: .* is not an address"):
         load_settings({"WEB_TRUSTED_PROXIES": f"10.0.0.1,{address}"})
 
 

@@ -18,7 +18,7 @@ class CampaignNotDraft(Conflict):
     code = "campaign-not-draft"
 
     def __init__(self, campaign_id: int, status: str) -> None:
-        super().__init__(f"campaign {campaign_id} is {status}: recipients are added to a draft only")
+        super().__init__(f"campaign {campaign_id} is {status}: recipients can only be added to a draft")
 
 
 class CampaignNotStarted(Conflict):
@@ -27,7 +27,7 @@ class CampaignNotStarted(Conflict):
     code = "campaign-not-started"
 
     def __init__(self, campaign_id: int) -> None:
-        super().__init__(f"campaign {campaign_id} is a draft: start it by POST /campaigns/{campaign_id}/send")
+        super().__init__(f"campaign {campaign_id} is a draft: start it with POST /campaigns/{campaign_id}/send")
 
 
 class CampaignSent(Conflict):

@@ -83,7 +83,7 @@ def _check_body(body: str) -> None:
     if len(body) > MAX_BODY:
         raise InvalidMail(f"body: at most {MAX_BODY} characters, not {len(body)}")
     if "\0" in body or (not body.isascii() and any(unicodedata.category(character) == "Cs" for character in body)):
-        raise InvalidMail("body: NUL and lone surrogates are no text")
+        raise InvalidMail("body: must not contain NUL or lone surrogates")
 
 
 def _message_id(sender: str, key: str | None) -> str:

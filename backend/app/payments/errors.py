@@ -24,7 +24,7 @@ class IdempotencyKeyReused(Conflict):
     code = "idempotency-key-reused"
 
     def __init__(self) -> None:
-        super().__init__("this Idempotency-Key belongs to a payment of another amount or currency: use a new key")
+        super().__init__("this Idempotency-Key belongs to a payment with another amount or currency: use a new key")
 
 
 class GatewayUnavailable(Exception):

@@ -20,7 +20,7 @@ class PaymentsProvider(Provider):
     @provide(scope=Scope.APP)
     def gateway(self, maker: SessionMaker, settings: Settings) -> PaymentGateway:
         if settings.production:
-            logger.warning("payments go to the sandbox, which takes no money: put a provider into %s", __name__)
+            logger.warning("payments go to the sandbox, which takes no money: configure a provider in %s", __name__)
         return SandboxGateway(maker)
 
     @provide(scope=Scope.APP)

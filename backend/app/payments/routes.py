@@ -38,7 +38,7 @@ class PaymentController(Controller):
     ) -> Response[PaymentView]:
         """Make a payment (201), or answer with the one that this Idempotency-Key made before (200)."""
         if idempotency_key is None:
-            raise InvalidIdempotencyKey("the header Idempotency-Key is missing: send one of your own a payment")
+            raise InvalidIdempotencyKey("the header Idempotency-Key is missing: send a new one for each payment")
         payment, created = await payments.create(key=idempotency_key, amount=data.amount, currency=data.currency)
         if payment.status in OPEN:
             arguments, key = {"payment_id": payment.id}, f"capture:{payment.id}"

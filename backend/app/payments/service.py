@@ -31,7 +31,7 @@ class PaymentService:
 
         Raises:
             InvalidIdempotencyKey: empty, too long, or not printable ASCII.
-            IdempotencyKeyReused: the key belongs to a payment of another amount or currency.
+            IdempotencyKeyReused: the key belongs to a payment with another amount or currency.
         """
         if not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
             raise InvalidIdempotencyKey(f"Idempotency-Key: 1 to {MAX_KEY} printable ASCII characters are needed")

@@ -72,7 +72,7 @@ def with_user(arguments: dict[str, Any], given: str | None) -> dict[str, Any]:
     if given is None:
         return arguments
     if "user_id" in arguments:
-        raise InvalidArguments("my_task", {"user_id": "comes in the query and in the body: give it once"})
+        raise InvalidArguments("my_task", {"user_id": "is in the query and in the body: give it once"})
     try:
         return {**arguments, "user_id": msgspec.convert(given, int, strict=False)}
     except msgspec.ValidationError as error:

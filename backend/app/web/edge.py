@@ -50,7 +50,7 @@ class Edge:
         if not allowed:
             await _refuse(send_with_headers, 400, "unknown-host", UNKNOWN_HOST)
         elif scope["method"] not in SAFE_METHODS and is_foreign(headers):
-            await _refuse(send_with_headers, 403, "forbidden", "requests of other sites are refused")
+            await _refuse(send_with_headers, 403, "forbidden", "requests from other sites are refused")
         elif headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
             await self._app(scope, receive, send_with_headers)
         else:

@@ -158,7 +158,7 @@ class Locator:
     def _unknown(self) -> RedisConnectionError:
         what = f"the master of {self.url.service!r}" if self.slot is None else f"the owner of slot {self.slot}"
         why = f": {self._failed}" if self._failed else ""
-        return RedisConnectionError(f"none of {len(self._nodes)} servers tells {what}{why}")
+        return RedisConnectionError(f"none of {len(self._nodes)} servers knows {what}{why}")
 
 
 def _address(node: Any, asked: Address) -> Address:
@@ -314,7 +314,7 @@ class Connections:
             return self._shared
         if {"{", "}"} & set(queue):
             raise ConfigurationError(
-                f"QUEUE_NAMES: {queue!r} has braces, by which a Redis Cluster finds a queue's keys"
+                f"the name of the queue {queue!r} has braces, by which a Redis Cluster finds a queue's keys"
             )
         return self._connect(key_slot(hash_tag(queue).encode()))
 

@@ -118,7 +118,7 @@ class JobListener:
                 raise
             except Exception as error:
                 if not lost:
-                    logger.warning("lost the connection that waits for jobs, trying again: %s", error)
+                    logger.warning("lost the connection that waits for jobs, reconnecting: %s", error)
                 lost = True
                 await asyncio.sleep(self._timings.listener_pause)
 

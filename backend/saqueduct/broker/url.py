@@ -59,7 +59,7 @@ class RedisURL:
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise InvalidRedisURL(f"it is no URL: it must start with {SCHEMES}") from None
+            raise InvalidRedisURL(f"it is not a URL: it must start with {SCHEMES}") from None
         topology, tls = _kind(parts.scheme)
         if parts.fragment:
             raise InvalidRedisURL("write a # in the password as %23")
@@ -69,7 +69,7 @@ class RedisURL:
             name.removeprefix("sentinel_"): options.pop(name) for name in list(options) if name in SENTINEL_OPTIONS
         }
         if sentinel and topology != "sentinel":
-            raise InvalidRedisURL("sentinel_username and sentinel_password belong to redis+sentinel://")
+            raise InvalidRedisURL("sentinel_username and sentinel_password are only for redis+sentinel://")
         path, service = "", ""
         if parts.scheme == "unix":
             path = unquote(parts.path)
@@ -78,7 +78,7 @@ class RedisURL:
         else:
             options |= _database(parts.path, options)
         if topology == "cluster" and options.get("db"):
-            raise InvalidRedisURL("a cluster has the database 0 only")
+            raise InvalidRedisURL("a cluster has only the database 0")
         if topology == "server" and len(hosts) > 1:
             raise InvalidRedisURL("several hosts need redis+sentinel:// or redis+cluster://")
         return cls(topology, hosts, tls, path, service, options, sentinel)
@@ -182,7 +182,7 @@ def _options(query: str, tls: bool) -> dict[str, Any]:
             near = difflib.get_close_matches(name, OPTIONS, n=1)
             known = f"there are {', '.join(OPTIONS)}; write ? in a password as %3F"
             hint = f"did you mean {near[0]}?" if near else known
-            raise InvalidRedisURL(f"an option is unknown: {hint}")
+            raise InvalidRedisURL(f"unknown option: {hint}")
         if name.startswith("ssl_") and not tls:
             raise InvalidRedisURL(f"{name} is for TLS: begin with rediss")
         read, right = OPTIONS[name]

@@ -218,7 +218,7 @@ def _ask(what: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Failure(f"will not {what} unasked: add --yes, or --dry-run to count them")
+        raise Failure(f"{what} needs a confirmation: add --yes, or --dry-run to count them")
     click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 

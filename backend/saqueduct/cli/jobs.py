@@ -119,7 +119,9 @@ async def show_history(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None
     present = await _in_redis(saqueduct, key, queue)
     kept = Kept() if saqueduct.store is None else await _in_postgres(saqueduct, key, queue, outbox=present is None)
     if present is None and kept.outbox is None and not kept.records:
-        raise Failure(f"no job has the key {key!r}, neither in Redis nor in the records: it never was, or is too old")
+        raise Failure(
+            f"no job has the key {key!r}, neither in Redis nor in the records: it never existed, or was deleted"
+        )
     if as_json:
         output.emit({"key": key, "redis": present, **msgspec.structs.asdict(kept)})
         return

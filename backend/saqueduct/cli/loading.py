@@ -93,7 +93,7 @@ def _resolved(found: Any, path: str) -> Found:
     if isinstance(found, Saqueduct | SaqueductConfig):
         return Found(found)
     if (plugins := _plugins_of(found)) is None:
-        raise AppNotFound(path, f"found is a {type(found).__qualname__}, but {NEEDED}")
+        raise AppNotFound(path, f"it is a {type(found).__qualname__}, but {NEEDED}")
     for plugin in plugins:
         if isinstance(plugin, HasSaqueduct):
             return Found(plugin.saqueduct, plugin.worker_lifespans(found))
@@ -104,7 +104,7 @@ def _resolved(found: Any, path: str) -> Found:
 
 def _called(factory: Callable[..., Any], path: str) -> Any:
     if inspect.iscoroutinefunction(factory):
-        raise AppNotFound(path, f"found is an async function, but {NEEDED}")
+        raise AppNotFound(path, f"it is an async function, but {NEEDED}")
     try:
         inspect.signature(factory).bind()
     except TypeError as error:

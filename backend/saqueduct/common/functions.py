@@ -94,9 +94,9 @@ def are_alike(one: Any, other: Any, seen: tuple[tuple[int, int], ...] = ()) -> b
 def unfit(function: Any) -> str:
     """Why this cannot be a task, and what to write instead; empty if it can."""
     if inspect.isclass(function):
-        return "is a class, only functions can be tasks: decorate a function that makes one and uses it"
+        return "is a class, only functions can be tasks: decorate a function that creates an instance and calls it"
     if inspect.isawaitable(function) or inspect.isgenerator(function) or inspect.isasyncgen(function):
-        return f"is a {type(function).__name__}, what a call returns: decorate the function itself, do not call it"
+        return f"is a {type(function).__name__}, the result of a call: decorate the function itself, do not call it"
     if not inspect.isfunction(function):
         kind = "method" if inspect.ismethod(function) else type(function).__name__
         return f"is a {kind}, only functions can be tasks: decorate a `def` or `async def` that calls it"

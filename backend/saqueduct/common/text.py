@@ -41,7 +41,7 @@ def check_text(name: str, text: str) -> None:
         ValueError: it holds NUL or a lone surrogate; names it.
     """
     if storable(text) != text:
-        raise ValueError(f"{name}: {text!r} holds NUL or half a surrogate pair, which cannot be stored: leave it out")
+        raise ValueError(f"{name}: {text!r} contains NUL or a lone surrogate, which cannot be stored: remove it")
 
 
 def check_schema(name: str) -> None:

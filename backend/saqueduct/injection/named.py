@@ -138,7 +138,7 @@ class NamedInjector:
         if name in plan:
             return ""
         if name in path:
-            return f"the dependencies {' -> '.join([*path, name])} take one another"
+            return f"the dependencies {' -> '.join([*path, name])} depend on one another"
         provider = self._provider(name)
         if provider is None:
             return f"there is no {name!r} in `dependencies`"

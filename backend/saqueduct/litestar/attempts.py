@@ -105,7 +105,7 @@ class Attempts:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 return await call
         except (RedisError, OSError) as error:
-            logger.warning("attempts are counted by this process alone, Redis is away: %r", error)
+            logger.warning("login attempts are counted in this process only, Redis is unavailable: %r", error)
             self._away_until = now + AWAY
             return None
 

@@ -96,7 +96,7 @@ async def same_site(connection: Connection, _: BaseRouteHandler) -> None:
     """
     scope = connection.scope
     if scope.get("method") not in SAFE_METHODS and is_foreign(dict(scope["headers"])):
-        raise PermissionDeniedException("requests of other sites are refused")
+        raise PermissionDeniedException("requests from other sites are refused")
 
 
 def past_middleware(guards: Sequence[Guard]) -> dict[str, Any]:

@@ -29,5 +29,5 @@ async def roll_back(session: AsyncSession) -> None:
     try:
         await session.rollback()
     except Exception as error:
-        logger.warning("a transaction could not be rolled back, its connection is given up: %s", error)
+        logger.warning("a transaction could not be rolled back, its connection is closed: %s", error)
         await session.invalidate()

@@ -73,7 +73,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         texts = {"task": self.task, "queue": self.queue, "error": self.error, "tag": self.tag}
         for name, value in (*texts.items(), ("arguments", self.arguments)):
             if value is not None and place_of(value, _is_in_no_record) is not None:
-                raise InvalidSearch(f"{name}: no record holds NUL or half a surrogate pair; leave it out")
+                raise InvalidSearch(f"{name}: no record contains NUL or a lone surrogate; leave it out")
         for name, moment in (("since", self.since), ("until", self.until)):
             try:
                 if moment is not None:

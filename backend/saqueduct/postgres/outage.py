@@ -56,7 +56,7 @@ def outage_in(error: BaseException) -> str:
 
 def _alone(error: BaseException) -> str:
     if isinstance(error, PoolTimeout):
-        return "no connection of the pool came free in time (DATABASE_POOL_SIZE)"
+        return "no connection of the pool became free in time (database_pool_size)"
     if isinstance(error, DBAPIError):
         return _in_driver(error.orig or error, lost=error.connection_invalidated)
     return _in_driver(error)
@@ -83,7 +83,7 @@ def _in_driver(error: BaseException, *, lost: bool = False) -> str:
     if state == LOCK_NOT_AVAILABLE:
         return _lock(error)
     if state in AGAIN:
-        return f"another transaction got into the way: {error}"
+        return f"conflict with another transaction: {error}"
     if lost or state.startswith(AWAY) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)):
         return str(error) or "the connection was lost"
     return ""
@@ -94,4 +94,4 @@ def _lock(error: BaseException) -> str:
     driver = error.__cause__ if isinstance(error.__cause__, asyncpg.PostgresError) else error
     if getattr(driver, "server_source_function", "ProcessInterrupts") != "ProcessInterrupts":
         return ""
-    return "a lock was not free in time (DATABASE_LOCK_TIMEOUT): another transaction holds it"
+    return "a lock could not be acquired in time (database_lock_timeout): another transaction holds it"

@@ -270,7 +270,9 @@ class Outbox:
                 answers = await queue.publish(lost, deadline, again=True)
             again = [job.key for job, answer in zip(lost, answers, strict=True) if answer is not None]
             if again:
-                logger.warning("queue %s: Redis had forgotten %d durable jobs", queue.name, len(again))
+                logger.warning(
+                    "queue %s: Redis had lost %d durable jobs, they are enqueued again", queue.name, len(again)
+                )
             ended |= _replaced(zip(lost, answers, strict=True))
             statement = update(OutboxJob).where(OutboxJob.queue == queue.name)
             statement = statement.where(OutboxJob.key.in_([job.key for job in jobs]))
@@ -363,7 +365,7 @@ def _replaced(answers: Iterable[tuple[EngineJob, Answer | None]]) -> dict[str, J
 
 async def _unresolve(connection: AsyncConnection, job: Job, standing: str) -> None:
     """The job that should replay a dead letter is dropped: the dead letter waits again."""
-    logger.warning("the replay %s of %s is dropped, the job %s stands", job.key, job.meta[REPLAY_OF], standing)
+    logger.warning("the replay %s of %s is dropped, the job %s already exists", job.key, job.meta[REPLAY_OF], standing)
     letter = update(JobRecord).where(JobRecord.key == job.meta[REPLAY_OF], JobRecord.replayed_as == job.key)
     await connection.execute(letter.values(dict.fromkeys(RESOLUTION)))
 

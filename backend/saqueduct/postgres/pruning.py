@@ -48,9 +48,9 @@ class Pruner:
                 # Committed batch by batch, so that locks stay short.
                 deleted = await self._retention.prune(session, session.commit)
         except DATABASE_AWAY as error:
-            logger.warning("old job records are not deleted, trying again in %.0f s: %s", self._every, error)
+            logger.warning("could not delete old job records, retrying in %.0f s: %s", self._every, error)
         except Exception:
-            logger.exception("old job records are not deleted, trying again in %.0f s", self._every)
+            logger.exception("could not delete old job records, retrying in %.0f s", self._every)
         else:
             if any(deleted.values()):
                 logger.info("old job records deleted: %s", deleted)

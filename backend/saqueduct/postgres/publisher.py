@@ -223,7 +223,7 @@ class Publisher:
         """
         try:
             if deadline is None:
-                raise QueueUnavailable("its clock could not be read")
+                raise QueueUnavailable("the clock of Redis could not be read")
             async with answering():
                 answers = await queue.publish(jobs, deadline)
         except QueueUnavailable as error:
@@ -280,7 +280,7 @@ class Publisher:
                     columns = map(list, zip(*some, strict=True))
                     await self._direct.fetch(_sent_statement(self._outbox.schema, kept=kept), *columns, seconds=ANSWER)
                 except DATABASE_AWAY as error:
-                    logger.debug("that %d jobs were published is left to the relay: %s", len(some), error)
+                    logger.debug("the relay will note that %d jobs were published: %s", len(some), error)
 
 
 def _readable(queue: EngineQueue, rows: Sequence[asyncpg.Record]) -> Iterator[EngineJob]:

@@ -208,7 +208,7 @@ class JobRecorder:
                 others = [job for job in jobs if identity(job) not in completed]
                 found = await ended_before(connection, others, self.rows.schema)
         except DATABASE_AWAY as error:
-            logger.warning("whether %d jobs had completed before is not known: %s", len(jobs), error)
+            logger.warning("could not check whether %d jobs had completed before: %s", len(jobs), error)
             return [None] * len(jobs)
         found |= {each: Ended(result) for each, (result,) in completed.items()}
         return [found.get(identity(job)) for job in jobs]
@@ -227,13 +227,15 @@ class JobRecorder:
         if kept:
             logger.warning("%d ends of jobs stay in Redis, and are written by the next worker", kept)
         if lost := len(self) - kept:
-            logger.error("%d job records are lost: PostgreSQL did not take them in time", lost)
+            logger.error("%d job records are lost: PostgreSQL did not accept them in time", lost)
 
     def _drop_oldest(self) -> None:
         if self._waiting.popleft().kept:
             return
         if not self.dropped:
-            logger.error("PostgreSQL is away for too long: the oldest of %d job records are dropped", BUFFER)
+            logger.error(
+                "PostgreSQL has been unavailable for too long: the oldest of %d job records are dropped", BUFFER
+            )
         self.dropped += 1
 
     async def _write_all(self) -> None:
@@ -270,7 +272,7 @@ class JobRecorder:
     def _away(self, error: Exception) -> None:
         if self.away_since is None:
             self.away_since = time.monotonic()
-            logger.warning("job records wait, PostgreSQL does not take them: %s", error)
+            logger.warning("job records wait, PostgreSQL does not accept them: %s", error)
 
     async def _end_some(self) -> None:
         left = len(self._ended)

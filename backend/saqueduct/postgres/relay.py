@@ -169,11 +169,11 @@ class Relay:
                 wait = min(wait, AGE)
         except Exception as error:
             if not self._trouble:
-                logger.warning("the outbox cannot be looked at, trying again: %s", error)
+                logger.warning("could not read the outbox, retrying: %s", error)
             self._trouble = True
             return RETRY
         if self._trouble:
-            logger.info("the outbox can be looked at again")
+            logger.info("the outbox can be read again")
             self._trouble = False
         return wait
 
@@ -211,7 +211,8 @@ class Relay:
 def _described(left: Left) -> str:
     return (
         f"{left.jobs} jobs of the queue {left.queue!r} wait in the outbox since {left.since:%Y-%m-%d %H:%M} UTC, and "
-        "QUEUE_NAMES has no such queue: add it and run a worker for it, or delete those rows of the table outbox"
+        "no queue of that name is configured: add it to `queues` (QUEUE_NAMES) and run a worker for it, or delete "
+        "those rows of the table outbox"
     )
 
 

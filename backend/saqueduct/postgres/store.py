@@ -114,7 +114,7 @@ class Memory:
             await self._engine.dispose()
             raise
         except DATABASE_AWAY as error:
-            logger.info("the state of the tables is not known, PostgreSQL does not answer: %s", error)
+            logger.info("could not check the tables, PostgreSQL does not answer: %s", error)
 
     async def keep(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
         """Enqueue durable jobs; see `Publisher.send`."""
@@ -128,7 +128,7 @@ class Memory:
                 if standing := [job for job in jobs if identity(job) not in ended]:
                     await self.outbox.adopt(connection, queue, standing)
         except DATABASE_AWAY as error:
-            logger.warning("queue %s: %d durable jobs stand in Redis only: %s", queue.name, len(jobs), error)
+            logger.warning("queue %s: %d durable jobs are in Redis only: %s", queue.name, len(jobs), error)
 
     async def write(self, session: AsyncSession, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
         """Write jobs in the transaction of a session; they are enqueued immediately after its commit.
@@ -184,7 +184,7 @@ class Memory:
                 await self.recorder.rows.retried(connection, job)
                 retried = await again()
         except DATABASE_AWAY as error:
-            logger.warning("that the job %s is queued once more is not noted in its record: %s", job.key, error)
+            logger.warning("could not note in its record that the job %s was queued again: %s", job.key, error)
         return retried or await again()
 
     async def watch(self, queue: EngineQueue) -> None:

@@ -59,7 +59,7 @@ class UnrecordedEnds:
                 async with answering():
                     await self._queues[name].unrecorded.forget(marks)
             except QueueUnavailable as error:
-                logger.debug("queue %s: %d ends are written once more: %s", name, len(marks), error)
+                logger.debug("queue %s: %d ends of jobs could not be written, retrying: %s", name, len(marks), error)
 
     async def crowded(self, queues: Sequence[EngineQueue]) -> bool:
         """True when one of the queues keeps too many ends.

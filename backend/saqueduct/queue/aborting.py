@@ -41,5 +41,5 @@ class Patience:
         """
         running = current_job.job.get()
         if self.over or (running is not None and running.key == key):
-            raise JobConflict(key, "aborting", "enqueued anew before it has ended")
+            raise JobConflict(key, "aborting", "enqueued again before it has ended")
         await asyncio.sleep(self._look)

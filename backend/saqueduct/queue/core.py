@@ -136,7 +136,7 @@ class QueueCore:
         except Exception as error:
             raise UnreadableJob(key, str(error)) from error
         if job is None or job.key != key:
-            raise UnreadableJob(key, "nothing is stored" if job is None else f"it calls itself {job.key}")
+            raise UnreadableJob(key, "nothing is stored" if job is None else f"its data has the key {job.key}")
         return job
 
     def copy(self, job: Job) -> EngineJob:
@@ -161,7 +161,7 @@ class QueueCore:
             try:
                 self.recorder.add(job)
             except Exception:
-                logger.exception("what became of the job %s cannot be recorded", job.key)
+                logger.exception("could not record the outcome of the job %s", job.key)
 
     def mark_to_keep(self, job: Job) -> str:
         """The mark under which the end of a job is kept until PostgreSQL has recorded it; empty: it is not kept."""

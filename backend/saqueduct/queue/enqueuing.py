@@ -226,7 +226,7 @@ class Enqueuer:
         for batch in batches(rows, JOBS_AT_ONCE, _sizes_of_rows, self._core.batch_bytes):
             answer = await self._core.scripts.run("publish", repr(deadline), pack(batch))
             if answer == b"late":
-                raise QueueUnavailable("the call came too late")
+                raise QueueUnavailable("Redis received the call too late")
             raw += answer
         answers: list[Answer | None] = []
         for job, answer in zip(jobs, raw, strict=True):

@@ -72,7 +72,9 @@ class Queues:
             return self.by_name[name]
         except KeyError:
             known = ", ".join(self.by_name)
-            raise ConfigurationError(f"there is no queue {name!r} in QUEUE_NAMES (there are: {known})") from None
+            raise ConfigurationError(
+                f"there is no queue {name!r} in the setting `queues` (QUEUE_NAMES): there are {known}"
+            ) from None
 
     def look_up(self, name: str) -> EngineQueue:
         """The queue for a name from user input.
@@ -297,7 +299,7 @@ class Queues:
     def _of_parent(self) -> ConfigurationError:
         return ConfigurationError(
             f"these queues were connected in the process {self._pid}, of which this one is a fork: connect others "
-            "here, such as `app.shell.open_container()` for blocking calls, or connect after the fork"
+            "here, for blocking calls with a `BlockingContainer` of saqueduct.blocking, or connect after the fork"
         )
 
     def become(self, successor: "Queues") -> list[dict[str, Any]]:
@@ -344,7 +346,7 @@ class Queues:
         """
         queues = current_queues()
         if not isinstance(queues, Queues):
-            raise ConfigurationError(f"the queues of this process are no Queues, but {queues!r}")
+            raise ConfigurationError(f"the queues of this process are not Queues, but {queues!r}")
         return queues
 
     def __iter__(self) -> Iterator[EngineQueue]:

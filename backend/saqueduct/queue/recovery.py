@@ -98,7 +98,7 @@ class Recovery:
             return self._outcome(job, decoded(abort)), job
         except Exception as error:
             # Its worker died before it could remove it from the queue.
-            logger.error("the job %s is taken out of the queue: %s", key.decode(), error)
+            logger.error("the job %s is removed from the queue: %s", key.decode(), error)
             return Outcome.unreadable(key.decode(), lease.decode(), stored), None
 
     def _outcome(self, job: EngineJob, abort: str) -> Outcome:

@@ -149,7 +149,7 @@ class LeasedQueue(RedisQueue):
         if held:
             self.core.record(job)
         else:
-            logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)
+            logger.warning("the lease of the job %s was lost, the outcome of this attempt is discarded", outcome.key)
 
     async def _retry(self, job: Job, error: str | None) -> None:
         await self.settler.settle_each([(Outcome.retry(self.core, job, job.next_retry_delay()), job)])
@@ -164,7 +164,7 @@ class LeasedQueue(RedisQueue):
         if stored is not None and stored.status is Status.ABORTING and not stored.started:
             await self.finish_abort(stored)
         else:
-            logger.warning("the job %s was taken over; what this attempt did to it does not count", job.key)
+            logger.warning("the lease of the job %s was lost, the outcome of this attempt is discarded", job.key)
 
     async def update(self, job: Job, **kwargs: Any) -> None:
         """Store updates of a job (`progress`, `meta`, ...); for a running job only if its lease still holds.

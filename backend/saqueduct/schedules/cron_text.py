@@ -80,7 +80,7 @@ def normalized(cron: str) -> str:
 
 def _word(cron: str) -> str:
     if cron == "@reboot":
-        raise ValueError("there is no '@reboot': enqueue a job where the application starts")
+        raise ValueError("'@reboot' is not supported: enqueue a job when the application starts")
     try:
         return WORDS[cron.lower()]
     except KeyError:

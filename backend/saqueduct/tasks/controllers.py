@@ -83,8 +83,8 @@ class ControllerMethod(Generic[P, R]):
     def __set_name__(self, owner: type, name: str) -> None:
         if not issubclass(owner, TaskController):
             raise RegistrationError(
-                self.function, f"is a task in the class {owner.__qualname__}, which is no controller: derive it from "
-                "`TaskController`, or decorate a function outside of the class",
+                self.function, f"is a task in the class {owner.__qualname__}, which is not a controller: derive it "
+                "from `TaskController`, or decorate a function outside of the class",
             )  # fmt: skip
 
     def with_schedule(self, schedule: Schedule) -> Self:

@@ -242,7 +242,7 @@ class TaskDefinition:
         strangers = set(unique.by) - self.signature.payload.keys() if unique else set()
         if strangers:
             raise RegistrationError(
-                self.function, f"unique names {', '.join(sorted(strangers))}, which are no parameters that travel"
+                self.function, f"unique names {', '.join(sorted(strangers))}, which are not arguments of the task"
             )
 
 

@@ -71,7 +71,7 @@ def encode(value: Any, forms: Sequence[bytes] = EVERY_FORM) -> bytes:
     try:
         encoded = _ENCODER.encode(value)
     except UnicodeEncodeError:
-        raise ValueError(_refused("half of a surrogate pair is no text", value, is_half_a_pair)) from None
+        raise ValueError(_refused("a lone surrogate is not valid text", value, is_half_a_pair)) from None
     for form in forms:
         # `in` first checks whether the operand is a number: twice as slow.
         if encoded.find(form) >= 0:
@@ -179,7 +179,7 @@ def check(type_: Any) -> None:
     decoder(type_)
     for part in _parts(msgspec_inspect.type_info(type_), set()):
         if isinstance(part, msgspec_inspect.DictType) and not _names_a_value(part.key_type):
-            raise TypeError("JSON objects have text, numbers, enums, moments or UUIDs as names, nothing else.")
+            raise TypeError("Keys of JSON objects can only be text, numbers, enums, dates, times or UUIDs.")
         each: Any = getattr(part, "cls", None)
         if pydantic_models.is_dataclass_of_pydantic(each):
             raise TypeError(f"{each.__name__} is a pydantic dataclass, whose validators would not run: use a model.")

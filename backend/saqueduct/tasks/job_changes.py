@@ -64,7 +64,7 @@ def make_storable(serialize: Callable[[Job], object], job: EngineJob) -> None:
         check(job)
         serialize(job)
     except Exception as error:
-        logger.error("the job %s holds what cannot be stored, it goes on without: %s", job.key, error)
+        logger.error("the job %s contains what cannot be stored, it continues without: %s", job.key, error)
         repair(job)
 
 

@@ -60,7 +60,9 @@ class ReservedMeta(ValueError):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(f"meta: {name!r}: names that begin with {PREFIX!r} are the queue's own, choose another name")
+        super().__init__(
+            f"meta: {name!r}: names that begin with {PREFIX!r} are reserved for the queue, choose another name"
+        )
 
 
 def put_back(meta: Mapping[str, Any]) -> int:

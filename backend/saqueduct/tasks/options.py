@@ -354,7 +354,9 @@ def check_meta(meta: Mapping[str, Any]) -> None:
     try:
         encoding.encode({"meta": checked(meta)})
     except encoding.UNENCODABLE as error:
-        raise error if isinstance(error, ReservedMeta) else ValueError(f"meta cannot travel as JSON: {error}") from None
+        raise (
+            error if isinstance(error, ReservedMeta) else ValueError(f"meta cannot be encoded as JSON: {error}")
+        ) from None
 
 
 def _check_unique(unique: Any) -> None:

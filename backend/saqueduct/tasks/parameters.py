@@ -103,7 +103,7 @@ def check_travels(function: Callable[..., Any], name: str, hint: Any) -> None:
     except TypeError as error:
         raise RegistrationError(
             function,
-            f"the parameter {name!r} cannot travel as JSON ({hint}): {_reason(error)} "
+            f"the parameter {name!r} cannot be encoded as JSON ({hint}): {_reason(error)} "
             "Use types that msgspec supports, or have it injected: give it the default `INJECTED`",
         ) from None
 
@@ -128,7 +128,7 @@ def returned(function: Callable[..., Any], hint: Any) -> Any:
     except TypeError as error:
         raise RegistrationError(
             function,
-            f"the result cannot travel as JSON ({hint}): {_reason(error)} "
+            f"the result cannot be encoded as JSON ({hint}): {_reason(error)} "
             "Return types that msgspec supports, or `None`",
         ) from None
 
@@ -143,9 +143,10 @@ def _check_name_and_kind(function: Callable[..., Any], parameter: inspect.Parame
         raise RegistrationError(function, f"the parameter {name!r} begins with two underscores: rename it")
     if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
         raise RegistrationError(
-            function, f"the parameter {name!r} is positional-only, jobs carry names: remove the `/`"
+            function, f"the parameter {name!r} is positional-only, but arguments are passed by name: remove the `/`"
         )
     if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
         raise RegistrationError(
-            function, f"`*{name}` cannot travel, jobs carry names: take a list `{name}: list[...]` instead"
+            function,
+            f"`*{name}` is not possible, because arguments are passed by name: take a list `{name}: list[...]` instead",
         )

@@ -102,8 +102,8 @@ def current_queues() -> TaskQueues:
     """
     if not _connected:
         raise ConfigurationError(
-            "the queues of this process are not connected: enqueue from a route or a task, "
-            "in a script within `with open_container():` of app.shell, or call `await queues.connect()` first"
+            "the queues of this process are not connected: enqueue from a route or a task, or in a script within "
+            "`async with Saqueduct(config):`, or in the reference application `with open_container():` of app.shell"
         )
     if len(_connected) == 1:
         return _connected[0]

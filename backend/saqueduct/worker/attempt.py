@@ -154,7 +154,7 @@ class Attempt:
         """Settle it although it still runs: it ignores its cancellation. Any later outcome is discarded."""
         where = stack_of(self.job) or _suspended_at(self.task)
         logger.error(
-            "the job %s of %s ignores its cancellation and is given up; it hangs here",
+            "the job %s of %s ignores its cancellation and is abandoned; it hangs here",
             self.job.key, self.job.function, extra={"stack": where.rstrip()},
         )  # fmt: skip
         if self._timed_out:
@@ -266,7 +266,7 @@ class Attempt:
             outcome = Outcome.unreadable(*self.held, "")
         # What logging raises, as a filter may, costs no slot.
         with suppress(Exception):
-            logger.error("the job %s has no outcome that can be written", self.held[0], exc_info=info(error))
+            logger.error("could not write an outcome of the job %s", self.held[0], exc_info=info(error))
         return outcome
 
     def _cancel(self) -> None:

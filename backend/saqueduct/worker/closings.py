@@ -68,8 +68,8 @@ class Closings:
         try:
             first = await recorder.close(jobs)
         except Exception as error:
-            logger.warning("that %d durable jobs have ended is kept in Redis for now: %s", len(jobs), error)
+            logger.warning("the ends of %d durable jobs are kept in Redis for now: %s", len(jobs), error)
             return [False] * len(jobs)
         for job in (job for job, counts in zip(jobs, first, strict=True) if counts is False):
-            logger.warning("the job %s had ended before; this attempt does not count", job.key)
+            logger.warning("the job %s had already ended, the outcome of this attempt is discarded", job.key)
         return [counts is not None for counts in first]

@@ -95,6 +95,6 @@ class Deadlines:
         try:
             yield
         except (UnreadableJob, *REDIS_AWAY) as error:
-            logger.debug("the job %s cannot be looked at: %s", attempt.held[0], error)
+            logger.debug("could not check the job %s: %s", attempt.held[0], error)
         except Exception:
-            logger.exception("the job %s cannot be looked at", attempt.held[0])
+            logger.exception("could not check the job %s", attempt.held[0])

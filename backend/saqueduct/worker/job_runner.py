@@ -173,7 +173,7 @@ class JobRunner:
             except Exception as error:
                 if not isinstance(error, REDIS_AWAY):
                     # A live worker that takes no more jobs would be worse than one log line too many.
-                    logger.exception("queue %s: no job could be leased, trying again", self.queue.name)
+                    logger.exception("queue %s: could not lease jobs, retrying", self.queue.name)
                 await self.core.outage.pause(error, self._stopping)
                 waits = 0.0
                 continue
@@ -250,9 +250,9 @@ class JobRunner:
                 await self.queue.recover()
             except (RedisError, OSError):
                 # An outage of Redis is logged where jobs are leased.
-                logger.debug("queue %s: no look for orphans", self.queue.name, exc_info=True)
+                logger.debug("queue %s: could not look for orphaned jobs", self.queue.name, exc_info=True)
             except Exception:
-                logger.exception("queue %s: the look for orphans failed, trying again", self.queue.name)
+                logger.exception("queue %s: could not look for orphaned jobs, retrying", self.queue.name)
             await asyncio.sleep(self.core.timings.recovery_look)
 
     def _free(self) -> int:

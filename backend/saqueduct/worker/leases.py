@@ -189,7 +189,7 @@ class LeaseKeeper:
         for each, mark in late.items():
             # The job's error has the stack.
             reason = REASONS.get(mark) or mark.split("\n")[1].removesuffix(", here:")
-            logger.error("the lease of the job %s is given up: %s", each[0], reason)
+            logger.error("the lease of the job %s is released: %s", each[0], reason)
         block = self._pulse.block
         stalled = block is not None and block.seconds >= self._timings.stall
         offers = self._offers(block, held) if block is not None and stalled else {}

@@ -129,7 +129,7 @@ class Leasing:
         try:
             job = self._core.read(key, stored)
         except UnreadableJob as error:
-            logger.error("%s; it is taken out of the queue", error)
+            logger.error("%s; it is removed from the queue", error)
             self._outcomes.add(Outcome.unreadable(key, lease, stored), None)
             return None
         job.lease = lease

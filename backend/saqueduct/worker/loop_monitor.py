@@ -156,7 +156,7 @@ class Pulse:
             try:
                 self._look()
             except Exception:
-                logger.exception("the event loop could not be looked at, trying again")
+                logger.exception("could not check the event loop, retrying")
 
     def _look(self) -> None:
         if self._loop.is_closed():
@@ -199,7 +199,7 @@ class Pulse:
         if block.seconds >= self._notice and not block.noticed:
             block.noticed = True
             logger.error(
-                "the event loop has not answered for %.1f s, no other job goes on; %s blocks it",
+                "the event loop has not answered for %.1f s, no other job can continue; %s blocks it",
                 self.blocked_for(), block.who or "no job", extra={"stack": block.stack.rstrip()},
             )  # fmt: skip
 

@@ -57,7 +57,7 @@ def wait(job: EngineJob, window: float) -> float | None:
 def put_back(job: EngineJob, error: BaseException, seconds: float) -> None:
     """Restore the job as it was before its lease, with the reason why it waits."""
     level = logging.DEBUG if job.error == str(error) else logging.WARNING
-    logger.log(level, "job %s of %s goes back for %g s: %s", job.key, job.function, seconds, error)
+    logger.log(level, "job %s of %s goes back to the queue for %g s: %s", job.key, job.function, seconds, error)
     job.attempts -= 1
     job.status, job.error, job.touched = Status.QUEUED, str(error), now()
     job.started, job.completed, job.worker_id = 0, 0, None

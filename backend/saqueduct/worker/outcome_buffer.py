@@ -72,7 +72,9 @@ class OutcomeBuffer:
             self._written([(outcome.key, outcome.how.lease) for outcome, _ in batch])
             for (_, job), (outcome, held) in zip(batch, answers, strict=True):
                 if not held:
-                    logger.warning("the job %s was taken over; what this attempt did to it does not count", outcome.key)
+                    logger.warning(
+                        "the lease of the job %s was lost, the outcome of this attempt is discarded", outcome.key
+                    )
                     continue
                 self._settler.count(outcome)
                 if job is not None and outcome.how.kind in RECORDED:

@@ -52,11 +52,11 @@ def run(main: Coroutine[Any, Any, T], new_loop: Callable[[], asyncio.AbstractEve
                 end_if_forked(pid, error)
                 if task.done():
                     raise
-                logger.error("a job raised %r in the event loop, which goes on", error, exc_info=error)
+                logger.error("a job raised %r in the event loop, which continues", error, exc_info=error)
             except RuntimeError as error:
                 if task.done() or loop.is_closed():
                     raise
-                logger.error("a job stopped the event loop, which goes on: %s", error)
+                logger.error("a job stopped the event loop, which continues: %s", error)
 
 
 class WorkerProcess:
@@ -124,7 +124,7 @@ class WorkerProcess:
         """Reclaim the signals that a job may have taken, for example with its own `add_signal_handler`."""
         for number in SIGNALS:
             if (taken := signal.getsignal(number)) != self._on_signal:
-                logger.error("a job changed what %s does (%r): it ends this process again", number.name, taken)
+                logger.error("a job replaced the handler of %s (%r): the original is restored", number.name, taken)
                 signal.signal(number, self._on_signal)
         self._loop.call_later(self._timings.process_look, self._keep_signals)
 
@@ -153,20 +153,22 @@ class WorkerProcess:
                     self._end_at_once(reason)
                     return
             except Exception:
-                logger.exception("whether this process is of any use could not be decided, trying again")
+                logger.exception("could not check whether this process still works, retrying")
 
     def _hopeless(self) -> str:
         """Why this process ends without its event loop; empty: it need not."""
         late = time.monotonic() - self._grace_period - self._asked if self._asked is not None else 0.0
         if late > self._timings.process_end:
-            return f"it is to stop, and has not ended {late:.0f} s after its grace period"
+            return f"it was asked to stop, and is still running {late:.0f} s after its grace period"
         beat = loop_monitor.of(self._loop)
         if beat is None:
             return ""
         block, seconds = beat.block, beat.blocked_for()
         who = (block.who if block is not None else "") or "no job"
         if late > 0 and seconds > BLOCKED:
-            return f"it is to stop, its grace period is over, and {who} blocks its event loop for {seconds:.0f} s"
+            return (
+                f"it was asked to stop, its grace period is over, and {who} blocks its event loop for {seconds:.0f} s"
+            )
         if (
             block is None
             or block.seconds < self._timings.hopeless

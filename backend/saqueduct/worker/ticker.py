@@ -85,7 +85,7 @@ class Ticker:
             except Exception as error:
                 # An outage of Redis is logged where jobs are leased.
                 if not isinstance(error, REDIS_AWAY):
-                    logger.exception("queue %s: schedules could not be looked at, trying again", self._queue.name)
+                    logger.exception("queue %s: could not check the schedules, retrying", self._queue.name)
                 wait = RETRY
             await self._sleep(wait)
 
@@ -117,7 +117,7 @@ class Ticker:
         if look.holds == NEWER:
             return self._queue.core.timings.schedule_check
         if look.holds != OURS:
-            logger.warning("queue %s: taking its schedules over from workers that are older or gone", self._queue.name)
+            logger.warning("queue %s: taking over its schedules from older or dead workers", self._queue.name)
             await self.declare()
             return 0.0
         if look.due:
@@ -159,7 +159,7 @@ class Ticker:
             job = job if missed else await self._job(task, schedule, tick)
         except Exception:
             # It must not keep the ticks of other schedules from being made.
-            logger.exception("no job could be made for a tick of %s", key)
+            logger.exception("could not create a job for a tick of %s", key)
         return key, due, repr(tick), following, "1" if schedule.overlap == "queue" else "0", stock, job
 
     async def _job(self, task: TaskDefinition, schedule: Schedule, tick: float) -> Row:

@@ -148,7 +148,7 @@ async def test_another_worker_takes_the_place_of_one_that_stops_by_itself(
 
     async with Saqueduct(config) as saqueduct, saqueduct.working(restart=True):
         await useless.enqueue()
-        await eventually(lambda: "another one takes its place" in caplog.text)
+        await eventually(lambda: "is replaced by another one" in caplog.text)
         job = await after.enqueue()
         assert await job.result(timeout=20) == "ran"
 

@@ -56,7 +56,7 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
         ({"worker_queues": ["mails"]}, "'mails' is not one of queues"),
         ({"redis_url": "http://localhost"}, "redis_url: "),
         ({"database_url": "mysql://localhost"}, "must start with postgresql://"),
-        ({"database_url": "postgresql://a/b", "engine": object()}, "database_url and engine name a database each"),
+        ({"database_url": "postgresql://a/b", "engine": object()}, "database_url and engine each name a database"),
         ({"cron_timezone": "Berlin"}, "'Berlin' is not an IANA time zone"),
         ({"environment": "staging"}, "neither development nor production"),
         ({"timings": Timings(lease=0)}, r"timings.lease=0: must be a number, more than 0 \(seconds\)"),

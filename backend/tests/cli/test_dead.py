@@ -133,7 +133,7 @@ async def test_nothing_happens_unasked(
     await record("one")
     await record("two")
     _, told = await cli("dead", verb, "--all", status=1)
-    assert told == f"error: will not {verb} 2 dead letters unasked: add --yes, or --dry-run to count them\n"
+    assert told == f"error: {verb} 2 dead letters needs a confirmation: add --yes, or --dry-run to count them\n"
     assert await cli_json("dead", verb, "--all", "--dry-run") == {"count": 2}
     shown, _ = await cli("dead", verb, "--error", "nothing like it", "--yes")
     assert shown == f"{verb}ed 0 dead letters\n"

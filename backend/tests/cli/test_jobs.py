@@ -182,7 +182,7 @@ async def test_redacted_arguments_are_not_shown(cli: Cli, own_tasks: None, queue
 async def test_a_strange_cursor_is_refused(cli: Cli) -> None:
     for status in ("failed", "queued"):
         _, told = await cli("jobs", "list", "--status", status, "--cursor", "!", status=1)
-        assert told == "error: cursor: take it from the page before, or leave it out for the first page\n"
+        assert told == "error: cursor: use the value from the previous page, or leave it out for the first page\n"
 
 
 async def test_no_job_that_somebody_put_into_redis_breaks_a_list(cli: Cli, cli_json: JsonCli, queues: Queues) -> None:

@@ -211,7 +211,7 @@ def test_what_a_job_cannot_have_is_an_error_at_start_that_says_why() -> None:
     assert f"{work.where}: work: user: " in message
     assert "'user' takes `request`, which only requests have" in message
     assert "'paged' takes `limit`, which is not in `dependencies`" in message
-    assert "left -> right -> left take one another" in message
+    assert "left -> right -> left depend on one another" in message
     assert 'add "nobody": Provide(...) to `dependencies`' in message
     assert "work: page:" not in message
 

@@ -157,8 +157,8 @@ async def _taking(ctx: Context, n: int) -> None: ...
         (staticmethod(_taking), "is a staticmethod.*decorate a `def`", _taking),
         (print, "is a builtin_function_or_method.*decorate a `def`", None),
         (functools.lru_cache(_taking), "is a _lru_cache_wrapper.*decorate a `def`", _taking),
-        (_undeclared_generator(NO_CONTEXT), "is a generator, what a call returns", _undeclared_generator),
-        (_async_generator(NO_CONTEXT), "is a async_generator, what a call returns", _async_generator),
+        (_undeclared_generator(NO_CONTEXT), "is a generator, the result of a call", _undeclared_generator),
+        (_async_generator(NO_CONTEXT), "is a async_generator, the result of a call", _async_generator),
         (17, "is a int", None),
         ("_taking", "is a str", None),
     ],
@@ -175,7 +175,7 @@ def test_what_cannot_be_a_task_is_refused_with_place_and_remedy(thing: Any, word
 
 def test_a_coroutine_is_refused_with_the_place_of_its_function() -> None:
     coroutine: Any = _taking(NO_CONTEXT, 1)
-    with pytest.raises(RegistrationError, match="is a coroutine, what a call returns: decorate the function itself"):
+    with pytest.raises(RegistrationError, match="is a coroutine, the result of a call: decorate the function itself"):
         task(coroutine)
     coroutine.close()
 

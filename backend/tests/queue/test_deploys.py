@@ -85,7 +85,7 @@ async def test_it_keeps_what_it_has_and_says_why_it_waits(
         again = await new.enqueue(name="x")
         assert (again.key, again.created) == (handle.key, False)
         assert (job.attempts, job.retries, job.started, job.worker_id) == (0, 4, 0, None)
-        assert "knows no task 'new'" in (job.error or "")
+        assert "has no task 'new'" in (job.error or "")
     with shifted(61):
         await queues.get("default").schedule()
         async with worker_of(settings, queues, container):
@@ -197,7 +197,7 @@ async def test_without_a_window_it_fails_at_once(
     new = new_task([], retries=4)
     async with worker_of(settings, queues, container, window=0):
         handle = await new.enqueue(name="x")
-        with caplog.at_level(logging.ERROR), pytest.raises(JobFailed, match="knows no task 'new'"):
+        with caplog.at_level(logging.ERROR), pytest.raises(JobFailed, match="has no task 'new'"):
             await handle.result(timeout=10)
     assert (await handle.refresh()).attempts == 1
 

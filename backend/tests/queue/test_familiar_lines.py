@@ -158,7 +158,7 @@ def test_an_interval_may_be_a_timedelta() -> None:
         ({"cron": 60.0}, r"for an interval give every=60\.0"),
         ({"cron": dt.timedelta(seconds=60)}, r"for an interval give every=datetime\.timedelta"),
         ({"cron": ["0 3 * * *"]}, "cron takes an expression"),
-        ({"cron": "@reboot"}, "enqueue a job where the application starts"),
+        ({"cron": "@reboot"}, "enqueue a job when the application starts"),
         ({"cron": "@fortnightly"}, "there are @yearly"),
         ({"cron": "R * * * *"}, "draws a value at random"),
         ({"cron": "H(0-5) * * * *"}, "draws a value at random"),

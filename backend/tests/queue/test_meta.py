@@ -48,7 +48,7 @@ async def test_names_that_the_engine_uses_without_its_prefix_are_the_users(jobs:
 @pytest.mark.parametrize("name", [EXPIRES_AT, f"{PREFIX}anything", PREFIX])
 async def test_the_prefix_is_refused_wherever_meta_comes_in(queue: EngineQueue, name: str) -> None:
     given = {name: 1}
-    with pytest.raises(ReservedMeta, match="are the queue's own"):
+    with pytest.raises(ReservedMeta, match="are reserved for the queue"):
         get_registry().get("harmless").options(meta=given)
     with pytest.raises(ReservedMeta):
         await queue.enqueue("harmless", meta=given)

@@ -216,7 +216,7 @@ def test_a_job_that_does_not_fit_says_so_and_what_to_do(received: Receiver) -> N
     with pytest.raises(PayloadMismatch) as caught:
         received(Signature(changed), {"days": "seven", "colour": "red"})
     assert caught.value.problems == {"user_id": "missing", "days": "Expected `int`, got `str`"}
-    assert "does not fit the present signature of changed: " in str(caught.value)
+    assert "does not match the current signature of changed: " in str(caught.value)
     assert "Another version of the task enqueued it, or a producer that does not validate" in str(caught.value)
     assert "enqueue the job anew" in str(caught.value)
 
@@ -290,7 +290,7 @@ def test_a_parameter_that_cannot_travel_is_refused_by_name(declared: Any, why: s
     async def job(ctx: Context, *, value: Any) -> None: ...
 
     job.__annotations__["value"] = declared
-    with pytest.raises(RegistrationError, match=f"'value' cannot travel as JSON .*{why}"):
+    with pytest.raises(RegistrationError, match=f"'value' cannot be encoded as JSON .*{why}"):
         Signature(job)
 
 
@@ -299,7 +299,7 @@ def test_a_result_that_cannot_travel_is_refused(declared: Any, why: str) -> None
     async def job(ctx: Context) -> Any: ...
 
     job.__annotations__["return"] = declared
-    with pytest.raises(RegistrationError, match=f"the result cannot travel as JSON .*{why}"):
+    with pytest.raises(RegistrationError, match=f"the result cannot be encoded as JSON .*{why}"):
         Signature(job)
 
 
@@ -346,7 +346,7 @@ def test_a_dict_whose_keys_cannot_be_names_is_refused_at_import(declared: Any) -
     async def job(ctx: Context, *, value: Any) -> None: ...
 
     job.__annotations__["value"] = declared
-    with pytest.raises(RegistrationError, match=r"'value' cannot travel as JSON.*text, numbers, enums, moments"):
+    with pytest.raises(RegistrationError, match=r"'value' cannot be encoded as JSON.*text, numbers, enums, dates"):
         Signature(job)
 
 

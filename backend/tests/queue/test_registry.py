@@ -201,8 +201,8 @@ def _list_of_sessions() -> Any:
         (_nothing, "first parameter must be the job's context"),
         (_positional_only, "'name' is positional-only"),
         (_args, r"\*names"),
-        (_ctx_keyword_only, "must stand before"),
-        (_list_of_sessions, "'sessions' cannot travel as JSON"),
+        (_ctx_keyword_only, "must come before"),
+        (_list_of_sessions, "'sessions' cannot be encoded as JSON"),
     ],
 )
 def test_a_function_that_cannot_be_a_task_is_refused_at_its_line(registry: TaskRegistry, make: Any, words: str) -> None:
@@ -255,7 +255,7 @@ def test_an_impossible_option_is_refused(registry: TaskRegistry, options: dict[s
         ({"unique": Unique}, r"unique takes a Unique\(\.\.\.\)"),
         ({"name": 5}, "name takes a text"),
         ({"name": ""}, "name takes a text"),
-        ({"name": "a\ud800"}, "name: .* half a surrogate pair"),
+        ({"name": "a\ud800"}, "name: .* a lone surrogate"),
         ({"name": "a" * 401}, "has 401 characters"),
     ],
 )

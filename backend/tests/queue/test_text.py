@@ -122,7 +122,7 @@ async def test_arguments_that_no_utf8_can_carry_are_refused_with_their_place(
     @task
     async def takes(ctx: Context, *, value: Any) -> None: ...
 
-    with pytest.raises(InvalidArguments, match=f"{place}.*: half of a surrogate pair"):
+    with pytest.raises(InvalidArguments, match=f"{place}.*: a lone surrogate"):
         await takes.enqueue(value=value)
     assert await queues.get("default").count("incomplete") == 0
 
@@ -137,7 +137,7 @@ async def test_a_result_that_no_utf8_can_carry_fails_each_attempt_with_its_place
 
     job = await jobs.run(returns)
     assert (len(runs), job.status) == (2, Status.FAILED)
-    assert "names[0]: half of a surrogate pair" in (job.error or "")
+    assert "names[0]: a lone surrogate" in (job.error or "")
 
 
 @pytest.mark.parametrize("text", [HALF, "a\x00b"])
@@ -166,7 +166,7 @@ async def test_meta_that_json_cannot_carry_is_refused_with_its_place(queues: Que
     @task
     async def waits(ctx: Context) -> None: ...
 
-    for meta, place in (({"a": HALF}, r"meta\.a: half"), ({"a": [float("nan")]}, r"meta\.a\[0\]: JSON has no NaN")):
+    for meta, place in (({"a": HALF}, r"meta\.a: a lone"), ({"a": [float("nan")]}, r"meta\.a\[0\]: JSON has no NaN")):
         with pytest.raises(ValueError, match=place):
             waits.options(meta=meta)
         with pytest.raises(ValueError, match=place):
@@ -178,7 +178,7 @@ async def test_a_key_that_there_cannot_be_is_not_found(queues: Queues, session: 
     assert await JobHistory(session).find(HALF) == []
     searches: list[dict[str, Any]] = [{"task": HALF}, {"arguments": {"a": HALF}}, {"tag": "a\x00"}]
     for which in searches:
-        with pytest.raises(ValueError, match="no record holds"):
+        with pytest.raises(ValueError, match="no record contains"):
             RecordFilter(**which)
     # The six characters are no NUL.
     RecordFilter(arguments={"a": "\\u0000"})

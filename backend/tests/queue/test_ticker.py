@@ -256,7 +256,7 @@ async def test_one_schedule_that_fails_keeps_no_other_back(
     await ticker.declare()
     assert await at(ticker, period(1) + 1) > 0
     assert await names_of(queue) == ["small"]
-    assert "no job could be made for a tick of large" in caplog.text
+    assert "could not create a job for a tick of large" in caplog.text
 
 
 async def test_a_unique_task_is_made_once_by_schedule_and_hand(queue: EngineQueue) -> None:

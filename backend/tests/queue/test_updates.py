@@ -19,7 +19,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"meta": {"a": object()}}, "update: meta: "),
     ({"meta": {"a": [NAN]}}, r"update: meta: meta\.a\[0\]: "),
     ({"meta": {"a": "\udce9"}}, r"update: meta: meta\.a: "),
-    ({"meta": {EXPIRES_AT: 1}}, "are the queue's own"),
+    ({"meta": {EXPIRES_AT: 1}}, "are reserved for the queue"),
     ({"ttl": NAN}, "update: ttl: "),
     ({"ttl": "60"}, "update: ttl: "),
     ({"timeout": -1}, "update: timeout: "),

@@ -67,7 +67,7 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
         try:
             key = header.decode()
         except UnicodeDecodeError:
-            raise _invalid("Idempotency-Key", "the header is no UTF-8", "header") from None
+            raise _invalid("Idempotency-Key", "the header is not UTF-8", "header") from None
         if not key:
             raise _invalid("Idempotency-Key", "the header must not be empty", "header")
         if given.setdefault("key", key) != key:
@@ -84,7 +84,7 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
         raise _invalid("key", "it must not be empty")
     if "\N{REPLACEMENT CHARACTER}" in given.get("key", ""):
         # Otherwise all keys that cannot be decoded would be the same key.
-        raise _invalid("key", "it is no UTF-8")
+        raise _invalid("key", "it is not UTF-8")
     return msgspec.convert(given, EnqueueQuery, strict=False)
 
 
@@ -110,7 +110,7 @@ def arguments_of(content: Any, task: str) -> dict[str, Any]:
         InvalidArguments: it is no object.
     """
     if not isinstance(content, dict):
-        raise InvalidArguments(task, {"body": "must be a JSON object, one member an argument"})
+        raise InvalidArguments(task, {"body": "must be a JSON object with one member for each argument"})
     return content
 
 

@@ -55,10 +55,11 @@ class JobController(Controller):
         """
         view, whole = await _visible(key, request, services, token)
         if not whole:
-            raise _not_shown("events tell the result")
+            raise _not_shown("events contain the result")
         if LISTENING.full:
             raise ServiceUnavailableException(
-                "too many listen to jobs: ask for the job itself now and then", headers={"Retry-After": "5"}
+                "too many clients listen to jobs: request the job itself from time to time",
+                headers={"Retry-After": "5"},
             )
         return ServerSentEvent(events(services.queues.look_up(view.queue), view))
 
@@ -90,10 +91,10 @@ async def _visible(
         return await _view(key, services, named), True
     if token is not None:
         if (queue := services.links.queue_of([named] if named else services.queues.by_name, key, token)) is None:
-            raise _not_shown("the token does not open this job")
+            raise _not_shown("the token is not valid for this job")
         return (await _view(key, services, queue)).without_details(), True
     if not is_random(key):
-        raise _not_shown("a key that was chosen can be guessed")
+        raise _not_shown("a chosen key can be guessed")
     return (await _view(key, services, named)).without_outcome(), False
 
 

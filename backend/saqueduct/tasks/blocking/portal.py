@@ -55,8 +55,8 @@ class Portal:
             loop = None
         if loop is None or not loop.is_running():
             raise ConfigurationError(
-                "the queues are not connected to a running event loop: connect them in the process's own "
-                "(`await queues.connect()`), or use `app.shell.open_container()`"
+                "the queues are not connected to a running event loop: use `async with Saqueduct(config):` in the "
+                "event loop of this process, or a `BlockingContainer` of saqueduct.blocking without one"
             )
         return loop
 

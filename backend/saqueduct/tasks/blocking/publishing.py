@@ -58,7 +58,7 @@ class Pauses:
         """
         known = [field.name for field in dataclasses.fields(cls)]
         if strangers := set(policy or ()) - set(known):
-            raise ValueError(f"retry_policy knows no {', '.join(sorted(strangers))}; there are {', '.join(known)}")
+            raise ValueError(f"retry_policy has no {', '.join(sorted(strangers))}; there are {', '.join(known)}")
         return cls(**(policy or {}))
 
     def __iter__(self) -> Iterator[float]:

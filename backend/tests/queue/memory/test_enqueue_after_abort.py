@@ -174,7 +174,7 @@ async def test_one_that_does_not_end_is_an_error(queues: Queues, session: AsyncS
         old = await work.options(key=key, durable=durable).enqueue(name="old")
         await queue.scripts.run("lease", 1, "killed", 60)
         await old.abort("not wanted")
-        with pytest.raises(JobConflict, match="is aborting and cannot be enqueued anew"):
+        with pytest.raises(JobConflict, match="is aborting and cannot be enqueued again"):
             await work.options(key=key, durable=durable).enqueue(name="new")
     with pytest.raises(JobConflict):
         await enqueue_many([work.options(key="k").bind(name="new"), work.bind(name="other")])

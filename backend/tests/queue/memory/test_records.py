@@ -217,7 +217,7 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
             jobs: list[Any] = [await go_on.enqueue() for _ in range(20)]
             assert [await job.result(timeout=10) for job in jobs] == [1] * 20
             await eventually(lambda: memory.recorder.away_since is not None)
-        assert caplog.text.count("PostgreSQL does not take them") == 1
+        assert caplog.text.count("PostgreSQL does not accept them") == 1
         # A result may arrive before its worker has noted it.
         await eventually(lambda: len(memory.recorder) == 20)
         assert not memory.recorder.full
@@ -256,7 +256,7 @@ async def test_workers_go_on_while_postgresql_does_not_answer(
         await connection.execute(text("LOCK TABLE job_records"))
         for _ in range(20):
             assert await (await go_on.enqueue()).result(timeout=10) == 1
-        assert "does not take them: no answer" in caplog.text
+        assert "does not accept them: no answer" in caplog.text
 
     async def all_there() -> bool:
         return len(await records()) == 20
