@@ -15,7 +15,7 @@ from saqueduct.postgres.direct import DirectConnections
 from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
 from saqueduct.postgres.outbox import limited
 from saqueduct.postgres.records import Rows
-from saqueduct.postgres.rows import COLUMNS, as_jsonb, identity, upsert_from
+from saqueduct.postgres.rows import COLUMNS, identity, upsert_from
 from saqueduct.tasks.job_meta import ROUND
 
 LOCK = "200ms"
@@ -104,7 +104,4 @@ class Ends:
         if row is None:
             queue, number = job.get_queue().name, int(job.meta.get(ROUND, 0))
             return {"queued": job.queued, "key": job.key, "queue": queue, "round": number}
-        found = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None}
-        if row.extra:
-            found["extra"] = as_jsonb(row.extra)
-        return found
+        return {name: value for name, value in zip(COLUMNS, row.values, strict=True) if value is not None}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import struct
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -328,5 +329,5 @@ class JobRecorder:
 def refused(error: Exception) -> bool:
     """True when a record is at fault, and not the server: a retry would block all others."""
     state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
-    # COPY bypasses SQLAlchemy, and values that asyncpg cannot encode for it raise Python's own errors.
-    return state[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError)
+    # Values that cannot be encoded for COPY, which bypasses SQLAlchemy, raise Python's own errors.
+    return state[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError | struct.error)

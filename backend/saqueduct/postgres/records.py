@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 from saq import Job
 from saq.job import Status
 from sqlalchemy import and_, func, select, text, tuple_, update
@@ -14,18 +15,16 @@ from saqueduct.common.text import storable
 from saqueduct.errors import JobConflict, UnknownTask
 from saqueduct.postgres import early_ends
 from saqueduct.postgres.base import in_schema
+from saqueduct.postgres.binary_copy import COPIED, messages
 from saqueduct.postgres.ended_rows import left, let_go
 from saqueduct.postgres.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
 from saqueduct.postgres.rows import (
-    COPIED,
     EXTRA,
     Identity,
     Row,
     Statements,
-    as_json,
     as_jsonb,
     columns,
-    copied,
     differs_in_jsonb,
     identity,
     merged,
@@ -101,7 +100,7 @@ class Rows:
             job.attempts,
             put_back(meta),
             as_jsonb(arguments) if arguments else None,
-            as_json(arguments) if arguments and self._differs(task, arguments) else None,
+            msgspec.json.encode(arguments) if arguments and self._differs(task, arguments) else None,
             None if job.result is None else self._result(task, job, max_result),
             error,
             as_jsonb([_failure(job, error)]) if failed else None,
@@ -122,17 +121,19 @@ class Rows:
         Raises:
             UniqueViolationError: one exists, for example after a commit whose answer was lost.
         """
-        if not any(row.kept for row in rows):
+        first = [row for row in rows if row.first] if copy else []
+        further = [row for row in rows if not row.first] if copy else rows
+        if not any(row.kept for row in further):
             # If PostgreSQL crashes, these records of its last half second may be lost; waiting for its disk costs more.
             # Redis forgets the others once they are written.
             await connection.execute(text("SET LOCAL synchronous_commit TO off"))
-        if further := [row for row in rows if not (copy and row.first)]:
+        if further:
             await connection.execute(self._statements.upsert, columns(merged(further)))
-        if first := [row for row in rows if row.first] if copy else []:
+        if first:
             # Last: it bypasses SQLAlchemy, which begins the transaction with its own first statement.
             raw: Any = (await connection.get_raw_connection()).driver_connection
-            await raw.copy_records_to_table(
-                "job_records", schema_name=self.schema, records=map(copied, first), columns=COPIED
+            await raw.copy_to_table(
+                "job_records", schema_name=self.schema, source=messages(first), columns=COPIED, format="binary"
             )
 
     async def end(
@@ -259,11 +260,11 @@ class Rows:
                 return True
         return False
 
-    def _result(self, task: TaskDefinition | None, job: Job, limit: int) -> str | None:
+    def _result(self, task: TaskDefinition | None, job: Job, limit: int) -> bytes | None:
         result = job.result
         if task is not None and task.signature.redact:
             result = task.signature.secrets(job.kwargs).scrub_value(result)
-        encoded = as_json(result)
+        encoded = msgspec.json.encode(result)
         return encoded if len(encoded) <= limit else None
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -41,25 +41,14 @@ COLUMNS = {
 }
 """The values of a row, each an array of this type in the statement; times are epoch milliseconds."""
 
-COPIED = (
-    "queued_at", "key", "queue", "task", "status", "attempts", "arguments", "payload", "result", "error", "worker",
-    "started_at", "ended_at", *EXTRA,
-)  # fmt: skip
-"""The columns of a row that is copied."""
-
 Identity = tuple[dt.datetime, str, str, int]
 """What identifies a job: its enqueue time, its key, its queue, and its manual retry number."""
-
-NO_EXTRA = (None,) * len(EXTRA)
 
 LARGEST_FLOAT = 1e15
 """Floats below it are written without an exponent, and read from JSONB as floats again."""
 
 # An escape of NUL, unless the backslash itself is escaped.
-_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-
-UTC = dt.UTC
-_moment = dt.datetime.fromtimestamp
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 # Of two writes about one job the later one counts: the one with a higher manual retry number, or the end after its
 # attempts. A stock process that retries a job by hand does not know this number; its attempts keep counting.
@@ -149,7 +138,7 @@ def _from(statement: str, source: str, schema: str | None) -> str:
 
 
 class Row(NamedTuple):
-    """One record in the order of COLUMNS."""
+    """One record in the order of COLUMNS; bytes are JSON."""
 
     queued: int
     key: str
@@ -159,11 +148,11 @@ class Row(NamedTuple):
     round: int
     attempts: int
     recoveries: int
-    arguments: str | None
-    payload: str | None
-    result: str | None
+    arguments: bytes | None
+    payload: bytes | None
+    result: bytes | None
     error: str | None
-    errors: str | None
+    errors: bytes | None
     worker: str | None
     started: int
     ended: int
@@ -184,6 +173,12 @@ class Row(NamedTuple):
         """See `engine.job.mark_of`."""
         return f"{self.key}|{self.queued}|{self.round}"
 
+    @property
+    def values(self) -> Iterator[int | str | None]:
+        """The values of the statements, in the order of COLUMNS: JSON is text in them."""
+        row = self._replace(extra=as_jsonb(self.extra)) if self.extra else self  # type: ignore[arg-type]
+        return (value.decode() if isinstance(value, bytes) else value for value in row)  # type: ignore[misc]
+
 
 def identity(job: Job) -> Identity:
     """Of a job; see `Identity`."""
@@ -202,41 +197,21 @@ def merged(rows: Sequence[Row]) -> Sequence[Row]:
     for row in rows:
         before = by_job.get(row[:3])
         if before is not None and before.errors:
-            row = row._replace(errors=before.errors[:-1] + "," + row.errors[1:] if row.errors else before.errors)
+            row = row._replace(errors=before.errors[:-1] + b"," + row.errors[1:] if row.errors else before.errors)
         by_job[row[:3]] = row
     # In a fixed order, otherwise two statements with the same jobs could deadlock.
     return [by_job[each] for each in sorted(by_job)]
 
 
-def copied(row: Row) -> tuple[Any, ...]:
-    """A row in the order of COPIED."""
-    (
-        queued, key, queue, task, status, _, attempts, _, arguments, payload, result, error, _, worker, started, ended,
-        extra,
-    ) = row  # fmt: skip
-    further = tuple(map(extra.get, EXTRA)) if extra else NO_EXTRA
-    times = (_moment(started / 1000, UTC) if started else None, _moment(ended / 1000, UTC) if ended else None)
-    return (
-        _moment(queued / 1000, UTC), key, queue, task, status, attempts, arguments, payload, result, error, worker,
-        *times, *further,
-    )  # fmt: skip
-
-
 def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Rows as the arrays of the statements."""
-    encoded = [row._replace(extra=as_jsonb(row.extra)) if row.extra else row for row in rows]  # type: ignore[arg-type]
-    return dict(zip(COLUMNS, map(list, zip(*encoded, strict=True)), strict=True))
+    return dict(zip(COLUMNS, map(list, zip(*(row.values for row in rows), strict=True)), strict=True))
 
 
-def as_json(value: Any) -> str:
-    """A value as JSON text, as it is."""
-    return msgspec.json.encode(value).decode()
-
-
-def as_jsonb(value: Any) -> str:
-    """A value as JSON text for a column of JSONB, which has no NUL."""
-    encoded = as_json(value)
-    return _NUL.sub(r"\1\\ufffd", encoded) if "\\u0000" in encoded else encoded
+def as_jsonb(value: Any) -> bytes:
+    """A value as JSON for a column of JSONB, which has no NUL."""
+    encoded = msgspec.json.encode(value)
+    return _NUL.sub(rb"\1\\ufffd", encoded) if b"\\u0000" in encoded else encoded
 
 
 def differs_in_jsonb(value: Any) -> bool:

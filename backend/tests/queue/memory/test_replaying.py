@@ -166,7 +166,7 @@ async def test_a_result_is_recorded_exactly(jobs: JobKit, records: Look, result:
     ],
 )
 def test_only_nul_itself_is_replaced_for_a_search(value: str, written: str) -> None:
-    assert as_jsonb(value) == written
+    assert as_jsonb(value) == written.encode()
 
 
 @pytest.mark.parametrize(
