@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.settings import Settings
 from saqueduct import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
 from saqueduct.postgres import recorder as recording
+from saqueduct.postgres.records import Rows
 from saqueduct.postgres.store import Memory
 from saqueduct.queue import core
 from saqueduct.tasks.job_meta import TAGS
@@ -439,3 +440,16 @@ async def test_a_policy_of_failures_tells_the_end_of_what_was_recovered_first(
     await record_of(records, job.key, "queued")
     await jobs.drain()
     assert (await record_of(records, job.key, "complete")).recoveries == 1
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(3, None), (4, '"ü"'.encode())])
+def test_a_result_is_measured_in_bytes(memory: Memory, queues: Queues, limit: int, kept: bytes | None) -> None:
+    @task
+    async def letter(ctx: Context) -> str:
+        return "ü"
+
+    job = letter.job({})
+    job.queue, job.queued, job.status, job.result = queues.get("default"), 1, Status.COMPLETE, "ü"
+    row = Rows(memory.recorder.rows.tasks, max_result=limit).of(job)
+    assert row is not None
+    assert row.result == kept
