@@ -83,7 +83,9 @@ async def test_an_argument_that_fills_many_messages_is_written(
         ({"extra": {"parent": 7}}, TypeError),
     ],
 )
-async def test_a_value_that_its_column_cannot_hold_is_the_record_s_fault(wrong: dict[str, Any], error: type) -> None:
+async def test_a_value_that_its_column_cannot_hold_is_the_record_s_fault(
+    wrong: dict[str, Any], error: type[Exception]
+) -> None:
     with pytest.raises(error) as caught:
         [_ async for _ in binary_copy.messages([PLAIN._replace(**wrong)])]
     assert refused(caught.value)
