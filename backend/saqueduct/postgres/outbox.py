@@ -75,9 +75,9 @@ class Outbox:
         self._blocked: set[tuple[str, str]] = set()
         """Queue and key of committed jobs that are blocked by a job which is being aborted."""
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction on one of the store's own connections, see `limited`."""
-        return limited(self._engine, ANSWER)
+    def transaction(self, seconds: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction on one of the store's own connections, see `limited`; ANSWER seconds by default."""
+        return limited(self._engine, ANSWER if seconds is None else seconds)
 
     async def write(
         self, connection: AsyncSession | AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]

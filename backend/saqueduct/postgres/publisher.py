@@ -36,6 +36,9 @@ WRITERS = 2
 """Transactions that write durable jobs at the same time. One with a key that another transaction is writing waits for
 that, and so uses up a connection."""
 
+SLOWEST = 1000
+"""Jobs that a slow PostgreSQL writes in a second; so much longer may a call with many jobs take."""
+
 
 class _New(NamedTuple):
     """A durable job with a random key, and its row."""
@@ -137,11 +140,12 @@ class Publisher:
         return [standing.get(answer.key, answer) for answer in answers]
 
     async def _write(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
+        seconds = ANSWER + len(jobs) / SLOWEST
         try:
-            async with asyncio.timeout(ANSWER), self._writers, self._outbox.transaction() as connection:
+            async with asyncio.timeout(seconds), self._writers, self._outbox.transaction(seconds) as connection:
                 return await self._outbox.write(connection, queue, jobs)
         except DATABASE_AWAY as error:
-            raise QueueUnavailable(f"PostgreSQL: {error}") from error
+            raise QueueUnavailable(f"PostgreSQL: {str(error) or f'no answer within {seconds:g} s'}") from error
 
     async def _publish(
         self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None, began: float

@@ -32,6 +32,10 @@ CHUNK = 5000
 BUFFER = 100_000
 """Most records that wait; when PostgreSQL is unavailable for longer, the oldest are dropped."""
 
+ENDED = 10_000
+"""Most ended durable jobs that wait here. Redis keeps the others, and the relay writes them: they are whole jobs, which
+need several times the memory of a record."""
+
 FULL = 20_000
 """Number of waiting records from which a worker takes no new jobs, as long as PostgreSQL answers."""
 
@@ -154,7 +158,7 @@ class JobRecorder:
         if getattr(job, "recorded", False):
             return
         if job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
-            if len(self._ended) >= BUFFER:
+            if len(self._ended) >= ENDED:
                 # Redis keeps it.
                 return
             self._ended.append(job)

@@ -348,11 +348,12 @@ async def test_a_forgotten_job_does_not_replace_a_newer_one(
     assert len(await records()) == 2
 
 
+@pytest.mark.parametrize("key", [None, "chosen"])
 async def test_a_postgresql_that_hangs_refuses_a_durable_job_in_time(
-    engine: AsyncEngine, queues: Queues, monkeypatch: pytest.MonkeyPatch
+    engine: AsyncEngine, queues: Queues, monkeypatch: pytest.MonkeyPatch, key: str | None
 ) -> None:
     monkeypatch.setattr(publisher_module, "ANSWER", 0.5)
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(QueueUnavailable, match="PostgreSQL: no answer"):
-            await count.enqueue(number=1)
+            await count.options(key=key).enqueue(number=1)

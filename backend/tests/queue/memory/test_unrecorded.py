@@ -308,6 +308,24 @@ async def test_ends_beyond_the_buffer_wait_in_redis(
     assert {row.status for row in await records()} == {Status.FAILED.value}
 
 
+async def test_ends_of_durable_jobs_beyond_their_buffer_wait_in_redis(
+    default: EngineQueue, memory: Memory, jobs: JobKit, engine: AsyncEngine, outbox: Look, records: Look,
+    monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(recording, "ENDED", 3)
+    for number in range(10):
+        await keep.enqueue(number=number)
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE outbox"))
+        await jobs.drain()
+        assert await default.unrecorded.count() == 10
+        assert len(memory.recorder) <= 3
+    await eventually(lambda: len(memory.recorder) == 0)
+    assert await left(memory, default) == 0
+    assert await outbox() == []
+    assert sorted(row.arguments["number"] for row in await records()) == list(range(10))
+
+
 @pytest.mark.parametrize(("ended", "waits"), [(Status.FAILED, "on"), (Status.COMPLETE, "off")])
 async def test_redis_forgets_an_end_only_when_it_is_on_the_disk_of_postgresql(
     default: EngineQueue, memory: Memory, engine: AsyncEngine, ended: Status, waits: str
