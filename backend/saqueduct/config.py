@@ -84,6 +84,10 @@ class SaqueductConfig:
     where there is a PostgreSQL."""
     record_result_bytes: int = _whole(16 * 1024, 0, "bytes", MAX_PAYLOAD_CEILING)
     """Bytes of JSON up to which a job record keeps the result."""
+    record_synchronous_commit: bool = False
+    """False: records of jobs that completed at their first attempt are committed without waiting for PostgreSQL's disk
+    (`synchronous_commit=off`); if PostgreSQL crashes, those of its last half second may be lost. True: they wait as its
+    own settings say. Ends of durable jobs, and records of all other outcomes, always do."""
     keep_complete_days: int = _whole(7, 1, "days")
     """Days that records of complete jobs are kept."""
     keep_aborted_days: int = _whole(30, 1, "days")

@@ -46,6 +46,7 @@ def build_config(settings: Settings, container: Callable[[Queues], AsyncContaine
         max_payload_bytes=queue.max_payload_bytes,
         records=queue.records == "on",
         record_result_bytes=queue.record_result_bytes,
+        record_synchronous_commit=queue.record_synchronous_commit == "on",
         keep_complete_days=queue.keep_complete_days,
         keep_aborted_days=queue.keep_aborted_days,
         keep_failed_days=queue.keep_failed_days,

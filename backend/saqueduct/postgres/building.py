@@ -20,7 +20,13 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> Memory:
     Raises:
         ConfigurationError: the application's engine is not one for PostgreSQL on asyncpg.
     """
-    rows = Rows(registry, config.record_result_bytes, config.records is not False, config.schema)
+    rows = Rows(
+        registry,
+        config.record_result_bytes,
+        config.records is not False,
+        config.schema,
+        synchronous=config.record_synchronous_commit,
+    )
     engine = make_store_engine(config, config.database_pool_size)
     store = Memory(
         engine,

@@ -60,12 +60,14 @@ class Rows:
         max_result: bytes of JSON up to which results are kept.
         enabled: False: no task's jobs leave records.
         schema: of the tables; None: what the `search_path` of a connection finds.
+        synchronous: True: all records wait for PostgreSQL's disk; False: those of first successes do not.
     """
 
     tasks: TaskLookup
     max_result: int = MAX_RESULT
     enabled: bool = True
     schema: str | None = None
+    synchronous: bool = False
 
     @property
     def _statements(self) -> Statements:
@@ -123,7 +125,7 @@ class Rows:
         """
         first = [row for row in rows if row.first] if copy else []
         further = [row for row in rows if not row.first] if copy else rows
-        if not any(row.kept for row in further):
+        if not self.synchronous and not any(row.kept for row in further):
             # If PostgreSQL crashes, these records of its last half second may be lost; waiting for its disk costs more.
             # Redis forgets the others once they are written.
             await connection.execute(text("SET LOCAL synchronous_commit TO off"))

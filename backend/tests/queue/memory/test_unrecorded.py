@@ -1,5 +1,6 @@
 """Ends that PostgreSQL does not know yet: Redis keeps them, and any worker writes them."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,10 +11,13 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.queue.config import build_config
+from app.settings import load_settings
 from saqueduct import Context, EngineQueue, JobHandle, Queues, Unique, get_registry, task
 from saqueduct.common import clock
 from saqueduct.postgres import recorder as recording
 from saqueduct.postgres import unrecorded as ends
+from saqueduct.postgres.building import build_store
 from saqueduct.postgres.store import Memory
 from saqueduct.tasks.job import STALLED
 from saqueduct.testing import JobKit
@@ -326,9 +330,17 @@ async def test_ends_of_durable_jobs_beyond_their_buffer_wait_in_redis(
     assert sorted(row.arguments["number"] for row in await records()) == list(range(10))
 
 
-@pytest.mark.parametrize(("ended", "waits"), [(Status.FAILED, "on"), (Status.COMPLETE, "off")])
-async def test_redis_forgets_an_end_only_when_it_is_on_the_disk_of_postgresql(
-    default: EngineQueue, memory: Memory, engine: AsyncEngine, ended: Status, waits: str
+@pytest.mark.parametrize(
+    ("synchronous", "ended", "waits"),
+    [
+        (False, Status.FAILED, "on"),
+        (False, Status.COMPLETE, "off"),
+        (True, Status.FAILED, "on"),
+        (True, Status.COMPLETE, "on"),
+    ],
+)
+async def test_a_record_waits_for_the_disk_if_redis_kept_its_end_or_the_settings_say_so(
+    default: EngineQueue, memory: Memory, engine: AsyncEngine, synchronous: bool, ended: Status, waits: str
 ) -> None:
     job = fail.job({})
     job.queue, job.queued, job.status, job.attempts = default, 1, ended, 1
@@ -336,5 +348,15 @@ async def test_redis_forgets_an_end_only_when_it_is_on_the_disk_of_postgresql(
     assert row is not None
     async with engine.begin() as connection:
         await connection.execute(text("SET LOCAL synchronous_commit TO on"))
-        await memory.recorder.rows.write(connection, [row])
+        await dataclasses.replace(memory.recorder.rows, synchronous=synchronous).write(connection, [row])
         assert (await connection.execute(text("SHOW synchronous_commit"))).scalar_one() == waits
+
+
+@pytest.mark.parametrize(("variable", "synchronous"), [({}, False), ({"QUEUE_RECORD_SYNCHRONOUS_COMMIT": "on"}, True)])
+async def test_the_settings_of_the_application_say_whether_records_wait_for_the_disk(
+    environment: dict[str, str], variable: dict[str, str], synchronous: bool
+) -> None:
+    config = build_config(load_settings({**environment, **variable}))
+    store = build_store(config, get_registry())
+    assert store.recorder.rows.synchronous is synchronous
+    await store.close()
