@@ -31,14 +31,14 @@ QueueError
 │   └── JobExpired         ... because it was not started in time
 ├── ResultTimeout          the job has not ended within the timeout (also a TimeoutError)
 ├── EnqueueConflict        another transaction enqueues jobs with the same keys: run this one again
-├── QueueUnavailable       Redis did not answer
+├── QueueUnavailable       Redis or PostgreSQL did not answer
 ├── Retry                  raised by a task: retry, after the given delay
 └── GiveUp                 raised by a task: fail now, even if attempts are left
 """
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from saqueduct.common.functions import location
 from saqueduct.common.time_limits import check_delay
@@ -356,10 +356,11 @@ class EnqueueConflict(QueueError):
 
 
 class QueueUnavailable(QueueError):
-    """Redis did not answer. `retry_after`: seconds to wait before the next try."""
+    """A server did not answer. `server`: which one. `retry_after`: seconds to wait before the next try."""
 
-    def __init__(self, reason: str, retry_after: int = 5) -> None:
+    def __init__(self, reason: str, retry_after: int = 5, *, server: Literal["Redis", "PostgreSQL"] = "Redis") -> None:
         self.retry_after = retry_after
+        self.server = server
         super().__init__(f"the job queue cannot be reached: {reason}")
 
 

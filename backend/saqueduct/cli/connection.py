@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from saqueduct.application import Saqueduct
 from saqueduct.config import SaqueductConfig
+from saqueduct.errors import QueueUnavailable
 from saqueduct.tasks.registry import TaskRegistry, get_registry
 
 
@@ -98,13 +99,25 @@ async def connection(saqueduct: Saqueduct) -> AsyncIterator[None]:
     """
     await saqueduct.connect(check_tables=False)
     try:
+        async with naming_tables(saqueduct):
+            yield
+    finally:
+        await saqueduct.disconnect()
+
+
+@asynccontextmanager
+async def naming_tables(saqueduct: Saqueduct) -> AsyncIterator[None]:
+    """If a block fails because tables are missing or too old, say so.
+
+    Raises:
+        TablesMissing, TablesOutdated: instead of PostgreSQL's own error.
+    """
+    try:
         yield
-    except DBAPIError:
+    except (DBAPIError, QueueUnavailable):
         if saqueduct.store is not None:
             await saqueduct.store.check()
         raise
-    finally:
-        await saqueduct.disconnect()
 
 
 @contextmanager

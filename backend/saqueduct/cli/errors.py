@@ -31,9 +31,11 @@ REMEDIES: tuple[tuple[type[QueueError], str], ...] = (
     (JobNotFound, "`jobs show KEY` reads its records, `dead replay KEY` runs a failed job again"),
     (JobConflict, "see `jobs show KEY`"),
     (NoJobRecords, "waiting and running jobs: `jobs list --status queued` or `active`"),
-    (QueueUnavailable, "check that Redis is running, and REDIS_URL (redis_url)"),
 )
 """What to do, if the error's own message does not say."""
+
+SETTINGS = {"Redis": "REDIS_URL (redis_url)", "PostgreSQL": "DATABASE_URL (database_url)"}
+"""Of each server."""
 
 
 class Failure(click.ClickException):
@@ -103,8 +105,14 @@ def in_one_line(error: Exception) -> str:
     """An error in one line, with the remedy."""
     if isinstance(error, JobFailed):
         return clean(f"the job {error.key!r} of {error.task} failed: {error_summary(error.traceback)}", one_line=True)
-    remedy = next((remedy for kind, remedy in REMEDIES if isinstance(error, kind)), "")
+    remedy = _remedy(error)
     return f"{_one_line(error)}; {remedy}" if remedy else _one_line(error)
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, QueueUnavailable):
+        return f"check that {error.server} is running, and {SETTINGS[error.server]}"
+    return next((remedy for kind, remedy in REMEDIES if isinstance(error, kind)), "")
 
 
 def _one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output, records, views
-from saqueduct.cli.connection import connected
+from saqueduct.cli.connection import connected, naming_tables
 from saqueduct.cli.errors import FAILED, Failure, Nouns, in_one_line
 from saqueduct.errors import JobNotFound, QueueError
 from saqueduct.postgres.history import RecordFilter
@@ -166,7 +166,8 @@ async def retry(saqueduct: Saqueduct, keys: tuple[str, ...], *, as_json: bool) -
     """Queue jobs that have ended again, with the same key and arguments, while Redis still has them."""
 
     async def again(key: str) -> None:
-        await saqueduct.queues.retry(key)
+        async with naming_tables(saqueduct):
+            await saqueduct.queues.retry(key)
 
     await each(keys, again, "retried", as_json=as_json)
 
@@ -180,7 +181,8 @@ async def abort(saqueduct: Saqueduct, keys: tuple[str, ...], *, why: str, as_jso
     """Abort jobs: waiting ones end immediately, running ones when their worker notices, within about a second."""
 
     async def end(key: str) -> None:
-        await saqueduct.queues.abort(key, why)
+        async with naming_tables(saqueduct):
+            await saqueduct.queues.abort(key, why)
 
     await each(keys, end, "aborted", as_json=as_json)
 

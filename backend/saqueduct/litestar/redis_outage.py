@@ -41,7 +41,8 @@ async def _report(queue: EngineQueue) -> None:
     while error := await _error(queue):
         if not away:
             logger.warning(
-                "%s. Calls to the queue fail until Redis is back; check that it is running, and redis_url (REDIS_URL)",
+                "Redis is away, calls to the queue fail until it is back; check that it is running, and redis_url "
+                "(REDIS_URL): %s",
                 error,
             )
         away = True

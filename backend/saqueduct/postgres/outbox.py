@@ -183,7 +183,7 @@ class Outbox:
             if await self.holds(queue, and_(mine, OutboxJob.published_at.is_(None))):
                 raise JobConflict(key, "being enqueued", "aborted in this moment: try again")
         except DATABASE_AWAY as error:
-            raise QueueUnavailable(f"PostgreSQL: {error}") from error
+            raise QueueUnavailable(f"PostgreSQL: {error}", server="PostgreSQL") from error
 
     async def holds(self, queue: EngineQueue, which: ColumnElement[bool]) -> bool:
         """True when such a row exists; otherwise some queries to Redis can be skipped."""

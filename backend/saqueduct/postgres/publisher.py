@@ -145,7 +145,8 @@ class Publisher:
             async with asyncio.timeout(seconds), self._writers, self._outbox.transaction(seconds) as connection:
                 return await self._outbox.write(connection, queue, jobs)
         except DATABASE_AWAY as error:
-            raise QueueUnavailable(f"PostgreSQL: {str(error) or f'no answer within {seconds:g} s'}") from error
+            reason = str(error) or f"no answer within {seconds:g} s"
+            raise QueueUnavailable(f"PostgreSQL: {reason}", server="PostgreSQL") from error
 
     async def _publish(
         self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None, began: float
@@ -175,7 +176,7 @@ class Publisher:
         try:
             await self._direct.fetch(_write_statement(self._outbox.schema), *values, seconds=ANSWER)
         except DATABASE_AWAY as error:
-            raise QueueUnavailable(f"PostgreSQL: {error}") from error
+            raise QueueUnavailable(f"PostgreSQL: {error}", server="PostgreSQL") from error
         return [deadline] * len(jobs)
 
     async def _publish_new(self, queue: EngineQueue, jobs: Sequence["_Written"]) -> list[Enqueued]:

@@ -181,6 +181,11 @@ def test_without_servers_the_tasks_can_be_listed() -> None:
             "the job queue cannot be reached: .*; check that Redis is running",
         ),
         ("REDIS_URL=redis://127.0.0.1:{port}", "tasks enqueue ping", "the job queue cannot be reached: "),
+        (
+            "DATABASE_URL=postgresql://127.0.0.1:{port}/x",
+            "jobs abort nothing",
+            "check that PostgreSQL is running, and DATABASE_URL",
+        ),
         ("DATABASE_URL=postgresql://127.0.0.1:{port}/x", "dead list", "see .*DATABASE_URL"),
         ("DATABASE_URL=postgresql:///x?host=/nowhere", "dead list", "see .*DATABASE_URL"),
     ],

@@ -57,10 +57,14 @@ def test_without_tables_commands_that_need_only_redis_work(example: Project, com
     assert answer.returncode == 0, answer.stderr
 
 
-@pytest.mark.parametrize("command", ["dead list", "jobs list", "queues stats"])
-def test_without_tables_commands_that_need_them_say_how_to_make_them(example: Project, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "status"), [("dead list", 2), ("jobs list", 2), ("queues stats", 2), ("jobs abort nothing", 1)]
+)
+def test_without_tables_commands_that_need_them_say_how_to_make_them(
+    example: Project, command: str, status: int
+) -> None:
     answer = alone(example, "--app", "example:config", *command.split())
-    assert (answer.returncode, answer.stdout) == (2, "")
+    assert (answer.returncode, answer.stdout) == (status, "")
     assert answer.stderr.startswith(f"error: the schema '{SCHEMA}' lacks Saqueduct's tables (outbox, job_records): ")
     assert answer.stderr.endswith("`saqueduct --app APP migrate`\n")
 
