@@ -28,10 +28,11 @@ def memory(queues: Queues) -> Memory:
 
 
 @pytest.fixture
-def outbox(engine: AsyncEngine) -> Look:
-    """The rows of the outbox, oldest first."""
+def outbox(engine: AsyncEngine, memory: Memory) -> Look:
+    """The rows of the outbox, oldest first, when it is noted in them which jobs Redis has."""
 
     async def look() -> Sequence[Any]:
+        await memory.publisher.flush(30)
         async with engine.connect() as connection:
             return (await connection.execute(select(OutboxJob.__table__).order_by(OutboxJob.created_at))).all()
 

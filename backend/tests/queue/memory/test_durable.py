@@ -78,6 +78,7 @@ async def test_a_call_makes_its_jobs_durable_or_not(jobs: JobKit, outbox: Look) 
 
 async def test_what_redis_has_lost_is_enqueued_again(default: EngineQueue, memory: Memory, jobs: JobKit) -> None:
     handles = await enqueue_many(count.bind(number=number) for number in range(50))
+    await memory.publisher.flush(30)
     await default.redis.flushall()
     await memory.relay.reconcile([default])
     assert await default.count("queued") == 50
@@ -93,6 +94,7 @@ async def test_what_redis_knows_is_not_enqueued_again(default: EngineQueue, memo
     await default.scripts.run("lease", 1, "somebody", 60)
     assert await leased.status() is Status.ACTIVE
     before = {name: await default.count(name) for name in ("queued", "active", "incomplete")}
+    await memory.publisher.flush(30)
     await memory.relay.reconcile([default])
     assert {name: await default.count(name) for name in before} == before  # type: ignore[arg-type]
 
@@ -334,6 +336,7 @@ async def test_a_forgotten_job_does_not_replace_a_newer_one(
         return version
 
     old = await publish.enqueue(name="page", version=1)
+    await memory.publisher.flush(30)
     await default.redis.flushall()
     with clock.shifted(1):
         new = await publish.enqueue(name="page", version=2)

@@ -22,6 +22,8 @@ from tests.queue.kit import working
 ONE = Unique(by=("who",), states=("queued", "active"))
 
 runs: list[str] = []
+held: list[asyncio.Event] = []
+"""The old job ends when all are set."""
 
 with get_registry().isolated():
 
@@ -33,6 +35,8 @@ with get_registry().isolated():
             try:
                 await asyncio.Event().wait()
             finally:
+                for each in held:
+                    await each.wait()
                 runs.append("old has ended")
         return name
 
@@ -40,6 +44,7 @@ with get_registry().isolated():
 @pytest.fixture(autouse=True)
 def own_task(own_tasks: None) -> None:
     runs.clear()
+    held.clear()
     get_registry().add(work)
 
 
@@ -95,6 +100,36 @@ async def test_it_runs_when_the_old_one_has_ended(
     task = work.options(**options)
     async with old_job(settings, queues, container, task):
         new = await enqueue(task, session)
+        assert new.created
+        assert await new.result(timeout=10) == "new"
+    assert [run for run in runs if run != "other"] == ["old", "old has ended", "new"]
+
+
+@pytest.mark.parametrize("enqueue", [typed, among_many, in_a_transaction], ids=lambda each: each.__name__)
+async def test_a_durable_one_waits_while_the_row_of_the_old_one_has_its_key(
+    settings: Settings,
+    queues: Queues,
+    container: AsyncContainer,
+    session: AsyncSession,
+    monkeypatch: pytest.MonkeyPatch,
+    enqueue: Enqueue,
+) -> None:
+    waits, go_on, wait = asyncio.Event(), asyncio.Event(), Patience.wait
+    held.append(go_on)
+
+    async def see(self: Patience, key: str) -> None:
+        waits.set()
+        await wait(self, key)
+
+    monkeypatch.setattr(Patience, "wait", see)
+    task = work.options(key="k", durable=True)
+    async with old_job(settings, queues, container, task):
+        enqueuing = asyncio.create_task(enqueue(task, session))
+        seen = asyncio.create_task(waits.wait())
+        await asyncio.wait([enqueuing, seen], return_when=asyncio.FIRST_COMPLETED)
+        assert not enqueuing.done()
+        go_on.set()
+        new = await enqueuing
         assert new.created
         assert await new.result(timeout=10) == "new"
     assert [run for run in runs if run != "other"] == ["old", "old has ended", "new"]
