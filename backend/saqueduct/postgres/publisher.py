@@ -22,7 +22,6 @@ from saqueduct.broker.outage import answering
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.direct import DirectConnections
-from saqueduct.postgres.key_conflicts import write_after_aborts
 from saqueduct.postgres.outbox import ANSWER, CHUNK, DATABASE_AWAY, PATIENCE, Outbox
 from saqueduct.postgres.outbox_rows import WRITTEN, columns, insert_into, job_of, row_of
 from saqueduct.queue.aborting import Patience
@@ -129,12 +128,11 @@ class Publisher:
 
         Raises:
             QueueUnavailable: PostgreSQL did not answer. An outage of Redis is no error: the jobs are in PostgreSQL.
-            JobConflict: a job with the key of one of them is being aborted, and has not ended in time.
         """
         if len(jobs) == 1 and isinstance(jobs[0], EngineJob) and jobs[0].new_key == jobs[0].key:
             return [await self._send_new(queue, jobs[0])]
         deadline, began = await self.deadline(queue), time.monotonic()
-        answers = await write_after_aborts(queue, jobs, partial(self._write, queue))
+        answers = await self._write(queue, jobs)
         # The first job of a key was written.
         created = [job for job, answer in zip(jobs, answers, strict=True) if answer.created]
         standing = await self._publish(queue, cast("list[EngineJob]", created), deadline, began)

@@ -17,7 +17,6 @@ from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.direct import DirectConnections
 from saqueduct.postgres.ended_rows import let_go
 from saqueduct.postgres.ends import Ends
-from saqueduct.postgres.key_conflicts import write_after_aborts
 from saqueduct.postgres.outbox import CHUNK, DATABASE_AWAY, Outbox
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.publisher import Publisher
@@ -136,12 +135,11 @@ class Memory:
 
         Raises:
             DuplicateJob: a unique job of the same transaction exists already; the others are written.
-            JobConflict: a job with the key of one of them is being aborted, and has not ended in time.
         """
         pending = pending_of(session, self.committed)
         superfluous = await claims.existing(session, pending, queue, jobs, self.schema)
         written = [job for place, job in enumerate(jobs) if place not in superfluous]
-        answers = await write_after_aborts(queue, written, partial(self.outbox.write, session, queue))
+        answers = await self.outbox.write(session, queue, written)
         note(pending, queue.name, [answer.key for answer in answers if answer.created])
         claims.note(pending, queue, written, answers)
         for job in jobs:

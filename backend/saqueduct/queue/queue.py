@@ -290,20 +290,32 @@ class EngineQueue(LeasedQueue):
         """Write jobs to the outbox; if a job with the same key is being aborted, wait until it has ended."""
         answers = await keep(jobs)
         patience = Patience(self.core.timings)
-        while places := await self._being_aborted(answers):
-            await patience.wait(answers[places[0]].key)
+        ended = set[int]()
+        while True:
+            status_of = await self._statuses_of_existing(answers)
+            places = [place for place, status in status_of.items() if status is Status.ABORTING]
+            if places:
+                await patience.wait(answers[places[0]].key)
+            else:
+                # It has ended, and its row may be gone by now. If it is still there, PostgreSQL does not know the end.
+                known, ended = ended, {place for place, status in status_of.items() if status in TERMINAL_STATUSES}
+                places = sorted(ended - known)
+            if not places:
+                return answers
             for place, answer in zip(places, await keep([jobs[place] for place in places]), strict=True):
                 answers[place] = answer
-        return answers
 
-    async def _being_aborted(self, answers: Sequence[Enqueued]) -> list[int]:
+    async def _statuses_of_existing(self, answers: Sequence[Enqueued]) -> dict[int, Status]:
+        """By place, the status of the job that exists instead of the one to write, if Redis has it."""
         places = [place for place, answer in enumerate(answers) if not answer.created]
+        if not places:
+            return {}
         try:
             found = await self.jobs([answers[place].key for place in places])
         except REDIS_AWAY:
             # The outbox accepts jobs without Redis.
-            return []
-        return [place for place, job in zip(places, found, strict=True) if job and job.status is Status.ABORTING]
+            return {}
+        return {place: job.status for place, job in zip(places, found, strict=True) if job is not None}
 
     async def fetch(self, key: str) -> EngineJob | None:
         """The job of that key, or None; for a job that cannot be read, its placeholder.

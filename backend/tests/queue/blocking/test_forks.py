@@ -268,7 +268,7 @@ def child():
         try:
             call()
         except ConfigurationError as error:
-            print("open_container()" in str(error) or "not connected" in str(error))
+            print("BlockingContainer" in str(error) or "not connected" in str(error))
     with open_container() as own:
         print(own.get(TasksRegistry).ping.delay().status, ping.delay().status)
 

@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.settings import Settings
 from saqueduct import Context, JobHandle, Queues, Task, Unique, enqueue_many, get_registry, scheduled_task, task
 from saqueduct.errors import JobConflict
+from saqueduct.postgres.outbox import Outbox
 from saqueduct.queue.aborting import Patience
+from saqueduct.tasks.job import Enqueued
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
@@ -106,7 +108,7 @@ async def test_it_runs_when_the_old_one_has_ended(
 
 
 @pytest.mark.parametrize("enqueue", [typed, among_many, in_a_transaction], ids=lambda each: each.__name__)
-async def test_a_durable_one_waits_while_the_row_of_the_old_one_has_its_key(
+async def test_a_durable_one_is_enqueued_when_the_old_one_ends_in_the_moment_of_its_writing(
     settings: Settings,
     queues: Queues,
     container: AsyncContainer,
@@ -114,23 +116,24 @@ async def test_a_durable_one_waits_while_the_row_of_the_old_one_has_its_key(
     monkeypatch: pytest.MonkeyPatch,
     enqueue: Enqueue,
 ) -> None:
-    waits, go_on, wait = asyncio.Event(), asyncio.Event(), Patience.wait
+    go_on, write = asyncio.Event(), Outbox.write
     held.append(go_on)
 
-    async def see(self: Patience, key: str) -> None:
-        waits.set()
-        await wait(self, key)
+    async def write_and_let_it_end(self: Outbox, *given: Any) -> list[Enqueued]:
+        answers = await write(self, *given)
+        if not answers[-1].created:
+            go_on.set()
+            await eventually(ended)
+        return answers
 
-    monkeypatch.setattr(Patience, "wait", see)
+    async def ended() -> bool:
+        return (await queues.find("k")).status is Status.ABORTED
+
     task = work.options(key="k", durable=True)
     async with old_job(settings, queues, container, task):
-        enqueuing = asyncio.create_task(enqueue(task, session))
-        seen = asyncio.create_task(waits.wait())
-        await asyncio.wait([enqueuing, seen], return_when=asyncio.FIRST_COMPLETED)
-        assert not enqueuing.done()
-        go_on.set()
-        new = await enqueuing
-        assert new.created
+        monkeypatch.setattr(Outbox, "write", write_and_let_it_end)
+        new = await enqueue(task, session)
+        assert (new.created, go_on.is_set()) == (True, True)
         assert await new.result(timeout=10) == "new"
     assert [run for run in runs if run != "other"] == ["old", "old has ended", "new"]
 
