@@ -12,6 +12,8 @@ from tests.chaos.tasks import block_loop
 SETTLED = 3.0
 """Seconds after the end of its body in which a job's outcome is written, if nothing keeps its worker from that."""
 
+BEGUN = 1.0
+"""Seconds after Redis has lost everything in which bodies begin whose jobs were leased before."""
 
 SUSPENSION = 10.0
 """Seconds after a failed write of a job record in which jobs commit without theirs."""
@@ -79,7 +81,7 @@ class Excuses:
             if harm.process == run.process and run.time <= harm.ended and harm.begun <= settled:
                 return harm
         for window in self.windows:
-            if window.fault.loses and run.time <= window.ended and (waits or window.begun <= settled):
+            if window.fault.loses and run.time <= window.ended + BEGUN and (waits or window.begun <= settled):
                 return window
         return None
 

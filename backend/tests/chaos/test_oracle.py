@@ -107,6 +107,8 @@ def test_each_question_finds_what_must_not_be(name: str) -> None:
         # Redis was stopped until shortly before the kill, so that the outcome could not be written.
         (Excuses([Harm(1, 9.0, 9.0)], [window("pause redis", 1.5, 8.0)]), TWICE),
         (Excuses([], [window("flush redis", 2.5, 2.5)]), TWICE),
+        # It was leased before that, and began after it.
+        (Excuses([], [window("flush redis", 0.9, 0.9)]), TWICE),
     ],
 )
 def test_a_second_run_is_excused_by_the_fault_that_kept_the_outcome_of_the_first(
@@ -122,8 +124,9 @@ def test_a_second_run_is_excused_by_the_fault_that_kept_the_outcome_of_the_first
         Excuses([Harm(1, 0.5, 0.5)]),
         Excuses([Harm(1, 9.0, 9.0)]),
         Excuses([], [window("pause redis", 1.5, 8.0)]),
+        Excuses([], [window("flush redis", -0.5, -0.5)]),
     ],
-    ids=["another process", "before it began", "long after it ended", "a fault that loses nothing"],
+    ids=["another process", "before it began", "long after it ended", "a fault that loses nothing", "a loss before it"],
 )
 def test_a_second_run_is_not_excused_by_other_faults(excuses: Excuses) -> None:
     assert list(judge(evidence(lines=TWICE, excuses=excuses)).faults) == ["bodies ended twice"]
