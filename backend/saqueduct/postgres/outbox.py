@@ -136,11 +136,11 @@ class Outbox:
                 _hold(jobs, deadline)
             async with answering():
                 answers = await queue.publish(jobs, deadline)
-            standing = self.standing(queue, jobs, answers)
-            await self._settle(connection, queue, [job for job in jobs if job.key in standing], standing)
-        return standing
+            answer_of = self.answers_by_key(queue, jobs, answers)
+            await self._settle(connection, queue, [job for job in jobs if job.key in answer_of], answer_of)
+        return answer_of
 
-    def standing(
+    def answers_by_key(
         self, queue: EngineQueue, jobs: Sequence[Job], answers: Sequence[Answer | None]
     ) -> dict[str, Enqueued]:
         """By key, which job exists now; without those that are blocked by a job which is being aborted."""
@@ -162,11 +162,11 @@ class Outbox:
         self._blocked.difference_update((queue.name, key) for key in blocked)
         return blocked
 
-    async def unresolve(self, job: Job, standing: str) -> None:
-        """The job that should replay a dead letter is dropped, as the job `standing` exists: the dead letter waits
+    async def unresolve(self, job: Job, existing: str) -> None:
+        """The job that should replay a dead letter is dropped, as the job `existing` exists: the dead letter waits
         again."""
         async with self.transaction() as connection:
-            await _unresolve(connection, job, standing)
+            await _unresolve(connection, job, existing)
 
     async def hold(self, queue: EngineQueue, key: str) -> None:
         """Enqueue a committed job that Redis does not have, delayed by HOLD seconds, so that it can be aborted there.
@@ -221,11 +221,11 @@ class Outbox:
         return [Left(*row) for row in found]
 
     async def _settle(
-        self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], standing: Mapping[str, Enqueued]
+        self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], answer_of: Mapping[str, Enqueued]
     ) -> None:
         """Durable jobs stay until they have ended; the others have arrived, or are dropped because the job already
         exists."""
-        kept = [job.key for job in jobs if job.meta.get(DURABLE) and standing[job.key].created]
+        kept = [job.key for job in jobs if job.meta.get(DURABLE) and answer_of[job.key].created]
         sent = [job.key for job in jobs if job.key not in set(kept)]
         here = OutboxJob.queue == queue.name
         if sent:
@@ -234,8 +234,8 @@ class Outbox:
             statement = update(OutboxJob).where(here, OutboxJob.key.in_(kept))
             await connection.execute(statement.values(published_at=func.now()))
         for job in jobs:
-            if REPLAY_OF in job.meta and not standing[job.key].created:
-                await _unresolve(connection, job, standing[job.key].key)
+            if REPLAY_OF in job.meta and not answer_of[job.key].created:
+                await _unresolve(connection, job, answer_of[job.key].key)
 
     async def publish_again(
         self, queue: EngineQueue, idle: float, which: ColumnElement[bool] | None = None, *, held: bool = False
@@ -363,9 +363,9 @@ def _replaced(answers: Iterable[tuple[EngineJob, Answer | None]]) -> dict[str, J
     return ended
 
 
-async def _unresolve(connection: AsyncConnection, job: Job, standing: str) -> None:
+async def _unresolve(connection: AsyncConnection, job: Job, existing: str) -> None:
     """The job that should replay a dead letter is dropped: the dead letter waits again."""
-    logger.warning("the replay %s of %s is dropped, the job %s already exists", job.key, job.meta[REPLAY_OF], standing)
+    logger.warning("the replay %s of %s is dropped, the job %s already exists", job.key, job.meta[REPLAY_OF], existing)
     letter = update(JobRecord).where(JobRecord.key == job.meta[REPLAY_OF], JobRecord.replayed_as == job.key)
     await connection.execute(letter.values(dict.fromkeys(RESOLUTION)))
 

@@ -135,9 +135,9 @@ class Publisher:
         answers = await self._write(queue, jobs)
         # The first job of a key was written.
         created = [job for job, answer in zip(jobs, answers, strict=True) if answer.created]
-        standing = await self._publish(queue, cast("list[EngineJob]", created), deadline, began)
-        standing |= await self.outlast(queue, [job.key for job in created])
-        return [standing.get(answer.key, answer) for answer in answers]
+        answer_of = await self._publish(queue, cast("list[EngineJob]", created), deadline, began)
+        answer_of |= await self.outlast(queue, [job.key for job in created])
+        return [answer_of.get(answer.key, answer) for answer in answers]
 
     async def _write(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
         seconds = ANSWER + len(jobs) / SLOWEST
@@ -151,16 +151,16 @@ class Publisher:
     async def _publish(
         self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None, began: float
     ) -> dict[str, Enqueued]:
-        standing: dict[str, Enqueued] = {}
+        answer_of: dict[str, Enqueued] = {}
         for first in range(0, len(jobs), CHUNK):
             if time.monotonic() - began > PATIENCE / 2:
                 # The relay of a worker may have published the rest.
-                return standing | await self.committed(queue, [job.key for job in jobs[first:]])
+                return answer_of | await self.committed(queue, [job.key for job in jobs[first:]])
             found = await self.written(queue, jobs[first : first + CHUNK], deadline)
             if found is None:
                 break
-            standing |= found
-        return standing
+            answer_of |= found
+        return answer_of
 
     async def _send_new(self, queue: EngineQueue, job: EngineJob) -> Enqueued:
         """Send a job with a random key, together with others: none has to wait for another transaction."""
@@ -182,8 +182,8 @@ class Publisher:
     async def _publish_new(self, queue: EngineQueue, jobs: Sequence["_Written"]) -> list[Enqueued]:
         deadlines = [deadline for _, deadline in jobs]
         deadline = None if None in deadlines else min(cast("list[float]", deadlines))
-        standing = await self.written(queue, [job for job, _ in jobs], deadline) or {}
-        return [standing.get(job.key) or Enqueued(job.key, created=True) for job, _ in jobs]
+        answer_of = await self.written(queue, [job for job, _ in jobs], deadline) or {}
+        return [answer_of.get(job.key) or Enqueued(job.key, created=True) for job, _ in jobs]
 
     async def deadline(self, queue: EngineQueue) -> float | None:
         """When a call to Redis comes too late for rows that are read or written from now on; None: Redis is away."""
@@ -195,7 +195,7 @@ class Publisher:
 
     async def committed(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
         """Enqueue the jobs of these keys, if they are committed; what cannot be enqueued now is left to the relay."""
-        standing: dict[str, Enqueued] = {}
+        answer_of: dict[str, Enqueued] = {}
         for first in range(0, len(keys), CHUNK):
             try:
                 deadline = await self.deadline(queue)
@@ -210,8 +210,8 @@ class Publisher:
                 break
             if (found := await self.written(queue, list(_readable(queue, rows)), deadline)) is None:
                 break
-            standing |= found
-        return standing
+            answer_of |= found
+        return answer_of
 
     async def written(
         self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None
@@ -234,24 +234,24 @@ class Publisher:
         except QueueUnavailable as error:
             self._leave(queue, len(jobs), error)
             return None
-        standing = self._outbox.standing(queue, jobs, answers)
+        answer_of = self._outbox.answers_by_key(queue, jobs, answers)
         for job in jobs:
-            if job.key in standing:
-                await self._note(queue, job, standing[job.key])
-        return standing
+            if job.key in answer_of:
+                await self._note(queue, job, answer_of[job.key])
+        return answer_of
 
     async def outlast(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
         """Enqueue those of some committed jobs that are blocked by a job which is being aborted, once that has
         ended."""
-        standing: dict[str, Enqueued] = {}
+        answer_of: dict[str, Enqueued] = {}
         patience = Patience(queue.core.timings)
         while blocked := self._outbox.take_blocked(queue, keys):
             if patience.over:
                 logger.warning("queue %s: %d jobs wait in the outbox for aborted ones to end", queue.name, len(blocked))
                 break
             await asyncio.sleep(queue.core.timings.abort_look)
-            standing |= await self.committed(queue, blocked)
-        return standing
+            answer_of |= await self.committed(queue, blocked)
+        return answer_of
 
     async def flush(self, seconds: float) -> None:
         """Wait until all is noted, for at most so long."""
@@ -263,14 +263,14 @@ class Publisher:
     def _leave(self, queue: EngineQueue, count: int, error: Exception) -> None:
         logger.warning("queue %s: %d jobs wait in the outbox: %s", queue.name, count, error)
 
-    async def _note(self, queue: EngineQueue, job: Job, standing: Enqueued) -> None:
+    async def _note(self, queue: EngineQueue, job: Job, answer: Enqueued) -> None:
         """Durable jobs stay until they have ended; the others have arrived, or are dropped because the job already
         exists."""
         meta = job.meta
-        if not standing.created and REPLAY_OF in meta:
-            await self._outbox.unresolve(job, standing.key)
+        if not answer.created and REPLAY_OF in meta:
+            await self._outbox.unresolve(job, answer.key)
         sent = _Sent(queue.name, job.key, job.queued, int(meta.get(ROUND, 0)))
-        self._sent[bool(meta.get(DURABLE)) and standing.created].append(sent)
+        self._sent[bool(meta.get(DURABLE)) and answer.created].append(sent)
         if self._noting is None or self._noting.done():
             self._noting = asyncio.create_task(self._note_all())
 

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 from saq import Job
@@ -34,9 +34,6 @@ from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import failure
 from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, put_back
 from saqueduct.tasks.redaction import REDACTED
-
-if TYPE_CHECKING:
-    pass
 
 MAX_RESULT = 16 * 1024
 """Bytes of JSON up to which results are kept, unless the settings say otherwise."""

@@ -125,8 +125,8 @@ class Memory:
         try:
             async with self.outbox.transaction() as connection:
                 ended = await self.recorder.rows.ended(connection, jobs)
-                if standing := [job for job in jobs if identity(job) not in ended]:
-                    await self.outbox.adopt(connection, queue, standing)
+                if running := [job for job in jobs if identity(job) not in ended]:
+                    await self.outbox.adopt(connection, queue, running)
         except DATABASE_AWAY as error:
             logger.warning("queue %s: %d durable jobs are in Redis only: %s", queue.name, len(jobs), error)
 
@@ -257,8 +257,8 @@ class Memory:
             pending.published.set_result(True)
 
     async def _publish(self, queue: EngineQueue, keys: Sequence[str]) -> list[Enqueued]:
-        standing = await self.publisher.committed(queue, keys)
-        return [standing.get(key) or Enqueued(key, created=True) for key in keys]
+        answer_of = await self.publisher.committed(queue, keys)
+        return [answer_of.get(key) or Enqueued(key, created=True) for key in keys]
 
 
 def _superfluous(job: Job, existing: str) -> Enqueued:
