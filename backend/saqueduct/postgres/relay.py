@@ -188,6 +188,8 @@ class Relay:
             with suppress(Exception):
                 async with self._engine.connect() as connection:
                     schema = await self._outbox.find_schema(connection)
+                    # LISTEN takes effect when its transaction ends: that query has begun one, which would stay open.
+                    await connection.commit()
                     raw: Any = (await connection.get_raw_connection()).driver_connection
                     gone = asyncio.Event()
                     raw.add_termination_listener(lambda _, gone=gone: gone.set())

@@ -213,9 +213,14 @@ async def test_a_worker_hears_of_a_commit_of_a_process_that_died(
     async with Saqueduct(config) as saqueduct:
         assert saqueduct.store is not None
         saqueduct.store.committed = lambda pending: pending.published.set_result(True)  # type: ignore[method-assign]
+        looks = _counted(monkeypatch, saqueduct.store.relay)
         async with saqueduct.working():
-            listeners = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
-            await eventually(lambda: _first(empty_database, listeners))
+            listener = """
+                SELECT state = 'idle' FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()
+            """
+            await eventually(lambda: _first(empty_database, listener))
+            # It checks as it starts, and as it begins to listen. From then on only the commit calls it.
+            await eventually(lambda: len(looks) == 2)
             async with AsyncSession(empty_database) as session:
                 job = await greet.within(session).enqueue()
                 await session.commit()
@@ -231,6 +236,19 @@ async def test_commits_in_other_schemas_do_not_wake_a_worker(
         assert saqueduct.store is not None
         saqueduct.store.relay._hear(SCHEMA, None, 0, "", message)
         assert saqueduct.store.relay._news.is_set() is heard
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch, watched: relay.Relay) -> list[int]:
+    """How many jobs each check of a relay found, as it checks."""
+    found: list[int] = []
+    look = watched.look
+
+    async def counting(*arguments: Any) -> int:
+        found.append(await look(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(watched, "look", counting)
+    return found
 
 
 async def _first(database: AsyncEngine, query: str) -> Any:
