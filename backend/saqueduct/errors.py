@@ -1,12 +1,13 @@
 """The errors of the queue.
 
 QueueError
-├── RegistrationError      a decorated function cannot be a task (raised at import)
-│   └── DuplicateTask      two functions claim one name
-├── ConfigurationError     the process cannot start with this configuration
-│   ├── OtherEventLoop     the queues of another event loop are awaited
-│   ├── TablesMissing      PostgreSQL has no tables of the library
-│   └── TablesOutdated     ... or they are older than the code
+├── StartError             the process cannot start (also click's ClickException)
+│   ├── RegistrationError      a decorated function cannot be a task (raised at import)
+│   │   └── DuplicateTask      two functions claim one name
+│   └── ConfigurationError     the process cannot start with this configuration
+│       ├── OtherEventLoop     the queues of another event loop are awaited
+│       ├── TablesMissing      PostgreSQL has no tables of the library
+│       └── TablesOutdated     ... or they are older than the code
 ├── MigrationFailed        the library's tables cannot be migrated
 ├── UnknownTask            no task of that name is registered
 ├── UnknownQueue           QUEUE_NAMES has no queue of that name
@@ -40,6 +41,8 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
+from click import ClickException
+
 from saqueduct.common.functions import location
 from saqueduct.common.time_limits import check_delay
 
@@ -48,7 +51,17 @@ class QueueError(Exception):
     """Base of all errors of the queue."""
 
 
-class RegistrationError(QueueError):
+class StartError(QueueError, ClickException):
+    """The process cannot start with this code or configuration; the message says what to change.
+
+    It is a ClickException, because Litestar's command line and uvicorn load the application inside a Click command,
+    which then prints the message without a traceback and exits with 2.
+    """
+
+    exit_code = 2
+
+
+class RegistrationError(StartError):
     """A decorated function cannot be a task.
 
     `where` is `file:line` of the function itself, below other decorators, so that a terminal can open it.
@@ -72,7 +85,7 @@ class DuplicateTask(RegistrationError):
         )
 
 
-class ConfigurationError(QueueError):
+class ConfigurationError(StartError):
     """The process cannot start with this configuration; the message says what to change."""
 
 

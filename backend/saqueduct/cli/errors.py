@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError
 from saqueduct.broker.outage import REDIS_AWAY
 from saqueduct.cli.output import clean
 from saqueduct.errors import (
-    ConfigurationError,
     DeadLetterNotFound,
     JobConflict,
     JobFailed,
@@ -18,6 +17,7 @@ from saqueduct.errors import (
     NoJobRecords,
     QueueError,
     QueueUnavailable,
+    StartError,
     UnknownTask,
 )
 from saqueduct.queue.redacted_view import error_summary
@@ -91,7 +91,7 @@ def _failure(error: Exception) -> Failure:
     match error:
         case Failure():
             return error
-        case ConfigurationError():
+        case StartError():
             return Misconfigured(str(error))
         case QueueError():
             return Failure(in_one_line(error))

@@ -24,6 +24,7 @@ from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.redis_outage import reporting_redis
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
+from saqueduct.litestar.startup_errors import without_traceback
 from saqueduct.tasks.queues import preferred_queues
 
 if TYPE_CHECKING:
@@ -145,13 +146,14 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             app.asgi_handler = self._prefer_queues(app.asgi_handler)
             if self.config.api_path is not None:
                 install(app)
-        async with self.saqueduct:
-            if self.runs_worker:
-                # The worker reports it.
-                yield
-                return
-            async with reporting_redis(next(iter(self.saqueduct.queues))):
-                yield
+        with without_traceback():
+            async with self.saqueduct:
+                if self.runs_worker:
+                    # The worker reports it.
+                    yield
+                    return
+                async with reporting_redis(next(iter(self.saqueduct.queues))):
+                    yield
 
     async def _start_worker(self) -> None:
         await self._worker.enter_async_context(self.saqueduct.working(restart=True))
