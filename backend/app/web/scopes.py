@@ -61,13 +61,17 @@ class RequestScopes:
             await self._websockets(scope, receive, send)
             return
         lazy = RequestContainer(self._container, scope)
-        scope["state"][STATE] = lazy
+        state = scope["state"]
+        state[STATE] = lazy
         try:
             await self._app(scope, receive, send)
         except BaseException as error:
             if lazy.opened is not None:
                 await lazy.opened.close(error)
             raise
+        finally:
+            # The two refer to each other: only the garbage collector would free them, and all that the request holds.
+            del state[STATE]
         if lazy.opened is not None:
             await lazy.opened.close()
 

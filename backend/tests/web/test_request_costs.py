@@ -1,0 +1,58 @@
+"""What a request pays for: nothing that it does not ask for."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from litestar import Litestar, get
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.settings import Settings
+from saqueduct import Queues
+from tests.conftest import running
+from tests.fixtures.application import application
+from tests.fixtures.asgi import is_freed, send, thread_calls
+
+REQUESTS = [
+    ("POST", "/process?user_id=7", b""),
+    ("POST", "/process", b'{"user_id": 7}'),
+    ("POST", "/tasks/my_task", b'{"user_id": 7}'),
+    ("POST", "/emails", b'{"to": "ada@example.com", "subject": "Hi", "body": "..."}'),
+    ("GET", "/queues", b""),
+    ("GET", "/health/live", b""),
+]
+"""Method, path and body of requests that enqueue or read."""
+
+
+@pytest.fixture
+async def app(settings: Settings, queues: Queues, engine: AsyncEngine) -> AsyncIterator[Litestar]:
+    built = application(settings)
+    async with running(built):
+        yield built
+
+
+@pytest.mark.parametrize(("method", "target", "body"), REQUESTS)
+async def test_no_request_waits_for_a_thread(
+    app: Litestar, method: str, target: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await send(app, method, target, body) < 300  # connects
+    with thread_calls(monkeypatch) as called:
+        assert await send(app, method, target, body) < 300
+    assert called == []
+
+
+@pytest.mark.parametrize(("method", "target", "body"), REQUESTS)
+async def test_an_answered_request_leaves_nothing_to_the_garbage_collector(
+    app: Litestar, method: str, target: str, body: bytes
+) -> None:
+    assert await send(app, method, target, body) < 300  # connects, and fills the caches
+    assert await is_freed(app, method, target, body)
+
+
+async def test_calls_of_threads_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def blocking() -> str:
+        return "done"
+
+    shop = Litestar([get("/", sync_to_thread=True)(blocking)], openapi_config=None, logging_config=None)
+    with thread_calls(monkeypatch) as called:
+        assert await send(shop, "GET", "/") == 200
+    assert len(called) == 1
