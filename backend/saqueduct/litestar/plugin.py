@@ -19,7 +19,7 @@ from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError, QueueError
 from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.errors import queue_error
-from saqueduct.litestar.guards import AdminCredentials, AdminGuard
+from saqueduct.litestar.guards import AdminCredentials, AdminGuard, decide
 from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.redis_outage import reporting_redis
 from saqueduct.litestar.router import install, queue_router
@@ -144,6 +144,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         if not self._installed:
             self._installed = True
             app.asgi_handler = self._prefer_queues(app.asgi_handler)
+            decide(app)
             if self.config.api_path is not None:
                 install(app)
         with without_traceback():

@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from litestar import Litestar, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
 from saqueduct import Queues
+from saqueduct.litestar.guards import AdminRoutes
+from saqueduct.litestar.router import RequestGuard
 from tests.conftest import running
 from tests.fixtures.application import application
 from tests.fixtures.asgi import is_freed, send, thread_calls
@@ -56,3 +60,33 @@ async def test_calls_of_threads_are_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     with thread_calls(monkeypatch) as called:
         assert await send(shop, "GET", "/") == 200
     assert len(called) == 1
+
+
+OPEN = [("POST", "/process?user_id=7"), ("GET", "/")]
+
+
+@pytest.mark.parametrize(("method", "target"), OPEN)
+async def test_a_route_that_is_open_to_all_pays_for_no_guard(
+    app: Litestar, method: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def authorize(self: HTTPRouteHandler, connection: object) -> None:
+        asked.append(self.handler_name)
+
+    monkeypatch.setattr(HTTPRouteHandler, "authorize_connection", authorize)
+    assert await send(app, method, target) < 400
+    assert asked == []
+
+
+def test_each_route_of_the_admin_keeps_its_guard(app: Litestar) -> None:
+    guarded = {
+        handler.handler_name: handler.resolve_guards()
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if handler.opt.get("admin") not in (None, False, "on demand")
+    }
+    assert {"send", "enqueue", "change_status"} <= guarded.keys()
+    for name, guards in guarded.items():
+        assert any(isinstance(each, AdminRoutes | RequestGuard) for each in guards), name

@@ -22,7 +22,7 @@ async def require_admin(request: Request[Any, Any, Any]) -> None:
     Raises:
         NotAuthorizedException, TooManyRequestsException: by the guard of the admin.
     """
-    await request.scope["state"]["require_admin"](request)
+    await request.route_handler.opt[guards.REQUIRE](request)
 
 
 def is_admin(request: Request[Any, Any, Any]) -> bool:
