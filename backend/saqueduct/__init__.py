@@ -4,6 +4,7 @@ Names are loaded on first use, so that `import saqueduct` stays fast.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ __all__ = [
     "DuplicateTask",
     "EngineQueue",
     "EnqueueConflict",
-    "FromDishka",
     "GiveUp",
     "InvalidArguments",
     "InvalidResult",
@@ -99,6 +99,9 @@ __all__ = [
     "scheduled_task",
     "task",
 ]
+if find_spec("dishka") is not None:
+    # `from saqueduct import *` also works without the extra.
+    __all__ += ["FromDishka"]
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "saq.types": ("Context",),

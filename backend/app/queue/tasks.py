@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.registry import scheduled_task, task
 from saqueduct.postgres.built_in_tasks import replay_all
-from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters
+from saqueduct.postgres.dead_letters import DeadLetters
+from saqueduct.postgres.record_filter import DeadLetterFilter
 from saqueduct.queue.maintenance import check_entries, delete_finished
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.signature import INJECTED

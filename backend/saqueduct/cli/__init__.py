@@ -5,7 +5,7 @@ Importing this package loads click only; the commands are loaded with the first 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,23 +15,38 @@ if TYPE_CHECKING:
     from saqueduct.application import Saqueduct
 
 
-def build_queue_group(find: "Callable[[], Saqueduct]") -> click.Group:
-    """The group `queue`, with all commands, to be added to another command line.
+def build_queue_group(find: "Callable[[], Saqueduct]") -> click.Command:
+    """The group `queue`, to be added to another command line; it loads its commands when it is called.
 
         cli.add_command(build_queue_group(lambda: self.saqueduct))
 
     Args:
         find: returns the application; called when a command needs it, never for a help page. It is connected while the
             command runs.
-
-    Raises:
-        ConfigurationError: rich is not installed.
     """
-    require_rich()
-    # Here: the commands are slow to import, and most processes run none.
-    from saqueduct.cli.groups import queue_group
+    return _QueueGroup(find)
 
-    return queue_group(find)
+
+class _QueueGroup(click.Command):
+    """Loads the group when it is called: `litestar run` builds it, too, and the commands are slow to import."""
+
+    def __init__(self, find: "Callable[[], Saqueduct]") -> None:
+        super().__init__("queue", help="Look after jobs, dead letters, tasks, schedules, queues and workers.")
+        self._find = find
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of the group itself; click then invokes the group.
+
+        Raises:
+            ConfigurationError: rich is not installed.
+        """
+        require_rich()
+        # Here: web processes and workers need no commands.
+        from saqueduct.cli.groups import queue_group
+
+        return queue_group(self._find).make_context(info_name, args, parent, **extra)
 
 
 def require_rich() -> None:

@@ -8,11 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any, NamedTuple
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from saqueduct.application import Saqueduct
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import QueueUnavailable
+from saqueduct.postgres.outage import is_database_error
 from saqueduct.tasks.registry import TaskRegistry, get_registry
 
 
@@ -114,8 +114,8 @@ async def naming_tables(saqueduct: Saqueduct) -> AsyncIterator[None]:
     """
     try:
         yield
-    except (DBAPIError, QueueUnavailable):
-        if saqueduct.store is not None:
+    except Exception as error:
+        if saqueduct.store is not None and (is_database_error(error) or isinstance(error, QueueUnavailable)):
             await saqueduct.store.check()
         raise
 

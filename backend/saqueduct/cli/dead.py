@@ -15,10 +15,10 @@ from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import FAILED, Failure, Nouns
 from saqueduct.cli.jobs import each, show_history, show_page
 from saqueduct.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch
-from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
-from saqueduct.postgres.history import RecordFilter
+from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.tasks.registry import TaskRegistry
 
 REASONS = 5

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from saqueduct.broker.outage import REDIS_AWAY
 from saqueduct.cli.output import clean
@@ -20,6 +19,7 @@ from saqueduct.errors import (
     StartError,
     UnknownTask,
 )
+from saqueduct.postgres.outage import is_database_error
 from saqueduct.queue.redacted_view import error_summary
 
 FAILED, MISCONFIGURED = 1, 2
@@ -78,8 +78,10 @@ def reporting() -> Iterator[None]:
     except BrokenPipeError:
         # A broken pipe of standard output, as with `| head`; click ends the command.
         raise
-    except (Failure, QueueError, DBAPIError, *REDIS_AWAY) as error:
+    except Exception as error:
         failure = _failure(error)
+        if failure is None:
+            raise
     else:
         return
     # Not with click: rich_click, which Litestar's command line uses, would wrap the line to fit into a box.
@@ -87,7 +89,8 @@ def reporting() -> Iterator[None]:
     raise click.exceptions.Exit(failure.exit_code)
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: Exception) -> Failure | None:
+    """The failure to show; None for an unexpected error."""
     match error:
         case Failure():
             return error
@@ -95,10 +98,12 @@ def _failure(error: Exception) -> Failure:
             return Misconfigured(str(error))
         case QueueError():
             return Failure(in_one_line(error))
-        case DBAPIError():
+        case _ if is_database_error(error):
             return Failure(f"PostgreSQL does not do this: {_one_line(error.orig or error)}; see DATABASE_URL")
-        case _:
+        case _ if isinstance(error, REDIS_AWAY):
             return Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL")
+        case _:
+            return None
 
 
 def in_one_line(error: Exception) -> str:

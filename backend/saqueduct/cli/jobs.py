@@ -12,8 +12,8 @@ from saqueduct.cli import options, output, records, views
 from saqueduct.cli.connection import connected, naming_tables
 from saqueduct.cli.errors import FAILED, Failure, Nouns, in_one_line
 from saqueduct.errors import JobNotFound, QueueError
-from saqueduct.postgres.history import RecordFilter
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.queue import listing
 from saqueduct.queue.listing import LIVE, LiveState
 

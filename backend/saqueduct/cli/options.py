@@ -11,7 +11,7 @@ import msgspec
 
 from saqueduct.cli.errors import Failure
 from saqueduct.common.moments import moment_of, seconds_of
-from saqueduct.postgres.history import LARGEST_PAGE, PAGE, RecordFilter
+from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
 from saqueduct.tasks.encoding import convert
 from saqueduct.tasks.registry import TaskRegistry
 

@@ -1,7 +1,9 @@
-"""Times and durations as people write them: `2026-05-01T09:00`, `90s`, `1h30m`, `7d`."""
+"""Times and durations as people write them (`2026-05-01T09:00`, `90s`, `1h30m`, `7d`), and as epoch milliseconds."""
 
 import datetime as dt
 import re
+
+EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -35,3 +37,8 @@ def moment_of(text: str, zone: dt.tzinfo | None) -> dt.datetime:
     except (ValueError, OverflowError):
         pass
     raise ValueError(f"{text!r} is neither a duration before now such as 2h or 7d nor a time such as 2026-05-01T09:00")
+
+
+def milliseconds(moment: dt.datetime | None) -> int:
+    """Epoch milliseconds; 0 for none."""
+    return 0 if moment is None else round((moment - EPOCH) / dt.timedelta(milliseconds=1))

@@ -2,15 +2,13 @@
 
 import http
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from asyncpg import InterfaceError as AsyncpgInterfaceError
-from asyncpg import PostgresError
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
-from sqlalchemy.exc import SQLAlchemyError
 
 from saqueduct import errors
 from saqueduct.common.text import loggable
@@ -82,8 +80,8 @@ def queue_error(request: AnyRequest, error: errors.QueueError) -> Response[Any]:
             return unexpected(request, error)
 
 
-def database_error(request: AnyRequest, error: Exception) -> Response[Any]:
-    """503 while PostgreSQL is unavailable or overloaded, else 500: the statement itself is wrong."""
+def other_error(request: AnyRequest, error: Exception) -> Response[Any]:
+    """503 for an error of PostgreSQL that is unavailable or overloaded, else 500."""
     reason = outage_in(error)
     if not reason and not took_too_long(error):
         return unexpected(request, error)
@@ -126,12 +124,9 @@ def _retry_after(seconds: int) -> dict[str, str]:
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     errors.QueueError: queue_error,
-    SQLAlchemyError: database_error,
-    PostgresError: database_error,
-    AsyncpgInterfaceError: database_error,
     HTTPException: http_error,
     RecursionError: too_deep,
-    Exception: unexpected,
+    Exception: other_error,
 }
 """For an application that wants all its errors as problem details; the nearest class of an error's ancestry wins."""
 
@@ -145,7 +140,11 @@ def router_handlers() -> ExceptionHandlersMap:
     handlers = {**EXCEPTION_HANDLERS}
     handlers |= {status.value: http_error for status in http.HTTPStatus if status >= 400}
     handlers |= dict.fromkeys(_family(errors.QueueError), queue_error)
-    handlers |= dict.fromkeys(_family(SQLAlchemyError), database_error)
+    if "sqlalchemy.exc" in sys.modules:
+        # Here: SQLAlchemy takes a while to import; until something has, no error is one of its own.
+        from sqlalchemy.exc import SQLAlchemyError
+
+        handlers |= dict.fromkeys(_family(SQLAlchemyError), other_error)
     return handlers
 
 

@@ -1,7 +1,7 @@
 """The queue's HTTP API as one Litestar router."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from litestar import Litestar, Request, Router
 from litestar.connection import ASGIConnection
@@ -26,10 +26,12 @@ from saqueduct.litestar.routes.tasks import TaskController
 from saqueduct.litestar.services import QueueServices
 from saqueduct.litestar.transactions import Sessions
 from saqueduct.litestar.unknown import DECLARED, declare, refuse_unknown
-from saqueduct.postgres.store import Memory
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks import current_job
 from saqueduct.tasks.registry import TaskRegistry
+
+if TYPE_CHECKING:
+    from saqueduct.postgres.store import Memory
 
 ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     HealthController,
@@ -60,7 +62,7 @@ class QueueParts(Protocol):
         ...
 
     @property
-    def store(self) -> Memory | None:
+    def store(self) -> "Memory | None":
         """What PostgreSQL keeps; None: no job records and no dead letters."""
         ...
 

@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import TYPE_CHECKING
 
 from saqueduct.errors import NoJobRecords
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.transactions import Sessions, transaction
-from saqueduct.postgres.dead_letters import DeadLetters
-from saqueduct.postgres.history import JobHistory
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.registry import TaskRegistry
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from saqueduct.postgres.dead_letters import DeadLetters
+    from saqueduct.postgres.history import JobHistory
 
 
 class QueueServices:
@@ -40,7 +43,7 @@ class QueueServices:
         return QueueServices(self.queues, self.registry, self.links.under(root_path), self._sessions)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> "AsyncIterator[AsyncSession]":
         """A session for a block, committed at its end, rolled back on an error.
 
         Raises:
@@ -52,22 +55,28 @@ class QueueServices:
             yield session
 
     @asynccontextmanager
-    async def history(self) -> AsyncIterator[JobHistory]:
+    async def history(self) -> "AsyncIterator[JobHistory]":
         """The job records, within a transaction.
 
         Raises:
             NoJobRecords: there is no PostgreSQL.
         """
         async with self.transaction() as session:
+            # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+            from saqueduct.postgres.history import JobHistory
+
             # The session may be one of the application, which knows nothing of the schema.
             yield JobHistory(session, None if self.queues.memory is None else self.queues.memory.schema)
 
     @asynccontextmanager
-    async def dead_letters(self) -> AsyncIterator[DeadLetters]:
+    async def dead_letters(self) -> "AsyncIterator[DeadLetters]":
         """The dead letters, within a transaction.
 
         Raises:
             NoJobRecords: there is no PostgreSQL.
         """
         async with self.transaction() as session:
+            # Here, as in `history`.
+            from saqueduct.postgres.dead_letters import DeadLetters
+
             yield DeadLetters(session, self.queues, self.registry)

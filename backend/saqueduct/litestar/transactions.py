@@ -3,17 +3,19 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncSession
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 logger = logging.getLogger("saqueduct.http")
 
-Sessions = Callable[[], AbstractAsyncContextManager[AsyncSession]]
+Sessions = Callable[[], AbstractAsyncContextManager["AsyncSession"]]
 """Opens a session, such as an `async_sessionmaker` does."""
 
 
 @asynccontextmanager
-async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+async def transaction(sessions: Sessions) -> "AsyncIterator[AsyncSession]":
     """A session for a block, committed at its end, rolled back on an error."""
     async with sessions() as session:
         try:
@@ -24,7 +26,7 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
         await session.commit()
 
 
-async def roll_back(session: AsyncSession) -> None:
+async def roll_back(session: "AsyncSession") -> None:
     """Roll back, also while PostgreSQL is unavailable, so that the response is the original error."""
     try:
         await session.rollback()

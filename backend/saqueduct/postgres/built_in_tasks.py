@@ -12,7 +12,8 @@ from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.errors import NoJobRecords, UnknownTask
-from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
+from saqueduct.postgres.dead_letters import DeadLetters, Resolved
+from saqueduct.postgres.record_filter import DeadLetterFilter
 from saqueduct.postgres.store import Memory
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.controllers import TaskController

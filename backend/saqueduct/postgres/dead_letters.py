@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.clock import time_now
 from saqueduct.common.text import storable
-from saqueduct.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch, JobConflict, QueueError
+from saqueduct.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError
 from saqueduct.postgres.base import in_schema
-from saqueduct.postgres.history import DEAD, PLACE, RecordFilter
+from saqueduct.postgres.history import DEAD, PLACE, conditions
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
+from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.bulk import enqueue_many
 from saqueduct.tasks.job_meta import REPLAY_OF, TAGS
@@ -22,36 +23,6 @@ from saqueduct.tasks.registry import TaskRegistry
 
 BATCH = 100
 """Dead letters that one transaction replays or discards."""
-
-
-class DeadLetterFilter(RecordFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which dead letters to replay or discard.
-
-    Attributes:
-        all: every one, in place of a filter.
-
-    Raises:
-        InvalidSearch: neither a filter that leaves some out nor `all`, or both; or as RecordFilter.
-    """
-
-    all: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.all == self._narrows():
-            raise InvalidSearch(WHICH)
-
-    def _narrows(self) -> bool:
-        """False when it matches every dead letter. Every error contains the empty text."""
-        values = (self.task, self.queue, self.tag, self.since, self.until)
-        own_status = self.status not in (None, "failed")
-        return own_status or bool(self.arguments or self.error) or any(value is not None for value in values)
-
-
-WHICH = (
-    "say which dead letters: by a filter that leaves some out, such as "
-    '{"which": {"task": "send_email"}}, or {"all": true} for every one'
-)
 
 
 @dataclasses.dataclass(slots=True)
@@ -160,11 +131,11 @@ class DeadLetters:
 
     async def count(self, which: RecordFilter) -> int:
         """How many dead letters match."""
-        query = select(func.count()).select_from(JobRecord).where(*which.conditions(), *DEAD)
+        query = select(func.count()).select_from(JobRecord).where(*conditions(which), *DEAD)
         return (await self._session.scalars(query, execution_options=self._options)).one()
 
     async def _batch(self, which: RecordFilter, so_far: Resolved) -> Sequence[JobRecord]:
-        query = select(JobRecord).where(*which.conditions(), *DEAD, JobRecord.queued_at < so_far.until)
+        query = select(JobRecord).where(*conditions(which), *DEAD, JobRecord.queued_at < so_far.until)
         if so_far.after is not None:
             query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
         query = query.order_by(*PLACE).limit(BATCH).with_for_update(skip_locked=True)

@@ -1,17 +1,19 @@
 """JobDetails: a job as callers may see it, from Redis or from its record."""
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from saq import Job
 from saq.job import Status
 
-from saqueduct.postgres.models import JobRecord
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.redacted_view import REDACTABLE, remembered, shown
 from saqueduct.tasks.job import failure
 from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
+
+if TYPE_CHECKING:
+    from saqueduct.postgres.models import JobRecord
 
 
 def moment(milliseconds: float | None) -> dt.datetime | None:
@@ -96,7 +98,7 @@ class JobDetails(msgspec.Struct, kw_only=True):
         )
 
     @classmethod
-    def of_record(cls, queues: Queues, record: JobRecord) -> "JobDetails":
+    def of_record(cls, queues: Queues, record: "JobRecord") -> "JobDetails":
         """A job as its record has it; redacted by the present options of its task too."""
         derived = ("job_id", "retries", "progress", "due_at")
         fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name not in derived}

@@ -9,12 +9,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from saqueduct.postgres.base import Base
+from saqueduct.postgres.record_filter import STATUSES
 
 CHANNEL = "saqueduct_outbox"
 """Channel of LISTEN and NOTIFY, on which a commit reports that rows of the outbox wait."""
-
-STATUSES = ("queued", "complete", "failed", "aborted")
-"""Statuses of a record; "queued" is a job that waits for another attempt."""
 
 REPLAYED, DISCARDED, RETRIED = "replayed", "discarded", "retried"
 """How a dead letter was resolved: a new job has its arguments, it was discarded, or it was queued again."""

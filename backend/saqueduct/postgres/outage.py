@@ -1,11 +1,12 @@
 """Outages: which errors mean that PostgreSQL is unavailable or overloaded, and not that a statement was wrong."""
 
+import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeGuard
 
-import asyncpg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 AWAY = ("08", "25006", "28", "3D", "53", "57P", "58")
 """Prefixes of SQLSTATEs: the connection is lost; the server takes no writes, for example because it is no longer the
@@ -54,12 +55,35 @@ def outage_in(error: BaseException) -> str:
     return found[0] if all(found) else ""
 
 
+def is_database_error(error: BaseException) -> "TypeGuard[DBAPIError]":
+    """True for an error that SQLAlchemy has from the driver: of a statement or a connection."""
+    if not _loaded("sqlalchemy.exc"):
+        return False
+    from sqlalchemy.exc import DBAPIError
+
+    return isinstance(error, DBAPIError)
+
+
+def _loaded(module: str) -> bool:
+    """False: no error can be one of this module. SQLAlchemy and asyncpg take a while to import, and a process without
+    PostgreSQL needs neither."""
+    return module in sys.modules
+
+
 def _alone(error: BaseException) -> str:
-    if isinstance(error, PoolTimeout):
-        return "no connection of the pool became free in time (database_pool_size)"
-    if isinstance(error, DBAPIError):
+    if is_database_error(error):
         return _in_driver(error.orig or error, lost=error.connection_invalidated)
+    if _is_pool_timeout(error):
+        return "no connection of the pool became free in time (database_pool_size)"
     return _in_driver(error)
+
+
+def _is_pool_timeout(error: BaseException) -> bool:
+    if not _loaded("sqlalchemy.exc"):
+        return False
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+    return isinstance(error, PoolTimeout)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -84,14 +108,22 @@ def _in_driver(error: BaseException, *, lost: bool = False) -> str:
         return _lock(error)
     if state in AGAIN:
         return f"conflict with another transaction: {error}"
-    if lost or state.startswith(AWAY) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)):
+    if lost or state.startswith(AWAY) or _is_closed(error):
         return str(error) or "the connection was lost"
     return ""
 
 
+def _is_closed(error: BaseException) -> bool:
+    if not _loaded("asyncpg"):
+        return False
+    import asyncpg
+
+    return isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
+
+
 def _lock(error: BaseException) -> str:
     """The lock error of a statement with NOWAIT is the statement's own: it asks for an immediate answer."""
-    driver = error.__cause__ if isinstance(error.__cause__, asyncpg.PostgresError) else error
+    driver = error.__cause__ if hasattr(error.__cause__, "server_source_function") else error
     if getattr(driver, "server_source_function", "ProcessInterrupts") != "ProcessInterrupts":
         return ""
     return "a lock could not be acquired in time (database_lock_timeout): another transaction holds it"

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy import delete, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from saqueduct.common.moments import EPOCH
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import PLACE
 from saqueduct.postgres.models import JobRecord
-from saqueduct.postgres.rows import EPOCH
 
 BATCH = 2000
 """Records that one statement deletes."""

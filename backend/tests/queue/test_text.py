@@ -9,8 +9,9 @@ from saq.job import Status
 
 from saqueduct import Context, GiveUp, InvalidArguments, JobFailed, Queues, RegistrationError, task
 from saqueduct.common.text import printable, storable
-from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.postgres.history import JobHistory
 from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 

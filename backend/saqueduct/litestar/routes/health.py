@@ -6,7 +6,6 @@ from typing import Any
 
 from litestar import Controller, Request, Response, get
 from litestar.di import NamedDependency
-from sqlalchemy import text
 
 from saqueduct.litestar.routes.answers import FOR_ALL, is_admin
 from saqueduct.litestar.services import QueueServices
@@ -78,6 +77,9 @@ async def _ping_redis(queues: Queues) -> None:
 
 async def _ping_database(services: QueueServices) -> None:
     async with services.transaction() as session:
+        # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+        from sqlalchemy import text
+
         await session.execute(text("SELECT 1"))
 
 

@@ -13,9 +13,8 @@ from saqueduct.common.moments import moment_of
 from saqueduct.errors import InvalidSearch, JobNotFound
 from saqueduct.litestar.routes.answers import ADMIN, Enqueued, Words
 from saqueduct.litestar.services import QueueServices
-from saqueduct.postgres.dead_letters import WHICH, DeadLetterFilter
-from saqueduct.postgres.history import PAGE, RecordFilter, arguments_of
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.record_filter import PAGE, WHICH, DeadLetterFilter, RecordFilter, arguments_of
 from saqueduct.queue import listing
 from saqueduct.queue.listing import LIVE
 

@@ -1,17 +1,19 @@
 """A job as the routes show it."""
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from saq import Job
 
+from saqueduct.common.moments import milliseconds
 from saqueduct.postgres.job_details import JobDetails
-from saqueduct.postgres.models import JobRecord
-from saqueduct.postgres.rows import milliseconds
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.redacted_view import error_summary
+
+if TYPE_CHECKING:
+    from saqueduct.postgres.models import JobRecord
 
 _OUTCOME = ("result", "error", "errors")
 
@@ -67,7 +69,7 @@ class JobView(msgspec.Struct):
         return cls._of(JobDetails.of_job(job), job.queued, job.started, job.completed, job.scheduled)
 
     @classmethod
-    def remembered(cls, queues: Queues, record: JobRecord) -> "JobView":
+    def remembered(cls, queues: Queues, record: "JobRecord") -> "JobView":
         """Of the record of a job."""
         details = JobDetails.of_record(queues, record)
         details.retries, details.progress = record.attempts, 1.0 if record.status == "complete" else 0.0

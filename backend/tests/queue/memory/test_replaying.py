@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from saqueduct import Context, Queues, Unique, get_registry, task
 from saqueduct.errors import InvalidSearch
 from saqueduct.postgres import dead_letters
-from saqueduct.postgres.dead_letters import DeadLetterFilter, DeadLetters, Resolved
-from saqueduct.postgres.history import RecordFilter
+from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.postgres.rows import as_jsonb
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
