@@ -4,9 +4,10 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct.common.near_names import did_you_mean, unknown_fields
 from saqueduct.common.text import check_schema
 from saqueduct.errors import ConfigurationError
 from saqueduct.timings import Timings
@@ -41,8 +42,13 @@ class SaqueductConfig:
     machine, and a PostgreSQL if a task is durable or `records` is True.
 
     Raises:
-        ConfigurationError: a value is out of bounds, or two fields contradict each other; names field and remedy.
+        ConfigurationError: there is no such field, a value is out of bounds, or two fields contradict each other; names
+            field and remedy.
     """
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        _refuse(unknown_fields(cls, given))
+        return super().__new__(cls)
 
     redis_url: str = dataclasses.field(default="", repr=False)
     """`redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://` or `redis+cluster://`. [REDIS_URL]"""
@@ -180,8 +186,7 @@ class SaqueductConfig:
             *_timing_problems(self.timings),
             *self._other_problems(),
         ]
-        if problems:
-            raise ConfigurationError("invalid SaqueductConfig:\n" + "\n".join(f"  - {each}" for each in problems))
+        _refuse(problems)
 
     @property
     def production(self) -> bool:
@@ -219,7 +224,9 @@ class SaqueductConfig:
         if self.worker_queues is not None and not self.worker_queues:
             problems.append("worker_queues is empty: name at least one queue, or leave it out to serve all")
         unknown = [name for name in self.served_queues if name not in self.queues]
-        return problems + [f"worker_queues: {name!r} is not one of queues {list(self.queues)}" for name in unknown]
+        return problems + [
+            f"worker_queues: {name!r} is not one of queues: {did_you_mean(name, self.queues)}" for name in unknown
+        ]
 
     def _url_problems(self) -> list[str]:
         try:
@@ -265,6 +272,11 @@ class SaqueductConfig:
         if self.guards is not None and not self.guards:
             problems.append("guards is empty, so that anyone could change jobs: give guards, or leave it out")
         return problems
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigurationError("invalid SaqueductConfig:\n" + "\n".join(f"  - {each}" for each in problems))
 
 
 def _timing_problems(timings: Timings) -> list[str]:

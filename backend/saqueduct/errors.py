@@ -37,13 +37,13 @@ QueueError
 └── GiveUp                 raised by a task: fail now, even if attempts are left
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from click import ClickException
 
 from saqueduct.common.functions import location
+from saqueduct.common.near_names import did_you_mean, near_names
 from saqueduct.common.time_limits import check_delay
 
 
@@ -153,7 +153,7 @@ class UnknownTask(QueueError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
-        self.near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+        self.near = near_names(name, known, 3)
         hint = f"; did you mean {', '.join(self.near)}?" if self.near else ""
         super().__init__(f"there is no task named {name!r}{hint}")
 
@@ -163,7 +163,8 @@ class UnknownQueue(QueueError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name, self.known = name, list(known)
-        super().__init__(f"there is no queue {name!r}; there are: {', '.join(self.known)}")
+        listed = f"there are: {', '.join(self.known)}"
+        super().__init__(f"there is no queue {name!r}; {did_you_mean(name, self.known, listed)}")
 
 
 class UnknownSchedule(QueueError):
@@ -171,7 +172,8 @@ class UnknownSchedule(QueueError):
 
     def __init__(self, key: str, known: Iterable[str]) -> None:
         self.key, self.known = key, list(known)
-        super().__init__(f"there is no schedule {key!r}; there are: {', '.join(self.known) or 'none'}")
+        listed = f"there are: {', '.join(self.known) or 'none'}"
+        super().__init__(f"there is no schedule {key!r}; {did_you_mean(key, self.known, listed)}")
 
 
 class InvalidArguments(QueueError):

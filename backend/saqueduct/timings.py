@@ -6,9 +6,11 @@ seconds, and `renewal` is short enough that two renewals may fail before a lease
 
 import dataclasses
 
+from saqueduct.common.near_names import NamedFields
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+class Timings(NamedFields):
     """Intervals, waits and limits; all in seconds.
 
     Attributes:

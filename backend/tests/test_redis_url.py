@@ -70,7 +70,7 @@ def test_a_unix_socket_has_a_path_and_options() -> None:
         ("redis://:s3cret@x,y", "several hosts need redis+sentinel:// or redis+cluster://"),
         ("redis://:s3cret@x?ssl_keyfile=s3cret", "begin with rediss"),
         ("rediss://:s3cret@x?ssl_ca_certs=/s3cret.crt", "ssl_ca_certs must be a file that is there"),
-        ("rediss://:s3cret@x?ssl_ca_cert=/s3cret.crt", "did you mean ssl_ca_certs"),
+        ("rediss://:s3cret@x?ssl_ca_cert=/s3cret.crt", "did you mean 'ssl_ca_certs'?"),
         ("rediss://:s3cret@x?ssl_check_hostname=s3cret", "ssl_check_hostname must be true or false"),
         ("redis+sentinel://:s3cret@x", "the name of the sentinels' service is missing"),
         ("redis+cluster://:s3cret@x/1", "a cluster has only the database 0"),

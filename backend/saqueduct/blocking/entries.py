@@ -1,9 +1,9 @@
 """Entries: the tasks of the catalogue with blocking calls."""
 
-import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
+from saqueduct.common.near_names import did_you_mean
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.blocking.entry import Entry
 from saqueduct.tasks.blocking.portal import Portal
@@ -40,10 +40,8 @@ class Entries:
             properties = {each.replace(".", "_"): each for each in self}
             if task := properties.get(name):
                 hint = f"is not in the catalogue yet: run `make catalog`, or take registry[{task!r}]"
-            elif near := difflib.get_close_matches(name, properties, n=1):
-                hint = f"is no task: did you mean {near[0]!r}?"
             else:
-                hint = "is no task: print(registry) lists them"
+                hint = f"is no task: {did_you_mean(name, properties, 'print(registry) lists them')}"
             raise AttributeError(f"{name!r} {hint}", name=name, obj=self)
 
     def __iter__(self) -> Iterator[str]:

@@ -10,11 +10,12 @@ query. Error messages contain no part of the URL that may include a password.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from saqueduct.common.near_names import did_you_mean
 
 Topology = Literal["server", "sentinel", "cluster"]
 
@@ -179,10 +180,8 @@ def _options(query: str, tls: bool) -> dict[str, Any]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS:
             # The name is not shown: if a password contains a ?, it is part of the password.
-            near = difflib.get_close_matches(name, OPTIONS, n=1)
             known = f"there are {', '.join(OPTIONS)}; write ? in a password as %3F"
-            hint = f"did you mean {near[0]}?" if near else known
-            raise InvalidRedisURL(f"unknown option: {hint}")
+            raise InvalidRedisURL(f"unknown option: {did_you_mean(name, OPTIONS, known)}")
         if name.startswith("ssl_") and not tls:
             raise InvalidRedisURL(f"{name} is for TLS: begin with rediss")
         read, right = OPTIONS[name]

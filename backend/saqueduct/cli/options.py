@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from saqueduct.cli import output
 from saqueduct.cli.errors import Failure
 from saqueduct.common.moments import moment_of, seconds_of
+from saqueduct.errors import UnknownTask
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
 from saqueduct.tasks.encoding import convert
 from saqueduct.tasks.registry import TaskRegistry
@@ -143,7 +145,9 @@ def record_filter(
     queue: str | None = None,
     status: str | None = None,
 ) -> RecordFilter:
-    """The filter of the options `filters`."""
+    """The filter of the options `filters`. A task that the application lacks may have records, and is noted."""
+    if task is not None and task not in registry:
+        output.note(str(UnknownTask(task, (each.name for each in registry.get_all_tasks()))))
     arguments = arguments_of(registry, task, pairs) or None
     return RecordFilter(
         task=task, status=status, queue=queue, arguments=arguments, error=error, tag=tag, since=since, until=until

@@ -4,7 +4,6 @@ An unknown name is most often a misspelt one. Ignoring it would do something tha
 dead letters instead of filtered ones.
 """
 
-import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
@@ -16,6 +15,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Scope
 from msgspec import inspect
 
+from saqueduct.common.near_names import did_you_mean
 from saqueduct.litestar.origins import SAFE_METHODS
 
 IDEMPOTENCY_KEY: Final = b"idempotency-key"
@@ -123,10 +123,10 @@ def unknown(what: str, name: str, known: Collection[str]) -> str:
     """
     if not known:
         return f"there is no {what}: there are none here, leave it out"
-    near = difflib.get_close_matches(name, known, n=1)
-    names = ", ".join(sorted(known))
-    rest = f"did you mean {near[0]!r}? (there are {names})" if near else f"there are {names}"
-    return f"there is no {what}: {rest}"
+    every = f"there are {', '.join(sorted(known))}"
+    if near := did_you_mean(name, known, otherwise=""):
+        return f"there is no {what}: {near} ({every})"
+    return f"there is no {what}: {every}"
 
 
 def named(errors: list[Any], request: Request[Any, Any, Any]) -> list[Any]:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterError, croniter
 
+from saqueduct.common.near_names import NamedFields
 from saqueduct.common.text import check_text
 from saqueduct.common.time_limits import LONGEST
 from saqueduct.schedules.cron_text import EXAMPLE, normalized
@@ -30,7 +31,7 @@ _WINDOWS = (60.0, 3600.0, 86400.0, math.inf)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedFields):
     """A declaration of when a task runs automatically: a cron or an interval.
 
     Attributes:

@@ -1,7 +1,8 @@
 """Option names of other job queues, and their equivalents here."""
 
-import difflib
 from collections.abc import Collection, Iterable
+
+from saqueduct.common.near_names import did_you_mean
 
 TASK_EQUALS: dict[str, str] = {
     "acks_late": "jobs of a killed worker always run again; at_most_once=True forbids that",
@@ -71,12 +72,7 @@ def unknown_option(names: Iterable[str], known: Collection[str], equals: dict[st
         equals: the equivalents here of names in other libraries.
     """
     return "; ".join(
-        f"there is no option {name!r}: {equals.get(name) or _closest(name, known)}"
+        f"there is no option {name!r}: {equals.get(name) or did_you_mean(name, sorted(known))}"
         for name in names
         if name not in known
     )
-
-
-def _closest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"

@@ -9,6 +9,7 @@ import msgspec
 
 from saqueduct.common.clock import time_now
 from saqueduct.common.exception_groups import find
+from saqueduct.common.near_names import NamedFields, did_you_mean
 from saqueduct.common.text import check_text
 from saqueduct.common.time_limits import check_delay, check_moment, check_number
 from saqueduct.errors import GiveUp, Retry
@@ -34,7 +35,7 @@ EVERY_STATE = (*_WAITING, *_ENDED)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Unique:
+class Unique(NamedFields):
     """Only one job at a time for equal arguments; checked in Redis, in the same step that enqueues.
 
         @task(unique=Unique(by=("user_id",), on_conflict="raise"))
@@ -61,8 +62,8 @@ class Unique:
     def __post_init__(self) -> None:
         if isinstance(self.by, str) or isinstance(self.states, str):
             raise ValueError("Unique takes tuples of names: by=('user_id',), states=('queued', 'active')")
-        if unknown := set(self.states) - set(EVERY_STATE):
-            raise ValueError(f"Unique: unknown states {sorted(unknown)}; there are {', '.join(EVERY_STATE)}")
+        if unknown := sorted(set(self.states) - set(EVERY_STATE)):
+            raise ValueError(f"Unique: unknown states {unknown}: {did_you_mean(unknown[0], EVERY_STATE)}")
         if not self.states:
             raise ValueError("Unique: states must not be empty")
         if self.period is None and set(self.states) & set(_ENDED):
@@ -146,7 +147,7 @@ class CallSettings(TypedDict, total=False):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOptions:
+class TaskOptions(NamedFields):
     """Defaults for a task's jobs; most can be overridden for one job at enqueue.
 
     Options that SAQ also has keep SAQ's names, meanings and defaults (`saq.job.Job`), so that a job enqueued by a
@@ -260,7 +261,7 @@ class TaskOptions:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CallOptions:
+class CallOptions(NamedFields):
     """What `Task.options(...)` sets for the jobs of one call; None: use the task's option.
 
     Attributes:

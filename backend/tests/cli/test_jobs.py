@@ -31,6 +31,15 @@ async def test_records_are_listed_newest_first_and_filtered(cli_json: JsonCli, r
     assert keys(await cli_json("jobs", "list", "--error", "valueerror", "--limit", "1")) == ["text"]
 
 
+async def test_a_misspelled_task_of_a_filter_is_noted(cli: Cli, record: Record) -> None:
+    await record("of-an-old-task", task="old_task")
+    shown, told = await cli("jobs", "list", "--task", "my_tsk")
+    assert (shown, told) == ("", "there is no task named 'my_tsk'; did you mean my_task?\nno jobs match\n")
+    shown, told = await cli("jobs", "list", "--task", "old_task")
+    assert "of-an-old-task" in shown
+    assert "there is no task named 'old_task'" in told
+
+
 async def test_pages_follow_each_other_to_the_end(cli: Cli, cli_json: JsonCli, record: Record) -> None:
     for number in range(5):
         await record(f"job-{number}")

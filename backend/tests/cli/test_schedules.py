@@ -36,4 +36,4 @@ async def test_a_schedule_is_paused_and_resumed(cli: Cli, cli_json: JsonCli, que
 async def test_an_unknown_schedule_is_told(cli: Cli) -> None:
     for verb in ("trigger", "pause", "resume"):
         _, told = await cli("schedules", verb, "pong", status=1)
-        assert told.startswith("error: there is no schedule 'pong'; there are: ")
+        assert told.startswith("error: there is no schedule 'pong'; did you mean 'ping'?")

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, TypedDict, TypeVar
 
+from saqueduct.common.near_names import did_you_mean
 from saqueduct.errors import QueueUnavailable
 from saqueduct.tasks.bulk import Call, enqueue_many
 from saqueduct.tasks.handle import JobHandle
@@ -57,8 +58,8 @@ class Pauses:
             ValueError: it has an unknown entry.
         """
         known = [field.name for field in dataclasses.fields(cls)]
-        if strangers := set(policy or ()) - set(known):
-            raise ValueError(f"retry_policy has no {', '.join(sorted(strangers))}; there are {', '.join(known)}")
+        if unknown := sorted(set(policy or ()) - set(known)):
+            raise ValueError(f"retry_policy has no {', '.join(unknown)}: {did_you_mean(unknown[0], known)}")
         return cls(**(policy or {}))
 
     def __iter__(self) -> Iterator[float]:
