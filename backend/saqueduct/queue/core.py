@@ -165,6 +165,4 @@ class QueueCore:
 
     def mark_to_keep(self, job: Job) -> str:
         """The mark under which the end of a job is kept until PostgreSQL has recorded it; empty: it is not kept."""
-        if self.recorder is None or (not job.meta and job.attempts <= 1 and job.status == Status.COMPLETE):
-            return ""
-        return mark_of(job) if self.recorder.needs(job) else ""
+        return mark_of(job) if self.recorder is not None and self.recorder.needs(job) else ""

@@ -23,6 +23,8 @@ logger = logging.getLogger("saqueduct")
 OUTCOMES_AT_ONCE = 200
 """Outcomes written by one script call."""
 
+COMPLETE = Status.COMPLETE
+
 UNREADABLE_TTL = 24 * 60 * 60
 """Seconds to keep a job that cannot be read, or whose outcome was refused."""
 
@@ -53,11 +55,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def finish(cls, core: QueueCore, job: Job) -> "Outcome":
         """The job has ended, with its current status."""
-        claim = job.meta.get(CLAIM) if job.meta else None
-        key = core.namespace(f"unique:{claim}") if claim else ""
-        mark = "" if core.recorder is None else core.mark_to_keep(job)
+        # The common case is told apart here, which saves a call or two per job.
+        key = mark = ""
+        if job.meta:
+            claim = job.meta.get(CLAIM)
+            key, mark = core.namespace(f"unique:{claim}") if claim else "", core.mark_to_keep(job)
+        elif job.attempts > 1 or job.status != COMPLETE:
+            mark = core.mark_to_keep(job)
         lease = job.lease if type(job) is EngineJob else ""
-        how = How("finish", lease, job.status, job.ttl, level_of(job), key, mark)
+        how = How("finish", lease, job.status, job.ttl, level_of(job) if job.priority else "normal", key, mark)
         stored = core.serialize(job)
         return cls(job.key, stored if isinstance(stored, str) else text(stored), how)
 
@@ -197,7 +203,7 @@ class Settler:
 
     def count(self, outcome: Outcome) -> None:
         """Count an outcome in the statistics that workers report, as SAQ does."""
-        if outcome.how.status == Status.COMPLETE:
+        if outcome.how.status == COMPLETE:
             self._core.saq.complete += 1
         elif outcome.how.kind == "postpone":
             return

@@ -61,7 +61,7 @@ def may_have_completed(ctx: Context, *, commits: bool) -> bool:
             may have more than Redis; no other job is looked up.
     """
     job = ctx.get("job")
-    if job is None or not (commits or job.meta.get(DURABLE)):
+    if job is None or not (commits or (job.meta and job.meta.get(DURABLE))):
         return False
     return bool(job.attempts > 1 or job.error or put_back(job.meta))
 

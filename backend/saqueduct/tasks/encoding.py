@@ -269,7 +269,7 @@ def encode_result(
     Args:
         task: the task's name.
         result: what its function returned.
-        limit: largest encoded size in bytes; None, booleans and small integers are always accepted.
+        limit: largest encoded size in bytes.
         declared: decoder of the declared type; None: any JSON value is accepted.
         forms: as in `encode`.
         mappings: True if the declared type may contain a dict.
@@ -278,8 +278,6 @@ def encode_result(
         InvalidResult: JSON cannot represent it, or it does not have the declared type.
         PayloadTooLarge: more than `limit` bytes.
     """
-    if _is_plain(result) and (declared is None or declared.type is type(result)):
-        return result
     try:
         encoded = encode(result, forms)
     except UNENCODABLE as error:
@@ -306,11 +304,6 @@ def _unencodable(result: Any, error: Exception) -> str:
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         return f"a {type(result).__name__}, of which nothing has run: return a list"
     return str(error)
-
-
-def _is_plain(value: Any) -> bool:
-    """True for a small value that JSON keeps unchanged, as most results are."""
-    return value is None or type(value) is bool or (type(value) is int and -EXACT <= value <= EXACT)
 
 
 def decode_result(type_: Any, raw: Any) -> Any:

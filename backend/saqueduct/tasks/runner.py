@@ -29,7 +29,7 @@ def make_runner(task: TaskDefinition) -> Runner:
     name, signature, injected = task.name, task.signature, task.injected
     function: Runner = task.function if task.is_async else partial(in_thread, task.function)
 
-    commits = bool(injected)
+    commits, keeps, receive = bool(injected), signature.keeps, signature.receive
 
     async def run(ctx: Context, /, **raw: Any) -> Any:
         if may_have_completed(ctx, commits=commits) and (done := await completed(ctx)) is not None:
@@ -37,13 +37,14 @@ def make_runner(task: TaskDefinition) -> Runner:
         if signature.redact:
             keep(signature.secrets(raw))
         try:
-            arguments = signature.receive(raw)
+            arguments = receive(raw)
         except PayloadMismatch as error:
             error.job = ctx.get("job")
             raise
         try:
             if not injected:
-                return signature.encode_result(await function(ctx, **arguments), _limit(ctx))
+                result = await function(ctx, **arguments)
+                return result if keeps(result) else signature.encode_result(result, _limit(ctx))
             async with _injector(ctx, name).scope(injected) as found:
                 result = await function(ctx, **arguments, **found)
                 # Inside the scope: a result that cannot be stored must roll the session back.

@@ -15,7 +15,7 @@ import msgspec
 
 from saqueduct.errors import InvalidArguments, PayloadMismatch, PayloadTooLarge, RegistrationError
 from saqueduct.tasks import encoding
-from saqueduct.tasks.encoding import MAX_PAYLOAD_BYTES, decode_result, encode_result
+from saqueduct.tasks.encoding import EXACT, MAX_PAYLOAD_BYTES, decode_result, encode_result
 from saqueduct.tasks.parameters import (
     CONTEXT,
     Parameter,
@@ -49,6 +49,9 @@ INJECTED: Any = ...
 
 A parameter with this default is injected even if JSON could represent its type.
 """
+
+_PLAIN = (type(None), bool, int)
+"""Types that JSON keeps unchanged, integers up to EXACT."""
 
 logger = logging.getLogger("saqueduct")
 
@@ -124,6 +127,9 @@ class Signature:
         self._decoder = encoding.decoder(self._type)
         self._result_decoder = None if self.returns is Any else encoding.decoder(self.returns)
         self._forms = encoding.endless_forms(self._types())
+        self._kept = frozenset(
+            each for each in _PLAIN if self._result_decoder is None or self._result_decoder.type is each
+        )
         self._result_forms = encoding.endless_forms([self.returns])
         self._moments = any(encoding.holds_moments(each) for each in self._types())
         self._mappings = any(encoding.holds_mappings(each) for each in self._types())
@@ -255,6 +261,11 @@ class Signature:
     def decode_result(self, raw: Any) -> Any:
         """Convert a stored result to the declared type. Raises as `encoding.decode_result`."""
         return decode_result(self.returns, raw)
+
+    def keeps(self, result: Any) -> bool:
+        """True for a small result of the declared type that JSON keeps unchanged, as most results are: it needs no
+        `encode_result`, and fits into every limit."""
+        return type(result) in self._kept and (result is None or -EXACT <= result <= EXACT)
 
     def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
         """A result as JSON builtins, checked against the declared type. Raises as `encoding.encode_result`."""

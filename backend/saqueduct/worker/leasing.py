@@ -118,7 +118,8 @@ class Leasing:
         claim = lease.decode()
         holds = holder(claim)
         self._suspects = []
-        jobs = [job for job_id, stored in found if (job := self._read(job_id, stored, claim, holds, time_now))]
+        read = self._read
+        jobs = [job for job_id, stored in found if (job := read(job_id, stored, claim, holds, time_now)) is not None]
         seconds = float(due) if due else None
         return Leased(jobs, seconds, line == b"more", line == b"shared", line == b"paused", self._suspects)
 
