@@ -20,6 +20,7 @@ from saqueduct.broker.batching import Batches
 from saqueduct.broker.connections import lasting
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import answering
+from saqueduct.errors import QueueUnavailable
 from saqueduct.timings import Timings
 
 logger = logging.getLogger("saqueduct")
@@ -67,8 +68,7 @@ class JobListener:
         try:
             # Also if another waiter has already subscribed: the server confirms again, so the answer to this call
             # is not older than the call.
-            async with answering():
-                await self._changes.add(job_id)
+            await self._changes.add(job_id)
             yield news
         finally:
             waiters.discard(news)
@@ -88,19 +88,21 @@ class JobListener:
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
     async def _leave(self, job_id: str) -> None:
-        with suppress(RedisError, OSError):
+        with suppress(RedisError, OSError, QueueUnavailable):
             await self._changes.add(job_id)
 
     async def _change(self, job_ids: Sequence[str]) -> list[None]:
         """Subscribe to the jobs that have waiters, and unsubscribe from the others; one command at a time."""
         wanted = [job_id for job_id in job_ids if job_id in self._waiters]
         left = [job_id for job_id in job_ids if job_id not in self._waiters]
-        if wanted:
-            await self._pubsub.subscribe(*wanted)
-            if self._reader is None or self._reader.done():
-                self._reader = asyncio.create_task(self._read())
-        if left and self._reader is not None:
-            await self._pubsub.unsubscribe(*left)
+        # Each batch separately, as in `ResultChannel`.
+        async with answering():
+            if wanted:
+                await self._pubsub.subscribe(*wanted)
+                if self._reader is None or self._reader.done():
+                    self._reader = asyncio.create_task(self._read())
+            if left and self._reader is not None:
+                await self._pubsub.unsubscribe(*left)
         return [None] * len(job_ids)
 
     async def _read(self) -> None:

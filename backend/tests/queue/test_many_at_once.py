@@ -8,7 +8,7 @@ from dishka import AsyncContainer
 
 from app.settings import Settings
 from saqueduct import Context, Queues, enqueue_many, task
-from saqueduct.broker import outage
+from saqueduct.broker import listener, outage
 from saqueduct.tasks.bulk import results
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
@@ -59,11 +59,32 @@ async def test_who_waits_in_this_process_for_longer_than_redis_may_take_is_no_ou
     run = queue.scripts.run
 
     async def slow(*arguments: Any) -> Any:
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.25)
         return await run(*arguments)
 
-    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 1.0)
+    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 2.0)
     monkeypatch.setattr(queue.scripts, "run", slow)
     assert await results(handles) == list(range(len(handles)))
     jobs = await asyncio.gather(*(queue.fetch(handle.key) for handle in handles))
     assert None not in jobs
+
+
+async def test_who_listens_after_many_others_meets_no_outage(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "JOBS_AT_ONCE", 1)
+    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 2.0)
+    core = queues.get("default").core
+    listening = listener.JobListener(core.redis, core.guard, core.timings)
+    subscribe = listening._pubsub.subscribe
+
+    async def slow(*job_ids: str) -> Any:
+        await asyncio.sleep(0.25)
+        return await subscribe(*job_ids)
+
+    monkeypatch.setattr(listening._pubsub, "subscribe", slow)
+    assert set(await asyncio.gather(*(_first_news(listening, f"job:{n}") for n in range(10)))) == {listener.SUBSCRIBED}
+    await listening.close()
+
+
+async def _first_news(listening: listener.JobListener, job_id: str) -> str:
+    async with listening.news(job_id) as news:
+        return (await news.get())[1]
