@@ -8,7 +8,6 @@ import dataclasses
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
@@ -19,6 +18,7 @@ from sqlalchemy import text
 
 from tests.chaos.producer import INSTANTS
 from tests.chaos.stage import Stage
+from tests.fixtures import python
 from tests.processes.stack import BACKEND
 
 Lane = Literal["workers", "redis", "postgres", "jobs", "producers"]
@@ -265,16 +265,13 @@ async def swallow_cancellations(stage: Stage) -> AsyncIterator[None]:
 async def kill_producer(stage: Stage) -> AsyncIterator[None]:
     """A producer dies around its commit."""
     instant = INSTANTS[stage.first // APART % len(INSTANTS)]
-    arguments = (sys.executable, "-m", "tests.chaos.producer", str(stage.first), instant)
+    arguments = ("-m", "tests.chaos.producer", str(stage.first), instant)
     stage.first += APART
     environment = {"PATH": os.environ["PATH"], **stage.environment}
-    producer = await asyncio.create_subprocess_exec(
-        *arguments, cwd=BACKEND, env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    _, errors = await producer.communicate()
+    producer = await asyncio.to_thread(python.run, arguments, cwd=BACKEND, env=environment)
     if producer.returncode != -signal.SIGKILL:
         # As it may while PostgreSQL is away too.
-        stage.producers_failed.append(errors.decode().strip().rpartition("\n")[2])
+        stage.producers_failed.append(producer.stderr.strip().rpartition("\n")[2])
     yield
 
 

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -203,7 +204,9 @@ class Fleet:
         if library := libfaketime():
             clock = CLOCKS[number % len(CLOCKS)]
             environment |= {"LD_PRELOAD": str(library), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        return Process(MODULE, environment, self._directory / f"worker-{number}.log")
+        # A library is loaded before all others by a start of Python alone, and by no fork.
+        program = sys.executable if self.skewed else None
+        return Process(MODULE, environment, self._directory / f"worker-{number}.log", program=program)
 
 
 def _started(worker: Process) -> bool:

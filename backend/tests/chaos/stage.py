@@ -5,7 +5,6 @@ import dataclasses
 import os
 import random
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.chaos.ledger import make_tables
 from tests.chaos.plans import Plan
 from tests.chaos.proxy import Network
 from tests.chaos.workload import Workload
+from tests.fixtures import python
 from tests.fixtures.composition import build_queues
 from tests.processes.stack import BACKEND
 
@@ -141,13 +141,9 @@ def _secrets(directory: Path) -> dict[str, str]:
 
 async def _migrate(url: str, engine: AsyncEngine) -> None:
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "REDIS_URL": "redis://unused"}
-    arguments = (sys.executable, "-m", "app.db.migrate")
-    upgrade = await asyncio.create_subprocess_exec(
-        *arguments, cwd=BACKEND, env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    _, errors = await upgrade.communicate()
+    upgrade = await asyncio.to_thread(python.run, ("-m", "app.db.migrate"), cwd=BACKEND, env=environment)
     if upgrade.returncode:
-        raise AssertionError(f"the migration failed:\n{errors.decode()}")
+        raise AssertionError(f"the migration failed:\n{upgrade.stderr}")
     async with engine.begin() as connection:
         await make_tables(connection)
 

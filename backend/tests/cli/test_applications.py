@@ -11,6 +11,7 @@ import pytest
 
 from saqueduct import ConfigurationError
 from saqueduct.cli.loading import load
+from tests.fixtures import python
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 from tests.litestar.applications import Project
@@ -78,15 +79,8 @@ def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def alone(project: Project, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run `saqueduct ...` in the folder of a project, to its end."""
-    return subprocess.run(
-        [sys.executable, "-c", "from saqueduct.cli.main import run; run()", *arguments],
-        cwd=project.directory,
-        env={**project.environment, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = ("-c", "from saqueduct.cli.main import run; run()", *arguments)
+    return python.run(command, cwd=project.directory, env={**project.environment, **environment})
 
 
 def test_the_commands_are_in_litestars_command_line(example: Project) -> None:

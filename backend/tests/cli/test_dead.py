@@ -3,8 +3,6 @@
 import os
 import pty
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from saqueduct import Context, Queues, task
 from saqueduct.postgres import dead_letters
 from tests.cli.conftest import APP, Cli, JsonCli, Record
 from tests.fixtures.poll import eventually
+from tests.fixtures.python import Python
 from tests.processes.stack import BACKEND, process
 
 
@@ -146,8 +145,8 @@ async def test_nothing_happens_unasked(
 def type_into(command: str, typed: str, environment: dict[str, str]) -> tuple[str, int]:
     """What a command shows on a terminal until it asks, and how it ends after the answer."""
     leader, follower = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "saqueduct.cli", "--app", APP, *command.split()],
+    with Python(
+        ["-m", "saqueduct.cli", "--app", APP, *command.split()],
         cwd=BACKEND,
         env={**environment, "PATH": os.environ["PATH"], "TERM": "xterm"},
         stdin=follower,

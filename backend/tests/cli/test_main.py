@@ -19,6 +19,7 @@ from saqueduct.cli.main import run as entry_point
 from tests.cli.conftest import APP, Cli, Record
 from tests.docs.reading import DOCUMENTS, REPOSITORY
 from tests.docs.test_commands import shell_lines
+from tests.fixtures import python
 from tests.fixtures.ports import free_port
 from tests.processes.stack import BACKEND
 
@@ -45,15 +46,7 @@ SHARED = re.compile(r"^## ([\w-]+)\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "saqueduct.cli", "--app", APP, *arguments],
-        cwd=BACKEND,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return python.run(["-m", "saqueduct.cli", "--app", APP, *arguments], cwd=BACKEND, env=environment)
 
 
 def test_it_tells_its_version() -> None:
@@ -62,15 +55,7 @@ def test_it_tells_its_version() -> None:
 
 
 def test_litestars_command_line_finds_the_application(environment: dict[str, str]) -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "litestar", "info"],
-        cwd=BACKEND,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    shown = python.run(["-m", "litestar", "info"], cwd=BACKEND, env=environment)
     assert (shown.returncode, "Enabled path=/schema" in shown.stdout) == (0, True), shown.stderr
 
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from app.settings import REPOSITORY
 from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
+from tests.fixtures import python
 
 
 @pytest.fixture
@@ -21,15 +21,7 @@ def directory() -> Iterator[Path]:
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "app.dev", "cli", *arguments],
-        env={**ENVIRONMENT, "DEV_DIR": str(directory)},
-        cwd=BACKEND,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return python.run(["-m", "app.dev", "cli", *arguments], env={**ENVIRONMENT, "DEV_DIR": str(directory)}, cwd=BACKEND)
 
 
 def test_a_command_finds_what_the_one_before_left_and_no_server_stays(directory: Path) -> None:

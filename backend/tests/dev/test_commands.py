@@ -17,7 +17,7 @@ import redis
 
 from saqueduct.embedded.servers import is_gone
 from saqueduct.testing.servers import scratch_directory
-from tests.fixtures import ports
+from tests.fixtures import ports, python
 from tests.fixtures.poll import eventually_sync
 
 BACKEND = Path(__file__).resolve().parents[2]
@@ -44,15 +44,7 @@ def free_port() -> int:
 
 
 def run(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "app.dev", command],
-        env={**ENVIRONMENT, **environment},
-        cwd=BACKEND,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    return python.run(["-m", "app.dev", command], env={**ENVIRONMENT, **environment}, cwd=BACKEND, timeout=180)
 
 
 def processes_of(directory: Path) -> list[psutil.Process]:

@@ -14,6 +14,7 @@ from app.settings import REPOSITORY
 from saqueduct.embedded.servers import is_gone
 from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
+from tests.fixtures import python
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import WORKER, process
 
@@ -40,16 +41,13 @@ def directory() -> Iterator[Path]:
 
 def type_into_shell(lines: str, environment: dict[str, str], module: str = "app.shell") -> str:
     """All that a shell shows for these lines; it must end by itself and in order."""
-    shell = subprocess.run(
-        [sys.executable, "-m", *module.split()],
+    shell = python.run(
+        ["-m", *module.split()],
         input=lines,
         cwd=BACKEND,
         env={"PATH": os.environ["PATH"], **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
         timeout=90,
-        check=False,
+        together=True,
     )
     assert shell.returncode == 0, shell.stdout
     return shell.stdout
@@ -75,9 +73,7 @@ def test_the_blocks_of_a_page_can_be_typed_in(name: str, environment: dict[str, 
 
 def test_the_script_of_a_page_runs(environment: dict[str, str]) -> None:
     [script] = blocks_behind(SCRIPT, "use-the-shell")
-    run = subprocess.run(
-        [sys.executable, "-c", script], cwd=BACKEND, env=environment, capture_output=True, text=True, check=False
-    )
+    run = python.run(["-c", script], cwd=BACKEND, env=environment)
     assert (run.stdout, run.stderr) == ("PENDING {'result': 'pong'}\n", "")
 
 
@@ -130,15 +126,7 @@ def test_without_the_option_no_worker_is_started(environment: dict[str, str]) ->
 
 
 def test_without_servers_it_says_what_to_set(environment: dict[str, str]) -> None:
-    shell = subprocess.run(
-        [sys.executable, "-m", "app.shell"],
-        cwd=BACKEND,
-        env={**environment, "REDIS_URL": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    shell = python.run(["-m", "app.shell"], cwd=BACKEND, env={**environment, "REDIS_URL": ""})
     assert shell.returncode == 2
     assert "REDIS_URL is not set" in shell.stderr
     assert "Traceback" not in shell.stderr

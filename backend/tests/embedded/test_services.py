@@ -16,6 +16,7 @@ import pytest
 from saqueduct.embedded.servers import is_gone
 from saqueduct.embedded.services import REDIS_URL, Services
 from saqueduct.testing.servers import scratch_directory
+from tests.fixtures import python
 
 BACKEND = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"DATABASE_URL": "postgresql://unused"}
@@ -137,13 +138,11 @@ def test_a_failed_start_leaves_no_user_behind(directory: Path) -> None:
 
 def test_two_terminals_that_start_at_once_share_one_server(directory: Path) -> None:
     environment = {**os.environ, **ENVIRONMENT, "REDIS_URL": "", "DEV_DIR": str(directory)}
-    command = [sys.executable, "-m", "app.dev", "services"]
-    starts = [
-        subprocess.Popen(command, env=environment, cwd=BACKEND, stdout=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    answers = {start.communicate(timeout=120)[0] for start in starts}
-    assert [start.returncode for start in starts] == [0, 0, 0]
-    assert answers == {f"REDIS_URL={make(directory).servers['REDIS_URL'].url}\n"}
+    with ThreadPoolExecutor(3) as pool:
+        command = ("-m", "app.dev", "services")
+        starts = [pool.submit(python.run, command, env=environment, cwd=BACKEND, timeout=120) for _ in range(3)]
+    assert [start.result().returncode for start in starts] == [0, 0, 0]
+    assert {start.result().stdout for start in starts} == {f"REDIS_URL={make(directory).servers['REDIS_URL'].url}\n"}
     servers = [
         process
         for process in psutil.process_iter(["name", "cmdline"])

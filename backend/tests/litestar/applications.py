@@ -2,13 +2,13 @@
 
 import itertools
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from tests.fixtures import python
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 from tests.processes.stack import BACKEND, Process, process
@@ -52,15 +52,7 @@ class Project:
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, *self._arguments(command)],
-            cwd=self.directory,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return python.run(self._arguments(command), cwd=self.directory, env=self.environment)
 
     def _arguments(self, command: tuple[str, ...]) -> list[str]:
         return ["-m", "litestar", "--app", "example:app", *command]

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -17,17 +16,19 @@ from saq.queue.redis import RedisQueue
 
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
+from tests.fixtures.python import Python
 
 BACKEND = Path(__file__).resolve().parents[2]
 WEB = ("-m", "app.main")
 WEB_WITH_TEST_TASKS = ("-m", "tests.processes.web_with_test_tasks")
 WORKER = ("-m", "app.worker")
 WORKER_WITH_TEST_TASKS = ("-m", "tests.processes.worker_with_test_tasks")
+WORKER_WITHOUT_SCHEDULES = ("-m", "tests.processes.worker_without_schedules")
 WORKER_THAT_IS_WOKEN = ("-m", "tests.processes.worker_that_is_woken")
 
 
 class Process:
-    """One process of the application; its output goes to a file."""
+    """One process of the application, or of another program; its output goes to a file."""
 
     def __init__(
         self,
@@ -35,17 +36,22 @@ class Process:
         environment: Mapping[str, str],
         log: Path,
         directory: Path = BACKEND,
-        program: str = sys.executable,
+        program: str | None = None,
     ) -> None:
         self._log = log
+        variables = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment}
         with log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [program, *arguments],
-                cwd=directory,
-                env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+            self.popen = (
+                Python(arguments, cwd=directory, env=variables, stdout=output, stderr=output, start_new_session=True)
+                if program is None
+                else subprocess.Popen(
+                    [program, *arguments],
+                    cwd=directory,
+                    env=variables,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
             )
 
     @property
@@ -70,7 +76,7 @@ def process(
     environment: Mapping[str, str],
     log: Path,
     directory: Path = BACKEND,
-    program: str = sys.executable,
+    program: str | None = None,
 ) -> Iterator[Process]:
     """A process for a block, killed with all its children at the end."""
     started = Process(arguments, environment, log, directory, program)

@@ -13,7 +13,7 @@ import redis
 from saqueduct.worker.process import EXIT_USELESS
 from saqueduct.worker.supervisor import KILL_MARGIN
 from tests.fixtures.poll import eventually_sync
-from tests.processes.stack import WORKER_WITH_TEST_TASKS, Process, enqueue, process
+from tests.processes.stack import WORKER_WITHOUT_SCHEDULES, Process, enqueue, process
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture
 def worker(environment: dict[str, str], server: redis.Redis, tmp_path: Path) -> Iterator[Process]:
     """A worker that gives running jobs one second after a signal."""
-    with process(WORKER_WITH_TEST_TASKS, environment | {"WORKER_GRACE_PERIOD": "1"}, tmp_path / "log") as started:
+    with process(WORKER_WITHOUT_SCHEDULES, environment | {"WORKER_GRACE_PERIOD": "1"}, tmp_path / "log") as started:
         started.prints("worker started")
         yield started
 
@@ -130,7 +130,7 @@ def test_a_worker_that_jobs_have_used_up_hands_back_and_ends(
     environment: dict[str, str], server: redis.Redis, tmp_path: Path
 ) -> None:
     options = {"WORKER_GRACE_PERIOD": "1", "WORKER_CONCURRENCY": "4"}
-    with process(WORKER_WITH_TEST_TASKS, environment | options, tmp_path / "log") as started:
+    with process(WORKER_WITHOUT_SCHEDULES, environment | options, tmp_path / "log") as started:
         hung = [_put(server, "hang_in_a_thread", timeout=1) for _ in range(8)]
         # Four at a time, each for a second and the grace.
         assert started.popen.wait(60) == EXIT_USELESS

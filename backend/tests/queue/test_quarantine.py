@@ -1,7 +1,6 @@
 """Jobs that kill their process fail in the end, and none beside them."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +16,8 @@ from saqueduct.timings import Timings
 from saqueduct.worker.quarantine import Quarantine, company
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
+from tests.fixtures.python import Python
+from tests.processes.stack import BACKEND
 
 LEASE = "worker|" + "1" * 40
 
@@ -35,8 +36,8 @@ async def ended(queues: Sequence[EngineQueue], url: str) -> int:
     """Let worker processes run, one after the other as they die, until no job is left; returns how many died."""
     deaths = 0
     while True:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.queue.poisoned_worker", url)
-        dead = asyncio.create_task(process.wait())
+        process = Python(("-m", "tests.queue.poisoned_worker", url), cwd=BACKEND)
+        dead = asyncio.create_task(asyncio.to_thread(process.wait))
         while not dead.done() and sum([await queue.count("incomplete") for queue in queues], 0):
             await asyncio.wait([dead], timeout=0.05)
         if not dead.done():

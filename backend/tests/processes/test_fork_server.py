@@ -1,0 +1,75 @@
+"""Processes of the fork server are as those that Python starts."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.poll import eventually_sync
+from tests.fixtures.python import Python, run
+
+SHOW = """
+import os, sys
+print(sys.argv, os.getcwd(), sorted(os.environ), sys.stdin.read())
+print("é", file=sys.stderr)
+sys.exit(3)
+"""
+ENDLESS = "import signal; print('ready', flush=True); signal.pause()"
+
+
+def test_it_has_the_arguments_the_folder_the_environment_and_the_streams(tmp_path: Path) -> None:
+    # LC_CTYPE is what Python itself sets where no locale is given.
+    given = {"A": "1", "LC_CTYPE": "C.UTF-8"}
+    forked = run(["-c", SHOW, "x", "y z"], cwd=tmp_path, env=given, input="typed")
+    started = subprocess.run(
+        [sys.executable, "-c", SHOW, "x", "y z"],
+        cwd=tmp_path,
+        env=given,
+        input="typed",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (forked.stdout, forked.stderr, forked.returncode) == (started.stdout, started.stderr, 3)
+    assert forked.stdout == f"['-c', 'x', 'y z'] {tmp_path} ['A', 'LC_CTYPE'] typed\n"
+
+
+def test_it_imports_from_its_folder_and_from_pythonpath_and_nothing_of_the_tests(tmp_path: Path) -> None:
+    for folder, value in (("here", 1), ("there", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{folder}.py").write_text(f"value = {value}")
+    code = "import here, there; print(here.value, there.value); import tests"
+    ended = run(["-c", code], cwd=tmp_path / "here", env={"PYTHONPATH": str(tmp_path / "there")})
+    assert ended.stdout == "1 2\n"
+    assert "No module named 'tests'" in ended.stderr
+    assert ended.returncode == 1
+
+
+def test_a_module_is_the_main_one(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("import sys; print(__name__, sys.modules['__main__'].__spec__.name)")
+    assert run(["-m", "program"], cwd=tmp_path).stdout == "__main__ program\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        process = Python(["-c", ENDLESS], cwd=tmp_path, stdout=log, start_new_session=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0)
+    assert process.poll() is None
+    assert os.getsid(process.pid) == process.pid
+    os.killpg(process.pid, number)
+    assert (process.wait(60), process.poll(), process.returncode) == (-number, -number, -number)
+
+
+def test_ctrl_c_interrupts_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = Python(["-c", ENDLESS], cwd=tmp_path, stdout=output, stderr=output)
+    eventually_sync(lambda: "ready" in log.read_text(), within=60)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == -signal.SIGINT
+    assert "KeyboardInterrupt" in log.read_text()
