@@ -1,4 +1,5 @@
 from litestar import Litestar, post
+from litestar.params import FromQuery
 from saqueduct import Context, scheduled_task, task
 from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
 
@@ -14,7 +15,7 @@ async def ping(ctx: Context) -> str:
 
 
 @post("/add")
-async def start(a: int, b: int) -> dict[str, str]:
+async def start(a: FromQuery[int], b: FromQuery[int]) -> dict[str, str]:
     job = await add.enqueue(a=a, b=b)
     return {"job_id": job.key}
 

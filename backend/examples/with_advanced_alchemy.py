@@ -11,7 +11,9 @@ import os
 
 from advanced_alchemy.extensions.litestar import AsyncSessionConfig, SQLAlchemyAsyncConfig, SQLAlchemyPlugin, base
 from litestar import Litestar, get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath, FromQuery
 from saqueduct import INJECTED, Context, GiveUp, task
 from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -36,7 +38,7 @@ async def count_words(ctx: Context, *, note_id: int, db_session: AsyncSession = 
 
 
 @post("/notes")
-async def create(text: str, db_session: AsyncSession) -> dict[str, object]:
+async def create(text: FromQuery[str], db_session: NamedDependency[AsyncSession]) -> dict[str, object]:
     note = Note(text=text)
     db_session.add(note)
     await db_session.flush()
@@ -46,7 +48,7 @@ async def create(text: str, db_session: AsyncSession) -> dict[str, object]:
 
 
 @get("/notes/{note_id:int}")
-async def show(note_id: int, db_session: AsyncSession) -> dict[str, object]:
+async def show(note_id: FromPath[int], db_session: NamedDependency[AsyncSession]) -> dict[str, object]:
     note = await db_session.get(Note, note_id)
     if note is None:
         raise NotFoundException(f"there is no note {note_id}")

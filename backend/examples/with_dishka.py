@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from dishka import Provider, Scope, make_async_container, provide
 from litestar import Litestar, post
+from litestar.params import FromQuery
 from saqueduct import INJECTED, Context, task
 from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
 
@@ -40,7 +41,7 @@ async def welcome(ctx: Context, *, to: str, mailbox: Mailbox = INJECTED) -> list
 
 
 @post("/welcome")
-async def start(to: str) -> dict[str, str]:
+async def start(to: FromQuery[str]) -> dict[str, str]:
     job = await welcome.enqueue(to=to)
     return {"job_id": job.key}
 

@@ -1,5 +1,7 @@
 """The application of the README, by Litestar's command line: it serves, runs its jobs and stops in order."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from tests.fixtures.poll import eventually_sync
 from tests.litestar.applications import Project
+from tests.processes.stack import BACKEND
 
 EXAMPLE = (Path(__file__).parents[2] / "examples/minimal.py").read_text()
 
@@ -102,6 +105,13 @@ def test_several_worker_processes_are_kept_running_and_stop_together(redis_url: 
         eventually_sync(lambda: workers.output.count("worker started") == 2, within=30)
         assert workers.stop() == 0
         assert workers.output.count("worker stopped") == 2
+
+
+def test_the_example_warns_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(EXAMPLE)
+    command = [sys.executable, "-W", "error", "-c", "import example"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(BACKEND)}, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_queue_that_does_not_exist_is_an_error_with_status_2(redis_url: str, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from tests.package.installed import Installed, Project
 EXAMPLES = BACKEND / "examples"
 REDIS_OF_THE_EXAMPLE = "redis://127.0.0.1:6379/0"
 
+DEPRECATED_HANDLERS = "error::DeprecationWarning:litestar.handlers.base"
+"""Litestar's warning about a handler whose parameters are declared in a deprecated way is an error."""
+
 pytestmark = pytest.mark.usefixtures("empty_redis")
 
 
@@ -38,7 +41,7 @@ def project(installed: Installed, directory: Path, example: str, **variables: st
     """A folder with a copy of an example; the Redis of the tests takes the place of the one that it names."""
     source = (EXAMPLES / f"{example}.py").read_text()
     (directory / f"{example}.py").write_text(source.replace(REDIS_OF_THE_EXAMPLE, variables["REDIS_URL"]))
-    return Project(installed, directory, variables)
+    return Project(installed, directory, {**variables, "PYTHONWARNINGS": DEPRECATED_HANDLERS})
 
 
 def result(client: httpx.Client, path: str) -> Any:
