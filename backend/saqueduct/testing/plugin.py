@@ -59,6 +59,31 @@ def saqueduct_redis_url(_saqueduct_redis: str) -> str:
     return _saqueduct_redis
 
 
+@pytest.fixture(scope="session")
+def _saqueduct_database() -> Iterator[str]:
+    from saqueduct.testing.servers import postgres_server
+
+    with postgres_server() as url:
+        # Here: without PostgreSQL, SQLAlchemy is not needed.
+        from saqueduct.testing.database import make_tables
+
+        make_tables(url)
+        yield url
+
+
+@pytest.fixture
+def saqueduct_database_url(_saqueduct_database: str) -> str:
+    """URL of a PostgreSQL for tests, with the tables of the library, emptied for this test.
+
+    It is started once per run, with the extra `embedded`; TEST_DATABASE_URL names another one, where those tables are
+    made. Other tables in it are the project's own business.
+    """
+    from saqueduct.testing.database import empty_tables
+
+    empty_tables(_saqueduct_database)
+    return _saqueduct_database
+
+
 @pytest.fixture
 def saqueduct_config(saqueduct_redis_url: str) -> "SaqueductConfig":
     """The settings of the project under test. Redefine it in your conftest.py to add to these:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.package.installed import Installed, Project
+from tests.queue.test_testing_database import TESTS as TESTS_OF_POSTGRESQL
 
 TASKS = """
 from saqueduct import Context, task
@@ -117,6 +118,10 @@ def test_the_strict_mode_of_pytest_asyncio_and_what_an_application_provides(else
 def test_an_embedded_redis_runs_where_none_is_named(full: Installed, tmp_path: Path) -> None:
     own = Project(full, tmp_path)
     assert "1 passed" in passed(own, "-o", "asyncio_mode=auto", "-k", "a_job_runs", tasks=TASKS, test_tasks=TESTS)
+
+
+def test_an_embedded_postgresql_runs_where_none_is_named(elsewhere: Project) -> None:
+    assert "6 passed" in passed(elsewhere, "-o", "asyncio_mode=auto", test_database=TESTS_OF_POSTGRESQL)
 
 
 def test_the_plugin_does_nothing_where_nothing_asks_for_it(elsewhere: Project) -> None:

@@ -1,0 +1,87 @@
+"""The PostgreSQL of the test kit, in a project without a conftest of its own: outbox, durable jobs and records."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+
+BACKEND = Path(__file__).parents[2]
+
+TESTS = """
+import pytest
+from sqlalchemy import text
+from saqueduct import Context, SaqueductConfig, task
+from saqueduct.postgres.history import JobHistory
+from saqueduct.testing import Drained
+
+@task
+async def add(ctx: Context, *, a: int, b: int) -> int:
+    return a + b
+
+@task(durable=True)
+async def fail(ctx: Context) -> None:
+    raise ValueError("no")
+
+@pytest.fixture
+def saqueduct_config(saqueduct_redis_url, saqueduct_database_url):
+    return SaqueductConfig(redis_url=saqueduct_redis_url, database_url=saqueduct_database_url)
+
+async def statuses(saqueduct):
+    async with saqueduct.store.sessions() as session:
+        return (await session.execute(text("SELECT task, status FROM job_records"))).all()
+
+async def test_a_job_is_enqueued_when_its_transaction_commits(saqueduct, saqueduct_jobs):
+    async with saqueduct.store.sessions() as session:
+        await add.within(session).enqueue(a=1, b=2)
+        saqueduct_jobs.refute_enqueued(add)
+        await session.commit()
+    saqueduct_jobs.assert_enqueued(add, a=1, b=2)
+
+async def test_a_job_is_gone_when_its_transaction_rolls_back(saqueduct, saqueduct_jobs):
+    async with saqueduct.store.sessions() as session:
+        await add.within(session).enqueue(a=1, b=2)
+        await session.rollback()
+    saqueduct_jobs.refute_enqueued()
+
+async def test_a_job_leaves_a_record(saqueduct, saqueduct_jobs):
+    job = await saqueduct_jobs.run(add, a=1, b=2)
+    async with saqueduct.store.sessions() as session:
+        record = await JobHistory(session).latest(job.key)
+    assert (record.status, record.result) == ("complete", 3)
+
+async def test_a_durable_job_that_fails_is_a_dead_letter(saqueduct, saqueduct_jobs):
+    await fail.enqueue()
+    assert await saqueduct_jobs.drain() == Drained(failed=1)
+    assert await statuses(saqueduct) == [("fail", "failed")]
+
+async def test_the_tables_are_empty_again(saqueduct):
+    assert await statuses(saqueduct) == []
+
+def test_without_an_event_loop(saqueduct_jobs):
+    saqueduct_jobs.refute_enqueued()
+"""
+
+OPTIONS = ("-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "saqueduct.testing.plugin")
+
+
+@pytest.fixture
+async def empty_database_url(database_url: str) -> AsyncIterator[str]:
+    """The URL of a database without tables."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("CREATE DATABASE of_a_project")
+    yield make_url(database_url).set(database="of_a_project").render_as_string(hide_password=False)
+    await connection.execute("DROP DATABASE of_a_project WITH (FORCE)")
+    await connection.close()
+
+
+def test_a_project_tests_what_needs_postgresql(
+    pytester: pytest.Pytester, redis_url: str, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_REDIS_URL", redis_url)
+    monkeypatch.setenv("TEST_DATABASE_URL", empty_database_url)
+    monkeypatch.setenv("PYTHONPATH", str(BACKEND))
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function")
+    pytester.makepyfile(test_project=TESTS)
+    pytester.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=6)
