@@ -72,7 +72,16 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         return self.config.run_workers == "web"
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add routes, dependencies, lifespan and error handler."""
+        """Add routes, dependencies, lifespan and error handler.
+
+        Raises:
+            ConfigurationError: the application has another SaqueductPlugin.
+        """
+        if any(isinstance(plugin, SaqueductPlugin) and plugin is not self for plugin in app_config.plugins):
+            raise ConfigurationError(
+                "an application takes one SaqueductPlugin: name all queues in its SaqueductConfig(queues=[...]), or "
+                "give the second plugin to an application of its own, which can run in the same process"
+            )
         config, guards = self.config, self.guards
         # Read when they are used: other plugins may add dependencies after this one.
         self.saqueduct.injectors.named.serve(app_config)

@@ -173,6 +173,11 @@ async def test_a_job_enqueues_on_the_queues_of_its_own_application(redis_url: st
         assert ran_on == list(first.plugins.get(SaqueductPlugin).saqueduct.queues)
 
 
+def test_a_second_plugin_of_one_application_is_refused(config: SaqueductConfig) -> None:
+    with pytest.raises(ConfigurationError, match=r"one SaqueductPlugin: name all queues in its SaqueductConfig"):
+        Litestar([], plugins=[SaqueductPlugin(config), SaqueductPlugin(config)])
+
+
 async def test_a_registry_of_its_own_keeps_the_tasks_of_an_application_apart(config: SaqueductConfig) -> None:
     @task
     async def other(ctx: Context) -> None: ...

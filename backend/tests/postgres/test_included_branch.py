@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -139,3 +139,19 @@ def test_without_the_filter_the_tables_would_be_dropped(alembic: Config) -> None
 
 def test_the_branch_is_the_one_that_the_library_knows(alembic: Config) -> None:
     assert ScriptDirectory.from_config(alembic).get_revision("saqueduct@head").revision == REVISIONS[-1]
+
+
+async def test_the_first_revision_of_the_application_is_its_own(alembic: Config, tmp_path: Path) -> None:
+    versions = tmp_path / "migrations" / "versions"
+    (versions / "books.py").unlink()
+    template = Path(command.__file__).parent / "templates" / "generic" / "script.py.mako"
+    (tmp_path / "migrations" / "script.py.mako").write_text(template.read_text())
+    await asyncio.to_thread(command.upgrade, alembic, "heads")
+    first = await asyncio.to_thread(
+        command.revision, alembic, "first", True, head="base", branch_label="shop", version_path=str(versions)
+    )
+    assert isinstance(first, Script)
+    assert (Path(first.path).parent, first.down_revision) == (versions, None)
+    second = await asyncio.to_thread(command.revision, alembic, "second", head="shop@head")
+    assert isinstance(second, Script)
+    assert (Path(second.path).parent, second.down_revision) == (versions, first.revision)
