@@ -116,7 +116,7 @@ package: setup ## Build the wheel and the sdist of the library into backend/dist
 	@ls backend/dist
 
 lock: setup ## Update the locked dependencies of backend/pyproject.toml
-	@cd backend && $(COMPILE) pyproject.toml --extra cli --extra dishka --group app -o requirements/base.txt
+	@cd backend && $(COMPILE) pyproject.toml --extra cli --extra dishka --extra prometheus --group app -o requirements/base.txt
 	@cd backend && $(COMPILE) pyproject.toml --all-extras --group dev -c requirements/base.txt -o requirements/dev.txt
 	@cd backend && $(COMPILE) pyproject.toml --all-extras requirements/examples.in -c requirements/dev.txt -o requirements/examples.txt
 	@cd backend && $(COMPILE) requirements/conformance.in -c requirements/dev.txt -o requirements/conformance.txt

@@ -161,6 +161,18 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     """WORKER_CRON_TIMEZONE. IANA name of the time zone for crons without their own `timezone`."""
 
 
+class MetricsSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "METRICS_"
+    enabled: Literal["on", "off"] = "on"
+    """METRICS_ENABLED. `on`: jobs are counted, and `/metrics` serves the numbers to Prometheus; `off`: neither."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """METRICS_PORT. Port on which a worker process serves its metrics; others take the next free ones; 0: none."""
+    host: str = "127.0.0.1"
+    """METRICS_HOST. Address for METRICS_PORT; `0.0.0.0` for all."""
+    token: Secret = Secret("")
+    """METRICS_TOKEN. Bearer token for `/metrics`, beside the admin's credentials, and for the ports of workers."""
+
+
 class SmtpSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "SMTP_"
     host: str = ""
@@ -205,6 +217,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis: RedisSettings = RedisSettings()
     queue: QueueSettings = QueueSettings()
     worker: WorkerSettings = WorkerSettings()
+    metrics: MetricsSettings = MetricsSettings()
     smtp: SmtpSettings = SmtpSettings()
     users: UserSettings = UserSettings()
     campaigns: CampaignSettings = CampaignSettings()

@@ -10,7 +10,7 @@ import asyncio
 import os
 import platform
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
@@ -28,6 +28,7 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.queues import preferring
 from saqueduct.tasks.registry import TaskRegistry, get_registry
+from saqueduct.telemetry.building import build_metrics, metrics_port
 from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_injector, give_queue
 from saqueduct.worker.worker import EngineWorker
 
@@ -67,6 +68,8 @@ class Saqueduct:
             self.registry = _with_built_in(self.registry, config)
         self.store = _store(config, self.registry)
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
+        self.metrics = build_metrics(config, self.queues, self.store)
+        """Reports the metrics of this process; None: they are off."""
         self.injectors = Injectors(config, self.queues, named)
         """What tasks are injected from, by type and by name."""
         self.queues.injector = self.injectors.all
@@ -159,6 +162,14 @@ class Saqueduct:
         served = self.config.served_queues if names is None else tuple(names)
         return build_workers(self.config, self.queues, self.registry, self.injector, served, metadata)
 
+    def serving_metrics(self) -> AbstractContextManager[object]:
+        """Serves the metrics of a process with workers at `metrics_port` during a `with` block, if there is one.
+
+        Raises:
+            ConfigurationError: the port cannot be opened.
+        """
+        return metrics_port(self.config, self.metrics)
+
     async def run_worker(self, names: Iterable[str] | None = None) -> None:
         """Run jobs until cancelled; running ones then get `grace_period` to end, the others are queued again.
 
@@ -188,12 +199,13 @@ class Saqueduct:
             ConfigurationError: see `build_workers`.
         """
         served = self.config.served_queues if names is None else tuple(names)
-        with preferring(self.queues):
-            workers = BackgroundWorkers(lambda name: self.build_workers([name])[0], served, restart=restart)
-        try:
-            yield workers
-        finally:
-            await workers.stop()
+        with self.serving_metrics():
+            with preferring(self.queues):
+                workers = BackgroundWorkers(lambda name: self.build_workers([name])[0], served, restart=restart)
+            try:
+                yield workers
+            finally:
+                await workers.stop()
 
 
 def build_workers(

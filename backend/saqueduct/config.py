@@ -169,6 +169,22 @@ class SaqueductConfig:
     """Signs the tokens that let callers of the API follow their own jobs; 32 characters or more, the same in all web
     processes. In development one is created in `data_directory`. [SECRET_KEY]"""
 
+    metrics: bool | None = None
+    """True: this process counts its jobs, and `api_path` has `/metrics` for Prometheus; needs the extra `prometheus`.
+    None: True where `metrics_port` or `metrics_token` is given."""
+    metrics_port: int | None = None
+    """Port on which a worker process serves its metrics; further processes on the machine take the next free ones.
+    None: on none. [METRICS_PORT]"""
+    metrics_host: str = ""
+    """Address for this port; 127.0.0.1 by default, 0.0.0.0 for all. [METRICS_HOST]"""
+    metrics_token: str = dataclasses.field(default="", repr=False)
+    """Bearer token that opens `/metrics` without the admin's credentials; the ports of workers need it too.
+    [METRICS_TOKEN]"""
+    opentelemetry: bool = False
+    """True: metrics go to OpenTelemetry; needs the extra `otel`, and an SDK that the application sets up."""
+    meter_provider: Any = None
+    """A `MeterProvider` of OpenTelemetry. None: the global one."""
+
     environment: Environment | Literal[""] = ""
     """`development` or `production`; `development` by default. In production nothing is embedded, and the admin routes
     need credentials or guards. [ENVIRONMENT]"""
@@ -194,6 +210,11 @@ class SaqueductConfig:
         return self.environment == "production"
 
     @property
+    def has_metrics(self) -> bool:
+        """True when metrics for Prometheus are on."""
+        return bool(self.metrics_port or self.metrics_token) if self.metrics is None else self.metrics
+
+    @property
     def has_database(self) -> bool:
         """True when a PostgreSQL is named."""
         return bool(self.database_url) or self.engine is not None or self.sqlalchemy_config is not None
@@ -210,6 +231,10 @@ class SaqueductConfig:
         self.admin_username = self.admin_username or environ.get("ADMIN_USERNAME", "") or "admin"
         self.admin_password = self.admin_password or environ.get("ADMIN_PASSWORD", "")
         self.admin_token = self.admin_token or environ.get("ADMIN_TOKEN", "")
+        self.metrics_token = self.metrics_token or environ.get("METRICS_TOKEN", "")
+        self.metrics_host = self.metrics_host or environ.get("METRICS_HOST", "") or "127.0.0.1"
+        if self.metrics_port is None and self.metrics is not False and (port := environ.get("METRICS_PORT", "")):
+            self.metrics_port = int(port) if port.isdecimal() else port  # type: ignore[assignment]
         self.secret_key = self.secret_key or environ.get("SECRET_KEY", "")
         if self.data_directory == ".saqueduct":
             self.data_directory = environ.get("SAQUEDUCT_DIR", "") or self.data_directory
@@ -262,6 +287,11 @@ class SaqueductConfig:
             path = getattr(self, name)
             if path is not None and not path.startswith("/"):
                 problems.append(f"{name}: {path!r} does not start with a slash, such as '/queue'")
+        port = self.metrics_port
+        if port is not None and not (type(port) is int and 1 <= port <= 65535):
+            problems.append(f"metrics_port={port!r}: must be a whole number, from 1 to 65,535 (METRICS_PORT)")
+        if self.metrics is False and self.metrics_port is not None:
+            problems.append("metrics=False and metrics_port contradict each other: leave one out")
         if self.run_workers not in {"web", "separate", None}:
             problems.append(f"run_workers: {self.run_workers!r} is neither 'web' nor 'separate'")
         if self.environment not in {"development", "production"}:

@@ -69,6 +69,7 @@ async def _serve(
         await stack.enter_async_context(saqueduct)
         for lifespan in lifespans:
             await stack.enter_async_context(lifespan)
+        stack.enter_context(saqueduct.serving_metrics())
         logger.info("worker started: queues %s", ", ".join(served))
         await process.run(workers)
     logger.info("worker stopped")

@@ -30,6 +30,8 @@ from saqueduct.tasks.queues import preferred_queues
 if TYPE_CHECKING:
     from click import Group
 
+    from saqueduct.litestar.routes.metrics import Scrapes
+
 MIN_SECRET_LENGTH = 32
 """Characters that `secret_key` needs in production."""
 
@@ -95,6 +97,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                 max_payload_bytes=limit,
                 sessions=config.api_sessions,
                 base_path=app_config.path,
+                metrics=self._scrapes(),
             )
             app_config.route_handlers.append(router)
             if (document := app_config.openapi_config) is not None:
@@ -133,6 +136,16 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         credentials = AdminCredentials(username=config.admin_username, password=password, token=token)
         attempts = Attempts(next(iter(self.saqueduct.queues)), self.saqueduct.signing_key)
         return [AdminGuard(credentials, attempts, production=config.production)]
+
+    def _scrapes(self) -> "Scrapes | None":
+        """What `/metrics` serves; None: metrics are off."""
+        reporter = self.saqueduct.metrics
+        if reporter is None or not self.config.has_metrics:
+            return None
+        # Here: it needs prometheus-client.
+        from saqueduct.litestar.routes.metrics import Scrapes
+
+        return Scrapes(reporter, Secret(self.config.metrics_token))
 
     def _prefer_queues(self, app: ASGIApp) -> ASGIApp:
         """ASGI application around another: tasks enqueue on the queues of this application, also with others in the

@@ -31,6 +31,7 @@ from saqueduct.tasks import current_job
 from saqueduct.tasks.registry import TaskRegistry
 
 if TYPE_CHECKING:
+    from saqueduct.litestar.routes.metrics import Scrapes
     from saqueduct.postgres.store import Memory
 
 ROUTES: Final[Sequence[ControllerRouterHandler]] = (
@@ -80,6 +81,7 @@ def queue_router(
     max_payload_bytes: int,
     sessions: Sessions | None = None,
     base_path: str = "",
+    metrics: "Scrapes | None" = None,
 ) -> Router:
     """The routes of the queue, for `Litestar(route_handlers=[...])`. Call `install` on the application, too.
 
@@ -90,6 +92,7 @@ def queue_router(
         max_payload_bytes: bytes that the arguments of a job may take; sets the largest body of routes that enqueue.
         sessions: opens the session of a request that needs one; by default on the connections of `parts.store`.
         base_path: path of the application, for `Litestar(path=...)`.
+        metrics: what `/metrics` serves; None: there is no such route.
 
     Raises:
         ConfigurationError: there are no guards, or the path has parameters.
@@ -102,7 +105,7 @@ def queue_router(
     services = QueueServices(parts.queues, parts.registry, JobLinks(parts.signing_key, prefix), sessions)
     return Router(
         path,
-        route_handlers=[*ROUTES, _payload_routes(max_payload_bytes)],
+        route_handlers=[*ROUTES, _payload_routes(max_payload_bytes), *_metrics_routes(metrics)],
         guards=[RequestGuard(AdminRoutes(guards))],
         dependencies={"services": _provide(services)},
         exception_handlers=router_handlers(),
@@ -190,6 +193,15 @@ def body_limit(max_payload_bytes: int) -> int:
 
 def _payload_routes(max_payload_bytes: int) -> Router:
     return Router("/", route_handlers=PAYLOAD_ROUTES, request_max_body_size=body_limit(max_payload_bytes))
+
+
+def _metrics_routes(metrics: "Scrapes | None") -> Sequence[ControllerRouterHandler]:
+    if metrics is None:
+        return ()
+    # Here: it needs prometheus-client.
+    from saqueduct.litestar.routes.metrics import metrics_route
+
+    return (metrics_route(metrics),)
 
 
 def _provide(services: QueueServices) -> Provide:

@@ -9,6 +9,7 @@ from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.transactions import Sessions, transaction
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.registry import TaskRegistry
+from saqueduct.telemetry.system_state import SystemReader
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -32,6 +33,8 @@ class QueueServices:
         self.registry = registry
         self.links = links
         self._sessions = sessions
+        self.system = SystemReader(queues, None if sessions is None else self.transaction)
+        """Reads the state of the whole, for health."""
 
     @property
     def keeps_records(self) -> bool:

@@ -17,6 +17,7 @@ from saqueduct.broker.outage import Outage
 from saqueduct.broker.scripts import Scripts
 from saqueduct.broker.sizes import BATCH_BYTES, CERTAINLY_FITS, check_size
 from saqueduct.common import clock
+from saqueduct.queue.metering import Meter
 from saqueduct.queue.recording import Recorder
 from saqueduct.tasks import wire
 from saqueduct.tasks.job import EngineJob, UnreadableJob, decode, encode_storable, mark_of
@@ -75,6 +76,8 @@ class QueueCore:
         self.outage = Outage(name)
         self.recorder: Recorder | None = None
         """Called with each job that ends or gets another attempt; None: there is no PostgreSQL."""
+        self.meter: Meter | None = None
+        """Counts jobs; None: metrics are off."""
         self.offered: set[tuple[str, str]] = set()
         """Key and lease of the jobs that workers of this process offer to other processes, see `LeaseKeeper`."""
         self._time_known: tuple[float, float] | None = None
@@ -162,6 +165,13 @@ class QueueCore:
                 self.recorder.add(job)
             except Exception:
                 logger.exception("could not record the outcome of the job %s", job.key)
+
+    def note_end(self, job: Job) -> None:
+        """Record and count a job that changed without a worker: its worker died, or it was aborted or replaced while
+        it waited."""
+        self.record(job)
+        if self.meter is not None:
+            self.meter.ended(job)
 
     def mark_to_keep(self, job: Job) -> str:
         """The mark under which the end of a job is kept until PostgreSQL has recorded it; empty: it is not kept."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from itertools import chain, groupby
 from typing import Any, cast
@@ -193,7 +194,10 @@ class Enqueuer:
         Returns:
             For each job which one exists now, or the conflict if the job asks for an error.
         """
+        meter = self._core.meter
+        begun = time.perf_counter() if meter is not None else 0.0
         raw = await self._core.scripts.run("enqueue", _packed([row for _, row in jobs]))
+        took = time.perf_counter() - begun if meter is not None else 0.0
         answers: list[Answer] = []
         for (job, _), answer in zip(jobs, raw, strict=True):
             if answer == CREATED:
@@ -202,6 +206,9 @@ class Enqueuer:
                 answers.append(_answer(job, answer))
             else:
                 answers.append(await self.conflict(job, answer.decode()))
+        if meter is not None:
+            new = [job for job, _ in jobs]
+            meter.enqueued(new if raw.count(CREATED) == len(raw) else created_of(new, answers), took)
         return answers
 
     async def publish(self, jobs: Sequence[Job], deadline: float, *, again: bool = False) -> list[Answer | None]:
@@ -223,17 +230,21 @@ class Enqueuer:
             (mark_of(job), job.queued, int(job.meta.get(ROUND, 0)), str(int(again)), self.row_of(job)) for job in jobs
         ]
         raw: list[Any] = []
+        begun = time.perf_counter()
         for batch in batches(rows, JOBS_AT_ONCE, _sizes_of_rows, self._core.batch_bytes):
             answer = await self._core.scripts.run("publish", repr(deadline), pack(batch))
             if answer == b"late":
                 raise QueueUnavailable("Redis received the call too late")
             raw += answer
+        took = time.perf_counter() - begun
         answers: list[Answer | None] = []
         for job, answer in zip(jobs, raw, strict=True):
             if isinstance(answer, int):
                 answers.append(None if answer == KNOWN else _answer(job, answer))
             else:
                 answers.append(await self.conflict(job, answer.decode(), forgotten=again))
+        if self._core.meter is not None and not again:
+            self._core.meter.enqueued(created_of(jobs, answers), took)
         return answers
 
     async def conflict(self, job: Job, existing: str, *, forgotten: bool = False) -> Answer:
@@ -251,7 +262,7 @@ class Enqueuer:
             [answer] = await self._core.scripts.run("enqueue", _packed([self.row_of(job, yields)]))
             if isinstance(answer, int):
                 if answer == REPLACED and yields is not None:
-                    self._core.record(yields)
+                    self._core.note_end(yields)
                 return _answer(job, answer)
             existing = answer.decode()
         return Enqueued(existing, created=False)
@@ -260,6 +271,12 @@ class Enqueuer:
 def sizes(jobs: Sequence[tuple[Job, Row]]) -> list[int]:
     """The sizes of jobs, for `sizes.fitting`."""
     return [len(row[1]) for _, row in jobs]
+
+
+def created_of(jobs: Sequence[Job], answers: Sequence[Answer | None]) -> list[Job]:
+    """The jobs that these answers have created."""
+    both = zip(jobs, answers, strict=True)
+    return [job for job, answer in both if type(answer) is Enqueued and answer.created]
 
 
 def _answer(job: Job, answer: int) -> Enqueued | BeingAborted:

@@ -26,12 +26,12 @@ from saqueduct.queue.aborting import Patience
 from saqueduct.queue.core import MAX_RECOVERIES
 from saqueduct.queue.enqueuing import Answer, Enqueuer, without_conflicts
 from saqueduct.queue.pausing import Pause, Pauses
+from saqueduct.queue.queue_state import QueueState, StateReader
 from saqueduct.queue.retrying import Retrier, check_retried
 from saqueduct.queue.saq_queue import LeasedQueue
 from saqueduct.queue.schedule_states import ScheduleStates
 from saqueduct.queue.unrecorded import UnrecordedJobs
 from saqueduct.queue.validation import CallValidator
-from saqueduct.queue.worker_health import WorkerHealth
 from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
 from saqueduct.tasks.job import EngineJob, Enqueued, check_names
@@ -122,7 +122,7 @@ class EngineQueue(LeasedQueue):
         self.unrecorded = UnrecordedJobs(self.core)
         self._pauses = Pauses(self.core)
         self._retrier = Retrier(self.core, self.reader, tasks)
-        self._health = WorkerHealth(self.core, self.reader, self._pauses)
+        self._state = StateReader(self.core)
 
     async def enqueue(self, job_or_func: str | Job, /, **kwargs: Any) -> Job | None:  # type: ignore[override]
         """Validate and enqueue a job, by task name or as a Job.
@@ -346,15 +346,17 @@ class EngineQueue(LeasedQueue):
         Raises:
             QueueUnavailable: Redis did not answer.
         """
+        state = await self.state()
+        return QueueStats(state.queued, state.active, state.scheduled, state.live_workers, state.paused)
+
+    async def state(self) -> QueueState:
+        """All that is known about the queue as a whole, in one round trip.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
         async with answering():
-            jobs = await self.reader.counts()
-            return QueueStats(
-                queued=jobs["queued"],
-                active=jobs["active"],
-                scheduled=max(0, jobs["incomplete"] - jobs["queued"] - jobs["active"]),
-                workers=await self.live_workers(),
-                paused=await self._pauses.current(),
-            )
+            return await self._state.read()
 
     @property
     def away(self) -> bool:
@@ -448,7 +450,7 @@ class EngineQueue(LeasedQueue):
 
     async def problems(self) -> list[str]:
         """Problems of live workers of this queue, one sentence each."""
-        return await self._health.problems()
+        return (await self._state.read()).problems
 
     async def live_workers(self) -> int:
         """Number of workers of this queue that have reported within their time to live."""

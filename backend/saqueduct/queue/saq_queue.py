@@ -147,7 +147,7 @@ class LeasedQueue(RedisQueue):
     async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
         [(outcome, held)] = await self.settler.settle_each([(Outcome.finish(self.core, job), job)])
         if held:
-            self.core.record(job)
+            self.core.note_end(job)
         else:
             logger.warning("the lease of the job %s was lost, the outcome of this attempt is discarded", outcome.key)
 
@@ -230,7 +230,7 @@ class LeasedQueue(RedisQueue):
         if became == b"withdrawn":
             job.status, job.error, job.completed = Status.ABORTED, error, aborted.completed
             self.aborted += 1
-            self.core.record(aborted)
+            self.core.note_end(aborted)
         elif became != b"ended":
             job.status, job.error = Status.ABORTING, error
 

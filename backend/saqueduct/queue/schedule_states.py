@@ -1,6 +1,7 @@
 """Schedules in operation: their state, pausing, resuming and triggering."""
 
 import dataclasses
+import time
 from collections.abc import Iterable
 
 from saqueduct.broker.keys import SCHEDULES_PAUSED
@@ -37,6 +38,17 @@ class ScheduleState:
     next_tick: float | None
     last_job: str | None
     paused: Pause | None
+
+    @property
+    def last_tick(self) -> float | None:
+        """The last tick for which it made a job, in epoch seconds; None: none, or one was made by hand since."""
+        prefix = f"cron:{self.key}:"
+        if self.last_job is None or not self.last_job.startswith(prefix):
+            return None
+        try:
+            return float(self.last_job[len(prefix) :])
+        except ValueError:
+            return None
 
 
 class ScheduleStates:
@@ -93,6 +105,7 @@ class ScheduleStates:
         row = pack([self._enqueuer.row_of(job)])
         patience = Patience(self._core.timings)
         while True:
+            begun = time.perf_counter()
             async with answering():
                 what, key = await self._core.scripts.run("trigger", schedule.key, overlap, row)
             if what != b"aborting":
@@ -105,4 +118,6 @@ class ScheduleStates:
                 return await self.trigger(task, schedule, max_payload_bytes)
             [enqueued] = without_conflicts([answer])
             return job, enqueued
+        if what == b"made" and self._core.meter is not None:
+            self._core.meter.enqueued([job], time.perf_counter() - begun)
         return job, Enqueued(key.decode(), created=what == b"made")

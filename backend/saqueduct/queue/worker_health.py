@@ -1,14 +1,13 @@
 """The state that live workers report, and their problems."""
 
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
-from saqueduct.broker.keys import VITALS
-from saqueduct.queue.core import QueueCore
-from saqueduct.queue.pausing import Pauses
-from saqueduct.queue.reading import Reader
-from saqueduct.tasks.job import level_of
+from saqueduct.timings import Timings
+
+Condition = Literal["ok", "blocked", "not_consuming"]
 
 
 class WorkerState(msgspec.Struct, omit_defaults=True):
@@ -28,58 +27,64 @@ class WorkerState(msgspec.Struct, omit_defaults=True):
     """The tasks of these attempts."""
     records: str = ""
     """What prevents its job records from being written; empty: nothing."""
+    slots: int = 0
+    """All its slots."""
 
 
-class WorkerHealth:
-    """The state of the workers of one queue.
+class WorkerReport(msgspec.Struct, frozen=True):
+    """The last report of a worker, and what it means."""
+
+    worker: str
+    """Its id."""
+    state: WorkerState
+    condition: Condition
+
+
+def reports_of(
+    stored: Mapping[bytes, bytes], now: float, waited: float, timings: Timings
+) -> tuple[list[WorkerReport], list[str]]:
+    """The reports of live workers, and the ids of workers whose reports are stale.
 
     Args:
-        core: of the queue.
-        reader: of the queue.
-        pauses: of the queue.
+        stored: the reports as `lua/beat.lua` stores them, by worker.
+        now: epoch seconds by the clock of Redis.
+        waited: seconds that the oldest due job has waited; 0: none waits, or the queue is paused.
+        timings: of the queue.
     """
+    reports, stale = [], []
+    for worker, report in stored.items():
+        at, _, raw = report.partition(b" ")
+        if now - float(at) > timings.report_stale:
+            stale.append(worker.decode())
+            continue
+        state = msgspec.json.decode(raw, type=WorkerState)
+        reports.append(WorkerReport(worker.decode(), state, _condition(state, waited, timings)))
+    return reports, stale
 
-    def __init__(self, core: QueueCore, reader: Reader, pauses: Pauses) -> None:
-        self._core = core
-        self._reader = reader
-        self._pauses = pauses
 
-    async def problems(self) -> list[str]:
-        """Problems of the live workers of a queue; one sentence each."""
-        reports = cast("dict[bytes, bytes]", await self._core.redis.hgetall(self._core.namespace(VITALS)))
-        current = await self._core.time() if reports else 0.0
-        waited = await self._waited(current) if reports else 0.0
-        found: list[str] = []
-        for worker, stored in reports.items():
-            at, _, raw = stored.partition(b" ")
-            state = msgspec.json.decode(raw, type=WorkerState)
-            name = f"queue {self._core.name}: the worker {worker.decode()}"
-            if current - float(at) > self._core.timings.report_stale:
-                await self._core.redis.hdel(self._core.namespace(VITALS), worker.decode())
-                continue
-            if state.records:
-                found.append(f"{name}: {state.records}")
-            if state.given_up:
-                found.append(
-                    f"{name} runs {state.given_up} attempts that ignore their cancellation and were given up: "
-                    f"{state.given_up_tasks}"
-                )
-            if state.blocked:
-                what = state.blocker or "something that is no job"
-                found.append(f"{name} is blocked for {state.blocked} s: {what} keeps its event loop")
-            elif state.free > 0 and min(waited, state.leased) > self._core.timings.not_consuming:
-                found.append(
-                    f"{name} is alive but not consuming: jobs wait, and it asked for none for {state.leased:.0f} s"
-                )
-        return found
+def _condition(state: WorkerState, waited: float, timings: Timings) -> Condition:
+    if state.blocked:
+        return "blocked"
+    return "not_consuming" if state.free > 0 and min(waited, state.leased) > timings.not_consuming else "ok"
 
-    async def _waited(self, current: float) -> float:
-        """Seconds that the first job of the normal list has waited; 0: no job waits, or the queue is paused."""
-        if await self._pauses.current() is not None:
-            return 0.0
-        head = cast("bytes | None", await self._core.redis.lindex(self._core.namespace("queued"), 0))
-        job = await self._reader.job(self._core.job_key_from_id(head.decode())) if head else None
-        if job is None or level_of(job) != "normal":
-            return 0.0
-        since = max(job.queued, job.touched) / 1000
-        return max(0.0, current - max(since, float(job.scheduled)))
+
+def problems_of(queue: str, reports: Sequence[WorkerReport]) -> list[str]:
+    """Problems of the live workers of a queue; one sentence each."""
+    found: list[str] = []
+    for report in reports:
+        state, name = report.state, f"queue {queue}: the worker {report.worker}"
+        if state.records:
+            found.append(f"{name}: {state.records}")
+        if state.given_up:
+            found.append(
+                f"{name} runs {state.given_up} attempts that ignore their cancellation and were given up: "
+                f"{state.given_up_tasks}"
+            )
+        if report.condition == "blocked":
+            what = state.blocker or "something that is no job"
+            found.append(f"{name} is blocked for {state.blocked} s: {what} keeps its event loop")
+        elif report.condition == "not_consuming":
+            found.append(
+                f"{name} is alive but not consuming: jobs wait, and it asked for none for {state.leased:.0f} s"
+            )
+    return found

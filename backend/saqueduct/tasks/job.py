@@ -70,6 +70,7 @@ class EngineJob(Job):
         failure: what to record about an attempt that did not complete; None: nothing.
         looked_up: True if it was only read, not leased to run.
         dequeued: True if it was taken with SAQ's `dequeue`, without a lease.
+        ran: seconds that its attempt has run; less than 0: it has not begun, or nothing measures it.
         ended_at: for a job that is queued again, when it had ended, in epoch milliseconds; None for all others.
     """
 
@@ -87,6 +88,7 @@ class EngineJob(Job):
     looked_up: bool = False
     dequeued: bool = False
     ended_at: int | None = None
+    ran: float = -1.0
 
     @property
     def abort_id(self) -> str:

@@ -197,6 +197,11 @@ class Attempt:
         """Seconds since it has begun, without those for which others blocked the event loop; 0: it has not."""
         return self._runtime.pulse.fair() - self._begun if self._begun else 0.0
 
+    @property
+    def took(self) -> float:
+        """Seconds that it ran, without those for which others blocked the event loop; less than 0: it has not begun."""
+        return self._runtime.pulse.fair() - self._begun + self._blocked if self._begun else -1.0
+
     def silence(self) -> float:
         """Seconds since it has begun, or since a look at it noticed that it had called `update`."""
         if self.job.touched != self._touched:

@@ -1,4 +1,4 @@
-"""Heartbeat: what a worker's renewal thread reports to Redis; `WorkerHealth` reads it.
+"""Heartbeat: what a worker's renewal thread reports to Redis; `StateReader` reads it.
 
 The thread keeps reporting while a job blocks the event loop.
 """
@@ -68,7 +68,7 @@ class Heartbeat:
 
     def _look(self) -> WorkerState:
         leased = round(time.monotonic() - self._leasing.answered_at, 1)
-        state = WorkerState(leased, self._concurrency - len(self._running))
+        state = WorkerState(leased, self._concurrency - len(self._running), slots=self._concurrency)
         if self._core.recorder is not None:
             state.records = self._core.recorder.trouble
         if given_up := list(self._given_up):

@@ -143,7 +143,7 @@ class JobRunner:
             after=worker.after_process or (),
             deploy_window=worker.deploy_window,
             outage_limit=worker.outage_limit,
-            settle=self.settle,
+            settle=self.settle if self.core.meter is None else self._measure,
             give_up=self.give_up,
             is_dying=self._is_dying,
         )
@@ -243,6 +243,13 @@ class JobRunner:
                 self._outcomes.add(outcome, job)
         self._freed.set()
 
+    def _measure(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """As `settle`, and notes how long the attempt ran."""
+        attempt.job.ran = attempt.took
+        if outcome is None and self.core.meter is not None:
+            self.core.meter.lost(attempt.job)
+        self.settle(attempt, outcome)
+
     async def look_for_orphans(self) -> None:
         """Recover the jobs of expired leases, every `Timings.recovery_look` seconds."""
         while not self._stopping.is_set():
@@ -280,6 +287,8 @@ class JobRunner:
         """Start a job that was leased on its own."""
         self.taken += 1
         self.keeper.hold([job])
+        if self.core.meter is not None:
+            self.core.meter.started([job])
         attempt = Attempt(self._runtime, job)
         self.running[attempt.held] = attempt
         self.deadlines.watch()
@@ -301,9 +310,12 @@ class JobRunner:
         if self._stopping.is_set():
             while self._ready:
                 self.put_back(self._ready.popleft())
-        for _ in range(min(self._at_once, len(self._ready))):
-            attempt = Attempt(self._runtime, self._ready.popleft())
+        starting = [self._ready.popleft() for _ in range(min(self._at_once, len(self._ready)))]
+        for job in starting:
+            attempt = Attempt(self._runtime, job)
             self.running[attempt.held] = attempt
+        if self.core.meter is not None:
+            self.core.meter.started(starting)
         self.deadlines.watch()
         if self._ready:
             self.loop.call_soon(self._start_some)

@@ -28,6 +28,9 @@ NAP = 0.1
 SUSPENSION = 1.0
 """Seconds of delay from which the thread concludes that the process was suspended, rather than just busy."""
 
+LAG_WINDOW = 30.0
+"""Seconds for which the longest delay of the event loop is remembered: metrics are scraped about as often."""
+
 STACK = 20
 """Stack frames of what blocks the event loop, innermost first."""
 
@@ -103,6 +106,8 @@ class Pulse:
         self._looked = self._asked = 0.0
         """By `awake`: when the thread last looked, and when it last asked the loop for an answer."""
         self._answered = True
+        self._lag = self._lag_at = 0.0
+        """The longest delay of an answer in LAG_WINDOW, and when it was, by `awake`."""
         self._counting = threading.Lock()
         self._due = math.inf
         self._stop = threading.Event()
@@ -147,6 +152,11 @@ class Pulse:
         """Seconds for which the event loop has not answered; 0: it answers."""
         return self._blocked - self._over
 
+    def lag(self) -> float:
+        """The longest time in the last LAG_WINDOW seconds that the event loop took to answer, or has not answered."""
+        recent = self._lag if self.awake() - self._lag_at < LAG_WINDOW else 0.0
+        return max(recent, self.blocked_for())
+
     def _run(self) -> None:
         while not self._stop.is_set():
             due = self._due = time.monotonic() + NAP
@@ -179,10 +189,16 @@ class Pulse:
         with self._counting:
             self._answered = True
             current = self.certain()
+            if current is not None:
+                self._note_lag(current, current - self._asked)
             # Shorter ones are iterations of a busy loop.
             if current is not None and (took := current - self._asked) >= NAP:
                 self._over += took
             self._blocked = self._over
+
+    def _note_lag(self, current: float, took: float) -> None:
+        if took >= self._lag or current - self._lag_at >= LAG_WINDOW:
+            self._lag, self._lag_at = took, current
 
     def _charge(self, seconds: float) -> None:
         task = asyncio.current_task(self._loop)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from saq import Job
@@ -60,6 +61,7 @@ class OutcomeBuffer:
     async def _write_all(self) -> None:
         while self._waiting:
             batch = self._waiting[: fitting(self._waiting, OUTCOMES_AT_ONCE, sizes, self._core.batch_bytes)]
+            begun = time.perf_counter()
             try:
                 answers = await self._settled(batch)
             except REDIS_AWAY as error:
@@ -69,6 +71,9 @@ class OutcomeBuffer:
                 continue
             self._core.outage.over()
             del self._waiting[: len(batch)]
+            if self._core.meter is not None:
+                took = time.perf_counter() - begun
+                self._core.meter.settled(answers, [job for _, job in batch], took)
             self._written([(outcome.key, outcome.how.lease) for outcome, _ in batch])
             for (_, job), (outcome, held) in zip(batch, answers, strict=True):
                 if not held:

@@ -143,8 +143,12 @@ class Ticker:
                 logging.WARNING if answer in (b"skipped", b"overlaps") else logging.DEBUG,
                 "tick %s of %s: %s", tick, key, answer.decode(),
             )  # fmt: skip
-        made = [row[-1][1] for row, answer in zip(rows, answers, strict=True) if answer == b"made"]
-        await self._queue.adopt([job for payload in made if (job := self._queue.deserialize(payload))])
+        made = [row for row, answer in zip(rows, answers, strict=True) if answer == b"made"]
+        jobs = [(row, job) for row in made if (job := self._queue.deserialize(row[-1][1]))]
+        if (meter := self._queue.core.meter) is not None:
+            for (schedule, _, tick, *_), job in jobs:
+                meter.ticked(schedule, job, look.now - float(tick))
+        await self._queue.adopt([job for _, job in jobs])
 
     async def _row(self, key: str, due: str, now: float) -> tuple[Any, ...]:
         """One row for `scripts/fire.lua`."""

@@ -87,7 +87,15 @@ for module in pkgutil.walk_packages(saqueduct.__path__, "saqueduct."):
 print(json.dumps(missing))
 """
     missing = json.loads(bare.run("python", "-W", "error", "-c", code, cwd=tmp_path))
-    of_extras = ("saqueduct.embedded", "saqueduct.injection.dishka", "saqueduct.testing")
+    of_extras = (
+        "saqueduct.embedded",
+        "saqueduct.injection.dishka",
+        "saqueduct.litestar.routes.metrics",
+        "saqueduct.telemetry.metrics_port",
+        "saqueduct.telemetry.opentelemetry",
+        "saqueduct.telemetry.prometheus",
+        "saqueduct.testing",
+    )
     assert {name: package for name, package in missing.items() if not name.startswith(of_extras)} == {}
 
 

@@ -1,7 +1,6 @@
 """Health: is the process alive, and can it serve?"""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 from litestar import Controller, Request, Response, get
@@ -9,10 +8,7 @@ from litestar.di import NamedDependency
 
 from saqueduct.litestar.routes.answers import FOR_ALL, is_admin
 from saqueduct.litestar.services import QueueServices
-from saqueduct.queue.queues import Queues
-
-CHECK_TIMEOUT = 3.0
-"""Seconds a server gets to answer a health check."""
+from saqueduct.telemetry.system_state import RedisState
 
 
 class HealthController(Controller):
@@ -35,75 +31,26 @@ class HealthController(Controller):
         Neither changes the status. `workers.status` is "ok", "none", or "degraded": a worker lives and takes no jobs.
         The admin finds the reason in `problems`: it may name a job.
         """
-        queues = services.queues
-        redis, postgresql, workers, problems, paused = await asyncio.gather(
-            _check(_ping_redis(queues)),
-            _check(_ping_database(services)),
-            _count_workers(queues),
-            _problems(queues),
-            _paused(queues),
-        )
-        checks = {"redis": redis} | ({"postgresql": postgresql} if services.keeps_records else {})
+        redis, database = await asyncio.gather(services.system.redis(), services.system.database(ping=True))
+        checks = {"redis": _answer(redis.up)}
+        if database.up is not None:
+            checks["postgresql"] = _answer(database.up)
         ready = all(answer == "ok" for answer in checks.values())
-        status = _status(workers, problems)
-        shown = problems if is_admin(request) else []
         content = {
             "status": "ready" if ready else "unavailable",
             "checks": checks,
-            "workers": {"status": status, "live": workers, "problems": shown},
-            "paused": paused,
+            "workers": _workers(redis, is_admin(request)),
+            "paused": [queue.name for queue in redis.queues if queue.paused is not None],
         }
         return Response(content, status_code=200 if ready else 503)
 
 
-def _status(workers: dict[str, int] | None, problems: list[str]) -> str:
-    if problems:
-        return "degraded"
-    return "ok" if any((workers or {}).values()) else "none"
+def _answer(up: bool) -> str:
+    return "ok" if up else "unavailable"
 
 
-async def _check(call: Awaitable[None]) -> str:
-    try:
-        await asyncio.wait_for(call, CHECK_TIMEOUT)
-    except Exception:
-        return "unavailable"
-    return "ok"
-
-
-async def _ping_redis(queues: Queues) -> None:
-    for queue in queues:
-        await queue.ping()
-
-
-async def _ping_database(services: QueueServices) -> None:
-    async with services.transaction() as session:
-        # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
-        from sqlalchemy import text
-
-        await session.execute(text("SELECT 1"))
-
-
-async def _count_workers(queues: Queues) -> dict[str, int] | None:
-    """Live workers by queue, or None when Redis does not answer."""
-    try:
-        return {queue.name: await asyncio.wait_for(queue.live_workers(), CHECK_TIMEOUT) for queue in queues}
-    except Exception:
-        return None
-
-
-async def _problems(queues: Queues) -> list[str]:
-    """What is wrong with live workers; nothing when Redis does not answer."""
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
-            return [problem for queue in queues for problem in await queue.problems()]
-    except Exception:
-        return []
-
-
-async def _paused(queues: Queues) -> list[str]:
-    """The names of paused queues; none when Redis does not answer."""
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
-            return [queue.name for queue in queues if await queue.paused()]
-    except Exception:
-        return []
+def _workers(redis: RedisState, admin: bool) -> dict[str, Any]:
+    problems = [problem for queue in redis.queues for problem in queue.problems]
+    live = {queue.name: queue.live_workers for queue in redis.queues} if redis.up else None
+    status = "degraded" if problems else "ok" if any((live or {}).values()) else "none"
+    return {"status": status, "live": live, "problems": problems if admin else []}
