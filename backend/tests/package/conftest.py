@@ -19,7 +19,7 @@ BACKEND = Path(__file__).resolve().parents[2]
 LOCK = BACKEND / "requirements" / "examples.txt"
 """Versions and hashes of whatever may be installed here; nothing else is accepted."""
 
-EXTRAS = ("cli", "dishka", "embedded", "pydantic", "testing")
+EXTRAS = ("cli", "dishka", "embedded", "otel", "prometheus", "pydantic", "testing")
 
 
 @pytest.fixture(scope="session")
