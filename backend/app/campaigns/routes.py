@@ -19,7 +19,7 @@ from app.campaigns.service import CampaignService
 from app.security import ADMIN, ADMIN_SECURITY
 from saqueduct import Queues
 from saqueduct.litestar.links import address_of
-from saqueduct.litestar.routes.answers import Enqueued
+from saqueduct.litestar.routes.answers import EnqueuedJob
 
 CampaignId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 
@@ -70,10 +70,10 @@ class CampaignController(Controller):
         campaigns: FromDishka[CampaignService],
         session: FromDishka[AsyncSession],
         queues: FromDishka[Queues],
-    ) -> Response[Enqueued]:
+    ) -> Response[EnqueuedJob]:
         """Send it. May be repeated: no recipient gets a second mail."""
         await campaigns.start(campaign_id)
         # With the session: a worker finds the campaign started, and no campaign is started without its job.
         key = f"campaign:{campaign_id}"
         job = await queues.enqueue("send_campaign", {"campaign_id": campaign_id}, key=key, session=session)
-        return Response(Enqueued(job.key), headers={"Location": address_of(job.key)})
+        return Response(EnqueuedJob(job.key), headers={"Location": address_of(job.key)})

@@ -60,7 +60,7 @@ class TaskName(StrEnum):
 
 
 class TasksRegistry(Entries):
-    """All tasks, each with blocking calls; provided by the container."""
+    """All tasks, each with blocking calls; provided by the container. Tasks are registered in a `TaskRegistry`."""
 
     if TYPE_CHECKING:
 {typed}

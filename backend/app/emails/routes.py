@@ -13,7 +13,7 @@ from app.security import ADMIN, ADMIN_SECURITY
 from app.settings import Settings
 from saqueduct import Queues
 from saqueduct.litestar.links import address_of
-from saqueduct.litestar.routes.answers import Enqueued
+from saqueduct.litestar.routes.answers import EnqueuedJob
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="at most that many")]
 Before = Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1, description="`next` of the page before")]
@@ -31,12 +31,12 @@ class EmailController(Controller):
     @inject
     async def send(
         self, data: JSONBody[NewEmail], queues: FromDishka[Queues], settings: FromDishka[Settings]
-    ) -> Response[Enqueued]:
+    ) -> Response[EnqueuedJob]:
         """Enqueue a mail."""
         # Built here only to refuse invalid mails.
         compose(sender=settings.smtp.sender, to=data.to, subject=data.subject, body=data.body)
         job = await queues.enqueue("send_email", {"to": data.to, "subject": data.subject, "body": data.body})
-        return Response(Enqueued(job.key), headers={"Location": address_of(job.key)})
+        return Response(EnqueuedJob(job.key), headers={"Location": address_of(job.key)})
 
     @get()
     @inject

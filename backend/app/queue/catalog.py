@@ -44,7 +44,7 @@ class TaskName(StrEnum):
 
 
 class TasksRegistry(Entries):
-    """All tasks, each with blocking calls; provided by the container."""
+    """All tasks, each with blocking calls; provided by the container. Tasks are registered in a `TaskRegistry`."""
 
     if TYPE_CHECKING:
         batch_process = entry_of(app.queue.tasks.batch_process)

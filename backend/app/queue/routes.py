@@ -10,7 +10,7 @@ from litestar.types import Scope
 from app.queue.registry import get_registry
 from saqueduct.errors import InvalidArguments
 from saqueduct.litestar.links import JobLinks
-from saqueduct.litestar.routes.answers import Enqueued, created, require_admin
+from saqueduct.litestar.routes.answers import EnqueuedJob, created, require_admin
 from saqueduct.litestar.routes.enqueuing import (
     QUERY,
     answer,
@@ -38,7 +38,7 @@ OPTIONS: Final[dict[str, Any]] = {
 @inject
 async def process(
     request: Request[Any, Any, Any], queues: FromDishka[Queues], links: FromDishka[JobLinks]
-) -> Response[Enqueued]:
+) -> Response[EnqueuedJob]:
     """Enqueue the task `my_task` for a user; with options, such as a key, only for the admin."""
     if (plain := plain_user(request.scope)) is not None:
         return created(await queues.enqueue("my_task", {"user_id": plain}), links)

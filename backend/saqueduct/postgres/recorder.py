@@ -136,7 +136,7 @@ class JobRecorder:
         self._suspended_until = time.monotonic() + SUSPENSION
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """What keeps records from being written, as text; empty: nothing. May be called from any thread."""
         since = self.away_since
         told = []

@@ -73,7 +73,7 @@ class Relay:
         self._forgotten_after = forgotten_after
         self._listens = listens
         self._news = asyncio.Event()
-        self._trouble = False
+        self._failing = False
         self._next: dict[Callable[..., Any], float] = {}
 
     async def run(self, queues: Sequence[EngineQueue]) -> None:
@@ -168,13 +168,13 @@ class Relay:
             if await self.record_left(queues):
                 wait = min(wait, AGE)
         except Exception as error:
-            if not self._trouble:
+            if not self._failing:
                 logger.warning("could not read the outbox, retrying: %s", error)
-            self._trouble = True
+            self._failing = True
             return RETRY
-        if self._trouble:
+        if self._failing:
             logger.info("the outbox can be read again")
-            self._trouble = False
+            self._failing = False
         return wait
 
     async def _every(self, seconds: float, call: Callable[..., Any], queues: Sequence[EngineQueue]) -> None:

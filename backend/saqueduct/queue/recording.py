@@ -15,7 +15,7 @@ class Recorder(Protocol):
         ...
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """What prevents jobs from being recorded, as text for display; empty: nothing."""
         ...
 

@@ -39,6 +39,9 @@ C = TypeVar("C", bound=TaskController)
 class TaskRegistry:
     """Tasks by name, in the order of registration. The decorators of `saqueduct` fill a default one.
 
+    A `TasksRegistry`, which `make catalog` writes in an application, is something else: it calls these tasks from
+    blocking code.
+
     registry = TaskRegistry()
 
     @registry.task(retries=3)

@@ -70,7 +70,7 @@ class Heartbeat:
         leased = round(time.monotonic() - self._leasing.answered_at, 1)
         state = WorkerState(leased, self._concurrency - len(self._running), slots=self._concurrency)
         if self._core.recorder is not None:
-            state.records = self._core.recorder.trouble
+            state.records = self._core.recorder.problem
         if given_up := list(self._given_up):
             state.given_up = len(given_up)
             tasks = Counter(attempt.job.function for attempt in given_up)

@@ -60,8 +60,8 @@ async def test_jobs_that_swallow_their_cancellation_give_their_slots_back(
             found: list[str] = (await client.get("/health/ready")).json()["workers"]["problems"]
             return [each for each in found if "3 attempts that ignore their cancellation" in each]
 
-        [trouble] = await eventually(problems)
-        assert "3 of stubborn" in trouble
+        [problem] = await eventually(problems)
+        assert "3 of stubborn" in problem
         release.set()
         assert worker._runner is not None
         given_up = worker._runner.given_up

@@ -95,8 +95,8 @@ async def test_health_tells_a_worker_that_lives_and_takes_nothing(
             answer = (await client.get("/health/ready")).json()["workers"]
             return answer["problems"] if answer["status"] == "degraded" else []
 
-        [trouble] = await eventually(degraded)
-        assert f"the worker {worker.id} is alive but not consuming" in trouble
+        [problem] = await eventually(degraded)
+        assert f"the worker {worker.id} is alive but not consuming" in problem
 
 
 async def test_a_worker_with_all_slots_taken_is_no_problem(

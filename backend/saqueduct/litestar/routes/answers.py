@@ -34,7 +34,7 @@ Words = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", description="text wit
 """A remark about a job; text in PostgreSQL cannot contain NUL."""
 
 
-class Enqueued(msgspec.Struct):
+class EnqueuedJob(msgspec.Struct):
     """Answer of a route that enqueued a job."""
 
     job_id: str
@@ -57,7 +57,9 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Who pauses it, where several people share the admin's credentials."""
 
 
-def created(job: Job, links: JobLinks) -> Response[Enqueued]:
+def created(job: Job, links: JobLinks) -> Response[EnqueuedJob]:
     """The response: 201, or 200 if the job already existed."""
     new = getattr(job, "created", True)
-    return Response(Enqueued(job.key, new), status_code=201 if new else 200, headers={"Location": links.location(job)})
+    return Response(
+        EnqueuedJob(job.key, new), status_code=201 if new else 200, headers={"Location": links.location(job)}
+    )

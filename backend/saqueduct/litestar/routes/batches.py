@@ -9,19 +9,18 @@ from litestar.exceptions import ValidationException
 
 from saqueduct.errors import InvalidArguments
 from saqueduct.litestar.links import JobLinks
-from saqueduct.litestar.routes.answers import Enqueued
+from saqueduct.litestar.routes.answers import EnqueuedJob
 from saqueduct.litestar.routes.enqueuing import EnqueueQuery, arguments_of, with_options
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
-from saqueduct.tasks.job import EngineJob
-from saqueduct.tasks.job import Enqueued as EnqueueAnswer
+from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.task import Task
 
 LARGEST_BATCH: Final = 10_000
 """Jobs that one request may enqueue."""
 
 
-class EnqueuedOne(Enqueued):
+class EnqueuedOne(EnqueuedJob):
     """One job of a batch."""
 
     location: str = ""
@@ -69,6 +68,6 @@ def _tasks(task: Task[..., Any], query: EnqueueQuery, count: int) -> Iterable[Ta
     return (with_options(task, msgspec.structs.replace(query, key=key)) for key in keys)
 
 
-def _one(queue: EngineQueue, job: EngineJob, answer: EnqueueAnswer, links: JobLinks) -> EnqueuedOne:
+def _one(queue: EngineQueue, job: EngineJob, answer: Enqueued, links: JobLinks) -> EnqueuedOne:
     location = links.address(queue.name, answer.key, created=answer.created)
     return EnqueuedOne(answer.key, answer.created, location=location)

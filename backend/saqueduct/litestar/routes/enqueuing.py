@@ -10,7 +10,7 @@ from saq import Job
 
 from saqueduct.errors import InvalidArguments, JobAborted, JobFailed, JobNotFound, QueueUnavailable, ResultTimeout
 from saqueduct.litestar.links import JobLinks
-from saqueduct.litestar.routes.answers import Enqueued, created
+from saqueduct.litestar.routes.answers import EnqueuedJob, created
 from saqueduct.litestar.routes.listeners import WAITING
 from saqueduct.litestar.routes.views import JobView
 from saqueduct.litestar.unknown import IDEMPOTENCY_KEY
@@ -138,7 +138,7 @@ async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks,
         return plain
     ended, present = await _wait(job, query.wait, queues)
     view = JobView.of(present)
-    made: Enqueued = plain.content
+    made: EnqueuedJob = plain.content
     if not admin:
         # A job that existed before belongs to another caller.
         view = view.without_details() if made.created else view.without_outcome()

@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from saqueduct.common.moments import moment_of
 from saqueduct.errors import InvalidSearch, JobNotFound
-from saqueduct.litestar.routes.answers import ADMIN, Enqueued, Words
+from saqueduct.litestar.routes.answers import ADMIN, EnqueuedJob, Words
 from saqueduct.litestar.services import QueueServices
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import PAGE, WHICH, DeadLetterFilter, RecordFilter, arguments_of
@@ -193,19 +193,19 @@ class DeadLetterController(Controller):
         key: FromPath[str],
         services: NamedDependency[QueueServices],
         data: JSONBody[Replay | None] = None,
-    ) -> Response[Enqueued]:
+    ) -> Response[EnqueuedJob]:
         """Enqueue the job again, with its arguments or changed ones; a dead letter is replayed once."""
         asked = data or Replay()
         async with services.dead_letters() as dead_letters:
             again = await dead_letters.replay(
                 key, by=asked.by, why=asked.why, arguments=asked.arguments, queue=asked.queue
             )
-        return Response(Enqueued(again), status_code=201, headers={"Location": services.links.plain(again)})
+        return Response(EnqueuedJob(again), status_code=201, headers={"Location": services.links.plain(again)})
 
     @post("/replay", **ADMIN, status_code=202, operation_id="replay_dead_letters")
     async def replay_some(
         self, data: JSONBody[ReplaySome], services: NamedDependency[QueueServices]
-    ) -> Response[Enqueued]:
+    ) -> Response[EnqueuedJob]:
         """Replay all that match, at a limited rate, by a job; its result says how many, and which could not be
         replayed."""
         if data.all == (data.which is not None):
@@ -216,7 +216,7 @@ class DeadLetterController(Controller):
         del given["all"]
         given["which"] = DeadLetterFilter(all=True) if data.which is None else data.which.filter()
         job = await services.queues.enqueue("replay_dead_letters", given)
-        return Response(Enqueued(job.key), status_code=202, headers={"Location": services.links.plain(job.key)})
+        return Response(EnqueuedJob(job.key), status_code=202, headers={"Location": services.links.plain(job.key)})
 
     @delete("/{key:str}", **ADMIN, operation_id="discard_dead_letter")
     async def discard(

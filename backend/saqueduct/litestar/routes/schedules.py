@@ -5,7 +5,7 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from saqueduct.litestar.routes.answers import ADMIN, Enqueued, PauseRequest, created
+from saqueduct.litestar.routes.answers import ADMIN, EnqueuedJob, PauseRequest, created
 from saqueduct.litestar.services import QueueServices
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queues import Queues
@@ -65,7 +65,7 @@ class ScheduleController(Controller):
         return await _show(services.queues, key)
 
     @post("/{key:str}/trigger", **ADMIN, operation_id="trigger_schedule")
-    async def trigger(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> Response[Enqueued]:
+    async def trigger(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> Response[EnqueuedJob]:
         """Make a job of the schedule now, with its arguments; its ticks stay as they are."""
         return created(await services.queues.trigger_schedule(key), services.links)
 

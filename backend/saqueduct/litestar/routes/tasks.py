@@ -7,7 +7,7 @@ from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from saqueduct.litestar.routes.answers import ADMIN, Enqueued
+from saqueduct.litestar.routes.answers import ADMIN, EnqueuedJob
 from saqueduct.litestar.routes.batches import EnqueuedBatch, batch
 from saqueduct.litestar.routes.enqueuing import QUERY, answer, arguments_of, asked, body_of, with_options
 from saqueduct.litestar.services import QueueServices
@@ -96,7 +96,7 @@ class TaskController(Controller):
         name: FromPath[str],
         request: Request[Any, Any, Any],
         services: NamedDependency[QueueServices],
-    ) -> Response[Enqueued]:
+    ) -> Response[EnqueuedJob]:
         """Enqueue a job of the task `name`; the body is a JSON object of its arguments."""
         query = asked(request)
         task = with_options(services.registry.get(name), query)

@@ -54,7 +54,7 @@ async def test_ends_of_other_jobs_are_written_meanwhile_and_that_one_later(
         further = await lasts.enqueue()
         await record_of(records, further.key, "complete")
         assert isinstance(queues.memory, Memory)
-        assert queues.memory.recorder.trouble == ""
+        assert queues.memory.recorder.problem == ""
     async with working(settings, queues, container, schedules=False):
         await record_of(records, stuck.key, "complete")
     assert await outbox() == []

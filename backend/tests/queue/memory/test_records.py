@@ -333,7 +333,7 @@ async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_writte
         memory.recorder.add(job)
     await eventually(lambda: len(memory.recorder) == 0 or memory.recorder.away_since is not None)
     await record_of(records, "good", "complete")
-    assert memory.recorder.trouble == ""
+    assert memory.recorder.problem == ""
     assert caplog.text.count("cannot be written") == 1
 
 

@@ -275,7 +275,7 @@ async def test_a_worker_takes_no_further_jobs_when_redis_keeps_too_many_ends(
     monkeypatch.setattr(memory.relay._unrecorded, "_most", 1)
     memory.recorder.crowded = await memory.relay._unrecorded.crowded([default])
     assert memory.recorder.full
-    assert "no jobs are taken until PostgreSQL has the ends" in memory.recorder.trouble
+    assert "no jobs are taken until PostgreSQL has the ends" in memory.recorder.problem
     assert await left(memory, default) == 0
     memory.recorder.crowded = await memory.relay._unrecorded.crowded([default])
     assert not memory.recorder.full

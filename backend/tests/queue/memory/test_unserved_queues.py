@@ -61,7 +61,7 @@ async def test_a_job_of_an_unknown_queue_is_reported(
     [message] = [record.getMessage() for record in caplog.records if "'gone'" in record.getMessage()]
     assert "1 jobs of the queue 'gone'" in message
     assert "QUEUE_NAMES" in message
-    assert "'gone'" in memory.recorder.trouble
+    assert "'gone'" in memory.recorder.problem
     assert len(await outbox()) == 1
 
 
@@ -83,7 +83,7 @@ async def test_the_report_ends_with_its_cause(memory: Memory, engine: AsyncEngin
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM outbox"))
     await memory.relay.look_elsewhere([queues.get("default")])
-    assert memory.recorder.trouble == ""
+    assert memory.recorder.problem == ""
 
 
 async def test_a_durable_job_of_an_unknown_queue_is_reported(
@@ -94,7 +94,7 @@ async def test_a_durable_job_of_an_unknown_queue_is_reported(
         hour = text("now() - interval '1 hour'")
         await connection.execute(update(OutboxJob).values(queue="gone", published_at=hour))
     await memory.relay.look_elsewhere([queues.get("default")])
-    assert "'gone'" in memory.recorder.trouble
+    assert "'gone'" in memory.recorder.problem
 
 
 async def test_a_young_job_is_left_to_others(memory: Memory, engine: AsyncEngine, queues: Queues) -> None:
@@ -103,7 +103,7 @@ async def test_a_young_job_is_left_to_others(memory: Memory, engine: AsyncEngine
     async with engine.begin() as connection:
         await connection.execute(update(OutboxJob).values(queue="of another application"))
     await memory.relay.look_elsewhere([queues.get("default")])
-    assert memory.recorder.trouble == ""
+    assert memory.recorder.problem == ""
 
 
 async def test_a_job_of_a_queue_that_no_worker_serves_is_enqueued(
@@ -112,4 +112,4 @@ async def test_a_job_of_a_queue_that_no_worker_serves_is_enqueued(
     key = await left_behind(engine, "other")
     await memory.relay.look_elsewhere([queues.get("default")])
     assert await queues.get("other").fetch(key)
-    assert memory.recorder.trouble == ""
+    assert memory.recorder.problem == ""
