@@ -10,7 +10,7 @@ from app.queue.registry import scheduled_task, task
 from saqueduct.postgres.built_in_tasks import replay_all
 from saqueduct.postgres.dead_letters import DeadLetters
 from saqueduct.postgres.record_filter import DeadLetterFilter
-from saqueduct.queue.maintenance import check_entries, delete_finished
+from saqueduct.queue.maintenance import Maintenance
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.signature import INJECTED
 
@@ -46,7 +46,7 @@ async def batch_process(ctx: Context, batch_size: AtLeastOne = 50) -> dict[str, 
     queue = cast("EngineQueue", ctx["queue"])
     total = max(1, await queue.count("incomplete"))
     checked = dropped = 0
-    async for batch_checked, batch_dropped in check_entries(queue, batch_size):
+    async for batch_checked, batch_dropped in Maintenance(queue.core).check_entries(batch_size):
         checked += batch_checked
         dropped += batch_dropped
         await ctx["job"].update(progress=min(1.0, checked / total))
@@ -56,7 +56,8 @@ async def batch_process(ctx: Context, batch_size: AtLeastOne = 50) -> dict[str, 
 @scheduled_task(cron="0 2 * * *", timeout=600)
 async def cleanup_old_records(ctx: Context, days: AtLeastOne = 7) -> dict[str, int]:
     """Delete jobs kept without a time limit that ended more than `days` days ago."""
-    return {"deleted_count": await delete_finished(cast("EngineQueue", ctx["queue"]), days)}
+    queue = cast("EngineQueue", ctx["queue"])
+    return {"deleted_count": await Maintenance(queue.core).delete_finished(days)}
 
 
 # The arguments may contain new values for those that a task redacts. The duration depends on the rate.

@@ -14,8 +14,7 @@ from saqueduct.cli.errors import FAILED, Failure, Nouns, in_one_line
 from saqueduct.errors import JobNotFound, QueueError
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import RecordFilter
-from saqueduct.queue import listing
-from saqueduct.queue.listing import LIVE, LiveState
+from saqueduct.queue.listing import LIVE, JobListing, LiveState
 
 ENDED = ("complete", "failed", "aborted")
 
@@ -73,7 +72,7 @@ async def _live(
     saqueduct: Saqueduct, state: LiveState, which: RecordFilter, cursor: str | None, limit: int
 ) -> tuple[list[JobDetails], str | None]:
     queues = [queue for queue in saqueduct.queues if which.queue in (None, queue.name)]
-    page = await listing.page(queues, state, which.matches, cursor, limit)
+    page = await JobListing(queues, state).page(which.matches, cursor, limit)
     return [JobDetails.of_job(job) for job in page.jobs], page.cursor
 
 

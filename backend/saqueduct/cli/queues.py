@@ -19,7 +19,7 @@ from saqueduct.cli.pauses import PauseView
 from saqueduct.common.clock import time_now
 from saqueduct.postgres.history import DEAD
 from saqueduct.postgres.models import JobRecord, OutboxJob
-from saqueduct.queue import listing
+from saqueduct.queue.listing import JobListing
 from saqueduct.queue.queue import EngineQueue
 
 LOOK = 0.5
@@ -102,7 +102,7 @@ async def _views(saqueduct: Saqueduct, which: list[EngineQueue]) -> list[QueueVi
 
 async def _view(queue: EngineQueue, dead: int | None, rows: int | None) -> QueueView:
     numbers = await queue.stats()
-    first = (await listing.page([queue], "queued", lambda _: True, None, 1)).jobs if numbers.queued else []
+    first = (await JobListing([queue], "queued").page(lambda _: True, None, 1)).jobs if numbers.queued else []
     return QueueView(
         name=queue.name,
         queued=numbers.queued,

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
@@ -15,6 +16,7 @@ from saqueduct.broker.batching import Batches
 from saqueduct.broker.listener import SUBSCRIBED, JobListener, News
 from saqueduct.broker.outage import answering
 from saqueduct.common.text import decoded
+from saqueduct.common.time_limits import LAST_SECOND
 from saqueduct.queue.core import QueueCore
 from saqueduct.tasks.job import EngineJob, UnreadableJob, holder, stand_in
 
@@ -22,6 +24,9 @@ logger = logging.getLogger("saqueduct")
 
 JOBS_AT_ONCE = 500
 """Jobs read in one round trip."""
+
+RUNNING = ("leases", "active")
+"""The keys of a queue that contain its running jobs: those of engine workers, and those of stock ones."""
 
 
 class Reader:
@@ -66,6 +71,40 @@ class Reader:
             stored, leases, aborts = await self._core.scripts.run("read", *some)
             found += [self._as_it_is(*parts) for parts in zip(some, stored, leases, aborts, strict=True)]
         return found
+
+    async def entries(self, name: str, offset: int) -> list[EngineJob | None]:
+        """A chunk of the entries of one of the queue's lists or sets, None for entries that are not jobs; empty at its
+        end.
+
+        Args:
+            name: "leases" or "active", of running jobs; "incomplete", of jobs that wait for their time; or a list of
+                queued ones.
+            offset: entries to skip.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        key, redis = self._core.namespace(name), cast("Any", self._core.redis)
+        scores: dict[str, float] = {}
+        async with answering():
+            if name == "incomplete":
+                due = await redis.zrangebyscore(key, "(0", "+inf", offset, self.at_once, withscores=True)
+                scores = {decoded(job_id): score for job_id, score in due}
+                ids = list(scores)
+            else:
+                read = redis.zrange if name == "leases" else redis.lrange
+                ids = [decoded(job_id) for job_id in await read(key, offset, offset + self.at_once - 1)]
+            # Not every entry is a job, see WAKE in `lua/prelude.lua`.
+            known = [job_id for job_id in ids if job_id.startswith(self._core.job_id(""))]
+            jobs = dict(zip(known, await self.by_id(known), strict=True))
+        for job_id, score in scores.items():
+            if (job := jobs.get(job_id)) is not None:
+                # A retry waits until then, regardless of the time in its enqueue.
+                job.scheduled = math.ceil(min(score, LAST_SECOND))
+        for job in jobs.values():
+            if job is not None and job.unreadable and name not in RUNNING:
+                job.status = Status.QUEUED
+        return [jobs.get(job_id) for job_id in ids]
 
     def _as_it_is(
         self, job_id: str, stored: bytes | None, lease: bytes | None, abort: bytes | None

@@ -8,8 +8,7 @@ from app.queue.tasks import my_task
 from saqueduct import Context, Queues, task
 from saqueduct.errors import InvalidCursor
 from saqueduct.postgres.record_filter import RecordFilter
-from saqueduct.queue import listing
-from saqueduct.queue.listing import LiveState
+from saqueduct.queue.listing import JobListing, LiveState
 from saqueduct.queue.queue import EngineQueue
 
 
@@ -20,7 +19,7 @@ def queue(queues: Queues) -> EngineQueue:
 
 async def keys(queue: EngineQueue, status: LiveState, which: RecordFilter | None = None) -> list[str]:
     matches = which.matches if which else lambda _: True
-    return [job.key for job in (await listing.page([queue], status, matches, None, 100)).jobs]
+    return [job.key for job in (await JobListing([queue], status).page(matches, None, 100)).jobs]
 
 
 async def test_jobs_in_line_are_listed_level_by_level_and_delayed_ones_by_their_time(queue: EngineQueue) -> None:
@@ -59,32 +58,30 @@ async def test_pages_meet_without_gap_or_overlap(queue: EngineQueue) -> None:
     seen: list[str] = []
     cursor = None
     while True:
-        page = await listing.page([queue], "waiting", lambda job: job.key != "5", cursor, 2)
+        page = await JobListing([queue], "waiting").page(lambda job: job.key != "5", cursor, 2)
         seen += [job.key for job in page.jobs]
         if (cursor := page.cursor) is None:
             break
     assert seen == ["0", "1", "2", "3", "4", "6", "7"]
 
 
-async def test_a_page_looks_at_so_many_entries_and_then_goes_on(
-    queue: EngineQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_page_looks_at_so_many_entries_and_then_goes_on(queue: EngineQueue) -> None:
     queue.reader.at_once = 2
-    monkeypatch.setattr(listing, "LOOKED_AT", 4)
+    listing = JobListing([queue], "queued", look_at=4)
     await asyncio.gather(*(my_task.options(key=f"{number}").enqueue(user_id=number) for number in range(6)))
-    page = await listing.page([queue], "queued", lambda job: job.key == "5", None, 10)
+    page = await listing.page(lambda job: job.key == "5", None, 10)
     assert page.jobs == []
-    page = await listing.page([queue], "queued", lambda job: job.key == "5", page.cursor, 10)
+    page = await listing.page(lambda job: job.key == "5", page.cursor, 10)
     assert [job.key for job in page.jobs] == ["5"]
 
 
 @pytest.mark.parametrize("cursor", ["", "!", "WzksMCwwXQ", "WzAsOSwwXQ", "WzAsMCwtMV0", "e30"])
 async def test_a_cursor_of_something_else_is_refused(queue: EngineQueue, cursor: str) -> None:
     if cursor == "":
-        assert (await listing.page([queue], "queued", lambda _: True, cursor, 1)).jobs == []
+        assert (await JobListing([queue], "queued").page(lambda _: True, cursor, 1)).jobs == []
         return
     with pytest.raises(InvalidCursor):
-        await listing.page([queue], "queued", lambda _: True, cursor, 1)
+        await JobListing([queue], "queued").page(lambda _: True, cursor, 1)
 
 
 async def test_a_filter_finds_what_is_shown_of_live_jobs(queue: EngineQueue, own_tasks: None) -> None:
@@ -112,5 +109,5 @@ async def test_a_job_that_stands_in_line_twice_is_listed_once(queue: EngineQueue
     job = await my_task.options(key="job").enqueue(user_id=1)
     # As where it was aborted in a long line, and enqueued again.
     await queue.redis.lpush(queue.namespace("queued"), queue.job_id(job.key))
-    page = await listing.page([queue], "queued", lambda _: True, None, 1)
+    page = await JobListing([queue], "queued").page(lambda _: True, None, 1)
     assert ([each.key for each in page.jobs], page.cursor) == (["job"], None)

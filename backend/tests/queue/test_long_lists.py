@@ -11,8 +11,8 @@ from saq.queue.redis import RedisQueue
 
 from app.settings import Settings
 from saqueduct import EngineQueue, JobAborted, JobHandle, JobNotFound, Queues, Unique, enqueue_many
-from saqueduct.queue import maintenance
 from saqueduct.queue.aborting import BeingAborted
+from saqueduct.queue.maintenance import DAY, Maintenance
 from saqueduct.tasks.job import Enqueued
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, stock_worker, working
@@ -283,13 +283,13 @@ async def test_finished_jobs_are_deleted_with_their_outcomes(
     job = await mark.options(ttl=0).enqueue(name="aborted")
     await job.abort()
     assert [each.key async for each in queue.iter_jobs([Status.ABORTED])] == [job.key]
-    later = time.time() + 2 * maintenance.DAY / 1000
+    later = time.time() + 2 * DAY / 1000
 
     async def tomorrow() -> float:
         return later
 
     monkeypatch.setattr(queue, "time", tomorrow)
-    assert await maintenance.delete_finished(queue, 1) == 1
+    assert await Maintenance(queue.core).delete_finished(1) == 1
     assert await queue.redis.keys(f"saq:*{job.key}*") == []
     with pytest.raises(JobNotFound):
         await job.refresh()

@@ -6,7 +6,7 @@ import pytest
 from saq.job import Status
 
 from saqueduct import Context, Queues, enqueue_many, task
-from saqueduct.queue import maintenance
+from saqueduct.queue.maintenance import ENTRIES_AT_ONCE, GONE, Maintenance
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.testing import JobKit
 
@@ -26,7 +26,7 @@ def wait() -> Any:
 
 async def cleaned(queue: EngineQueue) -> tuple[int, int]:
     """Entries checked and dropped by one run."""
-    found = [each async for each in maintenance.check_entries(queue, 100)]
+    found = [each async for each in Maintenance(queue.core).check_entries(100)]
     return sum(checked for checked, _ in found), sum(dropped for _, dropped in found)
 
 
@@ -60,7 +60,7 @@ async def test_a_long_list_is_gone_through_once(queues: Queues, wait: Any) -> No
     before = await calls_of(queue, "lrem"), await calls_of(queue, "lrange")
     assert await cleaned(queue) == (3000, 1000)
     assert await calls_of(queue, "lrem") - before[0] == 1
-    assert await calls_of(queue, "lrange") - before[1] == 3000 // maintenance.ENTRIES_AT_ONCE
+    assert await calls_of(queue, "lrange") - before[1] == 3000 // ENTRIES_AT_ONCE
     assert len(await entries(queue)) == 2000
 
 
@@ -72,14 +72,11 @@ async def test_nothing_is_searched_when_nothing_is_gone(queues: Queues, wait: An
     assert await calls_of(queue, "lrange") == before
 
 
-async def test_more_entries_than_one_command_removes_all_go(
-    queues: Queues, wait: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(maintenance, "REMOVED_AT_ONCE", 7)
+async def test_more_entries_than_one_command_removes_all_go(queues: Queues, wait: Any) -> None:
     queue = queues.get("default")
     handles = await enqueue_many(wait.bind(n=n) for n in range(50))
     await queue.redis.delete(*(queue.job_id(handle.key) for handle in handles[:30]))
-    await cleaned(queue)
+    assert [each async for each in Maintenance(queue.core, removed_at_once=7).check_entries(100)] == [(50, 30)]
     assert await entries(queue) == [queue.job_id(handle.key) for handle in handles[30:]]
 
 
@@ -90,7 +87,7 @@ async def test_jobs_behind_marked_entries_run(jobs: JobKit, queues: Queues, wait
     left = await wait.enqueue(n=2)
     # A run that is cut off leaves its marks.
     assert await queue.scripts.run("dangling", queue.job_id(gone.key)) == 1
-    assert await queue.scripts.run("clear", "normal", 0, 10, maintenance.GONE) == [2, 1]
+    assert await queue.scripts.run("clear", "normal", 0, 10, GONE) == [2, 1]
     await jobs.drain()
     assert (await queues.find(left.key)).status is Status.COMPLETE
 
@@ -122,7 +119,7 @@ async def test_a_job_enqueued_anew_is_not_deleted_for_the_one_that_ended_long_ag
             yield job
 
     monkeypatch.setattr(queue, "iter_jobs", enqueued_after_the_look)
-    assert await maintenance.delete_finished(queue, 1) == 1
+    assert await Maintenance(queue.core).delete_finished(1) == 1
     kept = await queue.job("again")
     assert kept is not None
     assert kept.kwargs == {"n": 2}

@@ -18,7 +18,7 @@ from saq.job import Status
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, get_registry, task
 from saqueduct.broker.connections import Connections
-from saqueduct.queue import listing
+from saqueduct.queue.listing import JobListing
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, CLAIM, EXPIRES_AT, RECOVERIES, ROUND
@@ -146,7 +146,7 @@ async def test_a_field_that_cannot_be_read_costs_no_job(queue: EngineQueue, runs
     shown = await queue.fetch("poison")
     assert shown is not None
     assert (shown.function, shown.status, shown.unreadable) == ("harmless", Status.QUEUED, "")
-    [listed] = (await listing.page([queue], "queued", lambda job: True, None, 10)).jobs
+    [listed] = (await JobListing([queue], "queued").page(lambda job: True, None, 10)).jobs
     assert listed.key == "poison"
     async with one_slot(queue, get_registry().get("harmless").runner):
         await eventually(lambda: _is_empty(queue))
@@ -174,7 +174,7 @@ async def test_a_job_that_cannot_be_read_is_shown_as_that(
     answer = await client.get("/jobs/poison")
     assert (answer.status_code, answer.json()["task"]) == (200, "(unreadable)")
     assert "the job poison cannot be read" in answer.json()["error"]
-    [listed] = (await listing.page([queue], "queued", lambda job: True, None, 10)).jobs
+    [listed] = (await JobListing([queue], "queued").page(lambda job: True, None, 10)).jobs
     assert (listed.key, listed.function) == ("poison", "(unreadable)")
     assert [job["function"] for job in (await queue.info(jobs=True))["jobs"]] == ["(unreadable)"]
     # Nothing is to be run again of which nobody knows what it was.
@@ -191,7 +191,7 @@ async def test_an_id_that_is_no_text_harms_nobody(
     await queue.redis.rpush(queue.namespace("queued"), odd)
     await queue.enqueue("harmless", key="good")
     for status in ("queued", "waiting"):
-        listed = (await listing.page([queue], cast("Any", status), lambda job: True, None, 10)).jobs
+        listed = (await JobListing([queue], cast("Any", status)).page(lambda job: True, None, 10)).jobs
         assert [job.key for job in listed] == ["good"]
     assert [job["key"] for job in (await queue.info(jobs=True))["jobs"]] == ["good"]
     async with working(settings, queues, container):

@@ -10,7 +10,7 @@ import pytest
 from saqueduct import Context, EngineQueue, Queues, RegistrationError, Retry, Schedule, TaskOptions, Unique, task
 from saqueduct.common.clock import time_now
 from saqueduct.common.time_limits import LAST_SECOND
-from saqueduct.queue import listing
+from saqueduct.queue.listing import JobListing
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
@@ -79,7 +79,7 @@ async def test_saqs_own_call_refuses_them_too(queues: Queues, waits: Any, name: 
 async def test_the_last_day_goes(queues: Queues, waits: Any) -> None:
     later = await waits.options(delay=LAST_SECOND - time_now() - 60).enqueue()
     assert (await later.refresh()).scheduled == pytest.approx(LAST_SECOND, abs=120)
-    [job] = (await listing.page([queues.get("default")], "delayed", lambda job: True, None, 10)).jobs
+    [job] = (await JobListing([queues.get("default")], "delayed").page(lambda job: True, None, 10)).jobs
     assert job.key == later.key
 
 
@@ -92,7 +92,7 @@ async def test_a_job_that_another_producer_put_there_for_ever_breaks_no_listing(
     await queue.redis.zadd(queue.namespace("incomplete"), {handle.id: float(score)})
     stored = cast("bytes", await queue.redis.get(handle.id)).decode()
     await queue.redis.set(handle.id, stored.replace('"scheduled":', '"scheduled":9'))
-    [job] = (await listing.page([queue], "delayed", lambda job: True, None, 10)).jobs
+    [job] = (await JobListing([queue], "delayed").page(lambda job: True, None, 10)).jobs
     assert (job.key, job.scheduled) == ("late", math.ceil(LAST_SECOND))
     answer = await client.get("/jobs", params={"status": "queued"})
     assert answer.status_code == 200, answer.text

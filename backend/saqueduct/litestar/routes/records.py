@@ -15,8 +15,7 @@ from saqueduct.litestar.routes.answers import ADMIN, EnqueuedJob, Words
 from saqueduct.litestar.services import QueueServices
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import PAGE, WHICH, DeadLetterFilter, RecordFilter, arguments_of
-from saqueduct.queue import listing
-from saqueduct.queue.listing import LIVE
+from saqueduct.queue.listing import LIVE, JobListing
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
 Search = Annotated[
@@ -150,7 +149,7 @@ class RecordController(Controller):
         if (state := LIVE.get(wanted.status or "")) is not None:
             queues = services.queues
             searched = [queues.look_up(wanted.queue)] if wanted.queue is not None else list(queues)
-            found = await listing.page(searched, state, wanted.matches, cursor, limit)
+            found = await JobListing(searched, state).page(wanted.matches, cursor, limit)
             return RecordPage([JobDetails.of_job(job) for job in found.jobs], found.cursor)
         async with services.history() as history:
             records, following = await history.page(wanted, cursor, limit)
