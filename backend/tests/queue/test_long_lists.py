@@ -288,7 +288,7 @@ async def test_finished_jobs_are_deleted_with_their_outcomes(
     async def tomorrow() -> float:
         return later
 
-    monkeypatch.setattr(queue, "time", tomorrow)
+    monkeypatch.setattr(queue.core, "time", tomorrow)
     assert await Maintenance(queue.core).delete_finished(1) == 1
     assert await queue.redis.keys(f"saq:*{job.key}*") == []
     with pytest.raises(JobNotFound):
