@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -171,7 +172,7 @@ class SaqueductConfig:
 
     metrics: bool | None = None
     """True: this process counts its jobs, and `api_path` has `/metrics` for Prometheus; needs the extra `prometheus`.
-    None: True where `metrics_port` or `metrics_token` is given."""
+    None: True where `metrics_port` is given, or a `metrics_token` and the extra is installed."""
     metrics_port: int | None = None
     """Port on which a worker process serves its metrics; further processes on the machine take the next free ones.
     None: on none. [METRICS_PORT]"""
@@ -212,7 +213,9 @@ class SaqueductConfig:
     @property
     def has_metrics(self) -> bool:
         """True when metrics for Prometheus are on."""
-        return bool(self.metrics_port or self.metrics_token) if self.metrics is None else self.metrics
+        if self.metrics is None:
+            return bool(self.metrics_port) or (bool(self.metrics_token) and find_spec("prometheus_client") is not None)
+        return self.metrics
 
     @property
     def has_database(self) -> bool:

@@ -30,8 +30,6 @@ from saqueduct.tasks.queues import preferred_queues
 if TYPE_CHECKING:
     from click import Group
 
-    from saqueduct.litestar.routes.metrics import Scrapes
-
 MIN_SECRET_LENGTH = 32
 """Characters that `secret_key` needs in production."""
 
@@ -97,7 +95,8 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                 max_payload_bytes=limit,
                 sessions=config.api_sessions,
                 base_path=app_config.path,
-                metrics=self._scrapes(),
+                metrics=self.saqueduct.metrics if config.has_metrics else None,
+                metrics_token=Secret(config.metrics_token),
             )
             app_config.route_handlers.append(router)
             if (document := app_config.openapi_config) is not None:
@@ -136,16 +135,6 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         credentials = AdminCredentials(username=config.admin_username, password=password, token=token)
         attempts = Attempts(next(iter(self.saqueduct.queues)), self.saqueduct.signing_key)
         return [AdminGuard(credentials, attempts, production=config.production)]
-
-    def _scrapes(self) -> "Scrapes | None":
-        """What `/metrics` serves; None: metrics are off."""
-        reporter = self.saqueduct.metrics
-        if reporter is None or not self.config.has_metrics:
-            return None
-        # Here: it needs prometheus-client.
-        from saqueduct.litestar.routes.metrics import Scrapes
-
-        return Scrapes(reporter, Secret(self.config.metrics_token))
 
     def _prefer_queues(self, app: ASGIApp) -> ASGIApp:
         """ASGI application around another: tasks enqueue on the queues of this application, also with others in the

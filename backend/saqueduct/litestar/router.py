@@ -29,9 +29,9 @@ from saqueduct.litestar.unknown import DECLARED, declare, refuse_unknown
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks import current_job
 from saqueduct.tasks.registry import TaskRegistry
+from saqueduct.telemetry.reporter import MetricsReporter
 
 if TYPE_CHECKING:
-    from saqueduct.litestar.routes.metrics import Scrapes
     from saqueduct.postgres.store import Memory
 
 ROUTES: Final[Sequence[ControllerRouterHandler]] = (
@@ -81,7 +81,8 @@ def queue_router(
     max_payload_bytes: int,
     sessions: Sessions | None = None,
     base_path: str = "",
-    metrics: "Scrapes | None" = None,
+    metrics: MetricsReporter | None = None,
+    metrics_token: Secret | None = None,
 ) -> Router:
     """The routes of the queue, for `Litestar(route_handlers=[...])`. Call `install` on the application, too.
 
@@ -93,6 +94,8 @@ def queue_router(
         sessions: opens the session of a request that needs one; by default on the connections of `parts.store`.
         base_path: path of the application, for `Litestar(path=...)`.
         metrics: what `/metrics` serves; None: there is no such route.
+        metrics_token: bearer token that opens `/metrics` and the numbers for autoscalers; None: only the admin may
+            read them.
 
     Raises:
         ConfigurationError: there are no guards, or the path has parameters.
@@ -102,7 +105,8 @@ def queue_router(
         raise ConfigurationError("the queue's HTTP API has no guards, so that anyone could change jobs: give guards")
     if sessions is None and parts.store is not None:
         sessions = parts.store.sessions
-    services = QueueServices(parts.queues, parts.registry, JobLinks(parts.signing_key, prefix), sessions)
+    links = JobLinks(parts.signing_key, prefix)
+    services = QueueServices(parts.queues, parts.registry, links, sessions, metrics_token)
     return Router(
         path,
         route_handlers=[*ROUTES, _payload_routes(max_payload_bytes), *_metrics_routes(metrics)],
@@ -195,7 +199,7 @@ def _payload_routes(max_payload_bytes: int) -> Router:
     return Router("/", route_handlers=PAYLOAD_ROUTES, request_max_body_size=body_limit(max_payload_bytes))
 
 
-def _metrics_routes(metrics: "Scrapes | None") -> Sequence[ControllerRouterHandler]:
+def _metrics_routes(metrics: MetricsReporter | None) -> Sequence[ControllerRouterHandler]:
     if metrics is None:
         return ()
     # Here: it needs prometheus-client.

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from saqueduct.common.secret import Secret
 from saqueduct.errors import NoJobRecords
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.transactions import Sessions, transaction
@@ -26,15 +27,27 @@ class QueueServices:
         registry: the tasks that can be listed and enqueued.
         links: makes the addresses of jobs.
         sessions: open sessions on PostgreSQL; None: there is no PostgreSQL.
+        metrics_token: bearer token for routes that only show numbers; None: only the admin may call them.
     """
 
-    def __init__(self, queues: Queues, registry: TaskRegistry, links: JobLinks, sessions: Sessions | None) -> None:
+    def __init__(
+        self,
+        queues: Queues,
+        registry: TaskRegistry,
+        links: JobLinks,
+        sessions: Sessions | None,
+        metrics_token: Secret | None = None,
+    ) -> None:
         self.queues = queues
         self.registry = registry
         self.links = links
+        self.metrics_token = metrics_token
         self._sessions = sessions
-        self.system = SystemReader(queues, None if sessions is None else self.transaction)
+
+    @property
+    def system(self) -> SystemReader:
         """Reads the state of the whole, for health."""
+        return SystemReader(self.queues, None if self._sessions is None else self.transaction)
 
     @property
     def keeps_records(self) -> bool:
@@ -43,7 +56,8 @@ class QueueServices:
 
     def under(self, root_path: str) -> "QueueServices":
         """The same for requests to an application that is mounted under a path."""
-        return QueueServices(self.queues, self.registry, self.links.under(root_path), self._sessions)
+        links = self.links.under(root_path)
+        return QueueServices(self.queues, self.registry, links, self._sessions, self.metrics_token)
 
     @asynccontextmanager
     async def transaction(self) -> "AsyncIterator[AsyncSession]":

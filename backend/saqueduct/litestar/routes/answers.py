@@ -6,11 +6,15 @@ import msgspec
 from litestar import Request, Response
 from saq import Job
 
+from saqueduct.common.secret import Secret
 from saqueduct.litestar import guards
 from saqueduct.litestar.links import JobLinks
 
 ADMIN: dict[str, Any] = {"opt": guards.ADMIN, "security": guards.ADMIN_SECURITY}
 """Arguments of a handler that only the admin may call: `AdminRoutes` looks for the option."""
+
+NUMBERS: dict[str, Any] = {"opt": {"admin": "on demand"}, "security": guards.ADMIN_SECURITY}
+"""Arguments of a handler that only shows numbers, and that awaits `require_reader`."""
 
 FOR_ALL: dict[str, Any] = {"opt": {"admin": "optional"}, "security": [{}, *guards.ADMIN_SECURITY]}
 """Arguments of a handler that shows more to the admin than to others, see `is_admin`."""
@@ -23,6 +27,18 @@ async def require_admin(request: Request[Any, Any, Any]) -> None:
         NotAuthorizedException, TooManyRequestsException: by the guard of the admin.
     """
     await request.route_handler.opt[guards.REQUIRE](request)
+
+
+async def require_reader(request: Request[Any, Any, Any], token: Secret | None) -> None:
+    """As `require_admin`, and also for a bearer token that opens routes which only show numbers, compared in constant
+    time; an empty one opens nothing.
+
+    Raises:
+        NotAuthorizedException, TooManyRequestsException: by the guard of the admin.
+    """
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if token is None or scheme.lower() != "bearer" or not token.matches(value.strip()):
+        await require_admin(request)
 
 
 def is_admin(request: Request[Any, Any, Any]) -> bool:

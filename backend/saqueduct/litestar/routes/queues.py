@@ -1,11 +1,13 @@
 """Queues: their numbers, pausing and resuming."""
 
+from typing import Any
+
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from saqueduct.litestar.routes.answers import ADMIN, PauseRequest
+from saqueduct.litestar.routes.answers import ADMIN, NUMBERS, PauseRequest, require_reader
 from saqueduct.litestar.services import QueueServices
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queue import EngineQueue
@@ -31,6 +33,27 @@ class QueueView(msgspec.Struct):
         return cls(queue.name, stats.queued, stats.active, stats.scheduled, stats.workers, stats.paused)
 
 
+class ScaleView(msgspec.Struct):
+    """What an autoscaler of workers needs to know about a queue."""
+
+    backlog: int
+    """Jobs that are due or run, and due ticks of schedules; while the queue is paused only jobs that run."""
+    latency_seconds: float
+    """Time that the oldest due job has waited; 0: none waits."""
+    active: int
+    """Jobs that run."""
+    slots: int
+    """Jobs that the live workers can run at the same time."""
+    workers: int
+    """Live ones."""
+
+    @classmethod
+    async def of(cls, queue: EngineQueue) -> "ScaleView":
+        state = await queue.state()
+        slots = sum(state.slots.values())
+        return cls(state.backlog, round(state.latency, 3), state.active, slots, state.live_workers)
+
+
 class QueueController(Controller):
     """Queues by name."""
 
@@ -46,6 +69,18 @@ class QueueController(Controller):
     async def show(self, name: FromPath[str], services: NamedDependency[QueueServices]) -> QueueView:
         """The state of the queue."""
         return await QueueView.of(services.queues.look_up(name))
+
+    @get("/{name:str}/scale", **NUMBERS, operation_id="show_scale")
+    async def scale(
+        self, request: Request[Any, Any, Any], name: FromPath[str], services: NamedDependency[QueueServices]
+    ) -> ScaleView:
+        """The numbers by which an autoscaler sets the number of workers; for the admin, or with METRICS_TOKEN as bearer
+        token.
+
+        The backlog is more than 0 as long as a worker has something to do: 0 means that all may stop.
+        """
+        await require_reader(request, services.metrics_token)
+        return await ScaleView.of(services.queues.look_up(name))
 
     @post("/{name:str}/pause", **ADMIN, status_code=200, operation_id="pause_queue")
     async def pause(
