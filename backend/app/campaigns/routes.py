@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dishka.integrations.litestar import FromDishka, inject
+from dishka import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.params import JSONBody, PathParameter
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,6 +17,7 @@ from app.campaigns.schemas import (
 )
 from app.campaigns.service import CampaignService
 from app.security import ADMIN, ADMIN_SECURITY
+from app.web.scopes import inject
 from saqueduct import Queues
 from saqueduct.litestar.links import address_of
 from saqueduct.litestar.routes.answers import EnqueuedJob

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dishka.integrations.litestar import FromDishka, inject
+from dishka import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 
@@ -11,6 +11,7 @@ from app.emails.schemas import EmailPage, EmailView, NewEmail
 from app.emails.service import EmailService
 from app.security import ADMIN, ADMIN_SECURITY
 from app.settings import Settings
+from app.web.scopes import inject
 from saqueduct import Queues
 from saqueduct.litestar.links import address_of
 from saqueduct.litestar.routes.answers import EnqueuedJob

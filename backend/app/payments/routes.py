@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dishka.integrations.litestar import FromDishka, inject
+from dishka import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.params import HeaderParameter, JSONBody, PathParameter
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +12,7 @@ from app.payments.models import OPEN
 from app.payments.schemas import NewPayment, PaymentView
 from app.payments.service import PaymentService
 from app.security import ADMIN, ADMIN_SECURITY
+from app.web.scopes import inject
 from saqueduct import Queues
 
 PaymentId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]

@@ -3,11 +3,12 @@
 from typing import Any, Final
 
 import msgspec
-from dishka.integrations.litestar import FromDishka, inject
+from dishka import FromDishka
 from litestar import Request, Response, post
 from litestar.types import Scope
 
 from app.queue.registry import get_registry
+from app.web.scopes import inject
 from saqueduct.errors import InvalidArguments
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.routes.answers import EnqueuedJob, created, require_admin

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dishka.integrations.litestar import FromDishka, inject
+from dishka import FromDishka
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import UNSET
@@ -10,6 +10,7 @@ from msgspec import UNSET
 from app.todos.schemas import NewTodo, TodoChange, TodoPage, TodoView
 from app.todos.service import TodoService
 from app.users.guards import UserRequest, require_user
+from app.web.scopes import inject
 
 MAX_ID = 2**31 - 1
 TodoId = Annotated[int, PathParameter(ge=1, le=MAX_ID)]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dishka.integrations.litestar import FromDishka, inject
+from dishka import FromDishka
 from litestar import Controller, Response, get, patch, post
 from litestar.params import JSONBody, PathParameter
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +14,7 @@ from app.users.guards import UserRequest, require_user
 from app.users.limits import LOGIN_LIMIT, REGISTRATION_LIMIT
 from app.users.schemas import Login, Refresh, Registration, StatusChange, TokenPair, UserView
 from app.users.service import UserService
+from app.web.scopes import inject
 from saqueduct import Queues
 
 UserId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]

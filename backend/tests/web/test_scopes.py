@@ -1,18 +1,20 @@
 """A request pays for a scope and a session only when it asks for something of its own."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
 import pytest
-from dishka import Provider, Scope, make_async_container, provide
-from dishka.integrations.litestar import FromDishka, LitestarProvider, inject
+from dishka import FromDishka, Provider, Scope, make_async_container, provide
+from dishka.integrations import litestar as dishka_litestar
 from litestar import Litestar, Request, get
+from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.main import create_app
 from app.settings import Settings
-from app.web.scopes import serve_container
+from app.web.scopes import inject, serve_container
 from tests.conftest import running
 
 
@@ -61,6 +63,18 @@ async def narrow(thing: FromDishka[Narrow], same: FromDishka[Narrow]) -> str:
     return thing.path
 
 
+@get("/asked/{name:str}")
+@inject
+async def asked(request: Request[Any, Any, Any], name: FromPath[str], thing: FromDishka[Narrow]) -> str:
+    return f"{request.method} {name} {thing.path}"
+
+
+@get("/dishka")
+@dishka_litestar.inject
+async def by_dishka(thing: FromDishka[Narrow]) -> str:
+    return thing.path
+
+
 @get("/fails")
 @inject
 async def fails(thing: FromDishka[Narrow]) -> None:
@@ -74,13 +88,29 @@ def log() -> Log:
 
 @pytest.fixture
 async def web(log: Log) -> AsyncIterator[httpx.AsyncClient]:
-    app = Litestar([wide, narrow, fails], openapi_config=None, logging_config=None)
-    container = make_async_container(Things(log), LitestarProvider())
-    serve_container(container, app)
-    transport = httpx.ASGITransport(cast("Any", app), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async with serving(build(log)) as client:
         yield client
-    await container.close()
+
+
+def build(log: Log) -> Litestar:
+    container = make_async_container(Things(log), dishka_litestar.LitestarProvider())
+
+    @asynccontextmanager
+    async def closing(_: Litestar) -> AsyncIterator[None]:
+        yield
+        await container.close()
+
+    handlers = [wide, narrow, asked, by_dishka, fails]
+    app = Litestar(handlers, lifespan=[closing], openapi_config=None, logging_config=None)
+    serve_container(container, app)
+    return app
+
+
+@asynccontextmanager
+async def serving(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(cast("Any", app), raise_app_exceptions=False)
+    async with running(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
 
 
 async def test_what_the_process_has_opens_no_scope(web: httpx.AsyncClient, log: Log) -> None:
@@ -98,6 +128,23 @@ async def test_what_a_request_has_is_made_once_and_closed(web: httpx.AsyncClient
 async def test_a_scope_is_closed_when_the_handler_fails(web: httpx.AsyncClient, log: Log) -> None:
     assert (await web.get("/fails")).status_code == 500
     assert log == ["wide", "opened", "closed"]
+
+
+async def test_a_handler_may_take_the_request_and_parameters_too(web: httpx.AsyncClient) -> None:
+    assert (await web.get("/asked/ada")).text == "GET ada /asked/ada"
+
+
+async def test_inject_of_dishka_works_as_well(web: httpx.AsyncClient) -> None:
+    assert (await web.get("/dishka")).text == "/dishka"
+
+
+async def test_what_was_closed_with_one_lifespan_is_made_anew_in_the_next(log: Log) -> None:
+    app = build(log)
+    for _ in range(2):
+        async with serving(app) as client:
+            for _ in range(2):
+                assert (await client.get("/wide")).text == "Wide"
+    assert log == ["wide", "wide"]
 
 
 class NoSession(Provider):
