@@ -1,6 +1,6 @@
 """The queue's HTTP API as one Litestar router."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from litestar import Litestar, Request, Router
@@ -174,7 +174,12 @@ async def prepare(request: Request[Any, Any, Any]) -> None:
     """
     unescape(request.scope)
     await refuse_unknown(request)
-    current_job.follow(request.headers.get("traceparent"))
+    current_job.follow(_traceparent(request.scope["headers"]))
+
+
+def _traceparent(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """That header of a request; Litestar would decode all of them first."""
+    return next((value.decode("latin-1") for name, value in headers if name == b"traceparent"), None)
 
 
 def whole_path(*parts: str) -> str:
