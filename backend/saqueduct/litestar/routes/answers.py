@@ -9,6 +9,7 @@ from saq import Job
 from saqueduct.common.secret import Secret
 from saqueduct.litestar import guards
 from saqueduct.litestar.links import JobLinks
+from saqueduct.litestar.responses import JSONResponse
 
 ADMIN: dict[str, Any] = {"opt": guards.ADMIN, "security": guards.ADMIN_SECURITY}
 """Arguments of a handler that only the admin may call: `AdminRoutes` looks for the option."""
@@ -76,6 +77,5 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
 def created(job: Job, links: JobLinks) -> Response[EnqueuedJob]:
     """The response: 201, or 200 if the job already existed."""
     new = getattr(job, "created", True)
-    return Response(
-        EnqueuedJob(job.key, new), status_code=201 if new else 200, headers={"Location": links.location(job)}
-    )
+    location = {"Location": links.location(job)}
+    return JSONResponse(EnqueuedJob(job.key, new), status_code=201 if new else 200, headers=location)
