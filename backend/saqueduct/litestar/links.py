@@ -2,7 +2,6 @@
 
 import base64
 import copy
-import hashlib
 import hmac
 import re
 from collections.abc import Iterable
@@ -42,7 +41,9 @@ class JobLinks:
     """
 
     def __init__(self, secret: Secret, prefix: str = "") -> None:
-        self._key = hmac.digest(secret.reveal().encode(), b"tokens of jobs", hashlib.sha256)
+        key = hmac.digest(secret.reveal().encode(), b"tokens of jobs", "sha256")
+        # Copied for each token: `hmac.digest` would prepare the key every time.
+        self._keyed = hmac.new(key, digestmod="sha256")
         self._prefix = prefix
 
     def under(self, root_path: str) -> "JobLinks":
@@ -70,8 +71,9 @@ class JobLinks:
 
     def token(self, queue: str, key: str) -> str:
         """The token of a job."""
-        digest = hmac.digest(self._key, f"{queue}\0{key}".encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest[:TOKEN_BYTES]).decode("ascii")
+        keyed = self._keyed.copy()
+        keyed.update(f"{queue}\0{key}".encode())
+        return base64.urlsafe_b64encode(keyed.digest()[:TOKEN_BYTES]).decode("ascii")
 
     def queue_of(self, queues: Iterable[str], key: str, token: str) -> str | None:
         """The queue in which the token opens the job with that key; None: none."""
