@@ -6,6 +6,7 @@ from inspect import Parameter
 from typing import Any, Final, ParamSpec, TypeVar
 
 from dishka import DEFAULT_COMPONENT, AsyncContainer, DependencyKey, Scope
+from dishka.entities.factory_type import FactoryType
 from dishka.integrations.base import wrap_injection
 from dishka.integrations.litestar import make_add_request_container_middleware
 from litestar import Litestar, Request
@@ -53,7 +54,7 @@ class RequestContainer:
             self.opened = await self._container({Request: request}, scope=Scope.REQUEST).__aenter__()
             return await self.opened.get(dependency_type, component)
         found = await self._container.get(dependency_type, component)
-        if factory.cache and component == DEFAULT_COMPONENT:
+        if (factory.cache or factory.type is FactoryType.CONTEXT) and component == DEFAULT_COMPONENT:
             self._made[dependency_type] = found
         return found
 
