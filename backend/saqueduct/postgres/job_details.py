@@ -21,11 +21,8 @@ def moment(milliseconds: float | None) -> dt.datetime | None:
     return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC) if milliseconds else None
 
 
-class JobDetails(msgspec.Struct, kw_only=True):
-    """A job, with the same names wherever it was read; null: there is none, or it is not kept there.
-
-    Values that its task redacts are not in it. Times are ISO 8601.
-    """
+class JobSummary(msgspec.Struct, kw_only=True):
+    """What every view of a job has. Times are ISO 8601; null: not reached yet, or not kept there."""
 
     key: str
     job_id: str
@@ -35,17 +32,25 @@ class JobDetails(msgspec.Struct, kw_only=True):
     status: str
     """SAQ's statuses; "new" for one that waits in the outbox, "queued" also for one that waits for its time."""
     attempts: int
+    queued_at: dt.datetime | None
+    due_at: dt.datetime | None = None
+    """The job does not start before this time."""
+    started_at: dt.datetime | None
+    """Start of the last attempt."""
+    ended_at: dt.datetime | None
+
+
+class JobDetails(JobSummary, kw_only=True):
+    """A job, with the same names wherever it was read; null: there is none, or it is not kept there.
+
+    Values that its task redacts are not in it.
+    """
+
     retries: int | None = None
     """Attempts that it may have."""
     recoveries: int = 0
     progress: float | None = None
     """0.0 to 1.0, as the job reports it."""
-    queued_at: dt.datetime | None
-    due_at: dt.datetime | None = None
-    """Before which it does not start."""
-    started_at: dt.datetime | None
-    """Start of the last attempt."""
-    ended_at: dt.datetime | None
     arguments: dict[str, Any] | None
     result: Any
     error: str | None

@@ -1,6 +1,5 @@
 """A job as the routes show it."""
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -8,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from saq import Job
 
 from saqueduct.common.moments import milliseconds
-from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.job_details import JobDetails, JobSummary
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.redacted_view import error_summary
 
@@ -20,26 +19,12 @@ _OUTCOME = ("result", "error", "errors")
 _ADMINS = ("arguments", "worker", "recoveries", "schedule", "parent", "trace_id", "tags", "replay_of")
 
 
-class JobView(msgspec.Struct):
-    """The state of a job. Times are ISO 8601, and null if they are not reached yet."""
+class JobView(JobSummary, kw_only=True):
+    """The state of a job."""
 
-    key: str
-    job_id: str
-    """The same as `key`."""
-    task: str
-    queue: str
-    status: str
-    """SAQ's statuses; "new" for a job that waits in the outbox."""
-    attempts: int
     retries: int
     progress: float
     """0.0 to 1.0, as the job reports it."""
-    queued_at: dt.datetime | None
-    started_at: dt.datetime | None
-    """Start of the last attempt."""
-    ended_at: dt.datetime | None
-    due_at: dt.datetime | None
-    """The job does not start before this time."""
     queued: int
     """The same times as epoch milliseconds, 0 for none."""
     started: int
