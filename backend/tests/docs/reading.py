@@ -10,7 +10,9 @@ from app.settings import Settings
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 DOCUMENTS = sorted(
-    path for pattern in ("*.md", "docs/**/*.md", "backend/benchmarks/*.md") for path in REPOSITORY.glob(pattern)
+    path
+    for pattern in ("*.md", "docs/**/*.md", "ops/*.md", "backend/benchmarks/*.md")
+    for path in REPOSITORY.glob(pattern)
 )
 
 BY_PYTEST = "<!-- run: by pytest -->"
