@@ -63,6 +63,23 @@ def test_without_an_event_loop(saqueduct_jobs):
     saqueduct_jobs.refute_enqueued()
 """
 
+SLOW_RECORDS = """
+import asyncio
+import pytest
+from saqueduct.postgres.recorder import JobRecorder
+
+@pytest.fixture(autouse=True)
+def slow_postgresql(monkeypatch):
+    write = JobRecorder._write
+
+    async def late(self, batch):
+        await asyncio.sleep(0.3)
+        await write(self, batch)
+
+    monkeypatch.setattr(JobRecorder, "_write", late)
+"""
+"""A conftest: jobs have ended long before their records are written."""
+
 OPTIONS = ("-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "saqueduct.testing.plugin")
 
 
@@ -83,5 +100,6 @@ def test_a_project_tests_what_needs_postgresql(
     monkeypatch.setenv("TEST_DATABASE_URL", empty_database_url)
     monkeypatch.setenv("PYTHONPATH", str(BACKEND))
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function")
+    pytester.makeconftest(SLOW_RECORDS)
     pytester.makepyfile(test_project=TESTS)
     pytester.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=6)
