@@ -1,5 +1,6 @@
 """The HTTP process: `create_app()`, and `python -m app.main` to serve it."""
 
+import gc
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -161,6 +162,9 @@ def main() -> None:
     except (SettingsError, ConfigurationError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    # Routes, models and modules live as long as the process. To search them takes 90 ms, in which no request is served.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(
         app,
         http=bounded_protocol(settings.web.body_timeout),

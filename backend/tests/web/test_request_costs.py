@@ -1,13 +1,16 @@
 """What a request pays for: nothing that it does not ask for."""
 
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
+import uvicorn
 from litestar import Litestar, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.main import main
 from app.settings import Settings
 from saqueduct import Queues
 from saqueduct.litestar.guards import AdminRoutes
@@ -50,6 +53,24 @@ async def test_an_answered_request_leaves_nothing_to_the_garbage_collector(
 ) -> None:
     assert await send(app, method, target, body) < 300  # connects, and fills the caches
     assert await is_freed(app, method, target, body)
+
+
+def test_the_process_does_not_search_its_own_code_for_garbage(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+
+    def run(app: Litestar, **options: object) -> None:
+        found.append(gc.get_freeze_count())
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(uvicorn, "run", run)
+    try:
+        main()
+    finally:
+        gc.unfreeze()
+    assert found[0] > 10_000
 
 
 async def test_calls_of_threads_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
