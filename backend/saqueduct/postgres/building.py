@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError
 from saqueduct.postgres.engine import make_engine, sibling
+from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.retention import Retention
@@ -36,7 +37,8 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> Memory:
         max_unrecorded=config.max_unrecorded,
     )
     retention = Retention(config.keep_complete_days, config.keep_aborted_days, config.keep_failed_days)
-    store.pruner = Pruner(store.sessions, retention)
+    store.partitions = Partitions(engine, retention, config.schema, pgbouncer=config.pgbouncer)
+    store.pruner = Pruner(store.sessions, retention, store.partitions)
     return store
 
 

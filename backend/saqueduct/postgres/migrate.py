@@ -20,6 +20,7 @@ from saqueduct.postgres.base import quoted
 from saqueduct.postgres.building import make_store_engine
 from saqueduct.postgres.engine import make_engine, sibling
 from saqueduct.postgres.models import metadata
+from saqueduct.postgres.partition_layout import PARTITION
 from saqueduct.postgres.outage import LOCK_NOT_AVAILABLE
 from saqueduct.postgres.table_check import REVISIONS, VERSION_TABLE, check, find_revision
 
@@ -110,7 +111,8 @@ def include_name(schema: str | None = None) -> Callable[..., bool]:
     ours = {*metadata.tables, VERSION_TABLE}
 
     def include(name: str | None, kind: str, parents: Mapping[str, Any]) -> bool:
-        return not (kind == "table" and name in ours and parents.get("schema_name") == schema)
+        is_ours = name in ours or PARTITION.fullmatch(name or "") is not None
+        return not (kind == "table" and is_ours and parents.get("schema_name") == schema)
 
     return include
 

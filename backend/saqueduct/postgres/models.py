@@ -52,13 +52,15 @@ class OutboxJob(Base):
 
 
 class JobRecord(Base):
-    """The record of a job. Values of redacted arguments are not in it."""
+    """The record of a job. Values of redacted arguments are not in it.
+
+    The indexes are those of every partition; old ones have more, see `saqueduct.postgres.partitions`.
+    """
 
     __tablename__ = "job_records"
     __table_args__ = (
         CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
         Index(None, "key"),
-        Index(None, "task", "queued_at", "key", "queue"),
         # Most jobs complete: an index of all statuses would be large, and would not help to find those.
         Index(
             "ix_job_records_incomplete",
@@ -68,23 +70,7 @@ class JobRecord(Base):
             "queue",
             postgresql_where=text("status <> 'complete'"),
         ),
-        Index(
-            "ix_job_records_task_incomplete",
-            "task",
-            "status",
-            "queued_at",
-            "key",
-            "queue",
-            postgresql_where=text("status <> 'complete'"),
-        ),
-        Index("ix_job_records_tags", "tags", postgresql_using="gin", postgresql_where=text("tags IS NOT NULL")),
-        Index(
-            "ix_job_records_arguments",
-            "arguments",
-            postgresql_using="gin",
-            postgresql_ops={"arguments": "jsonb_path_ops"},
-            postgresql_where=text("arguments IS NOT NULL"),
-        ),
+        {"postgresql_partition_by": "RANGE (queued_at)"},
     )
 
     queued_at: Mapped[dt.datetime] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""Pruning: workers delete old job records while they run jobs."""
+"""Pruning: workers look after the partitions of the job records, and delete old ones, while they run jobs."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.postgres.outbox import DATABASE_AWAY
+from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.retention import Retention
 
 logger = logging.getLogger("saqueduct")
@@ -25,13 +26,20 @@ class Pruner:
     Args:
         sessions: opens a session.
         retention: for how long records are kept.
+        partitions: of the records.
         first, every: seconds before the first search, and between two.
     """
 
     def __init__(
-        self, sessions: Callable[[], AsyncSession], retention: Retention, first: float = FIRST, every: float = EVERY
+        self,
+        sessions: Callable[[], AsyncSession],
+        retention: Retention,
+        partitions: Partitions,
+        first: float = FIRST,
+        every: float = EVERY,
     ) -> None:
         self._sessions = sessions
+        self._partitions = partitions
         self._retention = retention
         self._first, self._every = first, every
 
@@ -44,9 +52,10 @@ class Pruner:
 
     async def _look(self) -> None:
         try:
+            before = await self._partitions.maintain()
             async with self._sessions() as session:
                 # Committed batch by batch, so that locks stay short.
-                deleted = await self._retention.prune(session, session.commit)
+                deleted = await self._retention.prune(session, session.commit, before)
         except DATABASE_AWAY as error:
             logger.warning("could not delete old job records, retrying in %.0f s: %s", self._every, error)
         except Exception:

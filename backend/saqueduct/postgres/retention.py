@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import delete, func, literal, select, tuple_
+from sqlalchemy import DateTime, delete, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.moments import EPOCH
@@ -29,29 +29,61 @@ class Retention:
     failed: int = 90
     schema: str | None = None
 
-    async def prune(self, session: AsyncSession, after_batch: Callable[[], Awaitable[None]]) -> dict[str, int]:
+    async def prune(
+        self,
+        session: AsyncSession,
+        after_batch: Callable[[], Awaitable[None]],
+        complete_before: dt.datetime | None = None,
+    ) -> dict[str, int]:
         """Delete records that are old enough; returns how many by status.
 
         Args:
             session: of the caller.
             after_batch: awaited after each statement; a job commits there, so that locks are held briefly.
+            complete_before: complete records enqueued then or later are left: they are dropped with their partition.
         """
         deleted = {}
-        kept = {"complete": self.complete, "aborted": self.aborted, "failed": self.failed, "queued": self.failed}
-        for status, days in kept.items():
-            deleted[status] = await _prune(session, status, days, after_batch, self.schema)
+        for status, days in self._days.items():
+            before = complete_before if status == "complete" else None
+            deleted[status] = await _prune(session, status, days, after_batch, self.schema, before)
         return deleted
+
+    @property
+    def _days(self) -> dict[str, int]:
+        return {"complete": self.complete, "aborted": self.aborted, "failed": self.failed, "queued": self.failed}
+
+    @property
+    def longest(self) -> int:
+        """Days after which no record is kept."""
+        return max(self._days.values())
+
+    @property
+    def expired(self) -> str:
+        """What `prune` deletes, as a condition in SQL."""
+        days = " ".join(f"WHEN '{status}' THEN {days}" for status, days in self._days.items())
+        return f"greatest(queued_at, {_ENDED}) < now() - make_interval(days => CASE status {days} END)"
+
+
+# For a job that waits for another attempt, the end of the last one.
+_ENDED = """coalesce(ended_at, to_timestamp(CAST(errors -> -1 ->> 'ended' AS double precision) / 1000),
+    timestamptz 'epoch')"""
 
 
 async def _prune(
-    session: AsyncSession, status: str, days: int, after_batch: Callable[[], Awaitable[None]], schema: str | None
+    session: AsyncSession,
+    status: str,
+    days: int,
+    after_batch: Callable[[], Awaitable[None]],
+    schema: str | None,
+    before: dt.datetime | None,
 ) -> int:
     known = literal(status, literal_execute=True)
     old = func.now() - dt.timedelta(days=days)
-    # For a job that waits for another attempt, the end of the last one.
-    ended = func.coalesce(JobRecord.ended_at, func.to_timestamp(JobRecord.errors[-1]["ended"].as_float() / 1000), EPOCH)
+    ended = literal_column(_ENDED, DateTime(timezone=True))
     # The first condition uses the index; jobs that were enqueued long before they ended are skipped.
     conditions = [JobRecord.status == known, JobRecord.queued_at < old, ended < old]
+    if before is not None:
+        conditions.append(JobRecord.queued_at < before)
     options = {"synchronize_session": False, **in_schema(schema)}
     deleted = 0
     after: tuple[dt.datetime, str, str] | None = None
