@@ -37,8 +37,9 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> Memory:
         max_unrecorded=config.max_unrecorded,
     )
     retention = Retention(config.keep_complete_days, config.keep_aborted_days, config.keep_failed_days)
-    store.partitions = Partitions(engine, retention, config.schema, pgbouncer=config.pgbouncer)
-    store.pruner = Pruner(store.sessions, retention, store.partitions)
+    partitions = Partitions(engine, retention, config.schema, pgbouncer=config.pgbouncer)
+    store.recorder.fill = partitions.fill
+    store.pruner = Pruner(store.sessions, retention, partitions)
     return store
 
 

@@ -50,10 +50,8 @@ class Compaction:
     def steps(self) -> Iterator[tuple[str, Sequence[str]]]:
         """The transactions, one after the other: how long each waits for a lock, and its statements."""
         yield PATIENT, self._prepare()
-        yield BRIEF, [
-            f"CREATE TRIGGER {NOTE} AFTER INSERT OR UPDATE OR DELETE ON {self._table} "
-            f"FOR EACH ROW EXECUTE FUNCTION {self._note}()"
-        ]
+        watched = f"AFTER INSERT OR UPDATE OR DELETE ON {self._table} FOR EACH ROW"
+        yield BRIEF, [f"CREATE TRIGGER {NOTE} {watched} EXECUTE FUNCTION {self._note}()"]
         yield BRIEF, self._copy()
         yield BRIEF, self._swap()
 
@@ -67,19 +65,20 @@ class Compaction:
             f"CREATE TABLE {self._changes} (queued_at timestamptz, key text, queue text)",
             # Writers need no rights on the table of the changes.
             f"""
-            CREATE FUNCTION {self._note}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS
+            CREATE FUNCTION {self._note}() RETURNS trigger
+                LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS
             $$ BEGIN
                 EXECUTE format('INSERT INTO %I.{CHANGES} VALUES ($1, $2, $3), ($4, $5, $6)', TG_TABLE_SCHEMA)
                     USING OLD.queued_at, OLD.key, OLD.queue, NEW.queued_at, NEW.key, NEW.queue;
                 RETURN NULL;
             END $$
-            """,
+            """,  # noqa: S608  (made of the names above)
         ]
 
     def _copy(self) -> list[str]:
+        check = f"CONSTRAINT {BOUNDS} CHECK ({self._partition.condition})"
         return [
-            f"CREATE TABLE {self._next} (LIKE {self._parent} INCLUDING ALL EXCLUDING INDEXES, "
-            f"CONSTRAINT {BOUNDS} CHECK ({self._partition.condition}))",
+            f"CREATE TABLE {self._next} (LIKE {self._parent} INCLUDING ALL EXCLUDING INDEXES, {check})",
             f"INSERT INTO {self._next} {self._kept}",
             f"ALTER TABLE {self._next} ADD PRIMARY KEY (queued_at, key, queue)",
             f"CREATE INDEX ON {self._next} (key)",

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from saqueduct.errors import JobSuperseded
 from saqueduct.postgres.connection import TransactionAborted
 from saqueduct.postgres.outage import outage_in
+from saqueduct.postgres.partition_layout import no_partition
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.tasks.completion import Success, announced
 from saqueduct.tasks.job_meta import put_back
@@ -66,7 +67,7 @@ async def write_success(session: AsyncSession, success: Success) -> bool:
     except DBAPIError as error:
         if is_aborted(error):
             raise TransactionAborted from error
-        if outage_in(error):
+        if outage_in(error) or no_partition(error):
             recorder.suspend()
         raise
     if written is False:

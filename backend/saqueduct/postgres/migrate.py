@@ -20,8 +20,8 @@ from saqueduct.postgres.base import quoted
 from saqueduct.postgres.building import make_store_engine
 from saqueduct.postgres.engine import make_engine, sibling
 from saqueduct.postgres.models import metadata
-from saqueduct.postgres.partition_layout import PARTITION
 from saqueduct.postgres.outage import LOCK_NOT_AVAILABLE
+from saqueduct.postgres.partition_layout import PARTITION
 from saqueduct.postgres.table_check import REVISIONS, VERSION_TABLE, check, find_revision
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import datetime as dt
 import re
 from typing import NamedTuple
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,6 +30,10 @@ SEARCH = {
     "arguments": "USING gin (arguments jsonb_path_ops) WHERE arguments IS NOT NULL",
 }
 """The indexes that closed partitions have besides those of all. Writing to them would cost more than the record."""
+
+
+BEFORE = "saqueduct_before"
+"""Name of a constraint of the last partition while it gets an upper bound."""
 
 
 class Partition(NamedTuple):
@@ -120,6 +125,17 @@ async def read(connection: AsyncConnection, schema: str | None) -> Layout:
     found = await connection.execute(_PARTITIONS, table)
     partitions = [Partition(name, start, end, size, indexes.get(name, {})) for name, start, end, size in found]
     return Layout(now, found_in, owner, partitions)
+
+
+def no_partition(error: BaseException) -> bool:
+    """True when a record could not be written because its time has no partition at the moment."""
+    orig = getattr(error, "orig", error)
+    driver = orig.__cause__ if isinstance(orig.__cause__, asyncpg.PostgresError) else orig
+    if not isinstance(driver, asyncpg.CheckViolationError):
+        return False
+    # PostgreSQL gives its own check of the bounds no name.
+    table, constraint = getattr(driver, "table_name", None), getattr(driver, "constraint_name", None)
+    return str(table).startswith(PARENT) and constraint in (None, BEFORE)
 
 
 def bounds(start: dt.datetime | None, end: dt.datetime | None) -> str:

@@ -17,8 +17,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.compaction import BRIEF, PATIENT, Compaction
-from saqueduct.postgres.partition_layout import PARENT, SEARCH, Layout, Partition, bounds, midnight, name_at, read
 from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
+from saqueduct.postgres.partition_layout import (
+    BEFORE,
+    PARENT,
+    SEARCH,
+    Layout,
+    Partition,
+    bounds,
+    midnight,
+    name_at,
+    read,
+)
 from saqueduct.postgres.retention import Retention
 
 logger = logging.getLogger("saqueduct")
@@ -35,11 +45,11 @@ SMALL = 64 * 1024 * 1024
 TRIES = 10
 """How often a step is tried."""
 
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+"""Each statement sees what others have committed; the engine may have another level."""
+
 LOCK = 5721042
 """Key of the advisory lock: one process at a time."""
-
-BEFORE = "saqueduct_before"
-"""Name of the constraint that spares PostgreSQL the reading of a large table under a lock."""
 
 
 class Partitions:
@@ -115,8 +125,13 @@ class Partitions:
         lock behind a PgBouncer too.
         """
         async with self._engine.begin() as guard:
+            await guard.exec_driver_sql(READ_COMMITTED)
             query = text("SELECT pg_try_advisory_xact_lock(:lock, hashtext(:table))")
-            yield bool(await guard.scalar(query, {"lock": LOCK, "table": quoted(PARENT, self._schema)}))
+            alone = await guard.scalar(query, {"lock": LOCK, "table": quoted(PARENT, self._schema)})
+            # A query without parameters: the one before has its snapshot until the next.
+            raw: Any = (await guard.get_raw_connection()).driver_connection
+            await raw.execute("SELECT 1")
+            yield bool(alone)
 
     async def _step(self, layout: Layout, *statements: str, wait: str = BRIEF) -> None:
         """A transaction as the owner, so that all partitions belong to the same role.
@@ -127,7 +142,7 @@ class Partitions:
         for left in reversed(range(TRIES)):
             try:
                 async with self._engine.begin() as connection:
-                    for statement in (f"SET LOCAL ROLE {layout.owner}", *limits, *statements):
+                    for statement in (READ_COMMITTED, f"SET LOCAL ROLE {layout.owner}", *limits, *statements):
                         await connection.exec_driver_sql(statement)
                 return
             except DBAPIError as error:
@@ -215,8 +230,11 @@ class Partitions:
             await connection.execute(
                 f"CREATE INDEX CONCURRENTLY {name} ON {layout.quoted(partition.name)} {definition}"
             )
-        finally:
-            await connection.close()
+        except BaseException:
+            # The process may be ending, and the statement still run.
+            connection.terminate()
+            raise
+        await connection.close()
 
     async def _reduce(self) -> None:
         """Replace partitions whose complete records are old enough by tables of what is kept longer."""
@@ -257,4 +275,3 @@ def _since(table: str, at: dt.datetime) -> str:
 def _deleted_before(layout: Layout) -> dt.datetime | None:
     """Those of the first partition, and of partitions that have only kept records, are deleted one by one."""
     return next((each.start for each in layout.partitions if each.start is not None and not each.kept), None)
-

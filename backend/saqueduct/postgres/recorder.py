@@ -5,7 +5,7 @@ import logging
 import struct
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 
@@ -17,6 +17,7 @@ from saqueduct.broker.batching import Batches
 from saqueduct.postgres.ended_rows import ended_before
 from saqueduct.postgres.ends import Ends
 from saqueduct.postgres.outbox import DATABASE_AWAY, limited
+from saqueduct.postgres.partition_layout import no_partition
 from saqueduct.postgres.records import Rows, had_record
 from saqueduct.postgres.rows import Identity, Row, identity
 from saqueduct.postgres.unrecorded import UnrecordedEnds
@@ -96,6 +97,8 @@ class JobRecorder:
         self.away_since: float | None = None
         """Seconds of the monotonic clock since which PostgreSQL does not answer; None: it does."""
         self._suspended_until = 0.0
+        self.fill: Callable[[], Awaitable[None]] | None = None
+        """Makes partitions for times that have none."""
         self.dropped = 0
         """Records that were lost because the buffer was full."""
 
@@ -300,6 +303,7 @@ class JobRecorder:
             return await self._ends.write(jobs, seconds)
         except Exception as error:
             if not refused(error):
+                await self._fill(error)
                 raise
             if len(jobs) > 1:
                 return [counts for job in jobs for counts in await self._end([job], seconds)]
@@ -316,9 +320,15 @@ class JobRecorder:
                 await self.rows.write(connection, batch)
         except Exception as error:
             if not refused(error):
+                await self._fill(error)
                 raise
             for row in batch:
                 await self._write_alone(row)
+
+    async def _fill(self, error: Exception) -> None:
+        """Make the partition that a record lacks; the record is kept, and written after that."""
+        if self.fill is not None and no_partition(error):
+            await self.fill()
 
     async def _write_alone(self, row: Row) -> None:
         try:
@@ -332,6 +342,8 @@ class JobRecorder:
 
 def refused(error: Exception) -> bool:
     """True when a record is at fault, and not the server: a retry would block all others."""
+    if no_partition(error):
+        return False
     state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
     # Values that cannot be encoded for COPY, which bypasses SQLAlchemy, raise Python's own errors.
     return state[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError | struct.error)

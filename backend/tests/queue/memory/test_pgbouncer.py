@@ -18,6 +18,9 @@ from app.db.session import make_engine, make_sessionmaker
 from app.settings import Settings, load_settings
 from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.partition_layout import read
+from saqueduct.postgres.partitions import AHEAD, Partitions
+from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.store import Memory
 from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.composition import build_queues
@@ -116,3 +119,17 @@ async def test_the_relay_finds_what_was_left_without_hearing_of_it(
         await session.commit()
     assert await queues.memory.relay.look(list(queues), grace=0.0) == 1
     assert await queues.get("default").count("queued") == 1
+
+
+async def test_partitions_are_looked_after_behind_it(behind: Settings, migrated_url: str) -> None:
+    engine = make_engine(behind)
+    try:
+        # All days before today are old.
+        await Partitions(engine, Retention(complete=0), pgbouncer=True).maintain()
+        async with engine.begin() as connection:
+            found = await read(connection, None)
+    finally:
+        await engine.dispose()
+    assert found.partitions[-1].start is not None
+    assert found.partitions[-1].start >= found.now + AHEAD
+    assert all(each.kept for each in found.partitions if each.end is not None and each.end < found.now)

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from dishka import AsyncContainer
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.settings import Settings
 from saqueduct import Queues
 from saqueduct.postgres import retention
 from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.store import Memory
@@ -57,12 +58,18 @@ async def test_many_go_in_steps_that_are_committed(
 
 
 async def test_a_worker_prunes_beside_its_jobs(
-    settings: Settings, queues: Queues, container: AsyncContainer, session: AsyncSession, records: Look
+    settings: Settings,
+    queues: Queues,
+    container: AsyncContainer,
+    session: AsyncSession,
+    engine: AsyncEngine,
+    records: Look,
 ) -> None:
     session.add_all([record("complete", 10), record("complete", 3)])
     await session.commit()
     assert isinstance(queues.memory, Memory)
-    queues.memory.pruner = Pruner(queues.memory.sessions, Retention(complete=5), first=0.0, every=0.01)
+    kept = Retention(complete=5)
+    queues.memory.pruner = Pruner(queues.memory.sessions, kept, Partitions(engine, kept), first=0.0, every=0.01)
     async with working(settings, queues, container):
 
         async def left() -> bool:
@@ -71,18 +78,25 @@ async def test_a_worker_prunes_beside_its_jobs(
         await eventually(left)
 
 
-async def test_pruning_goes_on_after_a_failure(session: AsyncSession, records: Look) -> None:
+async def test_pruning_goes_on_after_a_failure(session: AsyncSession, engine: AsyncEngine, records: Look) -> None:
     failures = [OSError("PostgreSQL is away"), RuntimeError("something else")]
 
     class Failing(Retention):
-        async def prune(self, session: AsyncSession, after_batch: Callable[[], Awaitable[None]]) -> dict[str, int]:
+        async def prune(
+            self,
+            session: AsyncSession,
+            after_batch: Callable[[], Awaitable[None]],
+            complete_before: dt.datetime | None = None,
+        ) -> dict[str, int]:
             if failures:
                 raise failures.pop()
             pruned.set()
             return {}
 
     pruned = asyncio.Event()
-    pruning = asyncio.create_task(Pruner(lambda: session, Failing(), first=0.0, every=0.01).run())
+    pruning = asyncio.create_task(
+        Pruner(lambda: session, Failing(), Partitions(engine, Failing()), first=0.0, every=0.01).run()
+    )
     async with asyncio.timeout(10):
         await pruned.wait()
     pruning.cancel()

@@ -46,7 +46,8 @@ TAKE_OVER = """
     DECLARE each record;
     BEGIN
         FOR each IN
-            SELECT privilege_type, is_grantable, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
+            SELECT privilege_type, is_grantable,
+                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
             FROM pg_class, aclexplode(relacl) WHERE oid = to_regclass($t${old}$t$) AND grantee <> relowner
         LOOP
             EXECUTE format('GRANT %s ON {new} TO %s', each.privilege_type, each.role)
@@ -63,7 +64,9 @@ TAKE_OVER = """
 
 DIVIDE = """
     DO $$
-    DECLARE today timestamptz := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+    DECLARE
+        each text;
+        today timestamptz := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
     BEGIN
         IF EXISTS (SELECT FROM {first}) THEN
             -- Without bounds: rows need no check.
@@ -71,6 +74,9 @@ DIVIDE = """
         ELSE
             EXECUTE format('ALTER TABLE {parent} ATTACH PARTITION {first} FOR VALUES FROM (MINVALUE) TO (%L)', today);
             ALTER TABLE {first} RENAME TO job_records_first_kept;
+            FOREACH each IN ARRAY ARRAY['task', 'task_incomplete', 'tags', 'arguments'] LOOP
+                EXECUTE format('ALTER INDEX {first}_%s RENAME TO job_records_first_kept_%s', each, each);
+            END LOOP;
             EXECUTE format('CREATE TABLE {prefix}%s PARTITION OF {parent} FOR VALUES FROM (%L) TO (MAXVALUE)',
                 to_char(today AT TIME ZONE 'UTC', 'YYYYMMDD'), today);
         END IF;
