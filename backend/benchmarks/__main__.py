@@ -20,6 +20,7 @@ from benchmarks import costs, memory, report, throughput
 from benchmarks.durable import durable
 from benchmarks.http import http
 from benchmarks.machine import describe
+from benchmarks.retention import retention, search
 from benchmarks.throughput import Size
 from saqueduct.embedded.postgres import EmbeddedPostgres
 from saqueduct.embedded.redis import EmbeddedRedis
@@ -29,7 +30,19 @@ RESULTS = Path(__file__).parent / "results.json"
 FULL = Size(runs=5, jobs=30_000, peer_jobs=3_000, latency_jobs=2_000)
 QUICK = Size(runs=1, jobs=10_000, peer_jobs=2_000, latency_jobs=300)
 
-PARTS = ("throughput", "latency", "http", "costs", "idle", "memory", "records", "durable", "peers")
+PARTS = (
+    "throughput",
+    "latency",
+    "http",
+    "costs",
+    "idle",
+    "memory",
+    "records",
+    "durable",
+    "retention",
+    "search",
+    "peers",
+)
 
 
 @click.command()
@@ -91,6 +104,14 @@ def _measure(url: str, size: Size, parts: tuple[str, ...], before: dict[str, Any
         if "durable" in parts:
             with _database() as database:
                 results["durable"] = durable(url, database, size, tell)
+        if "retention" in parts:
+            with _database() as database:
+                rows, rotations = (200_000, 2) if size is QUICK else (12_000_000, 3)
+                results["retention"] = asyncio.run(retention(database, rows, rotations, tell))
+        if "search" in parts:
+            with _database() as database:
+                rows = 500_000 if size is QUICK else 30_000_000
+                results["search"] = {"rows": rows, "pages": asyncio.run(search(database, rows, tell))}
         if "peers" in parts:
             results["peers"], results["peers failed"] = throughput.peers(url, size, tell)
     return results

@@ -39,6 +39,11 @@ def markdown(results: Mapping[str, Any]) -> str:
         sections += [_defaults(results["records"], results["throughput"]), _commits(results["commits"])]
     if "durable" in results:
         sections += _durable(results["durable"])
+    if "retention" in results:
+        sections.append(_retention(results["retention"]))
+    if "search" in results:
+        pages = [(name, f"{took:.1f}") for name, took in results["search"]["pages"].items()]
+        sections.append(_table([f"A page of `GET /jobs`, {results['search']['rows']:,} records", "ms"], pages))
     if "throughput" in results:
         sections.append(_throughput(results["throughput"]))
     if "latency" in results:
@@ -185,6 +190,21 @@ def _durable(figures: Mapping[str, Any]) -> list[str]:
         _table(["A durable job, from its lease to its end", "costs"], costs),
         _commits(figures["commit to start"]),
     ]
+
+
+def _retention(rotations: Sequence[Mapping[str, float]]) -> str:
+    head = ["Records of the dropped day", "seconds in all", "longest write meanwhile, ms", "without the drop, ms"]
+    rows = [
+        (
+            f"{each['rows']:,.0f}",
+            f"{each['seconds']:.1f}",
+            f"{each['longest'] * 1000:.0f}",
+            f"{each['quiet'] * 1000:.0f}",
+            f"{each['size'] / 2**20:,.0f}",
+        )
+        for each in rotations
+    ]
+    return _table([*head, "MiB of the kept ones of all days so far"], rows)
 
 
 def _peers(results: Mapping[str, Any]) -> str:

@@ -90,6 +90,8 @@ class Compaction:
     def _swap(self) -> list[str]:
         changed = f"(queued_at, key, queue) IN (SELECT queued_at, key, queue FROM {self._changes})"  # noqa: S608
         return [
+            # Only the changed records are looked up: a plan for a small table would read all of the partition.
+            *(f"SET LOCAL enable_{way} = off" for way in ("seqscan", "hashjoin", "mergejoin")),
             # In the order in which queries lock them.
             f"LOCK TABLE ONLY {self._parent} IN ACCESS EXCLUSIVE MODE",
             f"LOCK TABLE {self._table} IN ACCESS EXCLUSIVE MODE",

@@ -100,7 +100,8 @@ _TABLE = text("""
 """)
 
 _PARTITIONS = text(r"""
-    SELECT relname, CAST(found[2] AS timestamptz), CAST(found[4] AS timestamptz), pg_relation_size(pg_class.oid)
+    SELECT relname, CAST(found[2] AS timestamptz), CAST(found[4] AS timestamptz),
+        coalesce(pg_relation_size(pg_class.oid), 0)
     FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid,
         regexp_match(pg_get_expr(relpartbound, pg_class.oid),
             '\((MINVALUE|''(.*)'')\) TO \((MAXVALUE|''(.*)'')\)') AS found

@@ -80,10 +80,9 @@ async def _prune(
     known = literal(status, literal_execute=True)
     old = func.now() - dt.timedelta(days=days)
     ended = literal_column(_ENDED, DateTime(timezone=True))
-    # The first condition uses the index; jobs that were enqueued long before they ended are skipped.
-    conditions = [JobRecord.status == known, JobRecord.queued_at < old, ended < old]
-    if before is not None:
-        conditions.append(JobRecord.queued_at < before)
+    # These two use the index and leave out partitions; jobs that were enqueued long before they ended are skipped.
+    aged = [JobRecord.queued_at < old, *([] if before is None else [JobRecord.queued_at < before])]
+    conditions = [JobRecord.status == known, *aged, ended < old]
     options = {"synchronize_session": False, **in_schema(schema)}
     deleted = 0
     after: tuple[dt.datetime, str, str] | None = None
@@ -91,7 +90,7 @@ async def _prune(
         # Each batch begins where the last one ended, so that records of other statuses are skipped only once.
         further = [] if after is None else [tuple_(*PLACE) >= tuple_(*after)]
         batch = select(*PLACE).where(*conditions, *further).order_by(*PLACE).limit(BATCH).cte()
-        statement = delete(JobRecord).where(tuple_(*PLACE).in_(select(batch)))
+        statement = delete(JobRecord).where(*aged, tuple_(*PLACE).in_(select(batch)))
         gone = (await session.execute(statement.returning(*PLACE), execution_options=options)).all()
         await after_batch()
         deleted += len(gone)
