@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from benchmarks.throughput import Progress
 from saqueduct import TaskRegistry
 from saqueduct.postgres.engine import make_engine
-from saqueduct.postgres.history import JobHistory, RecordFilter
+from saqueduct.postgres.history import JobHistory
 from saqueduct.postgres.partition_layout import midnight, read
 from saqueduct.postgres.partitions import Partitions
+from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.rows import Row

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from saqueduct import TaskRegistry
+from saqueduct.common.moments import milliseconds
 from saqueduct.postgres import migrate, partitions
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.compaction import Compaction
@@ -22,7 +23,7 @@ from saqueduct.postgres.partition_layout import BEFORE, Layout, Partition, midni
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.retention import Retention
-from saqueduct.postgres.rows import Row, milliseconds
+from saqueduct.postgres.rows import Row
 from tests.fixtures.poll import eventually
 from tests.postgres.conftest import run_sql
 
