@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy import DateTime, delete, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.common.moments import EPOCH
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import PLACE
 from saqueduct.postgres.models import JobRecord
