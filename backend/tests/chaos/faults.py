@@ -234,6 +234,8 @@ async def silence_postgres(stage: Stage) -> AsyncIterator[None]:
 async def lock_records(stage: Stage) -> AsyncIterator[None]:
     """Lock the table of job records, as a migration does."""
     async with stage.engine.begin() as connection:
+        # A worker that another fault has suspended may be in the middle of writing.
+        await connection.execute(text("SET LOCAL lock_timeout = 0"))
         await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
         yield
 
