@@ -20,6 +20,7 @@ from redis.asyncio import connection as asynchronous
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.crc import key_slot
+from redis.driver_info import DriverInfo
 from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
@@ -50,7 +51,12 @@ CONNECT_TIMEOUT = 2.0
 ANSWER_TIMEOUT = 2.0
 """Seconds for Redis to answer a thread."""
 
+DRIVER = DriverInfo()
+"""What connections report about redis-py. Shared: each of its own reads the package's metadata from disk, for
+milliseconds of the event loop."""
+
 DEFAULTS: dict[str, Any] = {
+    "driver_info": DRIVER,
     "socket_connect_timeout": CONNECT_TIMEOUT,
     "health_check_interval": 30,
     "max_connections": MAX_CONNECTIONS,
@@ -83,8 +89,8 @@ class Locator:
         self._nodes = list(url.hosts)
         self._failed: Exception | None = None
         login = url.sentinel_options if slot is None else _only(url.options, "username", "password")
-        self._options = login | _tls(url.options) | {"socket_connect_timeout": CONNECT_TIMEOUT}
-        self._options["socket_timeout"] = CONNECT_TIMEOUT
+        self._options = login | _tls(url.options) | {"driver_info": DRIVER}
+        self._options |= {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_timeout": CONNECT_TIMEOUT}
 
     def copy(self) -> "Locator":
         """A copy for another thread."""
@@ -344,7 +350,8 @@ def blocking_client(client: aioredis.Redis) -> redis.Redis:
     """A client for threads, to the same server as an asynchronous client."""
     given: dict[str, Any] = {**client.connection_pool.connection_kwargs}
     kind_of_other = client.connection_pool.connection_class
-    options: dict[str, Any] = _only(given, *_SHARED) | _tls(given) | {"socket_timeout": ANSWER_TIMEOUT}
+    options: dict[str, Any] = _only(given, *_SHARED) | _tls(given)
+    options |= {"driver_info": DRIVER, "socket_timeout": ANSWER_TIMEOUT}
     tls = issubclass(kind_of_other, asynchronous.SSLConnection)
     kind: Any = blocking.SSLConnection if tls else blocking.Connection
     locator: Locator | None = options.get("locator")
