@@ -5,6 +5,7 @@ domain, add its `import app.<domain>.tasks` line to the others below.
 """
 
 import ast
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def check_task_modules_are_imported(app: Path = APP, config: Path = Path(__file_
     Raises:
         ConfigurationError: contains the lines to add.
     """
-    imported = _imported_modules(config)
+    imported = _imported_modules(config.read_text(encoding="utf-8"))
     modules = sorted(f"{app.name}.{path.parent.name}.tasks" for path in app.glob("*/tasks.py"))
     missing = [module for module in modules if module not in imported]
     if missing:
@@ -98,9 +99,10 @@ def check_task_modules_are_imported(app: Path = APP, config: Path = Path(__file_
         raise ConfigurationError(f"tasks modules without an import line; add to {config}:\n{lines}")
 
 
-def _imported_modules(path: Path) -> set[str]:
+@functools.lru_cache(maxsize=1)
+def _imported_modules(source: str) -> set[str]:
     imported: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             imported.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

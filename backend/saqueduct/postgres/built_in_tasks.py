@@ -1,6 +1,7 @@
 """The tasks that come with PostgreSQL: many dead letters are replayed by a job."""
 
 import asyncio
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar, cast
@@ -80,6 +81,15 @@ async def replay_dead_letters(
         )
 
 
+@functools.cache
+def _of_queue(queue: str) -> TaskRegistry:
+    """The tasks of this module, on a queue."""
+    registry = TaskRegistry()
+    # The arguments may contain new values for those that a task redacts. The duration depends on the rate.
+    registry.task(timeout=0, durable=True, redact=("arguments",), queue=queue)(replay_dead_letters)
+    return registry
+
+
 class WithBuiltIn(TaskRegistry):
     """The tasks of an application, and those of this module whose names it does not use.
 
@@ -93,9 +103,7 @@ class WithBuiltIn(TaskRegistry):
 
     def __init__(self, own: TaskRegistry, queue: str) -> None:
         self._own = own
-        self._built_in = TaskRegistry()
-        # The arguments may contain new values for those that a task redacts. The duration depends on the rate.
-        self._built_in.task(timeout=0, durable=True, redact=("arguments",), queue=queue)(replay_dead_letters)
+        self._built_in = _of_queue(queue)
 
     def get(self, name: str) -> Task[..., Any]:
         """The task of that name."""
