@@ -5,6 +5,8 @@ import pytest
 from tests.chaos.plans import CLASSIC, DURABLE, Plan
 from tests.chaos.run import run
 
+pytestmark = pytest.mark.long
+
 SHORT = Plan(
     name="short",
     faults={

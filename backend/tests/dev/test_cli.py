@@ -12,6 +12,8 @@ from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures import python
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def directory() -> Iterator[Path]:

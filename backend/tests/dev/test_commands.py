@@ -20,6 +20,8 @@ from saqueduct.testing.servers import scratch_directory
 from tests.fixtures import ports, python
 from tests.fixtures.poll import eventually_sync
 
+pytestmark = pytest.mark.long
+
 BACKEND = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "ENVIRONMENT": "development", "REDIS_URL": "", "DATABASE_URL": ""}
 """Whatever a `.env` of the checkout says, both servers are embedded."""

@@ -18,6 +18,8 @@ from tests.fixtures import python
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import WORKER, process
 
+pytestmark = pytest.mark.long
+
 SHELL = [sys.executable, "-m", "app.dev", "shell"]
 
 TYPED = "<!-- not run: in the event loop of the documents' tests; other tests type it into a shell -->"

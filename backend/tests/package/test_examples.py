@@ -20,7 +20,7 @@ REDIS_OF_THE_EXAMPLE = "redis://127.0.0.1:6379/0"
 DEPRECATED_HANDLERS = "error::DeprecationWarning:litestar.handlers.base"
 """Litestar's warning about a handler whose parameters are declared in a deprecated way is an error."""
 
-pytestmark = pytest.mark.usefixtures("empty_redis")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("empty_redis")]
 
 
 @pytest.fixture

@@ -80,6 +80,8 @@ def test_other_fixtures_and_marks_have_their_names(jobs, queues, worker):
 OTHER_FIXTURES = """
 import pytest
 
+pytestmark = pytest.mark.long
+
 @pytest.fixture
 def jobs(): return 1
 

@@ -31,6 +31,8 @@ from tests.processes.stack import (
     web,
 )
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def server(redis_url: str) -> Iterator[redis.Redis]:

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import WEB_WITH_TEST_TASKS, WORKER_WITH_TEST_TASKS, enqueue, process, web
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.long, pytest.mark.browser]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -13,7 +13,7 @@ from saqueduct.tasks.bulk import results
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
-pytestmark = pytest.mark.usefixtures("own_tasks")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("own_tasks")]
 
 MANY = 10_000
 

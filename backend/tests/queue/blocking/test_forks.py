@@ -1,12 +1,12 @@
 """Blocking calls in processes that were forked from one with connected queues, as by `gunicorn --preload`."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("empty_redis")
+from tests.fixtures import python
+
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("empty_redis")]
 
 BACKEND = Path(__file__).resolve().parents[3]
 
@@ -34,15 +34,7 @@ def in_child(call):
 
 def run(environment: dict[str, str], script: str) -> list[str]:
     """What a script prints, which must end well and without a warning."""
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BEGINNING + script],
-        cwd=BACKEND,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    ended = python.run(["-W", "error", "-c", BEGINNING + script], cwd=BACKEND, env=environment, timeout=120)
     assert (ended.stderr, ended.returncode) == ("", 0)
     return ended.stdout.splitlines()
 
