@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +14,10 @@ from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures import python
 from tests.fixtures.poll import eventually_sync
+from tests.fixtures.python import Python
 from tests.processes.stack import WORKER, process
 
 pytestmark = pytest.mark.long
-
-SHELL = [sys.executable, "-m", "app.dev", "shell"]
 
 TYPED = "<!-- not run: in the event loop of the documents' tests; other tests type it into a shell -->"
 SCRIPT = "<!-- not run: in the event loop of the documents' tests; another test runs it as a script -->"
@@ -137,15 +134,18 @@ def test_without_servers_it_says_what_to_set(environment: dict[str, str]) -> Non
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_ends_shell_and_servers(directory: Path, number: signal.Signals) -> None:
     log = directory / "shell.log"
+    typed, terminal = os.pipe()
     with (
+        os.fdopen(typed, "rb") as stdin,
+        os.fdopen(terminal, "wb"),
         log.open("wb") as output,
-        subprocess.Popen(
-            SHELL,
+        Python(
+            ["-m", "app.dev", "shell"],
             cwd=BACKEND,
             env={**ENVIRONMENT, "DEV_DIR": str(directory / "dev")},
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=output,
         ) as shell,
     ):
         eventually_sync(lambda: ">>>" in log.read_text() or shell.poll() is not None, 60)
