@@ -104,14 +104,15 @@ async def test_a_component_of_the_container_is_told_from_the_default_one() -> No
 
 
 WITHOUT_DISHKA = """
-import asyncio, importlib.abc, sys
+import asyncio, sys
+from importlib.machinery import PathFinder
 
-class Refuse(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "dishka":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class FindsNoDishka(PathFinder):
+    @classmethod
+    def find_spec(cls, name, *arguments):
+        return None if name.partition(".")[0] == "dishka" else super().find_spec(name, *arguments)
 
-sys.meta_path.insert(0, Refuse())
+sys.meta_path[sys.meta_path.index(PathFinder)] = FindsNoDishka
 MODULES
 """
 
