@@ -23,7 +23,8 @@ def directory() -> Iterator[Path]:
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return python.run(["-m", "app.dev", "cli", *arguments], env={**ENVIRONMENT, "DEV_DIR": str(directory)}, cwd=BACKEND)
+    environment = {**ENVIRONMENT, "DEV_DIR": str(directory)}
+    return python.run(["-m", "app.dev", "cli", *arguments], env=environment, cwd=BACKEND, timeout=180)
 
 
 def test_a_command_finds_what_the_one_before_left_and_no_server_stays(directory: Path) -> None:
@@ -43,7 +44,7 @@ def test_the_script_of_the_checkout_keeps_words_together(directory: Path) -> Non
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert (answer.returncode, answer.stdout) == (1, "")
