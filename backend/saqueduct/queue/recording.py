@@ -31,9 +31,6 @@ class Recorder(Protocol):
     def add(self, job: Job) -> None:
         """Record a finished attempt; the job has its new status."""
 
-    async def flush(self, seconds: float) -> None:
-        """Write what waits, for at most so many seconds."""
-
     async def close(self, jobs: Sequence[Job]) -> Sequence[bool | None]:
         """Record immediately that durable jobs have ended; False for each that had already ended, None for each that
         will be recorded later.

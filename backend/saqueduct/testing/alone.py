@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager
 from saqueduct.common import clock
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job_meta import EXPIRES_AT
-from saqueduct.testing.running import PAUSE, NotDrained, due_times, promote, records_written
+from saqueduct.testing.running import PAUSE, NotDrained, due_times, promote
 from saqueduct.worker.worker import EngineWorker
 
 LINES = ("queued", "queued:high", "queued:low")
@@ -22,8 +22,7 @@ GIVES_UP = 0.05
 async def run_to_the_end(
     make_worker: Callable[[], EngineWorker], queue: EngineQueue, key: str, lock: asyncio.Lock, timeout: float
 ) -> None:
-    """Run a job until it has ended and its record is written, retries included; the queue's clock is advanced to the
-    time that it waits for.
+    """Run a job until it has ended, retries included; the queue's clock is advanced to the time that it waits for.
 
     Args:
         make_worker: makes a worker of the queue, for one attempt.
@@ -43,7 +42,6 @@ async def run_to_the_end(
             await _attempt(make_worker(), queue, key, lock, deadline)
             if time.monotonic() > deadline:
                 raise NotDrained(f"the job {key!r} has not ended within {timeout:g} s")
-    await records_written([queue])
 
 
 async def _attempt(worker: EngineWorker, queue: EngineQueue, key: str, lock: asyncio.Lock, deadline: float) -> None:

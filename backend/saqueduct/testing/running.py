@@ -17,9 +17,6 @@ PAUSE = 0.005
 PAUSES_LOOK = 0.1
 """Seconds between two checks for paused queues."""
 
-WRITTEN_WITHIN = 30.0
-"""Seconds that PostgreSQL gets for the records of the jobs that were run."""
-
 Left = Callable[[], Awaitable[Sequence[float]]]
 """Returns what is left to run: when each job is due, in epoch seconds; 0: it is queued or runs."""
 
@@ -147,14 +144,6 @@ async def working(workers: Iterable[EngineWorker]) -> AsyncIterator[list[asyncio
         for worker in workers:
             worker.request_stop()
         await asyncio.gather(*running)
-        await records_written(engine_queues(workers))
-
-
-async def records_written(queues: Iterable[EngineQueue]) -> None:
-    """Wait until PostgreSQL has the records of the jobs that have ended: a worker writes them while it goes on."""
-    for queue in queues:
-        if queue.core.recorder is not None:
-            await queue.core.recorder.flush(WRITTEN_WITHIN)
 
 
 async def _check_pauses(queues: Iterable[EngineQueue], left: Left) -> None:

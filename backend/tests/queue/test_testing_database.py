@@ -29,6 +29,7 @@ def saqueduct_config(saqueduct_redis_url, saqueduct_database_url):
     return SaqueductConfig(redis_url=saqueduct_redis_url, database_url=saqueduct_database_url)
 
 async def statuses(saqueduct):
+    await saqueduct.store.recorder.flush(30)
     async with saqueduct.store.sessions() as session:
         return (await session.execute(text("SELECT task, status FROM job_records"))).all()
 
@@ -47,6 +48,7 @@ async def test_a_job_is_gone_when_its_transaction_rolls_back(saqueduct, saqueduc
 
 async def test_a_job_leaves_a_record(saqueduct, saqueduct_jobs):
     job = await saqueduct_jobs.run(add, a=1, b=2)
+    await saqueduct.store.recorder.flush(30)
     async with saqueduct.store.sessions() as session:
         record = await JobHistory(session).latest(job.key)
     assert (record.status, record.result) == ("complete", 3)
