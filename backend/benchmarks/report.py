@@ -57,7 +57,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     if "idle" in results:
         sections.append(_small("Idle workers, 50 schedules", results["idle"]))
     if "job bytes" in results:
-        sections.append(_table(["Memory of a queued job in Redis", "bytes"], list(results["job bytes"].items())))
+        sections.append(_table(["PostgresStore of a queued job in Redis", "bytes"], list(results["job bytes"].items())))
     if "worker memory" in results:
         rows = [(f"{jobs:,}", f"{size} MiB") for jobs, size in results["worker memory"]]
         sections.append(_table(["Jobs that a worker has run", "its memory"], rows))

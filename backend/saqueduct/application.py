@@ -33,7 +33,7 @@ from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_inj
 from saqueduct.worker.worker import EngineWorker
 
 if TYPE_CHECKING:
-    from saqueduct.postgres.store import Memory
+    from saqueduct.postgres.store import PostgresStore
 
 
 class Saqueduct:
@@ -124,7 +124,7 @@ class Saqueduct:
             await self._check_tables(self.store)
         await self.queues.connect()
 
-    async def _check_tables(self, store: "Memory") -> None:
+    async def _check_tables(self, store: "PostgresStore") -> None:
         try:
             await store.check()
         except (TablesMissing, TablesOutdated):
@@ -312,7 +312,7 @@ def _with_built_in(registry: TaskRegistry, config: SaqueductConfig) -> TaskRegis
     return WithBuiltIn(registry, config.queues[0])
 
 
-def _store(config: SaqueductConfig, registry: TaskRegistry) -> "Memory | None":
+def _store(config: SaqueductConfig, registry: TaskRegistry) -> "PostgresStore | None":
     if not config.has_database:
         return None
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.

@@ -101,7 +101,7 @@ async def work(saqueduct):
 
 async def written(queues):
     """Wait for the records; they count as part of the work."""
-    while len(queues.memory.recorder):
+    while len(queues.store.recorder):
         await asyncio.sleep(0.005)
     SEEN.last = time.monotonic()
 

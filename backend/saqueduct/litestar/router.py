@@ -32,7 +32,7 @@ from saqueduct.tasks.registry import TaskRegistry
 from saqueduct.telemetry.reporter import MetricsReporter
 
 if TYPE_CHECKING:
-    from saqueduct.postgres.store import Memory
+    from saqueduct.postgres.store import PostgresStore
 
 ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     HealthController,
@@ -63,7 +63,7 @@ class QueueParts(Protocol):
         ...
 
     @property
-    def store(self) -> "Memory | None":
+    def store(self) -> "PostgresStore | None":
         """What PostgreSQL keeps; None: no job records and no dead letters."""
         ...
 

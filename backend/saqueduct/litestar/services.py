@@ -83,7 +83,7 @@ class QueueServices:
             from saqueduct.postgres.history import JobHistory
 
             # The session may be one of the application, which knows nothing of the schema.
-            yield JobHistory(session, None if self.queues.memory is None else self.queues.memory.schema)
+            yield JobHistory(session, None if self.queues.store is None else self.queues.store.schema)
 
     @asynccontextmanager
     async def dead_letters(self) -> "AsyncIterator[DeadLetters]":

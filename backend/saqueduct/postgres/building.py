@@ -9,11 +9,11 @@ from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.retention import Retention
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.tasks.registry import TaskRegistry
 
 
-def build_store(config: SaqueductConfig, registry: TaskRegistry) -> Memory:
+def build_store(config: SaqueductConfig, registry: TaskRegistry) -> PostgresStore:
     """The store of the queues in PostgreSQL: outbox, durable jobs, job records.
 
     It has connections of its own, so that jobs which use up those of the application do not block it.
@@ -29,7 +29,7 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> Memory:
         synchronous=config.record_synchronous_commit,
     )
     engine = make_store_engine(config, config.database_pool_size)
-    store = Memory(
+    store = PostgresStore(
         engine,
         rows,
         forgotten_after=config.forgotten_after,

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from saqueduct.errors import NoJobRecords, UnknownTask
 from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.record_filter import DeadLetterFilter
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.controllers import TaskController
 from saqueduct.tasks.registry import TaskRegistry
@@ -72,7 +72,7 @@ async def replay_dead_letters(
     """Replay all dead letters that match, at `rate` jobs a second; reports how many, and which could not be
     replayed."""
     queues = Queues.current()
-    if not isinstance(store := queues.memory, Memory):
+    if not isinstance(store := queues.store, PostgresStore):
         raise NoJobRecords
     async with store.sessions() as session:
         dead_letters = DeadLetters(session, queues, cast("TaskRegistry", queues.tasks))

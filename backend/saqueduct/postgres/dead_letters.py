@@ -57,7 +57,7 @@ class DeadLetters:
         self._session = session
         self._queues = queues
         self._tasks = tasks
-        self._options = in_schema(None if queues.memory is None else queues.memory.schema)
+        self._options = in_schema(None if queues.store is None else queues.store.schema)
 
     async def replay(
         self,

@@ -50,7 +50,7 @@ Singles = Mapping[str, asyncio.Future[Enqueued]]
 """Answers to single jobs that are being sent, by the names of their queues."""
 
 
-class Memory:
+class PostgresStore:
     """The outbox, the recorder and the relay of one process.
 
     Args:
@@ -96,7 +96,7 @@ class Memory:
     def serve(self, queues: Sequence[EngineQueue]) -> None:
         """Store the jobs of these queues."""
         for queue in queues:
-            queue.memory, queue.recorder = self, self.recorder
+            queue.store, queue.recorder = self, self.recorder
             self._queues[queue.name] = queue
             self.publisher.serve(queue)
             self._singles[queue.name] = Batches(partial(self._publish, queue), CHUNK)

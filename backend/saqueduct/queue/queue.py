@@ -114,7 +114,7 @@ class EngineQueue(LeasedQueue):
             raise ValueError(f"max_payload_bytes must be 1 to {MAX_PAYLOAD_CEILING:,}, not {max_payload_bytes!r}")
         self.tasks = tasks
         self.max_payload_bytes = max_payload_bytes
-        self.memory: JobStore | None = None
+        self.store: JobStore | None = None
         """Stores durable jobs, and jobs of a caller's transaction; None: there is no PostgreSQL."""
         self.validator = CallValidator(tasks, max_payload_bytes)
         self.enqueuer = Enqueuer(self.core, self.reader)
@@ -218,7 +218,7 @@ class EngineQueue(LeasedQueue):
         """
         ended = await self._retrier.ended(job)
         again = partial(self._enqueue_again, ended)
-        return await again() if self.memory is None else await self.memory.retry(ended, again)
+        return await again() if self.store is None else await self.store.retry(ended, again)
 
     async def _enqueue_again(self, job: EngineJob) -> Job:
         self._retrier.renew(job)
@@ -258,15 +258,15 @@ class EngineQueue(LeasedQueue):
     async def adopt(self, jobs: Sequence[Job]) -> None:
         """Record durable jobs that already exist in Redis, such as those of schedules."""
         durable = [job for job in jobs if job.meta.get(DURABLE)]
-        if durable and self.memory is not None:
-            await self.memory.adopt(self, durable)
+        if durable and self.store is not None:
+            await self.store.adopt(self, durable)
 
     def _remembering(self) -> JobStore:
-        if self.memory is None:
+        if self.store is None:
             raise ConfigurationError(
-                f"the queue {self.name!r} has no memory: durable jobs, and those of a session, need PostgreSQL"
+                f"the queue {self.name!r} has no store: durable jobs, and those of a session, need PostgreSQL"
             )
-        return self.memory
+        return self.store
 
     async def publish(self, jobs: Sequence[Job], deadline: float, *, again: bool = False) -> list[Answer | None]:
         """Enqueue jobs from the outbox; see `Enqueuer.publish`."""
@@ -335,8 +335,8 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis or PostgreSQL did not answer.
         """
         job = await self.fetch(key)
-        if job is None and self.memory is not None:
-            await self.memory.hold(self, key)
+        if job is None and self.store is not None:
+            await self.store.hold(self, key)
             job = await self.fetch(key)
         return job
 

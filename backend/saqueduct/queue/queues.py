@@ -45,14 +45,14 @@ class Queues:
     Args:
         queues: the queues, by name.
         tasks: the tasks whose jobs they contain.
-        memory: the job store in PostgreSQL; None: there is none.
+        store: the job store in PostgreSQL; None: there is none.
     """
 
     def __init__(
-        self, queues: Mapping[str, EngineQueue], tasks: TaskLookup, memory: ServingJobStore | None = None
+        self, queues: Mapping[str, EngineQueue], tasks: TaskLookup, store: ServingJobStore | None = None
     ) -> None:
         self.by_name = dict(queues)
-        self.memory = memory
+        self.store = store
         self.injector: Injector | None = None
         """The injector for direct and blocking calls of tasks; None: nothing is injected."""
         self.host: Host | None = None
@@ -323,16 +323,16 @@ class Queues:
             raise self._of_parent()
         for queue in self:
             await queue.connect()
-        if self.memory is not None:
-            self.memory.serve(list(self))
+        if self.store is not None:
+            self.store.serve(list(self))
         self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
         connected(self)
 
     async def disconnect(self) -> None:
         """Close every queue's connections."""
         disconnected(self)
-        if self.memory is not None:
-            await self.memory.close()
+        if self.store is not None:
+            await self.store.close()
         for queue in self:
             await queue.disconnect()
         self._pid = 0

@@ -13,10 +13,10 @@ from saqueduct.telemetry.counters import JobCounters
 from saqueduct.telemetry.reporter import MetricsReporter
 
 if TYPE_CHECKING:
-    from saqueduct.postgres.store import Memory
+    from saqueduct.postgres.store import PostgresStore
 
 
-def build_metrics(config: SaqueductConfig, queues: Queues, store: "Memory | None") -> MetricsReporter | None:
+def build_metrics(config: SaqueductConfig, queues: Queues, store: "PostgresStore | None") -> MetricsReporter | None:
     """Counts the jobs of these queues from now on; None: metrics are off, and nothing is counted.
 
     Raises:

@@ -99,11 +99,11 @@ class SystemReader:
         # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
         from saqueduct.postgres.waiting import dead_letters, outbox_oldest
 
-        if self._sessions is None or (memory := self._queues.memory) is None:
+        if self._sessions is None or (store := self._queues.store) is None:
             return DatabaseState(up=True)
         async with self._sessions() as session:
-            counts = await dead_letters(session, memory.schema)
-            oldest = await outbox_oldest(session, memory.schema)
+            counts = await dead_letters(session, store.schema)
+            oldest = await outbox_oldest(session, store.schema)
         return DatabaseState(True, {queue.name: counts.get(queue.name, 0) for queue in self._queues}, oldest)
 
 

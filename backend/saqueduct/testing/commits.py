@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from sqlalchemy.util import await_only
 
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.postgres.transactions import Pending
 
 
@@ -17,9 +17,9 @@ def commits_that_enqueue() -> Iterator[None]:
     Elsewhere they are enqueued while the caller continues after the commit.
     """
 
-    def committed(memory: Memory, pending: Pending) -> None:
+    def committed(store: PostgresStore, pending: Pending) -> None:
         # SQLAlchemy calls this from inside the commit, where waiting is possible.
-        await_only(memory.send(pending))
+        await_only(store.send(pending))
 
-    with patch.object(Memory, "committed", committed):
+    with patch.object(PostgresStore, "committed", committed):
         yield

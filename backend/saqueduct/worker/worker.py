@@ -204,8 +204,8 @@ class EngineWorker(Worker[Context]):
             self._upkeep.append(asyncio.create_task(self._runner.look_for_orphans()))
             self._leasing = asyncio.create_task(self._runner.run())
             self._leasing.add_done_callback(self._leasing_ended)
-            if self.queue.memory is not None:
-                self._upkeep.append(asyncio.create_task(self.queue.memory.watch(self.queue)))
+            if self.queue.store is not None:
+                self._upkeep.append(asyncio.create_task(self.queue.store.watch(self.queue)))
             self.declared.clear()
             if self.scheduled is not None:
                 self._ticker = Ticker(self.queue, self.scheduled, self.cron_tz, self.declared)

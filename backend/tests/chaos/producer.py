@@ -18,7 +18,7 @@ from app.container import build_container
 from app.db.session import SessionMaker
 from app.settings import load_settings
 from saqueduct.postgres.publisher import Publisher
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from tests.chaos.tasks import entry, install
 from tests.fixtures.composition import build_queues
 
@@ -37,7 +37,7 @@ async def die_there(*_: Any) -> None:
 def prepare(instant: str, chance: random.Random) -> int:
     """Let the process die there; returns the transaction in which it does."""
     if instant == "after the commit":
-        Memory.committed = lambda self, pending: die()  # type: ignore[method-assign]
+        PostgresStore.committed = lambda self, pending: die()  # type: ignore[method-assign]
     elif instant == "before Redis":
         Publisher.written = die_there  # type: ignore[method-assign,assignment]
     elif instant == "after Redis":

@@ -19,7 +19,7 @@ from saqueduct.litestar.guards import AdminCredentials, AdminGuard
 from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.tasks.registry import TaskRegistry
 from tests.conftest import running
 
@@ -33,7 +33,7 @@ class Parts(NamedTuple):
 
     queues: Queues
     registry: TaskRegistry
-    store: Memory | None
+    store: PostgresStore | None
     signing_key: Secret
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saqueduct import Queues
 from saqueduct.postgres.models import JobRecord, OutboxJob
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from tests.fixtures.poll import eventually
 
 Look = Callable[[], Awaitable[Sequence[Any]]]
@@ -22,13 +22,13 @@ def tables(engine: AsyncEngine, own_tasks: None, queues: Queues) -> None:
 
 
 @pytest.fixture
-def memory(queues: Queues) -> Memory:
-    assert isinstance(queues.memory, Memory)
-    return queues.memory
+def memory(queues: Queues) -> PostgresStore:
+    assert isinstance(queues.store, PostgresStore)
+    return queues.store
 
 
 @pytest.fixture
-def outbox(engine: AsyncEngine, memory: Memory) -> Look:
+def outbox(engine: AsyncEngine, memory: PostgresStore) -> Look:
     """The rows of the outbox, oldest first, when it is noted in them which jobs Redis has."""
 
     async def look() -> Sequence[Any]:
@@ -64,5 +64,5 @@ async def nothing_published() -> AsyncIterator[None]:
     """A process that dies after its commits: what it was about to enqueue stays in the outbox."""
     with pytest.MonkeyPatch.context() as patch:
         # Of all stores: that of the application under test is another one than that of `queues`.
-        patch.setattr(Memory, "committed", lambda self, pending: pending.published.set_result(True))
+        patch.setattr(PostgresStore, "committed", lambda self, pending: pending.published.set_result(True))
         yield

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from saqueduct.postgres import binary_copy
 from saqueduct.postgres.recorder import refused
 from saqueduct.postgres.rows import Row
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from tests.queue.memory.conftest import Look
 
 PLAIN = Row(
@@ -34,14 +34,14 @@ ALIKE = {
 }
 
 
-async def write(memory: Memory, engine: AsyncEngine, *rows: Row, copy: bool = True) -> None:
+async def write(memory: PostgresStore, engine: AsyncEngine, *rows: Row, copy: bool = True) -> None:
     async with engine.begin() as connection:
         await memory.recorder.rows.write(connection, rows, copy=copy)
 
 
 @pytest.mark.parametrize("row", ALIKE.values(), ids=ALIKE)
 async def test_a_copied_row_is_the_one_that_an_insert_writes(
-    memory: Memory, engine: AsyncEngine, records: Look, row: Row
+    memory: PostgresStore, engine: AsyncEngine, records: Look, row: Row
 ) -> None:
     await write(memory, engine, row, copy=False)
     inserted = await records()
@@ -52,7 +52,7 @@ async def test_a_copied_row_is_the_one_that_an_insert_writes(
 
 
 async def test_rows_of_many_messages_are_written_in_one_copy(
-    memory: Memory, engine: AsyncEngine, records: Look, monkeypatch: pytest.MonkeyPatch
+    memory: PostgresStore, engine: AsyncEngine, records: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binary_copy, "CHUNK", 100)
     rows = [PLAIN._replace(key=f"{n}", queue="ab"[n % 2], result=b"%d" % n) for n in range(50)]
@@ -63,7 +63,7 @@ async def test_rows_of_many_messages_are_written_in_one_copy(
 
 
 async def test_an_argument_that_fills_many_messages_is_written(
-    memory: Memory, engine: AsyncEngine, records: Look
+    memory: PostgresStore, engine: AsyncEngine, records: Look
 ) -> None:
     large = "x" * (3 * binary_copy.CHUNK)
     await write(memory, engine, PLAIN, PLAIN._replace(key="large", arguments=b'{"a":"%s"}' % large.encode()))
@@ -93,7 +93,7 @@ async def test_a_value_that_its_column_cannot_hold_is_the_record_s_fault(
 
 @pytest.mark.parametrize("wrong", [{"key": "\x00"}, {"attempts": -99_999}, {"queued": -(2**52)}, {"result": b"{"}])
 async def test_a_row_that_cannot_be_copied_does_not_keep_the_others_from_being_written(
-    memory: Memory, records: Look, wrong: dict[str, Any]
+    memory: PostgresStore, records: Look, wrong: dict[str, Any]
 ) -> None:
     await memory.recorder._write([PLAIN, PLAIN._replace(**{"key": "wrong", **wrong}), PLAIN._replace(key="last")])
     assert {each.key for each in await records()} == {"key", "last"}

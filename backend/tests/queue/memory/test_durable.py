@@ -30,7 +30,7 @@ from saqueduct.broker.transport import Lines
 from saqueduct.common import clock
 from saqueduct.postgres import early_ends
 from saqueduct.postgres import publisher as publisher_module
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from saqueduct.worker.ticker import Ticker
 from tests.fixtures.poll import eventually
@@ -54,7 +54,7 @@ def counting(own_tasks: None) -> None:
 
 
 @pytest.fixture
-def default(queues: Queues, memory: Memory) -> EngineQueue:
+def default(queues: Queues, memory: PostgresStore) -> EngineQueue:
     # Nothing is too young to be looked for.
     memory.relay._forgotten_after = 0.0
     return queues.get("default")
@@ -76,7 +76,7 @@ async def test_a_call_makes_its_jobs_durable_or_not(jobs: JobKit, outbox: Look) 
     assert len(await outbox()) == 1
 
 
-async def test_what_redis_has_lost_is_enqueued_again(default: EngineQueue, memory: Memory, jobs: JobKit) -> None:
+async def test_what_redis_has_lost_is_enqueued_again(default: EngineQueue, memory: PostgresStore, jobs: JobKit) -> None:
     handles = await enqueue_many(count.bind(number=number) for number in range(50))
     await memory.publisher.flush(30)
     await default.redis.flushall()
@@ -87,7 +87,9 @@ async def test_what_redis_has_lost_is_enqueued_again(default: EngineQueue, memor
     assert await handles[7].result(timeout=5) == 7
 
 
-async def test_what_redis_knows_is_not_enqueued_again(default: EngineQueue, memory: Memory, jobs: JobKit) -> None:
+async def test_what_redis_knows_is_not_enqueued_again(
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit
+) -> None:
     await count.options(delay=3600).enqueue()
     await count.enqueue()
     leased = await count.options(priority="high").enqueue()
@@ -100,7 +102,7 @@ async def test_what_redis_knows_is_not_enqueued_again(default: EngineQueue, memo
 
 
 async def test_a_job_that_ended_where_postgresql_could_not_know_is_let_go(
-    default: EngineQueue, memory: Memory, jobs: JobKit, outbox: Look, records: Look
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, outbox: Look, records: Look
 ) -> None:
     job = await count.enqueue(number=3)
     # A stock worker knows nothing of PostgreSQL.
@@ -123,7 +125,7 @@ async def test_a_job_that_ended_where_postgresql_could_not_know_is_let_go(
 
 
 async def test_one_whose_record_postgresql_refuses_does_not_run_again(
-    queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
+    queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     call = count.options(keep_result=False).bind(number=8)
     call.job.attempts = 40_000
@@ -141,7 +143,7 @@ async def test_one_whose_record_postgresql_refuses_does_not_run_again(
 
 
 async def test_an_aborted_durable_job_does_not_come_back(
-    default: EngineQueue, memory: Memory, outbox: Look, records: Look
+    default: EngineQueue, memory: PostgresStore, outbox: Look, records: Look
 ) -> None:
     job = await count.options(keep_result=False).enqueue()
     await job.abort("not wanted")
@@ -155,7 +157,7 @@ async def test_an_aborted_durable_job_does_not_come_back(
     assert await default.count("incomplete") == 0
 
 
-async def test_its_end_counts_once(queues: Queues, memory: Memory, jobs: JobKit, records: Look) -> None:
+async def test_its_end_counts_once(queues: Queues, memory: PostgresStore, jobs: JobKit, records: Look) -> None:
     job = await count.enqueue()
     ended = await queues.get("default").job(job.key)
     assert ended is not None
@@ -166,7 +168,7 @@ async def test_its_end_counts_once(queues: Queues, memory: Memory, jobs: JobKit,
 
 
 async def test_one_that_completed_before_redis_lost_everything_does_not_run_again(
-    default: EngineQueue, memory: Memory, jobs: JobKit, outbox: Look
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     await count.enqueue(number=4)
     await jobs.drain()
@@ -177,7 +179,12 @@ async def test_one_that_completed_before_redis_lost_everything_does_not_run_agai
 
 
 async def test_it_is_taken_while_redis_is_away_and_enqueued_later(
-    settings: Settings, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    queues: Queues,
+    memory: PostgresStore,
+    jobs: JobKit,
+    outbox: Look,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     queue = queues.get("default")
     there = queue.scripts.lines
@@ -193,7 +200,7 @@ async def test_it_is_taken_while_redis_is_away_and_enqueued_later(
     await away.aclose()
 
 
-async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, memory: Memory, outbox: Look) -> None:
+async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, memory: PostgresStore, outbox: Look) -> None:
     @scheduled_task(every=3600.0, durable=True)
     async def hourly(ctx: Context) -> None: ...
 
@@ -208,7 +215,7 @@ async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, memor
 
 
 @asynccontextmanager
-async def before_its_row(memory: Memory) -> AsyncIterator[None]:
+async def before_its_row(memory: PostgresStore) -> AsyncIterator[None]:
     """The jobs of schedules are run before PostgreSQL knows of them, which it does at the end of the block."""
     adopt, late = memory.adopt, list[tuple[EngineQueue, Sequence[Job]]]()
 
@@ -226,7 +233,7 @@ async def before_its_row(memory: Memory) -> AsyncIterator[None]:
 async def test_a_job_of_a_schedule_that_ends_before_its_row_is_written_is_done_once_and_recorded(
     default: EngineQueue,
     queues: Queues,
-    memory: Memory,
+    memory: PostgresStore,
     jobs: JobKit,
     engine: AsyncEngine,
     outbox: Look,
@@ -260,7 +267,12 @@ async def test_a_job_of_a_schedule_that_ends_before_its_row_is_written_is_done_o
 
 
 async def test_a_job_of_a_schedule_without_a_record_that_ends_before_its_row_is_written_is_done_once(
-    default: EngineQueue, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look, monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue,
+    queues: Queues,
+    memory: PostgresStore,
+    jobs: JobKit,
+    outbox: Look,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @scheduled_task(every=3600.0, durable=True, ttl=-1, record="none")
     async def brief(ctx: Context) -> None:
@@ -278,7 +290,7 @@ async def test_a_job_of_a_schedule_without_a_record_that_ends_before_its_row_is_
 
 
 async def test_a_job_of_a_schedule_that_ended_early_can_be_retried_by_hand(
-    default: EngineQueue, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
+    default: EngineQueue, queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     @scheduled_task(every=3600.0, durable=True, record="none")
     async def brief(ctx: Context) -> None:
@@ -295,14 +307,19 @@ async def test_a_job_of_a_schedule_that_ended_early_can_be_retried_by_hand(
 
 async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> None:
     queue = queues.get("default")
-    queue.memory = None
+    queue.store = None
     with pytest.raises(ConfigurationError, match="PostgreSQL"):
         await count.enqueue()
     assert await queue.count("incomplete") == 0
 
 
 async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
-    queues: Queues, memory: Memory, jobs: JobKit, engine: AsyncEngine, outbox: Look, monkeypatch: pytest.MonkeyPatch
+    queues: Queues,
+    memory: PostgresStore,
+    jobs: JobKit,
+    engine: AsyncEngine,
+    outbox: Look,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("saqueduct.postgres.recorder.CLOSING", 0.1)
     job = await count.enqueue(number=6)
@@ -329,7 +346,7 @@ async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
 
 
 async def test_a_forgotten_job_does_not_replace_a_newer_one(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     @task(durable=True, unique=Unique(by=("name",), on_conflict="replace"))
     async def publish(ctx: Context, *, name: str, version: int) -> int:

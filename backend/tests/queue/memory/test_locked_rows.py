@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.settings import Settings
 from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.models import OutboxJob
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 from tests.queue.memory.conftest import Look, nothing_published, record_of
@@ -53,8 +53,8 @@ async def test_ends_of_other_jobs_are_written_meanwhile_and_that_one_later(
         assert [row.key for row in await outbox()] == [stuck.key]
         further = await lasts.enqueue()
         await record_of(records, further.key, "complete")
-        assert isinstance(queues.memory, Memory)
-        assert queues.memory.recorder.problem == ""
+        assert isinstance(queues.store, PostgresStore)
+        assert queues.store.recorder.problem == ""
     async with working(settings, queues, container, schedules=False):
         await record_of(records, stuck.key, "complete")
     assert await outbox() == []
@@ -78,7 +78,7 @@ async def test_its_end_is_written_when_it_is_let_go(
 
 
 async def test_other_rows_are_published_meanwhile(
-    queues: Queues, memory: Memory, engine: AsyncEngine, session: AsyncSession, outbox: Look
+    queues: Queues, memory: PostgresStore, engine: AsyncEngine, session: AsyncSession, outbox: Look
 ) -> None:
     async with nothing_published():
         stuck, other = [await lasts.options(durable=False, session=session).enqueue() for _ in range(2)]

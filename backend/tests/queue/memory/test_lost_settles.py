@@ -11,7 +11,7 @@ from saq.job import Status
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, get_registry, task
 from saqueduct.postgres.recorder import JobRecorder
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue.outcomes import Outcome, Settler
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.testing import JobKit
@@ -107,7 +107,7 @@ async def test_redis_that_loses_everything_in_between_brings_no_job_back(
     queues: Queues,
     container: AsyncContainer,
     default: EngineQueue,
-    memory: Memory,
+    memory: PostgresStore,
     outbox: Look,
     monkeypatch: pytest.MonkeyPatch,
     billing: str,

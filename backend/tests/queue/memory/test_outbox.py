@@ -26,7 +26,7 @@ from saqueduct import (
 )
 from saqueduct.postgres.models import OutboxJob
 from saqueduct.postgres.outbox import PATIENCE
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, nothing_published
@@ -161,7 +161,7 @@ async def test_a_unique_job_that_another_stands_for_is_dropped_at_the_commit(
 
 
 async def test_what_a_dead_process_left_behind_the_relay_enqueues(
-    session: AsyncSession, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
+    session: AsyncSession, queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     async with nothing_published():
         job = await greet.within(session).enqueue(name="ada")
@@ -174,7 +174,7 @@ async def test_what_a_dead_process_left_behind_the_relay_enqueues(
 
 
 async def test_publishing_twice_runs_once_also_when_the_job_has_ended_and_is_forgotten(
-    engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
+    engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     queue = queues.get("default")
     async with nothing_published():
@@ -193,7 +193,7 @@ async def test_publishing_twice_runs_once_also_when_the_job_has_ended_and_is_for
 
 
 async def test_marks_go_when_their_rows_are_gone_and_no_call_can_need_them(
-    session: AsyncSession, queues: Queues, memory: Memory
+    session: AsyncSession, queues: Queues, memory: PostgresStore
 ) -> None:
     queue = queues.get("default")
     redis = queue.redis
@@ -222,7 +222,7 @@ async def test_a_call_to_redis_that_comes_too_late_enqueues_nothing(queues: Queu
 
 
 async def test_a_commit_is_heard_of_by_the_relay(
-    engine: AsyncEngine, queues: Queues, memory: Memory, jobs: JobKit, session: AsyncSession
+    engine: AsyncEngine, queues: Queues, memory: PostgresStore, jobs: JobKit, session: AsyncSession
 ) -> None:
     watching = asyncio.create_task(memory.watch(queues.get("default")))
     async with nothing_published():
@@ -233,7 +233,7 @@ async def test_a_commit_is_heard_of_by_the_relay(
 
 
 async def test_the_relay_ends_though_a_call_swallows_its_cancellation(
-    queues: Queues, memory: Memory, monkeypatch: pytest.MonkeyPatch
+    queues: Queues, memory: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looking = asyncio.Event()
 
@@ -252,7 +252,7 @@ async def test_the_relay_ends_though_a_call_swallows_its_cancellation(
 
 
 async def test_a_row_that_cannot_be_read_keeps_no_other_from_being_enqueued(
-    engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: Memory, jobs: JobKit, outbox: Look
+    engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     async with nothing_published():
         broken, good = [await greet.within(session).enqueue(name=name) for name in ("ada", "bob")]

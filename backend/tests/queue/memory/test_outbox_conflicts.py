@@ -10,7 +10,7 @@ from app.db.session import SessionMaker, make_engine, make_sessionmaker, transac
 from app.settings import Settings, load_settings
 from saqueduct import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from saqueduct.errors import EnqueueConflict
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, nothing_published
@@ -44,7 +44,7 @@ async def write(session: AsyncSession, keys: Sequence[str]) -> list[JobHandle[No
 
 
 async def test_a_transaction_whose_jobs_all_stand_already_commits_without_ado(
-    session: AsyncSession, memory: Memory, caplog: pytest.LogCaptureFixture
+    session: AsyncSession, memory: PostgresStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with nothing_published():
         await write(session, ["one"])
@@ -62,7 +62,7 @@ async def test_jobs_of_other_queues_are_enqueued_though_those_of_one_all_stand_a
     from tests.fixtures.composition import build_queues
 
     queues = build_queues(load_settings({**environment, "QUEUE_NAMES": "default,other"}))
-    assert isinstance(queues.memory, Memory)
+    assert isinstance(queues.store, PostgresStore)
     await queues.connect()
     try:
         async with nothing_published(), transaction(make_sessionmaker(engine)) as session:
@@ -120,7 +120,7 @@ async def test_jobs_of_a_transaction_start_in_the_order_of_their_calls(session: 
 
 
 async def test_what_the_relay_enqueues_keeps_its_order(
-    session: AsyncSession, memory: Memory, queues: Queues, jobs: JobKit
+    session: AsyncSession, memory: PostgresStore, queues: Queues, jobs: JobKit
 ) -> None:
     async with nothing_published():
         await write(session, ["z", "a", "m"])

@@ -21,7 +21,7 @@ from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.partition_layout import read
 from saqueduct.postgres.partitions import AHEAD, Partitions
 from saqueduct.postgres.retention import Retention
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.composition import build_queues
 from tests.fixtures.poll import eventually_sync
@@ -98,7 +98,7 @@ async def test_transactions_durable_jobs_and_records_work_behind_it(
 ) -> None:
     get_registry().add(count_records)
     queues, container, session = stack
-    assert isinstance(queues.memory, Memory)
+    assert isinstance(queues.store, PostgresStore)
     async with working(behind, queues, container, schedules=False):
         handles = [await count_records.within(session).enqueue(number=number) for number in range(20)]
         await session.commit()
@@ -113,11 +113,11 @@ async def test_the_relay_finds_what_was_left_without_hearing_of_it(
 ) -> None:
     get_registry().add(count_records)
     queues, _, session = stack
-    assert isinstance(queues.memory, Memory)
+    assert isinstance(queues.store, PostgresStore)
     async with nothing_published():
         await count_records.within(session).enqueue(number=1)
         await session.commit()
-    assert await queues.memory.relay.look(list(queues), grace=0.0) == 1
+    assert await queues.store.relay.look(list(queues), grace=0.0) == 1
     assert await queues.get("default").count("queued") == 1
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, enqueue_many, get_registry, task
 from saqueduct.postgres.publisher import Publisher
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
@@ -37,7 +37,7 @@ def default(queues: Queues) -> EngineQueue:
 
 
 async def test_hundreds_of_calls_at_once_share_a_few_connections(
-    engine: AsyncEngine, memory: Memory, jobs: JobKit, outbox: Look
+    engine: AsyncEngine, memory: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     handles = await asyncio.gather(*(bill.enqueue(number=number) for number in range(300)))
     assert all(handle.created for handle in handles)
@@ -73,7 +73,7 @@ async def test_a_call_that_waits_for_another_transaction_holds_up_no_other(
 
 async def test_the_relay_finds_the_mark_of_a_job_that_ran_before_its_row_was_noted(
     session: AsyncSession,
-    memory: Memory,
+    memory: PostgresStore,
     default: EngineQueue,
     jobs: JobKit,
     outbox: Look,
@@ -93,7 +93,7 @@ async def test_the_relay_finds_the_mark_of_a_job_that_ran_before_its_row_was_not
 
 
 async def test_a_job_that_the_relay_publishes_at_the_same_time_runs_once(
-    engine: AsyncEngine, session: AsyncSession, memory: Memory, default: EngineQueue, jobs: JobKit, outbox: Look
+    engine: AsyncEngine, session: AsyncSession, memory: PostgresStore, default: EngineQueue, jobs: JobKit, outbox: Look
 ) -> None:
     handles = await enqueue_many(greet.within(session).bind(number=number) for number in range(200))
     await session.commit()
@@ -108,7 +108,7 @@ async def test_a_job_that_the_relay_publishes_at_the_same_time_runs_once(
 
 
 async def test_what_was_published_is_noted_before_the_store_is_closed(
-    session: AsyncSession, memory: Memory, default: EngineQueue, outbox: Look
+    session: AsyncSession, memory: PostgresStore, default: EngineQueue, outbox: Look
 ) -> None:
     job = await greet.within(session).enqueue(number=1)
     await session.commit()

@@ -17,7 +17,7 @@ from app.settings import Settings
 from saqueduct import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
 from saqueduct.postgres import recorder as recording
 from saqueduct.postgres.records import Rows
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue import core
 from saqueduct.tasks.job_meta import TAGS
 from saqueduct.testing import JobKit
@@ -137,7 +137,9 @@ async def test_waiting_jobs_that_are_aborted_or_give_way_leave_records(jobs: Job
     assert (await record_of(records, second.key, "aborted")).error == "not wanted"
 
 
-async def test_what_a_large_result_is_no_record_tells(worker: EngineWorker, memory: Memory, records: Look) -> None:
+async def test_what_a_large_result_is_no_record_tells(
+    worker: EngineWorker, memory: PostgresStore, records: Look
+) -> None:
     @task
     async def large(ctx: Context) -> str:
         return "x" * 20_000
@@ -181,7 +183,7 @@ async def test_a_job_retried_by_hand_is_one_record_with_its_newest_end(
 
 
 async def test_a_record_that_is_written_twice_stands_once(
-    worker: EngineWorker, engine: AsyncEngine, memory: Memory, records: Look, caplog: pytest.LogCaptureFixture
+    worker: EngineWorker, engine: AsyncEngine, memory: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
 ) -> None:
     @task
     async def twice(ctx: Context) -> int:
@@ -204,7 +206,7 @@ async def test_a_record_that_is_written_twice_stands_once(
 
 
 async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
-    worker: EngineWorker, engine: AsyncEngine, memory: Memory, records: Look, caplog: pytest.LogCaptureFixture
+    worker: EngineWorker, engine: AsyncEngine, memory: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
 ) -> None:
     @task
     async def go_on(ctx: Context) -> int:
@@ -241,7 +243,7 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
 async def test_workers_go_on_while_postgresql_does_not_answer(
     worker: EngineWorker,
     engine: AsyncEngine,
-    memory: Memory,
+    memory: PostgresStore,
     records: Look,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -266,7 +268,7 @@ async def test_workers_go_on_while_postgresql_does_not_answer(
 
 
 async def test_records_that_are_under_way_when_the_process_ends_are_told_as_lost(
-    queues: Queues, memory: Memory, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+    queues: Queues, memory: PostgresStore, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     @task
     async def lost(ctx: Context) -> None: ...
@@ -285,7 +287,7 @@ async def test_records_that_are_under_way_when_the_process_ends_are_told_as_lost
 
 async def test_the_buffer_is_bounded_and_drops_the_oldest(
     queues: Queues,
-    memory: Memory,
+    memory: PostgresStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     engine: AsyncEngine,
@@ -320,7 +322,7 @@ async def test_the_buffer_is_bounded_and_drops_the_oldest(
     ids=("long key", "NUL", "NUL later", "many attempts", "tags of text", "tags by name"),
 )
 async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_written(
-    queues: Queues, memory: Memory, records: Look, caplog: pytest.LogCaptureFixture, fields: dict[str, Any]
+    queues: Queues, memory: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture, fields: dict[str, Any]
 ) -> None:
     @task
     async def refused(ctx: Context) -> None: ...
@@ -338,7 +340,7 @@ async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_writte
 
 
 async def test_meta_of_a_callers_own_is_nothing_to_its_record(
-    queues: Queues, memory: Memory, records: Look, jobs: JobKit
+    queues: Queues, memory: PostgresStore, records: Look, jobs: JobKit
 ) -> None:
     @task
     async def own_meta(ctx: Context) -> None: ...
@@ -366,7 +368,7 @@ async def test_a_job_tells_who_enqueued_it_and_both_belong_to_the_trace_of_the_r
 
 
 async def test_a_postgresql_that_drops_its_connections_costs_no_record(
-    worker: EngineWorker, engine: AsyncEngine, memory: Memory, records: Look
+    worker: EngineWorker, engine: AsyncEngine, memory: PostgresStore, records: Look
 ) -> None:
     @task
     async def go_on(ctx: Context, *, number: int, db_session: AsyncSession = INJECTED) -> int:
@@ -399,7 +401,7 @@ async def test_a_postgresql_that_drops_its_connections_costs_no_record(
 
 @pytest.mark.timings(recovery_wait=0.0)
 async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
-    queues: Queues, memory: Memory, records: Look
+    queues: Queues, memory: PostgresStore, records: Look
 ) -> None:
     @task
     async def deadly(ctx: Context) -> None: ...
@@ -443,7 +445,7 @@ async def test_a_policy_of_failures_tells_the_end_of_what_was_recovered_first(
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(3, None), (4, '"ü"'.encode())])
-def test_a_result_is_measured_in_bytes(memory: Memory, queues: Queues, limit: int, kept: bytes | None) -> None:
+def test_a_result_is_measured_in_bytes(memory: PostgresStore, queues: Queues, limit: int, kept: bytes | None) -> None:
     @task
     async def letter(ctx: Context) -> str:
         return "ü"

@@ -16,7 +16,7 @@ from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.retention import Retention
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 from tests.queue.memory.conftest import Look
@@ -67,9 +67,9 @@ async def test_a_worker_prunes_beside_its_jobs(
 ) -> None:
     session.add_all([record("complete", 10), record("complete", 3)])
     await session.commit()
-    assert isinstance(queues.memory, Memory)
+    assert isinstance(queues.store, PostgresStore)
     kept = Retention(complete=5)
-    queues.memory.pruner = Pruner(queues.memory.sessions, kept, Partitions(engine, kept), first=0.0, every=0.01)
+    queues.store.pruner = Pruner(queues.store.sessions, kept, Partitions(engine, kept), first=0.0, every=0.01)
     async with working(settings, queues, container):
 
         async def left() -> bool:

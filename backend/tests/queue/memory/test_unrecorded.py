@@ -18,7 +18,7 @@ from saqueduct.common import clock
 from saqueduct.postgres import recorder as recording
 from saqueduct.postgres import unrecorded as ends
 from saqueduct.postgres.building import build_store
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from saqueduct.tasks.job import STALLED
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -59,14 +59,14 @@ def own(own_tasks: None) -> None:
 
 
 @pytest.fixture
-def default(queues: Queues, memory: Memory) -> EngineQueue:
+def default(queues: Queues, memory: PostgresStore) -> EngineQueue:
     # Nothing is too young to be looked for.
     memory.relay._forgotten_after = 0.0
     return queues.get("default")
 
 
 @asynccontextmanager
-async def dying(memory: Memory) -> AsyncIterator[None]:
+async def dying(memory: PostgresStore) -> AsyncIterator[None]:
     """A process that dies as soon as Redis knows how its jobs ended."""
 
     def lose(job: Job) -> None: ...
@@ -78,14 +78,14 @@ async def dying(memory: Memory) -> AsyncIterator[None]:
         memory.recorder.add = add  # type: ignore[method-assign]
 
 
-async def left(memory: Memory, queue: EngineQueue) -> int:
+async def left(memory: PostgresStore, queue: EngineQueue) -> int:
     """Write what a process left that died; returns how many ends are still kept."""
     await memory.relay.record_left([queue], age=0.0)
     return await queue.unrecorded.count()
 
 
 async def test_a_job_that_failed_is_a_dead_letter_though_its_worker_died(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     job = await fail.options(ttl=-1).enqueue(number=7)
     async with dying(memory):
@@ -112,7 +112,7 @@ async def test_an_end_is_kept_no_longer_than_until_it_is_written(
 
 
 async def test_an_end_that_is_written_twice_counts_once(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     job = await fail.enqueue()
     async with dying(memory):
@@ -129,7 +129,7 @@ async def test_an_end_that_is_written_twice_counts_once(
 
 
 async def test_a_job_that_completes_at_once_or_leaves_no_record_is_not_kept(
-    default: EngineQueue, memory: Memory, jobs: JobKit
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit
 ) -> None:
     @task
     async def fine(ctx: Context) -> None: ...
@@ -146,7 +146,7 @@ async def test_a_job_that_completes_at_once_or_leaves_no_record_is_not_kept(
 
 
 async def test_a_retried_job_that_completes_leaves_no_record_that_says_it_waits(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     job = await second_time.options(retry_delay=3600).enqueue()
     await jobs.drain(scheduled=False)
@@ -163,7 +163,7 @@ async def test_a_retried_job_that_completes_leaves_no_record_that_says_it_waits(
 @pytest.mark.parametrize("mark", ["", STALLED], ids=["its worker died", "another job blocked its worker"])
 @pytest.mark.timings(recovery_wait=0.0)
 async def test_a_recovered_job_that_completes_leaves_no_record_that_says_it_waits(
-    policy: Any, mark: str, default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+    policy: Any, mark: str, default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:  # fmt: skip
     @task(record=policy)
     async def fine(ctx: Context) -> None: ...
@@ -180,7 +180,7 @@ async def test_a_recovered_job_that_completes_leaves_no_record_that_says_it_wait
 
 
 async def test_an_abort_and_an_expiry_are_not_lost(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     @task(unique=Unique(by=("name",), on_conflict="replace"))
     async def publish(ctx: Context, *, name: str) -> None: ...
@@ -201,7 +201,7 @@ async def test_an_abort_and_an_expiry_are_not_lost(
 
 
 async def test_what_a_newer_worker_knows_is_left_to_it(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fail.enqueue(number=1)
     async with dying(memory):
@@ -213,7 +213,7 @@ async def test_what_a_newer_worker_knows_is_left_to_it(
 
 
 async def test_what_no_worker_knows_is_written_in_the_end_without_its_arguments(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fail.enqueue(number=1)
     async with dying(memory):
@@ -226,7 +226,7 @@ async def test_what_no_worker_knows_is_written_in_the_end_without_its_arguments(
 
 @pytest.mark.parametrize("failing", [fail, keep_failing], ids=["plain", "durable"])
 async def test_a_job_retried_by_hand_before_its_end_is_written_is_no_dead_letter(
-    failing: Any, default: EngineQueue, queues: Queues, memory: Memory, jobs: JobKit, records: Look
+    failing: Any, default: EngineQueue, queues: Queues, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     job: JobHandle[None] = await failing.enqueue()
     async with dying(memory), away(memory):
@@ -243,7 +243,7 @@ async def test_a_job_retried_by_hand_before_its_end_is_written_is_no_dead_letter
 
 
 @asynccontextmanager
-async def away(memory: Memory) -> AsyncIterator[None]:
+async def away(memory: PostgresStore) -> AsyncIterator[None]:
     """PostgreSQL takes no ends of durable jobs."""
     memory.recorder.away_since = 0.0
     yield
@@ -251,7 +251,7 @@ async def away(memory: Memory) -> AsyncIterator[None]:
 
 
 async def test_a_durable_job_that_ended_while_postgresql_was_away_does_not_run_again(
-    default: EngineQueue, memory: Memory, jobs: JobKit, outbox: Look, records: Look
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, outbox: Look, records: Look
 ) -> None:
     job = await keep.enqueue(number=3)
     async with dying(memory), away(memory):
@@ -267,7 +267,7 @@ async def test_a_durable_job_that_ended_while_postgresql_was_away_does_not_run_a
 
 
 async def test_a_worker_takes_no_further_jobs_when_redis_keeps_too_many_ends(
-    default: EngineQueue, memory: Memory, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with dying(memory):
         await fail.enqueue()
@@ -282,7 +282,7 @@ async def test_a_worker_takes_no_further_jobs_when_redis_keeps_too_many_ends(
 
 
 async def test_an_end_that_cannot_be_read_keeps_no_other_from_being_written(
-    default: EngineQueue, memory: Memory, jobs: JobKit, records: Look, caplog: pytest.LogCaptureFixture
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with dying(memory):
         await fail.enqueue()
@@ -295,7 +295,7 @@ async def test_an_end_that_cannot_be_read_keeps_no_other_from_being_written(
 
 
 async def test_ends_beyond_the_buffer_wait_in_redis(
-    default: EngineQueue, memory: Memory, jobs: JobKit, engine: AsyncEngine, records: Look,
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, engine: AsyncEngine, records: Look,
     monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setattr(recording, "BUFFER", 3)
@@ -313,7 +313,7 @@ async def test_ends_beyond_the_buffer_wait_in_redis(
 
 
 async def test_ends_of_durable_jobs_beyond_their_buffer_wait_in_redis(
-    default: EngineQueue, memory: Memory, jobs: JobKit, engine: AsyncEngine, outbox: Look, records: Look,
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, engine: AsyncEngine, outbox: Look, records: Look,
     monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setattr(recording, "ENDED", 3)
@@ -340,7 +340,7 @@ async def test_ends_of_durable_jobs_beyond_their_buffer_wait_in_redis(
     ],
 )
 async def test_a_record_waits_for_the_disk_if_redis_kept_its_end_or_the_settings_say_so(
-    default: EngineQueue, memory: Memory, engine: AsyncEngine, synchronous: bool, ended: Status, waits: str
+    default: EngineQueue, memory: PostgresStore, engine: AsyncEngine, synchronous: bool, ended: Status, waits: str
 ) -> None:
     job = fail.job({})
     job.queue, job.queued, job.status, job.attempts = default, 1, ended, 1

@@ -11,7 +11,7 @@ from app.db.session import make_sessionmaker, transaction
 from app.settings import Settings
 from saqueduct import Context, Queues, get_registry, task
 from saqueduct.postgres.models import OutboxJob
-from saqueduct.postgres.store import Memory
+from saqueduct.postgres.store import PostgresStore
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 from tests.queue.memory.conftest import Look, nothing_published
@@ -53,7 +53,7 @@ async def left_behind(engine: AsyncEngine, queue: str) -> str:
 
 
 async def test_a_job_of_an_unknown_queue_is_reported(
-    memory: Memory, engine: AsyncEngine, queues: Queues, caplog: pytest.LogCaptureFixture, outbox: Look
+    memory: PostgresStore, engine: AsyncEngine, queues: Queues, caplog: pytest.LogCaptureFixture, outbox: Look
 ) -> None:
     await left_behind(engine, "gone")
     for _ in range(2):
@@ -77,7 +77,7 @@ async def test_health_reports_it(
         await eventually(problems)
 
 
-async def test_the_report_ends_with_its_cause(memory: Memory, engine: AsyncEngine, queues: Queues) -> None:
+async def test_the_report_ends_with_its_cause(memory: PostgresStore, engine: AsyncEngine, queues: Queues) -> None:
     await left_behind(engine, "gone")
     await memory.relay.look_elsewhere([queues.get("default")])
     async with engine.begin() as connection:
@@ -87,7 +87,7 @@ async def test_the_report_ends_with_its_cause(memory: Memory, engine: AsyncEngin
 
 
 async def test_a_durable_job_of_an_unknown_queue_is_reported(
-    memory: Memory, engine: AsyncEngine, queues: Queues
+    memory: PostgresStore, engine: AsyncEngine, queues: Queues
 ) -> None:
     await lasts.enqueue()
     async with engine.begin() as connection:
@@ -97,7 +97,7 @@ async def test_a_durable_job_of_an_unknown_queue_is_reported(
     assert "'gone'" in memory.recorder.problem
 
 
-async def test_a_young_job_is_left_to_others(memory: Memory, engine: AsyncEngine, queues: Queues) -> None:
+async def test_a_young_job_is_left_to_others(memory: PostgresStore, engine: AsyncEngine, queues: Queues) -> None:
     async with nothing_published(), transaction(make_sessionmaker(engine)) as session:
         await greet.within(session).enqueue()
     async with engine.begin() as connection:
@@ -107,7 +107,7 @@ async def test_a_young_job_is_left_to_others(memory: Memory, engine: AsyncEngine
 
 
 async def test_a_job_of_a_queue_that_no_worker_serves_is_enqueued(
-    memory: Memory, engine: AsyncEngine, queues: Queues
+    memory: PostgresStore, engine: AsyncEngine, queues: Queues
 ) -> None:
     key = await left_behind(engine, "other")
     await memory.relay.look_elsewhere([queues.get("default")])
