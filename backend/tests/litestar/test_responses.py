@@ -67,8 +67,9 @@ async def answers(layer: dict[str, Any], options: dict[str, Any], content: Any) 
     return [(each.status_code, sorted(each.headers.raw), each.content) for each in both]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
+# By names alone: an address would differ in each process of pytest-xdist, which then runs nothing.
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+@pytest.mark.parametrize("layer", LAYERS, ids=" ".join)
 async def test_it_is_the_same_answer(layer: dict[str, Any], options: dict[str, Any]) -> None:
     content = None if options.get("status_code") == 204 else Made("ada", 7)
     theirs, ours = await answers(layer, options, content)
