@@ -59,8 +59,10 @@ gc.disable()
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with tests that take long: at the end the other processes of pytest-xdist would wait for the last one.
 
-    It gives each process a block of the tests, and the blocks are equally long.
+    It gives each process a block of the tests, and the blocks are equally long. All processes must have the same names.
     """
+    if unstable := next((item.nodeid for item in items if " at 0x" in item.nodeid), None):
+        raise pytest.UsageError(f"give the parameters ids, because an address differs in each process: {unstable}")
     if not (run := getattr(config, "workerinput", None)):
         return
     processes: int = run["workercount"]
