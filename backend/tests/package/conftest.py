@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from tests.package.installed import Installed
 BACKEND = Path(__file__).resolve().parents[2]
 LOCK = BACKEND / "requirements" / "examples.txt"
 """Versions and hashes of whatever may be installed here; nothing else is accepted."""
+
+COMPILED = (Path(sysconfig.get_path("purelib")), BACKEND)
+"""Folders with packages that this environment has compiled."""
 
 EXTRAS = ("cli", "dishka", "embedded", "otel", "prometheus", "pydantic", "testing")
 
@@ -75,7 +79,32 @@ def environment(directory: Path, wheel: Path, extras: Sequence[str] = (), beside
             python = ("--python", new / "bin" / "python")
             locked = ("--require-hashes", "--constraints", LOCK)
             run_uv("pip", "install", *python, *locked, f"{named} @ {wheel.as_uri()}#sha256={digest}", *versions)
+            copy_bytecode(new / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages")
     return Installed(directory)
+
+
+def copy_bytecode(packages: Path) -> None:
+    """Copy what is compiled of the same files here: processes would compile them again in each environment.
+
+    The lock files name the same versions. Bytecode names the time and the size of its source, and nothing else in it
+    depends on where that is.
+    """
+    for parent, _, names in os.walk(packages):
+        for here in COMPILED:
+            compiled = Path(here, os.path.relpath(parent, packages), "__pycache__")
+            if names and compiled.is_dir():
+                (cache := Path(parent, "__pycache__")).mkdir(exist_ok=True)
+                for file in compiled.glob(f"*.{sys.implementation.cache_tag}.pyc"):
+                    _adapt(file, Path(parent, file.name.partition(".")[0] + ".py"), cache)
+                break
+
+
+def _adapt(compiled: Path, source: Path, cache: Path) -> None:
+    code = compiled.read_bytes()
+    with suppress(FileNotFoundError):
+        status = source.stat()
+        if code[12:16] == status.st_size.to_bytes(4, "little"):
+            (cache / compiled.name).write_bytes(code[:8] + int(status.st_mtime).to_bytes(4, "little") + code[12:])
 
 
 def locked_version(name: str) -> str:
