@@ -4,6 +4,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import uvicorn
 from dishka import AsyncContainer, Provider
@@ -11,9 +12,10 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
-from litestar.types import ControllerRouterHandler, Guard, Message, Scope
+from litestar.types import ControllerRouterHandler, Message, Scope
 from litestar.utils.scope.state import ScopeState
 from sqlalchemy.ext.asyncio import AsyncSession
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import __version__
 from app.campaigns.routes import CampaignController
@@ -36,7 +38,9 @@ from app.web.protocol import bounded_protocol
 from app.web.scopes import STATE, RequestContainer, serve_container
 from saqueduct import ConfigurationError
 from saqueduct.litestar import SaqueductPlugin
-from saqueduct.litestar.guards import AdminRoutes
+from saqueduct.litestar.access import Access
+from saqueduct.litestar.guards import RoleGuard
+from saqueduct.litestar.peers import KeepPeer
 from saqueduct.litestar.requests import StrictRequest
 from saqueduct.litestar.router import body_limit, install, prepare
 from saqueduct.litestar.transactions import Sessions, roll_back
@@ -51,8 +55,14 @@ DOMAIN_ROUTES: Sequence[ControllerRouterHandler] = (
 """The controllers of the domains, except that of mails: its bodies hold the arguments of a job."""
 
 SECURITY_SCHEMES: dict[str, SecurityScheme | Reference] = {
-    "AdminBasic": SecurityScheme(type="http", scheme="basic", description="ADMIN_USERNAME and ADMIN_PASSWORD"),
-    "AdminToken": SecurityScheme(type="http", scheme="bearer", description="ADMIN_TOKEN"),
+    "AdminBasic": SecurityScheme(
+        type="http",
+        scheme="basic",
+        description="a name and password of ADMIN_CREDENTIALS, or ADMIN_USERNAME and ADMIN_PASSWORD",
+    ),
+    "AdminToken": SecurityScheme(
+        type="http", scheme="bearer", description="a token of ADMIN_CREDENTIALS, or ADMIN_TOKEN"
+    ),
     "AccessToken": SecurityScheme(
         type="http", scheme="bearer", bearer_format="JWT", description="of POST /users/login"
     ),
@@ -82,7 +92,7 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     container = container_of(plugin.saqueduct.queues)
     plugin.config.api_sessions = _sessions(container)
     app = Litestar(
-        route_handlers=[_own_routes(settings, plugin.guards)],
+        route_handlers=[_own_routes(settings, plugin.access)],
         plugins=[plugin],
         dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
@@ -124,10 +134,10 @@ def _sessions(container: AsyncContainer) -> Sessions:
     return session
 
 
-def _own_routes(settings: Settings, admin: Sequence[Guard]) -> Router:
+def _own_routes(settings: Settings, access: Access) -> Router:
     limit = max(body_limit(settings.queue.max_payload_bytes), settings.web.max_body_bytes)
     mails = Router("/", route_handlers=[EmailController], request_max_body_size=limit)
-    return Router("/", route_handlers=[index, process, *DOMAIN_ROUTES, mails], guards=[AdminRoutes(admin)])
+    return Router("/", route_handlers=[index, process, *DOMAIN_ROUTES, mails], guards=[RoleGuard(access)])
 
 
 async def end_transaction(message: Message, scope: Scope) -> None:
@@ -154,6 +164,11 @@ async def end_transaction(message: Message, scope: Scope) -> None:
         await roll_back(session)
 
 
+def behind_proxies(app: Any, trusted: Sequence[str]) -> Any:
+    """The application with the client's address and scheme from the headers of these proxies."""
+    return KeepPeer(cast("Any", ProxyHeadersMiddleware(app, list(trusted)))) if trusted else app
+
+
 def main() -> None:
     """Serve the application; exits with 2 and a message when it is not configured."""
     try:
@@ -166,11 +181,10 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     uvicorn.run(
-        app,
+        behind_proxies(app, settings.trusted_proxies),
         http=bounded_protocol(settings.web.body_timeout),
         # By default uvicorn trusts every client on this machine.
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=False,
         host=settings.web.host,
         port=settings.web.port,
         log_config=None,

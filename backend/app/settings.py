@@ -20,6 +20,7 @@ import msgspec
 from dotenv import dotenv_values
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct.common.credentials import parse_credentials
 from saqueduct.common.secret import Secret
 from saqueduct.errors import ConfigurationError
 
@@ -92,11 +93,19 @@ class WebSettings(Section, frozen=True, kw_only=True):
 class AdminSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "ADMIN_"
     username: str = "admin"
-    """ADMIN_USERNAME. User name for HTTP Basic on /saq and on the routes that change jobs."""
+    """ADMIN_USERNAME. User name of the admin for HTTP Basic on /saq and on the routes that need a role."""
     password: Secret = Secret("")
-    """ADMIN_PASSWORD. Password of this user. Empty in development: these routes are open to this machine only."""
+    """ADMIN_PASSWORD. Password of this user. In development with no way to sign in, only this machine may call."""
     token: Secret = Secret("")
-    """ADMIN_TOKEN. Bearer token for the same routes; empty disables bearer authentication."""
+    """ADMIN_TOKEN. Bearer token of the admin for the same routes."""
+    credentials: Secret = Secret("")
+    """ADMIN_CREDENTIALS. People as `name:role:hash`, separated by spaces; `./saqueduct hash-password` makes them."""
+    proxy_user_header: str = ""
+    """ADMIN_PROXY_USER_HEADER. Header in which a proxy of WEB_TRUSTED_PROXIES names who has signed in there."""
+    proxy_role_header: str = ""
+    """ADMIN_PROXY_ROLE_HEADER. Header with the role of that person, or with groups; without it: viewer."""
+    session_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 12
+    """ADMIN_SESSION_HOURS. Hours after which a person must sign in again in the browser."""
 
 
 class DatabaseSettings(Section, frozen=True, kw_only=True):
@@ -260,7 +269,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def admin_configured(self) -> bool:
         """True when there are credentials that open the admin routes."""
-        return bool(self.admin.password or self.admin.token)
+        admin = self.admin
+        return bool(admin.password or admin.token or admin.credentials or admin.proxy_user_header)
 
     def require_servers(self) -> Self:
         """Return these settings, or raise when no Redis or no PostgreSQL is named.
@@ -354,9 +364,21 @@ def _problems(settings: Settings) -> list[str]:
     if settings.web.max_bodies_bytes < settings.web.max_body_bytes:
         problems.append("WEB_MAX_BODIES_BYTES is less than WEB_MAX_BODY_BYTES: not even one such body could be read")
     problems += _redis_problems(settings.redis.url)
+    problems += _admin_problems(settings)
     problems += _host_problems(settings.allowed_hosts) + _proxy_problems(settings.trusted_proxies)
     if settings.production:
         problems += _production_problems(settings)
+    return problems
+
+
+def _admin_problems(settings: Settings) -> list[str]:
+    problems = []
+    try:
+        parse_credentials(settings.admin.credentials.reveal())
+    except ValueError as error:
+        problems.append(f"ADMIN_CREDENTIALS: {error}")
+    if settings.admin.proxy_user_header and not settings.trusted_proxies:
+        problems.append("ADMIN_PROXY_USER_HEADER needs WEB_TRUSTED_PROXIES: anyone could send the header")
     return problems
 
 
@@ -399,7 +421,7 @@ def _zone_problems(name: str) -> list[str]:
 
 def _production_problems(settings: Settings) -> list[str]:
     required = {
-        "ADMIN_PASSWORD or ADMIN_TOKEN": settings.admin_configured,
+        "ADMIN_PASSWORD, ADMIN_TOKEN, ADMIN_CREDENTIALS or ADMIN_PROXY_USER_HEADER": settings.admin_configured,
         "REDIS_URL": bool(settings.redis.url),
         "DATABASE_URL": bool(settings.database.url),
         "SMTP_HOST": bool(settings.smtp.host),

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from saq.types import Context
 
     from saqueduct.application import Saqueduct
+    from saqueduct.common.credentials import Credential
+    from saqueduct.common.people import Person, Role
     from saqueduct.config import SaqueductConfig
     from saqueduct.errors import (
         ConfigurationError,
@@ -58,6 +60,7 @@ __all__ = [
     "CallOptions",
     "ConfigurationError",
     "Context",
+    "Credential",
     "DuplicateJob",
     "DuplicateTask",
     "EngineQueue",
@@ -74,6 +77,7 @@ __all__ = [
     "JobUpdate",
     "Pause",
     "PayloadTooLarge",
+    "Person",
     "QueueError",
     "QueueStats",
     "QueueUnavailable",
@@ -81,6 +85,7 @@ __all__ = [
     "RegistrationError",
     "ResultTimeout",
     "Retry",
+    "Role",
     "Saqueduct",
     "SaqueductConfig",
     "Schedule",
@@ -106,6 +111,8 @@ if find_spec("dishka") is not None:
 _MODULES: dict[str, tuple[str, ...]] = {
     "saq.types": ("Context",),
     "saqueduct.application": ("Saqueduct",),
+    "saqueduct.common.credentials": ("Credential",),
+    "saqueduct.common.people": ("Person", "Role"),
     "saqueduct.config": ("SaqueductConfig",),
     "saqueduct.errors": (
         "ConfigurationError",

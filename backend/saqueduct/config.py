@@ -1,6 +1,7 @@
 """SaqueductConfig: every setting of the library, with its unit and its bounds."""
 
 import dataclasses
+import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct.common.credentials import Credential, parse_credentials
 from saqueduct.common.near_names import did_you_mean, unknown_fields
 from saqueduct.common.text import check_schema
 from saqueduct.errors import ConfigurationError
@@ -158,12 +160,28 @@ class SaqueductConfig:
     """Lifespans of the Litestar application, functions that take it, which tasks need: worker processes enter these.
     They enter no other lifespan of the application, and call none of its `on_startup` hooks."""
     guards: Sequence[Any] | None = None
-    """Guards of Litestar for the UI and for the API's routes that read or change jobs of other callers, instead of the
-    admin's credentials."""
+    """Guards of Litestar for the UI and for the API's routes that read or change jobs of other callers, instead of all
+    that follows: whoever passes them may do everything."""
+    credentials: Sequence[Credential | str] | str = dataclasses.field(default=(), repr=False)
+    """People who may call: `Credential(name="maria", role="operator", hash="scrypt...")`, or the same as
+    `maria:operator:scrypt...`; in the variable separated by spaces. `saqueduct hash-password` makes the hash.
+    [ADMIN_CREDENTIALS]"""
+    identify: Any = None
+    """A function of the application, sync or async: takes the `ASGIConnection` of a request and returns the `Person`
+    who has signed in, with name and role, or None."""
+    proxy_user_header: str = ""
+    """Header in which a proxy of `trusted_proxies` names the person who has signed in there, such as X-Remote-User."""
+    proxy_role_header: str = ""
+    """Header in which it says the role, or groups of which one is named like a role. Without it all are viewers."""
+    trusted_proxies: Sequence[str] = ()
+    """Addresses of these proxies, such as 10.0.0.7, or networks such as 10.0.0.0/24. They must remove both headers from
+    the requests of clients."""
+    session_hours: int = _whole(12, 1, "hours", 24 * 30)
+    """Hours after which a person must sign in again in the browser."""
     admin_username: str = ""
-    """User name for HTTP Basic on the UI and the API; `admin` by default. [ADMIN_USERNAME]"""
+    """User name of an admin for HTTP Basic on the UI and the API; `admin` by default. [ADMIN_USERNAME]"""
     admin_password: str = dataclasses.field(default="", repr=False)
-    """Its password. Without password and token, in development, only this machine may call. [ADMIN_PASSWORD]"""
+    """Its password. In development with no way to sign in, only this machine may call. [ADMIN_PASSWORD]"""
     admin_token: str = dataclasses.field(default="", repr=False)
     """Bearer token for the same. [ADMIN_TOKEN]"""
     secret_key: str = dataclasses.field(default="", repr=False)
@@ -202,6 +220,7 @@ class SaqueductConfig:
             *self._database_problems(),
             *_timing_problems(self.timings),
             *self._other_problems(),
+            *self._access_problems(),
         ]
         _refuse(problems)
 
@@ -209,6 +228,23 @@ class SaqueductConfig:
     def production(self) -> bool:
         """True in the production environment."""
         return self.environment == "production"
+
+    @property
+    def people(self) -> tuple[Credential, ...]:
+        """The named credentials."""
+        return parse_credentials(self.credentials)
+
+    @property
+    def can_sign_in(self) -> bool:
+        """True when there is a way to sign in, or guards decide."""
+        return bool(
+            self.guards is not None
+            or self.credentials
+            or self.identify is not None
+            or self.proxy_user_header
+            or self.admin_password
+            or self.admin_token
+        )
 
     @property
     def has_metrics(self) -> bool:
@@ -234,6 +270,7 @@ class SaqueductConfig:
         self.admin_username = self.admin_username or environ.get("ADMIN_USERNAME", "") or "admin"
         self.admin_password = self.admin_password or environ.get("ADMIN_PASSWORD", "")
         self.admin_token = self.admin_token or environ.get("ADMIN_TOKEN", "")
+        self.credentials = self.credentials or environ.get("ADMIN_CREDENTIALS", "")
         self.metrics_token = self.metrics_token or environ.get("METRICS_TOKEN", "")
         self.metrics_host = self.metrics_host or environ.get("METRICS_HOST", "") or "127.0.0.1"
         if self.metrics_port is None and self.metrics is not False and (port := environ.get("METRICS_PORT", "")):
@@ -305,6 +342,40 @@ class SaqueductConfig:
         if self.guards is not None and not self.guards:
             problems.append("guards is empty, so that anyone could change jobs: give guards, or leave it out")
         return problems
+
+    def _access_problems(self) -> list[str]:
+        problems = []
+        try:
+            names = {each.name for each in self.people}
+            if self.admin_username in names and (self.admin_password or self.admin_token):
+                problems.append(
+                    f"credentials: {self.admin_username!r} is the name of admin_username: choose another name"
+                )
+        except ValueError as error:
+            problems.append(f"credentials: {error} (ADMIN_CREDENTIALS)")
+        if self.guards is not None and (self.identify is not None or self.proxy_user_header):
+            problems.append("guards contradicts identify and proxy_user_header: leave guards out, or both others")
+        if self.identify is not None and not callable(self.identify):
+            problems.append("identify must be a function that takes a connection and returns a Person or None")
+        return problems + _proxy_problems(self.trusted_proxies, self.proxy_user_header, self.proxy_role_header)
+
+
+def _proxy_problems(addresses: Sequence[str], user: str, role: str) -> list[str]:
+    if isinstance(addresses, str):
+        return [f"trusted_proxies takes addresses in a list, such as ['10.0.0.7'], not {addresses!r}"]
+    problems = []
+    for address in addresses:
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            problems.append(
+                f"trusted_proxies: {address!r} is not an address such as 10.0.0.7 or a network such as 10.0.0.0/24"
+            )
+    if user and not addresses:
+        problems.append("proxy_user_header needs trusted_proxies: anyone could send the header")
+    if role and not user:
+        problems.append("proxy_role_header needs proxy_user_header")
+    return problems
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.main import create_app
 from app.settings import load_settings
 from saqueduct import Queues
-from saqueduct.litestar.guards import REFUSALS_PER_MINUTE
+from saqueduct.litestar.credentials import REFUSALS_PER_MINUTE
 from tests.conftest import running
 
 PASSWORD = "correct horse battery staple"
@@ -184,9 +184,9 @@ async def test_each_refusal_is_a_line_in_the_log_without_secrets_and_without_lin
         logging.getLogger("saqueduct.security").removeHandler(caplog.handler)
     lines = [record.getMessage() for record in caplog.records if record.name == "saqueduct.security"]
     assert lines == [
-        r"admin refused: GET /saq/api/queues/a\nforged\x1b[31m from 203.0.113.9: wrong credentials",
-        "admin refused: GET /saq from 203.0.113.9: wrong credentials",
-        "admin refused: GET /saq from 203.0.113.9: no credentials",
+        r"access refused: GET /saq/api/queues/a\nforged\x1b[31m from 203.0.113.9: wrong credentials",
+        "access refused: GET /saq from 203.0.113.9: wrong credentials",
+        "access refused: GET /saq from 203.0.113.9: no credentials",
     ]
 
 

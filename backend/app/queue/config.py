@@ -68,6 +68,11 @@ def build_config(settings: Settings, container: Callable[[Queues], AsyncContaine
         admin_username=settings.admin.username,
         admin_password=settings.admin.password.reveal(),
         admin_token=settings.admin.token.reveal(),
+        credentials=settings.admin.credentials.reveal(),
+        proxy_user_header=settings.admin.proxy_user_header,
+        proxy_role_header=settings.admin.proxy_role_header,
+        trusted_proxies=settings.trusted_proxies,
+        session_hours=settings.admin.session_hours,
         secret_key=settings.app.secret_key.reveal(),
         environment=settings.app.environment,
     )

@@ -10,8 +10,9 @@ from litestar.types import Scope
 from app.queue.registry import get_registry
 from app.web.scopes import inject
 from saqueduct.errors import InvalidArguments
+from saqueduct.litestar.guards import OPERATOR, WHEN, require_role
 from saqueduct.litestar.links import JobLinks
-from saqueduct.litestar.routes.answers import EnqueuedJob, created, require_admin
+from saqueduct.litestar.routes.answers import EnqueuedJob, created
 from saqueduct.litestar.routes.enqueuing import (
     QUERY,
     answer,
@@ -28,7 +29,8 @@ FURTHER: Final = frozenset({IDEMPOTENCY_KEY, b"content-length", b"transfer-encod
 
 
 OPTIONS: Final[dict[str, Any]] = {
-    "admin": "on demand",
+    **OPERATOR,
+    WHEN: "on demand",
     "reads_body": True,
     "takes_idempotency_key": True,
     "query": ("user_id", *QUERY),
@@ -40,16 +42,16 @@ OPTIONS: Final[dict[str, Any]] = {
 async def process(
     request: Request[Any, Any, Any], queues: FromDishka[Queues], links: FromDishka[JobLinks]
 ) -> Response[EnqueuedJob]:
-    """Enqueue the task `my_task` for a user; with options, such as a key, only for the admin."""
+    """Enqueue the task `my_task` for a user; with options, such as a key, only for operators."""
     if (plain := plain_user(request.scope)) is not None:
         return created(await queues.enqueue("my_task", {"user_id": plain}), links)
     query = asked(request, "user_id")
     if chosen := bool(query.options()):
         # A caller who chooses a key can prevent another job with that key.
-        await require_admin(request)
+        await require_role(request)
     arguments = with_user(arguments_of(await body_of(request), "my_task"), request.query_params.get("user_id"))
     task = with_options(get_registry().get("my_task"), query)
-    return await answer(await queues.enqueue(task, arguments), query, queues, links, admin=chosen)
+    return await answer(await queues.enqueue(task, arguments), query, queues, links, whole=chosen)
 
 
 def plain_user(scope: Scope) -> int | None:

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Method
 
-from saqueduct.litestar.openapi import Document, complete_operation, describe_enqueue, view_of
+from saqueduct.litestar.openapi import Document, complete_operation, describe_enqueue, describe_role, view_of
 
 OWN: Final = ("/process", "/users", "/todos", "/payments", "/campaigns", "/emails")
 """Where this application's own routes are."""
@@ -46,6 +46,7 @@ def completed(document: Document) -> Document:
     for path, item in found["paths"].items():
         if path.startswith(OWN):
             for method, operation in item.items():
+                describe_role(operation)
                 complete_operation(operation, _statuses(path, method, operation))
     _complete_process(found["paths"])
     answers = found["paths"]["/payments"]["post"]["responses"]
@@ -64,7 +65,7 @@ def _complete_process(paths: Document) -> None:
 def _statuses(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[int]:
     yield from (400, 500, 503)
     if any(operation.get("security") or ()) or path.startswith(("/users/", "/process")):
-        yield from (401, 429)
+        yield from (401, 403, 429)
     if "{" in path:
         yield 404
     if method != "get":

@@ -11,6 +11,7 @@ from saqueduct.cli.connection import Found, Target
 from saqueduct.cli.dead import dead
 from saqueduct.cli.dev import dev
 from saqueduct.cli.errors import Nouns, Reporting
+from saqueduct.cli.hash_password import hash_password
 from saqueduct.cli.jobs import jobs
 from saqueduct.cli.loading import load
 from saqueduct.cli.migrate import migrate
@@ -19,7 +20,7 @@ from saqueduct.cli.schedules import schedules
 from saqueduct.cli.tasks import tasks
 from saqueduct.cli.workers import run_alone, workers
 
-COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, workers, migrate)
+COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, workers, migrate, hash_password)
 
 
 @click.group(cls=Reporting, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,6 +12,7 @@ from litestar.types import ExceptionHandlersMap
 
 from saqueduct import errors
 from saqueduct.common.text import loggable
+from saqueduct.litestar.refusals import RoleNeeded, SignInNeeded
 from saqueduct.litestar.unknown import named
 from saqueduct.postgres.outage import outage_in, took_too_long
 
@@ -94,6 +95,8 @@ def http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
     more: dict[str, Any] = {}
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         more["errors"] = named(error.extra, request)
+    if isinstance(error, SignInNeeded | RoleNeeded) and error.role is not None:
+        more["role"] = error.role
     code = "invalid" if error.status_code == 400 else _code(error.status_code)
     return problem(error.status_code, code, error.detail, dict(error.headers or {}), **more)
 

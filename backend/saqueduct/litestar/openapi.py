@@ -21,7 +21,7 @@ from litestar.routes import HTTPRoute
 from litestar.utils.path import normalize_path
 
 from saqueduct.litestar.errors import HEADERS
-from saqueduct.litestar.guards import ADMIN_SECURITY
+from saqueduct.litestar.guards import SCHEMES
 from saqueduct.litestar.routes.batches import LARGEST_BATCH
 from saqueduct.litestar.routes.enqueuing import LONGEST_WAIT
 from saqueduct.tasks.registry import TaskRegistry
@@ -42,6 +42,7 @@ PROBLEM_SCHEMA: Final[Document] = {
         "near": {"type": "array", "items": {"type": "string"}, "description": "names that may have been meant"},
         "known": {"type": "array", "items": {"type": "string"}, "description": "the names that there are"},
         "job_id": {"type": "string", "description": "the job that prevents it"},
+        "role": {"type": "string", "description": "the role that is needed"},
     },
 }
 
@@ -79,8 +80,8 @@ HEADER: Final[Document] = {
 }
 
 SECURITY_SCHEMES: Final[Document] = {
-    "AdminBasic": {"type": "http", "scheme": "basic", "description": "user name and password of the admin"},
-    "AdminToken": {"type": "http", "scheme": "bearer", "description": "token of the admin"},
+    "AdminBasic": {"type": "http", "scheme": "basic", "description": "name and password of a person or the admin"},
+    "AdminToken": {"type": "http", "scheme": "bearer", "description": "token of a program or the admin"},
 }
 
 
@@ -113,24 +114,25 @@ class _Described(OpenAPI):
 
 
 def describe(
-    config: OpenAPIConfig, router: Router, registry: TaskRegistry, *, admin_guard: bool, base_path: str = ""
+    config: OpenAPIConfig, router: Router, registry: TaskRegistry, *, credentials: bool, base_path: str = ""
 ) -> OpenAPIConfig:
     """The configuration of an application whose document describes the queue's routes completely.
 
-        Litestar([router], openapi_config=describe(OpenAPIConfig("Shop", "1.0"), router, registry, admin_guard=True))
+        Litestar([router], openapi_config=describe(OpenAPIConfig("Shop", "1.0"), router, registry, credentials=True))
 
     Args:
         config: of the application.
         router: made by `queue_router`.
         registry: the tasks that can be enqueued.
-        admin_guard: False where guards of the application protect the routes of the admin: their credentials are the
-            application's to describe.
+        credentials: False where the application or a proxy recognizes people: how, is the application's to describe.
         base_path: path of the application, for `Litestar(path=...)`.
     """
     base = normalize_path(base_path).rstrip("/")
     prefix = base + router.path.rstrip("/")
     docs = {base + route.path_format: _docs(route) for route in router.routes if isinstance(route, HTTPRoute)}
-    return DescribedConfig(config, partial(completed, registry=registry, prefix=prefix, docs=docs, admin=admin_guard))
+    return DescribedConfig(
+        config, partial(completed, registry=registry, prefix=prefix, docs=docs, credentials=credentials)
+    )
 
 
 def _docs(route: HTTPRoute) -> dict[str, str]:
@@ -142,7 +144,7 @@ def _docs(route: HTTPRoute) -> dict[str, str]:
 
 
 def completed(
-    document: Document, *, registry: TaskRegistry, prefix: str, docs: Mapping[str, Mapping[str, str]], admin: bool
+    document: Document, *, registry: TaskRegistry, prefix: str, docs: Mapping[str, Mapping[str, str]], credentials: bool
 ) -> Document:
     """The document, completed.
 
@@ -151,7 +153,7 @@ def completed(
         registry: the tasks that can be enqueued.
         prefix: path of the router; empty for "/".
         docs: by path of the router and method, what the operation does.
-        admin: whether an `AdminGuard` protects the routes of the admin.
+        credentials: whether those of the settings open the routes.
     """
     found = copy.deepcopy(document)
     parts = found.setdefault("components", {})
@@ -160,12 +162,13 @@ def completed(
     for path, item in own.items():
         for method, operation in item.items():
             operation.setdefault("description", docs[path][method])
+            describe_role(operation)
             complete_operation(operation, _statuses(path.removeprefix(prefix), method, operation), problem)
     below = {path.removeprefix(prefix): item for path, item in own.items()}
     _complete_enqueues(below)
     _complete_answers(below)
     _add_tasks(found, below, prefix, registry)
-    _describe_security(found, docs, admin)
+    _describe_security(found, docs, credentials)
     return found
 
 
@@ -197,14 +200,24 @@ def complete_operation(operation: Document, statuses: Iterable[int], problem: st
     }
 
 
-def _describe_security(document: Document, paths: Collection[str], admin: bool) -> None:
-    if admin:
+def describe_role(operation: Document) -> None:
+    """Say in an operation which role it needs, as its security does; changed."""
+    needed = operation.get("security") or ()
+    role = next((role for each in needed for name in SCHEMES for role in each.get(name, ())), None)
+    if role is not None:
+        operation["x-role"] = role
+        use = "Shows more to" if {} in needed else "Needs"
+        operation["description"] += f"\n\n{use} the role `{role}`."
+
+
+def _describe_security(document: Document, paths: Collection[str], credentials: bool) -> None:
+    if credentials:
         schemes = document["components"].setdefault("securitySchemes", {})
         document["components"]["securitySchemes"] = SECURITY_SCHEMES | schemes
         return
     for path in paths:
         for operation in document["paths"].get(path, {}).values():
-            others = [each for each in operation.get("security", ()) if each and each not in ADMIN_SECURITY]
+            others = [each for each in operation.get("security", ()) if each and not each.keys() & set(SCHEMES)]
             operation.pop("security", None)
             if others:
                 operation["security"] = others
@@ -261,7 +274,7 @@ def _complete_answers(paths: Document) -> None:
 def _statuses(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[int]:
     yield from (400, 500, 503)
     if any(operation.get("security") or ()):
-        yield from (401, 429)
+        yield from (401, 403, 429)
     if "{" in path or path in ("/jobs", "/dead-letters"):
         yield 404
     if method != "get":

@@ -3,7 +3,7 @@
 app = Litestar([...], plugins=[SaqueductPlugin(SaqueductConfig(redis_url="redis://127.0.0.1:6379/0"))])
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.plugins import CLIPlugin, InitPluginProtocol
-from litestar.types import ASGIApp, Guard, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from saqueduct.application import Saqueduct
 from saqueduct.common.secret import Secret
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError, QueueError
-from saqueduct.litestar.attempts import Attempts
+from saqueduct.litestar.access import Access, build_access
 from saqueduct.litestar.errors import queue_error
-from saqueduct.litestar.guards import AdminCredentials, AdminGuard, decide
+from saqueduct.litestar.guards import MethodGuard, decide
 from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.redis_outage import reporting_redis
 from saqueduct.litestar.router import install, queue_router
@@ -40,8 +40,8 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
     - The queues are connected in the application's lifespan, before its other lifespans.
     - Tasks are injected the dependencies of the application by parameter name, also the session of advanced-alchemy.
     - Handlers enqueue with `task.enqueue(...)`, or by name with litestar-saq's `task_queues: TaskQueues`.
-    - `ui_path` serves SAQ's web UI, `api_path` the HTTP API; `guards` or the admin's credentials decide who may call,
-      and in development without credentials only this machine may.
+    - `ui_path` serves SAQ's web UI, `api_path` the HTTP API; `access` decides who may call, and in development with no
+      way to sign in only this machine may.
     - With `run_workers="web"` a worker runs in the process; it starts after the `on_startup` hooks, and lets its jobs
       end before the lifespans of the application are left. The server's signal handlers stay unchanged.
     - `litestar workers run` runs workers in processes of their own.
@@ -82,16 +82,16 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                 "an application takes one SaqueductPlugin: name all queues in its SaqueductConfig(queues=[...]), or "
                 "give the second plugin to an application of its own, which can run in the same process"
             )
-        config, guards = self.config, self.guards
+        config, access = self.config, self.access
         # Read when they are used: other plugins may add dependencies after this one.
         self.saqueduct.injectors.named.serve(app_config)
-        QueuePlugin(saq_config(self.saqueduct.queues, guards, config.ui_path)).on_app_init(app_config)
+        QueuePlugin(saq_config(self.saqueduct.queues, [MethodGuard(access)], config.ui_path)).on_app_init(app_config)
         if config.api_path is not None:
             limit = config.max_payload_bytes
             router = queue_router(
                 self.saqueduct,
                 path=config.api_path,
-                guards=guards,
+                access=access,
                 max_payload_bytes=limit,
                 sessions=config.api_sessions,
                 base_path=app_config.path,
@@ -100,9 +100,12 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             )
             app_config.route_handlers.append(router)
             if (document := app_config.openapi_config) is not None:
-                own = config.guards is None
                 app_config.openapi_config = describe(
-                    document, router, self.saqueduct.registry, admin_guard=own, base_path=app_config.path
+                    document,
+                    router,
+                    self.saqueduct.registry,
+                    credentials=access.takes_credentials,
+                    base_path=app_config.path,
                 )
         app_config.exception_handlers = {QueueError: queue_error, **app_config.exception_handlers}
         app_config.lifespan.insert(0, self._connected)
@@ -125,16 +128,10 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         return [lifespan(app) for lifespan in self.config.worker_lifespans]
 
     @cached_property
-    def guards(self) -> Sequence[Guard]:
-        """Of the UI and of the API's routes for the admin; an application may use them for routes of its own, too, with
-        `AdminRoutes` of `saqueduct.litestar.guards`."""
-        config = self.config
-        if config.guards is not None:
-            return list(config.guards)
-        password, token = Secret(config.admin_password), Secret(config.admin_token)
-        credentials = AdminCredentials(username=config.admin_username, password=password, token=token)
-        attempts = Attempts(next(iter(self.saqueduct.queues)), self.saqueduct.signing_key)
-        return [AdminGuard(credentials, attempts, production=config.production)]
+    def access(self) -> Access:
+        """Who may call the UI and the API; an application may use it for routes of its own, too, with `RoleGuard` of
+        `saqueduct.litestar.guards`."""
+        return build_access(self.config, next(iter(self.saqueduct.queues)), self.saqueduct.signing_key)
 
     def _prefer_queues(self, app: ASGIApp) -> ASGIApp:
         """ASGI application around another: tasks enqueue on the queues of this application, also with others in the
@@ -185,8 +182,11 @@ def check_production(config: SaqueductConfig) -> None:
     if not config.production or (config.api_path is None and config.ui_path is None):
         return
     problems = []
-    if config.guards is None and not (config.admin_password or config.admin_token):
-        problems.append("ADMIN_PASSWORD or ADMIN_TOKEN (admin_password, admin_token), or guards of the application")
+    if not config.can_sign_in:
+        problems.append(
+            "ADMIN_PASSWORD or ADMIN_TOKEN (admin_password, admin_token), ADMIN_CREDENTIALS (credentials), identify, "
+            "proxy_user_header, or guards of the application"
+        )
     if config.api_path is not None and len(config.secret_key) < MIN_SECRET_LENGTH:
         problems.append(f"SECRET_KEY (secret_key) with {MIN_SECRET_LENGTH} characters or more: `openssl rand -hex 32`")
     if problems:

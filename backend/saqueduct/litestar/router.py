@@ -8,12 +8,13 @@ from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
-from litestar.types import ControllerRouterHandler, Guard, Scope
+from litestar.types import ControllerRouterHandler, Scope
 
 from saqueduct.common.secret import Secret
 from saqueduct.errors import ConfigurationError
+from saqueduct.litestar.access import Access, Shared
 from saqueduct.litestar.errors import HEADERS, router_handlers
-from saqueduct.litestar.guards import AdminRoutes, Shared, past_middleware, same_site
+from saqueduct.litestar.guards import RoleGuard, past_middleware, same_site
 from saqueduct.litestar.keys import KeyPaths, collections, unescape
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.requests import StrictRequest
@@ -77,7 +78,7 @@ def queue_router(
     parts: QueueParts,
     *,
     path: str,
-    guards: Sequence[Guard],
+    access: Access,
     max_payload_bytes: int,
     sessions: Sessions | None = None,
     base_path: str = "",
@@ -89,20 +90,18 @@ def queue_router(
     Args:
         parts: queues, tasks, PostgreSQL and key.
         path: under which the routes are, such as "/queue" or "/".
-        guards: who may call the routes of the admin: an `AdminGuard`, or guards of the application.
+        access: who may call the routes that need a role.
         max_payload_bytes: bytes that the arguments of a job may take; sets the largest body of routes that enqueue.
         sessions: opens the session of a request that needs one; by default on the connections of `parts.store`.
         base_path: path of the application, for `Litestar(path=...)`.
         metrics: what `/metrics` serves; None: there is no such route.
-        metrics_token: bearer token that opens `/metrics` and the numbers for autoscalers; None: only the admin may
-            read them.
+        metrics_token: bearer token that opens `/metrics` and the numbers for autoscalers; None: only people with a
+            role may read them.
 
     Raises:
-        ConfigurationError: there are no guards, or the path has parameters.
+        ConfigurationError: the path has parameters.
     """
     prefix = whole_path(base_path, path)
-    if not guards:
-        raise ConfigurationError("the queue's HTTP API has no guards, so that anyone could change jobs: give guards")
     if sessions is None and parts.store is not None:
         sessions = parts.store.sessions
     links = JobLinks(parts.signing_key, prefix)
@@ -110,7 +109,7 @@ def queue_router(
     return Router(
         path,
         route_handlers=[*ROUTES, _payload_routes(max_payload_bytes), *_metrics_routes(metrics)],
-        guards=[RequestGuard(AdminRoutes(guards))],
+        guards=[RequestGuard(RoleGuard(access))],
         dependencies={"services": _provide(services)},
         exception_handlers=router_handlers(),
         request_class=StrictRequest,
@@ -118,7 +117,7 @@ def queue_router(
         # Those of the application do not fit these handlers.
         dto=None,
         return_dto=None,
-        opt={PREFIX: prefix} | past_middleware(guards),
+        opt={PREFIX: prefix} | past_middleware(access),
     )
 
 
@@ -143,23 +142,23 @@ class RequestGuard(Shared):
     A guard, because a `before_request` of the router would replace the application's.
 
     Args:
-        admin: guards the routes of the admin.
+        roles: guards the routes that need a role.
     """
 
-    def __init__(self, admin: AdminRoutes) -> None:
-        self._admin = admin
+    def __init__(self, roles: RoleGuard) -> None:
+        self._roles = roles
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Refuse pages of other sites, everyone but the admin where the route is the admin's, and unknown parameters.
+        """Refuse pages of other sites, people whose role is not enough, and unknown parameters.
 
         Raises:
             PermissionDeniedException: a page of another site sent the request.
-            NotAuthorizedException, PermissionDeniedException, TooManyRequestsException: by the guards of the admin.
+            NotAuthorizedException, PermissionDeniedException, TooManyRequestsException: see `RoleGuard`.
             ValidationException: see `refuse_unknown`.
         """
         request = cast("Request[Any, Any, Any]", connection)
         await same_site(request, handler)
-        await self._admin(request, handler)
+        await self._roles(request, handler)
         if DECLARED not in handler.opt:
             declare(request.app, PREFIX)
         await prepare(request)

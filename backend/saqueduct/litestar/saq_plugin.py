@@ -34,8 +34,9 @@ from saq import Job
 from saq.queue import Queue
 from saq.types import QueueInfo
 
+from saqueduct.litestar.access import AllOf
 from saqueduct.litestar.errors import HEADERS, router_handlers
-from saqueduct.litestar.guards import AllOf, past_middleware, same_site
+from saqueduct.litestar.guards import MethodGuard, past_middleware, same_site
 from saqueduct.litestar.static_files import read, serve_files
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
@@ -156,8 +157,13 @@ def _ui(config: SAQConfig, base_path: str, earlier: Any) -> Router:
         ],
         exception_handlers=router_handlers(),
         response_headers=HEADERS,
-        opt=past_middleware(guards),
+        opt=_past_middleware(guards),
     )
+
+
+def _past_middleware(guards: Iterable[Any]) -> dict[str, Any]:
+    access = next((each.access for each in guards if isinstance(each, MethodGuard)), None)
+    return {"exclude_from_csrf": True} if access is None else past_middleware(access)
 
 
 def _controller(config: SAQConfig, guard: Guard, base_path: str, earlier: Any) -> type[Controller]:

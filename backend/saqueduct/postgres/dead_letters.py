@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from saqueduct.common.clock import time_now
 from saqueduct.common.text import storable
 from saqueduct.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError
+from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import DEAD, PLACE, conditions
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
@@ -172,7 +173,7 @@ class DeadLetters:
     ) -> str:
         task = self._tasks.get(record.task)
         self._queues.look_up(queue or record.queue)
-        arguments = {**record.exact_arguments, **changes}
+        arguments = asked_by(task, {**record.exact_arguments, **changes}, by)
         if hidden := [name for name, value in arguments.items() if value == REDACTED and name in task.signature.redact]:
             problem = "is redacted, and kept nowhere: give it anew"
             raise InvalidArguments(record.task, dict.fromkeys(hidden, problem))

@@ -127,8 +127,9 @@ def typed_commands() -> list[str]:
 
 @pytest.mark.parametrize("line", typed_commands())
 def test_commands_in_the_documents_can_be_typed(line: str) -> None:
-    _, noun, verb, *arguments = shlex.split(line, comments=True)
-    COMMANDS[f"{noun} {verb}"].make_context(verb, arguments)
+    _, *words = shlex.split(line, comments=True)
+    count = 1 if words[0] in COMMANDS else 2
+    COMMANDS[" ".join(words[:count])].make_context(words[count - 1], words[count:])
 
 
 def test_a_real_process_prints_only_json(environment: dict[str, str]) -> None:

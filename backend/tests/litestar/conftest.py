@@ -1,6 +1,6 @@
 """A plain Litestar application with the queue's HTTP API under `/queue`: no dishka, nothing of the package `app`."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -14,8 +14,11 @@ from litestar.types import Guard
 
 from saqueduct import Context, Queues, Saqueduct, SaqueductConfig, get_registry, scheduled_task, task
 from saqueduct.common.secret import Secret
+from saqueduct.litestar.access import Access
 from saqueduct.litestar.attempts import Attempts
-from saqueduct.litestar.guards import AdminCredentials, AdminGuard
+from saqueduct.litestar.browser_sessions import BrowserSessions
+from saqueduct.litestar.credentials import AdminCredentials, CredentialCheck
+from saqueduct.litestar.guards import MethodGuard
 from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
@@ -76,7 +79,7 @@ def build(
     saqueduct: Saqueduct,
     *,
     path: str = "/queue",
-    guards: Callable[[AdminGuard], list[Guard]] = lambda admin: [admin],
+    guards: list[Guard] | None = None,
     credentials: AdminCredentials = CREDENTIALS,
     store: bool = True,
     production: bool = False,
@@ -87,23 +90,23 @@ def build(
     Args:
         saqueduct: the queues.
         path: of the queue's routes.
-        guards: of the admin's routes.
+        guards: of the application, in place of credentials.
         credentials: of the admin.
         store: False: without PostgreSQL.
-        production: as `AdminGuard` takes it.
+        production: as `Access` takes it.
         options: of Litestar.
     """
     key = Secret("tests only, no secret, but long enough")
     parts = Parts(saqueduct.queues, saqueduct.registry, saqueduct.store if store else None, key)
-    admin = AdminGuard(credentials, Attempts(saqueduct.queues.get("default"), key), production=production)
-    chosen = guards(admin)
-    router = queue_router(parts, path=path, guards=chosen, max_payload_bytes=64 * 1024)
-    document = describe(OpenAPIConfig("Shop", "1.0"), router, saqueduct.registry, admin_guard=admin in chosen)
+    check = CredentialCheck(credentials, (), Attempts(saqueduct.queues.get("default"), key))
+    access = Access(check, BrowserSessions(key, 3600.0, check.proof), guards=guards, production=production)
+    router = queue_router(parts, path=path, access=access, max_payload_bytes=64 * 1024)
+    document = describe(OpenAPIConfig("Shop", "1.0"), router, saqueduct.registry, credentials=guards is None)
     app = Litestar(
         [show_thing, make_thing, own_jobs, router],
         exception_handlers={Exception: of_the_application, 404: of_the_application, 400: of_the_application},
         openapi_config=document,
-        plugins=[QueuePlugin(saq_config(saqueduct.queues, chosen))],
+        plugins=[QueuePlugin(saq_config(saqueduct.queues, [MethodGuard(access)]))],
         logging_config=None,
         lifespan=[lambda _: saqueduct],
         **options,

@@ -12,12 +12,15 @@ from litestar.config.csrf import CSRFConfig
 from litestar.middleware.authentication import AbstractAuthenticationMiddleware, AuthenticationResult
 from litestar.middleware.base import DefineMiddleware
 from litestar.routes import HTTPRoute
+from litestar.types import Guard
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct import ConfigurationError, JobNotFound, SaqueductConfig
 from saqueduct.common.secret import Secret
 from saqueduct.litestar import SaqueductPlugin
-from saqueduct.litestar.guards import AdminCredentials
+from saqueduct.litestar.access import Access
+from saqueduct.litestar.browser_sessions import BrowserSessions
+from saqueduct.litestar.credentials import AdminCredentials, CredentialCheck
 from saqueduct.litestar.router import install, queue_router
 from saqueduct.postgres.models import JobRecord
 from tests.fixtures.poll import eventually
@@ -162,7 +165,7 @@ async def test_without_credentials_only_this_machine_may_call_in_development(
 
 
 async def test_guards_of_the_application_may_protect_the_routes_instead(serve: Build) -> None:
-    async with serve(guards=lambda _: [members_only]) as plain:
+    async with serve(guards=[members_only]) as plain:
         assert problem(await plain.client.get("/queue/jobs")) == (401, "unauthorized")
         member = {"x-member": "yes"}
         assert (await plain.client.get("/queue/jobs", headers=member)).status_code == 200
@@ -315,7 +318,7 @@ async def test_the_openapi_document_is_complete(plain: Plain) -> None:
     assert (add["operationId"], add["summary"]) == ("enqueue_add", "Add two numbers")
     [body] = add["requestBody"]["content"].values()
     assert schemas[body["schema"]["$ref"].rpartition("/")[2]]["required"] == ["a", "b"]
-    assert add["security"] == [{"AdminBasic": []}, {"AdminToken": []}]
+    assert add["security"] == [{"AdminBasic": ["operator"]}, {"AdminToken": ["operator"]}]
     assert document["components"]["securitySchemes"].keys() == {"AdminBasic", "AdminToken"}
     names = [operation["operationId"] for item in paths.values() for operation in item.values()]
     assert len(names) == len(set(names))
@@ -327,7 +330,7 @@ async def test_the_openapi_document_is_complete(plain: Plain) -> None:
 
 
 async def test_the_document_does_not_claim_credentials_that_are_not_asked_for(serve: Build) -> None:
-    async with serve(guards=lambda _: [members_only]) as plain:
+    async with serve(guards=[members_only]) as plain:
         document = await document_of(plain)
     assert "security" not in document["paths"]["/queue/jobs"]["get"]
     assert "securitySchemes" not in document["components"]
@@ -349,17 +352,26 @@ def references(part: Any) -> list[str]:
     return own + [found for each in part.values() for found in references(each)]
 
 
-async def test_a_router_without_guards_is_refused(plain: Plain) -> None:
+def access_by(guards: list[Guard]) -> Access:
+    """Who may call, by guards of the application."""
+    attempts: Any = None
+    check = CredentialCheck(AdminCredentials(), (), attempts)
+    return Access(check, BrowserSessions(Secret("key"), 60.0, check.proof), guards=guards, production=False)
+
+
+async def test_no_guards_and_a_path_with_parameters_are_refused(plain: Plain) -> None:
     parts: Any = plain.saqueduct
     with pytest.raises(ConfigurationError, match="no guards"):
-        queue_router(parts, path="/queue", guards=[], max_payload_bytes=1)
+        access_by([])
     with pytest.raises(ConfigurationError, match="has a parameter"):
-        queue_router(parts, path="/{tenant:str}/queue", guards=[members_only], max_payload_bytes=1)
+        queue_router(parts, path="/{tenant:str}/queue", access=access_by([members_only]), max_payload_bytes=1)
 
 
 async def test_a_router_inside_of_another_is_refused(plain: Plain) -> None:
     registry, queues, key = plain.saqueduct.registry, plain.saqueduct.queues, Secret("key")
-    inner = queue_router(Parts(queues, registry, None, key), path="/queue", guards=[members_only], max_payload_bytes=1)
+    inner = queue_router(
+        Parts(queues, registry, None, key), path="/queue", access=access_by([members_only]), max_payload_bytes=1
+    )
     app = Litestar([Router("/api", route_handlers=[inner])], logging_config=None)
     with pytest.raises(ConfigurationError, match="give queue_router the whole path"):
         install(app)

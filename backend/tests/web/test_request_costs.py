@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.main import main
 from app.settings import Settings
 from saqueduct import Queues
-from saqueduct.litestar.guards import AdminRoutes
+from saqueduct.litestar.guards import ROLE, WHEN, RoleGuard
 from saqueduct.litestar.router import RequestGuard
 from tests.conftest import running
 from tests.fixtures.application import application
@@ -100,14 +100,14 @@ async def test_a_route_that_is_open_to_all_pays_for_no_guard(
     assert asked == []
 
 
-def test_each_route_of_the_admin_keeps_its_guard(app: Litestar) -> None:
+def test_each_route_that_needs_a_role_keeps_its_guard(app: Litestar) -> None:
     guarded = {
         handler.handler_name: handler.resolve_guards()
         for route in app.routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
-        if handler.opt.get("admin") not in (None, False, "on demand")
+        if ROLE in handler.opt and handler.opt.get(WHEN) != "on demand"
     }
     assert {"send", "enqueue", "change_status"} <= guarded.keys()
     for name, guards in guarded.items():
-        assert any(isinstance(each, AdminRoutes | RequestGuard) for each in guards), name
+        assert any(isinstance(each, RoleGuard | RequestGuard) for each in guards), name

@@ -6,45 +6,50 @@ import msgspec
 from litestar import Request, Response
 from saq import Job
 
+from saqueduct.common.people import Person, Role
 from saqueduct.common.secret import Secret
 from saqueduct.litestar import guards
+from saqueduct.litestar.access import person_of
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.responses import JSONResponse
 
-ADMIN: dict[str, Any] = {"opt": guards.ADMIN, "security": guards.ADMIN_SECURITY}
-"""Arguments of a handler that only the admin may call: `AdminRoutes` looks for the option."""
+VIEWER: dict[str, Any] = {"opt": guards.VIEWER, "security": guards.security(Role.VIEWER)}
+OPERATOR: dict[str, Any] = {"opt": guards.OPERATOR, "security": guards.security(Role.OPERATOR)}
+ADMIN: dict[str, Any] = {"opt": guards.ADMIN, "security": guards.security(Role.ADMIN)}
+"""Arguments of a handler that only people with this role may call: `RoleGuard` looks for the option."""
 
-NUMBERS: dict[str, Any] = {"opt": {"admin": "on demand"}, "security": guards.ADMIN_SECURITY}
+NUMBERS: dict[str, Any] = {**VIEWER, "opt": guards.VIEWER | {guards.WHEN: "on demand"}}
 """Arguments of a handler that only shows numbers, and that awaits `require_reader`."""
 
-FOR_ALL: dict[str, Any] = {"opt": {"admin": "optional"}, "security": [{}, *guards.ADMIN_SECURITY]}
-"""Arguments of a handler that shows more to the admin than to others, see `is_admin`."""
-
-
-async def require_admin(request: Request[Any, Any, Any]) -> None:
-    """In a handler with `opt={"admin": "on demand"}`: continue for the admin only.
-
-    Raises:
-        NotAuthorizedException, TooManyRequestsException: by the guard of the admin.
-    """
-    await request.route_handler.opt[guards.REQUIRE](request)
+FOR_ALL: dict[str, Any] = {
+    "opt": guards.VIEWER | {guards.WHEN: "optional"},
+    "security": [{}, *guards.security(Role.VIEWER)],
+}
+"""Arguments of a handler that shows more to people with a role than to others, see `sees_all`."""
 
 
 async def require_reader(request: Request[Any, Any, Any], token: Secret | None) -> None:
-    """As `require_admin`, and also for a bearer token that opens routes which only show numbers, compared in constant
+    """As `require_role`, and also for a bearer token that opens routes which only show numbers, compared in constant
     time; an empty one opens nothing.
 
     Raises:
-        NotAuthorizedException, TooManyRequestsException: by the guard of the admin.
+        NotAuthorizedException, PermissionDeniedException, TooManyRequestsException: see `Access.require`.
     """
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if token is None or scheme.lower() != "bearer" or not token.matches(value.strip()):
-        await require_admin(request)
+        await guards.require_role(request)
 
 
-def is_admin(request: Request[Any, Any, Any]) -> bool:
-    """True when the admin calls a handler of FOR_ALL."""
-    return bool(request.scope["state"].get("admin"))
+def sees_all(request: Request[Any, Any, Any]) -> bool:
+    """True when somebody with a role calls a handler of FOR_ALL."""
+    return person_of(request) is not None
+
+
+def asker(request: Request[Any, Any, Any]) -> Person:
+    """The person who calls a handler that needs a role."""
+    person = person_of(request)
+    assert person is not None, "the route needs no role"  # noqa: S101
+    return person
 
 
 Words = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", description="text without the character NUL")]
@@ -70,8 +75,8 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     why: Words = ""
     """For those who find it paused."""
-    by: Words = "admin"
-    """Who pauses it, where several people share the admin's credentials."""
+    by: Words = ""
+    """Who pauses it. Counts only where nobody is signed in: in development, and with guards of the application."""
 
 
 def created(job: Job, links: JobLinks) -> Response[EnqueuedJob]:

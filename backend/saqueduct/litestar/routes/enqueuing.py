@@ -127,7 +127,7 @@ async def body_of(request: Request[Any, Any, Any]) -> Any:
         raise ValidationException(f"the body is not JSON: {error}") from None
 
 
-async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks, *, admin: bool) -> Response[Any]:
+async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks, *, whole: bool) -> Response[Any]:
     """The answer to an enqueue, after the wait that was asked for.
 
     The job with its result, and 201 or 200 as without a wait; 202 and the job in its current state, if it does not end
@@ -139,7 +139,7 @@ async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks,
     ended, present = await _wait(job, query.wait, queues)
     view = JobView.of(present)
     made: EnqueuedJob = plain.content
-    if not admin:
+    if not whole:
         # A job that existed before belongs to another caller.
         view = view.without_details() if made.created else view.without_outcome()
     status = plain.status_code if ended else 202

@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Controller, Request, Response, get
 from litestar.di import NamedDependency
 
-from saqueduct.litestar.routes.answers import FOR_ALL, is_admin
+from saqueduct.litestar.routes.answers import FOR_ALL, sees_all
 from saqueduct.litestar.services import QueueServices
 from saqueduct.telemetry.system_state import RedisState
 
@@ -29,7 +29,7 @@ class HealthController(Controller):
         """Redis and PostgreSQL answer: 200, else 503. Reports the live workers and the pauses of each queue as well.
 
         Neither changes the status. `workers.status` is "ok", "none", or "degraded": a worker lives and takes no jobs.
-        The admin finds the reason in `problems`: it may name a job.
+        People with a role find the reason in `problems`: it may name a job.
         """
         redis, database = await asyncio.gather(services.system.redis(), services.system.database(ping=True))
         checks = {"redis": _answer(redis.up)}
@@ -39,7 +39,7 @@ class HealthController(Controller):
         content = {
             "status": "ready" if ready else "unavailable",
             "checks": checks,
-            "workers": _workers(redis, is_admin(request)),
+            "workers": _workers(redis, sees_all(request)),
             "paused": [queue.name for queue in redis.queues if queue.paused is not None],
         }
         return Response(content, status_code=200 if ready else 503)
@@ -49,8 +49,8 @@ def _answer(up: bool) -> str:
     return "ok" if up else "unavailable"
 
 
-def _workers(redis: RedisState, admin: bool) -> dict[str, Any]:
+def _workers(redis: RedisState, whole: bool) -> dict[str, Any]:
     problems = [problem for queue in redis.queues for problem in queue.problems]
     live = {queue.name: queue.live_workers for queue in redis.queues} if redis.up else None
     status = "degraded" if problems else "ok" if any((live or {}).values()) else "none"
-    return {"status": status, "live": live, "problems": problems if admin else []}
+    return {"status": status, "live": live, "problems": problems if whole else []}

@@ -10,7 +10,7 @@ from litestar.response import ServerSentEvent
 
 from saqueduct.errors import JobNotFound
 from saqueduct.litestar.links import is_random
-from saqueduct.litestar.routes.answers import ADMIN, FOR_ALL, is_admin
+from saqueduct.litestar.routes.answers import FOR_ALL, OPERATOR, sees_all
 from saqueduct.litestar.routes.job_events import events
 from saqueduct.litestar.routes.listeners import LISTENING
 from saqueduct.litestar.routes.views import JobView
@@ -35,8 +35,8 @@ class JobController(Controller):
     ) -> JobView:
         """The state of the job, from PostgreSQL if Redis does not have it.
 
-        The admin sees all of it; who has the token of `Location`, result and error too; others the status, by a random
-        key only.
+        People with a role see all of it; who has the token of `Location`, result and error too; others the status, by
+        a random key only.
         """
         view, _ = await _visible(key, request, services, token)
         return view
@@ -51,7 +51,7 @@ class JobController(Controller):
     ) -> ServerSentEvent:
         """Server-sent events until the job ends: `status`, `progress`, and last `end` with the job and its result.
 
-        For the admin, and who has the token of `Location`.
+        For people with a role, and who has the token of `Location`.
         """
         view, whole = await _visible(key, request, services, token)
         if not whole:
@@ -63,12 +63,12 @@ class JobController(Controller):
             )
         return ServerSentEvent(events(services.queues.look_up(view.queue), view))
 
-    @delete(**ADMIN, status_code=202, operation_id="abort_job")
+    @delete(**OPERATOR, status_code=202, operation_id="abort_job")
     async def abort(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> JobView:
         """Abort the job: a waiting one ends immediately, a running one within about a second."""
         return JobView.of(await services.queues.abort(key))
 
-    @post("/retry", **ADMIN, status_code=202, operation_id="retry_job")
+    @post("/retry", **OPERATOR, status_code=202, operation_id="retry_job")
     async def retry(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> JobView:
         """Queue a job that has ended again, with the same arguments."""
         return JobView.of(await services.queues.retry(key))
@@ -87,7 +87,7 @@ async def _visible(
         JobNotFound: there is none.
     """
     key, named = services.queues.locate(given)
-    if is_admin(request):
+    if sees_all(request):
         return await _view(key, services, named), True
     if token is not None:
         if (queue := services.links.queue_of([named] if named else services.queues.by_name, key, token)) is None:
@@ -122,6 +122,6 @@ async def _recorded(key: str, services: QueueServices, queue: str | None) -> Job
 def _not_shown(reason: str) -> NotAuthorizedException:
     # The same answer whether such a job exists or not.
     return NotAuthorizedException(
-        f"{reason}: use the Location that the enqueue answered with, or the admin's credentials",
+        f"{reason}: use the Location that the enqueue answered with, or sign in",
         headers={"WWW-Authenticate": 'Basic realm="Saqueduct", charset="UTF-8"'},
     )

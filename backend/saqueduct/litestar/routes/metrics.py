@@ -19,7 +19,7 @@ def metrics_route(reporter: MetricsReporter) -> HTTPRouteHandler:
     async def metrics(request: Request[Any, Any, Any], services: NamedDependency[QueueServices]) -> Response[bytes]:
         """The metrics of this process, and of the queues as a whole, in Prometheus' text format.
 
-        For the admin, or with METRICS_TOKEN as bearer token.
+        For people with a role, or with METRICS_TOKEN as bearer token.
         """
         await require_reader(request, services.metrics_token)
         text, content_type = rendered(await reporter.all(), request.headers.get("accept", ""))

@@ -7,7 +7,7 @@ from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from saqueduct.litestar.routes.answers import ADMIN, NUMBERS, PauseRequest, require_reader
+from saqueduct.litestar.routes.answers import NUMBERS, OPERATOR, VIEWER, PauseRequest, asker, require_reader
 from saqueduct.litestar.services import QueueServices
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queue import EngineQueue
@@ -60,12 +60,12 @@ class QueueController(Controller):
     path = "/queues"
     tags = ("Queues",)
 
-    @get(**ADMIN, operation_id="list_queues")
+    @get(**VIEWER, operation_id="list_queues")
     async def all_of_them(self, services: NamedDependency[QueueServices]) -> list[QueueView]:
         """Every queue."""
         return [await QueueView.of(queue) for queue in services.queues]
 
-    @get("/{name:str}", **ADMIN, operation_id="show_queue")
+    @get("/{name:str}", **VIEWER, operation_id="show_queue")
     async def show(self, name: FromPath[str], services: NamedDependency[QueueServices]) -> QueueView:
         """The state of the queue."""
         return await QueueView.of(services.queues.look_up(name))
@@ -74,25 +74,29 @@ class QueueController(Controller):
     async def scale(
         self, request: Request[Any, Any, Any], name: FromPath[str], services: NamedDependency[QueueServices]
     ) -> ScaleView:
-        """The numbers by which an autoscaler sets the number of workers; for the admin, or with METRICS_TOKEN as bearer
-        token.
+        """The numbers by which an autoscaler sets the number of workers; for people with a role, or with METRICS_TOKEN
+        as bearer token.
 
         The backlog is more than 0 as long as a worker has something to do: 0 means that all may stop.
         """
         await require_reader(request, services.metrics_token)
         return await ScaleView.of(services.queues.look_up(name))
 
-    @post("/{name:str}/pause", **ADMIN, status_code=200, operation_id="pause_queue")
+    @post("/{name:str}/pause", **OPERATOR, status_code=200, operation_id="pause_queue")
     async def pause(
-        self, name: FromPath[str], services: NamedDependency[QueueServices], data: JSONBody[PauseRequest | None] = None
+        self,
+        name: FromPath[str],
+        request: Request[Any, Any, Any],
+        services: NamedDependency[QueueServices],
+        data: JSONBody[PauseRequest | None] = None,
     ) -> QueueView:
         """Let workers take no more jobs of the queue; running jobs and enqueue continue."""
         queue = services.queues.look_up(name)
         asked = data or PauseRequest()
-        await queue.pause(asked.by, asked.why)
+        await queue.pause(asker(request).by(asked.by), asked.why)
         return await QueueView.of(queue)
 
-    @post("/{name:str}/resume", **ADMIN, status_code=200, operation_id="resume_queue")
+    @post("/{name:str}/resume", **OPERATOR, status_code=200, operation_id="resume_queue")
     async def resume(self, name: FromPath[str], services: NamedDependency[QueueServices]) -> QueueView:
         """Let workers take jobs of the queue again; no error when it was not paused."""
         queue = services.queues.look_up(name)

@@ -4,14 +4,14 @@ import datetime as dt
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from saqueduct.common.moments import moment_of
 from saqueduct.errors import InvalidSearch, JobNotFound
-from saqueduct.litestar.routes.answers import ADMIN, EnqueuedJob, Words
+from saqueduct.litestar.routes.answers import OPERATOR, VIEWER, EnqueuedJob, Words, asker
 from saqueduct.litestar.services import QueueServices
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import PAGE, WHICH, DeadLetterFilter, RecordFilter, arguments_of
@@ -42,7 +42,8 @@ class Replay(msgspec.Struct, forbid_unknown_fields=True):
     """Replace the job's own arguments, by name."""
     queue: str | None = None
     why: Words = ""
-    by: Words = "admin"
+    by: Words = ""
+    """Counts only where nobody is signed in."""
 
 
 class Which(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,7 +83,8 @@ class ReplaySome(msgspec.Struct, forbid_unknown_fields=True):
     arguments: dict[str, Any] | None = None
     queue: str | None = None
     why: Words = ""
-    by: Words = "admin"
+    by: Words = ""
+    """Counts only where nobody is signed in."""
     rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0
     """Jobs to start per second."""
 
@@ -91,7 +93,8 @@ class Discard(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a request that discards a dead letter; all of it may be left out."""
 
     why: Words = ""
-    by: Words = "admin"
+    by: Words = ""
+    """Counts only where nobody is signed in."""
 
 
 async def record_filter(
@@ -137,7 +140,7 @@ class RecordController(Controller):
     tags = ("Jobs",)
     dependencies = FILTER
 
-    @get(**ADMIN, operation_id="list_jobs")
+    @get(**VIEWER, operation_id="list_jobs")
     async def page(
         self,
         services: NamedDependency[QueueServices],
@@ -155,7 +158,7 @@ class RecordController(Controller):
             records, following = await history.page(wanted, cursor, limit)
             return RecordPage([JobDetails.of_record(services.queues, record) for record in records], following)
 
-    @get("/{key:str}/history", **ADMIN, operation_id="list_job_records")
+    @get("/{key:str}/history", **VIEWER, operation_id="list_job_records")
     async def show(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> list[JobDetails]:
         """All records of a key, newest first, and those of the jobs that replay it."""
         key, queue = services.queues.locate(key)
@@ -173,7 +176,7 @@ class DeadLetterController(Controller):
     tags = ("Dead letters",)
     dependencies = DEAD_LETTER_FILTER
 
-    @get(**ADMIN, operation_id="list_dead_letters")
+    @get(**VIEWER, operation_id="list_dead_letters")
     async def page(
         self,
         services: NamedDependency[QueueServices],
@@ -186,10 +189,11 @@ class DeadLetterController(Controller):
             records, following = await history.dead_letters(wanted, cursor, limit)
             return RecordPage([JobDetails.of_record(services.queues, record) for record in records], following)
 
-    @post("/{key:str}/replay", **ADMIN, status_code=201, operation_id="replay_dead_letter")
+    @post("/{key:str}/replay", **OPERATOR, status_code=201, operation_id="replay_dead_letter")
     async def replay(
         self,
         key: FromPath[str],
+        request: Request[Any, Any, Any],
         services: NamedDependency[QueueServices],
         data: JSONBody[Replay | None] = None,
     ) -> Response[EnqueuedJob]:
@@ -197,13 +201,16 @@ class DeadLetterController(Controller):
         asked = data or Replay()
         async with services.dead_letters() as dead_letters:
             again = await dead_letters.replay(
-                key, by=asked.by, why=asked.why, arguments=asked.arguments, queue=asked.queue
+                key, by=asker(request).by(asked.by), why=asked.why, arguments=asked.arguments, queue=asked.queue
             )
         return Response(EnqueuedJob(again), status_code=201, headers={"Location": services.links.plain(again)})
 
-    @post("/replay", **ADMIN, status_code=202, operation_id="replay_dead_letters")
+    @post("/replay", **OPERATOR, status_code=202, operation_id="replay_dead_letters")
     async def replay_some(
-        self, data: JSONBody[ReplaySome], services: NamedDependency[QueueServices]
+        self,
+        data: JSONBody[ReplaySome],
+        request: Request[Any, Any, Any],
+        services: NamedDependency[QueueServices],
     ) -> Response[EnqueuedJob]:
         """Replay all that match, at a limited rate, by a job; its result says how many, and which could not be
         replayed."""
@@ -213,21 +220,23 @@ class DeadLetterController(Controller):
             services.queues.look_up(data.queue)
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not None}
         del given["all"]
+        given["by"] = asker(request).by(data.by)
         given["which"] = DeadLetterFilter(all=True) if data.which is None else data.which.filter()
         job = await services.queues.enqueue("replay_dead_letters", given)
         return Response(EnqueuedJob(job.key), status_code=202, headers={"Location": services.links.plain(job.key)})
 
-    @delete("/{key:str}", **ADMIN, operation_id="discard_dead_letter")
+    @delete("/{key:str}", **OPERATOR, operation_id="discard_dead_letter")
     async def discard(
         self,
         key: FromPath[str],
+        request: Request[Any, Any, Any],
         services: NamedDependency[QueueServices],
         data: JSONBody[Discard | None] = None,
     ) -> None:
         """Discard the dead letter; the body may say why: {"why": "...", "by": "..."}."""
         asked = data or Discard()
         async with services.dead_letters() as dead_letters:
-            await dead_letters.discard(key, by=asked.by, why=asked.why)
+            await dead_letters.discard(key, by=asker(request).by(asked.by), why=asked.why)
 
 
 def _moment(name: str, text: str | None) -> dt.datetime | None:

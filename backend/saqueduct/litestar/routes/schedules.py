@@ -1,11 +1,13 @@
 """Schedules: their state, pausing, resuming and triggering."""
 
+from typing import Any
+
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from saqueduct.litestar.routes.answers import ADMIN, EnqueuedJob, PauseRequest, created
+from saqueduct.litestar.routes.answers import OPERATOR, VIEWER, EnqueuedJob, PauseRequest, asker, created
 from saqueduct.litestar.services import QueueServices
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queues import Queues
@@ -44,27 +46,31 @@ class ScheduleController(Controller):
     path = "/schedules"
     tags = ("Schedules",)
 
-    @get(**ADMIN, operation_id="list_schedules")
+    @get(**VIEWER, operation_id="list_schedules")
     async def all_of_them(self, services: NamedDependency[QueueServices]) -> list[ScheduleStateView]:
         """Every schedule of the tasks."""
         return [ScheduleStateView.of(state) for state in await services.queues.schedules()]
 
-    @post("/{key:str}/pause", **ADMIN, status_code=200, operation_id="pause_schedule")
+    @post("/{key:str}/pause", **OPERATOR, status_code=200, operation_id="pause_schedule")
     async def pause(
-        self, key: FromPath[str], services: NamedDependency[QueueServices], data: JSONBody[PauseRequest | None] = None
+        self,
+        key: FromPath[str],
+        request: Request[Any, Any, Any],
+        services: NamedDependency[QueueServices],
+        data: JSONBody[PauseRequest | None] = None,
     ) -> ScheduleStateView:
         """Let no tick of the schedule make a job; those that come due meanwhile are skipped."""
         asked = data or PauseRequest()
-        await services.queues.pause_schedule(key, asked.by, asked.why)
+        await services.queues.pause_schedule(key, asker(request).by(asked.by), asked.why)
         return await _show(services.queues, key)
 
-    @post("/{key:str}/resume", **ADMIN, status_code=200, operation_id="resume_schedule")
+    @post("/{key:str}/resume", **OPERATOR, status_code=200, operation_id="resume_schedule")
     async def resume(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> ScheduleStateView:
         """Let the ticks of the schedule make jobs again; no error when it was not paused."""
         await services.queues.resume_schedule(key)
         return await _show(services.queues, key)
 
-    @post("/{key:str}/trigger", **ADMIN, operation_id="trigger_schedule")
+    @post("/{key:str}/trigger", **OPERATOR, operation_id="trigger_schedule")
     async def trigger(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> Response[EnqueuedJob]:
         """Make a job of the schedule now, with its arguments; its ticks stay as they are."""
         return created(await services.queues.trigger_schedule(key), services.links)

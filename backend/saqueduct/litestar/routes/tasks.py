@@ -7,10 +7,12 @@ from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from saqueduct.litestar.routes.answers import ADMIN, EnqueuedJob
+from saqueduct.common.people import Person
+from saqueduct.litestar.routes.answers import OPERATOR, VIEWER, EnqueuedJob, asker
 from saqueduct.litestar.routes.batches import EnqueuedBatch, batch
 from saqueduct.litestar.routes.enqueuing import QUERY, answer, arguments_of, asked, body_of, with_options
 from saqueduct.litestar.services import QueueServices
+from saqueduct.postgres.asked_by import asked_by
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.task import Task
 
@@ -65,17 +67,17 @@ class TaskView(msgspec.Struct):
 
 
 ENQUEUE: dict[str, Any] = {
-    "opt": {**ADMIN["opt"], "reads_body": True, "takes_idempotency_key": True, "query": QUERY},
-    "security": ADMIN["security"],
+    "opt": {**OPERATOR["opt"], "reads_body": True, "takes_idempotency_key": True, "query": QUERY},
+    "security": OPERATOR["security"],
 }
 ENQUEUE_BATCH: dict[str, Any] = {
     "opt": {
-        **ADMIN["opt"],
+        **OPERATOR["opt"],
         "reads_body": True,
         "takes_idempotency_key": True,
         "query": tuple(name for name in QUERY if name != "wait"),
     },
-    "security": ADMIN["security"],
+    "security": OPERATOR["security"],
 }
 
 
@@ -85,7 +87,7 @@ class TaskController(Controller):
     path = "/tasks"
     tags = ("Tasks",)
 
-    @get(**ADMIN, operation_id="list_tasks")
+    @get(**VIEWER, operation_id="list_tasks")
     async def catalogue(self, services: NamedDependency[QueueServices]) -> list[TaskView]:
         """Every task: name, documentation, parameters as JSON Schema, schedules, queue, options."""
         return [TaskView.of(task) for task in services.registry.get_all_tasks()]
@@ -100,8 +102,9 @@ class TaskController(Controller):
         """Enqueue a job of the task `name`; the body is a JSON object of its arguments."""
         query = asked(request)
         task = with_options(services.registry.get(name), query)
-        job = await services.queues.enqueue(task, arguments_of(await body_of(request), name))
-        return await answer(job, query, services.queues, services.links, admin=True)
+        arguments = arguments_of(await body_of(request), name)
+        job = await services.queues.enqueue(task, _signed(task, arguments, asker(request)))
+        return await answer(job, query, services.queues, services.links, whole=True)
 
     @post("/{name:str}/batch", **ENQUEUE_BATCH, operation_id="enqueue_batch")
     async def enqueue_batch(
@@ -112,6 +115,13 @@ class TaskController(Controller):
     ) -> Response[EnqueuedBatch]:
         """Enqueue a job of the task for each set of arguments in a JSON array: all of them, or none."""
         query, task = asked(request), services.registry.get(name)
-        return Response(
-            await batch(task, await body_of(request), query, services.queues, services.links), status_code=201
-        )
+        content = await body_of(request)
+        if isinstance(content, list):
+            content = [_signed(task, each, asker(request)) for each in content]
+        return Response(await batch(task, content, query, services.queues, services.links), status_code=201)
+
+
+def _signed(task: Task[..., Any], arguments: Any, person: Person) -> Any:
+    """The arguments of a job, with the person who asked where its task notes that."""
+    signs = person.signed_in and isinstance(arguments, dict)
+    return asked_by(task, arguments, person.name) if signs else arguments

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _OUTCOME = ("result", "error", "errors")
 
-_ADMINS = ("arguments", "worker", "recoveries", "schedule", "parent", "trace_id", "tags", "replay_of")
+_FOR_ROLES = ("arguments", "worker", "recoveries", "schedule", "parent", "trace_id", "tags", "replay_of")
 
 
 class JobView(JobSummary, kw_only=True):
@@ -39,7 +39,7 @@ class JobView(JobSummary, kw_only=True):
     """Attempts that did not complete, of a job that Redis has the last one: attempt, error, worker, `started_at`,
     `ended_at`, and these in epoch milliseconds."""
     arguments: dict[str, Any] | UnsetType | None = UNSET
-    """For the admin only, as all that follows; without the values that the task redacts."""
+    """For people with a role, as all that follows; without the values that the task redacts."""
     worker: str | UnsetType | None = UNSET
     recoveries: int | UnsetType = UNSET
     schedule: str | UnsetType | None = UNSET
@@ -70,8 +70,8 @@ class JobView(JobSummary, kw_only=True):
 
     def without_details(self) -> "JobView":
         """For those who have the job's token: its status and its outcome."""
-        return msgspec.structs.replace(self, **dict.fromkeys(_ADMINS, UNSET))
+        return msgspec.structs.replace(self, **dict.fromkeys(_FOR_ROLES, UNSET))
 
     def without_outcome(self) -> "JobView":
         """For those who may see no more than the status."""
-        return msgspec.structs.replace(self, **dict.fromkeys((*_OUTCOME, *_ADMINS), UNSET))
+        return msgspec.structs.replace(self, **dict.fromkeys((*_OUTCOME, *_FOR_ROLES), UNSET))

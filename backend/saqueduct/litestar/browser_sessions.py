@@ -1,0 +1,130 @@
+"""Sessions of browsers: signed cookies, of which nothing is stored.
+
+The cookie holds name, role and end, and depends on the person's credentials: a changed password or role ends their
+sessions. `SECRET_KEY` signs it; another one ends all.
+"""
+
+import base64
+import binascii
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+from litestar.datastructures import Cookie
+
+from saqueduct.common.people import Person, Role
+from saqueduct.common.secret import Secret
+from saqueduct.litestar.refusals import Connection
+
+NAME: Final = "saqueduct_session"
+"""Name of the cookie; over HTTPS `__Host-saqueduct_session`, which no other host of the domain can set."""
+
+LONGEST: Final = 2_048
+"""Characters of a cookie that is read."""
+
+
+class BrowserSession(NamedTuple):
+    """A session that has not ended."""
+
+    id: str
+    person: Person
+    ends: float
+    """Epoch seconds."""
+
+
+class _Payload(msgspec.Struct, array_like=True):
+    id: str
+    name: str
+    role: Role
+    ends: int
+
+
+class BrowserSessions:
+    """Makes and reads the cookies of sessions.
+
+    Args:
+        secret: SECRET_KEY.
+        lifetime: seconds after which a session ends.
+        proof: changes with the credentials of a person; empty: they have none, and so no session.
+    """
+
+    def __init__(self, secret: Secret, lifetime: float, proof: Callable[[Person], str]) -> None:
+        self._key = hmac.digest(secret.reveal().encode(), b"sessions of browsers", "sha256")
+        self._lifetime = lifetime
+        self._proof = proof
+
+    def begin(self, connection: Connection, person: Person) -> Cookie:
+        """The cookie of a new session, for the response to a login.
+
+        Raises:
+            ValueError: the person has no credentials in the settings.
+        """
+        if not self._proof(person):
+            raise ValueError(f"{person.name} has no credentials in the settings, and so no session of a browser")
+        ends = int(time.time() + self._lifetime)
+        payload = msgspec.json.encode(_Payload(secrets.token_urlsafe(16), person.name, person.role, ends))
+        value = f"{_text(payload)}.{_text(self._signature(payload, person))}"
+        return self._cookie(connection, value, int(self._lifetime))
+
+    def end(self, connection: Connection) -> Cookie:
+        """The cookie that removes the session from the browser, for the response to a logout."""
+        return self._cookie(connection, "", 0)
+
+    def read(self, connection: Connection) -> BrowserSession | None:
+        """The session of a request; None: it has none, or one that has ended or was not made here."""
+        payload_text, _, signature = connection.cookies.get(_name(connection), "")[:LONGEST].partition(".")
+        try:
+            payload = _bytes(payload_text)
+            found = msgspec.json.decode(payload, type=_Payload)
+            person = Person(found.name, found.role)
+            given = _bytes(signature)
+        except (ValueError, binascii.Error, msgspec.MsgspecError):
+            return None
+        proven = self._proof(person) and hmac.compare_digest(self._signature(payload, person), given)
+        return BrowserSession(found.id, person, found.ends) if proven and time.time() < found.ends else None
+
+    def csrf_token(self, connection: Connection, person: Person) -> str:
+        """The token that each form of a page for this person must send back.
+
+        It belongs to the session, or to the person where a browser or a proxy sends the credentials by itself.
+        """
+        session = self.read(connection)
+        owner = f"session\0{session.id}" if session else f"person\0{person.name}\0{person.role}"
+        return _text(hmac.digest(self._key, f"csrf\0{owner}".encode(), "sha256"))
+
+    def is_csrf_token(self, connection: Connection, person: Person, given: str) -> bool:
+        """True for the token of `csrf_token`; compared in constant time."""
+        return hmac.compare_digest(self.csrf_token(connection, person).encode(), given.encode("utf-8", "replace"))
+
+    def _signature(self, payload: bytes, person: Person) -> bytes:
+        return hmac.digest(self._key, payload + b"\0" + self._proof(person).encode(), "sha256")
+
+    def _cookie(self, connection: Connection, value: str, seconds: int) -> Cookie:
+        return Cookie(
+            key=_name(connection),
+            value=value,
+            max_age=seconds,
+            path="/",
+            secure=_is_secure(connection),
+            httponly=True,
+            samesite="lax",
+        )
+
+
+def _is_secure(connection: Connection) -> bool:
+    return connection.scope["scheme"] in ("https", "wss")
+
+
+def _name(connection: Connection) -> str:
+    return f"__Host-{NAME}" if _is_secure(connection) else NAME
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
