@@ -7,20 +7,20 @@ them all (a test compares the two). Values are read from the process environment
     settings.worker.concurrency
 """
 
-import difflib
 import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from dotenv import dotenv_values
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.common.credentials import parse_credentials
+from saqueduct.common.near_names import near_names
 from saqueduct.common.secret import Secret
 from saqueduct.errors import ConfigurationError
 
@@ -182,6 +182,14 @@ class MetricsSettings(Section, frozen=True, kw_only=True):
     """METRICS_TOKEN. Bearer token for `/metrics`, beside the admin's credentials, and for the ports of workers."""
 
 
+class AlertSettings(Section, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "ALERT_"
+    webhook: Secret = Secret("")
+    """ALERT_WEBHOOK. URL that gets a POST with JSON when something is wrong, and when it is over; Slack shows it."""
+    mail_to: str = ""
+    """ALERT_MAIL_TO. Addresses that get a mail instead, or as well, comma-separated; needs SMTP_HOST."""
+
+
 class SmtpSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "SMTP_"
     host: str = ""
@@ -198,6 +206,13 @@ class SmtpSettings(Section, frozen=True, kw_only=True):
     """SMTP_TIMEOUT. Seconds one mail may take."""
     sender: str = "Saqueduct <noreply@example.com>"
     """SMTP_SENDER. From address of every mail."""
+
+    @property
+    def url(self) -> Secret:
+        """The server as the library takes it for alerts."""
+        scheme = {"starttls": "smtp+starttls", "tls": "smtps", "none": "smtp"}[self.security]
+        user = f"{quote(self.username, safe='')}:{quote(self.password.reveal(), safe='')}@" if self.username else ""
+        return Secret(f"{scheme}://{user}{self.host}:{self.port}")
 
 
 class UserSettings(Section, frozen=True, kw_only=True):
@@ -227,6 +242,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueSettings = QueueSettings()
     worker: WorkerSettings = WorkerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    alerts: AlertSettings = AlertSettings()
     smtp: SmtpSettings = SmtpSettings()
     users: UserSettings = UserSettings()
     campaigns: CampaignSettings = CampaignSettings()
@@ -255,6 +271,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def worker_queues(self) -> tuple[str, ...]:
         """The queues that workers serve: WORKER_QUEUES, or all queues."""
         return split_names(self.worker.queues) or self.queue_names
+
+    @property
+    def alert_mail_to(self) -> tuple[str, ...]:
+        """The addresses that get alerts by mail."""
+        return split_names(self.alerts.mail_to)
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
@@ -330,7 +351,7 @@ def _read_env_file(path: Path | None) -> dict[str, str]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = near_names(name, known)
     return f".env: {name} is not a setting" + (f"; did you mean {near[0]}?" if near else "; see .env.example")
 
 
@@ -363,6 +384,8 @@ def _problems(settings: Settings) -> list[str]:
         problems.append("DATABASE_URL must start with postgresql://")
     if settings.web.max_bodies_bytes < settings.web.max_body_bytes:
         problems.append("WEB_MAX_BODIES_BYTES is less than WEB_MAX_BODY_BYTES: not even one such body could be read")
+    if settings.alerts.mail_to and not settings.smtp.host:
+        problems.append("ALERT_MAIL_TO needs a mail server: set SMTP_HOST")
     problems += _redis_problems(settings.redis.url)
     problems += _admin_problems(settings)
     problems += _host_problems(settings.allowed_hosts) + _proxy_problems(settings.trusted_proxies)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import platform
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
@@ -28,7 +28,7 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.queues import preferring
 from saqueduct.tasks.registry import TaskRegistry, get_registry
-from saqueduct.telemetry.building import build_metrics, metrics_port
+from saqueduct.telemetry.building import build_alerts, build_metrics, metrics_port
 from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_injector, give_queue
 from saqueduct.worker.worker import EngineWorker
 
@@ -70,6 +70,8 @@ class Saqueduct:
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
         self.metrics = build_metrics(config, self.queues, self.store)
         """Reports the metrics of this process; None: they are off."""
+        self.alerts = build_alerts(config, self.queues, self.store)
+        """Reports when something is wrong; None: the settings name no channel for it."""
         self.injectors = Injectors(config, self.queues, named)
         """What tasks are injected from, by type and by name."""
         self.queues.injector = self.injectors.all
@@ -170,6 +172,11 @@ class Saqueduct:
         """
         return metrics_port(self.config, self.metrics)
 
+    def watching(self) -> AbstractAsyncContextManager[None]:
+        """Watches during an `async with` block for what alerts report, in turns with other processes; see
+        `saqueduct.telemetry.alerts`."""
+        return nullcontext() if self.alerts is None else self.alerts.watching()
+
     async def run_worker(self, names: Iterable[str] | None = None) -> None:
         """Run jobs until cancelled; running ones then get `grace_period` to end, the others are queued again.
 
@@ -203,7 +210,8 @@ class Saqueduct:
             with preferring(self.queues):
                 workers = BackgroundWorkers(lambda name: self.build_workers([name])[0], served, restart=restart)
             try:
-                yield workers
+                async with self.watching():
+                    yield workers
             finally:
                 await workers.stop()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.common.credentials import Credential, parse_credentials
@@ -19,6 +20,9 @@ Environment = Literal["development", "production"]
 
 MAX_PAYLOAD_CEILING = 64 * 1024 * 1024
 """Largest value of `max_payload_bytes`: arguments and result of a job are one command to Redis each."""
+
+SMTP_SCHEMES = ("smtp+starttls", "smtps", "smtp")
+"""Of `alert_smtp_url`."""
 
 DAY = 24 * 60 * 60
 
@@ -204,6 +208,19 @@ class SaqueductConfig:
     meter_provider: Any = None
     """A `MeterProvider` of OpenTelemetry. None: the global one."""
 
+    alert_webhook: str = dataclasses.field(default="", repr=False)
+    """URL that gets a POST with JSON when something is wrong, and when it is over; Slack and its likes show it.
+    [ALERT_WEBHOOK]"""
+    alert_mail_to: Sequence[str] = ()
+    """Addresses that get a mail instead, or as well. [ALERT_MAIL_TO, comma-separated]"""
+    alert_mail_from: str = ""
+    """From address of these mails. [ALERT_MAIL_FROM]"""
+    alert_smtp_url: str = dataclasses.field(default="", repr=False)
+    """The mail server, such as `smtp+starttls://user:password@host:587`; `smtps://` uses TLS from the start, `smtp://`
+    none. [ALERT_SMTP_URL]"""
+    alert_function: Any = None
+    """A function that gets each `saqueduct.telemetry.alerts.Alert`; may be asynchronous."""
+
     environment: Environment | Literal[""] = ""
     """`development` or `production`; `development` by default. In production nothing is embedded, and the admin routes
     need credentials or guards. [ENVIRONMENT]"""
@@ -219,6 +236,7 @@ class SaqueductConfig:
             *self._url_problems(),
             *self._database_problems(),
             *_timing_problems(self.timings),
+            *self._alert_problems(),
             *self._other_problems(),
             *self._access_problems(),
         ]
@@ -275,6 +293,10 @@ class SaqueductConfig:
         self.metrics_host = self.metrics_host or environ.get("METRICS_HOST", "") or "127.0.0.1"
         if self.metrics_port is None and self.metrics is not False and (port := environ.get("METRICS_PORT", "")):
             self.metrics_port = int(port) if port.isdecimal() else port  # type: ignore[assignment]
+        self.alert_webhook = self.alert_webhook or environ.get("ALERT_WEBHOOK", "")
+        self.alert_mail_to = self.alert_mail_to or _split(environ.get("ALERT_MAIL_TO", ""))
+        self.alert_mail_from = self.alert_mail_from or environ.get("ALERT_MAIL_FROM", "")
+        self.alert_smtp_url = self.alert_smtp_url or environ.get("ALERT_SMTP_URL", "")
         self.secret_key = self.secret_key or environ.get("SECRET_KEY", "")
         if self.data_directory == ".saqueduct":
             self.data_directory = environ.get("SAQUEDUCT_DIR", "") or self.data_directory
@@ -313,6 +335,22 @@ class SaqueductConfig:
                 check_schema(self.schema)
         except ValueError as error:
             problems.append(str(error))
+        return problems
+
+    def _alert_problems(self) -> list[str]:
+        problems = []
+        if isinstance(self.alert_mail_to, str) or not all("@" in address for address in self.alert_mail_to):
+            problems.append('alert_mail_to takes mail addresses in a list, such as ["ops@example.com"] (ALERT_MAIL_TO)')
+        elif self.alert_mail_to and not (self.alert_smtp_url and self.alert_mail_from):
+            problems.append(
+                "alert_mail_to needs alert_smtp_url (ALERT_SMTP_URL) and alert_mail_from (ALERT_MAIL_FROM) as well"
+            )
+        for field, schemes in (("alert_webhook", ("http", "https")), ("alert_smtp_url", SMTP_SCHEMES)):
+            # Never shown: it holds a secret.
+            if (url := getattr(self, field)) and not _is_url(url, schemes):
+                problems.append(f"{field} must be a URL that starts with {' or '.join(f'{s}://' for s in schemes)}")
+        if self.alert_function is not None and not callable(self.alert_function):
+            problems.append(f"alert_function takes a function, not {self.alert_function!r}")
         return problems
 
     def _other_problems(self) -> list[str]:
@@ -376,6 +414,18 @@ def _proxy_problems(addresses: Sequence[str], user: str, role: str) -> list[str]
     if role and not user:
         problems.append("proxy_role_header needs proxy_user_header")
     return problems
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_url(url: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def _refuse(problems: Sequence[str]) -> None:

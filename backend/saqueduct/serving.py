@@ -70,6 +70,7 @@ async def _serve(
         for lifespan in lifespans:
             await stack.enter_async_context(lifespan)
         stack.enter_context(saqueduct.serving_metrics())
+        await stack.enter_async_context(saqueduct.watching())
         logger.info("worker started: queues %s", ", ".join(served))
         await process.run(workers)
     logger.info("worker stopped")

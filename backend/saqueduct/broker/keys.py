@@ -21,6 +21,9 @@ LEAVING = "leaving"
 VITALS = "vitals"
 """A hash: for each worker when it last reported, in epoch seconds, and its report as JSON."""
 
+ALERTS = "alerts"
+"""A hash: which process watches for alerts until when, and what has been reported."""
+
 KEYS = (
     "incomplete",
     "queued",
@@ -47,5 +50,6 @@ KEYS = (
     LEAVING,
     UNRECORDED,
     "schedules:declarations",
+    ALERTS,
 )
 """A queue's keys in the order of `lua/prelude.lua`: SAQ's are incomplete, queued, active and stats."""

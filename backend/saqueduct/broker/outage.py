@@ -95,7 +95,8 @@ class Outage:
             await asyncio.sleep(seconds)
             return
         try:
-            await asyncio.wait_for(stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await stop.wait()
         except TimeoutError:
             return
 

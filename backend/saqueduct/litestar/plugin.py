@@ -156,7 +156,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             if self.config.api_path is not None:
                 install(app)
         with without_traceback():
-            async with self.saqueduct:
+            async with self.saqueduct, self.saqueduct.watching():
                 if self.runs_worker:
                     # The worker reports it.
                     yield

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from saqueduct.broker.outage import MAX_PAUSE
+from saqueduct.common.cancellation import end_if_cancelled
 from saqueduct.errors import QueueUnavailable
 from saqueduct.queue.queue import EngineQueue
 
@@ -46,6 +47,7 @@ async def _report(queue: EngineQueue) -> None:
                 error,
             )
         away = True
+        end_if_cancelled()
         await asyncio.sleep(pause)
         pause = min(MAX_PAUSE, 2 * pause)
     if away:

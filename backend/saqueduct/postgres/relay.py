@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import and_, func
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from saqueduct.common.cancellation import end_if_cancelled
 from saqueduct.postgres import early_ends
 from saqueduct.postgres.models import CHANNEL, OutboxJob
 from saqueduct.postgres.outbox import CHUNK, Left, Outbox
@@ -83,9 +84,10 @@ class Relay:
             while True:
                 # The list changes as workers start and stop.
                 wait = await self._look(list(queues))
-                _end_if_cancelled()
+                end_if_cancelled()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._news.wait()
                     # Commits that are reported from here on may be too young for the check after the pause: they get
                     # another one.
                     self._news.clear()
@@ -196,7 +198,7 @@ class Relay:
                     await raw.add_listener(CHANNEL, partial(self._hear, schema))
                     self._news.set()
                     try:
-                        _end_if_cancelled()
+                        end_if_cancelled()
                         await gone.wait()
                     finally:
                         # Not returned to the pool: its next user would receive these notifications too.
@@ -216,11 +218,3 @@ def _described(left: Left) -> str:
         "no queue of that name is configured: add it to `queues` (QUEUE_NAMES) and run a worker for it, or delete "
         "those rows of the table outbox"
     )
-
-
-def _end_if_cancelled() -> None:
-    """Raise the cancellation that a call may have swallowed: `wait_for` of Python 3.11 swallows it, and redis-py uses
-    that."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

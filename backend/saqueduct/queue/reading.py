@@ -184,7 +184,8 @@ class Reader:
             for job_id in ids:
                 await stack.enter_async_context(self._listener.news(job_id, news))
             while ids:
-                job_id, word = await asyncio.wait_for(news.get(), timeout)
+                async with asyncio.timeout(timeout):
+                    job_id, word = await news.get()
                 if word == SUBSCRIBED:
                     [job] = await self.by_id([job_id])
                     if job is None or job.status not in TERMINAL_STATUSES:

@@ -1,4 +1,4 @@
-"""Builds the metrics that a SaqueductConfig asks for."""
+"""Builds the metrics and alerts that a SaqueductConfig asks for."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +14,7 @@ from saqueduct.telemetry.reporter import MetricsReporter
 
 if TYPE_CHECKING:
     from saqueduct.postgres.store import PostgresStore
+    from saqueduct.telemetry.alerts.watcher import AlertWatcher
 
 
 def build_metrics(config: SaqueductConfig, queues: Queues, store: "PostgresStore | None") -> MetricsReporter | None:
@@ -38,6 +39,19 @@ def build_metrics(config: SaqueductConfig, queues: Queues, store: "PostgresStore
     reporter = MetricsReporter(queues, sessions, records, wrap)
     twins.observe(reporter)
     return reporter
+
+
+def build_alerts(config: SaqueductConfig, queues: Queues, store: "PostgresStore | None") -> "AlertWatcher | None":
+    """What reports when something is wrong; None: the settings name no channel for it."""
+    if not (config.alert_webhook or config.alert_mail_to or config.alert_function):
+        return None
+    # Here: few applications use them.
+    from saqueduct.telemetry.alerts.channels import channels_of
+    from saqueduct.telemetry.alerts.watcher import AlertWatcher
+    from saqueduct.telemetry.system_state import SystemReader
+
+    system = SystemReader(queues, None if store is None else store.sessions)
+    return AlertWatcher(queues, system, channels_of(config), config.environment)
 
 
 def metrics_port(config: SaqueductConfig, reporter: MetricsReporter | None) -> AbstractContextManager[object]:

@@ -110,6 +110,7 @@ class SystemReader:
 async def _in_time(call: Awaitable[T]) -> T | None:
     """The answer; None if there is none within CHECK_TIMEOUT."""
     try:
-        return await asyncio.wait_for(call, CHECK_TIMEOUT)
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            return await call
     except Exception:
         return None

@@ -332,7 +332,8 @@ class JobRunner:
         elif self.suspects.quarantine.active:
             # Other workers of this process make room too.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), LOOK_FOR_ROOM)
+                async with asyncio.timeout(LOOK_FOR_ROOM):
+                    await self._freed.wait()
         else:
             await self._freed.wait()
 
@@ -362,7 +363,8 @@ class JobRunner:
         patience = min(self.worker.dequeue_timeout, self.core.timings.peek)
         if self._busy():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), max(patience, BURST_LOOK))
+                async with asyncio.timeout(max(patience, BURST_LOOK)):
+                    await self._freed.wait()
         elif leased.paused or waited or patience <= 0:
             self._end_burst()
         else:

@@ -62,7 +62,8 @@ class Suspects:
         if not self.wait:
             return min(slots(), self.quarantine.room())
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), LOOK_FOR_ROOM)
+            async with asyncio.timeout(LOOK_FOR_ROOM):
+                await self._stopping.wait()
         return min(slots(), self.quarantine.room(apart_from=self), 1)
 
     async def start(self, leased: Leased) -> None:

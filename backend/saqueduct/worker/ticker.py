@@ -183,7 +183,8 @@ class Ticker:
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0 and clock.offset() == offset and not self._stopping.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), min(left, 1.0))
+                async with asyncio.timeout(min(left, 1.0)):
+                    await self._stopping.wait()
 
     def _fingerprint(self) -> str:
         declared = [

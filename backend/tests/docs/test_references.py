@@ -12,6 +12,8 @@ from saqueduct import CallOptions, JobHandle, Schedule, TaskOptions
 from tests.docs.reading import DOCUMENTS, REPOSITORY, make_targets, name, settings_table, table_column
 
 OTHER_VARIABLES = {
+    "ALERT_MAIL_FROM",
+    "ALERT_SMTP_URL",
     "LITESTAR_APP",
     "SAQUEDUCT_APP",
     "SAQUEDUCT_DIR",
