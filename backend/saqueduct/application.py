@@ -28,12 +28,14 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.queues import preferring
 from saqueduct.tasks.registry import TaskRegistry, get_registry
-from saqueduct.telemetry.building import build_alerts, build_metrics, metrics_port
+from saqueduct.telemetry.building import build_alerts, build_metrics, build_monitors, build_sentry, metrics_port
 from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_injector, give_queue
 from saqueduct.worker.worker import EngineWorker
 
 if TYPE_CHECKING:
     from saqueduct.postgres.store import PostgresStore
+    from saqueduct.telemetry.building import Observer
+    from saqueduct.telemetry.monitors import ScheduleMonitors
 
 
 class Saqueduct:
@@ -72,6 +74,8 @@ class Saqueduct:
         """Reports the metrics of this process; None: they are off."""
         self.alerts = build_alerts(config, self.queues, self.store)
         """Reports when something is wrong; None: the settings name no channel for it."""
+        self.monitors: ScheduleMonitors | None = None
+        """Pings the monitors of schedules; None: they have none, or no worker has been built."""
         self.injectors = Injectors(config, self.queues, named)
         """What tasks are injected from, by type and by name."""
         self.queues.injector = self.injectors.all
@@ -140,6 +144,8 @@ class Saqueduct:
     async def disconnect(self) -> None:
         """Write what is left, close all connections, and stop embedded servers that no other process uses."""
         await self.injectors.close()
+        if self.monitors is not None:
+            await self.monitors.close()
         await self.queues.disconnect()
         if self.embedded is not None:
             await asyncio.to_thread(self.embedded.release)
@@ -158,11 +164,24 @@ class Saqueduct:
             names: of queues; those of `config.worker_queues` by default.
 
         Raises:
-            ConfigurationError: no such queue; or a task has a parameter that is neither JSON nor injected.
+            ConfigurationError: no such queue; a task has a parameter that is neither JSON nor injected; `monitors`
+                names an unknown schedule.
         """
         metadata = {"host": platform.node(), "pid": os.getpid()}
         served = self.config.served_queues if names is None else tuple(names)
-        return build_workers(self.config, self.queues, self.registry, self.injector, served, metadata)
+        return build_workers(
+            self.config, self.queues, self.registry, self.injector, served, metadata, self._observers()
+        )
+
+    def _observers(self) -> "list[Observer]":
+        """What reports each attempt; most applications have none."""
+        tasks = self.registry.get_all_tasks()
+        if self.monitors is None and (monitors := build_monitors(self.config, tasks)) is not None:
+            self.monitors = monitors
+            for queue in self.queues:
+                queue.core.on_end = monitors.ended
+        observers: tuple[Observer | None, ...] = (self.monitors, build_sentry(self.config, tasks))
+        return [each for each in observers if each is not None]
 
     def serving_metrics(self) -> AbstractContextManager[object]:
         """Serves the metrics of a process with workers at `metrics_port` during a `with` block, if there is one.
@@ -223,6 +242,7 @@ def build_workers(
     injector: Injector | None,
     names: Sequence[str],
     metadata: Mapping[str, Any] | None = None,
+    observers: "Sequence[Observer]" = (),
 ) -> list[EngineWorker]:
     """One worker per queue; every worker knows every task, so that a job runs on any queue.
 
@@ -233,6 +253,7 @@ def build_workers(
         injector: tasks are injected from it; None: nothing is.
         names: of the queues to serve.
         metadata: what the workers report about themselves.
+        observers: what reports each attempt.
 
     Raises:
         ConfigurationError: no such queue; or a task has a parameter that is neither JSON nor injected.
@@ -249,8 +270,8 @@ def build_workers(
             cron_tz=ZoneInfo(config.cron_timezone),
             startup=[give_injector(injector), give_queue, *config.startup],
             shutdown=list(config.shutdown),
-            before_process=[bind_log_context, *config.before_process],
-            after_process=[*config.after_process, clear_log_context],
+            before_process=[bind_log_context, *(each.before() for each in observers), *config.before_process],
+            after_process=[*config.after_process, *(each.after() for each in reversed(observers)), clear_log_context],
             shutdown_grace_period_s=config.grace_period,
             cancellation_hard_deadline_s=config.cancellation_timeout,
             metadata=dict(metadata or {}),

@@ -14,6 +14,7 @@ from saqueduct.common.credentials import Credential, parse_credentials
 from saqueduct.common.near_names import did_you_mean, unknown_fields
 from saqueduct.common.text import check_schema
 from saqueduct.errors import ConfigurationError
+from saqueduct.schedules.schedule import check_monitor
 from saqueduct.timings import Timings
 
 Environment = Literal["development", "production"]
@@ -221,6 +222,10 @@ class SaqueductConfig:
     alert_function: Any = None
     """A function that gets each `saqueduct.telemetry.alerts.Alert`; may be asynchronous."""
 
+    monitors: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """URLs by the key of a schedule, which are pinged at the start and the end of its jobs, in the protocol of
+    healthchecks.io; before the `monitor` of the schedule itself."""
+
     environment: Environment | Literal[""] = ""
     """`development` or `production`; `development` by default. In production nothing is embedded, and the admin routes
     need credentials or guards. [ENVIRONMENT]"""
@@ -349,6 +354,11 @@ class SaqueductConfig:
             # Never shown: it holds a secret.
             if (url := getattr(self, field)) and not _is_url(url, schemes):
                 problems.append(f"{field} must be a URL that starts with {' or '.join(f'{s}://' for s in schemes)}")
+        for key, url in self.monitors.items():
+            try:
+                check_monitor(url)
+            except ValueError:
+                problems.append(f"monitors: the schedule {key!r} needs a URL that starts with http:// or https://")
         if self.alert_function is not None and not callable(self.alert_function):
             problems.append(f"alert_function takes a function, not {self.alert_function!r}")
         return problems

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
@@ -78,6 +79,8 @@ class QueueCore:
         """Called with each job that ends or gets another attempt; None: there is no PostgreSQL."""
         self.meter: Meter | None = None
         """Counts jobs; None: metrics are off."""
+        self.on_end: Callable[[Job], None] | None = None
+        """Called with jobs that end without a worker, in the process that ended them."""
         self.offered: set[tuple[str, str]] = set()
         """Key and lease of the jobs that workers of this process offer to other processes, see `LeaseKeeper`."""
         self._time_known: tuple[float, float] | None = None
@@ -172,6 +175,8 @@ class QueueCore:
         self.record(job)
         if self.meter is not None:
             self.meter.ended(job)
+        if self.on_end is not None:
+            self.on_end(job)
 
     def mark_to_keep(self, job: Job) -> str:
         """The mark under which the end of a job is kept until PostgreSQL has recorded it; empty: it is not kept."""

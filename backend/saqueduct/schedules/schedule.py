@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -47,6 +48,8 @@ class Schedule(NamedFields):
         overlap: what to do with a tick while the job of an earlier one waits or runs: "skip", create no job; "queue",
             create one.
         args: positional arguments, before `kwargs`; a task converts them to `kwargs`.
+        monitor: URL that is pinged at the start and the end of its jobs, in the protocol of healthchecks.io; empty:
+            none.
 
     Raises:
         ValueError: not a cron expression, or one that no date matches; both cron and every, or neither; an unknown zone
@@ -61,6 +64,7 @@ class Schedule(NamedFields):
     catch_up: CatchUp = "once"
     overlap: Overlap = "skip"
     args: Sequence[Any] = ()
+    monitor: str = dataclasses.field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if (self.cron is None) == (self.every is None):
@@ -74,6 +78,7 @@ class Schedule(NamedFields):
             raise ValueError(f'overlap must be "skip" or "queue", not {self.overlap!r}')
         if self.every is not None:
             _check_interval(self.every)
+        check_monitor(self.monitor)
         if self.timezone is not None:
             _check_zone(self.timezone, self.cron)
         if self.cron is not None:
@@ -123,6 +128,16 @@ class Schedule(NamedFields):
             if latest > first or start <= first:
                 break
         return latest
+
+
+def check_monitor(url: Any) -> None:
+    """Raise if it is no URL to ping; empty: none.
+
+    Raises:
+        ValueError: without the URL, which is a secret.
+    """
+    if not isinstance(url, str) or (url and not re.match(r"https?://[^/\s]+", url)):
+        raise ValueError("monitor takes a URL, such as monitor='https://hc-ping.com/...'")
 
 
 def _check_key(key: Any) -> None:

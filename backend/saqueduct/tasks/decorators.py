@@ -97,6 +97,7 @@ def schedule_of(
     timezone: str | None,
     catch_up: CatchUp,
     overlap: Overlap,
+    monitor: str,
 ) -> Schedule:
     """The schedule that `@scheduled_task(...)` declares; see `TaskRegistry.scheduled_task`.
 
@@ -106,7 +107,7 @@ def schedule_of(
     if problem := unknown_option(dict(options), TaskSettings.__annotations__, TASK_EQUALS):
         raise RegistrationError(function, problem)
     try:
-        return Schedule(cron, _by_name(kwargs), every, key, timezone, catch_up, overlap, _positional(args))
+        return Schedule(cron, _by_name(kwargs), every, key, timezone, catch_up, overlap, _positional(args), monitor)
     except ValueError as error:
         raise RegistrationError(function, str(error)) from None
 

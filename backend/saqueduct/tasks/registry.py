@@ -166,6 +166,7 @@ class TaskRegistry:
         timezone: str | None = None,
         catch_up: CatchUp = "once",
         overlap: Overlap = "skip",
+        monitor: str = "",
         name: str | None = None,
         **options: Unpack[TaskSettings],
     ) -> ScheduleDecorator:
@@ -185,6 +186,7 @@ class TaskRegistry:
             timezone: IANA name of the time zone of `cron`.
             catch_up: what to do with ticks that were missed while no worker ran.
             overlap: what to do with a tick while the previous job has not ended.
+            monitor: URL that is pinged at the start and the end of each of its jobs.
             name: the task's name; by default the name of the function.
             options: see `TaskOptions`.
 
@@ -196,7 +198,9 @@ class TaskRegistry:
         given: dict[str, Any] = dict(options)
 
         def decorate(function: Any) -> Any:
-            schedule = schedule_of(function, given, cron, every, args, kwargs, key, timezone, catch_up, overlap)
+            schedule = schedule_of(
+                function, given, cron, every, args, kwargs, key, timezone, catch_up, overlap, monitor
+            )
             if isinstance(function, Task | ControllerMethod):
                 return self._add_schedule(function, schedule, {"name": name, **given} if name else given)
             return self._register(function, name, given, schedule)

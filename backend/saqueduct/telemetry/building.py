@@ -1,20 +1,32 @@
-"""Builds the metrics and alerts that a SaqueductConfig asks for."""
+"""Builds the metrics, alerts and monitors that a SaqueductConfig asks for."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from saqueduct.common.near_names import did_you_mean
 from saqueduct.common.secret import Secret
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError
 from saqueduct.queue.metering import Meter
 from saqueduct.queue.queues import Queues
+from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.telemetry.counters import JobCounters
 from saqueduct.telemetry.reporter import MetricsReporter
 
 if TYPE_CHECKING:
     from saqueduct.postgres.store import PostgresStore
     from saqueduct.telemetry.alerts.watcher import AlertWatcher
+    from saqueduct.telemetry.monitors import ScheduleMonitors
+    from saqueduct.telemetry.sentry import SentryReporter
+
+
+class Observer(Protocol):
+    """Reports the attempts of jobs by hooks of the workers."""
+
+    def before(self) -> Callable[[Any], Awaitable[None]]: ...
+    def after(self) -> Callable[[Any], Awaitable[None]]: ...
 
 
 def build_metrics(config: SaqueductConfig, queues: Queues, store: "PostgresStore | None") -> MetricsReporter | None:
@@ -52,6 +64,37 @@ def build_alerts(config: SaqueductConfig, queues: Queues, store: "PostgresStore 
 
     system = SystemReader(queues, None if store is None else store.sessions)
     return AlertWatcher(queues, system, channels_of(config), config.environment)
+
+
+def build_monitors(config: SaqueductConfig, tasks: Iterable[TaskDefinition]) -> "ScheduleMonitors | None":
+    """What pings the monitors of schedules; None: they have none.
+
+    Raises:
+        ConfigurationError: `config.monitors` names an unknown schedule.
+    """
+    schedules = {schedule.key: schedule.monitor for task in tasks for schedule in task.schedules}
+    if problems := [
+        f"monitors: there is no schedule {key!r}: {did_you_mean(key, sorted(schedules))}"
+        for key in config.monitors
+        if key not in schedules
+    ]:
+        raise ConfigurationError("\n".join(problems))
+    urls = {key: url for key, url in {**schedules, **config.monitors}.items() if url}
+    if not urls:
+        return None
+    # Here, as above.
+    from saqueduct.telemetry.monitors import ScheduleMonitors
+
+    return ScheduleMonitors({key: Secret(url) for key, url in urls.items()})
+
+
+def build_sentry(config: SaqueductConfig, tasks: Iterable[TaskDefinition]) -> "SentryReporter | None":
+    """What reports to Sentry; None: the application has not initialized it."""
+    if "sentry_sdk" not in sys.modules:
+        return None
+    from saqueduct.telemetry.sentry import SentryReporter, is_used
+
+    return SentryReporter(tasks, config.cron_timezone) if is_used() else None
 
 
 def metrics_port(config: SaqueductConfig, reporter: MetricsReporter | None) -> AbstractContextManager[object]:

@@ -26,7 +26,9 @@ def log_failure(job: Job, error: BaseException, *, again: bool) -> None:
     """
     if not consists_of(error, DECISIONS):
         end = ", tried again" if again else ""
-        logger.error("job %s of %s failed%s", job.key, job.function, end, exc_info=info(error))
+        # `again` for Sentry, which leaves out attempts that another one follows.
+        extra = {"again": True} if again else None
+        logger.error("job %s of %s failed%s", job.key, job.function, end, exc_info=info(error), extra=extra)
         return
     decisions = find(error, DECISIONS)
     said = printable(scrub("; ".join(map(str, decisions))))

@@ -4,8 +4,8 @@ import asyncio
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from saqueduct.worker.ticker import Ticker
 from tests.fixtures.poll import eventually
 from tests.fixtures.ports import free_port
 from tests.fixtures.smtp import smtp_server
+from tests.fixtures.webhook import webhook
 from tests.telemetry.conftest import Open
 
 Watch = Callable[..., AlertWatcher]
@@ -231,27 +232,10 @@ async def _away(_: SystemReader) -> RedisState:
 ALERT = Alert("latency", "mails", "warning", "The oldest job of the queue mails has waited for 90 s", "Start more workers.", 0.0, False, "production")  # fmt: skip  # noqa: E501
 
 
-@asynccontextmanager
-async def webhook(status: int) -> AsyncIterator[tuple[str, list[Any]]]:
-    """A server that answers POSTs; its URL, and the JSON that it got."""
-    bodies: list[Any] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = int(head.split("content-length: ")[1].split("\r\n")[0])
-        bodies.append(json.loads(await reader.readexactly(length)))
-        writer.write(f"HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/T0/secret", bodies
-
-
 async def test_a_webhook_gets_json_with_a_text_for_slack() -> None:
-    async with webhook(200) as (url, bodies):
-        await Webhook(Secret(url)).send(ALERT)
-    assert bodies == [
+    async with webhook() as server:
+        await Webhook(Secret(server.url)).send(ALERT)
+    assert [json.loads(body) for _, body in server.posts] == [
         {
             "text": "[production] warning: The oldest job of the queue mails has waited for 90 s\nStart more workers.",
             "status": "firing",
@@ -267,9 +251,9 @@ async def test_a_webhook_gets_json_with_a_text_for_slack() -> None:
 
 
 async def test_a_webhook_that_refuses_or_is_away_is_an_error_without_its_url() -> None:
-    async with webhook(404) as (url, _):
+    async with webhook(404) as server:
         with pytest.raises(ConnectionError, match=r"^127.0.0.1 answered 404$"):
-            await Webhook(Secret(url)).send(ALERT)
+            await Webhook(Secret(server.url)).send(ALERT)
     with pytest.raises(ConnectionError, match=r"^127.0.0.1: ConnectError$"):
         await Webhook(Secret(f"http://127.0.0.1:{free_port()}/T0/secret")).send(ALERT)
 
