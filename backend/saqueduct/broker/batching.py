@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from saqueduct.broker.sizes import BATCH_BYTES, fitting
+from saqueduct.common.own_context import create_shared_task
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,7 +49,7 @@ class Batches(Generic[T, R]):
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_all())
+            self._sender = create_shared_task(self._send_all())
         return future
 
     async def _send_all(self) -> None:

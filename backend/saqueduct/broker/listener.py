@@ -20,6 +20,7 @@ from saqueduct.broker.batching import Batches
 from saqueduct.broker.connections import lasting
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import answering
+from saqueduct.common.own_context import create_shared_task
 from saqueduct.errors import QueueUnavailable
 from saqueduct.timings import Timings
 
@@ -75,7 +76,7 @@ class JobListener:
             if not waiters and self._waiters.get(job_id) is waiters:
                 del self._waiters[job_id]
                 # No caller has to wait for that; and a caller that is cancelled while Redis is silent could not.
-                leaving = asyncio.create_task(self._leave(job_id))
+                leaving = create_shared_task(self._leave(job_id))
                 self._leaving.add(leaving)
                 leaving.add_done_callback(self._leaving.discard)
 
@@ -100,7 +101,7 @@ class JobListener:
             if wanted:
                 await self._pubsub.subscribe(*wanted)
                 if self._reader is None or self._reader.done():
-                    self._reader = asyncio.create_task(self._read())
+                    self._reader = create_shared_task(self._read())
             if left and self._reader is not None:
                 await self._pubsub.unsubscribe(*left)
         return [None] * len(job_ids)

@@ -20,6 +20,7 @@ from saqueduct.broker.connections import lasting
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import answering
 from saqueduct.broker.scripts import Scripts
+from saqueduct.common.own_context import create_shared_task
 
 JOBS_AT_ONCE = 500
 """Maximum jobs that one script call requests."""
@@ -95,7 +96,7 @@ class ResultChannel:
         # Subscribed: no message is missed from here on.
         while (message := await self._pubsub.get_message(timeout=None)) is None or message["type"] != "subscribe":
             pass
-        self._reader = asyncio.create_task(self._read(self._pubsub))
+        self._reader = create_shared_task(self._read(self._pubsub))
 
     async def _ask(self, job_ids: Sequence[str]) -> Sequence[Answer]:
         # Each batch separately: with very many jobs the last ones wait in this process longer than the answer timeout.

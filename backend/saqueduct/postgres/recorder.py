@@ -14,6 +14,7 @@ from saq.job import TERMINAL_STATUSES, Status
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from saqueduct.broker.batching import Batches
+from saqueduct.common.own_context import create_shared_task
 from saqueduct.postgres.ended_rows import ended_before
 from saqueduct.postgres.ends import Ends
 from saqueduct.postgres.outbox import DATABASE_AWAY, limited
@@ -172,7 +173,7 @@ class JobRecorder:
         else:
             return
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_all())
+            self._writer = create_shared_task(self._write_all())
 
     async def close(self, jobs: Sequence[Job]) -> list[bool | None]:
         """Write immediately that durable jobs have ended.

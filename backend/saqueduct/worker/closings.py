@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from saqueduct.common.own_context import create_shared_task
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob, mark_of
@@ -43,7 +44,7 @@ class Closings:
         """Write the end of a job with the next statement, and report it to Redis afterwards."""
         self._waiting.append((outcome, job))
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_all())
+            self._writer = create_shared_task(self._write_all())
 
     async def flushed(self) -> None:
         """Wait until all are on their way to Redis; PostgreSQL gets a few seconds for each statement."""

@@ -9,6 +9,7 @@ from saq import Job
 
 from saqueduct.broker.outage import REDIS_AWAY
 from saqueduct.broker.sizes import fitting
+from saqueduct.common.own_context import create_shared_task
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import OUTCOMES_AT_ONCE, Outcome, Settler, sizes
 from saqueduct.tasks.job import Held
@@ -46,7 +47,7 @@ class OutcomeBuffer:
         """Write an outcome with the next batch; after that, record the job's state, if `job` is given."""
         self._waiting.append((outcome, job))
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_all())
+            self._writer = create_shared_task(self._write_all())
 
     async def close(self) -> None:
         """Wait until all are written, or given up: what is not written within `Timings.last_write`."""
