@@ -28,7 +28,14 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.queues import preferring
 from saqueduct.tasks.registry import TaskRegistry, get_registry
-from saqueduct.telemetry.building import build_alerts, build_metrics, build_monitors, build_sentry, metrics_port
+from saqueduct.telemetry.building import (
+    build_alerts,
+    build_metrics,
+    build_monitors,
+    build_sentry,
+    build_traces,
+    metrics_port,
+)
 from saqueduct.worker.hooks import bind_log_context, clear_log_context, give_injector, give_queue
 from saqueduct.worker.worker import EngineWorker
 
@@ -72,6 +79,7 @@ class Saqueduct:
         self.queues = Queues(_queues(config, self.registry), self.registry, self.store)
         self.metrics = build_metrics(config, self.queues, self.store)
         """Reports the metrics of this process; None: they are off."""
+        build_traces(config, self.queues)
         self.alerts = build_alerts(config, self.queues, self.store)
         """Reports when something is wrong; None: the settings name no channel for it."""
         self.monitors: ScheduleMonitors | None = None

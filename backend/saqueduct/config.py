@@ -19,6 +19,9 @@ from saqueduct.timings import Timings
 
 Environment = Literal["development", "production"]
 
+ProducerRelation = Literal["link", "child", "none"]
+"""How the span of an attempt refers to the span that enqueued its job."""
+
 MAX_PAYLOAD_CEILING = 64 * 1024 * 1024
 """Largest value of `max_payload_bytes`: arguments and result of a job are one command to Redis each."""
 
@@ -208,6 +211,17 @@ class SaqueductConfig:
     """True: metrics go to OpenTelemetry; needs the extra `otel`, and an SDK that the application sets up."""
     meter_provider: Any = None
     """A `MeterProvider` of OpenTelemetry. None: the global one."""
+    traces: bool = False
+    """True: jobs that are enqueued and attempts become spans of OpenTelemetry; needs the extra `otel`, and an SDK that
+    the application sets up."""
+    trace_producer: ProducerRelation = "link"
+    """How the span of an attempt refers to the span that enqueued its job: `link`: it begins a trace of its own and
+    links to it; `child`: it is its child, and links to it; `none`: it begins a trace of its own without a link."""
+    trace_creates: bool = True
+    """True: of jobs that are enqueued together, each gets a `create` span, to which its attempts refer. False: all
+    refer to the `send` span of the call."""
+    tracer_provider: Any = None
+    """A `TracerProvider` of OpenTelemetry. None: the global one."""
 
     alert_webhook: str = dataclasses.field(default="", repr=False)
     """URL that gets a POST with JSON when something is wrong, and when it is over; Slack and its likes show it.
@@ -380,6 +394,8 @@ class SaqueductConfig:
             problems.append(f"metrics_port={port!r}: must be a whole number, from 1 to 65,535 (METRICS_PORT)")
         if self.metrics is False and self.metrics_port is not None:
             problems.append("metrics=False and metrics_port contradict each other: leave one out")
+        if self.trace_producer not in {"link", "child", "none"}:
+            problems.append(f"trace_producer: {self.trace_producer!r} is neither 'link', 'child' nor 'none'")
         if self.run_workers not in {"web", "separate", None}:
             problems.append(f"run_workers: {self.run_workers!r} is neither 'web' nor 'separate'")
         if self.environment not in {"development", "production"}:

@@ -145,7 +145,7 @@ def _which(
     registry: TaskRegistry, action: "Action", keys: tuple[str, ...], given: dict[str, Any]
 ) -> DeadLetterFilter | None:
     """The filter of a call; None: the call names keys."""
-    names = ("task", "pairs", "error", "tag", "since", "until")
+    names = ("task", "pairs", "error", "tag", "trace", "since", "until")
     which = options.record_filter(registry, queue=given["from_queue"], **{name: given[name] for name in names})
     try:
         if not keys:

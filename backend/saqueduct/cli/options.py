@@ -128,6 +128,7 @@ filters = together(
     click.option("--arg", "pairs", type=Pair(), multiple=True, help="With this argument; again for further ones."),
     click.option("--error", help="Whose error holds this text."),
     click.option("--tag", help="With this tag."),
+    click.option("--trace", help="Of this trace, or with an attempt in it: 32 hex digits."),
     click.option("--since", type=Moment(), help="Enqueued then or later: 2h, 7d, 2026-05-01T09:00."),
     click.option("--until", type=Moment(), help="Enqueued before then."),
 )
@@ -140,6 +141,7 @@ def record_filter(
     pairs: Iterable[tuple[str, str]],
     error: str | None,
     tag: str | None,
+    trace: str | None,
     since: dt.datetime | None,
     until: dt.datetime | None,
     queue: str | None = None,
@@ -150,8 +152,9 @@ def record_filter(
         output.note(str(UnknownTask(task, (each.name for each in registry.get_all_tasks()))))
     arguments = arguments_of(registry, task, pairs) or None
     return RecordFilter(
-        task=task, status=status, queue=queue, arguments=arguments, error=error, tag=tag, since=since, until=until
-    )
+        task=task, status=status, queue=queue, arguments=arguments, error=error, tag=tag, trace=trace,
+        since=since, until=until,
+    )  # fmt: skip
 
 
 def user() -> str:

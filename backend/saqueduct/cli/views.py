@@ -106,6 +106,7 @@ def _pairs(job: JobDetails) -> list[tuple[str, RenderableType | str | None]]:
         ("schedule", job.schedule),
         ("parent", job.parent),
         ("trace", job.trace_id),
+        ("attempt's trace", job.attempt_trace_id if job.attempt_trace_id != job.trace_id else None),
         ("tags", ", ".join(job.tags) or None),
         ("arguments", output.json_text(job.arguments) if job.arguments else None),
         ("result", output.json_text(job.result) if job.result is not None else None),

@@ -18,7 +18,7 @@ from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.bulk import enqueue_many
-from saqueduct.tasks.job_meta import REPLAY_OF, TAGS
+from saqueduct.tasks.job_meta import ATTEMPT_TRACE, REPLAY_OF, TAGS
 from saqueduct.tasks.redaction import REDACTED
 from saqueduct.tasks.registry import TaskRegistry
 
@@ -180,6 +180,8 @@ class DeadLetters:
         again = task.options(session=self._session, queue=queue or record.queue, delay=delay if delay > 0 else None)
         call = again.call(arguments)
         call.job.meta[REPLAY_OF] = record.key
+        if record.attempt_trace:
+            call.job.meta[ATTEMPT_TRACE] = record.attempt_trace
         if record.tags:
             call.job.meta[TAGS] = record.tags
         [handle] = await enqueue_many([call])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from saq import Job
 from saq.job import Status
-from sqlalchemy import ColumnElement, Select, literal, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, Text, func, literal, or_, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -148,6 +148,10 @@ def conditions(which: RecordFilter) -> list[ColumnElement[bool]]:
         found.append(JobRecord.error.icontains(which.error, autoescape=True))
     if which.tag is not None:
         found.append(JobRecord.tags.contains([which.tag]))
+    if which.trace is not None:
+        # Attempts have traces of their own, unless they are children of what enqueued them.
+        of_attempt = func.substr(JobRecord.attempt_trace, 4, 32, type_=Text)
+        found.append(or_(JobRecord.trace_id == which.trace, of_attempt == which.trace))
     if which.since is not None:
         found.append(JobRecord.queued_at >= which.since)
     if which.until is not None:

@@ -7,10 +7,11 @@ import msgspec
 from saq import Job
 from saq.job import Status
 
+from saqueduct.postgres.record_filter import trace_of_attempt
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.redacted_view import REDACTABLE, remembered, shown
 from saqueduct.tasks.job import failure
-from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
+from saqueduct.tasks.job_meta import ATTEMPT_TRACE, PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
 
 if TYPE_CHECKING:
     from saqueduct.postgres.models import JobRecord
@@ -61,6 +62,9 @@ class JobDetails(JobSummary, kw_only=True):
     schedule: str | None
     parent: str | None
     trace_id: str | None
+    """32 hex digits: the trace that it was enqueued in."""
+    attempt_trace_id: str | None = None
+    """The trace of its last attempt, if that was sampled."""
     tags: list[str]
     replay_of: str | None
     resolution: str | None = None
@@ -98,6 +102,7 @@ class JobDetails(JobSummary, kw_only=True):
             schedule=meta.get(SCHEDULE),
             parent=meta.get(PARENT),
             trace_id=meta.get(TRACE_ID),
+            attempt_trace_id=trace_of_attempt(meta.get(ATTEMPT_TRACE)),
             tags=meta.get(TAGS) or [],
             replay_of=meta.get(REPLAY_OF),
         )
@@ -105,11 +110,12 @@ class JobDetails(JobSummary, kw_only=True):
     @classmethod
     def of_record(cls, queues: Queues, record: "JobRecord") -> "JobDetails":
         """A job as its record has it; redacted by the present options of its task too."""
-        derived = ("job_id", "retries", "progress", "due_at")
+        derived = ("job_id", "retries", "progress", "due_at", "attempt_trace_id")
         fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name not in derived}
         visible = remembered(queues, record.task, {name: getattr(record, name) for name in REDACTABLE})
         visible["errors"] = [attempt(each) for each in visible["errors"] or []]
-        return cls(job_id=record.key, **{**fields, **visible, "tags": record.tags or []})
+        trace = trace_of_attempt(record.attempt_trace)
+        return cls(job_id=record.key, attempt_trace_id=trace, **{**fields, **visible, "tags": record.tags or []})
 
 
 def attempt(entry: dict[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,10 @@ class JobRecord(Base):
     """Key of the job that enqueued it."""
     trace_id: Mapped[str | None] = mapped_column(Text)
     """32 hex digits, as in a W3C `traceparent`."""
+    attempt_trace: Mapped[str | None] = mapped_column(Text)
+    """The `traceparent` of the last attempt's span."""
+    logs: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
+    """What the last attempt logged, see `saqueduct.tasks.job_log`; null: that is not kept."""
     tags: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     replay_of: Mapped[str | None] = mapped_column(Text)
     """Key of the dead letter that it was made of."""

@@ -19,6 +19,7 @@ from saq import Job
 
 from saqueduct.broker.batching import Batches
 from saqueduct.broker.outage import answering
+from saqueduct.common.own_context import create_shared_task
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.direct import DirectConnections
@@ -156,7 +157,7 @@ class Publisher:
             if time.monotonic() - began > PATIENCE / 2:
                 # The relay of a worker may have published the rest.
                 return answer_of | await self.committed(queue, [job.key for job in jobs[first:]])
-            found = await self.written(queue, jobs[first : first + CHUNK], deadline)
+            found = await self.written(queue, jobs[first : first + CHUNK], deadline, within_call=True)
             if found is None:
                 break
             answer_of |= found
@@ -182,7 +183,7 @@ class Publisher:
     async def _publish_new(self, queue: EngineQueue, jobs: Sequence["_Written"]) -> list[Enqueued]:
         deadlines = [deadline for _, deadline in jobs]
         deadline = None if None in deadlines else min(cast("list[float]", deadlines))
-        answer_of = await self.written(queue, [job for job, _ in jobs], deadline) or {}
+        answer_of = await self.written(queue, [job for job, _ in jobs], deadline, within_call=True) or {}
         return [answer_of.get(job.key) or Enqueued(job.key, created=True) for job, _ in jobs]
 
     async def deadline(self, queue: EngineQueue) -> float | None:
@@ -214,7 +215,7 @@ class Publisher:
         return answer_of
 
     async def written(
-        self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None
+        self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None, *, within_call: bool = False
     ) -> dict[str, Enqueued] | None:
         """Enqueue jobs whose rows are committed.
 
@@ -222,6 +223,7 @@ class Publisher:
             queue: of the jobs.
             jobs: CHUNK at most, as they are in their rows.
             deadline: see `deadline`; taken before the rows were read or written.
+            within_call: see `EngineQueue.publish`.
 
         Returns:
             By key, which job exists now; None when Redis did not answer, and they are left to the relay.
@@ -230,7 +232,7 @@ class Publisher:
             if deadline is None:
                 raise QueueUnavailable("the clock of Redis could not be read")
             async with answering():
-                answers = await queue.publish(jobs, deadline)
+                answers = await queue.publish(jobs, deadline, within_call=within_call)
         except QueueUnavailable as error:
             self._leave(queue, len(jobs), error)
             return None
@@ -272,7 +274,7 @@ class Publisher:
         sent = _Sent(queue.name, job.key, job.queued, int(meta.get(ROUND, 0)))
         self._sent[bool(meta.get(DURABLE)) and answer.created].append(sent)
         if self._noting is None or self._noting.done():
-            self._noting = asyncio.create_task(self._note_all())
+            self._noting = create_shared_task(self._note_all())
 
     async def _note_all(self) -> None:
         while any(self._sent.values()):

@@ -1,6 +1,7 @@
 """Which job records to find, without SQL: a process without PostgreSQL filters the jobs in Redis with it."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from saqueduct.common.text import storable
 from saqueduct.errors import InvalidSearch
 from saqueduct.queue.listing import LIVE
 from saqueduct.queue.redacted_view import shown
-from saqueduct.tasks.job_meta import TAGS
+from saqueduct.tasks.job_meta import ATTEMPT_TRACE, TAGS, TRACE_ID
 from saqueduct.tasks.places import place_of
 
 STATUSES = ("queued", "complete", "failed", "aborted")
@@ -32,6 +33,9 @@ WHICH = (
 )
 
 
+_TRACE = re.compile("[0-9a-f]{32}")
+
+
 class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Selects records; a field that is left out matches all.
 
@@ -42,6 +46,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         arguments: values of arguments, by name; a nested one matches if it contains what is given.
         error: text that the error contains, ignoring case.
         tag: one of the job's tags.
+        trace: its trace id, or that of its last attempt; 32 hex digits.
         since: enqueued at that time or later; UTC if it has no offset.
         until: enqueued before that time, likewise.
 
@@ -55,6 +60,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     arguments: Mapping[str, Any] | None = None
     error: str | None = None
     tag: str | None = None
+    trace: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
 
@@ -62,10 +68,12 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         known = (*STATUSES, *(status for status in LIVE if status not in STATUSES))
         if self.status is not None and self.status not in known:
             raise InvalidSearch(f"there is no status {self.status!r}; there are {', '.join(known)}")
-        texts = {"task": self.task, "queue": self.queue, "error": self.error, "tag": self.tag}
+        texts = {"task": self.task, "queue": self.queue, "error": self.error, "tag": self.tag, "trace": self.trace}
         for name, value in (*texts.items(), ("arguments", self.arguments)):
             if value is not None and place_of(value, _is_in_no_record) is not None:
                 raise InvalidSearch(f"{name}: no record contains NUL or a lone surrogate; leave it out")
+        if self.trace is not None and not _TRACE.fullmatch(self.trace):
+            raise InvalidSearch(f"trace: {self.trace[:40]!r} is no trace id, which has 32 hex digits in lower case")
         for name, moment in (("since", self.since), ("until", self.until)):
             try:
                 if moment is not None:
@@ -86,6 +94,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             and _holds(visible["kwargs"] or {}, self.arguments or {})
             and (self.error is None or self.error.lower() in (visible["error"] or "").lower())
             and (self.tag is None or self.tag in job.meta.get(TAGS, ()))
+            and (self.trace is None or self.trace in traces_of(job))
             and (self.since is None or queued >= self.since)
             and (self.until is None or queued < self.until)
         )
@@ -110,9 +119,19 @@ class DeadLetterFilter(RecordFilter, frozen=True, kw_only=True, forbid_unknown_f
 
     def _narrows(self) -> bool:
         """False when it matches every dead letter. Every error contains the empty text."""
-        values = (self.task, self.queue, self.tag, self.since, self.until)
+        values = (self.task, self.queue, self.tag, self.trace, self.since, self.until)
         own_status = self.status not in (None, "failed")
         return own_status or bool(self.arguments or self.error) or any(value is not None for value in values)
+
+
+def traces_of(job: Job) -> tuple[str | None, str | None]:
+    """The trace that a job belongs to, and that of its last attempt; None: there is none."""
+    return job.meta.get(TRACE_ID), trace_of_attempt(job.meta.get(ATTEMPT_TRACE))
+
+
+def trace_of_attempt(traceparent: str | None) -> str | None:
+    """The trace id in a `traceparent`; None for None."""
+    return None if traceparent is None else traceparent[3:35]
 
 
 def _is_in_no_record(leaf: Any) -> bool:

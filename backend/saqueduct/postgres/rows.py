@@ -14,9 +14,16 @@ from sqlalchemy import TextClause, text
 from saqueduct.common.moments import EPOCH
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import RESOLUTION
-from saqueduct.tasks.job_meta import PARENT, REPLAY_OF, ROUND, SCHEDULE, TAGS, TRACE_ID
+from saqueduct.tasks.job_meta import ATTEMPT_TRACE, PARENT, REPLAY_OF, ROUND, SCHEDULE, TAGS, TRACE_ID
 
-EXTRA = {"schedule": SCHEDULE, "parent": PARENT, "trace_id": TRACE_ID, "tags": TAGS, "replay_of": REPLAY_OF}
+EXTRA = {
+    "schedule": SCHEDULE,
+    "parent": PARENT,
+    "trace_id": TRACE_ID,
+    "tags": TAGS,
+    "replay_of": REPLAY_OF,
+    "attempt_trace": ATTEMPT_TRACE,
+}
 """The columns that hold an entry of `Job.meta` each; most jobs have none of them."""
 
 COLUMNS = {
@@ -55,6 +62,7 @@ _NEWER = """(excluded.round > r.round OR excluded.round = r.round
     AND (r.status = 'queued' OR excluded.attempts > r.attempts))"""
 _OVERWRITTEN = (
     "status", "round", "attempts", "recoveries", "arguments", "payload", "result", "error", "worker", "started_at",
+    "attempt_trace",
 )  # fmt: skip
 
 
@@ -66,14 +74,14 @@ def _time(name: str) -> str:
 _INSERT = f"""
     INSERT INTO {{table}} AS r (
         queued_at, key, queue, task, status, round, attempts, recoveries, arguments, payload, result, error, errors,
-        worker, started_at, ended_at, schedule, parent, trace_id, tags, replay_of
+        worker, started_at, ended_at, schedule, parent, trace_id, tags, replay_of, attempt_trace
     )
     SELECT {_time("queued")}, key, queue, task, status, round, attempts, recoveries, arguments::jsonb, payload,
         result::json, error, errors::jsonb, worker, {_time("nullif(started, 0)")}, {_time("nullif(ended, 0)")},
         extra::json ->> 'schedule', extra::json ->> 'parent', extra::json ->> 'trace_id',
         CASE WHEN extra::json -> 'tags' IS NOT NULL
             THEN ARRAY(SELECT json_array_elements_text(extra::json -> 'tags')) END,
-        extra::json ->> 'replay_of'
+        extra::json ->> 'replay_of', extra::json ->> 'attempt_trace'
     FROM {{source}}
     ON CONFLICT (queued_at, key, queue) DO UPDATE SET
 """  # noqa: S608  (made of the names above)

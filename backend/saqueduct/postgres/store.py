@@ -10,6 +10,7 @@ from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from saqueduct.broker.batching import Batches
+from saqueduct.common.own_context import create_shared_task
 from saqueduct.common.text import storable
 from saqueduct.errors import ConfigurationError, DuplicateJob
 from saqueduct.postgres import claims
@@ -191,7 +192,7 @@ class PostgresStore:
         """Run the relay and the pruner for a queue, until cancelled; one for all queues of this process."""
         self._watched.append(queue)
         if self._watching is None:
-            self._watching = asyncio.create_task(self._look_after())
+            self._watching = create_shared_task(self._look_after())
         try:
             await asyncio.Event().wait()
         finally:

@@ -20,6 +20,7 @@ from saqueduct.broker.sizes import BATCH_BYTES, CERTAINLY_FITS, check_size
 from saqueduct.common import clock
 from saqueduct.queue.metering import Meter
 from saqueduct.queue.recording import Recorder
+from saqueduct.queue.tracing import Tracer
 from saqueduct.tasks import wire
 from saqueduct.tasks.job import EngineJob, UnreadableJob, decode, encode_storable, mark_of
 from saqueduct.timings import Timings
@@ -81,6 +82,8 @@ class QueueCore:
         """Counts jobs; None: metrics are off."""
         self.on_end: Callable[[Job], None] | None = None
         """Called with jobs that end without a worker, in the process that ended them."""
+        self.tracer: Tracer | None = None
+        """Makes spans; None: traces are off."""
         self.offered: set[tuple[str, str]] = set()
         """Key and lease of the jobs that workers of this process offer to other processes, see `LeaseKeeper`."""
         self._time_known: tuple[float, float] | None = None

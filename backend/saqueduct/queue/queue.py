@@ -21,7 +21,7 @@ from saqueduct.broker.keys import VITALS
 from saqueduct.broker.outage import REDIS_AWAY, answering
 from saqueduct.broker.sizes import BATCH_BYTES
 from saqueduct.common.text import storable
-from saqueduct.errors import ConfigurationError, JobConflict
+from saqueduct.errors import ConfigurationError, DuplicateJob, JobConflict
 from saqueduct.queue.aborting import Patience
 from saqueduct.queue.core import MAX_RECOVERIES
 from saqueduct.queue.enqueuing import Answer, Enqueuer, without_conflicts
@@ -30,6 +30,7 @@ from saqueduct.queue.queue_state import QueueState, StateReader
 from saqueduct.queue.retrying import Retrier, check_retried
 from saqueduct.queue.saq_queue import LeasedQueue
 from saqueduct.queue.schedule_states import ScheduleStates
+from saqueduct.queue.tracing import end, ending
 from saqueduct.queue.unrecorded import UnrecordedJobs
 from saqueduct.queue.validation import CallValidator
 from saqueduct.tasks.definition import TaskLookup
@@ -149,14 +150,18 @@ class EngineQueue(LeasedQueue):
 
     async def _enqueue(self, job: Job) -> Job | None:
         self.guard.check()
-        if job.meta.get(DURABLE):
-            [enqueued] = await self._keep([job], partial(self._remembering().keep, self))
-            return job if enqueued.created else None
-        answer = await self.enqueuer.unless_stock_aborts(job)
-        if answer is None:
-            return None
-        [enqueued] = without_conflicts([answer])
-        return job if enqueued.created else None
+        sending = None if self.core.tracer is None else self.core.tracer.sending([job])
+        try:
+            if job.meta.get(DURABLE):
+                answer: Enqueued | DuplicateJob | None
+                [answer] = await self._keep([job], partial(self._remembering().keep, self))
+            elif (answer := await self.enqueuer.unless_stock_aborts(job)) is not None:
+                [answer] = without_conflicts([answer])
+        except BaseException as error:
+            end(sending, error)
+            raise
+        end(sending)
+        return job if answer is not None and answer.created else None
 
     async def enqueue_many(
         self,
@@ -184,13 +189,22 @@ class EngineQueue(LeasedQueue):
         """
         self.guard.check()
         await self.enqueuer.prepare(jobs)
-        if session is not None:
-            return await self._keep(jobs, partial(self._remembering().write, session, self))
-        if any(job.meta and job.meta.get(DURABLE) for job in jobs):
-            return await self._enqueue_some_durable(jobs, report)
-        if len(jobs) == 1 and report is None:
-            return without_conflicts([await self.enqueuer.one(jobs[0])])
-        return without_conflicts(await self.enqueuer.many(jobs, report))
+        tracer = self.core.tracer
+        sending = None if tracer is None else tracer.sending(jobs, kept=session is not None)
+        try:
+            if session is not None:
+                enqueued = await self._keep(jobs, partial(self._remembering().write, session, self))
+            elif any(job.meta and job.meta.get(DURABLE) for job in jobs):
+                enqueued = await self._enqueue_some_durable(jobs, report)
+            elif len(jobs) == 1 and report is None:
+                enqueued = without_conflicts([await self.enqueuer.one(jobs[0])])
+            else:
+                enqueued = without_conflicts(await self.enqueuer.many(jobs, report))
+        except BaseException as error:
+            end(sending, error)
+            raise
+        end(sending)
+        return enqueued
 
     async def retry(self, job: Job, error: str | None) -> None:
         """Queue a job again, with SAQ's API: for a stock worker whose attempt failed, or by hand.
@@ -252,7 +266,8 @@ class EngineQueue(LeasedQueue):
             report(len(durable))
         further = (lambda count: report(len(durable) + count)) if report else None
         if others:
-            answers.update(zip(map(id, others), await self.enqueue_many(others, further), strict=True))
+            enqueued = without_conflicts(await self.enqueuer.many(others, further))
+            answers.update(zip(map(id, others), enqueued, strict=True))
         return [answers[id(job)] for job in jobs]
 
     async def adopt(self, jobs: Sequence[Job]) -> None:
@@ -268,9 +283,18 @@ class EngineQueue(LeasedQueue):
             )
         return self.store
 
-    async def publish(self, jobs: Sequence[Job], deadline: float, *, again: bool = False) -> list[Answer | None]:
-        """Enqueue jobs from the outbox; see `Enqueuer.publish`."""
-        return await self.enqueuer.publish(jobs, deadline, again=again)
+    async def publish(
+        self, jobs: Sequence[Job], deadline: float, *, again: bool = False, within_call: bool = False
+    ) -> list[Answer | None]:
+        """Enqueue jobs from the outbox; see `Enqueuer.publish`.
+
+        Args:
+            jobs, deadline, again: as there.
+            within_call: True if the call that enqueues them has not returned yet: its span covers this.
+        """
+        tracer = None if within_call else self.core.tracer
+        with ending(None if tracer is None else tracer.publishing(jobs)):
+            return await self.enqueuer.publish(jobs, deadline, again=again)
 
     async def old_marks(self, age: float, limit: int) -> list[str]:
         """Marks of published jobs that are older than `age` seconds, oldest first."""

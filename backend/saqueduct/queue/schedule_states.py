@@ -11,6 +11,7 @@ from saqueduct.queue.aborting import BeingAborted, Patience
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.enqueuing import Enqueuer, without_conflicts
 from saqueduct.queue.pausing import Pause, decoded, encoded
+from saqueduct.queue.tracing import ending
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.job import EngineJob, Enqueued
@@ -101,6 +102,13 @@ class ScheduleStates:
         """Create a job of a schedule now; returns which job exists now; see `Queues.trigger_schedule`."""
         job = task.job(schedule.kwargs, limit=max_payload_bytes, meta={SCHEDULE: schedule.key})
         await self._enqueuer.prepare([job])
+        tracer = self._core.tracer
+        with ending(None if tracer is None else tracer.sending([job])):
+            return await self._trigger(task, schedule, job, max_payload_bytes)
+
+    async def _trigger(
+        self, task: TaskDefinition, schedule: Schedule, job: EngineJob, max_payload_bytes: int
+    ) -> tuple[EngineJob, Enqueued]:
         overlap = "1" if schedule.overlap == "queue" else "0"
         row = pack([self._enqueuer.row_of(job)])
         patience = Patience(self._core.timings)

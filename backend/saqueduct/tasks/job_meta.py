@@ -48,6 +48,15 @@ PARENT = f"{PREFIX}parent"
 TRACE_ID = f"{PREFIX}trace_id"
 """32 hex digits, shared by all jobs that one request caused, see W3C Trace Context."""
 
+TRACEPARENT = f"{PREFIX}traceparent"
+"""The span that enqueued the job, as a `traceparent` of W3C Trace Context."""
+
+TRACESTATE = f"{PREFIX}tracestate"
+"""Its `tracestate`, if it has one."""
+
+ATTEMPT_TRACE = f"{PREFIX}attempt_trace"
+"""The span of its last attempt, as a `traceparent`; of a replay before its first attempt that of the dead letter."""
+
 TAGS = f"{PREFIX}tags"
 """Words for finding its record."""
 

@@ -83,6 +83,9 @@ class _Meta(msgspec.Struct, rename=PREFIX.__add__):
     durable: bool = False
     parent: str | None = None
     trace_id: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    attempt_trace: str | None = None
     tags: list[str] | None = None
     replay_of: str | None = None
 

@@ -1,4 +1,4 @@
-"""Builds the metrics, alerts and monitors that a SaqueductConfig asks for."""
+"""Builds the metrics, traces, alerts and monitors that a SaqueductConfig asks for."""
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -51,6 +51,21 @@ def build_metrics(config: SaqueductConfig, queues: Queues, store: "PostgresStore
     reporter = MetricsReporter(queues, sessions, records, wrap)
     twins.observe(reporter)
     return reporter
+
+
+def build_traces(config: SaqueductConfig, queues: Queues) -> None:
+    """Make spans for the jobs of these queues from now on, if the settings ask for it.
+
+    Raises:
+        ConfigurationError: a package is missing.
+    """
+    if not config.traces:
+        return
+    try:
+        from saqueduct.telemetry.tracing import trace
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("traces=True needs OpenTelemetry's API: pip install 'saqueduct[otel]'") from error
+    trace(config, queues)
 
 
 def build_alerts(config: SaqueductConfig, queues: Queues, store: "PostgresStore | None") -> "AlertWatcher | None":

@@ -28,6 +28,7 @@ from saqueduct.worker.leasing import Leased, Leasing
 from saqueduct.worker.lost_leases import LostLeases
 from saqueduct.worker.outcome_buffer import OutcomeBuffer
 from saqueduct.worker.suspects import LOOK_FOR_ROOM, Suspects
+from saqueduct.worker.traced_attempt import TracedAttempt
 from saqueduct.worker.waiting import Waiting
 
 logger = logging.getLogger("saqueduct.worker")
@@ -147,6 +148,7 @@ class JobRunner:
             give_up=self.give_up,
             is_dying=self._is_dying,
         )
+        self._new_attempt = Attempt if self.core.tracer is None else self._sampled
 
     @property
     def concurrency(self) -> int:
@@ -283,13 +285,19 @@ class JobRunner:
     def _spent(self) -> bool:
         return self.worker.max_burst_jobs is not None and self.taken >= self.worker.max_burst_jobs
 
+    def _sampled(self, runtime: Runtime, job: EngineJob) -> Attempt:
+        """An attempt, with a span if it is sampled."""
+        tracer = self.core.tracer
+        kind = TracedAttempt if tracer is not None and tracer.samples(job) else Attempt
+        return kind(runtime, job)
+
     def run_at_once(self, job: EngineJob) -> Attempt:
         """Start a job that was leased on its own."""
         self.taken += 1
         self.keeper.hold([job])
         if self.core.meter is not None:
             self.core.meter.started([job])
-        attempt = Attempt(self._runtime, job)
+        attempt = self._new_attempt(self._runtime, job)
         self.running[attempt.held] = attempt
         self.deadlines.watch()
         return attempt
@@ -312,7 +320,7 @@ class JobRunner:
                 self.put_back(self._ready.popleft())
         starting = [self._ready.popleft() for _ in range(min(self._at_once, len(self._ready)))]
         for job in starting:
-            attempt = Attempt(self._runtime, job)
+            attempt = self._new_attempt(self._runtime, job)
             self.running[attempt.held] = attempt
         if self.core.meter is not None:
             self.core.meter.started(starting)

@@ -22,7 +22,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, cast
 
 import saq.worker
@@ -107,8 +107,10 @@ class EngineWorker(Worker[Context]):
         """Epoch seconds until which the tick of a cron is enqueued."""
 
     async def start(self) -> None:
+        tracer = self.queue.core.tracer if isinstance(self.queue, EngineQueue) else None
         try:
-            await super().start()
+            with nullcontext() if tracer is None else tracer.resting():
+                await super().start()
         finally:
             self._stop_requested = False
 

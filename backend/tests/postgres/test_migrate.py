@@ -173,7 +173,7 @@ async def test_tables_that_are_older_than_the_code_are_reported_with_the_command
 ) -> None:
     await migrate.upgrade(empty_database)
     monkeypatch.setattr(table_check, "REVISIONS", (*table_check.REVISIONS, "saqueduct_0009"))
-    with pytest.raises(TablesOutdated, match=r"saqueduct_0002.*saqueduct_0009.*saqueduct --app APP migrate"):
+    with pytest.raises(TablesOutdated, match=r"saqueduct_0003.*saqueduct_0009.*saqueduct --app APP migrate"):
         await checked(empty_database)
 
 

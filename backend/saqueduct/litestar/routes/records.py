@@ -56,6 +56,8 @@ class Which(msgspec.Struct, forbid_unknown_fields=True):
     error: str | None = None
     """Text that the error contains, ignoring case."""
     tag: str | None = None
+    trace: str | None = None
+    """Its trace id, or that of its last attempt."""
     since: str | None = None
     """Enqueued then or later: a time in ISO 8601, in UTC where it has no offset, or a duration before now: 2h, 7d."""
     until: str | None = None
@@ -104,12 +106,13 @@ async def record_filter(
     q: Search = None,
     error: FromQuery[str | None] = None,
     tag: FromQuery[str | None] = None,
+    trace: FromQuery[str | None] = None,
     since: Time = None,
     until: Time = None,
 ) -> RecordFilter:
     """The filter that the query of a request makes."""
     return RecordFilter(
-        task=task, status=status, queue=queue, arguments=arguments_of(q), error=error, tag=tag,
+        task=task, status=status, queue=queue, arguments=arguments_of(q), error=error, tag=tag, trace=trace,
         since=_moment("since", since), until=_moment("until", until),
     )  # fmt: skip
 
@@ -120,11 +123,12 @@ async def dead_letter_filter(
     q: Search = None,
     error: FromQuery[str | None] = None,
     tag: FromQuery[str | None] = None,
+    trace: FromQuery[str | None] = None,
     since: Time = None,
     until: Time = None,
 ) -> RecordFilter:
     """As `record_filter`, without the status: all have failed."""
-    return await record_filter(task, None, queue, q, error, tag, since, until)
+    return await record_filter(task, None, queue, q, error, tag, trace, since, until)
 
 
 # Not named like a field of a body: Litestar would answer an error in such a field with 500, as an error of the

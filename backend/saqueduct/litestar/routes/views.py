@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 _OUTCOME = ("result", "error", "errors")
 
-_FOR_ROLES = ("arguments", "worker", "recoveries", "schedule", "parent", "trace_id", "tags", "replay_of")
+_FOR_ROLES = (
+    "arguments",
+    "worker",
+    "recoveries",
+    "schedule",
+    "parent",
+    "trace_id",
+    "attempt_trace_id",
+    "tags",
+    "replay_of",
+)
 
 
 class JobView(JobSummary, kw_only=True):
@@ -45,6 +55,9 @@ class JobView(JobSummary, kw_only=True):
     schedule: str | UnsetType | None = UNSET
     parent: str | UnsetType | None = UNSET
     trace_id: str | UnsetType | None = UNSET
+    """32 hex digits: the trace that it was enqueued in."""
+    attempt_trace_id: str | UnsetType | None = UNSET
+    """The trace of its last attempt, if that was sampled."""
     tags: list[str] | UnsetType = UNSET
     replay_of: str | UnsetType | None = UNSET
 

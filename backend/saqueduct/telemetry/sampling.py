@@ -1,0 +1,105 @@
+"""Sampling: whether a span will be sampled, before it is made.
+
+To start a span that is not sampled costs OpenTelemetry's SDK more than a job costs a worker. So the sampler is asked
+first, or only its ratio is used where its description says that this is all it does.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Tracer, set_span_in_context
+
+# The descriptions are defined by OpenTelemetry's specification, "Built-in samplers".
+_ROOT = re.compile(
+    r"ParentBased\{root:(.*),remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler,"
+    r"localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler\}"
+)
+_RATIO = re.compile(r"TraceIdRatioBased\{([0-9.e-]+)\}")
+_FIXED = {"AlwaysOnSampler": 1.0, "AlwaysOffSampler": 0.0}
+
+EMPTY = Context()
+"""In which a span is the root of its trace."""
+
+
+class Sampling:
+    """Decides before a span of this tracer is made.
+
+    It replaces the sampler of the SDK's tracer, which belongs to this library alone, and passes its questions on; spans
+    that are made in a block of it are sampled without a second question, whose answer could be another one.
+
+        if sampling.root():
+            with sampling:
+                span = tracer.start_span(...)
+
+    Args:
+        tracer: of the SDK; another one gets a span for each question.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        sampler = getattr(tracer, "sampler", None)
+        if isinstance(sampler, Sampling):
+            sampler = sampler._sampler
+        self._sampler: Any = sampler
+        self._decided = False
+        self._ratio: float | None = None
+        self._follows = False
+        if sampler is not None:
+            description = sampler.get_description()
+            self._follows = (found := _ROOT.fullmatch(description)) is not None
+            self._ratio = _ratio(found[1] if found else description)
+            setattr(tracer, "sampler", self)  # noqa: B010  (the API's Tracer has no such attribute)
+
+    def root(self) -> bool:
+        """True if a span without parent is to be sampled."""
+        if self._ratio is not None:
+            return random.random() < self._ratio  # noqa: S311
+        return self._asked(EMPTY, random.getrandbits(128))
+
+    def below(self, parent: SpanContext) -> bool:
+        """True if a span below this one is to be sampled."""
+        if self._follows:
+            return parent.trace_flags.sampled
+        return self._asked(set_span_in_context(NonRecordingSpan(parent), EMPTY), parent.trace_id)
+
+    def _asked(self, context: Context, trace_id: int) -> bool:
+        if self._sampler is None:
+            return True
+        return bool(self._sampler.should_sample(context, trace_id, "").decision.is_sampled())
+
+    def __enter__(self) -> None:
+        """Spans that are made in this block are sampled; it must not await anything."""
+        self._decided = True
+
+    def __exit__(self, *_: object) -> None:
+        self._decided = False
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Any = None,
+        links: Sequence[Link] | None = None,
+        trace_state: Any = None,
+    ) -> Any:
+        """As the SDK's samplers."""
+        sampler = self._sampler
+        if self._decided:
+            from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+            sampler = ALWAYS_ON
+        return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links)
+
+    def get_description(self) -> str:
+        """As the SDK's samplers."""
+        return str(self._sampler.get_description())
+
+
+def _ratio(description: str) -> float | None:
+    """How many root spans a sampler with this description samples; None: it has other rules."""
+    found = _RATIO.fullmatch(description)
+    return float(found[1]) if found else _FIXED.get(description)
