@@ -16,6 +16,7 @@ from app.queue.catalog import TasksRegistry
 from app.queue.registry import get_registry
 from app.settings import Settings
 from app.todos.providers import TodosProvider
+from app.tracing import trace_statements, tracer_provider
 from app.users.providers import UsersProvider
 from app.users.tokens import signing_key
 from saqueduct import Queues
@@ -51,6 +52,7 @@ class CoreProvider(Provider):
     @provide(scope=Scope.APP)
     async def engine(self, settings: Settings) -> AsyncIterator[AsyncEngine]:
         engine = make_engine(settings, statement_timeout=self._statement_timeout)
+        trace_statements(engine, tracer_provider())
         yield engine
         await engine.dispose()
 

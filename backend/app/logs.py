@@ -13,10 +13,10 @@ from structlog.typing import ExcInfo
 
 from app.settings import Settings
 from saqueduct.common.text import printable
+from saqueduct.tasks.log_context import FIELDS, add_job
 from saqueduct.tasks.redaction import AbridgedJobs, scrub_event, scrub_line
-from saqueduct.worker.hooks import add_job
 
-EVENT_FIELDS = ("status", "seconds", "stack")
+EVENT_FIELDS = ("status", "seconds", "stack", *FIELDS)
 """Fields that lines of the standard library's loggers may carry in addition to their text."""
 
 SEVERAL_LINES = ("exception", "stack")

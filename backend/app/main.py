@@ -29,6 +29,7 @@ from app.queue.config import build_config
 from app.queue.routes import process
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
+from app.tracing import tracer_provider, web_plugins
 from app.users.routes import UserController
 from app.web.api_document import ApiDocument, operation_id
 from app.web.api_page import ApiPage, schema_router
@@ -85,15 +86,16 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     """
     settings = (settings or load_settings()).require_servers()
     configure_logging(settings)
+    provider = tracer_provider()
     limits = {"statement_timeout": settings.web.statement_timeout}
     plugin = SaqueductPlugin(
-        build_config(settings, lambda queues: build_container(settings, queues, *overrides, **limits))
+        build_config(settings, lambda queues: build_container(settings, queues, *overrides, **limits), provider)
     )
     container = container_of(plugin.saqueduct.queues)
     plugin.config.api_sessions = _sessions(container)
     app = Litestar(
         route_handlers=[_own_routes(settings, plugin.access)],
-        plugins=[plugin],
+        plugins=[plugin, *web_plugins(provider)],
         dependencies={"registry": Provide(provide_registry)},
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=prepare,

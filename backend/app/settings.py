@@ -138,6 +138,8 @@ class QueueSettings(Section, frozen=True, kw_only=True):
     """QUEUE_RECORDS. `on`: PostgreSQL keeps job records, as each task's `record` says; `off`: no records."""
     record_result_bytes: NotNegative = 16 * 1024
     """QUEUE_RECORD_RESULT_BYTES. Largest encoded result that a job record keeps."""
+    record_logs: Literal["on", "off"] = "off"
+    """QUEUE_RECORD_LOGS. `on`: job records keep what jobs log, unless a task's `record_logs` says otherwise."""
     record_synchronous_commit: Literal["on", "off"] = "off"
     """QUEUE_RECORD_SYNCHRONOUS_COMMIT. `off`: records of jobs that completed at their first attempt do not wait for
     PostgreSQL's disk; those of the last half second are lost if it crashes."""

@@ -14,6 +14,7 @@ from app.container import build_container
 from app.logs import configure_logging
 from app.queue.config import build_config
 from app.settings import SettingsError, load_settings
+from app.tracing import tracer_provider
 from saqueduct import ConfigurationError, Saqueduct
 from saqueduct.serving import EXIT_MISCONFIGURED, run_worker_process, run_worker_processes
 
@@ -32,7 +33,7 @@ def main(queues: str | None, concurrency: int | None, processes: int | None) -> 
     try:
         settings = load_settings().require_servers()
         configure_logging(settings)
-        saqueduct = Saqueduct(build_config(settings, partial(build_container, settings)))
+        saqueduct = Saqueduct(build_config(settings, partial(build_container, settings), tracer_provider()))
         if settings.worker.processes > 1:
             sys.exit(run_worker_processes(saqueduct, settings.worker.processes, COMMAND))
         run_worker_process(saqueduct)

@@ -284,6 +284,7 @@ def build_workers(
             cancellation_hard_deadline_s=config.cancellation_timeout,
             metadata=dict(metadata or {}),
             outage_limit=config.outage_limit,
+            record_logs=config.record_logs and config.has_database,
         )
         for name in names
     ]

@@ -101,6 +101,9 @@ class SaqueductConfig:
     where there is a PostgreSQL."""
     record_result_bytes: int = _whole(16 * 1024, 0, "bytes", MAX_PAYLOAD_CEILING)
     """Bytes of JSON up to which a job record keeps the result."""
+    record_logs: bool = False
+    """True: job records keep what jobs log, the last 200 lines and 64 KiB of each attempt. A task's `record_logs` is
+    used instead where it has one."""
     record_synchronous_commit: bool = False
     """False: records of jobs that completed at their first attempt are committed without waiting for PostgreSQL's disk
     (`synchronous_commit=off`); if PostgreSQL crashes, those of its last half second may be lost. True: they wait as its

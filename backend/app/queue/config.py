@@ -8,6 +8,7 @@ import ast
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dishka import AsyncContainer
 
@@ -20,15 +21,23 @@ import app.users.tasks  # noqa: F401
 from app.settings import Settings, load_settings
 from saqueduct import ConfigurationError, Queues, SaqueductConfig, get_registry
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
 APP = Path(__file__).resolve().parents[1]
 
 
-def build_config(settings: Settings, container: Callable[[Queues], AsyncContainer] | None = None) -> SaqueductConfig:
+def build_config(
+    settings: Settings,
+    container: Callable[[Queues], AsyncContainer] | None = None,
+    tracer_provider: "TracerProvider | None" = None,
+) -> SaqueductConfig:
     """The library's settings, built from those of the application.
 
     Args:
         settings: of this process.
         container: makes the container that tasks are injected from; None: this process runs no tasks.
+        tracer_provider: of OpenTelemetry's SDK; None: traces are off.
 
     Raises:
         ConfigurationError: a `tasks.py` is not imported above.
@@ -47,6 +56,7 @@ def build_config(settings: Settings, container: Callable[[Queues], AsyncContaine
         max_payload_bytes=queue.max_payload_bytes,
         records=queue.records == "on",
         record_result_bytes=queue.record_result_bytes,
+        record_logs=queue.record_logs == "on",
         record_synchronous_commit=queue.record_synchronous_commit == "on",
         keep_complete_days=queue.keep_complete_days,
         keep_aborted_days=queue.keep_aborted_days,
@@ -59,6 +69,8 @@ def build_config(settings: Settings, container: Callable[[Queues], AsyncContaine
         deploy_window=worker.deploy_window,
         outage_limit=worker.outage_limit,
         cron_timezone=worker.cron_timezone,
+        traces=tracer_provider is not None,
+        tracer_provider=tracer_provider,
         metrics=settings.metrics.enabled == "on",
         metrics_port=settings.metrics.port or None if settings.metrics.enabled == "on" else None,
         metrics_host=settings.metrics.host,

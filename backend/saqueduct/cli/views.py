@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -63,6 +64,8 @@ def described(job: JobDetails, title: str) -> RenderableType:
         parts += ["", _attempts(job)]
     if job.error:
         parts += ["", output.block(job.error)]
+    if job.logs:
+        parts += ["", output.block("\n".join(map(_log_line, job.logs)))]
     return Group(*parts)
 
 
@@ -114,6 +117,10 @@ def _pairs(job: JobDetails) -> list[tuple[str, RenderableType | str | None]]:
         ("resolved", _resolution(job)),
         ("replayed as", job.replayed_as),
     ]
+
+
+def _log_line(line: dict[str, Any]) -> str:
+    return f"{line['attempt']}  {output.when(line['at'])}  {line['level']:<8} {line['text']}  [{line['logger']}]"
 
 
 def _resolution(job: JobDetails) -> str | None:

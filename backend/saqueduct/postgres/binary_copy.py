@@ -8,11 +8,13 @@ import struct
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from saqueduct.postgres.rows import EXTRA, Row
 
 COPIED = (
     "queued_at", "key", "arguments", "result", "started_at", "ended_at", "payload", "error", "attempts",
-    "queue", "task", "status", "worker", *EXTRA,
+    "queue", "task", "status", "worker", *EXTRA, "logs",
 )  # fmt: skip
 """The columns in the order of the fields that are sent."""
 
@@ -22,7 +24,7 @@ CHUNK = 512 * 1024
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
-_NO_EXTRA = _NULL * len(EXTRA)
+_NO_EXTRA = _NULL * (len(EXTRA) + 1)
 
 _EPOCH = 946_684_800_000
 """PostgreSQL's epoch, the year 2000, in epoch milliseconds."""
@@ -82,7 +84,12 @@ def _encoded(row: Row, known: dict[tuple[str, str, str, str | None], bytes]) -> 
 
 
 def _extra(extra: Mapping[str, Any]) -> bytes:
-    return b"".join((_texts if name == "tags" else _text)(extra.get(name)) for name in EXTRA)
+    values = [(_texts if name == "tags" else _text)(extra.get(name)) for name in EXTRA]
+    logs = extra.get("logs")
+    # JSON is sent as text.
+    encoded = None if logs is None else msgspec.json.encode(logs)
+    values.append(_NULL if encoded is None else _length(len(encoded)) + encoded)
+    return b"".join(values)
 
 
 def _text(value: str | None) -> bytes:

@@ -1,6 +1,7 @@
 """JobDetails: a job as callers may see it, from Redis or from its record."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -58,6 +59,9 @@ class JobDetails(JobSummary, kw_only=True):
     errors: list[dict[str, Any]]
     """Attempts that did not complete: attempt, error, worker, `started_at` and `ended_at`, and these as `started` and
     `ended` in epoch milliseconds. Of a job that Redis has: the last one, if it has failed."""
+    logs: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    """What its attempts logged, if its task keeps that, as far as PostgreSQL has it: attempt, `at`, level, logger and
+    text of each line."""
     worker: str | None
     schedule: str | None
     parent: str | None
@@ -113,6 +117,7 @@ class JobDetails(JobSummary, kw_only=True):
         derived = ("job_id", "retries", "progress", "due_at", "attempt_trace_id")
         fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name not in derived}
         visible = remembered(queues, record.task, {name: getattr(record, name) for name in REDACTABLE})
+        visible["logs"] = _lines(visible["errors"] or [], visible["logs"] or [], record.attempts)
         visible["errors"] = [attempt(each) for each in visible["errors"] or []]
         trace = trace_of_attempt(record.attempt_trace)
         return cls(job_id=record.key, attempt_trace_id=trace, **{**fields, **visible, "tags": record.tags or []})
@@ -120,4 +125,11 @@ class JobDetails(JobSummary, kw_only=True):
 
 def attempt(entry: dict[str, Any]) -> dict[str, Any]:
     """An attempt that did not complete, as records have it, with ISO times in addition to the epoch milliseconds."""
+    entry = {name: value for name, value in entry.items() if name != "logs"}
     return {**entry, **{f"{name}_at": moment(entry.get(name)) for name in ("started", "ended")}}
+
+
+def _lines(errors: Sequence[dict[str, Any]], last: Sequence[dict[str, Any]], attempts: int) -> list[dict[str, Any]]:
+    """The lines of all attempts: those that did not complete have theirs in `errors`."""
+    of_attempts = [*((each["attempt"], each.get("logs") or ()) for each in errors), (attempts, last)]
+    return [{"attempt": number, **line, "at": moment(line["at"])} for number, lines in of_attempts for line in lines]

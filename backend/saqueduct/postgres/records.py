@@ -32,6 +32,7 @@ from saqueduct.postgres.rows import (
 )
 from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import failure
+from saqueduct.tasks.job_log import as_json
 from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, put_back
 from saqueduct.tasks.redaction import REDACTED
 
@@ -106,7 +107,7 @@ class Rows:
             job.worker_id,
             job.started,
             job.completed,
-            ({name: meta[entry] for name, entry in EXTRA.items() if entry in meta} or None) if meta else None,
+            _extra(job, meta) if meta or getattr(job, "logs", None) is not None else None,
         )
 
     async def write(self, connection: AsyncConnection, rows: Sequence[Row], *, copy: bool = True) -> None:
@@ -270,6 +271,15 @@ class Rows:
 def had_record(job: Job) -> bool:
     """True for one that failed before, or was queued again: it already has a record, with the status "queued"."""
     return bool(job.attempts > 1 or job.meta.get(ROUND) or put_back(job.meta))
+
+
+def _extra(job: Job, meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values of most records' empty columns."""
+    extra = {name: meta[entry] for name, entry in EXTRA.items() if entry in meta}
+    # Those of other attempts are in `errors`.
+    if job.status in (Status.COMPLETE, Status.ABORTED) and (lines := as_json(getattr(job, "logs", None))):
+        extra["logs"] = lines
+    return extra or None
 
 
 def _failure(job: Job, error: str | None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ _NEWER = """(excluded.round > r.round OR excluded.round = r.round
     AND (r.status = 'queued' OR excluded.attempts > r.attempts))"""
 _OVERWRITTEN = (
     "status", "round", "attempts", "recoveries", "arguments", "payload", "result", "error", "worker", "started_at",
-    "attempt_trace",
+    "attempt_trace", "logs",
 )  # fmt: skip
 
 
@@ -74,14 +74,16 @@ def _time(name: str) -> str:
 _INSERT = f"""
     INSERT INTO {{table}} AS r (
         queued_at, key, queue, task, status, round, attempts, recoveries, arguments, payload, result, error, errors,
-        worker, started_at, ended_at, schedule, parent, trace_id, tags, replay_of, attempt_trace
+        worker, started_at, ended_at, schedule, parent, trace_id, tags, replay_of, attempt_trace,
+        logs
     )
     SELECT {_time("queued")}, key, queue, task, status, round, attempts, recoveries, arguments::jsonb, payload,
         result::json, error, errors::jsonb, worker, {_time("nullif(started, 0)")}, {_time("nullif(ended, 0)")},
         extra::json ->> 'schedule', extra::json ->> 'parent', extra::json ->> 'trace_id',
         CASE WHEN extra::json -> 'tags' IS NOT NULL
             THEN ARRAY(SELECT json_array_elements_text(extra::json -> 'tags')) END,
-        extra::json ->> 'replay_of', extra::json ->> 'attempt_trace'
+        extra::json ->> 'replay_of', extra::json ->> 'attempt_trace',
+        extra::json -> 'logs'
     FROM {{source}}
     ON CONFLICT (queued_at, key, queue) DO UPDATE SET
 """  # noqa: S608  (made of the names above)

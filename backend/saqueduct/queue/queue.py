@@ -9,6 +9,7 @@ Overrides these methods of SAQ 0.26, in addition to those of LeasedQueue:
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -37,6 +38,7 @@ from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
 from saqueduct.tasks.job import EngineJob, Enqueued, check_names
 from saqueduct.tasks.job_meta import DURABLE, checked, engine_entries
+from saqueduct.tasks.log_context import events, log_enqueued
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
 from saqueduct.timings import Timings
 
@@ -161,6 +163,8 @@ class EngineQueue(LeasedQueue):
             end(sending, error)
             raise
         end(sending)
+        if answer is not None and answer.created and events.isEnabledFor(logging.DEBUG):
+            log_enqueued([job])
         return job if answer is not None and answer.created else None
 
     async def enqueue_many(
@@ -204,6 +208,8 @@ class EngineQueue(LeasedQueue):
             end(sending, error)
             raise
         end(sending)
+        if events.isEnabledFor(logging.DEBUG):
+            log_enqueued([job for job, answer in zip(jobs, enqueued, strict=True) if answer.created])
         return enqueued
 
     async def retry(self, job: Job, error: str | None) -> None:

@@ -40,7 +40,7 @@ def shown(queue: Queue, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "kwargs": signature.redacted(arguments), **others}
 
 
-REDACTABLE = ("arguments", "result", "error", "errors")
+REDACTABLE = ("arguments", "result", "error", "errors", "logs")
 """What a record has of a job that its task may redact."""
 
 

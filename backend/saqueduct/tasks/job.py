@@ -12,6 +12,7 @@ from saq.utils import now
 
 from saqueduct.common.text import check_text, storable
 from saqueduct.tasks import wire
+from saqueduct.tasks.job_log import JobLog
 from saqueduct.tasks.job_meta import EXPIRES_AT, ROUND, checked
 from saqueduct.tasks.options import Claim
 
@@ -70,6 +71,7 @@ class EngineJob(Job):
         failure: what to record about an attempt that did not complete; None: nothing.
         looked_up: True if it was only read, not leased to run.
         dequeued: True if it was taken with SAQ's `dequeue`, without a lease.
+        logs: the lines of this attempt, if they are kept; None: they are not.
         ran: seconds that its attempt has run; less than 0: it has not begun, or nothing measures it.
         ended_at: for a job that is queued again, when it had ended, in epoch milliseconds; None for all others.
     """
@@ -89,6 +91,7 @@ class EngineJob(Job):
     dequeued: bool = False
     ended_at: int | None = None
     ran: float = -1.0
+    logs: JobLog | None = None
 
     @property
     def abort_id(self) -> str:
@@ -202,7 +205,9 @@ def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> E
 
 def failure(job: Job, error: str | None) -> dict[str, Any]:
     """What is recorded about an attempt that did not complete; times in epoch milliseconds."""
+    logs = getattr(job, "logs", None)
     return {
+        **({"logs": logs.lines()} if logs is not None else {}),
         "attempt": job.attempts,
         "error": error,
         "worker": job.worker_id,

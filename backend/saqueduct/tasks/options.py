@@ -119,6 +119,7 @@ class TaskSettings(TypedDict, total=False):
     durable: bool
     record: Record
     tags: tuple[str, ...]
+    record_logs: bool | None
     ttl: int
     heartbeat: int
 
@@ -171,6 +172,7 @@ class TaskOptions(NamedFields):
         durable: True: PostgreSQL keeps the job until it has ended, and it is enqueued again if Redis loses it.
         record: which jobs leave a record: "all", "failures" (those that did not complete), or "none".
         tags: words for finding its records.
+        record_logs: True: the record keeps what a job logs, see `job_log`; None: as `SaqueductConfig.record_logs` says.
         ttl: seconds that the job and its outcome are kept after its end; 0: without limit, -1: not at all.
         heartbeat: maximum seconds between calls of `await ctx["job"].update()` by the job; 0: none needed.
 
@@ -192,6 +194,7 @@ class TaskOptions(NamedFields):
     durable: bool = False
     record: Record = "all"
     tags: tuple[str, ...] = ()
+    record_logs: bool | None = None
     ttl: int = 600
     heartbeat: int = 0
 
@@ -217,6 +220,8 @@ class TaskOptions(NamedFields):
             raise ValueError("tags takes a tuple of words, such as tags=('billing',)")
         for tag in self.tags:
             _check_tag(tag)
+        if self.record_logs not in (True, False, None):
+            raise ValueError(f"record_logs must be True, False or None, not {self.record_logs!r}")
         for name in ("retry_on", "give_up_on"):
             _check_exceptions(name, getattr(self, name))
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from saqueduct.errors import TaskNotDeployed
+from saqueduct.tasks.job_log import recorded
 from saqueduct.tasks.threads import in_thread
 
 
@@ -15,9 +16,11 @@ class TaskFunctions:
     Args:
         functions: by name; may change.
         queue: the queue's name, for errors.
+        record_logs: True: what jobs log is kept, unless their task says otherwise.
     """
 
-    def __init__(self, functions: Mapping[str, Any], queue: str) -> None:
+    def __init__(self, functions: Mapping[str, Any], queue: str, *, record_logs: bool = False) -> None:
+        self._record_logs = record_logs
         self._functions = functions
         self._queue = queue
         self._coroutines: dict[str, Any] = {}
@@ -37,8 +40,14 @@ class TaskFunctions:
             function = self._functions[name]
             if not asyncio.iscoroutinefunction(function):
                 function = partial(in_thread, function)
+            if self._keeps_logs(name):
+                function = recorded(function)
             self._coroutines[name] = function
         return function
+
+    def _keeps_logs(self, name: str) -> bool:
+        wanted = getattr(self._functions[name], "record_logs", None)
+        return self._record_logs if wanted is None else bool(wanted)
 
     def retries_after(self, name: str, error: BaseException) -> bool:
         """True when the function allows another attempt after this error."""

@@ -1,16 +1,14 @@
 """Hooks of every worker: what a job's context and its log lines carry."""
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from saq.types import Context
 
 from saqueduct.injection.injector import Injector
 from saqueduct.tasks import current_job
-
-events = logging.getLogger("saqueduct.jobs")
-"""At DEBUG a line at the start and the end of each attempt: successful jobs are not logged by default."""
+from saqueduct.tasks.log_context import events
 
 
 async def give_queue(ctx: Context) -> None:
@@ -29,8 +27,7 @@ def give_injector(injector: Injector | None) -> Callable[[Any], Awaitable[None]]
 
 
 async def bind_log_context(ctx: Context) -> None:
-    """Before a job: every line that it logs names task, job and attempt, see `add_job`. At DEBUG its start is
-    logged."""
+    """Before a job: every line that it logs names the job, see `log_context`. At DEBUG its start is logged."""
     current_job.job.set(ctx["job"])
     if events.isEnabledFor(logging.DEBUG):
         events.debug("job started")
@@ -44,12 +41,3 @@ async def clear_log_context(ctx: Context) -> None:
         took = {"seconds": (job.completed - job.started) / 1000} if job.completed else {}
         events.debug("job ended", extra={"status": job.status.value, **took})
     current_job.job.set(None)
-
-
-def add_job(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """structlog processor that adds the job which logs."""
-    if (job := current_job.job.get()) is not None:
-        event.setdefault("task", job.function)
-        event.setdefault("job", job.key)
-        event.setdefault("attempt", job.attempts)
-    return event

@@ -67,6 +67,7 @@ class EngineWorker(Worker[Context]):
         deploy_window: seconds for which a job that this worker's code does not fit goes back to the queue; see
             `misfit`.
         outage_limit: seconds for which a job is postponed whose attempts meet an outage of PostgreSQL or Redis.
+        record_logs: True: what jobs log is kept with their records, unless their task says otherwise.
         options: further arguments of SAQ's Worker.
     """
 
@@ -80,6 +81,7 @@ class EngineWorker(Worker[Context]):
         scheduled: Sequence[TaskDefinition] | None = None,
         deploy_window: float = DEPLOY_WINDOW,
         outage_limit: float = postponement.LIMIT,
+        record_logs: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(queue, functions, **options)
@@ -90,7 +92,7 @@ class EngineWorker(Worker[Context]):
         if not self.cron_jobs and "schedule" not in given:
             self.timers["schedule"] = self.timings.due_look
         self.scheduled = scheduled
-        self.task_functions = TaskFunctions(self.functions, queue.name)
+        self.task_functions = TaskFunctions(self.functions, queue.name, record_logs=record_logs)
         self.deploy_window = deploy_window
         self.outage_limit = outage_limit
         self.declared = asyncio.Event()

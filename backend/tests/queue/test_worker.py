@@ -21,8 +21,8 @@ from saqueduct import ConfigurationError, Context, EngineQueue, GiveUp, Queues, 
 from saqueduct.application import check_queue_names
 from saqueduct.broker.connections import Connections
 from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, ROUND
+from saqueduct.tasks.log_context import add_job
 from saqueduct.testing import JobKit
-from saqueduct.worker.hooks import add_job
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues, build_workers
 from tests.fixtures.poll import eventually
@@ -137,7 +137,7 @@ async def test_what_a_job_logs_tells_the_job(jobs: JobKit, queues: Queues) -> No
         seen.append(dict(add_job(None, "info", {})))
 
     job = await jobs.run("logs")
-    assert seen == [{"task": "logs", "job": job.key, "attempt": 1}]
+    assert seen == [{"job": job.key, "task": "logs", "queue": "default", "attempt": 1}]
     assert add_job(None, "info", {}) == {}
 
 

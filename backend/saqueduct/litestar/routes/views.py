@@ -18,6 +18,7 @@ _OUTCOME = ("result", "error", "errors")
 
 _FOR_ROLES = (
     "arguments",
+    "logs",
     "worker",
     "recoveries",
     "schedule",
@@ -50,6 +51,8 @@ class JobView(JobSummary, kw_only=True):
     `ended_at`, and these in epoch milliseconds."""
     arguments: dict[str, Any] | UnsetType | None = UNSET
     """For people with a role, as all that follows; without the values that the task redacts."""
+    logs: list[dict[str, Any]] | UnsetType = UNSET
+    """What its attempts logged, if its task keeps that, once it is recorded."""
     worker: str | UnsetType | None = UNSET
     recoveries: int | UnsetType = UNSET
     schedule: str | UnsetType | None = UNSET
