@@ -4,6 +4,7 @@ Numbers and dicts instead of the objects of a metrics library: a job costs a wor
 must not. They are updated in the event loop, a batch of jobs at a time, and read from any thread.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
@@ -83,22 +84,31 @@ class JobCounters:
 
     def started(self, jobs: Sequence[EngineJob]) -> None:
         """See `Meter.started`."""
-        tasks = self.tasks
+        tasks, first = self.tasks, RUN_BUCKETS[0]
         for job in jobs:
-            # `is_first_start` and `waited`, without their calls.
+            # `is_first_start`, `waited` and `Histogram.observe`, without their calls.
             queued = job.queued
             if job.attempts == 1 and job.touched <= queued:
-                counters = tasks.get(job.function) or self._of(job)
+                wait = (tasks.get(job.function) or self._of(job)).wait
                 since = max(queued, job.scheduled * 1000) if job.scheduled else queued
-                counters.wait.observe((job.started - since) / 1000 if job.started > since else 0.0)
+                if (seconds := (job.started - since) / 1000) > first:
+                    wait.counts[bisect_left(RUN_BUCKETS, seconds)] += 1
+                    wait.total += seconds
+                else:
+                    wait.counts[0] += 1
+                    if seconds > 0.0:
+                        wait.total += seconds
 
     def settled(self, outcomes: Sequence[tuple[Outcome, bool]], jobs: Sequence[Job | None], seconds: float) -> None:
         """See `Meter.settled`."""
-        tasks, complete = self.tasks, Status.COMPLETE
+        tasks, complete, first = self.tasks, Status.COMPLETE, RUN_BUCKETS[0]
         for (outcome, held), job in zip(outcomes, jobs, strict=True):
             if type(job) is EngineJob and (ran := job.ran) >= 0.0:
                 counters = tasks.get(job.function) or self._of(job)
-                counters.run.observe(ran)
+                run = counters.run
+                # As `Histogram.observe`.
+                run.counts[0 if ran <= first else bisect_left(RUN_BUCKETS, ran)] += 1
+                run.total += ran
                 if held and outcome.how.status is complete:
                     counters.complete += 1
                 else:
