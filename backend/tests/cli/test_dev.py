@@ -12,8 +12,9 @@ import pytest
 
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.testing.servers import scratch_directory
+from tests.fixtures import python
 from tests.fixtures.poll import eventually_sync
-from tests.processes.stack import BACKEND
+from tests.processes.stack import BACKEND, process
 
 NOT_STARTED = {"DATABASE_URL": "postgresql://given"}
 """Most tests need no PostgreSQL."""
@@ -51,7 +52,7 @@ def directory() -> Iterator[Path]:
 
 
 def arguments(directory: Path, command: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "saqueduct.cli", "dev", "--dir", str(directory), *command]
+    return ["-m", "saqueduct.cli", "dev", "--dir", str(directory), *command]
 
 
 def variables(given: dict[str, str]) -> dict[str, str]:
@@ -60,15 +61,7 @@ def variables(given: dict[str, str]) -> dict[str, str]:
 
 def dev(directory: Path, *command: str, **given: str) -> "subprocess.CompletedProcess[str]":
     """Run it in a folder of its own, to its end."""
-    return subprocess.run(
-        arguments(directory, command),
-        cwd=directory,
-        env=variables(given),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return python.run(arguments(directory, command), cwd=directory, env=variables(given), timeout=120)
 
 
 def test_both_servers_run_for_the_time_of_the_command(directory: Path) -> None:
@@ -114,25 +107,18 @@ def test_options_behind_the_command_are_the_commands(directory: Path) -> None:
 
 
 def test_sigterm_goes_to_the_command_and_then_the_servers_stop(directory: Path) -> None:
-    with subprocess.Popen(
-        arguments(directory, ["--", "python", "-c", UNTIL_SIGTERM]),
-        env=variables(NOT_STARTED),
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    command, environment = ["--", "python", "-c", UNTIL_SIGTERM], variables(NOT_STARTED)
+    with process(arguments(directory, command), environment, directory / "log", directory) as running:
+        running.prints("ready\n")
         assert EmbeddedRedis(directory / "redis").running()
-        process.terminate()
-        assert process.stdout.read() == f"stopped by {signal.SIGTERM.value}\n"
-        assert process.wait(30) == 3
+        assert running.stop(within=30) == 3
+        assert running.output.endswith(f"ready\nstopped by {signal.SIGTERM.value}\n")
     assert not EmbeddedRedis(directory / "redis").running()
 
 
 def test_ctrl_c_in_a_terminal_reaches_the_command_once(directory: Path) -> None:
     environment = variables({**NOT_STARTED, "REDIS_URL": "redis://given"})
-    command = arguments(directory, ["--", "python", "-c", COUNTING_SIGINTS])
+    command = [sys.executable, *arguments(directory, ["--", "python", "-c", COUNTING_SIGINTS])]
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(command[0], command, environment)  # noqa: S606

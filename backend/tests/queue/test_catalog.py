@@ -1,7 +1,5 @@
 """The generated catalogue: up to date, typed names, no domain at run time."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from app.dev.catalog import CatalogError, is_stale, render
 from app.dev.cli import main
 from app.queue.catalog import TaskName, TasksRegistry
 from saqueduct import Context, Task, TaskController, UnknownTask, get_registry, task
+from tests.fixtures import python
 
 BACKEND = Path(__file__).resolve().parents[2]
 
@@ -31,7 +30,7 @@ with get_registry().isolated():
 
 
 def test_the_catalogue_is_not_stale() -> None:
-    check = subprocess.run([sys.executable, "-m", "app.dev", "catalog", "--check"], cwd=BACKEND, check=False)
+    check = python.run(["-m", "app.dev", "catalog", "--check"], cwd=BACKEND)
     assert check.returncode == 0, "run `make catalog`"
 
 
@@ -56,8 +55,7 @@ async def test_a_property_is_the_entry_of_its_task(container: AsyncContainer) ->
 
 def test_the_catalogue_imports_no_domain() -> None:
     code = "import sys, app.queue.catalog; print(*(m for m in sys.modules if m.startswith('app.')))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=BACKEND, capture_output=True, text=True, check=True)
-    modules = run.stdout.split()
+    modules = python.run(["-c", code], cwd=BACKEND).stdout.split()
     assert "app.queue.catalog" in modules
     not_domains = ("app.queue", "app.db")
     assert [module for module in modules if not module.startswith(not_domains)] == []
