@@ -10,7 +10,7 @@ from dishka import AsyncContainer
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from saqueduct import Context, Queues, Unique, task
 from saqueduct.errors import JobConflict
 from saqueduct.tasks.job_meta import ROUND
@@ -132,8 +132,14 @@ async def test_an_abort_by_an_old_look_at_a_job_ends_it_as_it_is_now(queues: Que
     assert (stored.status, stored.meta.get(ROUND)) == (Status.ABORTED, 1)
 
 
+@pytest.fixture
+def no_grace(environment: dict[str, str]) -> Settings:
+    """For jobs that never end: their worker would wait for them at its end."""
+    return load_settings(environment | {"WORKER_GRACE_PERIOD": "0"})
+
+
 async def test_one_job_does_not_keep_the_aborts_of_others_from_being_noticed(
-    settings: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+    no_grace: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
 
@@ -153,7 +159,7 @@ async def test_one_job_does_not_keep_the_aborts_of_others_from_being_noticed(
 
     monkeypatch.setattr(Attempt, "abort", fails_for_some)
     _, stubborn, other = [await endless.enqueue(spoils=spoils) for spoils in (True, False, False)]
-    async with working(settings, queues, container):
+    async with working(no_grace, queues, container):
         await eventually(lambda: len(started) == 3)
         await stubborn.abort("cannot be")
         await other.abort("not wanted")
@@ -162,7 +168,7 @@ async def test_one_job_does_not_keep_the_aborts_of_others_from_being_noticed(
 
 
 async def test_a_job_that_runs_twice_on_a_worker_does_not_keep_aborts_from_being_noticed(
-    settings: Settings, queues: Queues, container: AsyncContainer
+    no_grace: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     started: list[str] = []
 
@@ -173,7 +179,7 @@ async def test_a_job_that_runs_twice_on_a_worker_does_not_keep_aborts_from_being
 
     doubled, other = await endless.enqueue(), await endless.enqueue()
     queue = queues.get("default")
-    async with working(settings, queues, container):
+    async with working(no_grace, queues, container):
         await eventually(lambda: len(started) == 2)
         # As after a lost lease: the job is queued again while its first attempt still runs here.
         async with queue.redis.pipeline(transaction=True) as pipe:
