@@ -2,8 +2,9 @@
 
 import asyncio
 import gc
+import importlib
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,12 +14,9 @@ import httpx
 import pytest
 from dishka import AsyncContainer
 from litestar import Litestar
-from redis import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 import app.db.models  # noqa: F401
-from app.container import build_container
-from app.db.base import Base
 from app.db.migrate import migrate
 from app.db.session import make_engine, make_sessionmaker
 from app.queue.catalog import TasksRegistry
@@ -28,24 +26,12 @@ from saqueduct.blocking import BlockingContainer
 from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.injection.injector import Injector
 from saqueduct.litestar import SaqueductPlugin
-from saqueduct.postgres.models import metadata
 from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
 from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.application import QuickPasswords, application
-from tests.fixtures.composition import build_queues, build_workers
-
-EMPTY = "; ".join(
-    [
-        *(
-            f'DELETE FROM "{table.name}"'  # noqa: S608  (our own tables)
-            for each in (Base.metadata, metadata)
-            for table in reversed(each.sorted_tables)
-        ),
-        "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'",
-    ]
-)
-"""Empties all tables, in a twentieth of the time of a TRUNCATE, which makes new files; ids begin at 1 again."""
+from tests.fixtures.composition import build_container, build_queues, build_workers
+from tests.fixtures.emptying import Emptying
 
 pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing.plugin", "pytester"]
 
@@ -53,6 +39,28 @@ pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing.plugin", "pyteste
 # Nearly all that the imports and the collection of tests make stays: the garbage collector need not visit it, neither
 # meanwhile nor, once frozen, during the tests. Together that is a tenth of their processor time.
 gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each process of pytest-xdist begin to import the test modules at another one.
+
+    In a fresh checkout they are compiled, assertions rewritten, which takes as long as their collection. Processes that
+    import them in one order would each compile all of them.
+    """
+    if run := getattr(session.config, "workerinput", None):
+        modules = _test_modules(session.config)
+        first = len(modules) * int(run["workerid"].removeprefix("gw")) // run["workercount"]
+        for name in modules[first:] + modules[:first]:
+            # The collection reports it.
+            with suppress(Exception, pytest.skip.Exception):
+                importlib.import_module(name)
+
+
+def _test_modules(config: pytest.Config) -> list[str]:
+    named = [Path(config.invocation_params.dir, argument.partition("::")[0]) for argument in config.args]
+    files = [file for path in named for file in (sorted(path.rglob("test_*.py")) if path.is_dir() else [path])]
+    return [".".join(file.relative_to(config.rootpath).with_suffix("").parts) for file in files]
 
 
 @pytest.hookimpl(trylast=True)
@@ -117,10 +125,15 @@ def settings(environment: dict[str, str]) -> Settings:
     return load_settings(environment)
 
 
+@pytest.fixture(scope="session")
+def emptying() -> Iterator[Emptying]:
+    with Emptying() as emptying:
+        yield emptying
+
+
 @pytest.fixture
-def empty_redis(settings: Settings) -> None:
-    with Redis.from_url(settings.redis.url.reveal()) as redis:
-        redis.flushall()
+def empty_redis(settings: Settings, emptying: Emptying) -> None:
+    emptying.redis(settings.redis.url.reveal())
 
 
 @pytest.fixture
@@ -185,12 +198,10 @@ async def queues(settings: Settings, timings: Timings, empty_redis: None) -> Asy
 
 
 @pytest.fixture
-async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+async def engine(settings: Settings, migrated_url: str, emptying: Emptying) -> AsyncIterator[AsyncEngine]:
     """An engine on the migrated database, whose tables are emptied first."""
+    emptying.postgres(migrated_url)
     engine = make_engine(settings)
-    async with engine.begin() as connection:
-        raw = await connection.get_raw_connection()
-        await cast("Any", raw.driver_connection).execute(EMPTY)
     yield engine
     await engine.dispose()
 

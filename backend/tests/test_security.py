@@ -3,20 +3,22 @@
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.main import create_app
-from app.settings import load_settings
+from app.settings import Settings, load_settings
 from saqueduct import Queues
 from saqueduct.litestar.credentials import REFUSALS_PER_MINUTE
 from tests.conftest import running
+from tests.fixtures.application import application as shared
 
 PASSWORD = "correct horse battery staple"
 TOKEN = "a token of some length"
@@ -39,9 +41,12 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def application(
-    environment: dict[str, str], peer: str = "127.0.0.1", host: str = "127.0.0.1:8000"
+    environment: dict[str, str],
+    peer: str = "127.0.0.1",
+    host: str = "127.0.0.1:8000",
+    build: Callable[[Settings], Litestar] = shared,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app: Any = create_app(load_settings(environment))
+    app: Any = build(load_settings(environment))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(peer, 50_000))
     async with running(app), httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
         yield client
@@ -153,7 +158,7 @@ async def test_the_admins_credentials_cannot_be_guessed_without_end_not_even_at_
 
 async def test_the_limit_on_guesses_holds_for_all_processes_and_each_network(guarded: dict[str, str]) -> None:
     right = basic("admin", PASSWORD)
-    async with application(guarded) as one, application(guarded) as two:
+    async with application(guarded) as one, application(guarded, build=create_app) as two:
         await guess(one, basic("admin", "wrong"), REFUSALS_PER_MINUTE)
         assert (await two.post("/tasks/ping", headers=right)).status_code == 429
     async with application(guarded, peer="203.0.113.9") as elsewhere:

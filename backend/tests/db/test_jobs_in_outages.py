@@ -13,7 +13,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.container import build_container
 from app.settings import Settings
 from saqueduct import INJECTED, Context, GiveUp, Queues, get_registry, task
 from saqueduct.errors import QueueUnavailable
@@ -21,7 +20,7 @@ from saqueduct.tasks.job_meta import OUTAGE
 from saqueduct.worker import postponement
 from tests.chaos.proxy import Network
 from tests.db.conftest import waiting_for
-from tests.fixtures.composition import build_queues
+from tests.fixtures.composition import build_container, build_queues
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 

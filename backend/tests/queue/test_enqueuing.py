@@ -11,13 +11,12 @@ from dishka import AsyncContainer
 from saq import Job
 from saq.job import Status
 
-from app.container import build_container
 from app.settings import Settings, load_settings
 from saqueduct import Context, DuplicateJob, JobHandle, Queues, RegistrationError, Retry, Unique, enqueue_many, task
 from saqueduct.tasks.job import Enqueued
 from saqueduct.testing import JobKit
 from saqueduct.timings import Timings
-from tests.fixtures.composition import build_queues
+from tests.fixtures.composition import build_container, build_queues
 from tests.fixtures.poll import eventually
 from tests.queue.kit import marking, taken, working
 

@@ -12,7 +12,6 @@ from saq import Job
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.container import build_container
 from app.settings import Settings, load_settings
 from saqueduct import Context, JobHandle, Queues, enqueue_many, get_registry, task
 from saqueduct.embedded.redis import EmbeddedRedis
@@ -20,7 +19,7 @@ from saqueduct.embedded.servers import is_gone
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, RECOVERIES
 from saqueduct.testing.servers import scratch_directory
 from saqueduct.timings import Timings
-from tests.fixtures.composition import build_queues
+from tests.fixtures.composition import build_container, build_queues
 from tests.fixtures.poll import eventually, eventually_sync
 from tests.queue.kit import RecoveryClock, status, working
 

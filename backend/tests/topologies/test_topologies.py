@@ -14,7 +14,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.container import build_container
 from app.main import create_app
 from app.settings import Settings, load_settings
 from saqueduct import (
@@ -33,7 +32,7 @@ from saqueduct import (
 )
 from saqueduct.broker.connections import Connections, blocking_client
 from tests.conftest import running
-from tests.fixtures.composition import build_queues
+from tests.fixtures.composition import build_container, build_queues
 from tests.fixtures.poll import eventually, eventually_sync
 from tests.queue.kit import working
 from tests.topologies.fleets import Cluster, Encrypted, Service, certificates

@@ -13,7 +13,6 @@ from sqlalchemy import select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.container import build_container
 from app.db.session import make_engine, make_sessionmaker
 from app.settings import Settings, load_settings
 from saqueduct import INJECTED, Context, Queues, get_registry, task
@@ -23,7 +22,7 @@ from saqueduct.postgres.partitions import AHEAD, Partitions
 from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing.servers import scratch_directory
-from tests.fixtures.composition import build_queues
+from tests.fixtures.composition import build_container, build_queues
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 from tests.queue.kit import working
