@@ -112,7 +112,8 @@ async def _renewal(queue: EngineQueue, count: int) -> None:
     """Wait until all of so many leases end later than now."""
 
     async def deadlines() -> dict[bytes, float]:
-        return dict(await queue.redis.zrange(queue.namespace("leases"), 0, -1, withscores=True))
+        leases: Any = await queue.redis.zrange(queue.namespace("leases"), 0, -1, withscores=True)
+        return dict(leases)
 
     async def later() -> bool:
         now = await deadlines()
