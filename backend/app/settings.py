@@ -149,6 +149,8 @@ class QueueSettings(Section, frozen=True, kw_only=True):
     """QUEUE_KEEP_ABORTED_DAYS. Days after which the records of aborted jobs are deleted."""
     keep_failed_days: Positive = 90
     """QUEUE_KEEP_FAILED_DAYS. Days after which the records of failed jobs, dead letters among them, are deleted."""
+    keep_audit_days: Positive = 365
+    """QUEUE_KEEP_AUDIT_DAYS. Days after which entries of the audit, who did what by hand, are deleted."""
     forgotten_after: Positive = 60
     """QUEUE_FORGOTTEN_AFTER. Seconds after which a durable job is checked in Redis, and enqueued again if lost."""
 

@@ -114,6 +114,8 @@ class SaqueductConfig:
     """Days that records of aborted jobs are kept."""
     keep_failed_days: int = _whole(90, 1, "days")
     """Days that records of failed jobs, and so dead letters, are kept."""
+    keep_audit_days: int = _whole(365, 1, "days")
+    """Days that the audit is kept: who did what by hand."""
     forgotten_after: float = _seconds(60.0, above=True)
     """Seconds after which Redis is asked for a durable job, which is enqueued again if Redis has lost it."""
     max_unrecorded: int = _whole(100_000, 1, "jobs")

@@ -61,6 +61,7 @@ def build_config(
         keep_complete_days=queue.keep_complete_days,
         keep_aborted_days=queue.keep_aborted_days,
         keep_failed_days=queue.keep_failed_days,
+        keep_audit_days=queue.keep_audit_days,
         forgotten_after=queue.forgotten_after,
         concurrency=worker.concurrency,
         worker_queues=settings.worker_queues,

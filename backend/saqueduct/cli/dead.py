@@ -4,13 +4,14 @@ import asyncio
 import dataclasses
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output, records
+from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import FAILED, Failure, Nouns
 from saqueduct.cli.jobs import each, show_history, show_page
@@ -103,16 +104,18 @@ async def replay(
         task = await _task_of(saqueduct, key) if changes else None
         arguments = options.arguments_of(saqueduct.registry, task, changes)
         try:
-            return await letters.replay(key, by=by, why=why, arguments=arguments, queue=queue)
+            made = await letters.replay(key, by=by, why=why, arguments=arguments, queue=queue)
         except InvalidArguments as error:
             remedies = {name: f"{problem}, with --set {name}=VALUE" for name, problem in error.problems.items()}
             raise InvalidArguments(error.task, remedies) from None
+        await letters.audit.add(entry("replay", "dead letter", [key], why=why))
+        return made
 
     async def some(letters: DeadLetters, which: DeadLetterFilter, so_far: Resolved) -> bool:
         arguments = options.arguments_of(saqueduct.registry, given["task"], changes)
         return await letters.replay_some(which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate)
 
-    await _resolve(saqueduct, Action("replay", one, some, rate), keys, given)
+    await _resolve(saqueduct, Action("replay", one, some, why, rate), keys, given)
 
 
 @dead.command()
@@ -123,11 +126,12 @@ async def discard(saqueduct: Saqueduct, keys: tuple[str, ...], *, by: str, why: 
 
     async def one(letters: DeadLetters, key: str) -> None:
         await letters.discard(key, by=by, why=why)
+        await letters.audit.add(entry("discard", "dead letter", [key], why=why))
 
     async def some(letters: DeadLetters, which: DeadLetterFilter, so_far: Resolved) -> bool:
         return await letters.discard_some(which, so_far, by=by, why=why)
 
-    await _resolve(saqueduct, Action("discard", one, some), keys, given)
+    await _resolve(saqueduct, Action("discard", one, some, why), keys, given)
 
 
 async def _records(saqueduct: Saqueduct, given: str) -> Sequence[JobRecord]:
@@ -166,12 +170,14 @@ class Action:
         verb: "replay" or "discard".
         one: does it to the one with a key; returns the key of the new job, if any.
         some: does it to a batch of matching ones.
+        why: the reason.
         rate: jobs to start per second; None: immediately.
     """
 
-    verb: str
+    verb: Literal["replay", "discard"]
     one: Callable[[DeadLetters, str], Awaitable[str | None]]
     some: Callable[[DeadLetters, DeadLetterFilter, Resolved], Awaitable[bool]]
+    why: str = ""
     rate: float | None = None
 
     @property
@@ -227,11 +233,14 @@ async def _in_batches(
 ) -> None:
     """Each batch in a transaction of its own; the next one begins when the last job of the one before starts."""
     loop, reached = asyncio.get_running_loop(), 0
+    selected = {name: value for name, value in msgspec.structs.asdict(which).items() if value}
+    noted, what = None, entry(action.verb, "dead letter", [], why=action.why, filter=selected)
     with output.bar(action.done, count) as bar:
         while reached < count:
             began, before = loop.time(), so_far.done
             async with records.dead_letters(saqueduct) as letters:
                 more = await action.some(letters, which, so_far)
+                noted = await letters.audit.count(noted, what, so_far.done - before)
             reached = so_far.done + len(so_far.refused)
             bar.reach(reached)
             if not more:

@@ -7,6 +7,7 @@ import click
 
 from saqueduct import __version__
 from saqueduct.application import Saqueduct
+from saqueduct.cli.audit import audit
 from saqueduct.cli.connection import Found, Target
 from saqueduct.cli.dead import dead
 from saqueduct.cli.dev import dev
@@ -20,7 +21,7 @@ from saqueduct.cli.schedules import schedules
 from saqueduct.cli.tasks import tasks
 from saqueduct.cli.workers import run_alone, workers
 
-COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, workers, migrate, hash_password)
+COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, workers, audit, migrate, hash_password)
 
 
 @click.group(cls=Reporting, context_settings={"help_option_names": ["-h", "--help"]})

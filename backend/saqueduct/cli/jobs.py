@@ -6,14 +6,17 @@ from typing import Any
 import click
 import msgspec
 from rich.text import Text
+from saq import Job
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output, records, views
+from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected, naming_tables
 from saqueduct.cli.errors import FAILED, Failure, Nouns, in_one_line
 from saqueduct.errors import JobNotFound, QueueError
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import RecordFilter
+from saqueduct.queue.audit import Action
 from saqueduct.queue.listing import LIVE, JobListing, LiveState
 
 ENDED = ("complete", "failed", "aborted")
@@ -166,7 +169,8 @@ async def retry(saqueduct: Saqueduct, keys: tuple[str, ...], *, as_json: bool) -
 
     async def again(key: str) -> None:
         async with naming_tables(saqueduct):
-            await saqueduct.queues.retry(key)
+            job = await saqueduct.queues.retry(key)
+        await _note(saqueduct, "retry", job)
 
     await each(keys, again, "retried", as_json=as_json)
 
@@ -181,9 +185,15 @@ async def abort(saqueduct: Saqueduct, keys: tuple[str, ...], *, why: str, as_jso
 
     async def end(key: str) -> None:
         async with naming_tables(saqueduct):
-            await saqueduct.queues.abort(key, why)
+            job = await saqueduct.queues.abort(key, why)
+        await _note(saqueduct, "abort", job, why)
 
     await each(keys, end, "aborted", as_json=as_json)
+
+
+async def _note(saqueduct: Saqueduct, action: Action, job: Job, why: str = "") -> None:
+    fields = {"task": job.function, "queue": job.get_queue().name, "why": why}
+    await saqueduct.queues.audit.note(entry(action, "job", [job.key], **fields))
 
 
 async def each(

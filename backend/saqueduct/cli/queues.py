@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output, records
+from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import FAILED, Nouns
 from saqueduct.cli.pauses import PauseView
@@ -140,6 +141,7 @@ def _shown(found: list[QueueView]) -> Group:
 async def pause(saqueduct: Saqueduct, name: str, *, by: str, why: str, as_json: bool) -> None:
     """Stop workers from taking jobs of a queue, until it is resumed; running jobs and enqueue continue."""
     paused = PauseView.of(await saqueduct.queues.look_up(name).pause(by, why))
+    await saqueduct.queues.audit.note(entry("pause", "queue", [name], queue=name, why=why))
     if as_json:
         output.emit({"name": name, "paused": paused})
     else:
@@ -153,6 +155,8 @@ async def pause(saqueduct: Saqueduct, name: str, *, by: str, why: str, as_json: 
 async def resume(saqueduct: Saqueduct, name: str, *, as_json: bool) -> None:
     """Let workers take jobs of a queue again."""
     was_paused = await saqueduct.queues.look_up(name).resume()
+    if was_paused:
+        await saqueduct.queues.audit.note(entry("resume", "queue", [name], queue=name))
     if as_json:
         output.emit({"name": name, "was_paused": was_paused})
     else:
@@ -171,6 +175,7 @@ async def drain(saqueduct: Saqueduct, name: str, *, patience: float, by: str, wh
     """Pause a queue, and wait until none of its jobs runs; it stays paused. Ends with 1 when some still do."""
     queue = saqueduct.queues.look_up(name)
     await queue.pause(by, why or "to drain")
+    await saqueduct.queues.audit.note(entry("pause", "queue", [name], queue=name, why=why or "to drain"))
     left = await _wait(queue, patience)
     if as_json:
         output.emit({"name": name, "active": left})

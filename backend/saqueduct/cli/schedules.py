@@ -7,6 +7,7 @@ from rich.console import RenderableType
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
+from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import Nouns
 from saqueduct.cli.pauses import PauseView, moment
@@ -68,6 +69,8 @@ def _next(state: ScheduleState) -> RenderableType:
 async def trigger(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
     """Make a job of a schedule now, also while it is paused; its ticks stay as they are."""
     job = await saqueduct.queues.trigger_schedule(key)
+    if job.created:
+        await saqueduct.queues.audit.note(entry("trigger", "schedule", [key, job.key], task=job.function))
     if as_json:
         output.emit({"key": job.key, "job_id": job.key, "created": job.created})
     else:
@@ -82,6 +85,7 @@ async def trigger(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
 async def pause(saqueduct: Saqueduct, key: str, *, by: str, why: str, as_json: bool) -> None:
     """Pause a schedule until it is resumed: its ticks make no jobs, and those that come due meanwhile are skipped."""
     paused = PauseView.of(await saqueduct.queues.pause_schedule(key, by, why))
+    await saqueduct.queues.audit.note(entry("pause", "schedule", [key], why=why))
     if as_json:
         output.emit({"key": key, "paused": paused})
     else:
@@ -95,6 +99,8 @@ async def pause(saqueduct: Saqueduct, key: str, *, by: str, why: str, as_json: b
 async def resume(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
     """Resume a schedule, from its next tick on."""
     was_paused = await saqueduct.queues.resume_schedule(key)
+    if was_paused:
+        await saqueduct.queues.audit.note(entry("resume", "schedule", [key]))
     if as_json:
         output.emit({"key": key, "was_paused": was_paused})
     else:

@@ -9,6 +9,7 @@ from saq.job import TERMINAL_STATUSES
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
+from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected, only_warnings, target
 from saqueduct.cli.errors import Failure, Nouns
 from saqueduct.errors import InvalidArguments, UnknownTask
@@ -104,6 +105,8 @@ async def enqueue(
     task = registry.get(name).options(delay=delay, key=key, queue=queue)
     call: Call[Any] = task.call(_arguments(registry, name, arguments))
     [job] = await enqueue_many([call])
+    if job.created:
+        await saqueduct.queues.audit.note(entry("enqueue", "job", [job.key], task=name, queue=task.queue_name))
     if wait:
         await _show_result(saqueduct, job, patience, as_json=as_json)
     elif as_json:

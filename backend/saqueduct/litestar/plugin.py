@@ -85,7 +85,8 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         config, access = self.config, self.access
         # Read when they are used: other plugins may add dependencies after this one.
         self.saqueduct.injectors.named.serve(app_config)
-        QueuePlugin(saq_config(self.saqueduct.queues, [MethodGuard(access)], config.ui_path)).on_app_init(app_config)
+        ui = saq_config(self.saqueduct.queues, [MethodGuard(access)], config.ui_path)
+        QueuePlugin(ui, self.saqueduct.queues.audit).on_app_init(app_config)
         if config.api_path is not None:
             limit = config.max_payload_bytes
             router = queue_router(

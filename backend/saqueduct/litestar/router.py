@@ -18,6 +18,7 @@ from saqueduct.litestar.guards import RoleGuard, past_middleware, same_site
 from saqueduct.litestar.keys import KeyPaths, collections, unescape
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.requests import StrictRequest
+from saqueduct.litestar.routes.audit import AuditController
 from saqueduct.litestar.routes.health import HealthController
 from saqueduct.litestar.routes.jobs import JobController
 from saqueduct.litestar.routes.queues import QueueController
@@ -41,6 +42,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     RecordController,
     QueueController,
     ScheduleController,
+    AuditController,
 )
 
 PAYLOAD_ROUTES: Final[Sequence[ControllerRouterHandler]] = (TaskController, DeadLetterController)

@@ -14,7 +14,7 @@ application and of a proxy.
 import base64
 import hashlib
 import html
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, cast
 from urllib.parse import quote
@@ -35,9 +35,11 @@ from saq.queue import Queue
 from saq.types import QueueInfo
 
 from saqueduct.litestar.access import AllOf
+from saqueduct.litestar.audit import audit_entry
 from saqueduct.litestar.errors import HEADERS, router_handlers
 from saqueduct.litestar.guards import MethodGuard, past_middleware, same_site
 from saqueduct.litestar.static_files import read, serve_files
+from saqueduct.queue.audit import Action, Audit
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.redacted_view import shown
@@ -62,9 +64,18 @@ def saq_config(queues: Queues, guards: Iterable[Any] = (), path: str | None = "/
 
 
 class QueuePlugin(SAQPlugin):
-    """Wires the queues of a SAQConfig into the Litestar application."""
+    """Wires the queues of a SAQConfig into the Litestar application.
 
-    __slots__ = ()
+    Args:
+        config: by `saq_config`.
+        audit: notes the actions of the UI.
+    """
+
+    __slots__ = ("_audit",)
+
+    def __init__(self, config: SAQConfig, audit: Audit) -> None:
+        super().__init__(config)
+        self._audit = audit
 
     def on_cli_init(self, cli: Group) -> None:
         """Add no command."""
@@ -77,7 +88,7 @@ class QueuePlugin(SAQPlugin):
         named = {TaskQueues.__name__: NamedDependency[TaskQueues]}
         app_config.signature_namespace.update(config.signature_namespace | named)
         if config.web_enabled:
-            app_config.route_handlers.append(_ui(config, app_config.path, app_config.before_request))
+            app_config.route_handlers.append(_ui(config, self._audit, app_config.path, app_config.before_request))
         return app_config
 
     def get_workers(self) -> dict[str, Any]:
@@ -110,10 +121,15 @@ def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ShownQueue:
-    """A queue as the UI may see it: what SAQ's controller needs of a queue, with the jobs redacted."""
+    """A queue as the UI may see it: what SAQ's controller needs of a queue, with the jobs redacted.
 
-    def __init__(self, queue: EngineQueue) -> None:
-        self._queue = queue
+    Args:
+        queue: the queue.
+        note: notes an action on a job in the audit.
+    """
+
+    def __init__(self, queue: EngineQueue, note: Callable[[Action, Job], Awaitable[None]]) -> None:
+        self._queue, self._note = queue, note
 
     async def info(self, jobs: bool = False) -> QueueInfo:
         """The queue in numbers, and with `jobs` some of its jobs."""
@@ -124,14 +140,14 @@ class ShownQueue:
     async def job(self, job_key: str) -> "ShownJob | None":
         """The job of that key, or None."""
         job = await self._queue.job(job_key)
-        return ShownJob(self._queue, job) if job is not None else None
+        return ShownJob(self._queue, job, self._note) if job is not None else None
 
 
 class ShownJob:
     """A job as the UI may see it. Actions of the UI work on the whole job, with all arguments."""
 
-    def __init__(self, queue: EngineQueue, job: Job) -> None:
-        self._queue, self._job = queue, job
+    def __init__(self, queue: EngineQueue, job: Job, note: Callable[[Action, Job], Awaitable[None]]) -> None:
+        self._queue, self._job, self._note = queue, job, note
 
     def to_dict(self) -> dict[str, Any]:
         """The fields to show."""
@@ -139,12 +155,14 @@ class ShownJob:
 
     async def retry(self, error: str | None) -> None:
         await self._queue.retry_by_hand(self._job)
+        await self._note("retry", self._job)
 
     async def abort(self, error: str) -> None:
         await self._queue.abort_by_hand(self._job, error)
+        await self._note("abort", self._job)
 
 
-def _ui(config: SAQConfig, base_path: str, earlier: Any) -> Router:
+def _ui(config: SAQConfig, audit: Audit, base_path: str, earlier: Any) -> Router:
     """The page and its files, which no page of another site can use."""
     guards = config.web_guards or ()
     guard = AllOf([same_site, *guards])
@@ -153,7 +171,7 @@ def _ui(config: SAQConfig, base_path: str, earlier: Any) -> Router:
         "/",
         route_handlers=[
             serve_files(f"{config.web_path}/static", files, guards=[guard]),
-            _controller(config, guard, base_path, earlier),
+            _controller(config, audit, guard, base_path, earlier),
         ],
         exception_handlers=router_handlers(),
         response_headers=HEADERS,
@@ -166,11 +184,17 @@ def _past_middleware(guards: Iterable[Any]) -> dict[str, Any]:
     return {"exclude_from_csrf": True} if access is None else past_middleware(access)
 
 
-def _controller(config: SAQConfig, guard: Guard, base_path: str, earlier: Any) -> type[Controller]:
+def _controller(config: SAQConfig, audit: Audit, guard: Guard, base_path: str, earlier: Any) -> type[Controller]:
     """SAQ's controller on redacted queues."""
 
-    def shown_queues() -> TaskQueues:
-        queues = {name: ShownQueue(cast("EngineQueue", queue)) for name, queue in config.get_queues().queues.items()}
+    def shown_queues(request: Request[Any, Any, Any]) -> TaskQueues:
+        async def note(action: Action, job: Job) -> None:
+            entry = audit_entry(request, action, "job", [job.key], task=job.function, queue=job.get_queue().name)
+            await audit.note(entry)
+
+        queues = {
+            name: ShownQueue(cast("EngineQueue", queue), note) for name, queue in config.get_queues().queues.items()
+        }
         return TaskQueues(queues=cast("dict[str, Queue]", queues))
 
     # A separate class: litestar-saq keeps the one that it builds, for all applications of the process.

@@ -15,6 +15,7 @@ from saqueduct.telemetry.system_state import SystemReader
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from saqueduct.postgres.audit import AuditLog
     from saqueduct.postgres.dead_letters import DeadLetters
     from saqueduct.postgres.history import JobHistory
 
@@ -84,6 +85,19 @@ class QueueServices:
 
             # The session may be one of the application, which knows nothing of the schema.
             yield JobHistory(session, None if self.queues.store is None else self.queues.store.schema)
+
+    @asynccontextmanager
+    async def audit_log(self) -> "AsyncIterator[AuditLog]":
+        """The audit, within a transaction.
+
+        Raises:
+            NoJobRecords: there is no PostgreSQL.
+        """
+        async with self.transaction() as session:
+            # Here, as in `history`.
+            from saqueduct.postgres.audit import AuditLog
+
+            yield AuditLog(session, None if self.queues.store is None else self.queues.store.schema)
 
     @asynccontextmanager
     async def dead_letters(self) -> "AsyncIterator[DeadLetters]":

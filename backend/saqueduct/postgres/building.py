@@ -39,7 +39,7 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> PostgresStor
     retention = Retention(config.keep_complete_days, config.keep_aborted_days, config.keep_failed_days)
     partitions = Partitions(engine, retention, config.schema, pgbouncer=config.pgbouncer)
     store.recorder.fill = partitions.fill
-    store.pruner = Pruner(store.sessions, retention, partitions)
+    store.pruner = Pruner(store.sessions, retention, partitions, config.keep_audit_days)
     return store
 
 

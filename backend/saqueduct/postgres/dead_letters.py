@@ -12,6 +12,7 @@ from saqueduct.common.clock import time_now
 from saqueduct.common.text import storable
 from saqueduct.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError
 from saqueduct.postgres.asked_by import asked_by
+from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import DEAD, PLACE, conditions
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
@@ -55,10 +56,14 @@ class DeadLetters:
     """
 
     def __init__(self, session: AsyncSession, queues: Queues, tasks: TaskRegistry) -> None:
-        self._session = session
+        self.session = session
+        """Of the caller."""
         self._queues = queues
         self._tasks = tasks
-        self._options = in_schema(None if queues.store is None else queues.store.schema)
+        schema = None if queues.store is None else queues.store.schema
+        self._options = in_schema(schema)
+        self.audit = AuditLog(session, schema)
+        """Notes actions in the same transaction."""
 
     async def replay(
         self,
@@ -116,7 +121,7 @@ class DeadLetters:
         batch = await self._batch(which, so_far)
         for number, record in enumerate(batch):
             try:
-                async with self._session.begin_nested():
+                async with self.session.begin_nested():
                     await self._replay(record, by, why, arguments or {}, queue, number / rate)
                 so_far.done += 1
             except QueueError as error:
@@ -133,14 +138,14 @@ class DeadLetters:
     async def count(self, which: RecordFilter) -> int:
         """How many dead letters match."""
         query = select(func.count()).select_from(JobRecord).where(*conditions(which), *DEAD)
-        return (await self._session.scalars(query, execution_options=self._options)).one()
+        return (await self.session.scalars(query, execution_options=self._options)).one()
 
     async def _batch(self, which: RecordFilter, so_far: Resolved) -> Sequence[JobRecord]:
         query = select(JobRecord).where(*conditions(which), *DEAD, JobRecord.queued_at < so_far.until)
         if so_far.after is not None:
             query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
         query = query.order_by(*PLACE).limit(BATCH).with_for_update(skip_locked=True)
-        batch = (await self._session.scalars(query, execution_options=self._options)).all()
+        batch = (await self.session.scalars(query, execution_options=self._options)).all()
         if batch:
             last = batch[-1]
             so_far.after = (last.queued_at, last.key, last.queue)
@@ -155,7 +160,7 @@ class DeadLetters:
             query = query.where(JobRecord.queue == queue)
         query = query.order_by(JobRecord.queued_at.desc()).limit(1).with_for_update()
         options = {**self._options, "populate_existing": True}
-        record = await self._session.scalar(query, execution_options=options)
+        record = await self.session.scalar(query, execution_options=options)
         if record is None:
             raise DeadLetterNotFound(key)
         if record.resolution is not None:
@@ -177,7 +182,7 @@ class DeadLetters:
         if hidden := [name for name, value in arguments.items() if value == REDACTED and name in task.signature.redact]:
             problem = "is redacted, and kept nowhere: give it anew"
             raise InvalidArguments(record.task, dict.fromkeys(hidden, problem))
-        again = task.options(session=self._session, queue=queue or record.queue, delay=delay if delay > 0 else None)
+        again = task.options(session=self.session, queue=queue or record.queue, delay=delay if delay > 0 else None)
         call = again.call(arguments)
         call.job.meta[REPLAY_OF] = record.key
         if record.attempt_trace:
@@ -200,4 +205,4 @@ class DeadLetters:
         }
         # An explicit statement: one that the session generates for changed objects would not know the schema.
         mine = tuple_(*PLACE).in_([(each.queued_at, each.key, each.queue) for each in records])
-        await self._session.execute(update(JobRecord).where(mine).values(values), execution_options=self._options)
+        await self.session.execute(update(JobRecord).where(mine).values(values), execution_options=self._options)

@@ -1,10 +1,11 @@
-"""The tables: `outbox` holds jobs on their way to Redis, `job_records` the results and errors of jobs."""
+"""The tables: `outbox` holds jobs on their way to Redis, `job_records` the results and errors of jobs, `audit_log` what
+people did."""
 
 import datetime as dt
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, SmallInteger, Text, func, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -122,6 +123,28 @@ class JobRecord(Base):
     def exact_arguments(self) -> dict[str, Any]:
         """The arguments as they were; redacted ones are in neither form."""
         return dict(msgspec.json.decode(self.payload) if self.payload is not None else self.arguments or {})
+
+
+class AuditRow(Base):
+    """An action of a person; see `saqueduct.queue.audit.AuditEntry`."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index(None, "at"), Index("ix_audit_log_targets", "targets", postgresql_using="gin"))
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    person: Mapped[str] = mapped_column(Text)
+    role: Mapped[str | None] = mapped_column(Text)
+    action: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    targets: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    count: Mapped[int | None] = mapped_column(BigInteger)
+    task: Mapped[str | None] = mapped_column(Text)
+    queue: Mapped[str | None] = mapped_column(Text)
+    filter: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    why: Mapped[str] = mapped_column(Text)
+    surface: Mapped[str] = mapped_column(Text)
+    address: Mapped[str] = mapped_column(Text)
 
 
 metadata = Base.metadata

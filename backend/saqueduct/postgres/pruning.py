@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.outbox import DATABASE_AWAY
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.retention import Retention
@@ -27,6 +28,7 @@ class Pruner:
         sessions: opens a session.
         retention: for how long records are kept.
         partitions: of the records.
+        keep_audit_days: days that the audit is kept.
         first, every: seconds before the first search, and between two.
     """
 
@@ -35,12 +37,14 @@ class Pruner:
         sessions: Callable[[], AsyncSession],
         retention: Retention,
         partitions: Partitions,
+        keep_audit_days: int = 365,
         first: float = FIRST,
         every: float = EVERY,
     ) -> None:
         self._sessions = sessions
         self._partitions = partitions
         self._retention = retention
+        self._keep_audit_days = keep_audit_days
         self._first, self._every = first, every
 
     async def run(self) -> None:
@@ -56,10 +60,11 @@ class Pruner:
             async with self._sessions() as session:
                 # Committed batch by batch, so that locks stay short.
                 deleted = await self._retention.prune(session, session.commit, before)
+                deleted["audit"] = await AuditLog(session).prune(self._keep_audit_days, session.commit)
         except DATABASE_AWAY as error:
             logger.warning("could not delete old job records, retrying in %.0f s: %s", self._every, error)
         except Exception:
             logger.exception("could not delete old job records, retrying in %.0f s", self._every)
         else:
             if any(deleted.values()):
-                logger.info("old job records deleted: %s", deleted)
+                logger.info("old records deleted: %s", deleted)

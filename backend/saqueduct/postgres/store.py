@@ -14,6 +14,7 @@ from saqueduct.common.own_context import create_shared_task
 from saqueduct.common.text import storable
 from saqueduct.errors import ConfigurationError, DuplicateJob
 from saqueduct.postgres import claims
+from saqueduct.postgres.audit import AuditWriter
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.direct import DirectConnections
 from saqueduct.postgres.ended_rows import let_go
@@ -81,6 +82,8 @@ class PostgresStore:
         self.outbox = Outbox(engine, rows.schema)
         self._queues: dict[str, EngineQueue] = {}
         ends = UnrecordedEnds(self._queues, rows.knows, max_unrecorded)
+        self.audit = AuditWriter(self.outbox.transaction, rows.schema)
+        """Notes the actions of people."""
         self._direct = direct = DirectConnections(engine, DIRECT, pgbouncer=not listens)
         self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows))
         self.publisher = Publisher(self.outbox, direct)
@@ -220,6 +223,7 @@ class PostgresStore:
             # Cancelled relays release their connections first.
             await asyncio.wait(self._ending, timeout=FLUSH)
             self._ending.clear()
+        await self.audit.flush(FLUSH)
         await self.recorder.flush(FLUSH)
         try:
             async with asyncio.timeout(FLUSH):

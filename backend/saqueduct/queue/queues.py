@@ -10,6 +10,7 @@ from saq import Job
 from saqueduct.broker.outage import answering
 from saqueduct.errors import ConfigurationError, JobNotFound, UnknownQueue, UnknownSchedule
 from saqueduct.injection.injector import Injector
+from saqueduct.queue.audit import Audit, AuditStore
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queue import EngineQueue, JobStore
 from saqueduct.queue.schedule_states import ScheduleState
@@ -35,6 +36,10 @@ class ServingJobStore(JobStore, Protocol):
     def schema(self) -> str | None:
         """Schema of the tables; None: the schema that the `search_path` of a connection finds."""
 
+    @property
+    def audit(self) -> AuditStore:
+        """Notes the actions of people."""
+
     def serve(self, queues: Sequence[EngineQueue]) -> None: ...
     async def close(self) -> None: ...
 
@@ -53,6 +58,8 @@ class Queues:
     ) -> None:
         self.by_name = dict(queues)
         self.store = store
+        self.audit = Audit(None if store is None else store.audit)
+        """Notes the actions of people."""
         self.injector: Injector | None = None
         """The injector for direct and blocking calls of tasks; None: nothing is injected."""
         self.host: Host | None = None

@@ -67,6 +67,7 @@ def test_these_commands_are_there() -> None:
         "schedules": {"list", "trigger", "pause", "resume"},
         "queues": {"stats", "pause", "resume", "drain"},
         "workers": {"list", "run"},
+        "audit": {"list"},
     }
 
 

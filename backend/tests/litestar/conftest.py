@@ -106,7 +106,7 @@ def build(
         [show_thing, make_thing, own_jobs, router],
         exception_handlers={Exception: of_the_application, 404: of_the_application, 400: of_the_application},
         openapi_config=document,
-        plugins=[QueuePlugin(saq_config(saqueduct.queues, [MethodGuard(access)]))],
+        plugins=[QueuePlugin(saq_config(saqueduct.queues, [MethodGuard(access)]), saqueduct.queues.audit)],
         logging_config=None,
         lifespan=[lambda _: saqueduct],
         **options,

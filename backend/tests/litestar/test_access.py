@@ -1,101 +1,34 @@
 """Who may do what: roles on every route, named credentials, proxies, the application's own login, and sessions."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
-from litestar import Litestar, Request, get, post
-from litestar.connection import ASGIConnection
-from litestar.params import JSONBody
-from litestar.response import Response
+from litestar import Litestar
 from litestar.routes import HTTPRoute
 
-from saqueduct import Context, Credential, Person, Role, SaqueductConfig, TaskRegistry
+from saqueduct import Context, Credential, Person, Role, TaskRegistry
 from saqueduct.common.password_hash import hash_password, hash_token
-from saqueduct.litestar import SaqueductPlugin
-from saqueduct.litestar.access import person_of
 from saqueduct.litestar.browser_sessions import NAME, BrowserSessions
-from saqueduct.litestar.guards import ROLE, WHEN, RoleGuard
-from saqueduct.litestar.peers import KeepPeer
+from saqueduct.litestar.guards import ROLE, WHEN
 from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.built_in_tasks import WithBuiltIn
-from tests.conftest import running
+from tests.litestar.access_kit import PASSWORD, PEOPLE, PROXY, Served, basic, identify, people, served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-PASSWORD = "correct horse battery staple"
-SECRET = "tests only, no secret, but long enough"
-PROXY = "10.0.0.7"
-PEOPLE = {"vera": Role.VIEWER, "omar": Role.OPERATOR, "ada": Role.ADMIN}
-
-
-def basic(name: str, password: str = PASSWORD) -> dict[str, str]:
-    return {"authorization": httpx.BasicAuth(name, password)._auth_header}
-
-
-async def identify(connection: ASGIConnection[Any, Any, Any, Any]) -> Person | None:
-    """The login of an application."""
-    name = connection.headers.get("x-staff")
-    return Person(name, Role.OPERATOR) if name else None
-
-
-class Served(NamedTuple):
-    """An application that runs."""
-
-    app: Litestar
-    plugin: SaqueductPlugin
-
-    async def call(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, peer: str = "203.0.113.9", **more: Any
-    ) -> httpx.Response:
-        """Send a request from an address."""
-        transport = httpx.ASGITransport(cast("Any", KeepPeer(self.app)), raise_app_exceptions=False, client=(peer, 50))
-        base = more.pop("base", "https://jobs.example.com")
-        async with httpx.AsyncClient(transport=transport, base_url=base) as client:
-            return await client.request(method, path, headers=headers, **more)
-
-
-@asynccontextmanager
-async def served(redis_url: str, name: str, **options: Any) -> AsyncIterator[Served]:
-    registry = TaskRegistry()
-
-    @registry.scheduled_task(every=3600.0, queue=name)
-    async def tidy(ctx: Context) -> None: ...
-
-    @get("/whoami", opt={ROLE: Role.VIEWER, WHEN: "optional"})
-    async def whoami(request: Request[Any, Any, Any]) -> str:
-        person = person_of(request)
-        return f"{person.name} {person.role}" if person else "nobody"
-
-    @post("/login")
-    async def login(request: Request[Any, Any, Any], data: JSONBody[dict[str, str]]) -> Response[str]:
-        access = plugin.access
-        person = await access.sign_in(request, data["name"], data["password"])
-        return Response(person.role, cookies=[access.sessions.begin(request, person)])
-
-    config = SaqueductConfig(
-        redis_url=redis_url, queues=[name], registry=registry, secret_key=SECRET, environment="production", **options
-    )
-    plugin = SaqueductPlugin(config)
-    app = Litestar([whoami, login], plugins=[plugin], logging_config=None, guards=[RoleGuard(plugin.access)])
-    async with running(app):
-        yield Served(app, plugin)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(redis_url: str) -> AsyncIterator[Served]:
     """An application with named people, an admin's password, a login of its own, and a proxy."""
-    people = [Credential(name=name, role=role, hash=hash_password(PASSWORD, log_n=4)) for name, role in PEOPLE.items()]
-    people.append(Credential(name="robot", role=Role.OPERATOR, hash=hash_token("a random token")))
+    robot = Credential(name="robot", role=Role.OPERATOR, hash=hash_token("a random token"))
     async with served(
         redis_url,
         "access",
-        credentials=people,
+        credentials=[*people(), robot],
         admin_username="root",
         admin_password=PASSWORD,
         identify=identify,

@@ -87,6 +87,26 @@ async def test_a_commit_is_notified_with_the_schema_of_its_outbox(empty_url: str
     await connection.close()
 
 
+AUDIT_ROW = """
+    INSERT INTO audit_log (person, action, kind, targets, why, surface, address)
+    VALUES ('ada', 'retry', 'job', '{a}', '', 'cli', 'host')
+"""
+
+
+@pytest.mark.parametrize("revision", ["saqueduct_0002"])
+async def test_down_and_up_again_with_rows_makes_the_tables_anew_and_keeps_the_others(
+    empty_url: str, empty_database: AsyncEngine, revision: str
+) -> None:
+    await migrate.upgrade(empty_url)
+    await run_sql(empty_url, OUTBOX_ROW.format(place="outbox"), AUDIT_ROW)
+    await migrate.downgrade(empty_database, revision)
+    await migrate.upgrade(empty_url)
+    async with empty_database.connect() as connection:
+        assert await connection.run_sync(differences, None) == []
+    assert await rows(empty_database, "SELECT count(*) FROM outbox") == [1]
+    assert await rows(empty_database, "SELECT count(*) FROM audit_log") == [0]
+
+
 async def test_two_that_migrate_at_once_follow_one_another(empty_database: AsyncEngine) -> None:
     async with empty_database.connect() as first:
         await first.execute(text(f"SELECT pg_advisory_xact_lock({migrate.LOCK})"))

@@ -9,12 +9,14 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
 from saqueduct.errors import JobNotFound
+from saqueduct.litestar.audit import audit_entry
 from saqueduct.litestar.links import is_random
 from saqueduct.litestar.routes.answers import FOR_ALL, OPERATOR, sees_all
 from saqueduct.litestar.routes.job_events import events
 from saqueduct.litestar.routes.listeners import LISTENING
 from saqueduct.litestar.routes.views import JobView
 from saqueduct.litestar.services import QueueServices
+from saqueduct.queue.audit import Action
 
 Token = Annotated[str | None, QueryParameter(description="of the `Location` that the enqueue answered with")]
 
@@ -64,14 +66,26 @@ class JobController(Controller):
         return ServerSentEvent(events(services.queues.look_up(view.queue), view))
 
     @delete(**OPERATOR, status_code=202, operation_id="abort_job")
-    async def abort(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> JobView:
+    async def abort(
+        self, key: FromPath[str], request: Request[Any, Any, Any], services: NamedDependency[QueueServices]
+    ) -> JobView:
         """Abort the job: a waiting one ends immediately, a running one within about a second."""
-        return JobView.of(await services.queues.abort(key))
+        view = JobView.of(await services.queues.abort(key))
+        await _note(request, services, "abort", view)
+        return view
 
     @post("/retry", **OPERATOR, status_code=202, operation_id="retry_job")
-    async def retry(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> JobView:
+    async def retry(
+        self, key: FromPath[str], request: Request[Any, Any, Any], services: NamedDependency[QueueServices]
+    ) -> JobView:
         """Queue a job that has ended again, with the same arguments."""
-        return JobView.of(await services.queues.retry(key))
+        view = JobView.of(await services.queues.retry(key))
+        await _note(request, services, "retry", view)
+        return view
+
+
+async def _note(request: Request[Any, Any, Any], services: QueueServices, action: Action, view: JobView) -> None:
+    await services.queues.audit.note(audit_entry(request, action, "job", [view.key], task=view.task, queue=view.queue))
 
 
 async def _visible(

@@ -7,6 +7,7 @@ from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
+from saqueduct.litestar.audit import audit_entry
 from saqueduct.litestar.routes.answers import NUMBERS, OPERATOR, VIEWER, PauseRequest, asker, require_reader
 from saqueduct.litestar.services import QueueServices
 from saqueduct.queue.pausing import Pause
@@ -94,11 +95,16 @@ class QueueController(Controller):
         queue = services.queues.look_up(name)
         asked = data or PauseRequest()
         await queue.pause(asker(request).by(asked.by), asked.why)
+        entry = audit_entry(request, "pause", "queue", [name], by=asked.by, queue=name, why=asked.why)
+        await services.queues.audit.note(entry)
         return await QueueView.of(queue)
 
     @post("/{name:str}/resume", **OPERATOR, status_code=200, operation_id="resume_queue")
-    async def resume(self, name: FromPath[str], services: NamedDependency[QueueServices]) -> QueueView:
+    async def resume(
+        self, name: FromPath[str], request: Request[Any, Any, Any], services: NamedDependency[QueueServices]
+    ) -> QueueView:
         """Let workers take jobs of the queue again; no error when it was not paused."""
         queue = services.queues.look_up(name)
-        await queue.resume()
+        if await queue.resume():
+            await services.queues.audit.note(audit_entry(request, "resume", "queue", [name], queue=name))
         return await QueueView.of(queue)

@@ -1,6 +1,5 @@
 """Job records and dead letters over HTTP."""
 
-import datetime as dt
 from typing import Annotated, Any
 
 import msgspec
@@ -8,10 +7,12 @@ from litestar import Controller, Request, Response, delete, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from saq import Job
 
-from saqueduct.common.moments import moment_of
-from saqueduct.errors import InvalidSearch, JobNotFound
+from saqueduct.errors import JobNotFound
+from saqueduct.litestar.audit import audit_entry
 from saqueduct.litestar.routes.answers import OPERATOR, VIEWER, EnqueuedJob, Words, asker
+from saqueduct.litestar.routes.times import Time, moment
 from saqueduct.litestar.services import QueueServices
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import PAGE, WHICH, DeadLetterFilter, RecordFilter, arguments_of
@@ -20,11 +21,6 @@ from saqueduct.queue.listing import LIVE, JobListing
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
 Search = Annotated[
     str | None, QueryParameter(description='arguments: a JSON object, {"user_id": 7}, or user_id=7,status="new"')
-]
-
-Time = Annotated[
-    str | None,
-    QueryParameter(description="a time in ISO 8601, in UTC where it has no offset, or a duration before now: 2h, 7d"),
 ]
 
 
@@ -72,7 +68,7 @@ class Which(msgspec.Struct, forbid_unknown_fields=True):
         Raises:
             InvalidSearch: it cannot be read, or leaves no dead letter out.
         """
-        times = {name: _moment(name, getattr(self, name)) for name in ("since", "until")}
+        times = {name: moment(name, getattr(self, name)) for name in ("since", "until")}
         return DeadLetterFilter(**{**msgspec.structs.asdict(self), **times})
 
 
@@ -113,7 +109,7 @@ async def record_filter(
     """The filter that the query of a request makes."""
     return RecordFilter(
         task=task, status=status, queue=queue, arguments=arguments_of(q), error=error, tag=tag, trace=trace,
-        since=_moment("since", since), until=_moment("until", until),
+        since=moment("since", since), until=moment("until", until),
     )  # fmt: skip
 
 
@@ -207,6 +203,8 @@ class DeadLetterController(Controller):
             again = await dead_letters.replay(
                 key, by=asker(request).by(asked.by), why=asked.why, arguments=asked.arguments, queue=asked.queue
             )
+            entry = audit_entry(request, "replay", "dead letter", [key], by=asked.by, why=asked.why)
+            await dead_letters.audit.add(entry)
         return Response(EnqueuedJob(again), status_code=201, headers={"Location": services.links.plain(again)})
 
     @post("/replay", **OPERATOR, status_code=202, operation_id="replay_dead_letters")
@@ -226,7 +224,7 @@ class DeadLetterController(Controller):
         del given["all"]
         given["by"] = asker(request).by(data.by)
         given["which"] = DeadLetterFilter(all=True) if data.which is None else data.which.filter()
-        job = await services.queues.enqueue("replay_dead_letters", given)
+        job = await _enqueue_replay(request, services, data, given)
         return Response(EnqueuedJob(job.key), status_code=202, headers={"Location": services.links.plain(job.key)})
 
     @delete("/{key:str}", **OPERATOR, operation_id="discard_dead_letter")
@@ -241,10 +239,20 @@ class DeadLetterController(Controller):
         asked = data or Discard()
         async with services.dead_letters() as dead_letters:
             await dead_letters.discard(key, by=asker(request).by(asked.by), why=asked.why)
+            entry = audit_entry(request, "discard", "dead letter", [key], by=asked.by, why=asked.why)
+            await dead_letters.audit.add(entry)
 
 
-def _moment(name: str, text: str | None) -> dt.datetime | None:
-    try:
-        return None if text is None else moment_of(text, dt.UTC)
-    except ValueError as error:
-        raise InvalidSearch(f"{name}: {error}") from None
+async def _enqueue_replay(
+    request: Request[Any, Any, Any], services: QueueServices, data: ReplaySome, given: dict[str, Any]
+) -> Job:
+    """The job and its entry in the audit commit together; the job then counts in it."""
+    which = {"all": True} if data.which is None else msgspec.structs.asdict(data.which)
+    which = {name: value for name, value in which.items() if value is not None}
+    async with services.dead_letters() as dead_letters:
+        job = await services.queues.enqueue("replay_dead_letters", given, session=dead_letters.session)
+        entry = audit_entry(
+            request, "replay", "dead letter", [job.key], by=data.by, why=data.why, filter=which, count=None
+        )
+        await dead_letters.audit.add(entry)
+    return job

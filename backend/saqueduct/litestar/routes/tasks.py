@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from saqueduct.common.people import Person
+from saqueduct.litestar.audit import audit_entry
 from saqueduct.litestar.routes.answers import OPERATOR, VIEWER, EnqueuedJob, asker
 from saqueduct.litestar.routes.batches import EnqueuedBatch, batch
 from saqueduct.litestar.routes.enqueuing import QUERY, answer, arguments_of, asked, body_of, with_options
@@ -104,6 +105,8 @@ class TaskController(Controller):
         task = with_options(services.registry.get(name), query)
         arguments = arguments_of(await body_of(request), name)
         job = await services.queues.enqueue(task, _signed(task, arguments, asker(request)))
+        if job.created:
+            _note(request, services, task, [job.key])
         return await answer(job, query, services.queues, services.links, whole=True)
 
     @post("/{name:str}/batch", **ENQUEUE_BATCH, operation_id="enqueue_batch")
@@ -118,7 +121,17 @@ class TaskController(Controller):
         content = await body_of(request)
         if isinstance(content, list):
             content = [_signed(task, each, asker(request)) for each in content]
-        return Response(await batch(task, content, query, services.queues, services.links), status_code=201)
+        made = await batch(task, content, query, services.queues, services.links)
+        if keys := [each.key for each in made.jobs if each.created]:
+            _note(request, services, task, keys)
+        return Response(made, status_code=201)
+
+
+def _note(request: Request[Any, Any, Any], services: QueueServices, task: Task[..., Any], keys: list[str]) -> None:
+    # Programs enqueue often: they do not wait for it.
+    services.queues.audit.note_soon(
+        audit_entry(request, "enqueue", "job", keys, count=len(keys), task=task.name, queue=task.queue_name)
+    )
 
 
 def _signed(task: Task[..., Any], arguments: Any, person: Person) -> Any:

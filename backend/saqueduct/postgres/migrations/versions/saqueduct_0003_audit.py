@@ -1,0 +1,39 @@
+"""the audit: who did what by hand"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "saqueduct_0003"
+down_revision = "saqueduct_0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    schema = op.get_context().opts.get("saqueduct_schema")
+    op.create_table(
+        "audit_log",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=True),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("targets", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=True),
+        sa.Column("task", sa.Text(), nullable=True),
+        sa.Column("queue", sa.Text(), nullable=True),
+        sa.Column("filter", postgresql.JSONB(), nullable=True),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("surface", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit_log"),
+        schema=schema,
+    )
+    op.create_index("ix_audit_log_at", "audit_log", ["at"], schema=schema)
+    op.create_index("ix_audit_log_targets", "audit_log", ["targets"], schema=schema, postgresql_using="gin")
+
+
+def downgrade() -> None:
+    op.drop_table("audit_log", schema=op.get_context().opts.get("saqueduct_schema"))

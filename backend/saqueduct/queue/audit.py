@@ -1,0 +1,90 @@
+"""The audit: who did what to jobs, queues and schedules by hand."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+logger = logging.getLogger("saqueduct.audit")
+
+Action = Literal["retry", "abort", "replay", "discard", "pause", "resume", "trigger", "enqueue"]
+Kind = Literal["job", "dead letter", "queue", "schedule"]
+Surface = Literal["console", "http", "cli"]
+
+MOST_TARGETS: Final = 100
+"""Targets that an entry names; `count` has the number of all."""
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One action of a person.
+
+        AuditEntry(person="maria", role="operator", action="pause", kind="queue", targets=["mails"], surface="http")
+
+    Attributes:
+        person: name of who did it.
+        role: their role then; None: on the command line.
+        action: what was done.
+        kind: to what.
+        targets: keys of jobs, or names of queues and schedules; MOST_TARGETS are kept.
+        count: how many; None: not known yet, because a job does it.
+        task: name of the task, where all are jobs of one.
+        queue: name of the queue, likewise.
+        filter: that selected them.
+        why: the reason given.
+        surface: where it was asked for.
+        address: of the client, or the host of the command line.
+    """
+
+    person: str
+    role: str | None = None
+    action: Action
+    kind: Kind
+    targets: list[str] = msgspec.field(default_factory=list)
+    count: int | None = 1
+    task: str | None = None
+    queue: str | None = None
+    filter: Mapping[str, Any] | None = None
+    why: str = ""
+    surface: Surface
+    address: str = ""
+
+
+class AuditStore(Protocol):
+    """Keeps entries."""
+
+    async def note(self, entry: AuditEntry) -> None: ...
+    def note_soon(self, entry: AuditEntry) -> None: ...
+
+
+class Audit:
+    """Notes actions: in PostgreSQL, or in the log without it, or while it is unavailable.
+
+    Args:
+        store: in PostgreSQL; None: there is none.
+    """
+
+    def __init__(self, store: AuditStore | None) -> None:
+        self._store = store
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Note an action that has been done; raises nothing for a server that is unavailable."""
+        if self._store is None:
+            log_entry(entry)
+        else:
+            await self._store.note(entry)
+
+    def note_soon(self, entry: AuditEntry) -> None:
+        """The same without waiting, for actions that programs ask for often, such as enqueue."""
+        if self._store is None:
+            log_entry(entry)
+        else:
+            self._store.note_soon(entry)
+
+
+def log_entry(entry: AuditEntry) -> None:
+    """One line with the fields of an entry."""
+    fields = {name: value for name, value in msgspec.structs.asdict(entry).items() if value not in (None, "", [])}
+    # ASCII, and a line break in a value is escaped: nobody can forge a line.
+    logger.info("audit: %s", json.dumps(fields, default=str))
