@@ -30,6 +30,7 @@ from saqueduct.tasks.queues import preferring
 from saqueduct.tasks.registry import TaskRegistry, get_registry
 from saqueduct.telemetry.building import (
     build_alerts,
+    build_history,
     build_metrics,
     build_monitors,
     build_sentry,
@@ -84,6 +85,8 @@ class Saqueduct:
         """Reports when something is wrong; None: the settings name no channel for it."""
         self.monitors: ScheduleMonitors | None = None
         """Pings the monitors of schedules; None: they have none, or no worker has been built."""
+        self.history = build_history(config, self.queues, self.store, self.metrics)
+        """Writes the history of queues and tasks; None: there is none."""
         self.injectors = Injectors(config, self.queues, named)
         """What tasks are injected from, by type and by name."""
         self.queues.injector = self.injectors.all
@@ -137,6 +140,8 @@ class Saqueduct:
         if self.store is not None and (check_tables or is_embedded_postgres(self.config)):
             await self._check_tables(self.store)
         await self.queues.connect()
+        if self.history is not None:
+            self.history.start()
 
     async def _check_tables(self, store: "PostgresStore") -> None:
         try:
@@ -154,6 +159,8 @@ class Saqueduct:
         await self.injectors.close()
         if self.monitors is not None:
             await self.monitors.close()
+        if self.history is not None:
+            await self.history.stop()
         await self.queues.disconnect()
         if self.embedded is not None:
             await asyncio.to_thread(self.embedded.release)

@@ -97,8 +97,8 @@ class SaqueductConfig:
     max_payload_bytes: int = _whole(256 * 1024, 1, "bytes", MAX_PAYLOAD_CEILING)
     """Bytes that the encoded arguments of a job, and its encoded result, may take; 64 MiB at most."""
     records: bool | None = None
-    """True: PostgreSQL keeps a record of jobs that have ended, as each task's `record` says. False: of none. None: True
-    where there is a PostgreSQL."""
+    """True: PostgreSQL keeps a record of jobs that have ended, as each task's `record` says, and the history of queues
+    and tasks. False: neither, except for the history where metrics are on. None: True where there is a PostgreSQL."""
     record_result_bytes: int = _whole(16 * 1024, 0, "bytes", MAX_PAYLOAD_CEILING)
     """Bytes of JSON up to which a job record keeps the result."""
     record_logs: bool = False

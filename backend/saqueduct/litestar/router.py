@@ -20,6 +20,7 @@ from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.requests import StrictRequest
 from saqueduct.litestar.routes.audit import AuditController
 from saqueduct.litestar.routes.health import HealthController
+from saqueduct.litestar.routes.history import HistoryController
 from saqueduct.litestar.routes.jobs import JobController
 from saqueduct.litestar.routes.queues import QueueController
 from saqueduct.litestar.routes.records import DeadLetterController, RecordController
@@ -43,6 +44,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     QueueController,
     ScheduleController,
     AuditController,
+    HistoryController,
 )
 
 PAYLOAD_ROUTES: Final[Sequence[ControllerRouterHandler]] = (TaskController, DeadLetterController)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from saqueduct.postgres.audit import AuditLog
     from saqueduct.postgres.dead_letters import DeadLetters
     from saqueduct.postgres.history import JobHistory
+    from saqueduct.postgres.time_series import TimeSeries
 
 
 class QueueServices:
@@ -85,6 +86,19 @@ class QueueServices:
 
             # The session may be one of the application, which knows nothing of the schema.
             yield JobHistory(session, None if self.queues.store is None else self.queues.store.schema)
+
+    @asynccontextmanager
+    async def time_series(self) -> "AsyncIterator[TimeSeries]":
+        """The history of queues and tasks, within a transaction.
+
+        Raises:
+            NoJobRecords: there is no PostgreSQL.
+        """
+        async with self.transaction() as session:
+            # Here, as in `history`.
+            from saqueduct.postgres.time_series import TimeSeries
+
+            yield TimeSeries(session, None if self.queues.store is None else self.queues.store.schema)
 
     @asynccontextmanager
     async def audit_log(self) -> "AsyncIterator[AuditLog]":

@@ -1,11 +1,23 @@
 """The tables: `outbox` holds jobs on their way to Redis, `job_records` the results and errors of jobs, `audit_log` what
-people did."""
+people did, `job_history` numbers of queues and tasks over time."""
 
 import datetime as dt
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, SmallInteger, Text, func, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -145,6 +157,32 @@ class AuditRow(Base):
     why: Mapped[str] = mapped_column(Text)
     surface: Mapped[str] = mapped_column(Text)
     address: Mapped[str] = mapped_column(Text)
+
+
+class HistoryRow(Base):
+    """What happened to the jobs of a task of a queue in a minute, an hour or a day."""
+
+    __tablename__ = "job_history"
+    # Rows of the present change every few seconds: room for new versions of them in the same page.
+    __table_args__ = ({"postgresql_with": {"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05}},)
+
+    step: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """Seconds: 60, 3600 or 86400."""
+    at: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    """Its beginning, in UTC."""
+    queue: Mapped[str] = mapped_column(Text, primary_key=True)
+    task: Mapped[str] = mapped_column(Text, primary_key=True)
+    enqueued: Mapped[int] = mapped_column(BigInteger)
+    complete: Mapped[int] = mapped_column(BigInteger)
+    failed: Mapped[int] = mapped_column(BigInteger)
+    aborted: Mapped[int] = mapped_column(BigInteger)
+    retried: Mapped[int] = mapped_column(BigInteger)
+    recovered: Mapped[int] = mapped_column(BigInteger)
+    wait_seconds: Mapped[float] = mapped_column(Double)
+    run_seconds: Mapped[float] = mapped_column(Double)
+    waits: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    """Counts by bucket, see `saqueduct.common.durations`."""
+    runs: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
 
 
 metadata = Base.metadata

@@ -10,6 +10,7 @@ from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.outbox import DATABASE_AWAY
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.retention import Retention
+from saqueduct.postgres.time_series import TimeSeries
 
 logger = logging.getLogger("saqueduct")
 
@@ -60,6 +61,7 @@ class Pruner:
             async with self._sessions() as session:
                 # Committed batch by batch, so that locks stay short.
                 deleted = await self._retention.prune(session, session.commit, before)
+                deleted["history"] = await TimeSeries(session).prune(session.commit)
                 deleted["audit"] = await AuditLog(session).prune(self._keep_audit_days, session.commit)
         except DATABASE_AWAY as error:
             logger.warning("could not delete old job records, retrying in %.0f s: %s", self._every, error)

@@ -27,6 +27,7 @@ from saqueduct.postgres.records import Rows
 from saqueduct.postgres.relay import Relay
 from saqueduct.postgres.rows import identity
 from saqueduct.postgres.table_check import check
+from saqueduct.postgres.time_series import Numbers, Place, add
 from saqueduct.postgres.transactions import Pending, note, pending_of
 from saqueduct.postgres.unrecorded import MOST, UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
@@ -123,6 +124,11 @@ class PostgresStore:
     async def keep(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
         """Enqueue durable jobs; see `Publisher.send`."""
         return await self.publisher.send(queue, jobs)
+
+    async def add_history(self, found: Mapping[Place, Numbers]) -> None:
+        """Add what happened in this process to the history."""
+        async with self.outbox.transaction() as connection:
+            await add(connection, found, self.schema)
 
     async def adopt(self, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Store durable jobs that were enqueued without the outbox."""

@@ -18,6 +18,7 @@ from saqueduct.telemetry.reporter import MetricsReporter
 if TYPE_CHECKING:
     from saqueduct.postgres.store import PostgresStore
     from saqueduct.telemetry.alerts.watcher import AlertWatcher
+    from saqueduct.telemetry.history import HistoryWriter
     from saqueduct.telemetry.monitors import ScheduleMonitors
     from saqueduct.telemetry.sentry import SentryReporter
 
@@ -110,6 +111,26 @@ def build_sentry(config: SaqueductConfig, tasks: Iterable[TaskDefinition]) -> "S
     from saqueduct.telemetry.sentry import SentryReporter, is_used
 
     return SentryReporter(tasks, config.cron_timezone) if is_used() else None
+
+
+def build_history(
+    config: SaqueductConfig, queues: Queues, store: "PostgresStore | None", metrics: MetricsReporter | None
+) -> "HistoryWriter | None":
+    """Writes the history of these queues; None: there is none.
+
+    Its numbers are those of the metrics. Where they are off, jobs are counted for it, unless there are no records.
+    """
+    if store is None or (metrics is None and config.records is False):
+        return None
+    # Here: it needs SQLAlchemy, and not every application has a PostgreSQL.
+    from saqueduct.telemetry.history import HistoryWriter
+
+    if metrics is not None:
+        return HistoryWriter(metrics.counters, store)
+    counters = [JobCounters(queue.name, queues.tasks) for queue in queues]
+    for queue, each in zip(queues, counters, strict=True):
+        queue.core.meter = each
+    return HistoryWriter(counters, store)
 
 
 def metrics_port(config: SaqueductConfig, reporter: MetricsReporter | None) -> AbstractContextManager[object]:

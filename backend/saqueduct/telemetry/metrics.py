@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-RUN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0)
+from saqueduct.common.durations import BUCKETS
+
+RUN_BUCKETS = BUCKETS
 """Upper bounds in seconds of the histograms of durations: jobs run for milliseconds, or for half an hour."""
 
 

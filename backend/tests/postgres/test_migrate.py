@@ -87,24 +87,36 @@ async def test_a_commit_is_notified_with_the_schema_of_its_outbox(empty_url: str
     await connection.close()
 
 
+BEFORE_AUDIT, BEFORE_HISTORY = "saqueduct_0002", "saqueduct_0003"
+
 AUDIT_ROW = """
     INSERT INTO audit_log (person, action, kind, targets, why, surface, address)
     VALUES ('ada', 'retry', 'job', '{a}', '', 'cli', 'host')
 """
 
 
-@pytest.mark.parametrize("revision", ["saqueduct_0002"])
-async def test_down_and_up_again_with_rows_makes_the_tables_anew_and_keeps_the_others(
-    empty_url: str, empty_database: AsyncEngine, revision: str
+HISTORY_ROW = """
+    INSERT INTO job_history (step, at, queue, task, enqueued, complete, failed, aborted, retried, recovered,
+        wait_seconds, run_seconds, waits, runs)
+    VALUES (60, now(), 'default', 'add', 1, 1, 0, 0, 0, 0, 0, 0, '{1}', '{1}')
+"""
+
+
+async def test_audit_and_history_with_rows_go_down_and_up_again_one_by_one(
+    empty_url: str, empty_database: AsyncEngine
 ) -> None:
     await migrate.upgrade(empty_url)
-    await run_sql(empty_url, OUTBOX_ROW.format(place="outbox"), AUDIT_ROW)
-    await migrate.downgrade(empty_database, revision)
+    await run_sql(empty_url, OUTBOX_ROW.format(place="outbox"), AUDIT_ROW, HISTORY_ROW)
+    await migrate.downgrade(empty_database, BEFORE_HISTORY)
+    assert await rows(empty_database, "SELECT count(*) FROM audit_log") == [1]
+    await migrate.downgrade(empty_database, BEFORE_AUDIT)
+    assert await rows(empty_database, "SELECT to_regclass('audit_log') IS NULL") == [True]
     await migrate.upgrade(empty_url)
     async with empty_database.connect() as connection:
         assert await connection.run_sync(differences, None) == []
-    assert await rows(empty_database, "SELECT count(*) FROM outbox") == [1]
-    assert await rows(empty_database, "SELECT count(*) FROM audit_log") == [0]
+    left = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM audit_log), (SELECT count(*) FROM job_history)"
+    async with empty_database.connect() as connection:
+        assert tuple((await connection.execute(text(left))).one()) == (1, 0, 0)
 
 
 async def test_two_that_migrate_at_once_follow_one_another(empty_database: AsyncEngine) -> None:

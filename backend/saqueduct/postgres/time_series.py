@@ -1,0 +1,205 @@
+"""The history of queues and tasks: counts and histograms per minute, hour and day, added up, read and pruned."""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import TextClause, delete, func, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from saqueduct.common.durations import BUCKETS, Durations
+from saqueduct.postgres.base import in_schema, quoted
+from saqueduct.postgres.models import HistoryRow
+from saqueduct.postgres.time_steps import KEPT_DAYS, Point, Span, Total
+
+COUNTS: Final = ("enqueued", "complete", "failed", "aborted", "retried", "recovered")
+"""Columns with counts, in the order of `Numbers.counts`."""
+
+SIZE: Final = len(BUCKETS) + 1
+"""Counts of a histogram."""
+
+ROWS: Final = 500
+"""Rows of one statement."""
+
+BATCH: Final = 2000
+"""Rows that one statement deletes."""
+
+_ADD = """
+    INSERT INTO {table} AS old (step, at, queue, task, {counts}, wait_seconds, run_seconds, waits, runs)
+    SELECT step, to_timestamp(at), queue, task, {counts}, wait_seconds, run_seconds, waits, runs
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS new(step int, at float8, queue text, task text, {types},
+        wait_seconds float8, run_seconds float8, waits bigint[], runs bigint[])
+    ON CONFLICT (step, at, queue, task) DO UPDATE SET {sums},
+        wait_seconds = old.wait_seconds + excluded.wait_seconds, run_seconds = old.run_seconds + excluded.run_seconds,
+        waits = ARRAY(SELECT coalesce(a, 0) + coalesce(b, 0)
+            FROM unnest(old.waits, excluded.waits) WITH ORDINALITY AS u(a, b, i) ORDER BY i),
+        runs = ARRAY(SELECT coalesce(a, 0) + coalesce(b, 0)
+            FROM unnest(old.runs, excluded.runs) WITH ORDINALITY AS u(a, b, i) ORDER BY i)
+"""
+
+_CHOSEN = """
+    FROM {table} WHERE step = :source AND at >= to_timestamp(:first) AND at < to_timestamp(:end)
+        AND (CAST(:queue AS text) IS NULL OR queue = :queue) AND (CAST(:task AS text) IS NULL OR task = :task)
+"""
+
+
+class Place(NamedTuple):
+    """What a row counts."""
+
+    minute: int
+    """Epoch seconds."""
+    queue: str
+    task: str
+
+
+class Numbers(NamedTuple):
+    """What happened in a time; the histograms have a count for each of BUCKETS, and one for longer durations."""
+
+    counts: list[int]
+    seconds: list[float]
+    """Of all waits, and of all runs."""
+    waits: list[int]
+    runs: list[int]
+
+    @classmethod
+    def none(cls) -> "Numbers":
+        """Of a time in which nothing happened."""
+        return cls([0] * len(COUNTS), [0.0, 0.0], [0] * SIZE, [0] * SIZE)
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing happened."""
+        return not (any(self.counts) or any(self.waits) or any(self.runs))
+
+    def plus(self, other: "Numbers", sign: int = 1) -> "Numbers":
+        """The sum, or with sign -1 the difference."""
+        return Numbers(
+            [a + sign * b for a, b in zip(self.counts, other.counts, strict=True)],
+            [a + sign * b for a, b in zip(self.seconds, other.seconds, strict=True)],
+            [a + sign * b for a, b in zip(self.waits, other.waits, strict=True)],
+            [a + sign * b for a, b in zip(self.runs, other.runs, strict=True)],
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """Those of a `Totals`."""
+        wait, run = self.seconds
+        durations = {"wait": Durations.of(self.waits, wait), "run": Durations.of(self.runs, run)}
+        return dict(zip(COUNTS, self.counts, strict=True)) | durations
+
+
+async def add(connection: AsyncConnection, found: Mapping[Place, Numbers], schema: str | None) -> None:
+    """Add numbers to the rows of their minutes, hours and days, in the transaction of a connection."""
+    rows: dict[tuple[int, int, str, str], Numbers] = {}
+    for place, numbers in found.items():
+        for step in KEPT_DAYS:
+            key = (step, place.minute // step * step, place.queue, place.task)
+            rows[key] = rows[key].plus(numbers) if key in rows else numbers
+    # In one order: two processes that add to the same rows must not wait for each other.
+    ordered = sorted(rows.items())
+    for first in range(0, len(ordered), ROWS):
+        encoded = msgspec.json.encode([_columns(*row) for row in ordered[first : first + ROWS]]).decode()
+        await connection.execute(_add_statement(schema), {"rows": encoded})
+
+
+def _columns(key: tuple[int, int, str, str], numbers: Numbers) -> dict[str, Any]:
+    step, at, queue, task = key
+    wait, run = numbers.seconds
+    place = {"step": step, "at": at, "queue": queue, "task": task, "wait_seconds": wait, "run_seconds": run}
+    counts = dict(zip(COUNTS, numbers.counts, strict=True))
+    return place | counts | {"waits": numbers.waits, "runs": numbers.runs}
+
+
+def _add_statement(schema: str | None) -> TextClause:
+    return text(
+        _ADD.format(
+            table=quoted(HistoryRow.__tablename__, schema),
+            counts=", ".join(COUNTS),
+            types=", ".join(f"{name} bigint" for name in COUNTS),
+            sums=", ".join(f"{name} = old.{name} + excluded.{name}" for name in COUNTS),
+        )
+    )
+
+
+class TimeSeries:
+    """Reads the history in the transaction of a session.
+
+    Args:
+        session: of the caller.
+        schema: of the tables; None: what the `search_path` of the session's connection finds.
+    """
+
+    def __init__(self, session: AsyncSession, schema: str | None = None) -> None:
+        self._session = session
+        self._schema = schema
+
+    async def series(self, span: Span, queue: str | None = None, task: str | None = None) -> list[Point]:
+        """One point for each step of a time, also where nothing happened.
+
+        Args:
+            span: the time and its steps.
+            queue, task: of these alone.
+        """
+        step = span.step
+        beginning = f"CAST(floor(extract(epoch FROM at) / {step}) * {step} AS bigint)"
+        found = await self._grouped(beginning, span, queue, task)
+        nothing = Numbers.none()
+        return [
+            Point(at=dt.datetime.fromtimestamp(at, dt.UTC), **found.get((at,), nothing).fields())
+            for at in range(span.first, span.end, span.step)
+        ]
+
+    async def totals(self, span: Span, queue: str | None = None, task: str | None = None) -> list[Total]:
+        """What happened to each task of each queue in a time, the busiest first. Arguments as `series`."""
+        found = await self._grouped("queue, task", span, queue, task)
+        totals = [Total(queue=key[0], task=key[1], **numbers.fields()) for key, numbers in found.items()]
+        return sorted(totals, key=lambda total: total.complete + total.failed + total.aborted, reverse=True)
+
+    async def prune(self, after_batch: Callable[[], Awaitable[None]]) -> int:
+        """Delete rows that are older than KEPT_DAYS; returns how many. `after_batch` commits each batch."""
+        return sum([await self._prune(step, days, after_batch) for step, days in KEPT_DAYS.items()])
+
+    async def _prune(self, step: int, days: int, after_batch: Callable[[], Awaitable[None]]) -> int:
+        key = (HistoryRow.step, HistoryRow.at, HistoryRow.queue, HistoryRow.task)
+        old = (HistoryRow.step == step, HistoryRow.at < func.now() - dt.timedelta(days=days))
+        batch = select(*key).where(*old).order_by(*key).limit(BATCH)
+        statement = delete(HistoryRow).where(tuple_(*key).in_(batch)).returning(HistoryRow.at)
+        options = {"synchronize_session": False, **in_schema(self._schema)}
+        deleted = 0
+        while True:
+            gone = len((await self._session.execute(statement, execution_options=options)).all())
+            await after_batch()
+            deleted += gone
+            if gone < BATCH:
+                return deleted
+
+    async def _grouped(
+        self, group: str, span: Span, queue: str | None, task: str | None
+    ) -> dict[tuple[Any, ...], Numbers]:
+        """Sums by the columns or expressions of `group`."""
+        chosen = _CHOSEN.format(table=quoted(HistoryRow.__tablename__, self._schema))
+        given = {
+            "source": span.source,
+            "first": float(span.first),
+            "end": float(span.end),
+            "queue": queue,
+            "task": task,
+        }
+        sums = ", ".join(f"CAST(sum({name}) AS bigint)" for name in COUNTS)
+        columns = f"SELECT {group}, {sums}, sum(wait_seconds), sum(run_seconds) {chosen} GROUP BY {group}"
+        # One more query, because the histograms are added up position by position.
+        histograms = f"""
+            SELECT {group}, i, CAST(sum(wait) AS bigint), CAST(sum(run) AS bigint)
+            FROM (SELECT * {chosen}) AS rows, unnest(waits, runs) WITH ORDINALITY AS u(wait, run, i)
+            GROUP BY {group}, i
+        """  # noqa: S608  (constants, and quoted names)
+        found: dict[tuple[Any, ...], Numbers] = defaultdict(Numbers.none)
+        width = len(COUNTS) + 2
+        for row in await self._session.execute(text(columns), given):
+            numbers = found[tuple(row[:-width])]
+            numbers.counts[:], numbers.seconds[:] = row[-width:-2], row[-2:]
+        for row in await self._session.execute(text(histograms), given):
+            numbers, place = found[tuple(row[:-3])], row[-3] - 1
+            numbers.waits[place], numbers.runs[place] = row[-2], row[-1]
+        return dict(found)
