@@ -51,8 +51,9 @@ async def tables() -> set[str]:
 
 def test_up_makes_the_tables_of_the_models_and_down_removes_them(alembic: Config) -> None:
     command.upgrade(alembic, "head")
-    models = {table.name for each in (Base.metadata, metadata) for table in each.sorted_tables}
-    assert asyncio.run(tables()) == models | VERSIONS
+    models = {table.name for table in Base.metadata.sorted_tables}
+    # The library makes its other tables itself.
+    assert asyncio.run(tables()) == models | VERSIONS | {"outbox", "job_records"}
     command.check(alembic)
     command.downgrade(alembic, "base")
     assert asyncio.run(tables()) == {"alembic_version"}

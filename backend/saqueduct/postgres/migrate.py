@@ -123,13 +123,18 @@ def make_schema(connection: Connection, schema: str | None) -> None:
         connection.execute(text(f"CREATE SCHEMA {quoted(schema, None)}"))
 
 
-def refuse_tables_of_others(connection: Connection, schema: str | None) -> None:
+def refuse_tables_of_others(connection: Connection, schema: str | None, *names: str) -> None:
     """Raise if tables with the library's names already exist.
+
+    Args:
+        connection: to the database.
+        schema: of the tables.
+        names: of the tables that the revision makes; by default all.
 
     Raises:
         MigrationFailed: names them.
     """
-    taken = [name for name in metadata.tables if inspect(connection).has_table(name, schema=schema)]
+    taken = [name for name in names or metadata.tables if inspect(connection).has_table(name, schema=schema)]
     if taken:
         where = f"the schema {schema!r}" if schema else "the database"
         raise MigrationFailed(

@@ -1,4 +1,4 @@
-"""The tables: `outbox` holds jobs on their way to Redis, `job_records` the results and errors of jobs, `audit_log` what
+"""The tables: `outbox` holds jobs on their way to Redis, `job_records` the results and errors of jobs, `job_audit` what
 people did, `job_history` numbers of queues and tasks over time."""
 
 import datetime as dt
@@ -140,8 +140,8 @@ class JobRecord(Base):
 class AuditRow(Base):
     """An action of a person; see `saqueduct.queue.audit.AuditEntry`."""
 
-    __tablename__ = "audit_log"
-    __table_args__ = (Index(None, "at"), Index("ix_audit_log_targets", "targets", postgresql_using="gin"))
+    __tablename__ = "job_audit"
+    __table_args__ = (Index(None, "at"), Index("ix_job_audit_targets", "targets", postgresql_using="gin"))
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     at: Mapped[dt.datetime] = mapped_column(server_default=func.now())

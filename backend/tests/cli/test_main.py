@@ -210,4 +210,5 @@ async def test_a_database_without_tables_is_told(
     url = urlsplit(environment["DATABASE_URL"])
     monkeypatch.setenv("DATABASE_URL", url._replace(path="/postgres").geturl())
     _, told = await cli("dead", "list", status=2)
-    assert told.startswith("error: the database lacks Saqueduct's tables (outbox, job_records): make them with ")
+    tables = "outbox, job_records, job_audit, job_history"
+    assert told.startswith(f"error: the database lacks Saqueduct's tables ({tables}): make them with ")

@@ -44,7 +44,7 @@ def store_of(shop: Served) -> PostgresStore:
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def empty(shop: Served) -> None:
     async with store_of(shop).sessions.begin() as session:
-        for table in ("audit_log", "job_records", "outbox"):
+        for table in ("job_audit", "job_records", "outbox"):
             await session.execute(text(f"DELETE FROM {table}"))  # noqa: S608
 
 
@@ -178,7 +178,7 @@ async def test_old_entries_are_pruned(shop: Served) -> None:
     for target in ("old", "new"):
         await audit.note(entry_of(target))
     async with store.sessions() as session:
-        await session.execute(text("UPDATE audit_log SET at = now() - interval '366 days' WHERE targets = '{old}'"))
+        await session.execute(text("UPDATE job_audit SET at = now() - interval '366 days' WHERE targets = '{old}'"))
         assert await AuditLog(session).prune(365, session.commit) == 1
         rows = (await AuditLog(session).page(AuditFilter())).rows
     assert [row.targets for row in rows] == [["new"]]
@@ -191,12 +191,12 @@ async def test_without_postgresql_an_entry_is_a_line_in_the_log(
     caplog.set_level(logging.INFO, "saqueduct.audit")
     await Audit(None).note(entry_of("a\nforged"))
     async with store_of(shop).sessions.begin() as session:
-        await session.execute(text("ALTER TABLE audit_log RENAME TO audit_away"))
+        await session.execute(text("ALTER TABLE job_audit RENAME TO audit_away"))
     try:
         await done(shop, "POST", "/queue/queues/audit/pause")
     finally:
         async with store_of(shop).sessions.begin() as session:
-            await session.execute(text("ALTER TABLE audit_away RENAME TO audit_log"))
+            await session.execute(text("ALTER TABLE audit_away RENAME TO job_audit"))
     await done(shop, "POST", "/queue/queues/audit/resume")
     lines = [each.getMessage() for each in caplog.records if each.name == "saqueduct.audit"]
     lines = list(dict.fromkeys(line for line in lines if line.startswith("audit: ")))

@@ -90,7 +90,7 @@ async def test_a_commit_is_notified_with_the_schema_of_its_outbox(empty_url: str
 BEFORE_AUDIT, BEFORE_HISTORY = "saqueduct_0002", "saqueduct_0003"
 
 AUDIT_ROW = """
-    INSERT INTO audit_log (person, action, kind, targets, why, surface, address)
+    INSERT INTO job_audit (person, action, kind, targets, why, surface, address)
     VALUES ('ada', 'retry', 'job', '{a}', '', 'cli', 'host')
 """
 
@@ -108,13 +108,13 @@ async def test_audit_and_history_with_rows_go_down_and_up_again_one_by_one(
     await migrate.upgrade(empty_url)
     await run_sql(empty_url, OUTBOX_ROW.format(place="outbox"), AUDIT_ROW, HISTORY_ROW)
     await migrate.downgrade(empty_database, BEFORE_HISTORY)
-    assert await rows(empty_database, "SELECT count(*) FROM audit_log") == [1]
+    assert await rows(empty_database, "SELECT count(*) FROM job_audit") == [1]
     await migrate.downgrade(empty_database, BEFORE_AUDIT)
-    assert await rows(empty_database, "SELECT to_regclass('audit_log') IS NULL") == [True]
+    assert await rows(empty_database, "SELECT to_regclass('job_audit') IS NULL") == [True]
     await migrate.upgrade(empty_url)
     async with empty_database.connect() as connection:
         assert await connection.run_sync(differences, None) == []
-    left = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM audit_log), (SELECT count(*) FROM job_history)"
+    left = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM job_audit), (SELECT count(*) FROM job_history)"
     async with empty_database.connect() as connection:
         assert tuple((await connection.execute(text(left))).one()) == (1, 0, 0)
 
@@ -205,7 +205,7 @@ async def test_tables_that_are_older_than_the_code_are_reported_with_the_command
 ) -> None:
     await migrate.upgrade(empty_database)
     monkeypatch.setattr(table_check, "REVISIONS", (*table_check.REVISIONS, "saqueduct_0009"))
-    with pytest.raises(TablesOutdated, match=r"saqueduct_0003.*saqueduct_0009.*saqueduct --app APP migrate"):
+    with pytest.raises(TablesOutdated, match=r"saqueduct_0005.*saqueduct_0009.*saqueduct --app APP migrate"):
         await checked(empty_database)
 
 

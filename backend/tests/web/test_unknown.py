@@ -9,6 +9,7 @@ from litestar.routes import HTTPRoute
 from app.main import create_app
 from app.settings import Settings
 from saqueduct import Queues
+from tests.fixtures.poll import eventually
 
 OF_USERS = ("/todos", "/users/me")
 """Routes that answer 401 without a user's access token, before anything else is looked at."""
@@ -129,7 +130,10 @@ async def test_a_replay_of_everything_is_asked_for_in_words(client: httpx.AsyncC
 async def test_a_replay_of_everything_in_words(client: httpx.AsyncClient, queues: Queues) -> None:
     answer = await client.post("/dead-letters/replay", json={"all": True})
     assert answer.status_code == 202
-    job = await queues.find(answer.json()["job_id"])
+    key = answer.json()["job_id"]
+    # It commits with its entry in the audit, and is enqueued after that.
+    await eventually(lambda: queues.get("default").job(key))
+    job = await queues.find(key)
     assert set(job.kwargs or {}) == {"which", "why", "by", "rate"}
 
 

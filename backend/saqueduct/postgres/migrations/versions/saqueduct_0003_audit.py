@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from saqueduct.postgres.migrate import refuse_tables_of_others
+
 revision = "saqueduct_0003"
 down_revision = "saqueduct_0002"
 branch_labels = None
@@ -12,8 +14,9 @@ depends_on = None
 
 def upgrade() -> None:
     schema = op.get_context().opts.get("saqueduct_schema")
+    refuse_tables_of_others(op.get_bind(), schema, "job_audit")
     op.create_table(
-        "audit_log",
+        "job_audit",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
         sa.Column("person", sa.Text(), nullable=False),
@@ -28,12 +31,12 @@ def upgrade() -> None:
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("surface", sa.Text(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_audit_log"),
+        sa.PrimaryKeyConstraint("id", name="pk_job_audit"),
         schema=schema,
     )
-    op.create_index("ix_audit_log_at", "audit_log", ["at"], schema=schema)
-    op.create_index("ix_audit_log_targets", "audit_log", ["targets"], schema=schema, postgresql_using="gin")
+    op.create_index("ix_job_audit_at", "job_audit", ["at"], schema=schema)
+    op.create_index("ix_job_audit_targets", "job_audit", ["targets"], schema=schema, postgresql_using="gin")
 
 
 def downgrade() -> None:
-    op.drop_table("audit_log", schema=op.get_context().opts.get("saqueduct_schema"))
+    op.drop_table("job_audit", schema=op.get_context().opts.get("saqueduct_schema"))

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from saqueduct.postgres.migrate import refuse_tables_of_others
+
 revision = "saqueduct_0004"
 down_revision = "saqueduct_0003"
 branch_labels = None
@@ -13,6 +15,8 @@ COUNTS = ("enqueued", "complete", "failed", "aborted", "retried", "recovered")
 
 
 def upgrade() -> None:
+    schema = op.get_context().opts.get("saqueduct_schema")
+    refuse_tables_of_others(op.get_bind(), schema, "job_history")
     op.create_table(
         "job_history",
         sa.Column("step", sa.Integer(), nullable=False),
@@ -26,7 +30,7 @@ def upgrade() -> None:
         sa.Column("runs", postgresql.ARRAY(sa.BigInteger()), nullable=False),
         sa.PrimaryKeyConstraint("step", "at", "queue", "task", name="pk_job_history"),
         postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05},
-        schema=op.get_context().opts.get("saqueduct_schema"),
+        schema=schema,
     )
 
 
