@@ -87,7 +87,7 @@ async def test_a_commit_is_notified_with_the_schema_of_its_outbox(empty_url: str
     await connection.close()
 
 
-BEFORE_AUDIT, BEFORE_HISTORY = "saqueduct_0002", "saqueduct_0003"
+BEFORE_AUDIT, BEFORE_HISTORY = "saqueduct_0003", "saqueduct_0004"
 
 AUDIT_ROW = """
     INSERT INTO job_audit (person, action, kind, targets, why, surface, address)

@@ -6,8 +6,8 @@ from sqlalchemy.dialects import postgresql
 
 from saqueduct.postgres.migrate import refuse_tables_of_others
 
-revision = "saqueduct_0004"
-down_revision = "saqueduct_0003"
+revision = "saqueduct_0005"
+down_revision = "saqueduct_0004"
 branch_labels = None
 depends_on = None
 
