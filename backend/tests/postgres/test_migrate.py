@@ -163,7 +163,7 @@ async def test_a_role_that_may_make_no_schema_migrates_in_one_that_exists(empty_
         await run_sql(empty_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
-@pytest.mark.parametrize("revision", ["saqueduct_9999", "+5", "no such"])
+@pytest.mark.parametrize("revision", ["saqueduct_9999", "+99", "no such"])
 async def test_an_unknown_revision_is_an_error_that_names_the_known_ones(
     empty_database: AsyncEngine, revision: str
 ) -> None:
