@@ -70,8 +70,6 @@ def _logging_config(settings: Settings, shared: list[Any]) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": settings.app.log_level},
         "loggers": {
             **{name: {"handlers": [], "propagate": True} for name in UVICORN},
-            # At INFO it logs whole URLs, and those of webhooks and monitors are secrets.
-            "httpx": {"level": "WARNING"},
             # Below INFO SAQ logs the arguments of every job.
             "saq": {"level": "INFO" if settings.app.log_level == "DEBUG" else settings.app.log_level},
         },

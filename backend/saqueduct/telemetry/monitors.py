@@ -17,14 +17,12 @@ from saq.job import Status
 
 from saqueduct.common.secret import Secret
 from saqueduct.tasks.job_meta import SCHEDULE
+from saqueduct.telemetry.posting import client_for, refusal
 
 if TYPE_CHECKING:
     import httpx
 
 logger = logging.getLogger("saqueduct.monitors")
-
-TIMEOUT = 10.0
-"""Seconds that a service gets to answer."""
 
 TRIES, PAUSE = 3, 2.0
 """How often a ping is sent until the service takes it, and the seconds between."""
@@ -110,20 +108,13 @@ class ScheduleMonitors:
             if not (reason := await self._refusal(url, body)):
                 return
         # Without the URL: whoever knows it can ping.
-        logger.warning("the monitor of the schedule %s got no ping: %s: %s", key, urlsplit(url).hostname, reason)
+        logger.warning("the monitor of the schedule %s got no ping: %s", key, reason)
 
     async def _refusal(self, url: str, body: str) -> str:
         """Why the service did not take a ping; empty: it did."""
-        # Here: few applications use it.
-        import httpx
-
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=TIMEOUT)
-        try:
-            answer = await self._client.post(url, content=body.encode())
-        except httpx.HTTPError as error:
-            return type(error).__name__
-        return f"it answered {answer.status_code}" if answer.is_error else ""
+            self._client = client_for(*(each.reveal() for each in self._urls.values()))
+        return await refusal(self._client, url, content=body.encode())
 
 
 def _below(url: str, path: str, query: str) -> str:

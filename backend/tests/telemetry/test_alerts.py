@@ -250,12 +250,14 @@ async def test_a_webhook_gets_json_with_a_text_for_slack() -> None:
     ]
 
 
-async def test_a_webhook_that_refuses_or_is_away_is_an_error_without_its_url() -> None:
+async def test_a_webhook_that_refuses_or_is_away_is_an_error_without_its_url(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     async with webhook(404) as server:
         with pytest.raises(ConnectionError, match=r"^127.0.0.1 answered 404$"):
             await Webhook(Secret(server.url)).send(ALERT)
     with pytest.raises(ConnectionError, match=r"^127.0.0.1: ConnectError$"):
         await Webhook(Secret(f"http://127.0.0.1:{free_port()}/T0/secret")).send(ALERT)
+    assert "secret" not in caplog.text
 
 
 async def test_a_mail_has_the_summary_as_its_subject() -> None:

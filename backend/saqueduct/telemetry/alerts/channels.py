@@ -8,14 +8,12 @@ from urllib.parse import unquote, urlsplit
 
 from saqueduct.common.secret import Secret
 from saqueduct.telemetry.alerts.alert import Alert
+from saqueduct.telemetry.posting import TIMEOUT, client_for, refusal
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
 
     from saqueduct.config import SaqueductConfig
-
-TIMEOUT = 10.0
-"""Seconds that one report may take."""
 
 SUBJECT = 200
 """Characters of a line at most, and so of a subject."""
@@ -50,16 +48,10 @@ class Webhook:
         Raises:
             ConnectionError: there was no answer, or one that refuses it; without the URL.
         """
-        # Here: few applications use it.
-        import httpx
-
-        try:
-            async with httpx.AsyncClient(timeout=TIMEOUT) as client:
-                answer = await client.post(self._url.reveal(), json=alert.fields())
-        except httpx.HTTPError as error:
-            raise ConnectionError(f"{urlsplit(self._url.reveal()).hostname}: {type(error).__name__}") from None
-        if answer.is_error:
-            raise ConnectionError(f"{urlsplit(self._url.reveal()).hostname} answered {answer.status_code}")
+        url = self._url.reveal()
+        async with client_for(url) as client:
+            if reason := await refusal(client, url, json=alert.fields()):
+                raise ConnectionError(reason)
 
 
 class Mail:
