@@ -164,6 +164,8 @@ class SaqueductConfig:
     api_sessions: Any = None
     """A function that opens the session of an API request which needs one, such as an `async_sessionmaker`. None: on
     connections of the library's own."""
+    console_path: str | None = "/console"
+    """Where Litestar serves the console. None: nowhere."""
     ui_path: str | None = "/saq"
     """Where Litestar serves SAQ's web UI. None: nowhere."""
     run_workers: Literal["web", "separate"] | None = None

@@ -15,7 +15,7 @@ INDEX = {
     "queues": "/queues",
     "schedules": "/schedules",
     "dead_letters": "/dead-letters",
-    "console": "/saq",
+    "console": "/console",
 }
 
 

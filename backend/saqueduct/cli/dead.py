@@ -9,8 +9,9 @@ from typing import Any, Literal
 import click
 import msgspec
 
+from saqueduct import record_sessions as records
 from saqueduct.application import Saqueduct
-from saqueduct.cli import options, output, records
+from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import FAILED, Failure, Nouns

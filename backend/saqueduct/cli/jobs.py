@@ -8,8 +8,9 @@ import msgspec
 from rich.text import Text
 from saq import Job
 
+from saqueduct import record_sessions as records
 from saqueduct.application import Saqueduct
-from saqueduct.cli import options, output, records, views
+from saqueduct.cli import options, output, views
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected, naming_tables
 from saqueduct.cli.errors import FAILED, Failure, Nouns, in_one_line

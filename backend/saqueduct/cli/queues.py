@@ -11,8 +11,9 @@ from rich.live import Live
 from rich.text import Text
 from sqlalchemy import func, select
 
+from saqueduct import record_sessions as records
 from saqueduct.application import Saqueduct
-from saqueduct.cli import options, output, records
+from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import FAILED, Nouns

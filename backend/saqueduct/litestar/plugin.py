@@ -1,4 +1,4 @@
-"""SaqueductPlugin: queues, workers, SAQ's web UI and the queue's HTTP API in a Litestar application.
+"""SaqueductPlugin: queues, workers, the console, SAQ's web UI and the queue's HTTP API in a Litestar application.
 
 app = Litestar([...], plugins=[SaqueductPlugin(SaqueductConfig(redis_url="redis://127.0.0.1:6379/0"))])
 """
@@ -16,13 +16,15 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from saqueduct.application import Saqueduct
 from saqueduct.common.secret import Secret
 from saqueduct.config import SaqueductConfig
+from saqueduct.console.entry import Entry
+from saqueduct.console.router import console_router
 from saqueduct.errors import ConfigurationError, QueueError
-from saqueduct.litestar.access import Access, build_access
-from saqueduct.litestar.errors import queue_error
-from saqueduct.litestar.guards import MethodGuard, decide
+from saqueduct.litestar.access import Access, build_access, person_of
+from saqueduct.litestar.errors import queue_error, router_handlers
+from saqueduct.litestar.guards import MethodGuard, RoleGuard, decide, past_middleware, same_site
 from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.redis_outage import reporting_redis
-from saqueduct.litestar.router import install, queue_router
+from saqueduct.litestar.router import body_limit, install, queue_router
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
 from saqueduct.litestar.startup_errors import without_traceback
 from saqueduct.tasks.queues import preferred_queues
@@ -40,8 +42,8 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
     - The queues are connected in the application's lifespan, before its other lifespans.
     - Tasks are injected the dependencies of the application by parameter name, also the session of advanced-alchemy.
     - Handlers enqueue with `task.enqueue(...)`, or by name with litestar-saq's `task_queues: TaskQueues`.
-    - `ui_path` serves SAQ's web UI, `api_path` the HTTP API; `access` decides who may call, and in development with no
-      way to sign in only this machine may.
+    - `console_path` serves the console, `ui_path` SAQ's web UI, `api_path` the HTTP API; `access` decides who may
+      call, and in development with no way to sign in only this machine may.
     - With `run_workers="web"` a worker runs in the process; it starts after the `on_startup` hooks, and lets its jobs
       end before the lifespans of the application are left. The server's signal handlers stay unchanged.
     - `litestar workers run` runs workers in processes of their own.
@@ -108,6 +110,18 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                     credentials=access.takes_credentials,
                     base_path=app_config.path,
                 )
+        if config.console_path is not None:
+            app_config.route_handlers.append(
+                console_router(
+                    self.saqueduct,
+                    path=config.console_path,
+                    entry=Entry([same_site, RoleGuard(access)], person_of, access.sessions),
+                    exception_handlers=router_handlers(),
+                    base_path=app_config.path,
+                    opt=past_middleware(access),
+                    max_body_bytes=body_limit(config.max_payload_bytes),
+                )
+            )
         app_config.exception_handlers = {QueueError: queue_error, **app_config.exception_handlers}
         app_config.lifespan.insert(0, self._connected)
         if self.runs_worker:
@@ -180,7 +194,7 @@ def check_production(config: SaqueductConfig) -> None:
     Raises:
         ConfigurationError: names the fields and variables to set.
     """
-    if not config.production or (config.api_path is None and config.ui_path is None):
+    if not config.production or not any((config.api_path, config.ui_path, config.console_path)):
         return
     problems = []
     if not config.can_sign_in:
@@ -188,7 +202,7 @@ def check_production(config: SaqueductConfig) -> None:
             "ADMIN_PASSWORD or ADMIN_TOKEN (admin_password, admin_token), ADMIN_CREDENTIALS (credentials), identify, "
             "proxy_user_header, or guards of the application"
         )
-    if config.api_path is not None and len(config.secret_key) < MIN_SECRET_LENGTH:
+    if (config.api_path is not None or config.console_path is not None) and len(config.secret_key) < MIN_SECRET_LENGTH:
         problems.append(f"SECRET_KEY (secret_key) with {MIN_SECRET_LENGTH} characters or more: `openssl rand -hex 32`")
     if problems:
         listed = "".join(f"\n  - {each}" for each in problems)

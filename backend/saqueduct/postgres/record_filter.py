@@ -24,6 +24,9 @@ PAGE = 50
 
 LARGEST_PAGE = 500
 
+MOST_DEAD_LETTERS = 100_000
+"""Dead letters of all queues that are counted at most."""
+
 LONGEST, DEEPEST = 4096, 50
 """Most characters and opening brackets of a search for arguments: more only costs time."""
 

@@ -6,9 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import DEAD
 from saqueduct.postgres.models import JobRecord, OutboxJob
-
-MOST_DEAD_LETTERS = 100_000
-"""Dead letters of all queues that are counted at most."""
+from saqueduct.postgres.record_filter import MOST_DEAD_LETTERS
 
 
 async def dead_letters(session: AsyncSession, schema: str | None) -> dict[str, int]:

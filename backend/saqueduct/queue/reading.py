@@ -137,6 +137,22 @@ class Reader:
             incomplete, due, leased, taken = cast("list[int]", await pipe.execute())
         return {"incomplete": incomplete, "active": leased + taken, "queued": max(0, due - leased - taken)}
 
+    async def depths(self) -> dict[str, int]:
+        """Entries of the queue's lists by priority: "high", "normal" and "low". Entries of aborted jobs may still be in
+        a list, and count.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        async with answering(), self._core.redis.pipeline(transaction=True) as pipe:
+            for name in ("queued:high", "queued", "queued:low"):
+                pipe.llen(self._core.namespace(name))
+            pipe.lindex(self._core.namespace("queued"), 0)
+            high, normal, low, first = await pipe.execute()
+        # A list that workers wait for may hold a marker that is no job, see WAKE in `lua/prelude.lua`.
+        marked = normal > 0 and first is not None and not decoded(first).startswith(self._core.job_id(""))
+        return {"high": high, "normal": normal - marked, "low": low}
+
     async def count(self, kind: CountKind) -> int:
         """Number of jobs of a kind, see `counts`.
 

@@ -41,7 +41,7 @@ class DatabaseState:
 
     Attributes:
         up: False: it does not answer; None: there is none.
-        dead_letters: by queue; None: unknown. At most `postgres.waiting.MOST_DEAD_LETTERS` in total are counted.
+        dead_letters: by queue; None: unknown. At most `postgres.record_filter.MOST_DEAD_LETTERS` in total are counted.
         outbox_oldest: age in seconds of the oldest committed job that Redis does not have; 0: none; None: unknown.
     """
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL keeps, as the commands read and change it."""
+"""Sessions on what PostgreSQL keeps, for the commands and the console."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,0 +1,122 @@
+"""The templates: escaped always, and a name that is missing is an error."""
+
+import datetime as dt
+import functools
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from saqueduct.common.clock import time_now
+from saqueduct.queue.redacted_view import error_summary
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+
+NONE: Final = "\N{EN DASH}"
+"""Shown where there is no value."""
+
+_UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+EXACT: Final = 2**53 - 1
+"""Whole numbers up to here are exact in JavaScript."""
+
+
+@functools.cache
+def environment() -> "Environment":
+    """The console's own, apart from the templates of the application."""
+    # Here: Jinja2 takes a while to import, and no other route needs it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(
+        number=number,
+        lasting=lasting,
+        when=when,
+        moment=moment,
+        brief=brief,
+        json=json_text,
+        percent=percent,
+        tick=tick,
+    )
+    return made
+
+
+def number(value: float | None, cap: int | None = None) -> str:
+    """A number with separators; with a cap that it has reached, "100,000+"."""
+    if value is None:
+        return NONE
+    return f"{value:,}" + ("+" if cap is not None and value >= cap else "")
+
+
+def percent(part: float, whole: float) -> int:
+    """A part in whole percent, at most 100; 0 of nothing."""
+    return min(100, round(100 * part / whole)) if whole else 0
+
+
+def lasting(seconds: float | None) -> str:
+    """A duration, such as "1.2 s" or "3 h 5 min"."""
+    if seconds is None or not math.isfinite(seconds):
+        return NONE
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    size, unit = next(each for each in _UNITS if seconds >= each[0])
+    count, rest = divmod(seconds, size)
+    smaller = _UNITS[_UNITS.index((size, unit)) + 1]
+    less = math.floor(rest / smaller[0])
+    return f"{count:.0f} {unit} {less} {smaller[1]}" if less else f"{count:.0f} {unit}"
+
+
+def when(moment: dt.datetime | None) -> "str | Markup":
+    """A time relative to now; the script shows it in the viewer's zone too."""
+    if moment is None:
+        return NONE
+    seconds = moment.timestamp() - time_now()
+    text = f"in {lasting(round(seconds))}" if seconds >= 1 else f"{lasting(max(1, round(-seconds)))} ago"
+    return _time(moment, text, "relative")
+
+
+def moment(moment: dt.datetime | None) -> "str | Markup":
+    """A time in UTC; the script shows it in the viewer's zone where that is chosen."""
+    if moment is None:
+        return NONE
+    return _time(moment, moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC"), "absolute")
+
+
+def tick(seconds: float | None) -> "dt.datetime | None":
+    """Epoch seconds as a time."""
+    return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+def _time(moment: dt.datetime, text: str, kind: str) -> "Markup":
+    from markupsafe import Markup
+
+    utc = moment.astimezone(dt.UTC)
+    template = Markup('<time datetime="{}" data-time="{}" title="{}">{}</time>')
+    return template.format(utc.isoformat(), kind, utc.strftime("%Y-%m-%d %H:%M:%S UTC"), text)
+
+
+def brief(error: str | None, most: int = 300) -> str:
+    """Type and message of an error in one line, without the type's module."""
+    text = re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", error_summary(error) or "")
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def json_text(value: Any) -> str:
+    """JSON in one line, with all digits of a number."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,157 @@
+"""Sampler: the state of the whole, read once for all viewers of a process."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from saqueduct.application import Saqueduct
+from saqueduct.broker.outage import answering
+from saqueduct.console.problems import Problem, problems_of
+from saqueduct.errors import QueueUnavailable
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.queue_state import QueueState
+from saqueduct.queue.schedule_states import ScheduleState
+from saqueduct.telemetry.system_state import DatabaseState, SystemReader
+
+EVERY: Final = 2.0
+"""Seconds between two samples while someone watches."""
+
+FRESH: Final = 1.0
+"""Seconds for which pages share a sample."""
+
+MOST_WATCHERS: Final = 200
+"""Open streams of a process; further viewers poll."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """A worker, as it reports itself.
+
+    Attributes:
+        id: of the worker.
+        queue: that it serves.
+        info: what SAQ's report has: `stats` and `metadata`.
+    """
+
+    id: str
+    queue: str
+    info: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the whole in one moment.
+
+    Attributes:
+        at: epoch seconds.
+        redis_up: False: Redis does not answer, and queues, workers and schedules are unknown.
+        queues: all queues.
+        depths: jobs in the lists of each queue, by priority.
+        workers: live workers.
+        schedules: all schedules.
+        database: what waits in PostgreSQL.
+        problems: what is wrong now, the worst first.
+    """
+
+    at: float
+    redis_up: bool
+    queues: Sequence[QueueState]
+    depths: Mapping[str, Mapping[str, int]]
+    workers: Sequence[WorkerProcess]
+    schedules: Sequence[ScheduleState]
+    database: DatabaseState
+    problems: Sequence[Problem] = ()
+
+    @property
+    def dead_letters(self) -> int | None:
+        """Of all queues; None: unknown."""
+        counts = self.database.dead_letters
+        return None if counts is None else sum(counts.values())
+
+    @property
+    def mark(self) -> object:
+        """Differs from that of an earlier sample when a page would differ."""
+        queues = [(each.queued, each.active, each.scheduled, each.paused, each.workers) for each in self.queues]
+        stats = [(each.id, each.info.get("stats", {}).get("complete")) for each in self.workers]
+        waits = [each.name for each in self.queues if each.latency or each.active]
+        ticks = [(each.key, each.next_tick, each.last_job, each.paused) for each in self.schedules]
+        moving = self.at if waits else 0.0
+        return (self.redis_up, queues, stats, ticks, self.dead_letters, [each.text for each in self.problems], moving)
+
+
+class Sampler:
+    """Reads snapshots; all requests of a moment share one, and all streams share the sampling.
+
+    Args:
+        saqueduct: connected before the first read.
+    """
+
+    def __init__(self, saqueduct: Saqueduct) -> None:
+        self._saqueduct = saqueduct
+        self._latest: Snapshot | None = None
+        self._at = 0.0
+        self._reading: asyncio.Task[Snapshot] | None = None
+        self._watchers = 0
+        self.reads = 0
+        """Snapshots that were read."""
+
+    async def current(self, *, fresh: bool = False, max_age: float = FRESH) -> Snapshot:
+        """A snapshot that is at most `max_age` seconds old, or with `fresh` begun now."""
+        if not fresh and self._latest is not None and time.monotonic() - self._at < max_age:
+            return self._latest
+        if fresh or self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+        # One of several that wait for it may leave.
+        return await asyncio.shield(self._reading)
+
+    def forget(self) -> None:
+        """Read anew at the next call."""
+        self._at = 0.0
+
+    @property
+    def full(self) -> bool:
+        """True when no more streams are served."""
+        return self._watchers >= MOST_WATCHERS
+
+    async def changes(self, seconds: float) -> AsyncIterator[Snapshot]:
+        """Snapshots that differ from the one before, for so many seconds."""
+        self._watchers += 1
+        end, mark = time.monotonic() + seconds, None
+        try:
+            while time.monotonic() < end:
+                snapshot = await self.current(max_age=EVERY * 0.9)
+                if snapshot.mark != mark:
+                    mark = snapshot.mark
+                    yield snapshot
+                await asyncio.sleep(EVERY)
+        finally:
+            self._watchers -= 1
+
+    async def _read(self) -> Snapshot:
+        self.reads += 1
+        store, queues = self._saqueduct.store, self._saqueduct.queues
+        system = SystemReader(queues, None if store is None else store.sessions)
+        redis, database, schedules = await asyncio.gather(system.redis(), system.database(), system.schedules())
+        depths: dict[str, Mapping[str, int]] = {}
+        workers: list[WorkerProcess] = []
+        if redis.up:
+            with suppress(QueueUnavailable, TimeoutError):
+                async with asyncio.timeout(3.0):
+                    for queue in queues:
+                        depths[queue.name] = await queue.reader.depths()
+                        workers += await _workers(queue)
+        snapshot = Snapshot(time.time(), redis.up, redis.queues, depths, workers, schedules, database)
+        self._latest = dataclasses.replace(snapshot, problems=problems_of(redis, database, schedules, snapshot.at))
+        self._at = time.monotonic()
+        return self._latest
+
+
+async def _workers(queue: EngineQueue) -> list[WorkerProcess]:
+    async with answering():
+        found = await queue.reader.live_workers()
+    return [WorkerProcess(worker, queue.name, msgspec.json.decode(report)) for worker, report in sorted(found.items())]

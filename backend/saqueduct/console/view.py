@@ -1,0 +1,278 @@
+"""View: one request to the console, and what every page has."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+from litestar.exceptions import HTTPException, PermissionDeniedException
+
+from saqueduct.application import Saqueduct
+from saqueduct.common.people import NOBODY, Role
+from saqueduct.console.assets import name_of
+from saqueduct.console.entry import Entry
+from saqueduct.console.forms import Form
+from saqueduct.console.notes import Note, Notes
+from saqueduct.console.rendering import environment
+from saqueduct.console.sampler import Sampler, Snapshot
+from saqueduct.postgres.job_details import JobDetails
+
+if TYPE_CHECKING:
+    from saqueduct.postgres.dead_letters import DeadLetters
+    from saqueduct.postgres.history import JobHistory
+
+NOTE: Final = "saqueduct_console_note"
+"""Cookie with what the last action said."""
+
+LOOK: Final = "saqueduct_console_look"
+"""Cookie with the chosen theme and zone, such as "dark.utc"."""
+
+THEMES: Final = ("auto", "light", "dark")
+ZONES: Final = ("local", "utc")
+
+OPERATOR: Final[dict[str, Any]] = {"role": Role.OPERATOR}
+"""Handler options of an action."""
+
+FORM: Final = "application/x-www-form-urlencoded"
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+NAVIGATION: Final = (
+    ("", "Overview"),
+    ("queues", "Queues"),
+    ("workers", "Workers"),
+    ("schedules", "Schedules"),
+)
+"""Pages by path, in the order of the menu."""
+
+
+class Console:
+    """What all requests share.
+
+    Args:
+        saqueduct: queues, tasks and PostgreSQL of the application.
+        prefix: path of the console in the application, such as "/console".
+        entry: how people enter.
+    """
+
+    def __init__(self, saqueduct: Saqueduct, prefix: str, entry: Entry) -> None:
+        self.saqueduct = saqueduct
+        self.prefix = prefix
+        self.entry = entry
+        self.notes = Notes(saqueduct.signing_key)
+        self.sampler = Sampler(saqueduct)
+
+
+class View:
+    """One request to the console.
+
+    Args:
+        console: what all requests share.
+        request: the request, which has passed the guards.
+    """
+
+    def __init__(self, console: Console, request: Request[Any, Any, Any]) -> None:
+        self.console = console
+        self.request = request
+        self.saqueduct = console.saqueduct
+        self.queues = console.saqueduct.queues
+        self.registry = console.saqueduct.registry
+        self.person = console.entry.person_of(request) or NOBODY
+        self._root = (request.scope.get("root_path") or "").rstrip("/") + console.prefix
+        self._note = console.notes.read(request.cookies.get(NOTE, ""))
+
+    @property
+    def may_act(self) -> bool:
+        """True for a person who may change jobs, queues and schedules."""
+        return self.person.role.includes(Role.OPERATOR)
+
+    @property
+    def keeps_records(self) -> bool:
+        """True when there is a PostgreSQL."""
+        return self.saqueduct.store is not None
+
+    async def snapshot(self) -> Snapshot:
+        """The state of the whole; read again after an action, so that its effect is visible."""
+        return await self.console.sampler.current(fresh=self._note is not None)
+
+    @asynccontextmanager
+    async def history(self) -> "AsyncIterator[JobHistory]":
+        """The job records, within a transaction.
+
+        Raises:
+            NoJobRecords: there is no PostgreSQL.
+        """
+        # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+        from saqueduct.record_sessions import history
+
+        async with history(self.saqueduct) as found:
+            yield found
+
+    @asynccontextmanager
+    async def dead_letters(self) -> "AsyncIterator[DeadLetters]":
+        """The dead letters, within a transaction.
+
+        Raises:
+            NoJobRecords: there is no PostgreSQL.
+        """
+        # Here, as in `history`.
+        from saqueduct.record_sessions import dead_letters
+
+        async with dead_letters(self.saqueduct) as found:
+            yield found
+
+    def url(self, page: str = "", query: Mapping[str, Any] | None = None, **more: Any) -> str:
+        """The address of a page; parameters that are None or empty are left out."""
+        given = {**(query or {}), **more}
+        pairs = [(name, each) for name, value in given.items() for each in _values(value)]
+        address = f"{self._root}/{quote(page)}" if page else self._root or "/"
+        return f"{address}?{urlencode(pairs)}" if pairs else address
+
+    def job_url(self, job: JobDetails) -> str:
+        """The address of a job."""
+        return self.url("job", key=job.key, queue=job.queue)
+
+    @staticmethod
+    def wall(at: float, zone: str) -> str:
+        """Epoch seconds as a clock shows them in a zone."""
+        return dt.datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%a %d %b %Y %H:%M:%S %Z")
+
+    def is_at(self, page: str) -> bool:
+        """True on a page of the menu."""
+        path = self._path()
+        return path == page or (bool(page) and path.startswith(f"{page}/"))
+
+    async def page(self, template: str, status: int = 200, **content: Any) -> Response[str]:
+        """A page of the console."""
+        snapshot = await self.snapshot()
+        return _response(template, status, self._cookies(), {**self._shared(), "snapshot": snapshot, **content})
+
+    def done(self, text: str, back: str = "", *, kind: str = "ok", link: str = "", label: str = "") -> Response[None]:
+        """The answer to an action: the page that it was on, with a note.
+
+        Args:
+            text: of the note.
+            back: address of that page, as its form sent it; others than the console's lead to the overview.
+            kind: "ok" or "error".
+            link: address of a page that the note names.
+            label: text of the link.
+        """
+        self.console.sampler.forget()
+        note = self.console.notes.written(Note(text, kind, link, label))
+        return self.go(back, [self._cookie(NOTE, note, max_age=60)])
+
+    def go(self, back: str, cookies: Sequence[Cookie] = ()) -> Response[None]:
+        """A redirect to a page of the console."""
+        # A server decodes paths: an address that a browser would read differently leads to the overview.
+        own = back == self._root or back.startswith((f"{self._root}/", f"{self._root}?"))
+        safe = own and not back.startswith("//") and back.isprintable() and "\\" not in back and back.isascii()
+        headers = {**HEADERS, "Cache-Control": "no-store", "Location": back if safe else self.url()}
+        return Response(None, status_code=303, headers=headers, cookies=list(cookies))
+
+    async def form(self) -> Form:
+        """The fields of a form of the console.
+
+        Raises:
+            HTTPException: it is no form (415).
+            PermissionDeniedException: its token is not of this session.
+        """
+        if self.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+            raise HTTPException(f"the body must be {FORM}", status_code=415)
+        sent = await self.request.form()
+        form = Form([(name, str(value)) for name, value in sent.multi_items()])
+        if not self.console.entry.tokens.is_csrf_token(self.request, self.person, form.text("token")):
+            raise PermissionDeniedException("this form is too old, or of another session: load its page again")
+        return form
+
+    def looks(self, theme: str, zone: str) -> Cookie:
+        """The cookie that keeps how pages look."""
+        return self._cookie(LOOK, f"{theme}.{zone}", max_age=365 * 24 * 60 * 60)
+
+    def look(self) -> tuple[str, str]:
+        """The chosen theme and zone."""
+        theme, _, zone = self.request.cookies.get(LOOK, "").partition(".")
+        return theme if theme in THEMES else THEMES[0], zone if zone in ZONES else ZONES[0]
+
+    def _shared(self) -> dict[str, Any]:
+        theme, zone = self.look()
+        return {
+            "view": self,
+            "url": self.url,
+            "asset": lambda name: self.url(f"static/{name_of(name)}"),
+            "person": self.person,
+            "may_act": self.may_act,
+            "token": self.console.entry.tokens.csrf_token(self.request, self.person),
+            "here": self._here(),
+            "note": self._note,
+            "theme": theme,
+            "zone": zone,
+            "environment": self.saqueduct.config.environment,
+            "navigation": NAVIGATION,
+        }
+
+    def _here(self) -> str:
+        """The address of the page of this request."""
+        query = self.request.scope["query_string"].decode("latin-1")
+        return self.url(self._path()) + (f"?{query}" if query else "")
+
+    def _path(self) -> str:
+        """The path of this request below the console."""
+        path = self.request.scope["path"].removeprefix(self.request.scope.get("root_path") or "")
+        return path.removeprefix(self.console.prefix).strip("/")
+
+    def _cookies(self) -> list[Cookie]:
+        return [self._cookie(NOTE, "", max_age=0)] if NOTE in self.request.cookies else []
+
+    def _cookie(self, name: str, value: str, max_age: int | None = None) -> Cookie:
+        secure = self.request.scope["scheme"] == "https"
+        return Cookie(
+            key=name, value=value, path=self._root or "/", max_age=max_age, httponly=True, samesite="lax", secure=secure
+        )
+
+
+def error_page(prefix: str, request: Request[Any, Any, Any], status: int, detail: str, headers: Any) -> Response[str]:
+    """A page that says what was wrong; it shows nothing of the application."""
+    root = (request.scope.get("root_path") or "").rstrip("/") + prefix
+    theme = request.cookies.get(LOOK, "").partition(".")[0]
+    content = {
+        "asset": lambda name: f"{root}/static/{name_of(name)}",
+        "home": root or "/",
+        "theme": theme if theme in THEMES else THEMES[0],
+        "status": status,
+        "detail": detail,
+    }
+    return _response("error.html", status, [], content, headers)
+
+
+def _response(
+    template: str, status: int, cookies: Sequence[Cookie], content: Mapping[str, Any], headers: Any = None
+) -> Response[str]:
+    page = environment().get_template(template).render(content)
+    return Response(
+        page,
+        status_code=status,
+        media_type="text/html",
+        headers={**HEADERS, "Cache-Control": "no-store", **(headers or {})},
+        cookies=list(cookies),
+    )
+
+
+def _values(value: Any) -> Sequence[Any]:
+    if value is None or value == "":
+        return ()
+    return value if isinstance(value, list | tuple) else (value,)

@@ -1,0 +1,112 @@
+"""The console in Chromium: accessible, within its policy, on small screens, and with keys and live updates."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.console.conftest import ADMIN, Served
+
+pytestmark = [pytest.mark.browser]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+# Five seconds by default, which a busy machine may need to start a page.
+expect.set_options(timeout=30_000)
+
+PAGES = ["", "/queues", "/workers", "/schedules"]
+
+CONTRAST = {"runOnly": ["color-contrast"]}
+
+ALL = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on this machine: apt-get install chromium")
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def tab(chromium: Browser, served: Served) -> Iterator[tuple[Page, list[str]]]:
+    """A tab, and what it has complained of: violations of the policy, errors of the script."""
+    context = chromium.new_context(
+        http_credentials={"username": ADMIN[0], "password": ADMIN[1]}, bypass_csp=False, timezone_id="Europe/Berlin"
+    )
+    page, complaints = context.new_page(), list[str]()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page, complaints
+    context.close()
+
+
+@pytest.fixture
+def page(tab: tuple[Page, list[str]]) -> Iterator[Page]:
+    """The tab; a complaint fails the test."""
+    page, complaints = tab
+    complaints.clear()
+    yield page
+    # The browser reports the closed stream of a page that it has left.
+    assert [text for text in complaints if "ERR_" not in text] == []
+    assert page.title() != "owned"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_accessible_in_both_themes_and_fits_small_screens(page: Page, served: Served, path: str) -> None:
+    for theme, width, rules in (("light", 360, CONTRAST), ("dark", 1440, ALL)):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        page.goto(f"{served.url}{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(page, options={**rules, "resultTypes": ["violations"]})
+        assert found.violations_count == 0, found.generate_report()
+
+
+def test_keys_open_the_help_and_close_it(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/queues")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+
+
+def test_a_change_appears_without_a_reload(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/queues")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    served.run(served.saqueduct.queues.get("reports").pause("eve", "to see it live"))
+    expect(page.get_by_text("to see it live")).to_be_visible()
+    served.run(served.saqueduct.queues.get("reports").resume())
+    expect(page.get_by_text("to see it live")).to_be_hidden()
+
+
+def test_a_queue_is_paused_in_the_browser(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/queues")
+    queue = page.get_by_role("region", name="reports", exact=True)
+    queue.locator("summary", has_text="Pause").click()
+    queue.get_by_label("Why").fill("inventory")
+    queue.get_by_role("button", name="Pause reports").click()
+    expect(page.get_by_role("status")).to_contain_text("Paused the queue reports.")
+    queue.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("status")).to_contain_text("Resumed the queue reports.")
+
+
+def test_the_theme_is_switched_and_times_are_local(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/schedules")
+    expect(page.locator("time[data-time=absolute]").first).to_contain_text("GMT+1")
+    page.locator("summary", has_text="Display").click()
+    page.get_by_role("button", name="Dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.locator("summary", has_text="Display").click()
+    page.get_by_role("button", name="UTC").click()
+    expect(page.locator("time[data-time=absolute]").first).to_contain_text("UTC")

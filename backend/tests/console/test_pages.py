@@ -1,0 +1,76 @@
+"""Overview, queues, workers and schedules."""
+
+import asyncio
+
+from saqueduct.console.sampler import Sampler
+from tests.console.conftest import Served
+from tests.fixtures.poll import eventually_sync
+
+
+def test_the_overview_says_that_nothing_is_wrong(served: Served) -> None:
+    eventually_sync(lambda: "Nothing is wrong." in served.page(), within=60)
+
+
+def test_a_queue_is_paused_with_a_reason_and_resumed(served: Served) -> None:
+    assert "Paused the queue reports" in served.note(
+        "/queues/pause", queue="reports", why="stock < taking", back="/console/queues"
+    )
+    page = served.page("/queues")
+    assert "by ada" in page
+    assert "stock &lt; taking" in page
+    assert "The queue reports is paused by ada: stock &lt; taking." in served.page()
+    assert served.note("/queues/resume", queue="reports") == "Resumed the queue reports."
+    assert served.note("/queues/resume", queue="reports") == "The queue reports was not paused."
+
+
+def test_depth_is_shown_by_priority(served: Served) -> None:
+    served.note("/queues/pause", queue="reports")
+    task = served.saqueduct.registry.get("build_report")
+
+    async def enqueue() -> None:
+        for priority in ("high", "high", "low"):
+            await served.saqueduct.queues.enqueue(task.options(priority=priority), {"month": "2026-05-01"})
+
+    served.run(enqueue())
+    assert served.run(served.saqueduct.queues.get("reports").reader.depths()) == {"high": 2, "normal": 0, "low": 1}
+    served.note("/queues/resume", queue="reports")
+
+
+def test_a_worker_is_shown_with_what_it_runs(served: Served) -> None:
+    key = served.enqueue("wait", key="for/ever & <b>")
+    eventually_sync(lambda: "for/ever &amp; &lt;b&gt;" in served.page("/workers"), within=60)
+    page = served.page("/workers")
+    assert "pid" in page
+    assert "/console/job?key=for%2Fever+%26+%3Cb%3E&amp;queue=default" in page
+    served.run(served.saqueduct.queues.abort(key))
+
+
+def test_a_schedule_is_shown_in_words_with_its_next_ticks(served: Served) -> None:
+    page = served.page("/schedules")
+    assert "Every Monday at 03:00" in page
+    assert page.count("Mon ") == 5
+    assert "Europe/Berlin" in page
+
+
+def test_a_schedule_is_run_paused_and_resumed(served: Served) -> None:
+    assert served.note("/schedules/run", schedule="weekly").startswith("Enqueued ")
+    assert "Paused the schedule weekly" in served.note("/schedules/pause", schedule="weekly", why="holidays")
+    assert "The schedule weekly is paused by ada: holidays." in served.page()
+    assert "Resumed the schedule weekly" in served.note("/schedules/resume", schedule="weekly")
+    assert served.submit("/schedules/run", schedule="yearly").status_code == 404
+
+
+def test_many_pages_at_once_share_a_reading(served: Served) -> None:
+    async def read() -> int:
+        sampler = Sampler(served.saqueduct)
+        await asyncio.gather(*(sampler.current() for _ in range(20)))
+        return sampler.reads
+
+    assert served.run(read()) == 1
+
+
+def test_a_stream_reports_changes(served: Served) -> None:
+    with served.client.stream("GET", "/console/live") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+        assert any(line == "event: change" for line in lines)
