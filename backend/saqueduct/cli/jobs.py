@@ -14,7 +14,8 @@ from saqueduct.cli import options, output, views
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected, naming_tables
 from saqueduct.cli.errors import FAILED, Failure, Nouns, in_one_line
-from saqueduct.errors import JobNotFound, QueueError
+from saqueduct.errors import QueueError
+from saqueduct.job_lookup import look_up
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.queue.audit import Action
@@ -119,46 +120,18 @@ async def show_history(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None
         Failure: nothing is known.
     """
     key, queue = saqueduct.queues.locate(key)
-    present = await _in_redis(saqueduct, key, queue)
-    kept = Kept() if saqueduct.store is None else await _in_postgres(saqueduct, key, queue, outbox=present is None)
-    if present is None and kept.outbox is None and not kept.records:
+    known = await look_up(saqueduct, key, queue)
+    if not known:
         raise Failure(
             f"no job has the key {key!r}, neither in Redis nor in the records: it never existed, or was deleted"
         )
     if as_json:
-        output.emit({"key": key, "redis": present, **msgspec.structs.asdict(kept)})
+        output.emit({"key": key, **msgspec.structs.asdict(known)})
         return
-    for number, (job, where) in enumerate(views.merged(present, kept.outbox, kept.records)):
+    for number, (job, where) in enumerate(known.jobs):
         output.show(*([""] if number else []), views.described(job, where))
-    if kept.replays:
-        output.show("", output.line("replayed as", "dim"), views.listed(kept.replays))
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """What PostgreSQL knows about the jobs with a key."""
-
-    outbox: JobDetails | None = None
-    """A job that only the outbox has."""
-    records: Sequence[JobDetails] = ()
-    replays: Sequence[JobDetails] = ()
-
-
-async def _in_postgres(saqueduct: Saqueduct, key: str, queue: str | None, *, outbox: bool) -> Kept:
-    queues = saqueduct.queues
-    async with records.history(saqueduct) as history:
-        waiting = await history.unpublished(key, queues, queue) if outbox else None
-        return Kept(
-            None if waiting is None else JobDetails.of_job(waiting),
-            [JobDetails.of_record(queues, record) for record in await history.find(key, queue=queue)],
-            [JobDetails.of_record(queues, record) for record in await history.replays(key, queue)],
-        )
-
-
-async def _in_redis(saqueduct: Saqueduct, key: str, queue: str | None) -> JobDetails | None:
-    try:
-        return JobDetails.of_job(await saqueduct.queues.find(key, queue))
-    except JobNotFound:
-        return None
+    if known.replays:
+        output.show("", output.line("replayed as", "dim"), views.listed(known.replays))
 
 
 @jobs.command()

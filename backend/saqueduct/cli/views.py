@@ -1,11 +1,9 @@
 """Jobs as the commands show them, from Redis and from the records, without the values that their tasks redact."""
 
 import datetime as dt
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +11,7 @@ from rich.text import Text
 from saqueduct.cli import output
 from saqueduct.common.clock import time_now
 from saqueduct.postgres.job_details import JobDetails
-from saqueduct.queue.redacted_view import error_summary
+from saqueduct.queue.redacted_view import brief_error
 
 
 def listed(jobs: Iterable[JobDetails], *, dead: bool = False) -> Table:
@@ -41,18 +39,13 @@ def _task_cell(job: JobDetails) -> RenderableType:
         name.append(f"  {job.progress:.0%}", style="dim")
     if not job.error:
         return name
-    return Group(name, output.line(brief(job.error), "dim"))
+    return Group(name, output.line(brief_error(job.error), "dim"))
 
 
 def _due(job: JobDetails) -> dt.datetime | None:
     """When a job that waits for its time may start."""
     waits = job.status in ("new", "queued") and job.due_at is not None and job.due_at.timestamp() > time_now()
     return job.due_at if waits else None
-
-
-def brief(error: str | None) -> str:
-    """Type and message of an error, without the type's module, because space in a table is limited."""
-    return re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", error_summary(error) or "")
 
 
 def described(job: JobDetails, title: str) -> RenderableType:
@@ -67,28 +60,6 @@ def described(job: JobDetails, title: str) -> RenderableType:
     if job.logs:
         parts += ["", output.block("\n".join(map(_log_line, job.logs)))]
     return Group(*parts)
-
-
-def merged(
-    present: JobDetails | None, waiting: JobDetails | None, records: Sequence[JobDetails]
-) -> list[tuple[JobDetails, str]]:
-    """What Redis and the records know about the jobs with a key, each with its source.
-
-    Args:
-        present: as Redis has it; None: it does not.
-        waiting: as the outbox has it, where Redis does not; None: it does not either.
-        records: newest first.
-    """
-    recorded = [(record, "recorded") for record in records]
-    if waiting is not None:
-        return [(waiting, "in the outbox"), *recorded]
-    if present is None:
-        return recorded
-    if records and (records[0].status, records[0].ended_at) == (present.status, present.ended_at):
-        # The same end twice: the record has more, except for the number of allowed attempts.
-        both = msgspec.structs.replace(records[0], retries=present.retries)
-        return [(both, "in Redis, recorded"), *recorded[1:]]
-    return [(present, "in Redis"), *recorded]
 
 
 def _pairs(job: JobDetails) -> list[tuple[str, RenderableType | str | None]]:
@@ -141,7 +112,7 @@ def _attempts(job: JobDetails) -> Table:
                 str(each["attempt"]),
                 output.when(each["started_at"]),
                 _took(each["started_at"], each["ended_at"]),
-                output.line(brief(each.get("error"))),
+                output.line(brief_error(each.get("error"))),
             )
             for each in job.errors
         ],

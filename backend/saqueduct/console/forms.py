@@ -17,6 +17,10 @@ class Form:
         """The first value of a field, without spaces around it."""
         return next((value.strip() for each, value in self._fields if each == name), default)
 
+    def exact(self, name: str) -> str:
+        """The first value of a field, as it was sent; empty: there is none."""
+        return next((value for each, value in self._fields if each == name), "")
+
     def all(self, name: str) -> list[str]:
         """All values of a field, as they were sent."""
         return [value for each, value in self._fields if each == name]

@@ -3,18 +3,19 @@
 import datetime as dt
 import functools
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from saqueduct.common.clock import time_now
-from saqueduct.queue.redacted_view import error_summary
+from saqueduct.queue.redacted_view import brief_error
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+    from saqueduct.postgres.job_details import JobDetails
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -43,6 +44,10 @@ def environment() -> "Environment":
     )
     made.filters.update(
         number=number,
+        nodes=nodes,
+        pretty=pretty,
+        cut=cut,
+        place=place,
         lasting=lasting,
         when=when,
         moment=moment,
@@ -97,6 +102,34 @@ def moment(moment: dt.datetime | None) -> "str | Markup":
     return _time(moment, moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC"), "absolute")
 
 
+MOST_NODES: Final = 2_000
+"""Values of a JSON document that are shown folding."""
+
+MOST_TEXT: Final = 100_000
+"""Characters of a text or a document that are shown."""
+
+
+def nodes(value: Any) -> int:
+    """How many values a JSON document has; it stops after MOST_NODES."""
+    count, waiting = 0, [value]
+    while waiting and count <= MOST_NODES:
+        count += 1
+        each = waiting.pop()
+        waiting += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return count
+
+
+def pretty(value: Any) -> str:
+    """JSON over several lines, with all digits of a number, cut after MOST_TEXT characters."""
+    text = msgspec.json.format(msgspec.json.encode(value)).decode()
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}\n… ({len(text):,} characters)"
+
+
+def cut(text: str) -> str:
+    """A text, cut after MOST_TEXT characters: the end of an error names the exception."""
+    return text if len(text) <= MOST_TEXT else f"({len(text):,} characters) …\n{text[-MOST_TEXT:]}"
+
+
 def tick(seconds: float | None) -> "dt.datetime | None":
     """Epoch seconds as a time."""
     return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC)
@@ -111,10 +144,14 @@ def _time(moment: dt.datetime, text: str, kind: str) -> "Markup":
 
 
 def brief(error: str | None, most: int = 300) -> str:
-    """Type and message of an error in one line, without the type's module."""
-    text = re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", error_summary(error) or "")
-    line = " ".join(text.split())
+    """An error in one line, for a table."""
+    line = " ".join(brief_error(error).split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def place(job: "JobDetails") -> str:
+    """Queue and key of a job, as the value of a box that selects it."""
+    return msgspec.json.encode((job.queue, job.key)).decode()
 
 
 def json_text(value: Any) -> str:

@@ -17,15 +17,30 @@ from saqueduct.common.near_names import did_you_mean
 from saqueduct.common.people import Role
 from saqueduct.console.assets import asset
 from saqueduct.console.entry import Entry
+from saqueduct.console.pages.dead_letters import DeadLetterPages
+from saqueduct.console.pages.job import JobPage
+from saqueduct.console.pages.jobs import JobPages
 from saqueduct.console.pages.live import live
 from saqueduct.console.pages.look import set_look
 from saqueduct.console.pages.overview import overview
 from saqueduct.console.pages.queues import QueuePages
 from saqueduct.console.pages.schedules import SchedulePages
+from saqueduct.console.pages.tasks import TaskPages
 from saqueduct.console.pages.workers import workers
 from saqueduct.console.view import HEADERS, Console, View, error_page
 
-PAGES: Final[Sequence[ControllerRouterHandler]] = (overview, QueuePages, workers, SchedulePages, set_look, live)
+PAGES: Final[Sequence[ControllerRouterHandler]] = (
+    overview,
+    JobPages,
+    JobPage,
+    DeadLetterPages,
+    TaskPages,
+    QueuePages,
+    workers,
+    SchedulePages,
+    set_look,
+    live,
+)
 
 
 def console_router(

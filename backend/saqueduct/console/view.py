@@ -54,6 +54,9 @@ HEADERS: Final = {
 
 NAVIGATION: Final = (
     ("", "Overview"),
+    ("jobs", "Jobs"),
+    ("dead-letters", "Dead letters"),
+    ("tasks", "Tasks"),
     ("queues", "Queues"),
     ("workers", "Workers"),
     ("schedules", "Schedules"),
@@ -154,8 +157,8 @@ class View:
 
     def is_at(self, page: str) -> bool:
         """True on a page of the menu."""
-        path = self._path()
-        return path == page or (bool(page) and path.startswith(f"{page}/"))
+        part = self._path().partition("/")[0]
+        return part == page or (bool(part) and f"{part}s" == page)
 
     async def page(self, template: str, status: int = 200, **content: Any) -> Response[str]:
         """A page of the console."""

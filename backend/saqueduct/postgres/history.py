@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from saq import Job
 from saq.job import Status
-from sqlalchemy import ColumnElement, Select, Text, func, literal, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, or_, select, text, tuple_, union_all
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 SEARCH = 15
 """Seconds that a search may take; a filter without an index reads the whole table."""
+
+ERROR_END = 2_000
+"""Characters of errors that are read to group them."""
+
+COUNTING = 400
+"""Milliseconds that counts for a page may take."""
 
 PLACE = (JobRecord.queued_at, JobRecord.key, JobRecord.queue)
 
@@ -103,9 +109,61 @@ class JobHistory:
         """
         return await self._page(conditions(which), cursor, limit)
 
+    async def newest(self, which: RecordFilter, most: int) -> dt.datetime | None:
+        """The time of enqueue from which on a filter has `most` records before `until`; None: it has fewer in all.
+
+        Args:
+            which: whose `until` counts, and nothing else.
+            most: records.
+        """
+        query = select(JobRecord.queued_at).order_by(JobRecord.queued_at.desc()).offset(most).limit(1)
+        if which.until is not None:
+            query = query.where(JobRecord.queued_at < which.until)
+        return await self._session.scalar(query, execution_options=self._options)
+
+    async def counts(self, which: RecordFilter, statuses: Sequence[str], most: int) -> dict[str, int] | None:
+        """How many records with each status match, `most` at most; None: it takes longer than COUNTING.
+
+        Args:
+            which: the filter; its own status does not count.
+            statuses: of records.
+            most: records of a status that are counted.
+        """
+        others = conditions(msgspec.structs.replace(which, status=None))
+        parts = []
+        for status in statuses:
+            own = JobRecord.status == literal(status, literal_execute=True)
+            some = select(literal(1).label("one")).where(*others, own).limit(most).subquery()
+            parts.append(
+                select(literal(status).label("status"), select(func.count()).select_from(some).scalar_subquery())
+            )
+        await self._session.execute(text(f"SET LOCAL statement_timeout TO '{COUNTING}ms'"))
+        try:
+            rows = await self._session.execute(union_all(*parts), execution_options=self._options)
+        except DBAPIError as error:
+            if not took_too_long(error):
+                raise
+            return None
+        return {str(status): int(count) for status, count in rows.tuples()}
+
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
         return await self._page([*conditions(which), *DEAD], cursor, limit)
+
+    async def dead_errors(self, which: RecordFilter, most: int) -> Sequence[tuple[str, str | None, dt.datetime]]:
+        """Task, end of the error and time of enqueue of the newest dead letters that match.
+
+        Args:
+            which: the filter.
+            most: dead letters.
+        """
+        # Its end names the exception.
+        error = func.right(JobRecord.error, ERROR_END)
+        query = select(JobRecord.task, error, JobRecord.queued_at).where(*conditions(which), *DEAD)
+        query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
+        await self._session.execute(text(f"SET LOCAL statement_timeout TO '{SEARCH}s'"))
+        rows = await self._session.execute(query, execution_options=self._options)
+        return [(task, end, at) for task, end, at in rows.tuples()]
 
     async def _page(self, conditions: list[ColumnElement[bool]], cursor: str | None, limit: int) -> Page:
         limit = max(1, min(limit, LARGEST_PAGE))
@@ -152,6 +210,9 @@ def conditions(which: RecordFilter) -> list[ColumnElement[bool]]:
         # Attempts have traces of their own, unless they are children of what enqueued them.
         of_attempt = func.substr(JobRecord.attempt_trace, 4, 32, type_=Text)
         found.append(or_(JobRecord.trace_id == which.trace, of_attempt == which.trace))
+    if which.text is not None:
+        in_arguments = cast(JobRecord.arguments, Text).icontains(which.text, autoescape=True)
+        found.append(or_(in_arguments, JobRecord.error.icontains(which.text, autoescape=True)))
     if which.since is not None:
         found.append(JobRecord.queued_at >= which.since)
     if which.until is not None:

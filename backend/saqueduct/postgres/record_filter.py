@@ -49,6 +49,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         arguments: values of arguments, by name; a nested one matches if it contains what is given.
         error: text that the error contains, ignoring case.
         tag: one of the job's tags.
+        text: text that the arguments or the error contain, ignoring case.
         trace: its trace id, or that of its last attempt; 32 hex digits.
         since: enqueued at that time or later; UTC if it has no offset.
         until: enqueued before that time, likewise.
@@ -63,6 +64,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     arguments: Mapping[str, Any] | None = None
     error: str | None = None
     tag: str | None = None
+    text: str | None = None
     trace: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
@@ -72,6 +74,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.status is not None and self.status not in known:
             raise InvalidSearch(f"there is no status {self.status!r}; there are {', '.join(known)}")
         texts = {"task": self.task, "queue": self.queue, "error": self.error, "tag": self.tag, "trace": self.trace}
+        texts["text"] = self.text
         for name, value in (*texts.items(), ("arguments", self.arguments)):
             if value is not None and place_of(value, _is_in_no_record) is not None:
                 raise InvalidSearch(f"{name}: no record contains NUL or a lone surrogate; leave it out")
@@ -98,6 +101,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             and (self.error is None or self.error.lower() in (visible["error"] or "").lower())
             and (self.tag is None or self.tag in job.meta.get(TAGS, ()))
             and (self.trace is None or self.trace in traces_of(job))
+            and (self.text is None or _contains(self.text, visible))
             and (self.since is None or queued >= self.since)
             and (self.until is None or queued < self.until)
         )
@@ -124,7 +128,14 @@ class DeadLetterFilter(RecordFilter, frozen=True, kw_only=True, forbid_unknown_f
         """False when it matches every dead letter. Every error contains the empty text."""
         values = (self.task, self.queue, self.tag, self.trace, self.since, self.until)
         own_status = self.status not in (None, "failed")
-        return own_status or bool(self.arguments or self.error) or any(value is not None for value in values)
+        return (
+            own_status or bool(self.arguments or self.error or self.text) or any(value is not None for value in values)
+        )
+
+
+def _contains(text: str, visible: Mapping[str, Any]) -> bool:
+    shown_as = (visible["error"] or "", msgspec.json.encode(visible["kwargs"] or {}).decode())
+    return any(text.lower() in each.lower() for each in shown_as)
 
 
 def traces_of(job: Job) -> tuple[str | None, str | None]:

@@ -92,6 +92,11 @@ def error_summary(error: str | None) -> str | None:
     return "\n".join(lines[after:]) or lines[-1]
 
 
+def brief_error(error: str | None) -> str:
+    """Type and message of an error, without the type's module, because space in a table is limited."""
+    return re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", error_summary(error) or "")
+
+
 def _group_summary(error: str) -> str:
     """Type and message of a group, followed by those of each error in it."""
     # Python writes each error into its own section, with a margin.

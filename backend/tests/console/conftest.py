@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Coroutine, Iterator
 from html import unescape
+from html.parser import HTMLParser
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import httpx
@@ -89,6 +90,32 @@ def tasks() -> TaskRegistry:
     return registry
 
 
+class _Code(HTMLParser):
+    """Collects what no page of the console has: elements and attributes that contain code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strange: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if (
+                name.startswith("on")
+                or name in ("style", "autofocus")
+                or (name == "href" and "script:" in (value or "/")[:12])
+            ):
+                self.strange.append(f"{tag} {name}")
+        if tag in ("img", "b", "style", "iframe") or (tag == "script" and dict(attrs).get("type") != "module"):
+            self.strange.append(tag)
+
+
+def code_in(page: str) -> list[str]:
+    """What a page has that could run, or was not escaped."""
+    parser = _Code()
+    parser.feed(page)
+    return parser.strange
+
+
 class Served(NamedTuple):
     """An application that is served."""
 
@@ -126,7 +153,7 @@ class Served(NamedTuple):
 
     def page(self, path: str = "", **query: Any) -> str:
         """The text of a page, which answers 200."""
-        answer = self.client.get(f"/console{path}", params=query)
+        answer = self.client.get(f"/console{path}", params=query or None)
         assert answer.status_code == 200, answer.text
         return answer.text
 

@@ -181,6 +181,7 @@ function count(form) {
   const boxes = [...form.querySelectorAll("input[name=selected]")];
   const chosen = boxes.filter((box) => box.checked).length;
   form.querySelectorAll("[data-chosen]").forEach((each) => { each.textContent = String(chosen); });
+  form.querySelector(".bar")?.classList.toggle("chosen", chosen > 0);
   const all = form.querySelector("input[data-all]");
   if (all) { all.checked = chosen > 0 && chosen === boxes.length; all.indeterminate = chosen > 0 && chosen < boxes.length; }
 }

@@ -1,0 +1,96 @@
+"""Lists of jobs for the pages: live ones from Redis, ended ones from their records."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from saqueduct.console.search import Search
+from saqueduct.console.view import View
+from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.record_filter import RecordFilter
+from saqueduct.queue.listing import LIVE, JobListing, LiveState
+
+if TYPE_CHECKING:
+    from saqueduct.postgres.history import JobHistory
+
+PAGE: Final = 50
+"""Jobs of a page."""
+
+LIVE_FIRST: Final = 10
+"""Live jobs of each state above the recorded ones, where no status is chosen."""
+
+SEARCHED: Final = 100_000
+"""The newest records that are searched for text."""
+
+COUNTED: Final = 10_000
+"""Records of a status that are counted."""
+
+RECORDED: Final = ("complete", "failed", "aborted")
+"""Statuses of records that the page counts."""
+
+
+@dataclasses.dataclass(slots=True)
+class JobPage:
+    """A page of jobs.
+
+    Attributes:
+        live: jobs that wait or run.
+        recorded: jobs from their records, newest first.
+        cursor: of the next page; None: there is none.
+        counts: records by status, COUNTED at most; None: it would take too long, or there are none.
+        capped: True: only the SEARCHED newest records were searched.
+    """
+
+    live: Sequence[JobDetails] = ()
+    recorded: Sequence[JobDetails] = ()
+    cursor: str | None = None
+    counts: Mapping[str, int] | None = None
+    capped: bool = False
+
+
+async def page_of(view: View, search: Search, cursor: str | None, limit: int = PAGE) -> JobPage:
+    """The jobs that a search finds.
+
+    Raises:
+        InvalidCursor, InvalidSearch, UnknownQueue, QueueUnavailable: see `JobHistory.page` and `JobListing.page`.
+    """
+    which = search.which
+    page = JobPage()
+    if (state := LIVE.get(which.status or "")) is not None:
+        found, page.cursor = await _live(view, which, state, cursor, limit)
+        page.live = found
+    elif which.status is None and cursor is None and (await view.snapshot()).redis_up:
+        for each in ("active", "waiting"):
+            found, _ = await _live(view, which, each, None, LIVE_FIRST)
+            page.live = [*page.live, *found]
+    if view.keeps_records:
+        async with view.history() as history:
+            page.counts = await history.counts(await _bounded(history, which, page), RECORDED, COUNTED)
+        if state is None:
+            async with view.history() as history:
+                bounded = await _bounded(history, which, page)
+                records, page.cursor = await history.page(bounded, cursor, limit)
+                page.recorded = [JobDetails.of_record(view.queues, record) for record in records]
+    return page
+
+
+async def _live(
+    view: View, which: RecordFilter, state: LiveState, cursor: str | None, limit: int
+) -> tuple[list[JobDetails], str | None]:
+    queues = list(view.queues) if which.queue is None else [view.queues.look_up(which.queue)]
+    # The status is that of the listing: a job that waits for another attempt is queued.
+    found = await JobListing(queues, state).page(msgspec.structs.replace(which, status=None).matches, cursor, limit)
+    return [JobDetails.of_job(job) for job in found.jobs], found.cursor
+
+
+async def _bounded(history: "JobHistory", which: RecordFilter, page: JobPage) -> RecordFilter:
+    """The filter, where it searches text only over the newest records."""
+    if which.text is None:
+        return which
+    since = await history.newest(which, SEARCHED)
+    if since is None or (which.since is not None and which.since >= since):
+        return which
+    page.capped = True
+    return msgspec.structs.replace(which, since=since)

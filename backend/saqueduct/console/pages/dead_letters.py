@@ -1,0 +1,115 @@
+"""Dead letters: grouped, replayed and discarded one by one, by group, or all that match."""
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+
+from saqueduct.console.dead_groups import GROUPED, DeadLetter, Group, grouped
+from saqueduct.console.search import PARAMETERS, search_of
+from saqueduct.console.view import OPERATOR, View
+from saqueduct.errors import InvalidSearch
+from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
+
+FILTERS: Final = tuple(name for name in PARAMETERS if name != "status")
+
+PAGE: Final = 50
+"""Dead letters of a page."""
+
+MOST_DISCARDED: Final = 10_000
+"""Dead letters that one form discards; another one discards the next."""
+
+RATE: Final = 50.0
+"""Jobs a second that a replay starts, unless the form says otherwise."""
+
+
+class DeadLetterPages(Controller):
+    """The list, and what can be done with all that match."""
+
+    path = "/dead-letters"
+
+    @get(opt={"query": (*FILTERS, "cursor")})
+    async def found(self, view: NamedDependency[View]) -> Response[str]:
+        """Dead letters that wait, newest first, below their groups."""
+        query = view.request.query_params
+        search = search_of(query)
+        if not view.keeps_records:
+            return await view.page("dead_letters_none.html")
+        async with view.history() as history:
+            records, cursor = await history.dead_letters(search.which, query.get("cursor") or None, PAGE)
+            letters = [JobDetails.of_record(view.queues, record) for record in records]
+        groups: list[Group] = []
+        if not query.get("cursor"):
+            async with view.history() as history:
+                groups = grouped(DeadLetter(*row) for row in await history.dead_errors(search.which, GROUPED))
+        return await view.page(
+            "dead_letters.html",
+            search=search,
+            letters=letters,
+            cursor=cursor,
+            groups=groups,
+            tasks=sorted(task.name for task in view.registry.get_all_tasks()),
+            most=GROUPED,
+        )
+
+    @get("/all", opt={**OPERATOR, "query": (*FILTERS, "action")})
+    async def ask(self, view: NamedDependency[View]) -> Response[str]:
+        """How many match, before all of them are replayed or discarded."""
+        query = view.request.query_params
+        search = search_of(query)
+        if search.problem:
+            raise InvalidSearch(search.problem)
+        async with view.dead_letters() as letters:
+            count = await letters.count(search.which)
+        action = "discard" if query.get("action") == "discard" else "replay"
+        return await view.page(
+            "dead_letters_all.html", search=search, count=count, action=action, rate=RATE, most=MOST_DISCARDED
+        )
+
+    @post("/replay", opt=OPERATOR)
+    async def replay(self, view: NamedDependency[View]) -> Response[Any]:
+        """Replay all that match, by a job that limits the rate and reports its progress."""
+        form = await view.form()
+        which = _which({name: form.text(name) for name in FILTERS})
+        try:
+            rate = float(form.text("rate") or RATE)
+        except ValueError:
+            rate = 0.0
+        if not 0 < rate <= 100_000:
+            return view.done(
+                "The rate is jobs a second, more than 0: nothing was replayed.", form.text("back"), kind="error"
+            )
+        given = {"which": which, "rate": rate, "by": view.person.name, "why": form.text("why")}
+        job = await view.queues.enqueue("replay_dead_letters", given)
+        page = view.url("job", key=job.key, queue=job.get_queue().name)
+        return view.done("A job replays them; its progress and result are here.", page)
+
+    @post("/discard", opt=OPERATOR)
+    async def discard(self, view: NamedDependency[View]) -> Response[Any]:
+        """Discard all that match, MOST_DISCARDED at most."""
+        from saqueduct.postgres.dead_letters import Resolved
+
+        form = await view.form()
+        which = _which({name: form.text(name) for name in FILTERS})
+        so_far, more = Resolved(), True
+        while more and so_far.done < MOST_DISCARDED:
+            async with view.dead_letters() as letters:
+                more = await letters.discard_some(which, so_far, by=view.person.name, why=form.text("why"))
+        rest = " There are more: discard again." if more else ""
+        return view.done(f"Discarded {so_far.done:,} dead letters.{rest}", form.text("back"))
+
+
+def _which(given: dict[str, str]) -> DeadLetterFilter:
+    """The filter of a form; without one every dead letter, which the page before has asked for.
+
+    Raises:
+        InvalidSearch: it cannot be understood; then nothing is changed.
+    """
+    search = search_of(given)
+    if search.problem:
+        raise InvalidSearch(search.problem)
+    if search.which == RecordFilter():
+        return DeadLetterFilter(all=True)
+    return DeadLetterFilter(**msgspec.structs.asdict(search.which))

@@ -1,0 +1,172 @@
+"""Jobs: found, listed, exported, and changed many at once."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.response import Stream
+
+from saqueduct.console.job_rows import COUNTED, SEARCHED, page_of
+from saqueduct.console.search import PARAMETERS, Search, search_of
+from saqueduct.console.view import OPERATOR, View
+from saqueduct.errors import JobNotFound, QueueError
+from saqueduct.job_lookup import look_up
+from saqueduct.postgres.job_details import JobDetails
+
+QUERY: Final = {"query": (*PARAMETERS, "cursor")}
+
+EXPORTED: Final = 10_000
+"""Jobs of an export."""
+
+MOST_CHOSEN: Final = 500
+"""Jobs that one form may choose."""
+
+COLUMNS: Final = (
+    *("key", "task", "queue", "status", "attempts", "queued_at", "started_at", "ended_at", "worker"),
+    *("schedule", "parent", "trace_id", "tags", "arguments", "result", "error"),
+)
+
+
+class JobPages(Controller):
+    """Lists of jobs."""
+
+    path = "/jobs"
+
+    @get(opt=QUERY)
+    async def found(self, view: NamedDependency[View]) -> Response[str]:
+        """The jobs that match, live and recorded ones."""
+        query = view.request.query_params
+        search = search_of(query)
+        page = await page_of(view, search, query.get("cursor") or None)
+        named = await _named(view, search) if not (page.live or page.recorded) else None
+        return await view.page(
+            "jobs.html",
+            search=search,
+            found=page,
+            named=named,
+            tasks=sorted(task.name for task in view.registry.get_all_tasks()),
+            most=COUNTED,
+            searched=SEARCHED,
+            exported=EXPORTED,
+        )
+
+    @get("/export.csv", opt={"query": PARAMETERS})
+    async def as_csv(self, view: NamedDependency[View]) -> Stream:
+        """The jobs that match, EXPORTED at most, as CSV."""
+        return _export(view, "text/csv", "jobs.csv", _csv_row, _csv_row(dict(zip(COLUMNS, COLUMNS, strict=True))))
+
+    @get("/export.jsonl", opt={"query": PARAMETERS})
+    async def as_lines(self, view: NamedDependency[View]) -> Stream:
+        """The jobs that match, EXPORTED at most, as lines of JSON."""
+        return _export(
+            view, "application/jsonl", "jobs.jsonl", lambda job: msgspec.json.encode(job).decode() + "\n", ""
+        )
+
+    @post("/change", opt=OPERATOR)
+    async def change(self, view: NamedDependency[View]) -> Response[Any]:
+        """Do the same with each job that was chosen."""
+        form = await view.form()
+        action, back = form.text("action"), form.text("back")
+        chosen = [_place(text) for text in form.all("selected")][:MOST_CHOSEN]
+        if not chosen:
+            return view.done("Choose jobs first: nothing was changed.", back, kind="error")
+        do = _ACTIONS.get(action)
+        if do is None:
+            return view.done("There is no such action: nothing was changed.", back, kind="error")
+        refused: list[str] = []
+        for queue, key in chosen:
+            try:
+                await do(view, key, queue, form.text("why"))
+            except QueueError as error:
+                refused.append(f"{key}: {error}")
+        done = len(chosen) - len(refused)
+        text = "\n".join([f"{_SAID[action]} {done:,} of {len(chosen):,} jobs.", *refused[:5]])
+        return view.done(text, back, kind="error" if refused else "ok")
+
+
+async def retry(view: View, key: str, queue: str, why: str) -> None:
+    """Queue a job again that has ended; one that Redis has forgotten is replayed, if it is a dead letter."""
+    try:
+        await view.queues.retry(view.queues.look_up(queue).job_id(key))
+    except JobNotFound:
+        if not view.keeps_records:
+            raise
+        await replay(view, key, queue, why)
+
+
+async def abort(view: View, key: str, queue: str, why: str) -> None:
+    """Abort a job."""
+    reason = f"aborted by {view.person.name}" + (f": {why}" if why else "")
+    await view.queues.abort(view.queues.look_up(queue).job_id(key), reason)
+
+
+async def replay(view: View, key: str, queue: str, why: str) -> None:
+    """Replay a dead letter."""
+    async with view.dead_letters() as letters:
+        await letters.replay(view.queues.look_up(queue).job_id(key), by=view.person.name, why=why)
+
+
+async def discard(view: View, key: str, queue: str, why: str) -> None:
+    """Discard a dead letter."""
+    async with view.dead_letters() as letters:
+        await letters.discard(view.queues.look_up(queue).job_id(key), by=view.person.name, why=why)
+
+
+_ACTIONS: Final[dict[str, Callable[[View, str, str, str], Awaitable[None]]]] = {
+    "retry": retry,
+    "abort": abort,
+    "replay": replay,
+    "discard": discard,
+}
+_SAID: Final = {"retry": "Queued again", "abort": "Aborted", "replay": "Replayed", "discard": "Discarded"}
+
+
+async def _named(view: View, search: Search) -> JobDetails | None:
+    """The job whose key was searched for."""
+    if not search.key:
+        return None
+    key, queue = view.queues.locate(search.key)
+    known = await look_up(view.saqueduct, key, queue)
+    return known.jobs[0][0] if known else None
+
+
+def _place(text: str) -> tuple[str, str]:
+    queue, key = msgspec.json.decode(text, type=tuple[str, str])
+    return queue, key
+
+
+def _export(view: View, media_type: str, name: str, written: Callable[[Any], str], head: str) -> Stream:
+    search = search_of(view.request.query_params)
+
+    async def lines() -> AsyncIterator[str]:
+        yield head
+        count, cursor = 0, None
+        while count < EXPORTED:
+            page = await page_of(view, search, cursor, min(500, EXPORTED - count))
+            for job in (*page.live, *page.recorded):
+                yield written({column: getattr(job, column) for column in COLUMNS})
+            count += len(page.live) + len(page.recorded)
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Stream(lines(), media_type=media_type, headers=headers)
+
+
+def _csv_row(job: dict[str, Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow([_csv_cell(job[column]) for column in COLUMNS])
+    return line.getvalue()
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
+    # A spreadsheet would take such text for a formula.
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

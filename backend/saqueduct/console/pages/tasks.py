@@ -1,0 +1,140 @@
+"""Tasks: what they do, their options, and a form that enqueues a job."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+
+from saqueduct.common.moments import seconds_of
+from saqueduct.console.arguments_form import Field, fields_of, read, report
+from saqueduct.console.forms import Form
+from saqueduct.console.view import OPERATOR, View
+from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError
+from saqueduct.job_lookup import look_up
+from saqueduct.postgres.job_details import JobDetails
+from saqueduct.tasks.options import TaskOptions
+from saqueduct.tasks.task import Task
+
+PLAIN: Final = TaskOptions().described()
+"""The options of a task that sets none."""
+
+CALL: Final = ("delay", "key", "priority")
+"""Fields of the form beside the arguments."""
+
+
+class TaskPages(Controller):
+    """The catalog, and the page of a task."""
+
+    path = "/"
+
+    @get("/tasks")
+    async def all_of_them(self, view: NamedDependency[View]) -> Response[str]:
+        """Every task."""
+        found = sorted(view.registry.get_all_tasks(), key=lambda task: task.name)
+        return await view.page("tasks.html", tasks=[(task, changed_options(task)) for task in found])
+
+    @get("/task", opt={"query": ("name", "key", "queue", "replay")})
+    async def show(self, view: NamedDependency[View]) -> Response[str]:
+        """A task with the form that enqueues a job; with `key` filled with the arguments of that job."""
+        query = view.request.query_params
+        task = view.registry.get(query.get("name", ""))
+        job = await _of_key(view, query.get("key", ""), query.get("queue") or None)
+        fields = fields_of(task, None if job is None else job.arguments or {})
+        return await _page(view, task, fields, job, replay=bool(query.get("replay")))
+
+    @post("/task/enqueue", opt=OPERATOR)
+    async def enqueue(self, view: NamedDependency[View]) -> Response[Any]:
+        """Enqueue a job with the arguments of the form, validated as a call is; or replay a dead letter with them."""
+        form = await view.form()
+        task = view.registry.get(form.exact("name"))
+        fields = fields_of(task)
+        arguments = read(fields, form)
+        dead_letter = form.exact("dead_letter")
+        call = {name: form.text(name) for name in CALL}
+        if any(field.problem for field in fields):
+            return await _again(view, task, fields, form, call, "")
+        try:
+            key, queue, created = await _enqueue(view, task, arguments, call, form, dead_letter)
+        except InvalidArguments as error:
+            return await _again(view, task, fields, form, call, report(fields, error.problems))
+        except DuplicateJob as error:
+            return await _again(view, task, fields, form, call, str(error))
+        except (QueueError, ValueError, OverflowError) as error:
+            return await _again(view, task, fields, form, call, str(error))
+        said = "Replayed the dead letter." if dead_letter else "Enqueued the job."
+        return view.done(said if created else "This job already exists.", view.url("job", key=key, queue=queue))
+
+
+def changed_options(task: Task[..., Any]) -> dict[str, Any]:
+    """The options that differ from the defaults."""
+    return {name: value for name, value in task.defaults.described().items() if value != PLAIN[name]}
+
+
+async def _of_key(view: View, key: str, queue: str | None) -> JobDetails | None:
+    if not key:
+        return None
+    known = await look_up(view.saqueduct, key, queue)
+    return known.jobs[0][0] if known else None
+
+
+async def _enqueue(
+    view: View, task: Task[..., Any], arguments: dict[str, Any], call: dict[str, str], form: Form, dead_letter: str
+) -> tuple[str, str, bool]:
+    """Key and queue of the job, and whether it is new."""
+    if dead_letter:
+        queue = view.queues.look_up(form.exact("queue"))
+        async with view.dead_letters() as letters:
+            why = form.text("why")
+            key = await letters.replay(queue.job_id(dead_letter), by=view.person.name, why=why, arguments=arguments)
+        return key, queue.name, True
+    job = await view.queues.enqueue(task.options(**_options(call)), arguments)
+    return job.key, job.get_queue().name, job.created
+
+
+def _options(call: dict[str, str]) -> dict[str, Any]:
+    """Keywords of `Task.options`.
+
+    Raises:
+        ValueError: the delay is no duration.
+    """
+    options: dict[str, Any] = {name: call[name] for name in ("key", "priority") if call[name]}
+    if call["delay"]:
+        seconds = seconds_of(call["delay"])
+        if seconds is None:
+            raise ValueError(f"delay: {call['delay']!r} is no duration such as 30s, 5m or 2h")
+        options["delay"] = seconds
+    return options
+
+
+async def _again(
+    view: View, task: Task[..., Any], fields: Sequence[Field], form: Form, call: dict[str, str], problem: str
+) -> Response[str]:
+    """The form once more, with what is wrong."""
+    job = await _of_key(view, form.exact("dead_letter"), form.exact("queue") or None)
+    return await _page(view, task, fields, job, replay=job is not None, call=call, problem=problem, status=400)
+
+
+async def _page(
+    view: View,
+    task: Task[..., Any],
+    fields: Sequence[Field],
+    job: JobDetails | None,
+    *,
+    replay: bool,
+    call: dict[str, str] | None = None,
+    problem: str = "",
+    status: int = 200,
+) -> Response[str]:
+    return await view.page(
+        "task.html",
+        status,
+        task=task,
+        fields=fields,
+        options=changed_options(task),
+        job=job,
+        replay=replay and job is not None,
+        call=call or dict.fromkeys(CALL, ""),
+        problem=problem,
+        failed=status != 200,
+    )

@@ -1,0 +1,79 @@
+"""Everything that is known about the jobs with a key: from Redis, the outbox and the records."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from saqueduct.application import Saqueduct
+from saqueduct.errors import JobNotFound
+from saqueduct.postgres.job_details import JobDetails
+
+
+class KnownJobs(msgspec.Struct, frozen=True):
+    """The jobs with a key; false if there is none."""
+
+    redis: JobDetails | None
+    outbox: JobDetails | None = None
+    """A job that only the outbox has."""
+    records: Sequence[JobDetails] = ()
+    """Newest first."""
+    replays: Sequence[JobDetails] = ()
+    """The jobs that replay the last one, oldest first."""
+
+    def __bool__(self) -> bool:
+        """True when at least one is known."""
+        return self.redis is not None or self.outbox is not None or bool(self.records)
+
+    @property
+    def jobs(self) -> list[tuple[JobDetails, str]]:
+        """Each job, newest first, with where it is."""
+        return _merged(self.redis, self.outbox, self.records)
+
+
+async def look_up(saqueduct: Saqueduct, key: str, queue: str | None = None) -> KnownJobs:
+    """The jobs with a key, in one queue or in any.
+
+    Raises:
+        UnknownQueue: there is no such queue.
+        QueueUnavailable: Redis did not answer.
+    """
+    try:
+        present = JobDetails.of_job(await saqueduct.queues.find(key, queue))
+    except JobNotFound:
+        present = None
+    if saqueduct.store is None:
+        return KnownJobs(present)
+    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+    from saqueduct.record_sessions import history
+
+    queues = saqueduct.queues
+    async with history(saqueduct) as found:
+        waiting = await found.unpublished(key, queues, queue) if present is None else None
+        return KnownJobs(
+            present,
+            None if waiting is None else JobDetails.of_job(waiting),
+            [JobDetails.of_record(queues, record) for record in await found.find(key, queue=queue)],
+            [JobDetails.of_record(queues, record) for record in await found.replays(key, queue)],
+        )
+
+
+def _merged(
+    present: JobDetails | None, waiting: JobDetails | None, records: Sequence[JobDetails]
+) -> list[tuple[JobDetails, str]]:
+    """What Redis and the records know about the jobs with a key, each with its source.
+
+    Args:
+        present: as Redis has it; None: it does not.
+        waiting: as the outbox has it, where Redis does not; None: it does not either.
+        records: newest first.
+    """
+    recorded = [(record, "recorded") for record in records]
+    if waiting is not None:
+        return [(waiting, "in the outbox"), *recorded]
+    if present is None:
+        return recorded
+    if records and (records[0].status, records[0].ended_at) == (present.status, present.ended_at):
+        # The same end twice: the record has more, except for the number of allowed attempts.
+        both = msgspec.structs.replace(records[0], retries=present.retries)
+        return [(both, "in Redis, recorded"), *recorded[1:]]
+    return [(present, "in Redis"), *recorded]

@@ -1,0 +1,169 @@
+"""Jobs: found, shown, changed, exported."""
+
+import csv
+import io
+import re
+from html import unescape
+from typing import Any
+
+import msgspec
+import pytest
+
+from saqueduct.console.search import search_of
+from tests.console.conftest import MARKUP, Served, code_in
+from tests.fixtures.poll import eventually_sync
+
+CORPUS = [
+    MARKUP,
+    '"><svg/onload=alert(1)>',
+    "javascript:alert(1)",
+    "{{ ''.__class__.__mro__ }}{% raw %}",
+    "</textarea></pre></title><script>alert(1)</script>",
+    "' autofocus onfocus='alert(1)",
+    "\u202eevil \u2028 <!--",
+]
+
+
+def rows(page: str) -> int:
+    return page.count('class="pick"><input type="checkbox" name="selected"')
+
+
+def test_live_and_recorded_jobs_are_in_one_list(served: Served) -> None:
+    served.enqueue("echo", key="later", delay=3600)
+    key = served.ended("send_email", to="ada@example.com")
+    page = served.page("/jobs")
+    assert "later" in page
+    assert key in page
+
+
+def test_jobs_are_found_by_words_arguments_and_filters(served: Served) -> None:
+    wanted = served.ended("send_email", to="grace@example.com", subject="Invoice 4711")
+    other = served.ended("send_email", to="alan@example.com")
+    for query in (
+        {"q": "invoice"},
+        {"q": "to:grace@example.com"},
+        {"q": 'subject:"Invoice 4711"'},
+        {"q": "grace task:send_email status:complete", "tag": "mail", "since": "1h"},
+    ):
+        page = served.page("/jobs", **query)
+        assert wanted in page, query
+        assert other not in page, query
+    assert wanted in served.page("/jobs", q=wanted)
+    assert "No job matches." in served.page("/jobs", q="nothing-like-this")
+
+
+def test_a_failed_job_is_found_by_its_error(served: Served) -> None:
+    key = served.ended("echo", fail="the printer is on fire")
+    assert key in served.page("/jobs", status="failed", error="printer is on")
+    assert key in served.page("/jobs", q="printer")
+    assert key not in served.page("/jobs", status="complete")
+
+
+@pytest.mark.parametrize("query", [{"status": "lost"}, {"since": "soon"}, {"q": "{a"}], ids=str)
+def test_a_filter_that_cannot_be_understood_is_explained(served: Served, query: dict[str, str]) -> None:
+    assert 'class="note error"' in served.page("/jobs", **query)
+
+
+def test_pages_follow_each_other(served: Served) -> None:
+    async def enqueue() -> None:
+        for number in range(60):
+            await served.saqueduct.queues.enqueue("echo", {"page": number})
+
+    served.run(enqueue())
+    eventually_sync(lambda: rows(served.page("/jobs", q="page", status="complete")) == 50, within=60)
+    first = served.page("/jobs", q="page", status="complete")
+    following = re.search(r'rel="next" href="/console([^"]+)"', first)
+    assert following is not None
+    assert 1 <= rows(served.page(unescape(following[1]))) <= 10
+
+
+def test_a_job_is_shown_with_exact_numbers(served: Served) -> None:
+    key = served.ended("build_report", month="2026-05-01", token="hush-hush")
+    page = served.page("/job", key=key, queue="reports")
+    assert "12345678901234567890" in page
+    assert "Ended complete" in page
+    assert "hush-hush" not in page
+    assert "Redacted by the task, and kept nowhere: token." in page
+    assert "await build_report.enqueue(" in page
+    assert "/queue/tasks/build_report" in page
+
+
+def test_a_failed_job_is_shown_with_its_traceback(served: Served) -> None:
+    key = served.ended("send_email", to="bounce@example.com")
+    page = served.page("/job", key=key)
+    assert "Traceback (most recent call last)" in page
+    assert "ConnectionError: mailbox of bounce@example.com is unavailable" in page
+
+
+def test_a_job_that_is_not_there_is_explained(served: Served) -> None:
+    answer = served.client.get("/console/job", params={"key": "<b>never</b>"})
+    assert answer.status_code == 404
+    assert "&lt;b&gt;never&lt;/b&gt;" in answer.text
+
+
+def test_a_job_is_aborted_and_retried(served: Served) -> None:
+    key = served.enqueue("wait", key=" a/b?c&d ")
+    eventually_sync(lambda: "active" in served.page("/job", key=key, queue="default"), within=60)
+    assert served.note("/job/abort", key=key, queue="default", why="too slow").startswith("Aborted")
+    eventually_sync(lambda: "Ended aborted" in served.page("/job", key=key, queue="default"), within=60)
+    assert "aborted by ada: too slow" in served.page("/job", key=key, queue="default")
+    assert served.note("/job/retry", key=key, queue="default") == "Queued the job again."
+    served.run(served.saqueduct.queues.abort(key))
+
+
+def test_what_is_not_possible_is_said_on_the_page(served: Served) -> None:
+    key = served.ended("echo", done=True)
+    answer = served.submit("/job/abort", key=key, queue="default")
+    assert "note error" in served.client.get(answer.headers["location"]).text
+
+
+def test_chosen_jobs_are_changed_together(served: Served) -> None:
+    keys = [served.enqueue("echo", delay=3600, bulk=number) for number in range(3)]
+    places = [msgspec.json.encode(("default", key)).decode() for key in keys]
+    said = served.note("/jobs/change", {"selected": places, "action": "abort", "why": "spring cleaning"})
+    assert said == "Aborted 3 of 3 jobs."
+    said = served.note("/jobs/change", {"selected": [*places, '["default","gone"]'], "action": "abort"})
+    assert said.startswith("Aborted 0 of 4 jobs.")
+    assert served.note("/jobs/change", action="abort").startswith("Choose jobs first")
+
+
+def test_jobs_are_exported_with_what_a_spreadsheet_would_run_as_text(served: Served) -> None:
+    key = served.ended("send_email", to="export@example.com", subject="=1+1")
+    lines = served.client.get("/console/jobs/export.jsonl", params={"q": "to:export@example.com"})
+    [job] = [msgspec.json.decode(line) for line in lines.text.splitlines()]
+    assert (job["key"], job["arguments"]["subject"]) == (key, "=1+1")
+    answer = served.client.get("/console/jobs/export.csv", params={"q": "to:export@example.com"})
+    assert answer.headers["content-disposition"] == 'attachment; filename="jobs.csv"'
+    [row] = csv.DictReader(io.StringIO(answer.text))
+    assert row["task"] == "send_email"
+    assert not any(value.startswith(("=", "+", "-", "@")) for value in row.values())
+
+
+def test_what_jobs_contain_is_never_markup(served: Served) -> None:
+    keys = [served.ended("echo", fail=text, **{f"arg{text[:20]}": text}) for text in CORPUS]
+    keys.append(served.ended(f"task {MARKUP}"))
+    pages = [served.page("/jobs"), served.page("/jobs", q=MARKUP), served.page("/dead-letters"), served.page("/tasks")]
+    pages += [served.page("/dead-letters", task=MARKUP, error=MARKUP), served.page("/task", name=f"task {MARKUP}")]
+    pages += [served.page("/job", key=key) for key in keys]
+    pages += [served.page("/task", name="echo", key=key, queue="default") for key in keys[:-1]]
+    for page in pages:
+        assert code_in(page) == []
+
+
+@pytest.mark.parametrize(
+    ("q", "fields"),
+    [
+        ("timeout", {"text": "timeout"}),
+        ("user_id:7 slow", {"arguments": {"user_id": 7}, "text": "slow"}),
+        ('to:"Ada L." task:mail', {"arguments": {"to": "Ada L."}, "task": "mail"}),
+        ("https://example.com", {"text": "https://example.com"}),
+        ('say "open', {"text": 'say "open'}),
+        ("it's 5", {"text": "it's 5"}),
+    ],
+    ids=str,
+)
+def test_a_search_is_read_as_a_person_means_it(q: str, fields: dict[str, Any]) -> None:
+    search = search_of({"q": q})
+    assert search.problem == ""
+    found = {name: getattr(search.which, name) for name in fields}
+    assert found == fields
