@@ -336,4 +336,6 @@ def test_production_with_credentials_or_guards_or_without_admin_routes_starts(re
     base: dict[str, Any] = {"redis_url": redis_url, "secret_key": SECRET, "environment": "production"}
     SaqueductPlugin(SaqueductConfig(admin_token="token", **base))
     SaqueductPlugin(SaqueductConfig(guards=[lambda *_: None], **base))
-    SaqueductPlugin(SaqueductConfig(redis_url=redis_url, environment="production", api_path=None, ui_path=None))
+    SaqueductPlugin(
+        SaqueductConfig(redis_url=redis_url, environment="production", api_path=None, console_path=None, ui_path=None)
+    )
