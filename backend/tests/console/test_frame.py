@@ -99,6 +99,13 @@ def test_the_cookies_are_out_of_the_reach_of_scripts_and_other_sites(served: Ser
         assert "path=/console" in cookie.lower()
 
 
+@pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
+def test_no_route_ignores_a_parameter(served: Served, method: str, path: str) -> None:
+    answer = served.client.request(method, path, params={"zzz": "1"}, follow_redirects=False)
+    assert answer.status_code == 400
+    assert "no parameter &#39;zzz&#39;" in answer.text
+
+
 def test_an_unknown_parameter_is_named(served: Served) -> None:
     answer = served.client.get("/console/queues", params={"colour": "red"})
     assert answer.status_code == 400

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.main import main
 from app.settings import Settings
 from saqueduct import Queues
+from saqueduct.console.router import EntryGuard
 from saqueduct.litestar.guards import ROLE, WHEN, RoleGuard
 from saqueduct.litestar.router import RequestGuard
 from tests.conftest import running
@@ -110,4 +111,4 @@ def test_each_route_that_needs_a_role_keeps_its_guard(app: Litestar) -> None:
     }
     assert {"send", "enqueue", "change_status"} <= guarded.keys()
     for name, guards in guarded.items():
-        assert any(isinstance(each, RoleGuard | RequestGuard) for each in guards), name
+        assert any(isinstance(each, RoleGuard | RequestGuard | EntryGuard) for each in guards), name
