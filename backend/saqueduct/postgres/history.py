@@ -144,7 +144,7 @@ class JobHistory:
             if not took_too_long(error):
                 raise
             return None
-        return {str(status): int(count) for status, count in rows.tuples()}
+        return {str(row[0]): int(row[1]) for row in rows}
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
@@ -163,7 +163,7 @@ class JobHistory:
         query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
         await self._session.execute(text(f"SET LOCAL statement_timeout TO '{SEARCH}s'"))
         rows = await self._session.execute(query, execution_options=self._options)
-        return [(task, end, at) for task, end, at in rows.tuples()]
+        return [(row[0], row[1], row[2]) for row in rows]
 
     async def _page(self, conditions: list[ColumnElement[bool]], cursor: str | None, limit: int) -> Page:
         limit = max(1, min(limit, LARGEST_PAGE))
