@@ -37,10 +37,7 @@ async def look_up(saqueduct: Saqueduct, key: str, queue: str | None = None) -> K
         UnknownQueue: there is no such queue.
         QueueUnavailable: Redis did not answer.
     """
-    try:
-        present = JobDetails.of_job(await saqueduct.queues.find(key, queue))
-    except JobNotFound:
-        present = None
+    present = await _in_redis(saqueduct, key, queue)
     if saqueduct.store is None:
         return KnownJobs(present)
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
@@ -49,12 +46,23 @@ async def look_up(saqueduct: Saqueduct, key: str, queue: str | None = None) -> K
     queues = saqueduct.queues
     async with history(saqueduct) as found:
         waiting = await found.unpublished(key, queues, queue) if present is None else None
-        return KnownJobs(
+        known = KnownJobs(
             present,
             None if waiting is None else JobDetails.of_job(waiting),
             [JobDetails.of_record(queues, record) for record in await found.find(key, queue=queue)],
             [JobDetails.of_record(queues, record) for record in await found.replays(key, queue)],
         )
+    if known:
+        return known
+    # It may have moved from the outbox to Redis meanwhile.
+    return msgspec.structs.replace(known, redis=await _in_redis(saqueduct, key, queue))
+
+
+async def _in_redis(saqueduct: Saqueduct, key: str, queue: str | None) -> JobDetails | None:
+    try:
+        return JobDetails.of_job(await saqueduct.queues.find(key, queue))
+    except JobNotFound:
+        return None
 
 
 def _merged(

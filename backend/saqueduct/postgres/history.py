@@ -3,7 +3,7 @@
 import base64
 import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from saq import Job
@@ -144,7 +144,8 @@ class JobHistory:
             if not took_too_long(error):
                 raise
             return None
-        return {str(row[0]): int(row[1]) for row in rows}
+        found: list[Any] = list(rows)
+        return {row[0]: row[1] for row in found}
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
@@ -163,7 +164,8 @@ class JobHistory:
         query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
         await self._session.execute(text(f"SET LOCAL statement_timeout TO '{SEARCH}s'"))
         rows = await self._session.execute(query, execution_options=self._options)
-        return [(row[0], row[1], row[2]) for row in rows]
+        found: list[Any] = list(rows)
+        return [(task, end, at) for task, end, at in found]
 
     async def _page(self, conditions: list[ColumnElement[bool]], cursor: str | None, limit: int) -> Page:
         limit = max(1, min(limit, LARGEST_PAGE))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from saqueduct import JobNotFound
 from saqueduct.console.search import search_of
 from tests.console.conftest import MARKUP, Served, code_in
 from tests.fixtures.poll import eventually_sync
@@ -99,6 +100,21 @@ def test_a_job_that_is_not_there_is_explained(served: Served) -> None:
     answer = served.client.get("/console/job", params={"key": "<b>never</b>"})
     assert answer.status_code == 404
     assert "&lt;b&gt;never&lt;/b&gt;" in answer.text
+
+
+def test_a_job_that_moves_to_redis_during_the_look_is_found(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = served.enqueue("echo", delay=3600)
+    find, looks = served.saqueduct.queues.find, []
+
+    async def late(given: str, queue: str | None = None) -> Any:
+        looks.append(given)
+        if len(looks) == 1:
+            raise JobNotFound(given)
+        return await find(given, queue)
+
+    monkeypatch.setattr(served.saqueduct.queues, "find", late)
+    assert key in served.page("/job", key=key)
+    assert looks == [key, key]
 
 
 def test_a_job_is_aborted_and_retried(served: Served) -> None:
