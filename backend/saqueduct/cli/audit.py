@@ -7,8 +7,9 @@ from typing import Any
 import click
 from rich.console import RenderableType
 
+from saqueduct import record_sessions as records
 from saqueduct.application import Saqueduct
-from saqueduct.cli import options, output, records
+from saqueduct.cli import options, output
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import Nouns
 from saqueduct.postgres.audit import AuditLog
