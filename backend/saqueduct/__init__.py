@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         UnknownSchedule,
         UnknownTask,
     )
+    from saqueduct.flow.limits import Concurrency, Rate
     from saqueduct.injection.dishka import FromDishka
     from saqueduct.queue.pausing import Pause
     from saqueduct.queue.queue import EngineQueue, QueueStats
@@ -58,6 +59,7 @@ __all__ = [
     "INJECTED",
     "Call",
     "CallOptions",
+    "Concurrency",
     "ConfigurationError",
     "Context",
     "Credential",
@@ -82,6 +84,7 @@ __all__ = [
     "QueueStats",
     "QueueUnavailable",
     "Queues",
+    "Rate",
     "RegistrationError",
     "ResultTimeout",
     "Retry",
@@ -137,6 +140,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "UnknownSchedule",
         "UnknownTask",
     ),
+    "saqueduct.flow.limits": ("Concurrency", "Rate"),
     "saqueduct.injection.dishka": ("FromDishka",),
     "saqueduct.queue.pausing": ("Pause",),
     "saqueduct.queue.queue": ("EngineQueue", "QueueStats"),

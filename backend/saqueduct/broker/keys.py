@@ -24,6 +24,9 @@ VITALS = "vitals"
 ALERTS = "alerts"
 """A hash: which process watches for alerts until when, and what has been reported."""
 
+LANES = "flow:lanes"
+"""A hash: the lane of each job that has limits and has not ended; see `lua/limits.lua`."""
+
 KEYS = (
     "incomplete",
     "queued",
@@ -51,5 +54,6 @@ KEYS = (
     UNRECORDED,
     "schedules:declarations",
     ALERTS,
+    LANES,
 )
 """A queue's keys in the order of `lua/prelude.lua`: SAQ's are incomplete, queued, active and stats."""

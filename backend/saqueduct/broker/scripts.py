@@ -17,8 +17,12 @@ from saqueduct.broker.transport import Lines
 from saqueduct.common import clock
 
 PARTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("admit",)),
-    **dict.fromkeys(("declare", "due"), ("declarations",)),
+    **dict.fromkeys(
+        ("abort", "dangling", "expired", "lease", "orphans", "promote", "settle", "state", "stir"), ("limits",)
+    ),
+    **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("limits", "admit")),
+    "declare": ("limits", "declarations"),
+    "due": ("declarations",),
 }
 """The files inserted between the prelude and a script."""
 

@@ -24,7 +24,8 @@ from saqueduct.queue.aborting import BeingAborted, Patience
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.reading import Reader
 from saqueduct.tasks.job import EngineJob, Enqueued, check, check_names, level_of, mark_of
-from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, ROUND
+from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, LIMITS, ROUND
+from saqueduct.tasks.limit_keys import lane_of
 from saqueduct.tasks.options import Claim
 
 logger = logging.getLogger("saqueduct")
@@ -141,7 +142,7 @@ class Enqueuer:
         """The row of one job for `send`; raises as `row_of`."""
         if not isinstance(job, EngineJob) or job.new_key != job.key:
             return self.row_of(job)
-        if job.scheduled or job.priority or job.delay or job.claim:
+        if job.scheduled or job.priority or job.delay or job.claim or job.limited:
             row = self.row_of(job, new=True)
         else:
             row = self._core.job_id(job.key), text(self._core.serialize(job))
@@ -173,7 +174,10 @@ class Enqueuer:
         spec = () if claim is None else self._spec(job, claim, yields)
         row = job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
         ended_at = getattr(job, "ended_at", None)
-        return row if ended_at is None else (*row, ended_at)
+        limits = job.meta.get(LIMITS) if job.meta else None
+        if limits is None:
+            return row if ended_at is None else (*row, ended_at)
+        return *row, False if ended_at is None else ended_at, _limits(job, limits)
 
     def _spec(self, job: Job, claim: Claim, yields: EngineJob | None) -> Row:
         """A unique claim in the form that `lua/admit.lua` expects."""
@@ -305,6 +309,13 @@ def _packed(rows: Sequence[Row]) -> bytes:
         return pack([(True, list(chain.from_iterable(rows)))])
     groups = groupby(rows, lambda row: len(row) == NEW)
     return pack([(new, list(chain.from_iterable(some) if new else some)) for new, some in groups])
+
+
+def _limits(job: Job, limits: Sequence[Sequence[str]]) -> Row:
+    """The limits of a job in the form that `lua/admit.lua` expects."""
+    rules = [part for name, _, rule in limits for part in (name, rule)]
+    expires = job.meta.get(EXPIRES_AT)
+    return lane_of(level_of(job), limits), rules, "" if expires is None else repr(expires)
 
 
 def _start(job: Job) -> str:

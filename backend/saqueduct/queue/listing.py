@@ -7,15 +7,16 @@ from typing import Literal, NamedTuple
 import msgspec
 from saq.job import Status
 
+from saqueduct.broker.keys import LANES
 from saqueduct.errors import InvalidCursor
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.reading import RUNNING
 from saqueduct.tasks.job import EngineJob
 
 LiveState = Literal["queued", "delayed", "waiting", "active", "aborting"]
-"""States of jobs that have not ended: "queued" in a list, "delayed" until their time, "waiting" for both."""
+"""States of jobs that have not ended: "queued" in a list or a lane, "delayed" until their time, "waiting" for both."""
 
-LINE = ("queued:high", "queued", "queued:low")
+LINE = ("queued:high", "queued", "queued:low", LANES)
 PARTS: dict[str, tuple[str, ...]] = {
     "queued": LINE,
     "delayed": ("incomplete",),
@@ -45,10 +46,13 @@ class _Place(NamedTuple):
     queue: int
     part: int
     offset: int
+    skip: int = 0
+    """Entries of the chunk at the offset that other pages have."""
 
 
 class JobListing:
-    """The jobs of some queues in one state; queued jobs in the order in which they run, by priority.
+    """The jobs of some queues in one state; queued jobs in the order in which they run, by priority, and those with
+    limits after the others.
 
     Jobs move while a client reads the pages: a job may be listed twice, or not at all.
 
@@ -80,15 +84,16 @@ class JobListing:
         found: dict[str, EngineJob] = {}
         looked_at = 0
         while place is not None and looked_at < self._look_at:
-            entries = await self._queues[place.queue].reader.entries(self._parts[place.part], place.offset)
-            for number, job in enumerate(entries):
+            chunk = await self._queues[place.queue].reader.entries(self._parts[place.part], place.offset)
+            for number, job in enumerate(chunk.jobs[place.skip :], place.skip):
                 if job is None or job.status is not self._own or job.id in found or not wanted(job):
                     continue
                 if len(found) == limit:
-                    return LivePage(list(found.values()), _encoded(place._replace(offset=place.offset + number)))
+                    return LivePage(list(found.values()), _encoded(place._replace(skip=number)))
                 found[job.id] = job
-            looked_at += len(entries)
-            place = place._replace(offset=place.offset + len(entries)) if entries else self._next(place)
+            looked_at += len(chunk.jobs)
+            following = chunk.following
+            place = self._next(place) if following is None else place._replace(offset=following, skip=0)
         return LivePage(list(found.values()), _encoded(place) if place else None)
 
     def _next(self, place: _Place) -> _Place | None:
@@ -103,7 +108,7 @@ class JobListing:
         except (ValueError, msgspec.DecodeError):
             raise InvalidCursor(cursor) from None
         in_queues, in_parts = 0 <= place.queue < len(self._queues), 0 <= place.part < len(self._parts)
-        if not (in_queues and in_parts and place.offset >= 0):
+        if not (in_queues and in_parts and place.offset >= 0 and place.skip >= 0):
             raise InvalidCursor(cursor)
         return place
 

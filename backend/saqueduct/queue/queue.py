@@ -119,7 +119,7 @@ class EngineQueue(LeasedQueue):
         self.max_payload_bytes = max_payload_bytes
         self.store: JobStore | None = None
         """Stores durable jobs, and jobs of a caller's transaction; None: there is no PostgreSQL."""
-        self.validator = CallValidator(tasks, max_payload_bytes)
+        self.validator = CallValidator(tasks, max_payload_bytes, name)
         self.enqueuer = Enqueuer(self.core, self.reader)
         self.schedule_states = ScheduleStates(self.core, self.enqueuer)
         self.unrecorded = UnrecordedJobs(self.core)

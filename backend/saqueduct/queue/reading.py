@@ -7,12 +7,13 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from saq.job import TERMINAL_STATUSES, Status
 from saq.types import CountKind, ListenCallback, QueueInfo
 
 from saqueduct.broker.batching import Batches
+from saqueduct.broker.keys import LANES
 from saqueduct.broker.listener import SUBSCRIBED, JobListener, News
 from saqueduct.broker.outage import answering
 from saqueduct.common.text import decoded
@@ -27,6 +28,13 @@ JOBS_AT_ONCE = 500
 
 RUNNING = ("leases", "active")
 """The keys of a queue that contain its running jobs: those of engine workers, and those of stock ones."""
+
+
+class Chunk(NamedTuple):
+    """Some entries, None for those that are not jobs, and the offset of the next chunk (None: there is none)."""
+
+    jobs: list[EngineJob | None]
+    following: int | None
 
 
 class Reader:
@@ -72,22 +80,25 @@ class Reader:
             found += [self._as_it_is(*parts) for parts in zip(some, stored, leases, aborts, strict=True)]
         return found
 
-    async def entries(self, name: str, offset: int) -> list[EngineJob | None]:
-        """A chunk of the entries of one of the queue's lists or sets, None for entries that are not jobs; empty at its
-        end.
+    async def entries(self, name: str, offset: int) -> Chunk:
+        """A chunk of the entries of one of the queue's lists or sets.
 
         Args:
-            name: "leases" or "active", of running jobs; "incomplete", of jobs that wait for their time; or a list of
-                queued ones.
-            offset: entries to skip.
+            name: "leases" or "active", of running jobs; "incomplete", of jobs that wait for their time; LANES, of jobs
+                that wait in lanes, in no order; or a list of queued ones.
+            offset: of the chunk before; 0: the first.
 
         Raises:
             QueueUnavailable: Redis did not answer.
         """
         key, redis = self._core.namespace(name), cast("Any", self._core.redis)
         scores: dict[str, float] = {}
+        following: int | None = None
         async with answering():
-            if name == "incomplete":
+            if name == LANES:
+                following, found = await redis.hscan(key, offset, count=self.at_once)
+                ids = await self._queued_of([decoded(job_id) for job_id in found])
+            elif name == "incomplete":
                 due = await redis.zrangebyscore(key, "(0", "+inf", offset, self.at_once, withscores=True)
                 scores = {decoded(job_id): score for job_id, score in due}
                 ids = list(scores)
@@ -104,7 +115,21 @@ class Reader:
         for job in jobs.values():
             if job is not None and job.unreadable and name not in RUNNING:
                 job.status = Status.QUEUED
-        return [jobs.get(job_id) for job_id in ids]
+        if name != LANES:
+            following = offset + len(ids) if ids else None
+        return Chunk([jobs.get(job_id) for job_id in ids], following or None)
+
+    async def _queued_of(self, ids: Sequence[str]) -> list[str]:
+        """Those of these jobs that neither run nor wait for their time."""
+        if not ids:
+            return []
+        async with self._core.redis.pipeline(transaction=True) as pipe:
+            pipe.zmscore(self._core.namespace("incomplete"), list(ids))
+            pipe.hmget(self._core.namespace("owners"), list(ids))
+            scores, owners = await pipe.execute()
+        return [
+            job_id for job_id, score, owner in zip(ids, scores, owners, strict=True) if score == 0 and owner is None
+        ]
 
     def _as_it_is(
         self, job_id: str, stored: bytes | None, lease: bytes | None, abort: bytes | None

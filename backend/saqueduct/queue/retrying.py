@@ -14,7 +14,7 @@ from saqueduct.queue.core import QueueCore
 from saqueduct.queue.reading import Reader
 from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.job import EngineJob, Enqueued
-from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES, ROUND, STALLS
+from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, LIMITS, MISFIT_SINCE, OUTAGE, RECOVERIES, ROUND, STALLS
 from saqueduct.tasks.options import Claim, Unique
 
 
@@ -54,6 +54,7 @@ class Retrier:
             job.meta.pop(entry, None)
         job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
         job.claim = self._claim(job)
+        self._limit(job)
 
     def _claim(self, job: EngineJob) -> Claim | None:
         """The claim of a unique job that is queued again: if another job with the same arguments exists, the retry is
@@ -66,6 +67,20 @@ class Retrier:
         if claimed and (claim is None or claim.id != claimed):
             return Claim(claimed, Unique())
         return claim
+
+    def _limit(self, job: EngineJob) -> None:
+        """Give the job the limits that its task has now."""
+        try:
+            task = self._tasks.get(job.function) if self._tasks is not None else None
+            if task is None:
+                return
+            if task.defaults.limits:
+                task.limit(job)
+            else:
+                job.meta.pop(LIMITS, None)
+        except (UnknownTask, InvalidArguments):
+            # A worker whose code fits the job runs it, under the limits that it had.
+            return
 
     def _claim_of_its_task(self, job: EngineJob) -> Claim | None:
         try:

@@ -17,10 +17,12 @@ class CallValidator:
     Args:
         tasks: the tasks to validate arguments against; None: any name and any arguments are accepted.
         max_payload_bytes: largest encoded arguments, in bytes.
+        queue: the name of the queue.
     """
 
-    def __init__(self, tasks: TaskLookup | None, max_payload_bytes: int) -> None:
+    def __init__(self, tasks: TaskLookup | None, max_payload_bytes: int, queue: str) -> None:
         self._tasks = tasks
+        self._queue = queue
         self._max_payload_bytes = max_payload_bytes
 
     def job(self, job_or_func: str | Job, keywords: dict[str, Any]) -> Job:
@@ -29,6 +31,7 @@ class CallValidator:
         Raises:
             UnknownTask, InvalidArguments, PayloadTooLarge: see `Task.job`.
             ValueError: a field has a wrong type, or `meta` has an entry with a reserved name.
+            RegistrationError: the task has limits, which apply in another queue.
         """
         if self._tasks is None:
             job = _as_saq_makes_it(job_or_func, keywords)
@@ -38,9 +41,13 @@ class CallValidator:
             job = _with_fields(job_or_func, keywords)
             check(job)
             task = self._tasks.get(job.function)
+            task.check_queue(self._queue)
             job.kwargs = task.signature.encode(job.kwargs or {}, self._max_payload_bytes)
+            if task.defaults.limits:
+                task.limit(job)
             return job
         task = self._tasks.get(job_or_func)
+        task.check_queue(self._queue)
         arguments, fields = task.split(keywords)
         _check_meta(fields)
         return task.job(arguments, limit=self._max_payload_bytes, **fields)

@@ -12,9 +12,12 @@ from saq.types import Context
 
 from saqueduct.common.functions import are_alike, at_one_place, is_run_again, location, module_run
 from saqueduct.errors import InvalidArguments, RegistrationError
+from saqueduct.flow.limits import check_name, name_of, parameters_of
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.current_job import lineage
 from saqueduct.tasks.job import EngineJob, like, make
+from saqueduct.tasks.job_meta import LIMITS
+from saqueduct.tasks.limit_keys import limits_of_job
 from saqueduct.tasks.option_names import CALL_EQUALS, unknown_option
 from saqueduct.tasks.options import CallOptions, CallSettings, TaskOptions, Unique
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES, Signature
@@ -55,6 +58,7 @@ class TaskDefinition:
         self.signature = Signature(function, self.defaults.redact)
         self.signature.task = self.name
         self._check_unique(self.defaults.unique)
+        self._check_limits()
 
     @property
     def where(self) -> str:
@@ -103,7 +107,8 @@ class TaskDefinition:
 
         Raises:
             ValueError: an unknown option (the message names the equivalent here), or see `CallOptions`.
-            RegistrationError: `unique` names a parameter that the task does not have.
+            RegistrationError: `unique` names a parameter that the task does not have, or `queue` another queue than
+                that of the task's limits.
         """
         if problem := unknown_option(options, CallSettings.__annotations__, CALL_EQUALS):
             raise ValueError(problem)
@@ -111,6 +116,7 @@ class TaskDefinition:
         changed.call_options = dataclasses.replace(self.call_options, **options)
         changed._template = None
         changed._check_unique(changed.call_options.unique)
+        changed.check_queue(changed.queue_name)
         return changed
 
     def within(self, session: "AsyncSession") -> Self:
@@ -156,7 +162,32 @@ class TaskDefinition:
             job.expires = self.call_options.expires
         if (unique := self.call_options.unique or self.defaults.unique) is not None:
             job.claim = unique.claim(self.name, self.signature.filled(kwargs))
+        if self.defaults.limits:
+            self.limit(job)
+            job.limited = True
         return job
+
+    def limit(self, job: Job) -> None:
+        """Give a job the limits of the task, with their keys for its arguments.
+
+        Raises:
+            InvalidArguments: the arguments do not fit.
+        """
+        arguments = self.signature.filled(job.kwargs or {})
+        job.meta[LIMITS] = limits_of_job(self.name, self.defaults.limits, arguments, self.signature.redact)
+
+    def check_queue(self, queue: str) -> None:
+        """Check that a queue may have jobs of the task.
+
+        Raises:
+            RegistrationError: the task has limits, which apply in its own queue only.
+        """
+        if self.defaults.limits and queue != self.defaults.queue:
+            raise RegistrationError(
+                self.function,
+                f"has limits, which are kept in its queue {self.defaults.queue!r}: its jobs cannot go to {queue!r}; "
+                "write a second task, with limits of its own",
+            )
 
     def _like(self) -> EngineJob:
         """A template job from the options; the same for every call, unless they depend on the time of the call."""
@@ -244,6 +275,20 @@ class TaskDefinition:
             raise RegistrationError(
                 self.function, f"unique names {', '.join(sorted(strangers))}, which are not arguments of the task"
             )
+
+    def _check_limits(self) -> None:
+        known = self.signature.payload
+        for each in self.defaults.limits:
+            if strangers := [name for name in parameters_of(each) if name not in known]:
+                raise RegistrationError(
+                    self.function,
+                    f"{each!r} names {', '.join(strangers)}, which are not arguments of the task "
+                    f"(there are: {', '.join(known) or 'none'})",
+                )
+            try:
+                check_name(type(each).__name__, name_of(each, self.name))
+            except ValueError as error:
+                raise RegistrationError(self.function, str(error)) from None
 
 
 class TaskLookup(Protocol):

@@ -73,6 +73,7 @@ class EngineJob(Job):
         dequeued: True if it was taken with SAQ's `dequeue`, without a lease.
         logs: the lines of this attempt, if they are kept; None: they are not.
         ran: seconds that its attempt has run; less than 0: it has not begun, or nothing measures it.
+        limited: True for a new job that has limits.
         ended_at: for a job that is queued again, when it had ended, in epoch milliseconds; None for all others.
     """
 
@@ -92,6 +93,7 @@ class EngineJob(Job):
     ended_at: int | None = None
     ran: float = -1.0
     logs: JobLog | None = None
+    limited: bool = False
 
     @property
     def abort_id(self) -> str:

@@ -33,6 +33,9 @@ OUTAGE = f"{PREFIX}outage"
 ROUND = f"{PREFIX}round"
 """Manual retry number: how often it was queued again by hand after its end; `lua/publish.lua` reads it too."""
 
+LIMITS = f"{PREFIX}limits"
+"""Its limits: of each the name, the key and the rule, see `limit_keys.py`."""
+
 SCHEDULE = f"{PREFIX}schedule"
 """Key of the schedule that created the job."""
 

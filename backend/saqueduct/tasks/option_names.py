@@ -25,7 +25,7 @@ TASK_EQUALS: dict[str, str] = {
     "min_backoff": "give retry_delay=seconds, and retry_backoff=True",
     "pydantic": "leave it out, pydantic models in the signature are validated",
     "queue_name": "give queue=...",
-    "rate_limit": "there is no rate limit",
+    "rate_limit": "give limits=(Rate(name, 10, per=60),), which counts for all workers together",
     "reject_on_worker_lost": "jobs of a killed worker always run again; at_most_once=True forbids that",
     "result_expires": "give ttl=seconds",
     "result_ttl": "give ttl=seconds",

@@ -13,6 +13,7 @@ from saqueduct.common.near_names import NamedFields, did_you_mean
 from saqueduct.common.text import check_text
 from saqueduct.common.time_limits import check_delay, check_moment, check_number
 from saqueduct.errors import GiveUp, Retry
+from saqueduct.flow.limits import Limit, check_limits
 from saqueduct.tasks import encoding
 from saqueduct.tasks.canonical import digest
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS, ReservedMeta, checked
@@ -115,6 +116,7 @@ class TaskSettings(TypedDict, total=False):
     give_up_on: tuple[type[BaseException], ...]
     at_most_once: bool
     unique: Unique | None
+    limits: tuple[Limit, ...]
     redact: tuple[str, ...]
     durable: bool
     record: Record
@@ -168,6 +170,7 @@ class TaskOptions(NamedFields):
         give_up_on: exceptions that are never retried, even if attempts are left.
         at_most_once: True: if its worker dies, a job fails instead of running again.
         unique: see `Unique`; None: several jobs with the same arguments may exist.
+        limits: how many of its jobs run at once, and how many start in a time; see `Concurrency` and `Rate`.
         redact: parameters whose values are kept out of logs, errors, web pages and records.
         durable: True: PostgreSQL keeps the job until it has ended, and it is enqueued again if Redis loses it.
         record: which jobs leave a record: "all", "failures" (those that did not complete), or "none".
@@ -190,6 +193,7 @@ class TaskOptions(NamedFields):
     give_up_on: tuple[type[BaseException], ...] = ()
     at_most_once: bool = False
     unique: Unique | None = None
+    limits: tuple[Limit, ...] = ()
     redact: tuple[str, ...] = ()
     durable: bool = False
     record: Record = "all"
@@ -212,6 +216,7 @@ class TaskOptions(NamedFields):
         # The same form as `retry_on`.
         object.__setattr__(self, "give_up_on", self.give_up_on or ())
         _check_unique(self.unique)
+        check_limits(self.limits)
         if not isinstance(self.redact, tuple):
             raise ValueError("redact takes a tuple of parameter names, such as redact=('password',)")
         if self.record not in get_args(Record):

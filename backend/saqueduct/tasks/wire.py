@@ -78,6 +78,7 @@ class _Meta(msgspec.Struct, rename=PREFIX.__add__):
     recoveries: _Count = 0
     stalls: _Count = 0
     round: _Count = 0
+    limits: list[list[str]] | None = None
     schedule: str | None = None
     tick: _Number | None = None
     durable: bool = False

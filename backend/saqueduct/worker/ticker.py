@@ -1,12 +1,12 @@
-"""Ticker: makes the jobs of schedules when their ticks are due.
+"""Ticker: makes the jobs of schedules when their ticks are due, and declares the queue's limits with them.
 
 Redis holds the next tick of each schedule of a queue. The worker that finds one due advances the schedule to its next
 tick and enqueues the job in one step, so that a tick makes one job, however many workers look and however wrong their
 clocks are.
 
-Each worker declares all schedules of its queue when it starts. The newest declaration is valid, and workers with
-another one (older code, during a deploy) make no jobs, even after a restart. When no worker with that declaration has
-looked for 30 seconds, another worker declares its own; see `scripts/declarations.lua`.
+Each worker declares all schedules and limits of its queue when it starts. The newest declaration is valid, and workers
+with another one (older code, during a deploy) make no jobs, even after a restart. When no worker with that declaration
+has looked for 30 seconds, another worker declares its own; see `scripts/declarations.lua`.
 """
 
 import asyncio
@@ -22,7 +22,9 @@ import msgspec
 from saqueduct.broker.outage import REDIS_AWAY
 from saqueduct.broker.scripts import pack
 from saqueduct.common import clock
+from saqueduct.flow.limits import name_of
 from saqueduct.queue.enqueuing import Row
+from saqueduct.queue.limit_states import stir
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.schedules.schedule import MISSED, Schedule
 from saqueduct.tasks.definition import TaskDefinition
@@ -55,7 +57,7 @@ class Ticker:
 
     Args:
         queue: the queue.
-        tasks: those whose schedules are the queue's.
+        tasks: those whose schedules and limits are the queue's.
         zone: time zone of crons without their own.
         declared: set when `run` has told Redis the schedules.
     """
@@ -70,6 +72,7 @@ class Ticker:
         self._queue = queue
         self._zone = zone
         self._tasks = {schedule.key: (task, schedule) for task in tasks for schedule in task.schedules}
+        self._limits = {name_of(each, task.name): each.rule for task in tasks for each in task.defaults.limits}
         self._declaration = self._fingerprint()
         self._declared = declared or asyncio.Event()
         self._stopping = asyncio.Event()
@@ -94,7 +97,8 @@ class Ticker:
         self._stopping.set()
 
     async def declare(self, *, replace: bool = True) -> None:
-        """Declare the schedules in Redis: those that changed continue from now, those that are left out end.
+        """Declare the schedules in Redis: those that changed continue from now, those that are left out end. And the
+        limits, which apply to jobs that wait already.
 
         Args:
             replace: False: only if there is no declaration; True: also if the workers that made it are older, or gone.
@@ -105,7 +109,9 @@ class Ticker:
             for key, (_, schedule) in self._tasks.items()
             for part in (key, schedule.timing, repr(schedule.next_tick(now, self._zone)))
         ]
-        await self._queue.scripts.run("declare", self._declaration, int(replace), *rows)
+        limits = pack([part for rule in self._limits.items() for part in rule])
+        changed = await self._queue.scripts.run("declare", self._declaration, int(replace), limits, *rows)
+        await stir(self._queue.core, changed)
 
     async def tick(self) -> float:
         """Make the jobs that are due; returns the seconds until the next look."""
@@ -191,5 +197,7 @@ class Ticker:
             (task.name, key, schedule.timing, str(self._zone), schedule.catch_up, schedule.overlap, schedule.kwargs)
             for key, (task, schedule) in sorted(self._tasks.items())
         ]
-        text = msgspec.json.encode(declared, order="deterministic", enc_hook=repr)
+        # Without limits as before there were any: an upgrade alone is no new declaration.
+        whole = [declared, sorted(self._limits.items())] if self._limits else declared
+        text = msgspec.json.encode(whole, order="deterministic", enc_hook=repr)
         return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -1,7 +1,7 @@
 -- Inserted between the prelude and the scripts that enqueue.
 -- A job is a row: key, JSON, start ('0' now, '+s' seconds from now, or epoch seconds), priority, unique claim, JSON of
--- the job that it replaces, its ttl, whether it is new, and for a job that is queued again when it had ended (epoch
--- milliseconds). The key of a new job is random; if it already exists, this same
+-- the job that it replaces, its ttl, whether it is new, for a job that is queued again when it had ended (epoch
+-- milliseconds), else false, and for a job with limits {lane, names and rules, time after which it must not start or ''}. The key of a new job is random; if it already exists, this same
 -- call created it, its answer was lost, and it was sent again.
 -- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way, mark under
 -- which the end of that one is kept until PostgreSQL knows ('' it need not), whether the job is queued once more}.
@@ -98,7 +98,7 @@ end
 -- Returns 1: enqueued; 3: enqueued in place of another; 0: a job with its key already exists; 4 or 5: blocked by one
 -- that is being aborted, see `in_the_way` and `put`; else the key of the job that holds the claim.
 local function admit(row)
-    local key, job, start, priority, spec, given_way, given_way_ttl, new, ended_at = unpack(row)
+    local key, job, start, priority, spec, given_way, given_way_ttl, new, ended_at, limited = unpack(row)
     local id = PREFIX .. key
     if new and redis.call('EXISTS', id) == 1 then return 1 end
     local refused, answer = nil, 1
@@ -126,7 +126,12 @@ local function admit(row)
         redis.call('PUBLISH', holder, 'aborted')
         deliver_one(holder, given_way)
     end
-    let_wait(id, priority, start)
+    if limited then
+        limits(true).join(id, unpack(limited))
+    elseif limits() then
+        redis.call('HDEL', LANES, id)
+    end
+    let_wait(id, priority, start, false, limited and limited[1])
     if start ~= '0' then wake_if_first(id) end
     if claim and claim.period > 0 then
         redis.call('SET', claim.id, key, 'PX', claim.period)

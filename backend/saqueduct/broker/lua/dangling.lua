@@ -9,6 +9,8 @@ for i = 4, #ARGV do
     if not job or taken then
         dropped = dropped + redis.call('ZREM', INCOMPLETE, ARGV[i])
         redis.call('HDEL', LEVELS, ARGV[i])
+        local lane = limits() and redis.call('HGET', LANES, ARGV[i])
+        if lane then loaded.withdraw(ARGV[i], lane) end
     end
 end
 return dropped

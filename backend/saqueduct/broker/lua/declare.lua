@@ -1,10 +1,11 @@
--- Declare the schedules of a queue; removes others, and their pauses. ARGV: 4 fingerprint of the
--- declaration; 5 '1' to replace another one that is older, or gone, '0' only if there is none; then three per
--- schedule: key, timing, next tick. A schedule with an unchanged timing keeps its tick, even if it is overdue.
--- Returns 1, or 0: there is another declaration.
+-- Declare the schedules and the limits of a queue; removes others, and the pauses of schedules. ARGV: 4 fingerprint of the
+-- declaration; 5 '1' to replace another one that is older, or gone, '0' only if there is none; 6 in MessagePack the names
+-- and rules of the limits; then three per schedule: key, timing, next tick. A schedule with an unchanged timing keeps its
+-- tick, even if it is overdue.
+-- Returns the names of the limits that changed; nothing if there is another declaration.
 note_look(ARGV[4])
 local declared = redis.call('GET', DECLARED)
-if declared and declared ~= ARGV[4] and (ARGV[5] == '0' or stays(declared, ARGV[4])) then return 0 end
+if declared and declared ~= ARGV[4] and (ARGV[5] == '0' or stays(declared, ARGV[4])) then return {} end
 local all = redis.call('HGETALL', DECLARATIONS)
 for i = 1, #all, 2 do
     local _, last = seen(all[i])
@@ -12,7 +13,7 @@ for i = 1, #all, 2 do
 end
 local gone = {}
 for _, key in ipairs(redis.call('HKEYS', TIMINGS)) do gone[key] = true end
-for i = 6, #ARGV, 3 do
+for i = 7, #ARGV, 3 do
     local key, timing, tick = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     gone[key] = nil
     if redis.call('HGET', TIMINGS, key) ~= timing or not redis.call('ZSCORE', TICKS, key) then
@@ -27,4 +28,4 @@ for key in pairs(gone) do
     redis.call('HDEL', SCHEDULES_PAUSED, key)
 end
 redis.call('SET', DECLARED, ARGV[4])
-return 1
+return limits(true).declare(cmsgpack.unpack(ARGV[6]))

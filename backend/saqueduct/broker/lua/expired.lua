@@ -2,10 +2,12 @@
 -- 7 seconds for which the first is held. Returns key, lease, deadline of each, the oldest first.
 -- Also puts back entries that woke a worker which died before it leased, and prevents stock workers from sweeping: their
 -- sweep aborts a job that a stock worker is just taking. A sweep in progress may continue until its lock runs out, so
--- that time becomes the engine's.
+-- that time becomes the engine's. Of jobs with limits it checks some, see `limits.lua`.
 -- Fails if Redis refuses to write, for any reason: then live workers may not be able to renew their leases.
+local CHECKED = 200
 unless_full()
 put_back()
+if limits() then loaded.check(CHECKED) end
 local sweeper = redis.call('GET', ARGV[5])
 if sweeper and sweeper ~= 'engine' then redis.call('RENAMENX', ARGV[5], ARGV[6]) end
 redis.call('SET', ARGV[5], 'engine', 'EX', ARGV[7])

@@ -10,15 +10,24 @@ local want, worker = tonumber(ARGV[4]), ARGV[5]
 local SHARE = 10
 local SCAN = want + 1000
 
-local ids, seen, scanned = {}, {}, 0
+-- Visits of lanes that may find none of their jobs.
+local VISITS = want + 64
+
+local ids, seen, scanned, visits = {}, {}, 0, 0
+local limited = limits()
+if limited then limited.leasing = true end
 
 -- An entry counts only if its job is due and no worker has it: entries of aborted jobs may still be in the list.
 local function consider(entries)
     scanned = scanned + #entries
     local owners = redis.call('HMGET', OWNERS, unpack(entries))
     local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
+    local lanes = limited and redis.call('HMGET', LANES, unpack(entries))
     for i, id in ipairs(entries) do
-        if scores[i] == '0' and not owners[i] and not seen[id] then
+        if lanes and lanes[i] and scores[i] == '0' and not owners[i] then
+            -- A stock worker has moved it here when it was due.
+            limited.wait_in(id, lanes[i], false)
+        elseif scores[i] == '0' and not owners[i] and not seen[id] then
             seen[id] = true
             ids[#ids + 1] = id
         elseif has_stayed(id, scores[i]) then
@@ -33,6 +42,16 @@ local function waiting()
         if redis.call('LLEN', list) > 0 then lists[#lists + 1] = list end
     end
     return lists
+end
+
+-- The priorities with jobs in their list, or in lanes that may have one that can start.
+local function waiting_lines()
+    local lines = {}
+    for _, level in ipairs({'high', 'normal', 'low'}) do
+        local line = {level = level, listed = redis.call('LLEN', LISTS[level]) > 0, lanes = limited.ready(level) > 0}
+        if line.listed or line.lanes then lines[#lines + 1] = line end
+    end
+    return lines
 end
 
 local function next_list(lists)
@@ -56,13 +75,32 @@ local shared = false
 local workers = redis.call('ZCOUNT', STATS, string.format('%.0f', SERVER * 1000), '+inf')
 if workers > 1 then
     local line = redis.call('LLEN', HIGH) + redis.call('LLEN', QUEUED) + redis.call('LLEN', LOW)
+    if limited then line = line + limited.ready('high') + limited.ready('normal') + limited.ready('low') end
     local each = math.ceil((line + redis.call('ZCARD', LEASES)) / workers)
     local share = math.max(1, each - tonumber(ARGV[7] or 0))
     shared = share < want and line > share
     want = math.min(want, share)
 end
 
-while not closed and #ids < want and scanned < SCAN do
+-- With limits: some jobs of the list and some lanes in turn.
+local TOGETHER = 8
+if limited then limited.open_gates() end
+local lanes_next = limited and redis.call('INCR', TURNS) % 2 == 0
+while limited and not closed and #ids < want and scanned < SCAN and visits < VISITS do
+    local lines = waiting_lines()
+    if #lines == 0 then break end
+    local line = #lines == 1 and lines[1] or next_list(lines)
+    if line.lanes and (lanes_next or not line.listed) then
+        limited.visit(line.level, want - #ids, ids, seen)
+        visits = visits + 1
+        if #lines > 1 or visits % TOGETHER == 0 then lanes_next = false end
+    else
+        local most = #lines > 1 and 1 or line.lanes and TOGETHER or want
+        consider(redis.call('LPOP', LISTS[line.level], math.min(most, want - #ids)))
+        lanes_next = true
+    end
+end
+while not limited and not closed and #ids < want and scanned < SCAN do
     local lists = waiting()
     if #lists == 0 then break end
     if #lists == 1 then
@@ -72,11 +110,13 @@ while not closed and #ids < want and scanned < SCAN do
     end
 end
 
-local left = #waiting() > 0
+local left = #(limited and waiting_lines() or waiting()) > 0
 -- Workers wait at the normal list: wake the next one if jobs are left in another list.
 if left and workers > 1 and not paused then wake() end
 
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local opening = limited and limited.next_opening()
+if opening then due[2] = math.min(opening, tonumber(due[2] or opening)) end
 -- Of more than 64 bytes, from which on Redis keeps a hash as a table: a short hash is a list, through which it goes for
 -- each job from its beginning (hash-max-listpack-value; 5 us of 24 a job at 300 slots).
 -- The number of the call and the time, see `lost_leases.py`.
@@ -98,6 +138,12 @@ for i, id in ipairs(ids) do
     else
         -- Evicted or deleted by hand: nothing to run.
         redis.call('ZREM', INCOMPLETE, id)
+        local lane = limited and redis.call('HGET', LANES, id)
+        if lane then
+            -- This answer does not say that others may start now.
+            limited.leasing = false
+            limited.leave(id, lane)
+        end
     end
 end
 if #leases > 0 then

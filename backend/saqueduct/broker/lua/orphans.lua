@@ -14,6 +14,8 @@ for i = 4, #ARGV, 2 do
             redis.call('ZREM', LEASES, id)
             redis.call('ZREM', INCOMPLETE, id)
             redis.call('HDEL', ABORTING, id)
+            local lane = limits() and redis.call('HGET', LANES, id)
+            if lane then loaded.leave(id, lane) end
         end
     end
 end

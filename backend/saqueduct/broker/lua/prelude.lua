@@ -8,7 +8,7 @@ local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7
 local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local PUBLISHED, PAUSED, RESUMED, SCHEDULES_PAUSED = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
 local STATS, WAITERS, AWAITED, LEAVING, UNRECORDED = KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24]
-local DECLARATIONS, ALERTS = KEYS[25], KEYS[26]
+local DECLARATIONS, ALERTS, LANES = KEYS[25], KEYS[26], KEYS[27]
 local PREFIX = ARGV[1]
 local clock = redis.call('TIME')
 local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -52,13 +52,25 @@ local function put_back()
     while redis.call('LMOVE', AWAITED, QUEUED, 'RIGHT', 'LEFT') do end
 end
 
--- Let a job wait: until `start` (epoch seconds), or in its list now ('0'), at the end or at the front.
-local function let_wait(id, priority, start, front)
+-- The functions for jobs with limits, see `limits.lua`; nil while the queue has no such job, which costs one EXISTS a call.
+-- `needed`: this call adds the first.
+local load_limits, loaded, looked = nil, nil, false
+local function limits(needed)
+    if not loaded and (needed or not looked) then
+        looked = true
+        if needed or redis.call('EXISTS', LANES) == 1 then loaded = load_limits() end
+    end
+    return loaded
+end
+
+-- Let a job wait: until `start` (epoch seconds), or now ('0') in its lane or else in its list, at the end or at the front.
+local function let_wait(id, priority, start, front, lane)
     redis.call('ZADD', INCOMPLETE, start, id)
     if start ~= '0' then
         if priority ~= 'normal' then redis.call('HSET', LEVELS, id, priority) end
         return
     end
+    if lane then return limits().wait_in(id, lane, front) end
     redis.call(front and 'LPUSH' or 'RPUSH', LISTS[priority], id)
     if priority ~= 'normal' then wake() end
 end
@@ -177,7 +189,10 @@ end
 local function withdraw(id, job, seconds)
     redis.call('ZREM', INCOMPLETE, id)
     redis.call('HDEL', LEVELS, id)
-    local removed, long = redis.call('LREM', AWAITED, 0, id), false
+    local lane = limits() and redis.call('HGET', LANES, id)
+    local removed, long = lane and loaded.withdraw(id, lane) or 0, false
+    if removed > 0 then return store(id, job, seconds) end
+    removed = redis.call('LREM', AWAITED, 0, id)
     for _, list in pairs(LISTS) do
         if redis.call('LLEN', list) <= SHORT then
             removed = removed + redis.call('LREM', list, 0, id)

@@ -23,6 +23,7 @@ local stock = redis.call('EXISTS', ACTIVE) == 1
 local inboxes = redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITERS, unpack(ids))
 local owners = redis.call('HMGET', OWNERS, unpack(ids))
 local deadlines = ARGV[4] == '1' and redis.call('ZMSCORE', LEASES, unpack(ids))
+local lanes = limits() and redis.call('HMGET', LANES, unpack(ids))
 local settled = {}
 
 local function holds(i, lease)
@@ -47,11 +48,14 @@ for i, id in ipairs(ids) do
             keep_unrecorded(mark, jobs[i])
             ended[#ended + 1] = id
             give_up(claim, keys[i])
+            if lanes and lanes[i] then loaded.leave(id, lanes[i]) end
             if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
         else
             redis.call('SET', id, jobs[i])
             local start = tonumber(number) > 0 and after(number) or '0'
-            let_wait(id, priority, start, kind ~= 'retry')
+            local lane = lanes and lanes[i]
+            if lane then loaded.pass(id, lane) end
+            let_wait(id, priority, start, kind ~= 'retry', lane)
             if start ~= '0' then wake_if_first(id) end
         end
         if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end

@@ -42,6 +42,13 @@ local now = string.format('%.6f', NOW)
 local overdue = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', now, 'WITHSCORES', 'LIMIT', 0, 1)
 local jobs = {}
 for _, list in ipairs({AWAITED, HIGH, QUEUED, LOW}) do first_of(list, jobs) end
+-- A lane that waits at a gate waits for no worker.
+if limits() then
+    for level in pairs(LISTS) do
+        local lane = loaded.first_ready(level)
+        if lane then first_of(lane, jobs) end
+    end
+end
 return {now,
     redis.call('ZCARD', INCOMPLETE),
     redis.call('ZCOUNT', INCOMPLETE, 0, 0),

@@ -1,0 +1,413 @@
+-- Inserted after the prelude into the scripts that move jobs. Jobs with limits do not wait in the queue's lists, but in lanes.
+-- A lane is a list of jobs that wait for the same: its name is their priority and their gates, separated by newlines. A
+-- gate is a limit for one key: the limit's name, a tab, the key. So a job that must wait at a gate holds up none but those
+-- that would wait there too. A lane with jobs has a place: in the ring of its priority, whose lanes take turns, or among
+-- the waiters of one gate that was closed when its turn came. Kept below `flow:`
+--   lanes           hash: job that has not ended -> its lane
+--   lane:LANE       list: jobs that wait
+--   places          hash: lane with jobs -> gate at which it waits, or '' in the ring
+--   ring:PRIORITY   zset: lanes that may have a job that can start, by turn
+--   waiters:GATE    zset: lanes that wait at the gate, by priority and turn
+--   held:GATE       set: jobs that run, and those of an ordered limit that wait for another attempt
+--   rate:GATE       the time from which on a start is no longer ahead of the rate (the theoretical arrival time of GCRA)
+--   sleeping        zset: gates that open by themselves, by time
+--   expires         hash: job -> time after which it must not start; it passes all gates, and its worker ends it
+--   limits          hash: limit -> rule: 'c N' so many at once, 'o N' the same in order, 'r N SECONDS BURST' a rate, 'u 0'
+--                   no limit any more
+--   declared        hash: limit -> rule, as the valid declaration has it
+--   checked         hash: how far `check` has come
+-- A gate's slot is the lease: taken in the script that leases, released in the one that settles.
+local BASE = string.sub(LANES, 1, -#'lanes' - 1)
+
+-- Lanes of due gates that one call moves, and jobs that one visit takes.
+local WOKEN, QUANTUM = 64, 16
+
+-- Lanes that wait for a gate have their priority before their turn.
+local RANKS = {high = 0, normal = 1125899906842624, low = 2251799813685248}
+
+-- Slots of a gate that one check looks at.
+local LOOKED_AT = 100
+
+-- Turns that one call takes at once.
+local TURNS_AT_ONCE = 64
+
+load_limits = function()
+    local self = {}
+    local PLACES, SLEEPING, EXPIRES, RULES = BASE .. 'places', BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits'
+    local lanes, rules, turn, turns = {}, {}, 0, 0
+    -- True in the script that leases, which wakes other workers itself.
+    self.leasing = false
+
+    local function next_turn()
+        if turns == 0 then
+            turn, turns = redis.call('INCRBY', BASE .. 'turn', TURNS_AT_ONCE) - TURNS_AT_ONCE, TURNS_AT_ONCE
+        end
+        turn, turns = turn + 1, turns - 1
+        return turn
+    end
+
+    local function ranked(level, number)
+        return string.format('%.0f', RANKS[level] + number)
+    end
+
+    -- The parts of a lane: its priority, ring, list and gates.
+    local function read(lane)
+        local known = lanes[lane]
+        if known then return known end
+        known = {gates = {}}
+        for part in string.gmatch(lane, '[^\n]+') do
+            if known.level then known.gates[#known.gates + 1] = part else known.level = part end
+        end
+        known.ring, known.list = BASE .. 'ring:' .. known.level, BASE .. 'lane:' .. lane
+        lanes[lane] = known
+        return known
+    end
+
+    -- A gate whose rule is gone lets one job through at a time.
+    local function rule_of(gate)
+        local name = string.match(gate, '^[^\t]*')
+        local known = rules[name]
+        if known then return known end
+        local kind, limit, per, burst = string.match(redis.call('HGET', RULES, name) or 'c 1', '^(%a) (%S+) ?(%S*) ?(%S*)$')
+        known = {kind = kind, limit = kind == 'u' and math.huge or tonumber(limit)}
+        if kind == 'r' then known.step, known.burst = tonumber(per) / known.limit, tonumber(burst) end
+        rules[name] = known
+        return known
+    end
+
+    -- The arrival time of a rate; never further ahead than a full burst, also when the clock went back.
+    local function arrival(gate, rule)
+        local stored = tonumber(redis.call('GET', BASE .. 'rate:' .. gate) or '0')
+        return math.min(math.max(stored, NOW), NOW + rule.burst * rule.step)
+    end
+
+    -- How many jobs may start at a gate, and for a closed rate when the next may.
+    local function room(gate)
+        local rule = rule_of(gate)
+        if rule.kind ~= 'r' then return rule.limit - redis.call('SCARD', BASE .. 'held:' .. gate) end
+        local slack = (rule.burst - 1) * rule.step - (arrival(gate, rule) - NOW)
+        if slack < -0.000001 then return 0, NOW - slack end
+        return math.floor(slack / rule.step + 0.000001) + 1
+    end
+
+    local function take(gate, ids)
+        local rule = rule_of(gate)
+        if rule.kind ~= 'r' then
+            redis.call('SADD', BASE .. 'held:' .. gate, unpack(ids))
+        else
+            local next_arrival = arrival(gate, rule) + #ids * rule.step
+            local left = math.ceil((next_arrival - NOW) * 1000) + 1
+            redis.call('SET', BASE .. 'rate:' .. gate, string.format('%.6f', next_arrival), 'PX', string.format('%.0f', left))
+        end
+    end
+
+    local function sleep(gate, time)
+        redis.call('ZADD', SLEEPING, string.format('%.6f', time), gate)
+    end
+
+    -- Put a lane at the end of its ring.
+    local function to_ring(lane)
+        redis.call('HSET', PLACES, lane, '')
+        redis.call('ZADD', read(lane).ring, next_turn(), lane)
+    end
+
+    local function park(lane, gate, opens)
+        redis.call('HSET', PLACES, lane, gate)
+        redis.call('ZADD', BASE .. 'waiters:' .. gate, ranked(read(lane).level, next_turn()), lane)
+        if opens then sleep(gate, opens) end
+    end
+
+    -- The lane whose turn at a gate it is: of the highest priority; every tenth time of the lowest, so that none starves.
+    local function first_waiter(waiters)
+        if next_turn() % 10 == 0 then
+            local last = redis.call('ZRANGE', waiters, -1, -1)
+            if not last[1] then return nil end
+            return redis.call('ZRANGEBYSCORE', waiters, ranked(read(last[1]).level, 0), '+inf', 'LIMIT', 0, 1)[1]
+        end
+        return redis.call('ZRANGE', waiters, 0, 0)[1]
+    end
+
+    -- If lanes wait at a gate that is open, put one in the ring: when it leaves the ring, the next follows, as long as the
+    -- gate is open.
+    local function stir(gate)
+        local waiters = BASE .. 'waiters:' .. gate
+        if redis.call('EXISTS', waiters) == 0 then return end
+        local free, opens = room(gate)
+        if free > 0 then
+            local lane = first_waiter(waiters)
+            redis.call('ZREM', waiters, lane)
+            to_ring(lane)
+            if not self.leasing then wake() end
+        elseif opens then
+            sleep(gate, opens)
+        end
+    end
+
+    -- A lane has left the ring: what it leaves open at its gates is for others; `except` the gate at which it waits.
+    local function stir_others(lane, except)
+        for _, gate in ipairs(read(lane).gates) do
+            if gate ~= except then stir(gate) end
+        end
+    end
+
+    -- A lane has no more jobs.
+    local function drop(lane)
+        local place = redis.call('HGET', PLACES, lane)
+        if not place then return end
+        redis.call('HDEL', PLACES, lane)
+        redis.call('ZREM', place == '' and read(lane).ring or BASE .. 'waiters:' .. place, lane)
+        stir_others(lane)
+    end
+
+    local function is_ordered(lane)
+        for _, gate in ipairs(read(lane).gates) do
+            if rule_of(gate).kind == 'o' then return true end
+        end
+        return false
+    end
+
+    -- Whether a job has kept a slot of an ordered limit between its attempts.
+    local function keeps(id, lane)
+        for _, gate in ipairs(read(lane).gates) do
+            if redis.call('SISMEMBER', BASE .. 'held:' .. gate, id) == 1 then return true end
+        end
+        return false
+    end
+
+    -- Store the limits of a new job: its lane, name and rule of each limit, and its expiry or ''.
+    function self.join(id, lane, named, expires)
+        for i = 1, #named, 2 do redis.call('HSETNX', RULES, named[i], named[i + 1]) end
+        redis.call('HSET', LANES, id, lane)
+        if expires ~= '' then redis.call('HSET', EXPIRES, id, expires) end
+    end
+
+    -- Put a job at the end of its lane, or at its front.
+    function self.wait_in(id, lane, front)
+        front = front or is_ordered(lane) and keeps(id, lane)
+        redis.call(front and 'LPUSH' or 'RPUSH', read(lane).list, id)
+        local place = redis.call('HGET', PLACES, lane)
+        if place and place ~= '' then
+            -- It waits at a gate; a job that has kept its slot there may pass.
+            if not front or redis.call('SISMEMBER', BASE .. 'held:' .. place, id) == 0 then return end
+            redis.call('ZREM', BASE .. 'waiters:' .. place, lane)
+            place = nil
+        end
+        if not place then to_ring(lane) end
+        wake()
+    end
+
+    -- A job has ended.
+    function self.leave(id, lane)
+        redis.call('HDEL', LANES, id)
+        if redis.call('EXISTS', EXPIRES) == 1 then redis.call('HDEL', EXPIRES, id) end
+        for _, gate in ipairs(read(lane).gates) do
+            if redis.call('SREM', BASE .. 'held:' .. gate, id) == 1 then stir(gate) end
+        end
+    end
+
+    -- The attempt of a job has ended, and another follows: it keeps the slots of ordered limits.
+    function self.pass(id, lane)
+        for _, gate in ipairs(read(lane).gates) do
+            if rule_of(gate).kind ~= 'o' and redis.call('SREM', BASE .. 'held:' .. gate, id) == 1 then stir(gate) end
+        end
+    end
+
+    -- Remove a waiting job. Returns how many entries it had in its lane.
+    function self.withdraw(id, lane)
+        local list, removed = read(lane).list, 0
+        if redis.call('LLEN', list) <= SHORT then removed = redis.call('LREM', list, 0, id) end
+        self.leave(id, lane)
+        if redis.call('EXISTS', list) == 0 then drop(lane) end
+        return removed
+    end
+
+    -- Look again at gates whose time has come.
+    function self.open_gates()
+        local now = string.format('%.6f', NOW)
+        local due = redis.call('ZRANGEBYSCORE', SLEEPING, '-inf', now, 'LIMIT', 0, WOKEN)
+        for _, gate in ipairs(due) do
+            redis.call('ZREM', SLEEPING, gate)
+            stir(gate)
+        end
+    end
+
+    -- When the next gate opens by itself, in epoch seconds, or nil.
+    function self.next_opening()
+        return tonumber(redis.call('ZRANGE', SLEEPING, 0, 0, 'WITHSCORES')[2] or nil)
+    end
+
+    function self.ready(level)
+        return redis.call('ZCARD', BASE .. 'ring:' .. level)
+    end
+
+    -- The list of the first lane that may have a job that can start, or nil.
+    function self.first_ready(level)
+        local lane = redis.call('ZRANGE', BASE .. 'ring:' .. level, 0, 0)[1]
+        return lane and read(lane).list
+    end
+
+    -- The first of the jobs of a lane that can start, none of which another script has taken: how many entries to remove
+    -- from the list, the ids that take a slot, and those that have expired.
+    local function candidates(lane, want, seen)
+        local entries = redis.call('LRANGE', read(lane).list, 0, want - 1)
+        if #entries == 0 then return entries, {} end
+        local owners = redis.call('HMGET', OWNERS, unpack(entries))
+        local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
+        local own = redis.call('HMGET', LANES, unpack(entries))
+        local expires = redis.call('EXISTS', EXPIRES) == 1 and redis.call('HMGET', EXPIRES, unpack(entries))
+        local kinds = {}
+        for i, id in ipairs(entries) do
+            if scores[i] ~= '0' or owners[i] or own[i] ~= lane or seen[id] then
+                kinds[i] = 'stale'
+            elseif expires and expires[i] and math.floor(NOW * 1000) / 1000 > tonumber(expires[i]) then
+                kinds[i] = 'expired'
+            else
+                kinds[i] = 'job'
+            end
+        end
+        return entries, kinds
+    end
+
+    -- How many of a lane's jobs can start, the gate that limits them, and when it opens. `first`: the first of them, which
+    -- may have kept its slot.
+    local function room_of(lane, want, first)
+        local most, limiting, opening = want, nil, nil
+        for _, gate in ipairs(read(lane).gates) do
+            local free, opens = room(gate)
+            if rule_of(gate).kind == 'o' and redis.call('SISMEMBER', BASE .. 'held:' .. gate, first) == 1 then
+                free = math.max(free, 0) + 1
+            end
+            if free < most or free <= 0 then most, limiting, opening = math.max(free, 0), gate, opens end
+            if most == 0 then break end
+        end
+        return most, limiting, opening
+    end
+
+    -- After a visit: put the lane where it belongs.
+    local function settle_down(lane)
+        if redis.call('EXISTS', read(lane).list) == 0 then
+            redis.call('HDEL', PLACES, lane)
+            stir_others(lane)
+            return
+        end
+        -- The next job of an ordered lane may have kept its slot: a visit sees that.
+        for _, gate in ipairs(is_ordered(lane) and {} or read(lane).gates) do
+            local free, opens = room(gate)
+            if free <= 0 then
+                park(lane, gate, opens)
+                stir_others(lane, gate)
+                return
+            end
+        end
+        to_ring(lane)
+    end
+
+    -- Take jobs from the next lane of a ring; adds up to `want` of them to `ids`.
+    function self.visit(level, want, ids, seen)
+        local lane = redis.call('ZPOPMIN', BASE .. 'ring:' .. level)[1]
+        local entries, kinds = candidates(lane, math.min(want, QUANTUM), seen)
+        local first = nil
+        for i, kind in ipairs(kinds) do
+            if kind == 'job' then first = first or entries[i] end
+        end
+        local most, limiting, opens = 0, nil, nil
+        if first then most, limiting, opens = room_of(lane, #entries, first) end
+        local taken, consumed = {}, 0
+        for i, id in ipairs(entries) do
+            if kinds[i] == 'job' and #taken == most then break end
+            consumed = i
+            if kinds[i] ~= 'stale' then
+                seen[id] = true
+                ids[#ids + 1] = id
+                if kinds[i] == 'job' then taken[#taken + 1] = id end
+            end
+        end
+        if consumed > 0 then redis.call('LPOP', read(lane).list, consumed) end
+        if #taken > 0 then
+            for _, gate in ipairs(read(lane).gates) do take(gate, taken) end
+            if redis.call('EXISTS', EXPIRES) == 1 then redis.call('HDEL', EXPIRES, unpack(taken)) end
+        end
+        if first and most == 0 then
+            park(lane, limiting, opens)
+            stir_others(lane, limiting)
+        else
+            settle_down(lane)
+        end
+    end
+
+    -- Repair some of what a fault may have left: entries of jobs that stock workers or an operator have removed, slots that
+    -- no job holds, lanes without a place. `most`: about how many entries of each hash.
+    function self.check(most)
+        local from = redis.call('HMGET', BASE .. 'checked', 'lanes', 'places')
+        local page = redis.call('HSCAN', LANES, from[1] or '0', 'COUNT', most)
+        for i = 1, #page[2], 2 do
+            local id, lane = page[2][i], page[2][i + 1]
+            if not redis.call('ZSCORE', INCOMPLETE, id) and redis.call('HEXISTS', OWNERS, id) == 0 then
+                self.leave(id, lane)
+            elseif redis.call('HEXISTS', PLACES, lane) == 0 and redis.call('EXISTS', read(lane).list) == 1 then
+                to_ring(lane)
+                wake()
+            end
+        end
+        local second = redis.call('HSCAN', PLACES, from[2] or '0', 'COUNT', most)
+        for i = 1, #second[2], 2 do self.check_lane(second[2][i], second[2][i + 1]) end
+        redis.call('HSET', BASE .. 'checked', 'lanes', page[1], 'places', second[1])
+    end
+
+    -- Release the slots at a gate whose jobs neither run nor wait.
+    local function check_held(gate)
+        for _, id in ipairs(redis.call('SRANDMEMBER', BASE .. 'held:' .. gate, LOOKED_AT)) do
+            local waits = rule_of(gate).kind == 'o' and redis.call('HEXISTS', LANES, id) == 1
+            if not waits and redis.call('HEXISTS', OWNERS, id) == 0 then
+                redis.call('SREM', BASE .. 'held:' .. gate, id)
+            end
+        end
+    end
+
+    -- Store the rules of a declaration, and lift the limits that it leaves out. Returns the names of those that changed.
+    function self.declare(named)
+        local DECLARED_RULES = BASE .. 'declared'
+        local before, changed, declared = redis.call('HGETALL', DECLARED_RULES), {}, {}
+        local function set(name, rule)
+            if redis.call('HGET', RULES, name) ~= rule then
+                redis.call('HSET', RULES, name, rule)
+                changed[#changed + 1] = name
+            end
+        end
+        for i = 1, #named, 2 do
+            declared[named[i]] = true
+            redis.call('HSET', DECLARED_RULES, named[i], named[i + 1])
+            set(named[i], named[i + 1])
+        end
+        for i = 1, #before, 2 do
+            if not declared[before[i]] then
+                redis.call('HDEL', DECLARED_RULES, before[i])
+                set(before[i], 'u 0')
+            end
+        end
+        return changed
+    end
+
+    -- Look again at those gates of some limits at which lanes wait; see `stir.lua`.
+    function self.stir_waiting(cursor, most, changed)
+        local page = redis.call('HSCAN', PLACES, cursor, 'COUNT', most)
+        for i = 2, #page[2], 2 do
+            local gate = page[2][i]
+            if gate ~= '' and changed[string.match(gate, '^[^\t]*')] then stir(gate) end
+        end
+        return page[1]
+    end
+
+    function self.check_lane(lane, place)
+        if redis.call('EXISTS', read(lane).list) == 0 then return drop(lane) end
+        if place == '' then
+            if not redis.call('ZSCORE', read(lane).ring, lane) then to_ring(lane) end
+            return
+        end
+        if not redis.call('ZSCORE', BASE .. 'waiters:' .. place, lane) then park(lane, place) end
+        if rule_of(place).kind ~= 'r' then check_held(place) end
+        stir(place)
+    end
+
+    return self
+end

@@ -1,0 +1,163 @@
+"""Limits: how many jobs of a key run at once, and how many start in a time."""
+
+import dataclasses
+from collections.abc import Collection
+from typing import Any
+
+from saqueduct.common.near_names import NamedFields
+from saqueduct.common.text import check_text, printable
+from saqueduct.common.time_limits import check_number
+
+MOST = 1_000_000
+"""The largest number of a limit."""
+
+SHORTEST_STEP = 0.00001
+"""Minimum seconds between two starts of a rate: the clock of Redis has microseconds."""
+
+LONGEST_PERIOD = 31_557_600
+"""Maximum seconds of a rate's period: a year."""
+
+LONGEST_NAME = 400
+"""Maximum characters of a limit's name: a task's name is one too."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Concurrency(NamedFields):
+    """At most so many jobs run at once, for each value of some arguments.
+
+        @task(limits=(Concurrency(2, by="tenant_id"),))
+        async def export(ctx: Context, *, tenant_id: int) -> None: ...
+
+    A job takes its place when a worker leases it, and keeps it as long as the lease lasts.
+
+    Attributes:
+        limit: jobs that run at once.
+        by: the argument, or a tuple of arguments, whose values have a limit each; empty: one limit for all jobs.
+        name: tasks that give the same name share the limit; empty: the name of the task.
+        ordered: True: a job keeps its place between its attempts, so that those behind it wait for its end. With a
+            limit of 1 its jobs run strictly one after another.
+
+    Raises:
+        ValueError: an invalid value; names it.
+    """
+
+    limit: int
+    by: str | Collection[str] = ()
+    name: str = ""
+    ordered: bool = False
+
+    def __post_init__(self) -> None:
+        _check_count("Concurrency: limit", self.limit)
+        if not isinstance(self.ordered, bool):
+            raise ValueError(f"Concurrency: ordered takes True or False, not {self.ordered!r}")
+        _check_shared(self)
+
+    @property
+    def rule(self) -> str:
+        """The limit as text for the scripts, see `lua/limits.lua`."""
+        return f"{'o' if self.ordered else 'c'} {self.limit}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rate(NamedFields):
+    """At most so many jobs start in a time, for each value of some arguments; retries are starts too.
+
+        stripe = Rate("stripe", 90, per=10, by="account_id")
+
+        @task(limits=(stripe,))
+        async def sync(ctx: Context, *, account_id: str) -> None: ...
+
+    Starts are spread evenly (GCRA): with 90 in 10 seconds one each 111 ms. In any `per` seconds, by the clock of Redis,
+    at most `limit + burst` jobs start.
+
+    Attributes:
+        name: tasks that use the same name share the limit.
+        limit: jobs that start in `per` seconds.
+        per: seconds.
+        burst: jobs that may start at once after a quiet time.
+        by: as in `Concurrency`.
+
+    Raises:
+        ValueError: an invalid value; names it.
+    """
+
+    name: str
+    limit: int
+    per: float = 1.0
+    burst: int = 1
+    by: str | Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError('Rate: give it a name, which tasks with this limit share: Rate("stripe", 90, per=10)')
+        _check_count("Rate: limit", self.limit)
+        _check_count("Rate: burst", self.burst)
+        check_number("Rate: per", self.per, least=0.001, most=LONGEST_PERIOD)
+        if self.per / self.limit < SHORTEST_STEP:
+            raise ValueError(f"Rate: at most {1 / SHORTEST_STEP:,.0f} starts a second, not {self.limit} in {self.per}")
+        _check_shared(self)
+
+    @property
+    def rule(self) -> str:
+        """The limit as text for the scripts, see `lua/limits.lua`."""
+        return f"r {self.limit} {float(self.per)!r} {self.burst}"
+
+
+Limit = Concurrency | Rate
+
+
+def parameters_of(limit: Limit) -> tuple[str, ...]:
+    """The names of the arguments that a limit has a key for."""
+    return (limit.by,) if isinstance(limit.by, str) else tuple(limit.by)
+
+
+def name_of(limit: Limit, task: str) -> str:
+    """The name of a limit of a task."""
+    return limit.name or task
+
+
+def check_name(what: str, name: str) -> None:
+    """Check that a text can be the name of a limit.
+
+    Raises:
+        ValueError: it cannot; says why.
+    """
+    check_text(f"{what}: name", name)
+    if printable(name) != name or "\t" in name:
+        raise ValueError(f"{what}: name: {name!r} contains control characters: remove them")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"{what}: name: {name[:40]!r}... is longer than {LONGEST_NAME} characters")
+
+
+def check_limits(limits: Any) -> None:
+    """Check the limits of a task.
+
+    Raises:
+        ValueError: they are not a tuple of limits, or two have one name.
+    """
+    example = 'such as limits=(Concurrency(2, by="tenant_id"),)'
+    if not isinstance(limits, tuple):
+        raise ValueError(f"limits takes a tuple, {example}, not {limits!r}")
+    for each in limits:
+        if not isinstance(each, Concurrency | Rate):
+            raise ValueError(f"limits takes Concurrency(...) and Rate(...), {example}, not {each!r}")
+    names = [each.name for each in limits]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        what = f"the name {twice[0]!r}" if twice[0] else "the name of the task, because they have none"
+        raise ValueError(f"limits: two limits have {what}: give each its own name")
+
+
+def _check_count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} takes a whole number, not {value!r}")
+    check_number(name, value, least=1, most=MOST)
+
+
+def _check_shared(limit: Limit) -> None:
+    what = type(limit).__name__
+    if not isinstance(limit.name, str):
+        raise ValueError(f"{what}: name takes a text, not {limit.name!r}")
+    check_name(what, limit.name)
+    names: Any = (limit.by,) if isinstance(limit.by, str) else limit.by
+    if not isinstance(names, tuple) or not all(isinstance(each, str) and each for each in names):
+        raise ValueError(f'{what}: by takes the name of an argument, or a tuple of names: by="tenant_id"')

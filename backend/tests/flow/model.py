@@ -1,0 +1,223 @@
+"""A plain model of a queue with limits: what may start, in which order, and what must be in Redis."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, cast
+
+from saqueduct import EngineQueue
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job_meta import LIMITS
+
+SLACK = 20.0
+"""Seconds that a test takes at most: less than half of a step."""
+
+
+@dataclasses.dataclass
+class ModelJob:
+    """A job that has not ended."""
+
+    key: str
+    lane: str
+    gates: tuple[str, ...]
+    due: float = 0.0
+    expires: float | None = None
+    leased: Any = None
+    expired: bool = False
+    keeps: bool = False
+    """True: it waits for another attempt, and has kept the slots of ordered limits."""
+
+
+class Model:
+    """The jobs that wait and run, and the arrival times of rates.
+
+    Args:
+        rules: by name: ("c" or "o", limit), or ("r", seconds between two starts, burst).
+    """
+
+    def __init__(self, rules: dict[str, Any]) -> None:
+        self.rules = dict(rules)
+        self.now = 0.0
+        self.paused = False
+        self.running: dict[str, ModelJob] = {}
+        self.delayed: dict[str, ModelJob] = {}
+        self.lanes: dict[str, list[ModelJob]] = defaultdict(list)
+        self.arrivals: dict[str, float] = {}
+
+    def enqueue(self, job: EngineJob, delay: float, expires: float | None) -> None:
+        limits = job.meta.get(LIMITS, ())
+        gates = tuple(sorted(f"{name}\t{key}" for name, key, _ in limits))
+        level = "high" if job.priority < 0 else "normal"
+        made = ModelJob(job.key, "\n".join([level, *gates]), gates, self.now + delay)
+        made.expires = None if expires is None else self.now + expires
+        if delay:
+            self.delayed[job.key] = made
+        else:
+            self.lanes[made.lane].append(made)
+
+    def leased(self, jobs: Sequence[EngineJob]) -> None:
+        """Check that these jobs may start, in this order."""
+        assert not (jobs and self.paused)
+        for job in jobs:
+            lane = next((lane for lane, waiting in self.lanes.items() if waiting and waiting[0].key == job.key), None)
+            assert lane is not None, f"{job.key} is not the first of a lane"
+            made = self.lanes[lane].pop(0)
+            made.leased = job
+            made.expired = made.expires is not None and self.now > made.expires
+            if not made.expired:
+                closed = [gate for gate in made.gates if not self._fits(made, gate)]
+                assert not closed, f"{job.key} has started, although {closed} are closed"
+                for gate in made.gates:
+                    self._take(gate)
+                made.expires = None
+            made.keeps = False
+            self.running[job.key] = made
+
+    def finish(self, key: str) -> None:
+        del self.running[key]
+
+    def again(self, key: str, delay: float, *, front: bool) -> None:
+        job = self.running.pop(key)
+        job.keeps = not job.expired and any(self._rule(gate)[0] == "o" for gate in job.gates)
+        if delay:
+            job.due = self.now + delay
+            self.delayed[key] = job
+        elif front or job.keeps:
+            self.lanes[job.lane].insert(0, job)
+        else:
+            self.lanes[job.lane].append(job)
+
+    def recovered(self, keys: Sequence[str]) -> None:
+        assert set(keys) == set(self.running)
+        for key in keys:
+            self.again(key, 0.0, front=True)
+
+    def promoted(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            job = self.delayed.pop(key)
+            assert job.due <= self.now
+            if job.keeps:
+                self.lanes[job.lane].insert(0, job)
+            else:
+                self.lanes[job.lane].append(job)
+        assert not [job for job in self.delayed.values() if job.due <= self.now]
+
+    def withdraw(self, key: str) -> None:
+        self.delayed.pop(key, None)
+        for waiting in self.lanes.values():
+            waiting[:] = [job for job in waiting if job.key != key]
+
+    def waiting_keys(self) -> list[str]:
+        return [job.key for job in self.waiting_now()] + list(self.delayed)
+
+    def waiting_now(self) -> list[ModelJob]:
+        return [job for waiting in self.lanes.values() for job in waiting]
+
+    def _rule(self, gate: str) -> Any:
+        return self.rules[gate.split("\t")[0]]
+
+    def _held(self, gate: str, but: ModelJob | None = None) -> int:
+        ordered = self._rule(gate)[0] == "o"
+        held = [job for job in self.running.values() if gate in job.gates and not job.expired]
+        if ordered:
+            kept = [*self.delayed.values(), *self.waiting_now()]
+            held += [job for job in kept if job.keeps and gate in job.gates and job is not but]
+        return len(held)
+
+    def _slack(self, gate: str) -> float:
+        """Seconds until the rate opens; 0 or less: it is open."""
+        _, step, burst = self._rule(gate)
+        arrival = min(max(self.arrivals.get(gate, 0.0), self.now), self.now + burst * step)
+        return float(arrival - self.now - (burst - 1) * step)
+
+    def _fits(self, job: ModelJob, gate: str) -> bool:
+        if self._rule(gate)[0] == "r":
+            return self._slack(gate) <= 0
+        return bool(self._held(gate, job) < self._rule(gate)[1])
+
+    def _take(self, gate: str) -> None:
+        kind, step, *rest = self._rule(gate)
+        if kind == "r":
+            [burst] = rest
+            arrival = min(max(self.arrivals.get(gate, 0.0), self.now), self.now + burst * step)
+            self.arrivals[gate] = arrival + step
+
+    def can_start(self) -> list[ModelJob]:
+        """The first jobs of lanes that may start now; one that has expired ends when the turn of its lane comes."""
+        first = [waiting[0] for waiting in self.lanes.values() if waiting]
+        return [job for job in first if not self._expires(job) and all(self._fits(job, gate) for gate in job.gates)]
+
+    def _expires(self, job: ModelJob) -> bool:
+        return job.expires is not None and bool(self.now > job.expires)
+
+    def check_nothing_can_start(self, due: float | None) -> None:
+        """After a worker has leased all that it could: what is left waits for a closed gate, and its time is known."""
+        left = self.can_start()
+        assert not left, f"{left} could start"
+        times = [job.due - self.now for job in self.delayed.values()]
+        for waiting in self.lanes.values():
+            for job in waiting[:1]:
+                closed = [gate for gate in job.gates if not self._fits(job, gate)]
+                if closed and all(self._rule(gate)[0] == "r" for gate in closed):
+                    times.append(max(self._slack(gate) for gate in closed))
+        if times:
+            assert due is not None, f"the next is due in {min(times)} s, and no worker knows"
+            assert due <= min(times) + SLACK, f"next at {due}, but {min(times)}"
+
+    async def check(self, queue: EngineQueue, *, woken: bool) -> None:
+        """Check what is kept in Redis about lanes and gates."""
+        redis, base = cast("Any", queue.redis), queue.namespace("flow:")
+        names = [key.decode() for key in await redis.keys(f"{base}*")]
+        owned = {each.decode() for each in await redis.hkeys(queue.namespace("owners"))}
+        lanes = {key.decode(): lane.decode() for key, lane in (await redis.hgetall(f"{base}lanes")).items()}
+        places = {key.decode(): place.decode() for key, place in (await redis.hgetall(f"{base}places")).items()}
+        waiting = {name.removeprefix(f"{base}lane:") for name in names if name.startswith(f"{base}lane:")}
+        limited = {job.key for job in self.all() if job.gates}
+        assert {queue.job_key_from_id(each) for each in lanes} == limited
+        assert waiting == {lane for lane, jobs in self.lanes.items() if jobs and jobs[0].gates}
+        for lane in waiting:
+            stored = [queue.job_key_from_id(each.decode()) for each in await redis.lrange(f"{base}lane:{lane}", 0, -1)]
+            assert stored == [job.key for job in self.lanes[lane]]
+        assert set(places) >= waiting
+        in_ring = {
+            member.decode()
+            for level in ("high", "normal", "low")
+            for member in await redis.zrange(f"{base}ring:{level}", 0, -1)
+        }
+        assert in_ring == {lane for lane, place in places.items() if place == ""}
+        parked: dict[str, set[str]] = defaultdict(set)
+        for name in names:
+            if name.startswith(f"{base}waiters:"):
+                gate = name.removeprefix(f"{base}waiters:")
+                parked[gate] = {each.decode() for each in await redis.zrange(name, 0, -1)}
+        assert parked == {
+            gate: {lane for lane, place in places.items() if place == gate} for gate in set(places.values()) - {""}
+        }
+        for name in names:
+            if name.startswith(f"{base}held:"):
+                gate = name.removeprefix(f"{base}held:")
+                held = {each.decode() for each in await redis.smembers(name)}
+                assert len(held) == self._held(gate), f"{gate}: {held}"
+                ordered = self._rule(gate)[0] == "o"
+                assert all(each in owned or (ordered and each in lanes) for each in held)
+        await self._check_woken(queue, parked, in_ring, woken)
+
+    def all(self) -> list[ModelJob]:
+        return [*self.running.values(), *self.delayed.values(), *self.waiting_now()]
+
+    async def _check_woken(
+        self, queue: EngineQueue, parked: dict[str, set[str]], in_ring: set[str], woken: bool
+    ) -> None:
+        redis, base = cast("Any", queue.redis), queue.namespace("flow:")
+        sleeping = {gate.decode() for gate in await redis.zrange(f"{base}sleeping", 0, -1)}
+        for gate, lanes in parked.items():
+            if not lanes:
+                continue
+            if self._rule(gate)[0] == "r":
+                assert gate in sleeping or any(gate in lane.split("\n") for lane in in_ring), f"{gate} sleeps for ever"
+            elif self._held(gate) < self._rule(gate)[1]:
+                assert any(gate in lane.split("\n") for lane in in_ring), f"{gate} is open, and {lanes} wait"
+        if self.can_start() and not self.paused and not woken:
+            entries = await redis.llen(queue.namespace("queued"))
+            overdue = sleeping and float((await redis.zrange(f"{base}sleeping", 0, 0, withscores=True))[0][1])
+            assert entries or overdue, f"no worker is woken for {self.can_start()}"

@@ -1,0 +1,210 @@
+"""Jobs with limits against a plain model: any sequence of events keeps what is promised of limits and lanes."""
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from typing import Any, TypeVar, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from redis.asyncio import Redis
+
+from saqueduct import Concurrency, EngineQueue, Rate, TaskRegistry
+from saqueduct.common import clock
+from saqueduct.queue.limit_states import stir
+from saqueduct.timings import Timings
+from tests.flow.hands import Hands
+from tests.flow.model import Model
+
+T = TypeVar("T")
+
+LONG = int(os.environ.get("LIMITS_MODEL_EXAMPLES", "0"))
+"""Examples of the long form, of 100 events each; the suite runs a short one."""
+
+STEP = 50.0
+"""Seconds by which time passes: all rates and delays are multiples of it, and a test takes less."""
+
+tasks = TaskRegistry()
+PAIR = Concurrency(2, by="key", name="pair")
+ONE = Concurrency(1, name="one")
+SERIAL = Concurrency(1, by="key", name="serial", ordered=True)
+RATE = Rate("rate", 1, per=100, by="key")
+BURST = Rate("burst", 2, per=200, burst=3)
+
+
+@tasks.task
+async def free(ctx: Any, *, key: int) -> None: ...
+
+
+@tasks.task(limits=(PAIR,))
+async def pair(ctx: Any, *, key: int) -> None: ...
+
+
+@tasks.task(limits=(PAIR, RATE))
+async def pair_rate(ctx: Any, *, key: int) -> None: ...
+
+
+@tasks.task(limits=(SERIAL, BURST))
+async def serial(ctx: Any, *, key: int) -> None: ...
+
+
+@tasks.task(limits=(RATE, ONE, PAIR))
+async def three(ctx: Any, *, key: int) -> None: ...
+
+
+@tasks.task(limits=(SERIAL,), priority="high")
+async def urgent(ctx: Any, *, key: int) -> None: ...
+
+
+TASKS = [free, pair, pair_rate, serial, three, urgent]
+RULES = {"pair": ("c", 2), "one": ("c", 1), "serial": ("o", 1), "rate": ("r", 100.0, 1), "burst": ("r", 100.0, 3)}
+
+
+class Flow(RuleBasedStateMachine):
+    """Runs each event on a queue and on the model."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.redis = Redis.from_url(self.url)
+        self.model = Model(RULES)
+        self._shift = clock.shifted(0.0)
+        self._shift.__enter__()
+
+    def run(self, awaitable: Awaitable[T]) -> T:
+        async def wait() -> T:
+            return await awaitable
+
+        return self.runner.run(wait())
+
+    @initialize()
+    def empty(self) -> None:
+        self.run(self.redis.flushall())
+        self.queue = EngineQueue(self.redis, "flow", tasks=tasks, timings=Timings(recovery_wait=0.0))
+        self.hands = Hands(self.queue)
+        self.resumed = False
+
+    def teardown(self) -> None:
+        clock._offset -= self.model.now
+        self._shift.__exit__(None, None, None)
+        self.run(self.redis.aclose())
+        self.runner.close()
+
+    @rule(
+        task=st.sampled_from(TASKS),
+        keys=st.lists(st.integers(0, 1), min_size=1, max_size=4),
+        delay=st.sampled_from([0.0, 0.0, 0.0, STEP]),
+        expires=st.sampled_from([None, None, None, STEP * 2.5]),
+    )
+    def enqueue(self, task: Any, keys: list[int], delay: float, expires: float | None) -> None:
+        jobs = [task.options(delay=delay or None, expires=expires).job({"key": key}) for key in keys]
+        self.run(self.queue.enqueue_many(jobs))
+        for job in jobs:
+            self.model.enqueue(job, delay, expires)
+
+    @rule(most=st.integers(1, 5))
+    def lease(self, most: int) -> None:
+        self.resumed = False
+        self.model.leased(self.run(self.hands.lease(most)))
+
+    @rule()
+    def lease_all(self) -> None:
+        self.resumed = False
+        while True:
+            self.model.leased(self.run(self.hands.lease(5)))
+            if self.hands.line != "more":
+                break
+        if not self.model.paused:
+            self.model.check_nothing_can_start(self.hands.due)
+
+    @rule(data=st.data(), how=st.sampled_from(["finish", "finish", "finish", "retry", "release", "postpone"]))
+    def settle(self, data: st.DataObject, how: str) -> None:
+        if not self.model.running:
+            return
+        key = data.draw(st.sampled_from(sorted(self.model.running)))
+        job = self.model.running[key]
+        delay = data.draw(st.sampled_from([0.0, STEP, STEP * 3])) if how in ("retry", "postpone") else 0.0
+        if how == "finish" or job.expired:
+            self.run(self.hands.finish(job.leased))
+            self.model.finish(key)
+            return
+        if how == "retry":
+            self.run(self.hands.retry(job.leased, delay))
+        elif how == "release":
+            self.run(self.hands.release(job.leased))
+        else:
+            self.run(self.hands.postpone(job.leased, delay))
+        self.model.again(key, delay, front=how != "retry")
+
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        waiting = self.model.waiting_keys()
+        if not waiting:
+            return
+        key = data.draw(st.sampled_from(sorted(waiting)))
+        job = self.run(self.queue.job(key))
+        assert job is not None
+        self.run(self.queue.abort(job, "stop"))
+        self.model.withdraw(key)
+
+    @rule()
+    def crash(self) -> None:
+        self.run(self.hands.die())
+        self.model.recovered([self.queue.job_key_from_id(each) for each in self.run(self.queue.sweep())])
+
+    @rule(steps=st.integers(1, 4))
+    def wait(self, steps: int) -> None:
+        clock._offset += STEP * steps
+        self.model.now += STEP * steps
+        while promoted := self.run(self.queue.schedule()):
+            self.model.promoted([self.queue.job_key_from_id(each) for each in promoted])
+        self.run(self.queue.schedule())
+
+    @rule()
+    def pause_or_resume(self) -> None:
+        self.run(self.queue.resume() if self.model.paused else self.queue.pause())
+        self.model.paused = not self.model.paused
+        # Workers wait for the resume, see `Waiting.resumption`.
+        self.resumed = not self.model.paused
+
+    @rule(name=st.sampled_from(["pair", "one", "rate"]), limit=st.integers(1, 3))
+    def change(self, name: str, limit: int) -> None:
+        rule = f"r {limit} {100.0 * limit} {limit}" if name == "rate" else f"c {limit}"
+        self.run(self._set(name, rule))
+        self.model.rules[name] = ("r", 100.0, limit) if name == "rate" else ("c", limit)
+
+    async def _set(self, name: str, rule: str) -> None:
+        await cast("Any", self.redis).hset(self.queue.namespace("flow:limits"), name, rule)
+        await stir(self.queue.core, [name.encode()])
+
+    @rule()
+    def check(self) -> None:
+        """The check of the sweep changes nothing that is right."""
+        self.run(self.queue.sweep())
+
+    @invariant()
+    def holds(self) -> None:
+        if hasattr(self, "queue"):
+            self.run(self.model.check(self.queue, woken=self.resumed or self.hands.line == "more"))
+            assert self.run(self.queue.count("queued")) == len(self.model.waiting_now())
+
+
+def test_limits_hold_in_any_order_of_events(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Flow, "url", redis_url)
+    run_state_machine_as_test(
+        Flow,
+        settings=settings(
+            max_examples=LONG or 6,
+            stateful_step_count=100 if LONG else 40,
+            deadline=None,
+            database=None,
+            derandomize=not LONG,
+            suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)),
+            # A failure is short enough without shrinking, which takes minutes.
+            phases=(Phase.generate,),
+        ),
+    )
