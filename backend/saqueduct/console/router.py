@@ -17,6 +17,7 @@ from saqueduct.common.near_names import did_you_mean
 from saqueduct.common.people import Role
 from saqueduct.console.assets import asset
 from saqueduct.console.entry import Entry
+from saqueduct.console.pages.audit import audit
 from saqueduct.console.pages.dead_letters import DeadLetterPages
 from saqueduct.console.pages.job import JobPage
 from saqueduct.console.pages.jobs import JobPages
@@ -38,6 +39,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     QueuePages,
     workers,
     SchedulePages,
+    audit,
     set_look,
     live,
 )

@@ -20,8 +20,10 @@ from saqueduct.console.notes import Note, Notes
 from saqueduct.console.rendering import environment
 from saqueduct.console.sampler import Sampler, Snapshot
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.queue.audit import Action, AuditEntry, Kind
 
 if TYPE_CHECKING:
+    from saqueduct.postgres.audit import AuditLog
     from saqueduct.postgres.dead_letters import DeadLetters
     from saqueduct.postgres.history import JobHistory
 
@@ -36,6 +38,9 @@ ZONES: Final = ("local", "utc")
 
 OPERATOR: Final[dict[str, Any]] = {"role": Role.OPERATOR}
 """Handler options of an action."""
+
+ADMIN: Final[dict[str, Any]] = {"role": Role.ADMIN}
+"""Handler options of a page for the admin."""
 
 FORM: Final = "application/x-www-form-urlencoded"
 
@@ -62,6 +67,10 @@ NAVIGATION: Final = (
     ("schedules", "Schedules"),
 )
 """Pages by path, in the order of the menu."""
+
+
+AUDIT: Final = (("audit", "Audit"),)
+"""The page of the menu that the admin has as well."""
 
 
 class Console:
@@ -138,6 +147,38 @@ class View:
 
         async with dead_letters(self.saqueduct) as found:
             yield found
+
+    @asynccontextmanager
+    async def audit_log(self) -> "AsyncIterator[AuditLog]":
+        """The audit, within a transaction.
+
+        Raises:
+            NoJobRecords: there is no PostgreSQL.
+        """
+        # Here, as in `history`.
+        from saqueduct.postgres.audit import AuditLog
+        from saqueduct.record_sessions import transaction
+
+        async with transaction(self.saqueduct) as session:
+            yield AuditLog(session)
+
+    def entry(self, action: Action, kind: Kind, targets: list[str], **fields: Any) -> AuditEntry:
+        """What the person of this request did, for the audit; see `AuditEntry`."""
+        address = self.request.client.host if self.request.client else ""
+        return AuditEntry(
+            person=self.person.name,
+            role=self.person.role,
+            action=action,
+            kind=kind,
+            targets=targets,
+            surface="console",
+            address=address,
+            **fields,
+        )
+
+    async def note(self, action: Action, kind: Kind, targets: list[str], **fields: Any) -> None:
+        """Note in the audit what has been done."""
+        await self.queues.audit.note(self.entry(action, kind, targets, **fields))
 
     def url(self, page: str = "", query: Mapping[str, Any] | None = None, **more: Any) -> str:
         """The address of a page; parameters that are None or empty are left out."""
@@ -225,7 +266,7 @@ class View:
             "theme": theme,
             "zone": zone,
             "environment": self.saqueduct.config.environment,
-            "navigation": NAVIGATION,
+            "navigation": [*NAVIGATION, *AUDIT] if self.person.role.includes(Role.ADMIN) else NAVIGATION,
         }
 
     def _here(self) -> str:

@@ -18,6 +18,7 @@ from redis import Redis
 from sqlalchemy import text
 
 from saqueduct import Context, Saqueduct, SaqueductConfig, TaskRegistry
+from saqueduct.common.password_hash import hash_password
 from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import Access
 from saqueduct.postgres.models import metadata
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 PASSWORD = "correct horse battery staple"
 ADMIN = ("ada", PASSWORD)
+VIEWER = ("vera", "only looks at things")
 
 MARKUP = (
     "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>'\"--><b>{{7*7}}"
@@ -188,6 +190,7 @@ def served(redis_url: str, migrated_url: str, tmp_path_factory: pytest.TempPathF
         run_workers="web",
         admin_username=ADMIN[0],
         admin_password=ADMIN[1],
+        credentials=[f"{VIEWER[0]}:viewer:{hash_password(VIEWER[1], log_n=10)}"],
         secret_key="tests only, no secret, but long enough",
         data_directory=tmp_path_factory.mktemp("console"),
     )

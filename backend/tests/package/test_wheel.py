@@ -91,9 +91,15 @@ print(json.dumps(missing))
         "saqueduct.embedded",
         "saqueduct.injection.dishka",
         "saqueduct.litestar.routes.metrics",
+        "saqueduct.telemetry.attempt_spans",
         "saqueduct.telemetry.metrics_port",
         "saqueduct.telemetry.opentelemetry",
         "saqueduct.telemetry.prometheus",
+        "saqueduct.telemetry.sampling",
+        "saqueduct.telemetry.sent_spans",
+        "saqueduct.telemetry.span_attributes",
+        "saqueduct.telemetry.trace_context",
+        "saqueduct.telemetry.tracing",
         "saqueduct.testing",
     )
     assert {name: package for name, package in missing.items() if not name.startswith(of_extras)} == {}

@@ -81,8 +81,13 @@ class DeadLetterPages(Controller):
             return view.done(
                 "The rate is jobs a second, more than 0: nothing was replayed.", form.text("back"), kind="error"
             )
-        given = {"which": which, "rate": rate, "by": view.person.name, "why": form.text("why")}
-        job = await view.queues.enqueue("replay_dead_letters", given)
+        why = form.text("why")
+        given = {"which": which, "rate": rate, "by": view.person.name, "why": why}
+        async with view.dead_letters() as letters:
+            job = await view.queues.enqueue("replay_dead_letters", given, session=letters.session)
+            # The job counts in it.
+            entry = view.entry("replay", "dead letter", [job.key], filter=_described(which), why=why, count=None)
+            await letters.audit.add(entry)
         page = view.url("job", key=job.key, queue=job.get_queue().name)
         return view.done("A job replays them; its progress and result are here.", page)
 
@@ -93,12 +98,20 @@ class DeadLetterPages(Controller):
 
         form = await view.form()
         which = _which({name: form.text(name) for name in FILTERS})
-        so_far, more = Resolved(), True
+        so_far, more, noted = Resolved(), True, None
+        entry = view.entry("discard", "dead letter", [], filter=_described(which), why=form.text("why"))
         while more and so_far.done < MOST_DISCARDED:
+            before = so_far.done
             async with view.dead_letters() as letters:
                 more = await letters.discard_some(which, so_far, by=view.person.name, why=form.text("why"))
+                noted = await letters.audit.count(noted, entry, so_far.done - before)
         rest = " There are more: discard again." if more else ""
         return view.done(f"Discarded {so_far.done:,} dead letters.{rest}", form.text("back"))
+
+
+def _described(which: DeadLetterFilter) -> dict[str, Any]:
+    """A filter as the audit keeps it."""
+    return {name: value for name, value in msgspec.structs.asdict(which).items() if value not in (None, False)}
 
 
 def _which(given: dict[str, str]) -> DeadLetterFilter:

@@ -96,24 +96,29 @@ async def retry(view: View, key: str, queue: str, why: str) -> None:
         if not view.keeps_records:
             raise
         await replay(view, key, queue, why)
+    else:
+        await view.note("retry", "job", [key], queue=queue, why=why)
 
 
 async def abort(view: View, key: str, queue: str, why: str) -> None:
     """Abort a job."""
     reason = f"aborted by {view.person.name}" + (f": {why}" if why else "")
     await view.queues.abort(view.queues.look_up(queue).job_id(key), reason)
+    await view.note("abort", "job", [key], queue=queue, why=why)
 
 
 async def replay(view: View, key: str, queue: str, why: str) -> None:
     """Replay a dead letter."""
     async with view.dead_letters() as letters:
         await letters.replay(view.queues.look_up(queue).job_id(key), by=view.person.name, why=why)
+        await letters.audit.add(view.entry("replay", "dead letter", [key], queue=queue, why=why))
 
 
 async def discard(view: View, key: str, queue: str, why: str) -> None:
     """Discard a dead letter."""
     async with view.dead_letters() as letters:
         await letters.discard(view.queues.look_up(queue).job_id(key), by=view.person.name, why=why)
+        await letters.audit.add(view.entry("discard", "dead letter", [key], queue=queue, why=why))
 
 
 _ACTIONS: Final[dict[str, Callable[[View, str, str, str], Awaitable[None]]]] = {

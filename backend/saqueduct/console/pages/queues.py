@@ -24,6 +24,7 @@ class QueuePages(Controller):
         form = await view.form()
         queue = view.queues.look_up(form.text("queue"))
         await queue.pause(view.person.name, form.text("why"))
+        await view.note("pause", "queue", [queue.name], queue=queue.name, why=form.text("why"))
         return view.done(f"Paused the queue {queue.name}. Running jobs go on.", form.text("back"))
 
     @post("/resume", opt=OPERATOR)
@@ -31,6 +32,7 @@ class QueuePages(Controller):
         """Let workers take jobs of a queue again."""
         form = await view.form()
         queue = view.queues.look_up(form.text("queue"))
-        was_paused = await queue.resume()
+        if was_paused := await queue.resume():
+            await view.note("resume", "queue", [queue.name], queue=queue.name)
         text = f"Resumed the queue {queue.name}." if was_paused else f"The queue {queue.name} was not paused."
         return view.done(text, form.text("back"))

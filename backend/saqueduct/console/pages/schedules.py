@@ -44,7 +44,10 @@ class SchedulePages(Controller):
     async def run(self, view: NamedDependency[View]) -> Response[Any]:
         """Make a job of a schedule now."""
         form = await view.form()
-        job = await view.queues.trigger_schedule(form.text("schedule"))
+        key = form.text("schedule")
+        job = await view.queues.trigger_schedule(key)
+        if job.created:
+            await view.note("trigger", "schedule", [key, job.key], task=job.function)
         said = f"Enqueued {job.key}." if job.created else f"The job {job.key} already exists."
         return view.done(said, form.text("back"))
 
@@ -53,13 +56,15 @@ class SchedulePages(Controller):
         """Let no tick of a schedule make a job."""
         form = await view.form()
         await view.queues.pause_schedule(form.text("schedule"), view.person.name, form.text("why"))
+        await view.note("pause", "schedule", [form.text("schedule")], why=form.text("why"))
         return view.done(f"Paused the schedule {form.text('schedule')}. Its ticks are skipped.", form.text("back"))
 
     @post("/resume", opt=OPERATOR)
     async def resume(self, view: NamedDependency[View]) -> Response[Any]:
         """Let the ticks of a schedule make jobs again."""
         form = await view.form()
-        await view.queues.resume_schedule(form.text("schedule"))
+        if await view.queues.resume_schedule(form.text("schedule")):
+            await view.note("resume", "schedule", [form.text("schedule")])
         return view.done(f"Resumed the schedule {form.text('schedule')} from its next tick on.", form.text("back"))
 
 

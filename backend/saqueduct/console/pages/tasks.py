@@ -87,8 +87,11 @@ async def _enqueue(
         async with view.dead_letters() as letters:
             why = form.text("why")
             key = await letters.replay(queue.job_id(dead_letter), by=view.person.name, why=why, arguments=arguments)
+            await letters.audit.add(view.entry("replay", "dead letter", [dead_letter], queue=queue.name, why=why))
         return key, queue.name, True
     job = await view.queues.enqueue(task.options(**_options(call)), arguments)
+    if job.created:
+        await view.note("enqueue", "job", [job.key], task=task.name, queue=job.get_queue().name)
     return job.key, job.get_queue().name, job.created
 
 
