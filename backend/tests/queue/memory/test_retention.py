@@ -100,6 +100,8 @@ async def test_pruning_goes_on_after_a_failure(session: AsyncSession, engine: As
     async with asyncio.timeout(10):
         await pruned.wait()
     pruning.cancel()
+    # It may use the session of this test.
+    await asyncio.wait([pruning])
 
 
 async def test_what_failed_late_is_kept_for_its_days_from_then_on(session: AsyncSession, records: Look) -> None:
