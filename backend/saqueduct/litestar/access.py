@@ -17,6 +17,7 @@ from saqueduct.errors import ConfigurationError
 from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.browser_sessions import BrowserSessions
 from saqueduct.litestar.credentials import SIGN_IN, AdminCredentials, CredentialCheck
+from saqueduct.litestar.origins import SAFE_METHODS, is_foreign
 from saqueduct.litestar.peers import TrustedProxies, not_of_this_machine
 from saqueduct.litestar.refusals import CHALLENGE, Connection, RoleNeeded, SignInNeeded, log_refusal
 from saqueduct.queue.queue import EngineQueue
@@ -198,8 +199,14 @@ class Access(Shared):
         return self._proxy(connection) if self._proxy is not None else None
 
     def _by_session(self, connection: Connection) -> Person | None:
-        session = self.sessions.read(connection)
-        return session.person if session is not None else None
+        if (session := self.sessions.read(connection)) is None:
+            return None
+        scope = connection.scope
+        if scope.get("method") not in SAFE_METHODS and is_foreign(dict(scope["headers"])):
+            # The browser sends the cookie by itself, also to routes of the application that do not check this.
+            log_refusal(connection, "a page of another site sent it")
+            raise PermissionDeniedException("requests from other sites are refused")
+        return session.person
 
     def _refused(self, connection: Connection, role: Role) -> SignInNeeded:
         if self.is_open:

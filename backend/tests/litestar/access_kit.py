@@ -66,6 +66,11 @@ async def served(redis_url: str, name: str, **options: Any) -> AsyncIterator[Ser
         person = person_of(request)
         return f"{person.name} {person.role}" if person else "nobody"
 
+    @post("/whoami", opt={ROLE: Role.VIEWER})
+    async def change(request: Request[Any, Any, Any]) -> str:
+        found = person_of(request)
+        return found.name if found else "nobody"
+
     @post("/login")
     async def login(request: Request[Any, Any, Any], data: JSONBody[dict[str, str]]) -> Response[str]:
         access = plugin.access
@@ -76,7 +81,7 @@ async def served(redis_url: str, name: str, **options: Any) -> AsyncIterator[Ser
         redis_url=redis_url, queues=[name], registry=registry, secret_key=SECRET, environment="production", **options
     )
     plugin = SaqueductPlugin(config)
-    app = Litestar([whoami, login], plugins=[plugin], logging_config=None, guards=[RoleGuard(plugin.access)])
+    app = Litestar([whoami, change, login], plugins=[plugin], logging_config=None, guards=[RoleGuard(plugin.access)])
     async with running(app):
         yield Served(app, plugin)
 

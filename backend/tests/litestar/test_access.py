@@ -193,6 +193,16 @@ async def test_a_session_is_a_signed_cookie_that_scripts_and_other_sites_do_not_
     assert (plain.key, bool(plain["secure"])) == (NAME, False)
 
 
+async def test_a_session_changes_nothing_from_pages_of_other_sites_on_routes_of_the_application(shop: Served) -> None:
+    sent, _ = await sign_in(shop, "omar")
+    same, other = (
+        {"cookie": sent, "origin": "https://jobs.example.com"},
+        {"cookie": sent, "origin": "https://e.example"},
+    )
+    assert (await shop.call("POST", "/whoami", same)).text == "omar"
+    assert (await shop.call("POST", "/whoami", other)).status_code == 403
+
+
 async def test_a_cookie_that_was_changed_or_has_ended_is_nobodys(shop: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     sent, _ = await sign_in(shop, "vera")
     name, _, value = sent.partition("=")
