@@ -61,7 +61,7 @@ async def test_a_condition_is_reported_once_when_it_has_lasted_and_once_when_it_
             await watcher.look()
         assert brief(seen) == [("no_workers", "default", False)]
         assert seen[0].severity == "critical"
-        assert seen[0].summary == "1 jobs of the queue default have no live worker"
+        assert seen[0].summary == "The queue default has no live worker; jobs that wait or run: 1"
         await queue.abort(await measured.queues.find(job.key), "test")
         for _ in range(2):
             await watcher.look()
@@ -176,7 +176,7 @@ async def test_failing_jobs_and_new_dead_letters_are_reported(
                 await watcher.look()
     by_name = {alert.name: alert for alert in seen}
     assert by_name["failures"].summary == "More than a tenth of the jobs of the queue default fail"
-    assert by_name["dead_letters"].summary == "10 new dead letters in the queue default within 15 minutes"
+    assert by_name["dead_letters"].summary == "New dead letters in the queue default within 15 minutes: 10"
 
 
 async def _are_known(saqueduct: Saqueduct, failures: int) -> bool:

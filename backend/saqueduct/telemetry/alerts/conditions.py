@@ -112,7 +112,8 @@ def _of_queue(queue: QueueState, now: float) -> Iterator[Condition]:
         return
     if queue.live_workers == 0 and waiting:
         yield Condition(
-            "no_workers", name, "critical", 60.0, f"{waiting} jobs of the queue {name} have no live worker",
+            "no_workers", name, "critical", 60.0,
+            f"The queue {name} has no live worker; jobs that wait or run: {waiting}",
             "Start workers, and see their logs for why they ended.",
         )  # fmt: skip
     elif queue.latency > LATENCY:
@@ -124,12 +125,13 @@ def _of_queue(queue: QueueState, now: float) -> Iterator[Condition]:
     workers = queue.workers
     if count := workers["not_consuming"]:
         yield Condition(
-            "not_consuming", name, "critical", 60.0, f"{count} workers of the queue {name} live and take no jobs",
+            "not_consuming", name, "critical", 60.0, f"Workers of the queue {name} live and take no jobs: {count}",
             "See their problems in /health/ready, and restart them.",
         )  # fmt: skip
     if count := workers["blocked"]:
         yield Condition(
-            "blocked", name, "critical", 15.0, f"A job blocks the event loop of {count} workers of the queue {name}",
+            "blocked", name, "critical", 15.0,
+            f"A job blocks the event loop of a worker of the queue {name}; workers: {count}",
             "The worker's log has the job and its stack: make its task a plain function, or use asyncio.to_thread.",
         )  # fmt: skip
     if any(report.state.records for report in queue.reports):
@@ -164,7 +166,7 @@ def _dead_letters(name: str, view: View) -> Iterator[Condition]:
     if before is None or count is None or name not in before or (more := count - before[name]) <= 0:
         return
     yield Condition(
-        "dead_letters", name, "warning", 0.0, f"{more} new dead letters in the queue {name} within 15 minutes",
+        "dead_letters", name, "warning", 0.0, f"New dead letters in the queue {name} within 15 minutes: {more}",
         "See them, then replay or discard them: saqueduct dead list",
     )  # fmt: skip
 
