@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import logging
 import re
 import threading
 from collections.abc import Coroutine, Iterator
@@ -80,6 +81,10 @@ def tasks() -> TaskRegistry:
     @registry.task(name=f"task {MARKUP}", tags=("<b>tag</b>",))
     async def marked(ctx: Context, *, text: str = MARKUP) -> str:
         raise ValueError(text)
+
+    @registry.task(record_logs=True)
+    async def logs(ctx: Context, *, line: str) -> None:
+        logging.getLogger("shop").warning("line %s", line)
 
     @registry.task
     async def wait(ctx: Context, *, seconds: float = 600.0) -> None:

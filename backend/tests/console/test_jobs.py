@@ -183,3 +183,12 @@ def test_a_search_is_read_as_a_person_means_it(q: str, fields: dict[str, Any]) -
     assert search.problem == ""
     found = {name: getattr(search.which, name) for name in fields}
     assert found == fields
+
+
+def test_a_job_shows_what_it_logged(served: Served) -> None:
+    key = served.ended("logs", line=MARKUP)
+    page = served.page("/job", key=key, queue="default")
+    assert code_in(page) == []
+    assert 'id="logs"' in page
+    assert f"line {MARKUP}" in unescape(page)
+    assert 'id="logs"' not in served.page("/job", key=served.ended("send_email", to="a@example.com"), queue="default")
