@@ -5,7 +5,6 @@ Wrong ones are counted by network, all kinds together; see `Attempts`.
 
 import asyncio
 import base64
-import binascii
 import dataclasses
 import hashlib
 import hmac
@@ -154,7 +153,8 @@ class CredentialCheck:
             return None
         try:
             name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
+            # Characters that base64 does not have, among them those beyond ASCII, or bytes that are not UTF-8.
             return None
         return await self._of_password(name, password)
 

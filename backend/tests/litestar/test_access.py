@@ -104,11 +104,12 @@ async def test_people_are_recognized(shop: Served, headers: dict[str, str], expe
         {"authorization": f"Bearer {PASSWORD}"},
         {"authorization": f"Bearer {hash_token('a random token')}"},
         basic("", ""),
+        {"authorization": b"Basic \xff"},
     ],
-    ids=range(7),
+    ids=range(8),
 )
 async def test_wrong_credentials_are_401_and_counted_together(
-    shop: Served, headers: dict[str, str], request: pytest.FixtureRequest
+    shop: Served, headers: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     peer = f"198.51.100.{request.node.callspec.indices['headers']}"
     for _ in range(9):
