@@ -182,11 +182,16 @@ class Access(Shared):
             await self._guards(connection, connection.route_handler)
             return NOBODY
         if self.is_open:
-            return None if not_of_this_machine(connection) else NOBODY
+            if not_of_this_machine(connection):
+                return None
+            _refuse_foreign(connection)
+            return NOBODY
         if (person := await self._named_by_others(connection)) is not None:
             return person
         if self._credentials and (header := connection.headers.get("authorization", "")):
-            return await self._credentials.of_header(connection, header, needed)
+            person = await self._credentials.of_header(connection, header, needed)
+            _refuse_foreign(connection)
+            return person
         return self._by_session(connection)
 
     async def _named_by_others(self, connection: Connection) -> Person | None:
@@ -196,16 +201,15 @@ class Access(Shared):
             person = await found if inspect.isawaitable(found) else found
             if person is not None:
                 return _checked(person)
-        return self._proxy(connection) if self._proxy is not None else None
+        if self._proxy is None or (person := self._proxy(connection)) is None:
+            return None
+        _refuse_foreign(connection)
+        return person
 
     def _by_session(self, connection: Connection) -> Person | None:
         if (session := self.sessions.read(connection)) is None:
             return None
-        scope = connection.scope
-        if scope.get("method") not in SAFE_METHODS and is_foreign(dict(scope["headers"])):
-            # The browser sends the cookie by itself, also to routes of the application that do not check this.
-            log_refusal(connection, "a page of another site sent it")
-            raise PermissionDeniedException("requests from other sites are refused")
+        _refuse_foreign(connection)
         return session.person
 
     def _refused(self, connection: Connection, role: Role) -> SignInNeeded:
@@ -251,6 +255,21 @@ def build_access(config: SaqueductConfig, queue: EngineQueue, signing_key: Secre
         proxy=proxy,
         production=config.production,
     )
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    """Refuse changes from pages of other sites, also on routes of the application that do not check this.
+
+    A browser sends by itself the cookie of a session, a password that it remembers, what a proxy knows it by, and the
+    address of this machine.
+
+    Raises:
+        PermissionDeniedException: such a page sent the request.
+    """
+    scope = connection.scope
+    if scope.get("method") not in SAFE_METHODS and is_foreign(dict(scope["headers"])):
+        log_refusal(connection, "a page of another site sent it")
+        raise PermissionDeniedException("requests from other sites are refused")
 
 
 def _checked(person: Person) -> Person:

@@ -204,6 +204,16 @@ async def test_a_session_changes_nothing_from_pages_of_other_sites_on_routes_of_
     assert (await shop.call("POST", "/whoami", other)).status_code == 403
 
 
+async def test_what_a_browser_sends_by_itself_changes_nothing_from_pages_of_other_sites(shop: Served) -> None:
+    for sent, peer in ((basic("omar"), "203.0.113.9"), ({"x-remote-user": "omar"}, PROXY)):
+        same, other = {**sent, "origin": "https://jobs.example.com"}, {**sent, "origin": "https://e.example"}
+        assert (await shop.call("POST", "/whoami", same, peer)).text == "omar"
+        assert (await shop.call("POST", "/whoami", other, peer)).status_code == 403
+    token = {"authorization": "Bearer a random token", "origin": "https://e.example"}
+    assert (await shop.call("POST", "/whoami", token)).text == "robot"
+    assert (await shop.call("POST", "/whoami", {"x-staff": "zoe", "origin": "https://e.example"})).text == "zoe"
+
+
 async def test_a_cookie_that_was_changed_or_has_ended_is_nobodys(shop: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     sent, _ = await sign_in(shop, "vera")
     name, _, value = sent.partition("=")
