@@ -19,6 +19,7 @@ from saqueduct.postgres.audit_filter import AuditFilter
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import AuditRow
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE
+from saqueduct.postgres.rows import as_jsonb
 from saqueduct.queue.audit import MOST_TARGETS, AuditEntry, log_entry
 
 logger = logging.getLogger("saqueduct.audit")
@@ -162,8 +163,7 @@ def columns(entry: AuditEntry) -> dict[str, Any]:
             found[name] = storable(value)
     found["targets"] = [storable(target) for target in entry.targets[:MOST_TARGETS]]
     if entry.filter is not None:
-        text = msgspec.json.encode(entry.filter, enc_hook=str).decode()
-        found["filter"] = msgspec.json.decode(text.replace("\\u0000", ""))
+        found["filter"] = msgspec.json.decode(as_jsonb(msgspec.to_builtins(entry.filter, enc_hook=str)))
     return found
 
 

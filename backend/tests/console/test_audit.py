@@ -79,3 +79,10 @@ def test_the_page_is_for_the_admin(served: Served) -> None:
     assert served.client.get("/console/audit", auth=VIEWER).status_code == 403
     assert 'href="/console/audit"' not in served.client.get("/console", auth=VIEWER).text
     assert 'href="/console/audit"' in served.page()
+
+
+def test_a_filter_is_kept_as_it_was_given(served: Served) -> None:
+    text = 'a\\u0000", "task": "other'
+    answer = served.client.post("/queue/dead-letters/replay", json={"which": {"error": text}})
+    assert answer.status_code == 202
+    assert served.client.get("/queue/audit").json()["entries"][0]["filter"] == {"error": text}
