@@ -192,3 +192,23 @@ def test_a_job_shows_what_it_logged(served: Served) -> None:
     assert 'id="logs"' in page
     assert f"line {MARKUP}" in unescape(page)
     assert 'id="logs"' not in served.page("/job", key=served.ended("send_email", to="a@example.com"), queue="default")
+
+
+@pytest.mark.parametrize("selected", ["", "x", "{", "[]", '["default"]', "[1,2]", '["default","\\ud800"]'])
+def test_a_choice_that_names_no_job_is_refused(served: Served, selected: str) -> None:
+    answer = served.submit("/jobs/change", action="retry", selected=selected)
+    assert answer.status_code == 400
+    assert "names no job" in answer.text
+
+
+@pytest.mark.parametrize("query", [{"queue": "nope"}, {"q": "queue:nope"}])
+@pytest.mark.parametrize("name", ["export.csv", "export.jsonl"])
+def test_an_export_of_a_queue_that_is_not_there_is_refused(served: Served, name: str, query: dict[str, str]) -> None:
+    answer = served.client.get(f"/console/jobs/{name}", params=query)
+    assert answer.status_code == 404
+    assert "nope" in answer.text
+
+
+@pytest.mark.parametrize("query", [{"status": "nope"}, {"since": "soon"}, {"trace": "1"}])
+def test_an_export_that_cannot_be_understood_is_not_one_of_all_jobs(served: Served, query: dict[str, str]) -> None:
+    assert served.client.get("/console/jobs/export.csv", params=query).status_code == 400

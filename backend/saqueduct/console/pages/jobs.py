@@ -8,12 +8,13 @@ from typing import Any, Final
 import msgspec
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
+from litestar.exceptions import ValidationException
 from litestar.response import Stream
 
 from saqueduct.console.job_rows import COUNTED, SEARCHED, page_of
 from saqueduct.console.search import PARAMETERS, Search, search_of
 from saqueduct.console.view import OPERATOR, View
-from saqueduct.errors import JobNotFound, QueueError
+from saqueduct.errors import InvalidSearch, JobNotFound, QueueError
 from saqueduct.job_lookup import look_up
 from saqueduct.postgres.job_details import JobDetails
 
@@ -140,12 +141,25 @@ async def _named(view: View, search: Search) -> JobDetails | None:
 
 
 def _place(text: str) -> tuple[str, str]:
-    queue, key = msgspec.json.decode(text, type=tuple[str, str])
+    """Queue and key of a chosen job.
+
+    Raises:
+        ValidationException: it is not what `rendering.place` writes.
+    """
+    try:
+        queue, key = msgspec.json.decode(text, type=tuple[str, str])
+    except msgspec.DecodeError:
+        raise ValidationException(f"{text[:100]!r} names no job: nothing was changed") from None
     return queue, key
 
 
 def _export(view: View, media_type: str, name: str, written: Callable[[Any], str], head: str) -> Stream:
     search = search_of(view.request.query_params)
+    # Before the answer begins: a stream that breaks off later looks like a list that is complete.
+    if search.problem:
+        raise InvalidSearch(search.problem)
+    if search.which.queue is not None:
+        view.queues.look_up(search.which.queue)
 
     async def lines() -> AsyncIterator[str]:
         yield head
