@@ -105,17 +105,23 @@ def moment(moment: dt.datetime | None) -> "str | Markup":
 MOST_NODES: Final = 2_000
 """Values of a JSON document that are shown folding."""
 
+DEEPEST: Final = 50
+"""Levels of a JSON document that is shown folding."""
+
 MOST_TEXT: Final = 100_000
 """Characters of a text or a document that are shown."""
 
 
 def nodes(value: Any) -> int:
-    """How many values a JSON document has; it stops after MOST_NODES."""
-    count, waiting = 0, [value]
+    """How many values a JSON document has; more than MOST_NODES where it stops counting, or below DEEPEST levels."""
+    count, waiting = 0, [(value, 1)]
     while waiting and count <= MOST_NODES:
         count += 1
-        each = waiting.pop()
-        waiting += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        each, level = waiting.pop()
+        inside = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        if inside and level >= DEEPEST:
+            return MOST_NODES + 1
+        waiting += [(value, level + 1) for value in inside]
     return count
 
 

@@ -16,6 +16,13 @@ WIDTH: Final = 100
 
 def as_python(job: JobDetails) -> str:
     """The call that enqueues the same job."""
+    try:
+        return _call(job)
+    except RecursionError:
+        return "# The arguments are nested too deep for a literal of Python."
+
+
+def _call(job: JobDetails) -> str:
     if not job.task.isidentifier() or not all(name.isidentifier() for name in job.arguments or {}):
         return (
             f"await queues.enqueue({job.task!r}, {pprint.pformat(job.arguments or {}, width=WIDTH, sort_dicts=False)})"

@@ -212,3 +212,12 @@ def test_an_export_of_a_queue_that_is_not_there_is_refused(served: Served, name:
 @pytest.mark.parametrize("query", [{"status": "nope"}, {"since": "soon"}, {"trace": "1"}])
 def test_an_export_that_cannot_be_understood_is_not_one_of_all_jobs(served: Served, query: dict[str, str]) -> None:
     assert served.client.get("/console/jobs/export.csv", params=query).status_code == 400
+
+
+@pytest.mark.parametrize("levels", [60, 400])
+def test_a_job_with_arguments_of_many_levels_is_shown(served: Served, levels: int) -> None:
+    deep: list[Any] = []
+    for _ in range(levels):
+        deep = [deep]
+    page = served.page("/job", key=served.ended("echo", x=deep))
+    assert page.count('<details class="json"') == 0
