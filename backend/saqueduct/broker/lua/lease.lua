@@ -85,19 +85,22 @@ end
 -- With limits: some jobs of the list and some lanes in turn.
 local TOGETHER = 8
 if limited then limited.open_gates() end
-local lanes_next = limited and redis.call('INCR', TURNS) % 2 == 0
+local lanes_next = {}
 while limited and not closed and #ids < want and scanned < SCAN and visits < VISITS do
     local lines = waiting_lines()
     if #lines == 0 then break end
     local line = #lines == 1 and lines[1] or next_list(lines)
-    if line.lanes and (lanes_next or not line.listed) then
+    if line.lanes and line.listed and lanes_next[line.level] == nil then
+        lanes_next[line.level] = limited.begin_with_lanes(line.level)
+    end
+    if line.lanes and (lanes_next[line.level] or not line.listed) then
         limited.visit(line.level, want - #ids, ids, seen)
         visits = visits + 1
-        if #lines > 1 or visits % TOGETHER == 0 then lanes_next = false end
+        if #lines > 1 or visits % TOGETHER == 0 then lanes_next[line.level] = false end
     else
         local most = #lines > 1 and 1 or line.lanes and TOGETHER or want
         consider(redis.call('LPOP', LISTS[line.level], math.min(most, want - #ids)))
-        lanes_next = true
+        lanes_next[line.level] = true
     end
 end
 while not limited and not closed and #ids < want and scanned < SCAN do

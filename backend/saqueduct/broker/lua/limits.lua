@@ -15,6 +15,7 @@
 --   limits          hash: limit -> rule: 'c N' so many at once, 'o N' the same in order, 'r N SECONDS BURST' a rate, 'u 0'
 --                   no limit any more
 --   declared        hash: limit -> rule, as the valid declaration has it
+--   begun           hash: priority -> leases that found jobs in both its list and its lanes, which begin in turn
 --   checked         hash: how far `check` has come
 -- A gate's slot is the lease: taken in the script that leases, released in the one that settles.
 local BASE = string.sub(LANES, 1, -#'lanes' - 1)
@@ -117,9 +118,12 @@ load_limits = function()
         if opens then sleep(gate, opens) end
     end
 
-    -- The lane whose turn at a gate it is: of the highest priority; every tenth time of the lowest, so that none starves.
+    -- The lane whose turn at a gate it is: of the highest priority; about every tenth time of the lowest, so that none
+    -- starves. By the microseconds: any counter that gates have in common may always meet one of them at the same step.
+    local picks = tonumber(clock[2])
     local function first_waiter(waiters)
-        if next_turn() % 10 == 0 then
+        picks = picks + 1
+        if picks % 10 == 0 then
             local last = redis.call('ZRANGE', waiters, -1, -1)
             if not last[1] then return nil end
             return redis.call('ZRANGEBYSCORE', waiters, ranked(read(last[1]).level, 0), '+inf', 'LIMIT', 0, 1)[1]
@@ -238,6 +242,12 @@ load_limits = function()
 
     function self.ready(level)
         return redis.call('ZCARD', BASE .. 'ring:' .. level)
+    end
+
+    -- Whether it is the turn of the lanes of a priority, or of its list. Not from TURNS, by which priorities take turns: two
+    -- steps a lease would always meet the same of them.
+    function self.begin_with_lanes(level)
+        return redis.call('HINCRBY', BASE .. 'begun', level, 1) % 2 == 0
     end
 
     -- The list of the first lane that may have a job that can start, or nil.
