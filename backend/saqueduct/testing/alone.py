@@ -5,7 +5,9 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from typing import Any, cast
 
+from saqueduct.broker.keys import LANES
 from saqueduct.common import clock
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job_meta import EXPIRES_AT
@@ -94,14 +96,23 @@ async def _starts(queue: EngineQueue, key: str) -> bool:
 
 @asynccontextmanager
 async def _alone_in_line(queue: EngineQueue, key: str) -> AsyncIterator[None]:
-    """Make the job the only waiting one during a block; afterwards the others are in front of those that arrived
-    meanwhile."""
+    """Make the job the only waiting one during a block, and one without limits; afterwards the others are in front of
+    those that arrived meanwhile."""
+    redis, job_id = cast("Any", queue.redis), queue.job_id(key)
     lines = {queue.namespace(name): queue.namespace(f"{name}:aside:{key}") for name in LINES}
+    lanes, lanes_aside = queue.namespace(LANES), queue.namespace(f"{LANES}:aside:{key}")
+    lane = await redis.hget(lanes, job_id)
     async with queue.redis.pipeline(transaction=True) as pipe:
         for line, aside in lines.items():
             pipe.rename(line, aside)
-            pipe.lrem(aside, 0, queue.job_id(key))
-        pipe.rpush(queue.namespace(LINES[0]), queue.job_id(key))
+            pipe.lrem(aside, 0, job_id)
+        if lane is not None:
+            # It has no limits any more.
+            pipe.lrem(queue.namespace(f"flow:lane:{lane.decode()}"), 0, job_id)
+            pipe.hdel(lanes, job_id)
+        # Without this hash workers look at no lane.
+        pipe.rename(lanes, lanes_aside)
+        pipe.rpush(queue.namespace(LINES[0]), job_id)
         # There is nothing to rename if no job waits.
         await pipe.execute(raise_on_error=False)
     try:
@@ -110,3 +121,6 @@ async def _alone_in_line(queue: EngineQueue, key: str) -> AsyncIterator[None]:
         for line, aside in lines.items():
             while await queue.redis.lmove(aside, line, "RIGHT", "LEFT"):
                 pass
+        if others := await redis.hgetall(lanes_aside):
+            await redis.hset(lanes, mapping=others)
+            await redis.delete(lanes_aside)

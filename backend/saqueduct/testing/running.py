@@ -17,6 +17,12 @@ PAUSE = 0.005
 PAUSES_LOOK = 0.1
 """Seconds between two checks for paused queues."""
 
+LINES = (
+    *("queued", "queued:high", "queued:low", "awaited", "leases", "active"),
+    *("flow:ring:high", "flow:ring:normal", "flow:ring:low"),
+)
+"""Where jobs are that run or can start, as `broker/keys.py` and `lua/limits.lua` name them."""
+
 Left = Callable[[], Awaitable[Sequence[float]]]
 """Returns what is left to run: when each job is due, in epoch seconds; 0: it is queued or runs."""
 
@@ -67,8 +73,22 @@ def counted(workers: Iterable[EngineWorker]) -> Drained:
 
 
 async def first_due(queues: Iterable[EngineQueue]) -> list[float]:
-    """When the next job of each queue is due; nothing for a queue without jobs."""
-    return [due for queue in queues for _, due in await incomplete(queue, last=0)]
+    """When the next job of each queue is due, or the next limit opens if all jobs wait for one; nothing for a queue
+    without jobs."""
+    return [due or await _opening(queue) for queue in queues for _, due in await incomplete(queue, last=0)]
+
+
+async def _opening(queue: EngineQueue) -> float:
+    """When the first limit opens, or the first delayed job is due, if no job runs or can start; else 0."""
+    async with queue.redis.pipeline(transaction=True) as pipe:
+        for line in LINES:
+            pipe.exists(queue.namespace(line))
+        pipe.zrange(queue.namespace("flow:sleeping"), 0, 0, withscores=True)
+        pipe.zrange(queue.namespace("incomplete"), "(0", "+inf", byscore=True, offset=0, num=1, withscores=True)
+        *busy, gates, delayed = await pipe.execute()
+    if any(busy) or not gates:
+        return 0.0
+    return min(float(due) for _, due in (*gates, *delayed))
 
 
 async def incomplete(queue: EngineQueue, last: int = -1) -> list[tuple[str, float]]:
