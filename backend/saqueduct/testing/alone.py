@@ -14,6 +14,9 @@ from saqueduct.tasks.job_meta import EXPIRES_AT
 from saqueduct.testing.running import PAUSE, NotDrained, due_times, promote
 from saqueduct.worker.worker import EngineWorker
 
+PLACES = "flow:places"
+"""The hash of the lanes that have jobs, see `lua/limits.lua`."""
+
 LINES = ("queued", "queued:high", "queued:low")
 """The lists in which the due jobs of a queue wait, as `engine/queue.py` names them."""
 
@@ -100,7 +103,8 @@ async def _alone_in_line(queue: EngineQueue, key: str) -> AsyncIterator[None]:
     those that arrived meanwhile."""
     redis, job_id = cast("Any", queue.redis), queue.job_id(key)
     lines = {queue.namespace(name): queue.namespace(f"{name}:aside:{key}") for name in LINES}
-    lanes, lanes_aside = queue.namespace(LANES), queue.namespace(f"{LANES}:aside:{key}")
+    hashes = {queue.namespace(name): queue.namespace(f"{name}:aside:{key}") for name in (LANES, PLACES)}
+    lanes = queue.namespace(LANES)
     lane = await redis.hget(lanes, job_id)
     async with queue.redis.pipeline(transaction=True) as pipe:
         for line, aside in lines.items():
@@ -110,8 +114,9 @@ async def _alone_in_line(queue: EngineQueue, key: str) -> AsyncIterator[None]:
             # It has no limits any more.
             pipe.lrem(queue.namespace(f"flow:lane:{lane.decode()}"), 0, job_id)
             pipe.hdel(lanes, job_id)
-        # Without this hash workers look at no lane.
-        pipe.rename(lanes, lanes_aside)
+        # Without these workers look at no lane.
+        for name, aside in hashes.items():
+            pipe.rename(name, aside)
         pipe.rpush(queue.namespace(LINES[0]), job_id)
         # There is nothing to rename if no job waits.
         await pipe.execute(raise_on_error=False)
@@ -121,6 +126,7 @@ async def _alone_in_line(queue: EngineQueue, key: str) -> AsyncIterator[None]:
         for line, aside in lines.items():
             while await queue.redis.lmove(aside, line, "RIGHT", "LEFT"):
                 pass
-        if others := await redis.hgetall(lanes_aside):
-            await redis.hset(lanes, mapping=others)
-            await redis.delete(lanes_aside)
+        for name, aside in hashes.items():
+            if others := await redis.hgetall(aside):
+                await redis.hset(name, mapping=others)
+                await redis.delete(aside)

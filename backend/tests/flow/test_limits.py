@@ -255,6 +255,19 @@ async def test_maintenance_removes_a_job_whose_data_is_gone(queue: EngineQueue, 
     assert await queue.redis.hkeys(queue.namespace("flow:lanes")) == [running.id.encode()]
 
 
+async def test_entries_of_aborted_jobs_leave_their_lane_also_when_no_job_has_limits(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    work = limited(Concurrency(1))
+    last = await work.enqueue(n=0)
+    # As the abort of a job leaves it in a lane that is too long for a search.
+    [lane] = await queue.redis.keys(queue.namespace("flow:lane:*"))
+    await queue.redis.rpush(lane, "saq:job:default:none")
+    await last.abort()
+    assert await hands.all() == []
+    assert await queue.redis.keys(queue.namespace("flow:lane:*")) == []
+
+
 async def test_the_sweep_repairs_what_a_fault_has_left(queue: EngineQueue, hands: Hands) -> None:
     work = limited(Concurrency(1))
     for n in range(2):

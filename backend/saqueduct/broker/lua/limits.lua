@@ -34,7 +34,7 @@ local TURNS_AT_ONCE = 64
 
 load_limits = function()
     local self = {}
-    local PLACES, SLEEPING, EXPIRES, RULES = BASE .. 'places', BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits'
+    local SLEEPING, EXPIRES, RULES = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits'
     local lanes, rules, turn, turns = {}, {}, 0, 0
     -- True in the script that leases, which wakes other workers itself.
     self.leasing = false

@@ -52,13 +52,15 @@ local function put_back()
     while redis.call('LMOVE', AWAITED, QUEUED, 'RIGHT', 'LEFT') do end
 end
 
--- The functions for jobs with limits, see `limits.lua`; nil while the queue has no such job, which costs one EXISTS a call.
+-- The functions for jobs with limits, see `limits.lua`; nil while the queue has no such job, which costs one EXISTS a call,
+-- and no lane, in which aborted ones may have left entries.
 -- `needed`: this call adds the first.
 local load_limits, loaded, looked = nil, nil, false
+local PLACES = string.sub(LANES, 1, -#'lanes' - 1) .. 'places'
 local function limits(needed)
     if not loaded and (needed or not looked) then
         looked = true
-        if needed or redis.call('EXISTS', LANES) == 1 then loaded = load_limits() end
+        if needed or redis.call('EXISTS', LANES, PLACES) > 0 then loaded = load_limits() end
     end
     return loaded
 end
