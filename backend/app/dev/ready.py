@@ -66,6 +66,7 @@ def show_banner(console: Console, settings: Settings, directory: Path, seconds: 
     lines = [
         f"ready after {seconds:.1f} s",
         f"  API docs   {url}/schema",
+        f"  console    {url}/console",
         f"  queue UI   {url}/saq",
         f"  try it     curl -X POST '{url}/process?user_id=1'",
         f"  data       {directory}",

@@ -148,10 +148,10 @@ def _failures(name: str, view: View) -> Iterator[Condition]:
     if before is None:
         return
     total = failed = 0
-    for worker, (ended, lost) in view.sample.ended.get(name, {}).items():
-        ended_before, lost_before = before.get(name, {}).get(worker, (0, 0))
+    for worker, (ended, ended_failed) in view.sample.ended.get(name, {}).items():
+        ended_before, failed_before = before.get(name, {}).get(worker, (0, 0))
         total += max(0, ended - ended_before)
-        failed += max(0, lost - lost_before)
+        failed += max(0, ended_failed - failed_before)
     if total >= FEWEST and failed / total > FAILURES:
         yield Condition(
             "failures", name, "warning", 60.0, f"More than a tenth of the jobs of the queue {name} fail",
