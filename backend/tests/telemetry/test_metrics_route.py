@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from saqueduct import SaqueductConfig
 from saqueduct.litestar import SaqueductPlugin
 from tests.conftest import running
+from tests.fixtures.poll import eventually
 
 PASSWORD, TOKEN = "correct horse battery staple", "open sesame"
 
@@ -82,10 +83,15 @@ async def test_prometheus_gets_the_format_that_it_asks_for(serve: Any) -> None:
 
 async def test_health_and_metrics_agree(serve: Any) -> None:
     async with serve(run_workers="web") as client:
-        health = (await client.get("/queue/health/ready")).json()
+
+        async def with_a_worker() -> Any:
+            health = (await client.get("/queue/health/ready")).json()
+            return health if health["workers"]["live"]["default"] else None
+
+        health = await eventually(with_a_worker)
         text = (await client.get("/queue/metrics", headers=bearer(TOKEN))).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         live = sum(sample.value for sample in samples if sample.name == "saqueduct_workers")
         assert health["checks"] == {"redis": "ok", "postgresql": "ok"}
         assert {sample.value for sample in samples if sample.name.endswith("_up")} == {1.0}
-        assert live == health["workers"]["live"]["default"]
+        assert live == health["workers"]["live"]["default"] == 1
