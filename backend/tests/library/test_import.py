@@ -12,7 +12,14 @@ OF_EXTRAS = {
 }
 """The packages that only extras install; Litestar brings rich."""
 
-HEAVY = ("asyncpg", "dishka", "litestar", "rich", "sqlalchemy")
+TELEMETRY = (
+    *("opentelemetry.exporter", "prometheus_client", "sentry_sdk"),
+    *(f"saqueduct.telemetry.{name}" for name in ("opentelemetry", "prometheus", "sentry", "tracing")),
+)
+"""What telemetry needs, which is off unless it is configured; litestar-saq and redis import `opentelemetry` by
+themselves."""
+
+HEAVY = ("asyncpg", "dishka", "litestar", "rich", "sqlalchemy", *TELEMETRY)
 
 WITHOUT_POSTGRESQL = """
 import asyncio
@@ -67,8 +74,9 @@ def test_tasks_and_queues_need_no_database(name: str) -> None:
 
 
 @pytest.mark.usefixtures("empty_redis")
-def test_web_processes_and_workers_without_postgresql_load_no_sqlalchemy(redis_url: str) -> None:
-    assert not loaded(WITHOUT_POSTGRESQL.format(redis_url=redis_url)) & {"asyncpg", "dishka", "sqlalchemy"}
+def test_web_processes_and_workers_load_nothing_that_they_are_not_configured_for(redis_url: str) -> None:
+    unused = {"asyncpg", "dishka", "sqlalchemy", *TELEMETRY}
+    assert not loaded(WITHOUT_POSTGRESQL.format(redis_url=redis_url)) & unused
 
 
 @pytest.mark.parametrize("name", saqueduct.__all__)

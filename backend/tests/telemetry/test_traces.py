@@ -151,10 +151,20 @@ async def test_an_attempt_can_have_no_relation_to_its_producer(open_measured: Op
 
 
 async def test_a_tick_has_no_producer_and_its_attempt_names_the_schedule(traced: Saqueduct, spans: Spans) -> None:
-    await traced.queues.trigger_schedule("tidy")
-    await worked_off(traced)
+    queue = traced.queues.get("default")
+    async with traced.working():
+        await eventually(lambda: queue.redis.zcard(queue.namespace("schedules:ticks")))
+        await queue.redis.zadd(queue.namespace("schedules:ticks"), {"tidy": await queue.time() - 1})
+        await eventually(lambda: spans.named(PROCESS))
     ran = spans.one(PROCESS)
     assert (ran.attributes or {})["messaging.saq.schedule"] == "tidy"
+    assert (parent(ran), links(ran), spans.named(SEND)) == (None, [], [])
+
+
+async def test_a_schedule_that_is_run_by_hand_names_it_as_well(traced: Saqueduct, spans: Spans) -> None:
+    await traced.queues.trigger_schedule("tidy")
+    await worked_off(traced)
+    assert (spans.one(PROCESS).attributes or {})["messaging.saq.schedule"] == "tidy"
 
 
 async def test_what_a_task_enqueues_is_below_its_attempt(traced: Saqueduct, spans: Spans) -> None:
