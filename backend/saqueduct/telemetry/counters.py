@@ -89,7 +89,10 @@ class JobCounters:
             # `is_first_start`, `waited` and `Histogram.observe`, without their calls.
             queued = job.queued
             if job.attempts == 1 and job.touched <= queued:
-                wait = (tasks.get(job.function) or self._of(job)).wait
+                try:
+                    wait = tasks[job.function].wait
+                except KeyError:
+                    wait = self._of(job).wait
                 since = max(queued, job.scheduled * 1000) if job.scheduled else queued
                 if (seconds := (job.started - since) / 1000) > first:
                     wait.counts[bisect_left(RUN_BUCKETS, seconds)] += 1
@@ -104,7 +107,10 @@ class JobCounters:
         tasks, complete, first = self.tasks, Status.COMPLETE, RUN_BUCKETS[0]
         for (outcome, held), job in zip(outcomes, jobs, strict=True):
             if type(job) is EngineJob and (ran := job.ran) >= 0.0:
-                counters = tasks.get(job.function) or self._of(job)
+                try:
+                    counters = tasks[job.function]
+                except KeyError:
+                    counters = self._of(job)
                 run = counters.run
                 # As `Histogram.observe`.
                 run.counts[0 if ran <= first else bisect_left(RUN_BUCKETS, ran)] += 1

@@ -96,11 +96,11 @@ class Attempt:
     # Of the class until they change, which they seldom do: a seventh of what it costs to make an attempt.
     deadline = math.inf
     """By `Pulse.fair`; `Deadlines` cancels what runs longer, and gives up what ignores that for `timeout_grace`."""
-    _begun = 0.0
+    begun = 0.0
     """When it began, by `Pulse.fair`; 0: it has not."""
     _heard = 0.0
     """When `Deadlines` noticed last that the job had reported on itself, by `Pulse.fair`; 0: never."""
-    _blocked = 0.0
+    blocked = 0.0
     """Seconds for which it has blocked the event loop."""
     _block: Block | None = None
     """How it did that last."""
@@ -170,7 +170,7 @@ class Attempt:
         """Record that it has blocked the event loop for so many more seconds, which count for no other job. Called from
         the thread."""
         self._block = block
-        self._blocked += seconds
+        self.blocked += seconds
         self.deadline -= seconds
         self._runtime.leases.charge(self.held, seconds)
 
@@ -186,7 +186,7 @@ class Attempt:
         if self._block is None:
             return text
         stack = self._block.stack.encode("utf-8", "backslashreplace").decode()
-        return f"{text}; it blocked the event loop of its worker for {self._blocked:.1f} s, here:\n{stack}"
+        return f"{text}; it blocked the event loop of its worker for {self.blocked:.1f} s, here:\n{stack}"
 
     @property
     def _called_off(self) -> bool:
@@ -195,23 +195,18 @@ class Attempt:
     @property
     def running_for(self) -> float:
         """Seconds since it has begun, without those for which others blocked the event loop; 0: it has not."""
-        return self._runtime.pulse.fair() - self._begun if self._begun else 0.0
-
-    @property
-    def took(self) -> float:
-        """Seconds that it ran, without those for which others blocked the event loop; less than 0: it has not begun."""
-        return self._runtime.pulse.fair() - self._begun + self._blocked if self._begun else -1.0
+        return self._runtime.pulse.fair() - self.begun if self.begun else 0.0
 
     def silence(self) -> float:
         """Seconds since it has begun, or since a look at it noticed that it had called `update`."""
         if self.job.touched != self._touched:
             self._touched = self.job.touched
             self._heard = self._runtime.pulse.fair()
-        return self._runtime.pulse.fair() - max(self._heard, self._begun) if self._begun else 0.0
+        return self._runtime.pulse.fair() - max(self._heard, self.begun) if self.begun else 0.0
 
     async def _run(self) -> None:
         runtime = self._runtime
-        self._begun = begun = runtime.pulse.fair()
+        self.begun = begun = runtime.pulse.fair()
         deadline = runtime.leases.begin(self.held, begun, self.job.timeout)
         if deadline is None:
             self._settle(None)
@@ -277,7 +272,7 @@ class Attempt:
     def _cancel(self) -> None:
         self.deadline = self._runtime.pulse.fair() + self._runtime.core.timings.timeout_grace
         self.task.cancel()
-        if not self._begun:
+        if not self.begun:
             # Cancelled before its first step, it never produces an outcome.
             self._settle(self._in_any_case(partial(self._cancelled, {}, asyncio.CancelledError())))
 

@@ -144,7 +144,7 @@ class JobRunner:
             after=worker.after_process or (),
             deploy_window=worker.deploy_window,
             outage_limit=worker.outage_limit,
-            settle=self.settle if self.core.meter is None else self._measure,
+            settle=self.settle,
             give_up=self.give_up,
             is_dying=self._is_dying,
         )
@@ -236,21 +236,19 @@ class JobRunner:
     def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """An attempt has its outcome (None: there is nothing to write), and its slot is free."""
         self.running.pop(attempt.held, None)
+        job, meter = attempt.job, self.core.meter
+        if meter is not None and (begun := attempt.begun):
+            # Without the seconds for which other jobs blocked the event loop.
+            job.ran = self.pulse.fair() - begun + attempt.blocked
         if outcome is not None:
-            job = attempt.job
             self.keeper.ended(attempt.held)
             if outcome.how.kind == "finish" and outcome.how.mark and job.meta.get(DURABLE):
                 self._closings.add(outcome, job)
             else:
                 self._outcomes.add(outcome, job)
+        elif meter is not None:
+            meter.lost(job)
         self._freed.set()
-
-    def _measure(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        """As `settle`, and notes how long the attempt ran."""
-        attempt.job.ran = attempt.took
-        if outcome is None and self.core.meter is not None:
-            self.core.meter.lost(attempt.job)
-        self.settle(attempt, outcome)
 
     async def look_for_orphans(self) -> None:
         """Recover the jobs of expired leases, every `Timings.recovery_look` seconds."""
