@@ -7,18 +7,17 @@ them all (a test compares the two). Values are read from the process environment
     settings.worker.concurrency
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 from dotenv import dotenv_values
 
-from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct import config_checks as checks
 from saqueduct.common.credentials import parse_credentials
 from saqueduct.common.near_names import near_names
 from saqueduct.common.secret import Secret
@@ -375,24 +374,17 @@ def _convert(section: type[Section], given: dict[str, str], problems: list[str])
 
 
 def _problems(settings: Settings) -> list[str]:
-    problems = []
-    if not settings.queue_names:
-        problems.append("QUEUE_NAMES is empty: name at least one queue")
-    unknown = [name for name in settings.worker_queues if name not in settings.queue_names]
-    problems += [f"WORKER_QUEUES: {name!r} is not one of QUEUE_NAMES" for name in unknown]
-    problems += _zone_problems(settings.worker.cron_timezone)
-    if settings.database.url and urlsplit(settings.database.url.reveal()).scheme.split("+")[0] not in {
-        "postgresql",
-        "postgres",
-    }:
-        problems.append("DATABASE_URL must start with postgresql://")
+    problems = checks.queue_problems(settings.queue_names, settings.worker_queues, "QUEUE_NAMES", "WORKER_QUEUES")
+    problems += checks.zone_problems("WORKER_CRON_TIMEZONE", settings.worker.cron_timezone)
+    problems += checks.postgresql_problems("DATABASE_URL", settings.database.url.reveal())
+    problems += checks.redis_problems("REDIS_URL", settings.redis.url.reveal())
     if settings.web.max_bodies_bytes < settings.web.max_body_bytes:
         problems.append("WEB_MAX_BODIES_BYTES is less than WEB_MAX_BODY_BYTES: not even one such body could be read")
     if settings.alerts.mail_to and not settings.smtp.host:
         problems.append("ALERT_MAIL_TO needs a mail server: set SMTP_HOST")
-    problems += _redis_problems(settings.redis.url)
     problems += _admin_problems(settings)
-    problems += _host_problems(settings.allowed_hosts) + _proxy_problems(settings.trusted_proxies)
+    problems += _host_problems(settings.allowed_hosts)
+    problems += checks.address_problems("WEB_TRUSTED_PROXIES", settings.trusted_proxies)
     if settings.production:
         problems += _production_problems(settings)
     return problems
@@ -409,41 +401,10 @@ def _admin_problems(settings: Settings) -> list[str]:
     return problems
 
 
-def _redis_problems(url: Secret) -> list[str]:
-    try:
-        if url:
-            RedisURL.parse(url.reveal())
-    except InvalidRedisURL as error:
-        return [f"REDIS_URL: {error}"]
-    return []
-
-
 def _host_problems(names: tuple[str, ...]) -> list[str]:
     remedy = "is no host name: write it as jobs.example.com, without https:// and port, or *.example.com for all below"
     wrong = [name for name in names if name != "*" and not HOST_NAME.fullmatch(name)]
     return [f"WEB_ALLOWED_HOSTS: {name!r} {remedy}" for name in wrong]
-
-
-def _proxy_problems(addresses: tuple[str, ...]) -> list[str]:
-    problems = []
-    for address in addresses:
-        try:
-            ipaddress.ip_network(address)
-        except ValueError:
-            problems.append(
-                f"WEB_TRUSTED_PROXIES: {address!r} is not an address such as 10.0.0.7 or a network such as 10.0.0.0/24"
-            )
-    return problems
-
-
-def _zone_problems(name: str) -> list[str]:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return [f"WORKER_CRON_TIMEZONE: {name!r} is not an IANA time zone such as Europe/Berlin"]
-    return []
 
 
 def _production_problems(settings: Settings) -> list[str]:

@@ -1,20 +1,17 @@
 """SaqueductConfig: every setting of the library, with its unit and its bounds."""
 
 import dataclasses
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
-from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct import config_checks as checks
 from saqueduct.common.credentials import Credential, parse_credentials
-from saqueduct.common.near_names import did_you_mean, unknown_fields
+from saqueduct.common.near_names import unknown_fields
 from saqueduct.common.text import check_schema
 from saqueduct.errors import ConfigurationError
-from saqueduct.schedules.schedule import check_monitor
 from saqueduct.timings import Timings
 
 Environment = Literal["development", "production"]
@@ -24,9 +21,6 @@ ProducerRelation = Literal["link", "child", "none"]
 
 MAX_PAYLOAD_CEILING = 64 * 1024 * 1024
 """Largest value of `max_payload_bytes`: arguments and result of a job are one command to Redis each."""
-
-SMTP_SCHEMES = ("smtp+starttls", "smtps", "smtp")
-"""Of `alert_smtp_url`."""
 
 DAY = 24 * 60 * 60
 
@@ -257,11 +251,11 @@ class SaqueductConfig:
         if self.worker_queues is not None:
             self.worker_queues = _names("worker_queues", self.worker_queues)
         problems = [
-            *self._number_problems(),
+            *checks.number_problems(self),
             *self._queue_problems(),
-            *self._url_problems(),
+            *checks.redis_problems("redis_url", self.redis_url),
             *self._database_problems(),
-            *_timing_problems(self.timings),
+            *checks.timing_problems(self.timings),
             *self._alert_problems(),
             *self._other_problems(),
             *self._access_problems(),
@@ -328,34 +322,17 @@ class SaqueductConfig:
             self.data_directory = environ.get("SAQUEDUCT_DIR", "") or self.data_directory
         self.environment = self.environment or environ.get("ENVIRONMENT", "") or "development"  # type: ignore[assignment]
 
-    def _number_problems(self) -> list[str]:
-        fields = [field for field in dataclasses.fields(self) if "kind" in field.metadata]
-        return [problem for field in fields if (problem := _out_of_bounds(field, getattr(self, field.name)))]
-
     def _queue_problems(self) -> list[str]:
-        problems = [] if self.queues else ["queues is empty: name at least one queue"]
+        problems = checks.queue_problems(self.queues, self.served_queues, "queues", "worker_queues")
         if self.worker_queues is not None and not self.worker_queues:
             problems.append("worker_queues is empty: name at least one queue, or leave it out to serve all")
-        unknown = [name for name in self.served_queues if name not in self.queues]
-        return problems + [
-            f"worker_queues: {name!r} is not one of queues: {did_you_mean(name, self.queues)}" for name in unknown
-        ]
-
-    def _url_problems(self) -> list[str]:
-        try:
-            if self.redis_url:
-                RedisURL.parse(self.redis_url)
-        except InvalidRedisURL as error:
-            return [f"redis_url: {error}"]
-        return []
+        return problems
 
     def _database_problems(self) -> list[str]:
         given = [name for name in ("database_url", "engine", "sqlalchemy_config") if getattr(self, name)]
-        problems = []
+        problems = checks.postgresql_problems("database_url", self.database_url)
         if len(given) > 1:
             problems.append(f"{' and '.join(given)} each name a database: give only one of them")
-        if self.database_url and self.database_url.split("://")[0].split("+")[0] not in {"postgresql", "postgres"}:
-            problems.append("database_url must start with postgresql://")
         try:
             if self.schema is not None:
                 check_schema(self.schema)
@@ -371,34 +348,19 @@ class SaqueductConfig:
             problems.append(
                 "alert_mail_to needs alert_smtp_url (ALERT_SMTP_URL) and alert_mail_from (ALERT_MAIL_FROM) as well"
             )
-        for field, schemes in (("alert_webhook", ("http", "https")), ("alert_smtp_url", SMTP_SCHEMES)):
-            # Never shown: it holds a secret.
-            if (url := getattr(self, field)) and not _is_url(url, schemes):
-                problems.append(f"{field} must be a URL that starts with {' or '.join(f'{s}://' for s in schemes)}")
-        for key, url in self.monitors.items():
-            try:
-                check_monitor(url)
-            except ValueError:
-                problems.append(f"monitors: the schedule {key!r} needs a URL that starts with http:// or https://")
+        problems += checks.url_problems("alert_webhook", self.alert_webhook, ("http", "https"))
+        problems += checks.url_problems("alert_smtp_url", self.alert_smtp_url, checks.SMTP_SCHEMES)
+        problems += checks.monitor_problems(self.monitors)
         if self.alert_function is not None and not callable(self.alert_function):
             problems.append(f"alert_function takes a function, not {self.alert_function!r}")
         return problems
 
     def _other_problems(self) -> list[str]:
-        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-        problems = []
-        try:
-            ZoneInfo(self.cron_timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
-            problems.append(f"cron_timezone: {self.cron_timezone!r} is not an IANA time zone such as Europe/Berlin")
-        for name in ("api_path", "ui_path"):
-            path = getattr(self, name)
-            if path is not None and not path.startswith("/"):
-                problems.append(f"{name}: {path!r} does not start with a slash, such as '/queue'")
-        port = self.metrics_port
-        if port is not None and not (type(port) is int and 1 <= port <= 65535):
-            problems.append(f"metrics_port={port!r}: must be a whole number, from 1 to 65,535 (METRICS_PORT)")
+        problems = checks.zone_problems("cron_timezone", self.cron_timezone)
+        problems += checks.path_problems("api_path", self.api_path)
+        problems += checks.path_problems("console_path", self.console_path)
+        problems += checks.path_problems("ui_path", self.ui_path)
+        problems += checks.port_problems("metrics_port", self.metrics_port)
         if self.metrics is False and self.metrics_port is not None:
             problems.append("metrics=False and metrics_port contradict each other: leave one out")
         if self.trace_producer not in {"link", "child", "none"}:
@@ -428,72 +390,16 @@ class SaqueductConfig:
             problems.append("guards contradicts identify and proxy_user_header: leave guards out, or both others")
         if self.identify is not None and not callable(self.identify):
             problems.append("identify must be a function that takes a connection and returns a Person or None")
-        return problems + _proxy_problems(self.trusted_proxies, self.proxy_user_header, self.proxy_role_header)
-
-
-def _proxy_problems(addresses: Sequence[str], user: str, role: str) -> list[str]:
-    if isinstance(addresses, str):
-        return [f"trusted_proxies takes addresses in a list, such as ['10.0.0.7'], not {addresses!r}"]
-    problems = []
-    for address in addresses:
-        try:
-            ipaddress.ip_network(address)
-        except ValueError:
-            problems.append(
-                f"trusted_proxies: {address!r} is not an address such as 10.0.0.7 or a network such as 10.0.0.0/24"
-            )
-    if user and not addresses:
-        problems.append("proxy_user_header needs trusted_proxies: anyone could send the header")
-    if role and not user:
-        problems.append("proxy_role_header needs proxy_user_header")
-    return problems
+        problems += checks.address_problems("trusted_proxies", self.trusted_proxies)
+        if self.proxy_user_header and not self.trusted_proxies:
+            problems.append("proxy_user_header needs trusted_proxies: anyone could send the header")
+        if self.proxy_role_header and not self.proxy_user_header:
+            problems.append("proxy_role_header needs proxy_user_header")
+        return problems
 
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _is_url(url: str, schemes: Sequence[str]) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
-
-
-def _refuse(problems: Sequence[str]) -> None:
-    if problems:
-        raise ConfigurationError("invalid SaqueductConfig:\n" + "\n".join(f"  - {each}" for each in problems))
-
-
-def _timing_problems(timings: Timings) -> list[str]:
-    fields = dataclasses.fields(timings)
-    problems = [problem for field in fields if (problem := _not_positive(field, getattr(timings, field.name)))]
-    if problems:
-        return problems
-    if timings.lease < 3 * timings.renewal:
-        problems.append(
-            f"timings.lease={timings.lease:g}: must be three times timings.renewal ({timings.renewal:g}) or more "
-            "(seconds), so that two renewals may fail before a lease runs out"
-        )
-    if timings.recovery_wait < timings.renewal:
-        problems.append(
-            f"timings.recovery_wait={timings.recovery_wait:g}: must be timings.renewal ({timings.renewal:g}) or more "
-            "(seconds), so that living workers can renew their leases after an outage of Redis"
-        )
-    if timings.peek > 4:
-        problems.append(f"timings.peek={timings.peek:g}: must be 4 or less (seconds), or Redis seems to be away")
-    return problems
-
-
-def _not_positive(field: "dataclasses.Field[Any]", value: Any) -> str:
-    """The problem with a timing; empty: none."""
-    whole = isinstance(field.default, int)
-    fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if fits and 0 < value < float("inf"):
-        return ""
-    number = "a whole number" if whole else "a number"
-    return f"timings.{field.name}={value!r}: must be {number}, more than 0 (seconds)"
 
 
 def _names(field: str, given: Any) -> tuple[str, ...]:
@@ -502,13 +408,6 @@ def _names(field: str, given: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
-def _out_of_bounds(field: "dataclasses.Field[Any]", value: Any) -> str:
-    """The problem with a number; empty: none."""
-    kind, low, high, unit = (field.metadata[name] for name in ("kind", "low", "high", "unit"))
-    above = field.metadata.get("above", False)
-    fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    if fits and (low < value if above else low <= value) and (high is None or value <= high):
-        return ""
-    number = "a whole number" if kind is int else "a number"
-    bounds = f"from {low} to {high:,}" if high else f"more than {low:g}" if above else f"{low:g} or more"
-    return f"{field.name}={value!r}: must be {number}, {bounds} ({unit})"
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigurationError("invalid SaqueductConfig:\n" + "\n".join(f"  - {each}" for each in problems))

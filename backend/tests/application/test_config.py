@@ -35,6 +35,9 @@ def test_an_engine_keeps_database_url_of_the_environment_out(monkeypatch: pytest
     assert SaqueductConfig(engine=create_async_engine("postgresql+asyncpg://other/app")).database_url == ""
 
 
+PATHS = ("api_path", "console_path", "ui_path")
+
+
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
 @pytest.mark.parametrize("wrong", [-1, "ten", True, None])
 def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
@@ -59,6 +62,7 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
         ({"database_url": "mysql://localhost"}, "must start with postgresql://"),
         ({"database_url": "postgresql://a/b", "engine": object()}, "database_url and engine each name a database"),
         ({"cron_timezone": "Berlin"}, "'Berlin' is not an IANA time zone"),
+        *(({name: "jobs"}, f"{name}: 'jobs' does not start with a slash") for name in PATHS),
         ({"environment": "staging"}, "neither development nor production"),
         ({"timings": Timings(lease=0)}, r"timings.lease=0: must be a number, more than 0 \(seconds\)"),
         ({"timings": Timings(renewal=3.0)}, r"timings.lease=8: must be three times timings.renewal \(3\)"),

@@ -1,0 +1,163 @@
+"""Checks of single settings: the sentence for each problem, with the remedy. None of them shows a secret."""
+
+import dataclasses
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from saqueduct.broker.url import InvalidRedisURL, RedisURL
+from saqueduct.common.near_names import did_you_mean
+from saqueduct.schedules.schedule import check_monitor
+from saqueduct.timings import Timings
+
+SMTP_SCHEMES = ("smtp+starttls", "smtps", "smtp")
+"""Of the URL of a mail server."""
+
+POSTGRESQL_SCHEMES = ("postgresql", "postgres")
+"""Of the URL of a database, before a driver such as in `postgresql+asyncpg`."""
+
+
+def redis_problems(name: str, url: str) -> list[str]:
+    """Of the URL of a Redis; an empty one has none."""
+    try:
+        if url:
+            RedisURL.parse(url)
+    except InvalidRedisURL as error:
+        return [f"{name}: {error}"]
+    return []
+
+
+def postgresql_problems(name: str, url: str) -> list[str]:
+    """Of the URL of a PostgreSQL; an empty one has none."""
+    if url and url.split("://")[0].split("+")[0] not in POSTGRESQL_SCHEMES:
+        return [f"{name} must start with postgresql://"]
+    return []
+
+
+def queue_problems(queues: Sequence[str], served: Sequence[str], names: str, served_names: str) -> list[str]:
+    """Of the names of queues, and of those that workers serve.
+
+    Args:
+        queues: of the application.
+        served: by workers.
+        names, served_names: of the two settings.
+    """
+    problems = [] if queues else [f"{names} is empty: name at least one queue"]
+    return problems + [
+        f"{served_names}: {name!r} is not one of {names}: {did_you_mean(name, queues)}"
+        for name in served
+        if name not in queues
+    ]
+
+
+def zone_problems(name: str, zone: str) -> list[str]:
+    """Of the name of a time zone."""
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+        return [f"{name}: {zone!r} is not an IANA time zone such as Europe/Berlin"]
+    return []
+
+
+def address_problems(name: str, addresses: Sequence[str]) -> list[str]:
+    """Of the addresses or networks of proxies."""
+    if isinstance(addresses, str):
+        return [f"{name} takes addresses in a list, such as ['10.0.0.7'], not {addresses!r}"]
+    problems = []
+    for address in addresses:
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            problems.append(f"{name}: {address!r} is not an address such as 10.0.0.7 or a network such as 10.0.0.0/24")
+    return problems
+
+
+def url_problems(name: str, url: str, schemes: Sequence[str]) -> list[str]:
+    """Of another URL; an empty one has none."""
+    if not url or _is_url(url, schemes):
+        return []
+    return [f"{name} must be a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}"]
+
+
+def monitor_problems(monitors: Mapping[str, str]) -> list[str]:
+    """Of the URLs of monitors, by the key of a schedule."""
+    problems = []
+    for key, url in monitors.items():
+        try:
+            check_monitor(url)
+        except ValueError:
+            problems.append(f"monitors: the schedule {key!r} needs a URL that starts with http:// or https://")
+    return problems
+
+
+def path_problems(name: str, path: str | None) -> list[str]:
+    """Of the path of a router; None has none."""
+    if path is None or path.startswith("/"):
+        return []
+    return [f"{name}: {path!r} does not start with a slash, such as '/queue'"]
+
+
+def port_problems(name: str, port: Any) -> list[str]:
+    """Of a port; None has none."""
+    if port is None or (type(port) is int and 1 <= port <= 65535):
+        return []
+    return [f"{name}={port!r}: must be a whole number, from 1 to 65,535 ({name.upper()})"]
+
+
+def number_problems(config: Any) -> list[str]:
+    """Of the fields of a dataclass whose metadata has the bounds of a number."""
+    fields = [field for field in dataclasses.fields(config) if "kind" in field.metadata]
+    return [problem for field in fields if (problem := _out_of_bounds(field, getattr(config, field.name)))]
+
+
+def timing_problems(timings: Timings) -> list[str]:
+    """Of timings that are out of bounds, or do not fit together."""
+    fields = dataclasses.fields(timings)
+    problems = [problem for field in fields if (problem := _not_positive(field, getattr(timings, field.name)))]
+    if problems:
+        return problems
+    if timings.lease < 3 * timings.renewal:
+        problems.append(
+            f"timings.lease={timings.lease:g}: must be three times timings.renewal ({timings.renewal:g}) or more "
+            "(seconds), so that two renewals may fail before a lease runs out"
+        )
+    if timings.recovery_wait < timings.renewal:
+        problems.append(
+            f"timings.recovery_wait={timings.recovery_wait:g}: must be timings.renewal ({timings.renewal:g}) or more "
+            "(seconds), so that living workers can renew their leases after an outage of Redis"
+        )
+    if timings.peek > 4:
+        problems.append(f"timings.peek={timings.peek:g}: must be 4 or less (seconds), or Redis seems to be away")
+    return problems
+
+
+def _out_of_bounds(field: "dataclasses.Field[Any]", value: Any) -> str:
+    """The problem with a number; empty: none."""
+    kind, low, high, unit = (field.metadata[name] for name in ("kind", "low", "high", "unit"))
+    above = field.metadata.get("above", False)
+    fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    if fits and (low < value if above else low <= value) and (high is None or value <= high):
+        return ""
+    number = "a whole number" if kind is int else "a number"
+    bounds = f"from {low} to {high:,}" if high else f"more than {low:g}" if above else f"{low:g} or more"
+    return f"{field.name}={value!r}: must be {number}, {bounds} ({unit})"
+
+
+def _not_positive(field: "dataclasses.Field[Any]", value: Any) -> str:
+    """The problem with a timing; empty: none."""
+    whole = isinstance(field.default, int)
+    fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if fits and 0 < value < float("inf"):
+        return ""
+    number = "a whole number" if whole else "a number"
+    return f"timings.{field.name}={value!r}: must be {number}, more than 0 (seconds)"
+
+
+def _is_url(url: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
