@@ -15,20 +15,23 @@ from litestar.utils import ensure_async_callable
 from saqueduct.application import Saqueduct
 from saqueduct.common.near_names import did_you_mean
 from saqueduct.common.people import Role
+from saqueduct.console.answers import HEADERS, led_to, lone_page, root_of
 from saqueduct.console.assets import asset
-from saqueduct.console.entry import Entry
+from saqueduct.console.entry import Entry, SignIn
 from saqueduct.console.pages.audit import audit
 from saqueduct.console.pages.dead_letters import DeadLetterPages
 from saqueduct.console.pages.job import JobPage
 from saqueduct.console.pages.jobs import JobPages
 from saqueduct.console.pages.live import live
+from saqueduct.console.pages.login import LoginPages
 from saqueduct.console.pages.look import set_look
 from saqueduct.console.pages.overview import overview
 from saqueduct.console.pages.queues import QueuePages
 from saqueduct.console.pages.schedules import SchedulePages
 from saqueduct.console.pages.tasks import TaskPages
 from saqueduct.console.pages.workers import workers
-from saqueduct.console.view import HEADERS, Console, View, error_page
+from saqueduct.console.sign_in import LOGIN, is_of_browser, login_address
+from saqueduct.console.view import Console, View
 
 PAGES: Final[Sequence[ControllerRouterHandler]] = (
     overview,
@@ -42,6 +45,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     audit,
     set_look,
     live,
+    LoginPages,
 )
 
 
@@ -77,7 +81,7 @@ def console_router(
         route_handlers=[*PAGES, asset],
         guards=[EntryGuard(entry.guards)],
         dependencies={"view": Provide(view)},
-        exception_handlers=as_pages(exception_handlers, prefix),
+        exception_handlers=as_pages(exception_handlers, prefix, entry.sign_in),
         response_headers=HEADERS,
         # Those of the application do not fit these handlers.
         request_class=Request,
@@ -120,17 +124,31 @@ class EntryGuard:
                 raise ValidationException(f"this page has no parameter {name!r}" + (f": {near}" if near else ""))
 
 
-def as_pages(handlers: ExceptionHandlersMap, prefix: str) -> ExceptionHandlersMap:
-    """The same handlers, whose problem details become pages."""
-    return {kind: partial(_page, handler, prefix) for kind, handler in handlers.items()}
+def as_pages(handlers: ExceptionHandlersMap, prefix: str, sign_in: SignIn) -> ExceptionHandlersMap:
+    """The same handlers, whose problem details become pages.
+
+    Args:
+        handlers: by class of error.
+        prefix: path of the console.
+        sign_in: where it takes passwords, browsers get the login page instead of a 401.
+    """
+    return {kind: partial(_page, handler, prefix, sign_in) for kind, handler in handlers.items()}
 
 
 def _page(
     handler: Callable[[Request[Any, Any, Any], Any], Response[Any]],
     prefix: str,
+    sign_in: SignIn,
     request: Request[Any, Any, Any],
     error: Exception,
 ) -> Response[Any]:
     problem = handler(request, error)
+    status = problem.status_code or 500
     kept = {name: value for name, value in problem.headers.items() if name in ("WWW-Authenticate", "Retry-After")}
-    return error_page(prefix, request, problem.status_code or 500, problem.content["detail"], kept)
+    login = status == 401 and sign_in.takes_passwords
+    if login and (address := login_address(request, prefix)):
+        return led_to(address)
+    if login and is_of_browser(request) and "authorization" not in request.headers:
+        kept.pop("WWW-Authenticate", None)
+    other = f"{root_of(request)}{prefix}/{LOGIN}" if sign_in.takes_passwords else ""
+    return lone_page(prefix, request, "error.html", status, (), kept, detail=problem.content["detail"], login=other)

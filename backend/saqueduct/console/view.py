@@ -13,12 +13,13 @@ from litestar.exceptions import HTTPException, PermissionDeniedException
 
 from saqueduct.application import Saqueduct
 from saqueduct.common.people import NOBODY, Role
+from saqueduct.console.answers import LOOK, THEMES, ZONES, led_to, lone_page, rendered, root_of
 from saqueduct.console.assets import name_of
 from saqueduct.console.entry import Entry
 from saqueduct.console.forms import Form
 from saqueduct.console.notes import Note, Notes
-from saqueduct.console.rendering import environment
 from saqueduct.console.sampler import Sampler, Snapshot
+from saqueduct.console.sign_in import is_own
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue.audit import Action, AuditEntry, Kind
 
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
 NOTE: Final = "saqueduct_console_note"
 """Cookie with what the last action said."""
 
-LOOK: Final = "saqueduct_console_look"
-"""Cookie with the chosen theme and zone, such as "dark.utc"."""
-
-THEMES: Final = ("auto", "light", "dark")
-ZONES: Final = ("local", "utc")
-
 OPERATOR: Final[dict[str, Any]] = {"role": Role.OPERATOR}
 """Handler options of an action."""
 
@@ -43,19 +38,6 @@ ADMIN: Final[dict[str, Any]] = {"role": Role.ADMIN}
 """Handler options of a page for the admin."""
 
 FORM: Final = "application/x-www-form-urlencoded"
-
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
-
-HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 NAVIGATION: Final = (
     ("", "Overview"),
@@ -105,13 +87,25 @@ class View:
         self.queues = console.saqueduct.queues
         self.registry = console.saqueduct.registry
         self.person = console.entry.person_of(request) or NOBODY
-        self._root = (request.scope.get("root_path") or "").rstrip("/") + console.prefix
+        self._root = root_of(request) + console.prefix
         self._note = console.notes.read(request.cookies.get(NOTE, ""))
 
     @property
     def may_act(self) -> bool:
         """True for a person who may change jobs, queues and schedules."""
         return self.person.role.includes(Role.OPERATOR)
+
+    @property
+    def is_open(self) -> bool:
+        """True where everyone on this machine may do everything."""
+        return self.console.entry.is_open
+
+    @property
+    def may_sign_out(self) -> bool:
+        """True for a person who has signed in on the login page."""
+        session = self.console.entry.tokens.read(self.request)
+        named = self.person.signed_in and "authorization" not in self.request.headers
+        return named and session is not None and session.person == self.person
 
     @property
     def keeps_records(self) -> bool:
@@ -204,7 +198,13 @@ class View:
     async def page(self, template: str, status: int = 200, **content: Any) -> Response[str]:
         """A page of the console."""
         snapshot = await self.snapshot()
-        return _response(template, status, self._cookies(), {**self._shared(), "snapshot": snapshot, **content})
+        return rendered(template, status, self._cookies(), {**self._shared(), "snapshot": snapshot, **content})
+
+    def lone_page(
+        self, template: str, status: int, cookies: Sequence[Cookie] = (), headers: Any = None, **content: Any
+    ) -> Response[str]:
+        """A page for those who have not signed in."""
+        return lone_page(self.console.prefix, self.request, template, status, cookies, headers, **content)
 
     def done(self, text: str, back: str = "", *, kind: str = "ok", link: str = "", label: str = "") -> Response[None]:
         """The answer to an action: the page that it was on, with a note.
@@ -221,12 +221,10 @@ class View:
         return self.go(back, [self._cookie(NOTE, note, max_age=60)])
 
     def go(self, back: str, cookies: Sequence[Cookie] = ()) -> Response[None]:
-        """A redirect to a page of the console."""
-        # A server decodes paths: an address that a browser would read differently leads to the overview.
-        own = back == self._root or back.startswith((f"{self._root}/", f"{self._root}?"))
-        safe = own and not back.startswith("//") and back.isprintable() and "\\" not in back and back.isascii()
-        headers = {**HEADERS, "Cache-Control": "no-store", "Location": back if safe else self.url()}
-        return Response(None, status_code=303, headers=headers, cookies=list(cookies))
+        """A redirect to a page of the console, or beside it; any other address leads to the overview."""
+        root = root_of(self.request)
+        pages = [self._root, *(root + path for path in self.console.entry.beside)]
+        return led_to(back if is_own(back, pages) else self.url(), cookies)
 
     async def form(self) -> Form:
         """The fields of a form of the console.
@@ -235,13 +233,21 @@ class View:
             HTTPException: it is no form (415).
             PermissionDeniedException: its token is not of this session.
         """
-        if self.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-            raise HTTPException(f"the body must be {FORM}", status_code=415)
-        sent = await self.request.form()
-        form = Form([(name, str(value)) for name, value in sent.multi_items()])
+        form = await self.fields()
         if not self.console.entry.tokens.is_csrf_token(self.request, self.person, form.text("token")):
             raise PermissionDeniedException("this form is too old, or of another session: load its page again")
         return form
+
+    async def fields(self) -> Form:
+        """The fields of a form, whose token the caller checks.
+
+        Raises:
+            HTTPException: it is no form (415).
+        """
+        if self.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+            raise HTTPException(f"the body must be {FORM}", status_code=415)
+        sent = await self.request.form()
+        return Form([(name, str(value)) for name, value in sent.multi_items()])
 
     def looks(self, theme: str, zone: str) -> Cookie:
         """The cookie that keeps how pages look."""
@@ -287,33 +293,6 @@ class View:
         return Cookie(
             key=name, value=value, path=self._root or "/", max_age=max_age, httponly=True, samesite="lax", secure=secure
         )
-
-
-def error_page(prefix: str, request: Request[Any, Any, Any], status: int, detail: str, headers: Any) -> Response[str]:
-    """A page that says what was wrong; it shows nothing of the application."""
-    root = (request.scope.get("root_path") or "").rstrip("/") + prefix
-    theme = request.cookies.get(LOOK, "").partition(".")[0]
-    content = {
-        "asset": lambda name: f"{root}/static/{name_of(name)}",
-        "home": root or "/",
-        "theme": theme if theme in THEMES else THEMES[0],
-        "status": status,
-        "detail": detail,
-    }
-    return _response("error.html", status, [], content, headers)
-
-
-def _response(
-    template: str, status: int, cookies: Sequence[Cookie], content: Mapping[str, Any], headers: Any = None
-) -> Response[str]:
-    page = environment().get_template(template).render(content)
-    return Response(
-        page,
-        status_code=status,
-        media_type="text/html",
-        headers={**HEADERS, "Cache-Control": "no-store", **(headers or {})},
-        cookies=list(cookies),
-    )
 
 
 def _values(value: Any) -> Sequence[Any]:

@@ -129,6 +129,11 @@ class Access(Shared):
         return bool(self._credentials) or self.is_open
 
     @property
+    def takes_passwords(self) -> bool:
+        """True when people can sign in on a login page."""
+        return self._guards is None and self._credentials.takes_passwords
+
+    @property
     def is_of_application(self) -> bool:
         """True when the application recognizes people, by its authentication for example."""
         return self._guards is not None or self._identify is not None

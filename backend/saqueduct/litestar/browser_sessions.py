@@ -22,6 +22,9 @@ from saqueduct.litestar.refusals import Connection
 NAME: Final = "saqueduct_session"
 """Name of the cookie; over HTTPS `__Host-saqueduct_session`, which no other host of the domain can set."""
 
+VISITOR: Final = "saqueduct_visitor"
+"""Name of the cookie of a browser whose person has not signed in, with `__Host-` as well."""
+
 LONGEST: Final = 2_048
 """Characters of a cookie that is read."""
 
@@ -67,15 +70,15 @@ class BrowserSessions:
         ends = int(time.time() + self._lifetime)
         payload = msgspec.json.encode(_Payload(secrets.token_urlsafe(16), person.name, person.role, ends))
         value = f"{_text(payload)}.{_text(self._signature(payload, person))}"
-        return self._cookie(connection, value, int(self._lifetime))
+        return _cookie(connection, NAME, value, int(self._lifetime))
 
     def end(self, connection: Connection) -> Cookie:
         """The cookie that removes the session from the browser, for the response to a logout."""
-        return self._cookie(connection, "", 0)
+        return _cookie(connection, NAME, "", 0)
 
     def read(self, connection: Connection) -> BrowserSession | None:
         """The session of a request; None: it has none, or one that has ended or was not made here."""
-        payload_text, _, signature = connection.cookies.get(_name(connection), "")[:LONGEST].partition(".")
+        payload_text, _, signature = connection.cookies.get(_name(connection, NAME), "")[:LONGEST].partition(".")
         try:
             payload = _bytes(payload_text)
             found = msgspec.json.decode(payload, type=_Payload)
@@ -89,37 +92,62 @@ class BrowserSessions:
     def csrf_token(self, connection: Connection, person: Person) -> str:
         """The token that each form of a page for this person must send back.
 
-        It belongs to the session, or to the person where a browser or a proxy sends the credentials by itself.
+        It belongs to the person, and to their session if they have one. The cookie of somebody else does not count
+        where a browser or a proxy sends the credentials by itself.
         """
         session = self.read(connection)
-        owner = f"session\0{session.id}" if session else f"person\0{person.name}\0{person.role}"
-        return _text(hmac.digest(self._key, f"csrf\0{owner}".encode(), "sha256"))
+        of_session = session.id if session and session.person == person else ""
+        return self._token("person", person.name, person.role, of_session)
 
     def is_csrf_token(self, connection: Connection, person: Person, given: str) -> bool:
         """True for the token of `csrf_token`; compared in constant time."""
-        return hmac.compare_digest(self.csrf_token(connection, person).encode(), given.encode("utf-8", "replace"))
+        return _same(self.csrf_token(connection, person), given)
+
+    def visitor(self, connection: Connection) -> tuple[str, Cookie]:
+        """For the form of a login: its token, and the cookie to which the token belongs.
+
+        Without it a page of another site could sign a browser in as somebody else.
+        """
+        value = self._visitor(connection) or secrets.token_urlsafe(16)
+        return self._token("visitor", value), _cookie(connection, VISITOR, value, None)
+
+    def is_visitor_token(self, connection: Connection, given: str) -> bool:
+        """True for the token of `visitor`, sent with its cookie."""
+        value = self._visitor(connection)
+        return bool(value) and _same(self._token("visitor", value), given)
+
+    def _visitor(self, connection: Connection) -> str:
+        return connection.cookies.get(_name(connection, VISITOR), "")[:LONGEST]
+
+    def _token(self, *owner: str) -> str:
+        return _text(hmac.digest(self._key, "\0".join(("csrf", *owner)).encode("utf-8", "replace"), "sha256"))
 
     def _signature(self, payload: bytes, person: Person) -> bytes:
         return hmac.digest(self._key, payload + b"\0" + self._proof(person).encode(), "sha256")
 
-    def _cookie(self, connection: Connection, value: str, seconds: int) -> Cookie:
-        return Cookie(
-            key=_name(connection),
-            value=value,
-            max_age=seconds,
-            path="/",
-            secure=_is_secure(connection),
-            httponly=True,
-            samesite="lax",
-        )
+
+def _cookie(connection: Connection, name: str, value: str, seconds: int | None) -> Cookie:
+    return Cookie(
+        key=_name(connection, name),
+        value=value,
+        max_age=seconds,
+        path="/",
+        secure=_is_secure(connection),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def _same(token: str, given: str) -> bool:
+    return hmac.compare_digest(token.encode(), given.encode("utf-8", "replace"))
 
 
 def _is_secure(connection: Connection) -> bool:
     return connection.scope["scheme"] in ("https", "wss")
 
 
-def _name(connection: Connection) -> str:
-    return f"__Host-{NAME}" if _is_secure(connection) else NAME
+def _name(connection: Connection, name: str) -> str:
+    return f"__Host-{name}" if _is_secure(connection) else name
 
 
 def _text(data: bytes) -> str:

@@ -84,6 +84,11 @@ class CredentialCheck:
         """True when there are credentials that pass."""
         return bool(self._admin or self._tokens or self._passwords)
 
+    @property
+    def takes_passwords(self) -> bool:
+        """True when a name and a password can pass."""
+        return bool(self._admin.password or self._passwords)
+
     async def of_header(self, connection: Connection, header: str, needed: Role | None = None) -> Person:
         """The person of an `Authorization` header.
 

@@ -24,7 +24,7 @@ from saqueduct.litestar.errors import queue_error, router_handlers
 from saqueduct.litestar.guards import MethodGuard, RoleGuard, decide, past_middleware, same_site
 from saqueduct.litestar.openapi import describe
 from saqueduct.litestar.redis_outage import reporting_redis
-from saqueduct.litestar.router import body_limit, install, queue_router
+from saqueduct.litestar.router import body_limit, install, queue_router, whole_path
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
 from saqueduct.litestar.startup_errors import without_traceback
 from saqueduct.tasks.queues import preferred_queues
@@ -88,7 +88,9 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
         # Read when they are used: other plugins may add dependencies after this one.
         self.saqueduct.injectors.named.serve(app_config)
         ui = saq_config(self.saqueduct.queues, [MethodGuard(access)], config.ui_path)
-        QueuePlugin(ui, self.saqueduct.queues.audit).on_app_init(app_config)
+        console = None if config.console_path is None else whole_path(app_config.path, config.console_path)
+        login = console if access.takes_passwords else None
+        QueuePlugin(ui, self.saqueduct.queues.audit, login).on_app_init(app_config)
         if config.api_path is not None:
             limit = config.max_payload_bytes
             router = queue_router(
@@ -115,7 +117,14 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                 console_router(
                     self.saqueduct,
                     path=config.console_path,
-                    entry=Entry([same_site, RoleGuard(access)], person_of, access.sessions),
+                    entry=Entry(
+                        guards=[same_site, RoleGuard(access)],
+                        person_of=person_of,
+                        tokens=access.sessions,
+                        sign_in=access,
+                        is_open=access.is_open,
+                        beside=[] if config.ui_path is None else [whole_path(app_config.path, config.ui_path)],
+                    ),
                     exception_handlers=router_handlers(),
                     base_path=app_config.path,
                     opt=past_middleware(access),

@@ -16,6 +16,7 @@ import hashlib
 import html
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from click import Group
 from litestar import Controller, MediaType, Request, Response, Router, get
 from litestar.config.app import AppConfig
 from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
@@ -34,9 +36,11 @@ from saq import Job
 from saq.queue import Queue
 from saq.types import QueueInfo
 
+from saqueduct.console.answers import led_to
+from saqueduct.console.sign_in import login_address
 from saqueduct.litestar.access import AllOf
 from saqueduct.litestar.audit import audit_entry
-from saqueduct.litestar.errors import HEADERS, router_handlers
+from saqueduct.litestar.errors import HEADERS, http_error, router_handlers
 from saqueduct.litestar.guards import MethodGuard, past_middleware, same_site
 from saqueduct.litestar.static_files import read, serve_files
 from saqueduct.queue.audit import Action, Audit
@@ -69,13 +73,15 @@ class QueuePlugin(SAQPlugin):
     Args:
         config: by `saq_config`.
         audit: notes the actions of the UI.
+        console: path of the console, on whose login page browsers sign in; None: they ask by themselves.
     """
 
-    __slots__ = ("_audit",)
+    __slots__ = ("_audit", "_console")
 
-    def __init__(self, config: SAQConfig, audit: Audit) -> None:
+    def __init__(self, config: SAQConfig, audit: Audit, console: str | None = None) -> None:
         super().__init__(config)
         self._audit = audit
+        self._console = console
 
     def on_cli_init(self, cli: Group) -> None:
         """Add no command."""
@@ -88,7 +94,8 @@ class QueuePlugin(SAQPlugin):
         named = {TaskQueues.__name__: NamedDependency[TaskQueues]}
         app_config.signature_namespace.update(config.signature_namespace | named)
         if config.web_enabled:
-            app_config.route_handlers.append(_ui(config, self._audit, app_config.path, app_config.before_request))
+            ui = _ui(config, self._audit, app_config.path, app_config.before_request, self._console)
+            app_config.route_handlers.append(ui)
         return app_config
 
     def get_workers(self) -> dict[str, Any]:
@@ -162,21 +169,30 @@ class ShownJob:
         await self._note("abort", self._job)
 
 
-def _ui(config: SAQConfig, audit: Audit, base_path: str, earlier: Any) -> Router:
+def _ui(config: SAQConfig, audit: Audit, base_path: str, earlier: Any, console: str | None) -> Router:
     """The page and its files, which no page of another site can use."""
     guards = config.web_guards or ()
     guard = AllOf([same_site, *guards])
     files = {path.name: read(path) for path in config.static_files.iterdir()}
+    handlers = router_handlers()
+    if console is not None:
+        handlers[401] = partial(_sign_in, console)
     return Router(
         "/",
         route_handlers=[
             serve_files(f"{config.web_path}/static", files, guards=[guard]),
             _controller(config, audit, guard, base_path, earlier),
         ],
-        exception_handlers=router_handlers(),
+        exception_handlers=handlers,
         response_headers=HEADERS,
         opt=_past_middleware(guards),
     )
+
+
+def _sign_in(console: str, request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Browsers sign in on the page of the console."""
+    address = login_address(request, console)
+    return led_to(address) if address else http_error(request, error)
 
 
 def _past_middleware(guards: Iterable[Any]) -> dict[str, Any]:

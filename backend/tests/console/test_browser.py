@@ -41,10 +41,13 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def tab(chromium: Browser, served: Served) -> Iterator[tuple[Page, list[str]]]:
     """A tab, and what it has complained of: violations of the policy, errors of the script."""
-    context = chromium.new_context(
-        http_credentials={"username": ADMIN[0], "password": ADMIN[1]}, bypass_csp=False, timezone_id="Europe/Berlin"
-    )
+    context = chromium.new_context(bypass_csp=False, timezone_id="Europe/Berlin")
     page, complaints = context.new_page(), list[str]()
+    page.goto(f"{served.url}/queues")
+    page.get_by_label("Name").fill(ADMIN[0])
+    page.get_by_label("Password").fill(ADMIN[1])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Queues", level=1)).to_be_visible()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page, complaints

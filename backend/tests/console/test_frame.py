@@ -28,13 +28,16 @@ def routes(path: str | None = "/console", **fields: Any) -> list[tuple[str, str]
     config = SaqueductConfig(redis_url="redis://unused", registry=TaskRegistry(), console_path=path, **fields)
     app = Litestar([], plugins=[SaqueductPlugin(config)], logging_config=None)
     found = [route for route in app.routes if isinstance(route, HTTPRoute) and route.path.startswith("/console")]
-    return [(method, route.path) for route in found for method in route.methods if method != "OPTIONS"]
+    return [(method, route.path) for route in found for method in sorted(route.methods) if method != "OPTIONS"]
 
 
 ROUTES = [each for each in routes(secret_key="k" * 32) if "/static/" not in each[1]]
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
+GUARDED = [each for each in ROUTES if each[1] != "/console/login"]
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED, ids=[" ".join(each) for each in GUARDED])
 def test_nobody_enters_without_the_credentials(served: Served, method: str, path: str) -> None:
     answer = httpx.request(method, f"{served.client.base_url}{path}", trust_env=False)
     assert answer.status_code == 401
@@ -143,17 +146,33 @@ def test_the_console_can_be_left_out() -> None:
     assert routes(None) == []
 
 
-def test_links_begin_with_the_paths_of_proxy_and_application(served: Served) -> None:
-    entry = Entry([], person_of, served.access.sessions)
-    router = console_router(served.saqueduct, path="/eyes", entry=entry, exception_handlers={}, base_path="/api")
+def read_at(served: Served, path: str, **entry: Any) -> httpx.Response:
+    """The answer of another application with the same queues, at /shop/api/eyes."""
+    given: dict[str, Any] = {"guards": [], "person_of": person_of, "tokens": served.access.sessions}
+    made = Entry(**{**given, "sign_in": served.access, **entry})
+    router = console_router(served.saqueduct, path="/eyes", entry=made, exception_handlers={}, base_path="/api")
     app = Litestar([router], path="/api", logging_config=None)
 
-    async def read() -> str:
+    async def read() -> httpx.Response:
         transport = httpx.ASGITransport(cast("Any", app), root_path="/shop")
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return (await client.get("/shop/api/eyes/queues")).text
+            return await client.get(f"/shop/api/eyes{path}")
 
-    page = served.run(read())
+    return served.run(read())
+
+
+def test_an_open_development_says_so(served: Served) -> None:
+    assert "to everyone on this machine" in read_at(served, "/queues", is_open=True).text
+    assert "to everyone on this machine" not in read_at(served, "/queues").text
+
+
+def test_there_is_no_login_where_no_password_is_set(served: Served) -> None:
+    answer = read_at(served, "/login", sign_in=type("NoPasswords", (), {"takes_passwords": False}))
+    assert (answer.status_code, answer.headers["location"]) == (303, "/shop/api/eyes")
+
+
+def test_links_begin_with_the_paths_of_proxy_and_application(served: Served) -> None:
+    page = read_at(served, "/queues").text
     assert 'href="/shop/api/eyes/queues" aria-current="page"' in page
     assert all(link.startswith("/shop/api/eyes") for link in re.findall(r'(?:href|src|action)="([^"#]+)"', page))
 

@@ -242,6 +242,10 @@ async def test_the_token_of_forms_belongs_to_the_session_or_the_person(shop: Ser
         assert not sessions.is_csrf_token(connection, person, token)
     assert sessions.is_csrf_token(request(), omar, sessions.csrf_token(request(), omar))
     assert not sessions.is_csrf_token(one, vera, "")
+    # Basic of omar with the cookie of vera: the cookie says nothing about omar's forms.
+    assert not sessions.is_csrf_token(one, omar, token)
+    assert sessions.csrf_token(one, omar) == sessions.csrf_token(request(), omar)
+    assert not sessions.is_csrf_token(one, Person("vera", Role.ADMIN), token)
     with pytest.raises(ValueError, match="no credentials"):
         sessions.begin(request(), Person("sam", Role.OPERATOR))
 

@@ -5,7 +5,8 @@ from typing import Any
 from litestar import Response, post
 from litestar.di import NamedDependency
 
-from saqueduct.console.view import THEMES, ZONES, View
+from saqueduct.console.answers import THEMES, ZONES
+from saqueduct.console.view import View
 
 
 @post("/look")

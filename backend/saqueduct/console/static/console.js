@@ -68,6 +68,7 @@ async function refresh() {
   reading = true; missed = false;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
+    if (answer.redirected) { say("Signed out: load the page again", true); return; }
     if (!answer.ok) { say(`The server answers ${answer.status}`, true); return; }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (busy()) { missed = true; return; }
