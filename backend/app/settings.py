@@ -168,7 +168,8 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     """WORKER_DEPLOY_WINDOW. Seconds for which a job that does not fit the worker's code (an unknown task, other
     arguments) goes back to the queue, such as during a deploy; then it fails. 0: it fails immediately."""
     outage_limit: NotNegative = 24 * 60 * 60
-    """WORKER_OUTAGE_LIMIT. Seconds for which a job is retried at no cost while PostgreSQL or Redis is unavailable."""
+    """WORKER_OUTAGE_LIMIT. Seconds for which a job is retried at no cost while PostgreSQL or Redis is unavailable,
+    or while it is throttled."""
     cron_timezone: str = "UTC"
     """WORKER_CRON_TIMEZONE. IANA name of the time zone for crons without their own `timezone`."""
 

@@ -12,6 +12,7 @@ QueueError
 ├── UnknownTask            no task of that name is registered
 ├── UnknownQueue           QUEUE_NAMES has no queue of that name
 ├── UnknownSchedule        no task has a schedule of that key
+├── UnknownLimit           there is no limit of that name
 ├── InvalidArguments       the arguments do not fit the task's signature
 │   └── PayloadMismatch    ... those of a job that a worker leased
 ├── TaskNotDeployed        a worker leased a job of a task that its code does not have
@@ -34,6 +35,7 @@ QueueError
 ├── EnqueueConflict        another transaction enqueues jobs with the same keys: run this one again
 ├── QueueUnavailable       Redis or PostgreSQL did not answer
 ├── Retry                  raised by a task: retry, after the given delay
+│   └── Throttled              ... when a limit's key, which it closes, opens again; at no cost
 └── GiveUp                 raised by a task: fail now, even if attempts are left
 """
 
@@ -44,7 +46,7 @@ from click import ClickException
 
 from saqueduct.common.functions import location
 from saqueduct.common.near_names import did_you_mean, near_names
-from saqueduct.common.time_limits import check_delay
+from saqueduct.common.time_limits import check_delay, check_number
 
 
 class QueueError(Exception):
@@ -174,6 +176,16 @@ class UnknownSchedule(QueueError):
         self.key, self.known = key, list(known)
         listed = f"there are: {', '.join(self.known) or 'none'}"
         super().__init__(f"there is no schedule {key!r}; {did_you_mean(key, self.known, listed)}")
+
+
+class UnknownLimit(QueueError):
+    """There is no limit of that name. `known` holds the names of those that exist; `of`: of what, as text."""
+
+    def __init__(self, name: str, known: Iterable[str], of: str = "") -> None:
+        self.name, self.known, self.of = name, list(known), of
+        listed = f"there are: {', '.join(map(repr, self.known)) or 'none'}"
+        where = f"{of} has" if of else "there is"
+        super().__init__(f"{where} no limit {name!r}; {did_you_mean(name, self.known, listed)}")
 
 
 class InvalidArguments(QueueError):
@@ -397,6 +409,37 @@ class Retry(QueueError):
             check_delay("delay", delay)
         self.delay, self.reason = delay, reason
         super().__init__(reason)
+
+
+LONGEST_THROTTLE = 86_400
+"""Seconds for which `Throttled` closes a limit at most: a day."""
+
+
+class Throttled(Retry):
+    """Raise it in a task when a provider asks for fewer calls: it closes a limit of the job, for the key of this job.
+
+        raise Throttled("stripe", retry_after=float(response.headers["Retry-After"]))
+
+    Until the key opens again, no job starts that has this limit with the same key; jobs with other keys do. This job
+    goes back to the front of its line. That costs no attempt, until it has been throttled for the worker's
+    `outage_limit` (a day); then it counts as `Retry(delay=retry_after)`. A job that expires meanwhile ends as expired.
+
+    Args:
+        limit: the name of one of the job's limits; without a name, a limit has that of the task.
+        retry_after: seconds for which it is closed, by the clock of Redis, from 0 to LONGEST_THROTTLE; a key that is
+            closed for longer already stays so.
+        reason: text for the job's error.
+
+    Raises:
+        ValueError: a wrong name or number; names it.
+    """
+
+    def __init__(self, limit: str, retry_after: float, reason: str = "") -> None:
+        if not isinstance(limit, str) or not limit:
+            raise ValueError(f'Throttled: limit takes the name of a limit, such as "stripe", not {limit!r}')
+        check_number("Throttled: retry_after", retry_after, 0, LONGEST_THROTTLE)
+        self.limit, self.retry_after = limit, retry_after
+        super().__init__(retry_after, reason or f"the limit {limit!r} is closed for {retry_after:g} s")
 
 
 class GiveUp(QueueError):

@@ -54,6 +54,8 @@ def _origin(job: JobDetails) -> str:
 
 
 def _failed(entry: dict[str, Any]) -> Event:
+    if entry.get("outcome") == "throttled":
+        return Event(None, "aborting", str(entry["error"]), "it closed its limit; that costs no attempt")
     started, ended = entry.get("started_at"), entry.get("ended_at")
     took = (ended - started).total_seconds() if started and ended else None
     worker = f"by {entry['worker']}" if entry.get("worker") else ""
@@ -64,4 +66,6 @@ def _failed(entry: dict[str, Any]) -> Event:
 
 def _is_last(entry: dict[str, Any], job: JobDetails) -> bool:
     """The end of the job says the same."""
+    if entry.get("outcome") == "throttled":
+        return False
     return job.ended_at is not None and entry.get("attempt") == job.attempts and job.status == "failed"

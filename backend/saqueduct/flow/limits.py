@@ -116,6 +116,11 @@ def name_of(limit: Limit, task: str) -> str:
     return limit.name or task
 
 
+def gate_of(name: str, key: str) -> str:
+    """A limit for one key, see `lua/limits.lua`."""
+    return f"{name}\t{key}"
+
+
 def check_name(what: str, name: str) -> None:
     """Check that a text can be the name of a limit.
 

@@ -33,7 +33,7 @@ from saqueduct.postgres.rows import (
 from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import failure
 from saqueduct.tasks.job_log import as_json
-from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, put_back
+from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, THROTTLED, put_back
 from saqueduct.tasks.redaction import REDACTED
 
 MAX_RESULT = 16 * 1024
@@ -88,7 +88,6 @@ class Rows:
 
     def _row(self, job: Job, task: TaskDefinition | None, max_result: int) -> Row:
         error = _shortened(job.error)
-        failed = job.status in (Status.FAILED, Status.QUEUED)
         meta, arguments = job.meta, self._arguments(task, job) if job.kwargs else None
         return Row(
             job.queued,
@@ -103,7 +102,7 @@ class Rows:
             msgspec.json.encode(arguments) if arguments and self._differs(task, arguments) else None,
             None if job.result is None else self._result(task, job, max_result),
             error,
-            as_jsonb([_failure(job, error)]) if failed else None,
+            as_jsonb(failures) if (failures := _failures(job, meta, error)) else None,
             job.worker_id,
             job.started,
             job.completed,
@@ -280,6 +279,23 @@ def _extra(job: Job, meta: Mapping[str, Any]) -> dict[str, Any] | None:
     if job.status in (Status.COMPLETE, Status.ABORTED) and (lines := as_json(getattr(job, "logs", None))):
         extra["logs"] = lines
     return extra or None
+
+
+def _failures(job: Job, meta: Mapping[str, Any], error: str | None) -> list[dict[str, Any]]:
+    """Attempts that did not complete: the last one; at the end of a job also, in one entry, the throttled ones."""
+    if job.status is Status.COMPLETE and not meta:
+        return []
+    throttled = [] if job.status is Status.QUEUED else _throttlings(job, meta)
+    return [*throttled, _failure(job, error)] if job.status in (Status.FAILED, Status.QUEUED) else throttled
+
+
+def _throttlings(job: Job, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if not meta or THROTTLED not in meta:
+        return []
+    _, times, limit = meta[THROTTLED]
+    text = f"Throttled {'once' if times == 1 else f'{times} times'}, by the limit {limit!r}"
+    entry = {"attempt": job.attempts, "error": text, "worker": None, "started": None, "ended": None}
+    return [{**entry, "outcome": "throttled"}]
 
 
 def _failure(job: Job, error: str | None) -> dict[str, Any]:

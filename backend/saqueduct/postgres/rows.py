@@ -170,7 +170,13 @@ class Row(NamedTuple):
     @property
     def first(self) -> bool:
         """True for a success at the first attempt: no row about this job can exist yet."""
-        return self.status == "complete" and self.attempts <= 1 and not self.round and not self.recoveries
+        return (
+            self.status == "complete"
+            and self.attempts <= 1
+            and not self.round
+            and not self.recoveries
+            and self.errors is None
+        )
 
     @property
     def kept(self) -> bool:

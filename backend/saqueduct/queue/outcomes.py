@@ -16,7 +16,7 @@ from saqueduct.common.text import decoded, storable
 from saqueduct.queue.core import QueueCore
 from saqueduct.tasks.job import EngineJob, level_of
 from saqueduct.tasks.job_changes import repair
-from saqueduct.tasks.job_meta import CLAIM
+from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT
 
 logger = logging.getLogger("saqueduct")
 
@@ -42,6 +42,15 @@ class How(msgspec.Struct, array_like=True, frozen=True, gc=False):
     claim: str = ""
     mark: str = ""
     """Mark under which the end is kept in Redis until PostgreSQL has it, see `unrecorded.py`; empty: not kept."""
+
+
+class Closing(How, frozen=True, kw_only=True):
+    """The same, for an attempt that closes a gate, for `number` seconds. Only such outcomes pay for these fields."""
+
+    gate: str
+    """The limit and the key, see `lua/limits.lua`."""
+    expires: str
+    """Epoch seconds after which the job must not start; empty: none."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -81,6 +90,21 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     def postpone(cls, core: QueueCore, job: Job, delay: float) -> "Outcome":
         """The job is released as if it had never been leased, and waits for `delay` seconds."""
         return cls(job.key, text(core.serialize(job)), How("postpone", _lease(job), job.status, delay, level_of(job)))
+
+    @classmethod
+    def throttle(cls, core: QueueCore, job: Job, gate: str, seconds: float) -> "Outcome":
+        """The job goes back to the front of its lane, as if it had never been leased, and the gate is closed."""
+        expires = job.meta.get(EXPIRES_AT)
+        how = Closing(
+            "throttle",
+            _lease(job),
+            job.status,
+            seconds,
+            level_of(job),
+            gate=gate,
+            expires="" if expires is None else repr(expires),
+        )
+        return cls(job.key, text(core.serialize(job)), how)
 
     @classmethod
     def unreadable(cls, key: str, lease: str, stored: bytes | str) -> "Outcome":
@@ -205,7 +229,7 @@ class Settler:
         """Count an outcome in the statistics that workers report, as SAQ does."""
         if outcome.how.status == COMPLETE:
             self._core.saq.complete += 1
-        elif outcome.how.kind == "postpone":
+        elif outcome.how.kind in ("postpone", "throttle"):
             return
         elif outcome.how.kind != "finish":
             self._core.saq.retried += 1

@@ -30,6 +30,10 @@ STALLS = f"{PREFIX}stalls"
 OUTAGE = f"{PREFIX}outage"
 """Since when, in epoch seconds, and how often the job has been postponed because of an outage."""
 
+THROTTLED = f"{PREFIX}throttled"
+"""Since when, in epoch seconds (0: its last attempt was not), how often in all, and by which limit the job has been
+throttled."""
+
 ROUND = f"{PREFIX}round"
 """Manual retry number: how often it was queued again by hand after its end; `lua/publish.lua` reads it too."""
 

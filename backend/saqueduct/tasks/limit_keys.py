@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from saqueduct.flow.limits import Limit, name_of, parameters_of
+from saqueduct.flow.limits import Limit, gate_of, name_of, parameters_of
 from saqueduct.tasks.canonical import canonical, digest
 
 LONGEST_TEXT = 64
@@ -28,7 +28,7 @@ def limits_of_job(
 
 def lane_of(priority: str, limits: Iterable[Iterable[str]]) -> str:
     """The lane of a job, see `lua/limits.lua`: the same for jobs that wait for the same."""
-    return "\n".join([priority, *sorted(f"{name}\t{key}" for name, key, _ in limits)])
+    return "\n".join([priority, *sorted(gate_of(name, key) for name, key, _ in limits)])
 
 
 def _key(names: Iterable[str], arguments: Mapping[str, Any], secret: Collection[str]) -> str:

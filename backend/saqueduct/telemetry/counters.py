@@ -22,7 +22,7 @@ from saqueduct.telemetry.metrics import RUN_BUCKETS
 UNKNOWN = "(unknown)"
 """Instead of the name of a task that this process does not know: others may make up any number of names."""
 
-OUTCOMES = {"retry": "retried", "return": "released", "postpone": "postponed"}
+OUTCOMES = {"retry": "retried", "return": "released", "postpone": "postponed", "throttle": "throttled"}
 """By kind of an outcome; a job that has finished has its status."""
 
 

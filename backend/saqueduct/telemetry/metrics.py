@@ -39,8 +39,8 @@ ATTEMPTS = Metric(
     "saqueduct_attempts_total",
     "counter",
     "Attempts that ended in this process: complete, failed, aborted, retried (gets another attempt), released (its "
-    "worker stopped), postponed (an outage, or code that does not fit), lost (its lease was lost, the outcome is "
-    "discarded).",
+    "worker stopped), postponed (an outage, or code that does not fit), throttled (it closed one of its limits), "
+    "lost (its lease was lost, the outcome is discarded).",
     (*_TASK, "outcome"),
 )
 JOBS_FINISHED = Metric(

@@ -16,7 +16,7 @@ from saq.utils import now
 
 from saqueduct.common.exception_groups import find, is_cancellation
 from saqueduct.common.text import clipped, error_text
-from saqueduct.errors import Retry
+from saqueduct.errors import Retry, Throttled
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob, failure, ran_alone
@@ -24,7 +24,7 @@ from saqueduct.tasks.job_changes import keep_own, make_storable, repair
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
 from saqueduct.tasks.redaction import scrub
 from saqueduct.tasks.threads import stack_of
-from saqueduct.worker import misfit
+from saqueduct.worker import misfit, throttling
 from saqueduct.worker.failure_log import info, log_failure
 from saqueduct.worker.functions import TaskFunctions
 from saqueduct.worker.leases import LeaseKeeper
@@ -344,7 +344,9 @@ class Attempt:
         job = self.job
         # It may be what failed: a result that cannot be encoded.
         job.result = None
-        context["exception"] = error
+        context["exception"] = error = throttling.known(job, error)
+        if (throttled := self._throttling(error)) is not None:
+            return self._throttled(*throttled, error)
         if reason := self._outage(error):
             if (pause := pause_of(job, self._runtime.outage_limit)) is not None:
                 return self._postponed(reason, pause)
@@ -362,6 +364,21 @@ class Attempt:
         delay = _delay(job, find(error, Retry))
         self._wait_again(text)
         return Outcome.retry(self._runtime.core, job, delay)
+
+    def _throttling(self, error: BaseException) -> tuple[str, float] | None:
+        if self._runtime.functions.is_final(self.job.function, error):
+            return None
+        return throttling.throttling_of(self.job, error, self._runtime.outage_limit)
+
+    def _throttled(self, gate: str, seconds: float, error: BaseException) -> Outcome:
+        """The job goes back as if it had never been leased: it may still expire."""
+        job = self.job
+        expires_at = job.meta.get(EXPIRES_AT)
+        job.attempts -= 1
+        self._wait_again(f"throttled: {'; '.join(map(str, find(error, Throttled)))}")
+        if expires_at is not None:
+            job.meta[EXPIRES_AT] = expires_at
+        return Outcome.throttle(self._runtime.core, job, gate, seconds)
 
     def _outage(self, error: BaseException) -> str:
         """How an outage caused the failure; empty: it did not, or the job must not be retried."""

@@ -8,8 +8,10 @@ from saq.job import Status
 from saq.utils import now
 
 from saqueduct import EngineQueue
+from saqueduct.flow.limits import gate_of
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job_meta import LIMITS
 
 
 class Hands:
@@ -69,6 +71,13 @@ class Hands:
         job.status, job.started = Status.QUEUED, 0
         job.attempts -= 1
         await self._settle([Outcome.postpone(self.queue.core, job, delay)])
+
+    async def throttle(self, job: EngineJob, limit: str, seconds: float) -> None:
+        """Put a job back that closes one of its limits for so many seconds."""
+        job.status, job.started = Status.QUEUED, 0
+        job.attempts -= 1
+        key = next(key for name, key, _ in job.meta[LIMITS] if name == limit)
+        await self._settle([Outcome.throttle(self.queue.core, job, gate_of(limit, key), seconds)])
 
     async def die(self) -> None:
         """Let the leases of this worker run out, and be recovered."""

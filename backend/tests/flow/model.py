@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from saqueduct import EngineQueue
 from saqueduct.tasks.job import EngineJob
-from saqueduct.tasks.job_meta import LIMITS
+from saqueduct.tasks.job_meta import EXPIRES_AT, LIMITS
 
 SLACK = 20.0
 """Seconds that a test takes at most: less than half of a step."""
@@ -22,6 +22,7 @@ class ModelJob:
     gates: tuple[str, ...]
     due: float = 0.0
     expires: float | None = None
+    first_expires: float | None = None
     leased: Any = None
     expired: bool = False
     keeps: bool = False
@@ -43,13 +44,15 @@ class Model:
         self.delayed: dict[str, ModelJob] = {}
         self.lanes: dict[str, list[ModelJob]] = defaultdict(list)
         self.arrivals: dict[str, float] = {}
+        self.closed: dict[str, float] = {}
+        """Until when jobs have closed gates."""
 
     def enqueue(self, job: EngineJob, delay: float, expires: float | None) -> None:
         limits = job.meta.get(LIMITS, ())
         gates = tuple(sorted(f"{name}\t{key}" for name, key, _ in limits))
         level = "high" if job.priority < 0 else "normal"
         made = ModelJob(job.key, "\n".join([level, *gates]), gates, self.now + delay)
-        made.expires = None if expires is None else self.now + expires
+        made.expires = made.first_expires = None if expires is None else self.now + expires
         if delay:
             self.delayed[job.key] = made
         else:
@@ -86,6 +89,13 @@ class Model:
             self.lanes[job.lane].insert(0, job)
         else:
             self.lanes[job.lane].append(job)
+
+    def throttle(self, key: str, gate: str, seconds: float) -> None:
+        job = self.running[key]
+        self.closed[gate] = max(self.closed.get(gate, 0.0), self.now + seconds)
+        if EXPIRES_AT in job.leased.meta:
+            job.expires = job.first_expires
+        self.again(key, 0.0, front=True)
 
     def recovered(self, keys: Sequence[str]) -> None:
         assert set(keys) == set(self.running)
@@ -131,9 +141,21 @@ class Model:
         return float(arrival - self.now - (burst - 1) * step)
 
     def _fits(self, job: ModelJob, gate: str) -> bool:
+        if self._shut(gate):
+            return False
         if self._rule(gate)[0] == "r":
             return self._slack(gate) <= 0
         return bool(self._held(gate, job) < self._rule(gate)[1])
+
+    def _shut(self, gate: str) -> bool:
+        return self.closed.get(gate, 0.0) > self.now
+
+    def _opens(self, gate: str) -> float | None:
+        """Seconds until a closed gate opens by itself; None: it does not."""
+        times = [self.closed[gate] - self.now] if self._shut(gate) else []
+        if self._rule(gate)[0] == "r":
+            times.append(self._slack(gate))
+        return max(times, default=None)
 
     def _take(self, gate: str) -> None:
         kind, step, *rest = self._rule(gate)
@@ -158,8 +180,9 @@ class Model:
         for waiting in self.lanes.values():
             for job in waiting[:1]:
                 closed = [gate for gate in job.gates if not self._fits(job, gate)]
-                if closed and all(self._rule(gate)[0] == "r" for gate in closed):
-                    times.append(max(self._slack(gate) for gate in closed))
+                opens = [self._opens(gate) for gate in closed]
+                if opens and all(each is not None for each in opens):
+                    times.append(max(each for each in opens if each is not None))
         if times:
             assert due is not None, f"the next is due in {min(times)} s, and no worker knows"
             assert due <= min(times) + SLACK, f"next at {due}, but {min(times)}"
@@ -213,7 +236,7 @@ class Model:
         for gate, lanes in parked.items():
             if not lanes:
                 continue
-            if self._rule(gate)[0] == "r":
+            if self._rule(gate)[0] == "r" or self._shut(gate):
                 assert gate in sleeping or any(gate in lane.split("\n") for lane in in_ring), f"{gate} sleeps for ever"
             elif self._held(gate) < self._rule(gate)[1]:
                 assert any(gate in lane.split("\n") for lane in in_ring), f"{gate} is open, and {lanes} wait"

@@ -11,6 +11,7 @@
 --   held:GATE       set: jobs that run, and those of an ordered limit that wait for another attempt
 --   rate:GATE       the time from which on a start is no longer ahead of the rate (the theoretical arrival time of GCRA)
 --   sleeping        zset: gates that open by themselves, by time
+--   closed          hash: gate that a job has closed -> time until which no job may pass it, and the seconds that it took
 --   expires         hash: job -> time after which it must not start; it passes all gates, and its worker ends it
 --   limits          hash: limit -> rule: 'c N' so many at once, 'o N' the same in order, 'r N SECONDS BURST' a rate, 'u 0'
 --                   no limit any more
@@ -34,7 +35,7 @@ local TURNS_AT_ONCE = 64
 
 load_limits = function()
     local self = {}
-    local SLEEPING, EXPIRES, RULES = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits'
+    local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
     local lanes, rules, turn, turns = {}, {}, 0, 0
     -- True in the script that leases, which wakes other workers itself.
     self.leasing = false
@@ -82,8 +83,22 @@ load_limits = function()
         return math.min(math.max(stored, NOW), NOW + rule.burst * rule.step)
     end
 
-    -- How many jobs may start at a gate, and for a closed rate when the next may.
+    -- Until when a job has closed a gate; nil: none has. Whether there are any is looked up once a call.
+    local any_closed = nil
+    local function closed_until(gate)
+        if any_closed == nil then any_closed = redis.call('EXISTS', CLOSED) == 1 end
+        if not any_closed then return nil end
+        local opens, length = string.match(redis.call('HGET', CLOSED, gate) or '', '^(%S+) (%S+)$')
+        local left = opens and tonumber(opens) - NOW
+        -- Longer than it was closed for: the clock went back.
+        if left and left > 0 and left <= tonumber(length) + 1 then return tonumber(opens) end
+        return nil
+    end
+
+    -- How many jobs may start at a gate, and for one that opens by itself when.
     local function room(gate)
+        local closed = closed_until(gate)
+        if closed then return 0, closed end
         local rule = rule_of(gate)
         if rule.kind ~= 'r' then return rule.limit - redis.call('SCARD', BASE .. 'held:' .. gate) end
         local slack = (rule.burst - 1) * rule.step - (arrival(gate, rule) - NOW)
@@ -178,11 +193,16 @@ load_limits = function()
         return false
     end
 
+    -- After that time a job that waits must not start.
+    function self.expire(id, time)
+        redis.call('HSET', EXPIRES, id, time)
+    end
+
     -- Store the limits of a new job: its lane, name and rule of each limit, and its expiry or ''.
     function self.join(id, lane, named, expires)
         for i = 1, #named, 2 do redis.call('HSETNX', RULES, named[i], named[i + 1]) end
         redis.call('HSET', LANES, id, lane)
-        if expires ~= '' then redis.call('HSET', EXPIRES, id, expires) end
+        if expires ~= '' then self.expire(id, expires) end
     end
 
     -- Put a job at the end of its lane, or at its front.
@@ -198,6 +218,14 @@ load_limits = function()
         end
         if not place then to_ring(lane) end
         wake()
+    end
+
+    -- Let no job pass a gate for so many seconds.
+    function self.close(gate, seconds)
+        local opens = math.max(NOW + seconds, closed_until(gate) or 0)
+        redis.call('HSET', CLOSED, gate, string.format('%.6f %.6f', opens, opens - NOW))
+        any_closed = true
+        sleep(gate, opens)
     end
 
     -- A job has ended.
@@ -225,12 +253,27 @@ load_limits = function()
         return removed
     end
 
+    -- A gate that a job has closed is open again: those that have kept their slots at it may pass, although it is full.
+    local function reopen(gate)
+        if redis.call('HDEL', CLOSED, gate) == 0 or rule_of(gate).kind ~= 'o' then return end
+        for _, id in ipairs(redis.call('SMEMBERS', BASE .. 'held:' .. gate)) do
+            local lane = redis.call('HGET', LANES, id)
+            if lane and redis.call('HGET', PLACES, lane) == gate then
+                redis.call('ZREM', BASE .. 'waiters:' .. gate, lane)
+                to_ring(lane)
+                if not self.leasing then wake() end
+            end
+        end
+    end
+
     -- Look again at gates whose time has come.
     function self.open_gates()
         local now = string.format('%.6f', NOW)
         local due = redis.call('ZRANGEBYSCORE', SLEEPING, '-inf', now, 'LIMIT', 0, WOKEN)
         for _, gate in ipairs(due) do
             redis.call('ZREM', SLEEPING, gate)
+            local closed = closed_until(gate)
+            if any_closed and not closed then reopen(gate) end
             stir(gate)
         end
     end
@@ -284,7 +327,7 @@ load_limits = function()
         local most, limiting, opening = want, nil, nil
         for _, gate in ipairs(read(lane).gates) do
             local free, opens = room(gate)
-            if rule_of(gate).kind == 'o' and redis.call('SISMEMBER', BASE .. 'held:' .. gate, first) == 1 then
+            if not opens and rule_of(gate).kind == 'o' and redis.call('SISMEMBER', BASE .. 'held:' .. gate, first) == 1 then
                 free = math.max(free, 0) + 1
             end
             if free < most or free <= 0 then most, limiting, opening = math.max(free, 0), gate, opens end

@@ -1,9 +1,11 @@
 -- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' to accept only leases that have
 -- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
 -- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, priority, unique claim to release ('' none),
--- mark under which its end is kept until PostgreSQL has it ('' not kept).
+-- mark under which its end is kept until PostgreSQL has it ('' not kept), and of 'throttle' the gate and the time after
+-- which the job must not start ('' none).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front;
--- 'postpone' as if it had never been leased, after the delay.
+-- 'postpone' as if it had never been leased, after the delay; 'throttle' the same at the front of its lane, one of whose
+-- gates is closed for that delay.
 -- Returns for each 1, 0 if the lease was lost, or the reason of its abort, if it must not continue: its lease stays.
 -- Returns nothing if that is 1 for all.
 even_when_full()
@@ -37,7 +39,7 @@ end
 
 local answers, released, ended, all = {}, {}, {}, true
 for i, id in ipairs(ids) do
-    local kind, lease, status, number, priority, claim, mark = unpack(hows[i])
+    local kind, lease, status, number, priority, claim, mark, gate, expires = unpack(hows[i])
     if not holds(i, lease) then
         answers[i], all = 0, false
     elseif kind ~= 'finish' and aborts and aborts[i] then
@@ -54,6 +56,12 @@ for i, id in ipairs(ids) do
             redis.call('SET', id, jobs[i])
             local start = tonumber(number) > 0 and after(number) or '0'
             local lane = lanes and lanes[i]
+            if gate then
+                limits(true).close(gate, tonumber(number))
+                -- Without a lane it waits for the time itself.
+                if lane then start = '0' end
+                if lane and expires ~= '' then loaded.expire(id, expires) end
+            end
             if lane then loaded.pass(id, lane) end
             let_wait(id, priority, start, kind ~= 'retry', lane)
             if start ~= '0' then wake_if_first(id) end

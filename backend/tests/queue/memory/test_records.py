@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.settings import Settings
-from saqueduct import INJECTED, Context, GiveUp, Queues, QueueUnavailable, Unique, task
+from saqueduct import INJECTED, Concurrency, Context, GiveUp, Queues, QueueUnavailable, Throttled, Unique, task
 from saqueduct.postgres import recorder as recording
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.store import PostgresStore
@@ -47,6 +47,31 @@ async def test_a_complete_job_leaves_a_record(worker: EngineWorker, records: Loo
     assert record.tags == ["billing"]
     assert record.queued_at <= record.started_at <= record.ended_at
     assert record.worker == worker.id
+
+
+async def test_throttled_attempts_are_one_entry_of_the_record(worker: EngineWorker, records: Look) -> None:
+    left = [True, True, False]
+
+    @task(limits=(Concurrency(1, name="api"),))
+    async def call(ctx: Context) -> str:
+        if left.pop(0):
+            raise Throttled("api", retry_after=0)
+        return "done"
+
+    worker.functions["call"] = call.runner
+    job = await call.enqueue()
+    await job.result(timeout=10)
+    record = await record_of(records, job.key, "complete")
+    assert (record.attempts, record.result, record.error) == (1, "done", None)
+    [entry] = record.errors
+    assert entry == {
+        "attempt": 1,
+        "error": "Throttled 2 times, by the limit 'api'",
+        "worker": None,
+        "started": None,
+        "ended": None,
+        "outcome": "throttled",
+    }
 
 
 async def test_each_attempt_that_fails_is_remembered_with_its_error(worker: EngineWorker, records: Look) -> None:
