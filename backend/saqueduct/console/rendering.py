@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from saqueduct.common.clock import time_now
+from saqueduct.console.sparklines import spark
 from saqueduct.queue.redacted_view import brief_error
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def environment() -> "Environment":
         brief=brief,
         json=json_text,
         percent=percent,
+        share=share,
         tick=tick,
+        on_axis=on_axis,
+        spark=spark,
     )
     return made
 
@@ -69,6 +73,12 @@ def number(value: float | None, cap: int | None = None) -> str:
 def percent(part: float, whole: float) -> int:
     """A part in whole percent, at most 100; 0 of nothing."""
     return min(100, round(100 * part / whole)) if whole else 0
+
+
+def share(part: float, whole: float) -> str:
+    """A part in percent, such as "0.2 %"; small ones are not rounded to nothing."""
+    value = 100 * part / whole if whole else 0.0
+    return "< 0.1 %" if 0 < value < 0.1 else f"{value:.1f} %" if value < 10 else f"{value:.0f} %"
 
 
 def lasting(seconds: float | None) -> str:
@@ -139,6 +149,16 @@ def cut(text: str) -> str:
 def tick(seconds: float | None) -> "dt.datetime | None":
     """Epoch seconds as a time."""
     return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+def on_axis(moment: dt.datetime, clock: str) -> "Markup":
+    """A time below a chart in UTC; the script shows it in the viewer's zone.
+
+    Args:
+        moment: the time.
+        clock: "clock" for hours and minutes, "day" for weekday and day.
+    """
+    return _time(moment, moment.strftime("%a %d" if clock == "day" else "%H:%M"), clock)
 
 
 def _time(moment: dt.datetime, text: str, kind: str) -> "Markup":

@@ -20,6 +20,7 @@ from saqueduct.console.forms import Form
 from saqueduct.console.notes import Note, Notes
 from saqueduct.console.sampler import Sampler, Snapshot
 from saqueduct.console.sign_in import is_own
+from saqueduct.console.trends import Trends
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue.audit import Action, AuditEntry, Kind
 
@@ -70,6 +71,7 @@ class Console:
         self.entry = entry
         self.notes = Notes(saqueduct.signing_key)
         self.sampler = Sampler(saqueduct)
+        self.trends = Trends(saqueduct)
 
 
 class View:
@@ -111,6 +113,16 @@ class View:
     def keeps_records(self) -> bool:
         """True when there is a PostgreSQL."""
         return self.saqueduct.store is not None
+
+    @property
+    def trends(self) -> Trends:
+        """What the charts show."""
+        return self.console.trends
+
+    @property
+    def keeps_history(self) -> bool:
+        """True when PostgreSQL keeps the history of queues and tasks."""
+        return self.saqueduct.history is not None
 
     async def snapshot(self) -> Snapshot:
         """The state of the whole; read again after an action, so that its effect is visible."""

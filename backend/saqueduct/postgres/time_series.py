@@ -1,9 +1,8 @@
 """The history of queues and tasks: counts and histograms per minute, hour and day, added up, read and pruned."""
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import TextClause, delete, func, select, text, tuple_
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from saqueduct.common.durations import BUCKETS, Durations
 from saqueduct.postgres.base import in_schema, quoted
 from saqueduct.postgres.models import HistoryRow
-from saqueduct.postgres.time_steps import KEPT_DAYS, Point, Span, Total
+from saqueduct.postgres.time_steps import KEPT_DAYS, Point, Span, Total, Totals, Trend
 
 COUNTS: Final = ("enqueued", "complete", "failed", "aborted", "retried", "recovered")
 """Columns with counts, in the order of `Numbers.counts`."""
@@ -141,14 +140,19 @@ class TimeSeries:
             span: the time and its steps.
             queue, task: of these alone.
         """
-        step = span.step
-        beginning = f"CAST(floor(extract(epoch FROM at) / {step}) * {step} AS bigint)"
-        found = await self._grouped(beginning, span, queue, task)
-        nothing = Numbers.none()
-        return [
-            Point(at=dt.datetime.fromtimestamp(at, dt.UTC), **found.get((at,), nothing).fields())
-            for at in range(span.first, span.end, span.step)
-        ]
+        return (await self.trend(span, queue, task)).points
+
+    async def trend(self, span: Span, queue: str | None = None, task: str | None = None) -> Trend:
+        """The sum of a time and its points. Arguments as `series`."""
+        found = await self._grouped(_beginning(span), span, queue, task)
+        return _trend(span, {key[0]: numbers for key, numbers in found.items()})
+
+    async def trends(self, span: Span, by: Literal["queue", "task"]) -> dict[str, Trend]:
+        """The trend of each queue or task to which something happened."""
+        found: dict[str, dict[int, Numbers]] = {}
+        for (name, at), numbers in (await self._grouped(f"{by}, {_beginning(span)}", span, None, None)).items():
+            found.setdefault(name, {})[at] = numbers
+        return {name: _trend(span, points) for name, points in found.items()}
 
     async def totals(self, span: Span, queue: str | None = None, task: str | None = None) -> list[Total]:
         """What happened to each task of each queue in a time, the busiest first. Arguments as `series`."""
@@ -186,20 +190,31 @@ class TimeSeries:
             "queue": queue,
             "task": task,
         }
-        sums = ", ".join(f"CAST(sum({name}) AS bigint)" for name in COUNTS)
-        columns = f"SELECT {group}, {sums}, sum(wait_seconds), sum(run_seconds) {chosen} GROUP BY {group}"
-        # One more query, because the histograms are added up position by position.
-        histograms = f"""
-            SELECT {group}, i, CAST(sum(wait) AS bigint), CAST(sum(run) AS bigint)
-            FROM (SELECT * {chosen}) AS rows, unnest(waits, runs) WITH ORDINALITY AS u(wait, run, i)
-            GROUP BY {group}, i
-        """  # noqa: S608  (constants, and quoted names)
-        found: dict[tuple[Any, ...], Numbers] = defaultdict(Numbers.none)
-        width = len(COUNTS) + 2
+        # Position by position: to unnest the histograms would make a row of each count.
+        names = [*COUNTS, *(f"{name}[{place}]" for name in ("waits", "runs") for place in range(1, SIZE + 1))]
+        sums = ", ".join(f"CAST(coalesce(sum({name}), 0) AS bigint)" for name in names)
+        columns = f"SELECT {group}, sum(wait_seconds), sum(run_seconds), {sums} {chosen} GROUP BY {group}"
+        found: dict[tuple[Any, ...], Numbers] = {}
+        keys = len(COUNTS)
         for row in await self._session.execute(text(columns), given):
-            numbers = found[tuple(row[:-width])]
-            numbers.counts[:], numbers.seconds[:] = row[-width:-2], row[-2:]
-        for row in await self._session.execute(text(histograms), given):
-            numbers, place = found[tuple(row[:-3])], row[-3] - 1
-            numbers.waits[place], numbers.runs[place] = row[-2], row[-1]
-        return dict(found)
+            width = len(row) - len(names) - 2
+            seconds, counts = list(row[width : width + 2]), list(row[width + 2 :])
+            waits, runs = counts[keys : keys + SIZE], counts[keys + SIZE :]
+            found[tuple(row[:width])] = Numbers(counts[:keys], seconds, waits, runs)
+        return found
+
+
+def _beginning(span: Span) -> str:
+    """The step of a row, in SQL."""
+    return f"CAST(floor(extract(epoch FROM at) / {span.step}) * {span.step} AS bigint)"
+
+
+def _trend(span: Span, found: Mapping[int, Numbers]) -> Trend:
+    nothing, total = Numbers.none(), Numbers.none()
+    for numbers in found.values():
+        total = total.plus(numbers)
+    points = [
+        Point(at=dt.datetime.fromtimestamp(at, dt.UTC), **found.get(at, nothing).fields())
+        for at in range(span.first, span.end, span.step)
+    ]
+    return Trend(Totals(**total.fields()), points)

@@ -87,6 +87,14 @@ class Point(Totals, kw_only=True):
     """Its beginning."""
 
 
+class Trend(NamedTuple):
+    """What happened in a time, as a whole and by steps."""
+
+    total: Totals
+    points: list[Point]
+    """One for each step, oldest first."""
+
+
 class Total(Totals, kw_only=True):
     """The sum for a task of a queue."""
 

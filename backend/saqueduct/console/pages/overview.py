@@ -1,20 +1,67 @@
-"""The overview: what is wrong now, and the queues in numbers."""
+"""The overview: what is wrong now, the queues in numbers, and the last hour, day or week in charts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from litestar import Response, get
 from litestar.di import NamedDependency
 
+from saqueduct.console.charts import Chart, counts, durations
+from saqueduct.console.sampler import Snapshot
+from saqueduct.console.trends import HOURLY, WINDOWS, Window, window_of
 from saqueduct.console.view import View
 from saqueduct.postgres.record_filter import MOST_DEAD_LETTERS
+from saqueduct.postgres.time_steps import HOUR, Total, Trend
 from saqueduct.queue.schedule_states import ScheduleState
 
+if TYPE_CHECKING:
+    from saqueduct.postgres.time_series import TimeSeries
 
-@get("/")
+BUSIEST = 8
+"""Tasks that are listed."""
+
+
+class Happened(NamedTuple):
+    """What happened in a time."""
+
+    trend: Trend
+    busiest: Sequence[Total]
+    """The first tasks, the busiest first."""
+    tasks: int
+    """All tasks of which a job ran."""
+
+
+@get("/", opt={"query": ("span",)})
 async def overview(view: NamedDependency[View]) -> Response[str]:
-    """What is wrong, queues, dead letters."""
+    """What is wrong, queues, charts, dead letters."""
+    window = window_of(view.request.query_params.get("span"))
     snapshot = await view.snapshot()
-    return await view.page("overview.html", most_dead=MOST_DEAD_LETTERS, upcoming=_upcoming(snapshot.schedules))
+    happened = await view.trends.read("overview", window, lambda series: _happened(series, window))
+    return await view.page(
+        "overview.html",
+        most_dead=MOST_DEAD_LETTERS,
+        upcoming=_upcoming(snapshot.schedules),
+        windows=WINDOWS,
+        window=window,
+        happened=happened,
+        charts=None if happened is None else _charts(happened.trend, window, snapshot),
+    )
+
+
+async def _happened(series: "TimeSeries", window: Window) -> Happened:
+    # Longer times by the hour: the sums of many tasks are made of fewer rows.
+    totals = await series.totals(window.span(window.step if window is HOURLY else HOUR))
+    return Happened(await series.trend(window.span()), totals[:BUSIEST], len(totals))
+
+
+def _charts(trend: Trend, window: Window, snapshot: Snapshot) -> list[Chart]:
+    step, now = window.step, snapshot.at
+    return [
+        counts("throughput", "Jobs ended", trend, step, ("complete", "failed", "aborted"), now),
+        counts("failures", "Failures", trend, step, ("failed", "retried"), now),
+        durations("wait", "Wait", trend, step, "wait"),
+        durations("run", "Run time", trend, step, "run"),
+    ]
 
 
 def _upcoming(schedules: Iterable[ScheduleState], most: int = 5) -> list[ScheduleState]:

@@ -25,6 +25,17 @@ function absolute(date, zone) {
   return `${part.year}-${part.month}-${part.day} ${part.hour}:${part.minute}:${part.second} ${part.timeZoneName}`;
 }
 
+const axes = {
+  clock: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+  day: { weekday: "short", day: "2-digit" },
+};
+
+function short(date, kind) {
+  const style = { ...axes[kind], ...(utc && { timeZone: "UTC" }) };
+  const part = Object.fromEntries(new Intl.DateTimeFormat("en-GB", style).formatToParts(date).map(({ type, value }) => [type, value]));
+  return kind === "day" ? `${part.weekday} ${part.day}` : `${part.hour}:${part.minute}`;
+}
+
 function showTimes(within = document) {
   for (const element of within.querySelectorAll("time[data-time]")) {
     const date = new Date(element.dateTime);
@@ -33,6 +44,8 @@ function showTimes(within = document) {
     if (element.dataset.time === "relative") {
       const seconds = (date.getTime() - Date.now()) / 1000;
       element.textContent = seconds > 0.5 ? `in ${lasting(seconds)}` : `${lasting(-seconds)} ago`;
+    } else if (element.dataset.time in axes) {
+      element.textContent = short(date, element.dataset.time);
     } else {
       element.textContent = utc ? inUtc : here;
     }
@@ -174,6 +187,27 @@ document.addEventListener("click", (event) => {
   document.querySelectorAll("details.menu[open]").forEach((each) => {
     if (!each.contains(event.target)) each.open = false;
   });
+});
+
+/* Charts: what is pointed at is said in the legend's place at once, in the chosen zone. */
+
+document.addEventListener("pointerover", (event) => {
+  const spot = event.target.closest?.(".spot");
+  document.querySelectorAll(".readout").forEach((each) => { if (!spot || !spot.closest("figure").contains(each)) each.remove(); });
+  document.querySelectorAll(".legend[hidden]").forEach((each) => { if (!spot || !spot.closest("figure").contains(each)) each.hidden = false; });
+  if (!spot) return;
+  const title = spot.querySelector("title");
+  if (title) { spot.dataset.said = title.textContent.slice(title.textContent.indexOf(": ") + 2); title.remove(); }
+  const figure = spot.closest("figure"), legend = figure.querySelector(".legend"), date = new Date(spot.dataset.at);
+  let readout = figure.querySelector(".readout");
+  if (!readout) {
+    readout = document.createElement("p");
+    readout.className = "readout";
+    legend.before(readout);
+    legend.hidden = true;
+  }
+  const day = Date.now() - date.getTime() > 64800000 ? `${short(date, "day")} ` : "";
+  readout.textContent = `${day}${short(date, "clock")}: ${spot.dataset.said}`;
 });
 
 /* Selection: one box for all rows of a table, and the number of those that are selected. */
