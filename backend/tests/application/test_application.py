@@ -29,7 +29,7 @@ async def test_a_script_enqueues_and_waits_while_a_worker_runs_beside_it(config:
 
     async with Saqueduct(config) as saqueduct, saqueduct.working():
         job = await add.enqueue(a=1, b=2)
-        assert await job.result(timeout=20) == 3
+        assert await job.result(timeout=60) == 3
         assert (await saqueduct.queues.find(job.key)).result == 3
 
 
@@ -50,7 +50,7 @@ async def test_run_worker_lets_a_running_job_end_when_it_is_cancelled(config: Sa
         finish.set()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert await job.result(timeout=20) == "done"
+        assert await job.result(timeout=60) == "done"
 
 
 async def test_a_missing_redis_is_an_error_that_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ async def test_the_engine_of_the_application_serves_the_records_and_stays_open(
     async with Saqueduct(config) as saqueduct, saqueduct.working(), engine.connect() as only_connection:
         # The pool of the application is used up, the library has one of its own.
         job = await kept.enqueue()
-        assert await job.result(timeout=20) == "kept"
+        assert await job.result(timeout=60) == "kept"
         query = text("SELECT count(*) FROM job_records WHERE key = :key AND status = 'complete'")
         await only_connection.execution_options(isolation_level="AUTOCOMMIT")
         await eventually(lambda: only_connection.scalar(query, {"key": job.key}))
@@ -127,7 +127,7 @@ async def test_tasks_are_injected_from_a_container_which_is_closed_only_if_it_wa
     config.container = (lambda queues: container) if made else container
     async with Saqueduct(config) as saqueduct, saqueduct.working():
         job = await greet.enqueue()
-        assert await job.result(timeout=20) == "hello"
+        assert await job.result(timeout=60) == "hello"
     assert closed == (["greeter"] if made else [])
     await container.close()
 
@@ -150,7 +150,7 @@ async def test_another_worker_takes_the_place_of_one_that_stops_by_itself(
         await useless.enqueue()
         await eventually(lambda: "is replaced by another one" in caplog.text)
         job = await after.enqueue()
-        assert await job.result(timeout=20) == "ran"
+        assert await job.result(timeout=60) == "ran"
 
 
 def test_what_the_engine_can_be_told_reaches_it(config: SaqueductConfig) -> None:

@@ -122,7 +122,7 @@ def test_alone_they_run_workers(example: Project, name: str) -> None:
 def test_alone_they_keep_several_worker_processes_running(example: Project) -> None:
     command = ("-m", "saqueduct.cli", "--app", "example:config", "workers", "run", "--workers", "2")
     with process(command, example.environment, example.directory / "log", example.directory) as workers:
-        eventually_sync(lambda: workers.output.count("worker started") == 2, within=60)
+        eventually_sync(lambda: workers.output.count("worker started") == 2)
         assert workers.stop() == 0
         assert workers.output.count("worker stopped") == 2
 

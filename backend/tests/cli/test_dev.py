@@ -111,7 +111,7 @@ def test_sigterm_goes_to_the_command_and_then_the_servers_stop(directory: Path) 
     with process(arguments(directory, command), environment, directory / "log", directory) as running:
         running.prints("ready\n")
         assert EmbeddedRedis(directory / "redis").running()
-        assert running.stop(within=30) == 3
+        assert running.stop() == 3
         assert running.output.endswith(f"ready\nstopped by {signal.SIGTERM.value}\n")
     assert not EmbeddedRedis(directory / "redis").running()
 
@@ -128,9 +128,9 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(directory: Path) -> None:
         output.extend(os.read(terminal, 1024))
         return words in output
 
-    eventually_sync(lambda: has_printed(b"ready"), within=60)
+    eventually_sync(lambda: has_printed(b"ready"))
     os.write(terminal, b"\x03")
-    eventually_sync(lambda: has_printed(b"time"), within=60)
+    eventually_sync(lambda: has_printed(b"time"))
     assert b"interrupted 1 time" in output
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(terminal)

@@ -136,7 +136,7 @@ async def test_a_job_of_both_redis_and_records_is_shown_once(
 ) -> None:
     async with worker():
         job = await my_task.enqueue(user_id=7)
-        await job.result(timeout=10)
+        await job.result(timeout=60)
 
         async def recorded() -> bool:
             return bool((await cli_json("jobs", "list"))["jobs"])

@@ -155,7 +155,7 @@ class Served(NamedTuple):
             answer = self.client.get(f"/queue/jobs/{key}/history")
             return answer.status_code == 200 and answer.json()[0]["ended_at"] is not None
 
-        eventually_sync(recorded, within=60)
+        eventually_sync(recorded)
         return key
 
     def page(self, path: str = "", **query: Any) -> str:
@@ -231,7 +231,7 @@ class serving:  # noqa: N801
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
-        eventually_sync(lambda: self._server.started or not self._thread.is_alive(), within=60)
+        eventually_sync(lambda: self._server.started or not self._thread.is_alive())
         assert self._server.started
         root = f"http://127.0.0.1:{port}"
         self._client = httpx.Client(base_url=root, auth=ADMIN, timeout=60, trust_env=False)

@@ -33,7 +33,7 @@ def test_one_is_replayed_with_other_arguments(served: Served) -> None:
     assert answer.status_code == 303
     record = served.client.get(f"/queue/jobs/{key}/history").json()[-1]
     assert (record["resolution"], record["resolved_by"], record["resolved_why"]) == ("replayed", "ada", "typo")
-    eventually_sync(lambda: "sent to fixed@example.com" in served.page("/job", key=record["replayed_as"]), within=60)
+    eventually_sync(lambda: "sent to fixed@example.com" in served.page("/job", key=record["replayed_as"]))
 
 
 def test_a_group_is_discarded_after_its_count_was_shown(served: Served) -> None:
@@ -50,7 +50,7 @@ def test_all_that_match_are_replayed_by_a_job(served: Served) -> None:
     assert "Replay 1" in served.page("/dead-letters/all", action="replay", **query)
     said = served.note("/dead-letters/replay", {**query, "why": "again", "rate": "100"})
     assert said.startswith("A job replays them")
-    eventually_sync(lambda: status_of(served, key) == "replayed" or _replayed(served, key), within=60)
+    eventually_sync(lambda: status_of(served, key) == "replayed" or _replayed(served, key))
 
 
 def _replayed(served: Served, key: str) -> bool:

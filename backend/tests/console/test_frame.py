@@ -39,7 +39,7 @@ GUARDED = [each for each in ROUTES if each[1] != "/console/login"]
 
 @pytest.mark.parametrize(("method", "path"), GUARDED, ids=[" ".join(each) for each in GUARDED])
 def test_nobody_enters_without_the_credentials(served: Served, method: str, path: str) -> None:
-    answer = httpx.request(method, f"{served.client.base_url}{path}", trust_env=False)
+    answer = httpx.request(method, f"{served.client.base_url}{path}", trust_env=False, timeout=60)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Basic")
     assert "<h1>Please sign in</h1>" in answer.text
@@ -85,7 +85,7 @@ def test_every_page_has_the_policy_and_no_inline_code(served: Served) -> None:
 
 def test_files_are_kept_forever_under_a_name_with_their_hash(served: Served) -> None:
     for name in re.findall(r'(?:href|src)="(/console/static/[^"]+)"', served.page()):
-        answer = httpx.get(f"{served.client.base_url}{name}", trust_env=False)
+        answer = httpx.get(f"{served.client.base_url}{name}", trust_env=False, timeout=60)
         assert re.search(r"\.[0-9a-f]{12}\.(css|js|svg)$", name)
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert answer.headers["content-security-policy"] == POLICY
@@ -95,7 +95,7 @@ def test_files_are_kept_forever_under_a_name_with_their_hash(served: Served) -> 
 
 
 def test_the_cookies_are_out_of_the_reach_of_scripts_and_other_sites(served: Served) -> None:
-    answer = httpx.get(f"{served.client.base_url}/console", auth=("ada", PASSWORD), trust_env=False)
+    answer = httpx.get(f"{served.client.base_url}/console", auth=("ada", PASSWORD), trust_env=False, timeout=60)
     for cookie in answer.headers.get_list("set-cookie"):
         assert "httponly" in cookie.lower()
         assert "samesite=lax" in cookie.lower()

@@ -71,7 +71,7 @@ def test_pages_follow_each_other(served: Served) -> None:
             await served.saqueduct.queues.enqueue("echo", {"page": number})
 
     served.run(enqueue())
-    eventually_sync(lambda: rows(served.page("/jobs", q="page", status="complete")) == 50, within=60)
+    eventually_sync(lambda: rows(served.page("/jobs", q="page", status="complete")) == 50)
     first = served.page("/jobs", q="page", status="complete")
     following = re.search(r'rel="next" href="/console([^"]+)"', first)
     assert following is not None
@@ -119,9 +119,9 @@ def test_a_job_that_moves_to_redis_during_the_look_is_found(served: Served, monk
 
 def test_a_job_is_aborted_and_retried(served: Served) -> None:
     key = served.enqueue("wait", key=" a/b?c&d ")
-    eventually_sync(lambda: "active" in served.page("/job", key=key, queue="default"), within=60)
+    eventually_sync(lambda: "active" in served.page("/job", key=key, queue="default"))
     assert served.note("/job/abort", key=key, queue="default", why="too slow").startswith("Aborted")
-    eventually_sync(lambda: "Ended aborted" in served.page("/job", key=key, queue="default"), within=60)
+    eventually_sync(lambda: "Ended aborted" in served.page("/job", key=key, queue="default"))
     assert "aborted by ada: too slow" in served.page("/job", key=key, queue="default")
     assert served.note("/job/retry", key=key, queue="default") == "Queued the job again."
     served.run(served.saqueduct.queues.abort(key))

@@ -8,7 +8,7 @@ from tests.fixtures.poll import eventually_sync
 
 
 def test_the_overview_says_that_nothing_is_wrong(served: Served) -> None:
-    eventually_sync(lambda: "Nothing is wrong." in served.page(), within=60)
+    eventually_sync(lambda: "Nothing is wrong." in served.page())
 
 
 def test_a_queue_is_paused_with_a_reason_and_resumed(served: Served) -> None:
@@ -38,7 +38,7 @@ def test_depth_is_shown_by_priority(served: Served) -> None:
 
 def test_a_worker_is_shown_with_what_it_runs(served: Served) -> None:
     key = served.enqueue("wait", key="for/ever & <b>")
-    eventually_sync(lambda: "for/ever &amp; &lt;b&gt;" in served.page("/workers"), within=60)
+    eventually_sync(lambda: "for/ever &amp; &lt;b&gt;" in served.page("/workers"))
     page = served.page("/workers")
     assert "pid" in page
     assert "/console/job?key=for%2Fever+%26+%3Cb%3E&amp;queue=default" in page

@@ -46,7 +46,7 @@ def test_a_job_is_enqueued(served: Served) -> None:
     fields = {"arg.to": "form@example.com", "arg.subject": "From a form", "arg.urgent": "true"}
     said = served.note("/task/enqueue", {"name": "send_email", "key": "by form", "priority": "high", **fields})
     assert said == "Enqueued the job."
-    eventually_sync(lambda: "sent to form@example.com" in served.page("/job", key="by form"), within=60)
+    eventually_sync(lambda: "sent to form@example.com" in served.page("/job", key="by form"))
     assert "&#34;From a form&#34;" in served.page("/job", key="by form")
 
 

@@ -133,7 +133,7 @@ def test_up_serves_the_application_and_an_interrupt_leaves_nothing(directory: Pa
         children = psutil.Process(up.pid).children(recursive=True)
         assert len(children) >= 2
         url = f"http://127.0.0.1:{free_port}/health/ready"
-        eventually_sync(lambda: httpx.get(url).json()["workers"]["status"] == "ok")
+        eventually_sync(lambda: httpx.get(url, timeout=60).json()["workers"]["status"] == "ok")
     finally:
         up.send_signal(signal.SIGINT)
         status = up.wait(timeout=120)

@@ -52,7 +52,7 @@ class Supervisor:
             matches = re.findall(pattern, self.output)
             return matches if len(matches) >= times else None
 
-        return eventually_sync(found, within=60)
+        return eventually_sync(found)
 
     def processes(self, count: int, skip: int = 0) -> list[psutil.Process]:
         """`count` processes that have told their pid, without the first `skip` ones."""

@@ -23,11 +23,11 @@ TYPED = "<!-- not run: in the event loop of the documents' tests; other tests ty
 SCRIPT = "<!-- not run: in the event loop of the documents' tests; another test runs it as a script -->"
 
 LINES = """\
-result = registry.cleanup_sessions.delay(days_old=7).get(timeout=10)
+result = registry.cleanup_sessions.delay(days_old=7).get(timeout=60)
 result["deleted_count"]
 registry.ping.apply_async(args=[], kwargs={}, expires=3600, ignore_result=True).get()
 container.get(TasksRegistry) is registry, container.get(Settings) == settings
-registry.ping.delay().get(timeout=10), TaskName.PING
+registry.ping.delay().get(timeout=60), TaskName.PING
 """
 
 
@@ -83,7 +83,7 @@ def blocks_behind(marker: str, name: str) -> list[str]:
 
 
 def test_with_a_worker_that_is_running_the_shell_runs_no_job(environment: dict[str, str], tmp_path: Path) -> None:
-    lines = "registry.ping.delay().get(timeout=10)\n"
+    lines = "registry.ping.delay().get(timeout=60)\n"
     with process(WORKER, environment, tmp_path / "worker.log") as worker:
         worker.prints("worker started")
         eventually_sync(lambda: "run by the worker that is running" in type_into_shell("", environment))
@@ -96,14 +96,14 @@ def test_a_killed_worker_does_not_count_as_running(environment: dict[str, str], 
     with process(WORKER, environment, tmp_path / "worker.log") as worker:
         worker.prints("worker started")
         eventually_sync(lambda: "run by the worker that is running" in type_into_shell("", environment))
-    shown = type_into_shell("registry.ping.delay().get(timeout=20)\n", environment, "app.shell --worker")
+    shown = type_into_shell("registry.ping.delay().get(timeout=60)\n", environment, "app.shell --worker")
     assert "this shell runs the jobs itself" in shown
     assert ">>> {'result': 'pong'}\n" in shown
 
 
 @pytest.mark.usefixtures("empty_redis")
 def test_await_works_at_top_level(environment: dict[str, str]) -> None:
-    lines = "job = await registry.ping.enqueue()\nawait job.result(timeout=20)\nawait registry.nothing\n1 + 1\n"
+    lines = "job = await registry.ping.enqueue()\nawait job.result(timeout=60)\nawait registry.nothing\n1 + 1\n"
     shown = type_into_shell(lines, environment, "app.shell --worker")
     assert "{'result': 'pong'}\n" in shown
     assert "AttributeError" in shown

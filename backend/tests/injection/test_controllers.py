@@ -79,7 +79,7 @@ async def test_a_job_makes_one_instance_in_its_scope_and_calls_the_method(config
     Cleanup.made = 0
     async with Saqueduct(config) as saqueduct, saqueduct.working():
         job = await Cleanup.old.enqueue(days=3)
-        assert await job.result(timeout=20) == [3, 10, 3]
+        assert await job.result(timeout=60) == [3, 10, 3]
         assert await Cleanup.blocking.apply(2)
         assert await Cleanup.nightly.apply() == 3
         assert Cleanup.made == 3

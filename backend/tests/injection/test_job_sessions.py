@@ -94,7 +94,7 @@ async def recorded(engine: AsyncEngine, key: str) -> list[str]:
 
 async def ended(job: JobHandle[Any]) -> Status:
     try:
-        await job.result(timeout=30)
+        await job.result(timeout=60)
     except Exception:
         return await job.status()
     return await job.status()
@@ -152,14 +152,14 @@ async def test_a_job_whose_worker_died_after_the_commit_is_not_done_twice(
 
     async with Saqueduct(config) as saqueduct, saqueduct.working():
         job = await note.enqueue()
-        assert await job.result(timeout=30) == "noted"
+        assert await job.result(timeout=60) == "noted"
         queue = saqueduct.queues.get("default")
         stored = await queue.job(job.key)
         assert stored is not None
         stored.status, stored.result, stored.completed, stored.attempts = Status.QUEUED, None, 0, 1
         stored.meta[RECOVERIES] = 1
         await queue.settler.settle([Outcome.release(queue.core, stored)])
-        assert await job.result(timeout=30) == "noted"
+        assert await job.result(timeout=60) == "noted"
     assert await noted(engine) == ["1"]
 
 

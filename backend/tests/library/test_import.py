@@ -41,7 +41,7 @@ async def main():
     transport = httpx.ASGITransport(app)
     async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         job = await add.enqueue(a=1, b=2)
-        assert await job.result(timeout=30) == 3
+        assert await job.result(timeout=60) == 3
         assert (await client.get(f"/queue/jobs/{{job.key}}")).status_code == 200
         assert (await client.get("/queue/dead-letters")).status_code == 404
         assert (await client.get("/queue/health/ready")).status_code == 200

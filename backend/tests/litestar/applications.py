@@ -44,7 +44,7 @@ class Project:
         port = free_port()
         with (
             self.running("run", "--port", str(port)) as server,
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
         ):
             server.prints("startup complete")
             eventually_sync(lambda: _answers(client))

@@ -299,7 +299,7 @@ def test_an_application_can_be_started_again_in_another_event_loop(config: Saque
 
     @post("/add")
     async def enqueue() -> int:
-        return await (await add.enqueue(a=1, b=2)).result(timeout=20)
+        return await (await add.enqueue(a=1, b=2)).result(timeout=60)
 
     config.run_workers = "web"
     app = application(config, enqueue)

@@ -84,9 +84,9 @@ class Project:
         port = free_port()
         with (
             self.running(program, *arguments, "--port", str(port)) as server,
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
         ):
-            eventually_sync(lambda: answers(client) or server.popen.poll() is not None, within=60)
+            eventually_sync(lambda: answers(client) or server.popen.poll() is not None)
             assert server.popen.poll() is None, server.output
             yield client
 

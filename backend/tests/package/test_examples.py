@@ -51,7 +51,7 @@ def result(client: httpx.Client, path: str) -> Any:
         job: dict[str, Any] = client.get(path).json()
         return job if job["status"] == "complete" else None
 
-    return eventually_sync(complete, within=60)["result"]
+    return eventually_sync(complete)["result"]
 
 
 def test_the_minimal_example_completes_a_job_shows_it_and_drains(

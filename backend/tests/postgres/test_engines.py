@@ -97,12 +97,12 @@ async def test_jobs_are_kept_recorded_and_enqueued_in_its_transactions(
         database_connect_timeout=20,
     )  # fmt: skip
     async with Saqueduct(config) as saqueduct, saqueduct.working():
-        assert await (await answer.enqueue()).result(timeout=20) == 42
+        assert await (await answer.enqueue()).result(timeout=60) == 42
         async with sessions() as session:
             written = await answer.within(session).enqueue()
             failing = await fail.within(session).enqueue()
             await session.commit()
-        assert await written.result(timeout=20) == 42
+        assert await written.result(timeout=60) == 42
 
         async def failed() -> bool:
             return await failing.status() is Status.FAILED

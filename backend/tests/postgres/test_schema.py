@@ -147,7 +147,7 @@ async def test_a_job_of_a_transaction_runs_if_that_commits(
             job = await greet.within(session).enqueue()
             await (session.commit() if commits else session.rollback())
         if commits:
-            assert await job.result(timeout=20) == "hello"
+            assert await job.result(timeout=60) == "hello"
 
         async def empty() -> bool:
             return await look("outbox") == []
@@ -164,7 +164,7 @@ async def test_a_durable_job_stays_in_the_outbox_until_it_has_ended(config: Saqu
         job = await pay.enqueue()
         assert await look("outbox") == [job.key]
         async with saqueduct.working():
-            assert await job.result(timeout=20) == "paid"
+            assert await job.result(timeout=60) == "paid"
         assert (await look("outbox"), await look("job_records")) == ([], [job.key])
 
 
@@ -196,7 +196,7 @@ async def test_the_success_of_a_job_commits_with_its_own_session(config: Saquedu
 
     async with Saqueduct(config) as saqueduct, saqueduct.working():
         job = await note.enqueue()
-        assert await job.result(timeout=20) == "noted"
+        assert await job.result(timeout=60) == "noted"
     assert seen == [[]]
     assert (await look("outbox"), await look("job_records")) == ([], [job.key])
 
@@ -226,7 +226,7 @@ async def test_a_worker_hears_of_a_commit_of_a_process_that_died(
                 job = await greet.within(session).enqueue()
                 await session.commit()
             await eventually(lambda: saqueduct.queues.get("default").job(job.key))
-            assert await job.result(timeout=20) == "hello"
+            assert await job.result(timeout=60) == "hello"
 
 
 @pytest.mark.parametrize(("message", "heard"), [(SCHEMA, True), ("others", False), ("", True)])

@@ -61,7 +61,7 @@ class Process:
 
     def prints(self, words: str) -> None:
         """Wait until it has printed `words`."""
-        eventually_sync(lambda: words in self.output or self.popen.poll() is not None, within=60)
+        eventually_sync(lambda: words in self.output or self.popen.poll() is not None)
         assert words in self.output, self.output
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 60.0) -> int:
@@ -94,9 +94,9 @@ def web(environment: Mapping[str, str], log: Path, arguments: Sequence[str] = WE
     port = free_port()
     with (
         process(arguments, {**environment, "WEB_PORT": str(port)}, log) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
-        eventually_sync(lambda: alive(client) or server.popen.poll() is not None, within=60)
+        eventually_sync(lambda: alive(client) or server.popen.poll() is not None)
         assert server.popen.poll() is None, server.output
         yield client
 

@@ -81,7 +81,7 @@ def test_idle_workers_share_few_jobs_evenly(environment: dict[str, str], server:
             async def done() -> bool:
                 return not await queue.count("incomplete")
 
-            await eventually(done, within=60)
+            await eventually(done)
             found = await queue.jobs([job.key for job in jobs])
             await queue.disconnect()
             return found
@@ -97,7 +97,7 @@ def test_the_time_for_which_a_worker_is_suspended_counts_for_no_job(
     with process(WORKER_WITH_TEST_TASKS, environment, tmp_path / "worker.log") as worker:
         worker.prints("worker started")
         key = enqueue(str(server.get("own url")), "nap", name="go", timeout=3)
-        assert server.blpop(["go:started"], timeout=10)
+        assert server.blpop(["go:started"], timeout=60)
         worker.popen.send_signal(signal.SIGSTOP)
         resume = time.monotonic() + 5
         # Longer than the job's timeout, shorter than its lease.
@@ -151,7 +151,7 @@ def test_sigterm_lets_the_running_job_finish_and_exits_with_0(
         worker.popen.send_signal(signal.SIGTERM)
         worker.prints("Working shutting down")
         server.rpush("go", 1)
-        assert worker.popen.wait(50) == 0
+        assert worker.popen.wait(60) == 0
         assert client.get(location).json()["result"] == "done"
 
 
@@ -215,7 +215,7 @@ def test_a_process_without_servers_says_what_to_set(
     command: tuple[str, ...], environment: dict[str, str], tmp_path: Path
 ) -> None:
     with process(command, environment | {"REDIS_URL": ""}, tmp_path / "log") as refused:
-        assert refused.popen.wait(20) == EXIT_MISCONFIGURED
+        assert refused.popen.wait(60) == EXIT_MISCONFIGURED
     assert "REDIS_URL is not set" in refused.output
     assert "Traceback" not in refused.output
 
@@ -225,5 +225,5 @@ def test_a_supervised_worker_that_is_misconfigured_ends_the_supervisor(
 ) -> None:
     command = (*WORKER, "--processes", "2", "--queues", "nowhere")
     with process(command, environment, tmp_path / "log") as refused:
-        assert refused.popen.wait(20) == EXIT_MISCONFIGURED
+        assert refused.popen.wait(60) == EXIT_MISCONFIGURED
     assert "WORKER_QUEUES" in refused.output

@@ -65,7 +65,7 @@ async def test_a_job_of_a_task_that_a_worker_does_not_know_waits_for_one_that_do
             await eventually(partial(_given_back, handle))
         assert (old.queue.failed, old.queue.retried) == (0, 0)
     async with working(settings, queues, container):
-        assert [await handle.result(timeout=20) for handle in handles] == [f"{number}" for number in range(20)]
+        assert [await handle.result(timeout=60) for handle in handles] == [f"{number}" for number in range(20)]
     assert sorted(runs) == sorted(f"{number}, attempt 1" for number in range(20))
 
 
@@ -121,7 +121,7 @@ async def test_it_waits_longer_each_time_and_fails_in_the_end(
     assert max(waits) == 60
     assert sum(waits) <= 200
     with pytest.raises(JobFailed, match="Deploy code that has the task to the workers of the queue 'default'"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
 
 
 def test_its_waits_fill_the_window() -> None:
@@ -160,7 +160,7 @@ async def test_a_job_whose_arguments_do_not_fit_goes_back_too(
         await eventually(lambda: _given_back(handle))
         assert (await handle.refresh()).retries == 3
     async with working(settings, queues, container):
-        assert await handle.result(timeout=20) == "3 EUR"
+        assert await handle.result(timeout=60) == "3 EUR"
     assert runs == ["3 EUR"]
 
 
@@ -176,7 +176,7 @@ async def test_a_task_that_fails_by_wrong_arguments_of_its_own_does_not_go_back(
     handle = await enqueues_wrongly.enqueue()
     async with working(settings, queues, container):
         with pytest.raises(JobFailed, match="InvalidArguments"):
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
     assert new.name == "new"
 
 
@@ -198,7 +198,7 @@ async def test_without_a_window_it_fails_at_once(
     async with worker_of(settings, queues, container, window=0):
         handle = await new.enqueue(name="x")
         with caplog.at_level(logging.ERROR), pytest.raises(JobFailed, match="has no task 'new'"):
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
     assert (await handle.refresh()).attempts == 1
 
 
@@ -215,7 +215,7 @@ async def test_what_a_task_raises_itself_is_its_failure_and_waits_for_no_other_c
     async with working(settings, queues, container):
         handle = await raises.enqueue()
         with pytest.raises(JobFailed, match=type(error).__name__):
-            await handle.result(timeout=20)
+            await handle.result(timeout=60)
     job = await queues.get("default").job(handle.key)
     assert job is not None
     assert MISFIT_SINCE not in job.meta
@@ -235,7 +235,7 @@ async def test_wrong_arguments_of_a_job_that_a_task_enqueues_are_its_failure(
     async with working(settings, queues, container):
         handle = await enqueues.enqueue()
         with pytest.raises(JobFailed, match="InvalidArguments"):
-            await handle.result(timeout=20)
+            await handle.result(timeout=60)
     assert runs == ["enqueues"]
 
 
@@ -257,7 +257,7 @@ async def test_what_a_task_decides_itself_is_logged_in_a_line_unless_an_error_ma
     async with working(settings, queues, container):
         handle = await decides.enqueue()
         with pytest.raises(JobFailed):
-            await handle.result(timeout=20)
+            await handle.result(timeout=60)
     lines = [each for each in caplog.records if "not ready" in each.getMessage()]
     levels = [logging.INFO, logging.WARNING] if isinstance(decision, Retry) else [logging.WARNING]
     assert [(each.levelno, each.exc_info is not None) for each in lines] == [(level, caused) for level in levels]

@@ -124,7 +124,7 @@ async def test_a_job_that_cannot_be_read_stops_nobody(
     queue = queues.get("default")
     await queue.redis.set(broken.id, b'{"queue": "default", "key": "x", "flavour": 1}')
     async with working(settings, queues, container):
-        await (await mark.enqueue(name="next")).result(timeout=10)
+        await (await mark.enqueue(name="next")).result(timeout=60)
     assert runs == ["next"]
     assert await queue.count("incomplete") == 0
     assert await queue.redis.get(broken.id) is not None
@@ -195,7 +195,7 @@ async def test_odd_characters_in_names_and_keys_do_no_harm(queues: Queues, jobs:
     first = await odd_task.options(key=odd).enqueue(x=odd)
     assert (await odd_task.enqueue(x=odd)).key == odd
     await jobs.drain()
-    assert await first.result(timeout=5) == odd
+    assert await first.result(timeout=60) == odd
 
 
 async def test_a_worker_goes_on_after_an_unexpected_error(
@@ -215,7 +215,7 @@ async def test_a_worker_goes_on_after_an_unexpected_error(
     monkeypatch.setattr(queue.scripts, "run", fails_once)
     handle = await mark.enqueue(name="x")
     async with working(settings, queues, container):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     assert failed.is_set()
 
 

@@ -248,8 +248,8 @@ async def test_a_running_job_stands_in_the_way_until_it_ends(
         second = await waiting_only.enqueue(user_id=1)
         assert second.created
         go.set()
-        await first.result(timeout=10)
-        await second.result(timeout=10)
+        await first.result(timeout=60)
+        await second.result(timeout=60)
     redis = queues.get("default").redis
     assert await redis.keys("saq:default:unique:*") == []
 

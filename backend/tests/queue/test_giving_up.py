@@ -54,7 +54,7 @@ async def test_jobs_that_swallow_their_cancellation_give_their_slots_back(
     stuck = [await stubborn.enqueue() for _ in range(3)]
     async with working(few_slots, queues, container) as worker:
         failed = [await status(queues, await handle.refresh(), Status.FAILED) for handle in stuck]
-        assert await (await innocent.enqueue()).result(timeout=15) == 1
+        assert await (await innocent.enqueue()).result(timeout=60) == 1
 
         async def problems() -> list[str]:
             found: list[str] = (await client.get("/health/ready")).json()["workers"]["problems"]
@@ -90,7 +90,7 @@ async def test_hung_threads_are_replaced(few_slots: Settings, queues: Queues, co
     stuck = [await hangs.enqueue() for _ in range(3)]
     behind = [await innocent.enqueue() for _ in range(4)]
     async with working(few_slots, queues, container) as worker:
-        assert [await handle.result(timeout=15) for handle in behind] == [1] * 4
+        assert [await handle.result(timeout=60) for handle in behind] == [1] * 4
         failed = [await status(queues, await handle.refresh(), Status.FAILED) for handle in stuck]
         assert worker._runner is not None
         given_up = worker._runner.given_up

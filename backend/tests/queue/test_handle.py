@@ -54,7 +54,7 @@ async def test_a_result_arrives_as_the_declared_type(
     order = Order(uuid.uuid4(), dt.datetime(2026, 5, 1, 8, tzinfo=dt.UTC))
     async with working(settings, queues, container):
         job = await postpone.enqueue(order=order, by=dt.timedelta(days=2))
-        assert await job.result(timeout=10) == Order(order.ident, dt.datetime(2026, 5, 3, 8, tzinfo=dt.UTC))
+        assert await job.result(timeout=60) == Order(order.ident, dt.datetime(2026, 5, 3, 8, tzinfo=dt.UTC))
         assert await job.successful()
         assert await job.done()
         assert await job.status() is Status.COMPLETE
@@ -108,7 +108,7 @@ async def test_a_failed_jobs_result_raises_with_the_workers_traceback(
     async with working(settings, queues, container):
         job = await fails.enqueue()
         with pytest.raises(JobFailed, match="LookupError: nothing there") as caught:
-            await job.result(timeout=10)
+            await job.result(timeout=60)
     assert "in fails" in caught.value.traceback
     assert not await job.successful()
 
@@ -120,7 +120,7 @@ async def test_an_aborted_job_says_why(queues: Queues) -> None:
     job = await never.enqueue()
     await job.abort("not needed any more")
     with pytest.raises(JobAborted, match="not needed any more"):
-        await job.result(timeout=5)
+        await job.result(timeout=60)
 
 
 async def test_a_result_in_time_out_lets_the_job_go_on(queues: Queues) -> None:
@@ -145,9 +145,9 @@ async def test_an_expired_job_never_runs(settings: Settings, queues: Queues, con
     late = await note.options(expires=0).enqueue(name="late")
     soon = await note.options(expires=60).enqueue(name="soon")
     async with working(settings, queues, container):
-        await soon.result(timeout=10)
+        await soon.result(timeout=60)
         with pytest.raises(JobExpired):
-            await late.result(timeout=10)
+            await late.result(timeout=60)
     assert ran == ["soon"]
 
 
@@ -161,7 +161,7 @@ async def test_a_job_whose_outcome_is_not_kept_is_not_found(
     async with working(settings, queues, container):
         job = await forget.options(keep_result=False).enqueue()
         with pytest.raises(JobNotFound):
-            await job.result(timeout=10)
+            await job.result(timeout=60)
 
 
 async def test_updates_tell_each_step(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
@@ -211,8 +211,8 @@ async def test_a_delayed_job_waits_until_its_time(
     async with working(settings, queues, container):
         by_delay = await when.options(delay=1).enqueue()
         by_eta = await when.options(eta=before + dt.timedelta(seconds=1.5)).enqueue()
-        assert await by_delay.result(timeout=10) >= before.timestamp() + 1
-        assert await by_eta.result(timeout=10) >= before.timestamp() + 1.5
+        assert await by_delay.result(timeout=60) >= before.timestamp() + 1
+        assert await by_eta.result(timeout=60) >= before.timestamp() + 1.5
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ async def test_many_calls_of_several_tasks_go_together(
     handles = await enqueue_many(calls, progress=lambda done, of: sent.append((done, of)))
     assert sent == [(500, 1200), (1000, 1200), (1200, 1200)]
     assert len({handle.key for handle in handles}) == 1200
-    waiting = asyncio.gather(*(handle.result(timeout=30) for handle in handles))
+    waiting = asyncio.gather(*(handle.result(timeout=60) for handle in handles))
     await eventually(lambda: _subscribed(queues, 1200))
     # One for the inbox, one for the jobs' own channels.
     assert await _pubsub_connections(queues) == 2
@@ -305,7 +305,7 @@ async def test_a_result_is_not_missed_when_the_listening_connection_is_cut(
 
     observer = Redis.from_url(settings.redis.url.reveal())
     job = await done.enqueue()
-    waiting = asyncio.create_task(job.result(timeout=20))
+    waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: observer.pubsub_channels(job.id))
     await observer.client_kill_filter(_type="pubsub")
     async with working(settings, queues, container):

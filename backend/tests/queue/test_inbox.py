@@ -50,7 +50,7 @@ async def test_a_waiter_is_told_the_outcome_and_need_not_read_it(
     default: EngineQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await _task().enqueue()
-    waiting = asyncio.create_task(job.result(timeout=10))
+    waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: _registered(default))
 
     async def no_read(key: str) -> EngineJob | None:
@@ -66,7 +66,7 @@ async def test_a_waiter_is_told_the_outcome_and_need_not_read_it(
 @pytest.mark.parametrize("key", ["a\nb", "\n", "5\nsaq:job:default:other", "a b", "ä€"])
 async def test_a_key_may_hold_any_character(default: EngineQueue, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     job = await _task().options(key=key).enqueue()
-    waiting = asyncio.create_task(job.result(timeout=10))
+    waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: _registered(default))
 
     async def no_read(key: str) -> EngineJob | None:
@@ -79,7 +79,7 @@ async def test_a_key_may_hold_any_character(default: EngineQueue, monkeypatch: p
 
 async def test_a_message_of_another_version_is_none(default: EngineQueue) -> None:
     job = await _task().enqueue()
-    waiting = asyncio.create_task(job.result(timeout=10))
+    waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: _registered(default))
     await default.redis.publish(default.result_channel._channel, f"{job.id}\n{{}}")
     await _finish(default, job.key)
@@ -88,7 +88,7 @@ async def test_a_message_of_another_version_is_none(default: EngineQueue) -> Non
 
 async def test_all_who_wait_are_told(default: EngineQueue) -> None:
     job = await _task().enqueue()
-    waiting = [asyncio.create_task(job.result(timeout=10)) for _ in range(3)]
+    waiting = [asyncio.create_task(job.result(timeout=60)) for _ in range(3)]
     await eventually(lambda: _registered(default))
     await _finish(default, job.key)
     assert await asyncio.gather(*waiting) == [42] * 3
@@ -97,13 +97,13 @@ async def test_all_who_wait_are_told(default: EngineQueue) -> None:
 async def test_what_had_ended_before_is_answered_at_once(default: EngineQueue) -> None:
     job = await _task().enqueue()
     await _finish(default, job.key)
-    assert await job.result(timeout=10) == 42
+    assert await job.result(timeout=60) == 42
     assert await _registered(default, 0)
 
 
 async def test_an_outcome_that_is_not_kept_is_told_to_nobody(default: EngineQueue) -> None:
     job = await _task().enqueue()
-    waiting = asyncio.create_task(job.result(timeout=10))
+    waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: _registered(default))
     await _finish(default, job.key, ttl=-1)
     with pytest.raises(JobNotFound):
@@ -112,7 +112,7 @@ async def test_an_outcome_that_is_not_kept_is_told_to_nobody(default: EngineQueu
 
 async def test_an_abort_is_told(default: EngineQueue) -> None:
     job = await _task().enqueue()
-    waiting = asyncio.create_task(job.result(timeout=10))
+    waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: _registered(default))
     await job.abort("not wanted")
     with pytest.raises(JobAborted, match="not wanted"):
@@ -121,7 +121,7 @@ async def test_an_abort_is_told(default: EngineQueue) -> None:
 
 async def test_what_a_stock_worker_ended_is_heard_of_on_the_jobs_own_channel(default: EngineQueue) -> None:
     job = await _task().enqueue()
-    waiting = asyncio.create_task(job.result(timeout=10))
+    waiting = asyncio.create_task(job.result(timeout=60))
 
     async def subscribed() -> bool:
         return bool(dict(await default.redis.pubsub_numsub(job.id))[job.id.encode()])
@@ -143,13 +143,13 @@ async def test_what_a_stock_worker_ended_is_heard_of_on_the_jobs_own_channel(def
 async def test_a_lost_connection_loses_no_outcome(default: EngineQueue) -> None:
     answer = _task()
     job = await answer.enqueue()
-    waiting = asyncio.create_task(job.result(timeout=10))
+    waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: _registered(default))
     await default.redis.client_kill_filter(_type="pubsub")
     await _finish(default, job.key)
     assert await waiting == 42
     again = await answer.enqueue()
-    waiting = asyncio.create_task(again.result(timeout=10))
+    waiting = asyncio.create_task(again.result(timeout=60))
     await eventually(lambda: _registered(default))
     await _finish(default, again.key)
     assert await waiting == 42

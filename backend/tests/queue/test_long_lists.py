@@ -91,7 +91,7 @@ async def test_a_stock_worker_does_not_run_an_aborted_job(
     found = await queues.find(job.key)
     assert (found.status, found.error) == (Status.ABORTED, "not wanted")
     with pytest.raises(JobAborted, match="not wanted"):
-        await job.result(timeout=10)
+        await job.result(timeout=60)
 
 
 async def test_a_stock_worker_does_not_run_a_replaced_job(
@@ -257,7 +257,7 @@ async def test_stock_saq_sees_the_outcome_once_an_engine_worker_has_skipped_the_
     last = await mark.enqueue(name="last")
     await shorten()
     async with working(settings, queues, container):
-        await last.result(timeout=10)
+        await last.result(timeout=60)
     assert runs == ["last"]
     found = [await stock.job(job.key) for job in jobs]
     assert [job and (job.status, job.error) for job in found] == [(Status.ABORTED, "not wanted")] * 2 + [None]

@@ -51,7 +51,7 @@ async def test_both_kinds_share_the_work_and_lose_none(
     async with sweeping(settings, queues, container, stock), stock_worker(stock, work):
         handles = await enqueue_many(work.bind(n=n) for n in range(JOBS))
         jobs = [await stock.enqueue("work", n=n, retries=2) for n in range(JOBS, 2 * JOBS)]
-        results = await asyncio.gather(*(handle.result(timeout=20) for handle in handles))
+        results = await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
         await eventually(lambda: _is_empty(queues))
     assert results == list(range(JOBS))
     ended = [await stock.job(job.key) for job in jobs if job]
@@ -100,7 +100,7 @@ async def test_what_only_the_engine_knows_does_not_trouble_a_stock_worker(queues
     high = await mark.options(priority="high").enqueue(name="high")
     normal = await mark.enqueue(name="normal")
     async with stock_worker(stock, mark):
-        await normal.result(timeout=10)
+        await normal.result(timeout=60)
     assert runs == ["normal"]
     assert await high.status() is Status.QUEUED
 

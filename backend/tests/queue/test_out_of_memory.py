@@ -75,7 +75,7 @@ async def test_a_job_that_runs_meanwhile_runs_once_and_completes(
                 await _renewal(queue, len(runs))
             go.set()
             # What has run is written although Redis is full.
-            assert [await handle.result(timeout=10) for handle in handles] == list(range(10))
+            assert [await handle.result(timeout=60) for handle in handles] == list(range(10))
         await eventually(lambda: _is_idle(queue))
     assert sorted(runs) == list(range(10))
     assert {(await handle.refresh()).status for handle in handles} == {Status.COMPLETE}
@@ -104,7 +104,7 @@ async def test_memory_that_is_short_again_and_again_makes_no_recovery(
                     await queue.redis.ping()
             await renewal
         go.set()
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     assert runs == [1]
 
 
@@ -189,7 +189,7 @@ async def test_no_worker_takes_a_job_and_all_are_taken_afterwards(
         assert await _contents(queue) == before
     async with working(settings, queues, container):
         for handle in handles:
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
     assert sorted(runs) == [f"{n}" for n in range(10)]
 
 

@@ -178,7 +178,7 @@ async def test_delayed_jobs_get_in_line_and_wait_there(
         await eventually(after(queue, 0.3))
         assert await job.status() is Status.QUEUED
         await queue.resume()
-        assert await job.result(timeout=10) == "ran"
+        assert await job.result(timeout=60) == "ran"
 
 
 async def test_running_jobs_go_on_and_their_retries_wait(
@@ -201,12 +201,12 @@ async def test_running_jobs_go_on_and_their_retries_wait(
         await _until_active(done, tried)
         await queue.pause()
         release.set()
-        assert await done.result(timeout=10) == "done"
+        assert await done.result(timeout=60) == "done"
         await eventually(lambda: queue.count("queued"))
         await eventually(after(queue, 0.5))
         assert await tried.status() is Status.QUEUED
         await queue.resume()
-        assert await tried.result(timeout=10) == "at last"
+        assert await tried.result(timeout=60) == "at last"
 
 
 async def test_jobs_of_a_paused_queue_can_be_aborted(

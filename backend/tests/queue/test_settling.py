@@ -98,7 +98,7 @@ async def _kept_until(queue: EngineQueue, key: str) -> float:
 async def test_redis_keeps_leases_and_waiters_as_tables_however_few_they_are(queue: EngineQueue) -> None:
     mark = marking([])
     handle = await mark.enqueue(name="x")
-    waiting = asyncio.create_task(handle.result(timeout=10))
+    waiting = asyncio.create_task(handle.result(timeout=60))
     waiters = queue.namespace("waiters")
     await eventually(lambda: queue.redis.exists(waiters))
     [job] = await _leased(queue, 1)

@@ -67,7 +67,7 @@ async def test_inline_retries_validates_and_injects(session: AsyncSession) -> No
         return [ctx["job"].attempts, day.year, await db_session.scalar(text("SELECT 1"))]
 
     job: JobHandle[list[Any]] = await flaky.options(delay=86400 * 3).enqueue(day=dt.date(2030, 1, 1))
-    assert await job.result(timeout=30) == [3, 2030, 1]
+    assert await job.result(timeout=60) == [3, 2030, 1]
     assert offset() == 0
 
 
@@ -113,7 +113,7 @@ async def test_inline_for_a_block(jobs: JobKit) -> None:
 @pytest.mark.saqueduct(mode="real")
 async def test_real_runs_jobs_beside_the_test() -> None:
     assert await ping.apply() == {"result": "pong"}
-    follow_up = await (await enqueue_follow_up.enqueue(user_id=7)).result(timeout=10)
+    follow_up = await (await enqueue_follow_up.enqueue(user_id=7)).result(timeout=60)
     assert follow_up["status"] == "enqueued"
 
 
@@ -129,7 +129,7 @@ async def test_manual_is_what_there_is_without_a_mark(jobs: JobKit) -> None:
 
 def test_a_worker_beside_a_test_without_event_loop(worker: WorkerFixture, registry: TasksRegistry) -> None:
     with worker():
-        assert registry.ping.delay().get(timeout=10) == {"result": "pong"}
+        assert registry.ping.delay().get(timeout=60) == {"result": "pong"}
 
 
 def test_its_jobs_enqueue_others(worker: WorkerFixture, registry: TasksRegistry) -> None:
@@ -141,10 +141,10 @@ def test_its_jobs_enqueue_others(worker: WorkerFixture, registry: TasksRegistry)
 
     @task
     async def outer(ctx: Context) -> None:
-        await (await inner.enqueue()).result(timeout=10)
+        await (await inner.enqueue()).result(timeout=60)
 
     with worker():
-        registry["outer"].delay().get(timeout=10)
+        registry["outer"].delay().get(timeout=60)
     assert threads == ["worker"]
 
 
@@ -155,7 +155,7 @@ async def test_beside_a_test_with_an_event_loop_both_enqueue(worker: WorkerFixtu
 
     with worker():
         first, second = await outer.enqueue(), await ping.enqueue()
-        assert [await first.result(timeout=10), await second.result(timeout=10)] == [{"result": "pong"}] * 2
+        assert [await first.result(timeout=60), await second.result(timeout=60)] == [{"result": "pong"}] * 2
     await ping.enqueue()
     assert await jobs.drain() == Drained(complete=1)
 

@@ -308,7 +308,7 @@ async def test_a_running_worker_sees_a_journey(jobs: JobKit) -> None:
     async with jobs.working():
         job = await ping.options(delay=3600).enqueue()
         jobs.travel(3600)
-        assert await job.result(timeout=10) == {"result": "pong"}
+        assert await job.result(timeout=60) == {"result": "pong"}
 
 
 async def test_a_journey_to_a_time(jobs: JobKit) -> None:

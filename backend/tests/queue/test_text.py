@@ -82,7 +82,7 @@ async def test_a_reason_to_give_up_is_escaped(jobs: JobKit) -> None:
     handle = await gives_up.enqueue()
     await jobs.drain()
     with pytest.raises(JobFailed, match=r"caf\\udce9"):
-        await handle.result(timeout=5)
+        await handle.result(timeout=60)
 
 
 async def test_an_aborts_reason_is_escaped(queues: Queues) -> None:

@@ -39,7 +39,7 @@ async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
         return ctx["job"].key
 
     async with working(settings, queues, container):
-        key = await (await blocks.enqueue()).result(timeout=30)
+        key = await (await blocks.enqueue()).result(timeout=60)
     [record] = [record for record in caplog.records if "blocks it" in record.getMessage()]
     assert f"job {key} of blocks blocks it" in record.getMessage()
     stack = record.__dict__["stack"]
@@ -61,7 +61,7 @@ async def test_the_problem_is_over_when_the_loop_answers_again(
     async with working(settings, queues, container):
         await eventually(lambda: queue.redis.hlen(queue.namespace("vitals")))
         threading.Timer(1.0, release.set).start()
-        await (await blocks.enqueue()).result(timeout=30)
+        await (await blocks.enqueue()).result(timeout=60)
 
         async def free() -> bool:
             return await queue.problems() == []

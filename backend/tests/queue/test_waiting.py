@@ -81,7 +81,7 @@ async def test_a_job_wakes_one_of_many_workers(
     async with idle(settings, queues, container):
         began, before = time.monotonic(), await peeks(queue)
         for _ in range(10):
-            await (await brief.enqueue()).result(timeout=10)
+            await (await brief.enqueue()).result(timeout=60)
             await all_wait(queues)
         counted = await peeks(queue) - before
         # Each worker looks again by itself after so many seconds.
@@ -208,5 +208,5 @@ async def test_a_pause_leaves_the_jobs_in_line(
         await queue.resume()
         for job in jobs:
             assert job is not None
-            await job.refresh(until_complete=10)
+            await job.refresh(until_complete=60)
             assert job.status == "complete"

@@ -133,7 +133,7 @@ class Scaler:
         async def there() -> bool:
             return await self.step() == workers
 
-        await eventually(there, within=90)
+        await eventually(there)
 
 
 async def test_a_scaler_follows_the_load_to_zero_and_back_and_no_job_is_lost(served: Served) -> None:

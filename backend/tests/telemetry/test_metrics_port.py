@@ -46,7 +46,7 @@ async def test_the_port_serves_all_metrics_and_nothing_else(measured: Saqueduct)
         assert answer.headers["content-type"].startswith("text/plain")
         assert "saqueduct_redis_up 1.0" in answer.text
         assert (await get(serving.port, "/other")).status_code == 404
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             assert (await client.post(f"http://127.0.0.1:{serving.port}/metrics")).status_code == 405
 
 
@@ -91,7 +91,7 @@ async def test_the_port_answers_while_a_job_blocks_the_event_loop(open_measured:
             return bool(seen)
 
         try:
-            eventually_sync(lagging, within=60)
+            eventually_sync(lagging)
         finally:
             release.set()
 
@@ -135,7 +135,7 @@ def test_each_of_several_worker_processes_serves_its_own_port(redis_url: str, tm
 
 def _text(port: int) -> str:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=30).text
+        return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=60).text
     except httpx.HTTPError:
         return ""
 

@@ -81,13 +81,13 @@ async def test_jobs_travel(url: str, environment: dict[str, str], engine: AsyncE
         many = await enqueue_many([double.bind(number=number) for number in range(3, 60)])
         stuck = await endless.enqueue()
         async with working(settings, queues, container):
-            assert await urgent.result(timeout=10) == 4
-            assert await asyncio.gather(*(job.result(timeout=10) for job in many)) == list(range(6, 120, 2))
-            assert await delayed.result(timeout=10) == 2
+            assert await urgent.result(timeout=60) == 4
+            assert await asyncio.gather(*(job.result(timeout=60) for job in many)) == list(range(6, 120, 2))
+            assert await delayed.result(timeout=60) == 2
             await eventually(lambda: _has_status(queues, stuck.key, Status.ACTIVE))
             await stuck.abort("enough")
             with pytest.raises(JobAborted):
-                await stuck.result(timeout=10)
+                await stuck.result(timeout=60)
         queue = queues.get("default")
         assert [await queue.count(kind) for kind in ("queued", "active", "incomplete")] == [0, 0, 0]
 
@@ -111,7 +111,7 @@ async def test_a_pause_holds_and_its_end_wakes_workers(
             assert state.last_job == triggered.key
             assert await queue.resume()
             assert await queues.resume_schedule("double")
-            assert await job.result(timeout=10) == 4
+            assert await job.result(timeout=60) == 4
 
 
 async def _has_status(queues: Queues, key: str, wanted: Status) -> bool:
@@ -259,15 +259,15 @@ async def _through_a_failover(environment: dict[str, str], url: str, fail: Any, 
             assert await redis.wait(1, 5000) >= 1
             await asyncio.to_thread(fail)
             enqueuer = Enqueuer(counted)
-            await eventually(failed, within=90)
+            await eventually(failed)
             before = len(enqueuer.taken)
-            await eventually(lambda: len(enqueuer.taken) >= before + 50, within=90)
+            await eventually(lambda: len(enqueuer.taken) >= before + 50)
             await enqueuer.stop()
             go.set()
             assert [update.status async for update in updates][-1] is Status.COMPLETE
-            assert await long.result(timeout=10) == "done"
+            assert await long.result(timeout=60) == "done"
             for job in [*waiting, *enqueuer.taken]:
-                assert await job.result(timeout=30) is None
+                assert await job.result(timeout=60) is None
         assert {job.key for job in waiting} <= runs.keys()
 
 
@@ -279,7 +279,7 @@ async def test_a_failover_of_the_sentinels_is_got_over(
         await _through_a_failover(environment, service.url, old.kill, lambda: service.master() is not old)
     finally:
         old.start_as_replica(service.master())
-        eventually_sync(service.complete, within=90)
+        eventually_sync(service.complete)
 
 
 async def test_a_failover_in_a_cluster_is_got_over(
@@ -290,7 +290,7 @@ async def test_a_failover_in_a_cluster_is_got_over(
         await _through_a_failover(environment, cluster.url, old.kill, lambda: cluster.owner("default") is not old)
     finally:
         old.start()
-        eventually_sync(cluster.complete, within=90)
+        eventually_sync(cluster.complete)
 
 
 @pytest.mark.timings(listener_check=0.1)

@@ -29,10 +29,10 @@ from tests.fixtures.poll import eventually_sync
 async def test_a_thread_enqueues_and_waits_on_the_loop_of_the_process(registry: TasksRegistry) -> None:
     def calls() -> None:
         result = registry.my_task.delay(user_id=3)
-        assert result.get(timeout=10) == {"status": "success", "user_id": 3}
+        assert result.get(timeout=60) == {"status": "success", "user_id": 3}
         assert (result.status, result.ready(), result.successful(), result.failed()) == ("SUCCESS", True, True, False)
         assert result.result == {"status": "success", "user_id": 3}
-        assert registry.my_task.AsyncResult(result.id).get(timeout=10) == result.result
+        assert registry.my_task.AsyncResult(result.id).get(timeout=60) == result.result
 
     await asyncio.to_thread(calls)
 
@@ -101,7 +101,7 @@ async def test_what_expired_before_its_start_is_revoked(registry: TasksRegistry)
         past = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
         result = registry.ping.apply_async(expires=past)
         with pytest.raises(JobExpired):
-            result.get(timeout=10)
+            result.get(timeout=60)
         assert result.status == "REVOKED"
 
     await asyncio.to_thread(calls)
@@ -143,7 +143,7 @@ async def test_a_failed_job_tells_what_it_raised(registry: TasksRegistry, jobs: 
     def calls() -> None:
         result = registry["breaks"].delay()
         with pytest.raises(JobFailed, match="KeyError: 'gone'"):
-            result.get(timeout=10)
+            result.get(timeout=60)
         assert (result.status, result.ready(), result.failed(), result.successful()) == ("FAILURE", True, True, False)
         assert isinstance(result.get(timeout=10, propagate=False), JobFailed)
         assert isinstance(result.result, JobFailed)
@@ -174,7 +174,7 @@ async def test_revoke_ends_a_job_that_waits(registry: TasksRegistry, jobs: JobKi
         result.revoke()
         assert (result.status, result.ready(), result.failed()) == ("REVOKED", True, False)
         with pytest.raises(JobAborted, match="revoked"):
-            result.get(timeout=10)
+            result.get(timeout=60)
         assert isinstance(result.result, JobAborted)
 
     await asyncio.to_thread(calls)
@@ -204,7 +204,7 @@ async def test_the_result_of_an_unknown_job_is_an_error(registry: TasksRegistry)
 @pytest.mark.usefixtures("workers")
 async def test_many_threads_may_call_at_once(registry: TasksRegistry) -> None:
     def call(number: int) -> Any:
-        return registry.my_task.delay(user_id=number).get(timeout=20)["user_id"]
+        return registry.my_task.delay(user_id=number).get(timeout=60)["user_id"]
 
     def calls() -> list[int]:
         with ThreadPoolExecutor(16) as pool:

@@ -40,7 +40,7 @@ async def test_async_code_awaits_the_entry_instead(registry: TasksRegistry, jobs
 async def test_a_def_task_calls_through_the_loop_of_its_worker(registry: TasksRegistry, jobs: JobKit) -> None:
     @task
     def asks(ctx: Context, *, registry: TasksRegistry = INJECTED) -> dict[str, str]:
-        return registry.ping.delay().get(timeout=10)
+        return registry.ping.delay().get(timeout=60)
 
     async with jobs.working():
         assert await asks.apply() == {"result": "pong"}
@@ -51,7 +51,7 @@ async def test_a_sync_handler_calls_through_the_loop_of_the_web_process(settings
     @post("/blocking", sync_to_thread=True)
     def handler(registry: NamedDependency[TasksRegistry]) -> str:
         assert threading.current_thread() is not threading.main_thread()
-        return registry.ping.delay().get(timeout=10)["result"]
+        return registry.ping.delay().get(timeout=60)["result"]
 
     application: Litestar = create_app(settings)
     application.register(handler)
@@ -104,7 +104,7 @@ async def test_a_loop_of_its_own_in_a_def_task_is_refused_with_the_blocking_call
         lambda queues, handle: queues.get("default").pause(),
         lambda queues, handle: queues.get("default").connect(),
         lambda queues, handle: queues.get("default").listen([handle.key], lambda *_: True),
-        lambda queues, handle: handle.result(timeout=5),
+        lambda queues, handle: handle.result(timeout=60),
         lambda queues, handle: handle.status(),
         lambda queues, handle: handle.abort(),
         lambda queues, handle: anext(handle.updates()),

@@ -21,7 +21,7 @@ def test_a_script_calls_through_a_background_thread(shell: BlockingContainer, wo
     registry = shell.get(TasksRegistry)
     assert shell.get(TasksRegistry) is registry
     with worker():
-        result = registry.cleanup_sessions.delay(days_old=7).get(timeout=10)
+        result = registry.cleanup_sessions.delay(days_old=7).get(timeout=60)
         assert result["deleted_count"] == 0
     assert registry.todo_cleanup(days=3) == {"deleted_count": 0}
 

@@ -93,7 +93,7 @@ async def test_after_the_commit_the_handle_follows_the_job_that_existed(session:
     assert not await job.enqueued()
     assert (job.created, job.key) == (False, existing.key)
     await jobs.drain()
-    assert await job.result(timeout=30) == "Hello ada"
+    assert await job.result(timeout=60) == "Hello ada"
 
 
 async def test_so_it_does_for_a_chosen_key(session: AsyncSession, jobs: JobKit) -> None:
@@ -103,7 +103,7 @@ async def test_so_it_does_for_a_chosen_key(session: AsyncSession, jobs: JobKit) 
     assert not await job.enqueued()
     assert (job.created, job.key) == (False, existing.key)
     await jobs.drain()
-    assert await job.result(timeout=30) == "Hello ada"
+    assert await job.result(timeout=60) == "Hello ada"
 
 
 async def test_a_handle_of_a_transaction_that_is_rolled_back_was_not_enqueued(session: AsyncSession) -> None:

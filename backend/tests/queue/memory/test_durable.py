@@ -84,7 +84,7 @@ async def test_what_redis_has_lost_is_enqueued_again(default: EngineQueue, memor
     assert await default.count("queued") == 50
     await jobs.drain()
     assert sorted(RUNS) == list(range(50))
-    assert await handles[7].result(timeout=5) == 7
+    assert await handles[7].result(timeout=60) == 7
 
 
 async def test_what_redis_knows_is_not_enqueued_again(
@@ -334,7 +334,7 @@ async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
     holding = asyncio.create_task(hold())
     await locked.wait()
     await jobs.drain()
-    assert await job.result(timeout=5) == 6
+    assert await job.result(timeout=60) == 6
     assert len(await outbox()) == 1
     done.set()
     await holding

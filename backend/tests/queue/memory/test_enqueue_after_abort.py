@@ -103,7 +103,7 @@ async def test_it_runs_when_the_old_one_has_ended(
     async with old_job(settings, queues, container, task):
         new = await enqueue(task, session)
         assert new.created
-        assert await new.result(timeout=10) == "new"
+        assert await new.result(timeout=60) == "new"
     assert [run for run in runs if run != "other"] == ["old", "old has ended", "new"]
 
 
@@ -134,7 +134,7 @@ async def test_a_durable_one_is_enqueued_when_the_old_one_ends_in_the_moment_of_
         monkeypatch.setattr(Outbox, "write", write_and_let_it_end)
         new = await enqueue(task, session)
         assert (new.created, go_on.is_set()) == (True, True)
-        assert await new.result(timeout=10) == "new"
+        assert await new.result(timeout=60) == "new"
     assert [run for run in runs if run != "other"] == ["old", "old has ended", "new"]
 
 
@@ -148,7 +148,7 @@ async def test_of_two_that_wait_for_the_end_one_is_enqueued(
         first, second = await asyncio.gather(*(task.enqueue(name="new") for _ in range(2)))
         assert sorted([first.created, second.created]) == [False, True]
         await queue.resume()
-        assert [await first.result(timeout=10), await second.result(timeout=10)] == ["new", "new"]
+        assert [await first.result(timeout=60), await second.result(timeout=60)] == ["new", "new"]
     assert runs == ["old", "old has ended", "new"]
 
 

@@ -65,7 +65,7 @@ async def test_a_job_of_a_transaction_that_rolls_back_never_was(
     job = await greet.within(session).enqueue(name="ada")
     await session.rollback()
     with pytest.raises(JobNotFound):
-        await job.result(timeout=5)
+        await job.result(timeout=60)
     assert list(await outbox()) == []
     assert await queues.get("default").count("incomplete") == 0
 
@@ -74,14 +74,14 @@ async def test_a_session_that_is_closed_without_a_commit_rolls_back(engine: Asyn
     async with make_sessionmaker(engine)() as session:
         job = await greet.within(session).enqueue(name="ada")
     with pytest.raises(JobNotFound):
-        await job.result(timeout=5)
+        await job.result(timeout=60)
 
 
 async def test_the_handle_that_was_returned_before_the_commit_waits_for_the_result(
     session: AsyncSession, jobs: JobKit
 ) -> None:
     job = await greet.within(session).enqueue(name="ada")
-    waiting = asyncio.create_task(job.result(timeout=20))
+    waiting = asyncio.create_task(job.result(timeout=60))
     await session.commit()
     await eventually(lambda: jobs.all_enqueued(greet))
     await jobs.drain()

@@ -102,7 +102,7 @@ async def test_transactions_durable_jobs_and_records_work_behind_it(
         handles = [await count_records.within(session).enqueue(number=number) for number in range(20)]
         await session.commit()
         handles += [await count_records.enqueue(number=number) for number in range(20, 40)]
-        assert [await handle.result(timeout=20) for handle in handles] == list(range(40))
+        assert [await handle.result(timeout=60) for handle in handles] == list(range(40))
         await record_of(records, handles[-1].key, "complete")
     assert list(await outbox()) == []
 

@@ -40,7 +40,7 @@ async def test_a_complete_job_leaves_a_record(worker: EngineWorker, records: Loo
 
     worker.functions["add"] = add.runner
     job = await add.enqueue(a=1)
-    await job.result(timeout=10)
+    await job.result(timeout=60)
     record = await record_of(records, job.key, "complete")
     assert (record.task, record.queue, record.attempts, record.recoveries) == ("add", "default", 1, 0)
     assert (record.arguments, record.result, record.error, record.errors) == ({"a": 1}, {"sum": 3}, None, None)
@@ -84,7 +84,7 @@ async def test_each_attempt_that_fails_is_remembered_with_its_error(worker: Engi
 
     worker.functions["third_time"] = third_time.runner
     job = await third_time.enqueue()
-    await job.result(timeout=10)
+    await job.result(timeout=60)
     record = await record_of(records, job.key, "complete")
     assert (record.attempts, record.result, record.error) == (3, 3, None)
     assert [each["attempt"] for each in record.errors] == [1, 2]
@@ -131,7 +131,7 @@ async def test_a_task_says_which_of_its_jobs_leave_records(worker: EngineWorker,
     for each in (quiet, failing):
         worker.functions[each.name] = each.runner
     for each in (quiet, failing):
-        await (await each.enqueue()).result(timeout=10)
+        await (await each.enqueue()).result(timeout=60)
         failed = await each.enqueue(fail=True)
         await eventually(failed.done)
     await record_of(records, failed.key, "failed")
@@ -146,7 +146,7 @@ async def test_a_policy_of_failures_tells_the_end_of_what_failed_first(worker: E
 
     worker.functions["second_time"] = second_time.runner
     job = await second_time.enqueue()
-    await job.result(timeout=10)
+    await job.result(timeout=60)
     record = await record_of(records, job.key, "complete")
     assert len(record.errors) == 1
 
@@ -171,7 +171,7 @@ async def test_what_a_large_result_is_no_record_tells(
 
     worker.functions["large"] = large.runner
     job = await large.enqueue()
-    await job.result(timeout=10)
+    await job.result(timeout=60)
     assert (await record_of(records, job.key, "complete")).result is None
 
 
@@ -216,7 +216,7 @@ async def test_a_record_that_is_written_twice_stands_once(
 
     worker.functions["twice"] = twice.runner
     job = await twice.enqueue()
-    await job.result(timeout=10)
+    await job.result(timeout=60)
     await record_of(records, job.key, "complete")
     found = await worker.queue.job(job.key)
     assert found is not None
@@ -243,7 +243,7 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
     try:
         with caplog.at_level(logging.WARNING):
             jobs: list[Any] = [await go_on.enqueue() for _ in range(20)]
-            assert [await job.result(timeout=10) for job in jobs] == [1] * 20
+            assert [await job.result(timeout=60) for job in jobs] == [1] * 20
             await eventually(lambda: memory.recorder.away_since is not None)
         assert caplog.text.count("PostgreSQL does not accept them") == 1
         # A result may arrive before its worker has noted it.
@@ -283,7 +283,7 @@ async def test_workers_go_on_while_postgresql_does_not_answer(
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE job_records"))
         for _ in range(20):
-            assert await (await go_on.enqueue()).result(timeout=10) == 1
+            assert await (await go_on.enqueue()).result(timeout=60) == 1
         assert "does not accept them: no answer" in caplog.text
 
     async def all_there() -> bool:
@@ -416,7 +416,7 @@ async def test_a_postgresql_that_drops_its_connections_costs_no_record(
         with suppress(QueueUnavailable):
             handles.append(await (durably if number % 3 else go_on).options(retries=3).enqueue(number=number))
     for handle in handles:
-        await handle.result(timeout=20)
+        await handle.result(timeout=60)
 
     async def all_there() -> bool:
         return {row.key for row in await records() if row.status == "complete"} >= {handle.key for handle in handles}

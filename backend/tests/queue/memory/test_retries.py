@@ -91,7 +91,7 @@ async def test_a_retried_job_is_done_once_and_is_a_dead_letter_no_more(
     letter = await record_of(records, handle.key, "failed")
     assert letter.resolution == "retried"
     await jobs.drain()
-    assert await handle.result(timeout=5) == "noted"
+    assert await handle.result(timeout=60) == "noted"
     record = await record_of(records, handle.key, "complete")
     assert (record.round, record.attempts, record.result) == (1, 1, "noted")
     async with engine.connect() as connection:
@@ -117,7 +117,7 @@ async def test_a_job_that_a_stock_process_retried_is_done_once(
     await job.retry("by a stock process")
     await stock.disconnect()
     await jobs.drain()
-    assert await handle.result(timeout=5) == "noted"
+    assert await handle.result(timeout=60) == "noted"
     assert (await record_of(records, handle.key, "complete")).attempts == 2
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM notes"))).scalar_one() == 1

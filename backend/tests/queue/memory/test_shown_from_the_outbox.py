@@ -143,5 +143,5 @@ async def test_a_handle_aborts_a_job_of_the_outbox_after_the_commit_only(session
         await session.commit()
         await job.abort()
     with pytest.raises(JobAborted):
-        await job.result(timeout=10)
+        await job.result(timeout=60)
     assert (await jobs.drain()).complete == 0

@@ -83,7 +83,7 @@ async def test_a_job_whose_worker_died_after_the_commit_is_not_done_twice(
     await record_of(records, job.key, "complete")
     await put_back(queues, job.key)
     await jobs.drain()
-    assert await job.result(timeout=5) == "noted"
+    assert await job.result(timeout=60) == "noted"
     assert await noted(engine) == 1
     assert len(await records()) == 2
 
@@ -106,7 +106,7 @@ async def test_nor_while_records_are_locked_and_other_jobs_commit_without_theirs
     assert isinstance(recorder, JobRecorder)
     recorder.suspend()
     await jobs.drain()
-    assert await job.result(timeout=5) == "noted"
+    assert await job.result(timeout=60) == "noted"
     assert await noted(engine) == 1
 
 
@@ -136,7 +136,7 @@ async def test_an_attempt_that_another_one_overtook_is_rolled_back(
 
     job = await overtaken.enqueue()
     await jobs.drain()
-    assert await job.result(timeout=5) == "the other's"
+    assert await job.result(timeout=60) == "the other's"
     assert await noted(engine) == 0
 
 
