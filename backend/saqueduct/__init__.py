@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         UnknownSchedule,
         UnknownTask,
     )
+    from saqueduct.flow.debounce import Debounce
     from saqueduct.flow.limits import Concurrency, Rate
     from saqueduct.injection.dishka import FromDishka
     from saqueduct.queue.pausing import Pause
@@ -65,6 +66,7 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Credential",
+    "Debounce",
     "DuplicateJob",
     "DuplicateTask",
     "EngineQueue",
@@ -146,6 +148,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "UnknownSchedule",
         "UnknownTask",
     ),
+    "saqueduct.flow.debounce": ("Debounce",),
     "saqueduct.flow.limits": ("Concurrency", "Rate"),
     "saqueduct.injection.dishka": ("FromDishka",),
     "saqueduct.queue.pausing": ("Pause",),

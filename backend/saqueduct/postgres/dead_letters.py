@@ -182,7 +182,9 @@ class DeadLetters:
         if hidden := [name for name, value in arguments.items() if value == REDACTED and name in task.signature.redact]:
             problem = "is redacted, and kept nowhere: give it anew"
             raise InvalidArguments(record.task, dict.fromkeys(hidden, problem))
-        again = task.options(session=self.session, queue=queue or record.queue, delay=delay if delay > 0 else None)
+        # Its arguments must not take the place of later ones.
+        single, later = task.undebounced(), delay if delay > 0 else None
+        again = single.options(session=self.session, queue=queue or record.queue, delay=later)
         call = again.call(arguments)
         call.job.meta[REPLAY_OF] = record.key
         if record.attempt_trace:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain, groupby
+from itertools import chain, count, groupby
 from typing import Any, cast
 
 import msgspec
@@ -22,9 +22,10 @@ from saqueduct.common.time_limits import LAST_SECOND, check_delay
 from saqueduct.errors import DuplicateJob, QueueUnavailable
 from saqueduct.queue.aborting import BeingAborted, Patience
 from saqueduct.queue.core import QueueCore
+from saqueduct.queue.debounced import encoded
 from saqueduct.queue.reading import Reader
 from saqueduct.tasks.job import EngineJob, Enqueued, check, check_names, level_of, mark_of
-from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, LIMITS, ROUND
+from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, LIMITS, REPLACED_BY, ROUND
 from saqueduct.tasks.limit_keys import lane_of
 from saqueduct.tasks.options import Claim
 
@@ -165,13 +166,18 @@ class Enqueuer:
         claim = job.claim if isinstance(job, EngineJob) else None
         if claim is not None and claim.ends_with_the_job:
             job.meta[CLAIM] = claim.id
-        payload = text(self._core.serialize(job))
+        if isinstance(job, EngineJob) and claim is not None and claim.debounce is not None:
+            payload, window = encoded(self._core, job, claim.debounce)
+        else:
+            payload, window = text(self._core.serialize(job)), None
         if yields is not None:
             ttl = yields.ttl
             yields.status, yields.completed = Status.ABORTED, now()
             yields.error = f"replaced by {job.key}"
+            if window is not None:
+                yields.meta[REPLACED_BY] = job.key
             given_way = text(self._core.serialize(yields))
-        spec = () if claim is None else self._spec(job, claim, yields)
+        spec = () if claim is None else (*self._spec(job, claim, yields), *(() if window is None else (window,)))
         row = job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
         ended_at = getattr(job, "ended_at", None)
         limits = job.meta.get(LIMITS) if job.meta else None
@@ -206,7 +212,7 @@ class Enqueuer:
         for (job, _), answer in zip(jobs, raw, strict=True):
             if answer == CREATED:
                 answers.append(Enqueued(job.key, True))
-            elif isinstance(answer, int):
+            elif isinstance(answer, int | list):
                 answers.append(_answer(job, answer))
             else:
                 answers.append(await self.conflict(job, answer.decode()))
@@ -243,7 +249,7 @@ class Enqueuer:
         took = time.perf_counter() - begun
         answers: list[Answer | None] = []
         for job, answer in zip(jobs, raw, strict=True):
-            if isinstance(answer, int):
+            if isinstance(answer, int | list):
                 answers.append(None if answer == KNOWN else _answer(job, answer))
             else:
                 answers.append(await self.conflict(job, answer.decode(), forgotten=again))
@@ -258,13 +264,14 @@ class Enqueuer:
             return Enqueued(existing, created=False)
         if claim.unique.on_conflict == "raise":
             return DuplicateJob(job.function, existing)
-        for _ in range(REPLACE_TRIES):
+        # A debounced call is never dropped: each try that fails is the success of another call.
+        for _ in range(REPLACE_TRIES) if claim.debounce is None else count():
             other = await self._reader.job(existing)
             if forgotten and other is not None and other.queued > job.queued:
                 break
             yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
             [answer] = await self._core.scripts.run("enqueue", _packed([self.row_of(job, yields)]))
-            if isinstance(answer, int):
+            if isinstance(answer, int | list):
                 if answer == REPLACED and yields is not None:
                     self._core.note_end(yields)
                 return _answer(job, answer)
@@ -283,7 +290,9 @@ def created_of(jobs: Sequence[Job], answers: Sequence[Answer | None]) -> list[Jo
     return [job for job, answer in both if type(answer) is Enqueued and answer.created]
 
 
-def _answer(job: Job, answer: int) -> Enqueued | BeingAborted:
+def _answer(job: Job, answer: int | list[bytes]) -> Enqueued | BeingAborted:
+    if isinstance(answer, list):
+        return Enqueued(answer[0].decode(), created=False)
     if answer in (ABORTING, STOCK_ABORTING):
         return BeingAborted(by_stock=answer == STOCK_ABORTING)
     return Enqueued(job.key, answer in (CREATED, REPLACED))

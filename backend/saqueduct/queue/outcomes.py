@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
 from saq import Job
@@ -16,7 +17,7 @@ from saqueduct.common.text import decoded, storable
 from saqueduct.queue.core import QueueCore
 from saqueduct.tasks.job import EngineJob, level_of
 from saqueduct.tasks.job_changes import repair
-from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT
+from saqueduct.tasks.job_meta import CLAIM, DEBOUNCE, EXPIRES_AT, REPLACED_BY
 
 logger = logging.getLogger("saqueduct")
 
@@ -40,6 +41,7 @@ class How(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Seconds: the time to live of a job that ended, the delay of a job that continues."""
     level: str = "normal"
     claim: str = ""
+    """The claim that a job which ends releases, and that of a debounced job which continues: while it has that."""
     mark: str = ""
     """Mark under which the end is kept in Redis until PostgreSQL has it, see `unrecorded.py`; empty: not kept."""
 
@@ -51,6 +53,21 @@ class Closing(How, frozen=True, kw_only=True):
     """The limit and the key, see `lua/limits.lua`."""
     expires: str
     """Epoch seconds after which the job must not start; empty: none."""
+
+
+class Replaced(NamedTuple):
+    """A debounced job does not continue, because a later call was made while it ran.
+
+    `by`: the key of that call's job; empty: it has ended.
+    """
+
+    by: str
+
+    def end(self, job: Job) -> str:
+        """Note in the job what took its place; returns the reason of its end."""
+        if self.by:
+            job.meta[REPLACED_BY] = self.by
+        return f"replaced by {self.by or 'a later call'}"
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -79,17 +96,22 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def retry(cls, core: QueueCore, job: Job, delay: float) -> "Outcome":
         """The job gets another attempt after `delay` seconds."""
-        return cls(job.key, text(core.serialize(job)), How("retry", _lease(job), job.status, delay, level_of(job)))
+        return cls._going_on(core, job, "retry", delay)
 
     @classmethod
     def release(cls, core: QueueCore, job: Job) -> "Outcome":
         """The job goes back to the front of its list."""
-        return cls(job.key, text(core.serialize(job)), How("return", _lease(job), job.status, 0, level_of(job)))
+        return cls._going_on(core, job, "return", 0)
 
     @classmethod
     def postpone(cls, core: QueueCore, job: Job, delay: float) -> "Outcome":
         """The job is released as if it had never been leased, and waits for `delay` seconds."""
-        return cls(job.key, text(core.serialize(job)), How("postpone", _lease(job), job.status, delay, level_of(job)))
+        return cls._going_on(core, job, "postpone", delay)
+
+    @classmethod
+    def _going_on(cls, core: QueueCore, job: Job, kind: str, delay: float) -> "Outcome":
+        how = How(kind, _lease(job), job.status, delay, level_of(job), _claim_to_keep(core, job))
+        return cls(job.key, text(core.serialize(job)), how)
 
     @classmethod
     def throttle(cls, core: QueueCore, job: Job, gate: str, seconds: float) -> "Outcome":
@@ -101,6 +123,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             job.status,
             seconds,
             level_of(job),
+            _claim_to_keep(core, job),
             gate=gate,
             expires="" if expires is None else repr(expires),
         )
@@ -120,6 +143,19 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         return Outcome(self.key, self.job, msgspec.structs.replace(self.how, number=UNREADABLE_TTL, claim=""))
 
 
+def _read(answer: int | bytes | list[bytes]) -> bool | str | Replaced:
+    """An answer of `lua/settle.lua`."""
+    if isinstance(answer, list):
+        return Replaced(decoded(answer[0]))
+    return decoded(answer) if isinstance(answer, bytes) else answer == 1
+
+
+def _claim_to_keep(core: QueueCore, job: Job) -> str:
+    """The claim without which a job must not continue; empty: none."""
+    claim = job.meta.get(CLAIM) if job.meta and DEBOUNCE in job.meta else None
+    return core.namespace(f"unique:{claim}") if claim else ""
+
+
 def _lease(job: Job) -> str:
     return job.lease if type(job) is EngineJob else ""
 
@@ -134,7 +170,7 @@ class Settler:
     def __init__(self, core: QueueCore) -> None:
         self._core = core
 
-    async def settle(self, outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool | str]:
+    async def settle(self, outcomes: Sequence[Outcome], *, expired: bool = False) -> list[bool | str | Replaced]:
         """Write outcomes in one script call.
 
         Args:
@@ -142,7 +178,7 @@ class Settler:
             expired: True to write only those whose lease has run out.
 
         Returns:
-            For each True, False if its lease was lost, or why the job must be aborted instead of continuing.
+            For each True, False if its lease was lost, or why the job must end aborted instead of continuing.
         """
         groups = [
             (how, [part for each in alike for part in (each.key, each.job)])
@@ -151,7 +187,7 @@ class Settler:
         answers = await self._core.scripts.run("settle", int(expired), pack(groups))
         if not answers:
             return [True] * len(outcomes)
-        return [decoded(answer) if isinstance(answer, bytes) else answer == 1 for answer in answers]
+        return [_read(answer) for answer in answers]
 
     async def settle_each(
         self, batch: Sequence[tuple[Outcome, Job | None]], *, expired: bool = False
@@ -180,11 +216,12 @@ class Settler:
         ]
 
     async def _abort_instead(
-        self, outcome: Outcome, job: Job | None, reason: str, expired: bool
+        self, outcome: Outcome, job: Job | None, why: "str | Replaced", expired: bool
     ) -> tuple[Outcome, bool]:
-        """End a job whose abort was requested, although its attempt had another outcome."""
+        """End a job whose abort was requested, or which is replaced, although its attempt had another outcome."""
         if job is None:
             return outcome, False
+        reason = why if isinstance(why, str) else why.end(job)
         [aborted] = await self.settle_each([(self._ended(job, Status.ABORTED, reason), job)], expired=expired)
         return aborted
 

@@ -14,7 +14,18 @@ from saqueduct.queue.core import QueueCore
 from saqueduct.queue.reading import Reader
 from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.job import EngineJob, Enqueued
-from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, LIMITS, MISFIT_SINCE, OUTAGE, RECOVERIES, ROUND, STALLS
+from saqueduct.tasks.job_meta import (
+    CLAIM,
+    DEBOUNCE,
+    EXPIRES_AT,
+    LIMITS,
+    MISFIT_SINCE,
+    OUTAGE,
+    RECOVERIES,
+    REPLACED_BY,
+    ROUND,
+    STALLS,
+)
 from saqueduct.tasks.options import Claim, Unique
 
 
@@ -50,7 +61,7 @@ class Retrier:
         job.ended_at = job.completed
         job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
         job.result, job.error = None, None
-        for entry in (RECOVERIES, STALLS, EXPIRES_AT, MISFIT_SINCE, OUTAGE):
+        for entry in (RECOVERIES, STALLS, EXPIRES_AT, MISFIT_SINCE, OUTAGE, DEBOUNCE, REPLACED_BY):
             job.meta.pop(entry, None)
         job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
         job.claim = self._claim(job)

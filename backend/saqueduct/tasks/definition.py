@@ -14,6 +14,7 @@ from saqueduct.common.functions import are_alike, at_one_place, is_run_again, lo
 from saqueduct.errors import InvalidArguments, RegistrationError
 from saqueduct.flow.limits import check_name, name_of, parameters_of
 from saqueduct.schedules.schedule import Schedule
+from saqueduct.tasks import debouncing
 from saqueduct.tasks.current_job import lineage
 from saqueduct.tasks.job import EngineJob, like, make
 from saqueduct.tasks.job_meta import LIMITS
@@ -59,6 +60,7 @@ class TaskDefinition:
         self.signature.task = self.name
         self._check_unique(self.defaults.unique)
         self._check_limits()
+        debouncing.check_parameters(self.function, self.defaults.debounce, self.signature.payload)
 
     @property
     def where(self) -> str:
@@ -106,7 +108,8 @@ class TaskDefinition:
             await later.enqueue(to="ada@example.com", subject="Hi", body="...")
 
         Raises:
-            ValueError: an unknown option (the message names the equivalent here), or see `CallOptions`.
+            ValueError: an unknown option (the message names the equivalent here), one that a debounced task does not
+                take, or see `CallOptions`.
             RegistrationError: `unique` names a parameter that the task does not have, or `queue` another queue than
                 that of the task's limits.
         """
@@ -115,6 +118,10 @@ class TaskDefinition:
         changed = copy.copy(self)
         changed.call_options = dataclasses.replace(self.call_options, **options)
         changed._template = None
+        if self.defaults.debounce is not None:
+            debouncing.check_call(
+                self.name, dataclasses.asdict(dataclasses.replace(changed.call_options, meta=None, session=None))
+            )
         changed._check_unique(changed.call_options.unique)
         changed.check_queue(changed.queue_name)
         return changed
@@ -145,6 +152,7 @@ class TaskDefinition:
         Raises:
             InvalidArguments: see `Signature.encode`.
             PayloadTooLarge: see `Signature.encode`.
+            ValueError: a field that a debounced task does not take.
         """
         kwargs = self.signature.encode(arguments, limit)
         given = {name: value for name, value in fields.items() if value is not None}
@@ -162,10 +170,21 @@ class TaskDefinition:
             job.expires = self.call_options.expires
         if (unique := self.call_options.unique or self.defaults.unique) is not None:
             job.claim = unique.claim(self.name, self.signature.filled(kwargs))
+        if self.defaults.debounce is not None:
+            debouncing.check_call(self.name, given)
+            debouncing.debounce(job, self.defaults.debounce, self.signature.filled(kwargs))
         if self.defaults.limits:
             self.limit(job)
             job.limited = True
         return job
+
+    def undebounced(self) -> Self:
+        """The same task, each call of which is a job."""
+        if self.defaults.debounce is None:
+            return self
+        changed = copy.copy(self)
+        changed.defaults = dataclasses.replace(self.defaults, debounce=None)
+        return changed
 
     def limit(self, job: Job) -> None:
         """Give a job the limits of the task, with their keys for its arguments.
@@ -234,6 +253,11 @@ class TaskDefinition:
         if schedule.args:
             schedule = self._named_arguments(schedule)
         named = dataclasses.replace(schedule, key=schedule.key or self.name)
+        if self.defaults.debounce is not None:
+            raise RegistrationError(
+                self.function,
+                "is debounced, and each tick of a schedule is a job: schedule a second task, which calls its enqueue",
+            )
         if named.key in {other.key for other in self.schedules}:
             raise RegistrationError(self.function, f"two schedules have the key {named.key!r}; give one another key=")
         try:

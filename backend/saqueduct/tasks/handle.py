@@ -12,9 +12,13 @@ from saqueduct.broker.listener import SUBSCRIBED
 from saqueduct.errors import JobAborted, JobConflict, JobExpired, JobFailed, JobNotFound, ResultTimeout
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.job import EXPIRED, Enqueued
+from saqueduct.tasks.job_meta import DEBOUNCE, REPLACED_BY
 from saqueduct.tasks.queues import TaskQueue
 
 R = TypeVar("R")
+
+CALLS = 3
+"""Place of the number of calls in `DEBOUNCE`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +79,12 @@ class JobHandle(Generic[R]):
         """Progress from 0.0 to 1.0 as last read; see `refresh`."""
         return self._snapshot.progress if self._snapshot else 0.0
 
+    @property
+    def calls(self) -> int:
+        """How many calls the job is for, as last read: more than 1 if its task is debounced; see `refresh`."""
+        window: list[float] = self._snapshot.meta.get(DEBOUNCE, []) if self._snapshot else []
+        return int(window[CALLS]) if len(window) > CALLS else 1
+
     def __repr__(self) -> str:
         return f"<JobHandle {self.id}>"
 
@@ -108,6 +118,9 @@ class JobHandle(Generic[R]):
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait until the job ends, and return its result as the declared type of the function.
+
+        If a later call of a debounced task took the place of the job, this is the result of the job that ran, which
+        the handle then refers to.
 
         Args:
             timeout: seconds to wait; None: no limit.
@@ -186,6 +199,11 @@ class JobHandle(Generic[R]):
 
     async def _ended(self) -> Job:
         await self.enqueued()
+        while (newer := (job := await self._own_end()).meta.get(REPLACED_BY)) is not None:
+            self.key, self.created, self._snapshot = newer, False, None
+        return job
+
+    async def _own_end(self) -> Job:
         if stored := await self._queue.result_channel.outcome(self.id):
             ended = self._queue.read(self.key, stored)
             if ended.status in TERMINAL_STATUSES:

@@ -40,6 +40,13 @@ ROUND = f"{PREFIX}round"
 LIMITS = f"{PREFIX}limits"
 """Its limits: of each the name, the key and the rule, see `limit_keys.py`."""
 
+DEBOUNCE = f"{PREFIX}debounce"
+"""Of a debounced job: its wait and maximum wait (0: none) in seconds; while it waits in Redis, also when its first call
+was made, in epoch seconds, and the number of its calls."""
+
+REPLACED_BY = f"{PREFIX}replaced_by"
+"""Key of the job that took its place, with the arguments of a later call."""
+
 SCHEDULE = f"{PREFIX}schedule"
 """Key of the schedule that created the job."""
 

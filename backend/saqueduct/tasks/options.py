@@ -13,6 +13,7 @@ from saqueduct.common.near_names import NamedFields, did_you_mean
 from saqueduct.common.text import check_text
 from saqueduct.common.time_limits import check_delay, check_moment, check_number
 from saqueduct.errors import GiveUp, Retry
+from saqueduct.flow.debounce import Debounce
 from saqueduct.flow.limits import Limit, check_limits
 from saqueduct.tasks import encoding
 from saqueduct.tasks.canonical import digest
@@ -87,10 +88,17 @@ class Unique(NamedFields):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
-    """The claim of a unique job: an id that only jobs with the same arguments share."""
+    """The claim of a unique or debounced job: an id that only jobs with the same arguments share.
+
+    Attributes:
+        id: the id.
+        unique: which jobs block it, and what happens then.
+        debounce: of a call that takes the place of one before; None: it is a unique job.
+    """
 
     id: str
     unique: Unique
+    debounce: Debounce | None = None
 
     def described(self) -> dict[str, Any]:
         """The claim as JSON builtins: its id, and the fields of `Unique`."""
@@ -116,6 +124,7 @@ class TaskSettings(TypedDict, total=False):
     give_up_on: tuple[type[BaseException], ...]
     at_most_once: bool
     unique: Unique | None
+    debounce: Debounce | None
     limits: tuple[Limit, ...]
     redact: tuple[str, ...]
     durable: bool
@@ -170,6 +179,7 @@ class TaskOptions(NamedFields):
         give_up_on: exceptions that are never retried, even if attempts are left.
         at_most_once: True: if its worker dies, a job fails instead of running again.
         unique: see `Unique`; None: several jobs with the same arguments may exist.
+        debounce: see `Debounce`; None: each call is a job.
         limits: how many of its jobs run at once, and how many start in a time; see `Concurrency` and `Rate`.
         redact: parameters whose values are kept out of logs, errors, web pages and records.
         durable: True: PostgreSQL keeps the job until it has ended, and it is enqueued again if Redis loses it.
@@ -193,6 +203,7 @@ class TaskOptions(NamedFields):
     give_up_on: tuple[type[BaseException], ...] = ()
     at_most_once: bool = False
     unique: Unique | None = None
+    debounce: Debounce | None = None
     limits: tuple[Limit, ...] = ()
     redact: tuple[str, ...] = ()
     durable: bool = False
@@ -216,6 +227,7 @@ class TaskOptions(NamedFields):
         # The same form as `retry_on`.
         object.__setattr__(self, "give_up_on", self.give_up_on or ())
         _check_unique(self.unique)
+        _check_debounce(self.debounce, self.unique)
         check_limits(self.limits)
         if not isinstance(self.redact, tuple):
             raise ValueError("redact takes a tuple of parameter names, such as redact=('password',)")
@@ -373,6 +385,18 @@ def check_meta(meta: Mapping[str, Any]) -> None:
 def _check_unique(unique: Any) -> None:
     if unique is not None and not isinstance(unique, Unique):
         raise ValueError(f"unique takes a Unique(...), such as unique=Unique(by=('user_id',)), not {unique!r}")
+
+
+def _check_debounce(debounce: Any, unique: Any) -> None:
+    if debounce is None:
+        return
+    if not isinstance(debounce, Debounce):
+        raise ValueError(f'debounce takes a Debounce(...), such as debounce=Debounce(5, by="doc_id"), not {debounce!r}')
+    if unique is not None:
+        raise ValueError(
+            "debounce and unique both decide which of two calls counts: give one of them; for one job at a time "
+            'beside debounce, limits=(Concurrency(1, by="doc_id"),)'
+        )
 
 
 def _check_tag(tag: Any) -> None:

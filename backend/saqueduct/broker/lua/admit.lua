@@ -4,7 +4,8 @@
 -- milliseconds), else false, and for a job with limits {lane, names and rules, time after which it must not start or ''}. The key of a new job is random; if it already exists, this same
 -- call created it, its answer was lost, and it was sent again.
 -- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way, mark under
--- which the end of that one is kept until PostgreSQL knows ('' it need not), whether the job is queued once more}.
+-- which the end of that one is kept until PostgreSQL knows ('' it need not), whether the job is queued once more}, and for a
+-- debounced job {wait, maximum wait or 0, placeholder of the window, of the start, whether it is durable}.
 local ABORT_PREFIX = ARGV[3]
 
 local function state_of(id)
@@ -20,7 +21,9 @@ end
 local ABORTS = 'saq:abort:' .. string.sub(PREFIX, #'saq:job:' + 1)
 
 local function claim_of(spec)
-    return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5], mark = spec[6], again = spec[7]}
+    local wait = spec[8]
+    return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5], mark = spec[6], again = spec[7],
+        debounce = wait and {wait = wait[1], longest = wait[2], window = wait[3], start = wait[4], durable = wait[5]}}
 end
 
 -- The key of the job that blocks a claim, or nil. A job that is queued again may still hold its own claim.
@@ -96,7 +99,8 @@ end
 
 -- Enqueue a job. While a job of its key waits or runs, or is being aborted, it is refused.
 -- Returns 1: enqueued; 3: enqueued in place of another; 0: a job with its key already exists; 4 or 5: blocked by one
--- that is being aborted, see `in_the_way` and `put`; else the key of the job that holds the claim.
+-- that is being aborted, see `in_the_way` and `put`; {key}: merged into that job, see `debounce.lua`; else the key of the
+-- job that holds the claim.
 local function admit(row)
     local key, job, start, priority, spec, given_way, given_way_ttl, new, ended_at, limited = unpack(row)
     local id = PREFIX .. key
@@ -110,6 +114,13 @@ local function admit(row)
     if not refused and #spec > 0 then
         claim = claim_of(spec)
         local holder, state = holder_of(claim, key)
+        if claim.debounce then
+            local window = holder and window_of(PREFIX .. holder)
+            job, start = opened(job, claim.debounce, window)
+            if holder and can_merge(PREFIX .. holder, window, claim.debounce, limited and limited[1]) then
+                return merge(holder, key, job, start, priority, limited)
+            end
+        end
         if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
             answer = 3
         elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then

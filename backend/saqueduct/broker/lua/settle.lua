@@ -1,12 +1,14 @@
 -- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' to accept only leases that have
 -- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
--- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, priority, unique claim to release ('' none),
--- mark under which its end is kept until PostgreSQL has it ('' not kept), and of 'throttle' the gate and the time after
--- which the job must not start ('' none).
+-- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, priority, unique claim to release, or of a
+-- debounced job that does not end the claim without which it must not continue ('' none), mark under which its end is kept
+-- until PostgreSQL has it ('' not kept), and of 'throttle' the gate and the time after which the job must not start
+-- ('' none).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front;
 -- 'postpone' as if it had never been leased, after the delay; 'throttle' the same at the front of its lane, one of whose
 -- gates is closed for that delay.
--- Returns for each 1, 0 if the lease was lost, or the reason of its abort, if it must not continue: its lease stays.
+-- Returns for each 1, 0 if the lease was lost; if it must not continue, the reason of its abort, or {key of the job of a
+-- later call, '' if that has ended}: its lease stays.
 -- Returns nothing if that is 1 for all.
 even_when_full()
 local ids, keys, jobs, hows = {}, {}, {}, {}
@@ -44,6 +46,9 @@ for i, id in ipairs(ids) do
         answers[i], all = 0, false
     elseif kind ~= 'finish' and aborts and aborts[i] then
         answers[i], all = aborts[i], false
+    elseif kind ~= 'finish' and claim ~= '' and redis.call('GET', claim) ~= keys[i] then
+        if gate then limits(true).close(gate, tonumber(number)) end
+        answers[i], all = {redis.call('GET', claim) or ''}, false
     else
         if kind == 'finish' then
             store(id, jobs[i], number)
