@@ -71,7 +71,8 @@ def main(quick: bool, only: tuple[str, ...], page: bool) -> None:
 
 
 def _measure(url: str, size: Size, parts: tuple[str, ...], before: dict[str, Any]) -> dict[str, Any]:
-    results: dict[str, Any] = {"machine": describe(url), "date": dt.datetime.now(dt.UTC).date().isoformat()}
+    run = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": describe(url)}
+    results: dict[str, Any] = {"measured": before.get("measured", {}) | dict.fromkeys(parts, run)}
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), transient=True) as progress:
         line = progress.add_task("")
 

@@ -34,7 +34,7 @@ def capacity(results: Mapping[str, Any]) -> float:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """All figures as tables."""
-    sections = [_machine(results)]
+    sections = [_machines(results)]
     if "records" in results and "throughput" in results:
         sections += [_defaults(results["records"], results["throughput"]), _commits(results["commits"])]
     if "durable" in results:
@@ -57,7 +57,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     if "idle" in results:
         sections.append(_small("Idle workers, 50 schedules", results["idle"]))
     if "job bytes" in results:
-        sections.append(_table(["PostgresStore of a queued job in Redis", "bytes"], list(results["job bytes"].items())))
+        sections.append(_table(["Memory of a queued job in Redis", "bytes"], list(results["job bytes"].items())))
     if "worker memory" in results:
         rows = [(f"{jobs:,}", f"{size} MiB") for jobs, size in results["worker memory"]]
         sections.append(_table(["Jobs that a worker has run", "its memory"], rows))
@@ -105,9 +105,15 @@ def _best(rates: Rates, measure: str, label: str) -> tuple[str, float]:
     return name, found[name]
 
 
-def _machine(results: Mapping[str, Any]) -> str:
-    told = "; ".join(f"{name}: {value}" for name, value in results.get("machine", {}).items())
-    return f"Measured {results.get('date', '')}. {told}."
+def _machines(results: Mapping[str, Any]) -> str:
+    """When and on which machine each part was measured: figures of different runs do not compare."""
+    parts: dict[str, list[str]] = {}
+    for part, run in results["measured"].items():
+        machine = "; ".join(f"{name}: {value}" for name, value in run["machine"].items())
+        parts.setdefault(f"{run['date']}. {machine}.", []).append(part)
+    if len(parts) == 1:
+        return f"Measured {next(iter(parts))}"
+    return "\n".join(f"- {', '.join(names)}: measured {when}" for when, names in parts.items())
 
 
 def _throughput(rates: Rates) -> str:
