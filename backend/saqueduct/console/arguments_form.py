@@ -1,13 +1,13 @@
 """A form for the arguments of a task, made from the JSON schema of its signature, and read back."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
 from saqueduct.console.forms import Form
-from saqueduct.tasks.redaction import REDACTED
+from saqueduct.tasks.redaction import GIVE_ANEW, REDACTED
 from saqueduct.tasks.task import Task
 
 Kind = Literal["text", "long", "integer", "number", "boolean", "choice", "date", "json"]
@@ -56,17 +56,28 @@ def fields_of(task: Task[..., Any], values: Mapping[str, Any] | None = None) -> 
     schema = task.signature.json_schema()
     definitions, required = schema.get("$defs", {}), set(schema.get("required", ()))
     fields = [
-        _field(name, each, definitions, name in required, name in task.signature.redact)
+        _field(name, each, definitions, name in required, task.signature.hides(name))
         for name, each in schema.get("properties", {}).items()
     ]
     for field in fields:
         if values is not None and field.name in values and values[field.name] != REDACTED:
             field.value = _text(values[field.name], field)
     if task.signature.extra is not None:
-        more = {name: value for name, value in (values or {}).items() if name not in task.signature.payload}
+        given = (values or {}).items()
+        more = {name: value for name, value in given if name not in task.signature.payload and value != REDACTED}
         text = msgspec.json.format(msgspec.json.encode(more)).decode() if more else ""
-        fields.append(Field(FURTHER, "json", False, "further arguments as a JSON object", value=text))
+        # Any name that is no parameter: all of them are hidden, or none.
+        secret = task.signature.hides("")
+        fields.append(Field(FURTHER, "json", False, "further arguments as a JSON object", value=text, secret=secret))
     return fields
+
+
+def without_secrets(fields: Iterable[Field]) -> None:
+    """Empty the fields whose values are not shown, not even to those who sent them."""
+    for field in fields:
+        if field.secret and field.value:
+            field.value = ""
+            field.problem = field.problem or "enter it again: what was sent is not shown"
 
 
 def read(fields: Sequence[Field], form: Form) -> dict[str, Any]:
@@ -83,7 +94,9 @@ def read(fields: Sequence[Field], form: Form) -> dict[str, Any]:
         except (msgspec.DecodeError, ValueError):
             field.problem = _PROBLEMS[field.kind]
             continue
-        if field.name != FURTHER:
+        if field.secret and value == REDACTED:
+            field.problem = GIVE_ANEW
+        elif field.name != FURTHER:
             arguments[field.name] = value
         elif isinstance(value, dict):
             arguments |= value

@@ -1,6 +1,12 @@
 """The fields of a form."""
 
 from collections.abc import Iterable
+from typing import Final
+
+from litestar.exceptions import ValidationException
+
+LONGEST_REASON: Final = 2_000
+"""Bytes of a reason: 500 characters of any script, as its field takes, have fewer."""
 
 
 class Form:
@@ -16,6 +22,17 @@ class Form:
     def text(self, name: str, default: str = "") -> str:
         """The first value of a field, without spaces around it."""
         return next((value.strip() for each, value in self._fields if each == name), default)
+
+    def reason(self) -> str:
+        """Why something is done.
+
+        Raises:
+            ValidationException: it has more than LONGEST_REASON bytes.
+        """
+        text = self.text("why")
+        if (size := len(text.encode("utf-8", "replace"))) > LONGEST_REASON:
+            raise ValidationException(f"the reason has {size:,} bytes, and {LONGEST_REASON:,} are kept: shorten it")
+        return text
 
     def exact(self, name: str) -> str:
         """The first value of a field, as it was sent; empty: there is none."""

@@ -8,8 +8,8 @@ import msgspec
 
 from saqueduct.common.secret import Secret
 
-LONGEST_NOTE: Final = 1000
-"""Characters of a note: it travels in a cookie."""
+LONGEST_NOTE: Final = 2_600
+"""Bytes of a note as JSON: it travels in a cookie, and browsers drop those of more than 4,096 bytes."""
 
 
 class Note(NamedTuple):
@@ -36,8 +36,7 @@ class Notes:
 
     def written(self, note: Note) -> str:
         """A note as the value of a cookie."""
-        text = note.text if len(note.text) <= LONGEST_NOTE else note.text[: LONGEST_NOTE - 1] + "…"
-        content = _text(msgspec.json.encode(note._replace(text=text)))
+        content = _text(_shortened(note))
         return f"{content}.{self._sign(content)}"
 
     def read(self, value: str) -> Note | None:
@@ -52,6 +51,18 @@ class Notes:
 
     def _sign(self, content: str) -> str:
         return _text(hmac.digest(self._key, content.encode(), "sha256"))
+
+
+def _shortened(note: Note) -> bytes:
+    """A note as JSON, with as much of its text as fits; without its link where that alone is too long."""
+    if len(msgspec.json.encode(note._replace(text=""))) > LONGEST_NOTE // 2:
+        note = note._replace(link="", label="")
+    text, encoded = note.text, msgspec.json.encode(note)
+    while len(encoded) > LONGEST_NOTE:
+        # JSON escapes some characters, and UTF-8 takes up to four bytes for one: by proportion, until it fits.
+        text = text[: max(0, len(text) * LONGEST_NOTE // len(encoded) - 1)]
+        encoded = msgspec.json.encode(note._replace(text=f"{text}…"))
+    return encoded
 
 
 def _text(raw: bytes) -> str:

@@ -20,7 +20,7 @@ from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.bulk import enqueue_many
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, REPLAY_OF, TAGS
-from saqueduct.tasks.redaction import REDACTED
+from saqueduct.tasks.redaction import GIVE_ANEW, REDACTED
 from saqueduct.tasks.registry import TaskRegistry
 
 BATCH = 100
@@ -179,9 +179,12 @@ class DeadLetters:
         task = self._tasks.get(record.task)
         self._queues.look_up(queue or record.queue)
         arguments = asked_by(task, {**record.exact_arguments, **changes}, by)
-        if hidden := [name for name, value in arguments.items() if value == REDACTED and name in task.signature.redact]:
-            problem = "is redacted, and kept nowhere: give it anew"
-            raise InvalidArguments(record.task, dict.fromkeys(hidden, problem))
+        if hidden := [
+            name
+            for name, value in arguments.items()
+            if value == REDACTED and (name not in changes or task.signature.hides(name))
+        ]:
+            raise InvalidArguments(record.task, dict.fromkeys(hidden, GIVE_ANEW))
         # Its arguments must not take the place of later ones.
         single, later = task.undebounced(), delay if delay > 0 else None
         again = single.options(session=self.session, queue=queue or record.queue, delay=later)

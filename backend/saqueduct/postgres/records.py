@@ -34,6 +34,7 @@ from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import failure
 from saqueduct.tasks.job_log import as_json
 from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, THROTTLED, put_back
+from saqueduct.tasks.nesting import is_too_deep
 from saqueduct.tasks.redaction import REDACTED
 
 MAX_RESULT = 16 * 1024
@@ -87,8 +88,17 @@ class Rows:
         return self._task(job.function) is not None
 
     def _row(self, job: Job, task: TaskDefinition | None, max_result: int) -> Row:
+        try:
+            return self._row_with(job, task, max_result, self._arguments(task, job) if job.kwargs else None)
+        except RecursionError:
+            # Of a producer that checks nothing: a record without these arguments is better than none.
+            return self._row_with(job, task, max_result, _shallow(self._arguments(task, job)))
+
+    def _row_with(
+        self, job: Job, task: TaskDefinition | None, max_result: int, arguments: Mapping[str, Any] | None
+    ) -> Row:
         error = _shortened(job.error)
-        meta, arguments = job.meta, self._arguments(task, job) if job.kwargs else None
+        meta = job.meta
         return Row(
             job.queued,
             job.key,
@@ -270,6 +280,11 @@ class Rows:
 def had_record(job: Job) -> bool:
     """True for one that failed before, or was queued again: it already has a record, with the status "queued"."""
     return bool(job.attempts > 1 or job.meta.get(ROUND) or put_back(job.meta))
+
+
+def _shallow(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Arguments without those that are nested too deep; a replay must be given them, as it must redacted ones."""
+    return {name: REDACTED if is_too_deep(value) else value for name, value in arguments.items()}
 
 
 def _extra(job: Job, meta: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from msgspec import inspect as msgspec_inspect
 
 from saqueduct.errors import InvalidResult, PayloadTooLarge
 from saqueduct.tasks import pydantic_models
+from saqueduct.tasks.nesting import TOO_DEEP, is_too_deep, may_be_too_deep
 from saqueduct.tasks.places import has_one_name_twice, is_between_minutes, is_endless, is_half_a_pair, place_of
 
 MAX_PAYLOAD_BYTES = 256 * 1024
@@ -216,6 +217,23 @@ def reads_endless_numbers(type_: Any) -> bool:
     )
 
 
+def is_of_any_depth(type_: Any) -> bool:
+    """True for a type that does not limit the levels of its values: Any, a model of pydantic, or one that contains
+    itself."""
+    return _is_of_any_depth(msgspec_inspect.type_info(type_), frozenset())
+
+
+def _is_of_any_depth(info: Any, around: frozenset[int]) -> bool:
+    if isinstance(info, tuple):
+        return any(_is_of_any_depth(each, around) for each in info)
+    if not isinstance(info, msgspec_inspect.Type | msgspec_inspect.Field):
+        return False
+    if isinstance(info, msgspec_inspect.AnyType | msgspec_inspect.CustomType) or id(info) in around:
+        return True
+    around |= {id(info)}
+    return any(_is_of_any_depth(getattr(info, name), around) for name in info.__struct_fields__)
+
+
 def converts_in_part(type_: Any) -> bool:
     """True for a type that keeps JSON builtins unchanged at some depth: Any, or object."""
     parts = _parts(msgspec_inspect.type_info(type_), set())
@@ -263,6 +281,7 @@ def encode_result(
     forms: Sequence[bytes] = EVERY_FORM,
     *,
     mappings: bool = True,
+    deep: bool = True,
 ) -> Any:
     """A task's result as JSON builtins.
 
@@ -273,6 +292,7 @@ def encode_result(
         declared: decoder of the declared type; None: any JSON value is accepted.
         forms: as in `encode`.
         mappings: True if the declared type may contain a dict.
+        deep: True if its values may have any number of levels.
 
     Raises:
         InvalidResult: JSON cannot represent it, or it does not have the declared type.
@@ -290,6 +310,8 @@ def encode_result(
         except UNREADABLE as error:
             raise InvalidResult(task, endless(result) or _misfit(error, declared.type)) from None
     raw = msgspec.json.decode(encoded)
+    if deep and may_be_too_deep(encoded) and is_too_deep(raw):
+        raise InvalidResult(task, TOO_DEEP)
     if mappings and (problem := lost_names(result, encoded, raw)):
         raise InvalidResult(task, problem)
     return raw

@@ -18,6 +18,9 @@ from saq import Job
 REDACTED = "[redacted]"
 """Replacement for a redacted value."""
 
+GIVE_ANEW = "is redacted, and kept nowhere: give it anew"
+"""Problem of an argument that is REDACTED."""
+
 SHORTEST = 4
 """Shorter texts are not searched for: they occur in other texts by chance."""
 

@@ -16,6 +16,7 @@ import msgspec
 from saqueduct.errors import InvalidArguments, PayloadMismatch, PayloadTooLarge, RegistrationError
 from saqueduct.tasks import encoding
 from saqueduct.tasks.encoding import EXACT, MAX_PAYLOAD_BYTES, decode_result, encode_result
+from saqueduct.tasks.nesting import TOO_DEEP, is_too_deep, may_be_too_deep
 from saqueduct.tasks.parameters import (
     CONTEXT,
     Parameter,
@@ -133,6 +134,8 @@ class Signature:
         self._result_forms = encoding.endless_forms([self.returns])
         self._moments = any(encoding.holds_moments(each) for each in self._types())
         self._mappings = any(encoding.holds_mappings(each) for each in self._types())
+        self._deep = any(encoding.is_of_any_depth(each) for each in self._types())
+        self._result_deep = encoding.is_of_any_depth(self.returns)
         self._result_mappings = encoding.holds_mappings(self.returns)
         self._shares = any(encoding.converts_in_part(each) for each in self._types())
         self._may_be_endless = any(encoding.reads_endless_numbers(each) for each in self._types())
@@ -199,9 +202,11 @@ class Signature:
             raise InvalidArguments(self.task, {first_name(problem): problem})
         try:
             raw: dict[str, Any] = msgspec.json.decode(encoded)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             # From JSON that the caller has encoded and passes as `msgspec.Raw`.
             raise InvalidArguments(self.task, {"arguments": str(error)}) from None
+        if self._deep and may_be_too_deep(encoded):
+            self._check_levels(raw)
         if self._mappings and (problem := encoding.lost_names(arguments, encoded, raw)):
             raise self._lost(problem)
         try:
@@ -216,6 +221,10 @@ class Signature:
         if self._may_be_endless and (place := place_of(found, is_endless)) is not None:
             raise InvalidArguments(self.task, {first_name(place): f"{place}: {encoding.ENDLESS}"})
         return raw
+
+    def _check_levels(self, raw: Mapping[str, Any]) -> None:
+        if problems := {name: TOO_DEEP for name, value in raw.items() if is_too_deep(value)}:
+            raise InvalidArguments(self.task, problems)
 
     def decode(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Validate JSON builtins as for a call and return them as the declared types; defaults are not added.
@@ -270,18 +279,24 @@ class Signature:
     def encode_result(self, result: Any, limit: int = MAX_PAYLOAD_BYTES) -> Any:
         """A result as JSON builtins, checked against the declared type. Raises as `encoding.encode_result`."""
         return encode_result(
-            self.task, result, limit, self._result_decoder, self._result_forms, mappings=self._result_mappings
+            self.task,
+            result,
+            limit,
+            self._result_decoder,
+            self._result_forms,
+            mappings=self._result_mappings,
+            deep=self._result_deep,
         )
 
     def redacted(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments for display, with "[redacted]" for the value of each redacted one."""
-        return {name: REDACTED if self._hides(name) else value for name, value in arguments.items()}
+        return {name: REDACTED if self.hides(name) else value for name, value in arguments.items()}
 
     def secrets(self, raw: Mapping[str, Any] | None) -> Secrets:
         """The secrets of a job with these arguments. Costs almost nothing until a text is scrubbed."""
         if not self.redact or not raw:
             return NO_SECRETS
-        hidden = {name: value for name, value in raw.items() if self._hides(name)}
+        hidden = {name: value for name, value in raw.items() if self.hides(name)}
         # As JSON and as the declared type: bytes look different in the two forms.
         return Secrets(lambda: [hidden, self._convert_each(hidden)[0]])
 
@@ -291,7 +306,7 @@ class Signature:
         schemas, definitions = encoding.schemas(types)
         properties = {}
         for parameter, schema in zip(self.payload.values(), schemas, strict=True):
-            hidden = self._hides(parameter.name)
+            hidden = self.hides(parameter.name)
             properties[parameter.name] = schema | ({"writeOnly": True} if hidden else parameter.json_default())
         result: dict[str, Any] = {
             "type": "object",
@@ -330,7 +345,8 @@ class Signature:
             return True
         return self.extra is not None and name != CONTEXT and name not in self.injected
 
-    def _hides(self, name: str) -> bool:
+    def hides(self, name: str) -> bool:
+        """True for an argument whose value is redacted."""
         return name in self.redact or (name not in self.payload and self._extra_name in self.redact)
 
     def _stranger(self, name: str) -> str:
@@ -388,7 +404,7 @@ class Signature:
 
     def _problem(self, name: str, problem: str, type_: Any) -> str:
         # msgspec reports the invalid value of an Enum or a Literal, and validators may report anything.
-        return f"must be {encoding.type_name(type_)}, what was given is {REDACTED}" if self._hides(name) else problem
+        return f"must be {encoding.type_name(type_)}, what was given is {REDACTED}" if self.hides(name) else problem
 
 
 def first_name(place: str) -> str:

@@ -78,6 +78,10 @@ def tasks() -> TaskRegistry:
             raise ValueError(anything["fail"])
         return anything
 
+    @registry.task(redact=("secrets",))
+    async def hidden(ctx: Context, /, *, plain: str = "", **secrets: Any) -> None:
+        raise ValueError("of no use")
+
     @registry.task(name=f"task {MARKUP}", tags=("<b>tag</b>",))
     async def marked(ctx: Context, *, text: str = MARKUP) -> str:
         raise ValueError(text)

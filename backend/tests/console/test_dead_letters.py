@@ -68,3 +68,12 @@ def test_errors_are_alike_without_their_numbers_and_names() -> None:
         "ConnectionError: … mailbox of … is full"
     )
     assert pattern_of(None) == "no error"
+
+
+def test_a_reason_is_limited_in_bytes(served: Served) -> None:
+    key = served.ended("echo", fail="reasons")
+    answer = served.submit("/job/discard", key=key, queue="default", why="\N{HUNDRED POINTS SYMBOL}" * 501)
+    assert answer.status_code == 400
+    assert "2,004 bytes" in answer.text
+    served.note("/job/discard", key=key, queue="default", why="\N{HUNDRED POINTS SYMBOL}" * 500)
+    assert status_of(served, key) == "discarded"

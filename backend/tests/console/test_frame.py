@@ -71,6 +71,19 @@ def test_a_note_that_was_not_made_here_is_not_shown() -> None:
     assert notes.read("ü.") is None
 
 
+@pytest.mark.parametrize("text", ["\N{HUNDRED POINTS SYMBOL}", "\x01", "a"], ids=["emoji", "escaped", "letter"])
+@pytest.mark.parametrize("link", ["/console/job?key=a", "/" + "k" * 3_000], ids=["short", "long"])
+def test_a_note_fits_into_a_cookie(text: str, link: str) -> None:
+    notes = Notes(Secret("k" * 32))
+    value = notes.written(Note(text * 5_000, "error", link, "label"))
+    assert len(value) < 3_600
+    read = notes.read(value)
+    assert read is not None
+    assert read.text.startswith(text * 300)
+    assert read.text.endswith("…")
+    assert read.link in (link, "")
+
+
 def test_every_page_has_the_policy_and_no_inline_code(served: Served) -> None:
     for method, path in ROUTES:
         if method != "GET" or path.endswith("/live"):

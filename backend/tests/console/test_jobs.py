@@ -11,6 +11,7 @@ import pytest
 
 from saqueduct import JobNotFound
 from saqueduct.console.search import search_of
+from saqueduct.tasks.nesting import LEVELS
 from tests.console.conftest import MARKUP, Served, code_in
 from tests.fixtures.poll import eventually_sync
 
@@ -214,7 +215,7 @@ def test_an_export_that_cannot_be_understood_is_not_one_of_all_jobs(served: Serv
     assert served.client.get("/console/jobs/export.csv", params=query).status_code == 400
 
 
-@pytest.mark.parametrize("levels", [60, 400])
+@pytest.mark.parametrize("levels", [60, LEVELS - 2])
 def test_a_job_with_arguments_of_many_levels_is_shown(served: Served, levels: int) -> None:
     deep: list[Any] = []
     for _ in range(levels):

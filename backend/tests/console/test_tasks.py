@@ -72,3 +72,29 @@ def test_further_arguments_are_a_json_object(served: Served) -> None:
 
 def test_an_unknown_task_is_a_page(served: Served) -> None:
     assert served.client.get("/console/task", params={"name": "<b>"}).status_code == 404
+
+
+def test_a_redacted_value_does_not_come_back_to_its_sender(served: Served) -> None:
+    form = {"name": "build_report", "arg.month": "never", "arg.token": "hush-hush"}
+    answer = served.submit("/task/enqueue", form)
+    assert answer.status_code == 400
+    assert "hush-hush" not in answer.text
+    assert "enter it again" in answer.text
+    answer = served.submit("/task/enqueue", {"name": "hidden", "delay": "soon", "arg.further": '{"pin": "hush-hush"}'})
+    assert answer.status_code == 400
+    assert "hush-hush" not in answer.text
+
+
+def test_a_redacted_value_that_was_shown_is_not_enqueued(served: Served) -> None:
+    key = served.ended("hidden", plain="seen", pin="1234-5678", other="more")
+    page = served.page("/task", name="hidden", key=key, queue="default")
+    assert "[redacted]" not in page
+    assert 'value="seen"' in page
+    form = {"name": "build_report", "arg.month": "2026-05-01", "arg.token": "[redacted]"}
+    answer = served.submit("/task/enqueue", form)
+    assert answer.status_code == 400
+    assert "give it anew" in answer.text
+    replay = {"name": "hidden", "dead_letter": key, "queue": "default", "arg.plain": "seen"}
+    answer = served.submit("/task/enqueue", replay)
+    assert answer.status_code == 400
+    assert "pin: is redacted, and kept nowhere: give it anew" in answer.text

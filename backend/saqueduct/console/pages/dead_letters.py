@@ -81,7 +81,7 @@ class DeadLetterPages(Controller):
             return view.done(
                 "The rate is jobs a second, more than 0: nothing was replayed.", form.text("back"), kind="error"
             )
-        why = form.text("why")
+        why = form.reason()
         given = {"which": which, "rate": rate, "by": view.person.name, "why": why}
         async with view.dead_letters() as letters:
             job = await view.queues.enqueue("replay_dead_letters", given, session=letters.session)
@@ -99,11 +99,11 @@ class DeadLetterPages(Controller):
         form = await view.form()
         which = _which({name: form.text(name) for name in FILTERS})
         so_far, more, noted = Resolved(), True, None
-        entry = view.entry("discard", "dead letter", [], filter=_described(which), why=form.text("why"))
+        entry = view.entry("discard", "dead letter", [], filter=_described(which), why=form.reason())
         while more and so_far.done < MOST_DISCARDED:
             before = so_far.done
             async with view.dead_letters() as letters:
-                more = await letters.discard_some(which, so_far, by=view.person.name, why=form.text("why"))
+                more = await letters.discard_some(which, so_far, by=view.person.name, why=form.reason())
                 noted = await letters.audit.count(noted, entry, so_far.done - before)
         rest = " There are more: discard again." if more else ""
         return view.done(f"Discarded {so_far.done:,} dead letters.{rest}", form.text("back"))

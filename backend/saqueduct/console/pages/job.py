@@ -83,7 +83,7 @@ async def _act(view: View, action: Any, said: str) -> Response[Any]:
     key, queue = form.exact("key"), form.exact("queue")
     back = view.url("job", key=key, queue=queue)
     try:
-        await action(view, key, queue, form.text("why"))
+        await action(view, key, queue, form.reason())
     except JobNotFound:
         raise
     except QueueError as error:

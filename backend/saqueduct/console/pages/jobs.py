@@ -81,7 +81,7 @@ class JobPages(Controller):
         refused: list[str] = []
         for queue, key in chosen:
             try:
-                await do(view, key, queue, form.text("why"))
+                await do(view, key, queue, form.reason())
             except QueueError as error:
                 refused.append(f"{key}: {error}")
         done = len(chosen) - len(refused)

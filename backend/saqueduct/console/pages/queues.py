@@ -23,8 +23,8 @@ class QueuePages(Controller):
         """Let workers take no more jobs of a queue."""
         form = await view.form()
         queue = view.queues.look_up(form.text("queue"))
-        await queue.pause(view.person.name, form.text("why"))
-        await view.note("pause", "queue", [queue.name], queue=queue.name, why=form.text("why"))
+        await queue.pause(view.person.name, form.reason())
+        await view.note("pause", "queue", [queue.name], queue=queue.name, why=form.reason())
         return view.done(f"Paused the queue {queue.name}. Running jobs go on.", form.text("back"))
 
     @post("/resume", opt=OPERATOR)

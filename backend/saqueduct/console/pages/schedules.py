@@ -55,8 +55,8 @@ class SchedulePages(Controller):
     async def pause(self, view: NamedDependency[View]) -> Response[Any]:
         """Let no tick of a schedule make a job."""
         form = await view.form()
-        await view.queues.pause_schedule(form.text("schedule"), view.person.name, form.text("why"))
-        await view.note("pause", "schedule", [form.text("schedule")], why=form.text("why"))
+        await view.queues.pause_schedule(form.text("schedule"), view.person.name, form.reason())
+        await view.note("pause", "schedule", [form.text("schedule")], why=form.reason())
         return view.done(f"Paused the schedule {form.text('schedule')}. Its ticks are skipped.", form.text("back"))
 
     @post("/resume", opt=OPERATOR)

@@ -7,7 +7,7 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
 from saqueduct.common.moments import seconds_of
-from saqueduct.console.arguments_form import Field, fields_of, read, report
+from saqueduct.console.arguments_form import Field, fields_of, read, report, without_secrets
 from saqueduct.console.forms import Form
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError
@@ -85,7 +85,7 @@ async def _enqueue(
     if dead_letter:
         queue = view.queues.look_up(form.exact("queue"))
         async with view.dead_letters() as letters:
-            why = form.text("why")
+            why = form.reason()
             key = await letters.replay(queue.job_id(dead_letter), by=view.person.name, why=why, arguments=arguments)
             await letters.audit.add(view.entry("replay", "dead letter", [dead_letter], queue=queue.name, why=why))
         return key, queue.name, True
@@ -114,6 +114,7 @@ async def _again(
     view: View, task: Task[..., Any], fields: Sequence[Field], form: Form, call: dict[str, str], problem: str
 ) -> Response[str]:
     """The form once more, with what is wrong."""
+    without_secrets(fields)
     job = await _of_key(view, form.exact("dead_letter"), form.exact("queue") or None)
     return await _page(view, task, fields, job, replay=job is not None, call=call, problem=problem, status=400)
 

@@ -1,0 +1,106 @@
+"""How many lists and objects of arguments and results may be inside each other."""
+
+import sys
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+from saq import Job
+from saq.job import Status
+from saq.queue import Queue
+
+from saqueduct import Context, InvalidArguments, TaskRegistry
+from saqueduct.errors import InvalidResult
+from saqueduct.postgres.records import Rows
+from saqueduct.tasks.encoding import encode_result, is_of_any_depth
+from saqueduct.tasks.nesting import LEVELS, is_too_deep, may_be_too_deep
+from saqueduct.tasks.redaction import REDACTED
+from saqueduct.tasks.signature import Signature
+
+
+class Tree(msgspec.Struct):
+    inside: "Tree | None" = None
+
+
+async def anything(ctx: Context, /, *, value: Any = None, tree: Tree | None = None, **more: Any) -> None: ...
+
+
+async def flat(ctx: Context, *, rows: list[dict[str, int]]) -> None: ...
+
+
+def lists(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def objects(levels: int) -> Any:
+    value: Any = "end"
+    for _ in range(levels):
+        value = {"inside": value}
+    return value
+
+
+def trees(levels: int) -> Tree:
+    tree = Tree()
+    for _ in range(levels - 1):
+        tree = Tree(tree)
+    return tree
+
+
+@pytest.mark.parametrize(("name", "make"), [("value", lists), ("value", objects), ("more", lists), ("tree", trees)])
+def test_arguments_may_have_so_many_levels(name: str, make: Any) -> None:
+    signature = Signature(anything)
+    signature.encode({name: make(LEVELS)})
+    for levels in (LEVELS + 1, LEVELS + 500):
+        with pytest.raises(InvalidArguments) as caught:
+            signature.encode({"other": 1, name: make(levels)})
+        assert list(caught.value.problems) == [name]
+        assert f"more than {LEVELS} lists and objects" in caught.value.problems[name]
+
+
+def test_arguments_deeper_than_json_can_be_written_are_refused() -> None:
+    for value in (lists(5_000), objects(5_000), msgspec.Raw(b"[" * 5_000 + b"]" * 5_000)):
+        with pytest.raises(InvalidArguments):
+            Signature(anything).encode({"value": value})
+
+
+def test_many_values_beside_each_other_are_not_deep() -> None:
+    rows = [{"a": 1}] * 1_000
+    Signature(anything).encode({"value": rows, "text": "[" * 1_000})
+    Signature(flat).encode({"rows": rows})
+    assert may_be_too_deep(msgspec.json.encode(rows))
+    assert not is_too_deep(rows)
+
+
+def test_results_may_have_so_many_levels() -> None:
+    assert encode_result("t", objects(LEVELS)) == objects(LEVELS)
+    for value in (objects(LEVELS + 1), lists(LEVELS + 1)):
+        with pytest.raises(InvalidResult, match="inside each other"):
+            encode_result("t", value)
+
+
+def test_only_types_that_limit_no_levels_are_searched() -> None:
+    for type_ in (Any, object, dict[str, Any], list[Tree], Tree | None):
+        assert is_of_any_depth(type_), type_
+    for flat_type in (int, list[dict[str, list[int]]], tuple[list[int], list[int]], str | None):
+        assert not is_of_any_depth(flat_type), flat_type
+
+
+def test_a_job_of_a_producer_that_checks_nothing_has_a_record() -> None:
+    registry = TaskRegistry()
+    registry.task(anything)
+    job = Job(
+        "anything",
+        kwargs={"value": lists(sys.getrecursionlimit()), "other": 1},
+        key="deep",
+        queued=1,
+        status=Status.COMPLETE,
+    )
+    job.queue = cast("Queue", SimpleNamespace(name="default"))
+    row = Rows(registry).of(job)
+    assert row is not None
+    assert row.arguments is not None
+    assert msgspec.json.decode(row.arguments) == {"value": REDACTED, "other": 1}
