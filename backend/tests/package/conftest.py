@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,12 +28,32 @@ EXTRAS = ("cli", "dishka", "embedded", "otel", "prometheus", "pydantic", "testin
 
 
 @pytest.fixture(scope="session")
-def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all processes of pytest-xdist."""
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One for all processes of pytest-xdist, removed by the last of them.
+
+    Not in pytest's own folder: each start of pytest closes that to other users, and the PostgreSQL in an environment
+    runs as one.
+    """
     base = tmp_path_factory.getbasetemp()
-    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "package"
-    directory.mkdir(exist_ok=True)
-    return directory
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (run / "package.users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        directory = _made_once(run / "package")
+        yield directory
+        with suppress(BlockingIOError):
+            # Another process still has its shared lock.
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _made_once(link: Path) -> Path:
+    """A temporary folder to which `link` leads, made by the first process that asks."""
+    with link.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(tempfile.mkdtemp(prefix="saqueduct-package-"))
+    return link.resolve()
 
 
 @pytest.fixture(scope="session")
