@@ -59,6 +59,8 @@ def test_the_extras_are_those_of_the_documents(metadata: Message) -> None:
     extras = metadata.get_all("Provides-Extra", [])
     assert extras
     assert [name for name in extras if f"## `{name}`" not in page] == []
+    table = (BACKEND / "README.md").read_text()
+    assert [name for name in extras if f"| `{name}` |" not in table] == []
 
 
 def test_the_licence_is_that_of_the_repository() -> None:
