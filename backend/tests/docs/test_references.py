@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+import saqueduct
 from app.settings import Settings
-from saqueduct import CallOptions, JobHandle, Schedule, TaskOptions
+from saqueduct import CallOptions, JobHandle, Schedule, TaskOptions, errors
 from tests.docs.reading import DOCUMENTS, REPOSITORY, make_targets, name, settings_table, table_column
 
 OTHER_VARIABLES = {
@@ -107,6 +108,14 @@ def test_the_page_of_decorators_tells_the_defaults() -> None:
     for field in dataclasses.fields(TaskOptions):
         shown = repr(field.default).replace("'", '"')
         assert re.search(rf"^\| `{field.name}` .* \| `{re.escape(shown)}` \|$", text, re.MULTILINE), field.name
+
+
+def test_the_page_of_the_api_has_every_public_name() -> None:
+    text = (REPOSITORY / "docs/reference/api.md").read_text()
+    shown = {path.rpartition(".")[2] for path in re.findall(r"^::: (\S+)$", text, re.MULTILINE)}
+    # The last section is the module of all errors.
+    assert "errors" in shown
+    assert set(saqueduct.__all__) - shown - set(vars(errors)) <= {"Context", "FromDishka"}
 
 
 async def test_the_page_of_http_lists_exactly_the_routes(client: httpx.AsyncClient) -> None:
