@@ -1,1 +1,1 @@
-"""Measurements of the queue; `make bench` runs them. They check nothing: machines differ, ratios tell."""
+"""Measurements of the queue, run by `make bench`. They check nothing: only ratios of one machine can be compared."""

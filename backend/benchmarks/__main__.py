@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure on an embedded Redis of its own, keep the figures, and write the page anew."""
+"""`python -m benchmarks`: measure on an embedded Redis of its own, keep the figures, and write the page."""
 
 import asyncio
 import datetime as dt
@@ -76,45 +76,45 @@ def _measure(url: str, size: Size, parts: tuple[str, ...], before: dict[str, Any
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), transient=True) as progress:
         line = progress.add_task("")
 
-        def tell(what: str) -> None:
+        def show(what: str) -> None:
             progress.update(line, description=what)
 
         if "throughput" in parts:
-            results["throughput"] = throughput.throughput(url, size, tell)
+            results["throughput"] = throughput.throughput(url, size, show)
         if "latency" in parts:
-            results["latency"] = throughput.latency(url, size, _capacity({**before, **results}), tell)
+            results["latency"] = throughput.latency(url, size, _capacity({**before, **results}), show)
         if "http" in parts:
             with _database() as database:
-                results["http"] = http(url, database, size, tell)
+                results["http"] = http(url, database, size, show)
         if "costs" in parts:
-            tell("costs by backlog and active jobs")
+            show("costs by backlog and active jobs")
             backlogs = (0, 10_000) if size is QUICK else (0, 10_000, 100_000, 1_000_000)
             results["backlog"] = asyncio.run(costs.by_backlog(url, backlogs))
             results["active"] = asyncio.run(costs.by_active(url, (10, 1_000) if size is QUICK else (10, 1_000, 10_000)))
             results["job bytes"] = asyncio.run(costs.memory_a_job(url, size.jobs))
         if "idle" in parts:
-            tell("idle workers")
+            show("idle workers")
             results["idle"] = costs.idle(url, 1 if size is QUICK else 10, 50, 5 if size is QUICK else 60)
         if "memory" in parts:
-            tell("memory of a worker")
+            show("memory of a worker")
             results["worker memory"] = costs.memory_of_a_worker(url, 2 if size is QUICK else 10, size.jobs * 10 // 3)
         if "records" in parts:
             with _database() as database:
-                results["records"] = memory.records(url, database, size, tell)
-                results["commits"] = memory.commits(url, database, size, tell)
+                results["records"] = memory.records(url, database, size, show)
+                results["commits"] = memory.commits(url, database, size, show)
         if "durable" in parts:
             with _database() as database:
-                results["durable"] = durable(url, database, size, tell)
+                results["durable"] = durable(url, database, size, show)
         if "retention" in parts:
             with _database() as database:
                 rows, rotations = (200_000, 2) if size is QUICK else (12_000_000, 3)
-                results["retention"] = asyncio.run(retention(database, rows, rotations, tell))
+                results["retention"] = asyncio.run(retention(database, rows, rotations, show))
         if "search" in parts:
             with _database() as database:
                 rows = 500_000 if size is QUICK else 30_000_000
-                results["search"] = {"rows": rows, "pages": asyncio.run(search(database, rows, tell))}
+                results["search"] = {"rows": rows, "pages": asyncio.run(search(database, rows, show))}
         if "peers" in parts:
-            results["peers"], results["peers failed"] = throughput.peers(url, size, tell)
+            results["peers"], results["peers failed"] = throughput.peers(url, size, show)
     return results
 
 

@@ -79,12 +79,12 @@ class Contender:
         )
 
     def ask(self, measure: str, url: str, count: int, **options: object) -> dict[str, Any]:
-        """Run its script to the end; returns the figures that it tells.
+        """Run its script to the end; returns the figures that it prints.
 
         Raises:
-            Failed: it told none.
+            Failed: it printed none.
         """
-        return told(self.start(measure, url, count, **options))
+        return figures_of(self.start(measure, url, count, **options))
 
     @contextmanager
     def serving(self, url: str, **options: object) -> Iterator[subprocess.Popen[str]]:
@@ -97,11 +97,11 @@ class Contender:
             process.communicate()
 
 
-def told(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The figures that a script tells at its end.
+def figures_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The figures that a script prints at its end.
 
     Raises:
-        Failed: it told none, or took too long.
+        Failed: it printed none, or took too long.
     """
     try:
         output, errors = process.communicate(timeout=LONGEST)

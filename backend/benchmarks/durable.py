@@ -13,7 +13,7 @@ import psutil
 import redis
 
 from benchmarks import memory
-from benchmarks.contenders import SAQUEDUCT, told
+from benchmarks.contenders import SAQUEDUCT, figures_of
 from benchmarks.throughput import Progress, Size
 
 SLOTS = 100
@@ -49,7 +49,7 @@ def _run(url: str, database: str, jobs: int, options: Mapping[str, Any]) -> tupl
     """Jobs a second of one worker, and what it costs."""
     SAQUEDUCT.ask("fill", url, jobs, kind="noop", **options)
     before = asyncio.run(_usage(database))
-    figures = told(SAQUEDUCT.start("work", url, jobs, concurrency=SLOTS, **options))
+    figures = figures_of(SAQUEDUCT.start("work", url, jobs, concurrency=SLOTS, **options))
     used = asyncio.run(_usage(database))
     took = figures["last"] - figures["first"]
     return jobs / took, {

@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from benchmarks.contenders import SAQUEDUCT, told
+from benchmarks.contenders import SAQUEDUCT, figures_of
 from benchmarks.throughput import Progress, Size, percentiles
 
 SLOTS = (32, 100)
@@ -22,7 +22,7 @@ def records(url: str, database: str, size: Size, progress: Progress) -> dict[str
                     client.flushall()
                 SAQUEDUCT.ask("fill", url, size.jobs, kind="noop")
                 worker = SAQUEDUCT.start("work", url, size.jobs, concurrency=slots, records=switch, database=database)
-                figures = told(worker)
+                figures = figures_of(worker)
                 rate = figures["count"] / (figures["last"] - figures["first"])
                 rates.setdefault(f"{slots} slots", {}).setdefault(switch, []).append(rate)
     return rates

@@ -218,9 +218,9 @@ def _peers(results: Mapping[str, Any]) -> str:
     rows = []
     for peer in PEERS:
         rates = {name: measured.get(name, {}).get(peer.label) for name in ("enqueue", "process")}
-        told = [f"{statistics.median(rate):,.0f}" if rate else "-" for rate in rates.values()]
+        rates_shown = [f"{statistics.median(rate):,.0f}" if rate else "-" for rate in rates.values()]
         rows.append(
-            (peer.label, *told, peer.configuration + (f"; {failed[peer.label]}" if peer.label in failed else ""))
+            (peer.label, *rates_shown, peer.configuration + (f"; {failed[peer.label]}" if peer.label in failed else ""))
         )
     return _table(["Other queues, jobs a second", "enqueue", "process", "configuration"], rows)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from benchmarks.contenders import PEERS, SAQUEDUCT, STOCK, Contender, Failed, told
+from benchmarks.contenders import PEERS, SAQUEDUCT, STOCK, Contender, Failed, figures_of
 
 Progress = Callable[[str], None]
 
@@ -74,7 +74,7 @@ def _work(contender: Contender, url: str, kind: str, processes: int, slots: int,
     """Jobs a second of so many workers, from the first job's start to the last's."""
     contender.ask("fill", url, jobs, kind=kind)
     workers = [contender.start("work", url, jobs, concurrency=slots) for _ in range(processes)]
-    figures = [each for each in map(told, workers) if each["count"]]
+    figures = [each for each in map(figures_of, workers) if each["count"]]
     took = max(each["last"] for each in figures) - min(each["first"] for each in figures)
     return float(sum(each["count"] for each in figures) / took)
 

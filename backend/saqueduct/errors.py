@@ -213,7 +213,7 @@ class PayloadMismatch(InvalidArguments):
         return (
             f"the job does not match the current signature of {self.task}: {listed}. Another version of the task "
             "enqueued it, or a producer that does not validate. Give new parameters a default, let the old version "
-            "work off its jobs before a type changes, or enqueue the job anew with arguments that fit"
+            "let its jobs finish before a type changes, or enqueue the job again with arguments that fit"
         )
 
 

@@ -94,7 +94,7 @@ class RequestScopes:
             await lazy.opened.close()
 
     async def forget(self) -> None:
-        """The container is closed: it makes everything anew for the next lifespan."""
+        """The container is closed: the next lifespan creates all objects again."""
         self._made.clear()
 
 

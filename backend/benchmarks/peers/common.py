@@ -17,7 +17,7 @@ PRODUCERS = 100
 """Coroutines that enqueue at once, where a contender has coroutines."""
 
 
-def tell(**figures):
+def show(**figures):
     """Print the figures."""
     print(json.dumps(figures), flush=True)
 
@@ -35,7 +35,7 @@ class Countdown:
         if number == 1:
             self._began = time.perf_counter()
         if number == self.count:
-            tell(jobs_per_second=(self.count - 1) / (time.perf_counter() - self._began))
+            show(jobs_per_second=(self.count - 1) / (time.perf_counter() - self._began))
             os._exit(0)
 
 
@@ -53,7 +53,7 @@ class Seen:
 
 
 async def enqueue_at_once(count, enqueue):
-    """Enqueue by PRODUCERS coroutines, each call on its own; tell the rate."""
+    """Enqueue by PRODUCERS coroutines, each call on its own; show the rate."""
 
     async def produce():
         for _ in range(count // PRODUCERS):
@@ -61,15 +61,15 @@ async def enqueue_at_once(count, enqueue):
 
     began = time.perf_counter()
     await asyncio.gather(*(produce() for _ in range(PRODUCERS)))
-    tell(jobs_per_second=count // PRODUCERS * PRODUCERS / (time.perf_counter() - began))
+    show(jobs_per_second=count // PRODUCERS * PRODUCERS / (time.perf_counter() - began))
 
 
 def enqueue_in_turn(count, enqueue):
-    """Enqueue one after the other; tell the rate."""
+    """Enqueue one after the other; show the rate."""
     began = time.perf_counter()
     for _ in range(count):
         enqueue()
-    tell(jobs_per_second=count / (time.perf_counter() - began))
+    show(jobs_per_second=count / (time.perf_counter() - began))
 
 
 def arguments():

@@ -5,7 +5,7 @@ import logging
 import time
 
 import uvloop
-from common import SLEEP, Seen, arguments, enqueue_at_once, tell
+from common import SLEEP, Seen, arguments, enqueue_at_once, show
 from redis.asyncio import Redis
 from saq.job import CronJob
 from saq.queue.redis import RedisQueue
@@ -39,10 +39,10 @@ async def main():
     elif MEASURE == "enqueue many":
         began = time.perf_counter()
         await asyncio.gather(*(queue.enqueue("noop", n=n) for n in range(COUNT)))
-        tell(jobs_per_second=COUNT / (time.perf_counter() - began))
+        show(jobs_per_second=COUNT / (time.perf_counter() - began))
     elif MEASURE == "fill":
         await asyncio.gather(*(queue.enqueue(OPTIONS["kind"], n=n) for n in range(COUNT)))
-        tell(count=COUNT)
+        show(count=COUNT)
     elif MEASURE == "latency":
         await latency(queue)
     else:
@@ -65,7 +65,7 @@ async def work(queue):
         await asyncio.sleep(0.05)
     if MEASURE == "serve":
         await asyncio.Event().wait()
-    tell(first=SEEN.first, last=SEEN.last, count=SEEN.count)
+    show(first=SEEN.first, last=SEEN.last, count=SEEN.count)
     worker.event.set()
     await running
 
@@ -97,7 +97,7 @@ async def latency(queue):
             await asyncio.sleep(pause)
         tasks.append(asyncio.create_task(one()))
     await asyncio.gather(*tasks)
-    tell(starts=starts, results=results, missed=missed)
+    show(starts=starts, results=results, missed=missed)
 
 
 uvloop.run(main())

@@ -6,7 +6,7 @@ import os
 import time
 
 import uvloop
-from common import SLEEP, Seen, arguments, enqueue_at_once, tell
+from common import SLEEP, Seen, arguments, enqueue_at_once, show
 
 MEASURE, URL, COUNT, OPTIONS = arguments()
 os.environ |= {
@@ -68,11 +68,11 @@ async def main():
     elif MEASURE == "enqueue many":
         began = time.perf_counter()
         await enqueue_many(CALLED.bind(n=n) for n in range(COUNT))
-        tell(jobs_per_second=COUNT / (time.perf_counter() - began))
+        show(jobs_per_second=COUNT / (time.perf_counter() - began))
     elif MEASURE == "fill":
         kind = get_registry().get(OPTIONS["kind"]).options(ttl=int(OPTIONS.get("ttl", 600)), durable=DURABLE)
         await enqueue_many(kind.bind(n=n) for n in range(COUNT))
-        tell(count=COUNT)
+        show(count=COUNT)
     elif MEASURE == "latency":
         await latency()
     elif MEASURE == "commits":
@@ -94,7 +94,7 @@ async def work(saqueduct):
         await asyncio.Event().wait()
     if OPTIONS.get("records") == "on":
         await written(queues)
-    tell(first=SEEN.first, last=SEEN.last, count=SEEN.count, cpu=time.process_time() - used)
+    show(first=SEEN.first, last=SEEN.last, count=SEEN.count, cpu=time.process_time() - used)
     worker.request_stop()
     await running
 
@@ -119,7 +119,7 @@ async def commits(settings):
         if number >= 20:
             starts.append(started - began)
     await engine.dispose()
-    tell(starts=starts)
+    show(starts=starts)
 
 
 async def latency():
@@ -138,7 +138,7 @@ async def latency():
             await asyncio.sleep(pause)
         tasks.append(asyncio.create_task(one()))
     await asyncio.gather(*tasks)
-    tell(starts=starts, results=results, missed=0)
+    show(starts=starts, results=results, missed=0)
 
 
 uvloop.run(main())

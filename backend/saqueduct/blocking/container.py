@@ -70,7 +70,7 @@ class BlockingContainer:
         self._connected_in = self._pid
 
     def reopen(self) -> None:
-        """Connect anew in a forked process; in the one that has connected: nothing.
+        """Connect again in a forked process; in the one that has connected: nothing.
 
         Raises:
             CalledInEventLoop: this thread runs an event loop itself.

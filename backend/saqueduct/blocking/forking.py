@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 
-PATIENCE = 5.0
+FORK_WAIT = 5.0
 """Seconds for which a fork waits at most, for a container that is being built and for each event loop."""
 
 building = threading.RLock()
@@ -44,12 +44,12 @@ def forget(loop: asyncio.AbstractEventLoop) -> None:
 def _before() -> None:
     resumed, resume = threading.Event(), list[Callable[[], None]]()
     _forks.resume.append(resume)
-    if building.acquire(timeout=PATIENCE):
+    if building.acquire(timeout=FORK_WAIT):
         resume.append(building.release)
     resume.append(resumed.set)
     others = [loop for loop, thread in list(_loops.items()) if thread is not threading.current_thread()]
     for paused in [_pause(loop, resumed) for loop in others]:
-        paused.wait(PATIENCE)
+        paused.wait(FORK_WAIT)
 
 
 def _pause(loop: asyncio.AbstractEventLoop, resumed: threading.Event) -> threading.Event:

@@ -39,7 +39,7 @@ SHARED = 16
 LINES = 16
 """Number of connections that its script calls share; each call is a batch, and short."""
 
-PATIENCE = 1.0
+FREE_CONNECTION_WAIT = 1.0
 """Seconds that a command waits for a connection before it gets an additional one."""
 
 MAX_CONNECTIONS = 1000
@@ -242,8 +242,8 @@ class Pool(asynchronous.ConnectionPool):
     """The connections of a client, which all queues of a process share.
 
     It belongs to one event loop, and opens no connections for others. While SHARED connections are in use, a command
-    waits for the next free one; if none becomes free for PATIENCE seconds, because tasks use them for long operations,
-    it gets an additional one.
+    waits for the next free one; if none becomes free within FREE_CONNECTION_WAIT, because tasks use them for long
+    operations, it gets an additional one.
 
     Attributes:
         guard: checks the event loop.
@@ -269,7 +269,7 @@ class Pool(asynchronous.ConnectionPool):
         self.guard.check()
         if self._is_full():
             with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(FREE_CONNECTION_WAIT):
                     await self._wait_for_room()
         return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
 

@@ -18,7 +18,7 @@ AWAITED = "awaited"
 LEAVING = "leaving"
 """A set: stopping workers, which must not lease jobs for a wait that began earlier."""
 
-VITALS = "vitals"
+REPORTS = "vitals"
 """A hash: for each worker when it last reported, in epoch seconds, and its report as JSON."""
 
 ALERTS = "alerts"
@@ -42,7 +42,7 @@ KEYS = (
     "schedules:timings",
     "schedules:ticks",
     "schedules:jobs",
-    VITALS,
+    REPORTS,
     "published",
     PAUSED,
     RESUMED,

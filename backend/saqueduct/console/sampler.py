@@ -110,7 +110,7 @@ class Sampler:
         return await asyncio.shield(self._reading)
 
     def forget(self) -> None:
-        """Read anew at the next call."""
+        """Read again at the next call."""
         self._at = 0.0
 
     @property

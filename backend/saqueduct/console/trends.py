@@ -21,11 +21,11 @@ logger = logging.getLogger("saqueduct.console")
 
 T = TypeVar("T")
 
-PATIENCE: Final = 3.0
+CHARTS_TIMEOUT: Final = 3.0
 """Seconds that PostgreSQL gets to answer; a page without charts is better than none."""
 
 
-AGAIN: Final = 2.0
+RETRY_AFTER: Final = 2.0
 """Seconds after which a server that did not answer is asked again."""
 
 
@@ -103,7 +103,7 @@ class Trends:
             self._readings.pop(place, None)
             raise
         if found is None:
-            self._readings[place] = min(self._readings.get(place, (now, reading))[0], now + AGAIN), reading
+            self._readings[place] = min(self._readings.get(place, (now, reading))[0], now + RETRY_AFTER), reading
         return found
 
     async def _read(self, call: "Callable[[TimeSeries], Awaitable[T]]") -> T | None:
@@ -114,7 +114,7 @@ class Trends:
         from saqueduct.postgres.time_series import TimeSeries
 
         try:
-            async with asyncio.timeout(PATIENCE), store.sessions() as session:
+            async with asyncio.timeout(CHARTS_TIMEOUT), store.sessions() as session:
                 return await call(TimeSeries(session, store.schema))
         except Exception as error:
             if not isinstance(error, TimeoutError) and not outage_in(error):

@@ -18,7 +18,7 @@ COPIED = (
 )  # fmt: skip
 """The columns in the order of the fields that are sent."""
 
-CHUNK = 512 * 1024
+MESSAGE_BYTES = 512 * 1024
 """Bytes from which a message is sent."""
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -40,7 +40,7 @@ _smallint = struct.Struct(">ih").pack
 
 
 async def messages(rows: Iterable[Row]) -> AsyncIterator[bytes]:
-    """The data of a COPY of rows, in messages of about CHUNK bytes; a message of PostgreSQL takes at most 1 GiB.
+    """The data of a COPY of rows, in messages of about MESSAGE_BYTES; a message of PostgreSQL takes at most 1 GiB.
 
     Raises:
         TypeError, UnicodeEncodeError, struct.error: a row has a value that its column cannot hold.
@@ -50,7 +50,7 @@ async def messages(rows: Iterable[Row]) -> AsyncIterator[bytes]:
     for row in rows:
         parts.append(encoded := _encoded(row, known))
         size += len(encoded)
-        if size >= CHUNK:
+        if size >= MESSAGE_BYTES:
             yield b"".join(parts)
             parts, size = [], 0
     parts.append(_END)

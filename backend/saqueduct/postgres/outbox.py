@@ -36,16 +36,16 @@ from saqueduct.tasks.job_meta import DURABLE, REPLAY_OF
 
 logger = logging.getLogger("saqueduct")
 
-CHUNK = 500
+JOBS_AT_ONCE = 500
 """Most jobs that one statement writes, or one transaction publishes."""
 
-PATIENCE = 60.0
+PUBLISH_WITHIN = 60.0
 """Seconds that a publishing call to Redis may take; marks are kept longer."""
 
 HOLD = 60
 """Seconds for which a job that is enqueued to be aborted does not start. If its abort is lost, it runs after that."""
 
-ANSWER = 10.0
+TRANSACTION_TIMEOUT = 10.0
 """Seconds that PostgreSQL gets for a transaction; after that it counts as unavailable."""
 
 DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
@@ -76,8 +76,8 @@ class Outbox:
         """Queue and key of committed jobs that are blocked by a job which is being aborted."""
 
     def transaction(self, seconds: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction on one of the store's own connections, see `limited`; ANSWER seconds by default."""
-        return limited(self._engine, ANSWER if seconds is None else seconds)
+        """A transaction on one of the store's own connections, see `limited`; TRANSACTION_TIMEOUT by default."""
+        return limited(self._engine, TRANSACTION_TIMEOUT if seconds is None else seconds)
 
     async def write(
         self, connection: AsyncSession | AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]
@@ -95,8 +95,8 @@ class Outbox:
         rows = {job.key: (row_of(queue, job), place) for place, job in reversed(list(enumerate(jobs)))}
         keys = sorted(rows)
         written: set[str] = set()
-        for first in range(0, len(keys), CHUNK):
-            chunk = [rows[key] for key in keys[first : first + CHUNK]]
+        for first in range(0, len(keys), JOBS_AT_ONCE):
+            chunk = [rows[key] for key in keys[first : first + JOBS_AT_ONCE]]
             written.update(await _write(connection, queue, chunk, self.schema))
         answers = []
         for job in jobs:
@@ -112,7 +112,7 @@ class Outbox:
     async def publish(
         self, queue: EngineQueue, which: ColumnElement[bool], *, held: bool = False
     ) -> dict[str, Enqueued]:
-        """Enqueue some unpublished jobs of a queue, CHUNK at most.
+        """Enqueue some unpublished jobs of a queue, JOBS_AT_ONCE at most.
 
         Args:
             queue: the queue.
@@ -127,7 +127,7 @@ class Outbox:
             SQLAlchemyError, asyncpg.PostgresError, OSError: PostgreSQL did not answer.
         """
         async with answering():
-            deadline = await queue.time() + PATIENCE
+            deadline = await queue.time() + PUBLISH_WITHIN
         async with self.transaction() as connection:
             jobs = await _taken(connection, queue, and_(OutboxJob.published_at.is_(None), which))
             if not jobs:
@@ -145,7 +145,7 @@ class Outbox:
     ) -> dict[str, Enqueued]:
         """By key, which job exists now; without those that are blocked by a job which is being aborted."""
         found = {
-            job.key: _told(job, answer)
+            job.key: _reported(job, answer)
             for job, answer in zip(jobs, answers, strict=True)
             if not isinstance(answer, BeingAborted)
         }
@@ -257,7 +257,7 @@ class Outbox:
         if not await self.holds(queue, idly):
             return []
         async with answering():
-            deadline = await queue.time() + PATIENCE
+            deadline = await queue.time() + PUBLISH_WITHIN
         async with self.transaction() as connection:
             jobs = await _taken(connection, queue, idly)
             if not jobs:
@@ -282,7 +282,7 @@ class Outbox:
     async def forget_marks(self, queue: EngineQueue) -> int:
         """Remove marks from Redis whose rows are gone and which no call can need any longer; returns how many."""
         async with answering():
-            marks = await queue.old_marks(2 * PATIENCE, CHUNK)
+            marks = await queue.old_marks(2 * PUBLISH_WITHIN, JOBS_AT_ONCE)
         if not marks:
             return 0
         mark = func.concat(OutboxJob.key, "|", OutboxJob.queued, "|", OutboxJob.round)
@@ -334,13 +334,13 @@ async def limited(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncCon
 def _hold(jobs: Iterable[EngineJob], deadline: float) -> None:
     """Let jobs start HOLD seconds later, and neither replace others nor be replaced: they will be aborted."""
     for job in jobs:
-        job.scheduled, job.claim = max(job.scheduled, math.ceil(deadline - PATIENCE + HOLD)), None
+        job.scheduled, job.claim = max(job.scheduled, math.ceil(deadline - PUBLISH_WITHIN + HOLD)), None
 
 
 async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnElement[bool]) -> list[EngineJob]:
-    """Lock some rows, CHUNK at most; unreadable ones are set aside, to be fixed or deleted by an operator."""
+    """Lock some rows, JOBS_AT_ONCE at most; unreadable ones are set aside, to be fixed or deleted by an operator."""
     query = select(OutboxJob.key, OutboxJob.job, OutboxJob.unique).where(OutboxJob.queue == queue.name, which)
-    query = query.order_by(OutboxJob.created_at).limit(CHUNK).with_for_update(skip_locked=True)
+    query = query.order_by(OutboxJob.created_at).limit(JOBS_AT_ONCE).with_for_update(skip_locked=True)
     jobs: list[EngineJob] = []
     for row in await connection.execute(query):
         try:
@@ -372,15 +372,15 @@ async def _unresolve(connection: AsyncConnection, job: Job, existing: str) -> No
 
 async def _ended(queue: EngineQueue, jobs: Sequence[Job]) -> dict[str, Job]:
     """Of these, those that have ended, as Redis knows them."""
-    stand = await queue.jobs([job.key for job in jobs])
+    found = await queue.jobs([job.key for job in jobs])
     return {
         stored.key: stored
-        for job, stored in zip(jobs, stand, strict=True)
+        for job, stored in zip(jobs, found, strict=True)
         if stored is not None and stored.status in TERMINAL_STATUSES and mark_of(stored) == mark_of(job)
     }
 
 
-def _told(job: Job, answer: Enqueued | DuplicateJob | None) -> Enqueued:
+def _reported(job: Job, answer: Enqueued | DuplicateJob | None) -> Enqueued:
     if isinstance(answer, DuplicateJob):
         # The caller's transaction has committed: no caller is left to raise it to.
         logger.warning("the job %s of the outbox is dropped: %s", job.key, answer)

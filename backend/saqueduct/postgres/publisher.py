@@ -23,7 +23,7 @@ from saqueduct.common.own_context import create_shared_task
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.direct import DirectConnections
-from saqueduct.postgres.outbox import ANSWER, CHUNK, DATABASE_AWAY, PATIENCE, Outbox
+from saqueduct.postgres.outbox import DATABASE_AWAY, JOBS_AT_ONCE, PUBLISH_WITHIN, TRANSACTION_TIMEOUT, Outbox
 from saqueduct.postgres.outbox_rows import WRITTEN, columns, insert_into, job_of, row_of
 from saqueduct.queue.aborting import Patience
 from saqueduct.queue.queue import EngineQueue
@@ -120,8 +120,8 @@ class Publisher:
     def serve(self, queue: EngineQueue) -> None:
         """Enqueue jobs of this queue."""
         self._new[queue.name] = (
-            Batches(partial(self._write_new, queue), CHUNK, _sizes, most_bytes=queue.core.batch_bytes),
-            Batches(partial(self._publish_new, queue), CHUNK),
+            Batches(partial(self._write_new, queue), JOBS_AT_ONCE, _sizes, most_bytes=queue.core.batch_bytes),
+            Batches(partial(self._publish_new, queue), JOBS_AT_ONCE),
         )
 
     async def send(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
@@ -141,7 +141,7 @@ class Publisher:
         return [answer_of.get(answer.key, answer) for answer in answers]
 
     async def _write(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
-        seconds = ANSWER + len(jobs) / SLOWEST
+        seconds = TRANSACTION_TIMEOUT + len(jobs) / SLOWEST
         try:
             async with asyncio.timeout(seconds), self._writers, self._outbox.transaction(seconds) as connection:
                 return await self._outbox.write(connection, queue, jobs)
@@ -153,11 +153,11 @@ class Publisher:
         self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None, began: float
     ) -> dict[str, Enqueued]:
         answer_of: dict[str, Enqueued] = {}
-        for first in range(0, len(jobs), CHUNK):
-            if time.monotonic() - began > PATIENCE / 2:
+        for first in range(0, len(jobs), JOBS_AT_ONCE):
+            if time.monotonic() - began > PUBLISH_WITHIN / 2:
                 # The relay of a worker may have published the rest.
                 return answer_of | await self.committed(queue, [job.key for job in jobs[first:]])
-            found = await self.written(queue, jobs[first : first + CHUNK], deadline, within_call=True)
+            found = await self.written(queue, jobs[first : first + JOBS_AT_ONCE], deadline, within_call=True)
             if found is None:
                 break
             answer_of |= found
@@ -175,7 +175,7 @@ class Publisher:
         rows = [(row, place) for place, (_, row) in enumerate(jobs)]
         values = columns(rows).values()
         try:
-            await self._direct.fetch(_write_statement(self._outbox.schema), *values, seconds=ANSWER)
+            await self._direct.fetch(_write_statement(self._outbox.schema), *values, seconds=TRANSACTION_TIMEOUT)
         except DATABASE_AWAY as error:
             raise QueueUnavailable(f"PostgreSQL: {error}", server="PostgreSQL") from error
         return [deadline] * len(jobs)
@@ -190,21 +190,21 @@ class Publisher:
         """When a call to Redis comes too late for rows that are read or written from now on; None: Redis is away."""
         try:
             async with answering():
-                return await queue.core.time_about() + PATIENCE
+                return await queue.core.time_about() + PUBLISH_WITHIN
         except QueueUnavailable:
             return None
 
     async def committed(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
         """Enqueue the jobs of these keys, if they are committed; what cannot be enqueued now is left to the relay."""
         answer_of: dict[str, Enqueued] = {}
-        for first in range(0, len(keys), CHUNK):
+        for first in range(0, len(keys), JOBS_AT_ONCE):
             try:
                 deadline = await self.deadline(queue)
                 rows = await self._direct.fetch(
                     _committed_statement(self._outbox.schema),
                     queue.name,
-                    keys[first : first + CHUNK],
-                    seconds=ANSWER,
+                    keys[first : first + JOBS_AT_ONCE],
+                    seconds=TRANSACTION_TIMEOUT,
                 )
             except DATABASE_AWAY as error:
                 self._leave(queue, len(keys) - first, error)
@@ -221,7 +221,7 @@ class Publisher:
 
         Args:
             queue: of the jobs.
-            jobs: CHUNK at most, as they are in their rows.
+            jobs: JOBS_AT_ONCE at most, as they are in their rows.
             deadline: see `deadline`; taken before the rows were read or written.
             within_call: see `EngineQueue.publish`.
 
@@ -279,13 +279,15 @@ class Publisher:
     async def _note_all(self) -> None:
         while any(self._sent.values()):
             for kept, rows in self._sent.items():
-                some = rows[:CHUNK]
-                del rows[:CHUNK]
+                some = rows[:JOBS_AT_ONCE]
+                del rows[:JOBS_AT_ONCE]
                 if not some:
                     continue
                 try:
                     columns = map(list, zip(*some, strict=True))
-                    await self._direct.fetch(_sent_statement(self._outbox.schema, kept=kept), *columns, seconds=ANSWER)
+                    await self._direct.fetch(
+                        _sent_statement(self._outbox.schema, kept=kept), *columns, seconds=TRANSACTION_TIMEOUT
+                    )
                 except DATABASE_AWAY as error:
                     logger.debug("the relay will note that %d jobs were published: %s", len(some), error)
 

@@ -28,7 +28,7 @@ from saqueduct.tasks.job_meta import DURABLE
 
 logger = logging.getLogger("saqueduct")
 
-CHUNK = 5000
+RECORDS_AT_ONCE = 5000
 """Records that one statement writes at most."""
 
 BUFFER = 100_000
@@ -47,7 +47,7 @@ LINGER = 0.05
 HELD = 1.0
 """Seconds after which ends are retried whose rows another transaction has locked."""
 
-ANSWER = 30.0
+WRITE_TIMEOUT = 30.0
 """Seconds that PostgreSQL gets to take a batch; after that it counts as unavailable."""
 
 CLOSING = 3.0
@@ -143,19 +143,19 @@ class JobRecorder:
     def problem(self) -> str:
         """What keeps records from being written, as text; empty: nothing. May be called from any thread."""
         since = self.away_since
-        told = []
+        problems = []
         if since is not None:
-            told.append(
+            problems.append(
                 f"PostgreSQL has taken no job records for {time.monotonic() - since:.0f} s: "
                 f"{len(self)} wait, {self.dropped} were dropped"
             )
         if self.crowded:
-            told.append(
+            problems.append(
                 "no jobs are taken until PostgreSQL has the ends of jobs that Redis keeps for it: too many wait"
             )
         if self.strays:
-            told.append(self.strays)
-        return "; ".join(told)
+            problems.append(self.strays)
+        return "; ".join(problems)
 
     def add(self, job: Job) -> None:
         """Write a record of a job, if its task wants one; the outbox row of a durable job that has ended is deleted."""
@@ -199,7 +199,7 @@ class JobRecorder:
         """
         held: set[Identity] = set()
         if durable := [job for job in jobs if job.meta.get(DURABLE)]:
-            counts = await self._end(durable, ANSWER)
+            counts = await self._end(durable, WRITE_TIMEOUT)
             held = {identity(job) for job, first in zip(durable, counts, strict=True) if first is None}
         await self._write([row for job in jobs if not job.meta.get(DURABLE) and (row := self.rows.of(job)) is not None])
         written = [job for job in jobs if identity(job) not in held]
@@ -223,7 +223,7 @@ class JobRecorder:
         return [found.get(identity(job)) for job in jobs]
 
     def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return limited(self.engine, ANSWER)
+        return limited(self.engine, WRITE_TIMEOUT)
 
     async def flush(self, seconds: float) -> None:
         """Write what waits, for at most so long."""
@@ -250,7 +250,7 @@ class JobRecorder:
     async def _write_all(self) -> None:
         failures = 0
         while self:
-            batch = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(RECORDS_AT_ONCE, len(self._waiting)))]
             try:
                 await self._write(batch)
                 await self._unrecorded.forget([(row.queue, row.mark) for row in batch if row.kept])
@@ -266,7 +266,7 @@ class JobRecorder:
                 await asyncio.sleep(min(MAX_PAUSE, 0.2 * 2**failures))
                 continue
             failures = 0
-            if written < CHUNK:
+            if written < RECORDS_AT_ONCE:
                 # Larger batches cost less, and no caller waits for a record.
                 await asyncio.sleep(LINGER if self._waiting or not self._ended else HELD)
             if self.away_since is not None:
@@ -287,7 +287,7 @@ class JobRecorder:
         left = len(self._ended)
         while left > 0:
             batch = list(islice(self._ended, min(ENDS, left)))
-            counts = await self._end(batch, ANSWER)
+            counts = await self._end(batch, WRITE_TIMEOUT)
             held = [job for job, first in zip(batch, counts, strict=True) if first is None]
             written = [job for job, first in zip(batch, counts, strict=True) if first is not None]
             await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in written])

@@ -314,8 +314,8 @@ def _throttlings(job: Job, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _failure(job: Job, error: str | None) -> dict[str, Any]:
-    told = getattr(job, "failure", None) or failure(job, error)
-    return {**told, "error": _shortened(told["error"])}
+    found = getattr(job, "failure", None) or failure(job, error)
+    return {**found, "error": _shortened(found["error"])}
 
 
 def _shortened(error: str | None) -> str | None:

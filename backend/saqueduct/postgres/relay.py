@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from saqueduct.common.cancellation import end_if_cancelled
 from saqueduct.postgres import early_ends
 from saqueduct.postgres.models import CHANNEL, OutboxJob
-from saqueduct.postgres.outbox import CHUNK, Left, Outbox
+from saqueduct.postgres.outbox import JOBS_AT_ONCE, Left, Outbox
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.postgres.unrecorded import AGE, UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
@@ -107,7 +107,7 @@ class Relay:
                 continue
             while sent := len(await self._outbox.publish(queue, old)):
                 count += sent
-                if sent < CHUNK:
+                if sent < JOBS_AT_ONCE:
                     break
         return count
 
@@ -152,7 +152,7 @@ class Relay:
 
     async def _forget_marks(self, queues: Sequence[EngineQueue]) -> None:
         for queue in queues:
-            while await self._outbox.forget_marks(queue) == CHUNK:
+            while await self._outbox.forget_marks(queue) == JOBS_AT_ONCE:
                 pass
         async with self._outbox.transaction() as connection:
             await early_ends.forget(connection)

@@ -81,7 +81,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def finish(cls, core: QueueCore, job: Job) -> "Outcome":
         """The job has ended, with its current status."""
-        # The common case is told apart here, which saves a call or two per job.
+        # A branch for the common case, which saves a call or two per job.
         key = mark = ""
         if job.meta:
             claim = job.meta.get(CLAIM)

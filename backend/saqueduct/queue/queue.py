@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
-from saqueduct.broker.keys import VITALS
+from saqueduct.broker.keys import REPORTS
 from saqueduct.broker.outage import REDIS_AWAY, answering
 from saqueduct.broker.sizes import BATCH_BYTES
 from saqueduct.common.text import storable
@@ -475,7 +475,7 @@ class EngineQueue(LeasedQueue):
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)
             pipe.zrem(self._stats, key)
-            pipe.hdel(self.namespace(VITALS), worker_id)
+            pipe.hdel(self.namespace(REPORTS), worker_id)
             await pipe.execute()
 
     async def problems(self) -> list[str]:

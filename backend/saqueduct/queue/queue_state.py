@@ -6,7 +6,7 @@ Health, metrics, the numbers for autoscalers, the HTTP API and the command line 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from saqueduct.broker.keys import VITALS
+from saqueduct.broker.keys import REPORTS
 from saqueduct.common.text import decoded as decoded_text
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.pausing import Pause, decoded
@@ -120,7 +120,7 @@ class StateReader:
         stored: Mapping[bytes, bytes] = dict(zip(raw[::2], raw[1::2], strict=True))
         reports, stale = reports_of(stored, now, waited, self._core.timings)
         if stale:
-            await self._core.redis.hdel(self._core.namespace(VITALS), *stale)
+            await self._core.redis.hdel(self._core.namespace(REPORTS), *stale)
         return reports
 
 

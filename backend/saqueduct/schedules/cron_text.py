@@ -71,7 +71,7 @@ def normalized(cron: str) -> str:
         raise ValueError(f"{cron!r} is not a cron expression: {EXAMPLE}")
     if any(map(_RANDOM.search, fields)):
         raise ValueError(
-            f"{cron!r} draws a value at random (R or H), which each process would draw anew: write the value itself"
+            f"{cron!r} draws a value at random (R or H), which would differ in each process: write the value itself"
         )
     fields[_MONTH_FIELD] = _short(fields[_MONTH_FIELD], _MONTHS)
     fields[_DAY_FIELD] = _short(fields[_DAY_FIELD], _DAYS)

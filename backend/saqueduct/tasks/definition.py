@@ -294,19 +294,19 @@ class TaskDefinition:
         ]
 
     def _check_unique(self, unique: Unique | None) -> None:
-        strangers = set(unique.by) - self.signature.payload.keys() if unique else set()
-        if strangers:
+        unknown = set(unique.by) - self.signature.payload.keys() if unique else set()
+        if unknown:
             raise RegistrationError(
-                self.function, f"unique names {', '.join(sorted(strangers))}, which are not arguments of the task"
+                self.function, f"unique names {', '.join(sorted(unknown))}, which are not arguments of the task"
             )
 
     def _check_limits(self) -> None:
         known = self.signature.payload
         for each in self.defaults.limits:
-            if strangers := [name for name in parameters_of(each) if name not in known]:
+            if unknown := [name for name in parameters_of(each) if name not in known]:
                 raise RegistrationError(
                     self.function,
-                    f"{each!r} names {', '.join(strangers)}, which are not arguments of the task "
+                    f"{each!r} names {', '.join(unknown)}, which are not arguments of the task "
                     f"(there are: {', '.join(known) or 'none'})",
                 )
             try:

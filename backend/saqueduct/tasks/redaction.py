@@ -18,7 +18,7 @@ from saq import Job
 REDACTED = "[redacted]"
 """Replacement for a redacted value."""
 
-GIVE_ANEW = "is redacted, and kept nowhere: give it anew"
+PASS_AGAIN = "is redacted and was not kept: pass it again"
 """Problem of an argument that is REDACTED."""
 
 SHORTEST = 4

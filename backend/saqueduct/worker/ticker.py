@@ -59,7 +59,7 @@ class Ticker:
         queue: the queue.
         tasks: those whose schedules and limits are the queue's.
         zone: time zone of crons without their own.
-        declared: set when `run` has told Redis the schedules.
+        declared: set when `run` has declared the schedules to Redis.
     """
 
     def __init__(

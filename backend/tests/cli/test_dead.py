@@ -70,8 +70,8 @@ async def test_a_redacted_argument_must_be_given_anew(
     # The command has a registry in common with this test.
     await record("one", task="log_in", arguments={"password": "[redacted]"})
     _, told = await cli("dead", "replay", "one", status=1)
-    assert "password: is redacted, and kept nowhere: give it anew" in told
-    assert "give it anew, with --set password=VALUE" in told
+    assert "password: is redacted and was not kept: pass it again" in told
+    assert "pass it again, with --set password=VALUE" in told
     answer = await cli_json("dead", "replay", "one", "--set", "password=123")
     assert (await queues.find(answer["replayed"]["one"])).kwargs == {"password": "123"}
 

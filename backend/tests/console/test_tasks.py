@@ -97,4 +97,4 @@ def test_a_redacted_value_that_was_shown_is_not_enqueued(served: Served) -> None
     replay = {"name": "hidden", "dead_letter": key, "queue": "default", "arg.plain": "seen"}
     answer = served.submit("/task/enqueue", replay)
     assert answer.status_code == 400
-    assert "pin: is redacted, and kept nowhere: give it anew" in answer.text
+    assert "pin: is redacted and was not kept: pass it again" in answer.text

@@ -218,7 +218,7 @@ def test_a_job_that_does_not_fit_says_so_and_what_to_do(received: Receiver) -> N
     assert caught.value.problems == {"user_id": "missing", "days": "Expected `int`, got `str`"}
     assert "does not match the current signature of changed: " in str(caught.value)
     assert "Another version of the task enqueued it, or a producer that does not validate" in str(caught.value)
-    assert "enqueue the job anew" in str(caught.value)
+    assert "enqueue the job again" in str(caught.value)
 
 
 @pytest.mark.parametrize("raw", [b"[1]", b"{", b'"x"', b""])

@@ -85,13 +85,13 @@ async def _no_lease_thread() -> bool:
 
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "PATIENCE", 0.05)
+    monkeypatch.setattr(connections, "FREE_CONNECTION_WAIT", 0.05)
 
 
 async def test_many_commands_share_a_few_connections(
     settings: Settings, queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "PATIENCE", 60.0)
+    monkeypatch.setattr(connections, "FREE_CONNECTION_WAIT", 60.0)
     redis = Connections(settings.redis.url.reveal()).client("default")
     before = len(await queues.get("default").redis.client_list())
     await asyncio.gather(*(redis.ping() for _ in range(20 * SHARED)))

@@ -1,4 +1,4 @@
--- Notify an inbox when jobs end. ARGV: 4 the inbox, a channel; from 5 on ids of jobs.
+-- Publish to a channel when jobs end. ARGV: 4 the channel; from 5 on ids of jobs.
 -- Returns for each 1: a message will follow; the job's JSON if it has ended; false if it does not exist.
 even_when_full()
 local answers = {}

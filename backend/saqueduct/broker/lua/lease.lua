@@ -136,7 +136,7 @@ for i, id in ipairs(ids) do
     if jobs[i] then
         leases[#leases + 1], leases[#leases + 2] = deadline, id
         owners[#owners + 1], owners[#owners + 2] = id, lease
-        tell(heard, id, 'active')
+        notify(heard, id, 'active')
         answer[#answer + 1], answer[#answer + 2] = id, jobs[i]
     else
         -- Evicted or deleted by hand: nothing to run.

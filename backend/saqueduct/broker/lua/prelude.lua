@@ -5,7 +5,7 @@
 -- hash tag, and so are in the slot of its other keys.
 local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local DECLARED, TIMINGS, TICKS, TICKED, VITALS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local DECLARED, TIMINGS, TICKS, TICKED, REPORTS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local PUBLISHED, PAUSED, RESUMED, SCHEDULES_PAUSED = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
 local STATS, WAITERS, AWAITED, LEAVING, UNRECORDED = KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24]
 local DECLARATIONS, ALERTS, LANES = KEYS[25], KEYS[26], KEYS[27]
@@ -104,14 +104,14 @@ local function listened(channels)
     return heard
 end
 
-local function tell(heard, id, status)
+local function notify(heard, id, status)
     if heard == nil or heard[id] then redis.call('PUBLISH', id, status) end
 end
 
 -- Seconds: more than a hundred years means without limit; Redis does not accept such a time.
 local LONGEST = 3155760000
 
--- Notify the inboxes that wait for a job of its outcome, see `await.lua`; '' if the outcome is not kept. The length
+-- Send the outcome of a job to the channels that wait for it, see `await.lua`; '' if the outcome is not kept. The length
 -- of the id comes before it: keys may contain any character.
 local function deliver(id, inboxes, job)
     for inbox in string.gmatch(inboxes, '%S+') do redis.call('PUBLISH', inbox, #id .. '\n' .. id .. job) end

@@ -73,7 +73,7 @@ for i, id in ipairs(ids) do
         end
         if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
         released[#released + 1] = id
-        tell(heard, id, status)
+        notify(heard, id, status)
         answers[i] = 1
     end
 end

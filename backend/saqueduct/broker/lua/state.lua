@@ -59,5 +59,5 @@ return {now,
     redis.call('GET', PAUSED) or '',
     redis.call('ZCOUNT', STATS, string.format('%.0f', SERVER * 1000), '+inf'),
     due_ticks(),
-    redis.call('HGETALL', VITALS),
+    redis.call('HGETALL', REPORTS),
     jobs}

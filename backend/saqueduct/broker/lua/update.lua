@@ -12,5 +12,5 @@ else
     even_when_full()
     redis.call('SET', id, ARGV[6], 'KEEPTTL')
 end
-tell(listened({id}), id, ARGV[7])
+notify(listened({id}), id, ARGV[7])
 return 1

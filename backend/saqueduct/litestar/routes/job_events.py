@@ -49,7 +49,7 @@ async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> Async
                 if job is None and _is_gone(last, word):
                     # A browser reconnects by itself, and then gets what PostgreSQL has, or 404.
                     return
-                now = _as_told(last, job, word)
+                now = _as_reported(last, job, word)
                 if _has_ended(now):
                     yield _message("end", now)
                 elif now.status != last.status:
@@ -81,7 +81,7 @@ def _is_gone(last: JobView, word: str) -> bool:
     return word == SILENCE or (word == SUBSCRIBED and last.status != Status.NEW)
 
 
-def _as_told(last: JobView, job: Job | None, word: str) -> JobView:
+def _as_reported(last: JobView, job: Job | None, word: str) -> JobView:
     """The job as Redis has it; if Redis keeps nothing of it, as its last event says."""
     if job is not None:
         return JobView.of(job).without_details()

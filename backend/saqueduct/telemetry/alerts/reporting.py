@@ -25,23 +25,23 @@ class Standing(msgspec.Struct):
     remedy: str
     since: float
     over: bool = False
-    told: list[str] = []
+    reported_by: list[str] = []
     """The channels that have reported it, and not its end."""
 
     def due(self, now: float, channels: Iterable[str]) -> list[str]:
         """The channels that have to report it, or its end, now."""
         if self.over:
-            return [name for name in channels if name in self.told]
+            return [name for name in channels if name in self.reported_by]
         if now - self.since < self.patience:
             return []
-        return [name for name in channels if name not in self.told]
+        return [name for name in channels if name not in self.reported_by]
 
     def reported(self, channel: str) -> None:
         """This channel has reported it, or its end."""
         if self.over:
-            self.told.remove(channel)
+            self.reported_by.remove(channel)
         else:
-            self.told.append(channel)
+            self.reported_by.append(channel)
 
     def alert(self, environment: str) -> Alert:
         """What to report."""
@@ -69,13 +69,13 @@ class Reported(msgspec.Struct):
         standing = []
         for condition in found:
             old = before.pop((condition.name, condition.subject), None)
-            since = now if old is None or (old.over and not old.told) else old.since
-            told = [] if old is None else [name for name in old.told if name in channels]
+            since = now if old is None or (old.over and not old.reported_by) else old.since
+            reported_by = [] if old is None else [name for name in old.reported_by if name in channels]
             values = (condition.name, condition.subject, condition.severity, condition.patience, condition.summary)
-            standing.append(Standing(*values, condition.remedy, since, told=told))
+            standing.append(Standing(*values, condition.remedy, since, reported_by=reported_by))
         for old in before.values():
-            old.told, old.over = [name for name in old.told if name in channels], True
-            if old.told:
+            old.reported_by, old.over = [name for name in old.reported_by if name in channels], True
+            if old.reported_by:
                 standing.append(old)
         self.standing = standing
 
@@ -87,7 +87,7 @@ class Reported(msgspec.Struct):
 
     def forget_what_is_over(self) -> None:
         """Drop the conditions whose end has been reported everywhere."""
-        self.standing = [each for each in self.standing if each.told or not each.over]
+        self.standing = [each for each in self.standing if each.reported_by or not each.over]
 
     def sample(self, sample: Sample) -> None:
         """Keep a sample, unless the last one is recent."""

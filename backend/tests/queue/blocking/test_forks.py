@@ -203,7 +203,7 @@ def test_a_callback_that_blocks_the_event_loop_delays_a_fork_but_forbids_none(en
         environment,
         """
 from saqueduct.blocking import forking
-forking.PATIENCE = 0.2
+forking.FORK_WAIT = 0.2
 container = open_container()
 registry = container.get(TasksRegistry)
 reading, writing = os.pipe()

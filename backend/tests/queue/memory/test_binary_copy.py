@@ -54,7 +54,7 @@ async def test_a_copied_row_is_the_one_that_an_insert_writes(
 async def test_rows_of_many_messages_are_written_in_one_copy(
     memory: PostgresStore, engine: AsyncEngine, records: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binary_copy, "CHUNK", 100)
+    monkeypatch.setattr(binary_copy, "MESSAGE_BYTES", 100)
     rows = [PLAIN._replace(key=f"{n}", queue="ab"[n % 2], result=b"%d" % n) for n in range(50)]
     await write(memory, engine, *rows)
     assert sorted((int(each.key), each.queue, each.result) for each in await records()) == [
@@ -65,7 +65,7 @@ async def test_rows_of_many_messages_are_written_in_one_copy(
 async def test_an_argument_that_fills_many_messages_is_written(
     memory: PostgresStore, engine: AsyncEngine, records: Look
 ) -> None:
-    large = "x" * (3 * binary_copy.CHUNK)
+    large = "x" * (3 * binary_copy.MESSAGE_BYTES)
     await write(memory, engine, PLAIN, PLAIN._replace(key="large", arguments=b'{"a":"%s"}' % large.encode()))
     assert sorted(len(each.arguments["a"]) for each in await records() if each.key == "large") == [len(large)]
 

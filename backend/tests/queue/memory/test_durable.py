@@ -372,7 +372,7 @@ async def test_a_forgotten_job_does_not_replace_a_newer_one(
 async def test_a_postgresql_that_hangs_refuses_a_durable_job_in_time(
     engine: AsyncEngine, queues: Queues, monkeypatch: pytest.MonkeyPatch, key: str | None
 ) -> None:
-    monkeypatch.setattr(publisher_module, "ANSWER", 0.5)
+    monkeypatch.setattr(publisher_module, "TRANSACTION_TIMEOUT", 0.5)
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(QueueUnavailable, match="PostgreSQL: no answer"):

@@ -25,7 +25,7 @@ from saqueduct import (
     task,
 )
 from saqueduct.postgres.models import OutboxJob
-from saqueduct.postgres.outbox import PATIENCE
+from saqueduct.postgres.outbox import PUBLISH_WITHIN
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -203,7 +203,7 @@ async def test_marks_go_when_their_rows_are_gone_and_no_call_can_need_them(
     marks = queue.namespace("published")
     assert await memory.outbox.forget_marks(queue) == 0
     [mark] = cast("list[bytes]", await redis.zrange(marks, 0, -1))
-    await redis.zincrby(marks, -3 * PATIENCE, mark)
+    await redis.zincrby(marks, -3 * PUBLISH_WITHIN, mark)
 
     async def forgotten() -> bool:
         return await memory.outbox.forget_marks(queue) == 1

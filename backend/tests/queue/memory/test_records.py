@@ -277,7 +277,7 @@ async def test_workers_go_on_while_postgresql_does_not_answer(
     async def go_on(ctx: Context) -> int:
         return 1
 
-    monkeypatch.setattr(recording, "ANSWER", 0.5)
+    monkeypatch.setattr(recording, "WRITE_TIMEOUT", 0.5)
     monkeypatch.setattr(recording, "FULL", 3)
     worker.functions["go_on"] = go_on.runner
     async with engine.begin() as connection:
