@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from saqueduct.console.forms import Form
-from saqueduct.tasks.redaction import PASS_AGAIN, REDACTED
+from saqueduct.tasks.redaction import NOT_KEPT, REDACTED
 from saqueduct.tasks.task import Task
 
 Kind = Literal["text", "long", "integer", "number", "boolean", "choice", "date", "json"]
@@ -95,7 +95,7 @@ def read(fields: Sequence[Field], form: Form) -> dict[str, Any]:
             field.problem = _PROBLEMS[field.kind]
             continue
         if field.secret and value == REDACTED:
-            field.problem = PASS_AGAIN
+            field.problem = NOT_KEPT
         elif field.name != FURTHER:
             arguments[field.name] = value
         elif isinstance(value, dict):

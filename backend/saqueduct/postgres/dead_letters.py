@@ -20,7 +20,7 @@ from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.bulk import enqueue_many
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, REPLAY_OF, TAGS
-from saqueduct.tasks.redaction import PASS_AGAIN, REDACTED
+from saqueduct.tasks.redaction import NOT_KEPT, REDACTED
 from saqueduct.tasks.registry import TaskRegistry
 
 BATCH = 100
@@ -184,7 +184,7 @@ class DeadLetters:
             for name, value in arguments.items()
             if value == REDACTED and (name not in changes or task.signature.hides(name))
         ]:
-            raise InvalidArguments(record.task, dict.fromkeys(hidden, PASS_AGAIN))
+            raise InvalidArguments(record.task, dict.fromkeys(hidden, NOT_KEPT))
         # Its arguments must not take the place of later ones.
         single, later = task.undebounced(), delay if delay > 0 else None
         again = single.options(session=self.session, queue=queue or record.queue, delay=later)

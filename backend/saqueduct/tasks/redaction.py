@@ -18,7 +18,7 @@ from saq import Job
 REDACTED = "[redacted]"
 """Replacement for a redacted value."""
 
-PASS_AGAIN = "is redacted and was not kept: pass it again"
+NOT_KEPT = "is redacted and was not kept: pass it again"
 """Problem of an argument that is REDACTED."""
 
 SHORTEST = 4

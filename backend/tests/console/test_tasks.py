@@ -93,7 +93,7 @@ def test_a_redacted_value_that_was_shown_is_not_enqueued(served: Served) -> None
     form = {"name": "build_report", "arg.month": "2026-05-01", "arg.token": "[redacted]"}
     answer = served.submit("/task/enqueue", form)
     assert answer.status_code == 400
-    assert "give it anew" in answer.text
+    assert "pass it again" in answer.text
     replay = {"name": "hidden", "dead_letter": key, "queue": "default", "arg.plain": "seen"}
     answer = served.submit("/task/enqueue", replay)
     assert answer.status_code == 400
