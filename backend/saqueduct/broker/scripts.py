@@ -20,7 +20,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("abort", "dangling", "expired", "lease", "orphans", "promote", "settle", "state", "stir"), ("limits",)
     ),
-    **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("limits", "debounce", "admit")),
+    **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("limits", "debounce", "cancel", "admit")),
     "declare": ("limits", "declarations"),
     "due": ("declarations",),
 }

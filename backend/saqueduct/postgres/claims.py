@@ -19,7 +19,7 @@ from saqueduct.tasks.job import EngineJob, Enqueued
 def claim_of(job: Job) -> str | None:
     """Id of the claim by which a waiting job keeps others out; None: it does not, or only for a period."""
     claim = job.claim if isinstance(job, EngineJob) else None
-    if claim is None or claim.unique.on_conflict == "replace" or claim.unique.period is not None:
+    if claim is None or claim.replaces or claim.unique.period is not None:
         return None
     return claim.id if "queued" in claim.unique.states else None
 

@@ -356,7 +356,7 @@ def _replaced(answers: Iterable[tuple[EngineJob, Answer | None]]) -> dict[str, J
     """The forgotten jobs that a newer job would have replaced: they end as if it had."""
     ended: dict[str, Job] = {}
     for job, answer in answers:
-        replaces = job.claim is not None and job.claim.unique.on_conflict == "replace"
+        replaces = job.claim is not None and job.claim.replaces
         if replaces and isinstance(answer, Enqueued) and not answer.created:
             job.status, job.error, job.completed = Status.ABORTED, f"replaced by {answer.key}", now()
             ended[job.key] = job

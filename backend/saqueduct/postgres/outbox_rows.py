@@ -11,6 +11,7 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.debouncing import debounce_of
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import DURABLE, ROUND
+from saqueduct.tasks.newest import restored
 from saqueduct.tasks.options import Claim, Unique
 
 WRITTEN = {
@@ -72,5 +73,5 @@ def job_of(queue: EngineQueue, row: Mapping[Any, Any]) -> EngineJob:
     job = cast("EngineJob", queue.deserialize(row["job"]))
     if unique := row["unique"]:
         options = {name: value for name, value in unique.items() if name != "id"}
-        job.claim = Claim(unique["id"], Unique(**options), debounce_of(job))
+        job.claim = Claim(unique["id"], restored(Unique(**options), job), debounce_of(job))
     return job

@@ -22,11 +22,12 @@ from saqueduct.common.time_limits import LAST_SECOND, check_delay
 from saqueduct.errors import DuplicateJob, QueueUnavailable
 from saqueduct.queue.aborting import BeingAborted, Patience
 from saqueduct.queue.core import QueueCore
-from saqueduct.queue.debounced import encoded
+from saqueduct.queue.debounced import Window, encoded
 from saqueduct.queue.reading import Reader
 from saqueduct.tasks.job import EngineJob, Enqueued, check, check_names, level_of, mark_of
 from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, LIMITS, REPLACED_BY, ROUND
 from saqueduct.tasks.limit_keys import lane_of
+from saqueduct.tasks.newest import gate_of
 from saqueduct.tasks.options import Claim
 
 logger = logging.getLogger("saqueduct")
@@ -150,13 +151,14 @@ class Enqueuer:
         job.new_key = ""
         return row
 
-    def row_of(self, job: Job, yields: EngineJob | None = None, *, new: bool = False) -> Row:
+    def row_of(self, job: Job, yields: EngineJob | None = None, *, new: bool = False, forgotten: bool = False) -> Row:
         """The row of one job for `lua/admit.lua`.
 
         Args:
             job: the job.
             yields: the job that it replaces.
             new: True for a random key that was never sent before.
+            forgotten: True for a job that Redis may have lost, and that must not cancel a newer one.
 
         Raises:
             TypeError, ValueError: the job cannot be encoded, or `scheduled` is not a time.
@@ -177,7 +179,7 @@ class Enqueuer:
             if window is not None:
                 yields.meta[REPLACED_BY] = job.key
             given_way = text(self._core.serialize(yields))
-        spec = () if claim is None else (*self._spec(job, claim, yields), *(() if window is None else (window,)))
+        spec = () if claim is None else self._spec(job, claim, yields, window, forgotten=forgotten)
         row = job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
         ended_at = getattr(job, "ended_at", None)
         limits = job.meta.get(LIMITS) if job.meta else None
@@ -185,11 +187,12 @@ class Enqueuer:
             return row if ended_at is None else (*row, ended_at)
         return *row, False if ended_at is None else ended_at, _limits(job, limits)
 
-    def _spec(self, job: Job, claim: Claim, yields: EngineJob | None) -> Row:
-        """A unique claim in the form that `lua/admit.lua` expects."""
+    def _spec(self, job: Job, claim: Claim, yields: EngineJob | None, window: Window | None, *, forgotten: bool) -> Row:
+        """A claim in the form that `lua/admit.lua` expects."""
         unique = claim.unique
-        return (
-            unique.on_conflict,
+        conflict = "ignore" if forgotten and unique.on_conflict == "cancel" else unique.on_conflict
+        spec = (
+            conflict,
             int((unique.period or 0) * 1000),
             f",{','.join(unique.states)},",
             self._core.namespace(f"unique:{claim.id}"),
@@ -197,6 +200,9 @@ class Enqueuer:
             self._core.mark_to_keep(yields) if yields else "",
             ROUND in job.meta,
         )
+        if conflict == "cancel":
+            return *spec, gate_of(job)
+        return spec if window is None else (*spec, window)
 
     async def send(self, jobs: Sequence[tuple[Job, Row]]) -> list[Answer]:
         """Enqueue jobs, each with its row, in one script call; a unique job that replaces another needs two or more.
@@ -237,7 +243,8 @@ class Enqueuer:
             QueueUnavailable: the deadline has passed.
         """
         rows = [
-            (mark_of(job), job.queued, int(job.meta.get(ROUND, 0)), str(int(again)), self.row_of(job)) for job in jobs
+            (mark_of(job), job.queued, int(job.meta.get(ROUND, 0)), str(int(again)), self.row_of(job, forgotten=again))
+            for job in jobs
         ]
         raw: list[Any] = []
         begun = time.perf_counter()
@@ -264,8 +271,9 @@ class Enqueuer:
             return Enqueued(existing, created=False)
         if claim.unique.on_conflict == "raise":
             return DuplicateJob(job.function, existing)
-        # A debounced call is never dropped: each try that fails is the success of another call.
-        for _ in range(REPLACE_TRIES) if claim.debounce is None else count():
+        # The newest call is never dropped: each try that fails is the success of another call.
+        newest = claim.debounce is not None or claim.unique.on_conflict == "cancel"
+        for _ in count() if newest else range(REPLACE_TRIES):
             other = await self._reader.job(existing)
             if forgotten and other is not None and other.queued > job.queued:
                 break
@@ -275,7 +283,12 @@ class Enqueuer:
                 if answer == REPLACED and yields is not None:
                     self._core.note_end(yields)
                 return _answer(job, answer)
-            existing = answer.decode()
+            holder = answer.decode()
+            if holder == existing and yields is not None and claim.unique.on_conflict == "cancel":
+                # It does not wait: a stock worker runs it, whose end no script sees.
+                await self._core.saq.abort(yields, f"replaced by {job.key}")
+                return BeingAborted(by_stock=False)
+            existing = holder
         return Enqueued(existing, created=False)
 
 

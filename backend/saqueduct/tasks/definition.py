@@ -19,6 +19,7 @@ from saqueduct.tasks.current_job import lineage
 from saqueduct.tasks.job import EngineJob, like, make
 from saqueduct.tasks.job_meta import LIMITS
 from saqueduct.tasks.limit_keys import limits_of_job
+from saqueduct.tasks.newest import with_limit
 from saqueduct.tasks.option_names import CALL_EQUALS, unknown_option
 from saqueduct.tasks.options import CallOptions, CallSettings, TaskOptions, Unique
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES, Signature
@@ -58,6 +59,7 @@ class TaskDefinition:
         self.schedules: tuple[Schedule, ...] = ()
         self.signature = Signature(function, self.defaults.redact)
         self.signature.task = self.name
+        self.defaults = with_limit(self.name, self.defaults, self.signature.payload)
         self._check_unique(self.defaults.unique)
         self._check_limits()
         debouncing.check_parameters(self.function, self.defaults.debounce, self.signature.payload)
@@ -298,6 +300,11 @@ class TaskDefinition:
         if unknown:
             raise RegistrationError(
                 self.function, f"unique names {', '.join(sorted(unknown))}, which are not arguments of the task"
+            )
+        if unique is not None and unique.on_conflict == "cancel" and unique != self.defaults.unique:
+            raise RegistrationError(
+                self.function,
+                'unique: declare on_conflict="cancel" on the task, because all its jobs have to wait for each other',
             )
 
     def _check_limits(self) -> None:

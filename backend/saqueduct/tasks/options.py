@@ -50,16 +50,18 @@ class Unique(NamedFields):
         states: states in which a job blocks another: "queued" (including delayed), "active", and with a `period` also
             "complete", "failed", "aborted".
         on_conflict: "ignore": the enqueue returns the existing job; "raise": it raises `DuplicateJob`; "replace": a
-            waiting job is aborted and replaced; if the existing job runs, the new one is enqueued as well.
+            waiting job is aborted and replaced; if the existing job runs, the new one is enqueued as well;
+            "cancel": the same, but a running job is aborted, and the new one starts when it has ended.
 
     Raises:
-        ValueError: unknown states or on_conflict, ended states without a period, a period of 0 or less.
+        ValueError: unknown states or on_conflict, ended states without a period, a period of 0 or less, states or a
+            period with "cancel".
     """
 
     by: Collection[str] = ()
     period: float | None = None
     states: Collection[str] = _WAITING
-    on_conflict: Literal["ignore", "raise", "replace"] = "ignore"
+    on_conflict: Literal["ignore", "raise", "replace", "cancel"] = "ignore"
 
     def __post_init__(self) -> None:
         if isinstance(self.by, str) or isinstance(self.states, str):
@@ -72,8 +74,11 @@ class Unique(NamedFields):
             raise ValueError("Unique: with ended states say for how long: period=seconds")
         if self.period is not None:
             check_number("Unique: period", self.period, least=0.001)
-        if self.on_conflict not in ("ignore", "raise", "replace"):
-            raise ValueError(f'Unique: on_conflict must be "ignore", "raise" or "replace", not {self.on_conflict!r}')
+        conflicts = ("ignore", "raise", "replace", "cancel")
+        if self.on_conflict not in conflicts:
+            raise ValueError(f"Unique: on_conflict must be one of {', '.join(conflicts)}, not {self.on_conflict!r}")
+        if self.on_conflict == "cancel" and (self.period is not None or set(self.states) != set(_WAITING)):
+            raise ValueError('Unique: on_conflict="cancel" takes no period and no states: the newest job always wins')
 
     def claim(self, task: str, arguments: Mapping[str, Any]) -> "Claim":
         """The claim of a job.
@@ -103,7 +108,15 @@ class Claim:
     def described(self) -> dict[str, Any]:
         """The claim as JSON builtins: its id, and the fields of `Unique`."""
         fields = {name: getattr(self.unique, name) for name in ("period", "on_conflict")}
+        if self.replaces:
+            # Also for workers of an earlier version, which know no "cancel"; see `newest.restored`.
+            fields["on_conflict"] = "replace"
         return {"id": self.id, "by": list(self.unique.by), "states": list(self.unique.states), **fields}
+
+    @property
+    def replaces(self) -> bool:
+        """True if a waiting job with this claim gives way to a newer one."""
+        return self.unique.on_conflict in ("replace", "cancel")
 
     @property
     def ends_with_the_job(self) -> bool:

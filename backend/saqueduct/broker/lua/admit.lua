@@ -5,7 +5,8 @@
 -- call created it, its answer was lost, and it was sent again.
 -- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way, mark under
 -- which the end of that one is kept until PostgreSQL knows ('' it need not), whether the job is queued once more}, and for a
--- debounced job {wait, maximum wait or 0, placeholder of the window, of the start, whether it is durable}.
+-- debounced job {wait, maximum wait or 0, placeholder of the window, of the start, whether it is durable}, for one that
+-- cancels the running one the gate at which both wait.
 local ABORT_PREFIX = ARGV[3]
 
 local function state_of(id)
@@ -21,8 +22,10 @@ end
 local ABORTS = 'saq:abort:' .. string.sub(PREFIX, #'saq:job:' + 1)
 
 local function claim_of(spec)
-    local wait = spec[8]
+    local wait, gate = spec[8], nil
+    if spec[1] == 'cancel' then wait, gate = nil, spec[8] end
     return {conflict = spec[1], period = spec[2], states = spec[3], id = spec[4], yields = spec[5], mark = spec[6], again = spec[7],
+        gate = gate,
         debounce = wait and {wait = wait[1], longest = wait[2], window = wait[3], start = wait[4], durable = wait[5]}}
 end
 
@@ -97,6 +100,26 @@ local function put(id, job)
     return true
 end
 
+-- How a claim treats the job that holds it: the answer that refuses the new job or nil, and what becomes of the other:
+-- 'replaced' or 'cancelled', or nil.
+local function settle_claim(claim, holder, state)
+    local newest = claim.conflict == 'cancel'
+    if not holder then return nil end
+    if newest and redis.call('HEXISTS', OWNERS, PREFIX .. holder) == 1 then return nil, 'cancelled' end
+    if (newest or claim.conflict == 'replace') and state == 'queued' and claim.yields == holder then return nil, 'replaced' end
+    if claim.conflict == 'replace' and state ~= 'queued' then return nil end
+    return in_the_way(PREFIX .. holder, holder, holder)
+end
+
+-- End the waiting job that another one replaces.
+local function give_way(claim, job, ttl)
+    local id = PREFIX .. claim.yields
+    withdraw(id, job, kept(ttl))
+    keep_unrecorded(claim.mark, job)
+    redis.call('PUBLISH', id, 'aborted')
+    deliver_one(id, job)
+end
+
 -- Enqueue a job. While a job of its key waits or runs, or is being aborted, it is refused.
 -- Returns 1: enqueued; 3: enqueued in place of another; 0: a job with its key already exists; 4 or 5: blocked by one
 -- that is being aborted, see `in_the_way` and `put`; {key}: merged into that job, see `debounce.lua`; else the key of the
@@ -105,15 +128,15 @@ local function admit(row)
     local key, job, start, priority, spec, given_way, given_way_ttl, new, ended_at, limited = unpack(row)
     local id = PREFIX .. key
     if new and redis.call('EXISTS', id) == 1 then return 1 end
-    local refused, answer = nil, 1
+    local refused, other = nil, nil
     if redis.call('ZSCORE', INCOMPLETE, id) or redis.call('EXISTS', ABORT_PREFIX .. key, ABORTS .. key) > 0 then
         refused = in_the_way(id, key, 0)
     end
     if ended_at and has_ended_since(id, ended_at) then refused = 0 end
-    local claim = nil
+    local claim, holder, state = nil, nil, nil
     if not refused and #spec > 0 then
         claim = claim_of(spec)
-        local holder, state = holder_of(claim, key)
+        holder, state = holder_of(claim, key)
         if claim.debounce then
             local window = holder and window_of(PREFIX .. holder)
             job, start = opened(job, claim.debounce, window)
@@ -121,22 +144,13 @@ local function admit(row)
                 return merge(holder, key, job, start, priority, limited)
             end
         end
-        if holder and claim.conflict == 'replace' and state == 'queued' and claim.yields == holder then
-            answer = 3
-        elseif holder and not (claim.conflict == 'replace' and state ~= 'queued') then
-            refused = in_the_way(PREFIX .. holder, holder, holder)
-        end
+        refused, other = settle_claim(claim, holder, state)
     end
     if refused then return refused end
     if string.sub(start, 1, 1) == '+' then start = after(string.sub(start, 2)) end
     if not put(id, job) then return 4 end
-    if answer == 3 then
-        local holder = PREFIX .. claim.yields
-        withdraw(holder, given_way, kept(given_way_ttl))
-        keep_unrecorded(claim.mark, given_way)
-        redis.call('PUBLISH', holder, 'aborted')
-        deliver_one(holder, given_way)
-    end
+    if other == 'replaced' then give_way(claim, given_way, given_way_ttl) end
+    if other == 'cancelled' then cancel(holder, key, claim.gate) end
     if limited then
         limits(true).join(id, unpack(limited))
     elseif limits() then
@@ -149,5 +163,5 @@ local function admit(row)
     elseif claim then
         redis.call('SET', claim.id, key)
     end
-    return answer
+    return other == 'replaced' and 3 or 1
 end
