@@ -51,6 +51,10 @@ SEARCHES = {
     "an argument": {"arguments": {"user_id": 4711}},
     "a tag": {"tag": "billing"},
     "of a rare queue": {"queue": "rare"},
+    "of a queue without jobs": {"queue": "other"},
+    "an argument of two thirds": {"arguments": {"city": "Bonn"}},
+    "a trace that no job has": {"trace": "a" * 32},
+    "failed, a text that no error has": {"status": "failed", "error": "nobody has this"},
 }
 """Filters of `GET /jobs`."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from saq import Job
 from saq.job import Status
-from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, or_, select, text, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, literal, or_, select, text, tuple_, union_all
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -206,12 +206,16 @@ def conditions(which: RecordFilter) -> list[ColumnElement[bool]]:
         found.append(JobRecord.arguments.contains(dict(which.arguments)))
     if which.error is not None:
         found.append(JobRecord.error.icontains(which.error, autoescape=True))
+        if which.status is None:
+            # Complete jobs have no error; the others have an index.
+            found.append(JobRecord.status != literal("complete", literal_execute=True))
     if which.tag is not None:
         found.append(JobRecord.tags.contains([which.tag]))
     if which.trace is not None:
         # Attempts have traces of their own, unless they are children of what enqueued them.
-        of_attempt = func.substr(JobRecord.attempt_trace, 4, 32, type_=Text)
-        found.append(or_(JobRecord.trace_id == which.trace, of_attempt == which.trace))
+        of_attempt = func.substr(JobRecord.attempt_trace, 4, 32, type_=Text) == which.trace
+        # Where no attempt has a trace, only the first of the two lets the planner know that the second finds nothing.
+        found.append(or_(JobRecord.trace_id == which.trace, and_(JobRecord.attempt_trace.is_not(None), of_attempt)))
     if which.text is not None:
         in_arguments = cast(JobRecord.arguments, Text).icontains(which.text, autoescape=True)
         found.append(or_(in_arguments, JobRecord.error.icontains(which.text, autoescape=True)))

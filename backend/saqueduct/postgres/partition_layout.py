@@ -29,6 +29,7 @@ SEARCH = {
     "tags": "USING gin (tags) WHERE tags IS NOT NULL",
     "trace": "(trace_id) WHERE trace_id IS NOT NULL",
     "attempt": "(substr(attempt_trace, 4, 32)) WHERE attempt_trace IS NOT NULL",
+    "queue": "(queue)",
     "arguments": "USING gin (arguments jsonb_path_ops) WHERE arguments IS NOT NULL",
 }
 """The indexes that closed partitions have besides those of all. Writing to them would cost more than the record."""

@@ -1,0 +1,56 @@
+"""Searches in many records: what is rare is found by an index, and not by reading all records in their order."""
+
+import re
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from saqueduct.postgres import migrate
+from saqueduct.postgres.history import PLACE, conditions
+from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.partitions import Partitions
+from saqueduct.postgres.record_filter import RecordFilter
+from saqueduct.postgres.retention import Retention
+from tests.postgres.conftest import run_sql
+
+FILL = """
+    INSERT INTO job_records (queued_at, key, queue, task, status, attempts, arguments, error)
+    SELECT now() - interval '3 days' + n * interval '1 second', 'key-' || n,
+        CASE WHEN n % 2000 = 0 THEN 'rare' ELSE 'default' END, 'task_' || n % 5,
+        CASE WHEN n % 200 = 0 THEN 'failed' ELSE 'complete' END, 1, NULL,
+        CASE WHEN n % 200 = 0 THEN 'ValueError: number ' || n END
+    FROM generate_series(1, 20_000) AS n
+"""
+
+
+SEARCHES = {
+    "trace": RecordFilter(trace="a" * 32),
+    "attempt": RecordFilter(trace="a" * 32),
+    "queue": RecordFilter(queue="rare", status="complete"),
+    "incomplete": RecordFilter(error="nobody has this"),
+}
+"""By the last part of the name of the index that finds it; no record has a trace, and all of the rare queue failed."""
+
+
+async def test_what_is_rare_is_found_by_an_index(empty_url: str, empty_database: AsyncEngine) -> None:
+    await migrate.upgrade(empty_database)
+    await run_sql(empty_url, FILL)
+    await Partitions(empty_database, Retention()).maintain()
+    await run_sql(empty_url, "ANALYZE job_records")
+    plans = {suffix: await plan_of(empty_database, which) for suffix, which in SEARCHES.items()}
+    assert {suffix: suffix in used(plan) for suffix, plan in plans.items()} == dict.fromkeys(SEARCHES, True)
+
+
+async def plan_of(database: AsyncEngine, which: RecordFilter) -> str:
+    """How PostgreSQL finds a page; a small one, for which it tends to read all records in their order."""
+    query = select(JobRecord).where(*conditions(which)).order_by(*(column.desc() for column in PLACE)).limit(2)
+    statement = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+    async with database.connect() as connection:
+        found = await connection.exec_driver_sql(f"EXPLAIN {statement}")
+        return "\n".join(found.scalars())
+
+
+def used(plan: str) -> set[str]:
+    """The indexes of the records of all former days that a plan uses, each without the name of the table."""
+    return set(re.findall(r"\bjob_records_first_(?:kept_)?(\w+)", plan))
