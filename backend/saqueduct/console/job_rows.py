@@ -67,11 +67,11 @@ async def page_of(view: View, search: Search, cursor: str | None, limit: int = P
             page.live = [*page.live, *found]
     if view.keeps_records:
         async with view.history() as history:
-            page.counts = await history.counts(await _bounded(history, which, page), RECORDED, COUNTED)
+            within, page.capped = await bounded(history, which)
+            page.counts = await history.counts(within, RECORDED, COUNTED)
         if state is None:
             async with view.history() as history:
-                bounded = await _bounded(history, which, page)
-                records, page.cursor = await history.page(bounded, cursor, limit)
+                records, page.cursor = await history.page(within, cursor, limit)
                 page.recorded = [JobDetails.of_record(view.queues, record) for record in records]
     return page
 
@@ -85,12 +85,11 @@ async def _live(
     return [JobDetails.of_job(job) for job in found.jobs], found.cursor
 
 
-async def _bounded(history: "JobHistory", which: RecordFilter, page: JobPage) -> RecordFilter:
-    """The filter, where it searches text only over the newest records."""
+async def bounded(history: "JobHistory", which: RecordFilter) -> tuple[RecordFilter, bool]:
+    """The filter, and True where it searches for text: then only among the SEARCHED newest records."""
     if which.text is None:
-        return which
+        return which, False
     since = await history.newest(which, SEARCHED)
     if since is None or (which.since is not None and which.since >= since):
-        return which
-    page.capped = True
-    return msgspec.structs.replace(which, since=since)
+        return which, False
+    return msgspec.structs.replace(which, since=since), True

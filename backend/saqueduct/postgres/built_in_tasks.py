@@ -1,10 +1,11 @@
-"""The tasks that come with PostgreSQL: many dead letters are replayed by a job."""
+"""The tasks that come with PostgreSQL: many jobs are changed, and many dead letters replayed, by a job."""
 
 import asyncio
+import datetime as dt
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from saq import Job
@@ -13,11 +14,13 @@ from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.errors import NoJobRecords, UnknownTask
+from saqueduct.postgres.changes import Change, Changes
 from saqueduct.postgres.dead_letters import DeadLetters, Resolved
-from saqueduct.postgres.record_filter import DeadLetterFilter
+from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.controllers import TaskController
+from saqueduct.tasks.options import Unique
 from saqueduct.tasks.registry import TaskRegistry
 from saqueduct.tasks.task import Task
 
@@ -82,12 +85,40 @@ async def replay_dead_letters(
         )
 
 
+async def change_jobs(
+    ctx: Context,
+    *,
+    change: Change,
+    which: RecordFilter,
+    before: dt.datetime,
+    by: str,
+    why: str = "",
+    count: int = 0,
+    run: Literal["changes"] = "changes",
+) -> dict[str, Any]:
+    """Abort, retry or discard all jobs that match; reports how many, and which could not be changed.
+
+    Jobs that were enqueued after `before` are left alone. Retried are failed and aborted jobs, unless the filter names
+    a status, and discarded dead letters. `count` is how many match, for the progress. One such job runs at a time:
+    `run` is the same for all.
+    """
+    queues = Queues.current()
+    if not isinstance(store := queues.store, PostgresStore):
+        raise NoJobRecords
+    tasks = cast("TaskRegistry", queues.tasks)
+    changes = Changes(queues, tasks, store.sessions.begin, ctx["job"], which, before, by, why, count)
+    return await changes.make(change)
+
+
 @functools.cache
 def _of_queue(queue: str) -> TaskRegistry:
     """The tasks of this module, on a queue."""
     registry = TaskRegistry()
     # The arguments may contain new values for those that a task redacts. The duration depends on the rate.
     registry.task(timeout=0, durable=True, redact=("arguments",), queue=queue)(replay_dead_letters)
+    one = Unique(by=("run",), on_conflict="raise")
+    # Another attempt changes nothing twice.
+    registry.task(timeout=0, durable=True, retries=3, retry_delay=5.0, unique=one, queue=queue)(change_jobs)
     return registry
 
 

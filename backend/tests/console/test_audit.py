@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.console.conftest import MARKUP, VIEWER, Served, code_in
+from tests.fixtures.poll import eventually_sync
 
 
 def entries(served: Served, target: str) -> list[dict[str, Any]]:
@@ -55,6 +56,7 @@ def test_an_action_on_all_that_match_is_one_entry_with_its_filter_and_count(serv
     for number in range(2):
         served.ended("echo", fail=f"all at once {number}")
     served.note("/dead-letters/discard", {"task": "echo", "error": "all at once", "why": "old"})
+    eventually_sync(lambda: served.client.get("/queue/audit").json()["entries"][0]["count"] == 2, within=60)
     newest = served.client.get("/queue/audit").json()["entries"][0]
     assert (newest["action"], newest["kind"], newest["count"], newest["why"]) == ("discard", "dead letter", 2, "old")
     assert newest["filter"] == {"task": "echo", "error": "all at once"}

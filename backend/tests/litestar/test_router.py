@@ -110,7 +110,7 @@ async def test_a_job_on_its_way_from_the_outbox_is_found(plain: Plain, monkeypat
 async def test_every_other_route_answers(plain: Plain) -> None:
     client = plain.client
     names = [each["name"] for each in (await client.get("/queue/tasks", auth=ADMIN)).json()]
-    assert names == ["add", "tidy", "replay_dead_letters"]
+    assert names == ["add", "tidy", "replay_dead_letters", "change_jobs"]
     many = await client.post("/queue/tasks/add/batch", json=[{"a": 1, "b": 2}, {"a": 3, "b": 4}], auth=ADMIN)
     assert many.json()["jobs"][0]["location"].startswith("/queue/jobs/")
     [queue] = (await client.get("/queue/queues", auth=ADMIN)).json()

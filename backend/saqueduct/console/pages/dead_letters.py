@@ -7,6 +7,7 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
 from saqueduct.console.dead_groups import GROUPED, DeadLetter, Group, grouped
+from saqueduct.console.many import begun, described
 from saqueduct.console.search import PARAMETERS, search_of
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import InvalidSearch
@@ -17,9 +18,6 @@ FILTERS: Final = tuple(name for name in PARAMETERS if name != "status")
 
 PAGE: Final = 50
 """Dead letters of a page."""
-
-MOST_DISCARDED: Final = 10_000
-"""Dead letters that one form discards; another one discards the next."""
 
 RATE: Final = 50.0
 """Jobs a second that a replay starts, unless the form says otherwise."""
@@ -64,9 +62,7 @@ class DeadLetterPages(Controller):
         async with view.dead_letters() as letters:
             count = await letters.count(search.which)
         action = "discard" if query.get("action") == "discard" else "replay"
-        return await view.page(
-            "dead_letters_all.html", search=search, count=count, action=action, rate=RATE, most=MOST_DISCARDED
-        )
+        return await view.page("dead_letters_all.html", search=search, count=count, action=action, rate=RATE)
 
     @post("/replay", opt=OPERATOR)
     async def replay(self, view: NamedDependency[View]) -> Response[Any]:
@@ -86,32 +82,19 @@ class DeadLetterPages(Controller):
         async with view.dead_letters() as letters:
             job = await view.queues.enqueue("replay_dead_letters", given, session=letters.session)
             # The job counts in it.
-            entry = view.entry("replay", "dead letter", [job.key], filter=_described(which), why=why, count=None)
+            entry = view.entry("replay", "dead letter", [job.key], filter=described(which), why=why, count=None)
             await letters.audit.add(entry)
         page = view.url("job", key=job.key, queue=job.get_queue().name)
         return view.done("A job replays them; its progress and result are here.", page)
 
     @post("/discard", opt=OPERATOR)
     async def discard(self, view: NamedDependency[View]) -> Response[Any]:
-        """Discard all that match, MOST_DISCARDED at most."""
-        from saqueduct.postgres.dead_letters import Resolved
-
+        """Discard all that match, by a job that reports its progress."""
         form = await view.form()
-        which = _which({name: form.text(name) for name in FILTERS})
-        so_far, more, noted = Resolved(), True, None
-        entry = view.entry("discard", "dead letter", [], filter=_described(which), why=form.reason())
-        while more and so_far.done < MOST_DISCARDED:
-            before = so_far.done
-            async with view.dead_letters() as letters:
-                more = await letters.discard_some(which, so_far, by=view.person.name, why=form.reason())
-                noted = await letters.audit.count(noted, entry, so_far.done - before)
-        rest = " There are more: discard again." if more else ""
-        return view.done(f"Discarded {so_far.done:,} dead letters.{rest}", form.text("back"))
-
-
-def _described(which: DeadLetterFilter) -> dict[str, Any]:
-    """A filter as the audit keeps it."""
-    return {name: value for name, value in msgspec.structs.asdict(which).items() if value not in (None, False)}
+        search = search_of({name: form.text(name) for name in FILTERS})
+        if search.problem:
+            raise InvalidSearch(search.problem)
+        return await begun(view, form, "discard", search.which)
 
 
 def _which(given: dict[str, str]) -> DeadLetterFilter:

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar import Controller, Response, get, post
@@ -11,7 +11,8 @@ from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
 from litestar.response import Stream
 
-from saqueduct.console.job_rows import COUNTED, SEARCHED, page_of
+from saqueduct.console.job_rows import COUNTED, RECORDED, SEARCHED, page_of
+from saqueduct.console.many import begun, counted, searched
 from saqueduct.console.search import PARAMETERS, Search, search_of
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import InvalidSearch, JobNotFound, QueueError
@@ -66,6 +67,27 @@ class JobPages(Controller):
         return _export(
             view, "application/jsonl", "jobs.jsonl", lambda job: msgspec.json.encode(job).decode() + "\n", ""
         )
+
+    @get("/all", opt={**OPERATOR, "query": (*PARAMETERS, "action")})
+    async def ask(self, view: NamedDependency[View]) -> Response[str]:
+        """How many match, before all of them are aborted or retried."""
+        query = view.request.query_params
+        search = _understood(query)
+        action = _action(query.get("action", ""), search)
+        which, capped = await searched(view, action, search.which)
+        count = await counted(view, action, which)
+        return await view.page(
+            "jobs_all.html", search=search, count=count, action=action, most=COUNTED, capped=capped, searched=SEARCHED
+        )
+
+    @post("/all", opt=OPERATOR)
+    async def change_all(self, view: NamedDependency[View]) -> Response[Any]:
+        """Abort or retry all that match, by a job that reports its progress."""
+        form = await view.form()
+        search = _understood({name: form.text(name) for name in PARAMETERS})
+        action = _action(form.text("action"), search)
+        which, _ = await searched(view, action, search.which)
+        return await begun(view, form, action, which)
 
     @post("/change", opt=OPERATOR)
     async def change(self, view: NamedDependency[View]) -> Response[Any]:
@@ -153,11 +175,35 @@ def _place(text: str) -> tuple[str, str]:
     return queue, key
 
 
-def _export(view: View, media_type: str, name: str, written: Callable[[Any], str], head: str) -> Stream:
-    search = search_of(view.request.query_params)
-    # Before the answer begins: a stream that breaks off later looks like a list that is complete.
+def _action(text: str, search: Search) -> Literal["abort", "retry"]:
+    """The action on all that match.
+
+    Raises:
+        ValidationException: there is no such action, or it is not possible with jobs of that status.
+    """
+    status = search.which.status
+    if text == "abort" and status in (None, "queued", "active"):
+        return "abort"
+    if text == "retry" and status in (None, *RECORDED):
+        return "retry"
+    raise ValidationException(f"action: abort jobs that wait or run, or retry jobs that have ended; not {text!r}")
+
+
+def _understood(given: Mapping[str, str]) -> Search:
+    """The search of a query or a form, for what must not act on more than was asked for.
+
+    Raises:
+        InvalidSearch: it cannot be understood.
+    """
+    search = search_of(given)
     if search.problem:
         raise InvalidSearch(search.problem)
+    return search
+
+
+def _export(view: View, media_type: str, name: str, written: Callable[[Any], str], head: str) -> Stream:
+    # Before the answer begins: a stream that breaks off later looks like a list that is complete.
+    search = _understood(view.request.query_params)
     if search.which.queue is not None:
         view.queues.look_up(search.which.queue)
 

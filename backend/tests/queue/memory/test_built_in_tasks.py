@@ -25,8 +25,8 @@ def test_tasks_that_are_registered_later_are_found() -> None:
     async def later(ctx: Context) -> None: ...
 
     assert registry.get("later") is later
-    assert [task.name for task in registry.get_all_tasks()] == ["later", NAME]
-    assert (len(registry), "later" in registry, NAME in registry) == (2, True, True)
+    assert [task.name for task in registry.get_all_tasks()] == ["later", NAME, "change_jobs"]
+    assert (len(registry), "later" in registry, NAME in registry) == (3, True, True)
 
 
 def test_a_task_of_the_application_takes_the_place_of_one_of_the_same_name() -> None:
@@ -36,7 +36,7 @@ def test_a_task_of_the_application_takes_the_place_of_one_of_the_same_name() -> 
     async def replay_dead_letters(ctx: Context) -> None: ...
 
     registry = Saqueduct(SaqueductConfig(**SERVERS, registry=own)).registry
-    assert registry.get_all_tasks() == [replay_dead_letters]
+    assert registry.get_all_tasks() == [replay_dead_letters, registry.get("change_jobs")]
     assert registry.get(NAME) is replay_dead_letters
 
 

@@ -1,0 +1,198 @@
+"""One action on all jobs that match, batch by batch, as a job carries it out."""
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Literal
+
+import msgspec
+from saq import Job
+from saq.job import Status
+from sqlalchemy import JSON, cast, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saqueduct.errors import JobNotFound, QueueError
+from saqueduct.postgres.audit import AuditLog
+from saqueduct.postgres.base import in_schema
+from saqueduct.postgres.dead_letters import DeadLetters, Resolved
+from saqueduct.postgres.history import JobHistory
+from saqueduct.postgres.models import JobRecord, OutboxJob
+from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
+from saqueduct.queue.listing import LIVE, JobListing, LiveState
+from saqueduct.queue.queues import Queues
+from saqueduct.tasks.registry import TaskRegistry
+
+Change = Literal["abort", "retry", "discard"]
+
+TASK: Final = "change_jobs"
+"""Name of the task."""
+
+LOCK: Final = 0x5A9C4A11
+"""Key of the advisory lock: one job at a time."""
+
+BATCH: Final = 100
+"""Jobs between two reports of progress."""
+
+AT_ONCE: Final = 20
+"""Jobs that are changed at the same time."""
+
+NAMED: Final = 50
+"""Jobs that could not be changed, and are named in the result."""
+
+BOTH: Final[tuple[LiveState, ...]] = ("waiting", "active")
+"""States of jobs that have not ended."""
+
+ENDED: Final = ("failed", "aborted")
+"""Statuses of the jobs that are retried unless the filter says which."""
+
+
+async def under_way(session: AsyncSession, schema: str | None) -> str | None:
+    """The key of the job that changes many and has not ended; None: there is none, and no other transaction can write
+    one before this one ends.
+
+    Redis cannot say it: the last one may be only in the outbox. A durable job stays there until it has ended.
+    """
+    await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    function = cast(OutboxJob.job, JSON)["function"].as_string()
+    query = select(OutboxJob.key).where(OutboxJob.durable, OutboxJob.unique.is_not(None), function == TASK).limit(1)
+    key: str | None = await session.scalar(query, execution_options=in_schema(schema))
+    return key
+
+
+@dataclasses.dataclass
+class Changes:
+    """Changes all jobs that match and existed before a moment.
+
+    Args:
+        queues: of the application.
+        tasks: likewise.
+        transaction: opens a session that commits.
+        job: that carries it out and reports the progress; jobs of its task are not changed.
+        which: the filter.
+        before: jobs that were enqueued or have ended later are left alone, so that another attempt repeats nothing.
+        by, why: for the audit, the jobs and their records.
+        count: how many match, for the progress.
+    """
+
+    queues: Queues
+    tasks: TaskRegistry
+    transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+    job: Job
+    which: RecordFilter
+    before: dt.datetime
+    by: str
+    why: str
+    count: int
+    done: int = 0
+    not_possible: int = 0
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
+    _tried: set[str] = dataclasses.field(default_factory=set)
+    """Ids of live jobs that stay in their list for a while."""
+
+    def __post_init__(self) -> None:
+        until = self.before if self.which.until is None else min(self.before, self.which.until)
+        self.which = msgspec.structs.replace(self.which, until=until)
+
+    async def make(self, change: Change) -> dict[str, Any]:
+        """Carry it out; returns how many were changed, how many could not be, and why some of those."""
+        await {"abort": self._abort, "retry": self._retry, "discard": self._discard}[change]()
+        return {"changed": self.done, "not_possible": self.not_possible, "refused": self.refused}
+
+    async def _abort(self) -> None:
+        state = LIVE.get(self.which.status or "")
+        for each in (state,) if state else BOTH:
+            # Jobs leave the lists while these are read: again, until a reading finds none.
+            while await self._abort_listed(each):
+                pass
+
+    async def _abort_listed(self, state: LiveState) -> bool:
+        queues = list(self.queues) if self.which.queue is None else [self.queues.look_up(self.which.queue)]
+        found, cursor, aborted = JobListing(queues, state), None, self.done
+        # The status is that of the listing.
+        which = msgspec.structs.replace(self.which, status=None)
+        reason = f"aborted by {self.by}" + (f": {self.why}" if self.why else "")
+
+        def wanted(job: Job) -> bool:
+            return job.function != self.job.function and job.id not in self._tried and which.matches(job)
+
+        async def abort(job: Job) -> None:
+            if job.status is Status.ACTIVE:
+                self._tried.add(job.id)
+            try:
+                await self.queues.get(job.get_queue().name).abort_by_hand(job, reason)
+            except QueueError:
+                self._tried.add(job.id)
+                raise
+
+        while True:
+            jobs, cursor = await found.page(wanted, cursor, BATCH)
+            await self._each(jobs, abort)
+            if cursor is None:
+                return self.done > aborted
+
+    async def _retry(self) -> None:
+        statuses = ENDED if self.which.status is None else (self.which.status,)
+        for status in statuses:
+            which, cursor = msgspec.structs.replace(self.which, status=status), None
+            while True:
+                async with self.transaction() as session:
+                    records, cursor = await JobHistory(session, self._schema).page(which, cursor, BATCH)
+                await self._each([each for each in records if self._is_to_retry(each)], self._retry_one)
+                if cursor is None:
+                    break
+
+    def _is_to_retry(self, record: JobRecord) -> bool:
+        earlier = record.ended_at is None or record.ended_at < self.before
+        return earlier and record.resolution is None and record.task != self.job.function
+
+    async def _retry_one(self, record: JobRecord) -> None:
+        job_id = self.queues.look_up(record.queue).job_id(record.key)
+        try:
+            await self.queues.retry(job_id)
+        except JobNotFound:
+            # Redis has forgotten it; a dead letter is enqueued anew.
+            async with self.transaction() as session:
+                letters = DeadLetters(session, self.queues, self.tasks)
+                await letters.replay(job_id, by=self.by, why=self.why)
+
+    async def _discard(self) -> None:
+        so_far, more = Resolved(until=self.before), True
+        values = msgspec.structs.asdict(self.which)
+        while more:
+            before = so_far.done
+            async with self.transaction() as session:
+                letters = DeadLetters(session, self.queues, self.tasks)
+                more = await letters.discard_some(DeadLetterFilter(**values), so_far, by=self.by, why=self.why)
+                await letters.audit.count_of_job(self.job.key, so_far.done - before)
+            self.done = so_far.done
+            await self._report()
+
+    async def _each(self, jobs: Sequence[Any], change: Callable[[Any], Awaitable[Any]]) -> None:
+        """Change some jobs, several at a time, and report it."""
+        before = self.done
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def one(job: Any) -> None:
+            async with places:
+                try:
+                    await change(job)
+                except QueueError as error:
+                    self.not_possible += 1
+                    if len(self.refused) < NAMED:
+                        self.refused[job.key] = str(error)
+                else:
+                    self.done += 1
+
+        await asyncio.gather(*(one(job) for job in jobs))
+        async with self.transaction() as session:
+            await AuditLog(session, self._schema).count_of_job(self.job.key, self.done - before)
+        await self._report()
+
+    async def _report(self) -> None:
+        await self.job.update(progress=min(1.0, (self.done + self.not_possible) / max(1, self.count)))
+
+    @property
+    def _schema(self) -> str | None:
+        return None if self.queues.store is None else self.queues.store.schema
