@@ -1,4 +1,4 @@
-"""What the logs must not tell."""
+"""What the logs must not contain."""
 
 import json
 import logging

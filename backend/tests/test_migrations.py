@@ -92,7 +92,7 @@ ROWS = {
         """,
     ],
 }
-"""What stands in the tables that each step makes."""
+"""Statements that add rows to the tables that each step makes."""
 
 
 async def counts(names: set[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""REDIS_URL: what it says, and how a wrong one is told."""
+"""REDIS_URL: how it is read, and the errors for a wrong one."""
 
 from pathlib import Path
 

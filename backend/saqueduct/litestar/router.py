@@ -25,7 +25,7 @@ from saqueduct.litestar.routes.jobs import JobController
 from saqueduct.litestar.routes.queues import QueueController
 from saqueduct.litestar.routes.records import DeadLetterController, RecordController
 from saqueduct.litestar.routes.schedules import ScheduleController
-from saqueduct.litestar.routes.tasks import TaskController
+from saqueduct.litestar.routes.tasks import TaskCatalogController
 from saqueduct.litestar.services import QueueServices
 from saqueduct.litestar.transactions import Sessions
 from saqueduct.litestar.unknown import DECLARED, declare, refuse_unknown
@@ -47,7 +47,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     HistoryController,
 )
 
-PAYLOAD_ROUTES: Final[Sequence[ControllerRouterHandler]] = (TaskController, DeadLetterController)
+PAYLOAD_ROUTES: Final[Sequence[ControllerRouterHandler]] = (TaskCatalogController, DeadLetterController)
 """Routes whose body holds the arguments of a job: it may be as large as those."""
 
 PREFIX: Final = "saqueduct"

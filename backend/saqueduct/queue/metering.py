@@ -8,7 +8,7 @@ from saq import Job
 from saqueduct.tasks.job import EngineJob
 
 
-class How(Protocol):
+class HowView(Protocol):
     """How an attempt ended; see `saqueduct.queue.outcomes.How`."""
 
     @property
@@ -17,11 +17,11 @@ class How(Protocol):
     def status(self) -> str: ...
 
 
-class Outcome(Protocol):
+class OutcomeView(Protocol):
     """The outcome of an attempt; see `saqueduct.queue.outcomes.Outcome`."""
 
     @property
-    def how(self) -> How: ...
+    def how(self) -> HowView: ...
 
 
 class Meter(Protocol):
@@ -36,7 +36,7 @@ class Meter(Protocol):
     def started(self, jobs: Sequence[EngineJob]) -> None:
         """These attempts start."""
 
-    def settled(self, outcomes: Sequence[tuple[Outcome, bool]], jobs: Sequence[Job | None], seconds: float) -> None:
+    def settled(self, outcomes: Sequence[tuple[OutcomeView, bool]], jobs: Sequence[Job | None], seconds: float) -> None:
         """Redis has the outcomes of these jobs, False: it refused one, because the lease was lost; the call took so
         many seconds."""
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from saq import Job
 
-from saqueduct.queue.metering import Outcome
+from saqueduct.queue.metering import OutcomeView
 from saqueduct.tasks.job import EngineJob
 
 
@@ -20,7 +20,7 @@ class Sending(Protocol):
 class AttemptTrace(Protocol):
     """The span of one attempt."""
 
-    def end(self, outcome: Outcome | None, error: BaseException | None) -> None:
+    def end(self, outcome: OutcomeView | None, error: BaseException | None) -> None:
         """The attempt has this outcome (None: its lease was lost), and failed with this error."""
 
 

@@ -16,7 +16,7 @@ from opentelemetry.trace import (
 from saq.job import Status
 
 from saqueduct.config import ProducerRelation
-from saqueduct.queue.metering import Outcome
+from saqueduct.queue.metering import OutcomeView
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, TRACE_ID, put_back
 from saqueduct.telemetry.counters import OUTCOMES, is_first_start, waited
@@ -38,7 +38,7 @@ class AttemptSpan:
     def __init__(self, span: Span) -> None:
         self._span = span
 
-    def end(self, outcome: Outcome | None, error: BaseException | None) -> None:
+    def end(self, outcome: OutcomeView | None, error: BaseException | None) -> None:
         """See `AttemptTrace.end`."""
         how = None if outcome is None else outcome.how
         name = "lost" if how is None else OUTCOMES.get(how.kind) or Status(how.status).value

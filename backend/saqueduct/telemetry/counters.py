@@ -13,7 +13,7 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
 from saqueduct.errors import UnknownTask
-from saqueduct.queue.metering import How, Outcome
+from saqueduct.queue.metering import HowView, OutcomeView
 from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.job import EngineJob
 from saqueduct.telemetry.histogram import Histogram
@@ -102,7 +102,7 @@ class JobCounters:
                     if seconds > 0.0:
                         wait.total += seconds
 
-    def settled(self, outcomes: Sequence[tuple[Outcome, bool]], jobs: Sequence[Job | None], seconds: float) -> None:
+    def settled(self, outcomes: Sequence[tuple[OutcomeView, bool]], jobs: Sequence[Job | None], seconds: float) -> None:
         """See `Meter.settled`."""
         tasks, complete, first = self.tasks, Status.COMPLETE, RUN_BUCKETS[0]
         for (outcome, held), job in zip(outcomes, jobs, strict=True):
@@ -123,7 +123,7 @@ class JobCounters:
                 self._count(self._of(job), outcome.how, held=held, ran=False)
 
     @staticmethod
-    def _count(counters: TaskCounters, how: How, *, held: bool, ran: bool) -> None:
+    def _count(counters: TaskCounters, how: HowView, *, held: bool, ran: bool) -> None:
         kind, status = how.kind, Status(how.status).value
         if ran:
             counters.attempts[(OUTCOMES.get(kind) or status) if held else "lost"] += 1

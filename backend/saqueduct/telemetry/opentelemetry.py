@@ -13,7 +13,7 @@ from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Obs
 from saq import Job
 from saq.job import Status
 
-from saqueduct.queue.metering import Outcome
+from saqueduct.queue.metering import OutcomeView
 from saqueduct.tasks.job import EngineJob
 from saqueduct.telemetry import metrics
 from saqueduct.telemetry.counters import JobCounters, is_first_start, waited
@@ -96,7 +96,7 @@ class OpenTelemetryMeter:
             if is_first_start(job):
                 self._histograms.wait.record(waited(job), self._of_task(job))
 
-    def settled(self, outcomes: Sequence[tuple[Outcome, bool]], jobs: Sequence[Job | None], seconds: float) -> None:
+    def settled(self, outcomes: Sequence[tuple[OutcomeView, bool]], jobs: Sequence[Job | None], seconds: float) -> None:
         """See `Meter.settled`."""
         self.counters.settled(outcomes, jobs, seconds)
         self._histograms.operation.record(seconds, self._settle)

@@ -16,7 +16,7 @@ from saq import Job
 from saqueduct.broker.url import RedisURL
 from saqueduct.common.own_context import set_for_all
 from saqueduct.config import SaqueductConfig
-from saqueduct.queue.metering import Outcome
+from saqueduct.queue.metering import OutcomeView
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.tracing import AttemptTrace, Sending
 from saqueduct.tasks.job import EngineJob
@@ -91,7 +91,7 @@ class GuardedAttempt(NamedTuple):
 
     span: AttemptSpan
 
-    def end(self, outcome: Outcome | None, error: BaseException | None) -> None:
+    def end(self, outcome: OutcomeView | None, error: BaseException | None) -> None:
         """See `AttemptTrace.end`."""
         _guarded(partial(self.span.end, outcome, error))
 

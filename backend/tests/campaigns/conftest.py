@@ -1,4 +1,4 @@
-"""Chunks of ten, and a mailer that a test can tell what to do."""
+"""Chunks of ten, and a mailer whose answers a test chooses."""
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine

@@ -1,4 +1,4 @@
-"""Each recipient gets at most one mail, whatever happens on the way."""
+"""Each recipient gets at most one mail, in spite of any failure."""
 
 import asyncio
 import datetime as dt

@@ -209,7 +209,7 @@ async def pause_postgres(stage: Stage) -> AsyncIterator[None]:
 
 @fault("postgres")
 async def cut_postgres(stage: Stage) -> AsyncIterator[None]:
-    """Cut all connections to PostgreSQL, whatever they have under way."""
+    """Cut all connections to PostgreSQL, also those with a statement in progress."""
     stage.to_postgres.cut()
     yield
 

@@ -47,7 +47,7 @@ class Harm(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """A process that was told to end, and its exit status. Times by the monotonic clock."""
+    """A process that was asked to stop, and its exit status. Times by the monotonic clock."""
 
     process: int
     begun: float
@@ -84,7 +84,7 @@ class Fleet:
         """Workers that ended by themselves, with their exit status; they were started again."""
         self.skewed = libfaketime() is not None
         self._versions = [0] * size
-        """Of each worker; whatever starts it again starts the same."""
+        """Of each worker; it is restarted with the same."""
         self.workers = [self._start(place) for place in range(size)]
 
     def wait(self) -> None:

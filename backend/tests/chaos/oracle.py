@@ -161,7 +161,7 @@ def records_doubled(evidence: Evidence) -> Iterator[str]:
 
 @question
 def contradictions(evidence: Evidence) -> Iterator[str]:
-    """Jobs of which Redis, its announcements and PostgreSQL tell different ends."""
+    """Jobs of which Redis, its announcements and PostgreSQL have different outcomes."""
     for key in evidence.stored.keys() | evidence.ends.keys():
         told = {end.status for end in evidence.ends.get(key, ())}
         told |= {evidence.stored[key].status} if key in evidence.stored else set()

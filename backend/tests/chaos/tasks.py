@@ -69,7 +69,7 @@ with get_registry().isolated() as _registry:
 
     @task(ttl=0, timeout=INNOCENT_TIMEOUT, at_most_once=True)
     async def once(ctx: Context, *, seconds: float) -> float:
-        """Must not run twice, whatever happens."""
+        """Must never run twice."""
         await run(ctx, seconds)
         return seconds
 

@@ -1,4 +1,4 @@
-"""The command line as a whole: how it ends, what it tells, and that its page is complete."""
+"""The command line as a whole: its exit statuses, its output, and that its page is complete."""
 
 import importlib
 import json

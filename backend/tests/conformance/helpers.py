@@ -20,7 +20,7 @@ async def create_redis_queue(url: str = URL, **options: Any) -> Queue:
 
 
 async def cleanup_queue(queue: Any) -> None:
-    """Empty Redis, whatever kind of queue it is, and close the queue."""
+    """Empty Redis and close the queue, of either kind."""
     async with Redis.from_url(URL) as redis:
         await redis.flushdb()
     await queue.disconnect()

@@ -220,7 +220,7 @@ async def test_jobs_wait_for_a_silent_postgresql(
 async def test_a_job_whose_time_runs_out_because_postgresql_is_silent_is_tried_again(
     queues: Queues, impatient: Settings, container: AsyncContainer, network: Network, engine: AsyncEngine
 ) -> None:
-    """It waits for a lock when the server stops, and the server tells it no more that it has waited for too long."""
+    """It waits for a lock when the server stops, and so never gets the error of its lock timeout."""
     # Time enough, on a busy machine, for the attempts before and after the silence.
     handle = await waits_for_a_row.options(timeout=6).enqueue()
 

@@ -1,4 +1,4 @@
-"""The runner: prefixed output, reload, crashes reported, and nothing left whatever way it ends."""
+"""The runner: prefixed output, reload, crashes reported, and nothing is left running, however it ends."""
 
 import os
 import re
@@ -55,7 +55,7 @@ class Supervisor:
         return eventually_sync(found)
 
     def processes(self, count: int, skip: int = 0) -> list[psutil.Process]:
-        """`count` processes that have told their pid, without the first `skip` ones."""
+        """`count` processes that have printed their pid, without the first `skip` ones."""
         return [psutil.Process(int(pid)) for pid in self.wait_for(r"pid (\d+)", skip + count)[skip:]]
 
     def send(self, number: int) -> None:

@@ -77,7 +77,7 @@ def test_the_script_of_a_page_runs(environment: dict[str, str]) -> None:
 
 
 def blocks_behind(marker: str, name: str) -> list[str]:
-    """The Python blocks of a how-to that stand behind a marker."""
+    """The Python blocks of a how-to page that follow a marker."""
     page = (REPOSITORY / "docs/how-to" / name).with_suffix(".md").read_text()
     return re.findall(rf"^{re.escape(marker)}\n```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 

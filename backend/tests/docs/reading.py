@@ -33,7 +33,7 @@ def make_targets() -> set[str]:
 
 
 def python_blocks(document: Path) -> list[tuple[str, str]]:
-    """Each Python block, with the comment that stands before it; those marked "not run" are left out."""
+    """Each Python block, with the comment before it; those marked "not run" are left out."""
     text = document.read_text()
     blocks = []
     for match in re.finditer(r"^( *)```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
@@ -46,7 +46,7 @@ def python_blocks(document: Path) -> list[tuple[str, str]]:
 
 
 def table_column(document: Path, column: int = 0) -> list[str]:
-    """What stands in backticks in a column of all tables."""
+    """The words in backticks in a column of all tables."""
     rows = re.findall(r"^\|(.+)\|$", document.read_text(), re.MULTILINE)
     cells = [row.replace(r"\|", "/").split(" | ")[column] for row in rows]
     return [found for cell in cells for found in re.findall(r"`([^`]+)`", cell)]

@@ -1,4 +1,4 @@
-"""Tests that stand in the documents, collected by pytest as if they were written here."""
+"""Tests in the documents, collected by pytest as if they were written here."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ PAGE = REPOSITORY / "docs/how-to/test-your-tasks.md"
 
 
 def collected_from(document: Path) -> dict[str, Any]:
-    """The tests of a document, by names that tell it; its blocks run in one module."""
+    """The tests of a document, under names that contain its own; its blocks run in one module."""
     namespace: dict[str, Any] = {"__name__": __name__}
     where = str(document.relative_to(REPOSITORY))
     for number, (marker, code) in enumerate(python_blocks(document)):

@@ -19,7 +19,7 @@ from tests.package.installed import Installed
 
 BACKEND = Path(__file__).resolve().parents[2]
 LOCK = BACKEND / "requirements" / "examples.txt"
-"""Versions and hashes of whatever may be installed here; nothing else is accepted."""
+"""Versions and hashes of all packages that may be installed here."""
 
 COMPILED = (Path(sysconfig.get_path("purelib")), BACKEND)
 """Folders with packages that this environment has compiled."""

@@ -96,7 +96,7 @@ class Project:
 
 
 def answers(client: httpx.Client) -> bool:
-    """True when the server answers, whatever it answers."""
+    """True when the server answers, with any status."""
     try:
         client.get("/")
     except httpx.TransportError:

@@ -19,5 +19,5 @@ async def make(session: AsyncSession, amount: int, key: str = "k") -> int:
 
 
 async def reload(session: AsyncSession, payment_id: int) -> Payment:
-    """The payment as it stands in the database."""
+    """The payment as the database has it."""
     return await session.get_one(Payment, payment_id, populate_existing=True)

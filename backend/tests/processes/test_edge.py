@@ -49,7 +49,7 @@ def kept_alive(client: httpx.Client) -> Iterator[socket.socket]:
 
 
 def status(open_: socket.socket) -> int:
-    """Of the next answer that the server sends, whatever has been sent to it."""
+    """Of the next answer that the server sends, also to an incomplete request."""
     answer = HTTPResponse(open_)
     answer.begin()
     answer.read()

@@ -1,4 +1,4 @@
-"""The worker process; after a pause it takes jobs only because it is told of the end."""
+"""The worker process; after a pause it takes jobs only because it is woken at the end."""
 
 from app.worker import main
 from saqueduct.worker import waiting

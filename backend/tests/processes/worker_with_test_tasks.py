@@ -70,7 +70,7 @@ async def leave_in_a_group(ctx: Context) -> None:
 
 @task
 def hang_in_a_thread(ctx: Context) -> None:
-    """Tells that it has begun, and comes to no end."""
+    """Reports that it has begun, and never ends."""
     with blocking_client(ctx["queue"].redis) as client:  # type: ignore[attr-defined]
         client.rpush("hung", ctx["job"].key)
     threading.Event().wait()

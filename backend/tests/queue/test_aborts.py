@@ -1,4 +1,4 @@
-"""Aborts and stops: who was told that a job is aborted, or handed back, was told the truth."""
+"""Aborts and stops: a reported abort or release has really happened."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -19,7 +19,7 @@ NO_CONTEXT: Any = {}
 
 
 def plain(function: Any) -> Any:
-    """A decorator that is no coroutine function, whatever it decorates."""
+    """A decorator that is no coroutine function, also around one."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -43,7 +43,7 @@ Shorten = Callable[[], Awaitable[None]]
 
 @pytest.fixture
 async def shorten(queue: EngineQueue) -> Shorten:
-    """The list is long from the start; takes out of it what no job of the test stands for."""
+    """The list is long from the start; removes the entries without a job of the test."""
     line = queue.namespace("queued")
     await queue.redis.rpush(line, *("filler" for _ in range(SHORT)))
 

@@ -58,7 +58,7 @@ def after(queue: EngineQueue, seconds: float) -> Callable[[], Awaitable[bool]]:
 
 @pytest.fixture
 def only_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that nobody tells of the end of a pause ask for no job within the time of a test."""
+    """Workers that are not woken at the end of a pause ask for no job within the time of a test."""
     monkeypatch.setattr("saqueduct.worker.waiting.PAUSED_PEEKS", 1000)
 
 

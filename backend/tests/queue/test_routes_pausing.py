@@ -1,4 +1,4 @@
-"""Queues and schedules over HTTP: how they stand, pausing, resuming and triggering."""
+"""Queues and schedules over HTTP: their state, pausing, resuming and triggering."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The ticker: one tick, one job, whoever looks, whatever was deployed."""
+"""The ticker: one tick, one job, with any number of workers and any deploy."""
 
 import asyncio
 import datetime as dt

@@ -1,4 +1,4 @@
-"""What makes the arguments of two unique jobs the same: equal values, in whatever form they were given."""
+"""What makes the arguments of two unique jobs the same: equal values, in any form."""
 
 import dataclasses
 import datetime as dt

@@ -82,7 +82,7 @@ ENQUEUE_BATCH: dict[str, Any] = {
 }
 
 
-class TaskController(Controller):
+class TaskCatalogController(Controller):
     """The catalog, and enqueue by name."""
 
     path = "/tasks"

@@ -7,7 +7,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 from saqueduct.common.clock import time_now
 from saqueduct.common.time_limits import check_delay
 from saqueduct.tasks.blocking.portal import Portal
-from saqueduct.tasks.blocking.publishing import Pauses, PublishPolicy, publish
+from saqueduct.tasks.blocking.publishing import PublishPauses, PublishPolicy, publish
 from saqueduct.tasks.blocking.results import Result, ResultHere
 from saqueduct.tasks.blocking.running import run_here
 from saqueduct.tasks.bulk import Call, bind, enqueue_many
@@ -64,7 +64,7 @@ class Entry(Generic[P, R]):
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """Enqueue a job; raises QueueUnavailable if Redis is still down after Celery's three more tries."""
-        return self._publish(args, kwargs, Pauses())
+        return self._publish(args, kwargs, PublishPauses())
 
     def apply_async(
         self,
@@ -100,7 +100,7 @@ class Entry(Generic[P, R]):
             ValueError: an invalid option; names it.
             QueueUnavailable: Redis did not answer, even at the last try.
         """
-        pauses = Pauses.of(retry_policy) if retry else ()
+        pauses = PublishPauses.of(retry_policy) if retry else ()
         options: dict[str, Any] = {
             "key": task_id,
             **_times(countdown, eta, expires),

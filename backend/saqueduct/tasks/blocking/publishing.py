@@ -32,7 +32,7 @@ class PublishPolicy(TypedDict, total=False):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Pauses:
+class PublishPauses:
     """A complete policy; omitted values have Celery's defaults.
 
     Raises:

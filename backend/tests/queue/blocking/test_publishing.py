@@ -9,7 +9,7 @@ from app.queue.catalog import TasksRegistry
 from app.settings import load_settings
 from app.shell import open_container
 from saqueduct import Queues, QueueUnavailable
-from saqueduct.tasks.blocking.publishing import Pauses
+from saqueduct.tasks.blocking.publishing import PublishPauses
 
 
 class Away:
@@ -59,9 +59,9 @@ async def test_delay_tries_as_often_as_celery_does(
 
 
 def test_pauses_grow_by_the_step_up_to_the_maximum() -> None:
-    assert list(Pauses(max_retries=4, interval_start=1, interval_step=2, interval_max=4)) == [1, 3, 4, 4]
-    assert list(Pauses()) == pytest.approx([0.0, 0.2, 0.2])
-    endless = iter(Pauses(max_retries=None))
+    assert list(PublishPauses(max_retries=4, interval_start=1, interval_step=2, interval_max=4)) == [1, 3, 4, 4]
+    assert list(PublishPauses()) == pytest.approx([0.0, 0.2, 0.2])
+    endless = iter(PublishPauses(max_retries=None))
     assert [next(endless) for _ in range(50)][-1] == pytest.approx(0.2)
 
 
