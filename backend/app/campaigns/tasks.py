@@ -9,13 +9,17 @@ from app.campaigns.sending import CampaignSending, Chunk
 from app.campaigns.service import CampaignService
 from app.emails.errors import InvalidMail, PermanentMailError, TemporaryMailError
 from app.queue.registry import scheduled_task, task
-from saqueduct import INJECTED, Context, GiveUp, enqueue_many
+from saqueduct import INJECTED, Context, GiveUp, Rate, enqueue_many
 
 FAN_OUT = 50
 """Chunks that are enqueued between two reports of progress."""
 
 RESUMED_FOR = dt.timedelta(days=3)
 """How long after its start a campaign is resumed; as long as mail servers usually keep trying."""
+
+
+MAIL_PROVIDER = Rate("mail provider", 10, per=1.0, burst=20)
+"""Chunks that begin, of all campaigns together: mail providers refuse senders that suddenly send thousands of mails."""
 
 
 @task(timeout=600, retries=3, retry_delay=5, retry_backoff=60)
@@ -39,7 +43,7 @@ async def send_campaign(ctx: Context, *, campaign_id: int, sending: CampaignSend
     return {"campaign_id": campaign_id, "chunks": len(chunks)}
 
 
-@task(timeout=1800, retries=8, retry_delay=30, retry_backoff=1800)
+@task(timeout=1800, retries=8, retry_delay=30, retry_backoff=1800, limits=(MAIL_PROVIDER,))
 async def send_campaign_chunk(
     ctx: Context, *, campaign_id: int, first: int, last: int, sending: CampaignSending = INJECTED
 ) -> dict[str, int]:

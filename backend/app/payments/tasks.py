@@ -9,12 +9,13 @@ import msgspec
 from app.payments.capturing import Capturing
 from app.payments.errors import PaymentNotFound
 from app.queue.registry import scheduled_task, task
-from saqueduct import INJECTED, Context, GiveUp
+from saqueduct import INJECTED, Concurrency, Context, GiveUp
 
 Seconds = Annotated[int, msgspec.Meta(ge=0)]
 
 
-@task(timeout=60, retries=6, retry_delay=5, retry_backoff=300)
+# One job of a payment at a time: a second one would only wait for the lock of its row, in a slot of a worker.
+@task(timeout=60, retries=6, retry_delay=5, retry_backoff=300, limits=(Concurrency(1, by="payment_id"),))
 async def capture_payment(ctx: Context, *, payment_id: int, capturing: Capturing = INJECTED) -> dict[str, int | str]:
     """Take the money of a payment, once, however often this runs."""
     try:
