@@ -20,7 +20,7 @@ class Console:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that tell a program whose output is a pipe whether this console shows colours."""
+        """Variables with which a program whose output is a pipe shows colours as this console does."""
         return {"FORCE_COLOR": "1"} if self.coloured else {"NO_COLOR": "1"}
 
     def line(self, name: str, text: str) -> None:

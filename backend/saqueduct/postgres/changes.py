@@ -152,7 +152,7 @@ class Changes:
         try:
             await self.queues.retry(job_id)
         except JobNotFound:
-            # Redis has forgotten it; a dead letter is enqueued anew.
+            # Redis has forgotten it; a dead letter is enqueued again.
             async with self.transaction() as session:
                 letters = DeadLetters(session, self.queues, self.tasks)
                 await letters.replay(job_id, by=self.by, why=self.why)
