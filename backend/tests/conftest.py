@@ -29,7 +29,7 @@ from saqueduct.litestar import SaqueductPlugin
 from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
 from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
-from tests.fixtures.application import QuickPasswords, application
+from tests.fixtures.application import QuickPasswords, application, variables
 from tests.fixtures.composition import build_container, build_queues, build_workers
 from tests.fixtures.emptying import Emptying
 
@@ -76,7 +76,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     processes: int = run["workercount"]
     long = [item for item in items if item.get_closest_marker("long")]
     others = iter([item for item in items if not item.get_closest_marker("long")])
-    blocks: list[list[pytest.Item]] = [long[number::processes] for number in range(processes)]
+    # The first block has those with a browser, which they share.
+    with_browser = [item for item in long if item.get_closest_marker("browser")]
+    blocks: list[list[pytest.Item]] = [with_browser, *([] for _ in range(processes - 1))]
+    for item in long:
+        if item not in with_browser:
+            min(blocks, key=len).append(item)
     for block in blocks:
         block.extend(islice(others, max(0, len(items) // processes - len(block))))
     items[:] = [*(item for block in blocks for item in block), *others]
@@ -85,6 +90,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+    # Few of the objects that a test makes are part of a cycle.
+    gc.set_threshold(10_000, 10, 10)
     gc.enable()
 
 
@@ -109,15 +116,7 @@ def migrated_url(database_url: str) -> str:
 @pytest.fixture
 def environment(redis_url: str, migrated_url: str, tmp_path: Path) -> dict[str, str]:
     """The environment variables of the application under test."""
-    return {
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": migrated_url,
-        "DEV_DIR": str(tmp_path),
-        "SECRET_KEY": "tests only, no secret, but long enough",
-        "WORKER_GRACE_PERIOD": "5",
-        # On a busy machine a connection takes its time.
-        "DATABASE_CONNECT_TIMEOUT": "20",
-    }
+    return variables(redis_url, migrated_url, tmp_path)
 
 
 @pytest.fixture

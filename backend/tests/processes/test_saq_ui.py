@@ -4,14 +4,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
 import redis
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.fixtures.application import variables
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import WEB_WITH_TEST_TASKS, WORKER_WITH_TEST_TASKS, enqueue, process, web
 
@@ -27,28 +27,37 @@ expect.set_options(timeout=PATIENCE)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("no Chromium on this machine: apt-get install chromium")
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        page.set_default_timeout(PATIENCE)
-        yield page
+        yield browser
         browser.close()
 
 
 @pytest.fixture
-def client(environment: dict[str, str], redis_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
-    """The HTTP process and a worker, with an empty Redis."""
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in a browser context of its own."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def client(redis_url: str, migrated_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The HTTP process and a worker, which begin with an empty Redis."""
     with redis.Redis.from_url(redis_url) as server:
         server.flushall()
+    directory = tmp_path_factory.mktemp("saq-ui")
+    environment = variables(redis_url, migrated_url, directory)
     with (
-        process(WORKER_WITH_TEST_TASKS, environment, tmp_path / "worker.log"),
-        web(environment, tmp_path / "web.log", WEB_WITH_TEST_TASKS) as client,
+        process(WORKER_WITH_TEST_TASKS, environment, directory / "worker.log"),
+        web(environment, directory / "web.log", WEB_WITH_TEST_TASKS) as client,
     ):
         eventually_sync(lambda: client.get("/health/ready").json()["workers"]["status"] == "ok")
         yield client
