@@ -10,7 +10,7 @@ from tests.chaos.evidence import SPENT, Evidence
 from tests.chaos.faults import Window
 from tests.chaos.fleet import Harm
 from tests.chaos.journal import Line
-from tests.chaos.tasks import DOOMED, TICK, WITH_SESSION, once
+from tests.chaos.tasks import DOOMED, PACE, TICK, TOGETHER, WITH_SESSION, once
 
 MAX_RECOVERIES = 3
 """Times that a job is recovered, as the guarantees say."""
@@ -207,6 +207,28 @@ def beside_each_other(evidence: Evidence) -> Iterator[str]:
                 if beside is not None and evidence.excuses.harms(beside, line.time) is None:
                     yield f"{name}: {beside.key}, {line.key}"
                 running[name] = line
+
+
+@question
+def over_admission(evidence: Evidence) -> Iterator[str]:
+    """Bodies that began beyond a limit: more at once than it admits, or more leases in its seconds."""
+    running: dict[str, dict[str, Line]] = defaultdict(dict)
+    for line in evidence.lines:
+        if line.what.startswith("limited"):
+            name = line.what.removesuffix(" over")
+            running[name].pop(line.key, None)
+            if line.what == name:
+                beside = [each for each in running[name].values() if evidence.excuses.rerun(each, line.time) is None]
+                if len(beside) >= TOGETHER:
+                    yield f"{name}: {line.key} beside {', '.join(each.key for each in beside)}"
+                running[name][line.key] = line
+    if any(window.fault.loses for window in evidence.excuses.windows):
+        return
+    leases = sorted(int(line.what.split()[1]) for line in evidence.lines if line.what.startswith("paced"))
+    most = PACE.limit + PACE.burst
+    for first, beyond in zip(leases, leases[most:], strict=False):
+        if beyond - first < PACE.per * 1000:
+            yield f"paced: more than {most} leases in {beyond - first} ms from {first} on"
 
 
 @question

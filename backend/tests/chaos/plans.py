@@ -10,6 +10,9 @@ CLASSIC = {"work": 12, "thread_work": 3, "delayed": 3, "flaky": 2, "single": 2, 
 DURABLE = {"durable": 5, "durable_entry": 4, "durable_doomed": 1}
 
 
+LIMITED = {"limited": 8, "paced": 2}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run does.
@@ -86,6 +89,13 @@ PLANS = {
             rate=400.0,
         ),
         Plan(
+            name="limits",
+            faults=ON_WORKERS | ON_REDIS | {"kill": 40, "deploy": 4},
+            kinds={**LIMITED, "work": 5},
+            jobs=15_000,
+            rate=60.0,
+        ),
+        Plan(
             name="culprits",
             faults=CULPRITS | {"kill": 3, "terminate": 3},
             kinds={**CLASSIC, "long": 6},
@@ -97,7 +107,7 @@ PLANS = {
         Plan(
             name="everything",
             faults={**ON_WORKERS, **ON_REDIS, **ON_POSTGRES, **CULPRITS, "deploy": 5, "kill producer": 5},
-            kinds={**CLASSIC, **DURABLE, "entry": 3, "feature": 3},
+            kinds={**CLASSIC, **DURABLE, **LIMITED, "entry": 3, "feature": 3},
             jobs=20_000,
             rate=100.0,
             together=True,

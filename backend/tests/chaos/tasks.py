@@ -9,7 +9,8 @@ import time
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct import INJECTED, Context, Unique, get_registry, scheduled_task, task
+from saqueduct import INJECTED, Concurrency, Context, Rate, Unique, get_registry, scheduled_task, task
+from saqueduct.tasks.job import EngineJob, holder
 from saqueduct.tasks.task import Task
 from tests.chaos.journal import note
 
@@ -25,6 +26,12 @@ TICK = 5.0
 CULPRIT_TIMEOUT = 2
 INNOCENT_TIMEOUT = 4
 """Seconds. A worker whose event loop is blocked for INNOCENT_TIMEOUT and 5 more is taken for hung."""
+
+TOGETHER = 2
+"""Jobs of the task `limited` that may run at once, for each number."""
+
+PACE = Rate("pace", 15, per=1.0, burst=3)
+"""Of the task `paced`."""
 
 WRITE = text("INSERT INTO runs VALUES (:number)")
 
@@ -66,6 +73,25 @@ with get_registry().isolated() as _registry:
         await run(ctx, seconds)
         note(ctx, f"single {number} over")
         return number
+
+    @task(ttl=0, timeout=INNOCENT_TIMEOUT, limits=(Concurrency(TOGETHER, by="number"),))
+    async def limited(ctx: Context, *, number: int, seconds: float) -> int:
+        """TOGETHER at a time for each number."""
+        note(ctx, f"limited {number}")
+        try:
+            await run(ctx, seconds)
+        finally:
+            note(ctx, f"limited {number} over")
+        return number
+
+    @task(ttl=0, timeout=INNOCENT_TIMEOUT, limits=(PACE,))
+    async def paced(ctx: Context, *, seconds: float) -> float:
+        """Starts at a rate, by the clock of Redis, whose time is in the lease."""
+        job = ctx["job"]
+        assert isinstance(job, EngineJob)
+        note(ctx, f"paced {holder(job.lease)[1]}")
+        await run(ctx, seconds)
+        return seconds
 
     @task(ttl=0, timeout=INNOCENT_TIMEOUT, at_most_once=True)
     async def once(ctx: Context, *, seconds: float) -> float:

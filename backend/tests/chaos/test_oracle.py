@@ -81,6 +81,10 @@ CASES = {
     "beside each other": evidence(
         lines=[line("single 7", "a", 1.0), line("single 7", "b", 2.0, process=2), line("single 7 over", "a", 3.0)]
     ),
+    "over admission": evidence(
+        lines=[line("limited 7", "a", 1.0), line("limited 7", "b", 2.0, process=2), line("limited 7", "c", 3.0),
+               line("limited 7 over", "a", 4.0)]
+    ),
     "ticks missed": evidence(lines=TICKS),
     "ticks doubled": evidence(lines=[*TICKS, line("start", "b", 15.0, task="tick", tick=15.0),
                                      line("start", "c", 15.1, task="tick", tick=15.0)]),
@@ -179,6 +183,19 @@ def test_unique_jobs_may_not_be_beside_each_other_for_what_happened_elsewhere_or
     found = CASES["beside each other"]
     judged = judge(Evidence(lines=found.lines, excuses=Excuses([harm])))
     assert list(judged.faults) == ["beside each other"]
+
+
+def test_a_limit_does_not_count_the_bodies_of_a_worker_that_died() -> None:
+    found = CASES["over admission"]
+    assert judge(Evidence(lines=found.lines, excuses=Excuses([Harm(2, 2.5, 2.5)]))).faults == {}
+    assert list(judge(Evidence(lines=found.lines, excuses=Excuses([Harm(2, 9.0, 9.0)]))).faults) == ["over admission"]
+
+
+@pytest.mark.parametrize(("leases", "too_many"), [(18, False), (19, True)])
+def test_a_rate_counts_leases_in_its_seconds(leases: int, too_many: bool) -> None:
+    lines = [line(f"paced {1000 + each * 50}", f"j{each}", 1.0) for each in range(leases)]
+    later = [line("paced 2001", "late", 2.0)]
+    assert bool(judge(Evidence(lines=[*lines, *later])).cases["over admission"]) is too_many
 
 
 def test_ticks_may_be_missing_while_no_worker_lived() -> None:

@@ -127,6 +127,9 @@ class Workload:
     def _single(self, seconds: float) -> Job:
         return tasks.single.job({"number": self._chance.randrange(50), "seconds": seconds})
 
+    def _limited(self, seconds: float) -> Job:
+        return tasks.limited.job({"number": self._chance.randrange(6), "seconds": seconds})
+
     def _entry(self, _: float) -> Job:
         return self._numbered("entry")
 
