@@ -147,6 +147,26 @@ class JobHistory:
         found: list[Any] = list(rows)
         return {row[0]: row[1] for row in found}
 
+    async def children(self, key: str, since: dt.datetime, until: dt.datetime, most: int) -> Sequence[JobRecord] | None:
+        """The records of jobs that a job enqueued, oldest first; None: to find them takes longer than COUNTING.
+
+        Args:
+            key: of the job.
+            since, until: times of enqueue to look at; there is no index of parents.
+            most: records.
+        """
+        if storable(key) != key:
+            return []
+        within = (JobRecord.queued_at >= since, JobRecord.queued_at <= until)
+        query = select(JobRecord).where(JobRecord.parent == key, *within).order_by(*PLACE).limit(most)
+        await self._session.execute(text(f"SET LOCAL statement_timeout TO '{COUNTING}ms'"))
+        try:
+            return (await self._session.scalars(query, execution_options=self._options)).all()
+        except DBAPIError as error:
+            if not took_too_long(error):
+                raise
+            return None
+
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
         return await self._page([*conditions(which), *DEAD], cursor, limit)

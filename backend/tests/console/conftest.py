@@ -86,6 +86,11 @@ def tasks() -> TaskRegistry:
     async def marked(ctx: Context, *, text: str = MARKUP) -> str:
         raise ValueError(text)
 
+    @registry.task
+    async def parent(ctx: Context, *, text: str) -> None:
+        await echo.enqueue(text=text)
+        await echo.options(delay=3600).enqueue(text=text)
+
     @registry.task(record_logs=True)
     async def logs(ctx: Context, *, line: str) -> None:
         logging.getLogger("shop").warning("line %s", line)

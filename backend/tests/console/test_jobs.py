@@ -222,3 +222,19 @@ def test_a_job_with_arguments_of_many_levels_is_shown(served: Served, levels: in
         deep = [deep]
     page = served.page("/job", key=served.ended("echo", x=deep))
     assert page.count('<details class="json"') == 0
+
+
+def test_a_job_shows_the_jobs_that_it_enqueued_and_they_show_it(served: Served) -> None:
+    key = served.ended("parent", text=MARKUP)
+
+    def children() -> list[str]:
+        found = re.search(r'<ul class="plain" id="children".*?</ul>', served.page("/job", key=key), re.DOTALL)
+        return re.findall(r'badge (?:queued|complete)".*?href="/console(/job[^"]+)"', found[0]) if found else []
+
+    eventually_sync(lambda: len(children()) == 2, within=60)
+    page = served.page("/job", key=key)
+    assert code_in(page) == []
+    assert "badge queued" in page
+    for child in children():
+        assert f'href="/console/job?key={key}"' in served.page(unescape(child))
+    assert 'id="children"' not in served.page("/job", key=served.ended("echo", text="none"))

@@ -5,6 +5,7 @@ from typing import Any, Final
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
+from saqueduct.console.children import children_of
 from saqueduct.console.pages.jobs import abort, discard, retry
 from saqueduct.console.snippets import as_curl, as_python, redacted_names
 from saqueduct.console.timeline import timeline
@@ -38,6 +39,7 @@ class JobPage(Controller):
             where=where,
             earlier=known.jobs[1:],
             replays=known.replays,
+            children=await children_of(view, job),
             events=timeline(job),
             actions=actions_of(job, known, knows_task=job.task in view.registry),
             python=as_python(job),
