@@ -60,7 +60,7 @@ async def look_up(saqueduct: Saqueduct, key: str, queue: str | None = None) -> K
 
 async def _in_redis(saqueduct: Saqueduct, key: str, queue: str | None) -> JobDetails | None:
     try:
-        return JobDetails.of_job(await saqueduct.queues.find(key, queue))
+        return await JobDetails.of_waiting(saqueduct.queues, await saqueduct.queues.find(key, queue))
     except JobNotFound:
         return None
 

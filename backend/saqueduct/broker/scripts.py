@@ -18,7 +18,8 @@ from saqueduct.common import clock
 
 PARTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
-        ("abort", "dangling", "expired", "lease", "orphans", "promote", "settle", "state", "stir"), ("limits",)
+        ("abort", "dangling", "expired", "lease", "orphans", "promote", "set_limit", "settle", "state", "stir", "why"),
+        ("limits",),
     ),
     **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("limits", "debounce", "cancel", "admit")),
     "declare": ("limits", "declarations"),

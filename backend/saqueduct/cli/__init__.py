@@ -31,7 +31,7 @@ class _QueueGroup(click.Command):
     """Loads the group when it is called: `litestar run` builds it, too, and the commands are slow to import."""
 
     def __init__(self, find: "Callable[[], Saqueduct]") -> None:
-        super().__init__("queue", help="Look after jobs, dead letters, tasks, schedules, queues and workers.")
+        super().__init__("queue", help="Look after jobs, dead letters, tasks, schedules, limits, queues and workers.")
         self._find = find
 
     def make_context(

@@ -24,8 +24,10 @@ def audit() -> None:
 
 @audit.command("list")
 @click.option("--person", help="By this person.")
-@click.option("--action", help="This action: retry, abort, replay, discard, pause, resume, trigger or enqueue.")
-@click.option("--target", help="On the job of this key, or the queue or schedule of this name.")
+@click.option(
+    "--action", help="This action: retry, abort, replay, discard, pause, resume, trigger, enqueue, change or reset."
+)
+@click.option("--target", help="On the job of this key, or the queue, schedule or limit of this name.")
 @click.option("--surface", type=click.Choice(("console", "http", "cli")), help="Asked for there.")
 @click.option("--since", type=options.Moment(), help="Then or later: 2h, 7d, 2026-05-01T09:00.")
 @click.option("--until", type=options.Moment(), help="Before then.")
@@ -45,7 +47,7 @@ async def list_audit(
     cursor: str | None,
     as_json: bool,
 ) -> None:
-    """List actions, newest first: who, what, to which jobs, queues or schedules, why and from where."""
+    """List actions, newest first: who, what, to which jobs, queues, schedules or limits, why and from where."""
     which = AuditFilter(person=person, action=action, target=target, surface=surface, since=since, until=until)
     async with records.transaction(saqueduct) as session:
         page = await AuditLog(session).page(which, cursor, limit)

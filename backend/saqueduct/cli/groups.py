@@ -14,6 +14,7 @@ from saqueduct.cli.dev import dev
 from saqueduct.cli.errors import Nouns, Reporting
 from saqueduct.cli.hash_password import hash_password
 from saqueduct.cli.jobs import jobs
+from saqueduct.cli.limits import limits
 from saqueduct.cli.loading import load
 from saqueduct.cli.migrate import migrate
 from saqueduct.cli.queues import queues
@@ -21,7 +22,10 @@ from saqueduct.cli.schedules import schedules
 from saqueduct.cli.tasks import tasks
 from saqueduct.cli.workers import run_alone, workers
 
-COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, workers, audit, migrate, hash_password)
+COMMANDS: tuple[click.Command, ...] = (
+    *(jobs, dead, tasks, schedules, limits, queues),
+    *(workers, audit, migrate, hash_password),
+)
 
 
 @click.group(cls=Reporting, context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +47,7 @@ COMMANDS: tuple[click.Command, ...] = (jobs, dead, tasks, schedules, queues, wor
 @click.version_option(__version__, prog_name="saqueduct")
 @click.pass_context
 def main(ctx: click.Context, path: str | None, directory: str | None) -> None:
-    """Look after jobs, dead letters, tasks, schedules, queues and workers."""
+    """Look after jobs, dead letters, tasks, schedules, limits, queues and workers."""
     ctx.obj = Target(lambda: load(path, directory))
 
 
@@ -53,7 +57,7 @@ def queue_group(find: Callable[[], Saqueduct]) -> click.Group:
     # Without parameters: Litestar passes its own to a callback that has one named `ctx` or `app`.
     @click.group(name="queue", cls=Reporting)
     def queue() -> None:
-        """Look after jobs, dead letters, tasks, schedules, queues and workers."""
+        """Look after jobs, dead letters, tasks, schedules, limits, queues and workers."""
         click.get_current_context().obj = Target(lambda: Found(find()))
 
     for command in COMMANDS:

@@ -11,6 +11,7 @@ from rich.text import Text
 from saqueduct.cli import output
 from saqueduct.common.clock import time_now
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.queue.limit_waits import LimitWait
 from saqueduct.queue.redacted_view import brief_error
 
 
@@ -53,6 +54,7 @@ def described(job: JobDetails, title: str) -> RenderableType:
     head = Text.assemble((output.clean(job.task, one_line=True), "bold"), "  ")
     head.append_text(output.word(job.status)).append(f"  {title}", style="dim")
     parts: list[RenderableType] = [head, output.fields(_pairs(job))]
+    parts += map(_wait, job.waits_for)
     if len(job.errors) > 1 or (job.errors and not job.error):
         parts += ["", _attempts(job)]
     if job.error:
@@ -99,6 +101,11 @@ def _resolution(job: JobDetails) -> str | None:
         return None
     why = f": {job.resolved_why}" if job.resolved_why else ""
     return f"{job.resolution} by {job.resolved_by}, {output.when(job.resolved_at)}{why}"
+
+
+def _wait(wait: LimitWait) -> RenderableType:
+    text = output.clean(wait.text, one_line=True)
+    return output.line(f"passes {text}", "dim") if wait.open else output.line(f"waits for {text}", "yellow")
 
 
 def _attempts(job: JobDetails) -> Table:

@@ -22,6 +22,7 @@ from saqueduct.litestar.routes.audit import AuditController
 from saqueduct.litestar.routes.health import HealthController
 from saqueduct.litestar.routes.history import HistoryController
 from saqueduct.litestar.routes.jobs import JobController
+from saqueduct.litestar.routes.limits import LimitController
 from saqueduct.litestar.routes.queues import QueueController
 from saqueduct.litestar.routes.records import DeadLetterController, RecordController
 from saqueduct.litestar.routes.schedules import ScheduleController
@@ -43,6 +44,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     RecordController,
     QueueController,
     ScheduleController,
+    LimitController,
     AuditController,
     HistoryController,
 )
@@ -126,7 +128,8 @@ def queue_router(
 
 
 def install(app: Litestar) -> None:
-    """Let the keys of jobs and schedules in the paths of the router contain any character, such as `/`.
+    """Let the keys of jobs and schedules, and the names of limits, in the paths of the router contain any character,
+    such as `/`.
 
     Call it once the application is built, before its first request. A second call does nothing.
 

@@ -9,6 +9,7 @@ from saq import Job
 from saq.job import Status
 
 from saqueduct.postgres.record_filter import trace_of_attempt
+from saqueduct.queue.limit_waits import LimitWait, limit_waits
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.redacted_view import REDACTABLE, remembered, shown
 from saqueduct.tasks.job import failure
@@ -77,6 +78,8 @@ class JobDetails(JobSummary, kw_only=True):
     resolved_by: str | None = None
     resolved_why: str | None = None
     replayed_as: str | None = None
+    waits_for: list[LimitWait] = msgspec.field(default_factory=list)
+    """Its limits, while it waits for them, those that hold it up first; where one job is shown."""
 
     @classmethod
     def of_job(cls, job: Job) -> "JobDetails":
@@ -112,9 +115,17 @@ class JobDetails(JobSummary, kw_only=True):
         )
 
     @classmethod
+    async def of_waiting(cls, queues: Queues, job: Job) -> "JobDetails":
+        """The same, and what it waits for."""
+        details = cls.of_job(job)
+        if job.status is Status.QUEUED:
+            details.waits_for = await limit_waits(queues.get(job.get_queue().name), job)
+        return details
+
+    @classmethod
     def of_record(cls, queues: Queues, record: "JobRecord") -> "JobDetails":
         """A job as its record has it; redacted by the present options of its task too."""
-        derived = ("job_id", "retries", "progress", "due_at", "attempt_trace_id")
+        derived = ("job_id", "retries", "progress", "due_at", "attempt_trace_id", "waits_for")
         fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name not in derived}
         visible = remembered(queues, record.task, {name: getattr(record, name) for name in REDACTABLE})
         visible["logs"] = _lines(visible["errors"] or [], visible["logs"] or [], record.attempts)

@@ -1,4 +1,4 @@
-"""The audit: who did what to jobs, queues and schedules by hand."""
+"""The audit: who did what to jobs, queues, schedules and limits by hand."""
 
 import json
 import logging
@@ -9,8 +9,8 @@ import msgspec
 
 logger = logging.getLogger("saqueduct.audit")
 
-Action = Literal["retry", "abort", "replay", "discard", "pause", "resume", "trigger", "enqueue"]
-Kind = Literal["job", "dead letter", "queue", "schedule"]
+Action = Literal["retry", "abort", "replay", "discard", "pause", "resume", "trigger", "enqueue", "change", "reset"]
+Kind = Literal["job", "dead letter", "queue", "schedule", "limit"]
 Surface = Literal["console", "http", "cli"]
 
 MOST_TARGETS: Final = 100
@@ -27,11 +27,11 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         role: their role then; None: on the command line.
         action: what was done.
         kind: to what.
-        targets: keys of jobs, or names of queues and schedules; MOST_TARGETS are kept.
+        targets: keys of jobs, or names of queues, schedules and limits; MOST_TARGETS are kept.
         count: how many; None: not known yet, because a job does it.
         task: name of the task, where all are jobs of one.
         queue: name of the queue, likewise.
-        filter: that selected them.
+        filter: that selected them; of a changed limit its new numbers.
         why: the reason given.
         surface: where it was asked for.
         address: of the client, or the host of the command line.

@@ -44,6 +44,8 @@ class Model:
         self.delayed: dict[str, ModelJob] = {}
         self.lanes: dict[str, list[ModelJob]] = defaultdict(list)
         self.arrivals: dict[str, float] = {}
+        self.least: dict[str, float] = {}
+        """The same, if each was looked at when its limit changed: nothing starts earlier."""
         self.closed: dict[str, float] = {}
         """Until when jobs have closed gates."""
 
@@ -68,7 +70,7 @@ class Model:
             made.leased = job
             made.expired = made.expires is not None and self.now > made.expires
             if not made.expired:
-                closed = [gate for gate in made.gates if not self._fits(made, gate)]
+                closed = [gate for gate in made.gates if not self._fits(made, gate, self.least)]
                 assert not closed, f"{job.key} has started, although {closed} are closed"
                 for gate in made.gates:
                     self._take(gate)
@@ -134,17 +136,26 @@ class Model:
             held += [job for job in kept if job.keeps and gate in job.gates and job is not but]
         return len(held)
 
-    def _slack(self, gate: str) -> float:
+    def change(self, name: str, rule: Any) -> None:
+        self.rules[name] = rule
+        if rule[0] == "r":
+            for gate in [gate for gate in self.least if gate.split("\t")[0] == name]:
+                self.least[gate] = self._arrival(gate, self.least)
+
+    def _arrival(self, gate: str, arrivals: dict[str, float]) -> float:
+        _, step, burst = self._rule(gate)
+        return float(min(max(arrivals.get(gate, 0.0), self.now), self.now + burst * step))
+
+    def _slack(self, gate: str, arrivals: dict[str, float] | None = None) -> float:
         """Seconds until the rate opens; 0 or less: it is open."""
         _, step, burst = self._rule(gate)
-        arrival = min(max(self.arrivals.get(gate, 0.0), self.now), self.now + burst * step)
-        return float(arrival - self.now - (burst - 1) * step)
+        return self._arrival(gate, arrivals or self.arrivals) - self.now - float((burst - 1) * step)
 
-    def _fits(self, job: ModelJob, gate: str) -> bool:
+    def _fits(self, job: ModelJob, gate: str, arrivals: dict[str, float] | None = None) -> bool:
         if self._shut(gate):
             return False
         if self._rule(gate)[0] == "r":
-            return self._slack(gate) <= 0
+            return self._slack(gate, arrivals) <= 0
         return bool(self._held(gate, job) < self._rule(gate)[1])
 
     def _shut(self, gate: str) -> bool:
@@ -158,11 +169,10 @@ class Model:
         return max(times, default=None)
 
     def _take(self, gate: str) -> None:
-        kind, step, *rest = self._rule(gate)
+        kind, step, *_ = self._rule(gate)
         if kind == "r":
-            [burst] = rest
-            arrival = min(max(self.arrivals.get(gate, 0.0), self.now), self.now + burst * step)
-            self.arrivals[gate] = arrival + step
+            for arrivals in (self.arrivals, self.least):
+                arrivals[gate] = self._arrival(gate, arrivals) + step
 
     def can_start(self) -> list[ModelJob]:
         """The first jobs of lanes that may start now; one that has expired ends when the turn of its lane comes."""

@@ -184,7 +184,7 @@ class Flow(RuleBasedStateMachine):
     def change(self, name: str, limit: int) -> None:
         rule = f"r {limit} {100.0 * limit} {limit}" if name == "rate" else f"c {limit}"
         self.run(self._set(name, rule))
-        self.model.rules[name] = ("r", 100.0, limit) if name == "rate" else ("c", limit)
+        self.model.change(name, ("r", 100.0, limit) if name == "rate" else ("c", limit))
 
     async def _set(self, name: str, rule: str) -> None:
         await cast("Any", self.redis).hset(self.queue.namespace("flow:limits"), name, rule)

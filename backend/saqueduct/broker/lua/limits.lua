@@ -16,6 +16,7 @@
 --   limits          hash: limit -> rule: 'c N' so many at once, 'o N' the same in order, 'r N SECONDS BURST' a rate, 'u 0'
 --                   no limit any more
 --   declared        hash: limit -> rule, as the valid declaration has it
+--   changed         hash: limit whose rule somebody has changed by hand -> the time, and who and why
 --   begun           hash: priority -> leases that found jobs in both its list and its lanes, which begin in turn
 --   checked         hash: how far `check` has come
 -- A gate's slot is the lease: taken in the script that leases, released in the one that settles.
@@ -77,10 +78,14 @@ load_limits = function()
         return known
     end
 
-    -- The arrival time of a rate; never further ahead than a full burst, also when the clock went back.
+    -- The arrival time of a rate; never further ahead than a full burst. If it is, because the limit was changed or the clock
+    -- went back, it counts from now on: else the gate would open later the later it is looked at.
     local function arrival(gate, rule)
         local stored = tonumber(redis.call('GET', BASE .. 'rate:' .. gate) or '0')
-        return math.min(math.max(stored, NOW), NOW + rule.burst * rule.step)
+        local most = NOW + rule.burst * rule.step
+        if stored <= most + 0.000001 then return math.max(stored, NOW) end
+        redis.call('SET', BASE .. 'rate:' .. gate, string.format('%.6f', most), 'KEEPTTL')
+        return most
     end
 
     -- Until when a job has closed a gate; nil: none has. Whether there are any is looked up once a call.
@@ -417,11 +422,58 @@ load_limits = function()
         end
     end
 
-    -- Store the rules of a declaration, and lift the limits that it leaves out. Returns the names of those that changed.
+    local DECLARED_RULES, CHANGED = BASE .. 'declared', BASE .. 'changed'
+
+    -- Set the rule of a limit by hand, or as it is declared (''); see `set_limit.lua`.
+    function self.change(name, rule, note, known)
+        redis.call('HSETNX', DECLARED_RULES, name, known)
+        if rule == '' then
+            rule, note = redis.call('HGET', DECLARED_RULES, name), ''
+            redis.call('HDEL', CHANGED, name)
+        else
+            note = string.format('%.6f ', NOW) .. note
+            redis.call('HSET', CHANGED, name, note)
+        end
+        local before = redis.call('HGET', RULES, name) or known
+        redis.call('HSET', RULES, name, rule)
+        return {before ~= rule and 1 or 0, note}
+    end
+
+    -- What a job in a lane waits for. Returns {time, jobs before it in its lane or -1 if unknown; then for each gate {gate,
+    -- rule, how many may start, when it opens by itself or '', '1' if a job has closed it, jobs that hold it, lanes that wait
+    -- at it, those of them before this lane or -1, ids of some jobs that hold it}}.
+    function self.explain(id, lane, most)
+        local before = redis.call('LPOS', read(lane).list, id, 'MAXLEN', SHORT)
+        local answer = {string.format('%.6f', NOW), before or -1}
+        for i, gate in ipairs(read(lane).gates) do
+            local free, opens = room(gate)
+            local held, waiters = BASE .. 'held:' .. gate, BASE .. 'waiters:' .. gate
+            -- A limit that is lifted has no number.
+            free = free == math.huge and 1 or math.max(0, free)
+            answer[i + 2] = {
+                gate,
+                redis.call('HGET', RULES, string.match(gate, '^[^\t]*')) or 'c 1',
+                free,
+                opens and string.format('%.6f', opens) or '',
+                closed_until(gate) and '1' or '0',
+                redis.call('SCARD', held),
+                redis.call('ZCARD', waiters),
+                redis.call('ZRANK', waiters, lane) or -1,
+                redis.call('SRANDMEMBER', held, most),
+            }
+        end
+        return answer
+    end
+
+    -- Store the rules of a declaration, and lift the limits that it leaves out. What is changed by hand stays, until another
+    -- number is declared. Returns the names of those that changed.
     function self.declare(named)
-        local DECLARED_RULES = BASE .. 'declared'
         local before, changed, declared = redis.call('HGETALL', DECLARED_RULES), {}, {}
+        local earlier = {}
+        for i = 1, #before, 2 do earlier[before[i]] = before[i + 1] end
         local function set(name, rule)
+            if earlier[name] == rule and redis.call('HEXISTS', CHANGED, name) == 1 then return end
+            redis.call('HDEL', CHANGED, name)
             if redis.call('HGET', RULES, name) ~= rule then
                 redis.call('HSET', RULES, name, rule)
                 changed[#changed + 1] = name

@@ -115,7 +115,7 @@ async def _visible(
 async def _view(key: str, services: QueueServices, queue: str | None = None) -> JobView:
     """The job of that key in a queue, or in any."""
     try:
-        return JobView.of(await services.queues.find(key, queue))
+        return await JobView.of_waiting(services.queues, await services.queues.find(key, queue))
     except JobNotFound:
         if not services.keeps_records:
             raise

@@ -8,6 +8,7 @@ from saq import Job
 
 from saqueduct.common.moments import milliseconds
 from saqueduct.postgres.job_details import JobDetails, JobSummary
+from saqueduct.queue.limit_waits import LimitWait
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.redacted_view import error_summary
 
@@ -27,6 +28,7 @@ _FOR_ROLES = (
     "attempt_trace_id",
     "tags",
     "replay_of",
+    "waits_for",
 )
 
 
@@ -63,11 +65,18 @@ class JobView(JobSummary, kw_only=True):
     """The trace of its last attempt, if that was sampled."""
     tags: list[str] | UnsetType = UNSET
     replay_of: str | UnsetType | None = UNSET
+    waits_for: list[LimitWait] | UnsetType = UNSET
+    """Its limits, while it waits for them, those that hold it up first."""
 
     @classmethod
     def of(cls, job: Job) -> "JobView":
         """Of a job that Redis, or the outbox, has."""
         return cls._of(JobDetails.of_job(job), job.queued, job.started, job.completed, job.scheduled)
+
+    @classmethod
+    async def of_waiting(cls, queues: Queues, job: Job) -> "JobView":
+        """Of a job that Redis has, with what it waits for."""
+        return cls._of(await JobDetails.of_waiting(queues, job), job.queued, job.started, job.completed, job.scheduled)
 
     @classmethod
     def remembered(cls, queues: Queues, record: "JobRecord") -> "JobView":
