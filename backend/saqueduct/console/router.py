@@ -22,6 +22,7 @@ from saqueduct.console.pages.audit import audit
 from saqueduct.console.pages.dead_letters import DeadLetterPages
 from saqueduct.console.pages.job import JobPage
 from saqueduct.console.pages.jobs import JobPages
+from saqueduct.console.pages.limits import LimitPages
 from saqueduct.console.pages.live import live
 from saqueduct.console.pages.login import LoginPages
 from saqueduct.console.pages.look import set_look
@@ -42,6 +43,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     QueuePages,
     workers,
     SchedulePages,
+    LimitPages,
     audit,
     set_look,
     live,

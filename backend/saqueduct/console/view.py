@@ -48,6 +48,7 @@ NAVIGATION: Final = (
     ("queues", "Queues"),
     ("workers", "Workers"),
     ("schedules", "Schedules"),
+    ("limits", "Limits"),
 )
 """Pages by path, in the order of the menu."""
 

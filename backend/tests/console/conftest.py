@@ -18,7 +18,7 @@ from litestar import Litestar
 from redis import Redis
 from sqlalchemy import text
 
-from saqueduct import Context, Saqueduct, SaqueductConfig, TaskRegistry
+from saqueduct import Concurrency, Context, Rate, Saqueduct, SaqueductConfig, TaskRegistry
 from saqueduct.common.password_hash import hash_password
 from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import Access
@@ -97,6 +97,10 @@ def tasks() -> TaskRegistry:
 
     @registry.task
     async def wait(ctx: Context, *, seconds: float = 600.0) -> None:
+        await asyncio.sleep(seconds)
+
+    @registry.task(limits=(Concurrency(1, by="account"), Rate("provider", 90, per=10)))
+    async def hold(ctx: Context, *, account: str, seconds: float = 600.0) -> None:
         await asyncio.sleep(seconds)
 
     @registry.scheduled_task(cron="0 3 * * 1", timezone="Europe/Berlin")

@@ -19,7 +19,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 # Five seconds by default, which a busy machine may need to start a page.
 expect.set_options(timeout=30_000)
 
-PAGES = ["", "/jobs", "/dead-letters", "/tasks", "/queues", "/workers", "/schedules", "/audit"]
+PAGES = ["", "/jobs", "/dead-letters", "/tasks", "/queues", "/workers", "/schedules", "/limits", "/audit"]
 
 CONTRAST = {"runOnly": ["color-contrast"]}
 
