@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         UnknownTask,
     )
     from saqueduct.flow.debounce import Debounce
-    from saqueduct.flow.limits import Concurrency, Rate
+    from saqueduct.flow.limits import Concurrency, Fair, Rate
     from saqueduct.injection.dishka import FromDishka
     from saqueduct.queue.pausing import Pause
     from saqueduct.queue.queue import EngineQueue, QueueStats
@@ -71,6 +71,7 @@ __all__ = [
     "DuplicateTask",
     "EngineQueue",
     "EnqueueConflict",
+    "Fair",
     "GiveUp",
     "InvalidArguments",
     "InvalidResult",
@@ -149,7 +150,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "UnknownTask",
     ),
     "saqueduct.flow.debounce": ("Debounce",),
-    "saqueduct.flow.limits": ("Concurrency", "Rate"),
+    "saqueduct.flow.limits": ("Concurrency", "Fair", "Rate"),
     "saqueduct.injection.dishka": ("FromDishka",),
     "saqueduct.queue.pausing": ("Pause",),
     "saqueduct.queue.queue": ("EngineQueue", "QueueStats"),

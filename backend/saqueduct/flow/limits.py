@@ -1,7 +1,7 @@
 """Limits: how many jobs of a key run at once, and how many start in a time."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from saqueduct.common.near_names import NamedFields
@@ -105,6 +105,67 @@ class Rate(NamedFields):
 
 Limit = Concurrency | Rate
 
+FAIR = "\x01"
+"""First character of what a job carries about its turns, among its limits: no limit has such a name."""
+
+MOST_WEIGHT = 1000
+"""The largest weight."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fair(NamedFields):
+    """The values of some arguments take turns: one with many jobs does not delay the jobs of others.
+
+        @task(fair="tenant_id")
+        async def sync(ctx: Context, *, tenant_id: int) -> None: ...
+
+        @task(fair=Fair("tenant_id", weights={7: 4}))
+        async def export(ctx: Context, *, tenant_id: int) -> None: ...
+
+    Attributes:
+        by: the argument, or a tuple of arguments, whose values take turns.
+        weights: jobs that a value may start in its turn, by value, for a tuple of arguments by the tuple of their
+            values; 1 for others.
+
+    Raises:
+        ValueError: an invalid value; names it.
+    """
+
+    by: str | tuple[str, ...]
+    weights: Mapping[Any, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names: Any = (self.by,) if isinstance(self.by, str) else self.by
+        if not isinstance(names, tuple) or not names or not all(isinstance(each, str) and each for each in names):
+            raise ValueError('fair takes the name of an argument, or a tuple of names: fair="tenant_id"')
+        if not isinstance(self.weights, Mapping):
+            raise ValueError(f"Fair: weights takes a mapping of values to whole numbers, not {self.weights!r}")
+        for value, weight in self.weights.items():
+            _check_count(f"Fair: weights[{value!r}]", weight, MOST_WEIGHT)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (self.by,) if isinstance(self.by, str) else self.by
+
+    def weight_of(self, arguments: Mapping[str, Any]) -> int:
+        """Jobs that the value of these arguments may start in its turn."""
+        values = tuple(arguments.get(name) for name in self.parameters)
+        try:
+            return self.weights.get(values[0] if isinstance(self.by, str) else values, 1)
+        except TypeError:
+            # A list, for example, cannot be the key of a mapping.
+            return 1
+
+
+def as_fair(given: Any) -> Fair | None:
+    """The option `fair` of a task as `Fair`; None: its jobs take no turns.
+
+    Raises:
+        ValueError: it is not an argument, a tuple of arguments, or `Fair`.
+    """
+    return given if given is None or isinstance(given, Fair) else Fair(given)
+
 
 def parameters_of(limit: Limit) -> tuple[str, ...]:
     """The names of the arguments that a limit has a key for."""
@@ -152,10 +213,10 @@ def check_limits(limits: Any) -> None:
         raise ValueError(f"limits: two limits have {what}: give each its own name")
 
 
-def _check_count(name: str, value: Any) -> None:
+def _check_count(name: str, value: Any, most: int = MOST) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{name} takes a whole number, not {value!r}")
-    check_number(name, value, least=1, most=MOST)
+    check_number(name, value, least=1, most=most)
 
 
 def _check_shared(limit: Limit) -> None:

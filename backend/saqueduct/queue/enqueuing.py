@@ -335,7 +335,7 @@ def _packed(rows: Sequence[Row]) -> bytes:
 
 def _limits(job: Job, limits: Sequence[Sequence[str]]) -> Row:
     """The limits of a job in the form that `lua/admit.lua` expects."""
-    rules = [part for name, _, rule in limits for part in (name, rule)]
+    rules = [part for name, _, rule in limits if rule for part in (name, rule)]
     expires = job.meta.get(EXPIRES_AT)
     return lane_of(level_of(job), limits), rules, "" if expires is None else repr(expires)
 

@@ -85,7 +85,7 @@ class Retrier:
             task = self._tasks.get(job.function) if self._tasks is not None else None
             if task is None:
                 return
-            if task.defaults.limits:
+            if task.takes_turns:
                 task.limit(job)
             else:
                 job.meta.pop(LIMITS, None)

@@ -43,7 +43,7 @@ class CallValidator:
             task = self._tasks.get(job.function)
             task.check_queue(self._queue)
             job.kwargs = task.signature.encode(job.kwargs or {}, self._max_payload_bytes)
-            if task.defaults.limits:
+            if task.takes_turns:
                 task.limit(job)
             return job
         task = self._tasks.get(job_or_func)

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from saq import Job
@@ -12,13 +12,13 @@ from saq.types import Context
 
 from saqueduct.common.functions import are_alike, at_one_place, is_run_again, location, module_run
 from saqueduct.errors import InvalidArguments, RegistrationError
-from saqueduct.flow.limits import check_name, name_of, parameters_of
+from saqueduct.flow.limits import Fair, Limit, check_name, name_of, parameters_of
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks import debouncing
 from saqueduct.tasks.current_job import lineage
 from saqueduct.tasks.job import EngineJob, like, make
 from saqueduct.tasks.job_meta import LIMITS
-from saqueduct.tasks.limit_keys import limits_of_job
+from saqueduct.tasks.limit_keys import limits_of_job, turns_of_job
 from saqueduct.tasks.newest import with_limit
 from saqueduct.tasks.option_names import CALL_EQUALS, unknown_option
 from saqueduct.tasks.options import CallOptions, CallSettings, TaskOptions, Unique
@@ -175,7 +175,7 @@ class TaskDefinition:
         if self.defaults.debounce is not None:
             debouncing.check_call(self.name, given)
             debouncing.debounce(job, self.defaults.debounce, self.signature.filled(kwargs))
-        if self.defaults.limits:
+        if self.takes_turns:
             self.limit(job)
             job.limited = True
         return job
@@ -189,13 +189,21 @@ class TaskDefinition:
         return changed
 
     def limit(self, job: Job) -> None:
-        """Give a job the limits of the task, with their keys for its arguments.
+        """Give a job the limits of the task, and its place in the turns, with their keys for its arguments.
 
         Raises:
             InvalidArguments: the arguments do not fit.
         """
         arguments = self.signature.filled(job.kwargs or {})
-        job.meta[LIMITS] = limits_of_job(self.name, self.defaults.limits, arguments, self.signature.redact)
+        secret = self.signature.redact
+        job.meta[LIMITS] = limits_of_job(self.name, self.defaults.limits, arguments, secret)
+        if (fair := self.defaults.turns) is not None:
+            job.meta[LIMITS].append(turns_of_job(self.name, fair, arguments, secret))
+
+    @property
+    def takes_turns(self) -> bool:
+        """True if its jobs wait in lanes: it has limits, or is fair."""
+        return bool(self.defaults.limits or self.defaults.fair)
 
     def check_queue(self, queue: str) -> None:
         """Check that a queue may have jobs of the task.
@@ -308,18 +316,23 @@ class TaskDefinition:
             )
 
     def _check_limits(self) -> None:
-        known = self.signature.payload
+        if (fair := self.defaults.turns) is not None:
+            self._check_parameters(fair, fair.parameters)
         for each in self.defaults.limits:
-            if unknown := [name for name in parameters_of(each) if name not in known]:
-                raise RegistrationError(
-                    self.function,
-                    f"{each!r} names {', '.join(unknown)}, which are not arguments of the task "
-                    f"(there are: {', '.join(known) or 'none'})",
-                )
+            self._check_parameters(each, parameters_of(each))
             try:
                 check_name(type(each).__name__, name_of(each, self.name))
             except ValueError as error:
                 raise RegistrationError(self.function, str(error)) from None
+
+    def _check_parameters(self, option: Limit | Fair, names: Iterable[str]) -> None:
+        known = self.signature.payload
+        if unknown := [name for name in names if name not in known]:
+            raise RegistrationError(
+                self.function,
+                f"{option!r} names {', '.join(unknown)}, which are not arguments of the task "
+                f"(there are: {', '.join(known) or 'none'})",
+            )
 
 
 class TaskLookup(Protocol):

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from saqueduct.flow.limits import Limit, gate_of, name_of, parameters_of
+from saqueduct.flow.limits import FAIR, Fair, Limit, gate_of, name_of, parameters_of
 from saqueduct.tasks.canonical import canonical, digest
 
 LONGEST_TEXT = 64
@@ -24,6 +24,12 @@ def limits_of_job(
         secret: parameters whose values must not be shown.
     """
     return [[name_of(each, task), _key(parameters_of(each), arguments, secret), each.rule] for each in limits]
+
+
+def turns_of_job(task: str, fair: Fair, arguments: Mapping[str, Any], secret: Collection[str]) -> list[str]:
+    """What a job carries about its turns, in the form of a limit; see `limits_of_job`."""
+    key = _key(fair.parameters, arguments, secret)
+    return [FAIR + task, gate_of(key, str(fair.weight_of(arguments))), ""]
 
 
 def lane_of(priority: str, limits: Iterable[Iterable[str]]) -> str:

@@ -14,7 +14,7 @@ from saqueduct.common.text import check_text
 from saqueduct.common.time_limits import check_delay, check_moment, check_number
 from saqueduct.errors import GiveUp, Retry
 from saqueduct.flow.debounce import Debounce
-from saqueduct.flow.limits import Limit, check_limits
+from saqueduct.flow.limits import Fair, Limit, as_fair, check_limits
 from saqueduct.tasks import encoding
 from saqueduct.tasks.canonical import digest
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS, ReservedMeta, checked
@@ -139,6 +139,7 @@ class TaskSettings(TypedDict, total=False):
     unique: Unique | None
     debounce: Debounce | None
     limits: tuple[Limit, ...]
+    fair: str | tuple[str, ...] | Fair | None
     redact: tuple[str, ...]
     durable: bool
     record: Record
@@ -194,6 +195,8 @@ class TaskOptions(NamedFields):
         unique: see `Unique`; None: several jobs with the same arguments may exist.
         debounce: see `Debounce`; None: each call is a job.
         limits: how many of its jobs run at once, and how many start in a time; see `Concurrency` and `Rate`.
+        fair: the argument whose values take turns, a tuple of arguments, or `Fair` for weights; None: first in, first
+            out.
         redact: parameters whose values are kept out of logs, errors, web pages and records.
         durable: True: PostgreSQL keeps the job until it has ended, and it is enqueued again if Redis loses it.
         record: which jobs leave a record: "all", "failures" (those that did not complete), or "none".
@@ -218,6 +221,7 @@ class TaskOptions(NamedFields):
     unique: Unique | None = None
     debounce: Debounce | None = None
     limits: tuple[Limit, ...] = ()
+    fair: str | tuple[str, ...] | Fair | None = None
     redact: tuple[str, ...] = ()
     durable: bool = False
     record: Record = "all"
@@ -242,6 +246,7 @@ class TaskOptions(NamedFields):
         _check_unique(self.unique)
         _check_debounce(self.debounce, self.unique)
         check_limits(self.limits)
+        as_fair(self.fair)
         if not isinstance(self.redact, tuple):
             raise ValueError("redact takes a tuple of parameter names, such as redact=('password',)")
         if self.record not in get_args(Record):
@@ -254,6 +259,11 @@ class TaskOptions(NamedFields):
             raise ValueError(f"record_logs must be True, False or None, not {self.record_logs!r}")
         for name in ("retry_on", "give_up_on"):
             _check_exceptions(name, getattr(self, name))
+
+    @property
+    def turns(self) -> Fair | None:
+        """The option `fair`, as `Fair`."""
+        return as_fair(self.fair)
 
     def is_final(self, error: BaseException) -> bool:
         """True if the job fails for good with this error: `GiveUp`, or an exception in `give_up_on`."""

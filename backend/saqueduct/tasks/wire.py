@@ -91,6 +91,8 @@ class _Meta(msgspec.Struct, rename=PREFIX.__add__):
     attempt_trace: str | None = None
     tags: list[str] | None = None
     replay_of: str | None = None
+    outage: tuple[_Number, _Count] | None = None
+    throttled: tuple[_Number, _Count, str] | None = None
 
 
 _REPAIRED = {**DEFAULTS, "status": Status.QUEUED}

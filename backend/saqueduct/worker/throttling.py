@@ -17,7 +17,7 @@ LEAST = 0.1
 
 def known(job: EngineJob, error: BaseException) -> BaseException:
     """The error; but if it is a `Throttled` for a limit that the job does not have, one that says so."""
-    names = [name for name, _, _ in job.meta.get(LIMITS, ())]
+    names = [name for name, _, rule in job.meta.get(LIMITS, ()) if rule]
     for each in find(error, Throttled):
         if each.limit not in names:
             unknown = UnknownLimit(each.limit, names, of="the job")

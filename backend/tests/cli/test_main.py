@@ -65,6 +65,7 @@ def test_these_commands_are_there() -> None:
         "dead": {"list", "show", "replay", "discard"},
         "tasks": {"list", "enqueue"},
         "schedules": {"list", "trigger", "pause", "resume"},
+        "limits": {"list", "set", "reset"},
         "queues": {"stats", "pause", "resume", "drain"},
         "workers": {"list", "run"},
         "audit": {"list"},

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from saqueduct import EngineQueue
+from saqueduct.flow.limits import FAIR
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import EXPIRES_AT, LIMITS
+from saqueduct.tasks.limit_keys import lane_of
 
 SLACK = 20.0
 """Seconds that a test takes at most: less than half of a step."""
@@ -51,9 +53,9 @@ class Model:
 
     def enqueue(self, job: EngineJob, delay: float, expires: float | None) -> None:
         limits = job.meta.get(LIMITS, ())
-        gates = tuple(sorted(f"{name}\t{key}" for name, key, _ in limits))
+        gates = tuple(sorted(f"{name}\t{key}" for name, key, rule in limits if rule))
         level = "high" if job.priority < 0 else "normal"
-        made = ModelJob(job.key, "\n".join([level, *gates]), gates, self.now + delay)
+        made = ModelJob(job.key, lane_of(level, limits), gates, self.now + delay)
         made.expires = made.first_expires = None if expires is None else self.now + expires
         if delay:
             self.delayed[job.key] = made
@@ -75,7 +77,7 @@ class Model:
                 for gate in made.gates:
                     self._take(gate)
                 made.expires = None
-            made.keeps = False
+            made.keeps = made.keeps and made.expired
             self.running[job.key] = made
 
     def finish(self, key: str) -> None:
@@ -83,7 +85,8 @@ class Model:
 
     def again(self, key: str, delay: float, *, front: bool) -> None:
         job = self.running.pop(key)
-        job.keeps = not job.expired and any(self._rule(gate)[0] == "o" for gate in job.gates)
+        job.keeps = (job.keeps or not job.expired) and any(self._rule(gate)[0] == "o" for gate in job.gates)
+        job.expires = None
         if delay:
             job.due = self.now + delay
             self.delayed[key] = job
@@ -95,9 +98,9 @@ class Model:
     def throttle(self, key: str, gate: str, seconds: float) -> None:
         job = self.running[key]
         self.closed[gate] = max(self.closed.get(gate, 0.0), self.now + seconds)
+        self.again(key, 0.0, front=True)
         if EXPIRES_AT in job.leased.meta:
             job.expires = job.first_expires
-        self.again(key, 0.0, front=True)
 
     def recovered(self, keys: Sequence[str]) -> None:
         assert set(keys) == set(self.running)
@@ -130,7 +133,7 @@ class Model:
 
     def _held(self, gate: str, but: ModelJob | None = None) -> int:
         ordered = self._rule(gate)[0] == "o"
-        held = [job for job in self.running.values() if gate in job.gates and not job.expired]
+        held = [job for job in self.running.values() if gate in job.gates and (job.keeps or not job.expired)]
         if ordered:
             kept = [*self.delayed.values(), *self.waiting_now()]
             held += [job for job in kept if job.keeps and gate in job.gates and job is not but]
@@ -205,9 +208,9 @@ class Model:
         lanes = {key.decode(): lane.decode() for key, lane in (await redis.hgetall(f"{base}lanes")).items()}
         places = {key.decode(): place.decode() for key, place in (await redis.hgetall(f"{base}places")).items()}
         waiting = {name.removeprefix(f"{base}lane:") for name in names if name.startswith(f"{base}lane:")}
-        limited = {job.key for job in self.all() if job.gates}
+        limited = {job.key for job in self.all() if "\n" in job.lane}
         assert {queue.job_key_from_id(each) for each in lanes} == limited
-        assert waiting == {lane for lane, jobs in self.lanes.items() if jobs and jobs[0].gates}
+        assert waiting == {lane for lane, jobs in self.lanes.items() if jobs and "\n" in lane}
         for lane in waiting:
             stored = [queue.job_key_from_id(each.decode()) for each in await redis.lrange(f"{base}lane:{lane}", 0, -1)]
             assert stored == [job.key for job in self.lanes[lane]]
@@ -224,8 +227,11 @@ class Model:
                 gate = name.removeprefix(f"{base}waiters:")
                 parked[gate] = {each.decode() for each in await redis.zrange(name, 0, -1)}
         assert parked == {
-            gate: {lane for lane, place in places.items() if place == gate} for gate in set(places.values()) - {""}
+            gate: {lane for lane, place in places.items() if place == gate}
+            for gate in set(places.values()) - {""}
+            if not gate.startswith(FAIR)
         }
+        in_line = await self._check_turns(queue, places, in_ring)
         for name in names:
             if name.startswith(f"{base}held:"):
                 gate = name.removeprefix(f"{base}held:")
@@ -233,7 +239,19 @@ class Model:
                 assert len(held) == self._held(gate), f"{gate}: {held}"
                 ordered = self._rule(gate)[0] == "o"
                 assert all(each in owned or (ordered and each in lanes) for each in held)
-        await self._check_woken(queue, parked, in_ring, woken)
+        await self._check_woken(queue, parked, in_ring | in_line, woken)
+
+    async def _check_turns(self, queue: EngineQueue, places: dict[str, str], in_ring: set[str]) -> set[str]:
+        """Of each key of a fair task one lane is in the ring, and the others are in its line."""
+        redis, base = cast("Any", queue.redis), queue.namespace("flow:")
+        turns = {key.decode(): lane.decode() for key, lane in (await redis.hgetall(f"{base}turns")).items()}
+        assert sorted(turns.values()) == sorted(lane for lane in in_ring if FAIR in lane)
+        in_line: set[str] = set()
+        for name in await redis.keys(f"{base}line:*"):
+            assert name.decode().removeprefix(f"{base}line:") in turns
+            in_line |= {each.decode() for each in await redis.zrange(name, 0, -1)}
+        assert in_line == {lane for lane, place in places.items() if place.startswith(FAIR)}
+        return in_line
 
     def all(self) -> list[ModelJob]:
         return [*self.running.values(), *self.delayed.values(), *self.waiting_now()]

@@ -214,6 +214,21 @@ async def test_an_expired_job_takes_no_start_of_a_rate(hands: Hands) -> None:
 
 
 @pytest.mark.timings(recovery_wait=0.0)
+async def test_an_expired_job_that_its_worker_could_not_end_takes_its_limits_when_it_runs(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    work = limited(Rate("slow", 1, per=1000))
+    await work.options(expires=10).enqueue(n=0)
+    await work.enqueue(n=1)
+    with clock.shifted(20):
+        await hands.lease(1)
+        await hands.die()
+        # It counts as begun, and has no expiry any more.
+        await queue.recover()
+        assert len(await hands.all()) == 1
+
+
+@pytest.mark.timings(recovery_wait=0.0)
 async def test_a_job_of_a_dead_worker_keeps_its_place_and_its_limit(queue: EngineQueue, hands: Hands) -> None:
     work = limited(Concurrency(1))
     for n in range(2):

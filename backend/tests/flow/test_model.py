@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
-from saqueduct import Concurrency, EngineQueue, Rate, TaskRegistry
+from saqueduct import Concurrency, EngineQueue, Fair, Rate, TaskRegistry
 from saqueduct.common import clock
 from saqueduct.queue.limit_states import stir
 from saqueduct.timings import Timings
@@ -46,6 +46,14 @@ async def pair(ctx: Any, *, key: int) -> None: ...
 async def pair_rate(ctx: Any, *, key: int) -> None: ...
 
 
+@tasks.task(fair=Fair("key", weights={0: 2}))
+async def fair(ctx: Any, *, key: int) -> None: ...
+
+
+@tasks.task(limits=(PAIR,), fair="tenant")
+async def one_tenant(ctx: Any, *, key: int, tenant: int = 0) -> None: ...
+
+
 @tasks.task(limits=(SERIAL, BURST))
 async def serial(ctx: Any, *, key: int) -> None: ...
 
@@ -58,7 +66,7 @@ async def three(ctx: Any, *, key: int) -> None: ...
 async def urgent(ctx: Any, *, key: int) -> None: ...
 
 
-TASKS = [free, pair, pair_rate, serial, three, urgent]
+TASKS = [free, pair, pair_rate, serial, three, urgent, fair, one_tenant]
 RULES = {"pair": ("c", 2), "one": ("c", 1), "serial": ("o", 1), "rate": ("r", 100.0, 1), "burst": ("r", 100.0, 3)}
 
 

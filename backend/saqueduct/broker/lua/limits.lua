@@ -2,10 +2,11 @@
 -- A lane is a list of jobs that wait for the same: its name is their priority and their gates, separated by newlines. A
 -- gate is a limit for one key: the limit's name, a tab, the key. So a job that must wait at a gate holds up none but those
 -- that would wait there too. A lane with jobs has a place: in the ring of its priority, whose lanes take turns, or among
--- the waiters of one gate that was closed when its turn came. Kept below `flow:`
+-- the waiters of one gate that was closed when its turn came. A fair task adds one more part to its lanes: '\1' and its
+-- name, the key, and jobs a turn, separated by tabs. Of the lanes of such a key one at a time is in the ring. Kept below `flow:`
 --   lanes           hash: job that has not ended -> its lane
 --   lane:LANE       list: jobs that wait
---   places          hash: lane with jobs -> gate at which it waits, or '' in the ring
+--   places          hash: lane with jobs -> gate at which it waits, '' in the ring, or its fair part in the line of that
 --   ring:PRIORITY   zset: lanes that may have a job that can start, by turn
 --   waiters:GATE    zset: lanes that wait at the gate, by priority and turn
 --   held:GATE       set: jobs that run, and those of an ordered limit that wait for another attempt
@@ -17,6 +18,8 @@
 --                   no limit any more
 --   declared        hash: limit -> rule, as the valid declaration has it
 --   changed         hash: limit whose rule somebody has changed by hand -> the time, and who and why
+--   turns           hash: priority and key of a fair task -> its lane that is in the ring
+--   line:KEY        zset: other lanes of that key that may have a job that can start; one follows when that lane was visited
 --   begun           hash: priority -> leases that found jobs in both its list and its lanes, which begin in turn
 --   checked         hash: how far `check` has come
 -- A gate's slot is the lease: taken in the script that leases, released in the one that settles.
@@ -36,6 +39,7 @@ local TURNS_AT_ONCE = 64
 
 load_limits = function()
     local self = {}
+    local FAIR = BASE .. 'turns'
     local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
     local lanes, rules, turn, turns = {}, {}, 0, 0
     -- True in the script that leases, which wakes other workers itself.
@@ -53,13 +57,24 @@ load_limits = function()
         return string.format('%.0f', RANKS[level] + number)
     end
 
-    -- The parts of a lane: its priority, ring, list and gates.
+    local function is_fair(place)
+        return string.byte(place) == 1
+    end
+
+    -- The parts of a lane: its priority, ring, list and gates; of a fair one its key and the jobs of a turn.
     local function read(lane)
         local known = lanes[lane]
         if known then return known end
-        known = {gates = {}}
+        known = {gates = {}, quantum = QUANTUM}
         for part in string.gmatch(lane, '[^\n]+') do
-            if known.level then known.gates[#known.gates + 1] = part else known.level = part end
+            if not known.level then
+                known.level = part
+            elseif is_fair(part) then
+                local key, weight = string.match(part, '^(.*)\t(%d+)$')
+                known.fair, known.key, known.quantum = part, known.level .. '\n' .. key, tonumber(weight)
+            else
+                known.gates[#known.gates + 1] = part
+            end
         end
         known.ring, known.list = BASE .. 'ring:' .. known.level, BASE .. 'lane:' .. lane
         lanes[lane] = known
@@ -126,10 +141,29 @@ load_limits = function()
         redis.call('ZADD', SLEEPING, string.format('%.6f', time), gate)
     end
 
-    -- Put a lane at the end of its ring.
+    -- Put a lane at the end of its ring; a fair one at the end of the line of its key, if another of that is in the ring.
     local function to_ring(lane)
+        local known = read(lane)
+        if known.fair then
+            local first = redis.call('HGET', FAIR, known.key)
+            if first and first ~= lane then
+                redis.call('HSET', PLACES, lane, known.fair)
+                redis.call('ZADD', BASE .. 'line:' .. known.key, next_turn(), lane)
+                return
+            end
+            redis.call('HSET', FAIR, known.key, lane)
+        end
         redis.call('HSET', PLACES, lane, '')
-        redis.call('ZADD', read(lane).ring, next_turn(), lane)
+        redis.call('ZADD', known.ring, next_turn(), lane)
+    end
+
+    -- A lane has left the ring: the next of its key follows.
+    local function end_turn(lane)
+        local known = read(lane)
+        if not known.fair or redis.call('HGET', FAIR, known.key) ~= lane then return end
+        redis.call('HDEL', FAIR, known.key)
+        local follower = redis.call('ZPOPMIN', BASE .. 'line:' .. known.key)[1]
+        if follower then to_ring(follower) end
     end
 
     local function park(lane, gate, opens)
@@ -179,7 +213,12 @@ load_limits = function()
         local place = redis.call('HGET', PLACES, lane)
         if not place then return end
         redis.call('HDEL', PLACES, lane)
-        redis.call('ZREM', place == '' and read(lane).ring or BASE .. 'waiters:' .. place, lane)
+        if place == '' then
+            redis.call('ZREM', read(lane).ring, lane)
+            end_turn(lane)
+        else
+            redis.call('ZREM', is_fair(place) and BASE .. 'line:' .. read(lane).key or BASE .. 'waiters:' .. place, lane)
+        end
         stir_others(lane)
     end
 
@@ -215,7 +254,7 @@ load_limits = function()
         front = front or is_ordered(lane) and keeps(id, lane)
         redis.call(front and 'LPUSH' or 'RPUSH', read(lane).list, id)
         local place = redis.call('HGET', PLACES, lane)
-        if place and place ~= '' then
+        if place and place ~= '' and not is_fair(place) then
             -- It waits at a gate; a job that has kept its slot there may pass.
             if not front or redis.call('SISMEMBER', BASE .. 'held:' .. place, id) == 0 then return end
             redis.call('ZREM', BASE .. 'waiters:' .. place, lane)
@@ -242,8 +281,14 @@ load_limits = function()
         end
     end
 
-    -- The attempt of a job has ended, and another follows: it keeps the slots of ordered limits.
-    function self.pass(id, lane)
+    -- The attempt of a job has ended, and another follows: it keeps the slots of ordered limits. `expires`: the time after
+    -- which it must not start, or ''.
+    function self.pass(id, lane, expires)
+        if expires ~= '' then
+            self.expire(id, expires)
+        elseif redis.call('EXISTS', EXPIRES) == 1 then
+            redis.call('HDEL', EXPIRES, id)
+        end
         for _, gate in ipairs(read(lane).gates) do
             if rule_of(gate).kind ~= 'o' and redis.call('SREM', BASE .. 'held:' .. gate, id) == 1 then stir(gate) end
         end
@@ -363,7 +408,8 @@ load_limits = function()
     -- Take jobs from the next lane of a ring; adds up to `want` of them to `ids`.
     function self.visit(level, want, ids, seen)
         local lane = redis.call('ZPOPMIN', BASE .. 'ring:' .. level)[1]
-        local entries, kinds = candidates(lane, math.min(want, QUANTUM), seen)
+        end_turn(lane)
+        local entries, kinds = candidates(lane, math.min(want, read(lane).quantum), seen)
         local first = nil
         for i, kind in ipairs(kinds) do
             if kind == 'job' then first = first or entries[i] end
@@ -408,7 +454,7 @@ load_limits = function()
             end
         end
         local second = redis.call('HSCAN', PLACES, from[2] or '0', 'COUNT', most)
-        for i = 1, #second[2], 2 do self.check_lane(second[2][i], second[2][i + 1]) end
+        for i = 1, #second[2], 2 do self.check_lane(second[2][i]) end
         redis.call('HSET', BASE .. 'checked', 'lanes', page[1], 'places', second[1])
     end
 
@@ -503,10 +549,25 @@ load_limits = function()
         return page[1]
     end
 
-    function self.check_lane(lane, place)
+    function self.check_lane(lane)
+        -- Not as the scan found it: the check of another lane may have moved it since.
+        local place = redis.call('HGET', PLACES, lane)
+        if not place then return end
         if redis.call('EXISTS', read(lane).list) == 0 then return drop(lane) end
         if place == '' then
             if not redis.call('ZSCORE', read(lane).ring, lane) then to_ring(lane) end
+            return
+        end
+        if is_fair(place) then
+            local line, first = BASE .. 'line:' .. read(lane).key, redis.call('HGET', FAIR, read(lane).key)
+            if first and redis.call('ZSCORE', read(first).ring, first) then
+                if not redis.call('ZSCORE', line, lane) then redis.call('ZADD', line, next_turn(), lane) end
+            else
+                redis.call('HDEL', FAIR, read(lane).key)
+                redis.call('ZREM', line, lane)
+                to_ring(lane)
+                wake()
+            end
             return
         end
         if not redis.call('ZSCORE', BASE .. 'waiters:' .. place, lane) then park(lane, place) end

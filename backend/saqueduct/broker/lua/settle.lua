@@ -65,9 +65,8 @@ for i, id in ipairs(ids) do
                 limits(true).close(gate, tonumber(number))
                 -- Without a lane it waits for the time itself.
                 if lane then start = '0' end
-                if lane and expires ~= '' then loaded.expire(id, expires) end
             end
-            if lane then loaded.pass(id, lane) end
+            if lane then loaded.pass(id, lane, expires or '') end
             let_wait(id, priority, start, kind ~= 'retry', lane)
             if start ~= '0' then wake_if_first(id) end
         end
