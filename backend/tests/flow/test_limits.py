@@ -299,6 +299,22 @@ async def test_the_sweep_repairs_what_a_fault_has_left(queue: EngineQueue, hands
     assert names(await hands.all()) == [1]
 
 
+async def test_the_sweep_puts_no_lane_in_two_places(queue: EngineQueue, hands: Hands) -> None:
+    work = limited(Concurrency(1, name="all"), Concurrency(5, by="key"))
+    await work.enqueue(key=1)
+    await hands.all()
+    await work.enqueue(key=2)
+    await work.options(priority="high").enqueue(key=3)
+    assert await hands.all() == []
+    # As if the slot had been lost: the check of the first lane lets the second go.
+    await queue.redis.delete(queue.namespace("flow:held:all\t"))
+    await queue.sweep()
+    rings = [await queue.redis.zrange(queue.namespace(f"flow:ring:{level}"), 0, -1) for level in ("high", "normal")]
+    assert not {lane for ring in rings for lane in ring} & set(
+        await queue.redis.zrange(queue.namespace("flow:waiters:all\t"), 0, -1)
+    )
+
+
 async def test_a_job_that_a_stock_worker_moved_to_the_list_waits_for_its_limit(
     queue: EngineQueue, hands: Hands
 ) -> None:
