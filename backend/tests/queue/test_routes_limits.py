@@ -20,13 +20,14 @@ def limited(own_tasks: None) -> None:
 
 
 async def test_limits_are_listed_changed_and_reset(client: httpx.AsyncClient) -> None:
-    rate, slots = (await client.get("/limits")).json()
+    found = {each["name"]: each for each in (await client.get("/limits")).json()}
+    rate, slots = found["api/v1"], found["slots"]
     view = {
         "name": "api/v1", "queue": "default", "kind": "rate", "tasks": ["limited"], "by": ["key"], "ordered": False,
         "limit": 1, "per": 1000.0, "burst": 1, "declared": {"limit": 1, "per": 1000.0, "burst": 1}, "changed": None,
     }  # fmt: skip
     assert rate == view
-    assert (slots["name"], slots["limit"], slots["per"], slots["burst"]) == ("slots", 2, None, None)
+    assert (slots["limit"], slots["per"], slots["burst"]) == (2, None, None)
     answer = await client.put("/limits/api%2Fv1", json={"limit": 5, "why": "a bigger plan"})
     assert answer.status_code == 200
     changed = answer.json()
@@ -63,7 +64,7 @@ async def test_an_unknown_limit_is_404_with_those_there_are(client: httpx.AsyncC
         await client.post("/limits/slot/reset"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown-limit")
-        assert answer.json()["known"] == ["api/v1", "slots"]
+        assert {"api/v1", "slots"} <= set(answer.json()["known"])
 
 
 async def test_a_job_that_waits_says_why_to_people_with_a_role(client: httpx.AsyncClient, queues: Queues) -> None:
