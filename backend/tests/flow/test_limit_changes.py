@@ -20,12 +20,10 @@ def limits(queues: Queues) -> Limits:
 
 
 def limited(*limits: Concurrency | Rate, registry: TaskRegistry | None = None) -> Any:
-    decorate: Any = task if registry is None else registry.task
-
-    @decorate(name="work", limits=limits)
     async def work(ctx: Context, *, n: int = 0, key: int = 0) -> None: ...
 
-    return work
+    decorate = task if registry is None else registry.task
+    return decorate(name="work", limits=limits)(work)
 
 
 async def test_a_change_applies_to_jobs_that_wait(hands: Hands, limits: Limits) -> None:
