@@ -98,11 +98,8 @@ async def test_memory_that_is_short_again_and_again_makes_no_recovery(
         handle = await long.enqueue()
         await eventually(lambda: runs)
         for _ in range(2 * RENEWALS):
-            renewal = asyncio.create_task(_renewal(queue, len(runs)))
-            while not renewal.done():
-                async with full():
-                    await queue.redis.ping()
-            await renewal
+            async with full():
+                await _renewal(queue, len(runs))
         go.set()
         await handle.result(timeout=60)
     assert runs == [1]
