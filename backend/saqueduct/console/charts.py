@@ -60,7 +60,7 @@ class Chart(NamedTuple):
         legend: its layers or lines, each with its figure of the whole time.
         ticks: labels of the vertical axis, from the top, evenly spaced.
         times: labels of the horizontal axis, evenly spaced.
-        clock: how times are written: "clock" (14:05) or "day" (Mon 23).
+        clock: how times are written: "clock" (14:05), "day" (Mon 23) or "date" (23 Nov).
         columns, paths, spots: what is drawn.
     """
 
@@ -225,8 +225,8 @@ def _times(trend: Trend, step: int) -> list[dt.datetime]:
 
 
 def _clock(trend: Trend) -> str:
-    points = trend.points
-    return "day" if points and (points[-1].at - points[0].at).total_seconds() > DAY else "clock"
+    days = (trend.points[-1].at - trend.points[0].at).total_seconds() / DAY if trend.points else 0
+    return "date" if days > 8 else "day" if days > 1 else "clock"
 
 
 def _said(trend: Trend, what: str) -> str:

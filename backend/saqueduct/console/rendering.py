@@ -156,9 +156,9 @@ def on_axis(moment: dt.datetime, clock: str) -> "Markup":
 
     Args:
         moment: the time.
-        clock: "clock" for hours and minutes, "day" for weekday and day.
+        clock: "clock" for hours and minutes, "day" for weekday and day, "date" for day and month.
     """
-    return _time(moment, moment.strftime("%a %d" if clock == "day" else "%H:%M"), clock)
+    return _time(moment, moment.strftime({"day": "%a %d", "date": "%d %b"}.get(clock, "%H:%M")), clock)
 
 
 def _time(moment: dt.datetime, text: str, kind: str) -> "Markup":

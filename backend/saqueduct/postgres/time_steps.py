@@ -94,6 +94,11 @@ class Trend(NamedTuple):
     points: list[Point]
     """One for each step, oldest first."""
 
+    @property
+    def ended(self) -> list[int]:
+        """Jobs that ended in each step."""
+        return [point.complete + point.failed + point.aborted for point in self.points]
+
 
 class Total(Totals, kw_only=True):
     """The sum for a task of a queue."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from saqueduct.common.durations import BUCKETS
 from saqueduct.console.charts import LEAST, counts, durations
+from saqueduct.console.failing import failing_arguments
 from saqueduct.console.rendering import environment
 from saqueduct.console.sparklines import spark
 from saqueduct.postgres.store import PostgresStore
@@ -108,3 +109,38 @@ def test_an_unknown_time_is_refused(served: Served) -> None:
     answer = served.client.get("/console", params={"span": "wek"})
     assert answer.status_code == 400
     assert "did you mean &#39;week&#39;?" in answer.text
+
+
+def test_a_queue_and_a_task_show_their_own_history(served: Served) -> None:
+    minute = int(time.time()) // 60 * 60
+    store = served.saqueduct.store
+    assert isinstance(store, PostgresStore)
+    found = {
+        Place(minute - 600, "reports", "build_report"): numbers(77, 3, 80),
+        Place(minute - 600, "default", "echo"): numbers(55, 1, 56),
+    }
+    served.run(store.add_history(found))
+    queues = served.page("/queues", span="day")
+    assert "77 complete, 3 failed" in queues
+    task = served.page("/task", name="build_report")
+    assert "77 complete, 3 failed" in task
+    assert "55 complete" not in task
+    assert 'aria-label="80 jobs ended in 30 days"' in served.page("/tasks")
+
+
+def test_a_task_shows_its_slowest_jobs_and_the_arguments_that_fail(served: Served) -> None:
+    for number in range(2):
+        served.ended("send_email", to="bounce@example.com", subject=f"number {number}")
+        served.ended("send_email", to=f"ada{number}@example.com")
+    page = served.page("/task", name="send_email")
+    assert "Slowest jobs" in page
+    assert page.count("/console/job?key=") >= 4
+    assert "to: &#34;bounce@example.com&#34;" in page
+    assert "q=to%3Abounce%40example.com" in page
+
+
+def test_arguments_that_complete_jobs_have_as_often_do_not_stand_out() -> None:
+    failed = [{"kind": "sales", "rows": rows} for rows in (900, 900, 7)]
+    found = failing_arguments(failed, [{"kind": "sales", "rows": 7}] * 9)
+    assert [(each.name, each.value, each.failed) for each in found] == [("rows", "900", 2)]
+    assert failing_arguments([], []) == []

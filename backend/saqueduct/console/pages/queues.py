@@ -1,11 +1,16 @@
 """Queues: depth, latency, pausing and resuming."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
+from saqueduct.common.clock import time_now
+from saqueduct.console.charts import Chart, counts, durations
+from saqueduct.console.trends import WINDOWS, Window, window_of
 from saqueduct.console.view import OPERATOR, View
+from saqueduct.postgres.time_steps import Trend
 
 
 class QueuePages(Controller):
@@ -13,10 +18,14 @@ class QueuePages(Controller):
 
     path = "/queues"
 
-    @get()
+    @get(opt={"query": ("span",)})
     async def all_of_them(self, view: NamedDependency[View]) -> Response[str]:
-        """Every queue in numbers."""
-        return await view.page("queues.html")
+        """Every queue in numbers, and its throughput in the last hour, day or week."""
+        window = window_of(view.request.query_params.get("span"))
+        trends = await view.trends.read("queues", window, lambda series: series.trends(window.span(), "queue"))
+        return await view.page(
+            "queues.html", windows=WINDOWS, window=window, charts=None if trends is None else _charts(trends, window)
+        )
 
     @post("/pause", opt=OPERATOR)
     async def pause(self, view: NamedDependency[View]) -> Response[Any]:
@@ -36,3 +45,15 @@ class QueuePages(Controller):
             await view.note("resume", "queue", [queue.name], queue=queue.name)
         text = f"Resumed the queue {queue.name}." if was_paused else f"The queue {queue.name} was not paused."
         return view.done(text, form.text("back"))
+
+
+def _charts(trends: Mapping[str, Trend], window: Window) -> dict[str, list[Chart]]:
+    """Throughput and wait of each queue that had jobs."""
+    now = time_now()
+    return {
+        queue: [
+            counts(f"ended-{number}", "Jobs ended", trend, window.step, ("complete", "failed", "aborted"), now),
+            durations(f"wait-{number}", "Wait", trend, window.step, "wait"),
+        ]
+        for number, (queue, trend) in enumerate(trends.items())
+    }

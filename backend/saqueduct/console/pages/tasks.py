@@ -1,20 +1,35 @@
 """Tasks: what they do, their options, and a form that enqueues a job."""
 
+import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
+from saqueduct.common.clock import time_now
 from saqueduct.common.moments import seconds_of
 from saqueduct.console.arguments_form import Field, fields_of, read, report, without_secrets
+from saqueduct.console.charts import counts, durations
+from saqueduct.console.failing import Failing, failing_arguments
 from saqueduct.console.forms import Form
+from saqueduct.console.trends import MONTHLY
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError
 from saqueduct.job_lookup import look_up
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.time_steps import DAY, Trend
 from saqueduct.tasks.options import TaskOptions
 from saqueduct.tasks.task import Task
+
+if TYPE_CHECKING:
+    from saqueduct.postgres.task_runs import Run
+
+SLOWEST: Final = 5
+"""Jobs that the page of a task names."""
+
+RECENT: Final = 7
+"""Days in which they are looked for."""
 
 PLAIN: Final = TaskOptions().described()
 """The options of a task that sets none."""
@@ -32,7 +47,12 @@ class TaskPages(Controller):
     async def all_of_them(self, view: NamedDependency[View]) -> Response[str]:
         """Every task."""
         found = sorted(view.registry.get_all_tasks(), key=lambda task: task.name)
-        return await view.page("tasks.html", tasks=[(task, changed_options(task)) for task in found])
+        trends = await view.trends.read("tasks", MONTHLY, lambda series: series.trends(MONTHLY.span(), "task"))
+        return await view.page(
+            "tasks.html",
+            tasks=[(task, changed_options(task), (trends or {}).get(task.name)) for task in found],
+            has_history=trends is not None,
+        )
 
     @get("/task", opt={"query": ("name", "key", "queue", "replay")})
     async def show(self, view: NamedDependency[View]) -> Response[str]:
@@ -69,6 +89,35 @@ class TaskPages(Controller):
 def changed_options(task: Task[..., Any]) -> dict[str, Any]:
     """The options that differ from the defaults."""
     return {name: value for name, value in task.defaults.described().items() if value != PLAIN[name]}
+
+
+class Runs(NamedTuple):
+    """What the newest records of a task say; None: they are not there, or it would take too long."""
+
+    slowest: "Sequence[Run] | None" = None
+    failing: Sequence[Failing] | None = None
+
+
+async def _runs(view: View, task: str) -> Runs:
+    if not view.keeps_records:
+        return Runs()
+    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+    from saqueduct.postgres.task_runs import TaskRuns
+    from saqueduct.record_sessions import transaction
+
+    since = dt.datetime.fromtimestamp(time_now() - RECENT * DAY, dt.UTC)
+    async with transaction(view.saqueduct) as session:
+        runs = TaskRuns(session, task)
+        slowest = await runs.slowest(since, SLOWEST)
+        failed, complete = await runs.arguments("failed", since), await runs.arguments("complete", since)
+    known = failed is not None and complete is not None
+    return Runs(slowest, failing_arguments(failed or (), complete or ()) if known else None)
+
+
+async def _month(view: View, task: str) -> Trend | None:
+    """The last 30 days of a task."""
+    key = ("task", task)
+    return await view.trends.read(key, MONTHLY, lambda series: series.trend(MONTHLY.span(), task=task))
 
 
 async def _of_key(view: View, key: str, queue: str | None) -> JobDetails | None:
@@ -130,9 +179,20 @@ async def _page(
     problem: str = "",
     status: int = 200,
 ) -> Response[str]:
+    month = await _month(view, task.name)
     return await view.page(
         "task.html",
         status,
+        month=month,
+        charts=[]
+        if month is None
+        else [
+            counts("runs", "Jobs ended", month, MONTHLY.step, ("complete", "failed", "aborted"), time_now()),
+            durations("run", "Run time", month, MONTHLY.step, "run"),
+            durations("wait", "Wait", month, MONTHLY.step, "wait"),
+        ],
+        runs=await _runs(view, task.name),
+        recent=RECENT,
         task=task,
         fields=fields,
         options=changed_options(task),

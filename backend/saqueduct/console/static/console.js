@@ -28,12 +28,14 @@ function absolute(date, zone) {
 const axes = {
   clock: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
   day: { weekday: "short", day: "2-digit" },
+  date: { day: "2-digit", month: "short" },
 };
 
 function short(date, kind) {
   const style = { ...axes[kind], ...(utc && { timeZone: "UTC" }) };
   const part = Object.fromEntries(new Intl.DateTimeFormat("en-GB", style).formatToParts(date).map(({ type, value }) => [type, value]));
-  return kind === "day" ? `${part.weekday} ${part.day}` : `${part.hour}:${part.minute}`;
+  if (kind === "clock") return `${part.hour}:${part.minute}`;
+  return kind === "day" ? `${part.weekday} ${part.day}` : `${part.day} ${part.month}`;
 }
 
 function showTimes(within = document) {
@@ -206,8 +208,9 @@ document.addEventListener("pointerover", (event) => {
     legend.before(readout);
     legend.hidden = true;
   }
-  const day = Date.now() - date.getTime() > 64800000 ? `${short(date, "day")} ` : "";
-  readout.textContent = `${day}${short(date, "clock")}: ${spot.dataset.said}`;
+  const labels = figure.querySelector(".ticks-x time").dataset.time;
+  const time = labels === "date" ? short(date, "date") : `${labels === "day" ? `${short(date, "day")} ` : ""}${short(date, "clock")}`;
+  readout.textContent = `${time}: ${spot.dataset.said}`;
 });
 
 /* Selection: one box for all rows of a table, and the number of those that are selected. */
