@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UnknownQueue,
         UnknownSchedule,
         UnknownTask,
+        UnknownWorker,
     )
     from saqueduct.flow.debounce import Debounce
     from saqueduct.flow.limits import Concurrency, Fair, Rate
@@ -108,6 +109,7 @@ __all__ = [
     "UnknownQueue",
     "UnknownSchedule",
     "UnknownTask",
+    "UnknownWorker",
     "crontab",
     "enqueue_many",
     "get_registry",
@@ -148,6 +150,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "UnknownQueue",
         "UnknownSchedule",
         "UnknownTask",
+        "UnknownWorker",
     ),
     "saqueduct.flow.debounce": ("Debounce",),
     "saqueduct.flow.limits": ("Concurrency", "Fair", "Rate"),

@@ -282,6 +282,7 @@ def build_workers(
             concurrency=config.concurrency,
             scheduled=[task for task in tasks if task.queue_name == name],
             deploy_window=config.deploy_window,
+            version=config.version,
             cron_tz=ZoneInfo(config.cron_timezone),
             startup=[give_injector(injector), give_queue, *config.startup],
             shutdown=list(config.shutdown),

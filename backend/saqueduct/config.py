@@ -241,6 +241,9 @@ class SaqueductConfig:
     """URLs by the key of a schedule, which are pinged at the start and the end of its jobs, in the protocol of
     healthchecks.io; before the `monitor` of the schedule itself."""
 
+    version: str = ""
+    """Version of the application's code, such as a tag or a commit: workers report it."""
+
     environment: Environment | Literal[""] = ""
     """`development` or `production`; `development` by default. In production nothing is embedded, and the admin routes
     need credentials or guards. [ENVIRONMENT]"""

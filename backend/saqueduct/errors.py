@@ -12,6 +12,7 @@ QueueError
 ├── UnknownTask            no task of that name is registered
 ├── UnknownQueue           QUEUE_NAMES has no queue of that name
 ├── UnknownSchedule        no task has a schedule of that key
+├── UnknownWorker          no live worker has that id
 ├── UnknownLimit           there is no limit of that name
 ├── InvalidArguments       the arguments do not fit the task's signature
 │   └── PayloadMismatch    ... those of a job that a worker leased
@@ -176,6 +177,15 @@ class UnknownSchedule(QueueError):
         self.key, self.known = key, list(known)
         listed = f"there are: {', '.join(self.known) or 'none'}"
         super().__init__(f"there is no schedule {key!r}; {did_you_mean(key, self.known, listed)}")
+
+
+class UnknownWorker(QueueError):
+    """No live worker has that id. `known` holds the ids of those that are live."""
+
+    def __init__(self, worker: str, known: Iterable[str]) -> None:
+        self.worker, self.known = worker, list(known)
+        listed = f"there are: {', '.join(self.known) or 'none'}"
+        super().__init__(f"no live worker has the id {worker!r}; {did_you_mean(worker, self.known, listed)}")
 
 
 class UnknownLimit(QueueError):

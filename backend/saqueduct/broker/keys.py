@@ -21,6 +21,9 @@ LEAVING = "leaving"
 REPORTS = "vitals"
 """A hash: for each worker when it last reported, in epoch seconds, and its report as JSON."""
 
+WORKERS_PAUSED = "workers:paused"
+"""A hash: for each worker that takes no jobs what PAUSED contains for a queue."""
+
 ALERTS = "alerts"
 """A hash: which process watches for alerts until when, and what has been reported."""
 
@@ -55,5 +58,6 @@ KEYS = (
     "schedules:declarations",
     ALERTS,
     LANES,
+    WORKERS_PAUSED,
 )
 """A queue's keys in the order of `lua/prelude.lua`: SAQ's are incomplete, queued, active and stats."""

@@ -1,4 +1,4 @@
-"""`workers`: list the live ones, and run some."""
+"""`workers`: list, pause and resume the live ones, and run some."""
 
 import logging
 import sys
@@ -9,8 +9,10 @@ import msgspec
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
+from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected, target
 from saqueduct.cli.errors import Nouns
+from saqueduct.cli.pauses import PauseView
 from saqueduct.cli.running import run_workers, worker_options
 from saqueduct.queue.queue import EngineQueue
 
@@ -41,7 +43,7 @@ class WorkerView(msgspec.Struct):
 
 @click.group(cls=Nouns)
 def workers() -> None:
-    """See the live workers."""
+    """See, pause and resume live workers."""
 
 
 @workers.command("list")
@@ -52,9 +54,11 @@ async def list_workers(saqueduct: Saqueduct, *, queue: str | None, as_json: bool
     """List the live workers: what they have done since their start, and what is wrong with them."""
     queues = list(saqueduct.queues) if queue is None else [saqueduct.queues.look_up(queue)]
     found = [view for each in queues for view in await _views(each)]
+    reports = [report for each in queues for report in (await each.state()).reports]
     wrong = [sentence for each in queues for sentence in await each.problems()]
+    paused = {report.worker: PauseView.of(report.paused) for report in reports if report.paused is not None}
     if as_json:
-        output.emit({"workers": found, "problems": wrong})
+        output.emit({"workers": found, "problems": wrong, "paused": paused})
         return
     if not found:
         output.note("no worker is live")
@@ -62,7 +66,42 @@ async def list_workers(saqueduct: Saqueduct, *, queue: str | None, as_json: bool
     rows = [(view.id, view.queue, *map("{:,}".format, view.counts), output.lasting(view.uptime)) for view in found]
     heads = ("Worker", "Queue", "Complete#", "Failed#", "Retried#", "Aborted#", "Up#")
     output.show(output.table(*heads, rows=rows, fixed=("Worker", "Queue", "Up")))
+    output.show(*(output.line(f"{worker} is paused {pause}", "yellow") for worker, pause in paused.items()))
     output.show(*(output.line(sentence, "yellow") for sentence in wrong))
+
+
+@workers.command()
+@click.argument("worker", metavar="ID")
+@options.who
+@options.as_json
+@connected
+async def pause(saqueduct: Saqueduct, worker: str, *, by: str, why: str, as_json: bool) -> None:
+    """Ask a worker to take no more jobs of any queue, until it is resumed or ends; what it runs continues.
+
+    ID is one that `list` shows.
+    """
+    process = await saqueduct.queues.workers.pause(worker, by, why)
+    await saqueduct.queues.audit.note(entry("pause", "worker", [process.id], why=why))
+    paused = None if process.paused is None else PauseView.of(process.paused)
+    if as_json:
+        output.emit({"id": process.id, "paused": paused})
+    else:
+        output.show(f"paused {process.id} {paused}")
+
+
+@workers.command()
+@click.argument("worker", metavar="ID")
+@options.as_json
+@connected
+async def resume(saqueduct: Saqueduct, worker: str, *, as_json: bool) -> None:
+    """Let a worker take jobs again."""
+    was_paused = await saqueduct.queues.workers.resume(worker)
+    if was_paused:
+        await saqueduct.queues.audit.note(entry("resume", "worker", [worker]))
+    if as_json:
+        output.emit({"id": worker, "was_paused": was_paused})
+    else:
+        output.show(f"resumed {worker}" if was_paused else f"{worker} was not paused")
 
 
 @click.command("run")

@@ -79,6 +79,13 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
                 "Nothing waits for one now. Start one with `litestar workers run`.",
                 "workers",
             )
+    if queue.paused is None and queue.reports and all(report.state.paused for report in queue.reports):
+        yield Problem(
+            "warn",
+            f"All workers of the queue {queue.name} are paused, {queue.queued:,} jobs wait.",
+            "Resume one, or start another.",
+            "workers",
+        )
     for text in queue.problems:
         yield Problem("bad", f"{text[:1].upper()}{text[1:]}.", _remedy(text), "workers")
     if queue.paused is None and queue.live_workers and queue.latency > SLOW and not queue.problems:

@@ -56,6 +56,7 @@ def environment() -> "Environment":
         json=json_text,
         percent=percent,
         share=share,
+        size=size,
         tick=tick,
         on_axis=on_axis,
         spark=spark,
@@ -79,6 +80,13 @@ def share(part: float, whole: float) -> str:
     """A part in percent, such as "0.2 %"; small ones are not rounded to nothing."""
     value = 100 * part / whole if whole else 0.0
     return "< 0.1 %" if 0 < value < 0.1 else f"{value:.1f} %" if value < 10 else f"{value:.0f} %"
+
+
+def size(count: int) -> str:
+    """Bytes, such as "128 MiB"; a dash for 0, which is unknown."""
+    if not count:
+        return NONE
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 def lasting(seconds: float | None) -> str:

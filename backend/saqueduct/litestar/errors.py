@@ -56,6 +56,8 @@ def queue_error(request: AnyRequest, error: errors.QueueError) -> Response[Any]:
             return problem(404, "unknown-schedule", str(error), known=error.known)
         case errors.UnknownLimit():
             return problem(404, "unknown-limit", str(error), known=error.known)
+        case errors.UnknownWorker():
+            return problem(404, "unknown-worker", str(error), known=error.known)
         case errors.InvalidArguments():
             return problem(400, "invalid-arguments", str(error), errors=error.problems)
         case errors.PayloadTooLarge() | errors.CommandTooLarge():

@@ -27,6 +27,7 @@ from saqueduct.litestar.routes.queues import QueueController
 from saqueduct.litestar.routes.records import DeadLetterController, RecordController
 from saqueduct.litestar.routes.schedules import ScheduleController
 from saqueduct.litestar.routes.tasks import TaskCatalogController
+from saqueduct.litestar.routes.workers import WorkerController
 from saqueduct.litestar.services import QueueServices
 from saqueduct.litestar.transactions import Sessions
 from saqueduct.litestar.unknown import DECLARED, declare, refuse_unknown
@@ -45,6 +46,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     QueueController,
     ScheduleController,
     LimitController,
+    WorkerController,
     AuditController,
     HistoryController,
 )

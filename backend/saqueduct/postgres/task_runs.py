@@ -51,7 +51,7 @@ class TaskRuns:
         columns = (JobRecord.key, JobRecord.queue, JobRecord.status, JobRecord.queued_at)
         took = (JobRecord.ended_at - JobRecord.started_at).label("took")
         query: Select[*tuple[Any, ...]] = select(*columns, took)
-        newest = self._newest(query, since, JobRecord.ended_at > JobRecord.started_at, SAMPLED)
+        newest = self._newest(query, since, JobRecord.ended_at >= JobRecord.started_at, SAMPLED)
         some = newest.subquery()
         found = await self._in_time(select(some).order_by(some.c.took.desc()).limit(most))
         return (

@@ -10,7 +10,7 @@ import msgspec
 logger = logging.getLogger("saqueduct.audit")
 
 Action = Literal["retry", "abort", "replay", "discard", "pause", "resume", "trigger", "enqueue", "change", "reset"]
-Kind = Literal["job", "dead letter", "queue", "schedule", "limit"]
+Kind = Literal["job", "dead letter", "queue", "schedule", "limit", "worker"]
 Surface = Literal["console", "http", "cli"]
 
 MOST_TARGETS: Final = 100
@@ -27,7 +27,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         role: their role then; None: on the command line.
         action: what was done.
         kind: to what.
-        targets: keys of jobs, or names of queues, schedules and limits; MOST_TARGETS are kept.
+        targets: keys of jobs, names of queues, schedules and limits, or ids of workers;
+            MOST_TARGETS are kept.
         count: how many; None: not known yet, because a job does it.
         task: name of the task, where all are jobs of one.
         queue: name of the queue, likewise.

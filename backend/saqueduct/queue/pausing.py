@@ -52,6 +52,15 @@ class Pauses:
         """See `EngineQueue.resume`."""
         return bool(await self._core.scripts.run("resume"))
 
+    async def pause_worker(self, worker: str, by: str, why: str) -> Pause | None:
+        """See `Queues.pause_worker`; None: no such worker has reported."""
+        note = await self._core.scripts.run("pause_worker", worker, encoded(by, why))
+        return decoded(note) if note else None
+
+    async def resume_worker(self, worker: str) -> bool:
+        """See `Queues.resume_worker`."""
+        return bool(await self._core.scripts.run("resume_worker", worker))
+
     async def current(self) -> Pause | None:
         """See `EngineQueue.paused`."""
         note = cast("bytes | None", await self._core.redis.get(self._core.namespace(PAUSED)))

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
-from saqueduct.broker.keys import REPORTS
+from saqueduct.broker.keys import REPORTS, WORKERS_PAUSED
 from saqueduct.broker.outage import REDIS_AWAY, answering
 from saqueduct.broker.sizes import BATCH_BYTES
 from saqueduct.common.text import storable
@@ -123,7 +123,7 @@ class EngineQueue(LeasedQueue):
         self.enqueuer = Enqueuer(self.core, self.reader)
         self.schedule_states = ScheduleStates(self.core, self.enqueuer)
         self.unrecorded = UnrecordedJobs(self.core)
-        self._pauses = Pauses(self.core)
+        self.pauses = Pauses(self.core)
         self._retrier = Retrier(self.core, self.reader, tasks)
         self._state = StateReader(self.core)
 
@@ -415,7 +415,7 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            return await self._pauses.pause(by, why)
+            return await self.pauses.pause(by, why)
 
     async def resume(self) -> bool:
         """Let workers take jobs again immediately; returns False if the queue was not paused.
@@ -424,7 +424,7 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            return await self._pauses.resume()
+            return await self.pauses.resume()
 
     async def paused(self) -> Pause | None:
         """Who paused the queue, why and since when; None: it is not paused.
@@ -433,7 +433,7 @@ class EngineQueue(LeasedQueue):
             QueueUnavailable: Redis did not answer.
         """
         async with answering():
-            return await self._pauses.current()
+            return await self.pauses.current()
 
     async def drain(self, timeout: float, by: str = "", why: str = "to drain") -> int:
         """Pause the queue, and wait until none of its jobs runs; it stays paused.
@@ -476,6 +476,7 @@ class EngineQueue(LeasedQueue):
             pipe.delete(key)
             pipe.zrem(self._stats, key)
             pipe.hdel(self.namespace(REPORTS), worker_id)
+            pipe.hdel(self.namespace(WORKERS_PAUSED), worker_id)
             await pipe.execute()
 
     async def problems(self) -> list[str]:

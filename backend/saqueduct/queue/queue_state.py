@@ -6,7 +6,7 @@ Health, metrics, the numbers for autoscalers, the HTTP API and the command line 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from saqueduct.broker.keys import REPORTS
+from saqueduct.broker.keys import REPORTS, WORKERS_PAUSED
 from saqueduct.common.text import decoded as decoded_text
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.pausing import Pause, decoded
@@ -55,9 +55,10 @@ class QueueState:
 
     @property
     def slots(self) -> dict[str, int]:
-        """Slots of live workers: "busy" and "free"."""
-        free = sum(report.state.free for report in self.reports)
-        return {"busy": max(0, sum(report.state.slots for report in self.reports) - free), "free": free}
+        """Slots of live workers: "busy" and "free"; a worker that is paused has no free ones."""
+        states = [report.state for report in self.reports]
+        busy = sum(state.slots - state.free for state in states)
+        return {"busy": max(0, busy), "free": sum(state.free for state in states if not state.paused)}
 
 
 class StateReader:
@@ -79,7 +80,8 @@ class StateReader:
         queued = max(0, queued_or_active - active)
         paused = decoded(answer[7]) if answer[7] else None
         latency = self._latency(now, answer[6], self._jobs(answer[11]))
-        reports = await self._reports(now, answer[10], 0.0 if paused is not None else latency)
+        waited = 0.0 if paused is not None else latency
+        reports = await self._reports(now, _mapping(answer[10]), _mapping(answer[12]), waited)
         return QueueState(
             name=self._core.name,
             queued=queued,
@@ -116,12 +118,22 @@ class StateReader:
             return max(0.0, now - max(since))
         return max(0.0, now - min(since, default=now))
 
-    async def _reports(self, now: float, raw: Sequence[bytes], waited: float) -> list[WorkerReport]:
-        stored: Mapping[bytes, bytes] = dict(zip(raw[::2], raw[1::2], strict=True))
-        reports, stale = reports_of(stored, now, waited, self._core.timings)
-        if stale:
-            await self._core.redis.hdel(self._core.namespace(REPORTS), *stale)
+    async def _reports(
+        self, now: float, stored: Mapping[bytes, bytes], pauses: Mapping[bytes, bytes], waited: float
+    ) -> list[WorkerReport]:
+        reports, stale = reports_of(stored, now, waited, self._core.timings, pauses)
+        gone = [worker.decode() for worker in pauses if worker not in stored]
+        if stale or gone:
+            async with self._core.redis.pipeline(transaction=True) as pipe:
+                pipe.hdel(self._core.namespace(REPORTS), *stale, "")
+                pipe.hdel(self._core.namespace(WORKERS_PAUSED), *stale, *gone)
+                await pipe.execute()
         return reports
+
+
+def _mapping(raw: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The fields of a hash."""
+    return dict(zip(raw[::2], raw[1::2], strict=True))
 
 
 def _ran(job: EngineJob) -> bool:

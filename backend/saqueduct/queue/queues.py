@@ -14,6 +14,7 @@ from saqueduct.queue.audit import Audit, AuditStore
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queue import EngineQueue, JobStore
 from saqueduct.queue.schedule_states import ScheduleState
+from saqueduct.queue.workers import Workers
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import EngineJob, Enqueued
@@ -205,6 +206,11 @@ class Queues:
                 for name, tasks in by_queue.items()
                 for state in await self.get(name).schedule_states.states(tasks)
             ]
+
+    @property
+    def workers(self) -> Workers:
+        """The live worker processes."""
+        return Workers(self.by_name.values())
 
     async def pause_schedule(self, key: str, by: str = "", why: str = "") -> Pause:
         """Stop the ticks of a schedule from creating jobs until `resume_schedule`; ticks in between are skipped.

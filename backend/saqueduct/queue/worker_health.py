@@ -1,10 +1,12 @@
 """The state that live workers report, and their problems."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
+from saqueduct.queue.pausing import Pause, decoded
 from saqueduct.timings import Timings
 
 Condition = Literal["ok", "blocked", "not_consuming"]
@@ -29,6 +31,20 @@ class WorkerState(msgspec.Struct, omit_defaults=True):
     """What prevents its job records from being written; empty: nothing."""
     slots: int = 0
     """All its slots."""
+    paused: bool = False
+    """It takes no jobs, because somebody has asked for that."""
+    host: str = ""
+    """Name of its machine."""
+    pid: int = 0
+    """Of its process; the workers of a process have the same host and pid."""
+    version: str = ""
+    """Of the application's code, as `SaqueductConfig.version` says."""
+    memory: int = 0
+    """Resident bytes of its process; 0: unknown."""
+    cpu: float = 0.0
+    """Share of one core that its process has used since the report before."""
+    lag: float = 0.0
+    """The longest time in the last half minute that its event loop took to answer."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
@@ -38,10 +54,23 @@ class WorkerReport(msgspec.Struct, frozen=True):
     """Its id."""
     state: WorkerState
     condition: Condition
+    at: float = 0.0
+    """When it reported, in epoch seconds by the clock of Redis."""
+    paused: Pause | None = None
+    """Who has asked it to take no jobs; `state.paused` is True as soon as it knows."""
+
+    @property
+    def process(self) -> tuple[str, int]:
+        """Host and pid; the same for all workers of a process."""
+        return (self.state.host, self.state.pid) if self.state.host else (self.worker, 0)
 
 
 def reports_of(
-    stored: Mapping[bytes, bytes], now: float, waited: float, timings: Timings
+    stored: Mapping[bytes, bytes],
+    now: float,
+    waited: float,
+    timings: Timings,
+    paused: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> tuple[list[WorkerReport], list[str]]:
     """The reports of live workers, and the ids of workers whose reports are stale.
 
@@ -50,6 +79,7 @@ def reports_of(
         now: epoch seconds by the clock of Redis.
         waited: seconds that the oldest due job has waited; 0: none waits, or the queue is paused.
         timings: of the queue.
+        paused: the pauses of workers, as `lua/pause_worker.lua` stores them.
     """
     reports, stale = [], []
     for worker, report in stored.items():
@@ -58,13 +88,16 @@ def reports_of(
             stale.append(worker.decode())
             continue
         state = msgspec.json.decode(raw, type=WorkerState)
-        reports.append(WorkerReport(worker.decode(), state, _condition(state, waited, timings)))
+        pause = decoded(paused[worker]) if worker in paused else None
+        reports.append(WorkerReport(worker.decode(), state, _condition(state, waited, timings), float(at), pause))
     return reports, stale
 
 
 def _condition(state: WorkerState, waited: float, timings: Timings) -> Condition:
     if state.blocked:
         return "blocked"
+    if state.paused:
+        return "ok"
     return "not_consuming" if state.free > 0 and min(waited, state.leased) > timings.not_consuming else "ok"
 
 

@@ -82,6 +82,8 @@ class Host(Protocol):
     @property
     def outage_limit(self) -> float: ...
     @property
+    def version(self) -> str: ...
+    @property
     def burst(self) -> bool: ...
     @property
     def max_burst_jobs(self) -> int | None: ...
@@ -117,6 +119,11 @@ class JobRunner:
         self._freed = asyncio.Event()
         """A slot may be free."""
         self._paused = False
+        """The queue is."""
+        self._resting = False
+        """Somebody has asked this worker to take no jobs."""
+        self._takes_none = False
+        """It takes none: no lease is on its way."""
         self._waiting = Waiting(queue.core, queue.schedule, self._stopping)
         self.loop = asyncio.get_running_loop()
         self.given_up: set[Attempt] = set()
@@ -128,7 +135,15 @@ class JobRunner:
         self._closings = Closings(self.core, self._outcomes, self._freed.set)
         self.leasing = Leasing(self.core, worker.id, self._waiting, self._outcomes, lost)
         heartbeat = Heartbeat(
-            self.core, worker.id, worker.concurrency, self.leasing, self.pulse, self.running, self.given_up
+            self.core,
+            worker.id,
+            worker.concurrency,
+            self.leasing,
+            self.pulse,
+            self.running,
+            self.given_up,
+            worker.version,
+            self._pause_in_thread,
         )
         self.keeper = LeaseKeeper(self.core, self.pulse, self.running, lost, self._lost_in_thread, heartbeat.beat)
         self.deadlines = Deadlines(self.core, self.pulse, self.running)
@@ -162,6 +177,10 @@ class JobRunner:
         waits = 0.0
         while not self._stopping.is_set():
             self._freed.clear()
+            if self._resting:
+                waits = 0.0
+                await self._rest_until_resumed()
+                continue
             free = await self.suspects.free(self._free) if self.suspects.quarantine.active else self._free()
             if free <= 0:
                 waits = 0.0
@@ -383,6 +402,30 @@ class JobRunner:
 
     def _written(self, jobs: Sequence[Held]) -> None:
         self.keeper.release(jobs)
+        self._freed.set()
+
+    async def _rest_until_resumed(self) -> None:
+        self._takes_none = True
+        if self.worker.burst and not self._busy():
+            self._end_burst()
+        else:
+            await self._freed.wait()
+
+    def _pause_in_thread(self, paused: bool) -> bool:
+        if paused != self._resting:
+            self.loop.call_soon_threadsafe(self._rest_or_work, paused)
+        return self._takes_none
+
+    def _rest_or_work(self, resting: bool) -> None:
+        """Take no jobs, or take them again, as somebody has asked this worker."""
+        if resting == self._resting:
+            return
+        self._resting = resting
+        logger.info("queue %s: this worker %s", self.queue.name, "takes no jobs" if resting else "takes jobs again")
+        if resting:
+            self._waiting.interrupt()
+        else:
+            self._takes_none = False
         self._freed.set()
 
     def _lost_in_thread(self, held: Held) -> None:

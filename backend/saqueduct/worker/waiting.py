@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import saq.worker
@@ -95,6 +96,12 @@ class Waiting:
         if self._call is not None:
             self._run_beside(self._leave)
 
+    def interrupt(self) -> None:
+        """Let the wait in progress lease nothing: a job that ends it goes to another worker."""
+        if self._call is not None:
+            token, self._token = self._token, uuid.uuid4().hex
+            self._run_beside(partial(self._withdraw, token))
+
     async def close(self) -> None:
         """Wait until no call that needs a connection is in progress."""
         if self._beside:
@@ -112,25 +119,29 @@ class Waiting:
             self._call = None
 
     async def _lease(self, arguments: tuple[Any, ...], seconds: float) -> Any:
-        scripts = self._core.scripts
+        scripts, token = self._core.scripts, self._token
         key, there = self._core.namespace("queued"), self._core.namespace(AWAITED)
         woken, answer = await scripts.waiting.call(
             ("BLMOVE", key, there, "LEFT", "RIGHT", seconds),
-            scripts.command("lease", *arguments, self._token),
+            scripts.command("lease", *arguments, token),
             again=False,
         )
         try:
             scripts.raised(woken)
             return scripts.raised(answer)
         except NoScriptError:
-            return await scripts.run("lease", *arguments, self._token, again=False)
+            return await scripts.run("lease", *arguments, token, again=False)
+
+    async def _withdraw(self, token: str) -> None:
+        """Let the wait with this token lease nothing."""
+        with suppress(RedisError, OSError):
+            async with asyncio.timeout(GONE):
+                await self._core.scripts.run("leave", token)
 
     async def _leave(self) -> None:
         """Stop waiting, without leaving a lease that no worker knows of."""
         call = self._call
-        with suppress(RedisError, OSError):
-            async with asyncio.timeout(GONE):
-                await self._core.scripts.run("leave", self._token)
+        await self._withdraw(self._token)
         if call is not None:
             # Jobs that were leased before arrive with the answer, which is on its way.
             await asyncio.wait([call], timeout=LAST_WORDS)

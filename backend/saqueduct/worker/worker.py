@@ -68,6 +68,7 @@ class EngineWorker(Worker[Context]):
             `misfit`.
         outage_limit: seconds for which a job is postponed whose attempts meet an outage of PostgreSQL or Redis.
         record_logs: True: what jobs log is kept with their records, unless their task says otherwise.
+        version: of the application's code, for its reports.
         options: further arguments of SAQ's Worker.
     """
 
@@ -82,6 +83,7 @@ class EngineWorker(Worker[Context]):
         deploy_window: float = DEPLOY_WINDOW,
         outage_limit: float = postponement.LIMIT,
         record_logs: bool = False,
+        version: str = "",
         **options: Any,
     ) -> None:
         super().__init__(queue, functions, **options)
@@ -95,6 +97,7 @@ class EngineWorker(Worker[Context]):
         self.task_functions = TaskFunctions(self.functions, queue.name, record_logs=record_logs)
         self.deploy_window = deploy_window
         self.outage_limit = outage_limit
+        self.version = version
         self.declared = asyncio.Event()
         """Set when this worker has declared the schedules in Redis."""
         self.on_useless: Callable[[], None] = self.request_stop

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.queue.tasks import my_task
+from saqueduct import Queues
 from tests.cli.conftest import Cli, JsonCli
 from tests.fixtures.poll import eventually
 
@@ -32,3 +33,15 @@ async def _listed(cli_json: JsonCli) -> list[dict[str, Any]]:
     answer = await cli_json("workers", "list")
     assert answer["problems"] == []
     return list(answer["workers"])
+
+
+async def test_a_worker_is_paused_and_resumed(
+    cli: Cli, cli_json: JsonCli, worker: Callable[[], Any], queues: Queues
+) -> None:
+    async with worker():
+        [view] = await eventually(lambda: _listed(cli_json))
+        await eventually(queues.workers.processes)
+        assert "slow" in (await cli("workers", "pause", view["id"], "--why", "slow"))[0]
+        assert "is paused by" in (await cli("workers", "list"))[0]
+        assert await cli("workers", "resume", view["id"]) == (f"resumed {view['id']}\n", "")
+        assert await cli("workers", "resume", view["id"]) == (f"{view['id']} was not paused\n", "")

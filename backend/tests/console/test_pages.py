@@ -1,6 +1,7 @@
 """Overview, queues, workers and schedules."""
 
 import asyncio
+import re
 
 from saqueduct.console.sampler import Sampler
 from tests.console.conftest import Served
@@ -38,11 +39,28 @@ def test_depth_is_shown_by_priority(served: Served) -> None:
 
 def test_a_worker_is_shown_with_what_it_runs(served: Served) -> None:
     key = served.enqueue("wait", key="for/ever & <b>")
-    eventually_sync(lambda: "for/ever &amp; &lt;b&gt;" in served.page("/workers"))
-    page = served.page("/workers")
-    assert "pid" in page
+
+    def shown() -> str:
+        # The job appears before the first report of its worker.
+        page = served.page("/workers")
+        return page if "for/ever &amp; &lt;b&gt;" in page and "pid" in page else ""
+
+    page = eventually_sync(shown)
     assert "/console/job?key=for%2Fever+%26+%3Cb%3E&amp;queue=default" in page
     served.run(served.saqueduct.queues.abort(key))
+
+
+def test_a_worker_is_paused_with_a_reason_and_resumed(served: Served) -> None:
+    found = eventually_sync(lambda: re.search(r'name="worker" value="([^"]+)"', served.page("/workers")))
+    assert found is not None
+    assert served.note("/workers/pause", worker=found[1], why="memory < all").startswith("Paused the worker ")
+    page = served.page("/workers")
+    assert "memory &lt; all" in page
+    assert "by ada" in page
+    eventually_sync(lambda: "It takes no jobs" in served.page("/workers"))
+    assert "are paused" in served.page()
+    assert served.note("/workers/resume", worker=found[1]).startswith("Resumed the worker ")
+    assert served.submit("/workers/pause", worker="nobody").status_code == 404
 
 
 def test_a_schedule_is_shown_in_words_with_its_next_ticks(served: Served) -> None:

@@ -3,7 +3,7 @@
 -- Returns {time, jobs that have not ended, of these those whose time has come and that are in a list or run, those whose
 -- time has come, leases, jobs of stock workers, start of the first job that is overdue and in no list or '', pause or '',
 -- live workers, due ticks of schedules that are not paused, {worker, report, ...}, {id, JSON, ...}: the first jobs of each
--- list}.
+-- list, {worker, its pause, ...}}.
 local STEP, MOST = 100, 2000
 -- Bytes of jobs of each list, after the first job.
 local BYTES = 65536
@@ -60,4 +60,5 @@ return {now,
     redis.call('ZCOUNT', STATS, string.format('%.0f', SERVER * 1000), '+inf'),
     due_ticks(),
     redis.call('HGETALL', REPORTS),
-    jobs}
+    jobs,
+    redis.call('HGETALL', WORKERS_PAUSED)}
