@@ -79,7 +79,7 @@ async def test_hung_threads_are_replaced(few_slots: Settings, queues: Queues, co
 
     @task(timeout=1)
     def hangs(ctx: Context) -> str:
-        release.wait(30)
+        release.wait(90)
         return "late"
 
     @task(timeout=60)
@@ -195,7 +195,7 @@ async def test_hung_calls_of_to_thread_leave_their_places_to_others() -> None:
     asyncio.get_running_loop().set_default_executor(executor)
     release = threading.Event()
     try:
-        hung = [asyncio.create_task(asyncio.to_thread(release.wait, 30)) for _ in range(2)]
+        hung = [asyncio.create_task(asyncio.to_thread(release.wait, 90)) for _ in range(2)]
         behind = asyncio.create_task(asyncio.to_thread(threading.get_ident))
         await asyncio.sleep(0)
         for call in hung:
@@ -212,7 +212,7 @@ async def test_a_call_of_to_thread_that_is_cancelled_in_line_never_begins() -> N
     asyncio.get_running_loop().set_default_executor(executor)
     release = threading.Event()
     calls: list[int] = []
-    first = asyncio.create_task(asyncio.to_thread(release.wait, 30))
+    first = asyncio.create_task(asyncio.to_thread(release.wait, 90))
     second = asyncio.create_task(asyncio.to_thread(calls.append, 1))
     await asyncio.sleep(0)
     second.cancel()
@@ -231,7 +231,7 @@ async def test_calls_of_to_thread_whose_job_is_over_leave_their_places_to_others
     token = current_job.job.set(job)
     try:
         # Nobody awaits them, so that no cancellation comes to them.
-        forgotten = [loop.run_in_executor(None, release.wait, 30) for _ in range(2)]
+        forgotten = [loop.run_in_executor(None, release.wait, 90) for _ in range(2)]
         behind = asyncio.create_task(asyncio.to_thread(threading.get_ident))
         await asyncio.sleep(0)
         executor.lose_abandoned()

@@ -113,7 +113,7 @@ async def test_other_workers_take_the_others_at_no_cost(
 ) -> None:
     @task(timeout=1)
     async def blocks(ctx: Context) -> None:
-        scene.block(30)
+        scene.block(90)
 
     @task(timeout=60)
     async def innocent(ctx: Context) -> int:
@@ -135,7 +135,7 @@ async def test_the_blocker_is_taken_from_its_worker_with_its_stack(
 ) -> None:
     @task(timeout=1)
     async def blocks(ctx: Context) -> None:
-        scene.block(30)
+        scene.block(90)
 
     async with _blocked_elsewhere(saqueduct_setup, scene, blocks, []) as handle, working(settings, queues, container):
         failed = await _failed(queues, handle)
@@ -194,7 +194,7 @@ async def test_a_job_that_runs_at_most_once_is_not_offered(
 ) -> None:
     @task(timeout=60)
     async def blocks(ctx: Context) -> None:
-        scene.block(30)
+        scene.block(90)
 
     @task(timeout=60, at_most_once=True)
     async def once(ctx: Context) -> int:
