@@ -3,12 +3,15 @@
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Literal
+from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.console.conftest import ADMIN, Served
+from tests.console.conftest import ADMIN, MARKUP, Served
+from tests.fixtures.poll import eventually_sync
 
 pytestmark = [pytest.mark.browser]
 
@@ -19,7 +22,10 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 # Five seconds by default, which a busy machine may need to start a page.
 expect.set_options(timeout=30_000)
 
-PAGES = ["", "/jobs", "/dead-letters", "/tasks", "/queues", "/workers", "/schedules", "/limits", "/audit"]
+PAGES = [
+    *("", "/jobs", "/dead-letters", "/tasks", "/queues", "/workers", "/schedules", "/limits", "/audit", "/login"),
+    *("/jobs/all?action=abort", "/job?key=failed", "/task?name=build_report"),
+]
 
 CONTRAST = {"runOnly": ["color-contrast"]}
 
@@ -48,6 +54,8 @@ def tab(chromium: Browser, served: Served) -> Iterator[tuple[Page, list[str]]]:
     page.get_by_label("Password").fill(ADMIN[1])
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Queues", level=1)).to_be_visible()
+    served.enqueue(f"task {MARKUP}", key="failed", text=MARKUP)
+    eventually_sync(lambda: "Ended failed" in served.page("/job", key="failed"), within=60)
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page, complaints
@@ -67,13 +75,27 @@ def page(tab: tuple[Page, list[str]]) -> Iterator[Page]:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_is_accessible_in_both_themes_and_fits_small_screens(page: Page, served: Served, path: str) -> None:
-    for theme, width, rules in (("light", 360, CONTRAST), ("dark", 1440, ALL)):
-        page.set_viewport_size({"width": width, "height": 800})
-        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    _look(page, "dark", 1440)
+    page.goto(f"{served.url}{path}")
+    found = Axe().run(page, options={**ALL, "resultTypes": ["violations"]})
+    assert found.violations_count == 0, found.generate_report()
+    _look(page, "light", 360)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    # The page has axe already.
+    report = page.evaluate("options => axe.run(document, options)", {**CONTRAST, "resultTypes": ["violations"]})
+    assert report["violations"] == []
+
+
+def _look(page: Page, scheme: Literal["light", "dark"], width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+
+
+def test_text_of_jobs_runs_in_no_page(page: Page, served: Served) -> None:
+    for path in (f"/task?{urlencode({'name': f'task {MARKUP}'})}", "/dead-letters", "/jobs", "/job?key=failed"):
         page.goto(f"{served.url}{path}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        found = Axe().run(page, options={**rules, "resultTypes": ["violations"]})
-        assert found.violations_count == 0, found.generate_report()
+        assert page.locator("img, b, main script").count() == 0
+        assert page.get_by_text("onerror=").count() > 0
 
 
 def test_keys_open_the_help_and_close_it(page: Page, served: Served) -> None:
