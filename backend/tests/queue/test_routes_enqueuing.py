@@ -7,7 +7,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from saqueduct import Context, GiveUp, Queues, task
+from saqueduct import Context, Debounce, GiveUp, Queues, task
 from saqueduct.litestar.routes.listeners import WAITING
 from saqueduct.tasks.job_meta import EXPIRES_AT
 from saqueduct.testing import JobKit
@@ -157,6 +157,21 @@ async def test_a_batch_is_enqueued_in_order(client: httpx.AsyncClient, jobs: Job
     assert {job.priority for job in found} == {1}
     assert all(job.scheduled for job in found)
     assert (await client.get(made[2]["location"])).json()["key"] == made[2]["job_id"]
+
+
+async def test_calls_of_a_debounced_task_share_a_job(client: httpx.AsyncClient, jobs: JobKit, own_tasks: None) -> None:
+    @task(debounce=Debounce(500, by="doc"))
+    async def index(ctx: Context, *, doc: int, text: str) -> None: ...
+
+    first = await client.post("/tasks/index", json={"doc": 1, "text": "a"})
+    again = await client.post("/tasks/index", json={"doc": 1, "text": "b"})
+    assert (first.status_code, again.status_code, again.json()["created"]) == (201, 200, False)
+    assert again.json()["key"] == first.json()["key"]
+    await client.post("/tasks/index/batch", json=[{"doc": 1, "text": "c"}, {"doc": 1, "text": "d"}])
+    assert [job.kwargs for job in jobs.all_enqueued(index)] == [{"doc": 1, "text": "d"}]
+    refused = await client.post("/tasks/index", json={"doc": 1, "text": "e"}, headers={"Idempotency-Key": "x"})
+    assert refused.status_code == 400
+    assert "key: the task 'index' is debounced" in refused.text
 
 
 async def test_a_batch_with_wrong_arguments_is_refused_as_a_whole(client: httpx.AsyncClient, jobs: JobKit) -> None:
