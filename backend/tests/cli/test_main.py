@@ -67,7 +67,7 @@ def test_these_commands_are_there() -> None:
         "schedules": {"list", "trigger", "pause", "resume"},
         "limits": {"list", "set", "reset"},
         "queues": {"stats", "pause", "resume", "drain"},
-        "workers": {"list", "run"},
+        "workers": {"list", "pause", "resume", "run"},
         "audit": {"list"},
     }
 
