@@ -35,7 +35,7 @@ class QueueView(msgspec.Struct):
     queued: int
     """Jobs that wait to run."""
     active: int
-    delayed: int
+    scheduled: int
     """Delayed jobs."""
     workers: int
     """Live ones."""
@@ -109,7 +109,7 @@ async def _view(queue: EngineQueue, dead: int | None, rows: int | None) -> Queue
         name=queue.name,
         queued=numbers.queued,
         active=numbers.active,
-        delayed=numbers.scheduled,
+        scheduled=numbers.scheduled,
         workers=numbers.workers,
         dead=dead,
         outbox=rows,
@@ -121,11 +121,11 @@ async def _view(queue: EngineQueue, dead: int | None, rows: int | None) -> Queue
 def _shown(found: list[QueueView]) -> Group:
     rows: list[tuple[Text | str, ...]] = []
     for view in found:
-        numbers = (view.queued, view.active, view.delayed, view.workers, view.dead, view.outbox)
+        numbers = (view.queued, view.active, view.scheduled, view.workers, view.dead, view.outbox)
         cells = [Text("" if number is None else f"{number:,}", style="" if number else "dim") for number in numbers]
         if view.dead:
             cells[4].stylize("red")
-        if not view.workers and (view.queued or view.delayed):
+        if not view.workers and (view.queued or view.scheduled):
             cells[3].stylize("red")
         oldest = output.lasting(view.oldest) if view.oldest is not None else ""
         rows.append((view.name, *cells, oldest))
