@@ -18,6 +18,7 @@ import app.payments.tasks
 import app.queue.tasks
 import app.todos.tasks
 import app.users.tasks  # noqa: F401
+from app import __version__
 from app.settings import Settings, load_settings
 from saqueduct import ConfigurationError, Queues, SaqueductConfig, get_registry
 
@@ -92,6 +93,7 @@ def build_config(
         session_hours=settings.admin.session_hours,
         secret_key=settings.app.secret_key.reveal(),
         environment=settings.app.environment,
+        version=__version__,
     )
 
 

@@ -12,7 +12,7 @@ from saqueduct.queue.core import QueueCore
 from saqueduct.queue.enqueuing import Enqueuer, without_conflicts
 from saqueduct.queue.pausing import Pause, decoded, encoded
 from saqueduct.queue.tracing import ending
-from saqueduct.schedules.schedule import Schedule
+from saqueduct.schedules.schedule import Schedule, tick_of
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.job_meta import SCHEDULE
@@ -43,13 +43,7 @@ class ScheduleState:
     @property
     def last_tick(self) -> float | None:
         """The last tick for which it made a job, in epoch seconds; None: none, or one was made by hand since."""
-        prefix = f"cron:{self.key}:"
-        if self.last_job is None or not self.last_job.startswith(prefix):
-            return None
-        try:
-            return float(self.last_job[len(prefix) :])
-        except ValueError:
-            return None
+        return None if self.last_job is None else tick_of(self.last_job, self.key)
 
 
 class ScheduleStates:

@@ -130,6 +130,25 @@ class Schedule(NamedFields):
         return latest
 
 
+def job_prefix(schedule: str) -> str:
+    """What the keys of the jobs of a schedule's ticks begin with; the tick follows, in epoch seconds."""
+    return f"cron:{schedule}:"
+
+
+def tick_of(job: str, schedule: str) -> float | None:
+    """The tick of a job, in epoch seconds; None: it was not made by a tick of this schedule.
+
+    Args:
+        job: its key.
+        schedule: key of the schedule.
+    """
+    prefix = job_prefix(schedule)
+    try:
+        return float(job.removeprefix(prefix)) if job.startswith(prefix) else None
+    except ValueError:
+        return None
+
+
 def check_monitor(url: Any) -> None:
     """Raise if it is no URL to ping; empty: none.
 

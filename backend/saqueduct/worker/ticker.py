@@ -26,7 +26,7 @@ from saqueduct.flow.limits import name_of
 from saqueduct.queue.enqueuing import Row
 from saqueduct.queue.limit_states import stir
 from saqueduct.queue.queue import EngineQueue
-from saqueduct.schedules.schedule import MISSED, Schedule
+from saqueduct.schedules.schedule import MISSED, Schedule, job_prefix
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.job_meta import SCHEDULE, TICK
 
@@ -177,7 +177,7 @@ class Ticker:
         job = task.job(
             schedule.kwargs,
             limit=self._queue.max_payload_bytes,
-            key=f"cron:{schedule.key}:{when}",
+            key=f"{job_prefix(schedule.key)}{when}",
             meta={SCHEDULE: schedule.key, TICK: when},
         )
         await self._queue.enqueuer.prepare([job])

@@ -32,7 +32,8 @@ async def test_a_queue_is_told_in_numbers(
     [found] = (await cli_json("queues", "stats"))["queues"]
     oldest = found.pop("oldest")
     assert found == {
-        "name": "default", "queued": 2, "active": 0, "scheduled": 1, "workers": 0, "dead": 1, "outbox": 1, "paused": None,
+        "name": "default", "queued": 2, "active": 0, "scheduled": 1, "workers": 0, "dead": 1, "outbox": 1,
+        "paused": None,
     }  # fmt: skip
     assert 0 <= oldest < 60
     shown, _ = await cli("queues", "stats", "default")

@@ -1,9 +1,12 @@
 """Overview, queues, workers and schedules."""
 
 import asyncio
+import datetime as dt
 import re
+from zoneinfo import ZoneInfo
 
 from saqueduct.console.sampler import Sampler
+from saqueduct.postgres.models import JobRecord
 from tests.console.conftest import Served
 from tests.fixtures.poll import eventually_sync
 
@@ -68,6 +71,39 @@ def test_a_schedule_is_shown_in_words_with_its_next_ticks(served: Served) -> Non
     assert "Every Monday at 03:00" in page
     assert page.count("Mon ") == 5
     assert "Europe/Berlin" in page
+
+
+def test_a_schedule_shows_its_last_runs_and_the_ticks_without_a_job(served: Served) -> None:
+    now = dt.datetime.now(ZoneInfo("Europe/Berlin"))
+    monday = (now - dt.timedelta(days=now.weekday() + 7)).replace(hour=3, minute=0, second=0, microsecond=0)
+    weeks = [monday - dt.timedelta(weeks=week) for week in range(5)]
+    ran = [at for at in weeks if at is not weeks[2]]
+
+    async def record() -> None:
+        store = served.saqueduct.store
+        assert store is not None
+        async with store.sessions.begin() as session:
+            for at in ran:
+                key = f"cron:weekly:{int(at.timestamp())}"
+                row = {
+                    "queued_at": at,
+                    "key": key,
+                    "queue": "default",
+                    "task": "weekly",
+                    "schedule": "weekly",
+                    "attempts": 1,
+                }
+                ends = {"started_at": at, "ended_at": at + dt.timedelta(seconds=90)}
+                session.add(JobRecord(**row, **ends, status="aborted" if at == monday else "failed"))
+
+    served.run(record())
+    page = served.page("/schedules")
+    assert page.count('href="/console/job?key=cron%3Aweekly%3A') == len(ran)
+    section = page[page.index(">weekly</h2>") :]
+    last_runs = section[section.index("Last runs") : section.index("Next ticks")]
+    assert last_runs.index("aborted") < last_runs.index("failed")
+    assert "1 min 30 s" in last_runs
+    assert f"Without a job: {weeks[2]:%Y-%m-%d}" in re.sub(r"<[^>]+>", "", last_runs)
 
 
 def test_a_schedule_is_run_paused_and_resumed(served: Served) -> None:
