@@ -7,14 +7,17 @@ EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
+_DURATION = re.compile(r"(?:\d++(?:\.\d++)?(?:ms|[wdhms]))++")
+"""Possessive, so that the time for a long text without a unit does not grow with its square."""
+
 _NUMBER = re.compile(r"[-+]?[\d_.]+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def seconds_of(text: str) -> float | None:
     """Seconds of `90s`, `1h30m`, `7d`; None if it is not a duration."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[wdhms])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    if not _DURATION.fullmatch(text):
         return None
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[wdhms])", text)
     return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
