@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from saqueduct.console.answers import AnyRequest, root_of
 
@@ -38,8 +38,12 @@ def is_own(address: str, pages: Iterable[str]) -> bool:
 
     A server decodes paths: an address that a browser would read differently is none.
     """
-    own = any(address == page or address.startswith((f"{page}/", f"{page}?")) for page in pages)
-    return own and not address.startswith("//") and address.isprintable() and "\\" not in address and address.isascii()
+    if not any(address == page or address.startswith((f"{page}/", f"{page}?")) for page in pages):
+        return False
+    path = address.partition("?")[0].partition("#")[0]
+    leaves = not {unquote(step) for step in path.split("/")}.isdisjoint((".", ".."))
+    odd = address.startswith("//") or "\\" in address or not (address.isprintable() and address.isascii())
+    return not (leaves or odd)
 
 
 def _asked_for(request: AnyRequest) -> str:

@@ -174,7 +174,17 @@ def test_signing_in_leads_to_no_other_site(browser: httpx.Client, goal: str) -> 
 
 @pytest.mark.parametrize(
     ("address", "own"),
-    [("/console", True), ("/console?q=1", True), ("/saq/queues/a", True), ("/consoles", False), ("/console/\n", False)],
+    [
+        *(
+            (own, True)
+            for own in ("/console", "/console?q=1", "/console/jobs?q=../..", "/saq/queues/a", "/console/t/..a")
+        ),
+        *(
+            (other, False)
+            for other in ("/consoles", "/console/\n", "/console/..", "/console/../logout", "/console/./a")
+        ),
+        *((other, False) for other in ("/console/.%2E//evil.example", "/console/jobs/%2e%2e/..", "/console/..#x")),
+    ],
 )
 def test_only_pages_of_the_application_are_own(address: str, own: bool) -> None:
     assert is_own(address, ["/console", "/saq"]) is own
