@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
-
 from saqueduct.application import Saqueduct
 from saqueduct.broker.outage import answering
 from saqueduct.console.problems import Problem, problems_of
 from saqueduct.errors import QueueUnavailable
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queue_state import QueueState
+from saqueduct.queue.reading import worker_info
 from saqueduct.queue.schedule_states import ScheduleState
 from saqueduct.telemetry.system_state import DatabaseState, SystemReader
 
@@ -35,12 +34,12 @@ class WorkerProcess:
     Attributes:
         id: of the worker.
         queue: that it serves.
-        info: what SAQ's report has: `stats` and `metadata`.
+        stats: its counts of jobs, and `uptime` in milliseconds; empty: it reports none that can be read.
     """
 
     id: str
     queue: str
-    info: Mapping[str, Any]
+    stats: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Snapshot:
     def mark(self) -> object:
         """Differs from that of an earlier sample when a page would differ."""
         queues = [(each.queued, each.active, each.scheduled, each.paused, each.workers) for each in self.queues]
-        stats = [(each.id, each.info.get("stats", {}).get("complete")) for each in self.workers]
+        stats = [(each.id, each.stats.get("complete")) for each in self.workers]
         waits = [each.name for each in self.queues if each.latency or each.active]
         ticks = [(each.key, each.next_tick, each.last_job, each.paused) for each in self.schedules]
         moving = self.at if waits else 0.0
@@ -154,4 +153,7 @@ class Sampler:
 async def _workers(queue: EngineQueue) -> list[WorkerProcess]:
     async with answering():
         found = await queue.reader.live_workers()
-    return [WorkerProcess(worker, queue.name, msgspec.json.decode(report)) for worker, report in sorted(found.items())]
+    return [
+        WorkerProcess(worker, queue.name, worker_info(report)["stats"] or {})
+        for worker, report in sorted(found.items())
+    ]

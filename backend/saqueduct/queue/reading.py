@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any, NamedTuple, cast
 
 from saq.job import TERMINAL_STATUSES, Status
-from saq.types import CountKind, ListenCallback, QueueInfo
+from saq.types import CountKind, ListenCallback, QueueInfo, WorkerInfo
 
 from saqueduct.broker.batching import Batches
 from saqueduct.broker.keys import LANES
@@ -28,6 +28,22 @@ JOBS_AT_ONCE = 500
 
 RUNNING = ("leases", "active")
 """The keys of a queue that contain its running jobs: those of engine workers, and those of stock ones."""
+
+
+def worker_info(report: bytes) -> WorkerInfo:
+    """What a live worker says of itself in SAQ's way; nothing where that cannot be read.
+
+    Stock workers choose their `dump`, and what is in `metadata`, so that a report can be anything.
+    """
+    try:
+        found = json.loads(report)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        found = {}
+    stats = found.get("stats")
+    nothing: WorkerInfo = {"queue_key": None, "stats": None, "metadata": None}
+    return {**nothing, **found, "stats": stats if isinstance(stats, dict) else None}  # type: ignore[typeddict-item]
 
 
 class Chunk(NamedTuple):
@@ -193,13 +209,13 @@ class Reader:
         """The reports of live workers, as JSON by worker; for engine workers by the clock of Redis."""
         answer = cast("list[bytes | None]", await self._core.scripts.run("workers"))
         reports = zip(answer[::2], answer[1::2], strict=True)
-        return {key.decode().rsplit(":", 1)[1]: report for key, report in reports if key and report}
+        return {decoded(key).rsplit(":", 1)[1]: report for key, report in reports if key and report}
 
     async def info(self, with_jobs: bool, offset: int, limit: int) -> QueueInfo:
         """SAQ's statistics of the queue, and a page of its jobs, running ones first."""
         jobs_of = await self.counts()
         numbers: QueueInfo = {
-            "workers": {worker: json.loads(report) for worker, report in (await self.live_workers()).items()},
+            "workers": {worker: worker_info(report) for worker, report in (await self.live_workers()).items()},
             "name": self._core.name,
             "queued": jobs_of["queued"],
             "active": jobs_of["active"],

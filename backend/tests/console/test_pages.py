@@ -3,7 +3,10 @@
 import asyncio
 import datetime as dt
 import re
+import time
 from zoneinfo import ZoneInfo
+
+import pytest
 
 from saqueduct.console.sampler import Sampler
 from saqueduct.postgres.models import JobRecord
@@ -51,6 +54,36 @@ def test_a_worker_is_shown_with_what_it_runs(served: Served) -> None:
     page = eventually_sync(shown)
     assert "/console/job?key=for%2Fever+%26+%3Cb%3E&amp;queue=default" in page
     served.run(served.saqueduct.queues.abort(key))
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        b'{"stats": null, "metadata": {"load": NaN}}',
+        b'{"stats": {"complete": 1e999, "uptime": "<b>"}}',
+        b"pickled \xff",
+        b"[]",
+        b"[" * 100_000,
+        b'{"stats": []}',
+    ],
+    ids=["nan", "infinite", "not-json", "list", "nested", "list-of-stats"],
+)
+def test_pages_show_a_stock_worker_whose_report_cannot_be_read(served: Served, report: bytes) -> None:
+    queue = served.saqueduct.queues.get("reports")
+    place = queue.namespace("worker_info:stock <b>")
+
+    async def write(raw: bytes, seconds: float) -> None:
+        await queue.redis.set(place, raw, px=60_000)
+        await queue.redis.zadd(queue.namespace("stats"), {place: (time.time() + seconds) * 1000})
+
+    served.run(write(report, 60.0))
+    try:
+        eventually_sync(lambda: "stock &lt;b&gt;" in served.page("/workers"))
+        served.page()
+        assert served.client.get("/saq/api/queues/reports").status_code == 200
+        assert served.run(Sampler(served.saqueduct).current()).mark
+    finally:
+        served.run(write(b"{}", -60.0))
 
 
 def test_a_worker_is_paused_with_a_reason_and_resumed(served: Served) -> None:

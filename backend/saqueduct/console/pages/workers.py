@@ -36,7 +36,7 @@ class WorkerPages(Controller):
             others=[job for job in running if not any(job.worker in process.ids for process in processes)],
             # Stock workers of SAQ report in its own way alone.
             stock=[each for each in snapshot.workers if not any(each.id in process.ids for process in processes)],
-            stats={each.id: each.info.get("stats") or {} for each in snapshot.workers},
+            stats={each.id: each.stats for each in snapshot.workers},
             more=more,
             most=MOST_RUNNING,
         )
