@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-web dev-worker shell cli services stop migrate catalog test check fuzz conformance chaos bench lint types imports docs docs-check format package lock clean
+.PHONY: help setup dev dev-web dev-worker shell cli demo services stop migrate catalog test check fuzz conformance chaos bench lint types imports docs docs-check format package lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ shell: setup ## A Python shell with the tasks' registry and the container, on th
 
 cli: setup ## The command line, on the servers of `make dev` or its own; ARGS="dead list", ARGS="--help"
 	@$(RUN) -m app.dev cli $(value ARGS)
+
+demo: setup ## Fill the console of a running `make dev` with a day of lifelike jobs; ARGS=--remove takes them away
+	@$(RUN) -m app.dev demo $(value ARGS)
 
 services: setup ## Redis and PostgreSQL in the background, until `make stop`
 	@$(RUN) -m app.dev services

@@ -1,4 +1,4 @@
-"""The commands `up`, `web`, `worker`, `shell`, `cli`, `migrate`, `services`, `stop` and `catalog`."""
+"""The commands `up`, `web`, `worker`, `shell`, `cli`, `demo`, `migrate`, `services`, `stop` and `catalog`."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from app.dev.console import Console
+from app.dev.demo.running import NotRunningError, require_running
 from app.dev.given import require_given_servers
 from app.dev.program import Program
 from app.dev.ready import PortTakenError, base_url, require_free_port, show_banner, wait_until_live
@@ -131,6 +132,19 @@ def cli(arguments: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed makes another day.")
+@click.option("--remove", is_flag=True, help="Take away what the last call has added.")
+def demo(seed: int, remove: bool) -> None:
+    """A day of lifelike jobs for the console of a running `up`."""
+    settings = load_settings()
+    services = services_of(settings)
+    require_running(settings, services)
+    options = ("--seed", str(seed), *(("--remove",) if remove else ()))
+    program = Program("demo", (sys.executable, "-m", "app.dev.demo", *options))
+    sys.exit(run_in_terminal(program, services, MIGRATE, BACKEND))
+
+
+@main.command()
 def migrate() -> None:
     """Servers and migrations only."""
     sys.exit(asyncio.run(Development(load_settings()).run()))
@@ -179,7 +193,7 @@ def run() -> None:
     """Run the command of the command line; errors that the user can fix are shown without a traceback."""
     try:
         main()
-    except (ServerError, PortTakenError) as error:
+    except (ServerError, PortTakenError, NotRunningError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_FAILED)
     except SettingsError as error:

@@ -76,6 +76,11 @@ class Services:
             self._keep.touch()
             return urls
 
+    def in_use(self) -> bool:
+        """True while a process uses the servers."""
+        with self._serialized():
+            return bool(self.commands.pids())
+
     def stop(self, grace: float) -> int:
         """End every user of the servers, then the servers; returns how many users there were.
 

@@ -1,0 +1,1 @@
+"""`make demo`: a day of lifelike history for a running `make dev`."""
