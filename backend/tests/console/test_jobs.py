@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from saqueduct import JobNotFound
+from saqueduct import JobNotFound, QueueUnavailable
 from saqueduct.console.search import search_of
 from saqueduct.tasks.nesting import LEVELS
 from tests.console.conftest import MARKUP, Served, code_in
@@ -238,3 +238,16 @@ def test_a_job_shows_the_jobs_that_it_enqueued_and_they_show_it(served: Served) 
     for child in children():
         assert f'href="/console/job?key={key}"' in served.page(unescape(child))
     assert 'id="children"' not in served.page("/job", key=served.ended("echo", text="none"))
+
+
+@pytest.mark.parametrize("name", ["export.csv", "export.jsonl"])
+def test_an_export_that_cannot_be_read_is_refused_before_it_begins(
+    served: Served, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise QueueUnavailable("Redis is away")
+
+    monkeypatch.setattr("saqueduct.console.pages.jobs.page_of", away)
+    answer = served.client.get(f"/console/jobs/{name}")
+    assert answer.status_code == 503
+    assert "cannot be reached" in answer.text

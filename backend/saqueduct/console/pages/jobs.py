@@ -24,6 +24,9 @@ QUERY: Final = {"query": (*PARAMETERS, "cursor")}
 EXPORTED: Final = 10_000
 """Jobs of an export."""
 
+PORTION: Final = 500
+"""Jobs of an export that are read at once."""
+
 MOST_CHOSEN: Final = 500
 """Jobs that one form may choose."""
 
@@ -59,12 +62,12 @@ class JobPages(Controller):
     @get("/export.csv", opt={"query": PARAMETERS})
     async def as_csv(self, view: NamedDependency[View]) -> Stream:
         """The jobs that match, EXPORTED at most, as CSV."""
-        return _export(view, "text/csv", "jobs.csv", _csv_row, _csv_row(dict(zip(COLUMNS, COLUMNS, strict=True))))
+        return await _export(view, "text/csv", "jobs.csv", _csv_row, _csv_row(dict(zip(COLUMNS, COLUMNS, strict=True))))
 
     @get("/export.jsonl", opt={"query": PARAMETERS})
     async def as_lines(self, view: NamedDependency[View]) -> Stream:
         """The jobs that match, EXPORTED at most, as lines of JSON."""
-        return _export(
+        return await _export(
             view, "application/jsonl", "jobs.jsonl", lambda job: msgspec.json.encode(job).decode() + "\n", ""
         )
 
@@ -201,23 +204,23 @@ def _understood(given: Mapping[str, str]) -> Search:
     return search
 
 
-def _export(view: View, media_type: str, name: str, written: Callable[[Any], str], head: str) -> Stream:
-    # Before the answer begins: a stream that breaks off later looks like a list that is complete.
+async def _export(view: View, media_type: str, name: str, written: Callable[[Any], str], head: str) -> Stream:
+    # This and the first page before the answer begins: a stream that breaks off later looks like a complete list.
     search = _understood(view.request.query_params)
     if search.which.queue is not None:
         view.queues.look_up(search.which.queue)
+    first = await page_of(view, search, None, PORTION)
 
     async def lines() -> AsyncIterator[str]:
         yield head
-        count, cursor = 0, None
-        while count < EXPORTED:
-            page = await page_of(view, search, cursor, min(500, EXPORTED - count))
+        count, page = 0, first
+        while True:
             for job in (*page.live, *page.recorded):
                 yield written({column: getattr(job, column) for column in COLUMNS})
             count += len(page.live) + len(page.recorded)
-            cursor = page.cursor
-            if cursor is None:
+            if page.cursor is None or count >= EXPORTED:
                 return
+            page = await page_of(view, search, page.cursor, min(PORTION, EXPORTED - count))
 
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Stream(lines(), media_type=media_type, headers=headers)
