@@ -71,7 +71,12 @@ class AuditLog:
     async def count_of_job(self, key: str, more: int) -> None:
         """Count what a batch of a job did that was asked for with an entry."""
         if more:
-            await self._update((AuditRow.targets == [key]) & AuditRow.targets.contains([key]), more)
+            await self._update(_of_job(key), more)
+
+    async def counted_by_job(self, key: str) -> int:
+        """What the batches of a job have done so far; 0: nothing, or no entry asked for the job."""
+        query = select(AuditRow.count).where(_of_job(key)).limit(1)
+        return await self._session.scalar(query, execution_options=self._options) or 0
 
     async def page(self, which: AuditFilter, cursor: str | None = None, limit: int = PAGE) -> AuditPage:
         """A page of entries, newest first.
@@ -104,6 +109,11 @@ class AuditLog:
         values = {"count": func.coalesce(AuditRow.count, 0) + more}
         options = {"synchronize_session": False, **self._options}
         await self._session.execute(update(AuditRow).where(which).values(values), execution_options=options)
+
+
+def _of_job(key: str) -> Any:
+    # The second condition has an index.
+    return (AuditRow.targets == [key]) & AuditRow.targets.contains([key])
 
 
 class AuditWriter:

@@ -41,6 +41,9 @@ async def replay_all(
 ) -> dict[str, Any]:
     """Replay all dead letters that match, batch by batch; returns how many, and which could not be.
 
+    Another attempt continues: it leaves out jobs that were enqueued after this one, because those that the attempt
+    before has replayed may have failed again, and counts on.
+
     Args:
         dead_letters: replays them.
         session: that of `dead_letters`; committed after each batch.
@@ -48,7 +51,9 @@ async def replay_all(
         which: the filter.
         by, why, arguments, queue, rate: see `DeadLetters.replay_some`.
     """
-    count, so_far, loop = await dead_letters.count(which), Resolved(), asyncio.get_running_loop()
+    earlier = await dead_letters.audit.counted_by_job(job.key) if job.attempts > 1 else 0
+    so_far = Resolved(done=earlier, until=dt.datetime.fromtimestamp(job.queued / 1000, dt.UTC))
+    count, loop = earlier + await dead_letters.count(which), asyncio.get_running_loop()
     while True:
         began, done = loop.time(), so_far.done
         more = await dead_letters.replay_some(

@@ -96,7 +96,10 @@ class Changes:
         self.which = msgspec.structs.replace(self.which, until=until)
 
     async def make(self, change: Change) -> dict[str, Any]:
-        """Carry it out; returns how many were changed, how many could not be, and why some of those."""
+        """Carry it out; returns how many were changed by all attempts, how many could not be, and why some of those."""
+        if self.job.attempts > 1:
+            async with self.transaction() as session:
+                self.done = await AuditLog(session, self._schema).counted_by_job(self.job.key)
         await {"abort": self._abort, "retry": self._retry, "discard": self._discard}[change]()
         return {"changed": self.done, "not_possible": self.not_possible, "refused": self.refused}
 
@@ -158,7 +161,7 @@ class Changes:
                 await letters.replay(job_id, by=self.by, why=self.why)
 
     async def _discard(self) -> None:
-        so_far, more = Resolved(until=self.before), True
+        so_far, more = Resolved(done=self.done, until=self.before), True
         values = msgspec.structs.asdict(self.which)
         while more:
             before = so_far.done

@@ -1,12 +1,19 @@
 """All jobs that match: counted first, and changed by a job."""
 
+import datetime as dt
 import re
 from functools import partial
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
+from saqueduct.postgres.audit import AuditLog
+from saqueduct.postgres.changes import Changes
+from saqueduct.postgres.record_filter import RecordFilter
+from saqueduct.queue.audit import AuditEntry
 from tests.console.conftest import VIEWER, Served
 from tests.fixtures.poll import eventually_sync
 
@@ -77,6 +84,27 @@ def test_jobs_that_failed_are_retried_once(served: Served) -> None:
     for key in keys:
         eventually_sync(partial(has_ended_twice, served, key), within=60)
     assert status(served, complete) == "complete"
+
+
+def test_another_attempt_counts_on(served: Served) -> None:
+    for _ in range(2):
+        served.enqueue("echo", delay=3600, group="interrupted")
+    entry = AuditEntry(person="ada", action="abort", kind="job", targets=["interrupted"], count=100, surface="console")
+    job: Any = SimpleNamespace(key="interrupted", function="change_jobs", attempts=2, update=AsyncMock())
+    store, which = served.saqueduct.store, RecordFilter(arguments={"group": "interrupted"})
+    assert store is not None
+    before = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60)
+
+    async def attempt() -> dict[str, Any]:
+        async with store.sessions.begin() as session:
+            await AuditLog(session).add(entry)
+        tasks, queues = served.saqueduct.registry, served.saqueduct.queues
+        changes = Changes(queues, tasks, store.sessions.begin, job, which, before, "ada", "cleaning", 102)
+        return await changes.make("abort")
+
+    assert served.run(attempt())["changed"] == 102
+    assert newest_entry(served)["count"] == 102
+    job.update.assert_awaited_with(progress=1.0)
 
 
 def test_only_one_of_them_waits_or_runs(served: Served) -> None:

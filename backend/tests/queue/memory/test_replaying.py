@@ -9,10 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from saqueduct import Context, Queues, Unique, get_registry, task
 from saqueduct.errors import InvalidSearch
 from saqueduct.postgres import dead_letters
+from saqueduct.postgres.built_in_tasks import replay_all
 from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.postgres.rows import as_jsonb
+from saqueduct.queue.audit import AuditEntry
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
@@ -41,6 +43,38 @@ async def test_what_fails_again_meanwhile_is_not_replayed_in_the_same_run(
         assert rounds <= 3
     assert (so_far.done, so_far.refused) == (3, {})
     assert await letters.count(RecordFilter()) == 3
+
+
+class Progress:
+    """A job as `replay_all` uses it."""
+
+    key = "the-job"
+
+    def __init__(self, attempts: int, queued: dt.datetime) -> None:
+        self.attempts, self.queued = attempts, round(queued.timestamp() * 1000)
+
+    async def update(self, *, progress: float) -> None: ...
+
+
+async def test_another_attempt_of_the_job_counts_on_and_leaves_out_what_failed_again(
+    session: AsyncSession, queues: Queues
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    session.add_all([dead(f"{number}", now - dt.timedelta(hours=1)) for number in range(2)])
+    letters = DeadLetters(session, queues, get_registry())
+    entry = AuditEntry(
+        person="ada", action="replay", kind="dead letter", targets=["the-job"], count=None, surface="http"
+    )
+    await letters.audit.add(entry)
+    replayed = []
+    for attempt in (1, 2):
+        job: Any = Progress(attempt, now)
+        how: dict[str, Any] = {"by": "ada", "why": "", "arguments": None, "queue": None, "rate": 1000.0}
+        replayed.append(await replay_all(letters, session, job, DeadLetterFilter(all=True), **how))
+        session.add(dead(f"again-{attempt}", now + dt.timedelta(milliseconds=attempt)))
+        await session.commit()
+    assert replayed == [{"replayed": 2, "refused": {}}] * 2
+    assert await letters.count(RecordFilter()) == 2
 
 
 @pytest.mark.parametrize("on_conflict", ["ignore", "raise"])
