@@ -151,12 +151,14 @@ class Enqueuer:
         job.new_key = ""
         return row
 
-    def row_of(self, job: Job, yields: EngineJob | None = None, *, new: bool = False, forgotten: bool = False) -> Row:
+    def row_of(
+        self, job: Job, yields: EngineJob | str | None = None, *, new: bool = False, forgotten: bool = False
+    ) -> Row:
         """The row of one job for `lua/admit.lua`.
 
         Args:
             job: the job.
-            yields: the job that it replaces.
+            yields: the job that it replaces; the key of one that cannot be read, and only loses its claim.
             new: True for a random key that was never sent before.
             forgotten: True for a job that Redis may have lost, and that must not cancel a newer one.
 
@@ -172,7 +174,7 @@ class Enqueuer:
             payload, window = encoded(self._core, job, claim.debounce)
         else:
             payload, window = text(self._core.serialize(job)), None
-        if yields is not None:
+        if isinstance(yields, EngineJob):
             ttl = yields.ttl
             yields.status, yields.completed = Status.ABORTED, now()
             yields.error = f"replaced by {job.key}"
@@ -187,7 +189,9 @@ class Enqueuer:
             return row if ended_at is None else (*row, ended_at)
         return *row, False if ended_at is None else ended_at, _limits(job, limits)
 
-    def _spec(self, job: Job, claim: Claim, yields: EngineJob | None, window: Window | None, *, forgotten: bool) -> Row:
+    def _spec(
+        self, job: Job, claim: Claim, yields: EngineJob | str | None, window: Window | None, *, forgotten: bool
+    ) -> Row:
         """A claim in the form that `lua/admit.lua` expects."""
         unique = claim.unique
         conflict = "ignore" if forgotten and unique.on_conflict == "cancel" else unique.on_conflict
@@ -196,8 +200,8 @@ class Enqueuer:
             int((unique.period or 0) * 1000),
             f",{','.join(unique.states)},",
             self._core.namespace(f"unique:{claim.id}"),
-            yields.key if yields else "",
-            self._core.mark_to_keep(yields) if yields else "",
+            yields.key if isinstance(yields, EngineJob) else yields or "",
+            self._core.mark_to_keep(yields) if isinstance(yields, EngineJob) else "",
             ROUND in job.meta,
         )
         if conflict == "cancel":
@@ -278,7 +282,7 @@ class Enqueuer:
             if forgotten and other is not None and other.queued > job.queued:
                 break
             yields = other if other is not None and other.status not in TERMINAL_STATUSES else None
-            [answer] = await self._core.scripts.run("enqueue", _packed([self.row_of(job, yields)]))
+            [answer] = await self._core.scripts.run("enqueue", _packed([self.row_of(job, yields or existing)]))
             if isinstance(answer, int | list):
                 if answer == REPLACED and yields is not None:
                     self._core.note_end(yields)

@@ -3,8 +3,8 @@
 -- the job that it replaces, its ttl, whether it is new, for a job that is queued again when it had ended (epoch
 -- milliseconds), else false, and for a job with limits {lane, names and rules, time after which it must not start or ''}. The key of a new job is random; if it already exists, this same
 -- call created it, its answer was lost, and it was sent again.
--- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way, mark under
--- which the end of that one is kept until PostgreSQL knows ('' it need not), whether the job is queued once more}, and for a
+-- A claim is empty, or {conflict, period in ms, ',states,', its key in Redis, key of the job that gives way (one without
+-- JSON above cannot be read, and only loses its claim), mark under which the end of that one is kept until PostgreSQL knows ('' it need not), whether the job is queued once more}, and for a
 -- debounced job {wait, maximum wait or 0, placeholder of the window, of the start, whether it is durable}, for one that
 -- cancels the running one the gate at which both wait.
 -- Loaded when the first such job is enqueued: the plain new jobs of `enqueue.lua` need none of it, and each function that a
@@ -155,7 +155,7 @@ local load_admit = function()
         if refused then return refused end
         if string.sub(start, 1, 1) == '+' then start = after(string.sub(start, 2)) end
         if not put(id, job) then return 4 end
-        if other == 'replaced' then give_way(claim, given_way, given_way_ttl) end
+        if other == 'replaced' and given_way ~= '' then give_way(claim, given_way, given_way_ttl) end
         if other == 'cancelled' then cancel(holder, key, claim.gate) end
         if limited then
             limits(true).join(id, unpack(limited))

@@ -11,7 +11,7 @@ local load_debounce = function()
 
     -- The window of a job that waits, and the job; nil if it has begun before, and waits for its next attempt.
     local function window_of(id)
-        local read, job = pcall(cjson.decode, stored(id) or '')
+        local read, job = pcall(cjson.decode, redis.call('MGET', id)[1] or '')
         if not read or type(job) ~= 'table' or type(job.meta) ~= 'table' then return nil end
         local entry = job.meta[DEBOUNCE]
         if type(entry) ~= 'table' or not entry[4] or job.attempts or job.touched then return nil end
