@@ -47,11 +47,13 @@ class How(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Closing(How, frozen=True, kw_only=True):
-    """The same, for an attempt that closes a gate, for `number` seconds. Only such outcomes pay for these fields."""
+    """The same, for an attempt that closes a gate. Only such outcomes pay for these fields."""
 
     gate: str
     """The limit and the key, see `lua/limits.lua`."""
-    expires: str
+    seconds: float
+    """How long it is closed."""
+    expires: str = ""
     """Epoch seconds after which the job must not start; empty: none."""
 
 
@@ -125,6 +127,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             level_of(job),
             _claim_to_keep(core, job),
             gate=gate,
+            seconds=seconds,
             expires="" if expires is None else repr(expires),
         )
         return cls(job.key, text(core.serialize(job)), how)
@@ -133,6 +136,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     def unreadable(cls, key: str, lease: str, stored: bytes | str) -> "Outcome":
         """The stored data is not a job: it leaves the queue, and is kept for UNREADABLE_TTL for inspection."""
         return cls(key, text(stored), How("finish", lease, Status.FAILED, UNREADABLE_TTL))
+
+    def closing(self, gate: str, seconds: float) -> "Outcome":
+        """The same outcome, which also closes a gate for so many seconds."""
+        how = self.how
+        closing = Closing(
+            how.kind, how.lease, how.status, how.number, how.level, how.claim, how.mark, gate=gate, seconds=seconds
+        )
+        return Outcome(self.key, self.job, closing)
 
     def unrecorded(self, mark: str) -> "Outcome":
         """The same outcome, kept in Redis under a mark until PostgreSQL has it; empty: PostgreSQL has it."""

@@ -25,6 +25,7 @@ from saqueduct.tasks.job_meta import (
     REPLACED_BY,
     ROUND,
     STALLS,
+    THROTTLED,
 )
 from saqueduct.tasks.options import Claim, Unique
 
@@ -61,7 +62,7 @@ class Retrier:
         job.ended_at = job.completed
         job.attempts, job.progress, job.started, job.completed, job.scheduled = 0, 0.0, 0, 0, 0
         job.result, job.error = None, None
-        for entry in (RECOVERIES, STALLS, EXPIRES_AT, MISFIT_SINCE, OUTAGE, DEBOUNCE, REPLACED_BY):
+        for entry in (RECOVERIES, STALLS, EXPIRES_AT, MISFIT_SINCE, OUTAGE, DEBOUNCE, REPLACED_BY, THROTTLED):
             job.meta.pop(entry, None)
         job.meta[ROUND] = int(job.meta.get(ROUND, 0)) + 1
         job.claim = self._claim(job)

@@ -194,11 +194,22 @@ class TaskDefinition:
         Raises:
             InvalidArguments: the arguments do not fit.
         """
-        arguments = self.signature.filled(job.kwargs or {})
-        secret = self.signature.redact
-        job.meta[LIMITS] = limits_of_job(self.name, self.defaults.limits, arguments, secret)
+        job.meta[LIMITS] = self.limits_of(job.kwargs or {})
         if (fair := self.defaults.turns) is not None:
-            job.meta[LIMITS].append(turns_of_job(self.name, fair, arguments, secret))
+            arguments = self.signature.filled(job.kwargs or {})
+            job.meta[LIMITS].append(turns_of_job(self.name, fair, arguments, self.signature.redact))
+
+    def limits_of(self, kwargs: Mapping[str, Any]) -> list[list[str]]:
+        """The limits of a job, see `limit_keys.limits_of_job`.
+
+        Args:
+            kwargs: its arguments as it carries them.
+
+        Raises:
+            InvalidArguments: they do not fit.
+        """
+        arguments = self.signature.filled(kwargs)
+        return limits_of_job(self.name, self.defaults.limits, arguments, self.signature.redact)
 
     @property
     def takes_turns(self) -> bool:

@@ -39,6 +39,7 @@ class Task(TaskDefinition, Generic[P, R]):
         # The engine's worker reads here how the task handles its errors.
         cast("Any", self.runner).retries_after = self.defaults.retries_after
         cast("Any", self.runner).is_final = self.defaults.is_final
+        cast("Any", self.runner).limits_of = self.limits_of
         cast("Any", self.runner).record_logs = self.defaults.record_logs
         if schedule is not None:
             self.add_schedule(schedule)

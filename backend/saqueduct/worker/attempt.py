@@ -344,9 +344,19 @@ class Attempt:
         job = self.job
         # It may be what failed: a result that cannot be encoded.
         job.result = None
-        context["exception"] = error = throttling.known(job, error)
-        if (throttled := self._throttling(error)) is not None:
-            return self._throttled(*throttled, error)
+        keys = throttling.keys_of(job, error, self._runtime.functions)
+        context["exception"] = error = throttling.known(error, keys)
+        throttled = throttling.longest(error)
+        if throttled is None:
+            throttling.end(job)
+            return self._after_failure(error)
+        closed = throttling.closed_by(throttled, keys)
+        if self._waits_for(throttled, error):
+            return self._throttled(*closed, error)
+        return self._after_failure(error).closing(*closed)
+
+    def _after_failure(self, error: BaseException) -> Outcome:
+        job = self.job
         if reason := self._outage(error):
             if (pause := pause_of(job, self._runtime.outage_limit)) is not None:
                 return self._postponed(reason, pause)
@@ -365,10 +375,10 @@ class Attempt:
         self._wait_again(text)
         return Outcome.retry(self._runtime.core, job, delay)
 
-    def _throttling(self, error: BaseException) -> tuple[str, float] | None:
+    def _waits_for(self, throttled: Throttled, error: BaseException) -> bool:
         if self._runtime.functions.is_final(self.job.function, error):
-            return None
-        return throttling.throttling_of(self.job, error, self._runtime.outage_limit)
+            return False
+        return throttling.costs_nothing(self.job, throttled, self._runtime.outage_limit)
 
     def _throttled(self, gate: str, seconds: float, error: BaseException) -> Outcome:
         """The job goes back as if it had never been leased: it may still expire."""

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
+
+from saq import Job
 
 from saqueduct.errors import TaskNotDeployed
 from saqueduct.tasks.job_log import recorded
@@ -58,3 +60,8 @@ class TaskFunctions:
         """True when the function refuses another attempt after this error, for any reason."""
         rule = getattr(self._functions.get(name), "is_final", None)
         return rule is not None and bool(rule(error))
+
+    def limits_of(self, job: Job) -> list[list[str]]:
+        """The limits that the task of a job gives it now, see `limit_keys.py`."""
+        limits = getattr(self._functions.get(job.function), "limits_of", None)
+        return [] if limits is None else cast("list[list[str]]", limits(job.kwargs or {}))

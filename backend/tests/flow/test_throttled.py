@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from saq.job import Status
 
-from saqueduct import Concurrency, Context, EngineQueue, Rate, Throttled, task
+from saqueduct import Concurrency, Context, EngineQueue, Rate, TaskRegistry, Throttled, enqueue_many, task
 from saqueduct.common import clock
 from saqueduct.telemetry.counters import JobCounters
 from saqueduct.testing import Drained, JobKit
-from saqueduct.worker.throttling import LEAST, throttling_of
+from saqueduct.worker.throttling import LEAST, closed_by
 from tests.flow.hands import Hands, names
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -192,8 +192,7 @@ def test_wrong_arguments_are_refused(arguments: Any, says: str) -> None:
 
 
 def test_no_time_is_a_short_time() -> None:
-    job = limited(Concurrency(1, by="key", name="api")).job({"key": 1})
-    assert throttling_of(job, Throttled("api", 0), 100) == ("api\t1", LEAST)
+    assert closed_by(Throttled("api", 0), {"api": "1"}) == ("api\t1", LEAST)
 
 
 async def test_the_kit_runs_a_job_alone_to_its_end(jobs: JobKit) -> None:
@@ -203,3 +202,77 @@ async def test_the_kit_runs_a_job_alone_to_its_end(jobs: JobKit) -> None:
     assert (job.status, job.result) == (Status.COMPLETE, "done")
     assert await other.status() is Status.QUEUED
     assert await jobs.drain() == Drained(complete=1)
+
+
+# Attempts that do not go on close the limit too
+
+
+async def test_a_job_that_runs_at_most_once_closes_the_limit(jobs: JobKit, hands: Hands) -> None:
+    work = throttled(1, at_most_once=True)
+    await work.enqueue()
+    await jobs.drain()
+    await work.enqueue()
+    assert await hands.all() == []
+
+
+async def test_a_job_that_fails_after_the_limit_of_time_closes_the_limit(jobs: JobKit, hands: Hands) -> None:
+    work = throttled(1000)
+    await work.enqueue()
+    await jobs.drain(scheduled=False)
+    with clock.shifted(90_000):
+        assert await jobs.drain(scheduled=False) == Drained(failed=1)
+        await work.enqueue()
+        assert await hands.all() == []
+
+
+async def test_a_job_that_is_aborted_meanwhile_closes_the_limit(hands: Hands) -> None:
+    work = limited(Concurrency(5, by="key", name="api"))
+    handle = await work.enqueue()
+    [job] = await hands.all()
+    await handle.abort()
+    with pytest.raises(AssertionError, match="abort"):
+        await hands.throttle(job, "api", 30)
+    await work.enqueue()
+    assert await hands.all() == []
+
+
+async def test_a_retry_by_hand_is_throttled_at_no_cost_again(jobs: JobKit, queue: EngineQueue) -> None:
+    handle = await throttled(1000).enqueue()
+    await jobs.drain(scheduled=False)
+    with clock.shifted(90_000):
+        assert await jobs.drain(scheduled=False) == Drained(failed=1)
+        await queue.retry_by_hand(await handle.refresh())
+        assert await jobs.drain(scheduled=False) == Drained()
+        assert await handle.status() is Status.QUEUED
+
+
+@pytest.mark.parametrize("before", [(), (Concurrency(9, name="other"),)], ids=["no limit", "another limit"])
+async def test_a_job_from_before_its_task_had_the_limit_closes_it(
+    jobs: JobKit, hands: Hands, queue: EngineQueue, before: Any
+) -> None:
+    old = TaskRegistry()
+    call = old.task(name="work", limits=before)(_work).bind()
+    [handle] = await enqueue_many([call])
+    work = throttled(1, retries=1)
+    assert await jobs.drain(scheduled=False) == Drained()
+    await work.enqueue()
+    assert await hands.all() == []
+    assert await jobs.drain() == Drained(complete=2)
+    assert await handle.result(timeout=10) == "done"
+
+
+async def _work(ctx: Context, *, key: int = 0) -> str:
+    return ""
+
+
+async def test_tenants_take_turns_when_the_limit_opens_again(hands: Hands) -> None:
+    work = limited(Concurrency(10, name="api"), fair="key")
+    for n in range(10):
+        await work.enqueue(n=n)
+    for key in (1, 2):
+        await work.enqueue(n=key * 100, key=key)
+    first = (await hands.lease(1))[0]
+    await hands.throttle(first, "api", 30)
+    assert await hands.all() == []
+    with clock.shifted(31):
+        assert {100, 200} < set(names(await hands.all(4)))

@@ -185,20 +185,23 @@ load_limits = function()
         return redis.call('ZRANGE', waiters, 0, 0)[1]
     end
 
-    -- If lanes wait at a gate that is open, put one in the ring: when it leaves the ring, the next follows, as long as the
-    -- gate is open.
-    local function stir(gate)
+    -- If lanes wait at a gate that is open, put one in the ring, or up to `most`: when it leaves the ring, the next follows,
+    -- as long as the gate is open.
+    local function stir(gate, most)
         local waiters = BASE .. 'waiters:' .. gate
         if redis.call('EXISTS', waiters) == 0 then return end
         local free, opens = room(gate)
-        if free > 0 then
+        if free <= 0 then
+            if opens then sleep(gate, opens) end
+            return
+        end
+        for _ = 1, math.min(free, most or 1) do
             local lane = first_waiter(waiters)
+            if not lane then break end
             redis.call('ZREM', waiters, lane)
             to_ring(lane)
-            if not self.leasing then wake() end
-        elseif opens then
-            sleep(gate, opens)
         end
+        if not self.leasing then wake() end
     end
 
     -- A lane has left the ring: what it leaves open at its gates is for others; `except` the gate at which it waits.
@@ -303,9 +306,12 @@ load_limits = function()
         return removed
     end
 
-    -- A gate that a job has closed is open again: those that have kept their slots at it may pass, although it is full.
+    -- A gate that a job has closed is open again: those that have kept their slots at it may pass, although it is full. Of
+    -- the others as many lanes as it has room for, or the first, which would have been alone, would take all of that.
     local function reopen(gate)
-        if redis.call('HDEL', CLOSED, gate) == 0 or rule_of(gate).kind ~= 'o' then return end
+        if redis.call('HDEL', CLOSED, gate) == 0 then return end
+        stir(gate, WOKEN)
+        if rule_of(gate).kind ~= 'o' then return end
         for _, id in ipairs(redis.call('SMEMBERS', BASE .. 'held:' .. gate)) do
             local lane = redis.call('HGET', LANES, id)
             if lane and redis.call('HGET', PLACES, lane) == gate then

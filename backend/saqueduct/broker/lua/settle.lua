@@ -2,11 +2,11 @@
 -- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
 -- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, priority, unique claim to release, or of a
 -- debounced job that does not end the claim without which it must not continue ('' none), mark under which its end is kept
--- until PostgreSQL has it ('' not kept), and of 'throttle' the gate and the time after which the job must not start
--- ('' none).
+-- until PostgreSQL has it ('' not kept), and of an attempt that closes a gate this gate, for how many seconds, and the time
+-- after which the job must not start ('' none).
 -- Kinds: 'finish' it has ended; 'retry' another attempt, after the delay in seconds; 'return' back to the front;
 -- 'postpone' as if it had never been leased, after the delay; 'throttle' the same at the front of its lane, one of whose
--- gates is closed for that delay.
+-- gates it closes. A gate is closed also if the job ends, or must not continue.
 -- Returns for each 1, 0 if the lease was lost; if it must not continue, the reason of its abort, or {key of the job of a
 -- later call, '' if that has ended}: its lease stays.
 -- Returns nothing if that is 1 for all.
@@ -41,13 +41,14 @@ end
 
 local answers, released, ended, all = {}, {}, {}, true
 for i, id in ipairs(ids) do
-    local kind, lease, status, number, priority, claim, mark, gate, expires = unpack(hows[i])
-    if not holds(i, lease) then
+    local kind, lease, status, number, priority, claim, mark, gate, seconds, expires = unpack(hows[i])
+    local held = holds(i, lease)
+    if held and gate then limits(true).close(gate, tonumber(seconds)) end
+    if not held then
         answers[i], all = 0, false
     elseif kind ~= 'finish' and aborts and aborts[i] then
         answers[i], all = aborts[i], false
     elseif kind ~= 'finish' and claim ~= '' and redis.call('GET', claim) ~= keys[i] then
-        if gate then limits(true).close(gate, tonumber(number)) end
         answers[i], all = {redis.call('GET', claim) or ''}, false
     else
         if kind == 'finish' then
@@ -61,11 +62,8 @@ for i, id in ipairs(ids) do
             redis.call('SET', id, jobs[i])
             local start = tonumber(number) > 0 and after(number) or '0'
             local lane = lanes and lanes[i]
-            if gate then
-                limits(true).close(gate, tonumber(number))
-                -- Without a lane it waits for the time itself.
-                if lane then start = '0' end
-            end
+            -- A job from before its task had that limit waits for the time itself.
+            if kind == 'throttle' and lane and string.find('\n' .. lane .. '\n', '\n' .. gate .. '\n', 1, true) then start = '0' end
             if lane then loaded.pass(id, lane, expires or '') end
             let_wait(id, priority, start, kind ~= 'retry', lane)
             if start ~= '0' then wake_if_first(id) end
