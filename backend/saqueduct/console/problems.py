@@ -79,7 +79,9 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
                 "Nothing waits for one now. Start one with `litestar workers run`.",
                 "workers",
             )
-    if queue.paused is None and queue.reports and all(report.state.paused for report in queue.reports):
+    # Workers without a report, such as stock workers of SAQ, are never paused.
+    known = queue.reports and len(queue.reports) >= queue.live_workers
+    if queue.paused is None and known and all(report.state.paused for report in queue.reports):
         yield Problem(
             "warn",
             f"All workers of the queue {queue.name} are paused, {queue.queued:,} jobs wait.",

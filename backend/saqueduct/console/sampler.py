@@ -77,10 +77,12 @@ class Snapshot:
         """Differs from that of an earlier sample when a page would differ."""
         queues = [(each.queued, each.active, each.scheduled, each.paused, each.workers) for each in self.queues]
         stats = [(each.id, each.stats.get("complete")) for each in self.workers]
+        reports = [(each.worker, each.paused, each.state.paused) for queue in self.queues for each in queue.reports]
         waits = [each.name for each in self.queues if each.latency or each.active]
         ticks = [(each.key, each.next_tick, each.last_job, each.paused) for each in self.schedules]
         moving = self.at if waits else 0.0
-        return (self.redis_up, queues, stats, ticks, self.dead_letters, [each.text for each in self.problems], moving)
+        problems = [each.text for each in self.problems]
+        return (self.redis_up, queues, stats, reports, ticks, self.dead_letters, problems, moving)
 
 
 class Sampler:

@@ -30,7 +30,7 @@ class LimitPages(Controller):
     async def change(self, view: NamedDependency[View]) -> Response[Any]:
         """Set other numbers."""
         form = await view.form()
-        name, why = form.text("limit_name"), form.text("why")
+        name, why = form.text("limit_name"), form.reason()
         try:
             numbers = _numbers(form)
             state = await Limits(view.queues).change(name, **numbers, by=view.person.name, why=why)

@@ -45,7 +45,7 @@ class WorkerPages(Controller):
     async def pause(self, view: NamedDependency[View]) -> Response[Any]:
         """Ask a worker to take no more jobs."""
         form = await view.form()
-        worker, why = form.text("worker"), form.text("why")
+        worker, why = form.text("worker"), form.reason()
         process = await view.queues.workers.pause(worker, view.person.name, why)
         await view.note("pause", "worker", [process.id], why=why)
         said = f"Paused {_name(process)}. It takes no more jobs within seconds; running jobs go on."

@@ -1,0 +1,58 @@
+"""Paused workers: what the overview says of them, and what viewers see without loading a page."""
+
+import dataclasses
+import time
+
+import pytest
+
+from saqueduct.console.problems import problems_of
+from saqueduct.console.sampler import Snapshot
+from saqueduct.queue.pausing import Pause
+from saqueduct.queue.queue_state import QueueState
+from saqueduct.queue.worker_health import WorkerReport, WorkerState
+from saqueduct.telemetry.system_state import DatabaseState, RedisState
+from tests.console.conftest import Served
+
+ASKED = Pause(by="ada", why="memory", since=1.0)
+
+
+def report(worker: str, *, asked: bool = True, confirmed: bool = True) -> WorkerReport:
+    state = WorkerState(leased=0.0, free=4, slots=4, paused=confirmed)
+    return WorkerReport(worker, state, "ok", 1.0, ASKED if asked else None)
+
+
+def queue(*reports: WorkerReport, live: int) -> QueueState:
+    return QueueState(
+        name="mails", queued=3, active=0, scheduled=0, backlog=3, latency=1.0, paused=None, live_workers=live,
+        reports=reports,
+    )  # fmt: skip
+
+
+def problems(state: QueueState) -> list[str]:
+    return [each.text for each in problems_of(RedisState(True, [state]), DatabaseState(up=None), [], time.time())]
+
+
+def test_a_queue_all_of_whose_workers_are_paused_is_a_problem() -> None:
+    assert problems(queue(report("a"), report("b"), live=2)) == [
+        "All workers of the queue mails are paused, 3 jobs wait."
+    ]
+
+
+def test_it_is_none_while_a_worker_takes_jobs_that_reports_in_the_way_of_saq_alone() -> None:
+    assert problems(queue(report("a"), live=2)) == []
+
+
+@pytest.mark.parametrize("changed", [report("a", asked=False, confirmed=False), report("a", confirmed=False)])
+def test_viewers_see_that_a_worker_has_been_paused_and_that_it_has_confirmed(changed: WorkerReport) -> None:
+    before = Snapshot(1.0, True, [queue(changed, report("b"), live=2)], {}, [], [], DatabaseState(up=None))
+    after = dataclasses.replace(before, queues=[queue(report("a"), report("b"), live=2)])
+    same = dataclasses.replace(before)
+    assert after.mark != before.mark
+    assert same.mark == before.mark
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"), [("/workers/pause", {"worker": "a"}), ("/limits/set", {"limit_name": "hold", "limit": "2"})]
+)
+def test_a_reason_that_is_too_long_is_refused(served: Served, path: str, fields: dict[str, str]) -> None:
+    assert served.submit(path, fields, why="y" * 2_001).status_code == 400
