@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import JobRecord
-from saqueduct.postgres.outage import took_too_long
+from saqueduct.postgres.patience import rows_within
 
 SEARCHED: Final = 2_000
 """The newest jobs of a task among which those of its schedule are found: a task may be enqueued by others too."""
@@ -57,13 +56,8 @@ async def last_runs(
     query = text(_QUERY.format(table=quoted(JobRecord.__tablename__, schema)))
     values = {"schedules": list(tasks), "tasks": list(tasks.values()), "searched": SEARCHED, "most": most}
     runs: dict[str, list[Run]] = {key: [] for key in tasks}
-    try:
-        async with session.begin_nested():
-            await session.execute(text(f"SET LOCAL statement_timeout TO '{PATIENCE}ms'"))
-            rows = (await session.execute(query, values)).all()
-    except DBAPIError as error:
-        if not took_too_long(error):
-            raise
+    rows = await rows_within(PATIENCE, session, query, values)
+    if rows is None:
         return None
     for schedule, key, queue, status, queued_at, seconds in rows:
         runs[schedule].append(Run(key, queue, status, queued_at, seconds and seconds.total_seconds()))

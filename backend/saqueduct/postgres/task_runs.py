@@ -3,13 +3,12 @@
 import datetime as dt
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, literal, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import ColumnElement, Select, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import JobRecord
-from saqueduct.postgres.outage import took_too_long
+from saqueduct.postgres.patience import rows_within
 
 SAMPLED: Final = 2_000
 """The newest ended jobs of a task among which the slowest are found."""
@@ -75,12 +74,4 @@ class TaskRuns:
         return mine.order_by(JobRecord.queued_at.desc()).limit(most)
 
     async def _in_time(self, query: Select[*tuple[Any, ...]]) -> list[Any] | None:
-        try:
-            async with self._session.begin_nested():
-                await self._session.execute(text(f"SET LOCAL statement_timeout TO '{PATIENCE}ms'"))
-                rows = await self._session.execute(query, execution_options=self._options)
-                return list(rows)
-        except DBAPIError as error:
-            if not took_too_long(error):
-                raise
-            return None
+        return await rows_within(PATIENCE, self._session, query, options=self._options)
