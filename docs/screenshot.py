@@ -1,38 +1,69 @@
-"""Take the picture of the console in the documents: `.venv/bin/python docs/screenshot.py http://127.0.0.1:8000`.
+"""Take the pictures of the console in the documents: `.venv/bin/python docs/screenshot.py http://127.0.0.1:8000`.
 
-Needs a running `make dev` (its admin routes must be open to this machine) and a Chromium.
+Needs a running `make dev` with `make demo`, whose admin routes are open to this machine, and a Chromium.
 """
 
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-import httpx
-from playwright.sync_api import ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
-IMAGE = Path(__file__).parent / "images" / "console.png"
+IMAGES = Path(__file__).parent / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SIZE: ViewportSize = {"width": 1280, "height": 800}
+WIDE: ViewportSize = {"width": 1440, "height": 810}
+PHONE: ViewportSize = {"width": 360, "height": 780}
+LARGEST = 150_000
+"""Bytes of a picture."""
+
+
+class Picture(NamedTuple):
+    """A picture: its file, the page below /console, and what the page must show first."""
+
+    name: str
+    page: str
+    shows: str
+    size: ViewportSize = WIDE
+    scheme: Literal["light", "dark"] = "light"
+
+
+PICTURES = (
+    Picture("console", "", "svg.plot"),
+    Picture("console-jobs", "/jobs?tag=demo", "table .badge.complete", scheme="dark"),
+    Picture("console-job", "/jobs?tag=demo&status=failed&task=send_email", "table a.task"),
+    Picture("console-phone", "", "svg.plot", size=PHONE),
+)
+"""The third one is that of the first job on its page."""
 
 
 def main(url: str) -> None:
-    """Run some jobs, then photograph the console's list of them."""
-    with httpx.Client(base_url=url, trust_env=False) as client:
-        for user_id in range(1, 6):
-            client.post("/process", params={"user_id": user_id}).raise_for_status()
-        client.post("/tasks/batch_process", json={"batch_size": 10}).raise_for_status()
+    """Take all pictures."""
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None:
         sys.exit("no Chromium on this machine: apt-get install chromium")
-    IMAGE.parent.mkdir(exist_ok=True)
+    IMAGES.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport=SIZE)
-        page.goto(f"{url}/console/jobs")
-        page.get_by_role("link", name="batch_process").first.wait_for()
-        page.screenshot(path=IMAGE)
+        for picture in PICTURES:
+            take(browser, f"{url}/console", picture)
         browser.close()
-    print(IMAGE)
+
+
+def take(browser: Browser, console: str, picture: Picture) -> None:
+    """Take one; a picture that is too large for the repository ends the program."""
+    file = IMAGES / f"{picture.name}.png"
+    page = browser.new_page(viewport=picture.size, color_scheme=picture.scheme)
+    page.goto(console + picture.page)
+    page.locator(picture.shows).first.wait_for()
+    if picture.name == "console-job":
+        page.locator(picture.shows).first.click()
+        page.locator(".timeline").wait_for()
+    page.screenshot(path=file)
+    page.close()
+    if (size := file.stat().st_size) > LARGEST:
+        sys.exit(f"{file} has {size:,} bytes, more than {LARGEST:,}")
+    print(f"{file}: {size:,} bytes")
 
 
 if __name__ == "__main__":
