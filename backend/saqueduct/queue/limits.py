@@ -3,6 +3,7 @@
 from saqueduct.broker.outage import answering
 from saqueduct.queue.limit_states import Declared, LimitState, LimitStates, changed, declared_limits, find_limit
 from saqueduct.queue.queues import Queues
+from saqueduct.tasks import newest
 
 
 class Limits:
@@ -66,11 +67,14 @@ class Limits:
             why: the reason, shown with the limit.
 
         Raises:
-            ValueError: no number, one out of range, or one that this limit does not have; names it.
+            ValueError: no number, one out of range, one that this limit does not have, or the limit of a task whose
+                newest job wins; names it.
             UnknownLimit: no task has it.
             QueueUnavailable: Redis did not answer.
         """
-        declared, numbers = self._find(name), (await self.state(name)).numbers
+        declared = self._find(name)
+        self._check_changeable(name)
+        numbers = (await self.state(name)).numbers
         current = {"limit": numbers.limit, "per": numbers.per, "burst": numbers.burst}
         changed(declared.limit, given := {"limit": limit, "per": per, "burst": burst})
         others = {each: value for each, value in given.items() if value is not None}
@@ -90,6 +94,13 @@ class Limits:
         async with answering():
             await self._of(declared.queue).change(name, declared.limit, None)
         return was is not None
+
+    def _check_changeable(self, name: str) -> None:
+        tasks = self._queues.tasks.get_all_tasks()
+        if any(newest.is_its_limit(name, task.name, task.defaults) for task in tasks):
+            raise ValueError(
+                f'limit: {name!r} is 1, as on_conflict="cancel" needs it: two of its jobs never run at once'
+            )
 
     def _find(self, name: str) -> Declared:
         return find_limit(self._queues.tasks.get_all_tasks(), name)

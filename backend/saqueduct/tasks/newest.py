@@ -27,6 +27,11 @@ def with_limit(task: str, options: TaskOptions, parameters: Iterable[str]) -> Ta
     return dataclasses.replace(options, limits=(*options.limits, one_at_a_time))
 
 
+def is_its_limit(name: str, task: str, options: TaskOptions) -> bool:
+    """True if a name is that of this limit of a task."""
+    return name == task + SUFFIX and options.unique is not None and options.unique.on_conflict == "cancel"
+
+
 def gate_of(job: Job) -> str:
     """Name and key of that limit of a job, as `lua/limits.lua` names gates; empty: its task has none."""
     for name, key, _ in job.meta.get(LIMITS) or ():

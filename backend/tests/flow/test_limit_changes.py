@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from saqueduct import Concurrency, Context, EngineQueue, Queues, Rate, TaskRegistry, UnknownLimit, task
+from saqueduct import Concurrency, Context, EngineQueue, Queues, Rate, TaskRegistry, Unique, UnknownLimit, task
 from saqueduct.queue.limit_states import Numbers
 from saqueduct.queue.limits import Limits
 from saqueduct.worker.ticker import Ticker
@@ -129,3 +129,14 @@ async def test_an_unknown_limit_is_an_error(limits: Limits) -> None:
         await limits.change("strip", limit=1)
     with pytest.raises(UnknownLimit, match="there is no limit 'x'; there are: 'stripe'"):
         await limits.reset("x")
+
+
+async def test_the_limit_of_a_task_whose_newest_job_wins_is_not_changed(limits: Limits) -> None:
+    @task(unique=Unique(on_conflict="cancel"))
+    async def render(ctx: Context) -> None: ...
+
+    limited(Concurrency(1, name="work: newest"))
+    with pytest.raises(ValueError, match='as on_conflict="cancel" needs it'):
+        await limits.change("render: newest", limit=5)
+    assert (await limits.state("render: newest")).changed is None
+    assert (await limits.change("work: newest", limit=5)).numbers == Numbers(5)
