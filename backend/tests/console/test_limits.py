@@ -1,5 +1,13 @@
 """Limits: the page, changing one, and why a job waits."""
 
+import time
+
+import pytest
+
+from saqueduct import QueueUnavailable
+from saqueduct.console.sampler import Sampler, Snapshot
+from saqueduct.queue.limits import Limits
+from saqueduct.telemetry.system_state import DatabaseState
 from tests.console.conftest import Served
 from tests.fixtures.poll import eventually_sync
 
@@ -15,6 +23,23 @@ def test_a_limit_is_shown_changed_and_reset(served: Served) -> None:
         served.note("/limits/reset", limit_name="provider") == "The limit provider has the numbers of the code again."
     )
     assert "Changed from" not in served.page("/limits")
+
+
+def test_the_page_asks_a_redis_that_does_not_answer_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def current(*_: object, **__: object) -> Snapshot:
+        asked.append("state")
+        return Snapshot(time.time(), False, [], {}, [], [], DatabaseState(up=None))
+
+    async def states(_: object) -> None:
+        asked.append("limits")
+        raise QueueUnavailable("timed out")
+
+    monkeypatch.setattr(Sampler, "current", current)
+    monkeypatch.setattr(Limits, "states", states)
+    assert "nothing is known of the limits" in served.page("/limits")
+    assert "limits" not in asked
 
 
 def test_a_number_that_does_not_fit_changes_nothing(served: Served) -> None:

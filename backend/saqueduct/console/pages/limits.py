@@ -22,8 +22,10 @@ class LimitPages(Controller):
     async def all_of_them(self, view: NamedDependency[View]) -> Response[str]:
         """Every limit of the tasks."""
         limits: list[LimitState] | None = None
-        with suppress(QueueUnavailable):
-            limits = await Limits(view.queues).states()
+        snapshot = await view.snapshot()
+        if snapshot.redis_up:
+            with suppress(QueueUnavailable):
+                limits = await Limits(view.queues).states()
         return await view.page("limits.html", limits=limits)
 
     @post("/set", opt=OPERATOR)
