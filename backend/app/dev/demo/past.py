@@ -114,7 +114,12 @@ class Past:
         """A job whose attempts all failed; of a passing failure a third completes in the end."""
         recovers = failure.retried and self._random.random() < 0.35
         attempts = self._random.randint(2, 5) if failure.retried else 1
-        line = failure.error.format(number=self._random.randint(100, 999), name=self._random.choice(NAMES))
+        number = self._random.randint(100, 999)
+        given = {
+            "to": f"{self._random.choice(NAMES)}{number}@example.com",
+            **msgspec.json.decode(row.arguments or b"{}"),
+        }
+        line = failure.error.format(number=number, **given)
         error = f'Traceback (most recent call last):\n  File "{failure.where}\n{line}'
         took, started, found = row.ended - row.started, row.started, list[dict[str, Any]]()
         for attempt in range(1, attempts + 1):

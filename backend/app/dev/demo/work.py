@@ -15,7 +15,7 @@ class Failure(NamedTuple):
     """An error that ends a job.
 
     Attributes:
-        error: its last line; `{number}` and `{name}` differ from job to job.
+        error: its last line; with the arguments of the job, `{to}` and a random `{number}`.
         where: file, line and function that raised it.
         retried: True when the attempts before failed with it as well.
     """
@@ -50,7 +50,7 @@ class Work(NamedTuple):
 
 
 MAILBOX = Failure(
-    "app.emails.errors.PermanentMailError: 550 5.1.1 <{name}{number}@example.com>: mailbox unavailable",
+    "app.emails.errors.PermanentMailError: 550 5.1.1 <{to}>: mailbox unavailable",
     'app/emails/mailers.py", line 96, in send',
     retried=False,
 )
@@ -59,11 +59,11 @@ MAIL_SERVER = Failure(
     'app/emails/mailers.py", line 71, in connect',
 )
 GATEWAY = Failure(
-    "app.payments.errors.GatewayUnavailable: the gateway answered 503 for payment {number}",
+    "app.payments.errors.GatewayUnavailable: the gateway answered 503 for payment {payment_id}",
     'app/payments/gateway.py", line 58, in capture',
 )
 NO_PAYMENT = Failure(
-    "app.payments.errors.PaymentNotFound: there is no payment {number}",
+    "app.payments.errors.PaymentNotFound: there is no payment {payment_id}",
     'app/payments/capturing.py", line 41, in capture',
     retried=False,
 )
@@ -72,7 +72,7 @@ REFUSED = Failure(
     'app/campaigns/tasks.py", line 60, in send_campaign_chunk',
 )
 NO_USER = Failure(
-    "app.users.errors.UserNotFound: there is no user {number}",
+    "app.users.errors.UserNotFound: there is no user {user_id}",
     'app/users/service.py", line 120, in change_status',
     retried=False,
 )
