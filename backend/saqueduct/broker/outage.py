@@ -38,20 +38,37 @@ PERMISSIONS = "+@all -@admin -@dangerous +info ~saq:* resetchannels &saq:*"
 ANSWER_TIMEOUT = 5.0
 """Maximum seconds of a producer's call: redis-py's own limits for handshake, command and retries add up."""
 
+LATE = 0.1
+"""Seconds that the end of this time is noticed late if something blocked the event loop, and not Redis."""
+
 MAX_PAUSE = 5.0
 """Maximum seconds between two tries of a worker while Redis is down."""
 
 
 @asynccontextmanager
 async def answering() -> AsyncIterator[None]:
-    """For a block that calls Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable."""
+    """For a block that calls Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable.
+
+    If something blocked the event loop at the end of this time, Redis may have answered: the block gets it once more.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + ANSWER_TIMEOUT
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT):
-            yield
+        async with asyncio.timeout(None) as limit:
+            timer = loop.call_at(end, _expire, limit, end)
+            try:
+                yield
+            finally:
+                timer.cancel()
     except (*REDIS_AWAY, ResponseError) as error:
         if isinstance(error, ResponseError) and not refuses_all(error):
             raise
         raise QueueUnavailable(_reason(error)) from error
+
+
+def _expire(limit: asyncio.Timeout, end: float) -> None:
+    now = asyncio.get_running_loop().time()
+    limit.reschedule(now if now - end < LATE else now + ANSWER_TIMEOUT)
 
 
 def _reason(error: Exception) -> str:

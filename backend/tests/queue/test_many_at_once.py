@@ -1,6 +1,7 @@
 """Calls for more jobs at once than Lua hands to one command, which is about 8,000."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from dishka import AsyncContainer
 from app.settings import Settings
 from saqueduct import Context, Queues, enqueue_many, task
 from saqueduct.broker import listener, outage
+from saqueduct.errors import QueueUnavailable
 from saqueduct.tasks.bulk import results
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
@@ -88,3 +90,30 @@ async def test_who_listens_after_many_others_meets_no_outage(queues: Queues, mon
 async def _first_news(listening: listener.JobListener, job_id: str) -> str:
     async with listening.news(job_id) as news:
         return (await news.get())[1]
+
+
+async def test_an_answer_that_came_while_a_job_blocked_the_event_loop_counts(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, queue = asyncio.Event(), queues.get("default")
+
+    async def ask() -> None:
+        async with outage.answering():
+            asked.set()
+            await queue.core.scripts.run("time")
+
+    await queue.time()
+    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 0.3)
+    asking = asyncio.create_task(ask())
+    await asked.wait()
+    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 30.0)
+    # The block that is the fault: the time is over before the event loop can read the answer.
+    threading.Event().wait(0.6)
+    await asking
+
+
+async def test_a_redis_that_does_not_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 0.05)
+    with pytest.raises(QueueUnavailable, match="TimeoutError"):
+        async with outage.answering():
+            await asyncio.Event().wait()
