@@ -14,7 +14,7 @@ from saqueduct.tasks.job_meta import PARENT
 MOST: Final = 50
 """Children that are shown."""
 
-LOOKED_AT: Final = 2_000
+LOOKED_AT: Final = 1_000
 """Waiting and running jobs of each state that are looked at for children."""
 
 CLOCKS: Final = dt.timedelta(seconds=10)

@@ -21,6 +21,9 @@ PAGE: Final = 50
 LIVE_FIRST: Final = 10
 """Live jobs of each state above the recorded ones, where no status is chosen."""
 
+LOOKED_AT: Final = 1_000
+"""Live jobs of each state that are read for a page: more of them would hold up the event loop."""
+
 SEARCHED: Final = 100_000
 """The newest records that are searched for text."""
 
@@ -41,6 +44,7 @@ class JobPage:
         cursor: of the next page; None: there is none.
         counts: records by status, COUNTED at most; None: it would take too long, or there are none.
         capped: True: only the SEARCHED newest records were searched.
+        more_live: True: only the first LOOKED_AT jobs that run, or that wait, were searched.
     """
 
     live: Sequence[JobDetails] = ()
@@ -48,10 +52,20 @@ class JobPage:
     cursor: str | None = None
     counts: Mapping[str, int] | None = None
     capped: bool = False
+    more_live: bool = False
 
 
-async def page_of(view: View, search: Search, cursor: str | None, limit: int = PAGE) -> JobPage:
+async def page_of(
+    view: View, search: Search, cursor: str | None, limit: int = PAGE, look_at: int = LOOKED_AT
+) -> JobPage:
     """The jobs that a search finds.
+
+    Args:
+        view: of the request.
+        search: what to find.
+        cursor: of the page before; None: the first page.
+        limit: jobs at most, of the live and of the recorded ones.
+        look_at: live jobs of each state that are read at most.
 
     Raises:
         InvalidCursor, InvalidSearch, UnknownQueue, QueueUnavailable: see `JobHistory.page` and `JobListing.page`.
@@ -59,12 +73,13 @@ async def page_of(view: View, search: Search, cursor: str | None, limit: int = P
     which = search.which
     page = JobPage()
     if (state := LIVE.get(which.status or "")) is not None:
-        found, page.cursor = await _live(view, which, state, cursor, limit)
+        found, page.cursor = await _live(view, which, state, cursor, limit, look_at)
         page.live = found
     elif which.status is None and cursor is None and (await view.snapshot()).redis_up:
         for each in ("active", "waiting"):
-            found, _ = await _live(view, which, each, None, LIVE_FIRST)
+            found, following = await _live(view, which, each, None, LIVE_FIRST, look_at)
             page.live = [*page.live, *found]
+            page.more_live |= following is not None and len(found) < LIVE_FIRST
     if view.keeps_records:
         async with view.history() as history:
             within, page.capped = await bounded(history, which)
@@ -77,11 +92,12 @@ async def page_of(view: View, search: Search, cursor: str | None, limit: int = P
 
 
 async def _live(
-    view: View, which: RecordFilter, state: LiveState, cursor: str | None, limit: int
+    view: View, which: RecordFilter, state: LiveState, cursor: str | None, limit: int, look_at: int
 ) -> tuple[list[JobDetails], str | None]:
     queues = list(view.queues) if which.queue is None else [view.queues.look_up(which.queue)]
     # The status is that of the listing: a job that waits for another attempt is queued.
-    found = await JobListing(queues, state).page(msgspec.structs.replace(which, status=None).matches, cursor, limit)
+    listing = JobListing(queues, state, look_at=look_at)
+    found = await listing.page(msgspec.structs.replace(which, status=None).matches, cursor, limit)
     return [JobDetails.of_job(job) for job in found.jobs], found.cursor
 
 

@@ -50,7 +50,7 @@ class Window(NamedTuple):
 
 
 HOURLY: Final = Window("hour", "Hour", HOUR, MINUTE, 5.0)
-DAILY: Final = Window("day", "Day", DAY, 15 * MINUTE, 30.0)
+DAILY: Final = Window("day", "Day", DAY, HOUR, 30.0)
 WEEKLY: Final = Window("week", "Week", 7 * DAY, 2 * HOUR, 60.0)
 MONTHLY: Final = Window("month", "30 days", 30 * DAY, DAY, 60.0)
 
@@ -105,6 +105,10 @@ class Trends:
         if found is None:
             self._readings[place] = min(self._readings.get(place, (now, reading))[0], now + RETRY_AFTER), reading
         return found
+
+    def forget(self) -> None:
+        """Read again at the next call."""
+        self._readings.clear()
 
     async def _read(self, call: "Callable[[TimeSeries], Awaitable[T]]") -> T | None:
         # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from saq import Job
 from saq.job import Status
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, literal, or_, select, text, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +31,7 @@ from saqueduct.errors import InvalidCursor, InvalidSearch
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.outage import took_too_long
+from saqueduct.postgres.patience import rows_within
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
 
 if TYPE_CHECKING:
@@ -137,15 +151,8 @@ class JobHistory:
             parts.append(
                 select(literal(status).label("status"), select(func.count()).select_from(some).scalar_subquery())
             )
-        await self._session.execute(text(f"SET LOCAL statement_timeout TO '{COUNTING}ms'"))
-        try:
-            rows = await self._session.execute(union_all(*parts), execution_options=self._options)
-        except DBAPIError as error:
-            if not took_too_long(error):
-                raise
-            return None
-        found: list[Any] = list(rows)
-        return {row[0]: row[1] for row in found}
+        found = await rows_within(COUNTING, self._session, union_all(*parts), options=self._options)
+        return None if found is None else {row[0]: row[1] for row in found}
 
     async def children(self, key: str, since: dt.datetime, until: dt.datetime, most: int) -> Sequence[JobRecord] | None:
         """The records of jobs that a job enqueued, oldest first; None: to find them takes longer than COUNTING.
@@ -159,13 +166,8 @@ class JobHistory:
             return []
         within = (JobRecord.queued_at >= since, JobRecord.queued_at <= until)
         query = select(JobRecord).where(JobRecord.parent == key, *within).order_by(*PLACE).limit(most)
-        await self._session.execute(text(f"SET LOCAL statement_timeout TO '{COUNTING}ms'"))
-        try:
-            return (await self._session.scalars(query, execution_options=self._options)).all()
-        except DBAPIError as error:
-            if not took_too_long(error):
-                raise
-            return None
+        found = await rows_within(COUNTING, self._session, query, options=self._options)
+        return None if found is None else [row[0] for row in found]
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""

@@ -43,6 +43,10 @@ _CHOSEN = """
         AND (CAST(:queue AS text) IS NULL OR queue = :queue) AND (CAST(:task AS text) IS NULL OR task = :task)
 """
 
+_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
+"""The planner takes step and time for independent, expects many times the rows that there are, and would read the
+whole table, most of which are minutes."""
+
 
 class Place(NamedTuple):
     """What a row counts."""
@@ -196,6 +200,7 @@ class TimeSeries:
         columns = f"SELECT {group}, sum(wait_seconds), sum(run_seconds), {sums} {chosen} GROUP BY {group}"
         found: dict[tuple[Any, ...], Numbers] = {}
         keys = len(COUNTS)
+        await self._session.execute(text(_BY_INDEX))
         for row in await self._session.execute(text(columns), given):
             width = len(row) - len(names) - 2
             seconds, counts = list(row[width : width + 2]), list(row[width + 2 :])

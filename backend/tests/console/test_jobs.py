@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 from html import unescape
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from saqueduct import JobNotFound, QueueUnavailable
 from saqueduct.console.search import search_of
+from saqueduct.queue.listing import JobListing, LiveState
+from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.nesting import LEVELS
 from tests.console.conftest import MARKUP, Served, code_in
 from tests.fixtures.poll import eventually_sync
@@ -251,3 +254,21 @@ def test_an_export_that_cannot_be_read_is_refused_before_it_begins(
     answer = served.client.get(f"/console/jobs/{name}")
     assert answer.status_code == 503
     assert "cannot be reached" in answer.text
+
+
+def test_a_search_says_how_many_live_jobs_it_looked_at(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+
+    class Listing(JobListing):
+        def __init__(self, queues: Sequence[EngineQueue], status: LiveState, *, look_at: int) -> None:
+            # None at all: the cursor then says that more follow.
+            super().__init__(queues, status, look_at=0)
+            limits.append(look_at)
+
+    monkeypatch.setattr("saqueduct.console.job_rows.JobListing", Listing)
+    assert "The first 1,000 running and waiting jobs were searched" in served.page("/jobs", q="nobody")
+    assert set(limits) == {1_000}
+    assert "the next page searches on" in served.page("/jobs", q="nobody", status="queued")
+    limits.clear()
+    served.client.get("/console/jobs/export.jsonl", params={"q": "nobody"})
+    assert set(limits) == {50_000}

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
 from litestar.response import Stream
 
-from saqueduct.console.job_rows import COUNTED, RECORDED, SEARCHED, page_of
+from saqueduct.console.job_rows import COUNTED, LOOKED_AT, RECORDED, SEARCHED, page_of
 from saqueduct.console.many import begun, counted, searched
 from saqueduct.console.search import PARAMETERS, Search, search_of
 from saqueduct.console.view import OPERATOR, View
@@ -56,6 +56,7 @@ class JobPages(Controller):
             tasks=sorted(task.name for task in view.registry.get_all_tasks()),
             most=COUNTED,
             searched=SEARCHED,
+            looked_at=LOOKED_AT,
             exported=EXPORTED,
         )
 
@@ -209,7 +210,7 @@ async def _export(view: View, media_type: str, name: str, written: Callable[[Any
     search = _understood(view.request.query_params)
     if search.which.queue is not None:
         view.queues.look_up(search.which.queue)
-    first = await page_of(view, search, None, PORTION)
+    first = await page_of(view, search, None, PORTION, listing.LOOKED_AT)
 
     async def lines() -> AsyncIterator[str]:
         yield head
@@ -220,7 +221,8 @@ async def _export(view: View, media_type: str, name: str, written: Callable[[Any
             count += len(page.live) + len(page.recorded)
             if page.cursor is None or count >= EXPORTED:
                 return
-            page = await page_of(view, search, page.cursor, min(PORTION, EXPORTED - count))
+            left = min(PORTION, EXPORTED - count)
+            page = await page_of(view, search, page.cursor, left, listing.LOOKED_AT)
 
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Stream(lines(), media_type=media_type, headers=headers)

@@ -1,0 +1,65 @@
+"""What a page leaves out where it would take too long, while PostgreSQL is slow: here a lock holds up the tables."""
+
+import datetime as dt
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from saqueduct.postgres import history, task_runs
+from saqueduct.postgres.engine import make_engine
+from saqueduct.postgres.history import JobHistory
+from saqueduct.postgres.record_filter import RecordFilter
+from saqueduct.postgres.task_runs import TaskRuns
+from saqueduct.postgres.time_series import TimeSeries
+from saqueduct.postgres.time_steps import Span
+
+LOCK = "LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"
+NOW = dt.datetime.now(dt.UTC)
+
+
+@pytest.fixture
+async def engine(migrated_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = make_engine(migrated_url, pool_size=2, connect_timeout=20)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("search", ["counts", "children"])
+async def test_a_search_that_takes_too_long_leaves_the_transaction_usable(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, search: str
+) -> None:
+    monkeypatch.setattr(history, "COUNTING", 20)
+    async with engine.begin() as other:
+        await other.execute(text(LOCK))
+        async with AsyncSession(engine) as session, session.begin():
+            jobs = JobHistory(session)
+            if search == "counts":
+                found = await jobs.counts(RecordFilter(), ["complete"], 10)
+            else:
+                found = await jobs.children("key", NOW - dt.timedelta(days=1), NOW, 10)
+            assert found is None
+            assert await session.scalar(text("SELECT 1")) == 1
+
+
+async def test_all_searches_for_runs_of_a_task_share_one_limit(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_runs, "PATIENCE", 20)
+    since = NOW - dt.timedelta(days=1)
+    async with AsyncSession(engine) as session, session.begin():
+        runs = TaskRuns(session, "echo")
+        async with engine.begin() as other:
+            await other.execute(text(LOCK))
+            assert await runs.slowest(since, 5) is None
+        assert await runs.arguments("failed", since) is None
+
+
+async def test_the_history_is_read_by_its_index_and_other_reads_as_before(engine: AsyncEngine) -> None:
+    setting = text("SHOW enable_seqscan")
+    async with AsyncSession(engine) as session:
+        async with session.begin():
+            await TimeSeries(session).trend(Span.of(NOW - dt.timedelta(days=7), NOW, 3600))
+            assert await session.scalar(setting) == "off"
+        assert await session.scalar(setting) == "on"
