@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.db.migrate import migrate
 from benchmarks import costs, memory, report, throughput
+from benchmarks.console import console
 from benchmarks.durable import durable
 from benchmarks.http import http
 from benchmarks.machine import describe
@@ -41,6 +42,7 @@ PARTS = (
     "durable",
     "retention",
     "search",
+    "console",
     "peers",
 )
 
@@ -113,6 +115,10 @@ def _measure(url: str, size: Size, parts: tuple[str, ...], before: dict[str, Any
             with _database() as database:
                 rows = 500_000 if size is QUICK else 30_000_000
                 results["search"] = {"rows": rows, "pages": asyncio.run(search(database, rows, show))}
+        if "console" in parts:
+            with _database() as database:
+                rows, waiting = (1_000_000, 100_000) if size is QUICK else (10_000_000, 1_000_000)
+                results["console"] = asyncio.run(console(url, database, rows, waiting, show))
         if "peers" in parts:
             results["peers"], results["peers failed"] = throughput.peers(url, size, show)
     return results

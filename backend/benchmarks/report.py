@@ -44,6 +44,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     if "search" in results:
         pages = [(name, f"{took:.1f}") for name, took in results["search"]["pages"].items()]
         sections.append(_table([f"A page of `GET /jobs`, {results['search']['rows']:,} records", "ms"], pages))
+    if "console" in results:
+        sections.append(_console(results["console"]))
     if "throughput" in results:
         sections.append(_throughput(results["throughput"]))
     if "latency" in results:
@@ -211,6 +213,11 @@ def _retention(rotations: Sequence[Mapping[str, float]]) -> str:
         for each in rotations
     ]
     return _table([*head, "MiB of the kept ones of all days so far"], rows)
+
+
+def _console(figures: Mapping[str, Any]) -> str:
+    head = f"A page of the console, {figures['records']:,} records, {figures['waiting']:,} waiting jobs"
+    return _table([head, "ms"], [(name, f"{took:.0f}") for name, took in figures["pages"].items()])
 
 
 def _peers(results: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ DAY = dt.timedelta(days=1)
 TASKS = 50
 WRITERS = 2
 DAYS = 5
-"""Over which the records for searches are spread."""
+"""Over which the records for searches are spread, the last ones before today."""
 
 GENERATE = """
     INSERT INTO job_records (queued_at, key, queue, task, status, attempts, arguments, result, error, tags, worker,
@@ -38,7 +38,8 @@ GENERATE = """
         '{{"ok": true}}', CASE WHEN n % 200 = 0 THEN 'ValueError: number ' || n END,
         CASE WHEN n % 5000 = 0 THEN ARRAY['billing'] END, 'worker-1', at, at + interval '5 ms'
     FROM (
-        SELECT n, timestamptz '{day}' + n * (interval '1 day' / {rows}) AS at FROM generate_series(0, {rows} - 1) AS n
+        SELECT n, timestamptz '{first}' + n * (interval '{seconds} s' / {rows}) AS at
+        FROM generate_series(0, {rows} - 1) AS n
     )
 """
 
@@ -65,7 +66,7 @@ async def retention(database: str, rows: int, rotations: int, progress: Progress
     figures: list[dict[str, float]] = []
     for rotation in range(rotations):
         progress(f"retention: {rows:,} records, {rotation + 1} of {rotations}")
-        await _fill_day(engine, midnight(dt.datetime.now(dt.UTC)) - (20 + rotation) * DAY, rows)
+        await fill_day(engine, midnight(dt.datetime.now(dt.UTC)) - (20 + rotation) * DAY, rows)
         async with _writing(engine) as quiet:
             await asyncio.sleep(3)
         async with _writing(engine) as longest:
@@ -91,7 +92,7 @@ async def search(database: str, rows: int, progress: Progress) -> dict[str, floa
     engine = make_engine(database, pool_size=2, connect_timeout=10)
     for days in range(1, DAYS + 1):
         progress(f"search: {rows:,} records, day {days} of {DAYS}")
-        await _fill_day(engine, midnight(dt.datetime.now(dt.UTC)) - days * DAY, rows // DAYS)
+        await fill_day(engine, midnight(dt.datetime.now(dt.UTC)) - days * DAY, rows // DAYS)
     progress("search: indexes")
     await Partitions(engine, KEEP).maintain()
     await _run(engine, "ANALYZE job_records")
@@ -109,7 +110,7 @@ async def search(database: str, rows: int, progress: Progress) -> dict[str, floa
     return figures
 
 
-async def _fill_day(engine: AsyncEngine, day: dt.datetime, rows: int) -> None:
+async def fill_day(engine: AsyncEngine, day: dt.datetime, rows: int) -> None:
     """Give a day before all others a partition of its own, and fill it."""
     async with engine.begin() as connection:
         first = (await read(connection, None)).partitions[0].name
@@ -117,8 +118,13 @@ async def _fill_day(engine: AsyncEngine, day: dt.datetime, rows: int) -> None:
     mine = f"job_records_{day:%Y%m%d}"
     await _run(engine, f"CREATE TABLE {mine} PARTITION OF job_records FOR VALUES FROM ('{day}') TO ('{day + DAY}')")
     await Partitions(engine, KEEP).fill()
-    await _run(engine, GENERATE.format(tasks=TASKS, day=day, rows=rows))
+    await generate(engine, day, DAY, rows)
     await _run(engine, f"ANALYZE {mine}")
+
+
+async def generate(engine: AsyncEngine, first: dt.datetime, time: dt.timedelta, rows: int) -> None:
+    """Record so many jobs, spread over a time."""
+    await _run(engine, GENERATE.format(tasks=TASKS, first=first, seconds=time.total_seconds(), rows=rows))
 
 
 @asynccontextmanager
