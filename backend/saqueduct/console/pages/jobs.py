@@ -18,6 +18,7 @@ from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import InvalidSearch, JobNotFound, QueueError
 from saqueduct.job_lookup import look_up
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.queue import listing
 
 QUERY: Final = {"query": (*PARAMETERS, "cursor")}
 
