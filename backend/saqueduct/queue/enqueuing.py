@@ -170,11 +170,11 @@ class Enqueuer:
         claim = job.claim if isinstance(job, EngineJob) else None
         if claim is not None and claim.ends_with_the_job:
             job.meta[CLAIM] = claim.id
-        if isinstance(job, EngineJob) and claim is not None and claim.debounce is not None:
+        if claim is not None and claim.debounce is not None and isinstance(job, EngineJob):
             payload, window = encoded(self._core, job, claim.debounce)
         else:
             payload, window = text(self._core.serialize(job)), None
-        if isinstance(yields, EngineJob):
+        if yields is not None and isinstance(yields, EngineJob):
             ttl = yields.ttl
             yields.status, yields.completed = Status.ABORTED, now()
             yields.error = f"replaced by {job.key}"
