@@ -1,8 +1,7 @@
 """The last runs of schedules, in the job records."""
 
-import datetime as dt
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.patience import rows_within
+from saqueduct.postgres.task_runs import Run
 
 SEARCHED: Final = 2_000
 """The newest jobs of a task among which those of its schedule are found: a task may be enqueued by others too."""
@@ -31,17 +31,6 @@ _QUERY = """
 """
 
 
-class Run(NamedTuple):
-    """A job of a schedule that has ended, or waits for another attempt."""
-
-    key: str
-    queue: str
-    status: str
-    queued_at: dt.datetime
-    seconds: float | None
-    """Of its last attempt; None: unknown."""
-
-
 async def last_runs(
     session: AsyncSession, tasks: Mapping[str, str], most: int, schema: str | None = None
 ) -> dict[str, list[Run]] | None:
@@ -59,6 +48,6 @@ async def last_runs(
     rows = await rows_within(PATIENCE, session, query, values)
     if rows is None:
         return None
-    for schedule, key, queue, status, queued_at, seconds in rows:
-        runs[schedule].append(Run(key, queue, status, queued_at, seconds and seconds.total_seconds()))
+    for schedule, key, queue, status, queued_at, took in rows:
+        runs[schedule].append(Run(key, queue, status, queued_at, None if took is None else took.total_seconds()))
     return runs

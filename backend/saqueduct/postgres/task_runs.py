@@ -22,14 +22,14 @@ PATIENCE: Final = 300
 
 
 class Run(NamedTuple):
-    """A job that has ended."""
+    """A job that has ended, or waits for another attempt."""
 
     key: str
     queue: str
     status: str
     queued_at: dt.datetime
-    seconds: float
-    """Of its last attempt."""
+    seconds: float | None
+    """Of its last attempt; None: unknown."""
 
 
 class TaskRuns:

@@ -126,7 +126,10 @@ def test_a_schedule_shows_its_last_runs_and_the_ticks_without_a_job(served: Serv
                     "schedule": "weekly",
                     "attempts": 1,
                 }
-                ends = {"started_at": at, "ended_at": at + dt.timedelta(seconds=90)}
+                ends = {
+                    "started_at": at,
+                    "ended_at": at + (dt.timedelta(0) if at == monday else dt.timedelta(seconds=90)),
+                }
                 session.add(JobRecord(**row, **ends, status="aborted" if at == monday else "failed"))
 
     served.run(record())
@@ -136,6 +139,7 @@ def test_a_schedule_shows_its_last_runs_and_the_ticks_without_a_job(served: Serv
     last_runs = section[section.index("Last runs") : section.index("Next ticks")]
     assert last_runs.index("aborted") < last_runs.index("failed")
     assert "1 min 30 s" in last_runs
+    assert "0 ms" in last_runs
     assert f"Without a job: {weeks[2]:%Y-%m-%d}" in re.sub(r"<[^>]+>", "", last_runs)
 
 

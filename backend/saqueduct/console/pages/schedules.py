@@ -14,7 +14,7 @@ from saqueduct.queue.schedule_states import ScheduleState
 from saqueduct.schedules.schedule import Schedule, tick_of
 
 if TYPE_CHECKING:
-    from saqueduct.postgres.schedule_runs import Run
+    from saqueduct.postgres.task_runs import Run
 
 TICKS: Final = 5
 """Next ticks that are shown."""
