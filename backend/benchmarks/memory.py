@@ -10,6 +10,9 @@ from benchmarks.throughput import Progress, Size, percentiles
 
 SLOTS = (32, 100)
 
+RUN = 3
+"""Multiples of `Size.jobs` in a run: some seconds, as in the part `throughput`."""
+
 
 def records(url: str, database: str, size: Size, progress: Progress) -> dict[str, dict[str, list[float]]]:
     """Jobs a second by slots, with records off and on, in turns; with them, until the last one is written."""
@@ -20,8 +23,9 @@ def records(url: str, database: str, size: Size, progress: Progress) -> dict[str
                 progress(f"records {switch}, {slots} slots")
                 with redis.Redis.from_url(url) as client:
                     client.flushall()
-                SAQUEDUCT.ask("fill", url, size.jobs, kind="noop")
-                worker = SAQUEDUCT.start("work", url, size.jobs, concurrency=slots, records=switch, database=database)
+                jobs = size.jobs * RUN
+                SAQUEDUCT.ask("fill", url, jobs, kind="noop")
+                worker = SAQUEDUCT.start("work", url, jobs, concurrency=slots, records=switch, database=database)
                 figures = figures_of(worker)
                 rate = figures["count"] / (figures["last"] - figures["first"])
                 rates.setdefault(f"{slots} slots", {}).setdefault(switch, []).append(rate)

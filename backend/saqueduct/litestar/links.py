@@ -12,13 +12,14 @@ from saq import Job
 
 from saqueduct.common.secret import Secret
 
-_RANDOM: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_RANDOM: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 TOKEN_BYTES: Final = 24
 
 
 def is_random(key: str) -> bool:
-    """True for a key that the queue made: a random UUID (version 4), which cannot be guessed."""
+    """True for a key that the queue made: a UUID of version 7 (by earlier releases of version 4), which cannot be
+    guessed."""
     return _RANDOM.fullmatch(key) is not None
 
 

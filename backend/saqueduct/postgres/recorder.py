@@ -44,6 +44,9 @@ FULL = 20_000
 LINGER = 0.05
 """Seconds between two batches that are not full."""
 
+MANY, MANY_LINGER = 200, 0.2
+"""Records in a batch from which the next one waits this many seconds: larger batches cost less."""
+
 HELD = 1.0
 """Seconds after which ends are retried whose rows another transaction has locked."""
 
@@ -267,11 +270,17 @@ class JobRecorder:
                 continue
             failures = 0
             if written < RECORDS_AT_ONCE:
-                # Larger batches cost less, and no caller waits for a record.
-                await asyncio.sleep(LINGER if self._waiting or not self._ended else HELD)
+                # No caller waits for a record.
+                await asyncio.sleep(self._linger(written))
             if self.away_since is not None:
                 logger.info("PostgreSQL is back, %d job records waited", len(self._waiting) + written)
                 self.away_since = None
+
+    def _linger(self, written: int) -> float:
+        """Seconds until the next batch, after one with so many records."""
+        if self._ended and not self._waiting:
+            return HELD
+        return LINGER if written < MANY else MANY_LINGER
 
     def _keep(self, batch: Sequence[Row], error: Exception) -> None:
         """PostgreSQL is unavailable, or its tables do not exist yet: the records wait."""

@@ -43,6 +43,8 @@ MAX_RESULT = 16 * 1024
 MAX_ERROR = 32 * 1024
 """Characters of an error that are kept: its end, which names the exception."""
 
+_COLUMN_OF = {entry: name for name, entry in EXTRA.items()}
+
 
 LOCK_KEYS = text("""
     SELECT pg_advisory_xact_lock(hashtextextended(key, 0))
@@ -130,8 +132,10 @@ class Rows:
         Raises:
             UniqueViolationError: one exists, for example after a commit whose answer was lost.
         """
-        first = [row for row in rows if row.first] if copy else []
-        further = [row for row in rows if not row.first] if copy else rows
+        first: list[Row] = []
+        further: list[Row] = []
+        for row in rows:
+            (first if copy and row.first else further).append(row)
         if not self.synchronous and not any(row.kept for row in further):
             # If PostgreSQL crashes, these records of its last half second may be lost; waiting for its disk costs more.
             # Redis forgets the others once they are written.
@@ -289,7 +293,7 @@ def _shallow(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _extra(job: Job, meta: Mapping[str, Any]) -> dict[str, Any] | None:
     """The values of most records' empty columns."""
-    extra = {name: meta[entry] for name, entry in EXTRA.items() if entry in meta}
+    extra = {_COLUMN_OF[entry]: value for entry, value in meta.items() if entry in _COLUMN_OF}
     # Those of other attempts are in `errors`.
     if job.status in (Status.COMPLETE, Status.ABORTED) and (lines := as_json(getattr(job, "logs", None))):
         extra["logs"] = lines
@@ -298,7 +302,7 @@ def _extra(job: Job, meta: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _failures(job: Job, meta: Mapping[str, Any], error: str | None) -> list[dict[str, Any]]:
     """Attempts that did not complete: the last one; at the end of a job also, in one entry, the throttled ones."""
-    if job.status is Status.COMPLETE and not meta:
+    if job.status is Status.COMPLETE and (not meta or THROTTLED not in meta):
         return []
     throttled = [] if job.status is Status.QUEUED else _throttlings(job, meta)
     return [*throttled, _failure(job, error)] if job.status in (Status.FAILED, Status.QUEUED) else throttled

@@ -17,7 +17,7 @@ from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks import debouncing
 from saqueduct.tasks.current_job import lineage
 from saqueduct.tasks.job import EngineJob, like, make
-from saqueduct.tasks.job_meta import LIMITS
+from saqueduct.tasks.job_meta import DURABLE, LIMITS
 from saqueduct.tasks.limit_keys import limits_of_job, turns_of_job
 from saqueduct.tasks.newest import with_limit
 from saqueduct.tasks.option_names import CALL_EQUALS, unknown_option
@@ -235,6 +235,9 @@ class TaskDefinition:
             return self._template
         defaults, call = self.defaults.job_fields(), self.call_options.job_fields()
         meta = {**defaults.pop("meta", {}), **call.pop("meta", {})}
+        if not meta.get(DURABLE, True):
+            # What it overrides is gone: a job without entries costs less everywhere.
+            del meta[DURABLE]
         template = make({"function": self.name, "key": "", **defaults, **call, "meta": meta})
         if not self.call_options.depends_on_time:
             self._template = template

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -34,6 +35,9 @@ Held = tuple[str, str]
 
 UNREADABLE = "(unreadable)"
 """Shown instead of the task name of a job that cannot be read."""
+
+_VARIANT = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
+"""The digit of a UUID that has its variant and two random bits, by a random digit."""
 
 LATE = "|late"
 """Marks the lease of a job that blocks the event loop past its timeout, so its worker gives it up."""
@@ -219,10 +223,14 @@ def failure(job: Job, error: str | None) -> dict[str, Any]:
 
 
 def random_key() -> str:
-    """A random UUID (version 4) as text; `uuid.uuid4` takes three times as long."""
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    """A UUID (version 7, RFC 9562) as text: the time in epoch milliseconds, and 74 random bits.
+
+    Keys of about the same time are next to each other in the indexes of job records. Random keys in all bits would
+    change another page of an index for each record.
+    """
+    at = f"{time.time_ns() // 1_000_000:012x}"
+    bits = os.urandom(10).hex()
+    return f"{at[:8]}-{at[8:]}-7{bits[:3]}-{_VARIANT[bits[3]]}{bits[4:7]}-{bits[7:19]}"
 
 
 def has_expired(job: Job, time_now: float) -> bool:

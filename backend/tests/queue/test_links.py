@@ -1,5 +1,9 @@
 """What of a job who may see."""
 
+import functools
+import operator
+import time
+import uuid
 from urllib.parse import urlsplit
 
 import pytest
@@ -114,6 +118,20 @@ async def test_an_optional_route_is_no_way_to_guess_the_admins_password(guarded:
 
 
 def test_keys_that_the_queue_makes_are_random_ones_and_no_others() -> None:
-    assert all(is_random(random_key()) for _ in range(100))
+    keys = [*(random_key() for _ in range(100)), str(uuid.uuid4())]
+    assert all(map(is_random, keys)), "those of version 4 are of earlier releases"
     for key in ("1", "welcome:1", "a" * 32, "2c5ea4c0-4067-11e9-8bad-9b1deb4d3b7d", f"{random_key()}\n"):
         assert not is_random(str(key))
+
+
+def test_a_random_key_is_a_uuid_that_begins_with_its_time() -> None:
+    before = time.time_ns() // 1_000_000
+    made = [uuid.UUID(random_key()) for _ in range(1000)]
+    after = time.time_ns() // 1_000_000
+    assert {(each.version, each.variant) for each in made} == {(7, uuid.RFC_4122)}
+    assert all(before <= each.int >> 80 <= after for each in made)
+    # All other bits are random: each is set in some of the keys, and not in others.
+    fixed = 0xF << 76 | 0b11 << 62
+    bits = (1 << 80) - 1 & ~fixed
+    assert functools.reduce(operator.or_, (each.int for each in made)) & bits == bits
+    assert functools.reduce(operator.and_, (each.int for each in made)) & bits == 0

@@ -32,6 +32,15 @@ def test_every_entry_of_the_engine_has_its_prefix() -> None:
     assert all(name.startswith(PREFIX) for name in NAMES)
 
 
+@pytest.mark.parametrize("by_default", [True, False])
+def test_a_job_that_is_not_durable_has_no_entry_about_it(by_default: bool) -> None:
+    @task(durable=by_default)
+    async def kept(ctx: Context) -> None: ...
+
+    assert kept.options(durable=False).job({}).meta == {}
+    assert kept.options(durable=True).job({}).meta == {entries.DURABLE: True}
+
+
 @pytest.mark.parametrize("value", [1, "billing", None, ["a"], True, {"a": 1}])
 async def test_names_that_the_engine_uses_without_its_prefix_are_the_users(jobs: JobKit, value: Any) -> None:
     @task(durable=True, tags=("billing",))
