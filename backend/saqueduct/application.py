@@ -241,8 +241,9 @@ class Saqueduct:
         """
         served = self.config.served_queues if names is None else tuple(names)
         with self.serving_metrics():
+            pause = self.config.timings.worker_restart if restart else None
             with preferring(self.queues):
-                workers = BackgroundWorkers(lambda name: self.build_workers([name])[0], served, restart=restart)
+                workers = BackgroundWorkers(lambda name: self.build_workers([name])[0], served, pause)
             try:
                 async with self.watching():
                     yield workers
@@ -336,7 +337,7 @@ def _missing_urls(config: SaqueductConfig, registry: TaskRegistry) -> list[str]:
 
 
 def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, EngineQueue]:
-    connections = Connections(config.redis_url)
+    connections = Connections(config.redis_url, config.timings)
     return {
         name: EngineQueue(
             connections.client(name),

@@ -9,9 +9,6 @@ from saqueduct.worker.worker import EngineWorker
 
 logger = logging.getLogger("saqueduct.worker")
 
-RESTART_PAUSE = 1.0
-"""Seconds after which a worker that stopped by itself is replaced."""
-
 
 class BackgroundWorkers:
     """One worker per queue, until `stop`.
@@ -19,16 +16,16 @@ class BackgroundWorkers:
     Args:
         build: makes the worker of a queue.
         names: of the queues.
-        restart: True: a worker that stops by itself is replaced, for example after too many jobs that ignore
-            their cancellation. False: `wait` returns then.
+        restart_pause: seconds after which a worker that stops by itself is replaced, for example after too many jobs
+            that ignore their cancellation. None: it is not, and `wait` returns then.
 
     Raises:
         Exception: what `build` raises.
     """
 
-    def __init__(self, build: Callable[[str], EngineWorker], names: Sequence[str], *, restart: bool = False) -> None:
+    def __init__(self, build: Callable[[str], EngineWorker], names: Sequence[str], restart_pause: float | None) -> None:
         self._build = build
-        self._restart = restart
+        self._restart_pause = restart_pause
         self._stopping = asyncio.Event()
         self._workers = {name: build(name) for name in names}
         self._running = [asyncio.create_task(self._run(name), name=f"worker {name}") for name in names]
@@ -64,11 +61,11 @@ class BackgroundWorkers:
     async def _run(self, name: str) -> None:
         while True:
             await self._run_once(name)
-            if self._stopping.is_set() or not self._restart:
+            if self._stopping.is_set() or self._restart_pause is None:
                 return
             logger.error("the worker of the queue %s has stopped and is replaced by another one", name)
             with suppress(TimeoutError):
-                async with asyncio.timeout(RESTART_PAUSE):
+                async with asyncio.timeout(self._restart_pause):
                     await self._stopping.wait()
                     return
             self._workers[name] = self._build(name)
@@ -77,6 +74,6 @@ class BackgroundWorkers:
         try:
             await self._workers[name].start()
         except Exception:
-            if not self._restart:
+            if self._restart_pause is None:
                 raise
             logger.exception("the worker of the queue %s failed", name)

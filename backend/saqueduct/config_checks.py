@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.common.near_names import did_you_mean
 from saqueduct.schedules.schedule import check_monitor
-from saqueduct.timings import Timings
+from saqueduct.timings import PostgresTimings, Timings
 
 SMTP_SCHEMES = ("smtp+starttls", "smtps", "smtp")
 """Of the URL of a mail server."""
@@ -114,9 +114,7 @@ def number_problems(config: Any) -> list[str]:
 
 def timing_problems(timings: Timings) -> list[str]:
     """Of timings that are out of bounds, or do not fit together."""
-    fields = dataclasses.fields(timings)
-    problems = [problem for field in fields if (problem := _not_positive(field, getattr(timings, field.name)))]
-    if problems:
+    if problems := [*_out_of_range("timings.", timings), *_out_of_range("timings.postgres.", timings.postgres)]:
         return problems
     if timings.lease < 3 * timings.renewal:
         problems.append(
@@ -145,6 +143,11 @@ def _out_of_bounds(field: "dataclasses.Field[Any]", value: Any) -> str:
     return f"{field.name}={value!r}: must be {number}, {bounds} ({unit})"
 
 
+def _out_of_range(prefix: str, timings: Timings | PostgresTimings) -> list[str]:
+    fields = [field for field in dataclasses.fields(timings) if field.name != "postgres"]
+    return [f"{prefix}{problem}" for field in fields if (problem := _not_positive(field, getattr(timings, field.name)))]
+
+
 def _not_positive(field: "dataclasses.Field[Any]", value: Any) -> str:
     """The problem with a timing; empty: none."""
     whole = isinstance(field.default, int)
@@ -152,7 +155,7 @@ def _not_positive(field: "dataclasses.Field[Any]", value: Any) -> str:
     if fits and 0 < value < float("inf"):
         return ""
     number = "a whole number" if whole else "a number"
-    return f"timings.{field.name}={value!r}: must be {number}, more than 0 (seconds)"
+    return f"{field.name}={value!r}: must be {number}, more than 0 (seconds)"
 
 
 def _is_url(url: str, schemes: Sequence[str]) -> bool:

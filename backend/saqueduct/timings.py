@@ -1,4 +1,4 @@
-"""Timings of queues and workers, in one place.
+"""Timings of queues, workers and the store in PostgreSQL, in one place.
 
 The defaults fit together: a killed worker's job runs again within `lease` + 2 * `recovery_look` + `recovery_wait`
 seconds, and `renewal` is short enough that two renewals may fail before a lease runs out.
@@ -10,10 +10,60 @@ from saqueduct.common.near_names import NamedFields
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresTimings(NamedFields):
+    """Intervals, waits and limits of the store in PostgreSQL; all in seconds.
+
+    Attributes:
+        transaction: maximum duration of a transaction; after that PostgreSQL counts as unavailable.
+        flush: time that each part of the store has to write what waits when a process ends.
+        publish_grace: time that the process which committed a job has to enqueue it itself.
+        outbox_check: maximum interval between checks of the outbox when no commit is reported.
+        outbox_retry: time until the next check after a failed one.
+        marks_check: interval between searches for marks that are no longer needed.
+        other_queues_check: interval between checks of queues that no worker of this process serves.
+        early_end_kept: time for which it is noted that a durable job ended before its row was written: longer than a
+            row takes to follow its job.
+        end_grace: time that the process which ended a job has to write its end itself.
+        unknown_task_kept: time that the end of a job waits for a worker which knows its task, and so what to redact.
+        batch_pause: time between two batches of records that are not full.
+        long_batch_pause: the same after a batch with many records: larger batches cost less.
+        locked_retry: time after which ends are retried whose rows another transaction has locked.
+        write: maximum duration of the write of a batch; after that PostgreSQL counts as unavailable.
+        longest_write_pause: maximum time between two writes while PostgreSQL is unavailable.
+        end_write: time that PostgreSQL has to store the ends of durable jobs, before Redis does; a lease lasts longer.
+        lookup: time that PostgreSQL has to report whether jobs have completed; it counts towards the jobs' timeout.
+        record_suspension: time for which jobs commit without their records, after one could not be written in a job's
+            transaction.
+    """
+
+    transaction: float = 10.0
+    flush: float = 5.0
+    publish_grace: float = 1.0
+    outbox_check: float = 15.0
+    outbox_retry: float = 2.0
+    marks_check: float = 30.0
+    other_queues_check: float = 60.0
+    early_end_kept: float = 120.0
+    end_grace: float = 2.0
+    unknown_task_kept: float = 3600.0
+    batch_pause: float = 0.05
+    long_batch_pause: float = 0.2
+    locked_retry: float = 1.0
+    write: float = 30.0
+    longest_write_pause: float = 5.0
+    end_write: float = 3.0
+    lookup: float = 2.0
+    record_suspension: float = 10.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Timings(NamedFields):
     """Intervals, waits and limits; all in seconds.
 
     Attributes:
+        answer: maximum duration of a producer's call to Redis: redis-py's own limits for handshake, command and
+            retries add up.
+        free_connection: time that a command waits for a connection to Redis before it gets an additional one.
         lease: lifetime of a lease after its last renewal.
         renewal: interval between renewals of a worker's leases.
         recovery_look: interval between checks for expired leases.
@@ -45,8 +95,14 @@ class Timings(NamedFields):
         loop_notice: time that the event loop is blocked before this is logged.
         peek: maximum duration of one blocking command that waits for a job; at most 4, because redis-py treats 5
             without an answer as a lost connection.
+        pause_check: time that a worker waits for the end of a queue's pause before it asks for jobs anyway.
+        leave: maximum duration of the call by which a worker stops waiting for jobs.
+        last_lease: time that a stopping worker waits for a lease that may have been made for it just before.
         lost_lease_kept: time after the first check during which the worker looks for the leases of a failed call: a
             server may execute the call late.
+        first_postponement: time until the second attempt of a job that met an outage; each further one is twice as
+            long.
+        longest_postponement: maximum time between two such attempts.
         schedule_check: maximum interval between checks of the ticks by a worker.
         not_consuming: time that a worker with free slots may take no job while jobs wait, before health reports it.
         report_stale: time after its last heartbeat after which the state of a worker is forgotten.
@@ -55,8 +111,14 @@ class Timings(NamedFields):
             `EngineWorker.stop`, and is shorter than the wait of a supervisor.
         hopeless: time after which a process ends if its event loop is blocked by a job that was given up, or by no
             job.
+        worker_restart: time after which a worker in a web process that stopped by itself is replaced.
+        ping_retry: time until a ping that the monitor of a schedule did not take is sent again.
+        last_pings: time that such pings have to arrive when the process ends.
+        postgres: of the store in PostgreSQL.
     """
 
+    answer: float = 5.0
+    free_connection: float = 1.0
     lease: float = 8.0
     renewal: float = 2.0
     recovery_look: float = 2.5
@@ -80,10 +142,19 @@ class Timings(NamedFields):
     stall: float = 10.0
     loop_notice: float = 2.0
     peek: float = 4.0
+    pause_check: float = 8.0
+    leave: float = 0.5
+    last_lease: float = 0.2
     lost_lease_kept: float = 15.0
+    first_postponement: float = 1.0
+    longest_postponement: float = 30.0
     schedule_check: float = 10.0
     not_consuming: float = 15.0
     report_stale: float = 30.0
     process_look: float = 0.5
     process_end: float = 7.0
     hopeless: float = 60.0
+    worker_restart: float = 1.0
+    ping_retry: float = 2.0
+    last_pings: float = 5.0
+    postgres: PostgresTimings = PostgresTimings()

@@ -30,6 +30,7 @@ from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.transport import Lines
 from saqueduct.broker.url import RedisURL
 from saqueduct.errors import ConfigurationError
+from saqueduct.timings import Timings
 
 Address = tuple[str, int]
 
@@ -38,9 +39,6 @@ SHARED = 16
 
 LINES = 16
 """Number of connections that its script calls share; each call is a batch, and short."""
-
-FREE_CONNECTION_WAIT = 1.0
-"""Seconds that a command waits for a connection before it gets an additional one."""
 
 MAX_CONNECTIONS = 1000
 """Maximum connections of one client: at redis-py's own limit, 100, a job that needs one more would fail."""
@@ -242,8 +240,12 @@ class Pool(asynchronous.ConnectionPool):
     """The connections of a client, which all queues of a process share.
 
     It belongs to one event loop, and opens no connections for others. While SHARED connections are in use, a command
-    waits for the next free one; if none becomes free within FREE_CONNECTION_WAIT, because tasks use them for long
-    operations, it gets an additional one.
+    waits for the next free one; if none becomes free within `Timings.free_connection`, because tasks use them for
+    long operations, it gets an additional one.
+
+    Args:
+        timings: intervals, waits and limits.
+        options: of redis-py's pool.
 
     Attributes:
         guard: checks the event loop.
@@ -252,8 +254,9 @@ class Pool(asynchronous.ConnectionPool):
         waiting: connections for calls that wait for a job; one for each queue of a worker.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, timings: Timings, **options: Any) -> None:
         super().__init__(**options)
+        self._free_connection_wait = timings.free_connection
         self.guard = LoopGuard()
         self.lasting = aioredis.Redis(connection_pool=asynchronous.ConnectionPool(**options))
         self.lines = Lines(self.lasting, self.guard, LINES)
@@ -269,7 +272,7 @@ class Pool(asynchronous.ConnectionPool):
         self.guard.check()
         if self._is_full():
             with suppress(TimeoutError):
-                async with asyncio.timeout(FREE_CONNECTION_WAIT):
+                async with asyncio.timeout(self._free_connection_wait):
                     await self._wait_for_room()
         return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
 
@@ -301,13 +304,15 @@ class Connections:
 
     Args:
         url: see `RedisURL`.
+        timings: intervals, waits and limits.
 
     Raises:
         InvalidRedisURL: the URL is invalid.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timings: Timings | None = None) -> None:
         self._url = RedisURL.parse(url)
+        self._timings = timings or Timings()
         self._shared = self._connect(None) if self._url.topology != "cluster" else None
 
     def client(self, queue: str) -> aioredis.Redis:
@@ -338,7 +343,7 @@ class Connections:
             options["host"], options["port"] = url.hosts[0]
         # Each connection has its own retries: redis-py uses them to connect and send again.
         retry = AsyncRetry(ExponentialBackoff(cap=0.4, base=0.05), retries=3)
-        return aioredis.Redis.from_pool(Pool(connection_class=kind, retry=retry, **options))
+        return aioredis.Redis.from_pool(Pool(self._timings, connection_class=kind, retry=retry, **options))
 
 
 def lasting(client: aioredis.Redis) -> aioredis.Redis:

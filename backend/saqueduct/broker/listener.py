@@ -97,7 +97,7 @@ class JobListener:
         wanted = [job_id for job_id in job_ids if job_id in self._waiters]
         left = [job_id for job_id in job_ids if job_id not in self._waiters]
         # Each batch separately, as in `ResultChannel`.
-        async with answering():
+        async with answering(self._timings.answer):
             if wanted:
                 await self._pubsub.subscribe(*wanted)
                 if self._reader is None or self._reader.done():

@@ -35,27 +35,24 @@ _DENIED = re.compile(r"\bNOPERM\b|no permissions|ACL failure|user executing the 
 PERMISSIONS = "+@all -@admin -@dangerous +info ~saq:* resetchannels &saq:*"
 """ACL rules that are sufficient for producers and workers (Redis' manual, "ACL")."""
 
-ANSWER_TIMEOUT = 5.0
-"""Maximum seconds of a producer's call: redis-py's own limits for handshake, command and retries add up."""
-
 LATE = 0.1
-"""Seconds that the end of this time is noticed late if something blocked the event loop, and not Redis."""
+"""Seconds that the end of a time limit is noticed late if something blocked the event loop, and not Redis."""
 
 MAX_PAUSE = 5.0
 """Maximum seconds between two tries of a worker while Redis is down."""
 
 
 @asynccontextmanager
-async def answering() -> AsyncIterator[None]:
-    """For a block that calls Redis: an answer within ANSWER_TIMEOUT, or QueueUnavailable.
+async def answering(seconds: float) -> AsyncIterator[None]:
+    """For a block that calls Redis: an answer within so many seconds (`Timings.answer`), or QueueUnavailable.
 
     If something blocked the event loop at the end of this time, Redis may have answered: the block gets it once more.
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + ANSWER_TIMEOUT
+    end = loop.time() + seconds
     try:
         async with asyncio.timeout(None) as limit:
-            timer = loop.call_at(end, _expire, limit, end)
+            timer = loop.call_at(end, _expire, limit, end, seconds)
             try:
                 yield
             finally:
@@ -66,9 +63,9 @@ async def answering() -> AsyncIterator[None]:
         raise QueueUnavailable(_reason(error)) from error
 
 
-def _expire(limit: asyncio.Timeout, end: float) -> None:
+def _expire(limit: asyncio.Timeout, end: float, seconds: float) -> None:
     now = asyncio.get_running_loop().time()
-    limit.reschedule(now if now - end < LATE else now + ANSWER_TIMEOUT)
+    limit.reschedule(now if now - end < LATE else now + seconds)
 
 
 def _reason(error: Exception) -> str:

@@ -21,6 +21,7 @@ from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import answering
 from saqueduct.broker.scripts import Scripts
 from saqueduct.common.own_context import create_shared_task
+from saqueduct.timings import Timings
 
 JOBS_AT_ONCE = 500
 """Maximum jobs that one script call requests."""
@@ -37,11 +38,11 @@ class ResultChannel:
         scripts: scripts of the queue.
         prefix: prefix of the channel's name.
         guard: guard of the client's connections.
-        patience: seconds to wait for a message.
+        timings: intervals, waits and limits.
     """
 
-    def __init__(self, redis: Redis, scripts: Scripts, prefix: str, guard: LoopGuard, patience: float) -> None:
-        self._patience = patience
+    def __init__(self, redis: Redis, scripts: Scripts, prefix: str, guard: LoopGuard, timings: Timings) -> None:
+        self._timings = timings
         self._redis = redis
         self._scripts = scripts
         self._guard = guard
@@ -53,7 +54,7 @@ class ResultChannel:
         self._asking = Batches(self._ask, JOBS_AT_ONCE, check=guard.check)
 
     async def outcome(self, job_id: str) -> bytes | None:
-        """The JSON of a job that has ended, or ends within `patience`; None: it has not, or it no longer exists.
+        """The JSON of a job that has ended, or ends within `Timings.result_patience`; None: it has not, or is gone.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -67,7 +68,7 @@ class ResultChannel:
             if not isinstance(answer, int):
                 return answer
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(self._timings.result_patience):
                     return await future
             return None
         finally:
@@ -100,7 +101,7 @@ class ResultChannel:
 
     async def _ask(self, job_ids: Sequence[str]) -> Sequence[Answer]:
         # Each batch separately: with very many jobs the last ones wait in this process longer than the answer timeout.
-        async with answering():
+        async with answering(self._timings.answer):
             await self._open()
             answers: Sequence[Answer] = await self._scripts.run("await", self._channel, *job_ids)
         return answers

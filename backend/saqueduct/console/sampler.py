@@ -153,7 +153,7 @@ class Sampler:
 
 
 async def _workers(queue: EngineQueue) -> list[WorkerProcess]:
-    async with answering():
+    async with answering(queue.core.timings.answer):
         found = await queue.reader.live_workers()
     return [
         WorkerProcess(worker, queue.name, worker_info(report)["stats"] or {})

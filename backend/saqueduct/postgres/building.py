@@ -35,6 +35,7 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> PostgresStor
         forgotten_after=config.forgotten_after,
         listens=not config.pgbouncer,
         max_unrecorded=config.max_unrecorded,
+        timings=config.timings.postgres,
     )
     retention = Retention(config.keep_complete_days, config.keep_aborted_days, config.keep_failed_days)
     partitions = Partitions(engine, retention, config.schema, pgbouncer=config.pgbouncer)

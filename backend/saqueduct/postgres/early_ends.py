@@ -15,9 +15,6 @@ from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import OutboxJob
 from saqueduct.tasks.job_meta import ROUND
 
-KEPT = 120.0
-"""Seconds for which the end is kept: longer than a row takes to follow its job."""
-
 
 async def note(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], schema: str | None) -> None:
     """Keep the rows of jobs from being written."""
@@ -38,7 +35,7 @@ async def note(connection: AsyncConnection | AsyncSession, jobs: Sequence[Job], 
         await connection.execute(statement.execution_options(**in_schema(schema)))
 
 
-async def forget(connection: AsyncConnection) -> None:
-    """Delete what was noted KEPT seconds ago."""
-    old = OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, KEPT)
+async def forget(connection: AsyncConnection, age: float) -> None:
+    """Delete what was noted so many seconds ago."""
+    old = OutboxJob.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, age)
     await connection.execute(delete(OutboxJob).where(and_(OutboxJob.durable.is_(False), old)))

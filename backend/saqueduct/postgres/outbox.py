@@ -33,6 +33,7 @@ from saqueduct.queue.enqueuing import Answer
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob, Enqueued, mark_of
 from saqueduct.tasks.job_meta import DURABLE, REPLAY_OF
+from saqueduct.timings import PostgresTimings
 
 logger = logging.getLogger("saqueduct")
 
@@ -44,9 +45,6 @@ PUBLISH_WITHIN = 60.0
 
 HOLD = 60
 """Seconds for which a job that is enqueued to be aborted does not start. If its abort is lost, it runs after that."""
-
-TRANSACTION_TIMEOUT = 10.0
-"""Seconds that PostgreSQL gets for a transaction; after that it counts as unavailable."""
 
 DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What SQLAlchemy and asyncpg raise when PostgreSQL is unavailable, restarts, or does not answer: while connecting
@@ -66,18 +64,20 @@ class Outbox:
 
     Args:
         engine: the store's own connections, whose statements find the tables in their schema.
+        timings: intervals, waits and limits.
         schema: of the tables; None: what the `search_path` of a connection finds.
     """
 
-    def __init__(self, engine: AsyncEngine, schema: str | None = None) -> None:
+    def __init__(self, engine: AsyncEngine, timings: PostgresTimings, schema: str | None = None) -> None:
         self._engine = engine
+        self._timings = timings
         self.schema = schema
         self._blocked: set[tuple[str, str]] = set()
         """Queue and key of committed jobs that are blocked by a job which is being aborted."""
 
     def transaction(self, seconds: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction on one of the store's own connections, see `limited`; TRANSACTION_TIMEOUT by default."""
-        return limited(self._engine, TRANSACTION_TIMEOUT if seconds is None else seconds)
+        """A transaction on one of the store's own connections, see `limited`; within `PostgresTimings.transaction`."""
+        return limited(self._engine, self._timings.transaction if seconds is None else seconds)
 
     async def write(
         self, connection: AsyncSession | AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]
@@ -126,7 +126,7 @@ class Outbox:
             QueueUnavailable: Redis did not answer; nothing is lost.
             SQLAlchemyError, asyncpg.PostgresError, OSError: PostgreSQL did not answer.
         """
-        async with answering():
+        async with answering(queue.core.timings.answer):
             deadline = await queue.time() + PUBLISH_WITHIN
         async with self.transaction() as connection:
             jobs = await _taken(connection, queue, and_(OutboxJob.published_at.is_(None), which))
@@ -134,7 +134,7 @@ class Outbox:
                 return {}
             if held:
                 _hold(jobs, deadline)
-            async with answering():
+            async with answering(queue.core.timings.answer):
                 answers = await queue.publish(jobs, deadline)
             answer_of = self.answers_by_key(queue, jobs, answers)
             await self._settle(connection, queue, [job for job in jobs if job.key in answer_of], answer_of)
@@ -256,13 +256,13 @@ class Outbox:
             idly = and_(idly, which)
         if not await self.holds(queue, idly):
             return []
-        async with answering():
+        async with answering(queue.core.timings.answer):
             deadline = await queue.time() + PUBLISH_WITHIN
         async with self.transaction() as connection:
             jobs = await _taken(connection, queue, idly)
             if not jobs:
                 return []
-            async with answering():
+            async with answering(queue.core.timings.answer):
                 ended = await _ended(queue, jobs)
                 lost = [job for job in jobs if job.key not in ended]
                 if held:
@@ -281,7 +281,7 @@ class Outbox:
 
     async def forget_marks(self, queue: EngineQueue) -> int:
         """Remove marks from Redis whose rows are gone and which no call can need any longer; returns how many."""
-        async with answering():
+        async with answering(queue.core.timings.answer):
             marks = await queue.old_marks(2 * PUBLISH_WITHIN, JOBS_AT_ONCE)
         if not marks:
             return 0
@@ -293,7 +293,7 @@ class Outbox:
         async with self.transaction() as connection:
             needed = set((await connection.execute(query)).scalars())
         gone = [each for each in marks if each not in needed]
-        async with answering():
+        async with answering(queue.core.timings.answer):
             await queue.forget_marks(gone)
         return len(gone)
 

@@ -23,12 +23,13 @@ from saqueduct.common.own_context import create_shared_task
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.direct import DirectConnections
-from saqueduct.postgres.outbox import DATABASE_AWAY, JOBS_AT_ONCE, PUBLISH_WITHIN, TRANSACTION_TIMEOUT, Outbox
+from saqueduct.postgres.outbox import DATABASE_AWAY, JOBS_AT_ONCE, PUBLISH_WITHIN, Outbox
 from saqueduct.postgres.outbox_rows import WRITTEN, columns, insert_into, job_of, row_of
 from saqueduct.queue.aborting import Patience
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.job_meta import DURABLE, REPLAY_OF, ROUND
+from saqueduct.timings import PostgresTimings
 
 logger = logging.getLogger("saqueduct")
 
@@ -105,10 +106,12 @@ class Publisher:
     Args:
         outbox: whose jobs they are.
         direct: connections for frequent statements.
+        timings: intervals, waits and limits.
     """
 
-    def __init__(self, outbox: Outbox, direct: DirectConnections) -> None:
+    def __init__(self, outbox: Outbox, direct: DirectConnections, timings: PostgresTimings) -> None:
         self._outbox = outbox
+        self._timings = timings
         self._direct = direct
         self._writers = asyncio.Semaphore(WRITERS)
         self._sent: dict[bool, list[_Sent]] = {True: [], False: []}
@@ -141,7 +144,7 @@ class Publisher:
         return [answer_of.get(answer.key, answer) for answer in answers]
 
     async def _write(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
-        seconds = TRANSACTION_TIMEOUT + len(jobs) / SLOWEST
+        seconds = self._timings.transaction + len(jobs) / SLOWEST
         try:
             async with asyncio.timeout(seconds), self._writers, self._outbox.transaction(seconds) as connection:
                 return await self._outbox.write(connection, queue, jobs)
@@ -175,7 +178,7 @@ class Publisher:
         rows = [(row, place) for place, (_, row) in enumerate(jobs)]
         values = columns(rows).values()
         try:
-            await self._direct.fetch(_write_statement(self._outbox.schema), *values, seconds=TRANSACTION_TIMEOUT)
+            await self._direct.fetch(_write_statement(self._outbox.schema), *values, seconds=self._timings.transaction)
         except DATABASE_AWAY as error:
             raise QueueUnavailable(f"PostgreSQL: {error}", server="PostgreSQL") from error
         return [deadline] * len(jobs)
@@ -189,7 +192,7 @@ class Publisher:
     async def deadline(self, queue: EngineQueue) -> float | None:
         """When a call to Redis comes too late for rows that are read or written from now on; None: Redis is away."""
         try:
-            async with answering():
+            async with answering(queue.core.timings.answer):
                 return await queue.core.time_about() + PUBLISH_WITHIN
         except QueueUnavailable:
             return None
@@ -204,7 +207,7 @@ class Publisher:
                     _committed_statement(self._outbox.schema),
                     queue.name,
                     keys[first : first + JOBS_AT_ONCE],
-                    seconds=TRANSACTION_TIMEOUT,
+                    seconds=self._timings.transaction,
                 )
             except DATABASE_AWAY as error:
                 self._leave(queue, len(keys) - first, error)
@@ -231,7 +234,7 @@ class Publisher:
         try:
             if deadline is None:
                 raise QueueUnavailable("the clock of Redis could not be read")
-            async with answering():
+            async with answering(queue.core.timings.answer):
                 answers = await queue.publish(jobs, deadline, within_call=within_call)
         except QueueUnavailable as error:
             self._leave(queue, len(jobs), error)
@@ -286,7 +289,7 @@ class Publisher:
                 try:
                     columns = map(list, zip(*some, strict=True))
                     await self._direct.fetch(
-                        _sent_statement(self._outbox.schema, kept=kept), *columns, seconds=TRANSACTION_TIMEOUT
+                        _sent_statement(self._outbox.schema, kept=kept), *columns, seconds=self._timings.transaction
                     )
                 except DATABASE_AWAY as error:
                     logger.debug("the relay will note that %d jobs were published: %s", len(some), error)

@@ -25,6 +25,7 @@ from saqueduct.postgres.unrecorded import UnrecordedEnds
 from saqueduct.tasks.completion import Ended
 from saqueduct.tasks.job import mark_of
 from saqueduct.tasks.job_meta import DURABLE
+from saqueduct.timings import PostgresTimings
 
 logger = logging.getLogger("saqueduct")
 
@@ -41,20 +42,8 @@ need several times the memory of a record."""
 FULL = 20_000
 """Number of waiting records from which a worker takes no new jobs, as long as PostgreSQL answers."""
 
-LINGER = 0.05
-"""Seconds between two batches that are not full."""
-
-MANY, MANY_LINGER = 200, 0.2
-"""Records in a batch from which the next one waits this many seconds: larger batches cost less."""
-
-HELD = 1.0
-"""Seconds after which ends are retried whose rows another transaction has locked."""
-
-WRITE_TIMEOUT = 30.0
-"""Seconds that PostgreSQL gets to take a batch; after that it counts as unavailable."""
-
-CLOSING = 3.0
-"""Seconds that PostgreSQL gets to store the ends of durable jobs, before Redis does; a lease lasts longer."""
+MANY = 200
+"""Records in a batch from which the next one waits for longer."""
 
 ENDS = 500
 """Durable jobs whose ends one transaction writes at most."""
@@ -62,19 +51,10 @@ ENDS = 500
 LOOKUPS = 100
 """Most jobs that one statement queries."""
 
-LOOKUP = 2.0
-"""Seconds that PostgreSQL gets to report whether jobs have completed; they count towards the jobs' timeout."""
-
 REFUSED = ("22", "23", "54")
 """Classes of SQLSTATE which mean that a record is at fault, and not the server: wrong data, constraints, and limits
 such
 as the size of an index entry. See PostgreSQL's manual, appendix "Error Codes"."""
-
-SUSPENSION = 10.0
-"""Seconds for which jobs commit without their records, after one could not be written in a job's transaction."""
-
-MAX_PAUSE = 5.0
-"""Most seconds between two attempts while PostgreSQL is unavailable."""
 
 
 class JobRecorder:
@@ -85,10 +65,14 @@ class JobRecorder:
         rows: makes them.
         unrecorded: is notified of written ends that Redis keeps.
         ends: writes those of durable jobs.
+        timings: intervals, waits and limits.
     """
 
-    def __init__(self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds, ends: Ends) -> None:
+    def __init__(
+        self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds, ends: Ends, timings: PostgresTimings
+    ) -> None:
         self.engine = engine
+        self._timings = timings
         self._ends = ends
         self._unrecorded = unrecorded
         self.rows = rows
@@ -140,7 +124,7 @@ class JobRecorder:
 
     def suspend(self) -> None:
         """A record could not be written in the transaction of its job: the next jobs must not wait for that."""
-        self._suspended_until = time.monotonic() + SUSPENSION
+        self._suspended_until = time.monotonic() + self._timings.record_suspension
 
     @property
     def problem(self) -> str:
@@ -186,10 +170,10 @@ class JobRecorder:
             because another transaction has locked its row.
 
         Raises:
-            Exception: PostgreSQL did not take it within CLOSING.
+            Exception: PostgreSQL did not take it within `PostgresTimings.end_write`.
         """
         try:
-            return await self._end(jobs, CLOSING)
+            return await self._end(jobs, self._timings.end_write)
         except Exception as error:
             self._away(error)
             raise
@@ -202,7 +186,7 @@ class JobRecorder:
         """
         held: set[Identity] = set()
         if durable := [job for job in jobs if job.meta.get(DURABLE)]:
-            counts = await self._end(durable, WRITE_TIMEOUT)
+            counts = await self._end(durable, self._timings.write)
             held = {identity(job) for job, first in zip(durable, counts, strict=True) if first is None}
         await self._write([row for job in jobs if not job.meta.get(DURABLE) and (row := self.rows.of(job)) is not None])
         written = [job for job in jobs if identity(job) not in held]
@@ -215,7 +199,7 @@ class JobRecorder:
 
     async def _completed(self, jobs: Sequence[Job]) -> Sequence[Ended | None]:
         try:
-            async with limited(self.engine, LOOKUP) as connection:
+            async with limited(self.engine, self._timings.lookup) as connection:
                 completed = await self.rows.completed(connection, jobs)
                 others = [job for job in jobs if identity(job) not in completed]
                 found = await ended_before(connection, others, self.rows.schema)
@@ -226,7 +210,7 @@ class JobRecorder:
         return [found.get(identity(job)) for job in jobs]
 
     def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return limited(self.engine, WRITE_TIMEOUT)
+        return limited(self.engine, self._timings.write)
 
     async def flush(self, seconds: float) -> None:
         """Write what waits, for at most so long."""
@@ -266,7 +250,7 @@ class JobRecorder:
             except Exception as error:
                 self._keep(batch, error)
                 failures += 1
-                await asyncio.sleep(min(MAX_PAUSE, 0.2 * 2**failures))
+                await asyncio.sleep(min(self._timings.longest_write_pause, 0.2 * 2**failures))
                 continue
             failures = 0
             if written < RECORDS_AT_ONCE:
@@ -279,8 +263,8 @@ class JobRecorder:
     def _linger(self, written: int) -> float:
         """Seconds until the next batch, after one with so many records."""
         if self._ended and not self._waiting:
-            return HELD
-        return LINGER if written < MANY else MANY_LINGER
+            return self._timings.locked_retry
+        return self._timings.batch_pause if written < MANY else self._timings.long_batch_pause
 
     def _keep(self, batch: Sequence[Row], error: Exception) -> None:
         """PostgreSQL is unavailable, or its tables do not exist yet: the records wait."""
@@ -296,7 +280,7 @@ class JobRecorder:
         left = len(self._ended)
         while left > 0:
             batch = list(islice(self._ended, min(ENDS, left)))
-            counts = await self._end(batch, WRITE_TIMEOUT)
+            counts = await self._end(batch, self._timings.write)
             held = [job for job, first in zip(batch, counts, strict=True) if first is None]
             written = [job for job, first in zip(batch, counts, strict=True) if first is not None]
             await self._unrecorded.forget([(job.get_queue().name, mark_of(job)) for job in written])

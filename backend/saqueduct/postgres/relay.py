@@ -21,25 +21,11 @@ from saqueduct.postgres import early_ends
 from saqueduct.postgres.models import CHANNEL, OutboxJob
 from saqueduct.postgres.outbox import JOBS_AT_ONCE, Left, Outbox
 from saqueduct.postgres.recorder import JobRecorder
-from saqueduct.postgres.unrecorded import AGE, UnrecordedEnds
+from saqueduct.postgres.unrecorded import UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
+from saqueduct.timings import PostgresTimings
 
 logger = logging.getLogger("saqueduct")
-
-GRACE = 1.0
-"""Seconds that the process which committed a job has to enqueue it itself."""
-
-POLL = 15.0
-"""Seconds between two checks when no commit is reported."""
-
-MARKS = 30.0
-"""Seconds between two searches for marks that are no longer needed."""
-
-ELSEWHERE = 60.0
-"""Seconds between two checks of queues that no worker of this process serves."""
-
-RETRY = 2.0
-"""Seconds until the next check after a failed one."""
 
 
 class Relay:
@@ -52,6 +38,7 @@ class Relay:
         unrecorded: what that is.
         known: all queues of this process by name, also those that none of its workers serves.
         forgotten_after: seconds since Redis was last known to have a durable job, after which Redis is asked for it.
+        timings: intervals, waits and limits.
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
     """
 
@@ -63,6 +50,7 @@ class Relay:
         unrecorded: UnrecordedEnds,
         known: Mapping[str, EngineQueue],
         forgotten_after: float,
+        timings: PostgresTimings,
         *,
         listens: bool,
     ) -> None:
@@ -72,6 +60,7 @@ class Relay:
         self._known = known
         self._recorder = recorder
         self._forgotten_after = forgotten_after
+        self.timings = timings
         self._listens = listens
         self._news = asyncio.Event()
         self._failing = False
@@ -92,14 +81,15 @@ class Relay:
                     # another one.
                     self._news.clear()
                     # The process that committed is about to enqueue it.
-                    await asyncio.sleep(GRACE)
+                    await asyncio.sleep(self.timings.publish_grace)
         finally:
             if listening is not None:
                 listening.cancel()
                 await asyncio.wait([listening])
 
-    async def look(self, queues: Sequence[EngineQueue], grace: float = GRACE) -> int:
-        """Enqueue what was left in the outbox for `grace` seconds; returns how many."""
+    async def look(self, queues: Sequence[EngineQueue], grace: float | None = None) -> int:
+        """Enqueue what was left in the outbox for `grace` seconds, by default `publish_grace`; returns how many."""
+        grace = self.timings.publish_grace if grace is None else grace
         old = OutboxJob.created_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace)
         count = 0
         for queue in queues:
@@ -117,12 +107,17 @@ class Relay:
             for job in await self._outbox.publish_again(queue, self._forgotten_after):
                 self._recorder.add(job)
 
-    async def record_left(self, queues: Sequence[EngineQueue], age: float = AGE) -> bool:
+    async def record_left(self, queues: Sequence[EngineQueue], age: float | None = None) -> bool:
         """Write the ends that Redis has kept for `age` seconds or longer: the process that should write them has died.
+
+        Args:
+            queues: whose ends.
+            age: seconds; `end_grace` by default.
 
         Returns:
             True when there are younger ones.
         """
+        age = self.timings.end_grace if age is None else age
         younger = False
         for queue in queues:
             async for left in self._unrecorded.left(queue, age):
@@ -140,7 +135,7 @@ class Relay:
             idle: seconds for which no other process did; by default far longer than a worker of those queues would
                 take.
         """
-        idle = ELSEWHERE + 4 * self._forgotten_after if idle is None else idle
+        idle = self.timings.other_queues_check + 4 * self._forgotten_after if idle is None else idle
         left = await self._outbox.left_elsewhere([queue.name for queue in queues], idle)
         if known := [self._known[each.queue] for each in left if each.queue in self._known]:
             await self.look(known)
@@ -155,25 +150,25 @@ class Relay:
             while await self._outbox.forget_marks(queue) == JOBS_AT_ONCE:
                 pass
         async with self._outbox.transaction() as connection:
-            await early_ends.forget(connection)
+            await early_ends.forget(connection, self.timings.early_end_kept)
 
     async def _look(self, queues: Sequence[EngineQueue]) -> float:
         """One check; returns the seconds until the next."""
-        wait = min(POLL, self._forgotten_after / 4)
+        wait = min(self.timings.outbox_check, self._forgotten_after / 4)
         try:
             self._recorder.crowded = await self._unrecorded.crowded(queues)
             if sent := await self.look(queues):
                 logger.info("%d jobs were left in the outbox and are enqueued now", sent)
             await self._every(self._forgotten_after / 4, self.reconcile, queues)
-            await self._every(MARKS, self._forget_marks, queues)
-            await self._every(ELSEWHERE, self.look_elsewhere, queues)
+            await self._every(self.timings.marks_check, self._forget_marks, queues)
+            await self._every(self.timings.other_queues_check, self.look_elsewhere, queues)
             if await self.record_left(queues):
-                wait = min(wait, AGE)
+                wait = min(wait, self.timings.end_grace)
         except Exception as error:
             if not self._failing:
                 logger.warning("could not read the outbox, retrying: %s", error)
             self._failing = True
-            return RETRY
+            return self.timings.outbox_retry
         if self._failing:
             logger.info("the outbox can be read again")
             self._failing = False
@@ -204,7 +199,7 @@ class Relay:
                         # Not returned to the pool: its next user would receive these notifications too.
                         raw.terminate()
                         await connection.invalidate()
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(self.timings.outbox_retry)
 
     def _hear(self, schema: str, _connection: Any, _pid: int, _channel: str, message: str) -> None:
         """A commit in this database; `message` is the schema of its outbox, empty from triggers of earlier releases."""

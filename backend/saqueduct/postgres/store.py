@@ -33,12 +33,9 @@ from saqueduct.postgres.unrecorded import MOST, UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.job_meta import DURABLE, SCHEDULE
+from saqueduct.timings import PostgresTimings
 
 logger = logging.getLogger("saqueduct")
-
-FLUSH = 5.0
-"""Seconds that records get to be written when a process ends."""
-
 
 RETRIES = 2
 """Most concurrent manual retries: each holds a connection and may need another one. With more of them, all could wait
@@ -62,6 +59,7 @@ class PostgresStore:
         forgotten_after: seconds since Redis was last known to have a durable job, after which Redis is asked for it.
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
         max_unrecorded: ends that a queue keeps in Redis for PostgreSQL, before its workers take no further jobs.
+        timings: intervals, waits and limits.
     """
 
     def __init__(
@@ -72,23 +70,27 @@ class PostgresStore:
         forgotten_after: float = 60.0,
         listens: bool = True,
         max_unrecorded: int = MOST,
+        timings: PostgresTimings | None = None,
     ) -> None:
         if rows.schema is not None:
             engine = engine.execution_options(**in_schema(rows.schema))
         self._engine = engine
+        self._timings = timings = timings or PostgresTimings()
         self.schema = rows.schema
         """Of the tables; None: what the `search_path` of a connection finds."""
         self.sessions = async_sessionmaker(engine, expire_on_commit=False)
         """Makes sessions on the connections of the store."""
-        self.outbox = Outbox(engine, rows.schema)
+        self.outbox = Outbox(engine, timings, rows.schema)
         self._queues: dict[str, EngineQueue] = {}
-        ends = UnrecordedEnds(self._queues, rows.knows, max_unrecorded)
+        ends = UnrecordedEnds(self._queues, rows.knows, timings, max_unrecorded)
         self.audit = AuditWriter(self.outbox.transaction, rows.schema)
         """Notes the actions of people."""
         self._direct = direct = DirectConnections(engine, DIRECT, pgbouncer=not listens)
-        self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows))
-        self.publisher = Publisher(self.outbox, direct)
-        self.relay = Relay(engine, self.outbox, self.recorder, ends, self._queues, forgotten_after, listens=listens)
+        self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows), timings)
+        self.publisher = Publisher(self.outbox, direct, timings)
+        self.relay = Relay(
+            engine, self.outbox, self.recorder, ends, self._queues, forgotten_after, timings, listens=listens
+        )
         self._singles: dict[str, Batches[str, Enqueued]] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._watched: list[EngineQueue] = []
@@ -222,17 +224,18 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Send and write what is left, and close the connections."""
+        seconds = self._timings.flush
         if self._sending:
-            await asyncio.wait(self._sending, timeout=FLUSH)
-        await self.publisher.flush(FLUSH)
+            await asyncio.wait(self._sending, timeout=seconds)
+        await self.publisher.flush(seconds)
         if self._ending:
             # Cancelled relays release their connections first.
-            await asyncio.wait(self._ending, timeout=FLUSH)
+            await asyncio.wait(self._ending, timeout=seconds)
             self._ending.clear()
-        await self.audit.flush(FLUSH)
-        await self.recorder.flush(FLUSH)
+        await self.audit.flush(seconds)
+        await self.recorder.flush(seconds)
         try:
-            async with asyncio.timeout(FLUSH):
+            async with asyncio.timeout(seconds):
                 await self._direct.close()
                 await self._engine.dispose()
         except TimeoutError:

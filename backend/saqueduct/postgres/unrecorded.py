@@ -12,14 +12,9 @@ from saqueduct.errors import QueueUnavailable
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.unrecorded import Unrecorded
 from saqueduct.tasks.job import EngineJob, UnreadableJob
+from saqueduct.timings import PostgresTimings
 
 logger = logging.getLogger("saqueduct")
-
-AGE = 2.0
-"""Seconds that the process which ended a job gets to write the end itself."""
-
-UNKNOWN = 3600.0
-"""Seconds that the end of a job waits for a worker which knows its task, and so what to redact."""
 
 MOST = 100_000
 """Ends that a queue keeps, about, before its workers take no further jobs: some hundred megabytes of Redis."""
@@ -38,10 +33,18 @@ class UnrecordedEnds:
     Args:
         queues: by name; may grow.
         knows: returns whether this process knows a job's task.
+        timings: intervals, waits and limits.
         most: ends that a queue keeps, about, before its workers take no further jobs.
     """
 
-    def __init__(self, queues: Mapping[str, EngineQueue], knows: Callable[[Job], bool], most: int = MOST) -> None:
+    def __init__(
+        self,
+        queues: Mapping[str, EngineQueue],
+        knows: Callable[[Job], bool],
+        timings: PostgresTimings,
+        most: int = MOST,
+    ) -> None:
+        self._timings = timings
         self._most = most
         self._queues = queues
         self._knows = knows
@@ -55,9 +58,10 @@ class UnrecordedEnds:
         for name, mark in ends:
             by_queue.setdefault(name, []).append(mark)
         for name, marks in by_queue.items():
+            queue = self._queues[name]
             try:
-                async with answering():
-                    await self._queues[name].unrecorded.forget(marks)
+                async with answering(queue.core.timings.answer):
+                    await queue.unrecorded.forget(marks)
             except QueueUnavailable as error:
                 logger.debug("queue %s: %d ends of jobs could not be written, retrying: %s", name, len(marks), error)
 
@@ -67,8 +71,11 @@ class UnrecordedEnds:
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        async with answering():
-            return any([await queue.unrecorded.count() >= self._most for queue in queues])
+        return any([await self._count(queue) >= self._most for queue in queues])
+
+    async def _count(self, queue: EngineQueue) -> int:
+        async with answering(queue.core.timings.answer):
+            return await queue.unrecorded.count()
 
     async def left(self, queue: EngineQueue, age: float) -> AsyncIterator[Left]:
         """What the queue keeps for `age` seconds or longer, a part at a time.
@@ -78,7 +85,7 @@ class UnrecordedEnds:
         """
         cursor, last = 0, False
         while not last:
-            async with answering():
+            async with answering(queue.core.timings.answer):
                 cursor, young, ends = await queue.unrecorded.page(cursor, age)
             last = cursor == 0
             yield Left([job for end in ends if (job := self._read(queue, end)) is not None], young > 0)
@@ -91,4 +98,4 @@ class UnrecordedEnds:
                 logger.error("%s; its end stays in the hash %s", error, queue.namespace(UNRECORDED))
                 self._unreadable.add(end.mark)
             return None
-        return job if self._knows(job) or end.age >= UNKNOWN else None
+        return job if self._knows(job) or end.age >= self._timings.unknown_task_kept else None

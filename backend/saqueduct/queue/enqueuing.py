@@ -109,7 +109,7 @@ class Enqueuer:
                 return answer
 
     async def _send_in_time(self, jobs: Sequence[tuple[Job, Row]]) -> list[Answer]:
-        async with answering():
+        async with answering(self._core.timings.answer):
             return await self.send(jobs)
 
     async def prepare(self, jobs: Sequence[Job]) -> None:
@@ -135,7 +135,7 @@ class Enqueuer:
     async def _set_expiry(self, job: EngineJob) -> None:
         """Set the expiry by the clock of Redis; if it does not answer, as for a transaction, by the local clock."""
         try:
-            async with answering():
+            async with answering(self._core.timings.answer):
                 job.meta[EXPIRES_AT] = await self._core.time_about() + cast("float", job.expires)
         except QueueUnavailable:
             logger.debug("the job %s expires by the clock of this machine: Redis did not answer", job.key)

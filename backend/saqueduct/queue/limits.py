@@ -30,7 +30,7 @@ class Limits:
         by_queue: dict[str, dict[str, Declared]] = {}
         for name, each in sorted(declared_limits(self._queues.tasks.get_all_tasks()).items()):
             by_queue.setdefault(each.queue, {})[name] = each
-        async with answering():
+        async with answering(self._queues.answer_timeout):
             found = [state for queue, limits in by_queue.items() for state in await self._of(queue).states(limits)]
         return sorted(found, key=lambda state: state.name)
 
@@ -42,7 +42,7 @@ class Limits:
             QueueUnavailable: Redis did not answer.
         """
         declared = self._find(name)
-        async with answering():
+        async with answering(self._queues.answer_timeout):
             [state] = await self._of(declared.queue).states({name: declared})
         return state
 
@@ -79,7 +79,7 @@ class Limits:
         changed(declared.limit, given := {"limit": limit, "per": per, "burst": burst})
         others = {each: value for each, value in given.items() if value is not None}
         wanted = changed(declared.limit, current | others)
-        async with answering():
+        async with answering(self._queues.answer_timeout):
             await self._of(declared.queue).change(name, declared.limit, wanted, by, why)
         return await self.state(name)
 
@@ -91,7 +91,7 @@ class Limits:
             QueueUnavailable: Redis did not answer.
         """
         declared, was = self._find(name), (await self.state(name)).changed
-        async with answering():
+        async with answering(self._queues.answer_timeout):
             await self._of(declared.queue).change(name, declared.limit, None)
         return was is not None
 

@@ -259,7 +259,7 @@ class EngineQueue(LeasedQueue):
         """
         if job.status in TERMINAL_STATUSES:
             raise JobConflict(job.key, job.status.value, "aborted")
-        async with answering():
+        async with answering(self.core.timings.answer):
             await self.abort(job, reason)
 
     async def _enqueue_some_durable(self, jobs: Sequence[Job], report: Callable[[int], None] | None) -> list[Enqueued]:
@@ -385,7 +385,7 @@ class EngineQueue(LeasedQueue):
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        async with answering():
+        async with answering(self.core.timings.answer):
             return await self._state.read()
 
     @property
@@ -399,7 +399,7 @@ class EngineQueue(LeasedQueue):
         Raises:
             QueueUnavailable: it did not answer.
         """
-        async with answering():
+        async with answering(self.core.timings.answer):
             await self.redis.ping()
 
     async def pause(self, by: str = "", why: str = "") -> Pause:
@@ -414,7 +414,7 @@ class EngineQueue(LeasedQueue):
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        async with answering():
+        async with answering(self.core.timings.answer):
             return await self.pauses.pause(by, why)
 
     async def resume(self) -> bool:
@@ -423,7 +423,7 @@ class EngineQueue(LeasedQueue):
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        async with answering():
+        async with answering(self.core.timings.answer):
             return await self.pauses.resume()
 
     async def paused(self) -> Pause | None:
@@ -432,7 +432,7 @@ class EngineQueue(LeasedQueue):
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        async with answering():
+        async with answering(self.core.timings.answer):
             return await self.pauses.current()
 
     async def drain(self, timeout: float, by: str = "", why: str = "to drain") -> int:
@@ -462,7 +462,7 @@ class EngineQueue(LeasedQueue):
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         while True:
-            async with answering():
+            async with answering(self.core.timings.answer):
                 active = await self.reader.count("active")
             left = end - loop.time()
             if not active or left <= 0:

@@ -19,6 +19,7 @@ from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.queues import connected, current_queues, disconnected
+from saqueduct.timings import Timings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -200,7 +201,7 @@ class Queues:
         for task in self.tasks.get_all_tasks():
             if task.schedules:
                 by_queue.setdefault(task.queue_name, []).append(task)
-        async with answering():
+        async with answering(self.answer_timeout):
             return [
                 state
                 for name, tasks in by_queue.items()
@@ -208,9 +209,14 @@ class Queues:
             ]
 
     @property
+    def answer_timeout(self) -> float:
+        """Maximum seconds of a call that asks several queues."""
+        return max((queue.core.timings.answer for queue in self), default=Timings().answer)
+
+    @property
     def workers(self) -> Workers:
         """The live worker processes."""
-        return Workers(self.by_name.values())
+        return Workers(self.by_name.values(), self.answer_timeout)
 
     async def pause_schedule(self, key: str, by: str = "", why: str = "") -> Pause:
         """Stop the ticks of a schedule from creating jobs until `resume_schedule`; ticks in between are skipped.
@@ -228,7 +234,7 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         queue, _, _ = self._schedule(key)
-        async with answering():
+        async with answering(self.answer_timeout):
             return await queue.schedule_states.pause(key, by, why)
 
     async def resume_schedule(self, key: str) -> bool:
@@ -239,7 +245,7 @@ class Queues:
             QueueUnavailable: Redis did not answer.
         """
         queue, _, _ = self._schedule(key)
-        async with answering():
+        async with answering(self.answer_timeout):
             return await queue.schedule_states.resume(key)
 
     async def trigger_schedule(self, key: str) -> EngineJob:

@@ -84,7 +84,7 @@ class Reader:
 
     async def _fetch(self, ids: Sequence[str]) -> list[EngineJob | None]:
         # Each batch separately, as in `ResultChannel`.
-        async with answering():
+        async with answering(self._core.timings.answer):
             return await self.by_id(ids)
 
     async def by_id(self, ids: Sequence[str]) -> list[EngineJob | None]:
@@ -110,7 +110,7 @@ class Reader:
         key, redis = self._core.namespace(name), cast("Any", self._core.redis)
         scores: dict[str, float] = {}
         following: int | None = None
-        async with answering():
+        async with answering(self._core.timings.answer):
             if name == LANES:
                 following, found = await redis.hscan(key, offset, count=self.at_once)
                 ids = await self._queued_of([decoded(job_id) for job_id in found])
@@ -185,7 +185,7 @@ class Reader:
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        async with answering(), self._core.redis.pipeline(transaction=True) as pipe:
+        async with answering(self._core.timings.answer), self._core.redis.pipeline(transaction=True) as pipe:
             for name in ("queued:high", "queued", "queued:low"):
                 pipe.llen(self._core.namespace(name))
             pipe.lindex(self._core.namespace("queued"), 0)

@@ -77,7 +77,7 @@ class LeasedQueue(RedisQueue):
         self.listener = JobListener(redis, self.guard, self.core.timings)
         """News of single jobs, for `JobHandle`."""
         self.result_channel = ResultChannel(
-            redis, self.scripts, self.namespace("inbox:"), self.guard, self.core.timings.result_patience
+            redis, self.scripts, self.namespace("inbox:"), self.guard, self.core.timings
         )
         """Outcomes of single jobs, for `JobHandle`."""
         self.reader = Reader(self.core, self.listener)

@@ -108,13 +108,13 @@ class ScheduleStates:
         patience = Patience(self._core.timings)
         while True:
             begun = time.perf_counter()
-            async with answering():
+            async with answering(self._core.timings.answer):
                 what, key = await self._core.scripts.run("trigger", schedule.key, overlap, row)
             if what != b"aborting":
                 break
             await patience.wait(job.key)
         if what == b"claimed":
-            async with answering():
+            async with answering(self._core.timings.answer):
                 answer = await self._enqueuer.conflict(job, key.decode())
             if isinstance(answer, BeingAborted):
                 return await self.trigger(task, schedule, max_payload_bytes)

@@ -80,10 +80,12 @@ class Workers:
 
     Args:
         queues: all queues.
+        answer_timeout: maximum seconds of a call.
     """
 
-    def __init__(self, queues: Iterable[EngineQueue]) -> None:
+    def __init__(self, queues: Iterable[EngineQueue], answer_timeout: float) -> None:
         self._queues = queues
+        self._answer_timeout = answer_timeout
 
     async def processes(self) -> list[WorkerProcess]:
         """All live worker processes.
@@ -108,7 +110,7 @@ class Workers:
             QueueUnavailable: Redis did not answer.
         """
         process = await self.find(worker)
-        async with answering():
+        async with answering(self._answer_timeout):
             for part, queue in self._parts(process):
                 await queue.pauses.pause_worker(part.report.worker, by, why)
         return await self.find(worker)
@@ -121,7 +123,7 @@ class Workers:
             QueueUnavailable: Redis did not answer.
         """
         process = await self.find(worker)
-        async with answering():
+        async with answering(self._answer_timeout):
             return any([await queue.pauses.resume_worker(part.report.worker) for part, queue in self._parts(process)])
 
     async def find(self, worker: str) -> WorkerProcess:

@@ -101,7 +101,7 @@ def build_monitors(config: SaqueductConfig, tasks: Iterable[TaskDefinition]) -> 
     # Here, as above.
     from saqueduct.telemetry.monitors import ScheduleMonitors
 
-    return ScheduleMonitors({key: Secret(url) for key, url in urls.items()})
+    return ScheduleMonitors({key: Secret(url) for key, url in urls.items()}, config.timings)
 
 
 def build_sentry(config: SaqueductConfig, tasks: Iterable[TaskDefinition]) -> "SentryReporter | None":

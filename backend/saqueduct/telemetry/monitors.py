@@ -18,20 +18,18 @@ from saq.job import Status
 from saqueduct.common.secret import Secret
 from saqueduct.tasks.job_meta import SCHEDULE
 from saqueduct.telemetry.posting import client_for, refusal
+from saqueduct.timings import Timings
 
 if TYPE_CHECKING:
     import httpx
 
 logger = logging.getLogger("saqueduct.monitors")
 
-TRIES, PAUSE = 3, 2.0
-"""How often a ping is sent until the service takes it, and the seconds between."""
+TRIES = 3
+"""How often a ping is sent until the service takes it."""
 
 LONGEST_ERROR = 10_000
 """Characters of an error that are sent with a failure."""
-
-CLOSING = 5.0
-"""Seconds that pings on their way get when the process ends."""
 
 ENDS = {Status.COMPLETE: "", Status.FAILED: "/fail", Status.ABORTED: "/fail"}
 """What follows the URL, by the status with which a job ends."""
@@ -44,10 +42,12 @@ class ScheduleMonitors:
 
     Args:
         urls: by the key of the schedule.
+        timings: intervals, waits and limits.
     """
 
-    def __init__(self, urls: Mapping[str, Secret]) -> None:
+    def __init__(self, urls: Mapping[str, Secret], timings: Timings) -> None:
         self._urls = dict(urls)
+        self._timings = timings
         self._pings: dict[str, asyncio.Task[None]] = {}
         """The last ping of each schedule: the next one waits for it, so that they arrive in order."""
         self._client: httpx.AsyncClient | None = None
@@ -76,9 +76,9 @@ class ScheduleMonitors:
             self._ping(key, job, path, (job.error or "")[:LONGEST_ERROR])
 
     async def close(self) -> None:
-        """Let pings on their way arrive, for at most CLOSING seconds."""
+        """Let pings on their way arrive, for at most `Timings.last_pings` seconds."""
         if pings := list(self._pings.values()):
-            _, late = await asyncio.wait(pings, timeout=CLOSING)
+            _, late = await asyncio.wait(pings, timeout=self._timings.last_pings)
             for ping in late:
                 ping.cancel()
             if late:
@@ -104,7 +104,7 @@ class ScheduleMonitors:
         reason = ""
         for attempt in range(TRIES):
             if attempt:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(self._timings.ping_retry)
             if not (reason := await self._refusal(url, body)):
                 return
         # Without the URL: whoever knows it can ping.

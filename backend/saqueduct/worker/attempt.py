@@ -358,7 +358,7 @@ class Attempt:
     def _after_failure(self, error: BaseException) -> Outcome:
         job = self.job
         if reason := self._outage(error):
-            if (pause := pause_of(job, self._runtime.outage_limit)) is not None:
+            if (pause := pause_of(job, self._runtime.outage_limit, self._runtime.core.timings)) is not None:
                 return self._postponed(reason, pause)
         else:
             job.meta.pop(OUTAGE, None)

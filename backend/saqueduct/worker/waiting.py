@@ -7,6 +7,7 @@ first puts the entries of that list back in the queue, so that nothing is lost w
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -19,15 +20,6 @@ from redis.exceptions import NoScriptError, RedisError
 from saqueduct.broker.connections import lasting
 from saqueduct.broker.keys import AWAITED, RESUMED
 from saqueduct.queue.core import QueueCore
-
-PAUSED_PEEKS = 2
-"""Multiple of `Timings.peek` that a worker waits for the end of a pause before it asks for jobs anyway."""
-
-LAST_WORDS = 0.2
-"""Seconds that a worker which stops waits for a lease that may have been made for it just before."""
-
-GONE = 0.5
-"""Seconds for the call that reports to Redis that a worker stops."""
 
 
 class Waiting:
@@ -67,9 +59,8 @@ class Waiting:
         """Wait for the end of a pause."""
         # A Redis that has forgotten a pause, or lost it in a failover, notifies no worker of its end.
         key = self._core.namespace(RESUMED)
-        for _ in range(PAUSED_PEEKS):
-            if self._stopping.is_set():
-                break
+        end = time.monotonic() + self._core.timings.pause_check
+        while not self._stopping.is_set() and time.monotonic() < end:
             # Moved to where it is: for all workers to see.
             seconds = cast("int", self._core.timings.peek)
             move: Any = lasting(self._core.redis).blmove(key, key, seconds, "LEFT", "RIGHT")
@@ -135,7 +126,7 @@ class Waiting:
     async def _withdraw(self, token: str) -> None:
         """Let the wait with this token lease nothing."""
         with suppress(RedisError, OSError):
-            async with asyncio.timeout(GONE):
+            async with asyncio.timeout(self._core.timings.leave):
                 await self._core.scripts.run("leave", token)
 
     async def _leave(self) -> None:
@@ -144,7 +135,7 @@ class Waiting:
         await self._withdraw(self._token)
         if call is not None:
             # Jobs that were leased before arrive with the answer, which is on its way.
-            await asyncio.wait([call], timeout=LAST_WORDS)
+            await asyncio.wait([call], timeout=self._core.timings.last_lease)
             call.cancel()
 
     def _run_beside(self, what: Any) -> None:

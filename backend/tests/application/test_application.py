@@ -133,9 +133,9 @@ async def test_tasks_are_injected_from_a_container_which_is_closed_only_if_it_wa
 
 
 async def test_another_worker_takes_the_place_of_one_that_stops_by_itself(
-    config: SaqueductConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    config: SaqueductConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("saqueduct.background.RESTART_PAUSE", 0.01)
+    config.timings = Timings(worker_restart=0.01)
 
     @task
     async def useless(ctx: Context) -> None:

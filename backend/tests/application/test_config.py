@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from saqueduct import ConfigurationError, SaqueductConfig
-from saqueduct.timings import Timings
+from saqueduct.timings import PostgresTimings, Timings
 
 NUMBERS = [field for field in dataclasses.fields(SaqueductConfig) if "kind" in field.metadata]
 
@@ -67,6 +67,10 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
         ({"timings": Timings(lease=0)}, r"timings.lease=0: must be a number, more than 0 \(seconds\)"),
         ({"timings": Timings(renewal=3.0)}, r"timings.lease=8: must be three times timings.renewal \(3\)"),
         ({"timings": Timings(recovery_wait=1.0)}, r"timings.recovery_wait=1: must be timings.renewal \(2\) or more"),
+        (
+            {"timings": Timings(postgres=PostgresTimings(write=0))},
+            r"timings.postgres.write=0: must be a number, more than 0 \(seconds\)",
+        ),
         ({"timings": Timings(peek=5.0)}, "timings.peek=5: must be 4 or less"),
     ],
 )

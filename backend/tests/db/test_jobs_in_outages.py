@@ -17,7 +17,7 @@ from app.settings import Settings
 from saqueduct import INJECTED, Context, GiveUp, Queues, get_registry, task
 from saqueduct.errors import QueueUnavailable
 from saqueduct.tasks.job_meta import OUTAGE
-from saqueduct.worker import postponement
+from saqueduct.timings import Timings
 from tests.chaos.proxy import Network
 from tests.db.conftest import waiting_for
 from tests.fixtures.composition import build_container, build_queues
@@ -112,9 +112,8 @@ TASKS = (
 
 
 @pytest.fixture(autouse=True)
-def tasks(own_tasks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def tasks(own_tasks: None) -> None:
     runs.clear()
-    monkeypatch.setattr(postponement, "FIRST", 0.1)
     for each in TASKS:
         get_registry().add(each)
 
@@ -130,7 +129,7 @@ async def marks(engine: AsyncEngine) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def queues(impatient: Settings, empty_redis: None) -> AsyncIterator[Queues]:
-    queues = build_queues(impatient)
+    queues = build_queues(impatient, Timings(first_postponement=0.1))
     await queues.connect()
     yield queues
     await queues.disconnect()

@@ -18,6 +18,7 @@ from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.history import JobHistory
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.postgres.retention import Retention
+from saqueduct.timings import PostgresTimings, Timings
 from tests.fixtures.poll import eventually
 
 SCHEMA = "My-jobs"
@@ -204,7 +205,7 @@ async def test_the_success_of_a_job_commits_with_its_own_session(config: Saquedu
 async def test_a_worker_hears_of_a_commit_of_a_process_that_died(
     config: SaqueductConfig, empty_database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "POLL", 3600.0)
+    config.timings = Timings(postgres=PostgresTimings(outbox_check=3600.0))
     config.forgotten_after = 36000.0
 
     @task

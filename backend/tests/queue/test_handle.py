@@ -32,6 +32,7 @@ from saqueduct import (
     task,
 )
 from saqueduct.broker.connections import Connections
+from saqueduct.timings import Timings
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
@@ -327,8 +328,7 @@ async def test_without_connected_queues_enqueue_says_what_to_do(queues: Queues) 
         await job.enqueue()
 
 
-async def test_waiting_on_a_silent_redis_ends_with_its_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saqueduct.broker.outage.ANSWER_TIMEOUT", 600.0)
+async def test_waiting_on_a_silent_redis_ends_with_its_timeout(tmp_path: Path) -> None:
     ended = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -337,7 +337,8 @@ async def test_waiting_on_a_silent_redis_ends_with_its_timeout(tmp_path: Path, m
 
     server = await asyncio.start_unix_server(silent, tmp_path / "s")
     # So long would redis-py wait.
-    queue = EngineQueue(Connections(f"unix://{tmp_path}/s?socket_timeout=600").client("default"))
+    redis = Connections(f"unix://{tmp_path}/s?socket_timeout=600").client("default")
+    queue = EngineQueue(redis, timings=Timings(answer=600.0))
     handle: JobHandle[None] = JobHandle(queue, "any", lambda _: None)
     async with asyncio.timeout(60):
         with pytest.raises(ResultTimeout):

@@ -12,6 +12,7 @@ from saqueduct import Context, Queues, enqueue_many, task
 from saqueduct.broker import listener, outage
 from saqueduct.errors import QueueUnavailable
 from saqueduct.tasks.bulk import results
+from saqueduct.timings import Timings
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
@@ -51,6 +52,7 @@ async def test_any_number_of_jobs_is_mapped_by_saqs_own_call(
         assert found == list(range(MANY))
 
 
+@pytest.mark.timings(answer=2.0)
 async def test_who_waits_in_this_process_for_longer_than_redis_may_take_is_no_outage(
     settings: Settings, queues: Queues, container: AsyncContainer, echo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +66,6 @@ async def test_who_waits_in_this_process_for_longer_than_redis_may_take_is_no_ou
         await asyncio.sleep(0.25)
         return await run(*arguments)
 
-    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 2.0)
     monkeypatch.setattr(queue.scripts, "run", slow)
     assert await results(handles) == list(range(len(handles)))
     jobs = await asyncio.gather(*(queue.fetch(handle.key) for handle in handles))
@@ -73,9 +74,8 @@ async def test_who_waits_in_this_process_for_longer_than_redis_may_take_is_no_ou
 
 async def test_who_listens_after_many_others_meets_no_outage(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "JOBS_AT_ONCE", 1)
-    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 2.0)
     core = queues.get("default").core
-    listening = listener.JobListener(core.redis, core.guard, core.timings)
+    listening = listener.JobListener(core.redis, core.guard, Timings(answer=2.0))
     subscribe = listening._pubsub.subscribe
 
     async def slow(*job_ids: str) -> Any:
@@ -92,28 +92,23 @@ async def _first_news(listening: listener.JobListener, job_id: str) -> str:
         return (await news.get())[1]
 
 
-async def test_an_answer_that_came_while_a_job_blocked_the_event_loop_counts(
-    queues: Queues, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_that_came_while_a_job_blocked_the_event_loop_counts(queues: Queues) -> None:
     asked, queue = asyncio.Event(), queues.get("default")
 
     async def ask() -> None:
-        async with outage.answering():
+        async with outage.answering(1.0):
             asked.set()
             await queue.core.scripts.run("time")
 
     await queue.time()
-    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 0.3)
     asking = asyncio.create_task(ask())
     await asked.wait()
-    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 30.0)
     # The block that is the fault: the time is over before the event loop can read the answer.
-    threading.Event().wait(0.6)
+    threading.Event().wait(1.3)
     await asking
 
 
-async def test_a_redis_that_does_not_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "ANSWER_TIMEOUT", 0.05)
+async def test_a_redis_that_does_not_answer_is_an_outage() -> None:
     with pytest.raises(QueueUnavailable, match="TimeoutError"):
-        async with outage.answering():
+        async with outage.answering(0.05):
             await asyncio.Event().wait()

@@ -56,10 +56,8 @@ def after(queue: EngineQueue, seconds: float) -> Callable[[], Awaitable[bool]]:
     return look
 
 
-@pytest.fixture
-def only_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that are not woken at the end of a pause ask for no job within the time of a test."""
-    monkeypatch.setattr("saqueduct.worker.waiting.PAUSED_PEEKS", 1000)
+only_woken = pytest.mark.timings(pause_check=36_000.0)
+"""Workers that are not woken at the end of a pause ask for no job within the time of a test."""
 
 
 @pytest.fixture
@@ -70,7 +68,7 @@ async def release() -> AsyncIterator[asyncio.Event]:
     event.set()
 
 
-@pytest.mark.usefixtures("only_woken")
+@only_woken
 async def test_a_paused_queue_gives_out_no_job_and_a_resumed_one_at_once(
     settings: Settings, queues: Queues, queue: EngineQueue, container: AsyncContainer, refused: list[float]
 ) -> None:
@@ -88,7 +86,7 @@ async def test_a_paused_queue_gives_out_no_job_and_a_resumed_one_at_once(
         assert [await job.result(timeout=60) for job in jobs] == ["ran"] * 3
 
 
-@pytest.mark.usefixtures("only_woken")
+@only_woken
 async def test_all_workers_are_refused_and_all_wake(
     settings: Settings, queues: Queues, queue: EngineQueue, container: AsyncContainer, refused: list[float]
 ) -> None:
@@ -117,7 +115,7 @@ async def test_all_workers_are_refused_and_all_wake(
         await asyncio.gather(*running)
 
 
-@pytest.mark.usefixtures("only_woken")
+@only_woken
 async def test_a_paused_worker_is_at_rest_with_jobs_in_line(
     settings: Settings, queues: Queues, queue: EngineQueue, container: AsyncContainer, refused: list[float]
 ) -> None:
@@ -286,7 +284,7 @@ async def test_a_burst_worker_ends_when_the_queue_is_paused(queue: EngineQueue, 
     assert await queue.count("queued") == 1
 
 
-@pytest.mark.timings(peek=0.1)
+@pytest.mark.timings(peek=0.1, pause_check=0.1)
 async def test_a_worker_goes_on_when_redis_has_lost_the_pause(
     settings: Settings,
     queues: Queues,

@@ -13,9 +13,9 @@ from saq.job import Status
 
 from app.settings import Settings, load_settings
 from saqueduct import Context, Queues, task
-from saqueduct.broker import connections
 from saqueduct.broker.connections import LINES, SHARED, Connections
 from saqueduct.broker.transport import Lines
+from saqueduct.timings import Timings
 from tests.fixtures.composition import build_container, build_queues, build_workers
 from tests.fixtures.emptying import CLIENT
 from tests.fixtures.poll import eventually
@@ -83,16 +83,8 @@ async def _no_lease_thread() -> bool:
     return "leases" not in {thread.name for thread in threading.enumerate()}
 
 
-@pytest.fixture
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "FREE_CONNECTION_WAIT", 0.05)
-
-
-async def test_many_commands_share_a_few_connections(
-    settings: Settings, queues: Queues, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "FREE_CONNECTION_WAIT", 60.0)
-    redis = Connections(settings.redis.url.reveal()).client("default")
+async def test_many_commands_share_a_few_connections(settings: Settings, queues: Queues) -> None:
+    redis = Connections(settings.redis.url.reveal(), Timings(free_connection=60.0)).client("default")
     before = len(await queues.get("default").redis.client_list())
     await asyncio.gather(*(redis.ping() for _ in range(20 * SHARED)))
     assert len(await queues.get("default").redis.client_list()) - before <= SHARED
@@ -100,9 +92,8 @@ async def test_many_commands_share_a_few_connections(
     await redis.connection_pool.disconnect()
 
 
-@pytest.mark.usefixtures("no_patience")
 async def test_tasks_that_keep_connections_starve_no_command(settings: Settings, queues: Queues) -> None:
-    redis = Connections(settings.redis.url.reveal()).client("default")
+    redis = Connections(settings.redis.url.reveal(), Timings(free_connection=0.05)).client("default")
     keeping = [asyncio.ensure_future(redis.blpop(["nobody"], timeout=30)) for _ in range(SHARED)]
     await eventually(lambda: _blocked(queues, SHARED))
     assert await redis.ping()

@@ -150,9 +150,9 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(queue: EngineQueu
     assert (await waiting.lease(("1", "somebody", "60", "0", "1"), 4.0))[4] == job.id.encode()
 
 
-async def test_a_worker_that_stops_leases_nothing_more(queue: EngineQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Or it gives up to say so, on a busy machine.
-    monkeypatch.setattr("saqueduct.worker.waiting.GONE", 60.0)
+# Long, or it gives up to say so on a busy machine.
+@pytest.mark.timings(leave=60.0)
+async def test_a_worker_that_stops_leases_nothing_more(queue: EngineQueue) -> None:
     stopping = asyncio.Event()
     waiting = Waiting(queue.core, queue.schedule, stopping)
     # Without the stop it would wait for longer than this test does.

@@ -23,6 +23,7 @@ from saqueduct.broker.connections import Connections
 from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, ROUND
 from saqueduct.tasks.log_context import add_job
 from saqueduct.testing import JobKit
+from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues, build_workers
 from tests.fixtures.poll import eventually
@@ -301,10 +302,7 @@ async def test_a_worker_survives_cut_connections(settings: Settings, queues: Que
     await observer.aclose()
 
 
-async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("saqueduct.broker.outage.ANSWER_TIMEOUT", 0.3)
+async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(tmp_path: Path) -> None:
     ended = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -313,7 +311,8 @@ async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(
 
     server = await asyncio.start_unix_server(silent, tmp_path / "s")
     # So long would redis-py wait.
-    queue = EngineQueue(Connections(f"unix://{tmp_path}/s?socket_timeout=600").client("default"))
+    redis = Connections(f"unix://{tmp_path}/s?socket_timeout=600").client("default")
+    queue = EngineQueue(redis, timings=Timings(answer=0.3))
     async with asyncio.timeout(60):
         with pytest.raises(QueueUnavailable):
             await queue.enqueue("anything")

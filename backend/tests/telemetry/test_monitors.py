@@ -16,7 +16,7 @@ from saqueduct import (
     get_registry,
     scheduled_task,
 )
-from saqueduct.telemetry import monitors
+from saqueduct.timings import Timings
 from tests.fixtures.poll import eventually
 from tests.fixtures.webhook import WebhookServer, webhook
 
@@ -115,13 +115,11 @@ async def test_a_ping_is_tried_again_and_its_failure_is_logged_without_the_url(
     empty_redis: None,
     tasks: None,
     server: WebhookServer,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(monitors, "PAUSE", 0.01)
     caplog.set_level("INFO")
     server.statuses = [500, 200, 503, 503, 503]
-    async with running(redis_url) as saqueduct:
+    async with running(redis_url, timings=Timings(ping_retry=0.01)) as saqueduct:
         await saqueduct.queues.trigger_schedule("tidy")
         await eventually(lambda: len(server.posts) == 5)
     assert paths(server) == ["/secret/start", "/secret/start", "/secret", "/secret", "/secret"]

@@ -28,10 +28,9 @@ from saqueduct import (
 from saqueduct.broker.connections import Connections
 from saqueduct.broker.transport import Lines
 from saqueduct.common import clock
-from saqueduct.postgres import early_ends
-from saqueduct.postgres import publisher as publisher_module
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
+from saqueduct.timings import PostgresTimings
 from saqueduct.worker.ticker import Ticker
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
@@ -272,7 +271,6 @@ async def test_a_job_of_a_schedule_without_a_record_that_ends_before_its_row_is_
     memory: PostgresStore,
     jobs: JobKit,
     outbox: Look,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @scheduled_task(every=3600.0, durable=True, ttl=-1, record="none")
     async def brief(ctx: Context) -> None:
@@ -284,7 +282,7 @@ async def test_a_job_of_a_schedule_without_a_record_that_ends_before_its_row_is_
     await memory.relay.reconcile([default])
     await jobs.drain()
     assert RUNS == [1]
-    monkeypatch.setattr(early_ends, "KEPT", 0.0)
+    memory.relay.timings = PostgresTimings(early_end_kept=0.0)
     await memory.relay._forget_marks([default])
     assert list(await outbox()) == []
 
@@ -313,15 +311,14 @@ async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> No
     assert await queue.count("incomplete") == 0
 
 
+@pytest.mark.timings(postgres=PostgresTimings(end_write=0.1))
 async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
     queues: Queues,
     memory: PostgresStore,
     jobs: JobKit,
     engine: AsyncEngine,
     outbox: Look,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("saqueduct.postgres.recorder.CLOSING", 0.1)
     job = await count.enqueue(number=6)
     locked, done = asyncio.Event(), asyncio.Event()
 
@@ -368,11 +365,11 @@ async def test_a_forgotten_job_does_not_replace_a_newer_one(
     assert len(await records()) == 2
 
 
+@pytest.mark.timings(postgres=PostgresTimings(transaction=0.5))
 @pytest.mark.parametrize("key", [None, "chosen"])
 async def test_a_postgresql_that_hangs_refuses_a_durable_job_in_time(
-    engine: AsyncEngine, queues: Queues, monkeypatch: pytest.MonkeyPatch, key: str | None
+    engine: AsyncEngine, queues: Queues, key: str | None
 ) -> None:
-    monkeypatch.setattr(publisher_module, "TRANSACTION_TIMEOUT", 0.5)
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(QueueUnavailable, match="PostgreSQL: no answer"):

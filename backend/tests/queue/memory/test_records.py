@@ -21,6 +21,7 @@ from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue import core
 from saqueduct.tasks.job_meta import TAGS
 from saqueduct.testing import JobKit
+from saqueduct.timings import PostgresTimings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
@@ -265,6 +266,7 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
     await eventually(lambda: memory.recorder.away_since is None)
 
 
+@pytest.mark.timings(postgres=PostgresTimings(write=0.5))
 async def test_workers_go_on_while_postgresql_does_not_answer(
     worker: EngineWorker,
     engine: AsyncEngine,
@@ -277,7 +279,6 @@ async def test_workers_go_on_while_postgresql_does_not_answer(
     async def go_on(ctx: Context) -> int:
         return 1
 
-    monkeypatch.setattr(recording, "WRITE_TIMEOUT", 0.5)
     monkeypatch.setattr(recording, "FULL", 3)
     worker.functions["go_on"] = go_on.runner
     async with engine.begin() as connection:

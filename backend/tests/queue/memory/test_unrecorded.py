@@ -16,11 +16,11 @@ from app.settings import load_settings
 from saqueduct import Context, EngineQueue, JobHandle, Queues, Unique, get_registry, task
 from saqueduct.common import clock
 from saqueduct.postgres import recorder as recording
-from saqueduct.postgres import unrecorded as ends
 from saqueduct.postgres.building import build_store
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.tasks.job import STALLED
 from saqueduct.testing import JobKit
+from saqueduct.timings import PostgresTimings
 from tests.fixtures.poll import eventually
 from tests.queue.memory.conftest import Look, record_of
 
@@ -201,7 +201,7 @@ async def test_an_abort_and_an_expiry_are_not_lost(
 
 
 async def test_what_a_newer_worker_knows_is_left_to_it(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     await fail.enqueue(number=1)
     async with dying(memory):
@@ -212,13 +212,13 @@ async def test_what_a_newer_worker_knows_is_left_to_it(
     assert [row.arguments for row in await records()] == [{"number": 1}]
 
 
+@pytest.mark.timings(postgres=PostgresTimings(unknown_task_kept=0.0))
 async def test_what_no_worker_knows_is_written_in_the_end_without_its_arguments(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look, monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     await fail.enqueue(number=1)
     async with dying(memory):
         await jobs.drain()
-    monkeypatch.setattr(ends, "UNKNOWN", 0.0)
     with get_registry().isolated():
         assert await left(memory, default) == 0
     assert [row.status for row in await records()] == ["failed"]
