@@ -351,6 +351,21 @@ def lasting(client: aioredis.Redis) -> aioredis.Redis:
     return client.connection_pool.lasting if isinstance(client.connection_pool, Pool) else client
 
 
+def guard_of(client: aioredis.Redis) -> LoopGuard:
+    """The guard of a client's connections; a client created elsewhere gets one of its own."""
+    pool = client.connection_pool
+    return pool.guard if isinstance(pool, Pool) else LoopGuard()
+
+
+def lines_of(client: aioredis.Redis, guard: LoopGuard) -> tuple[Lines, Lines]:
+    """A client's connections for scripts, and for calls that wait for a job; see `Pool`."""
+    pool = client.connection_pool
+    if isinstance(pool, Pool):
+        return pool.lines, pool.waiting
+    lines = Lines(client, guard)
+    return lines, lines
+
+
 def blocking_client(client: aioredis.Redis) -> redis.Redis:
     """A client for threads, to the same server as an asynchronous client."""
     given: dict[str, Any] = {**client.connection_pool.connection_kwargs}

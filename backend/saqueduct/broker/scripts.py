@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
+from saqueduct.broker.connections import lines_of
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import refuses_all
-from saqueduct.broker.transport import Lines
 from saqueduct.common import clock
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -71,10 +71,7 @@ class Scripts:
         self.keys = keys
         self.prefix = prefix
         self._stock_aborts = stock_aborts.encode()
-        pool = redis.connection_pool
-        self.lines: Lines = getattr(pool, "lines", None) or Lines(redis, guard)
-        self.waiting: Lines = getattr(pool, "waiting", None) or self.lines
-        """For calls that wait for a job."""
+        self.lines, self.waiting = lines_of(redis, guard)
         # In wire format: redis-py would encode each of them at each call.
         self._head = [len(keys), *(key.encode() for key in keys), prefix.encode()]
 

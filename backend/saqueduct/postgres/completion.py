@@ -6,7 +6,7 @@ Redis knows, the job does not run twice.
 """
 
 import copy
-from typing import cast
+from typing import Any, NamedTuple
 
 from asyncpg import InFailedSQLTransactionError
 from saq.job import Status
@@ -16,13 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.errors import JobSuperseded
 from saqueduct.postgres.connection import TransactionAborted
-from saqueduct.postgres.outage import outage_in
+from saqueduct.postgres.outage import outage_in, sqlstate_of
 from saqueduct.postgres.partition_layout import no_partition
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.tasks.completion import Success, announced
+from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import put_back
 
-ABORTED = InFailedSQLTransactionError.sqlstate
+ABORTED: str = InFailedSQLTransactionError.sqlstate
+
+
+class RecordedSuccess(NamedTuple):
+    """The success of a job that commits with its session, and the recorder that writes it."""
+
+    job: EngineJob
+    result: Any
+    recorder: JobRecorder
 
 
 async def commit(session: AsyncSession) -> None:
@@ -44,23 +53,23 @@ async def commit(session: AsyncSession) -> None:
     success.job.recorded = written
 
 
-def success_to_write(success: Success | None) -> Success | None:
+def success_to_write(success: Success | None) -> RecordedSuccess | None:
     """The success, if it must commit with the job's session; otherwise its record is written later, or never."""
     if success is None or not isinstance(success.completions, JobRecorder):
         return None
+    job, result, recorder = success.job, success.result, success.completions
     # Never without the record of a job whose worker died: it may have committed already.
-    return None if success.completions.suspended and not put_back(success.job.meta) else success
+    return None if recorder.suspended and not put_back(job.meta) else RecordedSuccess(job, result, recorder)
 
 
-async def write_success(session: AsyncSession, success: Success) -> bool:
+async def write_success(session: AsyncSession, success: RecordedSuccess) -> bool:
     """Write in a session's transaction that its job has completed; returns False when there is nothing to write.
 
     Raises:
         JobSuperseded: another attempt has completed the job.
         TransactionAborted: a statement of the transaction had failed.
     """
-    recorder: JobRecorder = cast("JobRecorder", success.completions)
-    job = copy.copy(success.job)
+    job, recorder = copy.copy(success.job), success.recorder
     job.status, job.result, job.error, job.completed, job.progress = Status.COMPLETE, success.result, None, now(), 1.0
     try:
         written = await recorder.rows.succeed(session, job)
@@ -77,4 +86,4 @@ async def write_success(session: AsyncSession, success: Success) -> bool:
 
 def is_aborted(error: DBAPIError) -> bool:
     """True when PostgreSQL refused a statement because an earlier one of the transaction had failed."""
-    return bool(getattr(error.orig, "sqlstate", None) == ABORTED)
+    return sqlstate_of(error) == ABORTED

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.direct import DirectConnections
-from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
+from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate_of
 from saqueduct.postgres.outbox import limited
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.rows import COLUMNS, identity, upsert_from
@@ -94,7 +94,7 @@ class Ends:
         try:
             found = await self._direct.fetch(end_statement(self._rows.schema), encoded, seconds=seconds)
         except asyncpg.PostgresError as error:
-            if getattr(error, "sqlstate", None) not in (LOCK_NOT_AVAILABLE, DEADLOCK):
+            if sqlstate_of(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK):
                 raise
             return []
         return [jobs[row["place"] - 1][0] for row in found]

@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
-from saqueduct.postgres.completion import is_aborted, success_to_write, write_success
+from saqueduct.postgres.completion import RecordedSuccess, is_aborted, success_to_write, write_success
 from saqueduct.postgres.connection import TransactionAborted
 from saqueduct.postgres.recorder import JobRecorder
-from saqueduct.tasks.completion import Success, announced
+from saqueduct.tasks.completion import announced
 
 KEY = "saqueduct.job_session"
 """Entry of `Session.info`."""
@@ -61,7 +61,7 @@ class JobSession:
         self.carries = carries
         self.connection: Connection | None = None
         """Of the transaction, once it has begun."""
-        self.written: Success | None = None
+        self.written: RecordedSuccess | None = None
         """What commits with the transaction."""
 
 
@@ -82,7 +82,7 @@ def _committing(session: Session) -> None:
     if watched is None or watched.carries is None or watched.connection is None or session.in_nested_transaction():
         return
     success = success_to_write(announced.get())
-    if success is not None and _is_of(success.completions, watched.connection):
+    if success is not None and _is_of(success.recorder, watched.connection):
         announced.set(None)
         if await_only(write_success(watched.carries, success)):
             watched.written = success
@@ -102,10 +102,8 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
         watched.connection = watched.written = None
 
 
-def _is_of(recorder: Any, connection: Connection) -> bool:
+def _is_of(recorder: JobRecorder, connection: Connection) -> bool:
     """True for a connection to the database where the recorder writes, with the same role."""
-    if not isinstance(recorder, JobRecorder):
-        return False
     return _place(connection.engine.url) == _place(recorder.engine.url)
 
 

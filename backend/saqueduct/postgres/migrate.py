@@ -20,7 +20,7 @@ from saqueduct.postgres.base import quoted
 from saqueduct.postgres.building import make_store_engine
 from saqueduct.postgres.engine import make_engine, sibling
 from saqueduct.postgres.models import metadata
-from saqueduct.postgres.outage import LOCK_NOT_AVAILABLE
+from saqueduct.postgres.outage import LOCK_NOT_AVAILABLE, sqlstate_of
 from saqueduct.postgres.partition_layout import PARTITION
 from saqueduct.postgres.table_check import REVISIONS, VERSION_TABLE, check, find_revision
 
@@ -173,7 +173,7 @@ async def _run(
             await _refuse_included(connection, schema)
             await connection.run_sync(_run_alembic, schema, direction, revision)
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+        if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
             raise
         raise MigrationFailed(
             f"nothing was changed: a transaction has held one of Saqueduct's tables for more than {lock_timeout:g} s. "

@@ -97,13 +97,19 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield each
 
 
+def sqlstate_of(error: BaseException) -> str:
+    """The SQLSTATE of an error of SQLAlchemy or the driver; empty: the server gave none."""
+    # By attribute: neither of them may be loaded.
+    return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+
+
 def took_too_long(error: BaseException) -> bool:
     """True when the server ended a statement because of its time limit."""
-    return getattr(getattr(error, "orig", error), "sqlstate", None) == QUERY_CANCELED
+    return sqlstate_of(error) == QUERY_CANCELED
 
 
 def _in_driver(error: BaseException, *, lost: bool = False) -> str:
-    state = getattr(error, "sqlstate", None) or ""
+    state = sqlstate_of(error)
     if state == LOCK_NOT_AVAILABLE:
         return _lock(error)
     if state in AGAIN:

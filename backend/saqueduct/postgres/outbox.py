@@ -26,7 +26,7 @@ from saqueduct.broker.outage import answering
 from saqueduct.errors import DuplicateJob, EnqueueConflict, JobConflict, QueueUnavailable
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import RESOLUTION, JobRecord, OutboxJob
-from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
+from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate_of
 from saqueduct.postgres.outbox_rows import WRITTEN, columns, insert_into, job_of, row_of
 from saqueduct.queue.aborting import BeingAborted
 from saqueduct.queue.enqueuing import Answer
@@ -312,7 +312,7 @@ async def _write(
     try:
         return (await connection.execute(_write_statement(schema), columns(rows))).scalars()
     except DBAPIError as error:
-        if (state := getattr(error.orig, "sqlstate", None)) not in (DEADLOCK, LOCK_NOT_AVAILABLE):
+        if (state := sqlstate_of(error)) not in (DEADLOCK, LOCK_NOT_AVAILABLE):
             raise
         raise EnqueueConflict(queue.name, deadlock=state == DEADLOCK) from error
 

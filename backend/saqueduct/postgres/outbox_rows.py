@@ -1,7 +1,7 @@
 """The rows of the outbox: a job as a row, a row as a job, and the statement that writes rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from saq import Job
@@ -9,7 +9,7 @@ from saq import Job
 from saqueduct.postgres.base import quoted
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.debouncing import debounce_of
-from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job import EngineJob, own_fields
 from saqueduct.tasks.job_meta import DURABLE, ROUND
 from saqueduct.tasks.newest import restored
 from saqueduct.tasks.options import Claim, Unique
@@ -55,7 +55,7 @@ def columns(rows: Sequence[tuple[dict[str, Any], int]]) -> dict[str, list[Any]]:
 
 def row_of(queue: EngineQueue, job: Job) -> dict[str, Any]:
     """The row of a job."""
-    claim = cast("Claim | None", getattr(job, "claim", None))
+    claim = own_fields(job).claim
     encoded = queue.serialize(job)
     return {
         "queue": queue.name,
@@ -70,7 +70,9 @@ def row_of(queue: EngineQueue, job: Job) -> dict[str, Any]:
 
 def job_of(queue: EngineQueue, row: Mapping[Any, Any]) -> EngineJob:
     """The job of a row."""
-    job = cast("EngineJob", queue.deserialize(row["job"]))
+    job = queue.deserialize(row["job"])
+    if job is None:
+        raise ValueError("the row has no job")
     if unique := row["unique"]:
         options = {name: value for name, value in unique.items() if name != "id"}
         job.claim = Claim(unique["id"], restored(Unique(**options), job), debounce_of(job))

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.compaction import BRIEF, PATIENT, Compaction
-from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE
+from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate_of
 from saqueduct.postgres.partition_layout import (
     BEFORE,
     PARENT,
@@ -146,7 +146,7 @@ class Partitions:
                         await connection.exec_driver_sql(statement)
                 return
             except DBAPIError as error:
-                if not left or getattr(error.orig, "sqlstate", None) not in (LOCK_NOT_AVAILABLE, DEADLOCK):
+                if not left or sqlstate_of(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK):
                     raise
             await asyncio.sleep(self._pause)
 

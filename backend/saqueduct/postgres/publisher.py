@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
@@ -139,7 +139,7 @@ class Publisher:
         answers = await self._write(queue, jobs)
         # The first job of a key was written.
         created = [job for job, answer in zip(jobs, answers, strict=True) if answer.created]
-        answer_of = await self._publish(queue, cast("list[EngineJob]", created), deadline, began)
+        answer_of = await self._publish(queue, created, deadline, began)
         answer_of |= await self.outlast(queue, [job.key for job in created])
         return [answer_of.get(answer.key, answer) for answer in answers]
 
@@ -153,7 +153,7 @@ class Publisher:
             raise QueueUnavailable(f"PostgreSQL: {reason}", server="PostgreSQL") from error
 
     async def _publish(
-        self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None, began: float
+        self, queue: EngineQueue, jobs: Sequence[Job], deadline: float | None, began: float
     ) -> dict[str, Enqueued]:
         answer_of: dict[str, Enqueued] = {}
         for first in range(0, len(jobs), JOBS_AT_ONCE):
@@ -184,8 +184,8 @@ class Publisher:
         return [deadline] * len(jobs)
 
     async def _publish_new(self, queue: EngineQueue, jobs: Sequence["_Written"]) -> list[Enqueued]:
-        deadlines = [deadline for _, deadline in jobs]
-        deadline = None if None in deadlines else min(cast("list[float]", deadlines))
+        known = [deadline for _, deadline in jobs if deadline is not None]
+        deadline = min(known) if len(known) == len(jobs) else None
         answer_of = await self.written(queue, [job for job, _ in jobs], deadline, within_call=True) or {}
         return [answer_of.get(job.key) or Enqueued(job.key, created=True) for job, _ in jobs]
 
@@ -218,7 +218,7 @@ class Publisher:
         return answer_of
 
     async def written(
-        self, queue: EngineQueue, jobs: Sequence[EngineJob], deadline: float | None, *, within_call: bool = False
+        self, queue: EngineQueue, jobs: Sequence[Job], deadline: float | None, *, within_call: bool = False
     ) -> dict[str, Enqueued] | None:
         """Enqueue jobs whose rows are committed.
 

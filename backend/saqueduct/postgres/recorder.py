@@ -17,13 +17,14 @@ from saqueduct.broker.batching import Batches
 from saqueduct.common.own_context import create_shared_task
 from saqueduct.postgres.ended_rows import ended_before
 from saqueduct.postgres.ends import Ends
+from saqueduct.postgres.outage import sqlstate_of
 from saqueduct.postgres.outbox import DATABASE_AWAY, limited
 from saqueduct.postgres.partition_layout import no_partition
 from saqueduct.postgres.records import Rows, had_record
 from saqueduct.postgres.rows import Identity, Row, identity
 from saqueduct.postgres.unrecorded import UnrecordedEnds
 from saqueduct.tasks.completion import Ended
-from saqueduct.tasks.job import mark_of
+from saqueduct.tasks.job import mark_of, own_fields
 from saqueduct.tasks.job_meta import DURABLE
 from saqueduct.timings import PostgresTimings
 
@@ -111,7 +112,7 @@ class JobRecorder:
 
     def needs(self, job: Job) -> bool:
         """True for a job that has ended, and whose end Redis keeps until it is written: see `engine/unrecorded.py`."""
-        if getattr(job, "recorded", False):
+        if own_fields(job).recorded:
             return False
         if job.meta.get(DURABLE):
             return True
@@ -146,7 +147,7 @@ class JobRecorder:
 
     def add(self, job: Job) -> None:
         """Write a record of a job, if its task wants one; the outbox row of a durable job that has ended is deleted."""
-        if getattr(job, "recorded", False):
+        if own_fields(job).recorded:
             return
         if job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
             if len(self._ended) >= ENDED:
@@ -338,6 +339,5 @@ def refused(error: Exception) -> bool:
     """True when a record is at fault, and not the server: a retry would block all others."""
     if no_partition(error):
         return False
-    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
     # Values that cannot be encoded for COPY, which bypasses SQLAlchemy, raise Python's own errors.
-    return state[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError | struct.error)
+    return sqlstate_of(error)[:2] in REFUSED or isinstance(error, TypeError | ValueError | OverflowError | struct.error)

@@ -31,7 +31,7 @@ from saqueduct.postgres.rows import (
     statements_in,
 )
 from saqueduct.tasks.definition import TaskDefinition, TaskLookup
-from saqueduct.tasks.job import failure
+from saqueduct.tasks.job import failure, own_fields
 from saqueduct.tasks.job_log import as_json
 from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, THROTTLED, put_back
 from saqueduct.tasks.nesting import is_too_deep
@@ -118,7 +118,7 @@ class Rows:
             job.worker_id,
             job.started,
             job.completed,
-            _extra(job, meta) if meta or getattr(job, "logs", None) is not None else None,
+            _extra(job, meta) if meta or own_fields(job).logs is not None else None,
         )
 
     async def write(self, connection: AsyncConnection, rows: Sequence[Row], *, copy: bool = True) -> None:
@@ -295,7 +295,7 @@ def _extra(job: Job, meta: Mapping[str, Any]) -> dict[str, Any] | None:
     """The values of most records' empty columns."""
     extra = {_COLUMN_OF[entry]: value for entry, value in meta.items() if entry in _COLUMN_OF}
     # Those of other attempts are in `errors`.
-    if job.status in (Status.COMPLETE, Status.ABORTED) and (lines := as_json(getattr(job, "logs", None))):
+    if job.status in (Status.COMPLETE, Status.ABORTED) and (lines := as_json(own_fields(job).logs)):
         extra["logs"] = lines
     return extra or None
 
@@ -318,7 +318,7 @@ def _throttlings(job: Job, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _failure(job: Job, error: str | None) -> dict[str, Any]:
-    found = getattr(job, "failure", None) or failure(job, error)
+    found = own_fields(job).failure or failure(job, error)
     return {**found, "error": _shortened(found["error"])}
 
 

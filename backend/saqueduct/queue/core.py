@@ -11,9 +11,8 @@ from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
 from saq.types import DumpType, LoadType
 
-from saqueduct.broker.connections import name_in_keys
+from saqueduct.broker.connections import guard_of, name_in_keys
 from saqueduct.broker.keys import KEYS
-from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import Outage
 from saqueduct.broker.scripts import Scripts
 from saqueduct.broker.sizes import BATCH_BYTES, CERTAINLY_FITS, check_size
@@ -70,7 +69,7 @@ class QueueCore:
         """Prefix of the engine's abort keys."""
         self.sweep_locks = self.namespace("sweep"), self.namespace("sweep:engine")
         """Keys of the sweep locks: stock SAQ's, and the engine's own; see `lua/expired.lua`."""
-        self.guard: LoopGuard = getattr(redis.connection_pool, "guard", None) or LoopGuard()
+        self.guard = guard_of(redis)
         """Checks that the connections are used in their own event loop."""
         self.scripts = Scripts(
             redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.stock_aborts, self.guard

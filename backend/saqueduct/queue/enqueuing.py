@@ -24,7 +24,7 @@ from saqueduct.queue.aborting import BeingAborted, Patience
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.debounced import Window, encoded
 from saqueduct.queue.reading import Reader
-from saqueduct.tasks.job import EngineJob, Enqueued, check, check_names, level_of, mark_of
+from saqueduct.tasks.job import EngineJob, Enqueued, check, check_names, level_of, mark_of, own_fields
 from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, LIMITS, REPLACED_BY, ROUND
 from saqueduct.tasks.limit_keys import lane_of
 from saqueduct.tasks.newest import gate_of
@@ -126,17 +126,17 @@ class Enqueuer:
             if type(job) is Job:
                 check(job)
             elif isinstance(job, EngineJob) and job.expires is not None:
-                await self._set_expiry(job)
+                await self._set_expiry(job, job.expires)
             if saq._before_enqueues:
                 await saq._before_enqueue(job)
             else:
                 check_names(job)
 
-    async def _set_expiry(self, job: EngineJob) -> None:
+    async def _set_expiry(self, job: EngineJob, expires: float) -> None:
         """Set the expiry by the clock of Redis; if it does not answer, as for a transaction, by the local clock."""
         try:
             async with answering(self._core.timings.answer):
-                job.meta[EXPIRES_AT] = await self._core.time_about() + cast("float", job.expires)
+                job.meta[EXPIRES_AT] = await self._core.time_about() + expires
         except QueueUnavailable:
             logger.debug("the job %s expires by the clock of this machine: Redis did not answer", job.key)
 
@@ -167,7 +167,8 @@ class Enqueuer:
         """
         ttl = 0
         given_way: str | msgspec.Raw = ""
-        claim = job.claim if isinstance(job, EngineJob) else None
+        own = own_fields(job)
+        claim = own.claim
         if claim is not None and claim.ends_with_the_job:
             job.meta[CLAIM] = claim.id
         if claim is not None and claim.debounce is not None and isinstance(job, EngineJob):
@@ -182,8 +183,8 @@ class Enqueuer:
                 yields.meta[REPLACED_BY] = job.key
             given_way = text(self._core.serialize(yields))
         spec = () if claim is None else self._spec(job, claim, yields, window, forgotten=forgotten)
-        row = job.key, payload, _start(job), level_of(job), spec, given_way, ttl, new
-        ended_at = getattr(job, "ended_at", None)
+        row = job.key, payload, _start(job, own.delay), level_of(job), spec, given_way, ttl, new
+        ended_at = own.ended_at
         limits = job.meta.get(LIMITS) if job.meta else None
         if limits is None:
             return row if ended_at is None else (*row, ended_at)
@@ -344,9 +345,9 @@ def _limits(job: Job, limits: Sequence[Sequence[str]]) -> Row:
     return lane_of(level_of(job), limits), rules, "" if expires is None else repr(expires)
 
 
-def _start(job: Job) -> str:
+def _start(job: Job, delay: float) -> str:
     """When a job may start, in the form that `lua/admit.lua` expects: a delay counts by the clock of Redis."""
-    if delay := getattr(job, "delay", 0.0):
+    if delay:
         check_delay("delay", delay)
         return f"+{delay}"
     if not job.scheduled <= LAST_SECOND:

@@ -44,7 +44,7 @@ from saqueduct.queue.outcomes import Outcome, Settler
 from saqueduct.queue.reading import Reader
 from saqueduct.queue.recording import Recorder
 from saqueduct.queue.recovery import Recovery
-from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, has_expired
+from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, has_expired, own_fields
 from saqueduct.tasks.job_changes import updated
 from saqueduct.tasks.job_meta import EXPIRES_AT
 from saqueduct.timings import Timings
@@ -172,7 +172,7 @@ class LeasedQueue(RedisQueue):
         Raises:
             ValueError: an unknown field, a wrong value, or a field that only the engine changes; nothing is stored.
         """
-        lease = getattr(job, "lease", "")
+        lease = own_fields(job).lease
         kwargs = updated(job, kwargs)
         if not lease:
             await super().update(job, **kwargs)

@@ -105,6 +105,14 @@ class EngineJob(Job):
         return f"{ABORT_ID_PREFIX}{self.id.removeprefix(ID_PREFIX)}"
 
 
+def own_fields(job: Job) -> EngineJob | type[EngineJob]:
+    """The fields that EngineJob adds, of any job: on one of SAQ's own class they have their defaults.
+
+    Such jobs come from code that makes them itself, and passes them to the queue.
+    """
+    return job if isinstance(job, EngineJob) else EngineJob
+
+
 class UnreadableJob(ValueError):
     """The data stored under the key of a job is not a job. `key` is that key."""
 
@@ -211,7 +219,7 @@ def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> E
 
 def failure(job: Job, error: str | None) -> dict[str, Any]:
     """What is recorded about an attempt that did not complete; times in epoch milliseconds."""
-    logs = getattr(job, "logs", None)
+    logs = own_fields(job).logs
     return {
         **({"logs": logs.lines()} if logs is not None else {}),
         "attempt": job.attempts,

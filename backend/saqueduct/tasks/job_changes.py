@@ -8,7 +8,7 @@ from saq import Job
 from saq.job import Status
 
 from saqueduct.tasks import encoding, wire
-from saqueduct.tasks.job import EngineJob, check
+from saqueduct.tasks.job import EngineJob, check, own_fields
 from saqueduct.tasks.job_meta import checked, engine_entries, is_reserved
 
 logger = logging.getLogger("saqueduct.worker")
@@ -26,14 +26,14 @@ def updated(job: Job, changes: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an unknown field, a field that must not change, or a wrong value.
     """
-    fixed = (*wire.IDENTITY, *(OF_THE_ENGINE if getattr(job, "lease", "") else ()))
+    fixed = (*wire.IDENTITY, *(OF_THE_ENGINE if own_fields(job).lease else ()))
     for name in changes:
         if name not in wire.TYPES and name != "meta":
             raise ValueError(f"update: a job has no field {name!r}; there are: {', '.join([*wire.TYPES, 'meta'])}")
         if name in fixed:
             raise ValueError(f"update: {name} cannot be changed")
     _check_progress(changes.get("progress", job.progress))
-    own = getattr(job, "own", None) or engine_entries(job.meta)
+    own = own_fields(job).own or engine_entries(job.meta)
     found = {name: _checked(name, value) for name, value in changes.items()}
     return found | {"meta": checked(found["meta"], own)} if "meta" in found else found
 

@@ -12,6 +12,7 @@ from saqueduct.injection.context import injector_of
 from saqueduct.injection.injector import Injector
 from saqueduct.tasks.completion import Ended, announce, completed, may_have_completed
 from saqueduct.tasks.definition import Runner, TaskDefinition
+from saqueduct.tasks.job import own_fields
 from saqueduct.tasks.redaction import keep
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES
 from saqueduct.tasks.threads import in_thread
@@ -49,9 +50,9 @@ def make_runner(task: TaskDefinition) -> Runner:
                 result = await function(ctx, **arguments, **found)
                 # Inside the scope: a result that cannot be stored must roll the session back.
                 encoded = signature.encode_result(result, _limit(ctx))
-                if getattr(ctx.get("job"), "given_up", False):
+                if (job := ctx.get("job")) is not None and own_fields(job).given_up:
                     # Another attempt may already run: roll back the work of this one.
-                    raise JobSuperseded(ctx["job"].key)
+                    raise JobSuperseded(job.key)
                 announce(ctx, encoded)
                 return encoded
         except (Exception, BaseExceptionGroup) as error:

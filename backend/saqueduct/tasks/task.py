@@ -15,6 +15,7 @@ from saqueduct.tasks.direct_call import direct_call
 from saqueduct.tasks.handle import JobHandle, handle_of
 from saqueduct.tasks.options import TaskOptions
 from saqueduct.tasks.queues import current_queues
+from saqueduct.tasks.rules import TaskRules, attach
 from saqueduct.tasks.runner import make_runner
 
 P = ParamSpec("P")
@@ -36,11 +37,13 @@ class Task(TaskDefinition, Generic[P, R]):
     ) -> None:
         super().__init__(function, name, options)
         self.runner = make_runner(self)
-        # The engine's worker reads here how the task handles its errors.
-        cast("Any", self.runner).retries_after = self.defaults.retries_after
-        cast("Any", self.runner).is_final = self.defaults.is_final
-        cast("Any", self.runner).limits_of = self.limits_of
-        cast("Any", self.runner).record_logs = self.defaults.record_logs
+        rules = TaskRules(
+            retries_after=self.defaults.retries_after,
+            is_final=self.defaults.is_final,
+            limits_of=self.limits_of,
+            record_logs=self.defaults.record_logs,
+        )
+        attach(self.runner, rules)
         if schedule is not None:
             self.add_schedule(schedule)
         functools.update_wrapper(cast("Callable[..., Any]", self), function)

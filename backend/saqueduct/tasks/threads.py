@@ -23,6 +23,7 @@ from saq.job import Status
 from saq.types import Context
 
 from saqueduct.tasks import current_job
+from saqueduct.tasks.job import own_fields
 
 EXIT_FORKED = 1
 """Exit status of a forked process in which its job ends, unless it sets another one with SystemExit."""
@@ -162,7 +163,7 @@ class _Submitted(Future[Any]):
     def abandoned(self) -> bool:
         """True if the job that made the call has ended."""
         job = self._job
-        return job is not None and (job.status is not Status.ACTIVE or getattr(job, "given_up", False))
+        return job is not None and (job.status is not Status.ACTIVE or own_fields(job).given_up)
 
     def cancel(self) -> bool:
         cancelled = super().cancel()

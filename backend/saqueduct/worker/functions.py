@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from saq import Job
 
 from saqueduct.errors import TaskNotDeployed
 from saqueduct.tasks.job_log import recorded
+from saqueduct.tasks.rules import TaskRules, rules_of
 from saqueduct.tasks.threads import in_thread
 
 
@@ -48,20 +49,20 @@ class TaskFunctions:
         return function
 
     def _keeps_logs(self, name: str) -> bool:
-        wanted = getattr(self._functions[name], "record_logs", None)
-        return self._record_logs if wanted is None else bool(wanted)
+        wanted = self._rules(name).record_logs
+        return self._record_logs if wanted is None else wanted
 
     def retries_after(self, name: str, error: BaseException) -> bool:
         """True when the function allows another attempt after this error."""
-        rule = getattr(self._functions.get(name), "retries_after", None)
-        return rule is None or bool(rule(error))
+        return self._rules(name).retries_after(error)
 
     def is_final(self, name: str, error: BaseException) -> bool:
         """True when the function refuses another attempt after this error, for any reason."""
-        rule = getattr(self._functions.get(name), "is_final", None)
-        return rule is not None and bool(rule(error))
+        return self._rules(name).is_final(error)
 
     def limits_of(self, job: Job) -> list[list[str]]:
         """The limits that the task of a job gives it now, see `limit_keys.py`."""
-        limits = getattr(self._functions.get(job.function), "limits_of", None)
-        return [] if limits is None else cast("list[list[str]]", limits(job.kwargs or {}))
+        return self._rules(job.function).limits_of(job.kwargs or {})
+
+    def _rules(self, name: str) -> TaskRules:
+        return rules_of(self._functions.get(name))

@@ -23,6 +23,7 @@ from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, CLAIM, EXPIRES_AT, RECOVERIES, ROUND
 from saqueduct.tasks.options import TaskOptions
+from saqueduct.tasks.rules import TaskRules, attach
 from saqueduct.testing import JobKit
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
@@ -342,7 +343,7 @@ def _rule_that_fails(error: BaseException) -> bool:
     raise RuntimeError("the rule fails")
 
 
-cast("Any", _fails).retries_after = _rule_that_fails
+attach(_fails, TaskRules(retries_after=_rule_that_fails))
 
 
 @pytest.fixture
