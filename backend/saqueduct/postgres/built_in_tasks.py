@@ -5,7 +5,7 @@ import datetime as dt
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from saq import Job
@@ -84,7 +84,7 @@ async def replay_dead_letters(
     if not isinstance(store := queues.store, PostgresStore):
         raise NoJobRecords
     async with store.sessions() as session:
-        dead_letters = DeadLetters(session, queues, cast("TaskRegistry", queues.tasks))
+        dead_letters = DeadLetters(session, queues, queues.tasks)
         return await replay_all(
             dead_letters, session, ctx["job"], which, by=by, why=why, arguments=arguments, queue=queue, rate=rate
         )
@@ -110,7 +110,7 @@ async def change_jobs(
     queues = Queues.current()
     if not isinstance(store := queues.store, PostgresStore):
         raise NoJobRecords
-    tasks = cast("TaskRegistry", queues.tasks)
+    tasks = queues.tasks
     changes = Changes(queues, tasks, store.sessions.begin, ctx["job"], which, before, by, why, count)
     return await changes.make(change)
 

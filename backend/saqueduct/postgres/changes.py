@@ -22,7 +22,7 @@ from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.queue.listing import LIVE, JobListing, LiveState
 from saqueduct.queue.queues import Queues
-from saqueduct.tasks.registry import TaskRegistry
+from saqueduct.tasks.definition import TaskLookup
 
 Change = Literal["abort", "retry", "discard"]
 
@@ -77,7 +77,7 @@ class Changes:
     """
 
     queues: Queues
-    tasks: TaskRegistry
+    tasks: TaskLookup
     transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]]
     job: Job
     which: RecordFilter

@@ -18,10 +18,10 @@ from saqueduct.postgres.history import DEAD, PLACE, conditions
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.queue.queues import Queues
-from saqueduct.tasks.bulk import enqueue_many
+from saqueduct.tasks.bulk import bind, enqueue_many
+from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, REPLAY_OF, TAGS
 from saqueduct.tasks.redaction import NOT_KEPT, REDACTED
-from saqueduct.tasks.registry import TaskRegistry
 
 BATCH = 100
 """Dead letters that one transaction replays or discards."""
@@ -55,7 +55,7 @@ class DeadLetters:
         tasks: all tasks.
     """
 
-    def __init__(self, session: AsyncSession, queues: Queues, tasks: TaskRegistry) -> None:
+    def __init__(self, session: AsyncSession, queues: Queues, tasks: TaskLookup) -> None:
         self.session = session
         """Of the caller."""
         self._queues = queues
@@ -188,7 +188,7 @@ class DeadLetters:
         # Its arguments must not take the place of later ones.
         single, later = task.undebounced(), delay if delay > 0 else None
         again = single.options(session=self.session, queue=queue or record.queue, delay=later)
-        call = again.call(arguments)
+        call = bind(again, arguments)
         call.job.meta[REPLAY_OF] = record.key
         if record.attempt_trace:
             call.job.meta[ATTEMPT_TRACE] = record.attempt_trace
