@@ -79,9 +79,7 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
                 "Nothing waits for one now. Start one with `litestar workers run`.",
                 "workers",
             )
-    # Workers without a report, such as stock workers of SAQ, are never paused.
-    known = queue.reports and len(queue.reports) >= queue.live_workers
-    if queue.paused is None and known and all(report.state.paused for report in queue.reports):
+    if queue.paused is None and queue.workers_paused_since is not None:
         yield Problem(
             "warn",
             f"All workers of the queue {queue.name} are paused, {queue.queued:,} jobs wait.",

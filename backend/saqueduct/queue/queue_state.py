@@ -48,10 +48,22 @@ class QueueState:
     @property
     def workers(self) -> dict[str, int]:
         """Live workers by state: "ok", "blocked" (a job blocks its event loop), "not_consuming" (jobs wait, and it
-        takes none)."""
-        wrong = [report.condition for report in self.reports if report.condition != "ok"]
-        found = {condition: wrong.count(condition) for condition in ("blocked", "not_consuming")}
-        return {"ok": max(0, self.live_workers - len(wrong))} | found
+        takes none), "paused" (a person has asked it to take none)."""
+        states = [_state(report) for report in self.reports]
+        found = {state: states.count(state) for state in ("blocked", "not_consuming", "paused")}
+        return {"ok": max(0, self.live_workers - sum(found.values()))} | found
+
+    @property
+    def workers_paused_since(self) -> float | None:
+        """Since when nobody takes jobs, because people have paused every live worker, in epoch seconds by the clock of
+        Redis; None: one takes jobs, or none lives. Workers without a report, such as stock workers of SAQ, are never
+        paused.
+        """
+        if not self.reports or len(self.reports) < self.live_workers:
+            return None
+        if not all(report.state.paused for report in self.reports):
+            return None
+        return max(report.at if report.paused is None else report.paused.since for report in self.reports)
 
     @property
     def slots(self) -> dict[str, int]:
@@ -129,6 +141,10 @@ class StateReader:
                 pipe.hdel(self._core.namespace(WORKERS_PAUSED), *stale, *gone)
                 await pipe.execute()
         return reports
+
+
+def _state(report: WorkerReport) -> str:
+    return "paused" if report.condition == "ok" and report.state.paused else report.condition
 
 
 def _mapping(raw: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -92,7 +92,8 @@ QUEUE_PAUSED = Metric("saqueduct_queue_paused", "gauge", "1 while the queue is p
 WORKERS = Metric(
     "saqueduct_workers",
     "gauge",
-    "Live workers: ok, blocked (a job blocks the event loop), not_consuming (jobs wait, and it takes none).",
+    "Live workers: ok, blocked (a job blocks the event loop), not_consuming (jobs wait, and it takes none), "
+    "paused (a person has asked it to take none).",
     ("queue", "state"),
 )
 SLOTS = Metric("saqueduct_slots", "gauge", "Slots of live workers: busy or free.", ("queue", "state"))

@@ -1,8 +1,9 @@
-"""Paused workers: what the overview says of them, and what viewers see without loading a page."""
+"""Paused workers: what the overview, alerts and numbers say of them."""
 
 import dataclasses
 import time
 
+import msgspec
 import pytest
 
 from saqueduct.console.problems import problems_of
@@ -10,6 +11,8 @@ from saqueduct.console.sampler import Snapshot
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queue_state import QueueState
 from saqueduct.queue.worker_health import WorkerReport, WorkerState
+from saqueduct.telemetry.alerts.conditions import Sample, conditions
+from saqueduct.telemetry.alerts.conditions import View as AlertView
 from saqueduct.telemetry.system_state import DatabaseState, RedisState
 from tests.console.conftest import Served
 
@@ -40,6 +43,28 @@ def test_a_queue_all_of_whose_workers_are_paused_is_a_problem() -> None:
 
 def test_it_is_none_while_a_worker_takes_jobs_that_reports_in_the_way_of_saq_alone() -> None:
     assert problems(queue(report("a"), live=2)) == []
+
+
+def test_they_are_counted_apart_from_those_that_take_jobs() -> None:
+    state = queue(report("a"), report("b", confirmed=False), live=3)
+    assert state.workers == {"ok": 2, "blocked": 0, "not_consuming": 0, "paused": 1}
+
+
+def test_they_are_paused_since_the_last_of_them_was() -> None:
+    first = msgspec.structs.replace(report("a"), paused=Pause(since=5.0))
+    assert queue(first, report("b"), live=2).workers_paused_since == 5.0
+
+
+def alerts(state: QueueState, now: float) -> list[str]:
+    sample = Sample(now, {}, {})
+    return [each.name for each in conditions(AlertView([state], [], DatabaseState(up=None), sample, []))]
+
+
+def test_they_are_reported_after_an_hour() -> None:
+    state = queue(report("a"), live=1)
+    assert alerts(state, ASKED.since + 3600) == []
+    assert alerts(state, ASKED.since + 3601) == ["workers_paused"]
+    assert alerts(queue(report("a"), live=2), ASKED.since + 3601) == []
 
 
 @pytest.mark.parametrize("changed", [report("a", asked=False, confirmed=False), report("a", confirmed=False)])

@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from saq.job import Status
 
@@ -14,7 +16,9 @@ from app.main import create_app
 from app.queue.tasks import my_task
 from app.settings import load_settings
 from saqueduct import Context, GiveUp, Queues, Unique, get_registry, task
+from saqueduct.broker.keys import REPORTS
 from saqueduct.queue.redacted_view import error_summary
+from saqueduct.queue.worker_health import WorkerState
 from saqueduct.testing import JobKit
 from tests.conftest import running
 
@@ -211,10 +215,21 @@ async def test_with_redis_away_the_answer_is_503_with_retry_after(
 async def test_readiness_tells_workers_apart(client: httpx.AsyncClient, queues: Queues) -> None:
     alone = await client.get("/health/ready")
     assert alone.status_code == 200
-    assert alone.json()["workers"] == {"status": "none", "live": {"default": 0}, "problems": []}
+    assert alone.json()["workers"] == {"status": "none", "live": {"default": 0}, "paused": [], "problems": []}
     await queues.get("default").worker_info("w1", queue_key="default")
     served = (await client.get("/health/ready")).json()
-    assert served["workers"] == {"status": "ok", "live": {"default": 1}, "problems": []}
+    assert served["workers"] == {"status": "ok", "live": {"default": 1}, "paused": [], "problems": []}
+
+
+async def test_readiness_says_that_all_workers_are_paused(client: httpx.AsyncClient, queues: Queues) -> None:
+    queue = queues.get("default")
+    await queue.worker_info("w1", queue_key="default")
+    state = msgspec.json.encode(WorkerState(leased=0.0, free=1, slots=1, paused=True))
+    await queue.redis.hset(queue.namespace(REPORTS), "w1", f"{time.time()} ".encode() + state)
+    answer = await client.get("/health/ready")
+    assert answer.status_code == 200
+    workers = {"status": "paused", "live": {"default": 1}, "paused": ["default"], "problems": []}
+    assert answer.json()["workers"] == workers
 
 
 async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:

@@ -140,5 +140,5 @@ async def test_workers_and_slots_are_those_of_the_reports(open_measured: Open) -
 
             await eventually(reported)
             state = await queue.state()
-            assert state.workers == {"ok": 1, "blocked": 0, "not_consuming": 0}
+            assert state.workers == {"ok": 1, "blocked": 0, "not_consuming": 0, "paused": 0}
             assert state.slots == {"busy": 0, "free": 7}

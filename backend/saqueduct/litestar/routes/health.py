@@ -28,8 +28,9 @@ class HealthController(Controller):
     ) -> Response[dict[str, Any]]:
         """Redis and PostgreSQL answer: 200, else 503. Reports the live workers and the pauses of each queue as well.
 
-        Neither changes the status. `workers.status` is "ok", "none", or "degraded": a worker lives and takes no jobs.
-        People with a role find the reason in `problems`: it may name a job.
+        Neither changes the status: it says whether this process can serve requests. `workers.status` is "ok", "none",
+        "degraded" (a worker lives and takes no jobs), or "paused": people have paused every live worker of the queues
+        in `workers.paused`. People with a role find the reason in `problems`: it may name a job.
         """
         redis, database = await asyncio.gather(services.system.redis(), services.system.database(ping=True))
         checks = {"redis": _answer(redis.up)}
@@ -52,5 +53,7 @@ def _answer(up: bool) -> str:
 def _workers(redis: RedisState, whole: bool) -> dict[str, Any]:
     problems = [problem for queue in redis.queues for problem in queue.problems]
     live = {queue.name: queue.live_workers for queue in redis.queues} if redis.up else None
-    status = "degraded" if problems else "ok" if any((live or {}).values()) else "none"
-    return {"status": status, "live": live, "problems": problems if whole else []}
+    paused = [queue.name for queue in redis.queues if queue.workers_paused_since is not None]
+    running = "paused" if paused else "ok"
+    status = "degraded" if problems else running if any((live or {}).values()) else "none"
+    return {"status": status, "live": live, "paused": paused, "problems": problems if whole else []}

@@ -18,7 +18,7 @@ OVERDUE = 60.0
 """Seconds that a tick of a schedule may be late."""
 
 PAUSED = 3600.0
-"""Seconds that a queue may be paused."""
+"""Seconds that a queue, or all its workers, may be paused."""
 
 OUTBOX = 60.0
 """Seconds that a committed job may take to reach Redis."""
@@ -121,6 +121,12 @@ def _of_queue(queue: QueueState, now: float) -> Iterator[Condition]:
             "latency", name, "warning", 300.0,
             f"The oldest job of the queue {name} has waited for {queue.latency:.0f} s",
             "Start more workers, or find out what their slots are busy with: saqueduct jobs list --status active",
+        )  # fmt: skip
+    if queue.workers_paused_since is not None and now - queue.workers_paused_since > PAUSED:
+        yield Condition(
+            "workers_paused", name, "warning", 0.0,
+            f"All workers of the queue {name} have been paused for more than an hour; jobs that wait: {queue.queued}",
+            "Resume one: saqueduct workers list, then saqueduct workers resume ID; or start another.",
         )  # fmt: skip
     workers = queue.workers
     if count := workers["not_consuming"]:
