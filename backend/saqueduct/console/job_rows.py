@@ -1,11 +1,15 @@
 """Lists of jobs for the pages: live ones from Redis, ended ones from their records."""
 
+import asyncio
 import dataclasses
+import datetime as dt
+import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from saqueduct.common.clock import time_now
 from saqueduct.console.search import Search
 from saqueduct.console.view import View
 from saqueduct.postgres.job_details import JobDetails
@@ -25,7 +29,17 @@ LOOKED_AT: Final = 1_000
 """Live jobs of each state that are read for a page: more of them would hold up the event loop."""
 
 SEARCHED: Final = 100_000
-"""The newest records that are searched for text."""
+"""The newest records that are searched for text; of the days without indexes the newest that are searched for
+arguments, tags and traces."""
+
+REMEMBERED: Final = 10.0
+"""Seconds for which the time of the oldest of them is remembered."""
+
+UNINDEXED: Final = dt.timedelta(minutes=20)
+"""How long after the end of a day, in UTC, its records may have no indexes for searches, see `Partitions`."""
+
+COUNTING: Final = 80
+"""Milliseconds that the counts of a page may take; a page without them is better than a slow one."""
 
 COUNTED: Final = 10_000
 """Records of a status that are counted."""
@@ -44,6 +58,7 @@ class JobPage:
         cursor: of the next page; None: there is none.
         counts: records by status, COUNTED at most; None: it would take too long, or there are none.
         capped: True: only the SEARCHED newest records were searched.
+        gap: end of the days with indexes, where of later records only the SEARCHED newest were searched; None: all.
         more_live: True: only the first LOOKED_AT jobs that run, or that wait, were searched.
     """
 
@@ -52,6 +67,7 @@ class JobPage:
     cursor: str | None = None
     counts: Mapping[str, int] | None = None
     capped: bool = False
+    gap: dt.datetime | None = None
     more_live: bool = False
 
 
@@ -81,14 +97,62 @@ async def page_of(
             page.live = [*page.live, *found]
             page.more_live |= following is not None and len(found) < LIVE_FIRST
     if view.keeps_records:
-        async with view.history() as history:
-            within, page.capped = await bounded(history, which)
-            page.counts = await history.counts(within, RECORDED, COUNTED)
-        if state is None:
-            async with view.history() as history:
-                records, page.cursor = await history.page(within, cursor, limit)
-                page.recorded = [JobDetails.of_record(view.queues, record) for record in records]
+        parts, page.capped, page.gap = await _parts(view, which)
+        if state is not None:
+            page.counts = await _counts(view, parts)
+        else:
+            page.counts, recorded = await asyncio.gather(_counts(view, parts), _recorded(view, parts, cursor, limit))
+            page.recorded, page.cursor = recorded
     return page
+
+
+async def _counts(view: View, parts: Sequence[RecordFilter]) -> Mapping[str, int] | None:
+    async with view.history() as history:
+        return await history.counts(parts, RECORDED, COUNTED, COUNTING)
+
+
+async def _recorded(
+    view: View, parts: Sequence[RecordFilter], cursor: str | None, limit: int
+) -> tuple[list[JobDetails], str | None]:
+    async with view.history() as history:
+        records, following = await history.page_of(parts, cursor, limit)
+        return [JobDetails.of_record(view.queues, record) for record in records], following
+
+
+class Parts(NamedTuple):
+    """What of the records is searched, and what that leaves out, see `JobPage`."""
+
+    filters: Sequence[RecordFilter]
+    capped: bool = False
+    gap: dt.datetime | None = None
+
+
+async def _parts(view: View, which: RecordFilter) -> Parts:
+    """A filter, or two of them that leave out records which no index helps to find."""
+    if which.text is None and which.arguments is None and which.tag is None and which.trace is None:
+        return Parts([which])
+    async with view.history() as history:
+        since = await _newest(view, history, which)
+    if since is None or (which.since is not None and which.since >= since):
+        return Parts([which])
+    newest = msgspec.structs.replace(which, since=since)
+    if which.text is not None:
+        return Parts([newest], capped=True)
+    end = (dt.datetime.fromtimestamp(time_now(), dt.UTC) - UNINDEXED).replace(hour=0, minute=0, second=0, microsecond=0)
+    if since <= end:
+        return Parts([which])
+    older = msgspec.structs.replace(which, until=end if which.until is None else min(which.until, end))
+    return Parts([newest, older], gap=end)
+
+
+async def _newest(view: View, history: "JobHistory", which: RecordFilter) -> dt.datetime | None:
+    """As `JobHistory.newest`; without an end remembered for all viewers, so that some more are searched."""
+    if which.until is not None:
+        return await history.newest(which, SEARCHED)
+    now, remembered = time.monotonic(), view.console.newest
+    if remembered is None or remembered[0] < now - REMEMBERED:
+        remembered = view.console.newest = (now, await history.newest(which, SEARCHED))
+    return remembered[1]
 
 
 async def _live(

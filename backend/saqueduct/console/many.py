@@ -65,7 +65,7 @@ async def counted(view: View, change: "Change", which: RecordFilter) -> int:
         return sum([await _listed(view, which, each) for each in states])
     statuses = RETRIED if which.status is None else (which.status,)
     async with view.history() as history:
-        counts = await history.counts(which, statuses, COUNTED)
+        counts = await history.counts([which], statuses, COUNTED)
     return COUNTED if counts is None else sum(counts.values())
 
 

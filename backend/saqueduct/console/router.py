@@ -76,7 +76,10 @@ def console_router(
     console = Console(saqueduct, prefix, entry)
 
     async def view(request: Request[Any, Any, Any]) -> View:
-        return View(console, request)
+        found = View(console, request)
+        if request.method == "GET" and not request.route_handler.opt.get("public"):
+            found.look_ahead()
+        return found
 
     return Router(
         path,

@@ -101,14 +101,27 @@ class Sampler:
         self.reads = 0
         """Snapshots that were read."""
 
-    async def current(self, *, fresh: bool = False, max_age: float = FRESH) -> Snapshot:
-        """A snapshot that is at most `max_age` seconds old, or with `fresh` begun now."""
-        if not fresh and self._latest is not None and time.monotonic() - self._at < max_age:
+    async def current(self, *, max_age: float = FRESH) -> Snapshot:
+        """A snapshot that is at most `max_age` seconds old."""
+        reading = self.begin(max_age=max_age)
+        if reading is None and self._latest is not None:
             return self._latest
-        if fresh or self._reading is None or self._reading.done():
-            self._reading = asyncio.get_running_loop().create_task(self._read())
         # One of several that wait for it may leave.
-        return await asyncio.shield(self._reading)
+        return await asyncio.shield(reading or self._begun())
+
+    def begin(self, *, fresh: bool = False, max_age: float = FRESH) -> "asyncio.Task[Snapshot] | None":
+        """Begin to read, unless the latest snapshot is young enough and `fresh` is not asked for; returns the
+        reading; None: there is none.
+        """
+        if not fresh and self._latest is not None and time.monotonic() - self._at < max_age:
+            return None
+        if not fresh and self._reading is not None and not self._reading.done():
+            return self._reading
+        return self._begun()
+
+    def _begun(self) -> "asyncio.Task[Snapshot]":
+        self._reading = asyncio.get_running_loop().create_task(self._read())
+        return self._reading
 
     def forget(self) -> None:
         """Read again at the next call."""

@@ -1,5 +1,6 @@
 """View: one request to the console, and what every page has."""
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -73,6 +74,8 @@ class Console:
         self.notes = Notes(saqueduct.signing_key)
         self.sampler = Sampler(saqueduct)
         self.trends = Trends(saqueduct)
+        self.newest: tuple[float, dt.datetime | None] | None = None
+        """When it was read, and the time from which on records are searched, see `job_rows`."""
 
 
 class View:
@@ -92,6 +95,7 @@ class View:
         self.person = console.entry.person_of(request) or NOBODY
         self._root = root_of(request) + console.prefix
         self._note = console.notes.read(request.cookies.get(NOTE, ""))
+        self._reading: asyncio.Task[Snapshot] | None = None
 
     @property
     def may_act(self) -> bool:
@@ -127,7 +131,14 @@ class View:
 
     async def snapshot(self) -> Snapshot:
         """The state of the whole; read again after an action, so that its effect is visible."""
-        return await self.console.sampler.current(fresh=self._note is not None)
+        if self._reading is None:
+            return await self.console.sampler.current()
+        # Others wait for it too.
+        return await asyncio.shield(self._reading)
+
+    def look_ahead(self) -> None:
+        """Begin to read what `snapshot` returns, while the handler reads what is its own."""
+        self._reading = self.console.sampler.begin(fresh=self._note is not None)
 
     @asynccontextmanager
     async def history(self) -> "AsyncIterator[JobHistory]":

@@ -6,7 +6,7 @@ transaction copies the changes and swaps the tables.
 
 from collections.abc import Iterator, Sequence
 
-from saqueduct.postgres.partition_layout import KEPT, PARENT, SEARCH, Layout, Partition
+from saqueduct.postgres.partition_layout import EVERYWHERE, KEPT, PARENT, SEARCH, Layout, Partition
 from saqueduct.postgres.retention import Retention
 
 BRIEF = "800ms"
@@ -76,6 +76,7 @@ class Compaction:
         ]
 
     def _copy(self) -> list[str]:
+        indexes = EVERYWHERE | SEARCH
         check = f"CONSTRAINT {BOUNDS} CHECK ({self._partition.condition})"
         return [
             f"CREATE TABLE {self._next} (LIKE {self._parent} INCLUDING ALL EXCLUDING INDEXES, {check})",
@@ -83,7 +84,7 @@ class Compaction:
             f"ALTER TABLE {self._next} ADD PRIMARY KEY (queued_at, key, queue)",
             f"CREATE INDEX ON {self._next} (key)",
             f"CREATE INDEX ON {self._next} (status, queued_at, key, queue) WHERE status <> 'complete'",
-            *(f"CREATE INDEX {self._name}_{suffix} ON {self._next} {columns}" for suffix, columns in SEARCH.items()),
+            *(f"CREATE INDEX {self._name}_{suffix} ON {self._next} {columns}" for suffix, columns in indexes.items()),
             f"ANALYZE {self._next}",
         ]
 

@@ -121,7 +121,15 @@ class JobHistory:
             InvalidCursor: the cursor was not returned by this method.
             InvalidSearch: the search takes longer than SEARCH.
         """
-        return await self._page(conditions(which), cursor, limit)
+        return await self._page([conditions(which)], cursor, limit)
+
+    async def page_of(self, parts: Sequence[RecordFilter], cursor: str | None = None, limit: int = PAGE) -> Page:
+        """A page of the records that match one of several filters. Arguments and errors as `page`.
+
+        Args:
+            parts: filters whose times do not overlap, the newest first.
+        """
+        return await self._page([conditions(part) for part in parts], cursor, limit)
 
     async def newest(self, which: RecordFilter, most: int) -> dt.datetime | None:
         """The time of enqueue from which on a filter has `most` records before `until`; None: it has fewer in all.
@@ -135,23 +143,27 @@ class JobHistory:
             query = query.where(JobRecord.queued_at < which.until)
         return await self._session.scalar(query, execution_options=self._options)
 
-    async def counts(self, which: RecordFilter, statuses: Sequence[str], most: int) -> dict[str, int] | None:
-        """How many records with each status match, `most` at most; None: it takes longer than COUNTING.
+    async def counts(
+        self, parts: Sequence[RecordFilter], statuses: Sequence[str], most: int, within: int = COUNTING
+    ) -> dict[str, int] | None:
+        """How many records with each status match, `most` at most; None: it takes longer than `within`.
 
         Args:
-            which: the filter; its own status does not count.
+            parts: filters whose times do not overlap; their own status does not count.
             statuses: of records.
             most: records of a status that are counted.
+            within: milliseconds.
         """
-        others = conditions(msgspec.structs.replace(which, status=None))
-        parts = []
+        others = [conditions(msgspec.structs.replace(part, status=None)) for part in parts]
+        counts = []
         for status in statuses:
             own = JobRecord.status == literal(status, literal_execute=True)
-            some = select(literal(1).label("one")).where(*others, own).limit(most).subquery()
-            parts.append(
+            matching = [select(literal(1).label("one")).where(*each, own) for each in others]
+            some = union_all(*matching).limit(most).subquery()
+            counts.append(
                 select(literal(status).label("status"), select(func.count()).select_from(some).scalar_subquery())
             )
-        found = await rows_within(COUNTING, self._session, union_all(*parts), options=self._options)
+        found = await rows_within(within, self._session, union_all(*counts), options=self._options)
         return None if found is None else {row[0]: row[1] for row in found}
 
     async def children(self, key: str, since: dt.datetime, until: dt.datetime, most: int) -> Sequence[JobRecord] | None:
@@ -171,7 +183,7 @@ class JobHistory:
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
-        return await self._page([*conditions(which), *DEAD], cursor, limit)
+        return await self._page([[*conditions(which), *DEAD]], cursor, limit)
 
     async def dead_errors(self, which: RecordFilter, most: int) -> Sequence[tuple[str, str | None, dt.datetime]]:
         """Task, end of the error and time of enqueue of the newest dead letters that match.
@@ -189,13 +201,15 @@ class JobHistory:
         found: list[Any] = list(rows)
         return [(task, end, at) for task, end, at in found]
 
-    async def _page(self, conditions: list[ColumnElement[bool]], cursor: str | None, limit: int) -> Page:
+    async def _page(self, parts: Sequence[list[ColumnElement[bool]]], cursor: str | None, limit: int) -> Page:
         limit = max(1, min(limit, LARGEST_PAGE))
-        query = select(JobRecord).where(*conditions)
-        if cursor is not None:
-            query = query.where(tuple_(*PLACE) < tuple_(*_decoded(cursor)))
-        query = query.order_by(*(column.desc() for column in PLACE)).limit(limit + 1)
-        records = await self._searched(query)
+        after = [] if cursor is None else [tuple_(*PLACE) < tuple_(*_decoded(cursor))]
+        records: list[JobRecord] = []
+        for part in parts:
+            query = select(JobRecord).where(*part, *after).order_by(*(column.desc() for column in PLACE))
+            records += await self._searched(query.limit(limit + 1 - len(records)))
+            if len(records) > limit:
+                break
         more = len(records) > limit
         return Page(records[:limit], _encoded(records[limit - 1]) if more else None)
 

@@ -34,6 +34,13 @@ SEARCH = {
 }
 """The indexes that closed partitions have besides those of all. Writing to them would cost more than the record."""
 
+EVERYWHERE = {
+    "dead": "(queued_at, key, queue) WHERE status = 'failed' AND resolution IS NULL",
+    "schedule": "(schedule, queued_at) WHERE schedule IS NOT NULL",
+}
+"""Indexes of few records, which cost the others nothing. Workers create them on each partition without a lock that
+others wait for; a migration would have to lock the table while it reads all of it."""
+
 
 BEFORE = "saqueduct_before"
 """Name of a constraint of the last partition while it gets an upper bound."""

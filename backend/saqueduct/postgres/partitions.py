@@ -20,6 +20,7 @@ from saqueduct.postgres.compaction import BRIEF, PATIENT, Compaction
 from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate_of
 from saqueduct.postgres.partition_layout import (
     BEFORE,
+    EVERYWHERE,
     PARENT,
     SEARCH,
     Layout,
@@ -206,12 +207,11 @@ class Partitions:
         )
 
     async def _index(self) -> None:
-        """Create the indexes for searches on closed partitions, while others write to them."""
+        """Create the indexes that partitions lack, while others write to them; those for searches on closed ones."""
         layout = await self._layout()
         for partition in layout.partitions:
-            if partition.end is None or partition.end > layout.now - CLOSED:
-                continue
-            for suffix, definition in SEARCH.items():
+            is_open = partition.end is None or partition.end > layout.now - CLOSED
+            for suffix, definition in (EVERYWHERE if is_open else EVERYWHERE | SEARCH).items():
                 name = f"{partition.name}_{suffix}"
                 if not partition.indexes.get(name):
                     await self._create_index(layout, partition, name, definition)

@@ -1,7 +1,7 @@
 """The history of queues and tasks: counts and histograms per minute, hour and day, added up, read and pruned."""
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from saqueduct.common.durations import BUCKETS, Durations
 from saqueduct.postgres.base import in_schema, quoted
 from saqueduct.postgres.models import HistoryRow
-from saqueduct.postgres.time_steps import KEPT_DAYS, Point, Span, Total, Totals, Trend
+from saqueduct.postgres.time_steps import KEPT_DAYS, Point, Span, Summary, Total, Totals, Trend
 
 COUNTS: Final = ("enqueued", "complete", "failed", "aborted", "retried", "recovered")
 """Columns with counts, in the order of `Numbers.counts`."""
@@ -158,6 +158,19 @@ class TimeSeries:
             found.setdefault(name, {})[at] = numbers
         return {name: _trend(span, points) for name, points in found.items()}
 
+    async def summaries(self, span: Span, by: Literal["queue", "task"]) -> dict[str, Summary]:
+        """As `trends`, without the durations of each step, which take most of the time where there are many names."""
+        ended: dict[str, dict[int, int]] = {}
+        group = f"{by}, {_beginning(span)}"
+        columns = f"{group}, CAST(sum(complete + failed + aborted) AS bigint)"
+        for name, at, count in await self._rows(columns, group, span):
+            ended.setdefault(name, {})[at] = count
+        steps = range(span.first, span.end, span.step)
+        return {
+            key[0]: Summary(Totals(**numbers.fields()), [ended.get(key[0], {}).get(at, 0) for at in steps])
+            for key, numbers in (await self._grouped(by, span, None, None)).items()
+        }
+
     async def totals(self, span: Span, queue: str | None = None, task: str | None = None) -> list[Total]:
         """What happened to each task of each queue in a time, the busiest first. Arguments as `series`."""
         found = await self._grouped("queue, task", span, queue, task)
@@ -186,6 +199,22 @@ class TimeSeries:
         self, group: str, span: Span, queue: str | None, task: str | None
     ) -> dict[tuple[Any, ...], Numbers]:
         """Sums by the columns or expressions of `group`."""
+        # Position by position: to unnest the histograms would make a row of each count.
+        names = [*COUNTS, *(f"{name}[{place}]" for name in ("waits", "runs") for place in range(1, SIZE + 1))]
+        sums = ", ".join(f"CAST(coalesce(sum({name}), 0) AS bigint)" for name in names)
+        columns = f"{group}, sum(wait_seconds), sum(run_seconds), {sums}"
+        found: dict[tuple[Any, ...], Numbers] = {}
+        keys = len(COUNTS)
+        for row in await self._rows(columns, group, span, queue, task):
+            width = len(row) - len(names) - 2
+            seconds, counts = list(row[width : width + 2]), list(row[width + 2 :])
+            waits, runs = counts[keys : keys + SIZE], counts[keys + SIZE :]
+            found[tuple(row[:width])] = Numbers(counts[:keys], seconds, waits, runs)
+        return found
+
+    async def _rows(
+        self, columns: str, group: str, span: Span, queue: str | None = None, task: str | None = None
+    ) -> Iterable[Any]:
         chosen = _CHOSEN.format(table=quoted(HistoryRow.__tablename__, self._schema))
         given = {
             "source": span.source,
@@ -194,19 +223,8 @@ class TimeSeries:
             "queue": queue,
             "task": task,
         }
-        # Position by position: to unnest the histograms would make a row of each count.
-        names = [*COUNTS, *(f"{name}[{place}]" for name in ("waits", "runs") for place in range(1, SIZE + 1))]
-        sums = ", ".join(f"CAST(coalesce(sum({name}), 0) AS bigint)" for name in names)
-        columns = f"SELECT {group}, sum(wait_seconds), sum(run_seconds), {sums} {chosen} GROUP BY {group}"
-        found: dict[tuple[Any, ...], Numbers] = {}
-        keys = len(COUNTS)
         await self._session.execute(text(_BY_INDEX))
-        for row in await self._session.execute(text(columns), given):
-            width = len(row) - len(names) - 2
-            seconds, counts = list(row[width : width + 2]), list(row[width + 2 :])
-            waits, runs = counts[keys : keys + SIZE], counts[keys + SIZE :]
-            found[tuple(row[:width])] = Numbers(counts[:keys], seconds, waits, runs)
-        return found
+        return await self._session.execute(text(f"SELECT {columns} {chosen} GROUP BY {group}"), given)
 
 
 def _beginning(span: Span) -> str:

@@ -100,6 +100,14 @@ class Trend(NamedTuple):
         return [point.complete + point.failed + point.aborted for point in self.points]
 
 
+class Summary(NamedTuple):
+    """What happened in a time as a whole, and how much by steps."""
+
+    total: Totals
+    ended: list[int]
+    """Jobs that ended in each step, oldest first."""
+
+
 class Total(Totals, kw_only=True):
     """The sum for a task of a queue."""
 

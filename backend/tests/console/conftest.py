@@ -194,6 +194,13 @@ class Served(NamedTuple):
         return unescape(re.sub(r"<[^>]+>", "", found[1])).strip()
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of pages that are left out where they take too long are there on a busy machine too."""
+    for place in ("postgres.task_runs.PATIENCE", "postgres.schedule_runs.PATIENCE", "console.job_rows.COUNTING"):
+        monkeypatch.setattr(f"saqueduct.{place}", 60_000)
+
+
 @pytest.fixture(scope="module")
 def served(redis_url: str, migrated_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The application with a worker of its own, an empty Redis and empty tables."""

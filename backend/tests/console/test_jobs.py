@@ -1,6 +1,7 @@
 """Jobs: found, shown, changed, exported."""
 
 import csv
+import datetime as dt
 import io
 import re
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ import pytest
 
 from saqueduct import JobNotFound, QueueUnavailable
 from saqueduct.console.search import search_of
+from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.queue.listing import JobListing, LiveState
 from saqueduct.queue.queue import EngineQueue
+from saqueduct.record_sessions import history
 from saqueduct.tasks.nesting import LEVELS
 from tests.console.conftest import MARKUP, Served, code_in
 from tests.fixtures.poll import eventually_sync
@@ -272,3 +275,43 @@ def test_a_search_says_how_many_live_jobs_it_looked_at(served: Served, monkeypat
     limits.clear()
     served.client.get("/console/jobs/export.jsonl", params={"q": "nobody"})
     assert set(limits) == {50_000}
+
+
+def test_a_search_for_arguments_says_which_records_of_today_it_leaves_out(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest = served.ended("echo", mark="bounded", number=0)
+    keys = [served.ended("echo", mark="bounded", number=number) for number in (1, 2, 3)]
+    monkeypatch.setattr("saqueduct.console.job_rows.REMEMBERED", -1.0)
+    # As if a day had passed since the indexes of the last one were made.
+    monkeypatch.setattr("saqueduct.console.job_rows.UNINDEXED", dt.timedelta())
+    everything = served.page("/jobs", q="mark:bounded")
+    assert "were searched, and all older ones" not in everything
+    assert oldest in everything
+    monkeypatch.setattr("saqueduct.console.job_rows.SEARCHED", 2)
+    part = served.page("/jobs", q="mark:bounded")
+    assert "were searched, and all older ones" in part
+    assert oldest not in part
+    assert keys[-1] in part
+
+
+def test_pages_of_two_times_follow_each_other(served: Served) -> None:
+    keys = [served.ended("echo", mark="parts", number=number) for number in range(5)]
+
+    async def pages() -> list[list[str]]:
+        found: list[list[str]] = []
+        cursor = None
+        async with history(served.saqueduct) as records:
+            which = RecordFilter(arguments={"mark": "parts"})
+            middle = (await records.page(which)).records[2].queued_at
+            parts = [RecordFilter(arguments={"mark": "parts"}, since=middle)]
+            parts.append(RecordFilter(arguments={"mark": "parts"}, until=middle))
+            assert await records.counts(parts, ["complete"], 4, 60_000) == {"complete": 4}
+            while not found or cursor is not None:
+                page = await records.page_of(parts, cursor, 2)
+                found.append([each.key for each in page.records])
+                cursor = page.cursor
+        return found
+
+    newest = keys[::-1]
+    assert served.run(pages()) == [newest[:2], newest[2:4], newest[4:]]

@@ -19,7 +19,16 @@ from saqueduct.postgres import migrate, partitions
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.compaction import Compaction
 from saqueduct.postgres.engine import sqlalchemy_url
-from saqueduct.postgres.partition_layout import BEFORE, SEARCH, Layout, Partition, midnight, no_partition, read
+from saqueduct.postgres.partition_layout import (
+    BEFORE,
+    EVERYWHERE,
+    SEARCH,
+    Layout,
+    Partition,
+    midnight,
+    no_partition,
+    read,
+)
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.retention import Retention
@@ -268,7 +277,8 @@ async def test_a_closed_partition_gets_its_indexes_also_after_a_process_died_at_
     indexes = {each.name: each.indexes for each in found}
     wanted = {f"{closed.name}_{suffix}" for suffix in ("task", "task_incomplete", "tags", "arguments")}
     assert wanted <= {name for name, valid in indexes[closed.name].items() if valid}
-    assert [len(indexes[each.name]) for each in found if each.end is None or each.end > now()] == [3, 3, 3]
+    each_has = 3 + len(EVERYWHERE)
+    assert [len(indexes[each.name]) for each in found if each.end is None or each.end > now()] == [each_has] * 3
 
 
 async def test_an_old_day_keeps_what_outlives_the_others(empty_database: AsyncEngine) -> None:
@@ -281,7 +291,7 @@ async def test_an_old_day_keeps_what_outlives_the_others(empty_database: AsyncEn
     assert await places(empty_database) == {each.key: name for each in kept}
     (partition,) = (each for each in (await layout(empty_database)).partitions if each.name == name)
     assert (partition.start, partition.end) == (day, day + DAY)
-    assert len(partition.indexes) == 3 + len(SEARCH)
+    assert len(partition.indexes) == 3 + len(EVERYWHERE) + len(SEARCH)
 
 
 async def test_changes_of_an_old_day_during_its_copy_are_kept(empty_database: AsyncEngine) -> None:

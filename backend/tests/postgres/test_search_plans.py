@@ -1,13 +1,14 @@
 """Searches in many records: what is rare is found by an index, and not by reading all records in their order."""
 
 import re
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saqueduct.postgres import migrate
-from saqueduct.postgres.history import PLACE, conditions
+from saqueduct.postgres.history import DEAD, PLACE, conditions
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.record_filter import RecordFilter
@@ -42,10 +43,31 @@ async def test_what_is_rare_is_found_by_an_index(empty_url: str, empty_database:
     assert {suffix: suffix in used(plan) for suffix, plan in plans.items()} == dict.fromkeys(SEARCHES, True)
 
 
+async def test_dead_letters_are_counted_and_runs_of_schedules_found_by_indexes_of_every_day(
+    empty_url: str, empty_database: AsyncEngine
+) -> None:
+    await migrate.upgrade(empty_database)
+    await run_sql(empty_url, FILL)
+    await Partitions(empty_database, Retention()).maintain()
+    await run_sql(empty_url, "VACUUM ANALYZE job_records")
+    schedule = "SELECT key FROM job_records WHERE schedule = 'nightly' ORDER BY queued_at DESC LIMIT 10"
+    assert "schedule" in used(await explained(empty_database, schedule))
+    plan = await explained(empty_database, literally(select(JobRecord.queue).where(*DEAD).limit(1000)))
+    assert "dead" in used(plan)
+    assert "Index Only Scan" in plan
+
+
 async def plan_of(database: AsyncEngine, which: RecordFilter) -> str:
     """How PostgreSQL finds a page; a small one, for which it tends to read all records in their order."""
     query = select(JobRecord).where(*conditions(which)).order_by(*(column.desc() for column in PLACE)).limit(2)
-    statement = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+    return await explained(database, literally(query))
+
+
+def literally(query: Select[Any]) -> str:
+    return str(query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))  # type: ignore[no-untyped-call]
+
+
+async def explained(database: AsyncEngine, statement: str) -> str:
     async with database.connect() as connection:
         found = await connection.exec_driver_sql(f"EXPLAIN {statement}")
         return "\n".join(found.scalars())

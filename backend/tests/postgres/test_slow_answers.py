@@ -36,7 +36,7 @@ async def test_a_search_that_takes_too_long_leaves_the_transaction_usable(
         async with AsyncSession(engine) as session, session.begin():
             jobs = JobHistory(session)
             if search == "counts":
-                assert await jobs.counts(RecordFilter(), ["complete"], 10) is None
+                assert await jobs.counts([RecordFilter()], ["complete"], 10) is None
             else:
                 assert await jobs.children("key", NOW - dt.timedelta(days=1), NOW, 10) is None
             assert await session.scalar(text("SELECT 1")) == 1

@@ -1,5 +1,6 @@
 """Dead letters: grouped, replayed and discarded one by one, by group, or all that match."""
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -35,13 +36,10 @@ class DeadLetterPages(Controller):
         search = search_of(query)
         if not view.keeps_records:
             return await view.page("dead_letters_none.html")
-        async with view.history() as history:
-            records, cursor = await history.dead_letters(search.which, query.get("cursor") or None, PAGE)
-            letters = [JobDetails.of_record(view.queues, record) for record in records]
-        groups: list[Group] = []
-        if not query.get("cursor"):
-            async with view.history() as history:
-                groups = grouped(DeadLetter(*row) for row in await history.dead_errors(search.which, GROUPED))
+        place = query.get("cursor") or None
+        (letters, cursor), groups = await asyncio.gather(
+            _letters(view, search.which, place), _groups(view, search.which, place)
+        )
         return await view.page(
             "dead_letters.html",
             search=search,
@@ -95,6 +93,20 @@ class DeadLetterPages(Controller):
         if search.problem:
             raise InvalidSearch(search.problem)
         return await begun(view, form, "discard", search.which)
+
+
+async def _letters(view: View, which: RecordFilter, cursor: str | None) -> tuple[list[JobDetails], str | None]:
+    async with view.history() as history:
+        records, following = await history.dead_letters(which, cursor, PAGE)
+        return [JobDetails.of_record(view.queues, record) for record in records], following
+
+
+async def _groups(view: View, which: RecordFilter, cursor: str | None) -> list[Group]:
+    """Of the first page only."""
+    if cursor is not None:
+        return []
+    async with view.history() as history:
+        return grouped(DeadLetter(*row) for row in await history.dead_errors(which, GROUPED))
 
 
 def _which(given: dict[str, str]) -> DeadLetterFilter:

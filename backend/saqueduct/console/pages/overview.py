@@ -1,7 +1,8 @@
 """The overview: what is wrong now, the queues in numbers, and the last hour, day or week in charts."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from litestar import Response, get
 from litestar.di import NamedDependency
@@ -13,9 +14,6 @@ from saqueduct.console.view import View
 from saqueduct.postgres.record_filter import MOST_DEAD_LETTERS
 from saqueduct.postgres.time_steps import HOUR, Total, Trend
 from saqueduct.queue.schedule_states import ScheduleState
-
-if TYPE_CHECKING:
-    from saqueduct.postgres.time_series import TimeSeries
 
 BUSIEST = 8
 """Tasks that are listed."""
@@ -35,8 +33,14 @@ class Happened(NamedTuple):
 async def overview(view: NamedDependency[View]) -> Response[str]:
     """What is wrong, queues, charts, dead letters."""
     window = window_of(view.request.query_params.get("span"))
-    snapshot = await view.snapshot()
-    happened = await view.trends.read("overview", window, lambda series: _happened(series, window))
+    # Longer times by the hour: the sums of many tasks are made of fewer rows.
+    summed = window.span(window.step if window is HOURLY else HOUR)
+    snapshot, trend, totals = await asyncio.gather(
+        view.snapshot(),
+        view.trends.read("overview", window, lambda series: series.trend(window.span())),
+        view.trends.read("busiest", window, lambda series: series.totals(summed)),
+    )
+    happened = None if trend is None or totals is None else Happened(trend, totals[:BUSIEST], len(totals))
     return await view.page(
         "overview.html",
         most_dead=MOST_DEAD_LETTERS,
@@ -46,12 +50,6 @@ async def overview(view: NamedDependency[View]) -> Response[str]:
         happened=happened,
         charts=None if happened is None else _charts(happened.trend, window, snapshot),
     )
-
-
-async def _happened(series: "TimeSeries", window: Window) -> Happened:
-    # Longer times by the hour: the sums of many tasks are made of fewer rows.
-    totals = await series.totals(window.span(window.step if window is HOURLY else HOUR))
-    return Happened(await series.trend(window.span()), totals[:BUSIEST], len(totals))
 
 
 def _charts(trend: Trend, window: Window, snapshot: Snapshot) -> list[Chart]:

@@ -97,8 +97,7 @@ async def _last_runs(view: View, states: Mapping[str, ScheduleState]) -> Runs | 
     store = view.saqueduct.store
     try:
         async with transaction(view.saqueduct) as session:
-            tasks = {key: state.task for key, state in states.items()}
-            return await last_runs(session, tasks, RUNS, store.schema if store is not None else None)
+            return await last_runs(session, list(states), RUNS, store.schema if store is not None else None)
     except DATABASE_AWAY:
         return None
 

@@ -31,6 +31,9 @@ SLOWEST: Final = 5
 RECENT: Final = 7
 """Days in which they are looked for."""
 
+UNCOUNTED: Final = 600
+"""Seconds of which the history may not have all jobs yet."""
+
 PLAIN: Final = TaskOptions().described()
 """The options of a task that sets none."""
 
@@ -47,7 +50,7 @@ class TaskPages(Controller):
     async def all_of_them(self, view: NamedDependency[View]) -> Response[str]:
         """Every task."""
         found = sorted(view.registry.get_all_tasks(), key=lambda task: task.name)
-        trends = await view.trends.read("tasks", MONTHLY, lambda series: series.trends(MONTHLY.span(), "task"))
+        trends = await view.trends.read("tasks", MONTHLY, lambda series: series.summaries(MONTHLY.span(), "task"))
         return await view.page(
             "tasks.html",
             tasks=[(task, changed_options(task), (trends or {}).get(task.name)) for task in found],
@@ -98,14 +101,16 @@ class Runs(NamedTuple):
     failing: Sequence[Failing] | None = None
 
 
-async def _runs(view: View, task: str) -> Runs:
+async def _runs(view: View, task: str, month: Trend | None) -> Runs:
     if not view.keeps_records:
         return Runs()
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
     from saqueduct.postgres.task_runs import TaskRuns
     from saqueduct.record_sessions import transaction
 
-    since = dt.datetime.fromtimestamp(time_now() - RECENT * DAY, dt.UTC)
+    # The newest records of a task that had none for days are far to seek.
+    ran = month is None or any(month.ended[-RECENT - 1 :])
+    since = dt.datetime.fromtimestamp(time_now() - (RECENT * DAY if ran else UNCOUNTED), dt.UTC)
     async with transaction(view.saqueduct) as session:
         runs = TaskRuns(session, task)
         slowest = await runs.slowest(since, SLOWEST)
@@ -191,7 +196,7 @@ async def _page(
             durations("run", "Run time", month, MONTHLY.step, "run"),
             durations("wait", "Wait", month, MONTHLY.step, "wait"),
         ],
-        runs=await _runs(view, task.name),
+        runs=await _runs(view, task.name, month),
         recent=RECENT,
         task=task,
         fields=fields,
