@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         JobExpired,
         JobFailed,
         JobNotFound,
+        LimitNotTaken,
+        LimitTimeout,
         PayloadTooLarge,
         QueueError,
         QueueUnavailable,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from saqueduct.queue.queue import EngineQueue, QueueStats
     from saqueduct.queue.queues import Queues
     from saqueduct.queue.schedule_states import ScheduleState
+    from saqueduct.queue.taking import limit
     from saqueduct.schedules.cron_text import crontab
     from saqueduct.schedules.schedule import Schedule
     from saqueduct.tasks.bulk import Call, enqueue_many
@@ -83,6 +86,8 @@ __all__ = [
     "JobHandle",
     "JobNotFound",
     "JobUpdate",
+    "LimitNotTaken",
+    "LimitTimeout",
     "Pause",
     "PayloadTooLarge",
     "Person",
@@ -113,6 +118,7 @@ __all__ = [
     "crontab",
     "enqueue_many",
     "get_registry",
+    "limit",
     "scheduled_task",
     "task",
 ]
@@ -139,6 +145,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "JobExpired",
         "JobFailed",
         "JobNotFound",
+        "LimitNotTaken",
+        "LimitTimeout",
         "PayloadTooLarge",
         "QueueError",
         "QueueUnavailable",
@@ -159,6 +167,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "saqueduct.queue.queue": ("EngineQueue", "QueueStats"),
     "saqueduct.queue.queues": ("Queues",),
     "saqueduct.queue.schedule_states": ("ScheduleState",),
+    "saqueduct.queue.taking": ("limit",),
     "saqueduct.schedules.cron_text": ("crontab",),
     "saqueduct.schedules.schedule": ("Schedule",),
     "saqueduct.tasks.bulk": ("Call", "enqueue_many"),

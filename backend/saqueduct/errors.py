@@ -14,6 +14,8 @@ QueueError
 ├── UnknownSchedule        no task has a schedule of that key
 ├── UnknownWorker          no live worker has that id
 ├── UnknownLimit           there is no limit of that name
+├── LimitNotTaken          a job cannot take a limit (also a RuntimeError)
+├── LimitTimeout           ... its turn did not come in time (also a TimeoutError)
 ├── InvalidArguments       the arguments do not fit the task's signature
 │   └── PayloadMismatch    ... those of a job that a worker leased
 ├── TaskNotDeployed        a worker leased a job of a task that its code does not have
@@ -196,6 +198,22 @@ class UnknownLimit(QueueError):
         listed = f"there are: {', '.join(map(repr, self.known)) or 'none'}"
         where = f"{of} has" if of else "there is"
         super().__init__(f"{where} no limit {name!r}; {did_you_mean(name, self.known, listed)}")
+
+
+class LimitNotTaken(QueueError, RuntimeError):
+    """A job cannot take a limit. `limit`: its name; `reason`: why, as text."""
+
+    def __init__(self, limit: str, reason: str) -> None:
+        self.limit, self.reason = limit, reason
+        super().__init__(f"cannot take the limit {limit!r}: {reason}")
+
+
+class LimitTimeout(QueueError, TimeoutError):
+    """The turn of a job at a limit did not come in time. `limit`: its name; `timeout`: seconds."""
+
+    def __init__(self, limit: str, timeout: float) -> None:
+        self.limit, self.timeout = limit, timeout
+        super().__init__(f"it was not this job's turn at the limit {limit!r} within {timeout:g} s")
 
 
 class InvalidArguments(QueueError):

@@ -18,7 +18,20 @@ from saqueduct.common import clock
 
 PARTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
-        ("abort", "dangling", "expired", "lease", "orphans", "promote", "set_limit", "settle", "state", "stir", "why"),
+        (
+            "abort",
+            "dangling",
+            "expired",
+            "lease",
+            "orphans",
+            "promote",
+            "set_limit",
+            "settle",
+            "state",
+            "stir",
+            "take",
+            "why",
+        ),
         ("limits",),
     ),
     **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("limits", "debounce", "cancel", "admit")),

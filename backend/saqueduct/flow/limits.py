@@ -195,22 +195,27 @@ def check_name(what: str, name: str) -> None:
         raise ValueError(f"{what}: name: {name[:40]!r}... is longer than {LONGEST_NAME} characters")
 
 
-def check_limits(limits: Any) -> None:
+def check_limits(limits: Any, option: str = "limits", beside: tuple[Limit, ...] = ()) -> None:
     """Check the limits of a task.
+
+    Args:
+        limits: as given.
+        option: the option of the task.
+        beside: the task's other limits.
 
     Raises:
         ValueError: they are not a tuple of limits, or two have one name.
     """
-    example = 'such as limits=(Concurrency(2, by="tenant_id"),)'
+    example = f'such as {option}=(Concurrency(2, by="tenant_id"),)'
     if not isinstance(limits, tuple):
-        raise ValueError(f"limits takes a tuple, {example}, not {limits!r}")
+        raise ValueError(f"{option} takes a tuple, {example}, not {limits!r}")
     for each in limits:
         if not isinstance(each, Concurrency | Rate):
-            raise ValueError(f"limits takes Concurrency(...) and Rate(...), {example}, not {each!r}")
-    names = [each.name for each in limits]
+            raise ValueError(f"{option} takes Concurrency(...) and Rate(...), {example}, not {each!r}")
+    names = [each.name for each in (*beside, *limits)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         what = f"the name {twice[0]!r}" if twice[0] else "the name of the task, because they have none"
-        raise ValueError(f"limits: two limits have {what}: give each its own name")
+        raise ValueError(f"{option}: two limits have {what}: give each its own name")
 
 
 def _check_count(name: str, value: Any, most: int = MOST) -> None:

@@ -118,7 +118,7 @@ class JobDetails(JobSummary, kw_only=True):
     async def of_waiting(cls, queues: Queues, job: Job) -> "JobDetails":
         """The same, and what it waits for."""
         details = cls.of_job(job)
-        if job.status is Status.QUEUED:
+        if job.status in (Status.QUEUED, Status.ACTIVE):
             details.waits_for = await limit_waits(queues.get(job.get_queue().name), job)
         return details
 

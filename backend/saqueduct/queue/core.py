@@ -85,6 +85,8 @@ class QueueCore:
         """Makes spans; None: traces are off."""
         self.offered: set[tuple[str, str]] = set()
         """Key and lease of the jobs that workers of this process offer to other processes, see `LeaseKeeper`."""
+        self.alone = 0
+        """Jobs that the test kit runs alone: while there are any, jobs pass the limits that they take."""
         self._time_known: tuple[float, float] | None = None
         """When the clock of Redis was read, by the monotonic clock, and its value."""
 

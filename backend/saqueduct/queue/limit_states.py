@@ -83,7 +83,7 @@ def declared_limits(tasks: Iterable[TaskDefinition]) -> dict[str, Declared]:
     """The limits of these tasks, by name."""
     found: dict[str, Declared] = {}
     for task in tasks:
-        for limit in task.defaults.limits:
+        for limit in task.defaults.all_limits:
             name = name_of(limit, task.name)
             before = found[name].tasks if name in found else ()
             found[name] = Declared(limit, task.queue_name, (*before, task.name))

@@ -4,11 +4,12 @@ import dataclasses
 from typing import Any
 
 from saq import Job
+from saq.job import Status
 
 from saqueduct.common.text import decoded
 from saqueduct.errors import InvalidArguments, UnknownTask
 from saqueduct.flow.limits import name_of, parameters_of
-from saqueduct.queue.limit_states import numbers_in
+from saqueduct.queue.limit_states import declared_limits, numbers_in
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.limit_keys import limits_of_job
@@ -69,14 +70,14 @@ class LimitWait:
 
 
 async def limit_waits(queue: EngineQueue, job: Job) -> list[LimitWait]:
-    """The limits of a job that is due and waits for them, those that hold it up first; empty: it waits for none."""
-    if not isinstance(job, EngineJob) or not job.meta:
+    """The limits that a due job waits for, or a running one that takes them; those that hold it up first."""
+    if not isinstance(job, EngineJob):
         return []
     answer = await queue.scripts.run("why", queue.job_id(job.key), NAMED)
     if not answer:
         return []
     now, before, *gates = answer
-    shown = _shown_keys(queue, job)
+    shown = _keys_that_are_taken(queue, gates) if job.status is Status.ACTIVE else _shown_keys(queue, job)
     waits = [_wait(queue, int(before), gate, shown).said(float(now)) for gate in gates]
     return sorted(waits, key=lambda wait: wait.open)
 
@@ -122,6 +123,19 @@ def _shown_keys(queue: EngineQueue, job: EngineJob) -> dict[tuple[str, str], str
         for limit, (_, key, _) in zip(limits, keys, strict=True)
         if not redact.intersection(parameters_of(limit))
     }
+
+
+def _keys_that_are_taken(queue: EngineQueue, gates: list[Any]) -> dict[tuple[str, str], str]:
+    """The same for limits that a running job takes, unless one of their tasks redacts the argument."""
+    tasks = [] if queue.tasks is None else queue.tasks.get_all_tasks()
+    known, shown = declared_limits(tasks), {}
+    for name, _, key in (decoded(gate[0]).partition("\t") for gate in gates):
+        if (declared := known.get(name)) is not None:
+            names = parameters_of(declared.limit)
+            secret = {each for task in tasks if task.name in declared.tasks for each in task.signature.redact}
+            if not secret.intersection(names):
+                shown[name, key] = f"{', '.join(names)} = {key}"
+    return shown
 
 
 def _jobs(number: int) -> str:

@@ -222,7 +222,7 @@ class TaskDefinition:
         Raises:
             RegistrationError: the task has limits, which apply in its own queue only.
         """
-        if self.defaults.limits and queue != self.defaults.queue:
+        if self.defaults.all_limits and queue != self.defaults.queue:
             raise RegistrationError(
                 self.function,
                 f"has limits, which are kept in its queue {self.defaults.queue!r}: its jobs cannot go to {queue!r}; "
@@ -334,6 +334,7 @@ class TaskDefinition:
             self._check_parameters(fair, fair.parameters)
         for each in self.defaults.limits:
             self._check_parameters(each, parameters_of(each))
+        for each in self.defaults.all_limits:
             try:
                 check_name(type(each).__name__, name_of(each, self.name))
             except ValueError as error:

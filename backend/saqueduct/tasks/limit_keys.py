@@ -23,12 +23,12 @@ def limits_of_job(
         arguments: all its arguments as the declared types, omitted ones with their defaults.
         secret: parameters whose values must not be shown.
     """
-    return [[name_of(each, task), _key(parameters_of(each), arguments, secret), each.rule] for each in limits]
+    return [[name_of(each, task), key_of(parameters_of(each), arguments, secret), each.rule] for each in limits]
 
 
 def turns_of_job(task: str, fair: Fair, arguments: Mapping[str, Any], secret: Collection[str]) -> list[str]:
     """What a job carries about its turns, in the form of a limit; see `limits_of_job`."""
-    key = _key(fair.parameters, arguments, secret)
+    key = key_of(fair.parameters, arguments, secret)
     return [FAIR + task, gate_of(key, str(fair.weight_of(arguments))), ""]
 
 
@@ -37,7 +37,8 @@ def lane_of(priority: str, limits: Iterable[Iterable[str]]) -> str:
     return "\n".join([priority, *sorted(gate_of(name, key) for name, key, _ in limits)])
 
 
-def _key(names: Iterable[str], arguments: Mapping[str, Any], secret: Collection[str]) -> str:
+def key_of(names: Iterable[str], arguments: Mapping[str, Any], secret: Collection[str]) -> str:
+    """The key that some arguments have at a limit; see `limits_of_job`."""
     return ",".join(_text(arguments.get(name), name in secret) for name in names)
 
 

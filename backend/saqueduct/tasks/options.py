@@ -139,6 +139,7 @@ class TaskSettings(TypedDict, total=False):
     unique: Unique | None
     debounce: Debounce | None
     limits: tuple[Limit, ...]
+    takes: tuple[Limit, ...]
     fair: str | tuple[str, ...] | Fair | None
     redact: tuple[str, ...]
     durable: bool
@@ -195,6 +196,7 @@ class TaskOptions(NamedFields):
         unique: see `Unique`; None: several jobs with the same arguments may exist.
         debounce: see `Debounce`; None: each call is a job.
         limits: how many of its jobs run at once, and how many start in a time; see `Concurrency` and `Rate`.
+        takes: limits that its jobs take for a part of their run, see `limit`; its jobs do not wait for them to start.
         fair: the argument whose values take turns, a tuple of arguments, or `Fair` for weights; None: first in, first
             out.
         redact: parameters whose values are kept out of logs, errors, web pages and records.
@@ -221,6 +223,7 @@ class TaskOptions(NamedFields):
     unique: Unique | None = None
     debounce: Debounce | None = None
     limits: tuple[Limit, ...] = ()
+    takes: tuple[Limit, ...] = ()
     fair: str | tuple[str, ...] | Fair | None = None
     redact: tuple[str, ...] = ()
     durable: bool = False
@@ -246,6 +249,7 @@ class TaskOptions(NamedFields):
         _check_unique(self.unique)
         _check_debounce(self.debounce, self.unique)
         check_limits(self.limits)
+        check_limits(self.takes, "takes", beside=self.limits)
         as_fair(self.fair)
         if not isinstance(self.redact, tuple):
             raise ValueError("redact takes a tuple of parameter names, such as redact=('password',)")
@@ -259,6 +263,11 @@ class TaskOptions(NamedFields):
             raise ValueError(f"record_logs must be True, False or None, not {self.record_logs!r}")
         for name in ("retry_on", "give_up_on"):
             _check_exceptions(name, getattr(self, name))
+
+    @property
+    def all_limits(self) -> tuple[Limit, ...]:
+        """Those of whole jobs, and those that jobs take for a part of their run."""
+        return (*self.limits, *self.takes)
 
     @property
     def turns(self) -> Fair | None:

@@ -82,11 +82,11 @@ class TaskRegistry:
 
     def _check_limits(self, task: Task[..., Any]) -> None:
         """Raise if another task has another limit with the name of one of its own, or the same one in another queue."""
-        if not task.defaults.limits:
+        if not task.defaults.all_limits:
             return
-        named = {name_of(each, task.name): each for each in task.defaults.limits}
+        named = {name_of(each, task.name): each for each in task.defaults.all_limits}
         for other in self._tasks.values():
-            for each in other.defaults.limits if other.name != task.name else ():
+            for each in other.defaults.all_limits if other.name != task.name else ():
                 name = name_of(each, other.name)
                 if (own := named.get(name)) is None:
                     continue

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, cast
 
 from saqueduct.broker.keys import LANES
@@ -41,6 +41,7 @@ async def run_to_the_end(
     """
     deadline = time.monotonic() + timeout
     with ExitStack() as journey:
+        journey.enter_context(_passing_limits(queue))
         while due := await due_times(queue, [key]):
             if (ahead := due[0] - clock.time_now()) > 0:
                 journey.enter_context(clock.shifted(ahead))
@@ -95,6 +96,15 @@ async def _starts(queue: EngineQueue, key: str) -> bool:
     """False for a job that has expired: a worker takes it only to end it."""
     job = await queue.job(key)
     return job is not None and clock.time_now() <= job.meta.get(EXPIRES_AT, math.inf)
+
+
+@contextmanager
+def _passing_limits(queue: EngineQueue) -> Iterator[None]:
+    queue.core.alone += 1
+    try:
+        yield
+    finally:
+        queue.core.alone -= 1
 
 
 @asynccontextmanager

@@ -72,7 +72,7 @@ class Ticker:
         self._queue = queue
         self._zone = zone
         self._tasks = {schedule.key: (task, schedule) for task in tasks for schedule in task.schedules}
-        self._limits = {name_of(each, task.name): each.rule for task in tasks for each in task.defaults.limits}
+        self._limits = {name_of(each, task.name): each.rule for task in tasks for each in task.defaults.all_limits}
         self._declaration = self._fingerprint()
         self._declared = declared or asyncio.Event()
         self._stopping = asyncio.Event()

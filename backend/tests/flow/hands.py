@@ -79,6 +79,15 @@ class Hands:
         key = next(key for name, key, _ in job.meta[LIMITS] if name == limit)
         await self._settle([Outcome.throttle(self.queue.core, job, gate_of(limit, key), seconds)])
 
+    async def take(self, job: EngineJob, gate: str, token: str, rule: str = "c 1") -> str:
+        """Take a limit for a part of a leased job; returns the answer of `lua/take.lua`."""
+        arguments = job.key, job.lease, gate, gate.partition("\t")[0], rule, token
+        return cast("bytes", await self.queue.scripts.run("take", *arguments, "")).decode()
+
+    async def give(self, job: EngineJob, token: str) -> None:
+        """Give it back, or wait no longer."""
+        await self.queue.scripts.run("take", job.key, job.lease, "", "", "", token, "1")
+
     async def die(self) -> None:
         """Let the leases of this worker run out, and be recovered."""
         leases = self.queue.namespace("leases")

@@ -51,6 +51,36 @@ class Model:
         self.closed: dict[str, float] = {}
         """Until when jobs have closed gates."""
 
+        self.taken: dict[str, tuple[str, str]] = {}
+        """The calls by which jobs have a gate for a part of their run: job and gate, by token."""
+        self.takers: dict[str, tuple[str, str]] = {}
+        """Those that wait for it."""
+
+    async def observe(self, queue: EngineQueue) -> None:
+        """Read which calls have a gate and which wait, and check that those that got it now were allowed to."""
+        stored = cast("Any", await cast("Any", queue.redis).hgetall(queue.namespace("flow:takes")))
+        before, self.taken, self.takers = self.taken, {}, {}
+        for job_id, lines in stored.items():
+            key = queue.job_key_from_id(job_id.decode())
+            assert key in self.running, f"{key} has ended, and still has limits"
+            for line in lines.decode().splitlines():
+                calls = self.taken if line[16] == "+" else self.takers
+                calls[line[:16]] = key, line[17:]
+        for token in self.taken.keys() - before.keys():
+            self.passed(self.taken[token][1])
+
+    def passed(self, gate: str) -> None:
+        """A call of a running job got a gate."""
+        assert not self._shut(gate), f"{gate} is closed"
+        if self._rule(gate)[0] == "r":
+            assert self._slack(gate, self.least) <= 0
+        else:
+            assert self._held(gate) <= self._rule(gate)[1], f"too many have {gate}"
+        self._take(gate)
+
+    def has_it_as_long_as_it_runs(self, key: str, gate: str) -> bool:
+        return gate in self.running[key].gates and self._rule(gate)[0] != "r"
+
     def enqueue(self, job: EngineJob, delay: float, expires: float | None) -> None:
         limits = job.meta.get(LIMITS, ())
         gates = tuple(sorted(f"{name}\t{key}" for name, key, rule in limits if rule))
@@ -137,7 +167,7 @@ class Model:
         if ordered:
             kept = [*self.delayed.values(), *self.waiting_now()]
             held += [job for job in kept if job.keeps and gate in job.gates and job is not but]
-        return len(held)
+        return len(held) + [gate for _, gate in self.taken.values()].count(gate)
 
     def change(self, name: str, rule: Any) -> None:
         self.rules[name] = rule
@@ -225,7 +255,13 @@ class Model:
         for name in names:
             if name.startswith(f"{base}waiters:"):
                 gate = name.removeprefix(f"{base}waiters:")
-                parked[gate] = {each.decode() for each in await redis.zrange(name, 0, -1)}
+                members = {each.decode() for each in await redis.zrange(name, 0, -1)}
+                takers = {each for each in members if each.startswith("\2")}
+                assert {each[1:17] for each in takers} == {
+                    token for token, (_, at) in self.takers.items() if at == gate
+                }
+                if members - takers:
+                    parked[gate] = members - takers
         assert parked == {
             gate: {lane for lane, place in places.items() if place == gate}
             for gate in set(places.values()) - {""}
@@ -238,7 +274,9 @@ class Model:
                 held = {each.decode() for each in await redis.smembers(name)}
                 assert len(held) == self._held(gate), f"{gate}: {held}"
                 ordered = self._rule(gate)[0] == "o"
-                assert all(each in owned or (ordered and each in lanes) for each in held)
+                assert all(each[17:] in owned for each in held if each.startswith("\2"))
+                jobs = {each for each in held if not each.startswith("\2")}
+                assert all(each in owned or (ordered and each in lanes) for each in jobs)
         await self._check_woken(queue, parked, in_ring | in_line, woken)
 
     async def _check_turns(self, queue: EngineQueue, places: dict[str, str], in_ring: set[str]) -> set[str]:
@@ -268,6 +306,9 @@ class Model:
                 assert gate in sleeping or any(gate in lane.split("\n") for lane in in_ring), f"{gate} sleeps for ever"
             elif self._held(gate) < self._rule(gate)[1]:
                 assert any(gate in lane.split("\n") for lane in in_ring), f"{gate} is open, and {lanes} wait"
+        for _, gate in self.takers.values():
+            if self._rule(gate)[0] != "r" and not self._shut(gate) and self._held(gate) < self._rule(gate)[1]:
+                assert any(gate in lane.split("\n") for lane in in_ring), f"{gate} is open, and a job waits to take it"
         if self.can_start() and not self.paused and not woken:
             entries = await redis.llen(queue.namespace("queued"))
             overdue = sleeping and float((await redis.zrange(f"{base}sleeping", 0, 0, withscores=True))[0][1])

@@ -1,6 +1,7 @@
 """Jobs with limits against a plain model: any sequence of events keeps what is promised of limits and lanes."""
 
 import asyncio
+import itertools
 import os
 from collections.abc import Awaitable
 from typing import Any, TypeVar, cast
@@ -67,7 +68,11 @@ async def urgent(ctx: Any, *, key: int) -> None: ...
 
 
 TASKS = [free, pair, pair_rate, serial, three, urgent, fair, one_tenant]
+TAKEN = ["pair\t0", "one\t", "serial\t0", "rate\t0", "burst\t"]
+"""Gates that running jobs take for a part of their run."""
+
 RULES = {"pair": ("c", 2), "one": ("c", 1), "serial": ("o", 1), "rate": ("r", 100.0, 1), "burst": ("r", 100.0, 3)}
+RULE_TEXTS = {each.name: each.rule for each in (PAIR, ONE, SERIAL, RATE, BURST)}
 
 
 class Flow(RuleBasedStateMachine):
@@ -80,6 +85,7 @@ class Flow(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.redis = Redis.from_url(self.url)
         self.model = Model(RULES)
+        self.tokens = itertools.count(1)
         self._shift = clock.shifted(0.0)
         self._shift.__enter__()
 
@@ -114,6 +120,27 @@ class Flow(RuleBasedStateMachine):
         for job in jobs:
             self.model.enqueue(job, delay, expires)
 
+    @rule(pick=st.integers(0, 999), gate=st.sampled_from(TAKEN))
+    def take(self, pick: int, gate: str) -> None:
+        able = [key for key, job in self.model.running.items() if not job.expired]
+        if not able:
+            return
+        key, token = able[pick % len(able)], f"{next(self.tokens):016x}"
+        answer = self.run(self.hands.take(self.model.running[key].leased, gate, token, RULE_TEXTS[gate.split("\t")[0]]))
+        if answer == "free":
+            self.model.passed(gate)
+        else:
+            assert (answer == "own") == self.model.has_it_as_long_as_it_runs(key, gate)
+
+    @rule(pick=st.integers(0, 999), again=st.booleans())
+    def give_back_or_ask_again(self, pick: int, again: bool) -> None:
+        calls = [*self.model.taken.items(), *self.model.takers.items()]
+        if not calls:
+            return
+        token, (key, gate) = calls[pick % len(calls)]
+        job = self.model.running[key].leased
+        self.run(self.hands.take(job, gate, token) if again else self.hands.give(job, token))
+
     @rule(most=st.integers(1, 5))
     def lease(self, most: int) -> None:
         self.resumed = False
@@ -126,6 +153,7 @@ class Flow(RuleBasedStateMachine):
             self.model.leased(self.run(self.hands.lease(5)))
             if self.hands.line != "more":
                 break
+        self.run(self.model.observe(self.queue))
         if not self.model.paused:
             self.model.check_nothing_can_start(self.hands.due)
 
@@ -206,6 +234,7 @@ class Flow(RuleBasedStateMachine):
     @invariant()
     def holds(self) -> None:
         if hasattr(self, "queue"):
+            self.run(self.model.observe(self.queue))
             self.run(self.model.check(self.queue, woken=self.resumed or self.hands.line == "more"))
             assert self.run(self.queue.count("queued")) == len(self.model.waiting_now())
 

@@ -3,7 +3,7 @@
 import pytest
 from saq.job import Status
 
-from saqueduct import Concurrency, Context, EngineQueue, Rate, task
+from saqueduct import Concurrency, Context, EngineQueue, Rate, limit, task
 from saqueduct.testing import Drained, JobKit
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -38,6 +38,15 @@ async def test_a_job_that_runs_alone_waits_for_no_rate(jobs: JobKit) -> None:
 
     for _ in range(2):
         assert (await jobs.run(work)).status is Status.COMPLETE
+
+
+async def test_a_job_that_runs_alone_takes_its_limits_at_once(jobs: JobKit) -> None:
+    @task(takes=(Rate("slow", 1, per=1000),))
+    async def work(ctx: Context) -> None:
+        async with limit("slow").take(), limit("slow").take():
+            pass
+
+    assert (await jobs.run(work)).status is Status.COMPLETE
 
 
 async def test_drain_advances_the_clock_to_the_next_start_of_a_rate(jobs: JobKit) -> None:

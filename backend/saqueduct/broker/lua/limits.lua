@@ -8,8 +8,8 @@
 --   lane:LANE       list: jobs that wait
 --   places          hash: lane with jobs -> gate at which it waits, '' in the ring, or its fair part in the line of that
 --   ring:PRIORITY   zset: lanes that may have a job that can start, by turn
---   waiters:GATE    zset: lanes that wait at the gate, by priority and turn
---   held:GATE       set: jobs that run, and those of an ordered limit that wait for another attempt
+--   waiters:GATE    zset: lanes and takers that wait at the gate, by priority and turn
+--   held:GATE       set: jobs that run, takers, and jobs of an ordered limit that wait for another attempt
 --   rate:GATE       the time from which on a start is no longer ahead of the rate (the theoretical arrival time of GCRA)
 --   sleeping        zset: gates that open by themselves, by time
 --   closed          hash: gate that a job has closed -> time until which no job may pass it, and the seconds that it took
@@ -20,10 +20,12 @@
 --   changed         hash: limit whose rule somebody has changed by hand -> the time, and who and why
 --   turns           hash: priority and key of a fair task -> its lane that is in the ring
 --   line:KEY        zset: other lanes of that key that may have a job that can start; one follows when that lane was visited
+--   takes           hash: running job -> its calls of `take`: lines of token, '+' granted or '-' waiting, and gate
 --   begun           hash: priority -> leases that found jobs in both its list and its lanes, which begin in turn
 --   checked         hash: how far `check` has come
 -- A gate's slot is the lease: taken in the script that leases, released in the one that settles.
-local BASE = string.sub(LANES, 1, -#'lanes' - 1)
+-- A running job may take a gate for a part of its run, see `take.lua`. Such a call is a taker: '\2', its token and the id of
+-- its job. It waits among the waiters of the gate, and is in its set `held` as long as it has a slot.
 
 -- Lanes of due gates that one call moves, and jobs that one visit takes.
 local WOKEN, QUANTUM = 64, 16
@@ -36,6 +38,9 @@ local LOOKED_AT = 100
 
 -- Turns that one call takes at once.
 local TURNS_AT_ONCE = 64
+
+-- Characters of the token of a taker.
+local TOKEN = 16
 
 load_limits = function()
     local self = {}
@@ -59,6 +64,14 @@ load_limits = function()
 
     local function is_fair(place)
         return string.byte(place) == 1
+    end
+
+    local function is_taker(member)
+        return string.byte(member) == 2
+    end
+
+    local function job_of(member)
+        return is_taker(member) and string.sub(member, TOKEN + 2) or member
     end
 
     -- The parts of a lane: its priority, ring, list and gates; of a fair one its key and the jobs of a turn.
@@ -172,36 +185,77 @@ load_limits = function()
         if opens then sleep(gate, opens) end
     end
 
-    -- The lane whose turn at a gate it is: of the highest priority; about every tenth time of the lowest, so that none
-    -- starves. By the microseconds: any counter that gates have in common may always meet one of them at the same step.
+    -- Takers wait with the lanes of normal priority.
+    local function level_of(member)
+        return is_taker(member) and 'normal' or read(member).level
+    end
+
+    -- Whose turn at a gate it is: of the highest priority; about every tenth time of the lowest, so that none starves. By
+    -- the microseconds: any counter that gates have in common may always meet one of them at the same step.
     local picks = tonumber(clock[2])
     local function first_waiter(waiters)
         picks = picks + 1
         if picks % 10 == 0 then
             local last = redis.call('ZRANGE', waiters, -1, -1)
             if not last[1] then return nil end
-            return redis.call('ZRANGEBYSCORE', waiters, ranked(read(last[1]).level, 0), '+inf', 'LIMIT', 0, 1)[1]
+            return redis.call('ZRANGEBYSCORE', waiters, ranked(level_of(last[1]), 0), '+inf', 'LIMIT', 0, 1)[1]
         end
         return redis.call('ZRANGE', waiters, 0, 0)[1]
     end
 
-    -- If lanes wait at a gate that is open, put one in the ring, or up to `most`: when it leaves the ring, the next follows,
-    -- as long as the gate is open.
+    -- What the calls of a job to take gates are: a function that returns token, '+' or '-', and gate of the next.
+    local function takes_of(id)
+        return string.gmatch(redis.call('HGET', TAKES, id) or '', '(%x+)([+-])([^\n]+)\n')
+    end
+
+    local function state_of(id, token)
+        for other, state in takes_of(id) do
+            if other == token then return state end
+        end
+    end
+
+    -- Store what becomes of one of these calls: '+' granted, '-' it waits, '' it is over.
+    local function note_take(id, token, state, gate)
+        local lines = {}
+        for other, its, its_gate in takes_of(id) do
+            if other ~= token then lines[#lines + 1] = other .. its .. its_gate .. '\n' end
+        end
+        if state ~= '' then lines[#lines + 1] = token .. state .. gate .. '\n' end
+        if #lines == 0 then return redis.call('HDEL', TAKES, id) end
+        redis.call('HSET', TAKES, id, table.concat(lines))
+    end
+
+    -- Let a taker pass a gate that is open, unless the lease of its job has run out.
+    local function grant(gate, member)
+        local id, token = job_of(member), string.sub(member, 2, TOKEN + 1)
+        local deadline = redis.call('ZSCORE', LEASES, id)
+        if not deadline or tonumber(deadline) < SERVER then return note_take(id, token, '') end
+        take(gate, {member})
+        note_take(id, token, '+', gate)
+        redis.call('PUBLISH', BASE .. 'take:' .. token, 'granted')
+    end
+
+    -- Let those go that wait at a gate that is open: takers, and one lane into the ring, or up to `most`: when it leaves the
+    -- ring, the next follows, as long as the gate is open.
     local function stir(gate, most)
         local waiters = BASE .. 'waiters:' .. gate
         if redis.call('EXISTS', waiters) == 0 then return end
         local free, opens = room(gate)
-        if free <= 0 then
-            if opens then sleep(gate, opens) end
-            return
+        local moved = 0
+        while moved < math.min(free, most or 1) do
+            local first = first_waiter(waiters)
+            if not first then break end
+            redis.call('ZREM', waiters, first)
+            if is_taker(first) then
+                grant(gate, first)
+                free, opens = room(gate)
+            else
+                to_ring(first)
+                moved = moved + 1
+            end
         end
-        for _ = 1, math.min(free, most or 1) do
-            local lane = first_waiter(waiters)
-            if not lane then break end
-            redis.call('ZREM', waiters, lane)
-            to_ring(lane)
-        end
-        if not self.leasing then wake() end
+        if opens and free <= 0 then sleep(gate, opens) end
+        if moved > 0 and not self.leasing then wake() end
     end
 
     -- A lane has left the ring: what it leaves open at its gates is for others; `except` the gate at which it waits.
@@ -295,6 +349,62 @@ load_limits = function()
         for _, gate in ipairs(read(lane).gates) do
             if rule_of(gate).kind ~= 'o' and redis.call('SREM', BASE .. 'held:' .. gate, id) == 1 then stir(gate) end
         end
+    end
+
+    local function give(id, token, gate)
+        local member = '\2' .. token .. id
+        redis.call('ZREM', BASE .. 'waiters:' .. gate, member)
+        if redis.call('SREM', BASE .. 'held:' .. gate, member) == 1 then stir(gate) end
+    end
+
+    -- A call to take a gate is over: the job leaves it, or waits no longer.
+    function self.give(id, token)
+        for other, _, gate in takes_of(id) do
+            if other == token then
+                note_take(id, token, '')
+                give(id, token, gate)
+            end
+        end
+    end
+
+    -- The attempt of a job has ended, and with it its calls to take gates.
+    function self.give_all(id)
+        local takes = takes_of(id)
+        redis.call('HDEL', TAKES, id)
+        for token, _, gate in takes do give(id, token, gate) end
+    end
+
+    -- The jobs among these that take gates, or nil.
+    function self.takers(ids)
+        return redis.call('EXISTS', TAKES) == 1 and redis.call('HMGET', TAKES, unpack(ids))
+    end
+
+    -- Take a gate for a running job, or wait for it; see `take.lua`.
+    function self.take(id, gate, name, rule, token)
+        redis.call('HSETNX', RULES, name, rule)
+        local lane = redis.call('HGET', LANES, id)
+        if lane and rule_of(gate).kind ~= 'r' and string.find('\n' .. lane .. '\n', '\n' .. gate .. '\n', 1, true) then
+            return 'own'
+        end
+        local member, waiters = '\2' .. token .. id, BASE .. 'waiters:' .. gate
+        local mine = state_of(id, token)
+        if mine == '+' then return 'granted' end
+        if not mine and redis.call('EXISTS', waiters) == 0 and room(gate) > 0 then
+            take(gate, {member})
+            -- Of a start of a rate nothing is left to give back.
+            if rule_of(gate).kind == 'r' then return 'free' end
+            note_take(id, token, '+', gate)
+            return 'granted'
+        end
+        if not redis.call('ZSCORE', waiters, member) then
+            redis.call('ZADD', waiters, ranked('normal', next_turn()), member)
+        end
+        if not mine then note_take(id, token, '-', gate) end
+        stir(gate, WOKEN)
+        if state_of(id, token) == '+' then return 'granted' end
+        local _, opens = room(gate)
+        local before = redis.call('ZRANK', waiters, member) or 0
+        return opens and string.format('%.6f', opens - NOW + before * (rule_of(gate).step or 0)) or ''
     end
 
     -- Remove a waiting job. Returns how many entries it had in its lane.
@@ -448,7 +558,7 @@ load_limits = function()
     -- Repair some of what a fault may have left: entries of jobs that stock workers or an operator have removed, slots that
     -- no job holds, lanes without a place. `most`: about how many entries of each hash.
     function self.check(most)
-        local from = redis.call('HMGET', BASE .. 'checked', 'lanes', 'places')
+        local from = redis.call('HMGET', BASE .. 'checked', 'lanes', 'places', 'takes')
         local page = redis.call('HSCAN', LANES, from[1] or '0', 'COUNT', most)
         for i = 1, #page[2], 2 do
             local id, lane = page[2][i], page[2][i + 1]
@@ -461,15 +571,20 @@ load_limits = function()
         end
         local second = redis.call('HSCAN', PLACES, from[2] or '0', 'COUNT', most)
         for i = 1, #second[2], 2 do self.check_lane(second[2][i]) end
-        redis.call('HSET', BASE .. 'checked', 'lanes', page[1], 'places', second[1])
+        local third = redis.call('HSCAN', TAKES, from[3] or '0', 'COUNT', most)
+        for i = 1, #third[2], 2 do
+            if redis.call('HEXISTS', OWNERS, third[2][i]) == 0 then self.give_all(third[2][i]) end
+        end
+        redis.call('HSET', BASE .. 'checked', 'lanes', page[1], 'places', second[1], 'takes', third[1])
     end
 
     -- Release the slots at a gate whose jobs neither run nor wait.
     local function check_held(gate)
-        for _, id in ipairs(redis.call('SRANDMEMBER', BASE .. 'held:' .. gate, LOOKED_AT)) do
-            local waits = rule_of(gate).kind == 'o' and redis.call('HEXISTS', LANES, id) == 1
+        for _, member in ipairs(redis.call('SRANDMEMBER', BASE .. 'held:' .. gate, LOOKED_AT)) do
+            local id = job_of(member)
+            local waits = not is_taker(member) and rule_of(gate).kind == 'o' and redis.call('HEXISTS', LANES, id) == 1
             if not waits and redis.call('HEXISTS', OWNERS, id) == 0 then
-                redis.call('SREM', BASE .. 'held:' .. gate, id)
+                redis.call('SREM', BASE .. 'held:' .. gate, member)
             end
         end
     end
@@ -491,30 +606,43 @@ load_limits = function()
         return {before ~= rule and 1 or 0, note}
     end
 
+    -- A gate as `explain` returns it. `waiter`: the lane or the taker that waits.
+    local function explained(gate, waiter, most)
+        local free, opens = room(gate)
+        local held, waiters = BASE .. 'held:' .. gate, BASE .. 'waiters:' .. gate
+        local holders = redis.call('SRANDMEMBER', held, most)
+        for i, member in ipairs(holders) do holders[i] = job_of(member) end
+        return {
+            gate,
+            redis.call('HGET', RULES, string.match(gate, '^[^\t]*')) or 'c 1',
+            -- A limit that is lifted has no number.
+            free == math.huge and 1 or math.max(0, free),
+            opens and string.format('%.6f', opens) or '',
+            closed_until(gate) and '1' or '0',
+            redis.call('SCARD', held),
+            redis.call('ZCARD', waiters),
+            redis.call('ZRANK', waiters, waiter) or -1,
+            holders,
+        }
+    end
+
     -- What a job in a lane waits for. Returns {time, jobs before it in its lane or -1 if unknown; then for each gate {gate,
-    -- rule, how many may start, when it opens by itself or '', '1' if a job has closed it, jobs that hold it, lanes that wait
-    -- at it, those of them before this lane or -1, ids of some jobs that hold it}}.
+    -- rule, how many may start, when it opens by itself or '', '1' if a job has closed it, jobs that hold it, lanes and takers
+    -- that wait at it, those of them before this lane or -1, ids of some jobs that hold it}}.
     function self.explain(id, lane, most)
         local before = redis.call('LPOS', read(lane).list, id, 'MAXLEN', SHORT)
         local answer = {string.format('%.6f', NOW), before or -1}
-        for i, gate in ipairs(read(lane).gates) do
-            local free, opens = room(gate)
-            local held, waiters = BASE .. 'held:' .. gate, BASE .. 'waiters:' .. gate
-            -- A limit that is lifted has no number.
-            free = free == math.huge and 1 or math.max(0, free)
-            answer[i + 2] = {
-                gate,
-                redis.call('HGET', RULES, string.match(gate, '^[^\t]*')) or 'c 1',
-                free,
-                opens and string.format('%.6f', opens) or '',
-                closed_until(gate) and '1' or '0',
-                redis.call('SCARD', held),
-                redis.call('ZCARD', waiters),
-                redis.call('ZRANK', waiters, lane) or -1,
-                redis.call('SRANDMEMBER', held, most),
-            }
-        end
+        for _, gate in ipairs(read(lane).gates) do answer[#answer + 1] = explained(gate, lane, most) end
         return answer
+    end
+
+    -- The same for a running job that waits to take gates; {} if it does not.
+    function self.explain_takes(id, most)
+        local answer = {string.format('%.6f', NOW), 0}
+        for token, state, gate in takes_of(id) do
+            if state == '-' then answer[#answer + 1] = explained(gate, '\2' .. token .. id, most) end
+        end
+        return #answer > 2 and answer or {}
     end
 
     -- Store the rules of a declaration, and lift the limits that it leaves out. What is changed by hand stays, until another
@@ -547,6 +675,13 @@ load_limits = function()
 
     -- Look again at those gates of some limits at which lanes wait; see `stir.lua`.
     function self.stir_waiting(cursor, most, changed)
+        if cursor == '0' then
+            for _, takes in ipairs(redis.call('HVALS', TAKES)) do
+                for gate in string.gmatch(takes, '%x+%-([^\n]+)\n') do
+                    if changed[string.match(gate, '^[^\t]*')] then stir(gate, WOKEN) end
+                end
+            end
+        end
         local page = redis.call('HSCAN', PLACES, cursor, 'COUNT', most)
         for i = 2, #page[2], 2 do
             local gate = page[2][i]

@@ -16,6 +16,7 @@ for i = 4, #ARGV, 2 do
             redis.call('HDEL', ABORTING, id)
             local lane = limits() and redis.call('HGET', LANES, id)
             if lane then loaded.leave(id, lane) end
+            if loaded then loaded.give_all(id) end
         end
     end
 end

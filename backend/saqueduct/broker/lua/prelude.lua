@@ -53,14 +53,15 @@ local function put_back()
 end
 
 -- The functions for jobs with limits, see `limits.lua`; nil while the queue has no such job, which costs one EXISTS a call,
--- and no lane, in which aborted ones may have left entries.
+-- no lane, in which aborted ones may have left entries, and no job that takes a limit.
 -- `needed`: this call adds the first.
 local load_limits, loaded, looked = nil, nil, false
-local PLACES = string.sub(LANES, 1, -#'lanes' - 1) .. 'places'
+local BASE = string.sub(LANES, 1, -#'lanes' - 1)
+local PLACES, TAKES = BASE .. 'places', BASE .. 'takes'
 local function limits(needed)
     if not loaded and (needed or not looked) then
         looked = true
-        if needed or redis.call('EXISTS', LANES, PLACES) > 0 then loaded = load_limits() end
+        if needed or redis.call('EXISTS', LANES, PLACES, TAKES) > 0 then loaded = load_limits() end
     end
     return loaded
 end

@@ -28,6 +28,7 @@ local inboxes = redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITE
 local owners = redis.call('HMGET', OWNERS, unpack(ids))
 local deadlines = ARGV[4] == '1' and redis.call('ZMSCORE', LEASES, unpack(ids))
 local lanes = limits() and redis.call('HMGET', LANES, unpack(ids))
+local takes = loaded and loaded.takers(ids)
 local settled = {}
 
 local function holds(i, lease)
@@ -51,6 +52,7 @@ for i, id in ipairs(ids) do
     elseif kind ~= 'finish' and claim ~= '' and redis.call('GET', claim) ~= keys[i] then
         answers[i], all = {redis.call('GET', claim) or ''}, false
     else
+        if takes and takes[i] then loaded.give_all(id) end
         if kind == 'finish' then
             store(id, jobs[i], number)
             keep_unrecorded(mark, jobs[i])

@@ -1,0 +1,211 @@
+"""Taking a limit for a part of a job: `async with limit("stripe", account_id="a1").take(): ...`.
+
+The place at the limit belongs to the job's lease: what ends the lease, releases it. A job that has to wait is in the
+line of the limit, and a message on a channel of its own says when its turn has come. It also looks again after a lost
+connection, when a rate opens by itself, and every LOOK_AGAIN seconds in case a message was lost.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, cast
+
+import msgspec
+from redis.exceptions import RedisError
+
+from saqueduct.broker.outage import answering
+from saqueduct.common.own_context import create_shared_task
+from saqueduct.common.text import decoded
+from saqueduct.common.time_limits import check_number
+from saqueduct.errors import InvalidArguments, LimitNotTaken, LimitTimeout, QueueUnavailable
+from saqueduct.flow.limits import LONGEST_PERIOD, gate_of, name_of, parameters_of
+from saqueduct.queue.limit_states import Declared, find_limit
+from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks import current_job, encoding
+from saqueduct.tasks.definition import TaskDefinition
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.limit_keys import key_of
+
+logger = logging.getLogger("saqueduct")
+
+LOOK_AGAIN = 5.0
+"""Seconds until a job that waits asks for its turn again."""
+
+SOONEST = 0.001
+"""Minimum seconds until then: the clocks of Redis and of this process differ in their steps."""
+
+GRANTED, FREE = "granted", "free"
+"""Answers of `lua/take.lua`: the job has the limit; the same, and nothing is to be given back."""
+
+_giving_back: set[asyncio.Task[None]] = set()
+"""Calls in progress that nobody waits for."""
+
+
+def limit(name: str, /, **key: Any) -> "JobLimit":
+    """A limit that the job which runs here takes for a part of its run.
+
+        async with limit("stripe", account_id="a1").take():
+            await charge(...)
+
+    Args:
+        name: of the limit, which a task has in `limits` or `takes`.
+        key: the values of the arguments in the limit's `by`; they are validated as those of a call are.
+
+    Raises:
+        LimitNotTaken: no job runs here, or the limit is kept in another queue.
+        UnknownLimit: no task has it; names those that exist.
+        InvalidArguments: a value is missing, unknown or invalid.
+    """
+    job = current_job.job.get()
+    if not isinstance(job, EngineJob) or not job.lease:
+        raise LimitNotTaken(name, "call this in a job that a worker runs, because its place belongs to the job's lease")
+    queue = cast("EngineQueue", job.get_queue())
+    tasks = [] if queue.tasks is None else queue.tasks.get_all_tasks()
+    declared = find_limit(tasks, name)
+    if declared.queue != queue.name:
+        raise LimitNotTaken(
+            name, f"it is kept in the queue {declared.queue!r}, and this job is in {queue.name!r}: use one queue"
+        )
+    return JobLimit(queue, job, name, declared, gate_of(name, _key(name, declared, key, tasks)))
+
+
+class JobLimit:
+    """A limit for one key, and the job that may take it; see `limit`."""
+
+    def __init__(self, queue: EngineQueue, job: EngineJob, name: str, declared: Declared, gate: str) -> None:
+        self._queue = queue
+        self._job = job
+        self._name = name
+        self._rule = declared.limit.rule
+        self._gate = gate
+
+    def take(self, timeout: float | None = None) -> "Taking":
+        """Wait for a place of a `Concurrency`, and hold it during the block; or for a start of a `Rate`.
+
+        A job that waits keeps its slot in the worker. The place is given back at the end of the block, at the end of
+        the attempt, and when the job is recovered from a worker that has died.
+
+        Args:
+            timeout: seconds to wait; None: as long as the job may run.
+
+        Raises:
+            ValueError: `timeout` is less than 0.
+        """
+        if timeout is not None:
+            check_number("timeout", timeout, least=0, most=LONGEST_PERIOD)
+        return Taking(self._queue, self._job, self._name, self._gate, self._rule, timeout)
+
+
+class Taking:
+    """One block that takes a limit; see `JobLimit.take`.
+
+    Raises:
+        LimitTimeout: its turn did not come in time.
+        LimitNotTaken: the job has that limit as long as it runs, or has lost its lease.
+        QueueUnavailable: Redis did not answer.
+    """
+
+    def __init__(
+        self, queue: EngineQueue, job: EngineJob, name: str, gate: str, rule: str, timeout: float | None
+    ) -> None:
+        self._core, self._listener = queue.core, queue.listener
+        self._name, self._timeout = name, timeout
+        self._token = secrets.token_hex(8)
+        self._arguments = job.key, job.lease, gate, name, rule, self._token
+        self._call: asyncio.Task[str] | None = None
+        self._holds = False
+
+    async def __aenter__(self) -> None:
+        if self._call is not None:
+            raise LimitNotTaken(self._name, "each block needs a call of take() of its own")
+        if self._core.alone:
+            return
+        limited = asyncio.timeout(self._timeout)
+        try:
+            async with limited:
+                self._holds = await self._granted() != FREE
+        except BaseException as error:
+            self._give_back()
+            if isinstance(error, TimeoutError) and limited.expired():
+                raise LimitTimeout(self._name, cast("float", self._timeout)) from None
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._holds:
+            await asyncio.shield(self._give_back())
+
+    async def _granted(self) -> str:
+        if (answer := await self._ask()) in (GRANTED, FREE):
+            return answer
+        async with self._listener.news(self._core.namespace(f"flow:take:{self._token}")) as news:
+            while answer != GRANTED:
+                seconds = min(LOOK_AGAIN, max(SOONEST, float(answer))) if answer else LOOK_AGAIN
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        # The first says that the channel is subscribed to: look again, so that nothing is missed.
+                        if (await news.get())[1] == GRANTED:
+                            return GRANTED
+                answer = await self._ask()
+        return answer
+
+    async def _ask(self) -> str:
+        # Not cancelled with the job: what the call takes is given back after it.
+        self._call = create_shared_task(self._take())
+        return await asyncio.shield(self._call)
+
+    async def _take(self) -> str:
+        async with answering():
+            answer = decoded(await self._core.scripts.run("take", *self._arguments, ""))
+        if answer == "own":
+            raise LimitNotTaken(self._name, "the job has it as long as it runs: it is in `limits` of its task")
+        if answer == "lost":
+            raise LimitNotTaken(self._name, "the lease of the job was lost, another worker may run it")
+        return answer
+
+    def _give_back(self) -> "asyncio.Task[None]":
+        task = create_shared_task(self._give())
+        _giving_back.add(task)
+        task.add_done_callback(_giving_back.discard)
+        return task
+
+    async def _give(self) -> None:
+        if self._call is not None:
+            await asyncio.wait([self._call])
+            if not self._call.cancelled():
+                # Nobody waits for it any more.
+                self._call.exception()
+        try:
+            async with answering():
+                await self._core.scripts.run("take", *self._arguments, "1")
+        except (RedisError, OSError, QueueUnavailable) as error:
+            logger.warning("the limit %r is given back at the end of the attempt: %s", self._name, error)
+
+
+def _key(name: str, declared: Declared, given: Mapping[str, Any], tasks: Sequence[TaskDefinition]) -> str:
+    """The key of some arguments at a limit."""
+    names, where = parameters_of(declared.limit), f"the limit {name!r}"
+    problems = dict.fromkeys(sorted(set(names) - given.keys()), "is missing")
+    known = ", ".join(names) or "none"
+    problems |= dict.fromkeys(
+        sorted(given.keys() - set(names)), f"is not an argument of this limit (there are: {known})"
+    )
+    if problems:
+        raise InvalidArguments(where, problems)
+    having = [task for task in tasks if task.name in declared.tasks]
+    # With the same types as calls have, or else equal values could have different keys.
+    typed = [task for task in having if any(name_of(each, task.name) == name for each in task.defaults.limits)]
+    secret = {each for task in typed[:1] or having for each in task.signature.redact}
+    types = {each: typed[0].signature.payload[each].type if typed else Any for each in names}
+    return key_of(names, {each: _typed(where, each, given[each], types[each]) for each in names}, secret)
+
+
+def _typed(where: str, name: str, value: Any, type_: Any) -> Any:
+    try:
+        return encoding.decoder(type_).decode(encoding.encode(value))
+    except (msgspec.ValidationError, *encoding.UNENCODABLE) as error:
+        raise InvalidArguments(where, {name: str(error)}) from None
