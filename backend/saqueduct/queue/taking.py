@@ -159,7 +159,7 @@ class Taking:
         return await asyncio.shield(self._call)
 
     async def _take(self) -> str:
-        async with answering():
+        async with answering(self._core.timings.answer):
             answer = decoded(await self._core.scripts.run("take", *self._arguments, ""))
         if answer == "own":
             raise LimitNotTaken(self._name, "the job has it as long as it runs: it is in `limits` of its task")
@@ -180,7 +180,7 @@ class Taking:
                 # Nobody waits for it any more.
                 self._call.exception()
         try:
-            async with answering():
+            async with answering(self._core.timings.answer):
                 await self._core.scripts.run("take", *self._arguments, "1")
         except (RedisError, OSError, QueueUnavailable) as error:
             logger.warning("the limit %r is given back at the end of the attempt: %s", self._name, error)
