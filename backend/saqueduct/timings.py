@@ -75,7 +75,8 @@ class Timings(NamedFields):
         abort_wait: maximum wait of an enqueue for a job with the same key or claim that is being aborted. The job of a
             killed worker has ended by then; a job that ignores its cancellation may not have.
         abort_look: interval between checks of such a job.
-        drain_look: interval between checks for running jobs while a queue drains.
+        drain_look: interval between checks for running jobs while a queue drains, and for paused queues while a test
+            drains them.
         result_patience: wait for a message with a result, before the caller subscribes to the job's own channel.
         listener_check: time without news, after which the listener asks the server whether it still has the jobs.
         listener_pause: pause between tries to listen while Redis is down.

@@ -15,10 +15,6 @@ from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.embedded.running_commands import RunningCommands
 from saqueduct.embedded.servers import EmbeddedServer, ServerError, end, is_gone, wait_until
 
-KILL_SECONDS = 10.0
-"""Seconds that a user of the servers gets to end after its own grace period."""
-
-
 REDIS_URL, DATABASE_URL = "REDIS_URL", "DATABASE_URL"
 """The environment variables that name the servers."""
 
@@ -32,9 +28,17 @@ class Services:
     Args:
         directory: holds the data and the logs; created if it is missing.
         embedded: the environment variables that should name embedded servers: REDIS_URL, DATABASE_URL, or both.
+        kill_after: seconds that a user of the servers gets to end after its own grace period.
     """
 
-    def __init__(self, directory: Path, embedded: Iterable[str] = (REDIS_URL, DATABASE_URL)) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        embedded: Iterable[str] = (REDIS_URL, DATABASE_URL),
+        *,
+        kill_after: float = 10.0,
+    ) -> None:
+        self._kill_after = kill_after
         self.directory = directory.resolve()
         self.commands = RunningCommands(self.directory / "commands")
         self.servers = _servers(self.directory)
@@ -89,7 +93,7 @@ class Services:
         """
         with self._serialized():
             pids = [pid for pid in self.commands.pids() if pid != os.getpid()]
-        _end_all(pids, grace + KILL_SECONDS)
+        _end_all(pids, grace, self._kill_after)
         with self._serialized():
             self._keep.unlink(missing_ok=True)
             self._stop_servers()
@@ -129,7 +133,7 @@ def _servers(directory: Path) -> dict[str, EmbeddedServer]:
     return servers
 
 
-def _end_all(pids: list[int], grace: float) -> None:
+def _end_all(pids: list[int], grace: float, kill_after: float) -> None:
     processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     for process in processes:
         try:
@@ -138,7 +142,7 @@ def _end_all(pids: list[int], grace: float) -> None:
             raise ServerError(f"process {process.pid} belongs to another user: stop it as that user") from None
         except psutil.NoSuchProcess:
             continue
-    wait_until(lambda: all(map(is_gone, processes)), grace)
+    wait_until(lambda: all(map(is_gone, processes)), grace + kill_after)
     for process in processes:
         if not is_gone(process):
-            end(process, KILL_SECONDS)
+            end(process, kill_after)

@@ -14,9 +14,6 @@ from saqueduct.worker.worker import EngineWorker
 PAUSE = 0.005
 """Seconds between two checks of what is left to run."""
 
-PAUSES_LOOK = 0.1
-"""Seconds between two checks for paused queues."""
-
 LINES = (
     *("queued", "queued:high", "queued:low", "awaited", "leases", "active"),
     *("flow:ring:high", "flow:ring:normal", "flow:ring:low"),
@@ -119,21 +116,22 @@ async def run_until_done(workers: Sequence[EngineWorker], left: Left, timeout: f
     if not await left():
         return
     deadline = time.monotonic() + timeout
-    look = 0.0
+    look, queues = 0.0, engine_queues(workers)
+    interval = min(queue.core.timings.drain_look for queue in queues)
     async with working(workers) as running:
         with ExitStack() as journey:
             while due := await left():
                 await _check(running, workers, deadline, timeout)
                 if time.monotonic() >= look:
-                    look = time.monotonic() + PAUSES_LOOK
-                    await _check_pauses(engine_queues(workers), left)
+                    look = time.monotonic() + interval
+                    await _check_pauses(queues, left)
                 ahead = min(due) - clock.time_now()
                 if min(due) == 0:
                     await asyncio.sleep(PAUSE)
                     continue
                 if ahead > 0:
                     journey.enter_context(clock.shifted(ahead))
-                await promote(engine_queues(workers))
+                await promote(queues)
 
 
 async def promote(queues: Iterable[EngineQueue]) -> None:

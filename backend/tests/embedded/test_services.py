@@ -112,12 +112,11 @@ def test_stop_ends_the_commands_of_other_terminals(directory: Path) -> None:
     assert not redis_runs(directory)
 
 
-def test_stop_kills_a_command_that_does_not_follow(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saqueduct.embedded.services.KILL_SECONDS", 0.1)
+def test_stop_kills_a_command_that_does_not_follow(directory: Path) -> None:
     user = spawn_user(directory)
     process = psutil.Process(user.pid)
     process.suspend()
-    make(directory).stop(grace=0.1)
+    Services(directory, [REDIS_URL], kill_after=0.1).stop(grace=0.1)
     assert is_gone(process)
     assert user.wait(timeout=60) == -signal.SIGKILL
 

@@ -138,10 +138,8 @@ async def test_drain_does_not_wait_for_jobs_of_a_paused_queue(jobs: JobKit, queu
     assert await jobs.drain() == Drained(complete=1)
 
 
-async def test_drain_leaves_what_is_not_due_in_a_paused_queue(
-    jobs: JobKit, queues: Queues, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "PAUSES_LOOK", 0.0)
+@pytest.mark.timings(drain_look=0.0)
+async def test_drain_leaves_what_is_not_due_in_a_paused_queue(jobs: JobKit, queues: Queues) -> None:
     await queues.get("default").pause()
     await ping.options(delay=DAY).enqueue()
     for _ in range(10):
