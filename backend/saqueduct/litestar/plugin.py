@@ -84,59 +84,70 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                 "an application takes one SaqueductPlugin: name all queues in its SaqueductConfig(queues=[...]), or "
                 "give the second plugin to an application of its own, which can run in the same process"
             )
-        config, access = self.config, self.access
         # Read when they are used: other plugins may add dependencies after this one.
         self.saqueduct.injectors.named.serve(app_config)
-        ui = saq_config(self.saqueduct.queues, [MethodGuard(access)], config.ui_path)
-        console = None if config.console_path is None else whole_path(app_config.path, config.console_path)
-        login = console if access.takes_passwords else None
-        QueuePlugin(ui, self.saqueduct.queues.audit, login).on_app_init(app_config)
-        if config.api_path is not None:
-            limit = config.max_payload_bytes
-            router = queue_router(
-                self.saqueduct,
-                path=config.api_path,
-                access=access,
-                max_payload_bytes=limit,
-                sessions=config.api_sessions,
-                base_path=app_config.path,
-                metrics=self.saqueduct.metrics if config.has_metrics else None,
-                metrics_token=Secret(config.metrics_token),
-            )
-            app_config.route_handlers.append(router)
-            if (document := app_config.openapi_config) is not None:
-                app_config.openapi_config = describe(
-                    document,
-                    router,
-                    self.saqueduct.registry,
-                    credentials=access.takes_credentials,
-                    base_path=app_config.path,
-                )
-        if config.console_path is not None:
-            app_config.route_handlers.append(
-                console_router(
-                    self.saqueduct,
-                    path=config.console_path,
-                    entry=Entry(
-                        guards=[same_site, RoleGuard(access)],
-                        person_of=person_of,
-                        tokens=access.sessions,
-                        sign_in=access,
-                        is_open=access.is_open,
-                        beside=[] if config.ui_path is None else [whole_path(app_config.path, config.ui_path)],
-                    ),
-                    exception_handlers=router_handlers(),
-                    base_path=app_config.path,
-                    opt=past_middleware(access),
-                    max_body_bytes=body_limit(config.max_payload_bytes),
-                )
-            )
+        self._add_ui(app_config)
+        if (path := self.config.api_path) is not None:
+            self._add_api(app_config, path)
+        if (path := self.config.console_path) is not None:
+            self._add_console(app_config, path)
         app_config.exception_handlers = {QueueError: queue_error, **app_config.exception_handlers}
         app_config.lifespan.insert(0, self._connected)
         if self.runs_worker:
             app_config.on_startup.append(self._start_worker)
             app_config.lifespan.append(self._until_worker_stopped)
         return app_config
+
+    def _add_ui(self, app_config: AppConfig) -> None:
+        """SAQ's web UI, and `task_queues` of litestar-saq."""
+        config, access, queues = self.config, self.access, self.saqueduct.queues
+        ui = saq_config(queues, [MethodGuard(access)], config.ui_path)
+        console = None if config.console_path is None else whole_path(app_config.path, config.console_path)
+        QueuePlugin(ui, queues.audit, console if access.takes_passwords else None).on_app_init(app_config)
+
+    def _add_api(self, app_config: AppConfig, path: str) -> None:
+        """The HTTP API and its part of the OpenAPI document."""
+        config, access = self.config, self.access
+        router = queue_router(
+            self.saqueduct,
+            path=path,
+            access=access,
+            max_payload_bytes=config.max_payload_bytes,
+            sessions=config.api_sessions,
+            base_path=app_config.path,
+            metrics=self.saqueduct.metrics if config.has_metrics else None,
+            metrics_token=Secret(config.metrics_token),
+        )
+        app_config.route_handlers.append(router)
+        if (document := app_config.openapi_config) is not None:
+            app_config.openapi_config = describe(
+                document,
+                router,
+                self.saqueduct.registry,
+                credentials=access.takes_credentials,
+                base_path=app_config.path,
+            )
+
+    def _add_console(self, app_config: AppConfig, path: str) -> None:
+        config, access = self.config, self.access
+        entry = Entry(
+            guards=[same_site, RoleGuard(access)],
+            person_of=person_of,
+            tokens=access.sessions,
+            sign_in=access,
+            is_open=access.is_open,
+            beside=[] if config.ui_path is None else [whole_path(app_config.path, config.ui_path)],
+        )
+        router = console_router(
+            self.saqueduct,
+            path=path,
+            entry=entry,
+            exception_handlers=router_handlers(),
+            base_path=app_config.path,
+            opt=past_middleware(access),
+            max_body_bytes=body_limit(config.max_payload_bytes),
+        )
+        app_config.route_handlers.append(router)
 
     def on_cli_init(self, cli: "Group") -> None:
         """Add `workers` and `queue`."""
