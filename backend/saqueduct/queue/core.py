@@ -61,14 +61,7 @@ class QueueCore:
         self.batch_bytes = BATCH_BYTES
         """Maximum bytes of jobs in one call to Redis; a larger job is sent alone."""
         self._dump, self._load = dump, load
-        in_keys = name_in_keys(redis, name)
-        self._key_prefix, self._id_prefix = f"saq:{in_keys}:", f"{ID_PREFIX}{in_keys}:"
-        self.stock_aborts = ABORT_ID_PREFIX if in_keys == name else f"{ABORT_ID_PREFIX}{in_keys}:"
-        """Prefix of the abort keys of stock SAQ; in a cluster, which it does not support, the engine's prefix."""
-        self.aborts = f"{ABORT_ID_PREFIX}{in_keys}:"
-        """Prefix of the engine's abort keys."""
-        self.sweep_locks = self.namespace("sweep"), self.namespace("sweep:engine")
-        """Keys of the sweep locks: stock SAQ's, and the engine's own; see `lua/expired.lua`."""
+        self._name_keys(name_in_keys(redis, name))
         self.guard = guard_of(redis)
         """Checks that the connections are used in their own event loop."""
         self.scripts = Scripts(
@@ -89,6 +82,16 @@ class QueueCore:
         """Jobs that the test kit runs alone: while there are any, jobs pass the limits that they take."""
         self._time_known: tuple[float, float] | None = None
         """When the clock of Redis was read, by the monotonic clock, and its value."""
+
+    def _name_keys(self, in_keys: str) -> None:
+        """Set the prefixes and keys that contain the name which the queue has in its keys."""
+        self._key_prefix, self._id_prefix = f"saq:{in_keys}:", f"{ID_PREFIX}{in_keys}:"
+        self.aborts = f"{ABORT_ID_PREFIX}{in_keys}:"
+        """Prefix of the engine's abort keys."""
+        self.stock_aborts = ABORT_ID_PREFIX if in_keys == self.name else self.aborts
+        """Prefix of the abort keys of stock SAQ; in a cluster, which it does not support, the engine's prefix."""
+        self.sweep_locks = self.namespace("sweep"), self.namespace("sweep:engine")
+        """Keys of the sweep locks: stock SAQ's, and the engine's own; see `lua/expired.lua`."""
 
     def namespace(self, key: str) -> str:
         """A key of this queue."""

@@ -57,15 +57,13 @@ def make_runner(task: TaskDefinition) -> Runner:
                 return encoded
         except (Exception, BaseExceptionGroup) as error:
             if find(error, JobSuperseded):
-                done = await completed(ctx)
-                return _ended(ctx, done) if done is not None else None
+                return None if (done := await completed(ctx)) is None else _ended(ctx, done)
             if find(error, (GiveUp, InvalidArguments)):
                 _spend_attempts(ctx)
             raise
 
     run.__name__ = run.__qualname__ = name
-    run.__module__ = task.function.__module__
-    run.__doc__ = task.function.__doc__
+    run.__module__, run.__doc__ = task.function.__module__, task.function.__doc__
     return run
 
 
