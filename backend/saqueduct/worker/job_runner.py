@@ -134,21 +134,29 @@ class JobRunner:
         self._outcomes = OutcomeBuffer(self.core, queue.settler, self._written)
         self._closings = Closings(self.core, self._outcomes, self._freed.set)
         self.leasing = Leasing(self.core, worker.id, self._waiting, self._outcomes, lost)
-        heartbeat = Heartbeat(
+        beat = self._heartbeat().beat
+        self.keeper = LeaseKeeper(self.core, self.pulse, self.running, lost, self._lost_in_thread, beat)
+        self.deadlines = Deadlines(self.core, self.pulse, self.running)
+        self.suspects = Suspects(self, self._stopping)
+        self._runtime = self._runtime_of_attempts()
+        self._new_attempt = Attempt if self.core.tracer is None else self._sampled
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(
             self.core,
-            worker.id,
-            worker.concurrency,
+            self.worker.id,
+            self.worker.concurrency,
             self.leasing,
             self.pulse,
             self.running,
             self.given_up,
-            worker.version,
+            self.worker.version,
             self._pause_in_thread,
         )
-        self.keeper = LeaseKeeper(self.core, self.pulse, self.running, lost, self._lost_in_thread, heartbeat.beat)
-        self.deadlines = Deadlines(self.core, self.pulse, self.running)
-        self.suspects = Suspects(self, self._stopping)
-        self._runtime = Runtime(
+
+    def _runtime_of_attempts(self) -> Runtime:
+        worker = self.worker
+        return Runtime(
             core=self.core,
             loop=self.loop,
             pulse=self.pulse,
@@ -163,7 +171,6 @@ class JobRunner:
             give_up=self.give_up,
             is_dying=self._is_dying,
         )
-        self._new_attempt = Attempt if self.core.tracer is None else self._sampled
 
     @property
     def concurrency(self) -> int:
