@@ -53,12 +53,14 @@ if TYPE_CHECKING:
     from saqueduct.schedules.cron_text import crontab
     from saqueduct.schedules.schedule import Schedule
     from saqueduct.tasks.bulk import Call, enqueue_many
+    from saqueduct.tasks.call_options import CallOptions
     from saqueduct.tasks.controllers import TaskController
     from saqueduct.tasks.handle import JobHandle, JobUpdate
-    from saqueduct.tasks.options import CallOptions, TaskOptions, Unique
+    from saqueduct.tasks.options import TaskOptions
     from saqueduct.tasks.registry import TaskRegistry, get_registry, scheduled_task, task
     from saqueduct.tasks.signature import INJECTED
     from saqueduct.tasks.task import Task
+    from saqueduct.tasks.unique import Unique
 
 __version__ = "0.1.0"
 
@@ -171,12 +173,14 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "saqueduct.schedules.cron_text": ("crontab",),
     "saqueduct.schedules.schedule": ("Schedule",),
     "saqueduct.tasks.bulk": ("Call", "enqueue_many"),
+    "saqueduct.tasks.call_options": ("CallOptions",),
     "saqueduct.tasks.handle": ("JobHandle", "JobUpdate"),
-    "saqueduct.tasks.options": ("CallOptions", "TaskOptions", "Unique"),
+    "saqueduct.tasks.options": ("TaskOptions",),
     "saqueduct.tasks.controllers": ("TaskController",),
     "saqueduct.tasks.registry": ("TaskRegistry", "get_registry", "scheduled_task", "task"),
     "saqueduct.tasks.signature": ("INJECTED",),
     "saqueduct.tasks.task": ("Task",),
+    "saqueduct.tasks.unique": ("Unique",),
 }
 """The module that defines each name; matches the imports above, which type checkers read."""
 

@@ -20,9 +20,9 @@ from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.controllers import TaskController
-from saqueduct.tasks.options import Unique
 from saqueduct.tasks.registry import TaskRegistry
 from saqueduct.tasks.task import Task
+from saqueduct.tasks.unique import Unique
 
 C = TypeVar("C", bound=TaskController)
 

@@ -12,7 +12,7 @@ from saqueduct.tasks.debouncing import debounce_of
 from saqueduct.tasks.job import EngineJob, own_fields
 from saqueduct.tasks.job_meta import DURABLE, ROUND
 from saqueduct.tasks.newest import restored
-from saqueduct.tasks.options import Claim, Unique
+from saqueduct.tasks.unique import Claim, Unique
 
 WRITTEN = {
     "queue": "text",

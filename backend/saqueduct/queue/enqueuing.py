@@ -28,7 +28,7 @@ from saqueduct.tasks.job import EngineJob, Enqueued, check, check_names, level_o
 from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, LIMITS, REPLACED_BY, ROUND
 from saqueduct.tasks.limit_keys import lane_of
 from saqueduct.tasks.newest import gate_of
-from saqueduct.tasks.options import Claim
+from saqueduct.tasks.unique import Claim
 
 logger = logging.getLogger("saqueduct")
 

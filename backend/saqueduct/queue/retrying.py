@@ -27,7 +27,7 @@ from saqueduct.tasks.job_meta import (
     STALLS,
     THROTTLED,
 )
-from saqueduct.tasks.options import Claim, Unique
+from saqueduct.tasks.unique import Claim, Unique
 
 
 class Retrier:

@@ -5,10 +5,10 @@ from typing import Any
 
 from saq import Job
 
+from saqueduct.tasks.call_options import check_meta
 from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.job import EngineJob, check
 from saqueduct.tasks.job_meta import checked, engine_entries
-from saqueduct.tasks.options import check_meta
 
 
 class CallValidator:

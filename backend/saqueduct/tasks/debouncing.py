@@ -8,7 +8,7 @@ from saqueduct.flow.debounce import Debounce
 from saqueduct.tasks.canonical import digest
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import DEBOUNCE
-from saqueduct.tasks.options import Claim, Unique
+from saqueduct.tasks.unique import Claim, Unique
 
 WAITING = Unique(states=("queued",), on_conflict="replace")
 """A call takes the place of a job that waits, and of no other."""

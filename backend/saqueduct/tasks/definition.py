@@ -15,14 +15,16 @@ from saqueduct.errors import InvalidArguments, RegistrationError
 from saqueduct.flow.limits import Fair, Limit, check_name, name_of, parameters_of
 from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks import debouncing
+from saqueduct.tasks.call_options import CallOptions, CallSettings
 from saqueduct.tasks.current_job import lineage
 from saqueduct.tasks.job import EngineJob, like, make
 from saqueduct.tasks.job_meta import DURABLE, LIMITS
 from saqueduct.tasks.limit_keys import limits_of_job, turns_of_job
 from saqueduct.tasks.newest import with_limit
 from saqueduct.tasks.option_names import CALL_EQUALS, unknown_option
-from saqueduct.tasks.options import CallOptions, CallSettings, TaskOptions, Unique
+from saqueduct.tasks.options import TaskOptions
 from saqueduct.tasks.signature import MAX_PAYLOAD_BYTES, Signature
+from saqueduct.tasks.unique import Unique
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

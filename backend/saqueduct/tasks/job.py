@@ -15,7 +15,7 @@ from saqueduct.common.text import check_text, storable
 from saqueduct.tasks import wire
 from saqueduct.tasks.job_log import JobLog
 from saqueduct.tasks.job_meta import EXPIRES_AT, ROUND, checked
-from saqueduct.tasks.options import Claim
+from saqueduct.tasks.unique import Claim
 
 EXPIRED = "expired"
 """Error text of a job that was not started in time."""

@@ -7,7 +7,8 @@ from saq import Job
 
 from saqueduct.flow.limits import Concurrency
 from saqueduct.tasks.job_meta import LIMITS
-from saqueduct.tasks.options import TaskOptions, Unique
+from saqueduct.tasks.options import TaskOptions
+from saqueduct.tasks.unique import Unique
 
 SUFFIX = ": newest"
 """Of the name of that limit, after the task's."""

@@ -1,26 +1,19 @@
 """Options for a task's jobs: queue, priority, time limit, retries, uniqueness, how long the outcome is kept."""
 
 import dataclasses
-import datetime as dt
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 import msgspec
 
-from saqueduct.common.clock import time_now
 from saqueduct.common.exception_groups import find
-from saqueduct.common.near_names import NamedFields, did_you_mean
+from saqueduct.common.near_names import NamedFields
 from saqueduct.common.text import check_text
-from saqueduct.common.time_limits import check_delay, check_moment, check_number
+from saqueduct.common.time_limits import check_number
 from saqueduct.errors import GiveUp, Retry
 from saqueduct.flow.debounce import Debounce
 from saqueduct.flow.limits import Fair, Limit, as_fair, check_limits
-from saqueduct.tasks import encoding
-from saqueduct.tasks.canonical import digest
-from saqueduct.tasks.job_meta import AT_MOST_ONCE, DURABLE, EXPIRES_AT, TAGS, ReservedMeta, checked
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+from saqueduct.tasks.job_meta import AT_MOST_ONCE, DURABLE, TAGS
+from saqueduct.tasks.unique import Unique
 
 Priority = Literal["high", "normal", "low"]
 
@@ -29,99 +22,6 @@ Record = Literal["all", "failures", "none"]
 
 PRIORITIES: dict[str, int] = {"high": -1, "normal": 0, "low": 1}
 """The priorities of a queue as values of SAQ's `Job.priority`, where lower numbers go first."""
-
-_WAITING = ("queued", "active")
-_ENDED = ("complete", "failed", "aborted")
-EVERY_STATE = (*_WAITING, *_ENDED)
-"""All states that `Unique` accepts."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Unique(NamedFields):
-    """Only one job at a time for equal arguments; checked in Redis, in the same step that enqueues.
-
-        @task(unique=Unique(by=("user_id",), on_conflict="raise"))
-        async def rebuild_feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
-
-    Attributes:
-        by: names of the arguments that make two jobs the same; empty: all of them.
-        period: seconds after its enqueue during which a job blocks another one; None: as long as it has one
-            of the `states`.
-        states: states in which a job blocks another: "queued" (including delayed), "active", and with a `period` also
-            "complete", "failed", "aborted".
-        on_conflict: "ignore": the enqueue returns the existing job; "raise": it raises `DuplicateJob`; "replace": a
-            waiting job is aborted and replaced; if the existing job runs, the new one is enqueued as well;
-            "cancel": the same, but a running job is aborted, and the new one starts when it has ended.
-
-    Raises:
-        ValueError: unknown states or on_conflict, ended states without a period, a period of 0 or less, states or a
-            period with "cancel".
-    """
-
-    by: Collection[str] = ()
-    period: float | None = None
-    states: Collection[str] = _WAITING
-    on_conflict: Literal["ignore", "raise", "replace", "cancel"] = "ignore"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.by, str) or isinstance(self.states, str):
-            raise ValueError("Unique takes tuples of names: by=('user_id',), states=('queued', 'active')")
-        if unknown := sorted(set(self.states) - set(EVERY_STATE)):
-            raise ValueError(f"Unique: unknown states {unknown}: {did_you_mean(unknown[0], EVERY_STATE)}")
-        if not self.states:
-            raise ValueError("Unique: states must not be empty")
-        if self.period is None and set(self.states) & set(_ENDED):
-            raise ValueError("Unique: with ended states say for how long: period=seconds")
-        if self.period is not None:
-            check_number("Unique: period", self.period, least=0.001)
-        conflicts = ("ignore", "raise", "replace", "cancel")
-        if self.on_conflict not in conflicts:
-            raise ValueError(f"Unique: on_conflict must be one of {', '.join(conflicts)}, not {self.on_conflict!r}")
-        if self.on_conflict == "cancel" and (self.period is not None or set(self.states) != set(_WAITING)):
-            raise ValueError('Unique: on_conflict="cancel" takes no period and no states: the newest job always wins')
-
-    def claim(self, task: str, arguments: Mapping[str, Any]) -> "Claim":
-        """The claim of a job.
-
-        Args:
-            task: the task's name.
-            arguments: all its arguments as the declared types, omitted ones with their defaults.
-        """
-        same = {name: arguments.get(name) for name in self.by} if self.by else arguments
-        return Claim(f"{task}:{digest(same)}", self)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Claim:
-    """The claim of a unique or debounced job: an id that only jobs with the same arguments share.
-
-    Attributes:
-        id: the id.
-        unique: which jobs block it, and what happens then.
-        debounce: of a call that takes the place of one before; None: it is a unique job.
-    """
-
-    id: str
-    unique: Unique
-    debounce: Debounce | None = None
-
-    def described(self) -> dict[str, Any]:
-        """The claim as JSON builtins: its id, and the fields of `Unique`."""
-        fields = {name: getattr(self.unique, name) for name in ("period", "on_conflict")}
-        if self.replaces:
-            # Also for workers of an earlier version, which know no "cancel"; see `newest.restored`.
-            fields["on_conflict"] = "replace"
-        return {"id": self.id, "by": list(self.unique.by), "states": list(self.unique.states), **fields}
-
-    @property
-    def replaces(self) -> bool:
-        """True if a waiting job with this claim gives way to a newer one."""
-        return self.unique.on_conflict in ("replace", "cancel")
-
-    @property
-    def ends_with_the_job(self) -> bool:
-        """True if the claim is released as soon as the job ends."""
-        return not set(self.unique.states) & set(_ENDED)
 
 
 class TaskSettings(TypedDict, total=False):
@@ -148,29 +48,6 @@ class TaskSettings(TypedDict, total=False):
     record_logs: bool | None
     ttl: int
     heartbeat: int
-
-
-class CallSettings(TypedDict, total=False):
-    """The keywords of `Task.options`; see `CallOptions`."""
-
-    delay: float | None
-    eta: dt.datetime | None
-    expires: float | None
-    key: str | None
-    queue: str | None
-    priority: Priority | None
-    keep_result: bool
-    meta: Mapping[str, Any] | None
-    timeout: int | None
-    retries: int | None
-    retry_delay: float | None
-    retry_backoff: bool | float | None
-    unique: Unique | None
-    ttl: int | None
-    heartbeat: int | None
-    durable: bool | None
-    tags: tuple[str, ...]
-    session: "AsyncSession | None"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +111,7 @@ class TaskOptions(NamedFields):
     heartbeat: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
+        for name, least in LEAST.items():
             value: Any = getattr(self, name)
             if value is None and name in _NONE_IS_ZERO:
                 object.__setattr__(self, name, 0)
@@ -302,7 +179,7 @@ class TaskOptions(NamedFields):
 
     def job_fields(self) -> dict[str, Any]:
         """The options as fields of SAQ's Job."""
-        fields = {name: getattr(self, name) for name in _LEAST}
+        fields = {name: getattr(self, name) for name in LEAST}
         fields["priority"] = PRIORITIES[self.priority]
         meta: dict[str, Any] = {AT_MOST_ONCE: True} if self.at_most_once else {}
         if self.durable:
@@ -312,106 +189,6 @@ class TaskOptions(NamedFields):
         if meta:
             fields["meta"] = meta
         return fields
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CallOptions(NamedFields):
-    """What `Task.options(...)` sets for the jobs of one call; None: use the task's option.
-
-    Attributes:
-        delay: seconds before the job may start, by the clock of Redis.
-        eta: aware time before which the job does not start; not together with `delay`.
-        expires: seconds after the enqueue by which it must have started; otherwise it never runs and ends aborted.
-        key: the job's key; while a job with that key waits or runs, enqueue returns that job.
-        queue: queue to use instead of the task's.
-        priority: priority to use instead of the task's.
-        keep_result: False: delete the job and its result when it ends (SAQ's `ttl=-1`).
-        meta: JSON data to store with the job; names that begin with "saqueduct." are reserved.
-        session: the job is written in this session's transaction, and exists if and only if that commits.
-        tags: tags to use instead of the task's.
-        timeout: see `TaskOptions` for this and the other options.
-
-    Raises:
-        ValueError: an invalid value, such as an `eta` without a time zone.
-    """
-
-    delay: float | None = None
-    eta: dt.datetime | None = None
-    expires: float | None = None
-    key: str | None = None
-    queue: str | None = None
-    priority: Priority | None = None
-    keep_result: bool = True
-    meta: Mapping[str, Any] | None = None
-    timeout: int | None = None
-    retries: int | None = None
-    retry_delay: float | None = None
-    retry_backoff: bool | float | None = None
-    unique: Unique | None = None
-    ttl: int | None = None
-    heartbeat: int | None = None
-    durable: bool | None = None
-    tags: tuple[str, ...] = ()
-    session: "AsyncSession | None" = None
-
-    def __post_init__(self) -> None:
-        if self.eta is not None and self.delay is not None:
-            raise ValueError("give delay or eta, not both")
-        if self.eta is not None:
-            check_moment("eta", self.eta)
-        for name in ("delay", "expires"):
-            if (value := getattr(self, name)) is not None:
-                check_delay(name, value)
-        if self.key is not None:
-            check_text("key", self.key)
-        if self.meta is not None:
-            check_meta(self.meta)
-        TaskOptions(**self._given())
-
-    def _given(self) -> dict[str, Any]:
-        fields = (field.name for field in dataclasses.fields(TaskOptions))
-        return {name: value for name in fields if (value := getattr(self, name, None)) is not None}
-
-    @property
-    def depends_on_time(self) -> bool:
-        """True if fields depend on the time of the call."""
-        return bool(self.delay or self.expires is not None)
-
-    def job_fields(self) -> dict[str, Any]:
-        """The options as fields of SAQ's Job, computed from the current time."""
-        fields = {name: value for name in _LEAST if (value := getattr(self, name)) is not None}
-        if self.priority is not None:
-            fields["priority"] = PRIORITIES[self.priority]
-        if not self.keep_result:
-            fields["ttl"] = -1
-        if self.key is not None:
-            fields["key"] = self.key
-        if self.eta or self.delay:
-            fields["scheduled"] = self.eta.timestamp() if self.eta else time_now() + (self.delay or 0.0)
-        meta = dict(self.meta or {})
-        if self.durable is not None:
-            meta[DURABLE] = self.durable
-        if self.tags:
-            meta[TAGS] = list(self.tags)
-        if self.expires is not None:
-            meta[EXPIRES_AT] = time_now() + self.expires
-        if meta:
-            fields["meta"] = meta
-        return fields
-
-
-def check_meta(meta: Mapping[str, Any]) -> None:
-    """Check that `meta` of a call can be stored.
-
-    Raises:
-        ValueError: it is not a mapping, JSON cannot represent it, or it has a reserved name; names the place.
-    """
-    try:
-        encoding.encode({"meta": checked(meta)})
-    except encoding.UNENCODABLE as error:
-        raise (
-            error if isinstance(error, ReservedMeta) else ValueError(f"meta cannot be encoded as JSON: {error}")
-        ) from None
 
 
 def _check_unique(unique: Any) -> None:
@@ -446,7 +223,7 @@ def _check_exceptions(name: str, value: Any) -> None:
         raise ValueError(f"{name} takes exception classes only")
 
 
-_LEAST: dict[str, int] = {
+LEAST: dict[str, int] = {
     "timeout": 0,
     "retries": 1,
     "retry_delay": 0,

@@ -36,7 +36,7 @@ from saqueduct.errors import QueueUnavailable
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.job import EngineJob
-from saqueduct.tasks.options import EVERY_STATE, Claim, Unique
+from saqueduct.tasks.unique import EVERY_STATE, Claim, Unique
 from saqueduct.timings import Timings
 from saqueduct.worker import postponement
 from saqueduct.worker.functions import TaskFunctions

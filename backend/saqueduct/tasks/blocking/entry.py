@@ -11,9 +11,10 @@ from saqueduct.tasks.blocking.publishing import PublishPauses, PublishPolicy, pu
 from saqueduct.tasks.blocking.results import Result, ResultHere
 from saqueduct.tasks.blocking.running import run_here
 from saqueduct.tasks.bulk import Call, bind, enqueue_many
+from saqueduct.tasks.call_options import CallSettings
 from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.handle import JobHandle
-from saqueduct.tasks.options import CallSettings, Priority
+from saqueduct.tasks.options import Priority
 from saqueduct.tasks.queues import TaskQueues, current_queues
 
 P = ParamSpec("P")
