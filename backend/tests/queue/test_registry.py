@@ -90,7 +90,10 @@ def test_jobs_get_keys_nobody_can_guess() -> None:
     @task
     async def plain(ctx: Context) -> None: ...
 
-    assert uuid.UUID(plain.job({}).key).version == 4
+    first, second = (uuid.UUID(plain.job({}).key) for _ in range(2))
+    # Version 7: the time, and 74 random bits, most of them in `node` and `clock_seq`.
+    assert (first.version, second.version) == (7, 7)
+    assert (first.clock_seq, first.node) != (second.clock_seq, second.node)
 
 
 def test_a_scheduled_task_is_a_cron_job_and_a_task(registry: TaskRegistry) -> None:
