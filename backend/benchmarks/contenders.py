@@ -16,7 +16,7 @@ BACKEND = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = BACKEND.parent / ".dev" / "bench"
 """Where the environments of the peers are kept."""
 
-LONGEST = 180.0
+LONGEST_RUN = 180.0
 """Seconds that one measurement may take."""
 
 
@@ -104,11 +104,11 @@ def figures_of(process: subprocess.Popen[str]) -> dict[str, Any]:
         Failed: it printed none, or took too long.
     """
     try:
-        output, errors = process.communicate(timeout=LONGEST)
+        output, errors = process.communicate(timeout=LONGEST_RUN)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise Failed(f"no figures within {LONGEST:.0f} s") from None
+        raise Failed(f"no figures within {LONGEST_RUN:.0f} s") from None
     lines = [line for line in output.splitlines() if line.startswith("{")]
     if not lines:
         raise Failed((errors or output)[-500:])

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from saqueduct.application import Saqueduct
-from saqueduct.worker.process import WorkerProcess, run
+from saqueduct.worker.process import ProcessLifetime, run
 from saqueduct.worker.supervisor import supervise
 
 logger = logging.getLogger("saqueduct.worker")
@@ -63,7 +63,7 @@ async def _serve(
 ) -> None:
     served = tuple(saqueduct.config.served_queues if names is None else names)
     # First: it handles signals from here on.
-    process = WorkerProcess(saqueduct.config.grace_period, saqueduct.config.concurrency * len(served))
+    process = ProcessLifetime(saqueduct.config.grace_period, saqueduct.config.concurrency * len(served))
     async with AsyncExitStack() as stack:
         workers = saqueduct.build_workers(served)
         await stack.enter_async_context(saqueduct)

@@ -29,7 +29,7 @@ logger = logging.getLogger("saqueduct")
 SUBSCRIBED = "subscribed"
 """News that the subscription is active (again); read the job to learn what happened before."""
 
-JOBS_AT_ONCE = 500
+CHANNELS_PER_COMMAND = 500
 """Maximum jobs that one command subscribes to."""
 
 News = asyncio.Queue[tuple[str, str]]
@@ -52,7 +52,7 @@ class JobListener:
         self._pubsub: PubSub = lasting(redis).pubsub()
         self._waiters: defaultdict[str, set[News]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
-        self._changes = Batches(self._change, JOBS_AT_ONCE, check=guard.check)
+        self._changes = Batches(self._change, CHANNELS_PER_COMMAND, check=guard.check)
         self._leaving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager

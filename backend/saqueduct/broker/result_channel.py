@@ -23,7 +23,7 @@ from saqueduct.broker.scripts import Scripts
 from saqueduct.common.own_context import create_shared_task
 from saqueduct.timings import Timings
 
-JOBS_AT_ONCE = 500
+JOBS_PER_CALL = 500
 """Maximum jobs that one script call requests."""
 
 Answer = int | bytes | None
@@ -51,7 +51,7 @@ class ResultChannel:
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[str, set[asyncio.Future[bytes]]] = {}
-        self._asking = Batches(self._ask, JOBS_AT_ONCE, check=guard.check)
+        self._asking = Batches(self._ask, JOBS_PER_CALL, check=guard.check)
 
     async def outcome(self, job_id: str) -> bytes | None:
         """The JSON of a job that has ended, or ends within `Timings.result_patience`; None: it has not, or is gone.

@@ -16,7 +16,7 @@ from saqueduct.postgres.outage import is_database_error
 from saqueduct.tasks.registry import TaskRegistry, get_registry
 
 
-class Found(NamedTuple):
+class FoundApplication(NamedTuple):
     """An application that was found."""
 
     application: Saqueduct | SaqueductConfig
@@ -31,11 +31,11 @@ class Target:
         find: loads it.
     """
 
-    def __init__(self, find: Callable[[], Found]) -> None:
+    def __init__(self, find: Callable[[], FoundApplication]) -> None:
         self._find = find
 
     @functools.cached_property
-    def _found(self) -> Found:
+    def _found(self) -> FoundApplication:
         return self._find()
 
     @functools.cached_property

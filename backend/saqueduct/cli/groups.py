@@ -8,7 +8,7 @@ import click
 from saqueduct import __version__
 from saqueduct.application import Saqueduct
 from saqueduct.cli.audit import audit
-from saqueduct.cli.connection import Found, Target
+from saqueduct.cli.connection import FoundApplication, Target
 from saqueduct.cli.dead import dead
 from saqueduct.cli.dev import dev
 from saqueduct.cli.errors import Nouns, Reporting
@@ -58,7 +58,7 @@ def queue_group(find: Callable[[], Saqueduct]) -> click.Group:
     @click.group(name="queue", cls=Reporting)
     def queue() -> None:
         """Look after jobs, dead letters, tasks, schedules, limits, queues and workers."""
-        click.get_current_context().obj = Target(lambda: Found(find()))
+        click.get_current_context().obj = Target(lambda: FoundApplication(find()))
 
     for command in COMMANDS:
         queue.add_command(command)

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from saqueduct.application import Saqueduct
-from saqueduct.cli.connection import Found
+from saqueduct.cli.connection import FoundApplication
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError
 
@@ -37,7 +37,7 @@ class HasSaqueduct(Protocol):
     def worker_lifespans(self, app: Any) -> Sequence[AbstractAsyncContextManager[Any]]: ...
 
 
-def load(path: str | None, directory: str | None = None) -> Found:
+def load(path: str | None, directory: str | None = None) -> FoundApplication:
     """The application of a path.
 
     Args:
@@ -86,17 +86,17 @@ def _named(module: ModuleType, name: str, path: str) -> Any:
         raise AppNotFound(path, f"the module {module.__name__!r} has no {name!r}{offered}") from None
 
 
-def _resolved(found: Any, path: str) -> Found:
+def _resolved(found: Any, path: str) -> FoundApplication:
     """The application in an object, or in what it returns."""
     if inspect.isroutine(found) or isinstance(found, type | functools.partial):
         found = _called(found, path)
     if isinstance(found, Saqueduct | SaqueductConfig):
-        return Found(found)
+        return FoundApplication(found)
     if (plugins := _plugins_of(found)) is None:
         raise AppNotFound(path, f"it is a {type(found).__qualname__}, but {NEEDED}")
     for plugin in plugins:
         if isinstance(plugin, HasSaqueduct):
-            return Found(plugin.saqueduct, plugin.worker_lifespans(found))
+            return FoundApplication(plugin.saqueduct, plugin.worker_lifespans(found))
     raise AppNotFound(
         path, "the Litestar application has no SaqueductPlugin: add it with Litestar(plugins=[SaqueductPlugin(...)])"
     )

@@ -12,19 +12,19 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-AT_ONCE = 5000
+ITEMS_PER_SUSPENSION = 5000
 """Maximum number of objects created while the collector is suspended."""
 
 
 def listed(items: Iterable[T]) -> list[T]:
-    """The items as a list; the iterator runs while the collector is suspended, for AT_ONCE items at a time."""
+    """The items as a list; the collector is suspended for ITEMS_PER_SUSPENSION items at a time."""
     found: list[T] = []
     iterator = iter(items)
     while True:
         with no_collection():
-            some = list(islice(iterator, AT_ONCE))
+            some = list(islice(iterator, ITEMS_PER_SUSPENSION))
         found += some
-        if len(some) < AT_ONCE:
+        if len(some) < ITEMS_PER_SUSPENSION:
             return found
 
 

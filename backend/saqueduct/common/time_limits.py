@@ -9,11 +9,11 @@ from saqueduct.common.clock import time_now
 LAST_SECOND = 253_402_300_799 - 86_400
 """Epoch seconds at the end of the year 9999, less one day, so that the time has a date in every zone."""
 
-LONGEST = 100 * 31_557_600
+LONGEST_TIME = 100 * 31_557_600
 """The longest duration of an option, in seconds: a hundred years."""
 
 
-def check_number(name: str, value: Any, least: float, most: float = LONGEST) -> None:
+def check_number(name: str, value: Any, least: float, most: float = LONGEST_TIME) -> None:
     """Check that an option is a number within its bounds.
 
     Raises:

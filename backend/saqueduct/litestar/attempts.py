@@ -34,7 +34,7 @@ REMEMBERED: Final = 10_000
 ANSWER_TIMEOUT: Final = 2.0
 """Seconds that Redis gets to answer."""
 
-AWAY: Final = 5.0
+ASSUMED_AWAY: Final = 5.0
 """Seconds after an outage for which Redis is not asked again."""
 
 IPV6_PREFIX_LENGTH: Final = 64
@@ -106,7 +106,7 @@ class Attempts:
                 return await call
         except (RedisError, OSError) as error:
             logger.warning("login attempts are counted in this process only, Redis is unavailable: %r", error)
-            self._away_until = now + AWAY
+            self._away_until = now + ASSUMED_AWAY
             return None
 
     def _count_here(self, counter: str, more: int) -> Count:

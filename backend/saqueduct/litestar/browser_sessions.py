@@ -25,7 +25,7 @@ NAME: Final = "saqueduct_session"
 VISITOR: Final = "saqueduct_visitor"
 """Name of the cookie of a browser whose person has not signed in, with `__Host-` as well."""
 
-LONGEST: Final = 2_048
+LONGEST_COOKIE: Final = 2_048
 """Characters of a cookie that is read."""
 
 
@@ -78,7 +78,7 @@ class BrowserSessions:
 
     def read(self, connection: Connection) -> BrowserSession | None:
         """The session of a request; None: it has none, or one that has ended or was not made here."""
-        payload_text, _, signature = connection.cookies.get(_name(connection, NAME), "")[:LONGEST].partition(".")
+        payload_text, _, signature = connection.cookies.get(_name(connection, NAME), "")[:LONGEST_COOKIE].partition(".")
         try:
             payload = _bytes(payload_text)
             found = msgspec.json.decode(payload, type=_Payload)
@@ -117,7 +117,7 @@ class BrowserSessions:
         return bool(value) and _same(self._token("visitor", value), given)
 
     def _visitor(self, connection: Connection) -> str:
-        return connection.cookies.get(_name(connection, VISITOR), "")[:LONGEST]
+        return connection.cookies.get(_name(connection, VISITOR), "")[:LONGEST_COOKIE]
 
     def _token(self, *owner: str) -> str:
         return _text(hmac.digest(self._key, "\0".join(("csrf", *owner)).encode("utf-8", "replace"), "sha256"))

@@ -35,7 +35,7 @@ LOCK: Final = 0x5A9C4A11
 BATCH: Final = 100
 """Jobs between two reports of progress."""
 
-AT_ONCE: Final = 20
+CONCURRENT_CHANGES: Final = 20
 """Jobs that are changed at the same time."""
 
 NAMED: Final = 50
@@ -175,7 +175,7 @@ class Changes:
     async def _each(self, jobs: Sequence[Any], change: Callable[[Any], Awaitable[Any]]) -> None:
         """Change some jobs, several at a time, and report it."""
         before = self.done
-        places = asyncio.Semaphore(AT_ONCE)
+        places = asyncio.Semaphore(CONCURRENT_CHANGES)
 
         async def one(job: Any) -> None:
             async with places:

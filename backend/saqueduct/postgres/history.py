@@ -49,7 +49,7 @@ COUNTING = 400
 PLACE = (JobRecord.queued_at, JobRecord.key, JobRecord.queue)
 
 
-class Page(NamedTuple):
+class RecordsPage(NamedTuple):
     """Some records, newest first, and where the next page begins (None: there is none)."""
 
     records: Sequence[JobRecord]
@@ -109,7 +109,7 @@ class JobHistory:
                 found.append(record)
         return found
 
-    async def page(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
+    async def page(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of records, newest first.
 
         Args:
@@ -123,7 +123,7 @@ class JobHistory:
         """
         return await self._page([conditions(which)], cursor, limit)
 
-    async def page_of(self, parts: Sequence[RecordFilter], cursor: str | None = None, limit: int = PAGE) -> Page:
+    async def page_of(self, parts: Sequence[RecordFilter], cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of the records that match one of several filters. Arguments and errors as `page`.
 
         Args:
@@ -181,7 +181,7 @@ class JobHistory:
         found = await rows_within(COUNTING, self._session, query, options=self._options)
         return None if found is None else [row[0] for row in found]
 
-    async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> Page:
+    async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
         return await self._page([[*conditions(which), *DEAD]], cursor, limit)
 
@@ -201,7 +201,7 @@ class JobHistory:
         found: list[Any] = list(rows)
         return [(task, end, at) for task, end, at in found]
 
-    async def _page(self, parts: Sequence[list[ColumnElement[bool]]], cursor: str | None, limit: int) -> Page:
+    async def _page(self, parts: Sequence[list[ColumnElement[bool]]], cursor: str | None, limit: int) -> RecordsPage:
         limit = max(1, min(limit, LARGEST_PAGE))
         after = [] if cursor is None else [tuple_(*PLACE) < tuple_(*_decoded(cursor))]
         records: list[JobRecord] = []
@@ -211,7 +211,7 @@ class JobHistory:
             if len(records) > limit:
                 break
         more = len(records) > limit
-        return Page(records[:limit], _encoded(records[limit - 1]) if more else None)
+        return RecordsPage(records[:limit], _encoded(records[limit - 1]) if more else None)
 
     async def _searched(self, query: Select[JobRecord]) -> Sequence[JobRecord]:
         await self._session.execute(text(f"SET LOCAL statement_timeout TO '{SEARCH}s'"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
-AWAY = ("08", "25006", "28", "3D", "53", "57P", "58")
+OUTAGE_STATES = ("08", "25006", "28", "3D", "53", "57P", "58")
 """Prefixes of SQLSTATEs: the connection is lost; the server takes no writes, for example because it is no longer the
 primary; it refuses the user, or has no such database; it lacks memory, disk or connections; it stops or starts; it
 cannot read
@@ -114,7 +114,7 @@ def _in_driver(error: BaseException, *, lost: bool = False) -> str:
         return _lock(error)
     if state in AGAIN:
         return f"conflict with another transaction: {error}"
-    if lost or state.startswith(AWAY) or _is_closed(error):
+    if lost or state.startswith(OUTAGE_STATES) or _is_closed(error):
         return str(error) or "the connection was lost"
     return ""
 

@@ -37,7 +37,7 @@ from saqueduct.timings import PostgresTimings
 
 logger = logging.getLogger("saqueduct")
 
-JOBS_AT_ONCE = 500
+JOBS_PER_STATEMENT = 500
 """Most jobs that one statement writes, or one transaction publishes."""
 
 PUBLISH_WITHIN = 60.0
@@ -51,7 +51,7 @@ DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError,
 asyncpg's own errors arrive unwrapped, and SQLAlchemy wraps some that it does not know in its plain DBAPIError."""
 
 
-class Left(NamedTuple):
+class UnservedJobs(NamedTuple):
     """Jobs of one queue that no process handles."""
 
     queue: str
@@ -95,8 +95,8 @@ class Outbox:
         rows = {job.key: (row_of(queue, job), place) for place, job in reversed(list(enumerate(jobs)))}
         keys = sorted(rows)
         written: set[str] = set()
-        for first in range(0, len(keys), JOBS_AT_ONCE):
-            chunk = [rows[key] for key in keys[first : first + JOBS_AT_ONCE]]
+        for first in range(0, len(keys), JOBS_PER_STATEMENT):
+            chunk = [rows[key] for key in keys[first : first + JOBS_PER_STATEMENT]]
             written.update(await _write(connection, queue, chunk, self.schema))
         answers = []
         for job in jobs:
@@ -112,7 +112,7 @@ class Outbox:
     async def publish(
         self, queue: EngineQueue, which: ColumnElement[bool], *, held: bool = False
     ) -> dict[str, Enqueued]:
-        """Enqueue some unpublished jobs of a queue, JOBS_AT_ONCE at most.
+        """Enqueue some unpublished jobs of a queue, JOBS_PER_STATEMENT at most.
 
         Args:
             queue: the queue.
@@ -204,7 +204,7 @@ class Outbox:
         found = await connection.execute(query, {"place": quoted("outbox", self.schema)})
         return str(found.scalar_one())
 
-    async def left_elsewhere(self, looked_after: Sequence[str], idle: float) -> list[Left]:
+    async def left_elsewhere(self, looked_after: Sequence[str], idle: float) -> list[UnservedJobs]:
         """The jobs that no process handles, by queue.
 
         Args:
@@ -218,7 +218,7 @@ class Outbox:
         query = select(OutboxJob.queue, func.count(), func.min(OutboxJob.created_at)).group_by(OutboxJob.queue)
         async with self.transaction() as connection:
             found = await connection.execute(query.where(OutboxJob.queue.not_in(looked_after), waits))
-        return [Left(*row) for row in found]
+        return [UnservedJobs(*row) for row in found]
 
     async def _settle(
         self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job], answer_of: Mapping[str, Enqueued]
@@ -282,7 +282,7 @@ class Outbox:
     async def forget_marks(self, queue: EngineQueue) -> int:
         """Remove marks from Redis whose rows are gone and which no call can need any longer; returns how many."""
         async with answering(queue.core.timings.answer):
-            marks = await queue.old_marks(2 * PUBLISH_WITHIN, JOBS_AT_ONCE)
+            marks = await queue.old_marks(2 * PUBLISH_WITHIN, JOBS_PER_STATEMENT)
         if not marks:
             return 0
         mark = func.concat(OutboxJob.key, "|", OutboxJob.queued, "|", OutboxJob.round)
@@ -338,9 +338,9 @@ def _hold(jobs: Iterable[EngineJob], deadline: float) -> None:
 
 
 async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnElement[bool]) -> list[EngineJob]:
-    """Lock some rows, JOBS_AT_ONCE at most; unreadable ones are set aside, to be fixed or deleted by an operator."""
+    """Lock some rows, JOBS_PER_STATEMENT at most; unreadable ones are set aside, for an operator to fix or delete."""
     query = select(OutboxJob.key, OutboxJob.job, OutboxJob.unique).where(OutboxJob.queue == queue.name, which)
-    query = query.order_by(OutboxJob.created_at).limit(JOBS_AT_ONCE).with_for_update(skip_locked=True)
+    query = query.order_by(OutboxJob.created_at).limit(JOBS_PER_STATEMENT).with_for_update(skip_locked=True)
     jobs: list[EngineJob] = []
     for row in await connection.execute(query):
         try:

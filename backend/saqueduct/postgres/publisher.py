@@ -23,7 +23,7 @@ from saqueduct.common.own_context import create_shared_task
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.direct import DirectConnections
-from saqueduct.postgres.outbox import DATABASE_AWAY, JOBS_AT_ONCE, PUBLISH_WITHIN, Outbox
+from saqueduct.postgres.outbox import DATABASE_AWAY, JOBS_PER_STATEMENT, PUBLISH_WITHIN, Outbox
 from saqueduct.postgres.outbox_rows import WRITTEN, columns, insert_into, job_of, row_of
 from saqueduct.queue.aborting import Patience
 from saqueduct.queue.queue import EngineQueue
@@ -123,8 +123,8 @@ class Publisher:
     def serve(self, queue: EngineQueue) -> None:
         """Enqueue jobs of this queue."""
         self._new[queue.name] = (
-            Batches(partial(self._write_new, queue), JOBS_AT_ONCE, _sizes, most_bytes=queue.core.batch_bytes),
-            Batches(partial(self._publish_new, queue), JOBS_AT_ONCE),
+            Batches(partial(self._write_new, queue), JOBS_PER_STATEMENT, _sizes, most_bytes=queue.core.batch_bytes),
+            Batches(partial(self._publish_new, queue), JOBS_PER_STATEMENT),
         )
 
     async def send(self, queue: EngineQueue, jobs: Sequence[Job]) -> list[Enqueued]:
@@ -156,11 +156,11 @@ class Publisher:
         self, queue: EngineQueue, jobs: Sequence[Job], deadline: float | None, began: float
     ) -> dict[str, Enqueued]:
         answer_of: dict[str, Enqueued] = {}
-        for first in range(0, len(jobs), JOBS_AT_ONCE):
+        for first in range(0, len(jobs), JOBS_PER_STATEMENT):
             if time.monotonic() - began > PUBLISH_WITHIN / 2:
                 # The relay of a worker may have published the rest.
                 return answer_of | await self.committed(queue, [job.key for job in jobs[first:]])
-            found = await self.written(queue, jobs[first : first + JOBS_AT_ONCE], deadline, within_call=True)
+            found = await self.written(queue, jobs[first : first + JOBS_PER_STATEMENT], deadline, within_call=True)
             if found is None:
                 break
             answer_of |= found
@@ -200,13 +200,13 @@ class Publisher:
     async def committed(self, queue: EngineQueue, keys: Sequence[str]) -> dict[str, Enqueued]:
         """Enqueue the jobs of these keys, if they are committed; what cannot be enqueued now is left to the relay."""
         answer_of: dict[str, Enqueued] = {}
-        for first in range(0, len(keys), JOBS_AT_ONCE):
+        for first in range(0, len(keys), JOBS_PER_STATEMENT):
             try:
                 deadline = await self.deadline(queue)
                 rows = await self._direct.fetch(
                     _committed_statement(self._outbox.schema),
                     queue.name,
-                    keys[first : first + JOBS_AT_ONCE],
+                    keys[first : first + JOBS_PER_STATEMENT],
                     seconds=self._timings.transaction,
                 )
             except DATABASE_AWAY as error:
@@ -224,7 +224,7 @@ class Publisher:
 
         Args:
             queue: of the jobs.
-            jobs: JOBS_AT_ONCE at most, as they are in their rows.
+            jobs: JOBS_PER_STATEMENT at most, as they are in their rows.
             deadline: see `deadline`; taken before the rows were read or written.
             within_call: see `EngineQueue.publish`.
 
@@ -282,8 +282,8 @@ class Publisher:
     async def _note_all(self) -> None:
         while any(self._sent.values()):
             for kept, rows in self._sent.items():
-                some = rows[:JOBS_AT_ONCE]
-                del rows[:JOBS_AT_ONCE]
+                some = rows[:JOBS_PER_STATEMENT]
+                del rows[:JOBS_PER_STATEMENT]
                 if not some:
                     continue
                 try:

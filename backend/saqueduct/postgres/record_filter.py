@@ -27,7 +27,7 @@ LARGEST_PAGE = 500
 MOST_DEAD_LETTERS = 100_000
 """Dead letters of all queues that are counted at most."""
 
-LONGEST, DEEPEST = 4096, 50
+LONGEST_SEARCH, MOST_BRACKETS = 4096, 50
 """Most characters and opening brackets of a search for arguments: more only costs time."""
 
 WHICH = (
@@ -173,8 +173,10 @@ def arguments_of(search: str | None) -> dict[str, Any] | None:
     """
     if search is None or not search.strip():
         return None
-    if len(search) > LONGEST or search.count("[") + search.count("{") > DEEPEST:
-        raise InvalidSearch(f"the arguments take at most {LONGEST} characters and {DEEPEST} brackets: search for fewer")
+    if len(search) > LONGEST_SEARCH or search.count("[") + search.count("{") > MOST_BRACKETS:
+        raise InvalidSearch(
+            f"the arguments take at most {LONGEST_SEARCH} characters and {MOST_BRACKETS} brackets: search for fewer"
+        )
     try:
         found = msgspec.json.decode(search)
         if isinstance(found, dict):

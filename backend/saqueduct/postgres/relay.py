@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from saqueduct.common.cancellation import end_if_cancelled
 from saqueduct.postgres import early_ends
 from saqueduct.postgres.models import CHANNEL, OutboxJob
-from saqueduct.postgres.outbox import JOBS_AT_ONCE, Left, Outbox
+from saqueduct.postgres.outbox import JOBS_PER_STATEMENT, Outbox, UnservedJobs
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.postgres.unrecorded import UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
@@ -97,7 +97,7 @@ class Relay:
                 continue
             while sent := len(await self._outbox.publish(queue, old)):
                 count += sent
-                if sent < JOBS_AT_ONCE:
+                if sent < JOBS_PER_STATEMENT:
                     break
         return count
 
@@ -147,7 +147,7 @@ class Relay:
 
     async def _forget_marks(self, queues: Sequence[EngineQueue]) -> None:
         for queue in queues:
-            while await self._outbox.forget_marks(queue) == JOBS_AT_ONCE:
+            while await self._outbox.forget_marks(queue) == JOBS_PER_STATEMENT:
                 pass
         async with self._outbox.transaction() as connection:
             await early_ends.forget(connection, self.timings.early_end_kept)
@@ -207,7 +207,7 @@ class Relay:
             self._news.set()
 
 
-def _described(left: Left) -> str:
+def _described(left: UnservedJobs) -> str:
     return (
         f"{left.jobs} jobs of the queue {left.queue!r} wait in the outbox since {left.since:%Y-%m-%d %H:%M} UTC, and "
         "no queue of that name is configured: add it to `queues` (QUEUE_NAMES) and run a worker for it, or delete "

@@ -19,7 +19,7 @@ from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.direct import DirectConnections
 from saqueduct.postgres.ended_rows import let_go
 from saqueduct.postgres.ends import Ends
-from saqueduct.postgres.outbox import DATABASE_AWAY, JOBS_AT_ONCE, Outbox
+from saqueduct.postgres.outbox import DATABASE_AWAY, JOBS_PER_STATEMENT, Outbox
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.publisher import Publisher
 from saqueduct.postgres.recorder import JobRecorder
@@ -106,7 +106,7 @@ class PostgresStore:
             queue.store, queue.recorder = self, self.recorder
             self._queues[queue.name] = queue
             self.publisher.serve(queue)
-            self._singles[queue.name] = Batches(partial(self._publish, queue), JOBS_AT_ONCE)
+            self._singles[queue.name] = Batches(partial(self._publish, queue), JOBS_PER_STATEMENT)
 
     async def check(self) -> None:
         """Raise when the tables are missing, or older than the code; an outage of PostgreSQL is no error.

@@ -32,7 +32,7 @@ _READABLE = text("""
 """)
 
 
-class Found(NamedTuple):
+class FoundRevision(NamedTuple):
     """What the version tables say.
 
     Attributes:
@@ -68,7 +68,7 @@ async def check(connection: AsyncConnection, schema: str | None = None) -> None:
         raise TablesOutdated(f"they lack {', '.join(lacking)}", schema)
 
 
-async def find_revision(connection: AsyncConnection, schema: str | None = None) -> Found:
+async def find_revision(connection: AsyncConnection, schema: str | None = None) -> FoundRevision:
     """The revision of the library's tables, if a version table names it."""
     places = {quoted(name, schema): name for name in (VERSION_TABLE, ALEMBIC_VERSION)}
     places[ALEMBIC_VERSION] = ALEMBIC_VERSION
@@ -79,8 +79,8 @@ async def find_revision(connection: AsyncConnection, schema: str | None = None) 
         if place in readable and outbox in readable:
             query = text(f"SELECT version_num FROM {place}")  # noqa: S608  (a quoted name)
             if revision := newest((await connection.execute(query)).scalars()):
-                return Found(revision, name)
-    return Found(None, VERSION_TABLE)
+                return FoundRevision(revision, name)
+    return FoundRevision(None, VERSION_TABLE)
 
 
 def newest(revisions: Iterable[str]) -> str | None:

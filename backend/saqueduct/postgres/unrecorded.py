@@ -20,7 +20,7 @@ MOST = 100_000
 """Ends that a queue keeps, about, before its workers take no further jobs: some hundred megabytes of Redis."""
 
 
-class Left(NamedTuple):
+class UnwrittenEnds(NamedTuple):
     """Jobs whose ends no process has written; and whether there are others that are too young."""
 
     jobs: list[EngineJob]
@@ -77,7 +77,7 @@ class UnrecordedEnds:
         async with answering(queue.core.timings.answer):
             return await queue.unrecorded.count()
 
-    async def left(self, queue: EngineQueue, age: float) -> AsyncIterator[Left]:
+    async def left(self, queue: EngineQueue, age: float) -> AsyncIterator[UnwrittenEnds]:
         """What the queue keeps for `age` seconds or longer, a part at a time.
 
         Raises:
@@ -88,7 +88,7 @@ class UnrecordedEnds:
             async with answering(queue.core.timings.answer):
                 cursor, young, ends = await queue.unrecorded.page(cursor, age)
             last = cursor == 0
-            yield Left([job for end in ends if (job := self._read(queue, end)) is not None], young > 0)
+            yield UnwrittenEnds([job for end in ends if (job := self._read(queue, end)) is not None], young > 0)
 
     def _read(self, queue: EngineQueue, end: Unrecorded) -> EngineJob | None:
         try:

@@ -32,7 +32,7 @@ from saqueduct.tasks.unique import Claim
 
 logger = logging.getLogger("saqueduct")
 
-JOBS_AT_ONCE = 500
+JOBS_PER_CALL = 500
 """Jobs enqueued by one script call: about a millisecond of the server's time."""
 
 Row = tuple[Any, ...]
@@ -65,7 +65,7 @@ class Enqueuer:
     def __init__(self, core: QueueCore, reader: Reader) -> None:
         self._core = core
         self._reader = reader
-        self._singles = Batches(self._send_in_time, JOBS_AT_ONCE, sizes, most_bytes=core.batch_bytes)
+        self._singles = Batches(self._send_in_time, JOBS_PER_CALL, sizes, most_bytes=core.batch_bytes)
         """Batches jobs that are enqueued one by one into the same round trip."""
 
     async def one(self, job: Job) -> Enqueued | DuplicateJob:
@@ -88,7 +88,7 @@ class Enqueuer:
         rows = listed((job, self.row_to_send(job)) for job in jobs)
         answers: list[Answer] = []
         # Sequentially: on several connections they would overtake each other.
-        for batch in batches(rows, JOBS_AT_ONCE, sizes, self._core.batch_bytes):
+        for batch in batches(rows, JOBS_PER_CALL, sizes, self._core.batch_bytes):
             answers += await self._send_in_time(batch)
             if report:
                 report(len(answers))
@@ -253,7 +253,7 @@ class Enqueuer:
         ]
         raw: list[Any] = []
         begun = time.perf_counter()
-        for batch in batches(rows, JOBS_AT_ONCE, _sizes_of_rows, self._core.batch_bytes):
+        for batch in batches(rows, JOBS_PER_CALL, _sizes_of_rows, self._core.batch_bytes):
             answer = await self._core.scripts.run("publish", repr(deadline), pack(batch))
             if answer == b"late":
                 raise QueueUnavailable("Redis received the call too late")

@@ -23,7 +23,7 @@ from saqueduct.tasks.job import EngineJob, UnreadableJob, holder, stand_in
 
 logger = logging.getLogger("saqueduct")
 
-JOBS_AT_ONCE = 500
+JOBS_PER_READ = 500
 """Jobs read in one round trip."""
 
 RUNNING = ("leases", "active")
@@ -62,7 +62,7 @@ class Reader:
         at_once: jobs read in one round trip.
     """
 
-    def __init__(self, core: QueueCore, listener: JobListener, at_once: int = JOBS_AT_ONCE) -> None:
+    def __init__(self, core: QueueCore, listener: JobListener, at_once: int = JOBS_PER_READ) -> None:
         self._core = core
         self._listener = listener
         self.at_once = at_once

@@ -22,7 +22,7 @@ from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, REC
 
 logger = logging.getLogger("saqueduct")
 
-AT_ONCE = 5000
+LEASES_PER_CALL = 5000
 """Maximum expired leases that one check finds: some milliseconds of server time."""
 
 SWEEP_LOCK = 60
@@ -57,7 +57,7 @@ class Recovery:
         """Key and lease of the jobs that no worker holds any more."""
         seen, self._seen = self._seen, {}
         # If a check fails, live workers may have failed to renew too: the next check counts as the first again.
-        found = await self._core.scripts.run("expired", AT_ONCE, *self._core.sweep_locks, SWEEP_LOCK)
+        found = await self._core.scripts.run("expired", LEASES_PER_CALL, *self._core.sweep_locks, SWEEP_LOCK)
         answer = [decoded(part) for part in cast("list[bytes]", found)]
         entries = list(zip(answer[::3], answer[1::3], answer[2::3], strict=True))
         current = time.monotonic()

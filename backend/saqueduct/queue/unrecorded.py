@@ -32,7 +32,7 @@ class Unrecorded(NamedTuple):
         return self.mark.rsplit("|", 2)[0]
 
 
-class Page(NamedTuple):
+class EndsPage(NamedTuple):
     """Some ends, and how many were too recent; the cursor is 0 on the last page."""
 
     cursor: int
@@ -59,12 +59,12 @@ class UnrecordedJobs:
         """True while the end of this job is kept."""
         return bool(await self._core.redis.hexists(self._hash, mark_of(job)))
 
-    async def page(self, cursor: int, age: float) -> Page:
+    async def page(self, cursor: int, age: float) -> EndsPage:
         """Ends that have been kept for `age` seconds or longer, after a cursor, which starts at 0."""
         answer = cast("list[bytes]", await self._core.scripts.run("unrecorded", cursor, age, ENDS_AT_ONCE))
         parts = zip(answer[2::3], answer[3::3], answer[4::3], strict=True)
         ends = [Unrecorded(mark.decode(), float(seconds), stored) for mark, seconds, stored in parts]
-        return Page(int(answer[0]), int(answer[1]), ends)
+        return EndsPage(int(answer[0]), int(answer[1]), ends)
 
     async def forget(self, marks: Sequence[str]) -> None:
         """Remove these ends: PostgreSQL has recorded them."""

@@ -12,7 +12,7 @@ from croniter import CroniterError, croniter
 
 from saqueduct.common.near_names import NamedFields
 from saqueduct.common.text import check_text
-from saqueduct.common.time_limits import LONGEST
+from saqueduct.common.time_limits import LONGEST_TIME
 from saqueduct.schedules.cron_text import EXAMPLE, normalized
 from saqueduct.schedules.wall_clock import next_match
 
@@ -181,8 +181,8 @@ def _check_interval(every: Any) -> None:
         raise ValueError(f"every takes seconds, such as every=60.0, or a timedelta, not {every!r}")
     if not SHORTEST <= every < math.inf:
         raise ValueError(f"every must be at least {SHORTEST} seconds, not {every!r}")
-    if every > LONGEST:
-        raise ValueError(f"every must be at most {LONGEST:,} seconds, not {every!r}")
+    if every > LONGEST_TIME:
+        raise ValueError(f"every must be at most {LONGEST_TIME:,} seconds, not {every!r}")
 
 
 def _checked_cron(given: Any) -> str:

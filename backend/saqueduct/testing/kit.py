@@ -15,7 +15,7 @@ from saqueduct.queue.queues import Queues
 from saqueduct.tasks.task import Task
 from saqueduct.testing.alone import run_to_the_end
 from saqueduct.testing.inline import enqueues_followed_by
-from saqueduct.testing.matching import Waiting, Wanted, listed, read_waiting
+from saqueduct.testing.matching import WaitingJob, Wanted, listed, read_waiting
 from saqueduct.testing.running import (
     Drained,
     NotDrained,
@@ -263,7 +263,7 @@ class JobKit:
     def _queues_beside(self) -> ThreadedQueues:
         return self._until_the_end.enter_context(ThreadedQueues(self._setup.make_queues()))
 
-    def _waiting(self) -> list[Waiting]:
+    def _waiting(self) -> list[WaitingJob]:
         return self._queues_beside.call(read_waiting)
 
     async def _run(self, task: Task[..., Any], arguments: Mapping[str, Any]) -> Job:

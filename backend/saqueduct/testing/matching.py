@@ -28,7 +28,7 @@ _SHOWN.maxstring = _SHOWN.maxother = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingJob:
     """A job that waits.
 
     Attributes:
@@ -47,16 +47,16 @@ class Waiting:
         return f"{_call(self.job.function, self.job.kwargs or {})}, queue={self.queue!r}, key={self.job.key!r}{later}"
 
 
-async def read_waiting(queues: Iterable[EngineQueue]) -> list[Waiting]:
+async def read_waiting(queues: Iterable[EngineQueue]) -> list[WaitingJob]:
     """The jobs that wait, delayed ones too, by queue and then in the order of their enqueue."""
     return [each for queue in queues for each in await _read_one(queue)]
 
 
-async def _read_one(queue: EngineQueue) -> list[Waiting]:
+async def _read_one(queue: EngineQueue) -> list[WaitingJob]:
     entries = await incomplete(queue)
     found = await queue.jobs(key for key, _ in entries)
     waiting = [
-        Waiting(job, queue.name, due)
+        WaitingJob(job, queue.name, due)
         for job, (_, due) in zip(found, entries, strict=True)
         if job is not None and job.status in (Status.NEW, Status.QUEUED)
     ]
@@ -95,11 +95,11 @@ class Wanted:
         settled = f".options({_keywords(given)})" if given else ""
         return _call(self.task.name + settled, self.arguments)
 
-    def among(self, waiting: Iterable[Waiting]) -> list[Waiting]:
+    def among(self, waiting: Iterable[WaitingJob]) -> list[WaitingJob]:
         """The matching jobs."""
         return [each for each in waiting if not self.differences(each)]
 
-    def differences(self, waiting: Waiting) -> list[str]:
+    def differences(self, waiting: WaitingJob) -> list[str]:
         """What keeps a job from matching; nothing when it does."""
         if self.task is None:
             return []
@@ -107,13 +107,13 @@ class Wanted:
             return ["it is another task"]
         return [*self._argument_differences(self.task, waiting.job), *self._option_differences(self.task, waiting)]
 
-    def instead(self, waiting: Sequence[Waiting]) -> str:
+    def instead(self, waiting: Sequence[WaitingJob]) -> str:
         """What is enqueued instead, for a message: first the jobs of the same task, with the differences."""
         mine = [each for each in waiting if self._is_of_the_task(each)]
         others = [each for each in waiting if not self._is_of_the_task(each)]
         return _lines([*(f"{each}\n    but {', '.join(self.differences(each))}" for each in mine), *map(str, others)])
 
-    def _is_of_the_task(self, waiting: Waiting) -> bool:
+    def _is_of_the_task(self, waiting: WaitingJob) -> bool:
         return self.task is not None and waiting.job.function == self.task.name
 
     def _argument_differences(self, task: Task[..., Any], job: Job) -> list[str]:
@@ -126,7 +126,7 @@ class Wanted:
                 differences.append(f"{name} is {_SHOWN.repr(actual[name])}")
         return differences
 
-    def _option_differences(self, task: Task[..., Any], waiting: Waiting) -> list[str]:
+    def _option_differences(self, task: Task[..., Any], waiting: WaitingJob) -> list[str]:
         options, job = task.call_options, waiting.job
         # Options that count from now are compared below.
         plain = dataclasses.replace(options, delay=None, eta=None, expires=None, meta=None)
@@ -142,7 +142,7 @@ class Wanted:
                 differences.append(f"meta[{name!r}] is {job.meta.get(name)!r}")
         return differences + self._time_differences(task, waiting)
 
-    def _time_differences(self, task: Task[..., Any], waiting: Waiting) -> list[str]:
+    def _time_differences(self, task: Task[..., Any], waiting: WaitingJob) -> list[str]:
         options, differences = task.call_options, []
         if options.eta is not None and abs(options.eta.timestamp() - waiting.due) > TOLERANCE:
             differences.append(f"it is due at {_time(waiting.due)}")
@@ -194,7 +194,7 @@ def _is_after(job: Job, moment: float, seconds: float) -> bool:
     return bool(moment) and min(abs(since - seconds), abs(since - clock.offset() - seconds)) <= TOLERANCE
 
 
-def _delay(waiting: Waiting) -> float:
+def _delay(waiting: WaitingJob) -> float:
     return round(waiting.due - waiting.job.queued / 1000, 1) if waiting.due else 0
 
 
@@ -210,7 +210,7 @@ def _keywords(arguments: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={_SHOWN.repr(value)}" for name, value in arguments.items())
 
 
-def listed(waiting: Iterable[Waiting]) -> str:
+def listed(waiting: Iterable[WaitingJob]) -> str:
     """Jobs, a line each, for a message."""
     return _lines([str(each) for each in waiting])
 

@@ -20,7 +20,7 @@ LINES = (
 )
 """Where jobs are that run or can start, as `broker/keys.py` and `lua/limits.lua` name them."""
 
-Left = Callable[[], Awaitable[Sequence[float]]]
+Remaining = Callable[[], Awaitable[Sequence[float]]]
 """Returns what is left to run: when each job is due, in epoch seconds; 0: it is queued or runs."""
 
 
@@ -102,7 +102,7 @@ async def due_times(queue: EngineQueue, keys: Iterable[str]) -> list[float]:
     return [float(score) for score in scores if score is not None]
 
 
-async def run_until_done(workers: Sequence[EngineWorker], left: Left, timeout: float) -> None:
+async def run_until_done(workers: Sequence[EngineWorker], left: Remaining, timeout: float) -> None:
     """Run workers until nothing is left to do; delayed jobs run immediately, because the queue's clock is advanced.
 
     Args:
@@ -164,7 +164,7 @@ async def working(workers: Iterable[EngineWorker]) -> AsyncIterator[list[asyncio
         await asyncio.gather(*running)
 
 
-async def _check_pauses(queues: Iterable[EngineQueue], left: Left) -> None:
+async def _check_pauses(queues: Iterable[EngineQueue], left: Remaining) -> None:
     """Raise if the remaining jobs will never run."""
     stuck = []
     for queue in queues:

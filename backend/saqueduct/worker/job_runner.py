@@ -33,7 +33,7 @@ from saqueduct.worker.waiting import Waiting
 
 logger = logging.getLogger("saqueduct.worker")
 
-AT_ONCE = 500
+JOBS_PER_LEASE = 500
 """Jobs that one script call leases at most."""
 
 STARTS = 16
@@ -194,7 +194,7 @@ class JobRunner:
                 await self._wait_for_a_slot()
                 continue
             try:
-                leased = await self.leasing.lease(1 if waits else min(free, AT_ONCE), self.taken_slots(), waits)
+                leased = await self.leasing.lease(1 if waits else min(free, JOBS_PER_LEASE), self.taken_slots(), waits)
                 if leased.suspects or self.suspects.quarantine.active:
                     await self.suspects.start(leased)
                 self._take(leased.jobs)

@@ -59,7 +59,7 @@ def run(main: Coroutine[Any, Any, T], new_loop: Callable[[], asyncio.AbstractEve
                 logger.error("a job stopped the event loop, which continues: %s", error)
 
 
-class WorkerProcess:
+class ProcessLifetime:
     """Stops the workers of this process on a signal, or when they are no longer useful; created in the main thread.
 
     Args:
@@ -222,7 +222,7 @@ def _as_any_program() -> None:
     """In a forked process: a signal ends it, so that it never continues with the jobs and connections of its worker."""
     for number in SIGNALS:
         process = getattr(signal.getsignal(number), "__self__", None)
-        if isinstance(process, WorkerProcess):
+        if isinstance(process, ProcessLifetime):
             signal.signal(number, signal.SIG_DFL)
             process.disown()
     _unmask()

@@ -33,7 +33,7 @@ from saqueduct.tasks.job_meta import SCHEDULE, TICK
 RETRY = 1.0
 """Seconds until another look when one has failed."""
 
-AT_ONCE = 100
+TICKS_PER_CALL = 100
 """Ticks that one look takes at most."""
 
 OURS, NEWER = "1", "0"
@@ -137,7 +137,7 @@ class Ticker:
 
     async def _look(self) -> Look:
         holds, now, wait, *due = [
-            part.decode() for part in await self._queue.scripts.run("due", self._declaration, AT_ONCE)
+            part.decode() for part in await self._queue.scripts.run("due", self._declaration, TICKS_PER_CALL)
         ]
         return Look(holds, float(now), float(wait) if wait else None, list(zip(due[::2], due[1::2], strict=True)))
 

@@ -11,8 +11,8 @@ from saqueduct.console.sampler import Snapshot
 from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queue_state import QueueState
 from saqueduct.queue.worker_health import WorkerReport, WorkerState
+from saqueduct.telemetry.alerts.conditions import Readings as AlertView
 from saqueduct.telemetry.alerts.conditions import Sample, conditions
-from saqueduct.telemetry.alerts.conditions import View as AlertView
 from saqueduct.telemetry.system_state import DatabaseState, RedisState
 from tests.console.conftest import Served
 

@@ -18,7 +18,7 @@ from saqueduct.broker.connections import Connections
 from saqueduct.timings import Timings
 from saqueduct.worker import process
 from saqueduct.worker.hooks import bind_log_context
-from saqueduct.worker.process import EXIT_USELESS, WorkerProcess, run
+from saqueduct.worker.process import EXIT_USELESS, ProcessLifetime, run
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 
@@ -44,7 +44,7 @@ async def queue_on(url: str, timings: Timings | None = None) -> AsyncIterator[En
 
 
 @asynccontextmanager
-async def running(process: WorkerProcess, worker: EngineWorker) -> AsyncIterator[None]:
+async def running(process: ProcessLifetime, worker: EngineWorker) -> AsyncIterator[None]:
     """The process runs a worker, until the end of the block."""
     task = asyncio.create_task(process.run([worker]))
     try:
@@ -61,7 +61,7 @@ def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
     usual = Timings(process_look=0.05, renewal=0.1, timeout_grace=0.0, loop_first=0.0)
     ended: list[int] = []
     at_its_end: list[Any] = []
-    processes: list[WorkerProcess] = []
+    processes: list[ProcessLifetime] = []
     release, began = threading.Event(), asyncio.Event()
 
     def end(status: int) -> None:
@@ -83,7 +83,7 @@ def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
         block()
 
     async def main() -> None:
-        processes.append(WorkerProcess(0.0, 4, end, usual))
+        processes.append(ProcessLifetime(0.0, 4, end, usual))
         async with (
             queue_on(redis_url, usual) as queue,
             running(processes[0], EngineWorker(queue, [innocent, blocks])),
@@ -105,7 +105,7 @@ def test_a_process_whose_event_loop_is_blocked_for_good_gives_back_and_ends(
 @pytest.mark.parametrize("how", ["signal", "event loop"])
 def test_a_job_cannot_take_the_signals_of_its_process(how: str) -> None:
     async def main() -> None:
-        WorkerProcess(0.0, 4, lambda _: None, Timings(process_look=0.05))
+        ProcessLifetime(0.0, 4, lambda _: None, Timings(process_look=0.05))
         loop, mine = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
         if how == "signal":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -121,7 +121,7 @@ def test_a_process_that_does_not_end_after_its_grace_period_is_ended() -> None:
     ended: list[int] = []
 
     async def main() -> None:
-        WorkerProcess(0.0, 4, ended.append, Timings(process_look=0.05, process_end=0.1))
+        ProcessLifetime(0.0, 4, ended.append, Timings(process_look=0.05, process_end=0.1))
         signal.raise_signal(signal.SIGTERM)
         # Something of its clean-up waits for a server that hangs.
         await eventually(lambda: ended)
@@ -133,7 +133,7 @@ def test_a_process_that_does_not_end_after_its_grace_period_is_ended() -> None:
 def test_a_process_blocked_by_a_job_within_its_time_goes_on(redis_url: str, empty_redis: None) -> None:
     usual, brief = Timings(process_look=0.05), Timings(process_look=0.05, hopeless=0.2)
     ended: list[int] = []
-    processes: list[WorkerProcess] = []
+    processes: list[ProcessLifetime] = []
 
     async def blocks(ctx: Context) -> str:
         [this] = processes
@@ -144,7 +144,7 @@ def test_a_process_blocked_by_a_job_within_its_time_goes_on(redis_url: str, empt
         return "done"
 
     async def main() -> None:
-        processes.append(WorkerProcess(0.0, 4, ended.append, usual))
+        processes.append(ProcessLifetime(0.0, 4, ended.append, usual))
         async with queue_on(redis_url) as queue, running(processes[0], EngineWorker(queue, [blocks])):
             await queue.enqueue(blocks.__qualname__, key="x", timeout=60, ttl=60)
 
@@ -174,7 +174,7 @@ def test_a_job_cannot_end_or_replace_the_threads_that_all_jobs_share(
         return await asyncio.to_thread(str, "done")
 
     async def main() -> list[tuple[str, Any]]:
-        process = WorkerProcess(0.0, 4, lambda _: None, Timings(process_look=0.05))
+        process = ProcessLifetime(0.0, 4, lambda _: None, Timings(process_look=0.05))
         async with queue_on(redis_url) as queue:
             worker = EngineWorker(queue, [ends_threads, innocent], before_process=bind_log_context)
             async with running(process, worker):

@@ -14,7 +14,7 @@ from app.settings import Settings, SettingsError, load_settings
 from saqueduct import Context, PayloadTooLarge, Queues, enqueue_many, task
 from saqueduct.broker import direct, sizes
 from saqueduct.broker.sizes import BATCH_BYTES, batches, fitting
-from saqueduct.common.garbage_collection import AT_ONCE, listed
+from saqueduct.common.garbage_collection import ITEMS_PER_SUSPENSION, listed
 from saqueduct.common.text import LONGEST_ERROR
 from saqueduct.errors import CommandTooLarge, JobTooLarge
 from saqueduct.queue import core
@@ -186,7 +186,7 @@ async def test_the_garbage_collector_is_on_whenever_others_run(
 
 
 def test_the_garbage_collector_rests_for_a_bounded_number_of_objects() -> None:
-    assert listed(range(3 * AT_ONCE)) == list(range(3 * AT_ONCE))
+    assert listed(range(3 * ITEMS_PER_SUSPENSION)) == list(range(3 * ITEMS_PER_SUSPENSION))
     assert listed([]) == []
 
     def broken() -> Iterator[int]:

@@ -21,7 +21,7 @@ TICK: Final = 15.0
 SILENCE: Final = ""
 """Takes the place of an event when there was none for a tick."""
 
-LONGEST: Final = 3600.0
+LONGEST_STREAM: Final = 3600.0
 """Seconds after which a stream ends; a browser reconnects by itself."""
 
 
@@ -40,7 +40,7 @@ async def events(queue: EngineQueue, view: JobView, tick: float = TICK) -> Async
         yield _message("end" if _has_ended(last) else "status", last)
         if _has_ended(last):
             return
-        async with asyncio.timeout(LONGEST), queue.listener.news(queue.job_id(view.key)) as news:
+        async with asyncio.timeout(LONGEST_STREAM), queue.listener.news(queue.job_id(view.key)) as news:
             while not _has_ended(last):
                 word = await _next(news, tick)
                 if word == SILENCE:

@@ -63,7 +63,7 @@ class Condition:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class View:
+class Readings:
     """What conditions are computed from, in one moment.
 
     Attributes:
@@ -81,15 +81,15 @@ class View:
     earlier: Sequence[Sample]
 
 
-def conditions(view: View) -> Iterator[Condition]:
+def conditions(readings: Readings) -> Iterator[Condition]:
     """What is wrong."""
-    for queue in view.queues:
-        yield from _of_queue(queue, view.sample.at)
-        yield from _failures(queue.name, view)
-        yield from _dead_letters(queue.name, view)
-    for schedule in view.schedules:
-        yield from _of_schedule(schedule, view.sample.at)
-    yield from _of_database(view.database)
+    for queue in readings.queues:
+        yield from _of_queue(queue, readings.sample.at)
+        yield from _failures(queue.name, readings)
+        yield from _dead_letters(queue.name, readings)
+    for schedule in readings.schedules:
+        yield from _of_schedule(schedule, readings.sample.at)
+    yield from _of_database(readings.database)
 
 
 def redis_away(patience: float = 60.0) -> Condition:
@@ -147,14 +147,14 @@ def _of_queue(queue: QueueState, now: float) -> Iterator[Condition]:
         )  # fmt: skip
 
 
-def _failures(name: str, view: View) -> Iterator[Condition]:
+def _failures(name: str, readings: Readings) -> Iterator[Condition]:
     """Compares the counters of live workers with those at the start of the window."""
-    now = view.sample.at
-    before = next((each.ended for each in view.earlier if now - each.at <= FAILURES_WINDOW), None)
+    now = readings.sample.at
+    before = next((each.ended for each in readings.earlier if now - each.at <= FAILURES_WINDOW), None)
     if before is None:
         return
     total = failed = 0
-    for worker, (ended, ended_failed) in view.sample.ended.get(name, {}).items():
+    for worker, (ended, ended_failed) in readings.sample.ended.get(name, {}).items():
         ended_before, failed_before = before.get(name, {}).get(worker, (0, 0))
         total += max(0, ended - ended_before)
         failed += max(0, ended_failed - failed_before)
@@ -165,10 +165,10 @@ def _failures(name: str, view: View) -> Iterator[Condition]:
         )  # fmt: skip
 
 
-def _dead_letters(name: str, view: View) -> Iterator[Condition]:
-    now = view.sample.at
-    before = next((each.dead_letters for each in view.earlier if now - each.at <= DEAD_LETTERS_WINDOW), None)
-    count = view.sample.dead_letters.get(name)
+def _dead_letters(name: str, readings: Readings) -> Iterator[Condition]:
+    now = readings.sample.at
+    before = next((each.dead_letters for each in readings.earlier if now - each.at <= DEAD_LETTERS_WINDOW), None)
+    count = readings.sample.dead_letters.get(name)
     if before is None or count is None or name not in before or (more := count - before[name]) <= 0:
         return
     yield Condition(

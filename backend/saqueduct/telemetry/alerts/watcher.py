@@ -19,7 +19,7 @@ from saqueduct.common.clock import time_now
 from saqueduct.queue.queue_state import QueueState
 from saqueduct.queue.queues import Queues
 from saqueduct.telemetry.alerts.channels import Channel
-from saqueduct.telemetry.alerts.conditions import Sample, View, conditions, failure_counts, redis_away
+from saqueduct.telemetry.alerts.conditions import Readings, Sample, conditions, failure_counts, redis_away
 from saqueduct.telemetry.alerts.reporting import MOST_WORKERS, Reported
 from saqueduct.telemetry.system_state import DatabaseState, SystemReader
 
@@ -97,8 +97,8 @@ class AlertWatcher:
         now, reported = state
         database, schedules = await asyncio.gather(self._system.database(), self._system.schedules())
         sample = await self._sample(now, redis.queues, database)
-        view = View(redis.queues, schedules, database, sample, reported.samples)
-        reported.take(conditions(view), now, list(self._channels))
+        readings = Readings(redis.queues, schedules, database, sample, reported.samples)
+        reported.take(conditions(readings), now, list(self._channels))
         reported.sample(sample)
         await self._report(reported, now)
         await self._take_turn(reported)
