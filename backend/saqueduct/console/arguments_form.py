@@ -1,49 +1,28 @@
-"""A form for the arguments of a task, made from the JSON schema of its signature, and read back."""
+"""A form for the arguments of a task, made from its signature, and read back."""
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
+from saqueduct.console.fields import DEFAULT, NULL, Field, field_of, fill
 from saqueduct.console.forms import Form
+from saqueduct.console.wall_times import joined
 from saqueduct.tasks.redaction import NOT_KEPT, REDACTED
 from saqueduct.tasks.task import Task
-
-Kind = Literal["text", "long", "integer", "number", "boolean", "choice", "date", "json"]
 
 PREFIX: Final = "arg."
 """Of the names of fields."""
 
+ZONE: Final = "zone."
+"""Of the names of the fields with the zones of times."""
+
 FURTHER: Final = "further"
 """Field for the arguments of a task that takes any, as a JSON object."""
 
-
-@dataclasses.dataclass(slots=True)
-class Field:
-    """One argument.
-
-    Attributes:
-        name: of the argument.
-        kind: how it is entered.
-        required: True: the task has no default.
-        hint: type and default in words.
-        choices: of the kind "choice".
-        value: text in the field.
-        nullable: True where null is a value.
-        secret: True: its value is redacted wherever it is shown.
-        problem: what is wrong with the value; empty: nothing.
-    """
-
-    name: str
-    kind: Kind
-    required: bool
-    hint: str
-    choices: Sequence[str] = ()
-    value: str = ""
-    nullable: bool = False
-    secret: bool = False
-    problem: str = ""
+_AT: Final = re.compile(r" - at `([^`]+)`$")
+_MISSING: Final = re.compile(r"missing required field `([^`]+)`")
 
 
 def fields_of(task: Task[..., Any], values: Mapping[str, Any] | None = None) -> list[Field]:
@@ -53,22 +32,25 @@ def fields_of(task: Task[..., Any], values: Mapping[str, Any] | None = None) -> 
         task: the task.
         values: to begin with; redacted ones stay empty.
     """
-    schema = task.signature.json_schema()
+    signature = task.signature
+    schema = signature.json_schema()
     definitions, required = schema.get("$defs", {}), set(schema.get("required", ()))
-    fields = [
-        _field(name, each, definitions, name in required, task.signature.hides(name))
-        for name, each in schema.get("properties", {}).items()
-    ]
-    for field in fields:
-        if values is not None and field.name in values and values[field.name] != REDACTED:
-            field.value = _text(values[field.name], field)
-    if task.signature.extra is not None:
+    fields: list[Field] = []
+    for name, each in schema.get("properties", {}).items():
+        types, secret = msgspec.inspect.type_info(signature.payload[name].type), signature.hides(name)
+        field = field_of(name, each, definitions, types, required=name in required, secret=secret)
+        if "default" in each and each["default"] is not None and not secret:
+            fill(field, each["default"])
+        if values is not None and name in values and values[name] != REDACTED:
+            fill(field, values[name])
+        fields.append(field)
+    if signature.extra is not None:
         given = (values or {}).items()
-        more = {name: value for name, value in given if name not in task.signature.payload and value != REDACTED}
+        more = {name: value for name, value in given if name not in signature.payload and value != REDACTED}
         text = msgspec.json.format(msgspec.json.encode(more)).decode() if more else ""
         # Any name that is no parameter: all of them are hidden, or none.
-        secret = task.signature.hides("")
-        fields.append(Field(FURTHER, "json", False, "further arguments as a JSON object", value=text, secret=secret))
+        hint, secret = "further arguments as a JSON object", signature.hides("")
+        fields.append(Field(FURTHER, FURTHER, "json", False, hint, value=text, secret=secret))
     return fields
 
 
@@ -80,19 +62,18 @@ def without_secrets(fields: Iterable[Field]) -> None:
             field.problem = field.problem or "enter it again: what was sent is not shown"
 
 
+def has_problems(fields: Iterable[Field]) -> bool:
+    """True when something cannot be read."""
+    return any(field.problem for field in _all(fields))
+
+
 def read(fields: Sequence[Field], form: Form) -> dict[str, Any]:
     """The arguments of a form that was sent. The fields keep what was sent, and what cannot be read as a problem."""
     arguments: dict[str, Any] = {}
     for field in fields:
-        field.value = next(iter(form.all(PREFIX + field.name)), "").replace("\r\n", "\n")
-        if field.value.strip() == "":
-            if field.required and field.kind in ("text", "long"):
-                arguments[field.name] = field.value
-            continue
-        try:
-            value = _read(field)
-        except (msgspec.DecodeError, ValueError):
-            field.problem = _PROBLEMS[field.kind]
+        _take(field, form)
+        value = _value(field)
+        if value is msgspec.UNSET:
             continue
         if field.secret and value == REDACTED:
             field.problem = NOT_KEPT
@@ -113,8 +94,11 @@ def report(fields: Sequence[Field], problems: Mapping[str, str]) -> str:
         field = by_name.get(name) or by_name.get(FURTHER)
         if field is None:
             others.append(f"{name}: {problem}")
+        elif field.name != name:
+            field.problem = field.problem or f"{name}: {problem}"
         else:
-            field.problem = field.problem or (problem if field.name == name else f"{name}: {problem}")
+            part, text = _place(field, problem)
+            part.problem = part.problem or text
     return "\n".join(others)
 
 
@@ -126,86 +110,78 @@ _PROBLEMS: Final[dict[str, str]] = {
 }
 
 
-def _field(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], required: bool, secret: bool) -> Field:
-    plain, nullable = _without_null(_resolved(schema, definitions), definitions)
-    kind = _kind(plain)
-    choices = [_choice(each) for each in plain.get("enum", ())] if kind == "choice" else []
-    hint = _hint(plain, definitions) + (" or null" if nullable else "")
-    field = Field(name, kind, required, hint, choices, nullable=nullable, secret=secret)
-    if "default" in schema and schema["default"] is not None and not secret:
-        field.value = _text(schema["default"], field)
-    return field
+def _all(fields: Iterable[Field]) -> Iterator[Field]:
+    for field in fields:
+        yield field
+        yield from _all(field.children)
 
 
-def _kind(schema: Mapping[str, Any]) -> Kind:
-    if "enum" in schema:
-        return "choice" if all(isinstance(each, str) for each in schema["enum"]) else "json"
-    match schema.get("type"):
-        case "string":
-            return "date" if schema.get("format") == "date" else "text"
-        case "integer":
-            return "integer"
-        case "number":
-            return "number"
-        case "boolean":
-            return "boolean"
-        case _:
-            return "json"
+def _take(field: Field, form: Form) -> None:
+    """Put what was sent into a field and those within it."""
+    if field.kind not in ("constant", "group"):
+        field.value = next(iter(form.all(PREFIX + field.name)), "").replace("\r\n", "\n")
+    if field.kind == "moment":
+        field.zone = form.text(ZONE + field.name)
+    for child in field.children:
+        _take(child, form)
 
 
-def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = schema.get("$ref", "").removeprefix("#/$defs/")
-    return definitions.get(reference, {}) if reference else schema
+def _value(field: Field) -> Any:
+    """The value of a field; UNSET: it is left out, or has a problem."""
+    if field.kind == "constant":
+        return field.choices[0]
+    if field.kind == "group":
+        members = {child.label: _value(child) for child in field.children}
+        return {name: value for name, value in members.items() if value is not msgspec.UNSET}
+    if field.kind == "variants":
+        return _of_variant(field)
+    if field.value.strip() == "":
+        return field.value if field.required and field.kind in ("text", "long") else msgspec.UNSET
+    try:
+        return _read(field)
+    except (msgspec.DecodeError, ValueError) as error:
+        field.problem = _PROBLEMS.get(field.kind) or str(error)
+        return msgspec.UNSET
 
 
-def _without_null(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    parts = schema.get("anyOf")
-    if parts is None:
-        return schema, False
-    others = [each for each in parts if each.get("type") != "null"]
-    nullable = len(others) < len(parts)
-    return (_resolved(others[0], definitions), nullable) if len(others) == 1 else ({"anyOf": others}, nullable)
+def _of_variant(field: Field) -> Any:
+    if field.value == DEFAULT:
+        return msgspec.UNSET
+    if field.value == NULL and field.nullable:
+        return None
+    chosen = _chosen(field)
+    if chosen is not None:
+        return _value(chosen)
+    # A value that fits none of the kinds is entered as JSON, see `fields.fill`.
+    try:
+        value = msgspec.json.decode(field.value)
+    except (msgspec.DecodeError, ValueError):
+        field.problem = "choose one of the kinds"
+        return msgspec.UNSET
+    field.kind, field.children = "json", ()
+    return value
 
 
-def _hint(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    schema = _resolved(schema, definitions)
-    if "enum" in schema:
-        return "one of " + ", ".join(_choice(each) for each in schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(_hint(each, definitions) for each in schema["anyOf"])
-    match schema.get("type"):
-        case "array":
-            return f"list of {_hint(schema.get('items', {}), definitions)}"
-        case "object":
-            members = [f"{name}: {_hint(each, definitions)}" for name, each in schema.get("properties", {}).items()]
-            return f"object {{{', '.join(members)}}}" if members else "object"
-        case "string":
-            return {"date": "date", "date-time": "time with zone, such as 2026-05-01T09:00:00+02:00"}.get(
-                schema.get("format", ""), "text"
-            )
-        case str(word):
-            return {"integer": "whole number", "boolean": "yes or no"}.get(word, word)
-        case _:
-            return "any JSON"
+def _chosen(field: Field) -> Field | None:
+    number = int(field.value) if field.value.isascii() and field.value.isdecimal() and len(field.value) < 4 else -1
+    return field.children[number] if 0 <= number < len(field.children) else None
 
 
-def _choice(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _text(value: Any, field: Field) -> str:
-    if isinstance(value, str) and field.kind in ("text", "long", "choice", "date"):
-        if "\n" in value or len(value) > 80:
-            field.kind = "long" if field.kind == "text" else field.kind
-        return value
-    if value is None:
-        return ""
-    if field.kind == "boolean" and isinstance(value, bool):
-        return "true" if value else "false"
-    if field.kind in ("text", "date", "choice"):
-        field.kind = "json"
-    encoded = msgspec.json.encode(value)
-    return (msgspec.json.format(encoded) if field.kind == "json" else encoded).decode()
+def _place(field: Field, problem: str) -> tuple[Field, str]:
+    """The innermost field that a problem of an argument names, and what is wrong with it."""
+    found = _AT.search(problem)
+    text = problem[: found.start()] if found else problem
+    members = found[1].split(".")[1:] if found else []
+    if missing := _MISSING.search(text):
+        members.append(missing[1])
+    for member in members:
+        inner = _chosen(field) if field.kind == "variants" else field
+        child = next((each for each in inner.children if each.label == member), None) if inner is not None else None
+        if child is None:
+            # Within a list, or of a kind that is entered as JSON.
+            return field, problem
+        field = child
+    return (field, "is required") if missing and members else (field, text)
 
 
 def _read(field: Field) -> Any:
@@ -219,5 +195,7 @@ def _read(field: Field) -> Any:
             return msgspec.json.decode(text, type=bool)
         case "json":
             return msgspec.json.decode(text)
+        case "moment":
+            return joined(text, field.zone)
         case _:
             return text

@@ -13,6 +13,11 @@ MONTHS: Final = (
     *("July", "August", "September", "October", "November", "December"),
 )
 
+_SHORT: Final = tuple(day[:3].lower() for day in DAYS)
+
+_NAME = re.compile("|".join(_SHORT), re.IGNORECASE)
+_RANGE = re.compile(r"([0-7])-([0-7])")
+_LIST = re.compile(r"[0-7](,[0-7])*")
 _STEP = re.compile(r"\*/(\d+)")
 
 
@@ -61,10 +66,21 @@ def _days(day: str, month: str, weekday: str) -> str | None:
         return f"every {MONTHS[int(month) - 1]} {int(day)}"
     if day == "*" and weekday == "*":
         return ""
-    if day == "*" and weekday == "1-5":
-        return "every weekday"
-    if day == "*" and weekday.isdecimal():
-        return f"every {DAYS[int(weekday) % 7]}"
+    if day == "*" and (named := _weekdays(weekday)):
+        return named
     if day.isdecimal() and weekday == "*":
         return f"every month on day {int(day)}"
     return None
+
+
+def _weekdays(field: str) -> str:
+    """Days of the week, such as "every Monday and Friday"; empty: no simple words."""
+    numbers = _NAME.sub(lambda found: str(_SHORT.index(found[0].lower())), field)
+    if numbers == "1-5":
+        return "every weekday"
+    if found := _RANGE.fullmatch(numbers):
+        return f"every {DAYS[int(found[1]) % 7]} to {DAYS[int(found[2]) % 7]}"
+    if not _LIST.fullmatch(numbers):
+        return ""
+    *some, last = [DAYS[int(each) % 7] for each in numbers.split(",")]
+    return f"every {', '.join(some)} and {last}" if some else f"every {last}"

@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from saqueduct.console.cron_words import in_words
 from saqueduct.console.sampler import Sampler
 from saqueduct.postgres.models import JobRecord
+from saqueduct.schedules.schedule import Schedule
 from tests.console.conftest import Served
 from tests.fixtures.poll import eventually_sync
 
@@ -165,3 +167,19 @@ def test_a_stream_reports_changes(served: Served) -> None:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = stream.iter_lines()
         assert any(line == "event: change" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("0 9 * * mon-fri", "every weekday at 09:00"),
+        ("0 9 * * MON", "every Monday at 09:00"),
+        ("30 8 * * mon,wed,sun", "every Monday, Wednesday and Sunday at 08:30"),
+        ("0 9 * * 6,0", "every Saturday and Sunday at 09:00"),
+        ("*/5 * * * fri-sun", "every 5 minutes on Friday to Sunday"),
+        ("0 9 * * 1-5/2", "0 9 * * 1-5/2"),
+        ("0 9 * * mon#1", "0 9 * * mon#1"),
+    ],
+)
+def test_a_cron_is_shown_in_words(cron: str, words: str) -> None:
+    assert in_words(Schedule(cron=cron)) == words

@@ -1,12 +1,18 @@
 """Tasks, and the form that enqueues."""
 
+import datetime as dt
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
-from saqueduct.console.arguments_form import fields_of, read
+from saqueduct import Context, InvalidArguments, TaskRegistry
+from saqueduct.console.arguments_form import fields_of, read, report
+from saqueduct.console.fields import Field
 from saqueduct.console.forms import Form
-from tests.console.conftest import Served, tasks
+from tests.console.conftest import Address, Served, tasks
 from tests.fixtures.poll import eventually_sync
 
 
@@ -23,7 +29,12 @@ def test_the_catalog_shows_documentation_and_options(served: Served) -> None:
 
 def test_a_form_is_read_as_the_types_of_the_arguments() -> None:
     assert sent(
-        month="2026-05-01", kind="stock", rows="12345678901234567890", address='{"street": "Main"}', ids="[1, 2]"
+        month="2026-05-01",
+        kind="stock",
+        rows="12345678901234567890",
+        address="0",
+        ids="[1, 2]",
+        **{"address|0.street": "Main"},
     ) == {
         "month": "2026-05-01",
         "kind": "stock",
@@ -32,6 +43,136 @@ def test_a_form_is_read_as_the_types_of_the_arguments() -> None:
         "ids": [1, 2],
     }
     assert sent(month="2026-05-01", rows="", token="") == {"month": "2026-05-01"}
+
+
+class Card(msgspec.Struct, tag=True):
+    number: str
+    address: Address
+
+
+class Account(msgspec.Struct, tag=True):
+    iban: str
+    since: dt.datetime | None = None
+
+
+class Tree(msgspec.Struct):
+    name: str
+    below: "Tree | None" = None
+
+
+MAIN = Address("Main")
+
+
+async def pay(
+    ctx: Context,
+    *,
+    by: Card | Account,
+    at: dt.datetime,
+    ship: Address | None = None,
+    bill: Address = MAIN,
+    code: int | str = 3,
+    tree: Tree | None = None,
+) -> None:
+    """Pay."""
+
+
+PAY = TaskRegistry().task(pay)
+
+
+def paid(arguments: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The arguments of a form, and the problems of its fields."""
+    fields = fields_of(PAY)
+    names = {(name if name.startswith("zone.") else f"arg.{name}"): value for name, value in arguments.items()}
+    found = read(fields, Form(names.items()))
+    try:
+        PAY.signature.receive(found)
+    except InvalidArguments as error:
+        report(fields, error.problems)
+    return found, {field.name: field.problem for field in _every(fields) if field.problem}
+
+
+def _every(fields: Iterable[Field]) -> Iterator[Field]:
+    for field in fields:
+        yield field
+        yield from _every(field.children)
+
+
+ACCOUNT = {"by": "1", "by|1.iban": "DE1", "at": "2026-05-01T09:00", "zone.at": "Europe/Berlin"}
+
+
+def test_structs_and_unions_have_fields_of_their_own_and_times_a_zone() -> None:
+    more = {"by|1.since": "2026-01-01T00:00:00.500", "zone.by|1.since": "-03:30", "code": "1", "code|1": "7"}
+    assert paid({**ACCOUNT, **more, "bill.street": "Side", "bill.city": "Rome"}) == (
+        {
+            "by": {"type": "Account", "iban": "DE1", "since": "2026-01-01T00:00:00.500000-03:30"},
+            "at": "2026-05-01T09:00:00+02:00",
+            "code": "7",
+            "bill": {"street": "Side", "city": "Rome"},
+        },
+        {},
+    )
+    assert paid({**ACCOUNT, "ship": "null", "bill.street": "Main"})[0]["ship"] is None
+    assert paid({**ACCOUNT, "ship": "0", "ship|0.street": "Low", "bill.street": "Main"})[0]["ship"] == {"street": "Low"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "problems"),
+    [
+        ({"by": "0", "by|0.number": "1", "by|0.address.street": ""}, {}),
+        ({"code": "0", "code|0": "many"}, {"code|0": "must be a whole number"}),
+        ({"code": "9"}, {}),
+        ({"code": "x"}, {"code": "choose one of the kinds"}),
+        ({"by|1.since": "soon"}, {"by|1.since": "must be a date and a time, such as 2026-05-01T09:00"}),
+        ({"zone.at": "Mars"}, {"at": "there is no zone 'Mars': give one such as UTC, Europe/Berlin or +02:00"}),
+        ({"at": "2026-03-29T02:30"}, {"at": "no clock in Europe/Berlin shows this time: it was set forward"}),
+        ({"tree": "0", "tree|0.name": "a", "tree|0.below": "0"}, {}),
+    ],
+)
+def test_a_problem_is_at_the_innermost_field(sent: dict[str, str], problems: dict[str, str]) -> None:
+    assert paid({**ACCOUNT, "bill.street": "Main", **sent})[1] == problems
+
+
+def test_a_problem_of_the_call_is_at_the_field_that_it_names() -> None:
+    fields = fields_of(PAY)
+    read(fields, Form([("arg.by", "1")]))
+    other = report(
+        fields, {"by": "Expected `str`, got `int` - at `by.iban`", "bill": "Object missing required field `street`"}
+    )
+    problems = {field.name: field.problem for field in _every(fields) if field.problem}
+    assert other == ""
+    assert problems == {"by|1.iban": "Expected `str`, got `int`", "bill.street": "is required"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {
+            "by": {"type": "Card", "number": "1", "address": {"street": "Main", "city": "Bonn"}},
+            "at": "2026-05-01T09:00:00",
+        },
+        {"by": {"type": "Account", "iban": "DE1"}, "at": "2026-05-01T09:00:00+05:30", "code": "text"},
+        {"by": {"type": "Account", "iban": "DE1"}, "at": "2026-05-01T09:00:00.123456+00:00"},
+        {"by": {"type": "Old", "rest": [1]}, "at": "2026-05-01T09:00:00+00:00", "code": [1]},
+    ],
+)
+def test_a_form_that_is_filled_and_sent_has_the_same_arguments(arguments: dict[str, Any]) -> None:
+    shown = fields_of(PAY, {"bill": {"street": "Main", "city": "Bonn"}, **arguments})
+    sent = [(f"arg.{field.name}", field.value) for field in _every(shown)]
+    sent += [(f"zone.{field.name}", field.zone) for field in _every(shown)]
+    again = read(fields_of(PAY), Form(sent))
+    assert {name: again[name] for name in arguments} == arguments
+
+
+def test_the_form_of_a_task_has_a_fieldset_for_a_struct(served: Served) -> None:
+    page = served.page("/task", name="build_report")
+    assert re.search(r"<legend>\s*address", page)
+    assert 'name="arg.address|0.street"' in page
+    assert 'type="datetime-local"' in page
+    assert 'name="zone.at"' in page
+    form = {"name": "build_report", "arg.month": "2026-05-01", "arg.at": "2026-05-01T09:00", "zone.at": "Nowhere"}
+    answer = served.submit("/task/enqueue", form)
+    assert answer.status_code == 400
+    assert "there is no zone &#39;Nowhere&#39;" in answer.text
 
 
 def test_what_cannot_be_read_is_reported_at_its_field() -> None:

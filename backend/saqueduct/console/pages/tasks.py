@@ -3,15 +3,17 @@
 import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zoneinfo import available_timezones
 
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
 from saqueduct.common.clock import time_now
 from saqueduct.common.moments import seconds_of
-from saqueduct.console.arguments_form import Field, fields_of, read, report, without_secrets
+from saqueduct.console.arguments_form import fields_of, has_problems, read, report, without_secrets
 from saqueduct.console.charts import counts, durations
 from saqueduct.console.failing import Failing, failing_arguments
+from saqueduct.console.fields import Field
 from saqueduct.console.forms import Form
 from saqueduct.console.trends import MONTHLY
 from saqueduct.console.view import OPERATOR, View
@@ -75,7 +77,7 @@ class TaskPages(Controller):
         arguments = read(fields, form)
         dead_letter = form.exact("dead_letter")
         call = {name: form.text(name) for name in CALL}
-        if any(field.problem for field in fields):
+        if has_problems(fields):
             return await _again(view, task, fields, form, call, "")
         try:
             key, queue, created = await _enqueue(view, task, arguments, call, form, dead_letter)
@@ -200,6 +202,7 @@ async def _page(
         recent=RECENT,
         task=task,
         fields=fields,
+        zones=sorted(available_timezones()),
         options=changed_options(task),
         job=job,
         replay=replay and job is not None,
