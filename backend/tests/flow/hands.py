@@ -60,11 +60,12 @@ class Hands:
         job.status, job.started = Status.QUEUED, 0
         await self._settle([Outcome.retry(self.queue.core, job, delay)])
 
-    async def release(self, job: EngineJob) -> None:
-        """Put a job back."""
-        job.status, job.started = Status.QUEUED, 0
-        job.attempts -= 1
-        await self._settle([Outcome.release(self.queue.core, job)])
+    async def release(self, *jobs: EngineJob) -> None:
+        """Put jobs back."""
+        for job in jobs:
+            job.status, job.started = Status.QUEUED, 0
+            job.attempts -= 1
+        await self._settle([Outcome.release(self.queue.core, job) for job in jobs])
 
     async def postpone(self, job: EngineJob, delay: float) -> None:
         """Put a job back until later, as if it had never been leased."""
@@ -74,10 +75,17 @@ class Hands:
 
     async def throttle(self, job: EngineJob, limit: str, seconds: float) -> None:
         """Put a job back that closes one of its limits for so many seconds."""
-        job.status, job.started = Status.QUEUED, 0
-        job.attempts -= 1
-        key = next(key for name, key, _ in job.meta[LIMITS] if name == limit)
-        await self._settle([Outcome.throttle(self.queue.core, job, gate_of(limit, key), seconds)])
+        await self.throttle_all([job], limit, seconds)
+
+    async def throttle_all(self, jobs: Sequence[EngineJob], limit: str, seconds: float) -> None:
+        """The same with several jobs in one step."""
+        outcomes = []
+        for job in jobs:
+            job.status, job.started = Status.QUEUED, 0
+            job.attempts -= 1
+            key = next(key for name, key, _ in job.meta[LIMITS] if name == limit)
+            outcomes.append(Outcome.throttle(self.queue.core, job, gate_of(limit, key), seconds))
+        await self._settle(outcomes)
 
     async def take(self, job: EngineJob, gate: str, token: str, rule: str = "c 1") -> str:
         """Take a limit for a part of a leased job; returns the answer of `lua/take.lua`."""

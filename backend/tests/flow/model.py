@@ -134,7 +134,7 @@ class Model:
 
     def recovered(self, keys: Sequence[str]) -> None:
         assert set(keys) == set(self.running)
-        for key in keys:
+        for key in reversed(keys):
             self.again(key, 0.0, front=True)
 
     def promoted(self, keys: Sequence[str]) -> None:

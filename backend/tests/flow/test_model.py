@@ -185,6 +185,16 @@ class Flow(RuleBasedStateMachine):
             self.run(self.hands.postpone(job.leased, delay))
             self.model.again(key, delay, front=True)
 
+    @rule(picks=st.lists(st.integers(0, 999), min_size=2, max_size=4))
+    def release_together(self, picks: list[int]) -> None:
+        able = [key for key, job in self.model.running.items() if not job.expired]
+        if not able:
+            return
+        keys = list(dict.fromkeys(able[pick % len(able)] for pick in picks))
+        self.run(self.hands.release(*(self.model.running[key].leased for key in keys)))
+        for key in reversed(keys):
+            self.model.again(key, 0.0, front=True)
+
     @rule(pick=st.integers(0, 999))
     def abort(self, pick: int) -> None:
         waiting = self.model.waiting_keys()

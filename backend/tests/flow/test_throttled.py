@@ -85,6 +85,27 @@ async def test_the_place_of_an_ordered_limit_does_not_pass_a_closed_key(hands: H
         assert names([again, *await hands.all()]) == [0, 1]
 
 
+async def test_jobs_that_are_throttled_together_keep_their_order(hands: Hands) -> None:
+    work = limited(Concurrency(5, name="api"))
+    for n in range(8):
+        await work.enqueue(n=n)
+    jobs = await hands.lease(3)
+    await hands.throttle_all(jobs, "api", 30)
+    with clock.shifted(30):
+        assert names(await hands.all()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("limits", [(), (Concurrency(5, name="api"),)], ids=["plain", "limited"])
+async def test_jobs_that_go_back_together_keep_their_order(hands: Hands, limits: tuple[Concurrency, ...]) -> None:
+    work = limited(*limits)
+    for n in range(8):
+        await work.enqueue(n=n)
+    jobs = await hands.lease(5)
+    await hands.finish(jobs[1])
+    await hands.release(*jobs[2:], jobs[0])
+    assert names(await hands.lease(5)) == [2, 3, 4, 0, 5]
+
+
 async def test_the_slots_of_other_limits_are_free_meanwhile(hands: Hands) -> None:
     work = limited(Concurrency(5, by="key", name="api"), Concurrency(1, name="all"))
     for n, key in enumerate([1, 2]):

@@ -67,3 +67,18 @@ async def test_a_low_priority_does_not_starve_at_a_gate(hands: Hands) -> None:
         ran += names([job])
         await hands.finish(job)
     assert ran.count(0) == 2
+
+
+async def test_an_abort_of_the_last_entry_of_the_list_leaves_a_worker_woken(queue: EngineQueue) -> None:
+    @task(limits=(Concurrency(1),))
+    async def limited(ctx: Context) -> None: ...
+
+    @task
+    async def free(ctx: Context) -> None: ...
+
+    listed = await free.enqueue()
+    await limited.enqueue()
+    job = await queue.job(listed.key)
+    assert job is not None
+    await queue.abort(job, "stop")
+    assert await queue.redis.llen(queue.namespace("queued")) == 1

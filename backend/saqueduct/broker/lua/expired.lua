@@ -7,6 +7,8 @@
 local CHECKED = 200
 unless_full()
 put_back()
+-- Stock workers have taken them for jobs.
+redis.call('LREM', ACTIVE, 0, WAKE)
 if limits() then loaded.check(CHECKED) end
 local sweeper = redis.call('GET', ARGV[5])
 if sweeper and sweeper ~= 'engine' then redis.call('RENAMENX', ARGV[5], ARGV[6]) end

@@ -41,6 +41,8 @@ local function holds(i, lease)
 end
 
 local answers, released, ended, all = {}, {}, {}, true
+-- Jobs that go back to the front, to be pushed there from the last to the first, so that they keep their order.
+local fronts = {}
 for i, id in ipairs(ids) do
     local kind, lease, status, number, priority, claim, mark, gate, seconds, expires = unpack(hows[i])
     local held = holds(i, lease)
@@ -67,14 +69,22 @@ for i, id in ipairs(ids) do
             -- A job from before its task had that limit waits for the time itself.
             if kind == 'throttle' and lane and string.find('\n' .. lane .. '\n', '\n' .. gate .. '\n', 1, true) then start = '0' end
             if lane then loaded.pass(id, lane, expires or '') end
-            let_wait(id, priority, start, kind ~= 'retry', lane)
-            if start ~= '0' then wake_if_first(id) end
+            if start == '0' and kind ~= 'retry' then
+                fronts[#fronts + 1] = {id, priority, lane}
+            else
+                let_wait(id, priority, start, false, lane)
+                if start ~= '0' then wake_if_first(id) end
+            end
         end
         if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
         released[#released + 1] = id
         notify(heard, id, status)
         answers[i] = 1
     end
+end
+for i = #fronts, 1, -1 do
+    local id, priority, lane = unpack(fronts[i])
+    let_wait(id, priority, '0', true, lane)
 end
 -- The leases are released last: if an earlier command fails, the jobs are recovered.
 if #ended > 0 then redis.call('ZREM', INCOMPLETE, unpack(ended)) end
