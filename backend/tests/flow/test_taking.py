@@ -211,8 +211,10 @@ async def test_an_error_in_the_block_gives_the_place_back(queue: EngineQueue, ha
 
 
 async def test_a_wait_ends_after_its_timeout(queue: EngineQueue, hands: Hands) -> None:
-    one, two = [Part(job, timeout=0.05) for job in await leased(hands, taker(ONE), 2)]
+    first, second = await leased(hands, taker(ONE), 2)
+    one = Part(first)
     await one.has_it()
+    two = Part(second, timeout=0.05)
     with pytest.raises(LimitTimeout, match=r"not this job's turn at the limit 'api' within 0.05 s"):
         await two.task
     await one.end()
