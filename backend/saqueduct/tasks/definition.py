@@ -61,7 +61,10 @@ class TaskDefinition:
         self.schedules: tuple[Schedule, ...] = ()
         self.signature = Signature(function, self.defaults.redact)
         self.signature.task = self.name
-        self.defaults = with_limit(self.name, self.defaults, self.signature.payload)
+        try:
+            self.defaults = with_limit(self.name, self.defaults, self.signature.payload)
+        except ValueError as error:
+            raise RegistrationError(function, str(error)) from None
         self._check_unique(self.defaults.unique)
         self._check_limits()
         debouncing.check_parameters(self.function, self.defaults.debounce, self.signature.payload)

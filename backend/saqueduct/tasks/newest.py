@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from saq import Job
 
-from saqueduct.flow.limits import Concurrency
+from saqueduct.flow.limits import LONGEST_NAME, Concurrency
 from saqueduct.tasks.job_meta import LIMITS
 from saqueduct.tasks.options import TaskOptions
 from saqueduct.tasks.unique import Unique
@@ -21,9 +21,17 @@ def with_limit(task: str, options: TaskOptions, parameters: Iterable[str]) -> Ta
         task: its name.
         options: as declared.
         parameters: the names of all its arguments.
+
+    Raises:
+        ValueError: the name of the task is too long for that of a limit.
     """
     if options.unique is None or options.unique.on_conflict != "cancel":
         return options
+    if len(task) > (most := LONGEST_NAME - len(SUFFIX)):
+        raise ValueError(
+            f'unique: on_conflict="cancel" takes a task name of at most {most} characters, and {task[:40]!r}... has '
+            f"{len(task)}: give the task a shorter name="
+        )
     one_at_a_time = Concurrency(1, by=tuple(options.unique.by or parameters), name=task + SUFFIX)
     return dataclasses.replace(options, limits=(*options.limits, one_at_a_time))
 

@@ -15,6 +15,9 @@ from tests.flow.hands import Hands, names
 
 pytestmark = pytest.mark.usefixtures("registry")
 
+LONGEST = 392
+"""Characters of the name of such a task."""
+
 CANCEL = Unique(by=("doc",), on_conflict="cancel")
 
 
@@ -204,3 +207,15 @@ def _without_limit(task: Any) -> Any:
     call.job.meta.clear()
     call.job.limited, call.job.claim = False, Unique(by=("doc",)).claim("render", {"doc": 0})
     return call
+
+
+def test_a_name_that_is_too_long_is_refused() -> None:
+    @task(name="x" * LONGEST, unique=CANCEL)
+    async def fits(ctx: Context, *, doc: int) -> None: ...
+
+    with pytest.raises(
+        RegistrationError, match=r"at most 392 characters, and 'x+'\.\.\. has 393: give the task a shorter"
+    ):
+
+        @task(name="x" * (LONGEST + 1), unique=CANCEL)
+        async def long(ctx: Context, *, doc: int) -> None: ...
