@@ -1,5 +1,6 @@
 """`limits`: list, change and reset the limits of tasks."""
 
+import dataclasses
 from typing import Any
 
 import click
@@ -10,8 +11,8 @@ from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import Failure, Nouns
-from saqueduct.cli.pauses import PauseView
-from saqueduct.queue.limit_states import LimitState, Numbers
+from saqueduct.cli.pauses import PauseView, fields_of
+from saqueduct.queue.limit_states import LimitState
 from saqueduct.queue.limits import Limits
 
 
@@ -98,18 +99,6 @@ def _row(state: LimitState) -> tuple[RenderableType, ...]:
 
 
 def _described(state: LimitState) -> dict[str, Any]:
-    return {
-        "name": state.name,
-        "queue": state.queue,
-        "kind": state.kind,
-        "tasks": state.tasks,
-        "by": state.by,
-        "ordered": state.ordered,
-        **_numbers(state.numbers),
-        "declared": _numbers(state.declared),
-        "changed": None if state.changed is None else PauseView.of(state.changed),
-    }
-
-
-def _numbers(numbers: Numbers) -> dict[str, Any]:
-    return {"limit": numbers.limit, "per": numbers.per, "burst": numbers.burst}
+    fields = fields_of(state)
+    numbers = dataclasses.asdict(fields.pop("numbers"))
+    return fields | numbers | {"declared": dataclasses.asdict(state.declared)}

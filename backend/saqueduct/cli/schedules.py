@@ -10,7 +10,7 @@ from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import Nouns
-from saqueduct.cli.pauses import PauseView, moment
+from saqueduct.cli.pauses import PauseView, fields_of, moment
 from saqueduct.queue.schedule_states import ScheduleState
 
 
@@ -36,15 +36,7 @@ async def list_schedules(saqueduct: Saqueduct, *, as_json: bool) -> None:
 
 
 def _described(state: ScheduleState) -> dict[str, Any]:
-    return {
-        "key": state.key,
-        "task": state.task,
-        "queue": state.queue,
-        "timing": state.timing,
-        "next_tick": None if state.next_tick is None else moment(state.next_tick),
-        "last_job": state.last_job,
-        "paused": None if state.paused is None else PauseView.of(state.paused),
-    }
+    return fields_of(state) | {"next_tick": None if state.next_tick is None else moment(state.next_tick)}
 
 
 def _name(state: ScheduleState) -> RenderableType:

@@ -1,5 +1,6 @@
 """Limits: their numbers, and changes of them while jobs wait."""
 
+import dataclasses
 from typing import Any, Literal
 
 import msgspec
@@ -46,20 +47,9 @@ class LimitView(LimitNumbers):
 
     @classmethod
     def of(cls, state: LimitState) -> "LimitView":
-        now, code = state.numbers, state.declared
-        return cls(
-            limit=now.limit,
-            per=now.per,
-            burst=now.burst,
-            name=state.name,
-            queue=state.queue,
-            kind=state.kind,
-            tasks=state.tasks,
-            by=state.by,
-            ordered=state.ordered,
-            declared=LimitNumbers(code.limit, code.per, code.burst),
-            changed=state.changed,
-        )
+        fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+        numbers = dataclasses.asdict(fields.pop("numbers"))
+        return cls(**fields | numbers | {"declared": LimitNumbers(**dataclasses.asdict(state.declared))})
 
 
 class LimitChange(msgspec.Struct, forbid_unknown_fields=True):
