@@ -13,7 +13,7 @@ from saqueduct.tasks.completion import Ended
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
-from tests.queue.memory.conftest import Look, record_of
+from tests.postgres.store.conftest import Look, record_of
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,8 @@ from saqueduct.testing import JobKit
 from saqueduct.timings import PostgresTimings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
+from tests.postgres.store.conftest import Look, record_of
 from tests.queue.kit import working
-from tests.queue.memory.conftest import Look, record_of
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ async def test_waiting_jobs_that_are_aborted_or_give_way_leave_records(jobs: Job
 
 
 async def test_what_a_large_result_is_no_record_tells(
-    worker: EngineWorker, memory: PostgresStore, records: Look
+    worker: EngineWorker, store: PostgresStore, records: Look
 ) -> None:
     @task
     async def large(ctx: Context) -> str:
@@ -209,7 +209,7 @@ async def test_a_job_retried_by_hand_is_one_record_with_its_newest_end(
 
 
 async def test_a_record_that_is_written_twice_stands_once(
-    worker: EngineWorker, engine: AsyncEngine, memory: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
+    worker: EngineWorker, engine: AsyncEngine, store: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
 ) -> None:
     @task
     async def twice(ctx: Context) -> int:
@@ -221,10 +221,10 @@ async def test_a_record_that_is_written_twice_stands_once(
     await record_of(records, job.key, "complete")
     found = await worker.queue.job(job.key)
     assert found is not None
-    memory.recorder.add(found)
+    store.recorder.add(found)
 
     async def written() -> bool:
-        return len(memory.recorder) == 0
+        return len(store.recorder) == 0
 
     await eventually(written)
     assert len(await records()) == 1
@@ -232,7 +232,7 @@ async def test_a_record_that_is_written_twice_stands_once(
 
 
 async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
-    worker: EngineWorker, engine: AsyncEngine, memory: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
+    worker: EngineWorker, engine: AsyncEngine, store: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
 ) -> None:
     @task
     async def go_on(ctx: Context) -> int:
@@ -245,11 +245,11 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
         with caplog.at_level(logging.WARNING):
             jobs: list[Any] = [await go_on.enqueue() for _ in range(20)]
             assert [await job.result(timeout=60) for job in jobs] == [1] * 20
-            await eventually(lambda: memory.recorder.away_since is not None)
+            await eventually(lambda: store.recorder.away_since is not None)
         assert caplog.text.count("PostgreSQL does not accept them") == 1
         # A result may arrive before its worker has noted it.
-        await eventually(lambda: len(memory.recorder) == 20)
-        assert not memory.recorder.full
+        await eventually(lambda: len(store.recorder) == 20)
+        assert not store.recorder.full
 
         async def told() -> bool:
             return any("20 wait, 0 were dropped" in problem for problem in await worker.queue.problems())  # type: ignore[attr-defined]
@@ -263,14 +263,14 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
         return len(await records()) == 20
 
     await eventually(all_there)
-    await eventually(lambda: memory.recorder.away_since is None)
+    await eventually(lambda: store.recorder.away_since is None)
 
 
 @pytest.mark.timings(postgres=PostgresTimings(write=0.5))
 async def test_workers_go_on_while_postgresql_does_not_answer(
     worker: EngineWorker,
     engine: AsyncEngine,
-    memory: PostgresStore,
+    store: PostgresStore,
     records: Look,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -294,7 +294,7 @@ async def test_workers_go_on_while_postgresql_does_not_answer(
 
 
 async def test_records_that_are_under_way_when_the_process_ends_are_told_as_lost(
-    queues: Queues, memory: PostgresStore, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+    queues: Queues, store: PostgresStore, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     @task
     async def lost(ctx: Context) -> None: ...
@@ -304,16 +304,16 @@ async def test_records_that_are_under_way_when_the_process_ends_are_told_as_lost
         for _ in range(5):
             job = lost.job({})
             job.queue, job.queued, job.status = queues.get("default"), 1, Status.COMPLETE
-            memory.recorder.add(job)
-        await eventually(lambda: not memory.recorder._waiting)
-        await memory.recorder.flush(0.1)
+            store.recorder.add(job)
+        await eventually(lambda: not store.recorder._waiting)
+        await store.recorder.flush(0.1)
     assert "5 job records are lost" in caplog.text
-    memory.recorder._waiting.clear()
+    store.recorder._waiting.clear()
 
 
 async def test_the_buffer_is_bounded_and_drops_the_oldest(
     queues: Queues,
-    memory: PostgresStore,
+    store: PostgresStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     engine: AsyncEngine,
@@ -328,11 +328,11 @@ async def test_the_buffer_is_bounded_and_drops_the_oldest(
         first = dropped.job({})
         for job in [first, *(dropped.job({}) for _ in range(9))]:
             job.queue, job.queued, job.status = queue, 1, Status.COMPLETE
-            memory.recorder.add(job)
+            store.recorder.add(job)
             await asyncio.sleep(0)
-    assert memory.recorder.dropped > 0
+    assert store.recorder.dropped > 0
     assert caplog.text.count("are dropped") == 1
-    await eventually(lambda: len(memory.recorder) == 0)
+    await eventually(lambda: len(store.recorder) == 0)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ async def test_the_buffer_is_bounded_and_drops_the_oldest(
     ids=("long key", "NUL", "NUL later", "many attempts", "tags of text", "tags by name"),
 )
 async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_written(
-    queues: Queues, memory: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture, fields: dict[str, Any]
+    queues: Queues, store: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture, fields: dict[str, Any]
 ) -> None:
     @task
     async def refused(ctx: Context) -> None: ...
@@ -358,15 +358,15 @@ async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_writte
         job.queue, job.queued, job.completed, job.status = queues.get("default"), 1, 1, Status.COMPLETE
         for name, value in changes.items():
             setattr(job, name, value)
-        memory.recorder.add(job)
-    await eventually(lambda: len(memory.recorder) == 0 or memory.recorder.away_since is not None)
+        store.recorder.add(job)
+    await eventually(lambda: len(store.recorder) == 0 or store.recorder.away_since is not None)
     await record_of(records, "good", "complete")
-    assert memory.recorder.problem == ""
+    assert store.recorder.problem == ""
     assert caplog.text.count("cannot be written") == 1
 
 
 async def test_meta_of_a_callers_own_is_nothing_to_its_record(
-    queues: Queues, memory: PostgresStore, records: Look, jobs: JobKit
+    queues: Queues, store: PostgresStore, records: Look, jobs: JobKit
 ) -> None:
     @task
     async def own_meta(ctx: Context) -> None: ...
@@ -394,7 +394,7 @@ async def test_a_job_tells_who_enqueued_it_and_both_belong_to_the_trace_of_the_r
 
 
 async def test_a_postgresql_that_drops_its_connections_costs_no_record(
-    worker: EngineWorker, engine: AsyncEngine, memory: PostgresStore, records: Look
+    worker: EngineWorker, engine: AsyncEngine, store: PostgresStore, records: Look
 ) -> None:
     @task
     async def go_on(ctx: Context, *, number: int, db_session: AsyncSession = INJECTED) -> int:
@@ -427,7 +427,7 @@ async def test_a_postgresql_that_drops_its_connections_costs_no_record(
 
 @pytest.mark.timings(recovery_wait=0.0)
 async def test_a_job_whose_workers_died_too_often_is_a_dead_letter(
-    queues: Queues, memory: PostgresStore, records: Look
+    queues: Queues, store: PostgresStore, records: Look
 ) -> None:
     @task
     async def deadly(ctx: Context) -> None: ...
@@ -471,13 +471,13 @@ async def test_a_policy_of_failures_tells_the_end_of_what_was_recovered_first(
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(3, None), (4, '"ü"'.encode())])
-def test_a_result_is_measured_in_bytes(memory: PostgresStore, queues: Queues, limit: int, kept: bytes | None) -> None:
+def test_a_result_is_measured_in_bytes(store: PostgresStore, queues: Queues, limit: int, kept: bytes | None) -> None:
     @task
     async def letter(ctx: Context) -> str:
         return "ü"
 
     job = letter.job({})
     job.queue, job.queued, job.status, job.result = queues.get("default"), 1, Status.COMPLETE, "ü"
-    row = Rows(memory.recorder.rows.tasks, max_result=limit).of(job)
+    row = Rows(store.recorder.rows.tasks, max_result=limit).of(job)
     assert row is not None
     assert row.result == kept

@@ -15,7 +15,7 @@ from saqueduct.testing import JobKit
 from tests.cli.conftest import Cli, JsonCli
 from tests.cli.conftest import cli as cli_fixture
 from tests.cli.conftest import cli_json as cli_json_fixture
-from tests.queue.memory.conftest import Look, nothing_published, record_of
+from tests.postgres.store.conftest import Look, nothing_published, record_of
 
 cli = cli_fixture
 cli_json = cli_json_fixture

@@ -18,8 +18,8 @@ from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.store import PostgresStore
 from tests.fixtures.poll import eventually
+from tests.postgres.store.conftest import Look
 from tests.queue.kit import working
-from tests.queue.memory.conftest import Look
 
 
 def record(status: str, days: float, number: int = 0) -> JobRecord:

@@ -16,7 +16,7 @@ from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.errors import JobConflict
 from saqueduct.tasks.job import EngineJob
 from saqueduct.testing import JobKit
-from tests.queue.memory.conftest import Look, record_of
+from tests.postgres.store.conftest import Look, record_of
 
 Retry = Callable[[str, httpx.AsyncClient, Queues], Awaitable[None]]
 
@@ -35,7 +35,7 @@ with get_registry().isolated():
 
 @pytest.fixture(autouse=True)
 async def notes(engine: AsyncEngine, own_tasks: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.queue.memory.test_retries.broken", True)
+    monkeypatch.setattr("tests.postgres.store.test_retries.broken", True)
     get_registry().add(note)
     async with engine.begin() as connection:
         await connection.execute(text("CREATE TABLE IF NOT EXISTS notes (job text)"))
@@ -86,7 +86,7 @@ async def test_a_retried_job_is_done_once_and_is_a_dead_letter_no_more(
     handle = await note.options(durable=durable).enqueue()
     await jobs.drain()
     await record_of(records, handle.key, "failed")
-    monkeypatch.setattr("tests.queue.memory.test_retries.broken", False)
+    monkeypatch.setattr("tests.postgres.store.test_retries.broken", False)
     await retry(handle.key, client, queues)
     letter = await record_of(records, handle.key, "failed")
     assert letter.resolution == "retried"
@@ -110,7 +110,7 @@ async def test_a_job_that_a_stock_process_retried_is_done_once(
     handle = await note.enqueue()
     await jobs.drain()
     await record_of(records, handle.key, "failed")
-    monkeypatch.setattr("tests.queue.memory.test_retries.broken", False)
+    monkeypatch.setattr("tests.postgres.store.test_retries.broken", False)
     stock = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
     job = await stock.job(handle.key)
     assert job is not None

@@ -9,7 +9,7 @@ from saqueduct.common import clock
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import Drained, JobKit
 from tests.flow.hands import Hands, names
-from tests.queue.memory.conftest import Look, nothing_published, record_of
+from tests.postgres.store.conftest import Look, nothing_published, record_of
 
 with get_registry().isolated():
 
@@ -27,15 +27,15 @@ def rendering(own_tasks: None) -> None:
 
 
 @pytest.fixture
-def default(queues: Queues, memory: PostgresStore) -> EngineQueue:
+def default(queues: Queues, store: PostgresStore) -> EngineQueue:
     # Nothing is too young to be looked for.
-    memory.relay._forgotten_after = 0.0
+    store.relay._forgotten_after = 0.0
     return queues.get("default")
 
 
 @pytest.mark.parametrize("durable", [False, True])
 async def test_the_running_job_is_aborted_after_the_commit(
-    session: AsyncSession, default: EngineQueue, memory: PostgresStore, outbox: Look, durable: bool
+    session: AsyncSession, default: EngineQueue, store: PostgresStore, outbox: Look, durable: bool
 ) -> None:
     hands, aborting = Hands(default), default.namespace("aborting")
     first = await kept.enqueue(n=1)
@@ -45,7 +45,7 @@ async def test_the_running_job_is_aborted_after_the_commit(
         assert await default.redis.exists(aborting) == 0
         await session.commit()
     # Its process has died, and the relay of a worker publishes the job.
-    await memory.relay.look([default], grace=0.0)
+    await store.relay.look([default], grace=0.0)
     assert await default.redis.hget(aborting, first.id) == f"replaced by {second.key}".encode()
     assert await hands.all() == []
     running.status = Status.ABORTED
@@ -61,16 +61,16 @@ async def test_a_waiting_durable_job_is_replaced_and_recorded(jobs: JobKit, reco
 
 
 async def test_a_job_that_redis_has_lost_does_not_cancel_a_newer_one(
-    default: EngineQueue, memory: PostgresStore, records: Look
+    default: EngineQueue, store: PostgresStore, records: Look
 ) -> None:
     hands = Hands(default)
     old = await kept.enqueue(n=1)
-    await memory.publisher.flush(30)
+    await store.publisher.flush(30)
     await default.redis.flushall()
     with clock.shifted(1):
         newer = await kept.enqueue(n=2)
         [running] = await hands.all()
-        await memory.relay.reconcile([default])
+        await store.relay.reconcile([default])
         assert await default.redis.exists(default.namespace("aborting")) == 0
         assert (await record_of(records, old.key, "aborted")).error == f"replaced by {newer.key}"
         await hands.finish(running)
@@ -78,13 +78,13 @@ async def test_a_job_that_redis_has_lost_does_not_cancel_a_newer_one(
 
 
 async def test_one_that_comes_back_is_cancelled_by_a_newer_one(
-    default: EngineQueue, memory: PostgresStore, outbox: Look
+    default: EngineQueue, store: PostgresStore, outbox: Look
 ) -> None:
     hands = Hands(default)
     old = await kept.enqueue(n=1)
-    await memory.publisher.flush(30)
+    await store.publisher.flush(30)
     await default.redis.flushall()
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     [running] = await hands.all()
     assert running.key == old.key
     newer = await kept.enqueue(n=2)

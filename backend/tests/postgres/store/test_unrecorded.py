@@ -22,7 +22,7 @@ from saqueduct.tasks.job import STALLED
 from saqueduct.testing import JobKit
 from saqueduct.timings import PostgresTimings
 from tests.fixtures.poll import eventually
-from tests.queue.memory.conftest import Look, record_of
+from tests.postgres.store.conftest import Look, record_of
 
 RUNS: list[int] = []
 
@@ -59,40 +59,40 @@ def own(own_tasks: None) -> None:
 
 
 @pytest.fixture
-def default(queues: Queues, memory: PostgresStore) -> EngineQueue:
+def default(queues: Queues, store: PostgresStore) -> EngineQueue:
     # Nothing is too young to be looked for.
-    memory.relay._forgotten_after = 0.0
+    store.relay._forgotten_after = 0.0
     return queues.get("default")
 
 
 @asynccontextmanager
-async def dying(memory: PostgresStore) -> AsyncIterator[None]:
+async def dying(store: PostgresStore) -> AsyncIterator[None]:
     """A process that dies as soon as Redis knows how its jobs ended."""
 
     def lose(job: Job) -> None: ...
 
-    add, memory.recorder.add = memory.recorder.add, lose  # type: ignore[method-assign]
+    add, store.recorder.add = store.recorder.add, lose  # type: ignore[method-assign]
     try:
         yield
     finally:
-        memory.recorder.add = add  # type: ignore[method-assign]
+        store.recorder.add = add  # type: ignore[method-assign]
 
 
-async def left(memory: PostgresStore, queue: EngineQueue) -> int:
+async def left(store: PostgresStore, queue: EngineQueue) -> int:
     """Write what a process left that died; returns how many ends are still kept."""
-    await memory.relay.record_left([queue], age=0.0)
+    await store.relay.record_left([queue], age=0.0)
     return await queue.unrecorded.count()
 
 
 async def test_a_job_that_failed_is_a_dead_letter_though_its_worker_died(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     job = await fail.options(ttl=-1).enqueue(number=7)
-    async with dying(memory):
+    async with dying(store):
         await jobs.drain()
     assert await default.unrecorded.count() == 1
     assert await default.job(job.key) is None
-    assert await left(memory, default) == 0
+    assert await left(store, default) == 0
     [record] = await records()
     assert (record.key, record.status, record.arguments) == (job.key, "failed", {"number": 7})
     assert "no 7" in record.error
@@ -112,24 +112,24 @@ async def test_an_end_is_kept_no_longer_than_until_it_is_written(
 
 
 async def test_an_end_that_is_written_twice_counts_once(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     job = await fail.enqueue()
-    async with dying(memory):
+    async with dying(store):
         await jobs.drain()
     kept: Any = await default.redis.hgetall(default.namespace("unrecorded"))
     ended = await default.job(job.key)
     assert ended is not None
-    memory.recorder.add(ended)
+    store.recorder.add(ended)
     await record_of(records, job.key, "failed")
     await default.redis.hset(default.namespace("unrecorded"), mapping=kept)
-    assert await left(memory, default) == 0
+    assert await left(store, default) == 0
     [record] = await records()
     assert len(record.errors) == 1
 
 
 async def test_a_job_that_completes_at_once_or_leaves_no_record_is_not_kept(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit
+    default: EngineQueue, store: PostgresStore, jobs: JobKit
 ) -> None:
     @task
     async def fine(ctx: Context) -> None: ...
@@ -140,21 +140,21 @@ async def test_a_job_that_completes_at_once_or_leaves_no_record_is_not_kept(
 
     await fine.enqueue()
     await unnoticed.enqueue()
-    async with dying(memory):
+    async with dying(store):
         await jobs.drain()
     assert await default.unrecorded.count() == 0
 
 
 async def test_a_retried_job_that_completes_leaves_no_record_that_says_it_waits(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     job = await second_time.options(retry_delay=3600).enqueue()
     await jobs.drain(scheduled=False)
     await record_of(records, job.key, "queued")
-    async with dying(memory):
+    async with dying(store):
         with clock.shifted(3601):
             await jobs.drain()
-    assert await left(memory, default) == 0
+    assert await left(store, default) == 0
     [record] = await records()
     assert (record.status, record.result) == ("complete", "done")
 
@@ -163,7 +163,7 @@ async def test_a_retried_job_that_completes_leaves_no_record_that_says_it_waits(
 @pytest.mark.parametrize("mark", ["", STALLED], ids=["its worker died", "another job blocked its worker"])
 @pytest.mark.timings(recovery_wait=0.0)
 async def test_a_recovered_job_that_completes_leaves_no_record_that_says_it_waits(
-    policy: Any, mark: str, default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    policy: Any, mark: str, default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:  # fmt: skip
     @task(record=policy)
     async def fine(ctx: Context) -> None: ...
@@ -173,19 +173,19 @@ async def test_a_recovered_job_that_completes_leaves_no_record_that_says_it_wait
     await default.redis.hset(default.namespace("owners"), default.job_id(job.key), answer[3].decode() + mark)
     await default.recover()
     await record_of(records, job.key, "queued")
-    async with dying(memory):
+    async with dying(store):
         await jobs.drain()
-    assert await left(memory, default) == 0
+    assert await left(store, default) == 0
     assert [(row.status, row.recoveries) for row in await records()] == [("complete", 1)]
 
 
 async def test_an_abort_and_an_expiry_are_not_lost(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     @task(unique=Unique(by=("name",), on_conflict="replace"))
     async def publish(ctx: Context, *, name: str) -> None: ...
 
-    async with dying(memory):
+    async with dying(store):
         aborted = await fail.options(delay=3600).enqueue()
         await aborted.abort("not wanted")
         expired = await fail.options(expires=1).enqueue()
@@ -193,7 +193,7 @@ async def test_an_abort_and_an_expiry_are_not_lost(
         newer = await publish.options(delay=7200).enqueue(name="page")
         with clock.shifted(2):
             await jobs.drain()
-    assert await left(memory, default) == 0
+    assert await left(store, default) == 0
     told = {row.key: (row.status, row.error) for row in await records()}
     assert told[aborted.key] == ("aborted", "not wanted")
     assert told[expired.key][0] == "aborted"
@@ -201,41 +201,41 @@ async def test_an_abort_and_an_expiry_are_not_lost(
 
 
 async def test_what_a_newer_worker_knows_is_left_to_it(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     await fail.enqueue(number=1)
-    async with dying(memory):
+    async with dying(store):
         await jobs.drain()
     with get_registry().isolated():
-        assert await left(memory, default) == 1
-    assert await left(memory, default) == 0
+        assert await left(store, default) == 1
+    assert await left(store, default) == 0
     assert [row.arguments for row in await records()] == [{"number": 1}]
 
 
 @pytest.mark.timings(postgres=PostgresTimings(unknown_task_kept=0.0))
 async def test_what_no_worker_knows_is_written_in_the_end_without_its_arguments(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     await fail.enqueue(number=1)
-    async with dying(memory):
+    async with dying(store):
         await jobs.drain()
     with get_registry().isolated():
-        assert await left(memory, default) == 0
+        assert await left(store, default) == 0
     assert [row.status for row in await records()] == ["failed"]
 
 
 @pytest.mark.parametrize("failing", [fail, keep_failing], ids=["plain", "durable"])
 async def test_a_job_retried_by_hand_before_its_end_is_written_is_no_dead_letter(
-    failing: Any, default: EngineQueue, queues: Queues, memory: PostgresStore, jobs: JobKit, records: Look
+    failing: Any, default: EngineQueue, queues: Queues, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     job: JobHandle[None] = await failing.enqueue()
-    async with dying(memory), away(memory):
+    async with dying(store), away(store):
         await jobs.drain()
     await queues.retry(job.key)
     [record] = await records()
     assert (record.status, record.resolution) == ("failed", "retried")
     await jobs.drain()
-    assert await left(memory, default) == 0
+    assert await left(store, default) == 0
     assert RUNS == [0, 0]
     await record_of(records, job.key, "failed")
     [record] = await records()
@@ -243,59 +243,59 @@ async def test_a_job_retried_by_hand_before_its_end_is_written_is_no_dead_letter
 
 
 @asynccontextmanager
-async def away(memory: PostgresStore) -> AsyncIterator[None]:
+async def away(store: PostgresStore) -> AsyncIterator[None]:
     """PostgreSQL takes no ends of durable jobs."""
-    memory.recorder.away_since = 0.0
+    store.recorder.away_since = 0.0
     yield
-    memory.recorder.away_since = None
+    store.recorder.away_since = None
 
 
 async def test_a_durable_job_that_ended_while_postgresql_was_away_does_not_run_again(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, outbox: Look, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, outbox: Look, records: Look
 ) -> None:
     job = await keep.enqueue(number=3)
-    async with dying(memory), away(memory):
+    async with dying(store), away(store):
         await jobs.drain()
     assert await default.job(job.key) is None
     assert len(await outbox()) == 1
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     await jobs.drain()
     assert RUNS == [3]
-    assert await left(memory, default) == 0
+    assert await left(store, default) == 0
     assert list(await outbox()) == []
     assert [(row.status, row.result) for row in await records()] == [("complete", 3)]
 
 
 async def test_a_worker_takes_no_further_jobs_when_redis_keeps_too_many_ends(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with dying(memory):
+    async with dying(store):
         await fail.enqueue()
         await jobs.drain()
-    monkeypatch.setattr(memory.relay._unrecorded, "_most", 1)
-    memory.recorder.crowded = await memory.relay._unrecorded.crowded([default])
-    assert memory.recorder.full
-    assert "no jobs are taken until PostgreSQL has the ends" in memory.recorder.problem
-    assert await left(memory, default) == 0
-    memory.recorder.crowded = await memory.relay._unrecorded.crowded([default])
-    assert not memory.recorder.full
+    monkeypatch.setattr(store.relay._unrecorded, "_most", 1)
+    store.recorder.crowded = await store.relay._unrecorded.crowded([default])
+    assert store.recorder.full
+    assert "no jobs are taken until PostgreSQL has the ends" in store.recorder.problem
+    assert await left(store, default) == 0
+    store.recorder.crowded = await store.relay._unrecorded.crowded([default])
+    assert not store.recorder.full
 
 
 async def test_an_end_that_cannot_be_read_keeps_no_other_from_being_written(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look, caplog: pytest.LogCaptureFixture
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with dying(memory):
+    async with dying(store):
         await fail.enqueue()
         await jobs.drain()
     await default.redis.hset(default.namespace("unrecorded"), "spoilt|1|0", "1 no job")
-    assert await left(memory, default) == 1
-    assert await left(memory, default) == 1
+    assert await left(store, default) == 1
+    assert await left(store, default) == 1
     assert caplog.text.count("the job spoilt cannot be read") == 1
     assert [row.status for row in await records()] == ["failed"]
 
 
 async def test_ends_beyond_the_buffer_wait_in_redis(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, engine: AsyncEngine, records: Look,
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, engine: AsyncEngine, records: Look,
     monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setattr(recording, "BUFFER", 3)
@@ -305,15 +305,15 @@ async def test_ends_beyond_the_buffer_wait_in_redis(
             await fail.enqueue(number=number)
         await jobs.drain()
         assert await default.unrecorded.count() == 10
-    assert memory.recorder.dropped == 0
-    await eventually(lambda: len(memory.recorder) == 0)
-    assert await left(memory, default) == 0
+    assert store.recorder.dropped == 0
+    await eventually(lambda: len(store.recorder) == 0)
+    assert await left(store, default) == 0
     assert sorted(row.arguments["number"] for row in await records()) == list(range(10))
     assert {row.status for row in await records()} == {Status.FAILED.value}
 
 
 async def test_ends_of_durable_jobs_beyond_their_buffer_wait_in_redis(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, engine: AsyncEngine, outbox: Look, records: Look,
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, engine: AsyncEngine, outbox: Look, records: Look,
     monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setattr(recording, "ENDED", 3)
@@ -323,9 +323,9 @@ async def test_ends_of_durable_jobs_beyond_their_buffer_wait_in_redis(
         await connection.execute(text("LOCK TABLE outbox"))
         await jobs.drain()
         assert await default.unrecorded.count() == 10
-        assert len(memory.recorder) <= 3
-    await eventually(lambda: len(memory.recorder) == 0)
-    assert await left(memory, default) == 0
+        assert len(store.recorder) <= 3
+    await eventually(lambda: len(store.recorder) == 0)
+    assert await left(store, default) == 0
     assert await outbox() == []
     assert sorted(row.arguments["number"] for row in await records()) == list(range(10))
 
@@ -340,15 +340,15 @@ async def test_ends_of_durable_jobs_beyond_their_buffer_wait_in_redis(
     ],
 )
 async def test_a_record_waits_for_the_disk_if_redis_kept_its_end_or_the_settings_say_so(
-    default: EngineQueue, memory: PostgresStore, engine: AsyncEngine, synchronous: bool, ended: Status, waits: str
+    default: EngineQueue, store: PostgresStore, engine: AsyncEngine, synchronous: bool, ended: Status, waits: str
 ) -> None:
     job = fail.job({})
     job.queue, job.queued, job.status, job.attempts = default, 1, ended, 1
-    row = memory.recorder.rows.of(job)
+    row = store.recorder.rows.of(job)
     assert row is not None
     async with engine.begin() as connection:
         await connection.execute(text("SET LOCAL synchronous_commit TO on"))
-        await dataclasses.replace(memory.recorder.rows, synchronous=synchronous).write(connection, [row])
+        await dataclasses.replace(store.recorder.rows, synchronous=synchronous).write(connection, [row])
         assert (await connection.execute(text("SHOW synchronous_commit"))).scalar_one() == waits
 
 

@@ -16,8 +16,8 @@ from saqueduct.queue.outcomes import Outcome, Settler
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
+from tests.postgres.store.conftest import Look
 from tests.queue.kit import working
-from tests.queue.memory.conftest import Look
 
 RUNS: list[str] = []
 
@@ -107,7 +107,7 @@ async def test_redis_that_loses_everything_in_between_brings_no_job_back(
     queues: Queues,
     container: AsyncContainer,
     default: EngineQueue,
-    memory: PostgresStore,
+    store: PostgresStore,
     outbox: Look,
     monkeypatch: pytest.MonkeyPatch,
     billing: str,
@@ -125,7 +125,7 @@ async def test_redis_that_loses_everything_in_between_brings_no_job_back(
     async with working(settings, queues, container, schedules=False):
         await BILLING[billing].enqueue()
         await eventually(lambda: bool(closed))
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     assert await default.count("incomplete") == 0
     assert await outbox() == []
     assert RUNS == ["billed"]

@@ -1,4 +1,4 @@
-"""What the tests of the memory share: tasks of their own, an emptied database, and looks into the tables."""
+"""What tests of the store share: tasks of their own, an emptied database, and what the tables contain."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,17 +22,17 @@ def tables(engine: AsyncEngine, own_tasks: None, queues: Queues) -> None:
 
 
 @pytest.fixture
-def memory(queues: Queues) -> PostgresStore:
+def store(queues: Queues) -> PostgresStore:
     assert isinstance(queues.store, PostgresStore)
     return queues.store
 
 
 @pytest.fixture
-def outbox(engine: AsyncEngine, memory: PostgresStore) -> Look:
+def outbox(engine: AsyncEngine, store: PostgresStore) -> Look:
     """The rows of the outbox, oldest first, when it is noted in them which jobs Redis has."""
 
     async def look() -> Sequence[Any]:
-        await memory.publisher.flush(30)
+        await store.publisher.flush(30)
         async with engine.connect() as connection:
             return (await connection.execute(select(OutboxJob.__table__).order_by(OutboxJob.created_at))).all()
 

@@ -12,7 +12,7 @@ from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, get_regist
 from saqueduct.postgres import history
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
-from tests.queue.memory.conftest import Look, record_of
+from tests.postgres.store.conftest import Look, record_of
 
 BROKEN = {"now": True}
 

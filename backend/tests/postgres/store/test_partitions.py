@@ -10,8 +10,8 @@ from app.settings import Settings
 from saqueduct import Context, Queues, task
 from saqueduct.postgres.partition_layout import read
 from saqueduct.worker.worker import EngineWorker
+from tests.postgres.store.conftest import Look, record_of
 from tests.queue.kit import working
-from tests.queue.memory.conftest import Look, record_of
 
 
 @pytest.fixture

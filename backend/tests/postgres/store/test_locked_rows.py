@@ -14,8 +14,8 @@ from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.models import OutboxJob
 from saqueduct.postgres.store import PostgresStore
 from tests.fixtures.poll import eventually
+from tests.postgres.store.conftest import Look, nothing_published, record_of
 from tests.queue.kit import status, working
-from tests.queue.memory.conftest import Look, nothing_published, record_of
 
 with get_registry().isolated():
 
@@ -78,16 +78,16 @@ async def test_its_end_is_written_when_it_is_let_go(
 
 
 async def test_other_rows_are_published_meanwhile(
-    queues: Queues, memory: PostgresStore, engine: AsyncEngine, session: AsyncSession, outbox: Look
+    queues: Queues, store: PostgresStore, engine: AsyncEngine, session: AsyncSession, outbox: Look
 ) -> None:
     async with nothing_published():
         stuck, other = [await lasts.options(durable=False, session=session).enqueue() for _ in range(2)]
         await session.commit()
     async with held(engine, stuck.key):
-        assert await memory.relay.look([queues.get("default")], grace=0) == 1
+        assert await store.relay.look([queues.get("default")], grace=0) == 1
         assert [row.key for row in await outbox()] == [stuck.key]
     assert await queues.find(other.key)
-    assert await memory.relay.look([queues.get("default")], grace=0) == 1
+    assert await store.relay.look([queues.get("default")], grace=0) == 1
 
 
 async def test_one_whose_session_is_to_end_it_waits_and_is_tried_again(

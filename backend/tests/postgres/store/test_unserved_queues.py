@@ -13,8 +13,8 @@ from saqueduct import Context, Queues, get_registry, task
 from saqueduct.postgres.models import OutboxJob
 from saqueduct.postgres.store import PostgresStore
 from tests.fixtures.poll import eventually
+from tests.postgres.store.conftest import Look, nothing_published
 from tests.queue.kit import working
-from tests.queue.memory.conftest import Look, nothing_published
 
 with get_registry().isolated():
 
@@ -53,15 +53,15 @@ async def left_behind(engine: AsyncEngine, queue: str) -> str:
 
 
 async def test_a_job_of_an_unknown_queue_is_reported(
-    memory: PostgresStore, engine: AsyncEngine, queues: Queues, caplog: pytest.LogCaptureFixture, outbox: Look
+    store: PostgresStore, engine: AsyncEngine, queues: Queues, caplog: pytest.LogCaptureFixture, outbox: Look
 ) -> None:
     await left_behind(engine, "gone")
     for _ in range(2):
-        await memory.relay.look_elsewhere([queues.get("default")])
+        await store.relay.look_elsewhere([queues.get("default")])
     [message] = [record.getMessage() for record in caplog.records if "'gone'" in record.getMessage()]
     assert "1 jobs of the queue 'gone'" in message
     assert "QUEUE_NAMES" in message
-    assert "'gone'" in memory.recorder.problem
+    assert "'gone'" in store.recorder.problem
     assert len(await outbox()) == 1
 
 
@@ -77,39 +77,39 @@ async def test_health_reports_it(
         await eventually(problems)
 
 
-async def test_the_report_ends_with_its_cause(memory: PostgresStore, engine: AsyncEngine, queues: Queues) -> None:
+async def test_the_report_ends_with_its_cause(store: PostgresStore, engine: AsyncEngine, queues: Queues) -> None:
     await left_behind(engine, "gone")
-    await memory.relay.look_elsewhere([queues.get("default")])
+    await store.relay.look_elsewhere([queues.get("default")])
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM outbox"))
-    await memory.relay.look_elsewhere([queues.get("default")])
-    assert memory.recorder.problem == ""
+    await store.relay.look_elsewhere([queues.get("default")])
+    assert store.recorder.problem == ""
 
 
 async def test_a_durable_job_of_an_unknown_queue_is_reported(
-    memory: PostgresStore, engine: AsyncEngine, queues: Queues
+    store: PostgresStore, engine: AsyncEngine, queues: Queues
 ) -> None:
     await lasts.enqueue()
     async with engine.begin() as connection:
         hour = text("now() - interval '1 hour'")
         await connection.execute(update(OutboxJob).values(queue="gone", published_at=hour))
-    await memory.relay.look_elsewhere([queues.get("default")])
-    assert "'gone'" in memory.recorder.problem
+    await store.relay.look_elsewhere([queues.get("default")])
+    assert "'gone'" in store.recorder.problem
 
 
-async def test_a_young_job_is_left_to_others(memory: PostgresStore, engine: AsyncEngine, queues: Queues) -> None:
+async def test_a_young_job_is_left_to_others(store: PostgresStore, engine: AsyncEngine, queues: Queues) -> None:
     async with nothing_published(), transaction(make_sessionmaker(engine)) as session:
         await greet.within(session).enqueue()
     async with engine.begin() as connection:
         await connection.execute(update(OutboxJob).values(queue="of another application"))
-    await memory.relay.look_elsewhere([queues.get("default")])
-    assert memory.recorder.problem == ""
+    await store.relay.look_elsewhere([queues.get("default")])
+    assert store.recorder.problem == ""
 
 
 async def test_a_job_of_a_queue_that_no_worker_serves_is_enqueued(
-    memory: PostgresStore, engine: AsyncEngine, queues: Queues
+    store: PostgresStore, engine: AsyncEngine, queues: Queues
 ) -> None:
     key = await left_behind(engine, "other")
-    await memory.relay.look_elsewhere([queues.get("default")])
+    await store.relay.look_elsewhere([queues.get("default")])
     assert await queues.get("other").fetch(key)
-    assert memory.recorder.problem == ""
+    assert store.recorder.problem == ""

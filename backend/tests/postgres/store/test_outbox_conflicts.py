@@ -13,7 +13,7 @@ from saqueduct.errors import EnqueueConflict
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
-from tests.queue.memory.conftest import Look, nothing_published
+from tests.postgres.store.conftest import Look, nothing_published
 
 started: list[str] = []
 
@@ -44,7 +44,7 @@ async def write(session: AsyncSession, keys: Sequence[str]) -> list[JobHandle[No
 
 
 async def test_a_transaction_whose_jobs_all_stand_already_commits_without_ado(
-    session: AsyncSession, memory: PostgresStore, caplog: pytest.LogCaptureFixture
+    session: AsyncSession, store: PostgresStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with nothing_published():
         await write(session, ["one"])
@@ -52,7 +52,7 @@ async def test_a_transaction_whose_jobs_all_stand_already_commits_without_ado(
     [handle] = await write(session, ["one"])
     await session.commit()
     assert not handle.created
-    await eventually(lambda: not memory._sending)
+    await eventually(lambda: not store._sending)
     assert [record for record in caplog.records if record.exc_info] == []
 
 
@@ -120,12 +120,12 @@ async def test_jobs_of_a_transaction_start_in_the_order_of_their_calls(session: 
 
 
 async def test_what_the_relay_enqueues_keeps_its_order(
-    session: AsyncSession, memory: PostgresStore, queues: Queues, jobs: JobKit
+    session: AsyncSession, store: PostgresStore, queues: Queues, jobs: JobKit
 ) -> None:
     async with nothing_published():
         await write(session, ["z", "a", "m"])
         await write(session, ["y", "b"])
         await session.commit()
-    await memory.relay.look([queues.get("default")], grace=0)
+    await store.relay.look([queues.get("default")], grace=0)
     await jobs.drain()
     assert started == ["z", "a", "m", "y", "b"]

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct import Context, DuplicateJob, Unique, enqueue_many, get_registry, task
 from saqueduct.testing import JobKit
-from tests.queue.memory.conftest import Look
+from tests.postgres.store.conftest import Look
 
 with get_registry().isolated():
 

@@ -17,7 +17,7 @@ from saqueduct.postgres.rows import as_jsonb
 from saqueduct.queue.audit import AuditEntry
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
-from tests.queue.memory.conftest import Look, record_of
+from tests.postgres.store.conftest import Look, record_of
 
 
 def dead(key: str, queued_at: dt.datetime) -> JobRecord:

@@ -13,8 +13,8 @@ from saqueduct.postgres.publisher import Publisher
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
+from tests.postgres.store.conftest import Look, record_of
 from tests.queue.kit import working
-from tests.queue.memory.conftest import Look, record_of
 
 with get_registry().isolated():
 
@@ -37,7 +37,7 @@ def default(queues: Queues) -> EngineQueue:
 
 
 async def test_hundreds_of_calls_at_once_share_a_few_connections(
-    engine: AsyncEngine, memory: PostgresStore, jobs: JobKit, outbox: Look
+    engine: AsyncEngine, store: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     handles = await asyncio.gather(*(bill.enqueue(number=number) for number in range(300)))
     assert all(handle.created for handle in handles)
@@ -73,7 +73,7 @@ async def test_a_call_that_waits_for_another_transaction_holds_up_no_other(
 
 async def test_the_relay_finds_the_mark_of_a_job_that_ran_before_its_row_was_noted(
     session: AsyncSession,
-    memory: PostgresStore,
+    store: PostgresStore,
     default: EngineQueue,
     jobs: JobKit,
     outbox: Look,
@@ -87,17 +87,17 @@ async def test_the_relay_finds_the_mark_of_a_job_that_ran_before_its_row_was_not
     await eventually(lambda: default.fetch(job.key))
     assert (await jobs.drain()).complete == 1
     assert [row.key for row in await outbox()] == [job.key]
-    assert await memory.relay.look([default], grace=0.0) == 1
+    assert await store.relay.look([default], grace=0.0) == 1
     assert await default.count("incomplete") == 0
     assert await outbox() == []
 
 
 async def test_a_job_that_the_relay_publishes_at_the_same_time_runs_once(
-    engine: AsyncEngine, session: AsyncSession, memory: PostgresStore, default: EngineQueue, jobs: JobKit, outbox: Look
+    engine: AsyncEngine, session: AsyncSession, store: PostgresStore, default: EngineQueue, jobs: JobKit, outbox: Look
 ) -> None:
     handles = await enqueue_many(greet.within(session).bind(number=number) for number in range(200))
     await session.commit()
-    await asyncio.gather(*(memory.relay.look([default], grace=0.0) for _ in range(3)))
+    await asyncio.gather(*(store.relay.look([default], grace=0.0) for _ in range(3)))
 
     async def published() -> bool:
         return not await outbox()
@@ -108,12 +108,12 @@ async def test_a_job_that_the_relay_publishes_at_the_same_time_runs_once(
 
 
 async def test_what_was_published_is_noted_before_the_store_is_closed(
-    session: AsyncSession, memory: PostgresStore, default: EngineQueue, outbox: Look
+    session: AsyncSession, store: PostgresStore, default: EngineQueue, outbox: Look
 ) -> None:
     job = await greet.within(session).enqueue(number=1)
     await session.commit()
     await eventually(lambda: default.fetch(job.key))
-    await memory.close()
+    await store.close()
     assert await outbox() == []
 
 

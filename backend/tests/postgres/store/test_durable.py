@@ -33,7 +33,7 @@ from saqueduct.testing import JobKit
 from saqueduct.timings import PostgresTimings
 from saqueduct.worker.ticker import Ticker
 from tests.fixtures.poll import eventually
-from tests.queue.memory.conftest import Look, record_of
+from tests.postgres.store.conftest import Look, record_of
 
 RUNS: list[int] = []
 
@@ -53,9 +53,9 @@ def counting(own_tasks: None) -> None:
 
 
 @pytest.fixture
-def default(queues: Queues, memory: PostgresStore) -> EngineQueue:
+def default(queues: Queues, store: PostgresStore) -> EngineQueue:
     # Nothing is too young to be looked for.
-    memory.relay._forgotten_after = 0.0
+    store.relay._forgotten_after = 0.0
     return queues.get("default")
 
 
@@ -75,33 +75,31 @@ async def test_a_call_makes_its_jobs_durable_or_not(jobs: JobKit, outbox: Look) 
     assert len(await outbox()) == 1
 
 
-async def test_what_redis_has_lost_is_enqueued_again(default: EngineQueue, memory: PostgresStore, jobs: JobKit) -> None:
+async def test_what_redis_has_lost_is_enqueued_again(default: EngineQueue, store: PostgresStore, jobs: JobKit) -> None:
     handles = await enqueue_many(count.bind(number=number) for number in range(50))
-    await memory.publisher.flush(30)
+    await store.publisher.flush(30)
     await default.redis.flushall()
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     assert await default.count("queued") == 50
     await jobs.drain()
     assert sorted(RUNS) == list(range(50))
     assert await handles[7].result(timeout=60) == 7
 
 
-async def test_what_redis_knows_is_not_enqueued_again(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit
-) -> None:
+async def test_what_redis_knows_is_not_enqueued_again(default: EngineQueue, store: PostgresStore, jobs: JobKit) -> None:
     await count.options(delay=3600).enqueue()
     await count.enqueue()
     leased = await count.options(priority="high").enqueue()
     await default.scripts.run("lease", 1, "somebody", 60)
     assert await leased.status() is Status.ACTIVE
     before = {name: await default.count(name) for name in ("queued", "active", "incomplete")}
-    await memory.publisher.flush(30)
-    await memory.relay.reconcile([default])
+    await store.publisher.flush(30)
+    await store.relay.reconcile([default])
     assert {name: await default.count(name) for name in before} == before  # type: ignore[arg-type]
 
 
 async def test_a_job_that_ended_where_postgresql_could_not_know_is_let_go(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, outbox: Look, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, outbox: Look, records: Look
 ) -> None:
     job = await count.enqueue(number=3)
     # A stock worker knows nothing of PostgreSQL.
@@ -111,20 +109,20 @@ async def test_a_job_that_ended_where_postgresql_could_not_know_is_let_go(
     stored.completed = 1
     await stored.finish(Status.COMPLETE, result=3)
     assert len(await outbox()) == 1
-    default.recorder = memory.recorder
-    await memory.relay.reconcile([default])
+    default.recorder = store.recorder
+    await store.relay.reconcile([default])
     assert (await record_of(records, job.key, "complete")).result == 3
 
     async def gone() -> bool:
         return not await outbox()
 
     await eventually(gone)
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     assert await default.count("incomplete") == 0
 
 
 async def test_one_whose_record_postgresql_refuses_does_not_run_again(
-    queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
+    queues: Queues, store: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     call = count.options(keep_result=False).bind(number=8)
     call.job.attempts = 40_000
@@ -135,14 +133,14 @@ async def test_one_whose_record_postgresql_refuses_does_not_run_again(
         return not await outbox()
 
     await eventually(gone)
-    memory.relay._forgotten_after = 0.0
-    await memory.relay.reconcile([queues.get("default")])
+    store.relay._forgotten_after = 0.0
+    await store.relay.reconcile([queues.get("default")])
     await jobs.drain()
     assert RUNS == [8]
 
 
 async def test_an_aborted_durable_job_does_not_come_back(
-    default: EngineQueue, memory: PostgresStore, outbox: Look, records: Look
+    default: EngineQueue, store: PostgresStore, outbox: Look, records: Look
 ) -> None:
     job = await count.options(keep_result=False).enqueue()
     await job.abort("not wanted")
@@ -152,27 +150,27 @@ async def test_an_aborted_durable_job_does_not_come_back(
         return not await outbox()
 
     await eventually(gone)
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     assert await default.count("incomplete") == 0
 
 
-async def test_its_end_counts_once(queues: Queues, memory: PostgresStore, jobs: JobKit, records: Look) -> None:
+async def test_its_end_counts_once(queues: Queues, store: PostgresStore, jobs: JobKit, records: Look) -> None:
     job = await count.enqueue()
     ended = await queues.get("default").job(job.key)
     assert ended is not None
     ended.status, ended.result, ended.completed = Status.COMPLETE, 0, 1
-    assert await memory.recorder.close([ended, ended]) == [True, False]
-    assert await memory.recorder.close([ended]) == [False]
+    assert await store.recorder.close([ended, ended]) == [True, False]
+    assert await store.recorder.close([ended]) == [False]
     assert len(await records()) == 1
 
 
 async def test_one_that_completed_before_redis_lost_everything_does_not_run_again(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, outbox: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     await count.enqueue(number=4)
     await jobs.drain()
     await default.redis.flushall()
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     await jobs.drain()
     assert RUNS == [4]
 
@@ -180,7 +178,7 @@ async def test_one_that_completed_before_redis_lost_everything_does_not_run_agai
 async def test_it_is_taken_while_redis_is_away_and_enqueued_later(
     settings: Settings,
     queues: Queues,
-    memory: PostgresStore,
+    store: PostgresStore,
     jobs: JobKit,
     outbox: Look,
     monkeypatch: pytest.MonkeyPatch,
@@ -193,13 +191,13 @@ async def test_it_is_taken_while_redis_is_away_and_enqueued_later(
     [row] = await outbox()
     assert row.published_at is None
     monkeypatch.setattr(queue.scripts, "lines", there)
-    assert await memory.relay.look([queue], grace=0.0) == 1
+    assert await store.relay.look([queue], grace=0.0) == 1
     await jobs.drain()
     assert RUNS == [5]
     await away.aclose()
 
 
-async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, memory: PostgresStore, outbox: Look) -> None:
+async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, store: PostgresStore, outbox: Look) -> None:
     @scheduled_task(every=3600.0, durable=True)
     async def hourly(ctx: Context) -> None: ...
 
@@ -214,16 +212,16 @@ async def test_the_ticks_of_a_durable_schedule_are_durable(queues: Queues, memor
 
 
 @asynccontextmanager
-async def before_its_row(memory: PostgresStore) -> AsyncIterator[None]:
+async def before_its_row(store: PostgresStore) -> AsyncIterator[None]:
     """The jobs of schedules are run before PostgreSQL knows of them, which it does at the end of the block."""
-    adopt, late = memory.adopt, list[tuple[EngineQueue, Sequence[Job]]]()
+    adopt, late = store.adopt, list[tuple[EngineQueue, Sequence[Job]]]()
 
     async def later(queue: EngineQueue, jobs: Sequence[Job]) -> None:
         late.append((queue, jobs))
 
-    memory.adopt = later  # type: ignore[method-assign]
+    store.adopt = later  # type: ignore[method-assign]
     yield
-    memory.adopt = adopt  # type: ignore[method-assign]
+    store.adopt = adopt  # type: ignore[method-assign]
     assert late
     for queue, jobs in late:
         await adopt(queue, jobs)
@@ -232,7 +230,7 @@ async def before_its_row(memory: PostgresStore) -> AsyncIterator[None]:
 async def test_a_job_of_a_schedule_that_ends_before_its_row_is_written_is_done_once_and_recorded(
     default: EngineQueue,
     queues: Queues,
-    memory: PostgresStore,
+    store: PostgresStore,
     jobs: JobKit,
     engine: AsyncEngine,
     outbox: Look,
@@ -252,7 +250,7 @@ async def test_a_job_of_a_schedule_that_ends_before_its_row_is_written_is_done_o
         RUNS.append(1)
         raise ValueError("broken")
 
-    async with before_its_row(memory):
+    async with before_its_row(store):
         for each in (writing, failing):
             await queues.trigger_schedule(each.name)
         await jobs.drain()
@@ -260,7 +258,7 @@ async def test_a_job_of_a_schedule_that_ends_before_its_row_is_written_is_done_o
         assert (await connection.execute(text("SELECT count(*) FROM ticks"))).scalar_one() == 1
     assert {(row.task, row.status) for row in await records()} == {("writing", "complete"), ("failing", "failed")}
     assert list(await outbox()) == []
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     await jobs.drain()
     assert RUNS == [1]
 
@@ -268,7 +266,7 @@ async def test_a_job_of_a_schedule_that_ends_before_its_row_is_written_is_done_o
 async def test_a_job_of_a_schedule_without_a_record_that_ends_before_its_row_is_written_is_done_once(
     default: EngineQueue,
     queues: Queues,
-    memory: PostgresStore,
+    store: PostgresStore,
     jobs: JobKit,
     outbox: Look,
 ) -> None:
@@ -276,25 +274,25 @@ async def test_a_job_of_a_schedule_without_a_record_that_ends_before_its_row_is_
     async def brief(ctx: Context) -> None:
         RUNS.append(1)
 
-    async with before_its_row(memory):
+    async with before_its_row(store):
         await queues.trigger_schedule("brief")
         await jobs.drain()
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     await jobs.drain()
     assert RUNS == [1]
-    memory.relay.timings = PostgresTimings(early_end_kept=0.0)
-    await memory.relay._forget_marks([default])
+    store.relay.timings = PostgresTimings(early_end_kept=0.0)
+    await store.relay._forget_marks([default])
     assert list(await outbox()) == []
 
 
 async def test_a_job_of_a_schedule_that_ended_early_can_be_retried_by_hand(
-    default: EngineQueue, queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
+    default: EngineQueue, queues: Queues, store: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     @scheduled_task(every=3600.0, durable=True, record="none")
     async def brief(ctx: Context) -> None:
         RUNS.append(1)
 
-    async with before_its_row(memory):
+    async with before_its_row(store):
         job = await queues.trigger_schedule("brief")
         await jobs.drain()
     await queues.retry(job.key)
@@ -314,7 +312,7 @@ async def test_without_postgresql_a_durable_job_is_refused(queues: Queues) -> No
 @pytest.mark.timings(postgres=PostgresTimings(end_write=0.1))
 async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
     queues: Queues,
-    memory: PostgresStore,
+    store: PostgresStore,
     jobs: JobKit,
     engine: AsyncEngine,
     outbox: Look,
@@ -343,23 +341,23 @@ async def test_a_slow_postgresql_does_not_keep_a_job_from_ending(
 
 
 async def test_a_forgotten_job_does_not_replace_a_newer_one(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     @task(durable=True, unique=Unique(by=("name",), on_conflict="replace"))
     async def publish(ctx: Context, *, name: str, version: int) -> int:
         return version
 
     old = await publish.enqueue(name="page", version=1)
-    await memory.publisher.flush(30)
+    await store.publisher.flush(30)
     await default.redis.flushall()
     with clock.shifted(1):
         new = await publish.enqueue(name="page", version=2)
-        await memory.relay.reconcile([default])
+        await store.relay.reconcile([default])
         assert [job.key for job in jobs.all_enqueued(publish)] == [new.key]
         record = await record_of(records, old.key, "aborted")
         assert record.error == f"replaced by {new.key}"
         await jobs.drain()
-        await memory.relay.reconcile([default])
+        await store.relay.reconcile([default])
         await jobs.drain()
     assert (await record_of(records, new.key, "complete")).result == 2
     assert len(await records()) == 2

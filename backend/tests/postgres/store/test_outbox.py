@@ -29,7 +29,7 @@ from saqueduct.postgres.outbox import PUBLISH_WITHIN
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
-from tests.queue.memory.conftest import Look, nothing_published
+from tests.postgres.store.conftest import Look, nothing_published
 
 with get_registry().isolated():
 
@@ -161,39 +161,39 @@ async def test_a_unique_job_that_another_stands_for_is_dropped_at_the_commit(
 
 
 async def test_what_a_dead_process_left_behind_the_relay_enqueues(
-    session: AsyncSession, queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
+    session: AsyncSession, queues: Queues, store: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     async with nothing_published():
         job = await greet.within(session).enqueue(name="ada")
         await session.commit()
     assert jobs.all_enqueued(greet) == []
-    assert await memory.relay.look(list(queues), grace=0.0) == 1
+    assert await store.relay.look(list(queues), grace=0.0) == 1
     assert [each.key for each in jobs.all_enqueued(greet)] == [job.key]
     assert list(await outbox()) == []
-    assert await memory.relay.look(list(queues), grace=0.0) == 0
+    assert await store.relay.look(list(queues), grace=0.0) == 0
 
 
 async def test_publishing_twice_runs_once_also_when_the_job_has_ended_and_is_forgotten(
-    engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
+    engine: AsyncEngine, session: AsyncSession, queues: Queues, store: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     queue = queues.get("default")
     async with nothing_published():
         job = await greet.options(session=session, keep_result=False).enqueue(name="ada")
         await session.commit()
     [row] = await outbox()
-    await memory.outbox.publish(queue, OutboxJob.key == job.key)
+    await store.outbox.publish(queue, OutboxJob.key == job.key)
     assert (await jobs.drain()).complete == 1
     assert await queue.fetch(job.key) is None
     # As if the process had died after Redis took the job and before PostgreSQL knew.
     async with engine.begin() as connection:
         await connection.execute(OutboxJob.__table__.insert(), dict(row._mapping))  # type: ignore[attr-defined]
-    assert await memory.relay.look([queue], grace=0.0) == 1
+    assert await store.relay.look([queue], grace=0.0) == 1
     assert await queue.count("incomplete") == 0
     assert list(await outbox()) == []
 
 
 async def test_marks_go_when_their_rows_are_gone_and_no_call_can_need_them(
-    session: AsyncSession, queues: Queues, memory: PostgresStore
+    session: AsyncSession, queues: Queues, store: PostgresStore
 ) -> None:
     queue = queues.get("default")
     redis = queue.redis
@@ -201,12 +201,12 @@ async def test_marks_go_when_their_rows_are_gone_and_no_call_can_need_them(
     await session.commit()
     await eventually(lambda: queue.fetch(job.key))
     marks = queue.namespace("published")
-    assert await memory.outbox.forget_marks(queue) == 0
+    assert await store.outbox.forget_marks(queue) == 0
     [mark] = cast("list[bytes]", await redis.zrange(marks, 0, -1))
     await redis.zincrby(marks, -3 * PUBLISH_WITHIN, mark)
 
     async def forgotten() -> bool:
-        return await memory.outbox.forget_marks(queue) == 1
+        return await store.outbox.forget_marks(queue) == 1
 
     await eventually(forgotten)
     assert await redis.zcard(marks) == 0
@@ -222,9 +222,9 @@ async def test_a_call_to_redis_that_comes_too_late_enqueues_nothing(queues: Queu
 
 
 async def test_a_commit_is_heard_of_by_the_relay(
-    engine: AsyncEngine, queues: Queues, memory: PostgresStore, jobs: JobKit, session: AsyncSession
+    engine: AsyncEngine, queues: Queues, store: PostgresStore, jobs: JobKit, session: AsyncSession
 ) -> None:
-    watching = asyncio.create_task(memory.watch(queues.get("default")))
+    watching = asyncio.create_task(store.watch(queues.get("default")))
     async with nothing_published():
         await greet.within(session).enqueue(name="ada")
         await session.commit()
@@ -233,7 +233,7 @@ async def test_a_commit_is_heard_of_by_the_relay(
 
 
 async def test_the_relay_ends_though_a_call_swallows_its_cancellation(
-    queues: Queues, memory: PostgresStore, monkeypatch: pytest.MonkeyPatch
+    queues: Queues, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looking = asyncio.Event()
 
@@ -243,8 +243,8 @@ async def test_the_relay_ends_though_a_call_swallows_its_cancellation(
             await asyncio.Event().wait()
         return 0
 
-    monkeypatch.setattr(memory.relay, "look", swallow)
-    relay = asyncio.create_task(memory.relay.run(list(queues)))
+    monkeypatch.setattr(store.relay, "look", swallow)
+    relay = asyncio.create_task(store.relay.run(list(queues)))
     await looking.wait()
     relay.cancel()
     await asyncio.wait([relay], timeout=60)
@@ -252,7 +252,7 @@ async def test_the_relay_ends_though_a_call_swallows_its_cancellation(
 
 
 async def test_a_row_that_cannot_be_read_keeps_no_other_from_being_enqueued(
-    engine: AsyncEngine, session: AsyncSession, queues: Queues, memory: PostgresStore, jobs: JobKit, outbox: Look
+    engine: AsyncEngine, session: AsyncSession, queues: Queues, store: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     async with nothing_published():
         broken, good = [await greet.within(session).enqueue(name=name) for name in ("ada", "bob")]
@@ -261,8 +261,8 @@ async def test_a_row_that_cannot_be_read_keeps_no_other_from_being_enqueued(
         statement = update(OutboxJob).where(OutboxJob.key == broken.key).values(job="no job")
         await connection.execute(statement)
     for _ in range(2):
-        await memory.relay.look(list(queues), grace=0.0)
-        await memory.relay.reconcile(list(queues))
+        await store.relay.look(list(queues), grace=0.0)
+        await store.relay.reconcile(list(queues))
     assert [job.key for job in jobs.all_enqueued(greet)] == [good.key]
     assert [row.key for row in await outbox()] == [broken.key]
 

@@ -1,4 +1,4 @@
-"""The memory behind a PgBouncer that pools transactions, a real one."""
+"""The store behind a PgBouncer that pools transactions, a real one."""
 
 import os
 import pwd
@@ -25,8 +25,8 @@ from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.composition import build_container, build_queues
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
+from tests.postgres.store.conftest import Look, nothing_published, record_of
 from tests.queue.kit import working
-from tests.queue.memory.conftest import Look, nothing_published, record_of
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 

@@ -12,7 +12,7 @@ from saqueduct.postgres.dead_letters import DeadLetters
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import Drained, JobKit
 from tests.fixtures.poll import eventually
-from tests.queue.memory.conftest import Look, nothing_published, record_of
+from tests.postgres.store.conftest import Look, nothing_published, record_of
 
 RUNS: list[str] = []
 
@@ -36,9 +36,9 @@ def indexing(own_tasks: None) -> None:
 
 
 @pytest.fixture
-def default(queues: Queues, memory: PostgresStore) -> EngineQueue:
+def default(queues: Queues, store: PostgresStore) -> EngineQueue:
     # Nothing is too young to be looked for.
-    memory.relay._forgotten_after = 0.0
+    store.relay._forgotten_after = 0.0
     return queues.get("default")
 
 
@@ -65,14 +65,14 @@ async def test_a_call_that_is_rolled_back_changes_nothing(session: AsyncSession,
 
 
 async def test_a_call_whose_process_dies_after_its_commit_counts(
-    session: AsyncSession, default: EngineQueue, memory: PostgresStore, jobs: JobKit, outbox: Look
+    session: AsyncSession, default: EngineQueue, store: PostgresStore, jobs: JobKit, outbox: Look
 ) -> None:
     await index.enqueue(text="a")
     async with nothing_published():
         await index.within(session).enqueue(text="b")
         await session.commit()
     for _ in range(2):
-        await memory.relay.look([default], grace=0.0)
+        await store.relay.look([default], grace=0.0)
     assert await outbox() == []
     await jobs.drain()
     assert RUNS == ["b"]
@@ -116,14 +116,14 @@ async def test_a_durable_one_and_others_replace_each_other(jobs: JobKit) -> None
 
 
 async def test_a_lost_durable_one_comes_back_with_the_last_arguments(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, outbox: Look, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, outbox: Look, records: Look
 ) -> None:
     first = await kept.enqueue(text="a")
     second = await kept.enqueue(text="b")
     await record_of(records, first.key, "aborted")
-    await memory.publisher.flush(30)
+    await store.publisher.flush(30)
     await default.redis.flushall()
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     assert [job.key for job in jobs.all_enqueued(index)] == [second.key]
     third = await kept.enqueue(text="c")
     assert await jobs.drain() == Drained(complete=1)
@@ -133,14 +133,14 @@ async def test_a_lost_durable_one_comes_back_with_the_last_arguments(
 
 
 async def test_a_lost_call_does_not_take_the_place_of_a_later_one(
-    default: EngineQueue, memory: PostgresStore, jobs: JobKit, records: Look
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, records: Look
 ) -> None:
     old = await kept.enqueue(text="a")
-    await memory.publisher.flush(30)
+    await store.publisher.flush(30)
     await default.redis.flushall()
     with clock.shifted(1):
         await kept.enqueue(text="b")
-        await memory.relay.reconcile([default])
+        await store.relay.reconcile([default])
         assert (await record_of(records, old.key, "aborted")).error.startswith("replaced by ")
         await jobs.drain()
     assert RUNS == ["b"]

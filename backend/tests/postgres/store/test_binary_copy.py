@@ -11,7 +11,7 @@ from saqueduct.postgres import binary_copy
 from saqueduct.postgres.recorder import refused
 from saqueduct.postgres.rows import Row
 from saqueduct.postgres.store import PostgresStore
-from tests.queue.memory.conftest import Look
+from tests.postgres.store.conftest import Look
 
 PLAIN = Row(
     1_700_000_000_001, "key", "default", "task", "complete", 0, 1, 0, b'{"a":1}', None, b"2", None, None, "worker",
@@ -34,39 +34,39 @@ ALIKE = {
 }
 
 
-async def write(memory: PostgresStore, engine: AsyncEngine, *rows: Row, copy: bool = True) -> None:
+async def write(store: PostgresStore, engine: AsyncEngine, *rows: Row, copy: bool = True) -> None:
     async with engine.begin() as connection:
-        await memory.recorder.rows.write(connection, rows, copy=copy)
+        await store.recorder.rows.write(connection, rows, copy=copy)
 
 
 @pytest.mark.parametrize("row", ALIKE.values(), ids=ALIKE)
 async def test_a_copied_row_is_the_one_that_an_insert_writes(
-    memory: PostgresStore, engine: AsyncEngine, records: Look, row: Row
+    store: PostgresStore, engine: AsyncEngine, records: Look, row: Row
 ) -> None:
-    await write(memory, engine, row, copy=False)
+    await write(store, engine, row, copy=False)
     inserted = await records()
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM job_records"))
-    await write(memory, engine, row)
+    await write(store, engine, row)
     assert [tuple(each) for each in await records()] == [tuple(each) for each in inserted]
 
 
 async def test_rows_of_many_messages_are_written_in_one_copy(
-    memory: PostgresStore, engine: AsyncEngine, records: Look, monkeypatch: pytest.MonkeyPatch
+    store: PostgresStore, engine: AsyncEngine, records: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binary_copy, "MESSAGE_BYTES", 100)
     rows = [PLAIN._replace(key=f"{n}", queue="ab"[n % 2], result=b"%d" % n) for n in range(50)]
-    await write(memory, engine, *rows)
+    await write(store, engine, *rows)
     assert sorted((int(each.key), each.queue, each.result) for each in await records()) == [
         (n, "ab"[n % 2], n) for n in range(50)
     ]
 
 
 async def test_an_argument_that_fills_many_messages_is_written(
-    memory: PostgresStore, engine: AsyncEngine, records: Look
+    store: PostgresStore, engine: AsyncEngine, records: Look
 ) -> None:
     large = "x" * (3 * binary_copy.MESSAGE_BYTES)
-    await write(memory, engine, PLAIN, PLAIN._replace(key="large", arguments=b'{"a":"%s"}' % large.encode()))
+    await write(store, engine, PLAIN, PLAIN._replace(key="large", arguments=b'{"a":"%s"}' % large.encode()))
     assert sorted(len(each.arguments["a"]) for each in await records() if each.key == "large") == [len(large)]
 
 
@@ -93,7 +93,7 @@ async def test_a_value_that_its_column_cannot_hold_is_the_record_s_fault(
 
 @pytest.mark.parametrize("wrong", [{"key": "\x00"}, {"attempts": -99_999}, {"queued": -(2**52)}, {"result": b"{"}])
 async def test_a_row_that_cannot_be_copied_does_not_keep_the_others_from_being_written(
-    memory: PostgresStore, records: Look, wrong: dict[str, Any]
+    store: PostgresStore, records: Look, wrong: dict[str, Any]
 ) -> None:
-    await memory.recorder._write([PLAIN, PLAIN._replace(**{"key": "wrong", **wrong}), PLAIN._replace(key="last")])
+    await store.recorder._write([PLAIN, PLAIN._replace(**{"key": "wrong", **wrong}), PLAIN._replace(key="last")])
     assert {each.key for each in await records()} == {"key", "last"}

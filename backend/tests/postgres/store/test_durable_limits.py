@@ -18,21 +18,21 @@ def registry() -> Iterator[TaskRegistry]:
 
 
 @pytest.fixture
-def default(queues: Queues, memory: PostgresStore, registry: TaskRegistry) -> EngineQueue:
-    memory.relay._forgotten_after = 0.0
+def default(queues: Queues, store: PostgresStore, registry: TaskRegistry) -> EngineQueue:
+    store.relay._forgotten_after = 0.0
     return queues.get("default")
 
 
-async def test_durable_jobs_come_back_with_their_limits(default: EngineQueue, memory: PostgresStore) -> None:
+async def test_durable_jobs_come_back_with_their_limits(default: EngineQueue, store: PostgresStore) -> None:
     @task(limits=(Concurrency(1),), durable=True)
     async def work(ctx: Context, *, n: int) -> None: ...
 
     for n in range(2):
         await work.enqueue(n=n)
-    await memory.publisher.flush(30)
+    await store.publisher.flush(30)
     assert len(await Hands(default).all()) == 1
     await default.redis.flushall()
-    await memory.relay.reconcile([default])
+    await store.relay.reconcile([default])
     hands = Hands(default)
     [first] = await hands.all()
     await hands.finish(first)
@@ -40,7 +40,7 @@ async def test_durable_jobs_come_back_with_their_limits(default: EngineQueue, me
 
 
 async def test_a_job_of_a_transaction_has_its_limits(
-    default: EngineQueue, session: AsyncSession, memory: PostgresStore, jobs: JobKit
+    default: EngineQueue, session: AsyncSession, store: PostgresStore, jobs: JobKit
 ) -> None:
     @task(limits=(Concurrency(1),))
     async def work(ctx: Context, *, n: int) -> None: ...
@@ -48,6 +48,6 @@ async def test_a_job_of_a_transaction_has_its_limits(
     for n in range(2):
         await work.within(session).enqueue(n=n)
     await session.commit()
-    await memory.publisher.flush(30)
-    await memory.relay.reconcile([default])
+    await store.publisher.flush(30)
+    await store.relay.reconcile([default])
     assert len(await Hands(default).all()) == 1
