@@ -42,17 +42,17 @@ def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> 
     assert entry["exception"][0]["exc_value"] == "broken\nin two"
 
 
-async def test_jobs_that_go_well_are_told_of_when_it_is_asked(jobs: JobKit, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_jobs_that_go_well_are_logged_when_it_is_asked(jobs: JobKit, capsys: pytest.CaptureFixture[str]) -> None:
     for level, events in (("INFO", []), ("DEBUG", ["job KEY of ping enqueued", "job started", "job ended"])):
         configure_logging(load_settings({"LOG_LEVEL": level, "LOG_FORMAT": "json"}))
         job = await jobs.run("ping")
         lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-        told = [line for line in lines if line["logger"] == "saqueduct.jobs"]
-        assert [line["event"].replace(job.key, "KEY") for line in told] == events
-    assert {(line["task"], line["queue"], line["job"]) for line in told} == {("ping", "default", job.key)}
-    assert [line.get("attempt") for line in told] == [None, 1, 1]
-    assert told[-1]["status"] == "complete"
-    assert told[-1]["seconds"] >= 0
+        logged = [line for line in lines if line["logger"] == "saqueduct.jobs"]
+        assert [line["event"].replace(job.key, "KEY") for line in logged] == events
+    assert {(line["task"], line["queue"], line["job"]) for line in logged} == {("ping", "default", job.key)}
+    assert [line.get("attempt") for line in logged] == [None, 1, 1]
+    assert logged[-1]["status"] == "complete"
+    assert logged[-1]["seconds"] >= 0
 
 
 FORGED = "2026-01-01T00:00:00.000000Z [info     ] all is well"

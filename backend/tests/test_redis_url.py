@@ -54,7 +54,7 @@ def test_a_unix_socket_has_a_path_and_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reported"),
     [
         ("http://:s3cret@x", "it must start with redis://"),
         ("redis+ring://:s3cret@x", "it must start with redis://"),
@@ -77,12 +77,12 @@ def test_a_unix_socket_has_a_path_and_options() -> None:
         ("redis://:s3cret@x?sentinel_password=s3cret", "are only for redis+sentinel://"),
     ],
 )
-def test_a_wrong_url_is_told_at_start_without_the_password(url: str, told: str) -> None:
+def test_a_wrong_url_is_reported_at_start_without_the_password(url: str, reported: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings({"REDIS_URL": url})
     [problem] = caught.value.problems
     assert problem.startswith("REDIS_URL: ")
-    assert told in problem
+    assert reported in problem
     assert "s3cret" not in problem
 
 

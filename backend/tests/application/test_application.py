@@ -153,7 +153,7 @@ async def test_another_worker_takes_the_place_of_one_that_stops_by_itself(
         assert await job.result(timeout=60) == "ran"
 
 
-def test_what_the_engine_can_be_told_reaches_it(config: SaqueductConfig) -> None:
+def test_settings_of_the_engine_reach_it(config: SaqueductConfig) -> None:
     config.max_recoveries, config.batch_bytes, config.timings = 5, 2048, Timings(lease=30.0)
     [queue] = Saqueduct(config).queues
     assert (queue.core.max_recoveries, queue.core.batch_bytes, queue.core.timings.lease) == (5, 2048, 30.0)

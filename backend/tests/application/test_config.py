@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_an_error_that_names_the_field(fields: dict[str, An
         SaqueductConfig(**fields)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         SaqueductConfig(concurrency=0, grace_period=-1, cron_timezone="Mars")
     assert str(caught.value).count("\n  - ") == 3

@@ -57,7 +57,7 @@ async def test_a_crash_while_sending_leaves_one_unknown_and_sends_no_second_mail
     assert campaign.status is CampaignStatus.SENT
 
 
-async def test_refusals_are_told_apart(session: AsyncSession, sending: CampaignSending, mailer: Mailer) -> None:
+async def test_refusals_are_distinguished(session: AsyncSession, sending: CampaignSending, mailer: Mailer) -> None:
     campaign_id = await started(session, 4)
     mailer.errors = {
         "r1@example.com": PermanentMailError("550 no such user"),

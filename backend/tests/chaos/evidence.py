@@ -117,9 +117,9 @@ class Evidence:
     def status(self, key: str) -> str:
         """How a job ended, by all that is known; empty: it has not."""
         record = self.record_of.get(key)
-        told = [self.stored[key].status if key in self.stored else "", record.status if record else ""]
-        told += [end.status for end in self.ends.get(key, ())]
-        return next((status for status in told if status in TERMINAL), "")
+        reported = [self.stored[key].status if key in self.stored else "", record.status if record else ""]
+        reported += [end.status for end in self.ends.get(key, ())]
+        return next((status for status in reported if status in TERMINAL), "")
 
     def error(self, key: str) -> str:
         """The last line of a failed job's error, without SQLAlchemy's advertisement."""

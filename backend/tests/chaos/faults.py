@@ -1,6 +1,6 @@
 """The faults: what begins, how long it lasts, and how it ends.
 
-Each is an async generator: what stands before its `yield` begins the fault, what stands after it ends it.
+Each is an async generator: what precedes its `yield` begins the fault, what follows it ends it.
 """
 
 import asyncio

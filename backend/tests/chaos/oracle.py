@@ -163,11 +163,11 @@ def records_doubled(evidence: Evidence) -> Iterator[str]:
 def contradictions(evidence: Evidence) -> Iterator[str]:
     """Jobs of which Redis, its announcements and PostgreSQL have different outcomes."""
     for key in evidence.stored.keys() | evidence.ends.keys():
-        told = {end.status for end in evidence.ends.get(key, ())}
-        told |= {evidence.stored[key].status} if key in evidence.stored else set()
-        told |= {evidence.record_of[key].status} if key in evidence.record_of else set()
-        if len(told & TERMINAL) > 1:
-            yield f"{_case(evidence, key)}: {', '.join(sorted(told))}"
+        reported = {end.status for end in evidence.ends.get(key, ())}
+        reported |= {evidence.stored[key].status} if key in evidence.stored else set()
+        reported |= {evidence.record_of[key].status} if key in evidence.record_of else set()
+        if len(reported & TERMINAL) > 1:
+            yield f"{_case(evidence, key)}: {', '.join(sorted(reported))}"
 
 
 @question

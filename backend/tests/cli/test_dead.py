@@ -43,8 +43,8 @@ async def test_a_dead_letter_is_shown_and_another_job_is_not(cli: Cli, record: R
     await record("good", status="complete", error=None)
     shown, _ = await cli("dead", "show", "one")
     assert "  Traceback (most recent call last):\n" in shown
-    _, told = await cli("dead", "show", "good", status=1)
-    assert told == "error: there is no dead letter with the key 'good'; `dead list` lists them\n"
+    _, stderr = await cli("dead", "show", "good", status=1)
+    assert stderr == "error: there is no dead letter with the key 'good'; `dead list` lists them\n"
 
 
 async def test_a_dead_letter_is_replayed_with_another_argument(
@@ -57,8 +57,8 @@ async def test_a_dead_letter_is_replayed_with_another_argument(
     assert await resolutions(session) == {"one": ("replayed", "ada", "fixed")}
     refused = await cli_json("dead", "replay", "one", status=1)
     assert (refused["replayed"], list(refused["refused"])) == ({}, ["one"])
-    _, told = await cli("dead", "replay", "one", status=1)
-    assert "error: the job 'one' is already replayed and cannot be replayed or discarded again" in told
+    _, stderr = await cli("dead", "replay", "one", status=1)
+    assert "error: the job 'one' is already replayed and cannot be replayed or discarded again" in stderr
 
 
 async def test_a_redacted_argument_must_be_given_anew(
@@ -69,9 +69,9 @@ async def test_a_redacted_argument_must_be_given_anew(
 
     # The command has a registry in common with this test.
     await record("one", task="log_in", arguments={"password": "[redacted]"})
-    _, told = await cli("dead", "replay", "one", status=1)
-    assert "password: is redacted and was not kept: pass it again" in told
-    assert "pass it again, with --set password=VALUE" in told
+    _, stderr = await cli("dead", "replay", "one", status=1)
+    assert "password: is redacted and was not kept: pass it again" in stderr
+    assert "pass it again, with --set password=VALUE" in stderr
     answer = await cli_json("dead", "replay", "one", "--set", "password=123")
     assert (await queues.find(answer["replayed"]["one"])).kwargs == {"password": "123"}
 
@@ -100,7 +100,7 @@ async def test_many_are_replayed_batch_by_batch_and_run(
     assert (await resolutions(session))["other"] is None
 
 
-async def test_what_cannot_be_replayed_is_told_and_stays(
+async def test_what_cannot_be_replayed_is_reported_and_stays(
     cli: Cli, cli_json: JsonCli, record: Record, session: AsyncSession
 ) -> None:
     await record("good")
@@ -112,8 +112,8 @@ async def test_what_cannot_be_replayed_is_told_and_stays(
         "bad": True,
         "gone": True,
     }
-    _, told = await cli("dead", "replay", "--all", "--yes", status=1)
-    assert "error: gone: there is no task named 'no_longer'" in told
+    _, stderr = await cli("dead", "replay", "--all", "--yes", status=1)
+    assert "error: gone: there is no task named 'no_longer'" in stderr
 
 
 async def test_many_are_discarded(cli_json: JsonCli, record: Record, session: AsyncSession) -> None:
@@ -131,14 +131,14 @@ async def test_nothing_happens_unasked(
 ) -> None:
     await record("one")
     await record("two")
-    _, told = await cli("dead", verb, "--all", status=1)
-    assert told == f"error: {verb} 2 dead letters needs a confirmation: add --yes, or --dry-run to count them\n"
+    _, stderr = await cli("dead", verb, "--all", status=1)
+    assert stderr == f"error: {verb} 2 dead letters needs a confirmation: add --yes, or --dry-run to count them\n"
     assert await cli_json("dead", verb, "--all", "--dry-run") == {"count": 2}
     shown, _ = await cli("dead", verb, "--error", "nothing like it", "--yes")
     assert shown == f"{verb}ed 0 dead letters\n"
     for arguments in ((), ("one", "--all"), ("--all", "--task", "ping"), ("one", "--task", "ping"), ("--error", "")):
-        _, told = await cli("dead", verb, *arguments, status=2)
-        assert f"say what to {verb}: keys, or filters such as --task, or --all" in told
+        _, stderr = await cli("dead", verb, *arguments, status=2)
+        assert f"say what to {verb}: keys, or filters such as --task, or --all" in stderr
     assert await resolutions(session) == {"one": None, "two": None}
 
 

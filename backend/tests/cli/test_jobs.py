@@ -33,11 +33,11 @@ async def test_records_are_listed_newest_first_and_filtered(cli_json: JsonCli, r
 
 async def test_a_misspelled_task_of_a_filter_is_noted(cli: Cli, record: Record) -> None:
     await record("of-an-old-task", task="old_task")
-    shown, told = await cli("jobs", "list", "--task", "my_tsk")
-    assert (shown, told) == ("", "there is no task named 'my_tsk'; did you mean my_task?\nno jobs match\n")
-    shown, told = await cli("jobs", "list", "--task", "old_task")
+    shown, stderr = await cli("jobs", "list", "--task", "my_tsk")
+    assert (shown, stderr) == ("", "there is no task named 'my_tsk'; did you mean my_task?\nno jobs match\n")
+    shown, stderr = await cli("jobs", "list", "--task", "old_task")
     assert "of-an-old-task" in shown
-    assert "there is no task named 'old_task'" in told
+    assert "there is no task named 'old_task'" in stderr
 
 
 async def test_pages_follow_each_other_to_the_end(cli: Cli, cli_json: JsonCli, record: Record) -> None:
@@ -47,8 +47,8 @@ async def test_pages_follow_each_other_to_the_end(cli: Cli, cli_json: JsonCli, r
     second = await cli_json("jobs", "list", "--limit", "3", "--cursor", first["cursor"])
     assert (keys(first), keys(second)) == (["job-4", "job-3", "job-2"], ["job-1", "job-0"])
     assert second["cursor"] is None
-    _, told = await cli("jobs", "list", "--limit", "3")
-    assert told == f"more: --cursor {first['cursor']}\n"
+    _, stderr = await cli("jobs", "list", "--limit", "3")
+    assert stderr == f"more: --cursor {first['cursor']}\n"
 
 
 async def test_jobs_that_have_not_ended_come_from_redis(cli_json: JsonCli, queues: Queues) -> None:
@@ -69,10 +69,10 @@ async def test_jobs_that_have_not_ended_come_from_redis(cli_json: JsonCli, queue
 
 
 async def test_delayed_jobs_are_queued_ones(cli: Cli) -> None:
-    _, told = await cli("jobs", "list", "--delayed", "--status", "failed", status=2)
-    assert "--delayed goes with --status queued, not failed" in told
-    _, told = await cli("jobs", "list", "--status", "delayed", status=2)
-    assert "'delayed' is not one of 'queued', 'active', 'aborting', 'complete', 'failed', 'aborted'" in told
+    _, stderr = await cli("jobs", "list", "--delayed", "--status", "failed", status=2)
+    assert "--delayed goes with --status queued, not failed" in stderr
+    _, stderr = await cli("jobs", "list", "--status", "delayed", status=2)
+    assert "'delayed' is not one of 'queued', 'active', 'aborting', 'complete', 'failed', 'aborted'" in stderr
 
 
 async def test_pages_out_of_redis_follow_each_other_over_the_levels(cli_json: JsonCli, queues: Queues) -> None:
@@ -148,10 +148,10 @@ async def test_a_job_of_both_redis_and_records_is_shown_once(
     assert "attempts   1 of 1" in shown
 
 
-async def test_an_unknown_key_is_told_in_one_line(cli: Cli) -> None:
-    stdout, told = await cli("jobs", "show", "nope", status=1)
-    assert (stdout, told.count("\n")) == ("", 1)
-    assert "error: no job has the key 'nope', neither in Redis nor in the records" in told
+async def test_an_unknown_key_is_reported_in_one_line(cli: Cli) -> None:
+    stdout, stderr = await cli("jobs", "show", "nope", status=1)
+    assert (stdout, stderr.count("\n")) == ("", 1)
+    assert "error: no job has the key 'nope', neither in Redis nor in the records" in stderr
 
 
 async def test_an_ended_job_is_retried_and_what_cannot_be_does_not_stop_the_others(
@@ -159,10 +159,10 @@ async def test_an_ended_job_is_retried_and_what_cannot_be_does_not_stop_the_othe
 ) -> None:
     ended, waits = [await my_task.options(key=key).enqueue(user_id=1) for key in ("ended", "waits")]
     await queues.abort(ended.key)
-    stdout, told = await cli("jobs", "retry", "nope", waits.key, ended.key, status=1)
+    stdout, stderr = await cli("jobs", "retry", "nope", waits.key, ended.key, status=1)
     assert stdout == "retried ended\n"
-    assert "there is no job with the key 'nope'" in told
-    assert "the job 'waits' is queued and cannot be retried" in told
+    assert "there is no job with the key 'nope'" in stderr
+    assert "the job 'waits' is queued and cannot be retried" in stderr
     assert sorted(keys(await cli_json("jobs", "list", "--status", "queued"))) == ["ended", "waits"]
 
 
@@ -190,8 +190,8 @@ async def test_redacted_arguments_are_not_shown(cli: Cli, own_tasks: None, queue
 
 async def test_a_strange_cursor_is_refused(cli: Cli) -> None:
     for status in ("failed", "queued"):
-        _, told = await cli("jobs", "list", "--status", status, "--cursor", "!", status=1)
-        assert told == "error: cursor: use the value from the previous page, or leave it out for the first page\n"
+        _, stderr = await cli("jobs", "list", "--status", status, "--cursor", "!", status=1)
+        assert stderr == "error: cursor: use the value from the previous page, or leave it out for the first page\n"
 
 
 async def test_no_job_that_somebody_put_into_redis_breaks_a_list(cli: Cli, cli_json: JsonCli, queues: Queues) -> None:

@@ -45,8 +45,8 @@ async def test_limits_are_listed_changed_and_reset(cli: Cli, cli_json: JsonCli) 
     ],
 )
 async def test_what_does_not_fit_is_an_error(cli: Cli, arguments: tuple[str, ...], says: str) -> None:
-    _, told = await cli("limits", *arguments, status=1)
-    assert says in told
+    _, stderr = await cli("limits", *arguments, status=1)
+    assert says in stderr
 
 
 async def test_a_job_that_waits_says_why(cli: Cli, cli_json: JsonCli, queues: Queues) -> None:

@@ -178,7 +178,7 @@ def test_without_servers_the_tasks_can_be_listed() -> None:
         ("DATABASE_URL=postgresql:///x?host=/nowhere", "dead list", "see .*DATABASE_URL"),
     ],
 )
-def test_a_server_that_is_away_is_told_in_one_line(
+def test_a_server_that_is_away_is_reported_in_one_line(
     environment: dict[str, str], away: str, arguments: str, words: str
 ) -> None:
     name, _, url = away.partition("=")
@@ -204,12 +204,12 @@ async def test_dead_letters_need_no_redis(cli: Cli, record: Record, monkeypatch:
     assert "one" in shown
 
 
-async def test_a_database_without_tables_is_told(
+async def test_a_database_without_tables_is_reported(
     cli: Cli, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server's own database, which nobody has migrated.
     url = urlsplit(environment["DATABASE_URL"])
     monkeypatch.setenv("DATABASE_URL", url._replace(path="/postgres").geturl())
-    _, told = await cli("dead", "list", status=2)
+    _, stderr = await cli("dead", "list", status=2)
     tables = "outbox, job_records, job_audit, job_history"
-    assert told.startswith(f"error: the database lacks Saqueduct's tables ({tables}): make them with ")
+    assert stderr.startswith(f"error: the database lacks Saqueduct's tables ({tables}): make them with ")

@@ -19,7 +19,7 @@ from tests.processes.stack import process
 STATS = ("-m", "saqueduct.cli", "--app", APP, "queues", "stats", "--watch", "--every", "0.1s")
 
 
-async def test_a_queue_is_told_in_numbers(
+async def test_a_queue_is_reported_in_numbers(
     cli: Cli, cli_json: JsonCli, queues: Queues, record: Record, session: AsyncSession
 ) -> None:
     for number in range(2):
@@ -87,10 +87,10 @@ async def test_a_queue_is_drained_once_nothing_runs(
     assert await queue.paused() is not None
 
 
-async def test_an_unknown_queue_is_told(cli: Cli) -> None:
+async def test_an_unknown_queue_is_reported(cli: Cli) -> None:
     for verb in ("stats", "pause", "resume", "drain"):
-        _, told = await cli("queues", verb, "nope", status=1)
-        assert told == "error: there is no queue 'nope'; there are: default\n"
+        _, stderr = await cli("queues", verb, "nope", status=1)
+        assert stderr == "error: there is no queue 'nope'; there are: default\n"
 
 
 async def test_watching_goes_on_until_an_interrupt(

@@ -33,7 +33,7 @@ async def test_a_schedule_is_paused_and_resumed(cli: Cli, cli_json: JsonCli, que
     assert await cli("schedules", "resume", "ping") == ("ping was not paused\n", "")
 
 
-async def test_an_unknown_schedule_is_told(cli: Cli) -> None:
+async def test_an_unknown_schedule_is_reported(cli: Cli) -> None:
     for verb in ("trigger", "pause", "resume"):
-        _, told = await cli("schedules", verb, "pong", status=1)
-        assert told.startswith("error: there is no schedule 'pong'; did you mean 'ping'?")
+        _, stderr = await cli("schedules", verb, "pong", status=1)
+        assert stderr.startswith("error: there is no schedule 'pong'; did you mean 'ping'?")

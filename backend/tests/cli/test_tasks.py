@@ -41,7 +41,7 @@ async def test_values_are_read_as_the_parameter_takes_them(cli_json: JsonCli, qu
     assert (await queues.find(answer["key"])).kwargs == {"text": "a=b", "count": None}
 
 
-async def test_what_is_wrong_with_a_call_is_told_in_one_line(cli: Cli) -> None:
+async def test_what_is_wrong_with_a_call_is_reported_in_one_line(cli: Cli) -> None:
     for arguments, words in (
         (("my_tusk",), "there is no task named 'my_tusk'; did you mean my_task"),
         (("my_task",), "invalid arguments for my_task: user_id: missing"),
@@ -50,11 +50,11 @@ async def test_what_is_wrong_with_a_call_is_told_in_one_line(cli: Cli) -> None:
         (("my_task", "{"), "invalid arguments for my_task: JSON: "),
         (("my_task", "user_id=1", "--queue", "nope"), "there is no queue 'nope'; there are: default"),
     ):
-        stdout, told = await cli("tasks", "enqueue", *arguments, status=1)
-        assert (stdout, told.count("\n")) == ("", 1)
-        assert words in told
-    _, told = await cli("tasks", "enqueue", "my_task", "7", status=2)
-    assert "'7' is not of the form name=value" in told
+        stdout, stderr = await cli("tasks", "enqueue", *arguments, status=1)
+        assert (stdout, stderr.count("\n")) == ("", 1)
+        assert words in stderr
+    _, stderr = await cli("tasks", "enqueue", "my_task", "7", status=2)
+    assert "'7' is not of the form name=value" in stderr
 
 
 async def test_the_result_can_be_waited_for(cli: Cli, cli_json: JsonCli, worker: Callable[[], Any]) -> None:
@@ -64,16 +64,16 @@ async def test_the_result_can_be_waited_for(cli: Cli, cli_json: JsonCli, worker:
         assert noted == "enqueued seven\n"
         answer = await cli_json("tasks", "enqueue", "my_task", "user_id=8", "--wait")
         assert answer["result"] == {"status": "success", "user_id": 8}
-        _, told = await cli("tasks", "enqueue", "capture_payment", "payment_id=99", "--wait", "--key", "k", status=1)
-        assert told.endswith(
+        _, stderr = await cli("tasks", "enqueue", "capture_payment", "payment_id=99", "--wait", "--key", "k", status=1)
+        assert stderr.endswith(
             "error: the job 'k' of capture_payment failed: saqueduct.errors.GiveUp: there is no payment 99\n"
         )
 
 
 async def test_a_wait_that_is_too_short_tells_why(cli: Cli, queues: Queues) -> None:
     waiting = ("tasks", "enqueue", "my_task", "user_id=7", "--wait", "--timeout", "50ms", "--key", "k")
-    _, told = await cli(*waiting, status=1)
-    assert "the job 'k' has not ended within 50ms: it is queued, no worker of its queue is live; it goes on" in told
+    _, stderr = await cli(*waiting, status=1)
+    assert "the job 'k' has not ended within 50ms: it is queued, no worker of its queue is live; it goes on" in stderr
     await queues.get("default").pause()
-    _, told = await cli(*waiting, status=1)
-    assert "it is queued, its queue is paused" in told
+    _, stderr = await cli(*waiting, status=1)
+    assert "it is queued, its queue is paused" in stderr

@@ -28,7 +28,7 @@ def spell(value: object) -> str:
     return text.removeprefix(f"{REPOSITORY}/")
 
 
-def test_every_setting_stands_there_once() -> None:
+def test_every_setting_is_there_once() -> None:
     assert sorted(LINE.findall(EXAMPLE)) == sorted(Settings.variables())
 
 

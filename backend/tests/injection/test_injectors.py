@@ -90,7 +90,7 @@ def test_without_an_injector_nothing_is_provided() -> None:
         check_dependencies(None, [send])
 
 
-async def test_a_component_of_the_container_is_told_from_the_default_one() -> None:
+async def test_a_component_of_the_container_is_distinguished_from_the_default_one() -> None:
     default, sizes = Provider(scope=Scope.APP), Provider(scope=Scope.APP, component="sizes")
     default.provide(lambda: 1, provides=int)
     sizes.provide(lambda: 2, provides=int)

@@ -109,5 +109,5 @@ async def test_what_a_process_counts_for_itself_is_bounded(alone: Attempts, monk
         (None, ""),
     ],
 )
-def test_ipv6_clients_are_told_apart_by_network(client: tuple[str, int] | None, network: str) -> None:
+def test_ipv6_clients_are_distinguished_by_network(client: tuple[str, int] | None, network: str) -> None:
     assert client_network(Request({"type": "http", "client": client})) == network  # type: ignore[arg-type]

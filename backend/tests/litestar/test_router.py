@@ -62,8 +62,8 @@ async def test_every_route_of_a_dead_letter_answers(plain: Plain, session: Async
     for key in (KEY, "other"):
         await dead_letter(session, key)
     path = f"/queue/dead-letters/{quote(KEY, safe='')}"
-    [told] = (await plain.client.get(f"/queue/jobs/{quote(KEY, safe='')}/history", auth=ADMIN)).json()
-    assert told["error"] == "ValueError: no"
+    [reported] = (await plain.client.get(f"/queue/jobs/{quote(KEY, safe='')}/history", auth=ADMIN)).json()
+    assert reported["error"] == "ValueError: no"
     assert (await plain.client.get(f"/queue/jobs/{quote(KEY, safe='')}", auth=ADMIN)).json()["status"] == "failed"
     assert len((await plain.client.get("/queue/dead-letters", auth=ADMIN)).json()["jobs"]) == 2
     again = await plain.client.post(f"{path}/replay", auth=ADMIN)

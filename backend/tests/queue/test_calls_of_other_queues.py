@@ -227,7 +227,7 @@ def test_an_unknown_option_of_a_call_names_what_says_the_same_here(options: dict
 
 
 @pytest.mark.usefixtures("only_here")
-def test_too_many_arguments_by_position_are_told_with_the_names_to_use() -> None:
+def test_too_many_arguments_by_position_are_reported_with_the_names_to_use() -> None:
     @task
     async def job(ctx: Context, a: int, *, b: int) -> None: ...
 

@@ -170,7 +170,7 @@ async def test_a_time_before_1970_has_come(queues: Queues) -> None:
 # Unique jobs
 
 
-async def test_a_unique_job_that_stands_is_the_answer(queues: Queues) -> None:
+async def test_a_unique_job_that_exists_is_the_answer(queues: Queues) -> None:
     @task(unique=Unique(by=("user_id",)))
     async def feed(ctx: Context, *, user_id: int, full: bool = False) -> None: ...
 
@@ -230,7 +230,7 @@ async def test_of_many_at_once_one_stands(queues: Queues) -> None:
     assert await queues.get("default").count("queued") == 2
 
 
-async def test_a_running_job_stands_in_the_way_until_it_ends(
+async def test_a_running_job_blocks_another_until_it_ends(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     started, go = asyncio.Event(), asyncio.Event()
@@ -295,7 +295,7 @@ def test_unique_by_an_unknown_parameter_is_refused() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"priority": "high"}, {"unique": Unique()}, {"delay": 0.05}])
-async def test_a_new_job_that_is_sent_twice_by_one_call_stands_once(
+async def test_a_new_job_that_is_sent_twice_by_one_call_is_enqueued_once(
     queues: Queues, jobs: JobKit, options: dict[str, Any]
 ) -> None:
     runs: list[str] = []

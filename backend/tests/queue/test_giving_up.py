@@ -230,7 +230,7 @@ async def test_calls_of_to_thread_whose_job_is_over_leave_their_places_to_others
     job = Job("hangs", status=Status.ACTIVE)
     token = current_job.job.set(job)
     try:
-        # Nobody awaits them, so that no cancellation comes to them.
+        # Nobody awaits them, so that no cancellation reaches them.
         forgotten = [loop.run_in_executor(None, release.wait, 90) for _ in range(2)]
         behind = asyncio.create_task(asyncio.to_thread(threading.get_ident))
         await asyncio.sleep(0)

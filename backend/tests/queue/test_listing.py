@@ -105,7 +105,7 @@ async def test_an_entry_that_wakes_workers_is_no_job(queue: EngineQueue) -> None
     assert await keys(queue, "queued") == ["high"]
 
 
-async def test_a_job_that_stands_in_line_twice_is_listed_once(queue: EngineQueue) -> None:
+async def test_a_job_that_is_queued_twice_is_listed_once(queue: EngineQueue) -> None:
     job = await my_task.options(key="job").enqueue(user_id=1)
     # As where it was aborted in a long line, and enqueued again.
     await queue.redis.lpush(queue.namespace("queued"), queue.job_id(job.key))

@@ -107,7 +107,7 @@ async def test_a_stock_worker_does_not_run_a_replaced_job(
     assert (await old.refresh()).error == f"replaced by {new.key}"
 
 
-async def test_an_aborted_job_that_is_enqueued_again_stands_in_line_once(
+async def test_an_aborted_job_that_is_enqueued_again_is_queued_once(
     queues: Queues, queue: EngineQueue, stock: RedisQueue, mark: Any, runs: list[str], shorten: Shorten
 ) -> None:
     mine = mark.options(key="mine")
@@ -181,7 +181,7 @@ async def test_of_many_that_are_enqueued_again_few_are_searched_for(
 
 
 @pytest.mark.parametrize("ttl", [600, -1])
-async def test_a_retry_by_hand_stands_in_line_once(
+async def test_a_retry_by_hand_is_queued_once(
     queues: Queues, queue: EngineQueue, mark: Any, shorten: Shorten, ttl: int
 ) -> None:
     job = await mark.options(ttl=ttl).enqueue(name="aborted")
@@ -201,8 +201,8 @@ async def test_a_retry_by_hand_of_what_was_aborted_again_meanwhile_is_refused(
     [seen] = await queue.jobs([job.key])
     assert seen is not None
     seen.ended_at, seen.completed = seen.completed - 1, 0  # type: ignore[attr-defined]
-    [stands] = await queue.enqueue_many([seen])
-    assert not stands.created
+    [existing] = await queue.enqueue_many([seen])
+    assert not existing.created
     assert await job.status() is Status.ABORTED
 
 

@@ -49,8 +49,8 @@ def test_a_suspended_process_knows_for_how_long_it_was(tmp_path: Path) -> None:
         assert process.wait(60) == 0
     finally:
         process.kill()
-    _, *told = (tmp_path / "out").read_text().splitlines()
-    [figures] = told
+    _, *reported = (tmp_path / "out").read_text().splitlines()
+    [figures] = reported
     suspended, noticed = map(float, figures.split())
     assert suspended >= 2.5
     assert noticed >= suspended - 0.5

@@ -87,7 +87,7 @@ async def test_each_kind_aborts_what_the_other_runs(
     assert {(await queues.find(each.key)).status for each in (of_the_engine, of_the_stock)} == {Status.ABORTED}
 
 
-async def test_what_only_the_engine_knows_does_not_trouble_a_stock_worker(queues: Queues, stock: RedisQueue) -> None:
+async def test_what_only_the_engine_knows_does_not_disturb_a_stock_worker(queues: Queues, stock: RedisQueue) -> None:
     runs: list[str] = []
 
     @task

@@ -244,9 +244,9 @@ async def test_drain_waits_for_running_jobs_and_tells_those_left(
         release.set()
         assert await draining == 0
         assert await late.status() is Status.QUEUED
-        stands = await queue.paused()
-        assert stands is not None
-        assert stands.why == "to drain"
+        pause_now = await queue.paused()
+        assert pause_now is not None
+        assert pause_now.why == "to drain"
 
 
 @pytest.mark.timings(renewal=0.1, not_consuming=0.3)

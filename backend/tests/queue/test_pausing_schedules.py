@@ -89,7 +89,7 @@ async def test_a_pause_stays_with_a_changed_schedule_and_goes_with_a_removed_one
     @scheduled_task(every=PERIOD)
     async def removed(ctx: Context) -> None: ...
 
-    # Before any worker has told Redis of them.
+    # Before any worker has declared them in Redis.
     for key in ("changed", "removed"):
         await queues.pause_schedule(key)
     await ticker_of(queue, changed, removed).declare()
@@ -172,7 +172,7 @@ async def test_a_trigger_of_a_unique_task_meets_its_rule(queues: Queues, queue: 
 
 
 @pytest.mark.parametrize("steer", ["pause_schedule", "resume_schedule", "trigger_schedule"])
-async def test_an_unknown_schedule_is_told_with_those_there_are(queues: Queues, steer: str) -> None:
+async def test_an_unknown_schedule_is_reported_with_those_there_are(queues: Queues, steer: str) -> None:
     @scheduled_task(every=PERIOD, key="nightly")
     async def report(ctx: Context) -> None: ...
 

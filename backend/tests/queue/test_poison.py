@@ -303,7 +303,7 @@ def test_a_ttl_that_redis_does_not_take_is_refused() -> None:
         TaskOptions(ttl=sys.maxsize)
 
 
-# Attempts that come to no outcome
+# Attempts without an outcome
 
 
 class Odd(BaseException):

@@ -89,7 +89,7 @@ async def test_a_job_that_ended_in_an_outage_is_complete_however_long_that_lasts
         job = await queues.enqueue("short")
         async with working(settings, queues, container):
             await eventually(lambda: runs)
-            # Past its timeout and the grace: what it has come to still waits to be written.
+            # Past its timeout and the grace: its outcome still waits to be written.
             await eventually(lambda: queues.get("default").away and time.monotonic() > runs[0] + 1.5)
             await asyncio.to_thread(server.start)
             ended = await status(queues, job, Status.COMPLETE)
@@ -392,7 +392,7 @@ async def test_a_leased_job_that_is_gone_leaves_nothing_behind(queues: Queues) -
 
 
 @impatient
-async def test_a_recovery_costs_no_retry_of_a_job_that_told_of_itself(
+async def test_a_recovery_costs_no_retry_of_a_job_that_reported_on_itself(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
     runs: list[int] = []

@@ -85,7 +85,7 @@ async def test_what_a_job_came_to_is_written_when_redis_takes_it_again(
 
 
 @pytest.mark.parametrize("refusal", [without_replicas, busy])
-async def test_producers_are_told_that_the_queue_is_unavailable(queues: Queues, refusal: Refusal) -> None:
+async def test_producers_get_the_error_that_the_queue_is_unavailable(queues: Queues, refusal: Refusal) -> None:
     @task
     async def short(ctx: Context) -> None: ...
 

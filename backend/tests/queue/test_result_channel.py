@@ -1,4 +1,4 @@
-"""The inbox: outcomes come to those who wait for them, without a subscription or a read a job."""
+"""The inbox: outcomes are sent to those who wait for them, without a subscription or a read a job."""
 
 import asyncio
 from typing import Any
@@ -46,7 +46,7 @@ async def _registered(queue: EngineQueue, count: int = 1) -> bool:
 
 
 @patient
-async def test_a_waiter_is_told_the_outcome_and_need_not_read_it(
+async def test_a_waiter_gets_the_outcome_and_need_not_read_it(
     default: EngineQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await _task().enqueue()
@@ -86,7 +86,7 @@ async def test_a_message_of_another_version_is_none(default: EngineQueue) -> Non
     assert await waiting == 42
 
 
-async def test_all_who_wait_are_told(default: EngineQueue) -> None:
+async def test_all_who_wait_get_the_outcome(default: EngineQueue) -> None:
     job = await _task().enqueue()
     waiting = [asyncio.create_task(job.result(timeout=60)) for _ in range(3)]
     await eventually(lambda: _registered(default))
@@ -101,7 +101,7 @@ async def test_what_had_ended_before_is_answered_at_once(default: EngineQueue) -
     assert await _registered(default, 0)
 
 
-async def test_an_outcome_that_is_not_kept_is_told_to_nobody(default: EngineQueue) -> None:
+async def test_an_outcome_that_is_not_kept_is_sent_to_nobody(default: EngineQueue) -> None:
     job = await _task().enqueue()
     waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: _registered(default))
@@ -110,7 +110,7 @@ async def test_an_outcome_that_is_not_kept_is_told_to_nobody(default: EngineQueu
         await waiting
 
 
-async def test_an_abort_is_told(default: EngineQueue) -> None:
+async def test_an_abort_is_reported(default: EngineQueue) -> None:
     job = await _task().enqueue()
     waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: _registered(default))

@@ -233,8 +233,8 @@ async def test_a_unique_job_is_not_retried_beside_another_with_its_arguments(
     calls = rebuild.options(unique=unique)
     handle = await calls.enqueue(user_id=7)
     await jobs.drain()
-    stands = await calls.enqueue(user_id=7)
-    assert stands.created
-    with pytest.raises(JobConflict, match=rf"unique like '{stands.key}'.*cannot be retried"):
+    existing = await calls.enqueue(user_id=7)
+    assert existing.created
+    with pytest.raises(JobConflict, match=rf"unique like '{existing.key}'.*cannot be retried"):
         await queues.retry(handle.key)
-    assert [job.key for job in jobs.all_enqueued(rebuild)] == [stands.key]
+    assert [job.key for job in jobs.all_enqueued(rebuild)] == [existing.key]

@@ -163,12 +163,12 @@ async def test_a_waiting_job_is_aborted_at_once_and_can_be_retried(
     assert (await queues.find(key)).status is Status.COMPLETE
 
 
-async def test_an_error_is_told_without_its_stack(client: httpx.AsyncClient, jobs: JobKit) -> None:
+async def test_an_error_is_shown_without_its_stack(client: httpx.AsyncClient, jobs: JobKit) -> None:
     job = await jobs.run("fails")
     assert "Traceback" in (job.error or "")
-    told = (await client.get(f"/jobs/{job.key}")).json()
-    assert told["status"] == "failed"
-    assert told["error"] == "ValueError: no luck\nat all"
+    shown = (await client.get(f"/jobs/{job.key}")).json()
+    assert shown["status"] == "failed"
+    assert shown["error"] == "ValueError: no luck\nat all"
 
 
 def test_the_summary_of_chained_errors_is_the_last() -> None:
@@ -250,7 +250,7 @@ async def test_the_openapi_document_and_its_page_are_served(client: httpx.AsyncC
     assert {"/process", "/tasks", "/tasks/{name}", "/jobs/{key}", "/jobs/{key}/retry"} <= set(document["paths"])
 
 
-async def test_a_unique_job_that_stands_is_answered_with_200(client: httpx.AsyncClient) -> None:
+async def test_a_unique_job_that_exists_is_answered_with_200(client: httpx.AsyncClient) -> None:
     with get_registry().isolated():
 
         @task(unique=Unique(by=("user_id",)))

@@ -18,7 +18,7 @@ from tests.fixtures.poll import eventually
 from tests.test_security import PASSWORD, application, basic
 
 
-def told(stream: str) -> list[tuple[str, Any]]:
+def events_in(stream: str) -> list[tuple[str, Any]]:
     """Names and data of the events in a stream."""
     found = []
     for message in stream.replace("\r\n", "\n").strip().split("\n\n"):
@@ -57,7 +57,7 @@ async def test_a_stream_ends_with_its_job(client: httpx.AsyncClient, jobs: JobKi
     async with jobs.working():
         answer = await stream
     assert answer.headers["content-type"].startswith("text/event-stream")
-    steps = told(answer.text)
+    steps = events_in(answer.text)
     assert (steps[0][0], steps[0][1]["status"]) == ("status", "queued")
     name, job = steps[-1]
     assert (name, job["status"], job["key"]) == ("end", "complete", key)
@@ -67,7 +67,7 @@ async def test_a_stream_ends_with_its_job(client: httpx.AsyncClient, jobs: JobKi
 async def test_a_job_that_has_ended_has_one_event(client: httpx.AsyncClient, jobs: JobKit) -> None:
     key = (await client.post("/process?user_id=7")).json()["key"]
     await jobs.drain()
-    [(name, job)] = told((await client.get(f"/jobs/{key}/events")).text)
+    [(name, job)] = events_in((await client.get(f"/jobs/{key}/events")).text)
     assert (name, job["result"]) == ("end", {"status": "success", "user_id": 7})
 
 
@@ -81,7 +81,7 @@ async def test_a_job_that_is_kept_nowhere_ends_as_well(
     stream = asyncio.create_task(client.get(f"/jobs/{key}/events"))
     await eventually(partial(_is_listened_to, queues))
     async with jobs.working():
-        name, job = told((await stream).text)[-1]
+        name, job = events_in((await stream).text)[-1]
     assert (name, job["status"]) == ("end", "complete")
 
 

@@ -55,9 +55,9 @@ async def test_a_queue_is_paused_and_resumed(
     pause = answer.json()["paused"]
     assert (pause["by"], pause["why"]) == (by, why)
     assert abs(pause["since"] - await _time(queues)) < 10
-    stands = await queues.get("default").paused()
-    assert stands is not None
-    assert stands.since == pause["since"]
+    pause_now = await queues.get("default").paused()
+    assert pause_now is not None
+    assert pause_now.since == pause["since"]
     assert (await client.get("/health/ready")).json()["paused"] == ["default"]
     for _ in range(2):
         resumed = await client.post("/queues/default/resume")

@@ -133,8 +133,8 @@ async def test_an_outcome_under_a_lost_lease_is_not_written(
         await started.wait()
         await queue.redis.hset(queue.namespace("owners"), handle.id, "somebody else|1")
         go.set()
-    stands = await handle.refresh()
-    assert (stands.status, stands.result, stands.worker_id) == (Status.ACTIVE, None, "somebody else")
+    current = await handle.refresh()
+    assert (current.status, current.result, current.worker_id) == (Status.ACTIVE, None, "somebody else")
 
 
 async def test_progress_under_a_lost_lease_is_not_written(queue: EngineQueue, queues: Queues) -> None:

@@ -86,7 +86,7 @@ async def test_drain_runs_delayed_jobs_in_the_order_they_are_due(jobs: JobKit) -
     assert offset() == 0
 
 
-async def test_drain_leaves_what_is_not_due_when_told_so(jobs: JobKit) -> None:
+async def test_drain_leaves_what_is_not_due_when_asked_to(jobs: JobKit) -> None:
     await ping.enqueue()
     await ping.options(delay=MINUTE).enqueue()
     assert await jobs.drain(scheduled=False) == Drained(complete=1)

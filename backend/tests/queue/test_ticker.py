@@ -341,7 +341,7 @@ async def test_stock_workers_on_the_same_queue_share_the_ticks(queue: EngineQueu
         stock_queue, [each_second.runner], cron_jobs=[CronJob(each_second.runner, cron="* * * * * *")],
         timers={"schedule": 1, "sweep": 60, "worker_info": 10, "abort": 1},
     )  # fmt: skip
-    # As it does when it starts: the next tick stands ahead of time.
+    # As it does when it starts: the next tick is set ahead of time.
     await stock.schedule()
     async with _workers(queue, [each_second], 1):
         await eventually(lambda: len(seen) >= 3)

@@ -38,8 +38,8 @@ async def blocked(queue: EngineQueue) -> int:
 
 async def peeks(queue: EngineQueue) -> int:
     """How often workers began to wait since the server began to count."""
-    told: Any = await queue.redis.info("commandstats")
-    return int(told["cmdstat_blmove"]["calls"])
+    statistics: Any = await queue.redis.info("commandstats")
+    return int(statistics["cmdstat_blmove"]["calls"])
 
 
 async def line(queue: EngineQueue) -> list[bytes]:
@@ -200,10 +200,10 @@ async def test_a_pause_leaves_the_jobs_in_line(
         jobs = [await queue.enqueue("ping") for _ in range(3)]
         assert all(jobs)
 
-        async def stand() -> bool:
+        async def wait_in_line() -> bool:
             return await awaited(queue) == 0 and len(await line(queue)) == 3
 
-        await eventually(stand)
+        await eventually(wait_in_line)
         assert await queue.count("active") == 0
         await queue.resume()
         for job in jobs:

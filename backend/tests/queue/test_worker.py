@@ -302,7 +302,7 @@ async def test_a_worker_survives_cut_connections(settings: Settings, queues: Que
     await observer.aclose()
 
 
-async def test_a_redis_that_accepts_and_never_answers_is_told_in_time(tmp_path: Path) -> None:
+async def test_a_redis_that_accepts_and_never_answers_is_reported_in_time(tmp_path: Path) -> None:
     ended = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -23,11 +23,11 @@ pytestmark = [pytest.mark.usefixtures("own_tasks"), pytest.mark.timings(renewal=
 async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
     settings: Settings, queues: Queues, container: AsyncContainer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[bytes] = []
+    reported: list[bytes] = []
     queue = queues.get("default")
 
     def blocked() -> bool:
-        return "blocks it" in caplog.text and any(b"blocker" in each for each in told)
+        return "blocks it" in caplog.text and any(b"blocker" in each for each in reported)
 
     @task
     async def blocks(ctx: Context) -> str:
@@ -35,7 +35,7 @@ async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
         deadline = time.monotonic() + 50
         with blocking_client(queue.redis) as client:
             while not blocked() and time.monotonic() < deadline:
-                told.extend(cast("dict[bytes, bytes]", client.hgetall(queue.namespace("vitals"))).values())
+                reported.extend(cast("dict[bytes, bytes]", client.hgetall(queue.namespace("vitals"))).values())
         return ctx["job"].key
 
     async with working(settings, queues, container):
@@ -45,7 +45,7 @@ async def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack(
     stack = record.__dict__["stack"]
     assert __file__ in stack
     assert "in blocks" in stack
-    assert any(f"job {key} of blocks".encode() in each for each in told)
+    assert any(f"job {key} of blocks".encode() in each for each in reported)
 
 
 async def test_the_problem_is_over_when_the_loop_answers_again(

@@ -1,4 +1,4 @@
-"""The queue behind sentinels, in a cluster and over TLS: jobs travel, and get over a failover."""
+"""The queue behind sentinels, in a cluster and over TLS: jobs travel, and survive a failover."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -193,15 +193,15 @@ async def test_the_web_ui_works(url: str, environment: dict[str, str], engine: A
 
 
 async def test_a_server_of_another_authority_is_refused(encrypted: Encrypted, tmp_path: Any) -> None:
-    stranger, _, _ = certificates(tmp_path / "stranger")
-    url = encrypted.url.replace(str(encrypted.authority), str(stranger))
+    unknown, _, _ = certificates(tmp_path / "unknown")
+    url = encrypted.url.replace(str(encrypted.authority), str(unknown))
     queue = EngineQueue(Connections(url).client("default"))
     with pytest.raises(QueueUnavailable, match="certificate verify failed"):
         await queue.ping()
     await queue.disconnect()
 
 
-async def test_a_wrong_password_is_told_without_it(service: Service) -> None:
+async def test_the_error_of_a_wrong_password_does_not_contain_it(service: Service) -> None:
     queue = EngineQueue(Connections(service.url.replace("//:p%40ss", "//:guessed")).client("default"))
     with pytest.raises(QueueUnavailable, match=r"(?i)password") as caught:
         await queue.ping()

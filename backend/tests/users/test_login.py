@@ -76,7 +76,7 @@ async def test_only_active_users_log_in(client: httpx.AsyncClient, session: Asyn
     right = await client.post("/users/login", json={"email": "ada@example.com", "password": PASSWORD})
     assert (right.status_code, right.json()["code"]) == (403, "account-not-active")
     wrong = await client.post("/users/login", json={"email": "ada@example.com", "password": "wrong password"})
-    assert wrong.status_code == 401, "the status is told to who knows the password only"
+    assert wrong.status_code == 401, "only those who know the password learn the status"
 
 
 async def test_a_suspension_while_the_password_is_verified_counts(

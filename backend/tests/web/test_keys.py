@@ -56,8 +56,8 @@ async def test_every_route_of_a_record_takes_its_key(
     client: httpx.AsyncClient, queues: Queues, record: Record, key: str
 ) -> None:
     await record(key)
-    [told] = (await client.get(f"/jobs/{escaped(key)}/history")).json()
-    assert told["job_id"] == key
+    [shown] = (await client.get(f"/jobs/{escaped(key)}/history")).json()
+    assert shown["job_id"] == key
     assert (await client.get(f"/jobs/{escaped(key)}")).json()["job_id"] == key
     answer = await client.post(f"/dead-letters/{escaped(key)}/replay")
     assert answer.status_code == 201
@@ -88,7 +88,7 @@ async def test_location_leads_to_the_job(client: httpx.AsyncClient, queues: Queu
 
 
 @pytest.mark.parametrize("path", ["/jobs/{}", "/jobs/{}/history", "/dead-letters/{}/replay", "/dead-letters/{}"])
-async def test_saqs_full_id_stands_for_a_key_of_its_queue(
+async def test_saqs_full_id_means_a_key_of_its_queue(
     client: httpx.AsyncClient, record: Record, queues: Queues, path: str
 ) -> None:
     await record("tenant/42")

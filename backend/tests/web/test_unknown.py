@@ -80,7 +80,9 @@ async def test_an_empty_object_is_no_body(client: httpx.AsyncClient) -> None:
     ("path", "near"),
     [("/jobs?tasks=my_task", "task"), ("/dead-letters?ques=a", "queue"), ("/emails?limits=3", "limit")],
 )
-async def test_a_misspelt_parameter_is_told_with_the_one_meant(client: httpx.AsyncClient, path: str, near: str) -> None:
+async def test_a_misspelt_parameter_is_reported_with_the_one_meant(
+    client: httpx.AsyncClient, path: str, near: str
+) -> None:
     assert f"did you mean {near!r}?" in message(await client.get(path))
 
 

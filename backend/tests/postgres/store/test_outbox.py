@@ -43,7 +43,7 @@ def greeting(own_tasks: None) -> None:
     get_registry().add(greet)
 
 
-async def test_a_job_of_a_transaction_stands_in_the_queue_once_that_has_committed(
+async def test_a_job_of_a_transaction_is_in_the_queue_once_that_has_committed(
     session: AsyncSession, queues: Queues, outbox: Look
 ) -> None:
     job = await greet.within(session).enqueue(name="ada")
@@ -131,7 +131,7 @@ async def test_a_delay_counts_from_the_call(session: AsyncSession, queues: Queue
     assert await queues.get("default").count("queued") == 0
 
 
-async def test_a_key_stands_once_in_the_outbox(engine: AsyncEngine, jobs: JobKit) -> None:
+async def test_a_key_is_in_the_outbox_once(engine: AsyncEngine, jobs: JobKit) -> None:
     maker = make_sessionmaker(engine)
     async with transaction(maker) as session:
         assert (await greet.options(session=session, key="one").enqueue(name="first")).created
@@ -141,7 +141,7 @@ async def test_a_key_stands_once_in_the_outbox(engine: AsyncEngine, jobs: JobKit
     jobs.refute_enqueued(greet, name="second")
 
 
-async def test_a_unique_job_that_another_stands_for_is_dropped_at_the_commit(
+async def test_a_unique_job_for_which_another_exists_is_dropped_at_the_commit(
     session: AsyncSession, jobs: JobKit, caplog: pytest.LogCaptureFixture, outbox: Look
 ) -> None:
     once = greet.options(unique=Unique(on_conflict="raise"))

@@ -43,7 +43,7 @@ async def write(session: AsyncSession, keys: Sequence[str]) -> list[JobHandle[No
     return await enqueue_many(greet.options(key=key, session=session).bind(name=key) for key in keys)
 
 
-async def test_a_transaction_whose_jobs_all_stand_already_commits_without_ado(
+async def test_a_transaction_whose_jobs_all_exist_already_commits_without_ado(
     session: AsyncSession, store: PostgresStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with nothing_published():
@@ -56,7 +56,7 @@ async def test_a_transaction_whose_jobs_all_stand_already_commits_without_ado(
     assert [record for record in caplog.records if record.exc_info] == []
 
 
-async def test_jobs_of_other_queues_are_enqueued_though_those_of_one_all_stand_already(
+async def test_jobs_of_other_queues_are_enqueued_though_those_of_one_all_exist_already(
     settings: Settings, environment: dict[str, str], engine: AsyncEngine, empty_redis: None
 ) -> None:
     from tests.fixtures.composition import build_queues

@@ -208,7 +208,7 @@ async def test_a_job_retried_by_hand_is_one_record_with_its_newest_end(
     assert len(await records()) == 1
 
 
-async def test_a_record_that_is_written_twice_stands_once(
+async def test_a_record_that_is_written_twice_is_stored_once(
     worker: EngineWorker, engine: AsyncEngine, store: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
 ) -> None:
     @task
@@ -251,10 +251,10 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
         await eventually(lambda: len(store.recorder) == 20)
         assert not store.recorder.full
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return any("20 wait, 0 were dropped" in problem for problem in await worker.queue.problems())  # type: ignore[attr-defined]
 
-        await eventually(told)
+        await eventually(reported)
     finally:
         async with engine.begin() as connection:
             await connection.execute(text("ALTER TABLE job_records_away RENAME TO job_records"))
@@ -293,7 +293,7 @@ async def test_workers_go_on_while_postgresql_does_not_answer(
     await eventually(all_there)
 
 
-async def test_records_that_are_under_way_when_the_process_ends_are_told_as_lost(
+async def test_records_that_are_under_way_when_the_process_ends_are_reported_as_lost(
     queues: Queues, store: PostgresStore, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     @task
@@ -413,7 +413,7 @@ async def test_a_postgresql_that_drops_its_connections_costs_no_record(
             async with engine.connect() as connection:
                 query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
                 await connection.execute(text(f"{query} AND datname = current_database()"))
-        # A connection that was just dropped may fail one call; the caller of a durable job is told so.
+        # A connection that was just dropped may fail one call; the caller of a durable job gets the error.
         with suppress(QueueUnavailable):
             handles.append(await (durably if number % 3 else go_on).options(retries=3).enqueue(number=number))
     for handle in handles:

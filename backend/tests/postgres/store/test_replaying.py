@@ -78,7 +78,7 @@ async def test_another_attempt_of_the_job_counts_on_and_leaves_out_what_failed_a
 
 
 @pytest.mark.parametrize("on_conflict", ["ignore", "raise"])
-async def test_a_dead_letter_whose_replay_gives_way_to_a_job_that_stands_waits_again(
+async def test_a_dead_letter_whose_replay_gives_way_to_a_job_that_exists_waits_again(
     session: AsyncSession, queues: Queues, jobs: JobKit, outbox: Look, records: Look, on_conflict: Any
 ) -> None:
     @task(unique=Unique(period=3600, states=("queued", "active", "failed"), on_conflict=on_conflict))

@@ -26,7 +26,7 @@ with get_registry().isolated():
 
     @task(retries=1)
     async def note(ctx: Context, *, db_session: AsyncSession = INJECTED) -> str:
-        """Write a note; fail while its cause is not mended."""
+        """Write a note; fail while its cause is not fixed."""
         await db_session.execute(text("INSERT INTO notes VALUES (:job)"), {"job": ctx["job"].key})
         if broken:
             raise ValueError("the cause")

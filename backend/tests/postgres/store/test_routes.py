@@ -21,7 +21,7 @@ with get_registry().isolated():
 
     @task(tags=("import",))
     async def import_file(ctx: Context, *, user_id: int, path: str = "a.csv") -> str:
-        """Fails until it is mended."""
+        """Fails until it is fixed."""
         if BROKEN["now"]:
             raise ValueError(f"cannot read {path}")
         return f"imported {path}"
@@ -134,7 +134,7 @@ async def test_a_dead_letter_is_replayed_once_and_its_history_shows_both(
     assert (letter["job_id"], letter["task"]) == (key, "import_file")
     BROKEN["now"] = False
     answer = await client.post(
-        f"/dead-letters/{key}/replay", json={"why": "mended", "by": "ada", "arguments": {"path": "b.csv"}}
+        f"/dead-letters/{key}/replay", json={"why": "fixed", "by": "ada", "arguments": {"path": "b.csv"}}
     )
     assert answer.status_code == 201
     again = answer.json()["job_id"]
@@ -148,7 +148,7 @@ async def test_a_dead_letter_is_replayed_once_and_its_history_shows_both(
     assert (newest["job_id"], newest["status"], newest["replay_of"]) == (again, "complete", key)
     assert newest["arguments"] == {"user_id": 1, "path": "b.csv"}
     assert newest["tags"] == ["import"]
-    assert (oldest["resolution"], oldest["resolved_by"], oldest["resolved_why"]) == ("replayed", "ada", "mended")
+    assert (oldest["resolution"], oldest["resolved_by"], oldest["resolved_why"]) == ("replayed", "ada", "fixed")
     assert oldest["replayed_as"] == again
     assert (await client.get("/dead-letters")).json()["jobs"] == []
 
@@ -186,7 +186,7 @@ async def test_all_that_match_are_replayed_by_a_job_at_a_rate(
 ) -> None:
     keys = [await failed(jobs, records, user_id=number, path=f"{number % 2}.csv") for number in range(4)]
     BROKEN["now"] = False
-    body = {"which": {"task": "import_file", "error": "0.CSV"}, "rate": 1000, "why": "mended"}
+    body = {"which": {"task": "import_file", "error": "0.CSV"}, "rate": 1000, "why": "fixed"}
     answer = await client.post("/dead-letters/replay", json=body)
     assert answer.status_code == 202
     await jobs.drain()

@@ -47,10 +47,10 @@ async def test_a_durable_job_that_redis_has_lost_is_new(
     job = await keep.enqueue(number=1, token="s3cret")
     await queues.get("default").redis.flushall()
     assert (await client.get(f"/jobs/{job.key}")).json()["status"] == "new"
-    told = await cli_json("jobs", "show", job.key)
-    assert (told["redis"], told["outbox"]["status"], told["records"]) == (None, "new", [])
+    shown = await cli_json("jobs", "show", job.key)
+    assert (shown["redis"], shown["outbox"]["status"], shown["records"]) == (None, "new", [])
     assert "in the outbox" in (await cli("jobs", "show", f"saq:job:default:{job.key}"))[0]
-    assert told["outbox"]["arguments"] == {"number": 1, "token": "[redacted]"}
+    assert shown["outbox"]["arguments"] == {"number": 1, "token": "[redacted]"}
 
 
 async def test_the_later_of_two_jobs_of_a_key_is_shown(

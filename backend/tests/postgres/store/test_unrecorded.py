@@ -194,10 +194,10 @@ async def test_an_abort_and_an_expiry_are_not_lost(
         with clock.shifted(2):
             await jobs.drain()
     assert await left(store, default) == 0
-    told = {row.key: (row.status, row.error) for row in await records()}
-    assert told[aborted.key] == ("aborted", "not wanted")
-    assert told[expired.key][0] == "aborted"
-    assert told[replaced.key] == ("aborted", f"replaced by {newer.key}")
+    reported = {row.key: (row.status, row.error) for row in await records()}
+    assert reported[aborted.key] == ("aborted", "not wanted")
+    assert reported[expired.key][0] == "aborted"
+    assert reported[replaced.key] == ("aborted", f"replaced by {newer.key}")
 
 
 async def test_what_a_newer_worker_knows_is_left_to_it(

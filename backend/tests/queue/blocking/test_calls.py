@@ -220,7 +220,7 @@ async def test_options_that_celery_lacks(registry: TasksRegistry, queues: Queues
 
 
 @pytest.mark.usefixtures("only_own_tasks")
-async def test_a_task_that_the_catalogue_lacks_is_told_with_the_remedy(registry: TasksRegistry) -> None:
+async def test_a_task_that_the_catalogue_lacks_is_reported_with_the_remedy(registry: TasksRegistry) -> None:
     @task(name="todo.tidy")
     async def tidy(ctx: Context) -> None: ...
 

@@ -242,7 +242,7 @@ print(os.waitpid(pid, 0)[1], registry.ping.delay().status)
     assert lines == ["0 PENDING"]
 
 
-def test_a_fork_of_a_process_with_its_own_event_loop_is_told_what_to_do(environment: dict[str, str]) -> None:
+def test_a_fork_of_a_process_with_its_own_event_loop_gets_an_error_with_the_remedy(environment: dict[str, str]) -> None:
     lines = run(
         environment,
         """
