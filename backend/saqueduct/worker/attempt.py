@@ -14,34 +14,22 @@ from typing import Any
 from saq.job import Status
 from saq.utils import now
 
-from saqueduct.common.exception_groups import find, is_cancellation
+from saqueduct.common.exception_groups import is_cancellation
 from saqueduct.common.text import clipped, error_text
-from saqueduct.errors import Retry, Throttled
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import Outcome
-from saqueduct.tasks.job import EngineJob, failure, ran_alone
+from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_changes import keep_own, make_storable, repair
-from saqueduct.tasks.job_meta import AT_MOST_ONCE, EXPIRES_AT, MISFIT_SINCE, OUTAGE, RECOVERIES
 from saqueduct.tasks.redaction import scrub
 from saqueduct.tasks.threads import stack_of
-from saqueduct.worker import misfit, throttling
-from saqueduct.worker.failure_log import info, log_failure
+from saqueduct.worker import misfit
+from saqueduct.worker.attempt_outcomes import AttemptOutcomes
+from saqueduct.worker.failure_log import info
 from saqueduct.worker.functions import TaskFunctions
 from saqueduct.worker.leases import LeaseKeeper
 from saqueduct.worker.loop_monitor import Block, Pulse
-from saqueduct.worker.postponement import pause_of, reason_of, reason_of_timeout
 
 logger = logging.getLogger("saqueduct.worker")
-
-RELEASED = "cancelled"
-"""The error of a job that a stopping worker releases; the text is SAQ's."""
-
-
-EXITS = {
-    SystemExit: "The task called sys.exit or raised SystemExit: that fails its job and ends no worker.",
-    KeyboardInterrupt: "The task raised KeyboardInterrupt: that fails its job and ends no worker.",
-}
-"""Message for errors that would end a program."""
 
 STACK = 20
 """Frames of a job that hangs, in its error."""
@@ -63,8 +51,7 @@ class Runtime:
         functions: of the tasks.
         context: of the worker; each job gets a copy.
         before, after: hooks of the worker around each attempt.
-        deploy_window: seconds for which a job that does not fit this code goes back, see `misfit`.
-        outage_limit: seconds for which a job is postponed whose attempts meet an outage.
+        outcomes: of attempts that do not complete.
         settle: called at the end of each attempt with its outcome; None: there is nothing to write.
         give_up: called with an attempt that ignores its cancellation.
         is_dying: True when the event loop ends, which cancels all attempts.
@@ -78,8 +65,7 @@ class Runtime:
     context: Mapping[str, Any]
     before: Sequence[Hook]
     after: Sequence[Hook]
-    deploy_window: float
-    outage_limit: float
+    outcomes: AttemptOutcomes
     settle: Callable[["Attempt", Outcome | None], None]
     give_up: Callable[["Attempt"], None]
     is_dying: Callable[[], bool]
@@ -261,7 +247,7 @@ class Attempt:
         """The end of a job for which no outcome can be built, with the error that explains why."""
         try:
             repair(self.job)
-            outcome = self._end(Status.FAILED, clipped(scrub(error_text(error))))
+            outcome = self._runtime.outcomes.ended(self.job, Status.FAILED, clipped(scrub(error_text(error))))
         except Exception:
             outcome = Outcome.unreadable(*self.held, "")
         # What logging raises, as a filter may, costs no slot.
@@ -302,128 +288,26 @@ class Attempt:
         """What its canceller asked for; a task that cancelled itself has failed. None: there is nothing to write."""
         if self._lost:
             return None
+        outcomes = self._runtime.outcomes
         if self._aborted is not None:
-            return self._end(Status.ABORTED, self._aborted)
+            return outcomes.ended(self.job, Status.ABORTED, self._aborted)
         if self._released and not self._timed_out:
-            return self._release_outcome()
+            return outcomes.released(self.job)
         if not self._timed_out:
             # The task cancelled itself; but for a dying event loop, which cancels all tasks.
-            return self._orphaned() if self._runtime.is_dying() else self._failed(context, cancelled)
+            return outcomes.orphaned(self.job) if self._runtime.is_dying() else self._failed(context, cancelled)
         error = TimeoutError(self._timed_out)
         # Where it was when its time was over.
         error.__cause__ = cancelled
         return self._failed(context, error)
 
-    def _release_outcome(self) -> Outcome:
-        job = self.job
-        if job.meta.get(AT_MOST_ONCE):
-            return self._end(Status.FAILED, "its worker stopped while it ran, and it runs at most once")
-        job.attempts -= 1
-        self._wait_again(RELEASED)
-        return Outcome.release(self._runtime.core, job)
-
-    def _orphaned(self) -> Outcome:
-        """Its event loop ends. It may be what ends it, by cancelling all tasks: that counts as a recovery."""
-        job = self.job
-        recoveries, most = int(job.meta.get(RECOVERIES, 0)) + 1, self._runtime.core.max_recoveries
-        if recoveries > most and ran_alone(job.lease):
-            return self._end(Status.FAILED, f"the event loop of its worker ended {recoveries} times while it ran")
-        job.meta[RECOVERIES] = min(recoveries, most)
-        return self._release_outcome()
-
     def _misfit(self, context: Any, error: BaseException) -> Outcome:
-        job = self.job
-        seconds = misfit.wait(job, self._runtime.deploy_window)
-        if seconds is None:
-            job.retries = job.attempts
-            return self._failed(context, error)
-        misfit.put_back(job, error, seconds)
-        return Outcome.postpone(self._runtime.core, job, seconds)
+        outcome = self._runtime.outcomes.misfit(self.job, error)
+        return self._failed(context, error) if outcome is None else outcome
 
     def _failed(self, context: Any, error: BaseException) -> Outcome:
-        job = self.job
-        # It may be what failed: a result that cannot be encoded.
-        job.result = None
-        keys = throttling.keys_of(job, error, self._runtime.functions)
-        context["exception"] = error = throttling.known(error, keys)
-        throttled = throttling.longest(error)
-        if throttled is None:
-            throttling.end(job)
-            return self._after_failure(error)
-        closed = throttling.closed_by(throttled, keys)
-        if self._waits_for(throttled, error):
-            return self._throttled(*closed, error)
-        return self._after_failure(error).closing(*closed)
-
-    def _after_failure(self, error: BaseException) -> Outcome:
-        job = self.job
-        if reason := self._outage(error):
-            if (pause := pause_of(job, self._runtime.outage_limit, self._runtime.core.timings)) is not None:
-                return self._postponed(reason, pause)
-        else:
-            job.meta.pop(OUTAGE, None)
-        for exit_, note in EXITS.items():
-            if isinstance(error, exit_) and note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-        text = clipped(scrub(error_text(error)))
-        again = job.retryable and self._runtime.functions.retries_after(job.function, error)
-        with suppress(Exception):
-            log_failure(job, error, again=again)
-        if not again:
-            return self._end(Status.FAILED, text)
-        delay = _delay(job, find(error, Retry))
-        self._wait_again(text)
-        return Outcome.retry(self._runtime.core, job, delay)
-
-    def _waits_for(self, throttled: Throttled, error: BaseException) -> bool:
-        if self._runtime.functions.is_final(self.job.function, error):
-            return False
-        return throttling.costs_nothing(self.job, throttled, self._runtime.outage_limit)
-
-    def _throttled(self, gate: str, seconds: float, error: BaseException) -> Outcome:
-        """The job goes back as if it had never been leased: it may still expire."""
-        job = self.job
-        expires_at = job.meta.get(EXPIRES_AT)
-        job.attempts -= 1
-        self._wait_again(f"throttled: {'; '.join(map(str, find(error, Throttled)))}")
-        if expires_at is not None:
-            job.meta[EXPIRES_AT] = expires_at
-        return Outcome.throttle(self._runtime.core, job, gate, seconds)
-
-    def _outage(self, error: BaseException) -> str:
-        """How an outage caused the failure; empty: it did not, or the job must not be retried."""
-        job = self.job
-        reason = reason_of(error) or (self._timed_out and reason_of_timeout(self.running_for))
-        if not reason or job.meta.get(AT_MOST_ONCE) or self._runtime.functions.is_final(job.function, error):
-            return ""
-        return reason
-
-    def _postponed(self, reason: str, pause: float) -> Outcome:
-        job = self.job
-        logger.warning("job %s of %s is postponed for %.1f s: %s", job.key, job.function, pause, reason)
-        job.attempts -= 1
-        self._wait_again(f"postponed: {reason}")
-        return Outcome.postpone(self._runtime.core, job, pause)
-
-    def _wait_again(self, error: str) -> None:
-        job = self.job
-        job.failure = failure(job, error)
-        # It started in time.
-        job.meta.pop(EXPIRES_AT, None)
-        job.meta.pop(MISFIT_SINCE, None)
-        job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
-        job.progress, job.touched = 0.0, now()
-
-    def _end(self, status: Status, error: str) -> Outcome:
-        job = self.job
-        job.status, job.error, job.result, job.completed = status, error, None, now()
-        return Outcome.finish(self._runtime.core, job)
-
-
-def _delay(job: EngineJob, asked: Sequence[Retry]) -> float:
-    """Seconds until the next attempt: the longest that is asked for, or what the job's options say."""
-    usual = job.next_retry_delay()
-    return max((usual if each.delay is None else each.delay for each in asked), default=usual)
+        late_after = self.running_for if self._timed_out else None
+        return self._runtime.outcomes.failed(self.job, context, error, late_after)
 
 
 def _suspended_at(task: "asyncio.Task[Any]") -> str:

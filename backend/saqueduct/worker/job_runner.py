@@ -19,6 +19,7 @@ from saqueduct.tasks.job import EngineJob, Held
 from saqueduct.tasks.job_meta import DURABLE
 from saqueduct.worker import loop_monitor
 from saqueduct.worker.attempt import Attempt, Hook, Runtime
+from saqueduct.worker.attempt_outcomes import AttemptOutcomes
 from saqueduct.worker.closings import Closings
 from saqueduct.worker.deadlines import Deadlines
 from saqueduct.worker.functions import TaskFunctions
@@ -156,6 +157,9 @@ class JobRunner:
 
     def _runtime_of_attempts(self) -> Runtime:
         worker = self.worker
+        outcomes = AttemptOutcomes(
+            self.core, worker.task_functions, deploy_window=worker.deploy_window, outage_limit=worker.outage_limit
+        )
         return Runtime(
             core=self.core,
             loop=self.loop,
@@ -165,8 +169,7 @@ class JobRunner:
             context=worker.context,
             before=worker.before_process or (),
             after=worker.after_process or (),
-            deploy_window=worker.deploy_window,
-            outage_limit=worker.outage_limit,
+            outcomes=outcomes,
             settle=self.settle,
             give_up=self.give_up,
             is_dying=self._is_dying,

@@ -142,16 +142,16 @@ async def test_retry_in_a_task_group_asks_for_another_attempt(jobs: JobKit, rais
 @pytest.fixture
 def delays(jobs: JobKit, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The delays of the next attempts, in place of which there is none."""
-    from saqueduct.worker import attempt
+    from saqueduct.worker import attempt_outcomes
 
     found: list[float] = []
-    counted = attempt._delay
+    counted = attempt_outcomes._delay
 
     def note(*args: Any) -> float:
         found.append(counted(*args))
         return 0.0
 
-    monkeypatch.setattr(attempt, "_delay", note)
+    monkeypatch.setattr(attempt_outcomes, "_delay", note)
     return found
 
 
