@@ -15,7 +15,7 @@ from saq.types import Context as StockContext
 from saq.worker import Worker
 
 from app.settings import Settings
-from saqueduct import Context, Queues, Task, task
+from saqueduct import Context, EngineQueue, Queues, Task, task
 from saqueduct.queue import recovery
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_workers
@@ -94,3 +94,20 @@ async def taken(queues: Queues, count: int) -> list[str]:
         assert job is not None
         names.append((job.kwargs or {})["name"])
     return names
+
+
+async def is_empty(queue: EngineQueue) -> bool:
+    """True when the queue has no job that waits or runs."""
+    return not await queue.count("incomplete") and not await queue.redis.zcard(queue.namespace("leases"))
+
+
+@asynccontextmanager
+async def one_slot(queue: EngineQueue, *functions: Any) -> AsyncIterator[None]:
+    """A worker that runs one job at a time."""
+    worker = EngineWorker(queue, functions, concurrency=1, shutdown_grace_period_s=0)
+    running = asyncio.create_task(worker.start())
+    try:
+        yield
+    finally:
+        worker.request_stop()
+        await running

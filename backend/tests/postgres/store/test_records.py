@@ -1,27 +1,19 @@
 """Job records: what the workers remember of jobs."""
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Any
 
 import httpx
 import pytest
 from dishka import AsyncContainer
 from saq.job import Status
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
-from saqueduct import INJECTED, Concurrency, Context, GiveUp, Queues, QueueUnavailable, Throttled, Unique, task
-from saqueduct.postgres import recorder as recording
+from saqueduct import Concurrency, Context, GiveUp, Queues, Throttled, Unique, task
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue import core
-from saqueduct.tasks.job_meta import TAGS
 from saqueduct.testing import JobKit
-from saqueduct.timings import PostgresTimings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
 from tests.postgres.store.conftest import Look, record_of
@@ -231,140 +223,6 @@ async def test_a_record_that_is_written_twice_is_stored_once(
     assert "cannot be written" not in caplog.text
 
 
-async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
-    worker: EngineWorker, engine: AsyncEngine, store: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
-) -> None:
-    @task
-    async def go_on(ctx: Context) -> int:
-        return 1
-
-    worker.functions["go_on"] = go_on.runner
-    async with engine.begin() as connection:
-        await connection.execute(text("ALTER TABLE job_records RENAME TO job_records_away"))
-    try:
-        with caplog.at_level(logging.WARNING):
-            jobs: list[Any] = [await go_on.enqueue() for _ in range(20)]
-            assert [await job.result(timeout=60) for job in jobs] == [1] * 20
-            await eventually(lambda: store.recorder.away_since is not None)
-        assert caplog.text.count("PostgreSQL does not accept them") == 1
-        # A result may arrive before its worker has noted it.
-        await eventually(lambda: len(store.recorder) == 20)
-        assert not store.recorder.full
-
-        async def reported() -> bool:
-            return any("20 wait, 0 were dropped" in problem for problem in await worker.queue.problems())  # type: ignore[attr-defined]
-
-        await eventually(reported)
-    finally:
-        async with engine.begin() as connection:
-            await connection.execute(text("ALTER TABLE job_records_away RENAME TO job_records"))
-
-    async def all_there() -> bool:
-        return len(await records()) == 20
-
-    await eventually(all_there)
-    await eventually(lambda: store.recorder.away_since is None)
-
-
-@pytest.mark.timings(postgres=PostgresTimings(write=0.5))
-async def test_workers_go_on_while_postgresql_does_not_answer(
-    worker: EngineWorker,
-    engine: AsyncEngine,
-    store: PostgresStore,
-    records: Look,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    @task
-    async def go_on(ctx: Context) -> int:
-        return 1
-
-    monkeypatch.setattr(recording, "FULL", 3)
-    worker.functions["go_on"] = go_on.runner
-    async with engine.begin() as connection:
-        await connection.execute(text("LOCK TABLE job_records"))
-        for _ in range(20):
-            assert await (await go_on.enqueue()).result(timeout=60) == 1
-        assert "does not accept them: no answer" in caplog.text
-
-    async def all_there() -> bool:
-        return len(await records()) == 20
-
-    await eventually(all_there)
-
-
-async def test_records_that_are_under_way_when_the_process_ends_are_reported_as_lost(
-    queues: Queues, store: PostgresStore, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
-) -> None:
-    @task
-    async def lost(ctx: Context) -> None: ...
-
-    async with engine.begin() as connection:
-        await connection.execute(text("LOCK TABLE job_records"))
-        for _ in range(5):
-            job = lost.job({})
-            job.queue, job.queued, job.status = queues.get("default"), 1, Status.COMPLETE
-            store.recorder.add(job)
-        await eventually(lambda: not store.recorder._waiting)
-        await store.recorder.flush(0.1)
-    assert "5 job records are lost" in caplog.text
-    store.recorder._waiting.clear()
-
-
-async def test_the_buffer_is_bounded_and_drops_the_oldest(
-    queues: Queues,
-    store: PostgresStore,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    engine: AsyncEngine,
-) -> None:
-    @task
-    async def dropped(ctx: Context) -> None: ...
-
-    monkeypatch.setattr(recording, "BUFFER", 3)
-    queue = queues.get("default")
-    async with engine.begin() as connection:
-        await connection.execute(text("LOCK TABLE job_records"))
-        first = dropped.job({})
-        for job in [first, *(dropped.job({}) for _ in range(9))]:
-            job.queue, job.queued, job.status = queue, 1, Status.COMPLETE
-            store.recorder.add(job)
-            await asyncio.sleep(0)
-    assert store.recorder.dropped > 0
-    assert caplog.text.count("are dropped") == 1
-    await eventually(lambda: len(store.recorder) == 0)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"key": "".join(f"{number:x}" for number in range(2000))},
-        {"key": "a\0b"},
-        {"key": "a\0b", "attempts": 2},
-        {"attempts": 40_000},
-        {"meta": {TAGS: "not a list"}},
-        {"meta": {TAGS: {"a": 1}}},
-    ],
-    ids=("long key", "NUL", "NUL later", "many attempts", "tags of text", "tags by name"),
-)
-async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_written(
-    queues: Queues, store: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture, fields: dict[str, Any]
-) -> None:
-    @task
-    async def refused(ctx: Context) -> None: ...
-
-    for changes in (fields, {"key": "good"}):
-        job = refused.job({})
-        job.queue, job.queued, job.completed, job.status = queues.get("default"), 1, 1, Status.COMPLETE
-        for name, value in changes.items():
-            setattr(job, name, value)
-        store.recorder.add(job)
-    await eventually(lambda: len(store.recorder) == 0 or store.recorder.away_since is not None)
-    await record_of(records, "good", "complete")
-    assert store.recorder.problem == ""
-    assert caplog.text.count("cannot be written") == 1
-
-
 async def test_meta_of_a_callers_own_is_nothing_to_its_record(
     queues: Queues, store: PostgresStore, records: Look, jobs: JobKit
 ) -> None:
@@ -391,38 +249,6 @@ async def test_a_job_tells_who_enqueued_it_and_both_belong_to_the_trace_of_the_r
     answer = await client.post("/tasks/ping", headers={"traceparent": "nonsense"})
     await jobs.drain()
     assert (await record_of(records, answer.json()["job_id"], "complete")).trace_id is None
-
-
-async def test_a_postgresql_that_drops_its_connections_costs_no_record(
-    worker: EngineWorker, engine: AsyncEngine, store: PostgresStore, records: Look
-) -> None:
-    @task
-    async def go_on(ctx: Context, *, number: int, db_session: AsyncSession = INJECTED) -> int:
-        if number % 2:
-            await db_session.execute(text("SELECT 1"))
-        return number
-
-    @task(durable=True)
-    async def durably(ctx: Context, *, number: int) -> int:
-        return number
-
-    worker.functions |= {each.name: each.runner for each in (go_on, durably)}
-    handles = []
-    for number in range(60):
-        if number % 20 == 10:
-            async with engine.connect() as connection:
-                query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-                await connection.execute(text(f"{query} AND datname = current_database()"))
-        # A connection that was just dropped may fail one call; the caller of a durable job gets the error.
-        with suppress(QueueUnavailable):
-            handles.append(await (durably if number % 3 else go_on).options(retries=3).enqueue(number=number))
-    for handle in handles:
-        await handle.result(timeout=60)
-
-    async def all_there() -> bool:
-        return {row.key for row in await records() if row.status == "complete"} >= {handle.key for handle in handles}
-
-    await eventually(all_there)
 
 
 @pytest.mark.timings(recovery_wait=0.0)

@@ -1,12 +1,9 @@
-"""Jobs that no worker can read, settle or end: each harms nobody but itself."""
+"""Jobs that no worker can read, and outcomes that Redis refuses: each harms no other job."""
 
 import asyncio
 import json
-import logging
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
@@ -17,17 +14,13 @@ from saq.job import Status
 
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, get_registry, task
-from saqueduct.broker.connections import Connections
 from saqueduct.queue.listing import JobListing
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, CLAIM, EXPIRES_AT, RECOVERIES, ROUND
 from saqueduct.tasks.options import TaskOptions
-from saqueduct.tasks.rules import TaskRules, attach
-from saqueduct.testing import JobKit
-from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
-from tests.queue.kit import working
+from tests.queue.kit import is_empty, one_slot, working
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
@@ -117,7 +110,7 @@ async def test_a_job_that_cannot_be_read_harms_no_other_of_its_batch(
         await eventually(lambda: len(runs) == 6)
         await queue.enqueue("harmless", key="later")
         await eventually(lambda: "later" in runs)
-        await eventually(lambda: _is_empty(queue))
+        await eventually(lambda: is_empty(queue))
     assert len(runs) == len(set(runs)) == 7
     # Kept for a day, to be looked at.
     assert await queue.redis.get(job_id) == poison.encode()
@@ -150,7 +143,7 @@ async def test_a_field_that_cannot_be_read_costs_no_job(queue: EngineQueue, runs
     [listed] = (await JobListing([queue], "queued").page(lambda job: True, None, 10)).jobs
     assert listed.key == "poison"
     async with one_slot(queue, get_registry().get("harmless").runner):
-        await eventually(lambda: _is_empty(queue))
+        await eventually(lambda: is_empty(queue))
     done = await queue.fetch("poison")
     assert done is not None
     assert (runs, done.status) == (["poison"], Status.COMPLETE)
@@ -203,10 +196,6 @@ async def test_an_id_that_is_no_text_harms_nobody(
     assert await queue.recover() == [orphan.id]
 
 
-async def _is_empty(queue: EngineQueue) -> bool:
-    return not await queue.count("incomplete") and not await queue.redis.zcard(queue.namespace("leases"))
-
-
 async def test_readers_of_other_jobs_do_not_notice_one_that_cannot_be_read(queue: EngineQueue, runs: list[str]) -> None:
     await queue.enqueue("harmless", key="good")
     await put(queue, "poison", "{")
@@ -250,7 +239,7 @@ async def test_an_outcome_that_is_refused_ends_its_job_and_its_body_runs_once(
     await put(queue, "poison", wire(meta={CLAIM: "claimed"}))
     await queue.enqueue("harmless", key="good")
     async with working(settings, queues, container):
-        await eventually(lambda: _is_empty(queue))
+        await eventually(lambda: is_empty(queue))
     ended = await queue.jobs(["poison", "good"])
     assert [job and job.status for job in ended] == [Status.COMPLETE, Status.COMPLETE]
     assert sorted(runs) == ["good", "poison"]
@@ -293,7 +282,7 @@ async def test_what_is_to_be_kept_for_very_long_stays_for_ever(
 ) -> None:
     job_id = await put(queue, "old", wire(key="old", ttl=ttl))
     async with working(settings, queues, container):
-        await eventually(lambda: _is_empty(queue))
+        await eventually(lambda: is_empty(queue))
     assert await queue.redis.ttl(job_id) == -1
     assert runs == ["old"]
 
@@ -301,162 +290,3 @@ async def test_what_is_to_be_kept_for_very_long_stays_for_ever(
 def test_a_ttl_that_redis_does_not_take_is_refused() -> None:
     with pytest.raises(ValueError, match="ttl must be at most"):
         TaskOptions(ttl=sys.maxsize)
-
-
-# Attempts without an outcome
-
-
-class Odd(BaseException):
-    """What `except Exception` does not catch."""
-
-
-async def _spoils_meta(ctx: Context) -> None:
-    ctx["job"].meta |= {"kept": 1, "spoilt": object()}
-
-
-async def _returns_an_object(ctx: Context) -> Any:
-    return object()
-
-
-async def _raises_oddly(ctx: Context) -> None:
-    raise Odd
-
-
-async def _spoils_its_retries(ctx: Context) -> None:
-    ctx["job"].retries = cast("Any", "3")
-    raise ValueError("no use")
-
-
-async def _spoils_its_ttl(ctx: Context) -> None:
-    ctx["job"].ttl = cast("Any", object())
-
-
-async def _spoils_its_priority(ctx: Context) -> None:
-    ctx["job"].priority = cast("Any", "high")
-
-
-async def _fails(ctx: Context) -> None:
-    raise ValueError("no use")
-
-
-def _rule_that_fails(error: BaseException) -> bool:
-    raise RuntimeError("the rule fails")
-
-
-attach(_fails, TaskRules(retries_after=_rule_that_fails))
-
-
-@pytest.fixture
-async def plain(redis_url: str, empty_redis: None) -> AsyncIterator[EngineQueue]:
-    """A queue that knows no tasks, as SAQ's."""
-    queue = EngineQueue(Connections(redis_url).client("default"))
-    yield queue
-    await queue.disconnect()
-
-
-@asynccontextmanager
-async def one_slot(queue: EngineQueue, *functions: Any) -> AsyncIterator[None]:
-    """A worker that runs one job at a time."""
-    worker = EngineWorker(queue, functions, concurrency=1, shutdown_grace_period_s=0)
-    running = asyncio.create_task(worker.start())
-    try:
-        yield
-    finally:
-        worker.request_stop()
-        await running
-
-
-@pytest.mark.parametrize(
-    ("function", "attempts", "meta"),
-    [
-        (_spoils_meta, 2, {"kept": 1}),
-        (_returns_an_object, 2, {}),
-        (_raises_oddly, 2, {}),
-        (_spoils_its_retries, 1, {}),
-        (_fails, 1, {}),
-        (_spoils_its_ttl, 2, {}),
-        (_spoils_its_priority, 2, {}),
-    ],
-)
-async def test_an_attempt_without_an_outcome_leaves_its_slot(
-    plain: EngineQueue, function: Any, attempts: int, meta: Any
-) -> None:
-    async def harmless(ctx: Context) -> None: ...
-
-    await plain.enqueue(function.__qualname__, key="bad", retries=2, ttl=60)
-    await plain.enqueue(harmless.__qualname__, key="good")
-    async with one_slot(plain, function, harmless):
-        await eventually(lambda: _is_empty(plain))
-    bad, good = await plain.jobs(["bad", "good"])
-    assert good is not None
-    assert good.status is Status.COMPLETE
-    assert bad is not None
-    assert (bad.status, bad.result, bad.attempts, bad.meta) == (Status.FAILED, None, attempts, meta)
-
-
-class _HasNoTruth(Exception):
-    def __bool__(self) -> bool:
-        raise RuntimeError("no use to ask")
-
-
-def _raises_what_has_no_truth() -> None:
-    raise _HasNoTruth
-
-
-def _raises_generator_exit() -> None:
-    raise GeneratorExit
-
-
-async def _awaits_generator_exit() -> None:
-    future = asyncio.get_running_loop().create_future()
-    future.set_exception(GeneratorExit())
-    await future
-
-
-async def _awaits_generator_exit_of_a_thread() -> None:
-    await asyncio.to_thread(_raises_generator_exit)
-
-
-@pytest.mark.parametrize(
-    ("fails", "error"),
-    [
-        (_raises_what_has_no_truth, "_HasNoTruth"),
-        (_raises_generator_exit, "GeneratorExit"),
-        (_awaits_generator_exit, "GeneratorExit"),
-        (_awaits_generator_exit_of_a_thread, "GeneratorExit"),
-    ],
-)
-@pytest.mark.parametrize("plain_function", [False, True])
-async def test_each_attempt_that_raises_an_odd_error_counts_and_leaves_its_slot(
-    jobs: JobKit, own_tasks: None, fails: Any, error: str, plain_function: bool
-) -> None:
-    runs: list[int] = []
-
-    async def in_the_loop(ctx: Context) -> None:
-        runs.append(1)
-        if awaited := fails():
-            await awaited
-
-    def in_a_thread(ctx: Context) -> Any:
-        runs.append(1)
-        return fails()
-
-    job = await jobs.run(task(retries=2)(in_a_thread if plain_function else in_the_loop))
-    assert (len(runs), job.status) == (2, Status.FAILED)
-    assert error in (job.error or "")
-
-
-async def test_a_filter_of_logging_that_raises_costs_no_job(
-    jobs: JobKit, own_tasks: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(record: logging.LogRecord) -> bool:
-        raise LookupError("the filter fails")
-
-    @task(retries=2)
-    async def fails(ctx: Context) -> None:
-        raise ValueError("the cause")
-
-    monkeypatch.setattr(logging.getLogger("saqueduct.worker"), "filters", [refuse])
-    job = await jobs.run(fails)
-    assert (job.status, job.attempts) == (Status.FAILED, 2)
-    assert "the cause" in (job.error or "")
