@@ -41,7 +41,7 @@ class Spot(NamedTuple):
     text: str
 
 
-class Entry(NamedTuple):
+class LegendLine(NamedTuple):
     """A line of the legend."""
 
     kind: str
@@ -68,7 +68,7 @@ class Chart(NamedTuple):
     title: str
     unit: str
     summary: str
-    legend: Sequence[Entry]
+    legend: Sequence[LegendLine]
     ticks: Sequence[str]
     times: Sequence[dt.datetime]
     clock: str
@@ -110,7 +110,7 @@ def counts(name: str, title: str, trend: Trend, step: int, layers: Sequence[Word
         title=title,
         unit=f"each {_each(step)}",
         summary=_said(trend, ", ".join(_counted(*pair) for pair in zip(sums, layers, strict=True))),
-        legend=[Entry(layer, layer, f"{total:,}") for layer, total in zip(layers, sums, strict=True)],
+        legend=[LegendLine(layer, layer, f"{total:,}") for layer, total in zip(layers, sums, strict=True)],
         ticks=[short(top), short(top / 2), "0"],
         times=_times(trend, step),
         clock=_clock(trend),
@@ -143,7 +143,7 @@ def durations(name: str, title: str, trend: Trend, step: int, field: Literal["wa
         title=title,
         unit="log scale",
         summary=_said(trend, _percentiles(whole)),
-        legend=[Entry(each, each, lasting(getattr(whole, each))) for each in PERCENTILES],
+        legend=[LegendLine(each, each, lasting(getattr(whole, each))) for each in PERCENTILES],
         ticks=[_seconds(10.0**power) for power in range(high, low - 1, -1)],
         times=_times(trend, step),
         clock=_clock(trend),

@@ -44,7 +44,7 @@ class SignIn(Protocol):
     async def sign_in(self, connection: Connection, name: str, password: str) -> Person: ...
 
 
-class Entry(NamedTuple):
+class ConsoleEntry(NamedTuple):
     """Who may enter, and what their forms carry."""
 
     guards: Sequence[Guard]

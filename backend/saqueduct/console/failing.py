@@ -12,7 +12,7 @@ TIMES: Final = 2.0
 LEAST: Final = 2
 """Failed jobs that must have the value."""
 
-LONGEST: Final = 80
+LONGEST_VALUE: Final = 80
 """Characters of a value; longer ones are rarely the same twice."""
 
 Plain = str | int | float | bool | None
@@ -62,5 +62,5 @@ def failing_arguments(
 def _pairs(jobs: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
     for arguments in jobs:
         for name, value in arguments.items():
-            if isinstance(value, Plain) and len(encoded := msgspec.json.encode(value).decode()) <= LONGEST:
+            if isinstance(value, Plain) and len(encoded := msgspec.json.encode(value).decode()) <= LONGEST_VALUE:
                 yield name, encoded

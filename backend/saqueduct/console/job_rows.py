@@ -49,7 +49,7 @@ RECORDED: Final = ("complete", "failed", "aborted")
 
 
 @dataclasses.dataclass(slots=True)
-class JobPage:
+class ListedJobs:
     """A page of jobs.
 
     Attributes:
@@ -73,7 +73,7 @@ class JobPage:
 
 async def page_of(
     view: View, search: Search, cursor: str | None, limit: int = PAGE, look_at: int = LOOKED_AT
-) -> JobPage:
+) -> ListedJobs:
     """The jobs that a search finds.
 
     Args:
@@ -87,7 +87,7 @@ async def page_of(
         InvalidCursor, InvalidSearch, UnknownQueue, QueueUnavailable: see `JobHistory.page` and `JobListing.page`.
     """
     which = search.which
-    page = JobPage()
+    page = ListedJobs()
     if (state := LIVE.get(which.status or "")) is not None:
         found, page.cursor = await _live(view, which, state, cursor, limit, look_at)
         page.live = found
@@ -120,7 +120,7 @@ async def _recorded(
 
 
 class Parts(NamedTuple):
-    """What of the records is searched, and what that leaves out, see `JobPage`."""
+    """What of the records is searched, and what that leaves out, see `ListedJobs`."""
 
     filters: Sequence[RecordFilter]
     capped: bool = False

@@ -17,7 +17,7 @@ from saqueduct.common.near_names import did_you_mean
 from saqueduct.common.people import Role
 from saqueduct.console.answers import HEADERS, led_to, lone_page, root_of
 from saqueduct.console.assets import asset
-from saqueduct.console.entry import Entry, SignIn
+from saqueduct.console.entry import ConsoleEntry, SignIn
 from saqueduct.console.pages.audit import audit
 from saqueduct.console.pages.dead_letters import DeadLetterPages
 from saqueduct.console.pages.job import JobPage
@@ -55,7 +55,7 @@ def console_router(
     saqueduct: Saqueduct,
     *,
     path: str,
-    entry: Entry,
+    entry: ConsoleEntry,
     exception_handlers: ExceptionHandlersMap,
     base_path: str = "",
     opt: Mapping[str, Any] | None = None,

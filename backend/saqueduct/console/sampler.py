@@ -28,7 +28,7 @@ MOST_WATCHERS: Final = 200
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class WorkerProcess:
+class SampledWorker:
     """A worker, as it reports itself.
 
     Attributes:
@@ -61,7 +61,7 @@ class Snapshot:
     redis_up: bool
     queues: Sequence[QueueState]
     depths: Mapping[str, Mapping[str, int]]
-    workers: Sequence[WorkerProcess]
+    workers: Sequence[SampledWorker]
     schedules: Sequence[ScheduleState]
     database: DatabaseState
     problems: Sequence[Problem] = ()
@@ -152,7 +152,7 @@ class Sampler:
         system = SystemReader(queues, None if store is None else store.sessions)
         redis, database, schedules = await asyncio.gather(system.redis(), system.database(), system.schedules())
         depths: dict[str, Mapping[str, int]] = {}
-        workers: list[WorkerProcess] = []
+        workers: list[SampledWorker] = []
         if redis.up:
             with suppress(QueueUnavailable, TimeoutError):
                 async with asyncio.timeout(3.0):
@@ -165,10 +165,10 @@ class Sampler:
         return self._latest
 
 
-async def _workers(queue: EngineQueue) -> list[WorkerProcess]:
+async def _workers(queue: EngineQueue) -> list[SampledWorker]:
     async with answering(queue.core.timings.answer):
         found = await queue.reader.live_workers()
     return [
-        WorkerProcess(worker, queue.name, worker_info(report)["stats"] or {})
+        SampledWorker(worker, queue.name, worker_info(report)["stats"] or {})
         for worker, report in sorted(found.items())
     ]

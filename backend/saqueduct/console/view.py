@@ -16,7 +16,7 @@ from saqueduct.application import Saqueduct
 from saqueduct.common.people import NOBODY, Role
 from saqueduct.console.answers import LOOK, THEMES, ZONES, led_to, lone_page, rendered, root_of
 from saqueduct.console.assets import name_of
-from saqueduct.console.entry import Entry
+from saqueduct.console.entry import ConsoleEntry
 from saqueduct.console.forms import Form
 from saqueduct.console.notes import Note, Notes
 from saqueduct.console.sampler import Sampler, Snapshot
@@ -67,7 +67,7 @@ class Console:
         entry: how people enter.
     """
 
-    def __init__(self, saqueduct: Saqueduct, prefix: str, entry: Entry) -> None:
+    def __init__(self, saqueduct: Saqueduct, prefix: str, entry: ConsoleEntry) -> None:
         self.saqueduct = saqueduct
         self.prefix = prefix
         self.entry = entry

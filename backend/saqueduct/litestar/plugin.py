@@ -16,7 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from saqueduct.application import Saqueduct
 from saqueduct.common.secret import Secret
 from saqueduct.config import SaqueductConfig
-from saqueduct.console.entry import Entry
+from saqueduct.console.entry import ConsoleEntry
 from saqueduct.console.router import console_router
 from saqueduct.errors import ConfigurationError, QueueError
 from saqueduct.litestar.access import Access, build_access, person_of
@@ -130,7 +130,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
 
     def _add_console(self, app_config: AppConfig, path: str) -> None:
         config, access = self.config, self.access
-        entry = Entry(
+        entry = ConsoleEntry(
             guards=[same_site, RoleGuard(access)],
             person_of=person_of,
             tokens=access.sessions,

@@ -10,7 +10,7 @@ from litestar.routes import HTTPRoute
 
 from saqueduct import SaqueductConfig, TaskRegistry
 from saqueduct.common.secret import Secret
-from saqueduct.console.entry import Entry
+from saqueduct.console.entry import ConsoleEntry
 from saqueduct.console.notes import Note, Notes
 from saqueduct.console.router import console_router
 from saqueduct.litestar import SaqueductPlugin
@@ -162,7 +162,7 @@ def test_the_console_can_be_left_out() -> None:
 def read_at(served: Served, path: str, **entry: Any) -> httpx.Response:
     """The answer of another application with the same queues, at /shop/api/eyes."""
     given: dict[str, Any] = {"guards": [], "person_of": person_of, "tokens": served.access.sessions}
-    made = Entry(**{**given, "sign_in": served.access, **entry})
+    made = ConsoleEntry(**{**given, "sign_in": served.access, **entry})
     router = console_router(served.saqueduct, path="/eyes", entry=made, exception_handlers={}, base_path="/api")
     app = Litestar([router], path="/api", logging_config=None)
 
