@@ -250,8 +250,11 @@ async def client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, called in this process as if from this machine."""
     shared = application(settings)
-    for queue in shared.plugins.get(SaqueductPlugin).saqueduct.queues:
+    saqueduct = shared.plugins.get(SaqueductPlugin).saqueduct
+    for queue in saqueduct.queues:
         queue.core.timings = timings
+    if saqueduct.store is not None:
+        saqueduct.store.timings = timings.postgres
     transport = httpx.ASGITransport(cast("Any", shared), raise_app_exceptions=False)
     async with (
         running(shared),

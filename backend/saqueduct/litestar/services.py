@@ -84,8 +84,9 @@ class QueueServices:
             # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
             from saqueduct.postgres.history import JobHistory
 
+            store = self.queues.store
             # The session may be one of the application, which knows nothing of the schema.
-            yield JobHistory(session, None if self.queues.store is None else self.queues.store.schema)
+            yield JobHistory(session) if store is None else JobHistory(session, store.schema, store.timings)
 
     @asynccontextmanager
     async def time_series(self) -> "AsyncIterator[TimeSeries]":

@@ -33,18 +33,13 @@ from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.outage import took_too_long
 from saqueduct.postgres.patience import rows_within
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
+from saqueduct.timings import PostgresTimings
 
 if TYPE_CHECKING:
     from saqueduct.queue.queues import Queues
 
-SEARCH = 15
-"""Seconds that a search may take; a filter without an index reads the whole table."""
-
 ERROR_END = 2_000
 """Characters of errors that are read to group them."""
-
-COUNTING = 400
-"""Milliseconds that counts for a page may take."""
 
 PLACE = (JobRecord.queued_at, JobRecord.key, JobRecord.queue)
 
@@ -62,11 +57,20 @@ class JobHistory:
     Args:
         session: of the caller.
         schema: of the tables; None: what the `search_path` of the session's connection finds.
+        timings: how long searches may take.
     """
 
-    def __init__(self, session: AsyncSession, schema: str | None = None) -> None:
+    def __init__(
+        self, session: AsyncSession, schema: str | None = None, timings: PostgresTimings | None = None
+    ) -> None:
         self._session = session
+        self._timings = timings or PostgresTimings()
         self._options = in_schema(schema)
+
+    @property
+    def _counting(self) -> int:
+        """Milliseconds that the counts of a page may take."""
+        return max(1, round(self._timings.count * 1000))
 
     async def find(self, key: str, limit: int = PAGE, queue: str | None = None) -> Sequence[JobRecord]:
         """The records of the jobs that had this key, in one queue or in any, newest first; empty if there are none."""
@@ -119,7 +123,7 @@ class JobHistory:
 
         Raises:
             InvalidCursor: the cursor was not returned by this method.
-            InvalidSearch: the search takes longer than SEARCH.
+            InvalidSearch: the search takes longer than `PostgresTimings.search`.
         """
         return await self._page([conditions(which)], cursor, limit)
 
@@ -144,7 +148,7 @@ class JobHistory:
         return await self._session.scalar(query, execution_options=self._options)
 
     async def counts(
-        self, parts: Sequence[RecordFilter], statuses: Sequence[str], most: int, within: int = COUNTING
+        self, parts: Sequence[RecordFilter], statuses: Sequence[str], most: int, within: int | None = None
     ) -> dict[str, int] | None:
         """How many records with each status match, `most` at most; None: it takes longer than `within`.
 
@@ -152,7 +156,7 @@ class JobHistory:
             parts: filters whose times do not overlap; their own status does not count.
             statuses: of records.
             most: records of a status that are counted.
-            within: milliseconds.
+            within: milliseconds; `PostgresTimings.count` by default.
         """
         others = [conditions(msgspec.structs.replace(part, status=None)) for part in parts]
         counts = []
@@ -163,11 +167,12 @@ class JobHistory:
             counts.append(
                 select(literal(status).label("status"), select(func.count()).select_from(some).scalar_subquery())
             )
+        within = self._counting if within is None else within
         found = await rows_within(within, self._session, union_all(*counts), options=self._options)
         return None if found is None else {row[0]: row[1] for row in found}
 
     async def children(self, key: str, since: dt.datetime, until: dt.datetime, most: int) -> Sequence[JobRecord] | None:
-        """The records of jobs that a job enqueued, oldest first; None: to find them takes longer than COUNTING.
+        """The records of jobs that a job enqueued, oldest first; None: to find them takes longer than a count may.
 
         Args:
             key: of the job.
@@ -178,7 +183,7 @@ class JobHistory:
             return []
         within = (JobRecord.queued_at >= since, JobRecord.queued_at <= until)
         query = select(JobRecord).where(JobRecord.parent == key, *within).order_by(*PLACE).limit(most)
-        found = await rows_within(COUNTING, self._session, query, options=self._options)
+        found = await rows_within(self._counting, self._session, query, options=self._options)
         return None if found is None else [row[0] for row in found]
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
@@ -196,7 +201,7 @@ class JobHistory:
         error = func.right(JobRecord.error, ERROR_END)
         query = select(JobRecord.task, error, JobRecord.queued_at).where(*conditions(which), *DEAD)
         query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
-        await self._session.execute(text(f"SET LOCAL statement_timeout TO '{SEARCH}s'"))
+        await self._limit_time()
         rows = await self._session.execute(query, execution_options=self._options)
         found: list[Any] = list(rows)
         return [(task, end, at) for task, end, at in found]
@@ -213,15 +218,21 @@ class JobHistory:
         more = len(records) > limit
         return RecordsPage(records[:limit], _encoded(records[limit - 1]) if more else None)
 
+    async def _limit_time(self) -> None:
+        # 0 would mean no limit.
+        limit = max(1, round(self._timings.search * 1000))
+        await self._session.execute(text(f"SET LOCAL statement_timeout TO {limit}"))
+
     async def _searched(self, query: Select[JobRecord]) -> Sequence[JobRecord]:
-        await self._session.execute(text(f"SET LOCAL statement_timeout TO '{SEARCH}s'"))
+        await self._limit_time()
         try:
             return (await self._session.scalars(query, execution_options=self._options)).all()
         except DBAPIError as error:
             if not took_too_long(error):
                 raise
             raise InvalidSearch(
-                f"the search takes longer than {SEARCH} seconds: narrow it by status, task, since or until"
+                f"the search takes longer than {self._timings.search:g} seconds: "
+                "narrow it by status, task, since or until"
             ) from None
 
 

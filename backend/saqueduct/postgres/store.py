@@ -75,7 +75,7 @@ class PostgresStore:
         if rows.schema is not None:
             engine = engine.execution_options(**in_schema(rows.schema))
         self._engine = engine
-        self._timings = timings = timings or PostgresTimings()
+        self.timings = timings = timings or PostgresTimings()
         self.schema = rows.schema
         """Of the tables; None: what the `search_path` of a connection finds."""
         self.sessions = async_sessionmaker(engine, expire_on_commit=False)
@@ -224,7 +224,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Send and write what is left, and close the connections."""
-        seconds = self._timings.flush
+        seconds = self.timings.flush
         if self._sending:
             await asyncio.wait(self._sending, timeout=seconds)
         await self.publisher.flush(seconds)

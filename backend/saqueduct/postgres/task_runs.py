@@ -33,19 +33,22 @@ class Run(NamedTuple):
 
 
 class TaskRuns:
-    """Reads records of one task; None where that takes longer than what is left of PATIENCE.
+    """Reads records of one task; None where that takes longer than what is left of `patience`.
 
     Args:
         session: of the caller, in a transaction.
         task: name of the task.
         schema: of the tables; None: what the `search_path` of the session's connection finds.
+        patience: milliseconds that all searches together may take.
     """
 
-    def __init__(self, session: AsyncSession, task: str, schema: str | None = None) -> None:
+    def __init__(
+        self, session: AsyncSession, task: str, schema: str | None = None, *, patience: int = PATIENCE
+    ) -> None:
         self._session = session
         self._task = task
         self._options = in_schema(schema)
-        self._left = float(PATIENCE)
+        self._left = float(patience)
 
     async def slowest(self, since: dt.datetime, most: int) -> list[Run] | None:
         """The jobs whose last attempt took longest, among the SAMPLED newest ones since then."""

@@ -19,7 +19,7 @@ from saqueduct.schedules.schedule import Schedule
 from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.queues import connected, current_queues, disconnected
-from saqueduct.timings import Timings
+from saqueduct.timings import PostgresTimings, Timings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -37,6 +37,11 @@ class ServingJobStore(JobStore, Protocol):
     @property
     def schema(self) -> str | None:
         """Schema of the tables; None: the schema that the `search_path` of a connection finds."""
+
+    @property
+    def timings(self) -> PostgresTimings:
+        """Its intervals, waits and limits."""
+        ...
 
     @property
     def audit(self) -> AuditStore:

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from saqueduct.postgres import history, task_runs
 from saqueduct.postgres.engine import make_engine
 from saqueduct.postgres.history import JobHistory
 from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.postgres.task_runs import TaskRuns
 from saqueduct.postgres.time_series import TimeSeries
 from saqueduct.postgres.time_steps import Span
+from saqueduct.timings import PostgresTimings
 
 LOCK = "LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"
 NOW = dt.datetime.now(dt.UTC)
@@ -27,14 +27,11 @@ async def engine(migrated_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.mark.parametrize("search", ["counts", "children"])
-async def test_a_search_that_takes_too_long_leaves_the_transaction_usable(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, search: str
-) -> None:
-    monkeypatch.setattr(history, "COUNTING", 20)
+async def test_a_search_that_takes_too_long_leaves_the_transaction_usable(engine: AsyncEngine, search: str) -> None:
     async with engine.begin() as other:
         await other.execute(text(LOCK))
         async with AsyncSession(engine) as session, session.begin():
-            jobs = JobHistory(session)
+            jobs = JobHistory(session, timings=PostgresTimings(count=0.02))
             if search == "counts":
                 assert await jobs.counts([RecordFilter()], ["complete"], 10) is None
             else:
@@ -42,13 +39,10 @@ async def test_a_search_that_takes_too_long_leaves_the_transaction_usable(
             assert await session.scalar(text("SELECT 1")) == 1
 
 
-async def test_all_searches_for_runs_of_a_task_share_one_limit(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(task_runs, "PATIENCE", 20)
+async def test_all_searches_for_runs_of_a_task_share_one_limit(engine: AsyncEngine) -> None:
     since = NOW - dt.timedelta(days=1)
     async with AsyncSession(engine) as session, session.begin():
-        runs = TaskRuns(session, "echo")
+        runs = TaskRuns(session, "echo", patience=20)
         async with engine.begin() as other:
             await other.execute(text(LOCK))
             assert await runs.slowest(since, 5) is None

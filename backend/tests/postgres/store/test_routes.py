@@ -9,8 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saqueduct import Context, EngineQueue, Queues, QueueUnavailable, get_registry, task
-from saqueduct.postgres import history
 from saqueduct.testing import JobKit
+from saqueduct.timings import PostgresTimings
 from tests.fixtures.poll import eventually
 from tests.postgres.store.conftest import Look, record_of
 
@@ -330,10 +330,8 @@ async def test_what_a_task_redacts_later_is_hidden_in_its_old_records_too(
         assert "sw0rdfish" not in answer.text
 
 
-async def test_a_search_that_takes_too_long_is_given_up(
-    client: httpx.AsyncClient, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(history, "SEARCH", 0.2)
+@pytest.mark.timings(postgres=PostgresTimings(search=0.2))
+async def test_a_search_that_takes_too_long_is_given_up(client: httpx.AsyncClient, engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE job_records IN ACCESS EXCLUSIVE MODE"))
         answer = await client.get("/jobs", params={"error": "anything"})
