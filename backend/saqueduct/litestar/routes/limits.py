@@ -47,9 +47,10 @@ class LimitView(LimitNumbers):
 
     @classmethod
     def of(cls, state: LimitState) -> "LimitView":
-        fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-        numbers = dataclasses.asdict(fields.pop("numbers"))
-        return cls(**fields | numbers | {"declared": LimitNumbers(**dataclasses.asdict(state.declared))})
+        fields: dict[str, Any] = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+        fields |= dataclasses.asdict(fields.pop("numbers"))
+        fields["declared"] = LimitNumbers(**dataclasses.asdict(state.declared))
+        return cls(**fields)
 
 
 class LimitChange(msgspec.Struct, forbid_unknown_fields=True):
