@@ -116,6 +116,19 @@ load_limits = function()
         return most
     end
 
+    -- Whether any job has an expiry, looked up once a call.
+    local expiring = nil
+    local function any_expires()
+        if expiring == nil then expiring = redis.call('EXISTS', EXPIRES) == 1 end
+        return expiring
+    end
+
+    -- After that time a job that waits must not start.
+    function self.expire(id, time)
+        redis.call('HSET', EXPIRES, id, time)
+        expiring = true
+    end
+
     -- Until when a job has closed a gate; nil: none has. Whether there are any is looked up once a call.
     local any_closed = nil
     local function closed_until(gate)
@@ -294,10 +307,6 @@ load_limits = function()
         return false
     end
 
-    -- After that time a job that waits must not start.
-    function self.expire(id, time)
-        redis.call('HSET', EXPIRES, id, time)
-    end
 
     -- Store the limits of a new job: its lane, name and rule of each limit, and its expiry or ''.
     function self.join(id, lane, named, expires)
@@ -332,7 +341,7 @@ load_limits = function()
     -- A job has ended.
     function self.leave(id, lane)
         redis.call('HDEL', LANES, id)
-        if redis.call('EXISTS', EXPIRES) == 1 then redis.call('HDEL', EXPIRES, id) end
+        if any_expires() then redis.call('HDEL', EXPIRES, id) end
         for _, gate in ipairs(read(lane).gates) do
             if redis.call('SREM', BASE .. 'held:' .. gate, id) == 1 then stir(gate) end
         end
@@ -343,7 +352,7 @@ load_limits = function()
     function self.pass(id, lane, expires)
         if expires ~= '' then
             self.expire(id, expires)
-        elseif redis.call('EXISTS', EXPIRES) == 1 then
+        elseif any_expires() then
             redis.call('HDEL', EXPIRES, id)
         end
         for _, gate in ipairs(read(lane).gates) do
@@ -473,7 +482,7 @@ load_limits = function()
         local owners = redis.call('HMGET', OWNERS, unpack(entries))
         local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
         local own = redis.call('HMGET', LANES, unpack(entries))
-        local expires = redis.call('EXISTS', EXPIRES) == 1 and redis.call('HMGET', EXPIRES, unpack(entries))
+        local expires = any_expires() and redis.call('HMGET', EXPIRES, unpack(entries))
         local kinds = {}
         for i, id in ipairs(entries) do
             if scores[i] ~= '0' or owners[i] or own[i] ~= lane or seen[id] then
@@ -545,7 +554,7 @@ load_limits = function()
         if consumed > 0 then redis.call('LPOP', read(lane).list, consumed) end
         if #taken > 0 then
             for _, gate in ipairs(read(lane).gates) do take(gate, taken) end
-            if redis.call('EXISTS', EXPIRES) == 1 then redis.call('HDEL', EXPIRES, unpack(taken)) end
+            if any_expires() then redis.call('HDEL', EXPIRES, unpack(taken)) end
         end
         if first and most == 0 then
             park(lane, limiting, opens)
