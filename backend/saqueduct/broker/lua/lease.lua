@@ -93,7 +93,9 @@ while limited and not closed and #ids < want and scanned < SCAN and visits < VIS
     if line.lanes and line.listed and lanes_next[line.level] == nil then
         lanes_next[line.level] = limited.begin_with_lanes(line.level)
     end
-    if line.lanes and (lanes_next[line.level] or not line.listed) then
+    if #lines == 1 and not line.listed then
+        visits = visits + limited.visit_some(line.level, want, ids, seen, VISITS - visits)
+    elseif line.lanes and (lanes_next[line.level] or not line.listed) then
         limited.visit(line.level, want - #ids, ids, seen)
         visits = visits + 1
         if #lines > 1 or visits % TOGETHER == 0 then lanes_next[line.level] = false end

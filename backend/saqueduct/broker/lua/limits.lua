@@ -167,6 +167,9 @@ load_limits = function()
         redis.call('ZADD', SLEEPING, string.format('%.6f', time), gate)
     end
 
+    -- The priority whose lanes `visit_some` visits, and whether a lane of another one is in a ring since.
+    local visited, others_ready = nil, false
+
     -- Put a lane at the end of its ring; a fair one at the end of the line of its key, if another of that is in the ring.
     local function to_ring(lane)
         local known = read(lane)
@@ -181,6 +184,7 @@ load_limits = function()
         end
         redis.call('HSET', PLACES, lane, '')
         redis.call('ZADD', known.ring, next_turn(), lane)
+        if known.level ~= visited then others_ready = true end
     end
 
     -- A lane has left the ring: the next of its key follows.
@@ -530,9 +534,10 @@ load_limits = function()
         to_ring(lane)
     end
 
-    -- Take jobs from the next lane of a ring; adds up to `want` of them to `ids`.
+    -- Take jobs from the next lane of a ring; adds up to `want` of them to `ids`. Returns false if the ring is empty.
     function self.visit(level, want, ids, seen)
         local lane = redis.call('ZPOPMIN', BASE .. 'ring:' .. level)[1]
+        if not lane then return false end
         end_turn(lane)
         local entries, kinds = candidates(lane, math.min(want, read(lane).quantum), seen)
         local first = nil
@@ -562,6 +567,19 @@ load_limits = function()
         else
             settle_down(lane)
         end
+        return true
+    end
+
+    -- Visit lanes of the only priority that has some, until `ids` has `want` jobs, or others have lanes too. Returns how many
+    -- visits that took, `most` at most.
+    function self.visit_some(level, want, ids, seen, most)
+        visited, others_ready = level, false
+        local visits = 0
+        while visits < most and #ids < want and not others_ready do
+            visits = visits + 1
+            if not self.visit(level, want - #ids, ids, seen) then break end
+        end
+        return visits
     end
 
     -- Repair some of what a fault may have left: entries of jobs that stock workers or an operator have removed, slots that
