@@ -151,7 +151,9 @@ async def retry(saqueduct: Saqueduct, keys: tuple[str, ...], *, as_json: bool) -
 
 @jobs.command()
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
-@click.option("--why", default="aborted by request", show_default=True, help="Becomes the job's error.")
+@click.option(
+    "--why", type=options.Remark(), default="aborted by request", show_default=True, help="Becomes the job's error."
+)
 @options.as_json
 @connected
 async def abort(saqueduct: Saqueduct, keys: tuple[str, ...], *, why: str, as_json: bool) -> None:

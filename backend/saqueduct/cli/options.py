@@ -12,6 +12,7 @@ import msgspec
 from saqueduct.cli import output
 from saqueduct.cli.errors import Failure
 from saqueduct.common.moments import moment_of, seconds_of
+from saqueduct.common.text import LONGEST_REMARK
 from saqueduct.errors import UnknownTask
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
 from saqueduct.tasks.encoding import convert
@@ -166,7 +167,25 @@ def user() -> str:
         return "unknown"
 
 
+class Remark(click.ParamType[Any]):
+    """Text that is kept with what was done."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text.
+
+        Raises:
+            click.BadParameter: it is too long.
+        """
+        if len(value) > LONGEST_REMARK:
+            self.fail(f"it has {len(value):,} characters, and {LONGEST_REMARK} are kept: shorten it", param, ctx)
+        return value
+
+
 who = together(
-    click.option("--by", default=user, show_default="the system's user", help="Who does it, for the record."),
-    click.option("--why", default="", help="Why, for the record."),
+    click.option(
+        "--by", type=Remark(), default=user, show_default="the system's user", help="Who does it, for the record."
+    ),
+    click.option("--why", type=Remark(), default="", help="Why, for the record."),
 )

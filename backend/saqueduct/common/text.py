@@ -10,6 +10,9 @@ import traceback
 LONGEST_ERROR = 256 * 1024
 """Maximum characters of a job's error; a longer one could make the job larger than Redis accepts."""
 
+LONGEST_REMARK = 500
+"""Characters of a reason, or of the name of a person, as callers give it; 2,000 bytes at most."""
+
 LONGEST_NAME = 63
 """Bytes of a name in PostgreSQL."""
 

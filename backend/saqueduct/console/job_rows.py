@@ -12,7 +12,9 @@ import msgspec
 from saqueduct.common.clock import time_now
 from saqueduct.console.search import Search
 from saqueduct.console.view import View
+from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.outage import outage_in
 from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.queue.listing import LIVE, JobListing, LiveState
 
@@ -59,6 +61,7 @@ class ListedJobs:
         counts: records by status, COUNTED at most; None: it would take too long, or there are none.
         capped: True: only the SEARCHED newest records were searched.
         gap: end of the days with indexes, where of later records only the SEARCHED newest were searched; None: all.
+        away: True: PostgreSQL does not answer, and the ended jobs are not shown.
         more_live: True: only the first LOOKED_AT jobs that run, or that wait, were searched.
     """
 
@@ -68,11 +71,18 @@ class ListedJobs:
     counts: Mapping[str, int] | None = None
     capped: bool = False
     gap: dt.datetime | None = None
+    away: bool = False
     more_live: bool = False
 
 
 async def page_of(
-    view: View, search: Search, cursor: str | None, limit: int = PAGE, look_at: int = LOOKED_AT
+    view: View,
+    search: Search,
+    cursor: str | None,
+    limit: int = PAGE,
+    look_at: int = LOOKED_AT,
+    *,
+    recorded: bool = True,
 ) -> ListedJobs:
     """The jobs that a search finds.
 
@@ -82,12 +92,13 @@ async def page_of(
         cursor: of the page before; None: the first page.
         limit: jobs at most, of the live and of the recorded ones.
         look_at: live jobs of each state that are read at most.
+        recorded: False: without the ended ones, which PostgreSQL has.
 
     Raises:
         InvalidCursor, InvalidSearch, UnknownQueue, QueueUnavailable: see `JobHistory.page` and `JobListing.page`.
     """
     which = search.which
-    page = ListedJobs()
+    page = ListedJobs(away=not recorded)
     if (state := LIVE.get(which.status or "")) is not None:
         found, page.cursor = await _live(view, which, state, cursor, limit, look_at)
         page.live = found
@@ -96,14 +107,38 @@ async def page_of(
             found, following = await _live(view, which, each, None, LIVE_FIRST, look_at)
             page.live = [*page.live, *found]
             page.more_live |= following is not None and len(found) < LIVE_FIRST
-    if view.keeps_records:
-        parts, page.capped, page.gap = await _parts(view, which)
-        if state is not None:
-            page.counts = await _counts(view, parts)
-        else:
-            page.counts, recorded = await asyncio.gather(_counts(view, parts), _recorded(view, parts, cursor, limit))
-            page.recorded, page.cursor = recorded
+    if view.keeps_records and recorded:
+        await _add_recorded(view, page, which, cursor if state is None else None, limit, listed=state is None)
     return page
+
+
+async def page_without_history(view: View, search: Search, cursor: str | None) -> ListedJobs:
+    """As `page_of`; while PostgreSQL does not answer, the live jobs alone.
+
+    Raises:
+        InvalidCursor, InvalidSearch, UnknownQueue, QueueUnavailable: as `page_of`.
+    """
+    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+    from saqueduct.postgres.outbox import DATABASE_AWAY
+
+    if (await view.snapshot()).database.up is not False:
+        try:
+            return await page_of(view, search, cursor)
+        except DATABASE_AWAY as error:
+            if not outage_in(error):
+                raise
+    return await page_of(view, search, cursor, recorded=False)
+
+
+async def _add_recorded(
+    view: View, page: ListedJobs, which: RecordFilter, cursor: str | None, limit: int, *, listed: bool
+) -> None:
+    parts, page.capped, page.gap = await _parts(view, which)
+    if not listed:
+        page.counts = await _counts(view, parts)
+        return
+    page.counts, recorded = await asyncio.gather(_counts(view, parts), _recorded(view, parts, cursor, limit))
+    page.recorded, page.cursor = recorded
 
 
 async def _counts(view: View, parts: Sequence[RecordFilter]) -> Mapping[str, int] | None:
@@ -159,6 +194,8 @@ async def _live(
     view: View, which: RecordFilter, state: LiveState, cursor: str | None, limit: int, look_at: int
 ) -> tuple[list[JobDetails], str | None]:
     queues = list(view.queues) if which.queue is None else [view.queues.look_up(which.queue)]
+    if not (await view.snapshot()).redis_up:
+        raise QueueUnavailable("Redis does not answer")
     # The status is that of the listing: a job that waits for another attempt is queued.
     listing = JobListing(queues, state, look_at=look_at)
     found = await listing.page(msgspec.structs.replace(which, status=None).matches, cursor, limit)

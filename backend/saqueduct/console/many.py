@@ -16,6 +16,7 @@ from saqueduct.queue.listing import LIVE, JobListing, LiveState
 
 if TYPE_CHECKING:
     from saqueduct.postgres.changes import Change
+    from saqueduct.postgres.dead_letters import DeadLetters
 
 TASK: Final = "change_jobs"
 """Name of the task of the library that does it."""
@@ -41,20 +42,29 @@ async def begun(view: View, form: Form, change: "Change", which: RecordFilter) -
         "why": form.reason(),
         "count": _whole(form.text("count")),
     }
-    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
-    from saqueduct.postgres.changes import under_way
-
     async with view.dead_letters() as letters:
-        schema = None if view.queues.store is None else view.queues.store.schema
-        if (other := await under_way(letters.session, schema)) is not None:
-            text = "Another such job waits or runs: nothing was begun. Wait for it, or abort it."
-            return view.done(text, form.text("back"), kind="error", link=view.url("job", key=other), label="See it")
+        if (refused := await refusal(view, form, letters)) is not None:
+            return refused
         job = await view.queues.enqueue(TASK, given, session=letters.session)
         # The job counts in it.
         filter_, why = described(which), given["why"]
         await letters.audit.add(view.entry(change, KINDS[change], [job.key], filter=filter_, why=why, count=None))
     page = view.url("job", key=job.key, queue=job.get_queue().name)
     return view.done("A job does it; its progress and result are here.", page)
+
+
+async def refusal(view: View, form: Form, letters: "DeadLetters") -> Response[Any] | None:
+    """The answer while another job changes or replays many; None: none does, and none begins before this transaction
+    ends.
+    """
+    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+    from saqueduct.postgres.changes import under_way
+
+    schema = None if view.queues.store is None else view.queues.store.schema
+    if (other := await under_way(letters.session, schema)) is None:
+        return None
+    text = "Another such job waits or runs: nothing was begun. Wait for it, or abort it."
+    return view.done(text, form.text("back"), kind="error", link=view.url("job", key=other), label="See it")
 
 
 async def counted(view: View, change: "Change", which: RecordFilter) -> int:

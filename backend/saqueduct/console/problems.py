@@ -4,9 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from saqueduct.console.rendering import lasting
 from saqueduct.queue.queue_state import QueueState
 from saqueduct.queue.schedule_states import ScheduleState
+from saqueduct.queue.worker_health import WorkerReport
+from saqueduct.queue.worker_health import problems_of as problems_of_workers
 from saqueduct.telemetry.system_state import DatabaseState, RedisState
 
 SLOW: Final = 60.0
@@ -86,7 +90,8 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
             "Resume one, or start another.",
             "workers",
         )
-    for text in queue.problems:
+    yield from _of_records(queue)
+    for text in problems_of_workers(queue.name, [_without_records(report) for report in queue.reports]):
         yield Problem("bad", f"{text[:1].upper()}{text[1:]}.", _remedy(text), "workers")
     if queue.paused is None and queue.live_workers and queue.latency > SLOW and not queue.problems:
         free = queue.slots["free"]
@@ -98,6 +103,21 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
             "jobs",
             {"status": "active", "queue": queue.name},
         )
+
+
+def _of_records(queue: QueueState) -> Iterator[Problem]:
+    for text in sorted({report.state.records for report in queue.reports if report.state.records}):
+        yield Problem(
+            "warn",
+            f"Records of jobs of the queue {queue.name} wait: {text}.",
+            "Workers write them when PostgreSQL takes them. Check the server and the network at DATABASE_URL.",
+            "workers",
+        )
+
+
+def _without_records(report: WorkerReport) -> WorkerReport:
+    """A report whose records are a problem of their own."""
+    return msgspec.structs.replace(report, state=msgspec.structs.replace(report.state, records=""))
 
 
 def _remedy(text: str) -> str:

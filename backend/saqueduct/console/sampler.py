@@ -23,6 +23,9 @@ EVERY: Final = 2.0
 FRESH: Final = 1.0
 """Seconds for which pages share a sample."""
 
+ANSWER_TIMEOUT: Final = 1.0
+"""Seconds that Redis and PostgreSQL get to answer: a page that says which of them does not is better than none."""
+
 MOST_WATCHERS: Final = 200
 """Open streams of a process; further viewers poll."""
 
@@ -149,7 +152,7 @@ class Sampler:
     async def _read(self) -> Snapshot:
         self.reads += 1
         store, queues = self._saqueduct.store, self._saqueduct.queues
-        system = SystemReader(queues, None if store is None else store.sessions)
+        system = SystemReader(queues, None if store is None else store.sessions, ANSWER_TIMEOUT)
         redis, database, schedules = await asyncio.gather(system.redis(), system.database(), system.schedules())
         depths: dict[str, Mapping[str, int]] = {}
         workers: list[SampledWorker] = []

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 from saq import Job
 from saq.job import Status
-from sqlalchemy import JSON, cast, select, text
+from sqlalchemy import JSON, and_, cast, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.errors import JobNotFound, QueueError
@@ -28,6 +28,9 @@ Change = Literal["abort", "retry", "discard"]
 
 TASK: Final = "change_jobs"
 """Name of the task."""
+
+REPLAY: Final = "replay_dead_letters"
+"""Name of the task that replays dead letters: as long as one waits or runs, no other such job begins."""
 
 LOCK: Final = 0x5A9C4A11
 """Key of the advisory lock: one job at a time."""
@@ -56,7 +59,8 @@ async def under_way(session: AsyncSession, schema: str | None) -> str | None:
     """
     await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     function = cast(OutboxJob.job, JSON)["function"].as_string()
-    query = select(OutboxJob.key).where(OutboxJob.durable, OutboxJob.unique.is_not(None), function == TASK).limit(1)
+    changes = and_(OutboxJob.unique.is_not(None), function == TASK)
+    query = select(OutboxJob.key).where(OutboxJob.durable, or_(changes, function == REPLAY)).limit(1)
     key: str | None = await session.scalar(query, execution_options=in_schema(schema))
     return key
 

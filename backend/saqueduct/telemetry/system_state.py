@@ -56,33 +56,38 @@ class SystemReader:
     Args:
         queues: of this process, connected.
         sessions: opens sessions on PostgreSQL; None: there is none.
+        timeout: seconds that a server gets to answer.
     """
 
     def __init__(
-        self, queues: Queues, sessions: "Callable[[], AbstractAsyncContextManager[AsyncSession]] | None"
+        self,
+        queues: Queues,
+        sessions: "Callable[[], AbstractAsyncContextManager[AsyncSession]] | None",
+        timeout: float = CHECK_TIMEOUT,
     ) -> None:
+        self._timeout = timeout
         self._queues = queues
         self._sessions = sessions
 
     async def redis(self) -> RedisState:
         """The queues; one round trip for each."""
-        states = await _in_time(self._read_queues())
+        states = await _in_time(self._read_queues(), self._timeout)
         return RedisState(up=states is not None, queues=states or ())
 
     async def schedules(self) -> Sequence[ScheduleState]:
         """The schedules; none while Redis does not answer."""
-        return await _in_time(self._queues.schedules()) or ()
+        return await _in_time(self._queues.schedules(), self._timeout) or ()
 
     async def database(self, *, ping: bool = False) -> DatabaseState:
         """What waits in PostgreSQL; with `ping` only whether it answers."""
         if self._sessions is None:
             return DatabaseState(up=None)
-        if not await _in_time(self._ping()):
+        if not await _in_time(self._ping(), self._timeout):
             return DatabaseState(up=False)
         if ping:
             return DatabaseState(up=True)
         # A count that takes too long is no outage.
-        return await _in_time(self._read_database()) or DatabaseState(up=True)
+        return await _in_time(self._read_database(), self._timeout) or DatabaseState(up=True)
 
     async def _read_queues(self) -> list[QueueState]:
         return [await queue.state() for queue in self._queues]
@@ -107,10 +112,10 @@ class SystemReader:
         return DatabaseState(True, {queue.name: counts.get(queue.name, 0) for queue in self._queues}, oldest)
 
 
-async def _in_time(call: Awaitable[T]) -> T | None:
-    """The answer; None if there is none within CHECK_TIMEOUT."""
+async def _in_time(call: Awaitable[T], timeout: float) -> T | None:
+    """The answer; None if there is none in time."""
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
+        async with asyncio.timeout(timeout):
             return await call
     except Exception:
         return None

@@ -199,6 +199,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of pages that are left out where they take too long are there on a busy machine too."""
     for place in ("postgres.task_runs.PATIENCE", "postgres.schedule_runs.PATIENCE", "console.job_rows.COUNTING"):
         monkeypatch.setattr(f"saqueduct.{place}", 60_000)
+    monkeypatch.setattr("saqueduct.console.sampler.ANSWER_TIMEOUT", 20.0)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Jobs: found, shown, changed, exported."""
 
+import asyncio
 import csv
 import datetime as dt
 import io
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from html import unescape
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -315,3 +317,38 @@ def test_pages_of_two_times_follow_each_other(served: Served) -> None:
 
     newest = keys[::-1]
     assert served.run(pages()) == [newest[:2], newest[2:4], newest[4:]]
+
+
+def test_without_postgresql_live_jobs_are_listed_and_the_page_says_that_history_is_away(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = served.ended("echo", mark="away")
+    waits = served.enqueue("echo", delay=3600, mark="away")
+
+    async def away(*_: object) -> None:
+        raise asyncpg.CannotConnectNowError("the database system is shutting down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("saqueduct.console.job_rows._parts", away)
+        for query in ({"q": "mark:away"}, {"q": "mark:away", "status": "queued"}):
+            page = served.page("/jobs", **query)
+            assert waits in page
+            assert ended not in page
+            assert "PostgreSQL does not answer: jobs that have ended are not shown." in page
+        assert "No job that waits or runs matches." in served.page("/jobs", q="nobody-at-all")
+        assert served.client.get("/console/jobs/export.csv").status_code >= 500
+    assert ended in served.page("/jobs", q="mark:away")
+
+
+def test_a_redis_that_hangs_is_noticed_in_time_and_said(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EngineQueue, "state", hang)
+        patched.setattr("saqueduct.console.sampler.ANSWER_TIMEOUT", 0.05)
+        eventually_sync(lambda: "Redis does not answer." in served.page())
+        patched.setattr("saqueduct.console.sampler.FRESH", 60.0)
+        assert served.client.get("/console/jobs", params={"status": "queued"}).status_code == 503
+        assert served.client.get("/console/jobs").status_code == 200
+    eventually_sync(lambda: "Redis does not answer." not in served.page())

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from saqueduct import QueueUnavailable
-from saqueduct.console.sampler import Sampler, Snapshot
+from saqueduct.console.sampler import Snapshot
+from saqueduct.console.view import View
 from saqueduct.queue.limits import Limits
 from saqueduct.telemetry.system_state import DatabaseState
 from tests.console.conftest import Served
@@ -36,7 +37,7 @@ def test_the_page_asks_a_redis_that_does_not_answer_once(served: Served, monkeyp
         asked.append("limits")
         raise QueueUnavailable("timed out")
 
-    monkeypatch.setattr(Sampler, "current", current)
+    monkeypatch.setattr(View, "snapshot", current)
     monkeypatch.setattr(Limits, "states", states)
     assert "nothing is known of the limits" in served.page("/limits")
     assert "limits" not in asked

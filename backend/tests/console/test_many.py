@@ -116,6 +116,8 @@ def test_only_one_of_them_waits_or_runs(served: Served) -> None:
         assert second.headers["location"] == "/console/jobs"
         page = unescape(served.client.get("/console/jobs").text)
         assert "Another such job waits or runs: nothing was begun." in page
+        replay = served.submit("/dead-letters/replay", q="nothing-like-this", why="third", back="/console/dead-letters")
+        assert replay.headers["location"] == "/console/dead-letters"
         assert newest_entry(served)["why"] == "first"
     finally:
         served.run(served.saqueduct.queues.get("default").resume())

@@ -3,9 +3,11 @@
 import dataclasses
 import time
 
+import click
 import msgspec
 import pytest
 
+from saqueduct.cli.options import Remark
 from saqueduct.console.problems import problems_of
 from saqueduct.console.sampler import Snapshot
 from saqueduct.queue.pausing import Pause
@@ -81,3 +83,20 @@ def test_viewers_see_that_a_worker_has_been_paused_and_that_it_has_confirmed(cha
 )
 def test_a_reason_that_is_too_long_is_refused(served: Served, path: str, fields: dict[str, str]) -> None:
     assert served.submit(path, fields, why="y" * 2_001).status_code == 400
+
+
+def test_a_reason_over_http_and_on_the_command_line_is_limited_too(served: Served) -> None:
+    for path in ("/queue/queues/default/pause", "/queue/schedules/weekly/pause"):
+        assert served.client.post(path, json={"why": "y" * 501}).status_code == 400
+    assert served.client.post("/queue/dead-letters/nobody/replay", json={"why": "y" * 501}).status_code == 400
+    assert Remark().convert("y" * 500, None, None) == "y" * 500
+    with pytest.raises(click.BadParameter, match="it has 501 characters, and 500 are kept"):
+        Remark().convert("y" * 501, None, None)
+
+
+def test_records_that_wait_are_a_problem_of_their_own() -> None:
+    waiting = "PostgreSQL has taken no job records for 9 s: 12 wait, 0 were dropped"
+    away = msgspec.structs.replace(report("a"), state=WorkerState(leased=0.0, free=1, records=waiting))
+    [problem] = problems_of(RedisState(True, [queue(away, live=1)]), DatabaseState(up=None), [], time.time())
+    assert problem.text == f"Records of jobs of the queue mails wait: {waiting}."
+    assert "DATABASE_URL" in problem.remedy

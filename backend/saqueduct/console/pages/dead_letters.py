@@ -8,7 +8,7 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
 from saqueduct.console.dead_groups import GROUPED, DeadLetter, Group, grouped
-from saqueduct.console.many import begun, described
+from saqueduct.console.many import begun, described, refusal
 from saqueduct.console.search import PARAMETERS, search_of
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import InvalidSearch
@@ -78,6 +78,8 @@ class DeadLetterPages(Controller):
         why = form.reason()
         given = {"which": which, "rate": rate, "by": view.person.name, "why": why}
         async with view.dead_letters() as letters:
+            if (refused := await refusal(view, form, letters)) is not None:
+                return refused
             job = await view.queues.enqueue("replay_dead_letters", given, session=letters.session)
             # The job counts in it.
             entry = view.entry("replay", "dead letter", [job.key], filter=described(which), why=why, count=None)

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
 from litestar.response import Stream
 
-from saqueduct.console.job_rows import COUNTED, LOOKED_AT, RECORDED, SEARCHED, page_of
+from saqueduct.console.job_rows import COUNTED, LOOKED_AT, RECORDED, SEARCHED, page_of, page_without_history
 from saqueduct.console.many import begun, counted, searched
 from saqueduct.console.search import PARAMETERS, Search, search_of
 from saqueduct.console.view import OPERATOR, View
@@ -47,8 +47,8 @@ class JobPages(Controller):
         """The jobs that match, live and recorded ones."""
         query = view.request.query_params
         search = search_of(query)
-        page = await page_of(view, search, query.get("cursor") or None)
-        named = await _named(view, search) if not (page.live or page.recorded) else None
+        page = await page_without_history(view, search, query.get("cursor") or None)
+        named = await _named(view, search) if not (page.live or page.recorded or page.away) else None
         return await view.page(
             "jobs.html",
             search=search,

@@ -8,6 +8,7 @@ from saq import Job
 
 from saqueduct.common.people import Person, Role
 from saqueduct.common.secret import Secret
+from saqueduct.common.text import LONGEST_REMARK
 from saqueduct.litestar import guards
 from saqueduct.litestar.access import person_of
 from saqueduct.litestar.links import JobLinks
@@ -52,8 +53,11 @@ def asker(request: Request[Any, Any, Any]) -> Person:
     return person
 
 
-Words = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", description="text without the character NUL")]
-"""A remark about a job; text in PostgreSQL cannot contain NUL."""
+Words = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[^\x00]*$", max_length=LONGEST_REMARK, description="text without the character NUL"),
+]
+"""A remark about a job, kept with it and in the audit; text in PostgreSQL cannot contain NUL."""
 
 
 class EnqueuedJob(msgspec.Struct):
