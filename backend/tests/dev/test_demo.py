@@ -63,6 +63,18 @@ async def test_a_second_run_replaces_the_first(saqueduct: Saqueduct, engine: Asy
     assert await ended_in(saqueduct, dt.timedelta(hours=HOURS + 1)) == again.records
 
 
+async def test_the_audit_says_who_has_aborted_jobs_until_it_is_taken_away(
+    saqueduct: Saqueduct, engine: AsyncEngine
+) -> None:
+    await filling.fill(saqueduct, SEED, 12)
+    aborted = await column(engine, "SELECT key FROM job_records WHERE status = 'aborted'")
+    entries = await column(engine, "SELECT targets[1] FROM job_audit WHERE action = 'abort' AND at < now()")
+    assert 0 < len(entries) == len(set(entries)) <= filling.ABORTED
+    assert set(entries) <= set(aborted)
+    await filling.remove(saqueduct)
+    assert await column(engine, "SELECT count(*) FROM job_audit") == [0]
+
+
 async def test_remove_leaves_other_jobs_alone(saqueduct: Saqueduct, engine: AsyncEngine) -> None:
     await run_sql(
         engine,

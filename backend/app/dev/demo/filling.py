@@ -1,24 +1,36 @@
 """Fills a running application, and takes away what it has written."""
 
+import datetime as dt
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import delete, text
+from sqlalchemy import delete, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.dev.demo.past import MINUTE, PREFIX, TAG, Past, numbers_of, week_of
 from saqueduct import Saqueduct
 from saqueduct.errors import NoJobRecords
-from saqueduct.postgres.models import HistoryRow, JobRecord
+from saqueduct.postgres.audit import columns
+from saqueduct.postgres.base import in_schema
+from saqueduct.postgres.models import AuditRow, HistoryRow, JobRecord
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.rows import Row
 from saqueduct.postgres.time_series import COUNTS, Numbers, Place, add
+from saqueduct.queue.audit import AuditEntry
 
 AT_ONCE: Final = 2000
 """Rows of one statement."""
+
+PEOPLE: Final = ("ada", "grace", "linus")
+
+ABORTED: Final = 30
+"""Aborted jobs of which the audit says who did it."""
+
+ADDRESS: Final = "demo"
+"""Address of the entries of the audit, by which they are taken away again."""
 
 _HAS_TABLE = text("SELECT to_regclass('demo_history') IS NOT NULL")
 _MAKE_TABLE = text("CREATE TABLE demo_history (numbers jsonb NOT NULL)")
@@ -57,6 +69,7 @@ async def fill(saqueduct: Saqueduct, seed: int, hours: int = 24) -> Filled:
         for first in range(0, len(rows), AT_ONCE):
             await writer.write(connection, rows[first : first + AT_ONCE], copy=False)
         await add(connection, history, saqueduct.store.schema)
+        await _add_audit(connection, rows, saqueduct.store.schema)
         await connection.execute(_MAKE_TABLE)
         await connection.execute(_KEEP, {"numbers": msgspec.json.encode(list(history.items())).decode()})
     return Filled(len(rows), sum(row.status == "failed" for row in rows), len(history))
@@ -80,9 +93,23 @@ async def remove(saqueduct: Saqueduct) -> Filled:
         return await _remove(await session.connection(), saqueduct.store.schema)
 
 
+async def _add_audit(connection: AsyncConnection, rows: Sequence[Row], schema: str | None) -> None:
+    """Who has aborted the jobs of the demo that were aborted."""
+    aborted = [row for row in rows if row.status == "aborted"]
+    for number, row in enumerate(aborted[-ABORTED:]):
+        person = PEOPLE[number % len(PEOPLE)]
+        entry = AuditEntry(
+            person=person, role="operator", action="abort", kind="job", targets=[row.key], task=row.task,
+            queue=row.queue, why="no longer needed", surface="console", address=ADDRESS,
+        )  # fmt: skip
+        at = dt.datetime.fromtimestamp(row.ended / 1000, dt.UTC)
+        await connection.execute(insert(AuditRow).values(at=at, **columns(entry)), execution_options=in_schema(schema))
+
+
 async def _remove(connection: AsyncConnection, schema: str | None) -> Filled:
     mine = (JobRecord.tags.contains([TAG]), JobRecord.key.startswith(PREFIX))
     gone = (await connection.execute(delete(JobRecord).where(*mine).returning(JobRecord.status))).scalars().all()
+    await connection.execute(delete(AuditRow).where(AuditRow.address == ADDRESS))
     numbers = await _kept(connection)
     if numbers:
         # Real jobs of the same minutes, hours and days are counted in the same rows.
