@@ -75,8 +75,8 @@ catalog: setup ## Regenerate app/queue/catalog.py, the typed names of all tasks
 # Images set it: each of the tests' processes would compile all modules.
 test fuzz: export PYTHONDONTWRITEBYTECODE :=
 
-test: setup ## All tests, on six processes; ARGS="-k users -x" goes to pytest, on one
-	@$(RUN) -m pytest $(or $(value ARGS),--numprocesses 6 --dist worksteal)
+test: setup ## All tests, on eight processes; ARGS="-k users -x" goes to pytest, on one
+	@$(RUN) -m pytest $(or $(value ARGS),--processes 8)
 
 check: lint types imports docs test fuzz ## Everything that CI checks
 

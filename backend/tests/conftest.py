@@ -2,11 +2,9 @@
 
 import asyncio
 import gc
-import importlib
-from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,11 +27,13 @@ from saqueduct.litestar import SaqueductPlugin
 from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
 from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures import clusters, python
 from tests.fixtures.application import QuickPasswords, application, variables
 from tests.fixtures.composition import build_container, build_queues, build_workers
 from tests.fixtures.emptying import Emptying
+from tests.parallel.options import processes
 
-pytest_plugins = ["tests.fixtures.servers", "saqueduct.testing.plugin", "pytester"]
+pytest_plugins = ["tests.parallel.plugin", "tests.fixtures.servers", "saqueduct.testing.plugin", "pytester"]
 
 
 # Nearly all that the imports and the collection of tests make stays: the garbage collector need not visit it, neither
@@ -43,64 +43,25 @@ gc.disable()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """Let each process of pytest-xdist begin to import the test modules at another one.
-
-    In a fresh checkout they are compiled, assertions rewritten, which takes as long as their collection. Processes that
-    import them in one order would each compile all of them.
-    """
-    if run := getattr(session.config, "workerinput", None):
-        modules = _test_modules(session.config)
-        first = len(modules) * int(run["workerid"].removeprefix("gw")) // run["workercount"]
-        for name in modules[first:] + modules[:first]:
-            # The collection reports it.
-            with suppress(Exception, pytest.skip.Exception):
-                importlib.import_module(name)
+    if processes(session.config) > 1:
+        # Made beside the collection; all processes share them.
+        python.server()
+        clusters.begin()
 
 
-def _test_modules(config: pytest.Config) -> list[str]:
-    named = [Path(config.invocation_params.dir, argument.partition("::")[0]) for argument in config.args]
-    files = [file for path in named for file in (sorted(path.rglob("test_*.py")) if path.is_dir() else [path])]
-    return [".".join(file.relative_to(config.rootpath).with_suffix("").parts) for file in files]
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with tests that take long: at the end the other processes of pytest-xdist would wait for the last one.
-
-    It gives each process a block of the tests, and the blocks are equally long. All processes must have the same names.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if unstable := next((item.nodeid for item in items if " at 0x" in item.nodeid), None):
-        raise pytest.UsageError(f"give the parameters ids, because an address differs in each process: {unstable}")
-    if not (run := getattr(config, "workerinput", None)):
-        return
-    processes: int = run["workercount"]
-    long = [item for item in items if item.get_closest_marker("long")]
-    others = iter([item for item in items if not item.get_closest_marker("long")])
-    # The first block has those with a browser, which they share.
-    with_browser = [item for item in long if item.get_closest_marker("browser")]
-    blocks: list[list[pytest.Item]] = [with_browser, *([] for _ in range(processes - 1))]
-    for item in long:
-        if item not in with_browser:
-            min(blocks, key=len).append(item)
-    for block in blocks:
-        block.extend(islice(others, max(0, len(items) // processes - len(block))))
-    items[:] = [*(item for block in blocks for item in block), *others]
+        raise pytest.UsageError(f"give the parameters ids, because an address differs in each run: {unstable}")
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if processes(session.config) > 1:
+        clusters.wait()
     gc.collect()
     gc.freeze()
     # Few of the objects that a test makes are part of a cycle.
     gc.set_threshold(10_000, 10, 10)
     gc.enable()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Escape what UTF-8 cannot carry in what a test has logged: pytest-xdist would lose the whole run over it."""
-    report = yield
-    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
-    return report
 
 
 @pytest.fixture(scope="session")

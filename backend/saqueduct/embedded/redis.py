@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
@@ -42,16 +43,22 @@ STOP_SECONDS = 10.0
 
 
 class EmbeddedRedis:
-    """Redis with its data in `directory`; see `EmbeddedServer`. On a `port` too, if there is one.
+    """Redis with its data in `directory`; see `EmbeddedServer`.
+
+    Args:
+        directory: holds the data, the log and, unless its path is too long, the socket.
+        port: a TCP port of this machine beside the socket; 0 for none.
+        options: settings such as `{"appendonly": "no"}`; they apply from the next start on.
 
     >>> server = EmbeddedRedis(Path(".dev/redis"))
     >>> server.start()
     'unix:///.../.dev/redis/redis.sock'
     """
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+    def __init__(self, directory: Path, port: int = 0, options: Mapping[str, str] | None = None) -> None:
         self.directory = directory.resolve()
         self.port = port
+        self.options = options or {}
         self.log = self.directory / "redis.log"
 
     @cached_property
@@ -159,6 +166,7 @@ class EmbeddedRedis:
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
+            **self.options,
         }
         return [program, *(part for name, value in options.items() for part in (f"--{name}", value))]
 

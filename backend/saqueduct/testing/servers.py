@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 """PostgreSQL settings for data that is not needed after the tests."""
 
+NOT_APPENDED = {"appendonly": "no"}
+"""Redis options for the same."""
+
 
 @contextmanager
 def redis_server() -> Iterator[str]:
@@ -27,7 +30,7 @@ def redis_server() -> Iterator[str]:
     Raises:
         pytest.UsageError: it is not installed.
     """
-    with _given_or_started("TEST_REDIS_URL", _embedded_redis) as url:
+    with given_or_started("TEST_REDIS_URL", _embedded_redis) as url:
         yield url
 
 
@@ -38,14 +41,14 @@ def postgres_server() -> Iterator[str]:
     Raises:
         pytest.UsageError: it is not installed.
     """
-    with _given_or_started("TEST_DATABASE_URL", _embedded_postgres) as url:
+    with given_or_started("TEST_DATABASE_URL", _embedded_postgres) as url:
         yield url
 
 
 def _embedded_redis(directory: Path) -> "EmbeddedServer":
     from saqueduct.embedded.redis import EmbeddedRedis
 
-    return EmbeddedRedis(directory / "redis")
+    return EmbeddedRedis(directory / "redis", options=NOT_APPENDED)
 
 
 def _embedded_postgres(directory: Path) -> "EmbeddedServer":
@@ -55,8 +58,13 @@ def _embedded_postgres(directory: Path) -> "EmbeddedServer":
 
 
 @contextmanager
-def _given_or_started(variable: str, make: Callable[[Path], "EmbeddedServer"]) -> Iterator[str]:
-    """The URL in `variable`, or that of a server with its data in a temporary folder."""
+def given_or_started(variable: str, make: Callable[[Path], "EmbeddedServer"]) -> Iterator[str]:
+    """The URL in `variable`, or that of a server with its data in a temporary folder.
+
+    Args:
+        variable: an environment variable.
+        make: makes the server; with a folder for its data.
+    """
     if url := os.environ.get(variable):
         yield url
         return

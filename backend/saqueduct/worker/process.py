@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from saqueduct.tasks import current_job
@@ -215,7 +216,9 @@ def _write_queued_logs() -> None:
     handlers = {handler for name in names for handler in logging.getLogger(name).handlers}
     for listener in {getattr(handler, "listener", None) for handler in handlers}:
         if listener is not None:
-            listener.stop()
+            # Python 3.11's fails when it has been stopped before.
+            with suppress(AttributeError):
+                listener.stop()
 
 
 def _as_any_program() -> None:

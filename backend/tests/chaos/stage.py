@@ -26,6 +26,7 @@ from tests.chaos.plans import Plan
 from tests.chaos.proxy import Network
 from tests.chaos.workload import Workload
 from tests.fixtures import python
+from tests.fixtures.clusters import add_cluster
 from tests.fixtures.composition import build_queues
 from tests.processes.stack import BACKEND
 
@@ -95,6 +96,7 @@ async def staged(plan: Plan, keep: Path | None = None) -> AsyncIterator[Stage]:
         if keep is not None:
             stack.callback(_copy, directory, keep)
         redis = EmbeddedRedis(directory / "redis")
+        add_cluster(directory / "postgres")
         postgres = EmbeddedPostgres(directory / "postgres", NOT_DURABLE)
         stack.callback(redis.stop)
         stack.callback(postgres.stop)

@@ -13,6 +13,7 @@ import pytest
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.testing.servers import scratch_directory
 from tests.fixtures import python
+from tests.fixtures.clusters import add_cluster
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import BACKEND, process
 
@@ -81,6 +82,7 @@ asyncio.run(main())
 
 
 def test_an_application_finds_its_tables_in_the_postgresql_that_is_started(directory: Path) -> None:
+    add_cluster(directory / "postgres")
     done = dev(directory, "--", "python", str(BACKEND / "examples" / "script.py"))
     assert (done.returncode, done.stdout) == (0, "[0, 1, 4, 9, 16]\n"), done.stderr
 

@@ -14,6 +14,7 @@ from app.settings import REPOSITORY
 from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures import python
+from tests.fixtures.clusters import add_cluster
 
 pytestmark = pytest.mark.long
 
@@ -21,8 +22,10 @@ pytestmark = pytest.mark.long
 @pytest.fixture
 def directory() -> Iterator[Path]:
     with scratch_directory() as directory:
+        add_cluster(directory / "postgres")
         yield directory
-        run("stop", DEV_DIR=str(directory))
+        if processes_of(directory):
+            run("stop", DEV_DIR=str(directory))
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

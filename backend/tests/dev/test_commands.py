@@ -18,6 +18,7 @@ import redis
 from saqueduct.embedded.servers import is_gone
 from saqueduct.testing.servers import scratch_directory
 from tests.fixtures import ports, python
+from tests.fixtures.clusters import add_cluster
 from tests.fixtures.poll import eventually_sync
 
 pytestmark = pytest.mark.long
@@ -31,7 +32,8 @@ ENVIRONMENT = {**os.environ, "ENVIRONMENT": "development", "REDIS_URL": "", "DAT
 def directory() -> Iterator[Path]:
     with scratch_directory() as directory:
         yield directory
-        run("stop", DEV_DIR=str(directory))
+        if processes_of(directory):
+            run("stop", DEV_DIR=str(directory))
 
 
 @pytest.fixture
@@ -108,6 +110,7 @@ def test_a_wrong_password_is_called_that(directory: Path, free_port: int, redis_
 
 
 def test_services_stay_and_stop_ends_them(directory: Path) -> None:
+    add_cluster(directory / "postgres")
     answer = run("services", DEV_DIR=str(directory))
     assert answer.returncode == 0, answer.stderr
     assert re.findall(r"^(\w+)=", answer.stdout, re.MULTILINE) == ["REDIS_URL", "DATABASE_URL"]

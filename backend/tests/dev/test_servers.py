@@ -14,6 +14,7 @@ from saqueduct.embedded.postgres import BINARIES, EmbeddedPostgres
 from saqueduct.embedded.redis import EmbeddedRedis, find_program
 from saqueduct.embedded.servers import MAX_SOCKET_PATH, EmbeddedServer, ServerError, find_process, is_gone
 from saqueduct.testing.servers import NOT_DURABLE, scratch_directory
+from tests.fixtures.clusters import add_cluster
 from tests.fixtures.poll import eventually_sync
 
 Make = Callable[[Path], EmbeddedServer]
@@ -23,11 +24,19 @@ def make_redis(directory: Path) -> EmbeddedServer:
     return EmbeddedRedis(directory / "redis")
 
 
-def make_postgres(directory: Path) -> EmbeddedServer:
+def new_postgres(directory: Path) -> EmbeddedServer:
     return EmbeddedPostgres(directory / "postgres", {"fsync": "off"})
 
 
+def make_postgres(directory: Path) -> EmbeddedServer:
+    """One that has been started before."""
+    if not (directory / "postgres").exists():
+        add_cluster(directory / "postgres")
+    return new_postgres(directory)
+
+
 each_server = pytest.mark.parametrize("make", [make_redis, make_postgres])
+each_new_server = pytest.mark.parametrize("make", [make_redis, new_postgres])
 
 
 @pytest.fixture
@@ -68,7 +77,7 @@ def pid_of(directory: Path) -> int:
     return int(pid_file.read_text().split()[0])
 
 
-@each_server
+@each_new_server
 def test_data_survives_a_stop(make: Make, directory: Path) -> None:
     server = make(directory)
     remember(server.start(), "before")
@@ -87,7 +96,7 @@ def test_starting_twice_is_one_server(make: Make, directory: Path) -> None:
     assert find_process(pid, str(directory)) is None
 
 
-@each_server
+@each_new_server
 def test_stopping_what_does_not_run_starts_nothing(make: Make, directory: Path) -> None:
     make(directory).stop()
     assert list(directory.iterdir()) == []
@@ -139,7 +148,7 @@ def test_the_terminals_interrupt_does_not_reach_it(make: Make, directory: Path) 
     assert os.getpgid(pid) != os.getpgid(0)
 
 
-@each_server
+@each_new_server
 def test_nobody_else_can_connect(make: Make, directory: Path) -> None:
     make(directory).start()
     [socket] = [path for path in directory.glob("*/*") if path.is_socket()] or list(directory.glob("*/.s.*[0-9]"))

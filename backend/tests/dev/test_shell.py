@@ -13,6 +13,7 @@ from saqueduct.embedded.servers import is_gone
 from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures import python
+from tests.fixtures.clusters import add_cluster
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.python import Python
 from tests.processes.stack import WORKER, process
@@ -35,7 +36,8 @@ registry.ping.delay().get(timeout=60), TaskName.PING
 def directory() -> Iterator[Path]:
     with scratch_directory() as directory:
         yield directory
-        run("stop", DEV_DIR=str(directory))
+        if processes_of(directory):
+            run("stop", DEV_DIR=str(directory))
 
 
 def type_into_shell(lines: str, environment: dict[str, str], module: str = "app.shell") -> str:
@@ -53,6 +55,7 @@ def type_into_shell(lines: str, environment: dict[str, str], module: str = "app.
 
 
 def test_the_lines_of_the_documents_work_as_written(directory: Path) -> None:
+    add_cluster(directory / "postgres")
     shown = type_into_shell(LINES, {**ENVIRONMENT, "DEV_DIR": str(directory)}, "app.dev shell")
     assert "this shell runs the jobs itself" in shown
     assert "Traceback" not in shown
@@ -133,11 +136,11 @@ def test_without_servers_it_says_what_to_set(environment: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_ends_shell_and_servers(directory: Path, number: signal.Signals) -> None:
+    add_cluster(directory / "dev" / "postgres")
     log = directory / "shell.log"
     typed, terminal = os.pipe()
     with (
         os.fdopen(typed, "rb") as stdin,
-        os.fdopen(terminal, "wb"),
         log.open("wb") as output,
         Python(
             ["-m", "app.dev", "shell"],
@@ -147,8 +150,10 @@ def test_a_closed_terminal_ends_shell_and_servers(directory: Path, number: signa
             stdout=output,
             stderr=output,
         ) as shell,
+        # Closed first, which ends a shell that has not ended before.
+        os.fdopen(terminal, "wb"),
     ):
-        eventually_sync(lambda: ">>>" in log.read_text() or shell.poll() is not None, 60)
+        eventually_sync(lambda: ">>>" in log.read_text() or shell.poll() is not None, 180)
         assert shell.poll() is None, log.read_text()
         left = processes_of(directory)
         shell.send_signal(number)

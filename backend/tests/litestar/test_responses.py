@@ -67,7 +67,7 @@ async def answers(layer: dict[str, Any], options: dict[str, Any], content: Any) 
     return [(each.status_code, sorted(each.headers.raw), each.content) for each in both]
 
 
-# By names alone: an address would differ in each process of pytest-xdist, which then runs nothing.
+# By names alone: an address would differ in each run.
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 @pytest.mark.parametrize("layer", LAYERS, ids=" ".join)
 async def test_it_is_the_same_answer(layer: dict[str, Any], options: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.package.installed import Installed
+from tests.parallel.process import NUMBER
 
 BACKEND = Path(__file__).resolve().parents[2]
 LOCK = BACKEND / "requirements" / "examples.txt"
@@ -29,13 +30,13 @@ EXTRAS = ("cli", "dishka", "embedded", "otel", "prometheus", "pydantic", "testin
 
 @pytest.fixture(scope="session")
 def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One for all processes of pytest-xdist, removed by the last of them.
+    """One for all processes of a run, removed by the last of them.
 
     Not in pytest's own folder: each start of pytest closes that to other users, and the PostgreSQL in an environment
     runs as one.
     """
     base = tmp_path_factory.getbasetemp()
-    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    run = base.parent if NUMBER in os.environ else base
     with (run / "package.users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         directory = _made_once(run / "package")

@@ -2,11 +2,14 @@
 
 import asyncio
 import dataclasses
+import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from logging.handlers import QueueHandler, QueueListener
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -128,6 +131,25 @@ def test_a_process_that_does_not_end_after_its_grace_period_is_ended() -> None:
 
     run(main(), uvloop.new_event_loop)
     assert ended == [EXIT_USELESS]
+
+
+def test_a_process_ends_whose_queues_of_logging_have_been_written_before() -> None:
+    ended: list[int] = []
+    handler = QueueHandler(Queue())
+    listener = QueueListener(handler.queue)
+    handler.listener = listener  # type: ignore[attr-defined]
+
+    async def use() -> None:
+        ProcessLifetime(grace_period=1, threads=1, end=ended.append).exit()
+
+    listener.start()
+    listener.stop()
+    logging.getLogger("stopped").addHandler(handler)
+    try:
+        asyncio.run(use())
+    finally:
+        logging.getLogger("stopped").removeHandler(handler)
+    assert ended == [0]
 
 
 def test_a_process_blocked_by_a_job_within_its_time_goes_on(redis_url: str, empty_redis: None) -> None:
