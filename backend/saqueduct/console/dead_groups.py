@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from saqueduct.console.rendering import brief
 
-GROUPED: Final = 2_000
+GROUPED: Final = 1_000
 """The newest dead letters that are grouped."""
 
 BINS: Final = 24

@@ -30,7 +30,7 @@ LIVE_FIRST: Final = 10
 LOOKED_AT: Final = 1_000
 """Live jobs of each state that are read for a page: more of them would hold up the event loop."""
 
-SEARCHED: Final = 100_000
+SEARCHED: Final = 50_000
 """The newest records that are searched for text; of the days without indexes the newest that are searched for
 arguments, tags and traces."""
 
@@ -40,7 +40,7 @@ REMEMBERED: Final = 10.0
 UNINDEXED: Final = dt.timedelta(minutes=20)
 """How long after the end of a day, in UTC, its records may have no indexes for searches, see `Partitions`."""
 
-COUNTING: Final = 80
+COUNTING: Final = 30
 """Milliseconds that the counts of a page may take; a page without them is better than a slow one."""
 
 COUNTED: Final = 10_000
