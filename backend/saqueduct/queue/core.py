@@ -17,6 +17,7 @@ from saqueduct.broker.outage import Outage
 from saqueduct.broker.scripts import Scripts
 from saqueduct.broker.sizes import BATCH_BYTES, CERTAINLY_FITS, check_size
 from saqueduct.common import clock
+from saqueduct.queue.give_backs import GiveBacks
 from saqueduct.queue.metering import Meter
 from saqueduct.queue.recording import Recorder
 from saqueduct.queue.tracing import Tracer
@@ -68,6 +69,7 @@ class QueueCore:
             redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.stock_aborts, self.guard
         )
         self.outage = Outage(name)
+        self.give_backs = GiveBacks(self.scripts, timings, name)
         self.recorder: Recorder | None = None
         """Called with each job that ends or gets another attempt; None: there is no PostgreSQL."""
         self.meter: Meter | None = None

@@ -355,6 +355,7 @@ class LeasedQueue(RedisQueue):
 
     async def disconnect(self) -> None:
         """Close all connections, even if Redis does not answer."""
+        await self.core.give_backs.close()
         await self.result_channel.close()
         await self.listener.close()
         await self.redis.aclose()

@@ -6,7 +6,6 @@ connection, when a rate opens by itself, and every LOOK_AGAIN seconds in case a 
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,13 +13,12 @@ from types import TracebackType
 from typing import Any, cast
 
 import msgspec
-from redis.exceptions import RedisError
 
 from saqueduct.broker.outage import answering
 from saqueduct.common.own_context import create_shared_task
 from saqueduct.common.text import decoded
 from saqueduct.common.time_limits import check_number
-from saqueduct.errors import InvalidArguments, LimitNotTaken, LimitTimeout, QueueUnavailable
+from saqueduct.errors import InvalidArguments, LimitNotTaken, LimitTimeout
 from saqueduct.flow.limits import LONGEST_PERIOD, gate_of, name_of, parameters_of
 from saqueduct.queue.limit_states import Declared, find_limit
 from saqueduct.queue.queue import EngineQueue
@@ -29,19 +27,14 @@ from saqueduct.tasks.definition import TaskDefinition
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.limit_keys import key_of
 
-logger = logging.getLogger("saqueduct")
-
 LOOK_AGAIN = 5.0
 """Seconds until a job that waits asks for its turn again."""
 
 SOONEST = 0.001
 """Minimum seconds until then: the clocks of Redis and of this process differ in their steps."""
 
-GRANTED, FREE = "granted", "free"
+ENTERED = GRANTED, FREE = "granted", "free"
 """Answers of `lua/take.lua`: the job has the limit; the same, and nothing is to be given back."""
-
-_giving_back: set[asyncio.Task[None]] = set()
-"""Calls in progress that nobody waits for."""
 
 
 def limit(name: str, /, **key: Any) -> "JobLimit":
@@ -89,7 +82,8 @@ class JobLimit:
         the attempt, and when the job is recovered from a worker that has died.
 
         Args:
-            timeout: seconds to wait; None: as long as the job may run.
+            timeout: seconds to wait in the line; 0: enter only if it is the job's turn now; None: as long as the job
+                may run. The time in which Redis answers the first call is not part of it.
 
         Raises:
             ValueError: `timeout` is less than 0.
@@ -113,24 +107,24 @@ class Taking:
     ) -> None:
         self._core, self._listener = queue.core, queue.listener
         self._name, self._timeout = name, timeout
+        self._held = job.key, job.lease
         self._token = secrets.token_hex(8)
-        self._arguments = job.key, job.lease, gate, name, rule, self._token
+        self._place = *self._held, gate, name, rule, self._token
         self._call: asyncio.Task[str] | None = None
-        self._holds = False
+        self._used = self._holds = False
 
     async def __aenter__(self) -> None:
-        if self._call is not None:
+        if self._used:
             raise LimitNotTaken(self._name, "each block needs a call of take() of its own")
+        self._used = True
         if self._core.alone:
             return
-        limited = asyncio.timeout(self._timeout)
+        self._core.guard.check()
+        await self._core.give_backs.finish(self._held)
         try:
-            async with limited:
-                self._holds = await self._granted() != FREE
-        except BaseException as error:
+            self._holds = await self._entered() != FREE
+        except BaseException:
             self._give_back()
-            if isinstance(error, TimeoutError) and limited.expired():
-                raise LimitTimeout(self._name, cast("float", self._timeout)) from None
             raise
 
     async def __aexit__(
@@ -139,11 +133,25 @@ class Taking:
         if self._holds:
             await asyncio.shield(self._give_back())
 
-    async def _granted(self) -> str:
-        if (answer := await self._ask()) in (GRANTED, FREE):
+    async def _entered(self) -> str:
+        """The answer with which the job enters the block; the timeout begins after the first one."""
+        if (answer := await self._ask()) in ENTERED:
             return answer
+        if self._timeout == 0:
+            raise LimitTimeout(self._name, self._timeout)
+        limited = asyncio.timeout(self._timeout)
+        try:
+            async with limited:
+                return await self._turn(answer)
+        except TimeoutError:
+            if limited.expired():
+                raise LimitTimeout(self._name, cast("float", self._timeout)) from None
+            raise
+
+    async def _turn(self, answer: str) -> str:
+        """Wait for the turn of the job, which is in the line."""
         async with self._listener.news(self._core.namespace(f"flow:take:{self._token}")) as news:
-            while answer != GRANTED:
+            while answer not in ENTERED:
                 seconds = min(LOOK_AGAIN, max(SOONEST, float(answer))) if answer else LOOK_AGAIN
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
@@ -160,7 +168,7 @@ class Taking:
 
     async def _take(self) -> str:
         async with answering(self._core.timings.answer):
-            answer = decoded(await self._core.scripts.run("take", *self._arguments, ""))
+            answer = decoded(await self._core.scripts.run("take", *self._place, ""))
         if answer == "own":
             raise LimitNotTaken(self._name, "the job has it as long as it runs: it is in `limits` of its task")
         if answer == "lost":
@@ -168,22 +176,7 @@ class Taking:
         return answer
 
     def _give_back(self) -> "asyncio.Task[None]":
-        task = create_shared_task(self._give())
-        _giving_back.add(task)
-        task.add_done_callback(_giving_back.discard)
-        return task
-
-    async def _give(self) -> None:
-        if self._call is not None:
-            await asyncio.wait([self._call])
-            if not self._call.cancelled():
-                # Nobody waits for it any more.
-                self._call.exception()
-        try:
-            async with answering(self._core.timings.answer):
-                await self._core.scripts.run("take", *self._arguments, "1")
-        except (RedisError, OSError, QueueUnavailable) as error:
-            logger.warning("the limit %r is given back at the end of the attempt: %s", self._name, error)
+        return self._core.give_backs.begin(self._place, cast("asyncio.Task[str]", self._call))
 
 
 def _key(name: str, declared: Declared, given: Mapping[str, Any], tasks: Sequence[TaskDefinition]) -> str:

@@ -265,6 +265,8 @@ class JobRunner:
     def settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """An attempt has its outcome (None: there is nothing to write), and its slot is free."""
         self.running.pop(attempt.held, None)
+        if self.core.give_backs.failed:
+            self.core.give_backs.end(attempt.held)
         job, meter = attempt.job, self.core.meter
         if meter is not None and (begun := attempt.begun):
             # Without the seconds for which other jobs blocked the event loop.
