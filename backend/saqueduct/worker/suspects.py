@@ -77,8 +77,8 @@ class Suspects:
         room = 0 if begun < len(suspects) else self.quarantine.room()
         leased.jobs = jobs[:room]
         self._starter.keeper.hold(suspects[begun:])
-        # Each is put in front of the next one.
-        for job in reversed([*suspects[begun:], *jobs[room:]]):
+        # They go back together, and so keep their order.
+        for job in [*suspects[begun:], *jobs[room:]]:
             self._starter.put_back(job)
 
     def leave(self) -> None:

@@ -151,9 +151,17 @@ class Served(NamedTuple):
         """The answer of a coroutine that runs in the event loop of the server."""
         return asyncio.run_coroutine_threadsafe(call, self.loop).result(60)
 
-    def enqueue(self, task: str, *, key: str | None = None, delay: float | None = None, **arguments: Any) -> str:
+    def enqueue(
+        self,
+        task: str,
+        *,
+        key: str | None = None,
+        delay: float | None = None,
+        timeout: float | None = None,
+        **arguments: Any,
+    ) -> str:
         """Enqueue a job; returns its key."""
-        chosen = self.saqueduct.registry.get(task).options(key=key, delay=delay)
+        chosen = self.saqueduct.registry.get(task).options(key=key, delay=delay, timeout=timeout)
 
         async def enqueue() -> str:
             return (await self.saqueduct.queues.enqueue(chosen, arguments)).key
