@@ -157,7 +157,7 @@ class Served(NamedTuple):
         *,
         key: str | None = None,
         delay: float | None = None,
-        timeout: float | None = None,
+        timeout: int | None = None,
         **arguments: Any,
     ) -> str:
         """Enqueue a job; returns its key."""

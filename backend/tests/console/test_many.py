@@ -53,7 +53,7 @@ def newest_entry(served: Served) -> dict[str, Any]:
 def test_jobs_that_wait_and_run_are_aborted_and_no_others(served: Served) -> None:
     keys = [served.enqueue("echo", delay=3600, group="many") for _ in range(130)]
     other = served.enqueue("echo", delay=3600, group="others")
-    running = served.enqueue("wait", timeout=600.0, seconds=601.0)
+    running = served.enqueue("wait", timeout=600, seconds=601.0)
     eventually_sync(lambda: status(served, running) == "active", within=60)
     page = served.page("/jobs/all", action="abort", q="group:many")
     assert "130</strong> jobs match" in page
