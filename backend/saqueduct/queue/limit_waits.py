@@ -14,6 +14,7 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.limit_keys import limits_of_job
 from saqueduct.tasks.redaction import REDACTED
+from saqueduct.tasks.shared_limits import redacted_places
 
 NAMED = 10
 """Jobs that are named as the holders of a limit."""
@@ -132,8 +133,7 @@ def _keys_that_are_taken(queue: EngineQueue, gates: list[Any]) -> dict[tuple[str
     for name, _, key in (decoded(gate[0]).partition("\t") for gate in gates):
         if (declared := known.get(name)) is not None:
             names = parameters_of(declared.limit)
-            secret = {each for task in tasks if task.name in declared.tasks for each in task.signature.redact}
-            if not secret.intersection(names):
+            if not redacted_places(name, tasks):
                 shown[name, key] = f"{', '.join(names)} = {key}"
     return shown
 

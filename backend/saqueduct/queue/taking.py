@@ -7,25 +7,21 @@ connection, when a rate opens by itself, and every LOOK_AGAIN seconds in case a 
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
-
-import msgspec
 
 from saqueduct.broker.outage import answering
 from saqueduct.common.own_context import create_shared_task
 from saqueduct.common.text import decoded
 from saqueduct.common.time_limits import check_number
-from saqueduct.errors import InvalidArguments, LimitNotTaken, LimitTimeout
-from saqueduct.flow.limits import LONGEST_PERIOD, gate_of, name_of, parameters_of
+from saqueduct.errors import LimitNotTaken, LimitTimeout
+from saqueduct.flow.limits import LONGEST_PERIOD, gate_of
 from saqueduct.queue.limit_states import Declared, find_limit
 from saqueduct.queue.queue import EngineQueue
-from saqueduct.tasks import current_job, encoding
-from saqueduct.tasks.definition import TaskDefinition
+from saqueduct.queue.taken_keys import key_of_call
+from saqueduct.tasks import current_job
 from saqueduct.tasks.job import EngineJob
-from saqueduct.tasks.limit_keys import key_of
 
 LOOK_AGAIN = 5.0
 """Seconds until a job that waits asks for its turn again."""
@@ -62,7 +58,8 @@ def limit(name: str, /, **key: Any) -> "JobLimit":
         raise LimitNotTaken(
             name, f"it is kept in the queue {declared.queue!r}, and this job is in {queue.name!r}: use one queue"
         )
-    return JobLimit(queue, job, name, declared, gate_of(name, _key(name, declared, key, tasks)))
+    having = [task for task in tasks if task.name in declared.tasks]
+    return JobLimit(queue, job, name, declared, gate_of(name, key_of_call(name, key, having, job.function)))
 
 
 class JobLimit:
@@ -177,28 +174,3 @@ class Taking:
 
     def _give_back(self) -> "asyncio.Task[None]":
         return self._core.give_backs.begin(self._place, cast("asyncio.Task[str]", self._call))
-
-
-def _key(name: str, declared: Declared, given: Mapping[str, Any], tasks: Sequence[TaskDefinition]) -> str:
-    """The key of some arguments at a limit."""
-    names, where = parameters_of(declared.limit), f"the limit {name!r}"
-    problems = dict.fromkeys(sorted(set(names) - given.keys()), "is missing")
-    known = ", ".join(names) or "none"
-    problems |= dict.fromkeys(
-        sorted(given.keys() - set(names)), f"is not an argument of this limit (there are: {known})"
-    )
-    if problems:
-        raise InvalidArguments(where, problems)
-    having = [task for task in tasks if task.name in declared.tasks]
-    # With the same types as calls have, or else equal values could have different keys.
-    typed = [task for task in having if any(name_of(each, task.name) == name for each in task.defaults.limits)]
-    secret = {each for task in typed[:1] or having for each in task.signature.redact}
-    types = {each: typed[0].signature.payload[each].type if typed else Any for each in names}
-    return key_of(names, {each: _typed(where, each, given[each], types[each]) for each in names}, secret)
-
-
-def _typed(where: str, name: str, value: Any, type_: Any) -> Any:
-    try:
-        return encoding.decoder(type_).decode(encoding.encode(value))
-    except (msgspec.ValidationError, *encoding.UNENCODABLE) as error:
-        raise InvalidArguments(where, {name: str(error)}) from None

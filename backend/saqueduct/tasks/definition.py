@@ -344,6 +344,13 @@ class TaskDefinition:
                 check_name(type(each).__name__, name_of(each, self.name))
             except ValueError as error:
                 raise RegistrationError(self.function, str(error)) from None
+        names = [name_of(each, self.name) for each in self.defaults.all_limits]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise RegistrationError(
+                self.function,
+                f"two of its limits have the name {twice[0]!r}, which a limit without a name has from its task: give "
+                "each its own name",
+            )
 
     def _check_parameters(self, option: Limit | Fair, names: Iterable[str]) -> None:
         known = self.signature.payload

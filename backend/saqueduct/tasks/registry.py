@@ -17,7 +17,6 @@ from saq.types import Context
 
 from saqueduct.common.functions import at_one_place
 from saqueduct.errors import DuplicateTask, RegistrationError, UnknownTask
-from saqueduct.flow.limits import name_of
 from saqueduct.schedules.schedule import CatchUp, Overlap, Schedule
 from saqueduct.tasks.controllers import (
     AsyncMethod,
@@ -30,6 +29,7 @@ from saqueduct.tasks.controllers import (
 )
 from saqueduct.tasks.decorators import ScheduleDecorator, TaskDecorator, decorated, schedule_of
 from saqueduct.tasks.options import TaskSettings
+from saqueduct.tasks.shared_limits import check_shared_limits
 from saqueduct.tasks.task import AsyncTask, SyncTask, Task
 
 P = ParamSpec("P")
@@ -57,14 +57,14 @@ class TaskRegistry:
 
         Raises:
             DuplicateTask: another function has that name, or the same function has other options or schedules.
-            RegistrationError: another task has a schedule with the same key, or another limit with the same name, or
-                the same limit in another queue.
+            RegistrationError: another task has a schedule with the same key, or a limit with the same name that
+                differs, see `check_shared_limits`.
         """
         first = self._tasks.get(task.name)
         if first is not None and not task.is_same(first):
             raise DuplicateTask(task.function, task.name, first.function)
         self.check_schedule_keys(task)
-        self._check_limits(task)
+        check_shared_limits(task, self._tasks.values())
         self._tasks[task.name] = task
 
     def check_schedule_keys(self, task: Task[..., Any]) -> None:
@@ -79,30 +79,6 @@ class TaskRegistry:
                 raise RegistrationError(
                     task.function, f"a schedule of {other.where} has the key {same.pop()!r} already; give another key="
                 )
-
-    def _check_limits(self, task: Task[..., Any]) -> None:
-        """Raise if another task has another limit with the name of one of its own, or the same one in another queue."""
-        if not task.defaults.all_limits:
-            return
-        named = {name_of(each, task.name): each for each in task.defaults.all_limits}
-        for other in self._tasks.values():
-            for each in other.defaults.all_limits if other.name != task.name else ():
-                name = name_of(each, other.name)
-                if (own := named.get(name)) is None:
-                    continue
-                if own.rule != each.rule:
-                    raise RegistrationError(
-                        task.function,
-                        f"the limit {name!r} is {own!r} here, and {each!r} in {other.where}: define it once, and use "
-                        "it in both, or give one another name",
-                    )
-                if task.defaults.queue != other.defaults.queue:
-                    raise RegistrationError(
-                        task.function,
-                        f"the limit {name!r} is used in the queue {task.defaults.queue!r} here, and in the queue "
-                        f"{other.defaults.queue!r} in {other.where}: a limit applies in one queue only; use one "
-                        "queue, or give one another name",
-                    )
 
     def get(self, name: str) -> Task[..., Any]:
         """The task of that name.
