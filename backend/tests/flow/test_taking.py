@@ -288,6 +288,62 @@ async def test_whole_jobs_and_parts_share_a_limit(queue: EngineQueue, hands: Han
     await nothing_is_left(queue)
 
 
+def whole_job(*limits: Concurrency | Rate) -> Any:
+    @task(name="whole", limits=limits)
+    async def whole(ctx: Context, *, account: int) -> None: ...
+
+    return whole
+
+
+async def test_a_whole_job_that_is_first_in_line_is_not_passed(queue: EngineQueue, hands: Hands) -> None:
+    whole = whole_job(ONE)
+    one, two, three = await leased(hands, taker(ONE), 3)
+    holder = Part(one)
+    await holder.has_it()
+    await whole.enqueue(account=1)
+    assert await hands.all() == []
+    behind = Part(two)
+    await waiting(queue, 2)
+    await holder.end()
+    last = Part(three)
+    await waiting(queue, 2)
+    [first] = await hands.all()
+    assert first.function == "whole"
+    assert not behind.inside.is_set()
+    await hands.finish(first)
+    for part in (behind, last):
+        await part.has_it()
+        await part.end()
+    await nothing_is_left(queue)
+
+
+async def test_a_place_that_no_worker_has_a_slot_for_goes_to_the_next(queue: EngineQueue, hands: Hands) -> None:
+    whole = whole_job(ONE)
+    one, two, three = await leased(hands, taker(ONE), 3)
+    holder = Part(one)
+    await holder.has_it()
+    await whole.enqueue(account=1)
+    assert await hands.all() == []
+    behind = Part(two)
+    await waiting(queue, 2)
+    last = Part(three)
+    await waiting(queue, 3)
+    await holder.end()
+    # Nobody leases.
+    await behind.has_it()
+    assert await hands.all() == []
+    # The whole job has kept its turn.
+    await waiting(queue, 2)
+    await behind.end()
+    [first] = await hands.all()
+    assert first.function == "whole"
+    assert not last.inside.is_set()
+    await hands.finish(first)
+    await last.has_it()
+    await last.end()
+    await nothing_is_left(queue)
+
+
 async def test_a_limit_that_is_changed_lets_those_go_that_wait(
     queue: EngineQueue, queues: Queues, hands: Hands
 ) -> None:

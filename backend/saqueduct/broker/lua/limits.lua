@@ -23,6 +23,8 @@
 --   takes           hash: running job -> its calls of `take`: lines of token, '+' granted or '-' waiting, and gate
 --   begun           hash: priority -> leases that found jobs in both its list and its lanes, which begin in turn
 --   checked         hash: how far `check` has come
+--   called          hash: lane that came into the ring because a gate had room -> its turn there and the gate
+--   called:GATE     zset: those lanes, by the time since which that room is kept for them
 -- A gate's slot is the lease: taken in the script that leases, released in the one that settles.
 -- A running job may take a gate for a part of its run, see `take.lua`. Such a call is a taker: '\2', its token and the id of
 -- its job. It waits among the waiters of the gate, and is in its set `held` as long as it has a slot.
@@ -33,8 +35,12 @@ local WOKEN, QUANTUM = 64, 16
 -- Lanes that wait for a gate have their priority before their turn.
 local RANKS = {high = 0, normal = 1125899906842624, low = 2251799813685248}
 
--- Slots of a gate that one check looks at.
+-- Slots of a gate, or waiters, that one look sees.
 local LOOKED_AT = 100
+
+-- Seconds for which a gate keeps room for a lane that it has called, and after which it does so again: when no worker has
+-- a slot for the lane, others may pass in between.
+local KEPT, KEPT_AGAIN = 1, 5
 
 -- Turns that one call takes at once.
 local TURNS_AT_ONCE = 64
@@ -44,7 +50,7 @@ local TOKEN = 16
 
 load_limits = function()
     local self = {}
-    local FAIR = BASE .. 'turns'
+    local FAIR, CALLED = BASE .. 'turns', BASE .. 'called'
     local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
     local lanes, rules, turn, turns = {}, {}, 0, 0
     -- True in the script that leases, which wakes other workers itself.
@@ -196,9 +202,10 @@ load_limits = function()
         if follower then to_ring(follower) end
     end
 
-    local function park(lane, gate, opens)
+    -- `turn`: the one that it has not used; nil: it goes to the end.
+    local function park(lane, gate, opens, turn)
         redis.call('HSET', PLACES, lane, gate)
-        redis.call('ZADD', BASE .. 'waiters:' .. gate, ranked(read(lane).level, next_turn()), lane)
+        redis.call('ZADD', BASE .. 'waiters:' .. gate, turn or ranked(read(lane).level, next_turn()), lane)
         if opens then sleep(gate, opens) end
     end
 
@@ -242,37 +249,98 @@ load_limits = function()
         redis.call('HSET', TAKES, id, table.concat(lines))
     end
 
-    -- Let a taker pass a gate that is open, unless the lease of its job has run out.
+    -- Let a taker pass a gate that is open, unless the lease of its job has run out: false if that may still be renewed.
     local function grant(gate, member)
         local id, token = job_of(member), string.sub(member, 2, TOKEN + 1)
         local deadline = redis.call('ZSCORE', LEASES, id)
-        if not deadline or tonumber(deadline) < SERVER then return note_take(id, token, '') end
+        if not deadline then return note_take(id, token, '') end
+        if tonumber(deadline) < SERVER then return false end
         take(gate, {member})
         note_take(id, token, '+', gate)
         redis.call('PUBLISH', BASE .. 'take:' .. token, 'granted')
     end
 
-    -- Let those go that wait at a gate that is open: takers, and one lane into the ring, or up to `most`: when it leaves the
-    -- ring, the next follows, as long as the gate is open.
-    local function stir(gate, most)
+    local function first_taker(waiters)
+        local from = 0
+        while true do
+            local members = redis.call('ZRANGE', waiters, from, from + LOOKED_AT - 1)
+            for _, member in ipairs(members) do
+                if is_taker(member) then return member end
+            end
+            if #members < LOOKED_AT then return nil end
+            from = from + LOOKED_AT
+        end
+    end
+
+    -- The first taker in line shall ask again: the time at which that is of use has changed.
+    local function let_ask(gate)
+        local first = first_taker(BASE .. 'waiters:' .. gate)
+        if first then redis.call('PUBLISH', BASE .. 'take:' .. string.sub(first, 2, TOKEN + 1), 'ask') end
+    end
+
+    -- For how many lanes a gate keeps room, how many it has called, and when it keeps less.
+    local function kept_room(gate)
+        local called = BASE .. 'called:' .. gate
+        local count = redis.call('ZCARD', called)
+        if count == 0 then return 0, 0 end
+        local again = redis.call('ZRANGEBYSCORE', called, '-inf', string.format('%.6f', NOW - KEPT_AGAIN), 'LIMIT', 0, WOKEN)
+        for _, lane in ipairs(again) do redis.call('ZADD', called, string.format('%.6f', NOW), lane) end
+        if #again > 0 then let_ask(gate) end
+        local since, now = string.format('(%.6f', NOW - KEPT), string.format('%.6f', NOW)
+        local first = redis.call('ZRANGEBYSCORE', called, since, now, 'WITHSCORES', 'LIMIT', 0, 1)
+        return redis.call('ZCOUNT', called, since, now), count, first[2] and tonumber(first[2]) + KEPT
+    end
+
+    -- A gate has room for a lane: it leaves the line there for the ring, and the room is kept for it. Its turn in the line
+    -- is used up only when one of its jobs starts.
+    local function call(lane, gate, turn)
+        redis.call('HSET', CALLED, lane, turn .. ' ' .. gate)
+        redis.call('ZADD', BASE .. 'called:' .. gate, string.format('%.6f', NOW), lane)
+        to_ring(lane)
+    end
+
+    -- A lane leaves the ring. Returns its turn and the gate that has called it, if one has.
+    local function end_call(lane)
+        local turn, gate = string.match(redis.call('HGET', CALLED, lane) or '', '^(%S+) (.*)$')
+        if not turn then return nil end
+        redis.call('HDEL', CALLED, lane)
+        redis.call('ZREM', BASE .. 'called:' .. gate, lane)
+        return turn, gate
+    end
+
+    -- Let those go that wait at a gate that is open, in their order: takers, and lanes into the ring. When as many lanes as
+    -- it has room for have been in the ring for too long, because no worker has a slot for them, takers may pass lanes.
+    local function stir(gate)
         local waiters = BASE .. 'waiters:' .. gate
         if redis.call('EXISTS', waiters) == 0 then return end
         local free, opens = room(gate)
-        local moved = 0
-        while moved < math.min(free, most or 1) do
+        local kept, called, until_then = 0, 0, nil
+        if free > 0 then kept, called, until_then = kept_room(gate) end
+        local moved, late = 0, {}
+        while free > kept and moved < WOKEN do
             local first = first_waiter(waiters)
+            if first and called >= free and not is_taker(first) then first = first_taker(waiters) end
             if not first then break end
+            local turn = redis.call('ZSCORE', waiters, first)
             redis.call('ZREM', waiters, first)
             if is_taker(first) then
-                grant(gate, first)
+                if grant(gate, first) == false then late[#late + 1], late[#late + 2] = turn, first end
                 free, opens = room(gate)
             else
-                to_ring(first)
-                moved = moved + 1
+                call(first, gate, turn)
+                kept, called, moved, until_then = kept + 1, called + 1, moved + 1, until_then or NOW + KEPT
             end
         end
-        if opens and free <= 0 then sleep(gate, opens) end
-        if moved > 0 and not self.leasing then wake() end
+        if #late > 0 then redis.call('ZADD', waiters, unpack(late)) end
+        if free <= 0 then
+            if opens then sleep(gate, opens) end
+        elseif until_then and redis.call('EXISTS', waiters) == 1 then
+            sleep(gate, until_then)
+        end
+        if moved > 0 then
+            let_ask(gate)
+            if not self.leasing then wake() end
+        end
     end
 
     -- A lane has left the ring: what it leaves open at its gates is for others; `except` the gate at which it waits.
@@ -286,6 +354,7 @@ load_limits = function()
     local function drop(lane)
         local place = redis.call('HGET', PLACES, lane)
         if not place then return end
+        end_call(lane)
         redis.call('HDEL', PLACES, lane)
         if place == '' then
             redis.call('ZREM', read(lane).ring, lane)
@@ -402,7 +471,7 @@ load_limits = function()
         local member, waiters = '\2' .. token .. id, BASE .. 'waiters:' .. gate
         local mine = state_of(id, token)
         if mine == '+' then return 'granted' end
-        if not mine and redis.call('EXISTS', waiters) == 0 and room(gate) > 0 then
+        if not mine and redis.call('EXISTS', waiters) == 0 and room(gate) > kept_room(gate) then
             take(gate, {member})
             -- Of a start of a rate nothing is left to give back.
             if rule_of(gate).kind == 'r' then return 'free' end
@@ -413,9 +482,11 @@ load_limits = function()
             redis.call('ZADD', waiters, ranked('normal', next_turn()), member)
         end
         if not mine then note_take(id, token, '-', gate) end
-        stir(gate, WOKEN)
+        stir(gate)
         if state_of(id, token) == '+' then return 'granted' end
-        local _, opens = room(gate)
+        local free, opens = room(gate)
+        local _, _, until_then = kept_room(gate)
+        if free > 0 and until_then then return string.format('%.6f', until_then - NOW) end
         local before = redis.call('ZRANK', waiters, member) or 0
         return opens and string.format('%.6f', opens - NOW + before * (rule_of(gate).step or 0)) or ''
     end
@@ -429,11 +500,10 @@ load_limits = function()
         return removed
     end
 
-    -- A gate that a job has closed is open again: those that have kept their slots at it may pass, although it is full. Of
-    -- the others as many lanes as it has room for, or the first, which would have been alone, would take all of that.
+    -- A gate that a job has closed is open again: those that have kept their slots at it may pass, although it is full.
     local function reopen(gate)
         if redis.call('HDEL', CLOSED, gate) == 0 then return end
-        stir(gate, WOKEN)
+        stir(gate)
         if rule_of(gate).kind ~= 'o' then return end
         for _, id in ipairs(redis.call('SMEMBERS', BASE .. 'held:' .. gate)) do
             local lane = redis.call('HGET', LANES, id)
@@ -515,8 +585,8 @@ load_limits = function()
         return most, limiting, opening
     end
 
-    -- After a visit: put the lane where it belongs.
-    local function settle_down(lane)
+    -- After a visit: put the lane where it belongs. `turn`: the one that it has not used, at the gate that has called it.
+    local function settle_down(lane, turn, caller)
         if redis.call('EXISTS', read(lane).list) == 0 then
             redis.call('HDEL', PLACES, lane)
             stir_others(lane)
@@ -526,12 +596,12 @@ load_limits = function()
         for _, gate in ipairs(is_ordered(lane) and {} or read(lane).gates) do
             local free, opens = room(gate)
             if free <= 0 then
-                park(lane, gate, opens)
+                park(lane, gate, opens, turn)
                 stir_others(lane, gate)
                 return
             end
         end
-        to_ring(lane)
+        if turn then call(lane, caller, turn) else to_ring(lane) end
     end
 
     -- Take jobs from the next lane of a ring; adds up to `want` of them to `ids`. Returns false if the ring is empty.
@@ -539,6 +609,7 @@ load_limits = function()
         local lane = redis.call('ZPOPMIN', BASE .. 'ring:' .. level)[1]
         if not lane then return false end
         end_turn(lane)
+        local turn, caller = end_call(lane)
         local entries, kinds = candidates(lane, math.min(want, read(lane).quantum), seen)
         local first = nil
         for i, kind in ipairs(kinds) do
@@ -562,10 +633,10 @@ load_limits = function()
             if any_expires() then redis.call('HDEL', EXPIRES, unpack(taken)) end
         end
         if first and most == 0 then
-            park(lane, limiting, opens)
+            park(lane, limiting, opens, turn)
             stir_others(lane, limiting)
         else
-            settle_down(lane)
+            settle_down(lane, #taken == 0 and turn, caller)
         end
         return true
     end
@@ -705,7 +776,7 @@ load_limits = function()
         if cursor == '0' then
             for _, takes in ipairs(redis.call('HVALS', TAKES)) do
                 for gate in string.gmatch(takes, '%x+%-([^\n]+)\n') do
-                    if changed[string.match(gate, '^[^\t]*')] then stir(gate, WOKEN) end
+                    if changed[string.match(gate, '^[^\t]*')] then stir(gate) end
                 end
             end
         end
