@@ -58,14 +58,14 @@ class Model:
 
     async def observe(self, queue: EngineQueue) -> None:
         """Read which calls have a gate and which wait, and check that those that got it now were allowed to."""
-        stored = cast("Any", await cast("Any", queue.redis).hgetall(queue.namespace("flow:takes")))
+        redis, takes = cast("Any", queue.redis), queue.namespace("flow:takes")
         before, self.taken, self.takers = self.taken, {}, {}
-        for job_id, lines in stored.items():
-            key = queue.job_key_from_id(job_id.decode())
+        for job_id in [each.decode() for each in await redis.smembers(takes)]:
+            key = queue.job_key_from_id(job_id)
             assert key in self.running, f"{key} has ended, and still has limits"
-            for line in lines.decode().splitlines():
-                calls = self.taken if line[16] == "+" else self.takers
-                calls[line[:16]] = key, line[17:]
+            for token, call in (await redis.hgetall(f"{takes}:{job_id}")).items():
+                calls = self.taken if call.startswith(b"+") else self.takers
+                calls[token.decode()] = key, call[1:].decode()
         for token in self.taken.keys() - before.keys():
             self.passed(self.taken[token][1])
 

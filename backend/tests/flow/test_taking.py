@@ -237,6 +237,37 @@ async def test_the_end_of_the_attempt_gives_all_back(queue: EngineQueue, hands: 
     await nothing_is_left(queue)
 
 
+async def test_a_job_that_ends_is_granted_nothing_that_it_gives_back(queue: EngineQueue, hands: Hands) -> None:
+    [job] = await leased(hands, taker(ONE), 1)
+    one = Part(job)
+    await one.has_it()
+    two = Part(job)
+    await waiting(queue, 1)
+    await hands.finish(job)
+    assert not await queue.redis.keys(queue.namespace("flow:takes*"))
+    await two.cancel()
+    assert not two.inside.is_set()
+    await one.end()
+
+
+async def test_a_call_costs_the_same_however_many_a_job_has(queue: EngineQueue, hands: Hands) -> None:
+    [job] = await leased(hands, taker(Concurrency(1, name="api")), 1)
+    redis: Any = queue.redis
+    calls = [f"{n:016x}" for n in range(1000)]
+
+    async def microseconds(tokens: list[str]) -> float:
+        await redis.config_resetstat()
+        for token in tokens:
+            await hands.take(job, "api\t", token)
+        return float((await redis.info("commandstats"))["cmdstat_evalsha"]["usec"])
+
+    first = await microseconds(calls[:100])
+    await microseconds(calls[100:-100])
+    assert await microseconds(calls[-100:]) < 4 * first
+    await hands.finish(job)
+    await nothing_is_left(queue, "api\t")
+
+
 @pytest.mark.timings(recovery_wait=0.0)
 async def test_a_job_of_a_killed_worker_loses_its_place_when_it_is_recovered(queue: EngineQueue, hands: Hands) -> None:
     dead, waits = await leased(hands, taker(ONE), 1), await leased(Hands(queue, "other"), taker(ONE), 1)

@@ -20,7 +20,8 @@
 --   changed         hash: limit whose rule somebody has changed by hand -> the time, and who and why
 --   turns           hash: priority and key of a fair task -> its lane that is in the ring
 --   line:KEY        zset: other lanes of that key that may have a job that can start; one follows when that lane was visited
---   takes           hash: running job -> its calls of `take`: lines of token, '+' granted or '-' waiting, and gate
+--   takes           set: running jobs that take gates
+--   takes:JOB       hash: its calls of `take`: token -> '+' granted or '-' waiting, and gate
 --   begun           hash: priority -> leases that found jobs in both its list and its lanes, which begin in turn
 --   checked         hash: how far `check` has come
 --   called          hash: lane that came into the ring because a gate had room -> its turn there and the gate
@@ -227,26 +228,24 @@ load_limits = function()
         return redis.call('ZRANGE', waiters, 0, 0)[1]
     end
 
-    -- What the calls of a job to take gates are: a function that returns token, '+' or '-', and gate of the next.
-    local function takes_of(id)
-        return string.gmatch(redis.call('HGET', TAKES, id) or '', '(%x+)([+-])([^\n]+)\n')
+    -- The calls of a job to take gates.
+    local function calls_of(id)
+        return BASE .. 'takes:' .. id
     end
 
+    -- What one of these calls has become: '+' or '-', and its gate.
     local function state_of(id, token)
-        for other, state in takes_of(id) do
-            if other == token then return state end
-        end
+        return string.match(redis.call('HGET', calls_of(id), token) or '', '^([+-])(.*)$')
     end
 
     -- Store what becomes of one of these calls: '+' granted, '-' it waits, '' it is over.
     local function note_take(id, token, state, gate)
-        local lines = {}
-        for other, its, its_gate in takes_of(id) do
-            if other ~= token then lines[#lines + 1] = other .. its .. its_gate .. '\n' end
+        if state ~= '' then
+            redis.call('HSET', calls_of(id), token, state .. gate)
+            redis.call('SADD', TAKES, id)
+        elseif redis.call('HDEL', calls_of(id), token) == 1 and redis.call('EXISTS', calls_of(id)) == 0 then
+            redis.call('SREM', TAKES, id)
         end
-        if state ~= '' then lines[#lines + 1] = token .. state .. gate .. '\n' end
-        if #lines == 0 then return redis.call('HDEL', TAKES, id) end
-        redis.call('HSET', TAKES, id, table.concat(lines))
     end
 
     -- Let a taker pass a gate that is open, unless the lease of its job has run out: false if that may still be renewed.
@@ -433,32 +432,36 @@ load_limits = function()
         end
     end
 
-    local function give(id, token, gate)
+    -- A call to take a gate is over: the job leaves it, or waits no longer.
+    function self.give(id, token)
+        local state, gate = state_of(id, token)
+        if not state then return end
         local member = '\2' .. token .. id
+        note_take(id, token, '')
         redis.call('ZREM', BASE .. 'waiters:' .. gate, member)
         if redis.call('SREM', BASE .. 'held:' .. gate, member) == 1 then stir(gate) end
     end
 
-    -- A call to take a gate is over: the job leaves it, or waits no longer.
-    function self.give(id, token)
-        for other, _, gate in takes_of(id) do
-            if other == token then
-                note_take(id, token, '')
-                give(id, token, gate)
-            end
-        end
-    end
-
-    -- The attempt of a job has ended, and with it its calls to take gates.
+    -- The attempt of a job has ended, and with it its calls to take gates. Those that wait first: they get no place that the
+    -- job gives back.
     function self.give_all(id)
-        local takes = takes_of(id)
-        redis.call('HDEL', TAKES, id)
-        for token, _, gate in takes do give(id, token, gate) end
+        local calls, stirred = redis.call('HGETALL', calls_of(id)), {}
+        redis.call('DEL', calls_of(id))
+        redis.call('SREM', TAKES, id)
+        for i = 1, #calls, 2 do
+            local member, gate = '\2' .. calls[i] .. id, string.sub(calls[i + 1], 2)
+            redis.call('ZREM', BASE .. 'waiters:' .. gate, member)
+            if redis.call('SREM', BASE .. 'held:' .. gate, member) == 1 then stirred[gate] = true end
+        end
+        for gate in pairs(stirred) do stir(gate) end
     end
 
     -- The jobs among these that take gates, or nil.
     function self.takers(ids)
-        return redis.call('EXISTS', TAKES) == 1 and redis.call('HMGET', TAKES, unpack(ids))
+        if redis.call('EXISTS', TAKES) == 0 then return nil end
+        local found = redis.call('SMISMEMBER', TAKES, unpack(ids))
+        for i, takes in ipairs(found) do found[i] = takes == 1 end
+        return found
     end
 
     -- Take a gate for a running job, or wait for it; see `take.lua`.
@@ -669,9 +672,9 @@ load_limits = function()
         end
         local second = redis.call('HSCAN', PLACES, from[2] or '0', 'COUNT', most)
         for i = 1, #second[2], 2 do self.check_lane(second[2][i]) end
-        local third = redis.call('HSCAN', TAKES, from[3] or '0', 'COUNT', most)
-        for i = 1, #third[2], 2 do
-            if redis.call('HEXISTS', OWNERS, third[2][i]) == 0 then self.give_all(third[2][i]) end
+        local third = redis.call('SSCAN', TAKES, from[3] or '0', 'COUNT', most)
+        for _, id in ipairs(third[2]) do
+            if redis.call('HEXISTS', OWNERS, id) == 0 then self.give_all(id) end
         end
         redis.call('HSET', BASE .. 'checked', 'lanes', page[1], 'places', second[1], 'takes', third[1])
     end
@@ -737,7 +740,9 @@ load_limits = function()
     -- The same for a running job that waits to take gates; {} if it does not.
     function self.explain_takes(id, most)
         local answer = {string.format('%.6f', NOW), 0}
-        for token, state, gate in takes_of(id) do
+        local calls = redis.call('HGETALL', calls_of(id))
+        for i = 1, #calls, 2 do
+            local token, state, gate = calls[i], string.match(calls[i + 1], '^([+-])(.*)$')
             if state == '-' then answer[#answer + 1] = explained(gate, '\2' .. token .. id, most) end
         end
         return #answer > 2 and answer or {}
@@ -774,10 +779,12 @@ load_limits = function()
     -- Look again at those gates of some limits at which lanes wait; see `stir.lua`.
     function self.stir_waiting(cursor, most, changed)
         if cursor == '0' then
-            for _, takes in ipairs(redis.call('HVALS', TAKES)) do
-                for gate in string.gmatch(takes, '%x+%-([^\n]+)\n') do
-                    if changed[string.match(gate, '^[^\t]*')] then stir(gate) end
-                end
+            local gates = {}
+            for _, id in ipairs(redis.call('SMEMBERS', TAKES)) do
+                for _, state in ipairs(redis.call('HVALS', calls_of(id))) do gates[string.match(state, '^%-(.*)$') or ''] = true end
+            end
+            for gate in pairs(gates) do
+                if changed[string.match(gate, '^[^\t]*')] then stir(gate) end
             end
         end
         local page = redis.call('HSCAN', PLACES, cursor, 'COUNT', most)
