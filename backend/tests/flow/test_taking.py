@@ -375,6 +375,22 @@ async def test_a_place_that_no_worker_has_a_slot_for_goes_to_the_next(queue: Eng
     await nothing_is_left(queue)
 
 
+async def test_a_slot_is_for_whole_jobs_next_if_they_had_no_room_before(queue: EngineQueue, hands: Hands) -> None:
+    whole, work = whole_job(ONE), taker(ONE)
+    [job] = await leased(hands, work, 1)
+    holder = Part(job)
+    await holder.has_it()
+    await whole.enqueue(account=1)
+    for n in range(4):
+        await work.enqueue(n=n)
+    for _ in range(2):
+        [listed] = await hands.lease(1)
+        assert listed.function == "taker"
+    await holder.end()
+    [next_one] = await hands.lease(1)
+    assert next_one.function == "whole"
+
+
 async def test_a_limit_that_is_changed_lets_those_go_that_wait(
     queue: EngineQueue, queues: Queues, hands: Hands
 ) -> None:

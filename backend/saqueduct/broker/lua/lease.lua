@@ -85,19 +85,22 @@ end
 -- With limits: some jobs of the list and some lanes in turn.
 local TOGETHER = 8
 if limited then limited.open_gates() end
-local lanes_next = {}
+local lanes_next, unused = {}, {}
 while limited and not closed and #ids < want and scanned < SCAN and visits < VISITS do
     local lines = waiting_lines()
     if #lines == 0 then break end
     local line = #lines == 1 and lines[1] or next_list(lines)
     if line.lanes and line.listed and lanes_next[line.level] == nil then
         lanes_next[line.level] = limited.begin_with_lanes(line.level)
+        unused[line.level] = lanes_next[line.level] or nil
     end
     if #lines == 1 and not line.listed then
         visits = visits + limited.visit_some(line.level, want, ids, seen, VISITS - visits)
     elseif line.lanes and (lanes_next[line.level] or not line.listed) then
+        local before = #ids
         limited.visit(line.level, want - #ids, ids, seen)
         visits = visits + 1
+        if #ids > before then unused[line.level] = nil end
         if #lines > 1 or visits % TOGETHER == 0 then lanes_next[line.level] = false end
     else
         local most = #lines > 1 and 1 or line.lanes and TOGETHER or want
@@ -105,6 +108,8 @@ while limited and not closed and #ids < want and scanned < SCAN and visits < VIS
         lanes_next[line.level] = true
     end
 end
+-- Lanes that had no room keep their turn to begin: else they could always begin when others have their places.
+for level in pairs(unused) do limited.begin_with_lanes(level) end
 while not limited and not closed and #ids < want and scanned < SCAN do
     local lists = waiting()
     if #lists == 0 then break end
