@@ -85,7 +85,7 @@ def _check_redaction(task: TaskDefinition, here: str, other: TaskDefinition, the
     raise RegistrationError(
         task.function,
         f"the limit {name!r} has a key for {here!r}, which is redacted {where}: its values would be in Redis as plain "
-        f"text; add {there if hidden else here!r} to `redact` of that task too, or give one limit another name",
+        "text; add it to `redact` of both tasks, or give one limit another name",
     )
 
 

@@ -40,7 +40,7 @@ def takes(name: str, **options: Any) -> Any:
 @pytest.mark.parametrize("other", [takes, lambda name, **options: whole(name, str, **options)], ids=["part", "whole"])
 def test_what_one_task_redacts_is_no_plain_key_of_another(other: Any) -> None:
     whole("first", str)
-    with pytest.raises(RegistrationError, match=r"redacted here, and not in .*add 'account' to `redact` of that task"):
+    with pytest.raises(RegistrationError, match=r"redacted here, and not in .*add it to `redact` of both tasks"):
         other("second", redact=("account",))
 
 
