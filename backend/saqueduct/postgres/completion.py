@@ -19,6 +19,7 @@ from saqueduct.postgres.connection import TransactionAborted
 from saqueduct.postgres.outage import outage_in, sqlstate_of
 from saqueduct.postgres.partition_layout import no_partition
 from saqueduct.postgres.recorder import JobRecorder
+from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.completion import Success, announced
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import put_back
@@ -58,8 +59,15 @@ def success_to_write(success: Success | None) -> RecordedSuccess | None:
     if success is None or not isinstance(success.completions, JobRecorder):
         return None
     job, result, recorder = success.job, success.result, success.completions
-    # Never without the record of a job whose worker died: it may have committed already.
-    return None if recorder.suspended and not put_back(job.meta) else RecordedSuccess(job, result, recorder)
+    # Never without the record of a job that may have committed already.
+    return None if recorder.suspended and not _may_run_twice(job) else RecordedSuccess(job, result, recorder)
+
+
+def _may_run_twice(job: EngineJob) -> bool:
+    """True for a job whose worker died, or that other workers may have taken, because the event loop was blocked."""
+    queue = job.get_queue()
+    offered = isinstance(queue, EngineQueue) and (job.key, job.lease) in queue.core.offered
+    return offered or bool(put_back(job.meta))
 
 
 async def write_success(session: AsyncSession, success: RecordedSuccess) -> bool:

@@ -254,12 +254,12 @@ class JobRecorder:
                 await asyncio.sleep(min(self._timings.longest_write_pause, 0.2 * 2**failures))
                 continue
             failures = 0
-            if written < RECORDS_AT_ONCE:
-                # No caller waits for a record.
-                await asyncio.sleep(self._linger(written))
             if self.away_since is not None:
                 logger.info("PostgreSQL is back, %d job records waited", len(self._waiting) + written)
                 self.away_since = None
+            if written < RECORDS_AT_ONCE:
+                # No caller waits for a record.
+                await asyncio.sleep(self._linger(written))
 
     def _linger(self, written: int) -> float:
         """Seconds until the next batch, after one with so many records."""

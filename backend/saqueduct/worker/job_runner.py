@@ -134,7 +134,7 @@ class JobRunner:
         lost = LostLeases(worker.id, self.core.timings.lost_lease_kept)
         self._outcomes = OutcomeBuffer(self.core, queue.settler, self._written)
         self._closings = Closings(self.core, self._outcomes, self._freed.set)
-        self.leasing = Leasing(self.core, worker.id, self._waiting, self._outcomes, lost)
+        self.leasing = Leasing(self.core, worker.id, self._waiting, self._outcomes, lost, self.pulse)
         beat = self._heartbeat().beat
         self.keeper = LeaseKeeper(self.core, self.pulse, self.running, lost, self._lost_in_thread, beat)
         self.deadlines = Deadlines(self.core, self.pulse, self.running)

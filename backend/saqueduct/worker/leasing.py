@@ -18,6 +18,7 @@ from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, has_expired, holder
 from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, engine_entries
+from saqueduct.worker.loop_monitor import Pulse
 from saqueduct.worker.lost_leases import LostLeases
 from saqueduct.worker.outcome_buffer import OutcomeBuffer
 from saqueduct.worker.quarantine import SUSPECT
@@ -59,10 +60,17 @@ class Leasing:
         waiting: waits for jobs.
         outcomes: receive the jobs that must not run.
         lost: records calls whose answers were lost.
+        pulse: of the worker's event loop.
     """
 
     def __init__(
-        self, core: QueueCore, worker_id: str, waiting: Waiting, outcomes: OutcomeBuffer, lost: LostLeases
+        self,
+        core: QueueCore,
+        worker_id: str,
+        waiting: Waiting,
+        outcomes: OutcomeBuffer,
+        lost: LostLeases,
+        pulse: Pulse,
     ) -> None:
         self.answered_at = time.monotonic()
         """Seconds of the monotonic clock at the last answer to a lease, whether there were jobs or not."""
@@ -71,6 +79,7 @@ class Leasing:
         self._waiting = waiting
         self._outcomes = outcomes
         self._lost = lost
+        self._pulse = pulse
         self._suspects: list[EngineJob] = []
 
     async def lease(self, count: int, held: int, waits: float = 0.0) -> Leased:
@@ -107,8 +116,11 @@ class Leasing:
         ask = (
             self._waiting.lease(arguments, waits) if waits else self._core.scripts.run("lease", *arguments, again=False)
         )
+        asked = self._pulse.stopped_for()
         answer = await ask
-        if answer is None:
+        # Nothing renews the leases of an answer that nobody has read: other workers may have its jobs by now.
+        late = self._pulse.stopped_for() - asked > self._core.timings.lease / 2
+        if answer is None or late:
             self._lost.lose(arguments[-1])
             return Leased([], None, more=False, shared=False, paused=False)
         milliseconds, due, line, lease = answer[:4]

@@ -129,6 +129,10 @@ class Pulse:
         """As `awake`, without the seconds for which the event loop was blocked; jobs are timed with it."""
         return time.monotonic() - self._suspended - self._blocked
 
+    def stopped_for(self) -> float:
+        """Seconds so far for which the process was suspended, or the event loop blocked."""
+        return self._suspended + self._blocked
+
     def certain(self) -> float | None:
         """As `awake`; None while that may be wrong: the process was suspended, and the thread has not woken since."""
         suspended = self._suspended

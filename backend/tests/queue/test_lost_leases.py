@@ -1,5 +1,6 @@
 """Leases whose answers are lost on the way."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from app.settings import Settings
 from saqueduct import Context, Queues, enqueue_many, task
 from saqueduct.broker import transport
 from saqueduct.broker.scripts import digest
+from saqueduct.testing import QueueSetup
+from saqueduct.testing.threads import worker_thread
 from saqueduct.worker.lost_leases import LostLeases
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
@@ -100,6 +103,45 @@ async def test_a_worker_that_stops_leaves_no_lost_lease(
         await eventually(lambda: losses.lost)
     await queue.recover()
     assert (await handle.status(), await queue.count("queued")) == (Status.QUEUED, 1)
+
+
+@pytest.mark.timings(lease=1.0, recovery_look=0.1, recovery_wait=0.1, stall=60.0)
+async def test_a_lease_that_ran_out_before_a_blocked_event_loop_read_it_is_not_used(
+    settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup
+) -> None:
+    """Redis leases a job to a worker that waits, whether or not the worker's event loop can read the answer."""
+    began: list[str] = []
+    go, blocking, release = threading.Event(), threading.Event(), threading.Event()
+
+    @task(timeout=None)
+    async def block(ctx: Context) -> None:
+        await eventually(go.is_set)
+        blocking.set()
+        release.wait()
+
+    @task
+    async def work(ctx: Context) -> None:
+        began.append(ctx["job"].key)
+
+    redis: Any = queues.get("default").redis
+
+    async def waits() -> bool:
+        return any(client["cmd"] == "blmove" for client in await redis.client_list())
+
+    with worker_thread(saqueduct_setup):
+        try:
+            blocker = await block.enqueue()
+            await eventually(waits)
+            go.set()
+            await eventually(blocking.is_set)
+            job = await work.enqueue()
+            async with working(settings, queues, container):
+                await job.result(timeout=60)
+        finally:
+            release.set()
+        # Its outcome is written after the answer has been read.
+        await blocker.result(timeout=60)
+    assert began == [job.key]
 
 
 def test_lost_calls_are_looked_for_for_a_while() -> None:

@@ -120,18 +120,24 @@ async def put_back(queues: Queues, key: str) -> None:
     await queue.settler.settle([Outcome.release(queue.core, stored)])
 
 
+@pytest.mark.parametrize("suspended", [False, True])
 async def test_an_attempt_that_another_one_overtook_is_rolled_back(
-    jobs: JobKit, queues: Queues, engine: AsyncEngine, records: Look
+    jobs: JobKit, queues: Queues, engine: AsyncEngine, records: Look, suspended: bool
 ) -> None:
+    """After a blocked event loop also while PostgreSQL seems not to answer: time limits have passed meanwhile."""
+
     @task
     async def overtaken(ctx: Context, *, db_session: AsyncSession = INJECTED) -> str:
         await db_session.execute(text("INSERT INTO notes VALUES ('mine')"))
-        recorder = queues.get("default").recorder
-        job = queues.get("default").copy(ctx["job"])
+        queue, mine = queues.get("default"), ctx["job"]
+        recorder, job = queue.recorder, queue.copy(mine)
         job.status, job.result, job.completed = Status.COMPLETE, "the other's", 1
-        assert recorder is not None
+        assert isinstance(recorder, JobRecorder)
         recorder.add(job)
         await record_of(records, job.key, "complete")
+        if suspended:
+            recorder.suspend()
+            queue.core.offered.add((mine.key, mine.lease))
         return "mine"
 
     job = await overtaken.enqueue()
