@@ -10,6 +10,7 @@ from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.completion import Ended
+from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import RECOVERIES
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -133,6 +134,7 @@ async def test_an_attempt_that_another_one_overtook_is_rolled_back(
         recorder, job = queue.recorder, queue.copy(mine)
         job.status, job.result, job.completed = Status.COMPLETE, "the other's", 1
         assert isinstance(recorder, JobRecorder)
+        assert isinstance(mine, EngineJob)
         recorder.add(job)
         await record_of(records, job.key, "complete")
         if suspended:
