@@ -186,7 +186,12 @@ def test_schedules_fire_on_a_journey_when_asked_for(worker: WorkerFixture, jobs:
 # The plugin
 
 
-QUIET = ("-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
+QUIET = (
+    "-p", "no:cacheprovider",
+    # In a process that has run a test with it, its plugin warns when it is loaded again.
+    "-p", "no:hypothesispytest",
+    "-o", "asyncio_default_fixture_loop_scope=function",
+)  # fmt: skip
 
 CONFTEST = """
 import pytest

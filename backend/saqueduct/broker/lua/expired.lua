@@ -7,7 +7,7 @@
 local CHECKED = 200
 unless_full()
 put_back()
--- Stock workers have taken them for jobs.
+-- Stock workers have taken it for a job.
 redis.call('LREM', ACTIVE, 0, WAKE)
 if limits() then loaded.check(CHECKED) end
 local sweeper = redis.call('GET', ARGV[5])

@@ -63,8 +63,8 @@ local function next_list(lists)
 end
 
 put_back()
--- They have woken this worker, and are no longer needed.
-while redis.call('LINDEX', QUEUED, 0) == WAKE do redis.call('LPOP', QUEUED) end
+-- It has woken this worker, and is no longer needed.
+if redis.call('LINDEX', QUEUED, 0) == WAKE then redis.call('LPOP', QUEUED) end
 
 local paused = redis.call('EXISTS', PAUSED) == 1
 -- A worker that is stopping may not receive the answer with its leases.

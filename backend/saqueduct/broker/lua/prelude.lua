@@ -43,19 +43,8 @@ local function pause_note(current, details)
     return (current and string.match(current, '^[%d.]+') or string.format('%.6f', NOW)) .. ' ' .. details
 end
 
--- Such entries that are pushed at once when stock workers wait at the list too, which take them for nothing: at least, and
--- at most. As many again as they took the last time, so that one is left for a worker of the engine.
-local WAKES, MOST_WAKES = 16, 1024
-
 local function wake()
-    if redis.call('LLEN', QUEUED) > 0 then return end
-    redis.call('RPUSH', QUEUED, WAKE)
-    local taken = redis.call('EXISTS', ACTIVE) == 1 and redis.call('LREM', ACTIVE, 0, WAKE) or 0
-    -- Each worker of the engine has a report beside its entry in the statistics of SAQ.
-    if taken == 0 and redis.call('ZCARD', STATS) <= redis.call('HLEN', REPORTS) then return end
-    local more = {}
-    for i = 1, math.min(MOST_WAKES, math.max(WAKES, 2 * taken)) do more[i] = WAKE end
-    redis.call('RPUSH', QUEUED, unpack(more))
+    if redis.call('LLEN', QUEUED) == 0 then redis.call('RPUSH', QUEUED, WAKE) end
 end
 
 -- Put entries back whose arrival has woken a worker, see `waiting.py`: it leases now, or is gone.
