@@ -111,7 +111,7 @@ class JobRecorder:
         return self.away_since is not None
 
     def needs(self, job: Job) -> bool:
-        """True for a job that has ended, and whose end Redis keeps until it is written: see `engine/unrecorded.py`."""
+        """True for a job that has ended, and whose end Redis keeps until it is written: see `queue/unrecorded.py`."""
         if own_fields(job).recorded:
             return False
         if job.meta.get(DURABLE):

@@ -180,12 +180,12 @@ class Row(NamedTuple):
 
     @property
     def kept(self) -> bool:
-        """True for an end that Redis keeps until it is written; all but `first` ones, see `engine/unrecorded.py`."""
+        """True for an end that Redis keeps until it is written; all but `first` ones, see `queue/unrecorded.py`."""
         return self.status != "queued" and not self.first
 
     @property
     def mark(self) -> str:
-        """See `engine.job.mark_of`."""
+        """See `saqueduct.tasks.job.mark_of`."""
         return f"{self.key}|{self.queued}|{self.round}"
 
     @property

@@ -14,12 +14,10 @@ from saqueduct.broker.outage import Outage, answering
 from saqueduct.broker.scripts import Scripts
 from saqueduct.common.own_context import create_shared_task
 from saqueduct.errors import QueueUnavailable
+from saqueduct.tasks.job import Held
 from saqueduct.timings import Timings
 
 logger = logging.getLogger("saqueduct")
-
-Held = tuple[str, str]
-"""Key of a job, and its lease."""
 
 Place = tuple[str, ...]
 """The arguments of `lua/take.lua` that name a place: those of the call that took it."""

@@ -18,7 +18,7 @@ PLACES = "flow:places"
 """The hash of the lanes that have jobs, see `lua/limits.lua`."""
 
 LINES = ("queued", "queued:high", "queued:low")
-"""The lists in which the due jobs of a queue wait, as `engine/queue.py` names them."""
+"""The lists in which the due jobs of a queue wait, as `broker/keys.py` names them."""
 
 GIVES_UP = 0.05
 """Seconds after which a worker ends that should take a job and found none."""
