@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.common.near_names import did_you_mean
 from saqueduct.schedules.schedule import check_monitor
-from saqueduct.timings import PostgresTimings, Timings
+from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
 
 SMTP_SCHEMES = ("smtp+starttls", "smtps", "smtp")
 """Of the URL of a mail server."""
@@ -114,7 +114,10 @@ def number_problems(config: Any) -> list[str]:
 
 def timing_problems(timings: Timings) -> list[str]:
     """Of timings that are out of bounds, or do not fit together."""
-    if problems := [*_out_of_range("timings.", timings), *_out_of_range("timings.postgres.", timings.postgres)]:
+    problems = _out_of_range("timings.", timings)
+    problems += _out_of_range("timings.postgres.", timings.postgres)
+    problems += _out_of_range("timings.console.", timings.console)
+    if problems:
         return problems
     if timings.lease < 3 * timings.renewal:
         problems.append(
@@ -143,8 +146,8 @@ def _out_of_bounds(field: "dataclasses.Field[Any]", value: Any) -> str:
     return f"{field.name}={value!r}: must be {number}, {bounds} ({unit})"
 
 
-def _out_of_range(prefix: str, timings: Timings | PostgresTimings) -> list[str]:
-    fields = [field for field in dataclasses.fields(timings) if field.name != "postgres"]
+def _out_of_range(prefix: str, timings: Timings | PostgresTimings | ConsoleTimings) -> list[str]:
+    fields = [field for field in dataclasses.fields(timings) if field.name not in ("postgres", "console")]
     return [f"{prefix}{problem}" for field in fields if (problem := _not_positive(field, getattr(timings, field.name)))]
 
 

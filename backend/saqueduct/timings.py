@@ -1,4 +1,4 @@
-"""Timings of queues, workers and the store in PostgreSQL, in one place.
+"""Timings of queues, workers, the store in PostgreSQL and the console, in one place.
 
 The defaults fit together: a killed worker's job runs again within `lease` + 2 * `recovery_look` + `recovery_wait`
 seconds, and `renewal` is short enough that two renewals may fail before a lease runs out.
@@ -61,6 +61,35 @@ class PostgresTimings(NamedFields):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleTimings(NamedFields):
+    """Intervals, waits and limits of the console; all in seconds.
+
+    Attributes:
+        sample: interval between two samples of the state while someone watches.
+        sample_kept: time for which pages share a sample.
+        answer: time that Redis and PostgreSQL have to answer: a page that says which of them does not is better than
+            none.
+        charts: time that PostgreSQL has to answer with the history; a page without charts is better than none.
+        charts_retry: time after which a server that did not answer is asked for the history again.
+        count: maximum duration of the counts of a page of jobs; a page without them is better than a slow one.
+        runs: maximum duration of all searches for the runs of a task, or of schedules.
+        newest_kept: time for which it is remembered from when on records are searched.
+        unindexed: time after the end of a day, in UTC, in which its records may have no indexes for searches, see
+            `Partitions`.
+    """
+
+    sample: float = 2.0
+    sample_kept: float = 1.0
+    answer: float = 1.0
+    charts: float = 3.0
+    charts_retry: float = 2.0
+    count: float = 0.03
+    runs: float = 0.3
+    newest_kept: float = 10.0
+    unindexed: float = 1200.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Timings(NamedFields):
     """Intervals, waits and limits; all in seconds.
 
@@ -120,6 +149,7 @@ class Timings(NamedFields):
         ping_retry: time until a ping that the monitor of a schedule did not take is sent again.
         last_pings: time that such pings have to arrive when the process ends.
         postgres: of the store in PostgreSQL.
+        console: of the console.
     """
 
     answer: float = 5.0
@@ -163,3 +193,4 @@ class Timings(NamedFields):
     ping_retry: float = 2.0
     last_pings: float = 5.0
     postgres: PostgresTimings = PostgresTimings()
+    console: ConsoleTimings = ConsoleTimings()

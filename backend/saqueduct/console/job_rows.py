@@ -34,15 +34,6 @@ SEARCHED: Final = 50_000
 """The newest records that are searched for text; of the days without indexes the newest that are searched for
 arguments, tags and traces."""
 
-REMEMBERED: Final = 10.0
-"""Seconds for which the time of the oldest of them is remembered."""
-
-UNINDEXED: Final = dt.timedelta(minutes=20)
-"""How long after the end of a day, in UTC, its records may have no indexes for searches, see `Partitions`."""
-
-COUNTING: Final = 30
-"""Milliseconds that the counts of a page may take; a page without them is better than a slow one."""
-
 COUNTED: Final = 10_000
 """Records of a status that are counted."""
 
@@ -143,7 +134,7 @@ async def _add_recorded(
 
 async def _counts(view: View, parts: Sequence[RecordFilter]) -> Mapping[str, int] | None:
     async with view.history() as history:
-        return await history.counts(parts, RECORDED, COUNTED, COUNTING)
+        return await history.counts(parts, RECORDED, COUNTED, round(view.timings.count * 1000))
 
 
 async def _recorded(
@@ -173,7 +164,8 @@ async def _parts(view: View, which: RecordFilter) -> Parts:
     newest = msgspec.structs.replace(which, since=since)
     if which.text is not None:
         return Parts([newest], capped=True)
-    end = (dt.datetime.fromtimestamp(time_now(), dt.UTC) - UNINDEXED).replace(hour=0, minute=0, second=0, microsecond=0)
+    indexed = dt.datetime.fromtimestamp(time_now() - view.timings.unindexed, dt.UTC)
+    end = indexed.replace(hour=0, minute=0, second=0, microsecond=0)
     if since <= end:
         return Parts([which])
     older = msgspec.structs.replace(which, until=end if which.until is None else min(which.until, end))
@@ -185,7 +177,7 @@ async def _newest(view: View, history: "JobHistory", which: RecordFilter) -> dt.
     if which.until is not None:
         return await history.newest(which, SEARCHED)
     now, remembered = time.monotonic(), view.console.newest
-    if remembered is None or remembered[0] < now - REMEMBERED:
+    if remembered is None or remembered[0] < now - view.timings.newest_kept:
         remembered = view.console.newest = (now, await history.newest(which, SEARCHED))
     return remembered[1]
 

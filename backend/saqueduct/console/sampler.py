@@ -17,15 +17,6 @@ from saqueduct.queue.reading import worker_info
 from saqueduct.queue.schedule_states import ScheduleState
 from saqueduct.telemetry.system_state import DatabaseState, SystemReader
 
-EVERY: Final = 2.0
-"""Seconds between two samples while someone watches."""
-
-FRESH: Final = 1.0
-"""Seconds for which pages share a sample."""
-
-ANSWER_TIMEOUT: Final = 1.0
-"""Seconds that Redis and PostgreSQL get to answer: a page that says which of them does not is better than none."""
-
 MOST_WATCHERS: Final = 200
 """Open streams of a process; further viewers poll."""
 
@@ -97,6 +88,7 @@ class Sampler:
 
     def __init__(self, saqueduct: Saqueduct) -> None:
         self._saqueduct = saqueduct
+        self._timings = saqueduct.config.timings.console
         self._latest: Snapshot | None = None
         self._at = 0.0
         self._reading: asyncio.Task[Snapshot] | None = None
@@ -104,18 +96,19 @@ class Sampler:
         self.reads = 0
         """Snapshots that were read."""
 
-    async def current(self, *, max_age: float = FRESH) -> Snapshot:
-        """A snapshot that is at most `max_age` seconds old."""
+    async def current(self, *, max_age: float | None = None) -> Snapshot:
+        """A snapshot that is at most `max_age` seconds old, by default `ConsoleTimings.sample_kept`."""
         reading = self.begin(max_age=max_age)
         if reading is None and self._latest is not None:
             return self._latest
         # One of several that wait for it may leave.
         return await asyncio.shield(reading or self._begun())
 
-    def begin(self, *, fresh: bool = False, max_age: float = FRESH) -> "asyncio.Task[Snapshot] | None":
-        """Begin to read, unless the latest snapshot is young enough and `fresh` is not asked for; returns the
-        reading; None: there is none.
+    def begin(self, *, fresh: bool = False, max_age: float | None = None) -> "asyncio.Task[Snapshot] | None":
+        """Begin to read, unless the latest snapshot is young enough (as in `current`) and `fresh` is not asked for;
+        returns the reading; None: there is none.
         """
+        max_age = self._timings.sample_kept if max_age is None else max_age
         if not fresh and self._latest is not None and time.monotonic() - self._at < max_age:
             return None
         if not fresh and self._reading is not None and not self._reading.done():
@@ -141,18 +134,18 @@ class Sampler:
         end, mark = time.monotonic() + seconds, None
         try:
             while time.monotonic() < end:
-                snapshot = await self.current(max_age=EVERY * 0.9)
+                snapshot = await self.current(max_age=self._timings.sample * 0.9)
                 if snapshot.mark != mark:
                     mark = snapshot.mark
                     yield snapshot
-                await asyncio.sleep(EVERY)
+                await asyncio.sleep(self._timings.sample)
         finally:
             self._watchers -= 1
 
     async def _read(self) -> Snapshot:
         self.reads += 1
         store, queues = self._saqueduct.store, self._saqueduct.queues
-        system = SystemReader(queues, None if store is None else store.sessions, ANSWER_TIMEOUT)
+        system = SystemReader(queues, None if store is None else store.sessions, self._timings.answer)
         redis, database, schedules = await asyncio.gather(system.redis(), system.database(), system.schedules())
         depths: dict[str, Mapping[str, int]] = {}
         workers: list[SampledWorker] = []

@@ -21,13 +21,6 @@ logger = logging.getLogger("saqueduct.console")
 
 T = TypeVar("T")
 
-CHARTS_TIMEOUT: Final = 3.0
-"""Seconds that PostgreSQL gets to answer; a page without charts is better than none."""
-
-
-RETRY_AFTER: Final = 2.0
-"""Seconds after which a server that did not answer is asked again."""
-
 
 class Window(NamedTuple):
     """A time up to now."""
@@ -81,6 +74,7 @@ class Trends:
 
     def __init__(self, saqueduct: Saqueduct) -> None:
         self._saqueduct = saqueduct
+        self._timings = saqueduct.config.timings.console
         self._readings: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
 
     async def read(self, key: Hashable, window: Window, call: "Callable[[TimeSeries], Awaitable[T]]") -> T | None:
@@ -103,7 +97,8 @@ class Trends:
             self._readings.pop(place, None)
             raise
         if found is None:
-            self._readings[place] = min(self._readings.get(place, (now, reading))[0], now + RETRY_AFTER), reading
+            until = min(self._readings.get(place, (now, reading))[0], now + self._timings.charts_retry)
+            self._readings[place] = until, reading
         return found
 
     def forget(self) -> None:
@@ -118,7 +113,7 @@ class Trends:
         from saqueduct.postgres.time_series import TimeSeries
 
         try:
-            async with asyncio.timeout(CHARTS_TIMEOUT), store.sessions() as session:
+            async with asyncio.timeout(self._timings.charts), store.sessions() as session:
                 return await call(TimeSeries(session, store.schema))
         except Exception as error:
             if not isinstance(error, TimeoutError) and not outage_in(error):

@@ -92,6 +92,7 @@ class View:
         self.saqueduct = console.saqueduct
         self.queues = console.saqueduct.queues
         self.registry = console.saqueduct.registry
+        self.timings = console.saqueduct.config.timings.console
         self.person = console.entry.person_of(request) or NOBODY
         self._root = root_of(request) + console.prefix
         self._note = console.notes.read(request.cookies.get(NOTE, ""))

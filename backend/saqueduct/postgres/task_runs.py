@@ -17,9 +17,6 @@ SAMPLED: Final = 2_000
 COMPARED: Final = 500
 """The newest failed and complete jobs of a task whose arguments are compared."""
 
-PATIENCE: Final = 300
-"""Milliseconds that all searches together may take: a rare task without an index is not worth a slow page."""
-
 
 class Run(NamedTuple):
     """A job that has ended, or waits for another attempt."""
@@ -39,16 +36,14 @@ class TaskRuns:
         session: of the caller, in a transaction.
         task: name of the task.
         schema: of the tables; None: what the `search_path` of the session's connection finds.
-        patience: milliseconds that all searches together may take.
+        patience: seconds that all searches together may take: a rare task without an index is not worth a slow page.
     """
 
-    def __init__(
-        self, session: AsyncSession, task: str, schema: str | None = None, *, patience: int = PATIENCE
-    ) -> None:
+    def __init__(self, session: AsyncSession, task: str, schema: str | None = None, *, patience: float) -> None:
         self._session = session
         self._task = task
         self._options = in_schema(schema)
-        self._left = float(patience)
+        self._left = patience
 
     async def slowest(self, since: dt.datetime, most: int) -> list[Run] | None:
         """The jobs whose last attempt took longest, among the SAMPLED newest ones since then."""
@@ -79,10 +74,10 @@ class TaskRuns:
         return mine.order_by(JobRecord.queued_at.desc()).limit(most)
 
     async def _in_time(self, query: Select[*tuple[Any, ...]]) -> list[Any] | None:
-        if self._left < 1:
+        if self._left < 0.001:
             return None
         began = time.perf_counter()
         try:
-            return await rows_within(int(self._left), self._session, query, options=self._options)
+            return await rows_within(int(self._left * 1000), self._session, query, options=self._options)
         finally:
-            self._left -= (time.perf_counter() - began) * 1000
+            self._left -= time.perf_counter() - began

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from saqueduct import ConfigurationError, SaqueductConfig
-from saqueduct.timings import PostgresTimings, Timings
+from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
 
 NUMBERS = [field for field in dataclasses.fields(SaqueductConfig) if "kind" in field.metadata]
 
@@ -70,6 +70,10 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
         (
             {"timings": Timings(postgres=PostgresTimings(write=0))},
             r"timings.postgres.write=0: must be a number, more than 0 \(seconds\)",
+        ),
+        (
+            {"timings": Timings(console=ConsoleTimings(answer=float("inf")))},
+            r"timings.console.answer=inf: must be a number, more than 0 \(seconds\)",
         ),
         ({"timings": Timings(peek=5.0)}, "timings.peek=5: must be 4 or less"),
     ],

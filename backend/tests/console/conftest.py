@@ -8,6 +8,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import httpx
@@ -23,6 +24,7 @@ from saqueduct.common.password_hash import hash_password
 from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import Access
 from saqueduct.postgres.models import metadata
+from saqueduct.timings import ConsoleTimings, Timings
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 
@@ -202,12 +204,16 @@ class Served(NamedTuple):
         return unescape(re.sub(r"<[^>]+>", "", found[1])).strip()
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of pages that are left out where they take too long are there on a busy machine too."""
-    for place in ("postgres.task_runs.PATIENCE", "postgres.schedule_runs.PATIENCE", "console.job_rows.COUNTING"):
-        monkeypatch.setattr(f"saqueduct.{place}", 60_000)
-    monkeypatch.setattr("saqueduct.console.sampler.ANSWER_TIMEOUT", 20.0)
+PATIENT = ConsoleTimings(
+    # Parts of pages that are left out where they take too long are there on a busy machine too.
+    answer=20.0,
+    charts=20.0,
+    count=60.0,
+    runs=60.0,
+    # Each search looks which records are the newest, and the indexes of yesterday's are there at midnight.
+    newest_kept=1e-9,
+    unindexed=1e-3,
+)
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +221,15 @@ def served(redis_url: str, migrated_url: str, tmp_path_factory: pytest.TempPathF
     """The application with a worker of its own, an empty Redis and empty tables."""
     with Redis.from_url(redis_url) as redis:
         redis.flushall()
-    config = SaqueductConfig(
+    with serving(config_of(redis_url, migrated_url, tmp_path_factory.mktemp("console"))) as served:
+        yield served
+
+
+def config_of(redis_url: str, database_url: str, directory: Path, timings: ConsoleTimings = PATIENT) -> SaqueductConfig:
+    """The configuration of the application."""
+    return SaqueductConfig(
         redis_url=redis_url,
-        database_url=migrated_url,
+        database_url=database_url,
         database_connect_timeout=20.0,
         registry=tasks(),
         queues=["default", "reports"],
@@ -226,10 +238,9 @@ def served(redis_url: str, migrated_url: str, tmp_path_factory: pytest.TempPathF
         admin_password=ADMIN[1],
         credentials=[f"{VIEWER[0]}:viewer:{hash_password(VIEWER[1], log_n=10)}"],
         secret_key="tests only, no secret, but long enough",
-        data_directory=tmp_path_factory.mktemp("console"),
+        data_directory=directory,
+        timings=Timings(console=timings),
     )
-    with serving(config) as served:
-        yield served
 
 
 class serving:  # noqa: N801

@@ -2,11 +2,11 @@
 
 import asyncio
 import csv
-import datetime as dt
 import io
 import re
 from collections.abc import Sequence
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -20,7 +20,8 @@ from saqueduct.queue.listing import JobListing, LiveState
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.record_sessions import history
 from saqueduct.tasks.nesting import LEVELS
-from tests.console.conftest import MARKUP, Served, code_in
+from saqueduct.timings import ConsoleTimings
+from tests.console.conftest import MARKUP, Served, code_in, config_of, serving
 from tests.fixtures.poll import eventually_sync
 
 CORPUS = [
@@ -284,9 +285,6 @@ def test_a_search_for_arguments_says_which_records_of_today_it_leaves_out(
 ) -> None:
     oldest = served.ended("echo", mark="bounded", number=0)
     keys = [served.ended("echo", mark="bounded", number=number) for number in (1, 2, 3)]
-    monkeypatch.setattr("saqueduct.console.job_rows.REMEMBERED", -1.0)
-    # As if a day had passed since the indexes of the last one were made.
-    monkeypatch.setattr("saqueduct.console.job_rows.UNINDEXED", dt.timedelta())
     everything = served.page("/jobs", q="mark:bounded")
     assert "were searched, and all older ones" not in everything
     assert oldest in everything
@@ -340,15 +338,16 @@ def test_without_postgresql_live_jobs_are_listed_and_the_page_says_that_history_
     assert ended in served.page("/jobs", q="mark:away")
 
 
-def test_a_redis_that_hangs_is_noticed_in_time_and_said(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_hangs_is_noticed_in_time_and_said(
+    redis_url: str, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def hang(_: object) -> None:
         await asyncio.Event().wait()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(EngineQueue, "state", hang)
-        patched.setattr("saqueduct.console.sampler.ANSWER_TIMEOUT", 0.05)
-        eventually_sync(lambda: "Redis does not answer." in served.page())
-        patched.setattr("saqueduct.console.sampler.FRESH", 60.0)
-        assert served.client.get("/console/jobs", params={"status": "queued"}).status_code == 503
-        assert served.client.get("/console/jobs").status_code == 200
-    eventually_sync(lambda: "Redis does not answer." not in served.page())
+    with serving(config_of(redis_url, migrated_url, tmp_path, ConsoleTimings(answer=0.1))) as served:
+        with monkeypatch.context() as patched:
+            patched.setattr(EngineQueue, "state", hang)
+            assert "Redis does not answer." in served.page()
+            assert served.client.get("/console/jobs", params={"status": "queued"}).status_code == 503
+            assert served.client.get("/console/jobs").status_code == 200
+        eventually_sync(lambda: "Redis does not answer." not in served.page())

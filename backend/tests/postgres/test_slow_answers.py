@@ -42,7 +42,7 @@ async def test_a_search_that_takes_too_long_leaves_the_transaction_usable(engine
 async def test_all_searches_for_runs_of_a_task_share_one_limit(engine: AsyncEngine) -> None:
     since = NOW - dt.timedelta(days=1)
     async with AsyncSession(engine) as session, session.begin():
-        runs = TaskRuns(session, "echo", patience=20)
+        runs = TaskRuns(session, "echo", patience=0.02)
         async with engine.begin() as other:
             await other.execute(text(LOCK))
             assert await runs.slowest(since, 5) is None

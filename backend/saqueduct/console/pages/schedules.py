@@ -97,7 +97,8 @@ async def _last_runs(view: View, states: Mapping[str, ScheduleState]) -> Runs | 
     store = view.saqueduct.store
     try:
         async with transaction(view.saqueduct) as session:
-            return await last_runs(session, list(states), RUNS, store.schema if store is not None else None)
+            schema = None if store is None else store.schema
+            return await last_runs(session, list(states), RUNS, schema, patience=view.timings.runs)
     except DATABASE_AWAY:
         return None
 

@@ -114,7 +114,7 @@ async def _runs(view: View, task: str, month: Trend | None) -> Runs:
     ran = month is None or any(month.ended[-RECENT - 1 :])
     since = dt.datetime.fromtimestamp(time_now() - (RECENT * DAY if ran else UNCOUNTED), dt.UTC)
     async with transaction(view.saqueduct) as session:
-        runs = TaskRuns(session, task)
+        runs = TaskRuns(session, task, patience=view.timings.runs)
         slowest = await runs.slowest(since, SLOWEST)
         failed, complete = await runs.arguments("failed", since), await runs.arguments("complete", since)
     known = failed is not None and complete is not None
