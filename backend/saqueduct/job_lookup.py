@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
+from saq import Job
 
 from saqueduct.application import Saqueduct
 from saqueduct.errors import JobNotFound
@@ -19,6 +20,8 @@ class KnownJobs(msgspec.Struct, frozen=True):
     """Newest first."""
     replays: Sequence[JobDetails] = ()
     """The jobs that replay the last one, oldest first."""
+    live: Job | None = None
+    """The newest job with all that it carries, while Redis or the outbox has it."""
 
     def __bool__(self) -> bool:
         """True when at least one is known."""
@@ -37,9 +40,10 @@ async def look_up(saqueduct: Saqueduct, key: str, queue: str | None = None) -> K
         UnknownQueue: there is no such queue.
         QueueUnavailable: Redis did not answer.
     """
-    present = await _in_redis(saqueduct, key, queue)
+    live = await _in_redis(saqueduct, key, queue)
+    present = await _shown(saqueduct, live)
     if saqueduct.store is None:
-        return KnownJobs(present)
+        return KnownJobs(present, live=live)
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
     from saqueduct.record_sessions import history
 
@@ -51,18 +55,24 @@ async def look_up(saqueduct: Saqueduct, key: str, queue: str | None = None) -> K
             None if waiting is None else JobDetails.of_job(waiting),
             [JobDetails.of_record(queues, record) for record in await found.find(key, queue=queue)],
             [JobDetails.of_record(queues, record) for record in await found.replays(key, queue)],
+            live or waiting,
         )
     if known:
         return known
     # It may have moved from the outbox to Redis meanwhile.
-    return msgspec.structs.replace(known, redis=await _in_redis(saqueduct, key, queue))
+    live = await _in_redis(saqueduct, key, queue)
+    return msgspec.structs.replace(known, redis=await _shown(saqueduct, live), live=live)
 
 
-async def _in_redis(saqueduct: Saqueduct, key: str, queue: str | None) -> JobDetails | None:
+async def _in_redis(saqueduct: Saqueduct, key: str, queue: str | None) -> Job | None:
     try:
-        return await JobDetails.of_waiting(saqueduct.queues, await saqueduct.queues.find(key, queue))
+        return await saqueduct.queues.find(key, queue)
     except JobNotFound:
         return None
+
+
+async def _shown(saqueduct: Saqueduct, job: Job | None) -> JobDetails | None:
+    return None if job is None else await JobDetails.of_waiting(saqueduct.queues, job)
 
 
 def _merged(

@@ -1,6 +1,7 @@
 """What happened to a job, in order."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from saqueduct.postgres.job_details import JobDetails
@@ -19,9 +20,68 @@ class Event(NamedTuple):
     """How long it took."""
 
 
-def timeline(job: JobDetails) -> list[Event]:
-    """The events of a job, as far as they are kept."""
-    events = [Event(job.queued_at, "new", "Enqueued", _origin(job))]
+class Deed(NamedTuple):
+    """What a person did to a job by hand."""
+
+    at: dt.datetime
+    action: str
+    who: str
+    """Such as "by ada, from the console"."""
+    why: str = ""
+
+    @property
+    def text(self) -> str:
+        """Who did it, and why."""
+        return f"{self.who}: {self.why}" if self.why else self.who
+
+
+class Deeds(NamedTuple):
+    """What people did to a job, as far as the audit has it."""
+
+    origin: str = ""
+    """Who enqueued it, as `Deed.who`; empty: code did, or it is not known."""
+    later: Sequence[Deed] = ()
+    """What was done to it since, oldest first."""
+
+
+NONE = Deeds()
+
+AT_THE_END = ("replay", "discard")
+"""Actions after which a dead letter is resolved: its record has them too, with the time."""
+
+BY_HAND = {"retry": ("queued", "Queued again"), "abort": ("aborting", "Abort requested")}
+"""Kind and title of the other actions on jobs."""
+
+
+CAUSED = {"retry": "active", "abort": "aborted"}
+"""Kind of the event that the last one of these led to: it may be earlier than the entry of the audit, which is written
+after the action."""
+
+
+def timeline(job: JobDetails, deeds: Deeds = NONE) -> list[Event]:
+    """The events of a job, as far as they are kept.
+
+    Args:
+        job: the job.
+        deeds: what people did to it.
+    """
+    events = _events(job, deeds)
+    by_hand, place = [deed for deed in deeds.later if deed.action in BY_HAND], len(events)
+    for deed in reversed(by_hand):
+        result = CAUSED[deed.action] if deed is by_hand[-1] else ""
+        place = next((each for each, event in enumerate(events[:place]) if _follows(event, deed, result)), place)
+        kind, title = BY_HAND[deed.action]
+        events.insert(place, Event(deed.at, kind, title, deed.text))
+    return events
+
+
+def _follows(event: Event, deed: Deed, result: str) -> bool:
+    """True for an event after a deed, by its time or as the result of it."""
+    return event.kind == result or (event.at is not None and event.at > deed.at)
+
+
+def _events(job: JobDetails, deeds: Deeds) -> list[Event]:
+    events = [Event(job.queued_at, "new", "Enqueued", _origin(job, deeds.origin))]
     if job.due_at is not None and job.started_at is None:
         events.append(Event(job.due_at, "queued", "Due", "it does not start before"))
     events += [_failed(each) for each in job.errors if not _is_last(each, job)]
@@ -40,17 +100,26 @@ def timeline(job: JobDetails) -> list[Event]:
     elif job.error:
         events.append(Event(None, "failed", "Last error", "", job.error))
     if job.resolution is not None:
-        why = f": {job.resolved_why}" if job.resolved_why else ""
-        events.append(Event(job.resolved_at, job.resolution, job.resolution.capitalize(), f"by {job.resolved_by}{why}"))
+        events.append(Event(job.resolved_at, job.resolution, job.resolution.capitalize(), _resolver(job, deeds)))
     return events
 
 
-def _origin(job: JobDetails) -> str:
+def _origin(job: JobDetails, person: str) -> str:
     if job.schedule:
-        return f"by the schedule {job.schedule}"
+        return f"{person}, with the schedule {job.schedule}" if person else f"by the schedule {job.schedule}"
     if job.replay_of:
-        return f"as a replay of {job.replay_of}"
-    return f"by the job {job.parent}" if job.parent else ""
+        return f"{person}, as a replay of {job.replay_of}" if person else f"as a replay of {job.replay_of}"
+    return person or (f"by the job {job.parent}" if job.parent else "")
+
+
+def _resolver(job: JobDetails, deeds: Deeds) -> str:
+    """Who resolved a dead letter; its record has the person, and the audit where that was. Of one that was queued
+    again neither says it here."""
+    if job.resolved_by is None:
+        return ""
+    place = next((deed.who for deed in reversed(deeds.later) if deed.action in AT_THE_END), "")
+    who = place if place.startswith(f"by {job.resolved_by}, ") else f"by {job.resolved_by}"
+    return f"{who}: {job.resolved_why}" if job.resolved_why else who
 
 
 def _failed(entry: dict[str, Any]) -> Event:

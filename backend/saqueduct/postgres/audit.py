@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import aliased
 
 from saqueduct.broker.batching import Batches
 from saqueduct.common.text import storable
@@ -91,6 +92,15 @@ class AuditLog:
         query = query.order_by(AuditRow.id.desc()).limit(limit + 1)
         rows = (await self._session.scalars(query, execution_options=self._options)).all()
         return AuditPage(rows[:limit], _encoded(rows[limit - 1].id) if len(rows) > limit else None)
+
+    async def of_key(self, key: str, since: dt.datetime, most: int = PAGE) -> Sequence[AuditRow]:
+        """What was done by hand to the jobs of a key since a time, oldest first."""
+        mine = AuditRow.targets.contains([storable(key)]) & AuditRow.kind.in_(("job", "dead letter", "schedule"))
+        # Found by the index of the targets: ordered at once, the whole table might be read in its order.
+        found = select(AuditRow).where(mine, AuditRow.at >= since).cte("found").prefix_with("MATERIALIZED")
+        row = aliased(AuditRow, found)
+        query = select(row).order_by(row.id).limit(most)
+        return (await self._session.scalars(query, execution_options=self._options)).all()
 
     async def prune(self, days: int, after_batch: Callable[[], Awaitable[None]]) -> int:
         """Delete entries that are older; returns how many. A batch at a time, `after_batch` commits it."""

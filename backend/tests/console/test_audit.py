@@ -1,7 +1,11 @@
 """Each action in the console is in the audit, with who did it and why."""
 
+import datetime as dt
+import re
+from html import unescape
 from typing import Any
 
+from saqueduct.postgres.models import AuditRow
 from tests.console.conftest import MARKUP, VIEWER, Served, code_in
 from tests.fixtures.poll import eventually_sync
 
@@ -88,3 +92,85 @@ def test_a_filter_is_kept_as_it_was_given(served: Served) -> None:
     answer = served.client.post("/queue/dead-letters/replay", json={"which": {"error": text}})
     assert answer.status_code == 202
     assert served.client.get("/queue/audit").json()["entries"][0]["filter"] == {"error": text}
+
+
+def timeline(served: Served, key: str) -> list[str]:
+    """The events of a job as its page shows them, without times."""
+    page = served.page("/job", key=key)
+    found = re.search(r'<ol class="timeline".*?</ol>', page, re.DOTALL)
+    assert found is not None
+    events = re.findall(r"<strong>(.*?)</strong>.*?</div>\s*(?:<p[^>]*>(.*?)</p>)?", found[0], re.DOTALL)
+    return [unescape(f"{title} {more}".strip()) for title, more in events]
+
+
+def replay_of(served: Served, key: str) -> str:
+    """The key of the job that replays a dead letter; empty: there is none yet."""
+    history = served.client.get(f"/queue/jobs/{key}/history").json()
+    return next(record["replayed_as"] for record in history if record["key"] == key) or ""
+
+
+def test_the_timeline_says_who_enqueued_aborted_and_retried_a_job_in_the_console(served: Served) -> None:
+    form = {"name": "send_email", "key": "by hand", "delay": "1h", "arg.to": "a@example.com", "arg.subject": "Hello"}
+    assert served.submit("/task/enqueue", form).status_code == 303
+    served.note("/job/abort", {"key": "by hand", "queue": "default", "why": MARKUP})
+    expected = ["Enqueued by ada, from the console", f"Abort requested by ada, from the console: {MARKUP}"]
+    assert timeline(served, "by hand") == [*expected, "Ended aborted"]
+    served.note("/job/retry", {"key": "by hand", "queue": "default"})
+    again = eventually_sync(lambda: events if (events := timeline(served, "by hand"))[-1] == "Ended complete" else [])
+    assert again[:3] == [*expected, "Queued again by ada, from the console"]
+    assert again[3].startswith("Attempt 1 started by ")
+    assert code_in(served.page("/job", key="by hand")) == []
+
+
+def test_the_timeline_says_who_enqueued_a_job_over_http(served: Served) -> None:
+    served.client.post("/queue/tasks/echo", json={}, params={"key": "over-http"}).raise_for_status()
+    batch = served.client.post("/queue/tasks/echo/batch", json=[{"n": 1}, {"n": 2}]).json()["jobs"]
+    served.client.post("/queue/schedules/weekly/trigger").raise_for_status()
+    triggered = served.client.get("/queue/audit", params={"target": "weekly"}).json()["entries"][0]["targets"][1]
+    # The answer does not wait for the entry.
+    eventually_sync(lambda: timeline(served, "over-http")[0] == "Enqueued by ada, over HTTP")
+    eventually_sync(lambda: timeline(served, batch[1]["key"])[0] == "Enqueued by ada, over HTTP")
+    assert timeline(served, triggered)[0] == "Enqueued by ada, over HTTP, with the schedule weekly"
+
+
+def test_the_timeline_says_who_replayed_a_dead_letter_at_both_of_its_jobs(served: Served) -> None:
+    key = served.ended("echo", fail="to be replayed")
+    form = {"name": "echo", "dead_letter": key, "queue": "default", "why": "fixed", "arg.further": '{"a": 1}'}
+    assert served.submit("/task/enqueue", form).status_code == 303
+    assert timeline(served, key)[-1] == "Replayed by ada, from the console: fixed"
+    assert timeline(served, replay_of(served, key))[0] == f"Enqueued by ada, from the console, as a replay of {key}"
+
+
+def test_the_timeline_says_who_replayed_it_among_others(served: Served) -> None:
+    key = served.ended("echo", fail="replayed with others")
+    served.note("/dead-letters/replay", {"task": "echo", "error": "replayed with others"})
+    replay = eventually_sync(lambda: replay_of(served, key), within=60)
+    assert timeline(served, replay)[0] == f"Enqueued by ada, as a replay of {key}"
+
+
+def test_the_timeline_names_nobody_for_a_job_that_code_enqueued_with_a_key_that_a_person_had_used(
+    served: Served,
+) -> None:
+    async def note(key: str, seconds: float, **fields: Any) -> None:
+        store = served.saqueduct.store
+        assert store is not None
+        at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+        row = {"person": "eve", "action": "enqueue", "kind": "job", "targets": [key], "why": "", "surface": "http"}
+        async with store.sessions.begin() as session:
+            session.add(AuditRow(**{**row, "address": "", "at": at, **fields}))
+
+    for number, (seconds, fields) in enumerate(
+        [
+            (-120.0, {}),
+            (300.0, {}),
+            (0.0, {"queue": "reports"}),
+            (0.0, {"task": "wait"}),
+            (0.0, {"kind": "queue", "action": "pause"}),
+            (0.0, {"kind": "schedule", "action": "trigger"}),
+        ]
+    ):
+        key = served.enqueue("echo", key=f"shared-{number}", delay=3600)
+        served.run(note(key, seconds, **fields))
+        assert timeline(served, key)[0] == "Enqueued", fields
+    served.run(note(served.enqueue("echo", key="shared", delay=3600), 0.0))
+    assert timeline(served, "shared")[0] == "Enqueued by eve, over HTTP"

@@ -6,6 +6,8 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
 from saqueduct.console.children import children_of
+from saqueduct.console.deeds import deeds_on
+from saqueduct.console.job_options import options_of
 from saqueduct.console.pages.jobs import abort, discard, retry
 from saqueduct.console.snippets import as_curl, as_python, redacted_names
 from saqueduct.console.timeline import timeline
@@ -31,6 +33,7 @@ class JobPage(Controller):
         if not known:
             return await view.page("job_unknown.html", 404, key=given, keeps=view.keeps_records)
         job, where = known.jobs[0]
+        knows_task = job.task in view.registry
         api = view.saqueduct.config.api_path
         base = f"{str(view.request.base_url).rstrip('/')}/{(api or '').strip('/')}".rstrip("/")
         return await view.page(
@@ -40,8 +43,9 @@ class JobPage(Controller):
             earlier=known.jobs[1:],
             replays=known.replays,
             children=await children_of(view, job),
-            events=timeline(job),
-            actions=actions_of(job, known, knows_task=job.task in view.registry),
+            events=timeline(job, await deeds_on(view, job)),
+            options=options_of(known.live, view.registry.get(job.task) if knows_task else None),
+            actions=actions_of(job, known, knows_task=knows_task),
             python=as_python(job),
             curl=None if api is None else as_curl(job, base),
             redacted=redacted_names(job),
