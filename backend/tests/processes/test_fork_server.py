@@ -48,6 +48,28 @@ def test_it_imports_from_its_folder_and_from_pythonpath_and_nothing_of_the_tests
     assert ended.returncode == 1
 
 
+def test_what_is_left_open_complains_at_the_end(tmp_path: Path) -> None:
+    code = "import asyncio, atexit; atexit.register(print, 'the end'); a = [asyncio.new_event_loop()]; a += [a]; del a"
+    ended = run(["-W", "error", "-c", code], cwd=tmp_path)
+    assert (ended.stdout, ended.returncode) == ("the end\n", 0)
+    assert "unclosed event loop" in ended.stderr
+
+
+def test_a_thread_that_never_ends_ends_with_it(tmp_path: Path) -> None:
+    code = "import sys, threading; threading.Thread(target=threading.Event().wait, daemon=True).start(); sys.exit(4)"
+    ended = run(["-c", code], cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("", "", 4)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "shown"),
+    [("raise SystemExit('a word')", 1, "a word\n"), ("raise SystemExit", 0, ""), ("1 / 0", 1, "ZeroDivisionError")],
+)
+def test_it_has_the_status_of_its_program(tmp_path: Path, code: str, status: int, shown: str) -> None:
+    ended = run(["-c", code], cwd=tmp_path)
+    assert (ended.returncode, shown in ended.stderr, bool(ended.stderr)) == (status, True, bool(shown))
+
+
 def test_a_module_is_the_main_one(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text("import sys; print(__name__, sys.modules['__main__'].__spec__.name)")
     assert run(["-m", "program"], cwd=tmp_path).stdout == "__main__ program\n"
