@@ -59,13 +59,15 @@ def test_a_loop_that_ends_answers_those_who_wait(settings: Settings) -> None:
 BACKEND = Path(__file__).resolve().parents[3]
 
 SCRIPT = """
-import atexit, threading
+import atexit, logging, threading
 atexit.register(lambda: print(*(thread.name for thread in threading.enumerate())))
 
 from app.queue.catalog import TasksRegistry
 from app.shell import open_container
 from app.users.models import User
 
+# Not how long callbacks take, which is a warning.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 container = open_container()
 registry = container.get(TasksRegistry)
 print(registry.ping(), registry.ping.delay().status)
