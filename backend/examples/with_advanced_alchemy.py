@@ -33,8 +33,9 @@ async def count_words(ctx: Context, *, note_id: int, db_session: AsyncSession = 
     note = await db_session.get(Note, note_id)
     if note is None:
         raise GiveUp(f"there is no note {note_id}")
-    note.words = len(note.text.split())
-    return note.words
+    words = len(note.text.split())
+    note.words = words
+    return words
 
 
 @post("/notes")

@@ -4,6 +4,7 @@ uvicorn with_fastapi:app
 python with_fastapi.py      # the worker; SIGTERM lets running jobs end
 """
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -45,4 +46,5 @@ async def show(key: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
     run_worker_process(saqueduct)
