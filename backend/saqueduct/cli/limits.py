@@ -1,8 +1,5 @@
 """`limits`: list, change and reset the limits of tasks."""
 
-import dataclasses
-from typing import Any
-
 import click
 from rich.console import RenderableType
 
@@ -28,7 +25,7 @@ async def list_limits(saqueduct: Saqueduct, *, as_json: bool) -> None:
     """List the limits: their numbers, their tasks, and who has changed which."""
     states = await Limits(saqueduct.queues).states()
     if as_json:
-        output.emit({"limits": [_described(state) for state in states]})
+        output.emit({"limits": [fields_of(state) for state in states]})
         return
     if not states:
         output.note("no task has limits")
@@ -68,7 +65,7 @@ async def set_limit(
     given = {each: value for each, value in numbers.items() if value is not None}
     await saqueduct.queues.audit.note(entry("change", "limit", [name], queue=state.queue, filter=given, why=why))
     if as_json:
-        output.emit(_described(state))
+        output.emit(fields_of(state))
     else:
         output.show(f"changed {output.clean(name)}: {state.numbers}")
 
@@ -96,9 +93,3 @@ def _row(state: LimitState) -> tuple[RenderableType, ...]:
     numbers = f"{state.numbers}{', ordered' if state.ordered else ''}"
     texts = (state.name, numbers, ", ".join(state.by), ", ".join(state.tasks))
     return tuple(output.line(output.clean(text, one_line=True)) for text in texts)
-
-
-def _described(state: LimitState) -> dict[str, Any]:
-    fields = fields_of(state)
-    numbers = dataclasses.asdict(fields.pop("numbers"))
-    return fields | numbers | {"declared": dataclasses.asdict(state.declared)}

@@ -10,7 +10,7 @@ from saq import Job
 from saqueduct.console.rendering import lasting
 from saqueduct.flow.debounce import Debounce
 from saqueduct.flow.limits import FAIR, Fair, as_fair, name_of
-from saqueduct.queue.limit_states import Numbers, numbers_in
+from saqueduct.queue.limit_states import LimitNumbers, numbers_in
 from saqueduct.tasks.job import level_of
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, CLAIM, DEBOUNCE, DURABLE, EXPIRES_AT, LIMITS
 from saqueduct.tasks.options import LEAST, TaskOptions
@@ -169,7 +169,7 @@ def _limits(entries: Any) -> str:
 
 
 def _limits_of(task: Task[..., Any], limits: Any) -> str:
-    return "; ".join(f"{name_of(limit, task.name)}: {Numbers.of(limit)}" for limit in limits)
+    return "; ".join(f"{name_of(limit, task.name)}: {LimitNumbers.of(limit)}" for limit in limits)
 
 
 def _debounce(entry: Any) -> str:

@@ -5,13 +5,9 @@ import importlib.util
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("saqueduct")
 

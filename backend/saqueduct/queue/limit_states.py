@@ -19,7 +19,7 @@ LIFTED = "u"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Numbers:
+class LimitNumbers:
     """The numbers of a limit.
 
     Attributes:
@@ -29,13 +29,13 @@ class Numbers:
     """
 
     limit: int
-    per: float | None = None
-    burst: int | None = None
+    per: float | None
+    burst: int | None
 
     @classmethod
-    def of(cls, limit: Limit) -> "Numbers":
+    def of(cls, limit: Limit) -> "LimitNumbers":
         """Those of a declaration."""
-        return cls(limit.limit, limit.per, limit.burst) if isinstance(limit, Rate) else cls(limit.limit)
+        return cls(limit.limit, limit.per, limit.burst) if isinstance(limit, Rate) else cls(limit.limit, None, None)
 
     def __str__(self) -> str:
         if self.per is None:
@@ -44,8 +44,8 @@ class Numbers:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class LimitState:
-    """A limit, as it is declared and as it is now.
+class LimitState(LimitNumbers):
+    """A limit, as it is declared, and with the numbers that are valid now.
 
     Attributes:
         name: of the limit.
@@ -54,8 +54,7 @@ class LimitState:
         tasks: names of the tasks that have it.
         by: the parameters whose values have a limit each; empty: one limit for all jobs.
         ordered: True: a job keeps its place between its attempts.
-        numbers: those that are valid now.
-        declared: those of the code.
+        declared: its numbers in the code.
         changed: who changed it by hand, why and when; None: it is as the workers have declared it.
     """
 
@@ -65,9 +64,13 @@ class LimitState:
     tasks: tuple[str, ...]
     by: tuple[str, ...]
     ordered: bool
-    numbers: Numbers
-    declared: Numbers
+    declared: LimitNumbers
     changed: Pause | None
+
+    @property
+    def numbers(self) -> LimitNumbers:
+        """Those that are valid now."""
+        return LimitNumbers(self.limit, self.per, self.burst)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,10 +165,11 @@ async def stir(core: QueueCore, changed: Sequence[bytes]) -> None:
             return
 
 
-def numbers_in(rule: str) -> Numbers:
+def numbers_in(rule: str) -> LimitNumbers:
     """The numbers in a rule, see `lua/limits.lua`."""
     kind, limit, *rate = rule.split(" ")
-    return Numbers(int(limit), float(rate[0]), int(rate[1])) if kind == "r" else Numbers(int(limit))
+    per, burst = (float(rate[0]), int(rate[1])) if kind == "r" else (None, None)
+    return LimitNumbers(int(limit), per, burst)
 
 
 def _state(name: str, declared: Declared, rule: bytes | None, note: bytes | None) -> LimitState:
@@ -179,7 +183,7 @@ def _state(name: str, declared: Declared, rule: bytes | None, note: bytes | None
         tasks=declared.tasks,
         by=parameters_of(limit),
         ordered=isinstance(limit, Concurrency) and limit.ordered,
-        numbers=numbers_in(valid),
-        declared=Numbers.of(limit),
+        **dataclasses.asdict(numbers_in(valid)),
+        declared=LimitNumbers.of(limit),
         changed=decoded(note) if note else None,
     )

@@ -1,5 +1,7 @@
 """The limits of an application: their state, and changes of them by hand."""
 
+import dataclasses
+
 from saqueduct.broker.outage import answering
 from saqueduct.queue.limit_states import Declared, LimitState, LimitStates, changed, declared_limits, find_limit
 from saqueduct.queue.queues import Queues
@@ -74,8 +76,7 @@ class Limits:
         """
         declared = self._find(name)
         self._check_changeable(name)
-        numbers = (await self.state(name)).numbers
-        current = {"limit": numbers.limit, "per": numbers.per, "burst": numbers.burst}
+        current = dataclasses.asdict((await self.state(name)).numbers)
         changed(declared.limit, given := {"limit": limit, "per": per, "burst": burst})
         others = {each: value for each, value in given.items() if value is not None}
         wanted = changed(declared.limit, current | others)

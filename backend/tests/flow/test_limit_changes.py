@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from saqueduct import Concurrency, Context, EngineQueue, Queues, Rate, TaskRegistry, Unique, UnknownLimit, task
-from saqueduct.queue.limit_states import Numbers
+from saqueduct.queue.limit_states import LimitNumbers
 from saqueduct.queue.limits import Limits
 from saqueduct.worker.ticker import Ticker
 from tests.flow.hands import Hands, names
@@ -26,20 +26,24 @@ def limited(*limits: Concurrency | Rate, registry: TaskRegistry | None = None) -
     return decorate(name="work", limits=limits)(work)
 
 
+def at_once(number: int) -> LimitNumbers:
+    return LimitNumbers(number, per=None, burst=None)
+
+
 async def test_a_change_applies_to_jobs_that_wait(hands: Hands, limits: Limits) -> None:
     work = limited(Concurrency(1))
     for n in range(4):
         await work.enqueue(n=n)
     assert names(await hands.all()) == [0]
     state = await limits.change("work", limit=3, by="ada", why="more machines")
-    assert (state.numbers, state.declared) == (Numbers(3), Numbers(1))
+    assert (state.numbers, state.declared) == (at_once(3), at_once(1))
     assert state.changed is not None
     assert (state.changed.by, state.changed.why) == ("ada", "more machines")
     assert names(await hands.all()) == [1, 2]
     assert await limits.reset("work")
     assert not await limits.reset("work")
     state = await limits.state("work")
-    assert (state.numbers, state.changed) == (Numbers(1), None)
+    assert (state.numbers, state.changed) == (at_once(1), None)
 
 
 async def test_a_lower_limit_stops_no_job(hands: Hands, limits: Limits) -> None:
@@ -64,7 +68,7 @@ async def test_a_rate_opens_by_its_new_numbers(hands: Hands, limits: Limits) -> 
     assert hands.due is not None
     assert hands.due <= 100
     state = await limits.change("slow", burst=3)
-    assert state.numbers == Numbers(1, 100.0, 3)
+    assert state.numbers == LimitNumbers(1, 100.0, 3)
     assert names(await hands.all()) == [1]
 
 
@@ -73,14 +77,14 @@ async def test_a_change_outlives_a_deploy_and_ends_with_a_new_declaration(queue:
     # Before any worker has declared it.
     await limits.change("work", limit=5)
     await Ticker(queue, [work], dt.UTC).declare()
-    assert (await limits.state("work")).numbers == Numbers(5)
+    assert (await limits.state("work")).numbers == at_once(5)
     other = TaskRegistry()
     both = [limited(Concurrency(2), registry=other), limited_other(other)]
     await Ticker(queue, both, dt.UTC).declare()
-    assert (await limits.state("work")).numbers == Numbers(5)
+    assert (await limits.state("work")).numbers == at_once(5)
     await Ticker(queue, [limited(Concurrency(3), registry=TaskRegistry())], dt.UTC).declare()
     state = await limits.state("work")
-    assert (state.numbers, state.changed) == (Numbers(3), None)
+    assert (state.numbers, state.changed) == (at_once(3), None)
 
 
 def limited_other(registry: TaskRegistry) -> Any:
@@ -101,7 +105,7 @@ async def test_all_limits_are_listed(limits: Limits) -> None:
     assert (rate.name, rate.kind, rate.tasks, rate.by, rate.queue) == (
         "stripe", "rate", ("work", "other"), ("key",), "default",
     )  # fmt: skip
-    assert rate.numbers == rate.declared == Numbers(90, 10.0, 1)
+    assert rate.numbers == rate.declared == LimitNumbers(90, 10.0, 1)
     assert (own.name, own.kind, own.by, own.ordered) == ("work", "concurrency", ("key", "n"), True)
 
 
@@ -139,4 +143,4 @@ async def test_the_limit_of_a_task_whose_newest_job_wins_is_not_changed(limits: 
     with pytest.raises(ValueError, match='as on_conflict="cancel" needs it'):
         await limits.change("render: newest", limit=5)
     assert (await limits.state("render: newest")).changed is None
-    assert (await limits.change("work: newest", limit=5)).numbers == Numbers(5)
+    assert (await limits.change("work: newest", limit=5)).numbers == at_once(5)

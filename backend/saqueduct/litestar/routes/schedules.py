@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
@@ -10,35 +9,8 @@ from litestar.params import FromPath, JSONBody
 from saqueduct.litestar.audit import audit_entry
 from saqueduct.litestar.routes.answers import OPERATOR, VIEWER, EnqueuedJob, PauseRequest, asker, created
 from saqueduct.litestar.services import QueueServices
-from saqueduct.queue.pausing import Pause
 from saqueduct.queue.queues import Queues
 from saqueduct.queue.schedule_states import ScheduleState
-
-
-class ScheduleStateView(msgspec.Struct):
-    """The state of a schedule; `GET /tasks` shows its declaration."""
-
-    key: str
-    task: str
-    queue: str
-    timing: str
-    next_tick: float | None
-    """Epoch seconds; null: no worker has declared the schedule yet."""
-    last_job: str | None
-    """Key of the last job made of it."""
-    paused: Pause | None
-
-    @classmethod
-    def of(cls, state: ScheduleState) -> "ScheduleStateView":
-        return cls(
-            key=state.key,
-            task=state.task,
-            queue=state.queue,
-            timing=state.timing,
-            next_tick=state.next_tick,
-            last_job=state.last_job,
-            paused=state.paused,
-        )
 
 
 class ScheduleController(Controller):
@@ -48,9 +20,9 @@ class ScheduleController(Controller):
     tags = ("Schedules",)
 
     @get(**VIEWER, operation_id="list_schedules")
-    async def all_of_them(self, services: NamedDependency[QueueServices]) -> list[ScheduleStateView]:
+    async def all_of_them(self, services: NamedDependency[QueueServices]) -> list[ScheduleState]:
         """Every schedule of the tasks."""
-        return [ScheduleStateView.of(state) for state in await services.queues.schedules()]
+        return await services.queues.schedules()
 
     @post("/{key:str}/pause", **OPERATOR, status_code=200, operation_id="pause_schedule")
     async def pause(
@@ -59,7 +31,7 @@ class ScheduleController(Controller):
         request: Request[Any, Any, Any],
         services: NamedDependency[QueueServices],
         data: JSONBody[PauseRequest | None] = None,
-    ) -> ScheduleStateView:
+    ) -> ScheduleState:
         """Let no tick of the schedule make a job; those that come due meanwhile are skipped."""
         asked = data or PauseRequest()
         await services.queues.pause_schedule(key, asker(request).by(asked.by), asked.why)
@@ -70,7 +42,7 @@ class ScheduleController(Controller):
     @post("/{key:str}/resume", **OPERATOR, status_code=200, operation_id="resume_schedule")
     async def resume(
         self, key: FromPath[str], request: Request[Any, Any, Any], services: NamedDependency[QueueServices]
-    ) -> ScheduleStateView:
+    ) -> ScheduleState:
         """Let the ticks of the schedule make jobs again; no error when it was not paused."""
         if await services.queues.resume_schedule(key):
             await services.queues.audit.note(audit_entry(request, "resume", "schedule", [key]))
@@ -88,5 +60,5 @@ class ScheduleController(Controller):
         return created(job, services.links)
 
 
-async def _show(queues: Queues, key: str) -> ScheduleStateView:
-    return next(ScheduleStateView.of(state) for state in await queues.schedules() if state.key == key)
+async def _show(queues: Queues, key: str) -> ScheduleState:
+    return next(state for state in await queues.schedules() if state.key == key)
