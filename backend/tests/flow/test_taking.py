@@ -297,6 +297,30 @@ async def test_a_job_whose_worker_has_died_gets_no_place(queue: EngineQueue, han
     await nothing_is_left(queue)
 
 
+async def test_a_job_whose_lease_is_late_keeps_its_turn(queue: EngineQueue, hands: Hands) -> None:
+    holder, late, other = await leased(hands, taker(ONE), 3)
+    one, two = Part(holder), Part(late)
+    await one.has_it()
+    await waiting(queue, 1)
+    three = Part(other)
+    await waiting(queue, 2)
+    leases = queue.namespace("leases")
+    deadline = await queue.redis.zscore(leases, late.id)
+    await queue.redis.zadd(leases, {late.id: 1})
+    await one.end()
+    await three.has_it()
+    last = Part(holder)
+    await waiting(queue, 2)
+    await queue.redis.zadd(leases, {late.id: (deadline or 0) + 100})
+    await three.end()
+    await two.has_it()
+    assert not last.inside.is_set()
+    await two.end()
+    await last.has_it()
+    await last.end()
+    await nothing_is_left(queue)
+
+
 async def test_whole_jobs_and_parts_share_a_limit(queue: EngineQueue, hands: Hands) -> None:
     @task(limits=(ONE,))
     async def whole(ctx: Context, *, n: int, account: int) -> None: ...
