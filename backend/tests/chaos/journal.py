@@ -21,8 +21,8 @@ class Line(NamedTuple):
     """One line of the journal.
 
     Attributes:
-        what: "start" and "end" of a body; of unique jobs also "single N" and "single N over", of limited
-            ones "limited N" and "limited N over", and of paced ones "paced M", the time of their lease in milliseconds.
+        what: "start" and "end" of a body; of unique jobs also "single N" and "single N over", of limited ones and parts
+            of jobs "limited N" and "limited N over", and of paced ones "paced M", their lease's time in milliseconds.
         key: the job's.
         task: its name.
         attempt: its number, 1 for the first.

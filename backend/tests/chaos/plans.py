@@ -10,7 +10,7 @@ CLASSIC = {"work": 12, "thread_work": 3, "delayed": 3, "flaky": 2, "single": 2, 
 DURABLE = {"durable": 5, "durable_entry": 4, "durable_doomed": 1}
 
 
-LIMITED = {"limited": 8, "paced": 2}
+LIMITED = {"limited": 8, "partly": 4, "paced": 2}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

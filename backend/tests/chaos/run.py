@@ -18,7 +18,7 @@ from tests.chaos.oracle import Verdict, judge
 from tests.chaos.plans import Plan
 from tests.chaos.stage import Stage, staged
 from tests.chaos.tasks import install
-from tests.chaos.workload import incomplete
+from tests.chaos.workload import incomplete, taking
 
 Report = Callable[[str], None]
 
@@ -99,6 +99,7 @@ async def _settle(stage: Stage, patience: float) -> dict[str, int]:
 async def _left(stage: Stage) -> dict[str, int]:
     return {
         "jobs in Redis that have not ended": await incomplete(stage.redis.url),
+        "jobs in Redis that take a limit": await taking(stage.redis.url),
         "rows of the outbox": await evidence.outbox(stage.engine),
         "records of jobs that wait": await evidence.open_records(stage.engine),
     }

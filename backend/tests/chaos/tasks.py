@@ -5,11 +5,23 @@ Importing this module registers nothing: `install` does.
 
 import asyncio
 import time
+from contextlib import suppress
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct import INJECTED, Concurrency, Context, Rate, Unique, get_registry, scheduled_task, task
+from saqueduct import (
+    INJECTED,
+    Concurrency,
+    Context,
+    QueueUnavailable,
+    Rate,
+    Unique,
+    get_registry,
+    limit,
+    scheduled_task,
+    task,
+)
 from saqueduct.tasks.job import EngineJob, holder
 from saqueduct.tasks.task import Task
 from tests.chaos.journal import note
@@ -28,7 +40,9 @@ INNOCENT_TIMEOUT = 4
 """Seconds. A worker whose event loop is blocked for INNOCENT_TIMEOUT and 5 more is taken for hung."""
 
 TOGETHER = 2
-"""Jobs of the task `limited` that may run at once, for each number."""
+"""Jobs of the task `limited`, and parts of jobs of the task `partly`, that may run at once, for each number."""
+
+SHARED = Concurrency(TOGETHER, by="number", name="shared")
 
 PACE = Rate("pace", 15, per=1.0, burst=3)
 """Of the task `paced`."""
@@ -74,7 +88,7 @@ with get_registry().isolated() as _registry:
         note(ctx, f"single {number} over")
         return number
 
-    @task(ttl=0, timeout=INNOCENT_TIMEOUT, limits=(Concurrency(TOGETHER, by="number"),))
+    @task(ttl=0, timeout=INNOCENT_TIMEOUT, limits=(SHARED,))
     async def limited(ctx: Context, *, number: int, seconds: float) -> int:
         """TOGETHER at a time for each number."""
         note(ctx, f"limited {number}")
@@ -82,6 +96,25 @@ with get_registry().isolated() as _registry:
             await run(ctx, seconds)
         finally:
             note(ctx, f"limited {number} over")
+        return number
+
+    @task(ttl=0, timeout=60, takes=(SHARED,))
+    async def partly(ctx: Context, *, number: int, seconds: float) -> int:
+        """Has the limit of `limited` for a part of its run."""
+        note(ctx, "start")
+        entered = False
+        while not entered:
+            # Redis may be away for longer than a call waits.
+            with suppress(QueueUnavailable):
+                async with limit("shared", number=number).take():
+                    entered = True
+                    note(ctx, f"limited {number}")
+                    try:
+                        await asyncio.sleep(seconds)
+                    finally:
+                        note(ctx, f"limited {number} over")
+        await asyncio.sleep(seconds)
+        note(ctx, "end")
         return number
 
     @task(ttl=0, timeout=INNOCENT_TIMEOUT, limits=(PACE,))

@@ -29,6 +29,12 @@ LONG = 2.0
 BATCHES = (1, 5, 20, 100)
 
 
+async def taking(url: str) -> int:
+    """Jobs that have, or wait for, a limit for a part of their run."""
+    async with Redis.from_url(url) as client:
+        return int(await client.scard("saq:default:flow:takes"))
+
+
 async def incomplete(url: str) -> int:
     """Jobs in Redis that have not ended."""
     async with Redis.from_url(url) as client:
@@ -129,6 +135,9 @@ class Workload:
 
     def _limited(self, seconds: float) -> Job:
         return tasks.limited.job({"number": self._chance.randrange(6), "seconds": seconds})
+
+    def _partly(self, seconds: float) -> Job:
+        return tasks.partly.job({"number": self._chance.randrange(6), "seconds": seconds})
 
     def _entry(self, _: float) -> Job:
         return self._numbered("entry")

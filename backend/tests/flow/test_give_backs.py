@@ -33,7 +33,7 @@ def giving_fails(queue: EngineQueue) -> Iterator[list[Any]]:
     real, calls = queue.scripts.run, []
 
     async def run(name: str, *args: Any, again: bool = True) -> Any:
-        if name == "take" and args[-1] == "1":
+        if name == "take" and args[-1]:
             calls.append(args)
             raise RedisConnectionError("refused")
         return await real(name, *args, again=again)
@@ -164,7 +164,7 @@ def _answers(queue: EngineQueue, monkeypatch: pytest.MonkeyPatch, answers: Seque
     left, given = iter(answers), []
 
     async def run(name: str, *args: Any, again: bool = True) -> bytes:
-        if args[-1] == "1":
+        if args[-1]:
             given.append(args)
             return b""
         return next(left).encode()
