@@ -3,7 +3,7 @@
 local function cancel(holder, key, gate)
     local id = PREFIX .. holder
     -- The running job may have been enqueued before its task had this gate.
-    if gate ~= '' and redis.call('SADD', BASE .. 'held:' .. gate, id) == 1 then
+    if gate ~= '' and limits(true).hold(gate, id) then
         redis.call('HSET', LANES, id, (redis.call('HGET', LANES, id) or 'normal') .. '\n' .. gate)
     end
     redis.call('HSETNX', ABORTING, id, 'replaced by ' .. key)

@@ -33,8 +33,9 @@
 -- Lanes of due gates that one call moves, and jobs that one visit takes.
 local WOKEN, QUANTUM = 64, 16
 
--- Lanes that wait for a gate have their priority before their turn.
-local RANKS = {high = 0, normal = 1125899906842624, low = 2251799813685248}
+-- First digit of the score of what waits for a gate, before its turn: the priority.
+local RANKS = {high = '1', normal = '2', low = '3'}
+local NO_TURN = '000000000000000'
 
 -- Slots of a gate, or waiters, that one look sees.
 local LOOKED_AT = 100
@@ -43,9 +44,6 @@ local LOOKED_AT = 100
 -- a slot for the lane, others may pass in between.
 local KEPT, KEPT_AGAIN = 1, 5
 
--- Turns that one call takes at once.
-local TURNS_AT_ONCE = 64
-
 -- Characters of the token of a taker.
 local TOKEN = 16
 
@@ -53,20 +51,30 @@ load_limits = function()
     local self = {}
     local FAIR, CALLED = BASE .. 'turns', BASE .. 'called'
     local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
-    local lanes, rules, turn, turns = {}, {}, 0, 0
+    local lanes, gates, rules = {}, {}, {}
     -- True in the script that leases, which wakes other workers itself.
     self.leasing = false
 
+    -- The next turn, in 15 digits: as text, because to make text of a number takes longer than most commands. Ten of them
+    -- are taken at once.
+    local first_turn, turns = '', 10
     local function next_turn()
-        if turns == 0 then
-            turn, turns = redis.call('INCRBY', BASE .. 'turn', TURNS_AT_ONCE) - TURNS_AT_ONCE, TURNS_AT_ONCE
+        if turns == 10 then
+            first_turn, turns = string.format('%014.0f', redis.call('INCR', BASE .. 'turn')), 0
         end
-        turn, turns = turn + 1, turns - 1
-        return turn
+        turns = turns + 1
+        return first_turn .. string.sub('0123456789', turns, turns)
     end
 
-    local function ranked(level, number)
-        return string.format('%.0f', RANKS[level] + number)
+    -- NOW as text, and what comes so many seconds before; made once a call.
+    local times = {}
+    local function before_now(seconds)
+        local known = times[seconds]
+        if not known then
+            known = string.format('%.6f', NOW - seconds)
+            times[seconds] = known
+        end
+        return known
     end
 
     local function is_fair(place)
@@ -101,26 +109,73 @@ load_limits = function()
         return known
     end
 
+    -- What this call knows of a gate: the names of its keys, and as far as they were looked up, its rule, how many hold it,
+    -- and the arrival time of a rate.
+    local function look_up(gate)
+        local known = gates[gate]
+        if not known then
+            known = {held = BASE .. 'held:' .. gate, waiters = BASE .. 'waiters:' .. gate}
+            gates[gate] = known
+        end
+        return known
+    end
+
+    local function read_rule(name)
+        local kind, limit, per, burst = string.match(redis.call('HGET', RULES, name) or 'c 1', '^(%a) (%S+) ?(%S*) ?(%S*)$')
+        local rule = {kind = kind, limit = kind == 'u' and math.huge or tonumber(limit)}
+        if kind == 'r' then rule.step, rule.burst = tonumber(per) / rule.limit, tonumber(burst) end
+        return rule
+    end
+
     -- A gate whose rule is gone lets one job through at a time.
     local function rule_of(gate)
-        local name = string.match(gate, '^[^\t]*')
-        local known = rules[name]
-        if known then return known end
-        local kind, limit, per, burst = string.match(redis.call('HGET', RULES, name) or 'c 1', '^(%a) (%S+) ?(%S*) ?(%S*)$')
-        known = {kind = kind, limit = kind == 'u' and math.huge or tonumber(limit)}
-        if kind == 'r' then known.step, known.burst = tonumber(per) / known.limit, tonumber(burst) end
-        rules[name] = known
-        return known
+        local known = look_up(gate)
+        if not known.rule then
+            local name = string.match(gate, '^[^\t]*')
+            rules[name] = rules[name] or read_rule(name)
+            known.rule = rules[name]
+        end
+        return known.rule
+    end
+
+    local function holders_of(gate)
+        local known = look_up(gate)
+        known.holders = known.holders or redis.call('SCARD', known.held)
+        return known.holders
+    end
+
+    local function hold(gate, members)
+        local known = look_up(gate)
+        local added = redis.call('SADD', known.held, unpack(members))
+        if known.holders then known.holders = known.holders + added end
+        return added
+    end
+
+    -- Whether it has held the gate until now.
+    local function release(gate, member)
+        local known = look_up(gate)
+        local removed = redis.call('SREM', known.held, member)
+        if known.holders then known.holders = known.holders - removed end
+        return removed == 1
+    end
+
+    local function holds(gate, member)
+        return redis.call('SISMEMBER', look_up(gate).held, member) == 1
     end
 
     -- The arrival time of a rate; never further ahead than a full burst. If it is, because the limit was changed or the clock
     -- went back, it counts from now on: else the gate would open later the later it is looked at.
     local function arrival(gate, rule)
-        local stored = tonumber(redis.call('GET', BASE .. 'rate:' .. gate) or '0')
+        local known = look_up(gate)
+        if known.arrival then return known.arrival end
         local most = NOW + rule.burst * rule.step
-        if stored <= most + 0.000001 then return math.max(stored, NOW) end
-        redis.call('SET', BASE .. 'rate:' .. gate, string.format('%.6f', most), 'KEEPTTL')
-        return most
+        known.rate = BASE .. 'rate:' .. gate
+        known.arrival = math.max(tonumber(redis.call('GET', known.rate) or '0'), NOW)
+        if known.arrival > most + 0.000001 then
+            known.arrival = most
+            redis.call('SET', known.rate, string.format('%.6f', most), 'KEEPTTL')
+        end
+        return known.arrival
     end
 
     -- Whether any job has an expiry, looked up once a call.
@@ -148,12 +203,20 @@ load_limits = function()
         return nil
     end
 
+    -- Wake a worker, once a call.
+    local woken = false
+    local function wake_others()
+        if self.leasing or woken then return end
+        woken = true
+        wake()
+    end
+
     -- How many jobs may start at a gate, and for one that opens by itself when.
     local function room(gate)
         local closed = closed_until(gate)
         if closed then return 0, closed end
         local rule = rule_of(gate)
-        if rule.kind ~= 'r' then return rule.limit - redis.call('SCARD', BASE .. 'held:' .. gate) end
+        if rule.kind ~= 'r' then return rule.limit - holders_of(gate) end
         local slack = (rule.burst - 1) * rule.step - (arrival(gate, rule) - NOW)
         if slack < -0.000001 then return 0, NOW - slack end
         return math.floor(slack / rule.step + 0.000001) + 1
@@ -162,11 +225,13 @@ load_limits = function()
     local function take(gate, ids)
         local rule = rule_of(gate)
         if rule.kind ~= 'r' then
-            redis.call('SADD', BASE .. 'held:' .. gate, unpack(ids))
+            hold(gate, ids)
         else
-            local next_arrival = arrival(gate, rule) + #ids * rule.step
-            local left = math.ceil((next_arrival - NOW) * 1000) + 1
-            redis.call('SET', BASE .. 'rate:' .. gate, string.format('%.6f', next_arrival), 'PX', string.format('%.0f', left))
+            local known, stored = look_up(gate), string.format('%.6f', arrival(gate, rule) + #ids * rule.step)
+            -- As it is stored.
+            known.arrival = math.floor((arrival(gate, rule) + #ids * rule.step) * 1000000 + 0.5) / 1000000
+            local left = math.ceil((known.arrival - NOW) * 1000) + 1
+            redis.call('SET', known.rate, stored, 'PX', string.format('%d', left))
         end
     end
 
@@ -178,9 +243,10 @@ load_limits = function()
     local visited, others_ready = nil, false
 
     -- Put a lane at the end of its ring; a fair one at the end of the line of its key, if another of that is in the ring.
-    local function to_ring(lane)
+    -- `stays`: it has come from there, and its turn is not over.
+    local function to_ring(lane, stays)
         local known = read(lane)
-        if known.fair then
+        if known.fair and not stays then
             local first = redis.call('HGET', FAIR, known.key)
             if first and first ~= lane then
                 redis.call('HSET', PLACES, lane, known.fair)
@@ -189,24 +255,32 @@ load_limits = function()
             end
             redis.call('HSET', FAIR, known.key, lane)
         end
-        redis.call('HSET', PLACES, lane, '')
+        if not stays then redis.call('HSET', PLACES, lane, '') end
         redis.call('ZADD', known.ring, next_turn(), lane)
         if known.level ~= visited then others_ready = true end
+    end
+
+    -- The turn of a fair lane is over: the next of its key has it, if there is one. Returns whether there is.
+    local function pass_turn(lane)
+        local known = read(lane)
+        local follower = redis.call('ZPOPMIN', BASE .. 'line:' .. known.key)[1]
+        if not follower then return false end
+        redis.call('HDEL', FAIR, known.key)
+        to_ring(follower)
+        return true
     end
 
     -- A lane has left the ring: the next of its key follows.
     local function end_turn(lane)
         local known = read(lane)
         if not known.fair or redis.call('HGET', FAIR, known.key) ~= lane then return end
-        redis.call('HDEL', FAIR, known.key)
-        local follower = redis.call('ZPOPMIN', BASE .. 'line:' .. known.key)[1]
-        if follower then to_ring(follower) end
+        if not pass_turn(lane) then redis.call('HDEL', FAIR, known.key) end
     end
 
     -- `turn`: the one that it has not used; nil: it goes to the end.
     local function park(lane, gate, opens, turn)
         redis.call('HSET', PLACES, lane, gate)
-        redis.call('ZADD', BASE .. 'waiters:' .. gate, turn or ranked(read(lane).level, next_turn()), lane)
+        redis.call('ZADD', look_up(gate).waiters, turn or RANKS[read(lane).level] .. next_turn(), lane)
         if opens then sleep(gate, opens) end
     end
 
@@ -215,17 +289,19 @@ load_limits = function()
         return is_taker(member) and 'normal' or read(member).level
     end
 
-    -- Whose turn at a gate it is: of the highest priority; about every tenth time of the lowest, so that none starves. By
-    -- the microseconds: any counter that gates have in common may always meet one of them at the same step.
+    -- Whose turn at a gate it is, and that turn: of the highest priority; about every tenth time of the lowest, so that none
+    -- starves. By the microseconds: any counter that gates have in common may always meet one of them at the same step.
     local picks = tonumber(clock[2])
     local function first_waiter(waiters)
         picks = picks + 1
         if picks % 10 == 0 then
             local last = redis.call('ZRANGE', waiters, -1, -1)
             if not last[1] then return nil end
-            return redis.call('ZRANGEBYSCORE', waiters, ranked(level_of(last[1]), 0), '+inf', 'LIMIT', 0, 1)[1]
+            local from = RANKS[level_of(last[1])] .. NO_TURN
+            local first = redis.call('ZRANGEBYSCORE', waiters, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+            if first[1] then return unpack(first) end
         end
-        return redis.call('ZRANGE', waiters, 0, 0)[1]
+        return unpack(redis.call('ZRANGE', waiters, 0, 0, 'WITHSCORES'))
     end
 
     -- The calls of a job to take gates.
@@ -238,9 +314,17 @@ load_limits = function()
         return string.match(redis.call('HGET', calls_of(id), token) or '', '^([+-])(.*)$')
     end
 
+    -- Whether any job takes gates, looked up once a call.
+    local taking = nil
+    local function any_takes()
+        if taking == nil then taking = redis.call('EXISTS', TAKES) == 1 end
+        return taking
+    end
+
     -- Store what becomes of one of these calls: '+' granted, '-' it waits, '' it is over.
     local function note_take(id, token, state, gate)
         if state ~= '' then
+            taking = true
             redis.call('HSET', calls_of(id), token, state .. gate)
             redis.call('SADD', TAKES, id)
         elseif redis.call('HDEL', calls_of(id), token) == 1 and redis.call('EXISTS', calls_of(id)) == 0 then
@@ -260,11 +344,12 @@ load_limits = function()
     end
 
     local function first_taker(waiters)
+        if not any_takes() then return nil end
         local from = 0
         while true do
             local members = redis.call('ZRANGE', waiters, from, from + LOOKED_AT - 1)
             for _, member in ipairs(members) do
-                if is_taker(member) then return member end
+                if is_taker(member) then return member, redis.call('ZSCORE', waiters, member) end
             end
             if #members < LOOKED_AT then return nil end
             from = from + LOOKED_AT
@@ -273,19 +358,25 @@ load_limits = function()
 
     -- The first taker in line shall ask again: the time at which that is of use has changed.
     local function let_ask(gate)
-        local first = first_taker(BASE .. 'waiters:' .. gate)
+        local first = first_taker(look_up(gate).waiters)
         if first then redis.call('PUBLISH', BASE .. 'take:' .. string.sub(first, 2, TOKEN + 1), 'ask') end
+    end
+
+    local function called_by(gate)
+        local known = look_up(gate)
+        known.called = known.called or BASE .. 'called:' .. gate
+        return known.called
     end
 
     -- For how many lanes a gate keeps room, how many it has called, and when it keeps less.
     local function kept_room(gate)
-        local called = BASE .. 'called:' .. gate
+        local called = called_by(gate)
         local count = redis.call('ZCARD', called)
         if count == 0 then return 0, 0 end
-        local again = redis.call('ZRANGEBYSCORE', called, '-inf', string.format('%.6f', NOW - KEPT_AGAIN), 'LIMIT', 0, WOKEN)
-        for _, lane in ipairs(again) do redis.call('ZADD', called, string.format('%.6f', NOW), lane) end
+        local again = redis.call('ZRANGEBYSCORE', called, '-inf', before_now(KEPT_AGAIN), 'LIMIT', 0, WOKEN)
+        for _, lane in ipairs(again) do redis.call('ZADD', called, before_now(0), lane) end
         if #again > 0 then let_ask(gate) end
-        local since, now = string.format('(%.6f', NOW - KEPT), string.format('%.6f', NOW)
+        local since, now = '(' .. before_now(KEPT), before_now(0)
         local first = redis.call('ZRANGEBYSCORE', called, since, now, 'WITHSCORES', 'LIMIT', 0, 1)
         return redis.call('ZCOUNT', called, since, now), count, first[2] and tonumber(first[2]) + KEPT
     end
@@ -294,34 +385,35 @@ load_limits = function()
     -- is used up only when one of its jobs starts.
     local function call(lane, gate, turn)
         redis.call('HSET', CALLED, lane, turn .. ' ' .. gate)
-        redis.call('ZADD', BASE .. 'called:' .. gate, string.format('%.6f', NOW), lane)
+        redis.call('ZADD', called_by(gate), before_now(0), lane)
         to_ring(lane)
     end
 
-    -- A lane leaves the ring. Returns its turn and the gate that has called it, if one has.
-    local function end_call(lane)
-        local turn, gate = string.match(redis.call('HGET', CALLED, lane) or '', '^(%S+) (.*)$')
+    -- A lane leaves the ring. `note`: its entry of `called`. Returns its turn and the gate that has called it, if one has.
+    local function end_call(lane, note)
+        local turn, gate = string.match(note or '', '^(%S+) (.*)$')
         if not turn then return nil end
         redis.call('HDEL', CALLED, lane)
-        redis.call('ZREM', BASE .. 'called:' .. gate, lane)
+        redis.call('ZREM', called_by(gate), lane)
         return turn, gate
     end
 
     -- Let those go that wait at a gate that is open, in their order: takers, and lanes into the ring. When as many lanes as
     -- it has room for have been in the ring for too long, because no worker has a slot for them, takers may pass lanes.
     local function stir(gate)
-        local waiters = BASE .. 'waiters:' .. gate
-        if redis.call('EXISTS', waiters) == 0 then return end
+        local waiters = look_up(gate).waiters
+        local waiting = redis.call('ZCARD', waiters)
+        if waiting == 0 then return end
         local free, opens = room(gate)
         local kept, called, until_then = 0, 0, nil
         if free > 0 then kept, called, until_then = kept_room(gate) end
         local moved, late = 0, {}
-        while free > kept and moved < WOKEN do
-            local first = first_waiter(waiters)
-            if first and called >= free and not is_taker(first) then first = first_taker(waiters) end
+        while free > kept and waiting > 0 and moved < WOKEN do
+            local first, turn = first_waiter(waiters)
+            if first and called >= free and not is_taker(first) then first, turn = first_taker(waiters) end
             if not first then break end
-            local turn = redis.call('ZSCORE', waiters, first)
             redis.call('ZREM', waiters, first)
+            waiting = waiting - 1
             if is_taker(first) then
                 if grant(gate, first) == false then late[#late + 1], late[#late + 2] = turn, first end
                 free, opens = room(gate)
@@ -333,12 +425,12 @@ load_limits = function()
         if #late > 0 then redis.call('ZADD', waiters, unpack(late)) end
         if free <= 0 then
             if opens then sleep(gate, opens) end
-        elseif until_then and redis.call('EXISTS', waiters) == 1 then
+        elseif until_then and (waiting > 0 or #late > 0) then
             sleep(gate, until_then)
         end
         if moved > 0 then
             let_ask(gate)
-            if not self.leasing then wake() end
+            wake_others()
         end
     end
 
@@ -353,13 +445,13 @@ load_limits = function()
     local function drop(lane)
         local place = redis.call('HGET', PLACES, lane)
         if not place then return end
-        end_call(lane)
+        end_call(lane, redis.call('HGET', CALLED, lane))
         redis.call('HDEL', PLACES, lane)
         if place == '' then
             redis.call('ZREM', read(lane).ring, lane)
             end_turn(lane)
         else
-            redis.call('ZREM', is_fair(place) and BASE .. 'line:' .. read(lane).key or BASE .. 'waiters:' .. place, lane)
+            redis.call('ZREM', is_fair(place) and BASE .. 'line:' .. read(lane).key or look_up(place).waiters, lane)
         end
         stir_others(lane)
     end
@@ -374,7 +466,7 @@ load_limits = function()
     -- Whether a job has kept a slot of an ordered limit between its attempts.
     local function keeps(id, lane)
         for _, gate in ipairs(read(lane).gates) do
-            if redis.call('SISMEMBER', BASE .. 'held:' .. gate, id) == 1 then return true end
+            if holds(gate, id) then return true end
         end
         return false
     end
@@ -394,8 +486,8 @@ load_limits = function()
         local place = redis.call('HGET', PLACES, lane)
         if place and place ~= '' and not is_fair(place) then
             -- It waits at a gate; a job that has kept its slot there may pass.
-            if not front or redis.call('SISMEMBER', BASE .. 'held:' .. place, id) == 0 then return end
-            redis.call('ZREM', BASE .. 'waiters:' .. place, lane)
+            if not front or not holds(place, id) then return end
+            redis.call('ZREM', look_up(place).waiters, lane)
             place = nil
         end
         if not place then to_ring(lane) end
@@ -410,13 +502,28 @@ load_limits = function()
         sleep(gate, opens)
     end
 
-    -- A job has ended.
-    function self.leave(id, lane)
-        redis.call('HDEL', LANES, id)
-        if any_expires() then redis.call('HDEL', EXPIRES, id) end
+    -- A job has ended: what it held is for others.
+    function self.release_all(id, lane)
         for _, gate in ipairs(read(lane).gates) do
-            if redis.call('SREM', BASE .. 'held:' .. gate, id) == 1 then stir(gate) end
+            if release(gate, id) then stir(gate) end
         end
+    end
+
+    -- Forget jobs that have ended.
+    function self.forget(ids)
+        redis.call('HDEL', LANES, unpack(ids))
+        if any_expires() then redis.call('HDEL', EXPIRES, unpack(ids)) end
+    end
+
+    -- Both, for one job.
+    function self.leave(id, lane)
+        self.forget({id})
+        self.release_all(id, lane)
+    end
+
+    -- Let a job that runs hold a gate too. Returns whether it did not.
+    function self.hold(gate, id)
+        return hold(gate, {id}) == 1
     end
 
     -- The attempt of a job has ended, and another follows: it keeps the slots of ordered limits. `expires`: the time after
@@ -428,7 +535,7 @@ load_limits = function()
             redis.call('HDEL', EXPIRES, id)
         end
         for _, gate in ipairs(read(lane).gates) do
-            if rule_of(gate).kind ~= 'o' and redis.call('SREM', BASE .. 'held:' .. gate, id) == 1 then stir(gate) end
+            if rule_of(gate).kind ~= 'o' and release(gate, id) then stir(gate) end
         end
     end
 
@@ -438,8 +545,8 @@ load_limits = function()
         if not state then return end
         local member = '\2' .. token .. id
         note_take(id, token, '')
-        redis.call('ZREM', BASE .. 'waiters:' .. gate, member)
-        if redis.call('SREM', BASE .. 'held:' .. gate, member) == 1 then stir(gate) end
+        redis.call('ZREM', look_up(gate).waiters, member)
+        if release(gate, member) then stir(gate) end
     end
 
     -- The attempt of a job has ended, and with it its calls to take gates. Those that wait first: they get no place that the
@@ -450,8 +557,8 @@ load_limits = function()
         redis.call('SREM', TAKES, id)
         for i = 1, #calls, 2 do
             local member, gate = '\2' .. calls[i] .. id, string.sub(calls[i + 1], 2)
-            redis.call('ZREM', BASE .. 'waiters:' .. gate, member)
-            if redis.call('SREM', BASE .. 'held:' .. gate, member) == 1 then stirred[gate] = true end
+            redis.call('ZREM', look_up(gate).waiters, member)
+            if release(gate, member) then stirred[gate] = true end
         end
         for gate in pairs(stirred) do stir(gate) end
     end
@@ -471,7 +578,7 @@ load_limits = function()
         if lane and rule_of(gate).kind ~= 'r' and string.find('\n' .. lane .. '\n', '\n' .. gate .. '\n', 1, true) then
             return 'own'
         end
-        local member, waiters = '\2' .. token .. id, BASE .. 'waiters:' .. gate
+        local member, waiters = '\2' .. token .. id, look_up(gate).waiters
         local mine = state_of(id, token)
         if mine == '+' then return 'granted' end
         if not mine and redis.call('EXISTS', waiters) == 0 and room(gate) > kept_room(gate) then
@@ -482,7 +589,7 @@ load_limits = function()
             return 'granted'
         end
         if not redis.call('ZSCORE', waiters, member) then
-            redis.call('ZADD', waiters, ranked('normal', next_turn()), member)
+            redis.call('ZADD', waiters, RANKS.normal .. next_turn(), member)
         end
         if not mine then note_take(id, token, '-', gate) end
         stir(gate)
@@ -508,12 +615,12 @@ load_limits = function()
         if redis.call('HDEL', CLOSED, gate) == 0 then return end
         stir(gate)
         if rule_of(gate).kind ~= 'o' then return end
-        for _, id in ipairs(redis.call('SMEMBERS', BASE .. 'held:' .. gate)) do
+        for _, id in ipairs(redis.call('SMEMBERS', look_up(gate).held)) do
             local lane = redis.call('HGET', LANES, id)
             if lane and redis.call('HGET', PLACES, lane) == gate then
-                redis.call('ZREM', BASE .. 'waiters:' .. gate, lane)
+                redis.call('ZREM', look_up(gate).waiters, lane)
                 to_ring(lane)
-                if not self.leasing then wake() end
+                wake_others()
             end
         end
     end
@@ -551,26 +658,74 @@ load_limits = function()
         return lane and read(lane).list
     end
 
-    -- The first of the jobs of a lane that can start, none of which another script has taken: how many entries to remove
-    -- from the list, the ids that take a slot, and those that have expired.
-    local function candidates(lane, want, seen)
-        local entries = redis.call('LRANGE', read(lane).list, 0, want - 1)
-        if #entries == 0 then return entries, {} end
-        local owners = redis.call('HMGET', OWNERS, unpack(entries))
-        local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
-        local own = redis.call('HMGET', LANES, unpack(entries))
-        local expires = any_expires() and redis.call('HMGET', EXPIRES, unpack(entries))
+    -- How many jobs the gates of a lane let start.
+    local function least_room(lane)
+        local least = math.huge
+        for _, gate in ipairs(read(lane).gates) do least = math.min(least, (room(gate))) end
+        return math.max(least, 0)
+    end
+
+    -- The first entries of a list. To make text of a number takes longer than the command.
+    local function first_entries(list, most)
+        if most == 1 then return {redis.call('LINDEX', list, '0') or nil} end
+        return redis.call('LRANGE', list, '0', most == 2 and '1' or most - 1)
+    end
+
+    local function remove_first(list, count)
+        if count == 1 then return redis.call('LPOP', list) end
+        redis.call('LTRIM', list, count == 2 and '2' or count, '-1')
+    end
+
+    -- Take lanes from a ring, as many as have `want` jobs that can start, or `most`. Returns for each what a visit needs to
+    -- know; read together, because a command costs more than what it reads. Those that are left go back to their places.
+    local function next_lanes(level, want, most)
+        local popped = redis.call('ZPOPMIN', BASE .. 'ring:' .. level, math.min(want, most))
+        local found, names, keys, ids, left, expected, fair = {}, {}, {}, {}, {}, 0, false
+        for i = 1, #popped, 2 do
+            local lane = popped[i]
+            if expected >= want then
+                left[#left + 1], left[#left + 2] = popped[i + 1], lane
+            else
+                local least = math.min(want, read(lane).quantum)
+                local free = least_room(lane)
+                -- At least the first: it may have kept its slot, or have expired, as those behind it.
+                local asked = any_expires() and least or math.min(least, math.max(free, 1))
+                local entries = first_entries(read(lane).list, asked)
+                found[#found + 1] = {lane = lane, score = popped[i + 1], entries = entries, all = #entries < asked, from = #ids}
+                names[#names + 1] = lane
+                keys[#keys + 1] = read(lane).key or ''
+                fair = fair or read(lane).fair
+                expected = expected + math.min(#entries, least, free)
+                for _, id in ipairs(entries) do ids[#ids + 1] = id end
+            end
+        end
+        if #left > 0 then redis.call('ZADD', BASE .. 'ring:' .. level, unpack(left)) end
+        if #found == 0 then return found, {} end
+        local known = {called = redis.call('HMGET', CALLED, unpack(names)), turns = fair and redis.call('HMGET', FAIR, unpack(keys))}
+        if #ids > 0 then
+            known.owners = redis.call('HMGET', OWNERS, unpack(ids))
+            known.scores = redis.call('ZMSCORE', INCOMPLETE, unpack(ids))
+            known.lanes = redis.call('HMGET', LANES, unpack(ids))
+            known.expires = any_expires() and redis.call('HMGET', EXPIRES, unpack(ids))
+        end
+        return found, known
+    end
+
+    -- For each of the first jobs of a lane: 'job' it can start, 'expired', or 'stale': another script has taken it.
+    local function kinds_of(looked, known, seen)
         local kinds = {}
-        for i, id in ipairs(entries) do
-            if scores[i] ~= '0' or owners[i] or own[i] ~= lane or seen[id] then
+        for i, id in ipairs(looked.entries) do
+            local n = looked.from + i
+            local expires = known.expires and known.expires[n]
+            if known.scores[n] ~= '0' or known.owners[n] or known.lanes[n] ~= looked.lane or seen[id] then
                 kinds[i] = 'stale'
-            elseif expires and expires[i] and math.floor(NOW * 1000) / 1000 > tonumber(expires[i]) then
+            elseif expires and math.floor(NOW * 1000) / 1000 > tonumber(expires) then
                 kinds[i] = 'expired'
             else
                 kinds[i] = 'job'
             end
         end
-        return entries, kinds
+        return kinds
     end
 
     -- How many of a lane's jobs can start, the gate that limits them, and when it opens. `first`: the first of them, which
@@ -579,7 +734,7 @@ load_limits = function()
         local most, limiting, opening = want, nil, nil
         for _, gate in ipairs(read(lane).gates) do
             local free, opens = room(gate)
-            if not opens and rule_of(gate).kind == 'o' and redis.call('SISMEMBER', BASE .. 'held:' .. gate, first) == 1 then
+            if not opens and rule_of(gate).kind == 'o' and holds(gate, first) then
                 free = math.max(free, 0) + 1
             end
             if free < most or free <= 0 then most, limiting, opening = math.max(free, 0), gate, opens end
@@ -588,41 +743,19 @@ load_limits = function()
         return most, limiting, opening
     end
 
-    -- After a visit: put the lane where it belongs. `turn`: the one that it has not used, at the gate that has called it.
-    local function settle_down(lane, turn, caller)
-        if redis.call('EXISTS', read(lane).list) == 0 then
-            redis.call('HDEL', PLACES, lane)
-            stir_others(lane)
-            return
-        end
-        -- The next job of an ordered lane may have kept its slot: a visit sees that.
-        for _, gate in ipairs(is_ordered(lane) and {} or read(lane).gates) do
-            local free, opens = room(gate)
-            if free <= 0 then
-                park(lane, gate, opens, turn)
-                stir_others(lane, gate)
-                return
-            end
-        end
-        if turn then call(lane, caller, turn) else to_ring(lane) end
-    end
-
-    -- Take jobs from the next lane of a ring; adds up to `want` of them to `ids`. Returns false if the ring is empty.
-    function self.visit(level, want, ids, seen)
-        local lane = redis.call('ZPOPMIN', BASE .. 'ring:' .. level)[1]
-        if not lane then return false end
-        end_turn(lane)
-        local turn, caller = end_call(lane)
-        local entries, kinds = candidates(lane, math.min(want, read(lane).quantum), seen)
+    -- Take jobs of a lane: how many entries of its list are done with, the ids that take a slot, and the gate at which the
+    -- lane must wait, if none could start, with the time at which that opens.
+    local function start_some(looked, known, want, ids, seen)
+        local lane, entries, kinds = looked.lane, looked.entries, kinds_of(looked, known, seen)
         local first = nil
         for i, kind in ipairs(kinds) do
             if kind == 'job' then first = first or entries[i] end
         end
         local most, limiting, opens = 0, nil, nil
-        if first then most, limiting, opens = room_of(lane, #entries, first) end
-        local taken, consumed = {}, 0
+        if first then most, limiting, opens = room_of(lane, want, first) end
+        local taken, consumed, before = {}, 0, #ids
         for i, id in ipairs(entries) do
-            if kinds[i] == 'job' and #taken == most then break end
+            if kinds[i] == 'job' and #taken == most or kinds[i] ~= 'stale' and #ids - before == want then break end
             consumed = i
             if kinds[i] ~= 'stale' then
                 seen[id] = true
@@ -630,18 +763,56 @@ load_limits = function()
                 if kinds[i] == 'job' then taken[#taken + 1] = id end
             end
         end
-        if consumed > 0 then redis.call('LPOP', read(lane).list, consumed) end
+        return consumed, taken, first and most == 0 and limiting, opens
+    end
+
+    -- After a visit: put the lane where it belongs. `turn`: the one that it has not used, at the gate that has called it.
+    -- `stays`: its turn in the ring is not over.
+    local function settle_down(lane, empty, turn, caller, stays)
+        local gate, opens = nil, nil
+        -- The next job of an ordered lane may have kept its slot: a visit sees that.
+        for _, each in ipairs((empty or is_ordered(lane)) and {} or read(lane).gates) do
+            local free, at = room(each)
+            if free <= 0 then
+                gate, opens = each, at
+                break
+            end
+        end
+        if not empty and not gate and turn then return call(lane, caller, turn) end
+        if not empty and not gate then return to_ring(lane, stays) end
+        if stays then end_turn(lane) end
+        if empty then
+            redis.call('HDEL', PLACES, lane)
+        else
+            park(lane, gate, opens, turn)
+        end
+        stir_others(lane, gate)
+    end
+
+    -- Let jobs of a lane start, up to `want`, and put it where it belongs.
+    local function visit_lane(looked, known, position, want, ids, seen)
+        local lane = looked.lane
+        local turn, caller = end_call(lane, known.called[position])
+        local stays = not read(lane).fair or known.turns[position] == lane and not pass_turn(lane)
+        local consumed, taken, limiting, opens = start_some(looked, known, math.min(want, read(lane).quantum), ids, seen)
+        if consumed > 0 then remove_first(read(lane).list, consumed) end
         if #taken > 0 then
             for _, gate in ipairs(read(lane).gates) do take(gate, taken) end
             if any_expires() then redis.call('HDEL', EXPIRES, unpack(taken)) end
         end
-        if first and most == 0 then
+        if limiting then
+            if stays then end_turn(lane) end
             park(lane, limiting, opens, turn)
-            stir_others(lane, limiting)
-        else
-            settle_down(lane, #taken == 0 and turn, caller)
+            return stir_others(lane, limiting)
         end
-        return true
+        local empty = consumed == #looked.entries and (looked.all or redis.call('EXISTS', read(lane).list) == 0)
+        settle_down(lane, empty, #taken == 0 and turn, caller, stays)
+    end
+
+    -- Take jobs from the next lane of a ring; adds up to `want` of them to `ids`.
+    function self.visit(level, want, ids, seen)
+        local lanes_, known = next_lanes(level, want, 1)
+        if #lanes_ > 0 then visit_lane(lanes_[1], known, 1, want, ids, seen) end
     end
 
     -- Visit lanes of the only priority that has some, until `ids` has `want` jobs, or others have lanes too. Returns how many
@@ -650,8 +821,18 @@ load_limits = function()
         visited, others_ready = level, false
         local visits = 0
         while visits < most and #ids < want and not others_ready do
-            visits = visits + 1
-            if not self.visit(level, want - #ids, ids, seen) then break end
+            local looked, known = next_lanes(level, want - #ids, most - visits)
+            if #looked == 0 then break end
+            local left = {}
+            for i, each in ipairs(looked) do
+                if #ids < want and not others_ready then
+                    visit_lane(each, known, i, want - #ids, ids, seen)
+                    visits = visits + 1
+                else
+                    left[#left + 1], left[#left + 2] = each.score, each.lane
+                end
+            end
+            if #left > 0 then redis.call('ZADD', BASE .. 'ring:' .. level, unpack(left)) end
         end
         return visits
     end
@@ -681,11 +862,11 @@ load_limits = function()
 
     -- Release the slots at a gate whose jobs neither run nor wait.
     local function check_held(gate)
-        for _, member in ipairs(redis.call('SRANDMEMBER', BASE .. 'held:' .. gate, LOOKED_AT)) do
+        for _, member in ipairs(redis.call('SRANDMEMBER', look_up(gate).held, LOOKED_AT)) do
             local id = job_of(member)
             local waits = not is_taker(member) and rule_of(gate).kind == 'o' and redis.call('HEXISTS', LANES, id) == 1
             if not waits and redis.call('HEXISTS', OWNERS, id) == 0 then
-                redis.call('SREM', BASE .. 'held:' .. gate, member)
+                release(gate, member)
             end
         end
     end
@@ -710,7 +891,7 @@ load_limits = function()
     -- A gate as `explain` returns it. `waiter`: the lane or the taker that waits.
     local function explained(gate, waiter, most)
         local free, opens = room(gate)
-        local held, waiters = BASE .. 'held:' .. gate, BASE .. 'waiters:' .. gate
+        local held, waiters = look_up(gate).held, look_up(gate).waiters
         local holders = redis.call('SRANDMEMBER', held, most)
         for i, member in ipairs(holders) do holders[i] = job_of(member) end
         return {
@@ -720,7 +901,7 @@ load_limits = function()
             free == math.huge and 1 or math.max(0, free),
             opens and string.format('%.6f', opens) or '',
             closed_until(gate) and '1' or '0',
-            redis.call('SCARD', held),
+            holders_of(gate),
             redis.call('ZCARD', waiters),
             redis.call('ZRANK', waiters, waiter) or -1,
             holders,
@@ -816,7 +997,7 @@ load_limits = function()
             end
             return
         end
-        if not redis.call('ZSCORE', BASE .. 'waiters:' .. place, lane) then park(lane, place) end
+        if not redis.call('ZSCORE', look_up(place).waiters, lane) then park(lane, place) end
         if rule_of(place).kind ~= 'r' then check_held(place) end
         stir(place)
     end

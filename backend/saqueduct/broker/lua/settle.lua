@@ -40,7 +40,7 @@ local function holds(i, lease)
     return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER)
 end
 
-local answers, released, ended, all = {}, {}, {}, true
+local answers, released, ended, left, all = {}, {}, {}, {}, true
 -- Jobs that go back to the front, to be pushed there from the last to the first, so that they keep their order.
 local fronts = {}
 for i, id in ipairs(ids) do
@@ -60,7 +60,10 @@ for i, id in ipairs(ids) do
             keep_unrecorded(mark, jobs[i])
             ended[#ended + 1] = id
             give_up(claim, keys[i])
-            if lanes and lanes[i] then loaded.leave(id, lanes[i]) end
+            if lanes and lanes[i] then
+                left[#left + 1] = id
+                loaded.release_all(id, lanes[i])
+            end
             if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
         else
             redis.call('SET', id, jobs[i])
@@ -86,6 +89,7 @@ for i = #fronts, 1, -1 do
     local id, priority, lane = unpack(fronts[i])
     let_wait(id, priority, '0', true, lane)
 end
+if #left > 0 then loaded.forget(left) end
 -- The leases are released last: if an earlier command fails, the jobs are recovered.
 if #ended > 0 then redis.call('ZREM', INCOMPLETE, unpack(ended)) end
 if #released > 0 then
