@@ -13,6 +13,7 @@ from app.db.migrate import migrate
 from benchmarks import costs, memory, report, throughput
 from benchmarks.console import console
 from benchmarks.durable import durable
+from benchmarks.flow import flow
 from benchmarks.http import http
 from benchmarks.retention import retention, search
 from benchmarks.throughput import Size
@@ -91,6 +92,10 @@ def _durable(bench: Bench) -> dict[str, Any]:
         return {"durable": durable(bench.url, database, bench.size, bench.show)}
 
 
+def _flow(bench: Bench) -> dict[str, Any]:
+    return {"flow": flow(bench.url, bench.size, bench.show)}
+
+
 def _retention(bench: Bench) -> dict[str, Any]:
     rows, rotations = (200_000, 2) if bench.quick else (12_000_000, 3)
     with _database() as database:
@@ -123,6 +128,7 @@ PARTS: Mapping[str, Callable[[Bench], dict[str, Any]]] = {
     "memory": _memory,
     "records": _records,
     "durable": _durable,
+    "flow": _flow,
     "retention": _retention,
     "search": _search,
     "console": _console,

@@ -39,6 +39,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         sections += [_defaults(results["records"], results["throughput"]), _commits(results["commits"])]
     if "durable" in results:
         sections += _durable(results["durable"])
+    if "flow" in results:
+        sections += _flow(results["flow"])
     if "retention" in results:
         sections.append(_retention(results["retention"]))
     if "search" in results:
@@ -197,6 +199,26 @@ def _durable(figures: Mapping[str, Any]) -> list[str]:
         _table(["Durable jobs a second, job records on", "median"], rates),
         _table(["A durable job, from its lease to its end", "costs"], costs),
         _commits(figures["commit to start"]),
+    ]
+
+
+def _flow(figures: Mapping[str, Any]) -> list[str]:
+    rates = {name: statistics.median(each) for name, each in figures["rates"].items()}
+    without = next(iter(rates.values()))
+    flood = figures["flood"]
+    return [
+        _table(
+            ["Jobs a second with limits, 1 worker, 100 slots, job records off", "median", "of those without"],
+            [(name, f"{rate:,.0f}", f"{rate / without:.0%}") for name, rate in rates.items()],
+        ),
+        _table(
+            ["Lease and end of 20 jobs with a limit, while others wait", "microseconds of Redis"],
+            [(name, f"{used:,.0f}") for name, used in figures["parked"].items()],
+        ),
+        _table(
+            ["One tenant's flood of 100,000 jobs, then one job of each of 999 tenants", "jobs that start before it"],
+            [("median", f"{flood['median']:,.0f}"), ("longest", f"{flood['longest']:,.0f}")],
+        ),
     ]
 
 

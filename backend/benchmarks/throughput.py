@@ -30,7 +30,7 @@ def throughput(url: str, size: Size, progress: Progress) -> dict[str, dict[str, 
     for _ in range(size.runs):
         for name, contender, measure in _cases(url, size):
             progress(f"{name}: {contender.label}")
-            _empty(url)
+            empty(url)
             measured.setdefault(name, {}).setdefault(contender.label, []).append(measure())
     return measured
 
@@ -89,7 +89,7 @@ def peers(url: str, size: Size, progress: Progress) -> tuple[dict[str, dict[str,
                 if contender.label in failed:
                     continue
                 progress(f"{measure}: {contender.label}")
-                _empty(url)
+                empty(url)
                 try:
                     rate = _rate(contender, measure, url, size.peer_jobs)
                 except Failed as error:
@@ -113,7 +113,7 @@ def latency(url: str, size: Size, capacity: float, progress: Progress) -> dict[s
             missed = 0
             for _ in range(size.runs):
                 progress(f"latency at {load:.0%}: {contender.label}")
-                _empty(url)
+                empty(url)
                 with contender.serving(url, concurrency=32):
                     contender.ask("latency", url, 50, rate=50)
                     figures = contender.ask("latency", url, size.latency_jobs, rate=capacity * load)
@@ -136,6 +136,7 @@ def percentiles(seconds: Sequence[float]) -> list[float]:
     return [round(ordered[min(len(ordered) - 1, int(len(ordered) * p / 100))] * 1000, 2) for p in PERCENTILES]
 
 
-def _empty(url: str) -> None:
+def empty(url: str) -> None:
+    """Remove all from Redis."""
     with redis.Redis.from_url(url) as client:
         client.flushall()

@@ -23,7 +23,7 @@ from app.db.session import make_engine, make_sessionmaker  # noqa: E402
 from app.logs import configure_logging  # noqa: E402
 from app.queue.config import build_config  # noqa: E402
 from app.settings import load_settings  # noqa: E402
-from saqueduct import Context, Saqueduct, enqueue_many, get_registry, scheduled_task, task  # noqa: E402
+from saqueduct import Concurrency, Context, Rate, Saqueduct, enqueue_many, get_registry, scheduled_task, task  # noqa: E402
 
 get_registry().clear()
 SEEN = Seen()
@@ -45,6 +45,18 @@ async def sleep(ctx: Context, *, n: int) -> int:
 @task
 async def stamp(ctx: Context, *, sent: float) -> list[float]:
     return [sent, time.monotonic()]
+
+
+@task(limits=(Concurrency(2, by="n"),))
+async def limited(ctx: Context, *, n: int) -> int:
+    SEEN.note()
+    return n
+
+
+@task(limits=(Rate("starts", 1000, burst=100, by="n"), Concurrency(2, by="n")), fair="n")
+async def limited_twice(ctx: Context, *, n: int) -> int:
+    SEEN.note()
+    return n
 
 
 DURABLE = OPTIONS.get("durable") == "on"
@@ -71,7 +83,8 @@ async def main():
         show(jobs_per_second=COUNT / (time.perf_counter() - began))
     elif MEASURE == "fill":
         kind = get_registry().get(OPTIONS["kind"]).options(ttl=int(OPTIONS.get("ttl", 600)), durable=DURABLE)
-        await enqueue_many(kind.bind(n=n) for n in range(COUNT))
+        keys = int(OPTIONS.get("keys", COUNT))
+        await enqueue_many(kind.bind(n=n % keys) for n in range(COUNT))
         show(count=COUNT)
     elif MEASURE == "latency":
         await latency()
