@@ -10,7 +10,7 @@ import dataclasses
 import datetime as dt
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,11 +24,8 @@ logger = logging.getLogger("app.payments")
 
 T = TypeVar("T")
 
-BATCH_SIZE = 20
-"""Open payments that one run claims at a time."""
-
-GATEWAY_TIMEOUT = 15
-"""Seconds that the provider may take for an answer."""
+BATCH_SIZE: Final = 20
+GATEWAY_TIMEOUT: Final = 15.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -46,11 +43,22 @@ class Capturing:
     Args:
         maker: makes sessions; each step is a transaction of its own.
         gateway: the provider.
+        gateway_timeout: seconds that the provider may take for an answer.
+        batch_size: open payments that one run claims at a time.
     """
 
-    def __init__(self, maker: SessionMaker, gateway: PaymentGateway) -> None:
+    def __init__(
+        self,
+        maker: SessionMaker,
+        gateway: PaymentGateway,
+        *,
+        gateway_timeout: float = GATEWAY_TIMEOUT,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
         self._maker = maker
         self._gateway = gateway
+        self._gateway_timeout = gateway_timeout
+        self._batch_size = batch_size
 
     async def capture(self, payment_id: int) -> PaymentStatus:
         """Take the money of a payment and return its status; a final one stays as it is.
@@ -64,7 +72,7 @@ class Capturing:
             if payment.status not in OPEN:
                 return payment.status
             payment.status = PaymentStatus.CAPTURING
-        capture = await _answered(
+        capture = await self._answered(
             self._gateway.capture(key=payment.provider_key, amount=payment.amount, currency=payment.currency)
         )
         return await self._write(payment_id, capture)
@@ -94,7 +102,7 @@ class Capturing:
         return result
 
     async def _settle(self, payment: Payment) -> PaymentStatus:
-        capture = await _answered(self._gateway.find(payment.provider_key))
+        capture = await self._answered(self._gateway.find(payment.provider_key))
         if capture is None:
             return await self.capture(payment.id)
         return await self._write(payment.id, capture)
@@ -106,7 +114,7 @@ class Capturing:
             select(Payment.id)
             .where(Payment.status.in_(OPEN), Payment.updated_at < before)
             .order_by(Payment.updated_at)
-            .limit(BATCH_SIZE)
+            .limit(self._batch_size)
             .with_for_update(skip_locked=True)
             .cte()
         )
@@ -129,22 +137,21 @@ class Capturing:
                     payment.status = PaymentStatus.CAPTURING
             return payment.status
 
+    async def _answered(self, call: Awaitable[T]) -> T:
+        """The provider's answer.
+
+        Raises:
+            GatewayUnavailable: it takes longer than `gateway_timeout`.
+        """
+        try:
+            async with asyncio.timeout(self._gateway_timeout):
+                return await call
+        except TimeoutError:
+            raise GatewayUnavailable(f"no answer within {self._gateway_timeout:g} s") from None
+
 
 async def _locked(session: AsyncSession, payment_id: int) -> Payment:
     payment = await session.get(Payment, payment_id, with_for_update=True)
     if payment is None:
         raise PaymentNotFound(payment_id)
     return payment
-
-
-async def _answered(call: Awaitable[T]) -> T:
-    """The provider's answer.
-
-    Raises:
-        GatewayUnavailable: it takes longer than GATEWAY_TIMEOUT.
-    """
-    try:
-        async with asyncio.timeout(GATEWAY_TIMEOUT):
-            return await call
-    except TimeoutError:
-        raise GatewayUnavailable(f"no answer within {GATEWAY_TIMEOUT} s") from None

@@ -50,10 +50,7 @@ async def test_one_unanswered_payment_does_not_keep_the_others(capturing: Captur
     assert (await capturing.settle(NOW)).settled == 1
 
 
-async def test_the_payment_unlooked_at_for_longest_comes_first(
-    engine: AsyncEngine, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.payments.capturing.BATCH_SIZE", 1)
+async def test_the_payment_unlooked_at_for_longest_comes_first(engine: AsyncEngine, session: AsyncSession) -> None:
     asked: list[str] = []
 
     class Busy(SandboxGateway):
@@ -68,27 +65,28 @@ async def test_the_payment_unlooked_at_for_longest_comes_first(
     await session.commit()
     maker = make_sessionmaker(engine)
     for _ in range(2):
-        await Capturing(maker, Busy(maker)).settle(NOW)
+        await Capturing(maker, Busy(maker), batch_size=1).settle(NOW)
     assert asked == [long_ago.provider_key, lately.provider_key] * 2
 
 
-async def test_two_runs_at_once_share_the_open_payments(
-    capturing: Capturing, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.payments.capturing.BATCH_SIZE", 2)
+@pytest.fixture
+def in_twos(engine: AsyncEngine) -> Capturing:
+    """Claims two payments at a time."""
+    maker = make_sessionmaker(engine)
+    return Capturing(maker, SandboxGateway(maker, delay=NOW), batch_size=2)
+
+
+async def test_two_runs_at_once_share_the_open_payments(in_twos: Capturing, session: AsyncSession) -> None:
     for number in range(10):
         await make(session, 100, f"k{number}")
-    runs = await asyncio.gather(*(capturing.settle(NOW) for _ in range(3)))
+    runs = await asyncio.gather(*(in_twos.settle(NOW) for _ in range(3)))
     assert sum(run.checked for run in runs) == sum(run.settled for run in runs) == 10
 
 
-async def test_settling_goes_through_batches(
-    capturing: Capturing, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.payments.capturing.BATCH_SIZE", 2)
+async def test_settling_goes_through_batches(in_twos: Capturing, session: AsyncSession) -> None:
     for number in range(5):
         await make(session, 100, f"k{number}")
-    assert (await capturing.settle(NOW)).settled == 5
+    assert (await in_twos.settle(NOW)).settled == 5
 
 
 async def test_check_status_runs_every_five_minutes() -> None:
@@ -97,11 +95,7 @@ async def test_check_status_runs_every_five_minutes() -> None:
     assert (task.schedule.cron, task.defaults.timeout) == ("*/5 * * * *", 300)
 
 
-async def test_a_provider_that_does_not_answer_is_left_in_time(
-    engine: AsyncEngine, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.payments.capturing.GATEWAY_TIMEOUT", 0.1)
-
+async def test_a_provider_that_does_not_answer_is_left_in_time(engine: AsyncEngine, session: AsyncSession) -> None:
     class Silent(SandboxGateway):
         """Never answers."""
 
@@ -113,7 +107,8 @@ async def test_a_provider_that_does_not_answer_is_left_in_time(
 
     maker = make_sessionmaker(engine)
     payment_id = await make(session, 500)
-    with pytest.raises(GatewayUnavailable, match="no answer"):
-        await Capturing(maker, Silent(maker)).capture(payment_id)
-    assert (await Capturing(maker, Silent(maker)).settle(NOW)).unanswered == 1
+    capturing = Capturing(maker, Silent(maker), gateway_timeout=0.1)
+    with pytest.raises(GatewayUnavailable, match=r"no answer within 0\.1 s"):
+        await capturing.capture(payment_id)
+    assert (await capturing.settle(NOW)).unanswered == 1
     assert (await reload(session, payment_id)).status is PaymentStatus.CAPTURING

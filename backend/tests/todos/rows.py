@@ -16,6 +16,13 @@ async def add_user(session: AsyncSession, email: str = "ada@example.com") -> int
     return user.id
 
 
+async def add_old_todos(session: AsyncSession, user_id: int, count: int) -> None:
+    """Todos that were completed 8 days ago."""
+    at = dt.datetime.now(dt.UTC) - dt.timedelta(days=8)
+    session.add_all(Todo(user_id=user_id, title="Buy milk", completed_at=at) for _ in range(count))
+    await session.flush()
+
+
 async def add_todo(
     session: AsyncSession,
     user_id: int,

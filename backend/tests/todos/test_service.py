@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db import deletion
+from app.db.deletion import BATCH_SIZE
 from app.todos.errors import InvalidTitle
 from app.todos.models import Todo
 from app.todos.service import TodoService, clean_title
-from tests.todos.rows import add_todo, add_user
+from tests.todos.rows import add_old_todos, add_todo, add_user
 
 
 @pytest.fixture
@@ -43,21 +43,16 @@ async def test_only_todos_completed_long_ago_are_deleted(todos: TodoService, ses
     assert await todos.delete_completed_todos_older_than(days=7) == 0
 
 
-async def test_todos_are_deleted_in_batches_of_all_users(
-    todos: TodoService, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deletion, "BATCH_SIZE", 2)
+async def test_todos_are_deleted_in_batches_of_all_users(todos: TodoService, session: AsyncSession) -> None:
     for name in ("ada", "eve"):
-        user_id = await add_user(session, f"{name}@example.com")
-        for _ in range(3):
-            await add_todo(session, user_id, completed=dt.timedelta(days=8))
+        await add_old_todos(session, await add_user(session, f"{name}@example.com"), BATCH_SIZE)
     left: list[int] = []
 
     async def count() -> None:
         left.append(await session.scalar(select(func.count(Todo.id))) or 0)
 
-    assert await todos.delete_completed_todos_older_than(7, after_batch=count) == 6
-    assert left == [4, 2, 0]
+    assert await todos.delete_completed_todos_older_than(7, after_batch=count) == 2 * BATCH_SIZE
+    assert left == [BATCH_SIZE, 0]
 
 
 @pytest.mark.parametrize("days", [0, -1])

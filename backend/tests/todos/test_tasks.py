@@ -7,11 +7,11 @@ from saq.job import Status
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db import deletion
+from app.db.deletion import BATCH_SIZE
 from app.todos.models import Todo
 from saqueduct import InvalidArguments, Queues
 from saqueduct.testing import JobKit
-from tests.todos.rows import add_todo, add_user
+from tests.todos.rows import add_old_todos, add_todo, add_user
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ async def test_completed_todos_are_deleted(
     assert len((await session.scalars(select(Todo.id))).all()) == 4 - deleted
 
 
-@pytest.mark.usefixtures("old_todos")
 async def test_each_batch_is_committed(jobs: JobKit, session: AsyncSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deletion, "BATCH_SIZE", 1)
+    await add_old_todos(session, await add_user(session), BATCH_SIZE + 1)
+    await session.commit()
     batches = 0
     commit = AsyncSession.commit
 
@@ -50,7 +50,7 @@ async def test_each_batch_is_committed(jobs: JobKit, session: AsyncSession, monk
     monkeypatch.setattr(AsyncSession, "commit", fail_at_the_second)
     job = await jobs.run("todo.cleanup", days=1)
     assert job.status is Status.FAILED
-    assert len((await session.scalars(select(Todo.id))).all()) == 3
+    assert len((await session.scalars(select(Todo.id))).all()) == 1
 
 
 @pytest.mark.parametrize("days", [0, -1, "7", None, 1.5])

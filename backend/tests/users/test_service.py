@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db import deletion
+from app.db.deletion import BATCH_SIZE
 from app.users.errors import EmailTaken, InvalidEmail, UserNotFound
 from app.users.models import User, UserSession, UserStatus
 from app.users.service import UserService, normalize_email
@@ -117,25 +117,29 @@ async def test_only_sessions_long_over_are_deleted(users: UserService, session: 
     assert await users.delete_stale_sessions(30) == 0
 
 
-async def test_sessions_are_deleted_in_batches(
-    users: UserService, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deletion, "BATCH_SIZE", 2)
+async def test_sessions_are_deleted_in_batches(users: UserService, session: AsyncSession) -> None:
     user = await users.create("ada@example.com", "hash")
-    for _ in range(5):
-        await add_session(session, user.id, expired=31)
+    session.add_all(make_session(user.id, expired=31) for _ in range(2 * BATCH_SIZE + 1))
+    await session.flush()
     left: list[int] = []
 
     async def count() -> None:
         left.append(len((await session.scalars(select(UserSession.id))).all()))
 
-    assert await users.delete_stale_sessions(30, after_batch=count) == 5
-    assert left == [3, 1, 0]
+    assert await users.delete_stale_sessions(30, after_batch=count) == 2 * BATCH_SIZE + 1
+    assert left == [BATCH_SIZE + 1, 1, 0]
 
 
 async def add_session(session: AsyncSession, user_id: int, *, expired: int, revoked: int | None = None) -> UserSession:
+    row = make_session(user_id, expired=expired, revoked=revoked)
+    session.add(row)
+    await session.flush()
+    return row
+
+
+def make_session(user_id: int, *, expired: int, revoked: int | None = None) -> UserSession:
     """A session that expired, and was revoked, so many days ago."""
-    row = UserSession(
+    return UserSession(
         user_id=user_id,
         family=uuid.uuid4(),
         token_hash=hash_token(str(uuid.uuid4())),
@@ -144,6 +148,3 @@ async def add_session(session: AsyncSession, user_id: int, *, expired: int, revo
         expires_at=NOW - dt.timedelta(days=expired),
         revoked_at=None if revoked is None else NOW - dt.timedelta(days=revoked),
     )
-    session.add(row)
-    await session.flush()
-    return row
