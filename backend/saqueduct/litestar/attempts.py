@@ -29,7 +29,6 @@ SLOTS: Final = 2**18
 """Most counters of one kind, about 25 MB of Redis: networks share one by chance, which an attacker cannot choose."""
 
 REMEMBERED: Final = 10_000
-"""Most networks that a process counts by itself."""
 
 ANSWER_TIMEOUT: Final = 2.0
 """Seconds that Redis gets to answer."""
@@ -55,11 +54,13 @@ class Attempts:
     Args:
         queue: in whose Redis they are counted.
         key: derives the counters' names, so that an attacker cannot choose a network that shares another's.
+        remembered: most networks that a process counts by itself.
     """
 
-    def __init__(self, queue: EngineQueue, key: Secret) -> None:
+    def __init__(self, queue: EngineQueue, key: Secret, remembered: int = REMEMBERED) -> None:
         self._queue = queue
         self._key = hashlib.sha256(b"attempts" + key.reveal().encode()).digest()
+        self._remembered = remembered
         self._here: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._away_until = 0.0
 
@@ -122,7 +123,7 @@ class Attempts:
         """Remember a counter, in case Redis is unavailable at the next attempt."""
         self._here[counter] = (attempts, until)
         self._here.move_to_end(counter)
-        if len(self._here) > REMEMBERED:
+        if len(self._here) > self._remembered:
             self._here.popitem(last=False)
 
 

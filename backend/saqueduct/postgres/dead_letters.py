@@ -53,13 +53,15 @@ class DeadLetters:
         session: flushed, never committed.
         queues: of this process.
         tasks: all tasks.
+        batch_size: dead letters that one call of `replay_some` or `discard_some` changes.
     """
 
-    def __init__(self, session: AsyncSession, queues: Queues, tasks: TaskLookup) -> None:
+    def __init__(self, session: AsyncSession, queues: Queues, tasks: TaskLookup, *, batch_size: int = BATCH) -> None:
         self.session = session
         """Of the caller."""
         self._queues = queues
         self._tasks = tasks
+        self._batch_size = batch_size
         schema = None if queues.store is None else queues.store.schema
         self._options = in_schema(schema)
         self.audit = AuditLog(session, schema)
@@ -110,7 +112,7 @@ class DeadLetters:
         queue: str | None = None,
         rate: float = 50.0,
     ) -> bool:
-        """Replay up to BATCH dead letters, oldest first. Call it, and commit the session, until it returns False.
+        """Replay the oldest dead letters, a batch of them. Call it, and commit the session, until it returns False.
 
         Args:
             which: the filter.
@@ -129,7 +131,7 @@ class DeadLetters:
         return bool(batch)
 
     async def discard_some(self, which: DeadLetterFilter, so_far: Resolved, *, by: str, why: str = "") -> bool:
-        """Discard up to BATCH dead letters, as `replay_some` replays them."""
+        """Discard a batch of dead letters, as `replay_some` replays them."""
         batch = await self._batch(which, so_far)
         await self._resolve(batch, DISCARDED, by, why)
         so_far.done += len(batch)
@@ -144,7 +146,7 @@ class DeadLetters:
         query = select(JobRecord).where(*conditions(which), *DEAD, JobRecord.queued_at < so_far.until)
         if so_far.after is not None:
             query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
-        query = query.order_by(*PLACE).limit(BATCH).with_for_update(skip_locked=True)
+        query = query.order_by(*PLACE).limit(self._batch_size).with_for_update(skip_locked=True)
         batch = (await self.session.scalars(query, execution_options=self._options)).all()
         if batch:
             last = batch[-1]

@@ -41,7 +41,6 @@ CLOSED = dt.timedelta(minutes=5)
 """How long after its end a partition counts as closed: records follow their jobs."""
 
 SMALL = 64 * 1024 * 1024
-"""Bytes of a table that PostgreSQL reads in a fraction of a second, under a lock."""
 
 TRIES = 10
 """How often a step is tried."""
@@ -62,6 +61,7 @@ class Partitions:
         schema: of the tables.
         pgbouncer: True behind a PgBouncer that pools transactions.
         pause: seconds before a step is tried again that got no lock.
+        small: bytes of a table that PostgreSQL reads in a fraction of a second, under a lock.
     """
 
     def __init__(
@@ -72,12 +72,14 @@ class Partitions:
         *,
         pgbouncer: bool = False,
         pause: float = 1.0,
+        small: int = SMALL,
     ) -> None:
         self._engine = engine
         self._retention = retention
         self._schema = schema
         self._pgbouncer = pgbouncer
         self._pause = pause
+        self._small = small
         self._reported = False
 
     async def maintain(self) -> dt.datetime | None:
@@ -171,7 +173,7 @@ class Partitions:
             day = dt.timedelta(days=1)
             ahead = last.start is not None and last.start > layout.now
             at = last.start + day if ahead and last.start is not None else midnight(layout.now) + AHEAD
-            if last.size > SMALL:
+            if last.size > self._small:
                 await self._constrain(layout, last, at)
             await self._split(layout, last, at)
 
@@ -254,7 +256,9 @@ class Partitions:
         first = layout.partitions[0]
         parent, place = layout.parent, layout.quoted(first.name)
         for each in layout.partitions[1:]:
-            if not (first.kept and each.kept) or each.end is None or each.end > old or first.size + each.size > SMALL:
+            if not (first.kept and each.kept) or each.end is None or each.end > old:
+                return
+            if first.size + each.size > self._small:
                 return
             table = layout.quoted(each.name)
             await self._step(

@@ -76,14 +76,9 @@ async def test_a_redacted_argument_must_be_given_anew(
     assert (await queues.find(answer["replayed"]["one"])).kwargs == {"password": "123"}
 
 
-async def test_many_are_replayed_batch_by_batch_and_run(
-    cli: Cli,
-    record: Record,
-    session: AsyncSession,
-    worker: Callable[[], Any],
-    monkeypatch: pytest.MonkeyPatch,
+async def test_many_are_replayed_and_run(
+    cli: Cli, record: Record, session: AsyncSession, worker: Callable[[], Any]
 ) -> None:
-    monkeypatch.setattr(dead_letters, "BATCH", 4)
     for number in range(10):
         await record(f"{number}")
     await record("other", task="ping", arguments=None)

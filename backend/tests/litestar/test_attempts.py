@@ -10,7 +10,7 @@ from litestar import Request
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.settings import load_settings
-from saqueduct import Queues
+from saqueduct import EngineQueue, Queues
 from saqueduct.common.secret import Secret
 from saqueduct.litestar import attempts as module
 from saqueduct.litestar.attempts import SLOTS, WINDOW, Attempts, client_network
@@ -23,12 +23,18 @@ def attempts(queues: Queues) -> Attempts:
 
 
 @pytest.fixture
-async def alone(environment: dict[str, str], tmp_path: Any) -> AsyncIterator[Attempts]:
-    """Attempts of a process that does not reach Redis."""
+async def unreachable(environment: dict[str, str], tmp_path: Any) -> AsyncIterator[EngineQueue]:
+    """A queue of a process that does not reach Redis."""
     queues = build_queues(load_settings(environment | {"REDIS_URL": f"unix://{tmp_path}/nobody.sock"}))
-    yield Attempts(queues.get("default"), Secret("key"))
+    yield queues.get("default")
     for queue in queues:
         await queue.redis.aclose()
+
+
+@pytest.fixture
+def alone(unreachable: EngineQueue) -> Attempts:
+    """Attempts of that process."""
+    return Attempts(unreachable, Secret("key"))
 
 
 async def test_attempts_are_counted_by_network_and_kind(attempts: Attempts) -> None:
@@ -91,8 +97,8 @@ async def test_a_process_counts_on_when_redis_goes_away(
     assert (await attempts.so_far("logins", "192.0.2.1")).attempts == 4
 
 
-async def test_what_a_process_counts_for_itself_is_bounded(alone: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REMEMBERED", 3)
+async def test_what_a_process_counts_for_itself_is_bounded(unreachable: EngineQueue) -> None:
+    alone = Attempts(unreachable, Secret("key"), remembered=3)
     for number in range(5):
         await alone.count("logins", f"192.0.2.{number}")
     assert [(await alone.so_far("logins", f"192.0.2.{number}")).attempts for number in range(5)] == [0, 0, 1, 1, 1]

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from saqueduct import TaskRegistry
 from saqueduct.common.moments import milliseconds
-from saqueduct.postgres import migrate, partitions
+from saqueduct.postgres import migrate
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.compaction import Compaction
 from saqueduct.postgres.engine import sqlalchemy_url
@@ -29,7 +29,7 @@ from saqueduct.postgres.partition_layout import (
     no_partition,
     read,
 )
-from saqueduct.postgres.partitions import Partitions
+from saqueduct.postgres.partitions import SMALL, Partitions
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.rows import Row
@@ -227,14 +227,13 @@ async def test_a_record_of_any_time_has_a_place(empty_database: AsyncEngine, yea
     assert odd.key in await places(empty_database)
 
 
-@pytest.mark.parametrize("small", [partitions.SMALL, -1])
+@pytest.mark.parametrize("small", [SMALL, -1])
 async def test_records_of_the_future_move_when_the_last_partition_gets_a_bound(
-    empty_database: AsyncEngine, monkeypatch: pytest.MonkeyPatch, small: int
+    empty_database: AsyncEngine, small: int
 ) -> None:
-    monkeypatch.setattr(partitions, "SMALL", small)
     today, future = row(now()), row(now() + 400 * DAY)
     await upgraded(empty_database, today, future)
-    await Partitions(empty_database, KEEP).maintain()
+    await Partitions(empty_database, KEEP, small=small).maintain()
     last = (await layout(empty_database)).partitions[-1]
     assert await places(empty_database) == {today.key: "job_records_first", future.key: last.name}
 
@@ -242,7 +241,6 @@ async def test_records_of_the_future_move_when_the_last_partition_gets_a_bound(
 async def test_a_large_table_is_checked_before_it_gets_a_bound(
     empty_database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "SMALL", -1)
     await upgraded(empty_database, row(now()))
     split, checked = Partitions._split, []
 
@@ -256,7 +254,7 @@ async def test_a_large_table_is_checked_before_it_gets_a_bound(
         await split(self, found, last, at)
 
     monkeypatch.setattr(Partitions, "_split", split_checked)
-    await Partitions(empty_database, KEEP).maintain()
+    await Partitions(empty_database, KEEP, small=-1).maintain()
     assert checked == [True, True]
     left = f"SELECT 1 FROM pg_constraint WHERE conname = '{BEFORE}'"  # noqa: S608
     disabled = "SELECT 1 FROM pg_class WHERE 'autovacuum_enabled=false' = ANY(reloptions)"

@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct import Context, Queues, Unique, get_registry, task
 from saqueduct.errors import InvalidSearch
-from saqueduct.postgres import dead_letters
 from saqueduct.postgres.built_in_tasks import replay_all
 from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.models import JobRecord
@@ -28,13 +27,12 @@ def dead(key: str, queued_at: dt.datetime) -> JobRecord:
 
 
 async def test_what_fails_again_meanwhile_is_not_replayed_in_the_same_run(
-    session: AsyncSession, queues: Queues, monkeypatch: pytest.MonkeyPatch
+    session: AsyncSession, queues: Queues
 ) -> None:
-    monkeypatch.setattr(dead_letters, "BATCH", 1)
     long_ago = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     session.add_all([dead(f"{number}", long_ago + dt.timedelta(seconds=number)) for number in range(3)])
     await session.commit()
-    letters, so_far = DeadLetters(session, queues, get_registry()), Resolved()
+    letters, so_far = DeadLetters(session, queues, get_registry(), batch_size=1), Resolved()
     rounds = 0
     while await letters.replay_some(DeadLetterFilter(all=True), so_far, by="ada"):
         rounds += 1

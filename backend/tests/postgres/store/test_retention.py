@@ -5,13 +5,11 @@ import datetime as dt
 import time
 from collections.abc import Awaitable, Callable
 
-import pytest
 from dishka import AsyncContainer
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.settings import Settings
 from saqueduct import Queues
-from saqueduct.postgres import retention
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.pruning import Pruner
@@ -40,10 +38,7 @@ async def test_each_status_is_kept_for_its_days(session: AsyncSession, records: 
     assert left == {"complete-6-0", "aborted-29-0", "failed-89-0", "queued-89-0"}
 
 
-async def test_many_go_in_steps_that_are_committed(
-    session: AsyncSession, records: Look, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "BATCH", 10)
+async def test_many_go_in_steps_that_are_committed(session: AsyncSession, records: Look) -> None:
     session.add_all(record("complete", 10, number) for number in range(25))
     session.add_all(record("failed", 10, number) for number in range(25))
     await session.commit()
@@ -53,7 +48,7 @@ async def test_many_go_in_steps_that_are_committed(
         await session.commit()
         left.append(len(await records()))
 
-    assert (await Retention().prune(session, commit))["complete"] == 25
+    assert (await Retention(batch_size=10).prune(session, commit))["complete"] == 25
     assert left[:3] == [40, 30, 25]
 
 
