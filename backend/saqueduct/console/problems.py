@@ -69,20 +69,7 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
         text = f"The queue {queue.name} is paused{by}{why}.{waits}"
         yield Problem("warn", text, "Resume it when the reason is gone.", "queues")
     elif not queue.live_workers:
-        if queue.backlog:
-            yield Problem(
-                "bad",
-                f"No worker of the queue {queue.name} is live, and {queue.backlog:,} jobs or ticks are due.",
-                "Start one, for example with `litestar workers run`.",
-                "workers",
-            )
-        else:
-            yield Problem(
-                "info",
-                f"No worker of the queue {queue.name} is live.",
-                "Nothing waits for one now. Start one with `litestar workers run`.",
-                "workers",
-            )
+        yield _no_worker(queue)
     if queue.paused is None and queue.workers_paused_since is not None:
         yield Problem(
             "warn",
@@ -103,6 +90,14 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
             "jobs",
             {"status": "active", "queue": queue.name},
         )
+
+
+def _no_worker(queue: QueueState) -> Problem:
+    none = f"No worker of the queue {queue.name} is live"
+    if queue.backlog:
+        text = f"{none}, and {queue.backlog:,} jobs or ticks are due."
+        return Problem("bad", text, "Start one, for example with `litestar workers run`.", "workers")
+    return Problem("info", f"{none}.", "Nothing waits for one now. Start one with `litestar workers run`.", "workers")
 
 
 def _of_records(queue: QueueState) -> Iterator[Problem]:

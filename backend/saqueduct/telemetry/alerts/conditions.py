@@ -128,7 +128,11 @@ def _of_queue(queue: QueueState, now: float) -> Iterator[Condition]:
             f"All workers of the queue {name} have been paused for more than an hour; jobs that wait: {queue.queued}",
             "Resume one: saqueduct workers list, then saqueduct workers resume ID; or start another.",
         )  # fmt: skip
-    workers = queue.workers
+    yield from _of_workers(queue)
+
+
+def _of_workers(queue: QueueState) -> Iterator[Condition]:
+    name, workers = queue.name, queue.workers
     if count := workers["not_consuming"]:
         yield Condition(
             "not_consuming", name, "critical", 60.0, f"Workers of the queue {name} live and take no jobs: {count}",
