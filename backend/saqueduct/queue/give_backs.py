@@ -20,7 +20,7 @@ from saqueduct.timings import Timings
 logger = logging.getLogger("saqueduct")
 
 Place = tuple[str, ...]
-"""The arguments of `lua/take.lua` that name a place: those of the call that took it."""
+"""The arguments with which `lua/take.lua` gives a place back: those of the call that took it, and if it was used."""
 
 
 class GiveBacks:
@@ -114,7 +114,7 @@ class GiveBacks:
     async def _give(self, place: Place) -> None:
         try:
             async with answering(self._timings.answer):
-                await self._scripts.run("take", *place, "1")
+                await self._scripts.run("take", *place)
         except RedisError as error:
             # An answer: the same call would get it again.
             logger.warning("the limit %r is given back at the end of the attempt: %s", place[3], error)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
 
+from saqueduct.broker.listener import SUBSCRIBED
 from saqueduct.broker.outage import answering
 from saqueduct.common.own_context import create_shared_task
 from saqueduct.common.text import decoded
@@ -31,6 +32,10 @@ SOONEST = 0.001
 
 ENTERED = GRANTED, FREE = "granted", "free"
 """Answers of `lua/take.lua`: the job has the limit; the same, and nothing is to be given back."""
+
+
+USED, UNUSED = "1", "2"
+"""How a call gives the limit back: UNUSED if the block was not entered."""
 
 
 def limit(name: str, /, **key: Any) -> "JobLimit":
@@ -121,14 +126,14 @@ class Taking:
         try:
             self._holds = await self._entered() != FREE
         except BaseException:
-            self._give_back()
+            self._give_back(UNUSED)
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         if self._holds:
-            await asyncio.shield(self._give_back())
+            await asyncio.shield(self._give_back(USED))
 
     async def _entered(self) -> str:
         """The answer with which the job enters the block; the timeout begins after the first one."""
@@ -152,9 +157,10 @@ class Taking:
                 seconds = min(LOOK_AGAIN, max(SOONEST, float(answer))) if answer else LOOK_AGAIN
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
+                        answer = (await news.get())[1]
                         # The first says that the channel is subscribed to: look again, so that nothing is missed.
-                        if (await news.get())[1] == GRANTED:
-                            return GRANTED
+                        if answer != SUBSCRIBED:
+                            continue
                 answer = await self._ask()
         return answer
 
@@ -172,5 +178,5 @@ class Taking:
             raise LimitNotTaken(self._name, "the lease of the job was lost, another worker may run it")
         return answer
 
-    def _give_back(self) -> "asyncio.Task[None]":
-        return self._core.give_backs.begin(self._place, cast("asyncio.Task[str]", self._call))
+    def _give_back(self, how: str) -> "asyncio.Task[None]":
+        return self._core.give_backs.begin((*self._place, how), cast("asyncio.Task[str]", self._call))

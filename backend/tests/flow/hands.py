@@ -92,9 +92,9 @@ class Hands:
         arguments = job.key, job.lease, gate, gate.partition("\t")[0], rule, token
         return cast("bytes", await self.queue.scripts.run("take", *arguments, "")).decode()
 
-    async def give(self, job: EngineJob, token: str) -> None:
+    async def give(self, job: EngineJob, token: str, gate: str = "", *, used: bool = True) -> None:
         """Give it back, or wait no longer."""
-        await self.queue.scripts.run("take", job.key, job.lease, "", "", "", token, "1")
+        await self.queue.scripts.run("take", job.key, job.lease, gate, "", "", token, "1" if used else "2")
 
     async def die(self) -> None:
         """Let the leases of this worker run out, and be recovered."""

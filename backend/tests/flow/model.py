@@ -55,6 +55,8 @@ class Model:
         """The calls by which jobs have a gate for a part of their run: job and gate, by token."""
         self.takers: dict[str, tuple[str, str]] = {}
         """Those that wait for it."""
+        self.kept: dict[str, str] = {}
+        """The lane for which a rate keeps a start, by gate."""
 
     async def observe(self, queue: EngineQueue) -> None:
         """Read which calls have a gate and which wait, and check that those that got it now were allowed to."""
@@ -66,8 +68,36 @@ class Model:
             for token, call in (await redis.hgetall(f"{takes}:{job_id}")).items():
                 calls = self.taken if call.startswith(b"+") else self.takers
                 calls[token.decode()] = key, call[1:].decode()
+        await self.observe_kept(queue)
         for token in self.taken.keys() - before.keys():
             self.passed(self.taken[token][1])
+
+    async def observe_kept(self, queue: EngineQueue, leased: Sequence[EngineJob] = ()) -> None:
+        """Read for which lanes rates keep a start, and check that they could. `leased`: jobs that may have used one."""
+        notes = await cast("Any", queue.redis).hgetall(queue.namespace("flow:called"))
+        kept = {}
+        for lane, note in notes.items():
+            turn, _, gate = note.decode().partition(" ")
+            if turn.endswith("!"):
+                assert gate not in kept, f"two starts of {gate} are kept"
+                kept[gate] = lane.decode()
+        used = {
+            lane
+            for lane, jobs in self.lanes.items()
+            if any(waits.key == job.key and not self._expires(waits) for waits in jobs for job in leased)
+        }
+        for gate, lane in list(self.kept.items()):
+            if lane in used or kept.get(gate) == lane:
+                continue
+            del self.kept[gate]
+            for arrivals in (self.arrivals, self.least):
+                arrivals[gate] = max(self.now, arrivals[gate] - self._rule(gate)[1])
+        if leased:
+            return
+        for gate in kept.keys() - self.kept.keys():
+            assert self._slack(gate, self.least) <= 0, f"a start of {gate} is kept, which has none"
+            self._take(gate)
+        self.kept = kept
 
     def passed(self, gate: str) -> None:
         """A call of a running job got a gate."""
@@ -102,13 +132,22 @@ class Model:
             made.leased = job
             made.expired = made.expires is not None and self.now > made.expires
             if not made.expired:
-                closed = [gate for gate in made.gates if not self._fits(made, gate, self.least)]
+                kept = [gate for gate in made.gates if self._uses_kept(made, gate)]
+                closed = [gate for gate in made.gates if gate not in kept and not self._fits(made, gate, self.least)]
                 assert not closed, f"{job.key} has started, although {closed} are closed"
                 for gate in made.gates:
-                    self._take(gate)
+                    if gate not in kept:
+                        self._take(gate)
                 made.expires = None
             made.keeps = made.keeps and made.expired
             self.running[job.key] = made
+
+    def _uses_kept(self, job: ModelJob, gate: str) -> bool:
+        """Whether the rate has kept a start for the lane of a job that starts, which is worth one."""
+        if self.kept.get(gate) != job.lane:
+            return False
+        del self.kept[gate]
+        return not self._shut(gate) and self._arrival(gate, self.least) > self.now
 
     def finish(self, key: str) -> None:
         del self.running[key]

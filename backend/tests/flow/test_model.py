@@ -47,6 +47,10 @@ async def pair(ctx: Any, *, key: int) -> None: ...
 async def pair_rate(ctx: Any, *, key: int) -> None: ...
 
 
+@tasks.task(limits=(RATE,))
+async def rated(ctx: Any, *, key: int) -> None: ...
+
+
 @tasks.task(fair=Fair("key", weights={0: 2}))
 async def fair(ctx: Any, *, key: int) -> None: ...
 
@@ -70,6 +74,9 @@ async def urgent(ctx: Any, *, key: int) -> None: ...
 TASKS = [free, pair, pair_rate, serial, three, urgent, fair, one_tenant]
 TAKEN = ["pair\t0", "one\t", "serial\t0", "rate\t0", "burst\t"]
 """Gates that running jobs take for a part of their run."""
+
+RATES = [rated, pair_rate, serial, free], ["rate\t0", "rate\t0", "burst\t"]
+"""The same, where jobs and parts of jobs meet at rates."""
 
 RULES = {"pair": ("c", 2), "one": ("c", 1), "serial": ("o", 1), "rate": ("r", 100.0, 1), "burst": ("r", 100.0, 3)}
 RULE_TEXTS = {each.name: each.rule for each in (PAIR, ONE, SERIAL, RATE, BURST)}
@@ -95,8 +102,9 @@ class Flow(RuleBasedStateMachine):
 
         return self.runner.run(wait())
 
-    @initialize()
-    def empty(self) -> None:
+    @initialize(rates=st.booleans())
+    def empty(self, *, rates: bool) -> None:
+        self.tasks, self.gates = RATES if rates else (TASKS, TAKEN)
         self.run(self.redis.flushall())
         self.queue = EngineQueue(self.redis, "flow", tasks=tasks, timings=Timings(recovery_wait=0.0))
         self.hands = Hands(self.queue)
@@ -109,23 +117,38 @@ class Flow(RuleBasedStateMachine):
         self.runner.close()
 
     @rule(
-        task=st.sampled_from(TASKS),
+        task=st.integers(0, 999),
         keys=st.lists(st.integers(0, 1), min_size=1, max_size=4),
         delay=st.sampled_from([0.0, 0.0, 0.0, STEP]),
         expires=st.sampled_from([None, None, None, STEP * 2.5]),
     )
-    def enqueue(self, task: Any, keys: list[int], delay: float, expires: float | None) -> None:
+    def enqueue(self, task: int, keys: list[int], delay: float, expires: float | None) -> None:
+        self._enqueue(self.tasks[task % len(self.tasks)], keys, delay, expires)
+
+    def _enqueue(self, task: Any, keys: list[int], delay: float = 0.0, expires: float | None = None) -> None:
         jobs = [task.options(delay=delay or None, expires=expires).job({"key": key}) for key in keys]
         self.run(self.queue.enqueue_many(jobs))
         for job in jobs:
             self.model.enqueue(job, delay, expires)
 
-    @rule(pick=st.integers(0, 999), gate=st.sampled_from(TAKEN))
-    def take(self, pick: int, gate: str) -> None:
+    @rule(pick=st.integers(0, 999), at=st.integers(0, 999))
+    def take(self, pick: int, at: int) -> None:
         able = [key for key, job in self.model.running.items() if not job.expired]
-        if not able:
-            return
-        key, token = able[pick % len(able)], f"{next(self.tokens):016x}"
+        if able:
+            self._take(able[pick % len(able)], self.gates[at % len(self.gates)])
+
+    @rule(task=st.integers(0, 999), at=st.integers(0, 999))
+    def contend(self, task: int, at: int) -> None:
+        """All jobs that run take a limit, and others wait."""
+        self._enqueue(free, [0, 0])
+        self.lease_all()
+        for key in [key for key, job in self.model.running.items() if not job.expired]:
+            self._take(key, self.gates[at % len(self.gates)])
+        self._enqueue(self.tasks[task % len(self.tasks)], [0])
+        self.lease_all()
+
+    def _take(self, key: str, gate: str) -> None:
+        token = f"{next(self.tokens):016x}"
         answer = self.run(self.hands.take(self.model.running[key].leased, gate, token, RULE_TEXTS[gate.split("\t")[0]]))
         if answer == "free":
             self.model.passed(gate)
@@ -144,13 +167,18 @@ class Flow(RuleBasedStateMachine):
     @rule(most=st.integers(1, 5))
     def lease(self, most: int) -> None:
         self.resumed = False
-        self.model.leased(self.run(self.hands.lease(most)))
+        self._lease(most)
+
+    def _lease(self, most: int) -> None:
+        jobs = self.run(self.hands.lease(most))
+        self.run(self.model.observe_kept(self.queue, jobs))
+        self.model.leased(jobs)
 
     @rule()
     def lease_all(self) -> None:
         self.resumed = False
         while True:
-            self.model.leased(self.run(self.hands.lease(5)))
+            self._lease(5)
             if self.hands.line != "more":
                 break
         self.run(self.model.observe(self.queue))
@@ -218,6 +246,15 @@ class Flow(RuleBasedStateMachine):
         while promoted := self.run(self.queue.schedule()):
             self.model.promoted([self.queue.job_key_from_id(each) for each in promoted])
         self.run(self.queue.schedule())
+
+    @rule(steps=st.integers(1, 4))
+    def wait_while_no_worker_has_a_slot(self, steps: int) -> None:
+        """Jobs that wait to take a limit ask when it opens, and no worker leases."""
+        for _ in range(steps):
+            self.wait(1)
+            for token, (key, gate) in self.model.takers.items():
+                self.run(self.hands.take(self.model.running[key].leased, gate, token))
+            self.run(self.model.observe(self.queue))
 
     @rule()
     def pause_or_resume(self) -> None:

@@ -399,6 +399,38 @@ async def test_a_place_that_no_worker_has_a_slot_for_goes_to_the_next(queue: Eng
     await nothing_is_left(queue)
 
 
+async def test_a_whole_job_does_not_starve_if_slots_become_free_at_the_wrong_times(hands: Hands, jobs: JobKit) -> None:
+    one = Concurrency(1, name="api")
+    works = await leased(hands, taker(one), 9)
+    calls = [(job, f"{number:016x}") for number, job in enumerate(works)]
+    assert await hands.take(*_at_api(calls[0])) == "granted"
+    await whole_of(one).enqueue()
+    assert await hands.all() == []
+    for before, after in itertools.pairwise(calls):
+        # The block lasts three seconds, and each time a worker has a slot two seconds after its begin.
+        await hands.take(*_at_api(after))
+        jobs.travel(1.0)
+        await hands.give(before[0], before[1])
+        jobs.travel(1.5)
+        await hands.take(*_at_api(after))
+        jobs.travel(0.5)
+        if await hands.all():
+            break
+    else:
+        raise AssertionError("the whole job has not started")
+
+
+def _at_api(call: tuple[EngineJob, str]) -> tuple[EngineJob, str, str]:
+    return call[0], "api\t", call[1]
+
+
+def whole_of(*limits: Concurrency | Rate) -> Any:
+    @task(name="whole", limits=limits)
+    async def whole(ctx: Context) -> None: ...
+
+    return whole
+
+
 async def test_a_slot_is_for_whole_jobs_next_if_they_had_no_room_before(queue: EngineQueue, hands: Hands) -> None:
     whole, work = whole_job(ONE), taker(ONE)
     [job] = await leased(hands, work, 1)

@@ -24,8 +24,12 @@
 --   takes:JOB       hash: its calls of `take`: token -> '+' granted or '-' waiting, and gate
 --   begun           hash: priority -> leases that found jobs in both its list and its lanes, which begin in turn
 --   checked         hash: how far `check` has come
---   called          hash: lane that came into the ring because a gate had room -> its turn there and the gate
---   called:GATE     zset: those lanes, by the time since which that room is kept for them
+--   called          hash: lane that came into the ring because a gate had room -> its turn there, with '!' if a start of
+--                   a rate is kept for it, and the gate
+--   called:GATE     zset: those lanes, by the time until which that room is kept for them, '+inf': until they have used it
+--   missed          hash: lane -> how often a gate has called it, and was full when a worker had a slot for it
+--   start:TOKEN     start of a rate that a taker got: the arrival time after it, and `returned` of the gate then
+--   returned:GATE   seconds of a rate that were given back lately
 -- A gate's slot is the lease: taken in the script that leases, released in the one that settles.
 -- A running job may take a gate for a part of its run, see `take.lua`. Such a call is a taker: '\2', its token and the id of
 -- its job. It waits among the waiters of the gate, and is in its set `held` as long as it has a slot.
@@ -41,15 +45,19 @@ local NO_TURN = '000000000000000'
 local LOOKED_AT = 100
 
 -- Seconds for which a gate keeps room for a lane that it has called, and after which it does so again: when no worker has
--- a slot for the lane, others may pass in between.
-local KEPT, KEPT_AGAIN = 1, 5
+-- a slot for the lane, others may pass in between. Each time that they did, and a worker had a slot later, it does so for
+-- twice as long, up to DOUBLED times.
+local KEPT, KEPT_AGAIN, DOUBLED = 1, 5, 6
+
+-- Seconds for which it is known that a taker got a start: its call is repeated if the connection breaks.
+local REPEATED = 60
 
 -- Characters of the token of a taker.
 local TOKEN = 16
 
 load_limits = function()
     local self = {}
-    local FAIR, CALLED = BASE .. 'turns', BASE .. 'called'
+    local FAIR, CALLED, MISSED = BASE .. 'turns', BASE .. 'called', BASE .. 'missed'
     local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
     local lanes, gates, rules = {}, {}, {}
     -- True in the script that leases, which wakes other workers itself.
@@ -66,7 +74,7 @@ load_limits = function()
         return first_turn .. string.sub('0123456789', turns, turns)
     end
 
-    -- NOW as text, and what comes so many seconds before; made once a call.
+    -- NOW as text, and what comes so many seconds before, or with less than 0 after it; made once a call.
     local times = {}
     local function before_now(seconds)
         local known = times[seconds]
@@ -222,16 +230,24 @@ load_limits = function()
         return math.floor(slack / rule.step + 0.000001) + 1
     end
 
-    local function take(gate, ids)
+    local function milliseconds(seconds)
+        return string.format('%d', math.ceil(seconds * 1000) + 1)
+    end
+
+    local function set_arrival(gate, time)
+        local known = look_up(gate)
+        -- As it is stored.
+        known.arrival = math.floor(time * 1000000 + 0.5) / 1000000
+        redis.call('SET', known.rate, string.format('%.6f', time), 'PX', milliseconds(known.arrival - NOW))
+    end
+
+    -- `kept`: the gate has kept a start for one of them.
+    local function take(gate, ids, kept)
         local rule = rule_of(gate)
         if rule.kind ~= 'r' then
             hold(gate, ids)
-        else
-            local known, stored = look_up(gate), string.format('%.6f', arrival(gate, rule) + #ids * rule.step)
-            -- As it is stored.
-            known.arrival = math.floor((arrival(gate, rule) + #ids * rule.step) * 1000000 + 0.5) / 1000000
-            local left = math.ceil((known.arrival - NOW) * 1000) + 1
-            redis.call('SET', known.rate, stored, 'PX', string.format('%d', left))
+        elseif #ids > 1 or not kept then
+            set_arrival(gate, arrival(gate, rule) + (kept and #ids - 1 or #ids) * rule.step)
         end
     end
 
@@ -332,6 +348,42 @@ load_limits = function()
         end
     end
 
+    local function seconds_returned(gate)
+        return tonumber(redis.call('GET', BASE .. 'returned:' .. gate) or '0')
+    end
+
+    -- Set the arrival time of a rate back. How far that was done is known as long as any start from before is ahead of it.
+    local function return_seconds(gate, seconds)
+        local rule = rule_of(gate)
+        local sum = string.format('%.6f', seconds_returned(gate) + seconds)
+        redis.call('SET', BASE .. 'returned:' .. gate, sum, 'PX', milliseconds(rule.burst * rule.step))
+        set_arrival(gate, math.max(NOW, arrival(gate, rule) - seconds))
+    end
+
+    -- A taker got a start: its call may be repeated, and the start be given back.
+    local function note_start(gate, token)
+        local rule = rule_of(gate)
+        if rule.kind ~= 'r' then return end
+        local time = arrival(gate, rule)
+        local note = string.format('%.6f %.6f', time, seconds_returned(gate))
+        redis.call('SET', BASE .. 'start:' .. token, note, 'PX', milliseconds(math.max(REPEATED, time - NOW)))
+    end
+
+    -- Nothing was done with a start: others get what has not passed of its time. With more of it, more would start at once
+    -- than the rate allows. Returns whether there is any.
+    local function return_start(gate, token)
+        local key, rule = BASE .. 'start:' .. token, rule_of(gate)
+        local time, before = string.match(redis.call('GET', key) or '', '^(%S+) (%S+)$')
+        redis.call('DEL', key)
+        if not time or rule.kind ~= 'r' then return false end
+        local ahead = tonumber(time) - (seconds_returned(gate) - tonumber(before))
+        local seconds = math.min(rule.step, ahead - NOW)
+        -- Later than the arrival time: that was set back, because the limit was changed.
+        if seconds <= 0 or ahead > arrival(gate, rule) + 0.000001 then return false end
+        return_seconds(gate, seconds)
+        return true
+    end
+
     -- Let a taker pass a gate that is open, unless the lease of its job has run out: false if that may still be renewed.
     local function grant(gate, member)
         local id, token = job_of(member), string.sub(member, 2, TOKEN + 1)
@@ -340,6 +392,7 @@ load_limits = function()
         if tonumber(deadline) < SERVER then return false end
         take(gate, {member})
         note_take(id, token, '+', gate)
+        note_start(gate, token)
         redis.call('PUBLISH', BASE .. 'take:' .. token, 'granted')
     end
 
@@ -356,46 +409,97 @@ load_limits = function()
         end
     end
 
-    -- The first taker in line shall ask again: the time at which that is of use has changed.
-    local function let_ask(gate)
-        local first = first_taker(look_up(gate).waiters)
-        if first then redis.call('PUBLISH', BASE .. 'take:' .. string.sub(first, 2, TOKEN + 1), 'ask') end
-    end
-
     local function called_by(gate)
         local known = look_up(gate)
         known.called = known.called or BASE .. 'called:' .. gate
         return known.called
     end
 
-    -- For how many lanes a gate keeps room, how many it has called, and when it keeps less.
-    local function kept_room(gate)
+    -- The lane that a gate has called whose turn came first.
+    local function first_called(lanes)
+        local first, first_turn, notes = nil, math.huge, redis.call('HMGET', CALLED, unpack(lanes))
+        for i, lane in ipairs(lanes) do
+            local turn = tonumber(string.match(notes[i] or '', '^[^ !]+') or nil)
+            if turn and turn < first_turn then first, first_turn = lane, turn end
+        end
+        return first
+    end
+
+    -- Keep a start of an open rate for a lane that it has called: takers may pass the lane as long as no worker has a slot
+    -- for it, and then it starts, even if the rate is closed again. Not more than one: so no more start in the time of the
+    -- rate than its limit and its burst.
+    local function keep_start(gate)
+        if rule_of(gate).kind ~= 'r' or not any_takes() then return end
         local called = called_by(gate)
-        local count = redis.call('ZCARD', called)
-        if count == 0 then return 0, 0 end
-        local again = redis.call('ZRANGEBYSCORE', called, '-inf', before_now(KEPT_AGAIN), 'LIMIT', 0, WOKEN)
-        for _, lane in ipairs(again) do redis.call('ZADD', called, before_now(0), lane) end
-        if #again > 0 then let_ask(gate) end
-        local since, now = '(' .. before_now(KEPT), before_now(0)
-        local first = redis.call('ZRANGEBYSCORE', called, since, now, 'WITHSCORES', 'LIMIT', 0, 1)
-        return redis.call('ZCOUNT', called, since, now), count, first[2] and tonumber(first[2]) + KEPT
+        if redis.call('ZRANGE', called, -1, -1, 'WITHSCORES')[2] == 'inf' then return end
+        local lane = first_called(redis.call('ZRANGE', called, 0, WOKEN - 1))
+        if not lane then return end
+        take(gate, {lane})
+        redis.call('ZADD', called, '+inf', lane)
+        local turn = string.match(redis.call('HGET', CALLED, lane), '^[^ !]+')
+        redis.call('HSET', CALLED, lane, turn .. '! ' .. gate)
+    end
+
+    -- How many may start at a gate, when it opens by itself, for how many of the lanes that it has called it keeps room, of
+    -- how many, and when it keeps less.
+    local function shared_room(gate)
+        local free, opens = room(gate)
+        local called = called_by(gate)
+        if free <= 0 or redis.call('ZCARD', called) == 0 then return free, opens, 0, 0 end
+        keep_start(gate)
+        free, opens = room(gate)
+        local again = redis.call('ZRANGEBYSCORE', called, '-inf', before_now(KEPT_AGAIN - KEPT), 'LIMIT', 0, WOKEN)
+        for _, lane in ipairs(again) do redis.call('ZADD', called, before_now(-KEPT), lane) end
+        -- Not later: the clock went back.
+        local now, latest = '(' .. before_now(0), before_now(-KEPT * 2 ^ DOUBLED)
+        local first = redis.call('ZRANGEBYSCORE', called, now, latest, 'WITHSCORES', 'LIMIT', 0, 1)
+        local kept, count = redis.call('ZCOUNT', called, now, latest), redis.call('ZCOUNT', called, '-inf', '(+inf')
+        return free, opens, kept, count, tonumber(first[2] or nil)
+    end
+
+    -- When it is of use for a taker to ask again: after so many seconds, or '' if that depends on others.
+    local function wait_of(gate, member)
+        local waiters = look_up(gate).waiters
+        local free, opens, _, _, until_then = shared_room(gate)
+        if free > 0 and until_then then return string.format('%.6f', until_then - NOW) end
+        if not opens then return '' end
+        local before = member ~= first_taker(waiters) and redis.call('ZRANK', waiters, member) or 0
+        return string.format('%.6f', opens - NOW + before * (rule_of(gate).step or 0))
+    end
+
+    -- Tell the first taker in line when to ask again: that has changed.
+    local function let_ask(gate)
+        local first = first_taker(look_up(gate).waiters)
+        if first then redis.call('PUBLISH', BASE .. 'take:' .. string.sub(first, 2, TOKEN + 1), wait_of(gate, first)) end
     end
 
     -- A gate has room for a lane: it leaves the line there for the ring, and the room is kept for it. Its turn in the line
     -- is used up only when one of its jobs starts.
     local function call(lane, gate, turn)
+        local missed = any_takes() and tonumber(redis.call('HGET', MISSED, lane) or nil) or 0
+        local seconds = KEPT * 2 ^ math.min(missed, DOUBLED)
         redis.call('HSET', CALLED, lane, turn .. ' ' .. gate)
-        redis.call('ZADD', called_by(gate), before_now(0), lane)
+        redis.call('ZADD', called_by(gate), before_now(-seconds), lane)
         to_ring(lane)
+        return NOW + seconds
     end
 
-    -- A lane leaves the ring. `note`: its entry of `called`. Returns its turn and the gate that has called it, if one has.
+    -- A worker had a slot for a lane that a gate has called: did it start a job, or was the gate full?
+    local function note_visit(lane, gate, full)
+        if not any_takes() or rule_of(gate).kind == 'r' then return end
+        if full then redis.call('HINCRBY', MISSED, lane, 1) else redis.call('HDEL', MISSED, lane) end
+    end
+
+    -- A lane leaves the ring. `note`: its entry of `called`. Returns its turn and the gate that has called it, if one has, and
+    -- whether that has kept a start for it: not if the rate has been at rest since then, because that would be one more at
+    -- once than its burst.
     local function end_call(lane, note)
-        local turn, gate = string.match(note or '', '^(%S+) (.*)$')
+        local turn, kept, gate = string.match(note or '', '^([^ !]+)(!?) (.*)$')
         if not turn then return nil end
         redis.call('HDEL', CALLED, lane)
         redis.call('ZREM', called_by(gate), lane)
-        return turn, gate
+        local rule = kept == '!' and rule_of(gate)
+        return turn, gate, rule and rule.kind == 'r' and arrival(gate, rule) > NOW
     end
 
     -- Let those go that wait at a gate that is open, in their order: takers, and lanes into the ring. When as many lanes as
@@ -404,10 +508,8 @@ load_limits = function()
         local waiters = look_up(gate).waiters
         local waiting = redis.call('ZCARD', waiters)
         if waiting == 0 then return end
-        local free, opens = room(gate)
-        local kept, called, until_then = 0, 0, nil
-        if free > 0 then kept, called, until_then = kept_room(gate) end
-        local moved, late = 0, {}
+        local free, opens, kept, called, until_then = shared_room(gate)
+        local moved, granted, late = 0, 0, {}
         while free > kept and waiting > 0 and moved < WOKEN do
             local first, turn = first_waiter(waiters)
             if first and called >= free and not is_taker(first) then first, turn = first_taker(waiters) end
@@ -416,10 +518,16 @@ load_limits = function()
             waiting = waiting - 1
             if is_taker(first) then
                 if grant(gate, first) == false then late[#late + 1], late[#late + 2] = turn, first end
+                granted = granted + 1
                 free, opens = room(gate)
             else
-                call(first, gate, turn)
-                kept, called, moved, until_then = kept + 1, called + 1, moved + 1, until_then or NOW + KEPT
+                local kept_until = call(first, gate, turn)
+                moved = moved + 1
+                if any_takes() then
+                    free, opens, kept, called, until_then = shared_room(gate)
+                else
+                    kept, called, until_then = kept + 1, called + 1, until_then or kept_until
+                end
             end
         end
         if #late > 0 then redis.call('ZADD', waiters, unpack(late)) end
@@ -428,10 +536,8 @@ load_limits = function()
         elseif until_then and (waiting > 0 or #late > 0) then
             sleep(gate, until_then)
         end
-        if moved > 0 then
-            let_ask(gate)
-            wake_others()
-        end
+        if moved + granted > 0 then let_ask(gate) end
+        if moved > 0 then wake_others() end
     end
 
     -- A lane has left the ring: what it leaves open at its gates is for others; `except` the gate at which it waits.
@@ -445,8 +551,10 @@ load_limits = function()
     local function drop(lane)
         local place = redis.call('HGET', PLACES, lane)
         if not place then return end
-        end_call(lane, redis.call('HGET', CALLED, lane))
+        local _, gate, kept = end_call(lane, redis.call('HGET', CALLED, lane))
+        if kept then return_seconds(gate, rule_of(gate).step) end
         redis.call('HDEL', PLACES, lane)
+        if any_takes() then redis.call('HDEL', MISSED, lane) end
         if place == '' then
             redis.call('ZREM', read(lane).ring, lane)
             end_turn(lane)
@@ -539,28 +647,34 @@ load_limits = function()
         end
     end
 
-    -- A call to take a gate is over: the job leaves it, or waits no longer.
-    function self.give(id, token)
+    -- A call to take a gate is over: the job leaves it, or waits no longer. `unused`: it has done nothing with it.
+    function self.give(id, token, at, unused)
+        local returned = unused and return_start(at, token)
         local state, gate = state_of(id, token)
-        if not state then return end
-        local member = '\2' .. token .. id
-        note_take(id, token, '')
-        redis.call('ZREM', look_up(gate).waiters, member)
-        if release(gate, member) then stir(gate) end
+        gate = gate or at
+        local member, waiters = '\2' .. token .. id, look_up(gate).waiters
+        local first = state == '-' and first_taker(waiters) == member
+        if state then
+            note_take(id, token, '')
+            redis.call('ZREM', waiters, member)
+        end
+        if state and release(gate, member) or returned then stir(gate) end
+        if first or returned then let_ask(gate) end
     end
 
     -- The attempt of a job has ended, and with it its calls to take gates. Those that wait first: they get no place that the
     -- job gives back.
     function self.give_all(id)
-        local calls, stirred = redis.call('HGETALL', calls_of(id)), {}
+        local calls, stirred, left = redis.call('HGETALL', calls_of(id)), {}, {}
         redis.call('DEL', calls_of(id))
         redis.call('SREM', TAKES, id)
         for i = 1, #calls, 2 do
             local member, gate = '\2' .. calls[i] .. id, string.sub(calls[i + 1], 2)
-            redis.call('ZREM', look_up(gate).waiters, member)
+            if redis.call('ZREM', look_up(gate).waiters, member) == 1 then left[gate] = true end
             if release(gate, member) then stirred[gate] = true end
         end
         for gate in pairs(stirred) do stir(gate) end
+        for gate in pairs(left) do let_ask(gate) end
     end
 
     -- The jobs among these that take gates, or nil.
@@ -578,15 +692,21 @@ load_limits = function()
         if lane and rule_of(gate).kind ~= 'r' and string.find('\n' .. lane .. '\n', '\n' .. gate .. '\n', 1, true) then
             return 'own'
         end
+        taking = true
         local member, waiters = '\2' .. token .. id, look_up(gate).waiters
         local mine = state_of(id, token)
         if mine == '+' then return 'granted' end
-        if not mine and redis.call('EXISTS', waiters) == 0 and room(gate) > kept_room(gate) then
-            take(gate, {member})
-            -- Of a start of a rate nothing is left to give back.
-            if rule_of(gate).kind == 'r' then return 'free' end
-            note_take(id, token, '+', gate)
-            return 'granted'
+        if not mine and rule_of(gate).kind == 'r' and redis.call('EXISTS', BASE .. 'start:' .. token) == 1 then return 'free' end
+        if not mine and redis.call('EXISTS', waiters) == 0 then
+            local free, _, kept = shared_room(gate)
+            if free > kept then
+                take(gate, {member})
+                note_start(gate, token)
+                -- Of a start of a rate nothing is left to give back.
+                if rule_of(gate).kind == 'r' then return 'free' end
+                note_take(id, token, '+', gate)
+                return 'granted'
+            end
         end
         if not redis.call('ZSCORE', waiters, member) then
             redis.call('ZADD', waiters, RANKS.normal .. next_turn(), member)
@@ -594,11 +714,7 @@ load_limits = function()
         if not mine then note_take(id, token, '-', gate) end
         stir(gate)
         if state_of(id, token) == '+' then return 'granted' end
-        local free, opens = room(gate)
-        local _, _, until_then = kept_room(gate)
-        if free > 0 and until_then then return string.format('%.6f', until_then - NOW) end
-        local before = redis.call('ZRANK', waiters, member) or 0
-        return opens and string.format('%.6f', opens - NOW + before * (rule_of(gate).step or 0)) or ''
+        return wait_of(gate, member)
     end
 
     -- Remove a waiting job. Returns how many entries it had in its lane.
@@ -729,11 +845,12 @@ load_limits = function()
     end
 
     -- How many of a lane's jobs can start, the gate that limits them, and when it opens. `first`: the first of them, which
-    -- may have kept its slot.
-    local function room_of(lane, want, first)
+    -- may have kept its slot; `kept`: the gate that has kept a start for it.
+    local function room_of(lane, want, first, kept)
         local most, limiting, opening = want, nil, nil
         for _, gate in ipairs(read(lane).gates) do
             local free, opens = room(gate)
+            if gate == kept and not closed_until(gate) then free, opens = free + 1, nil end
             if not opens and rule_of(gate).kind == 'o' and holds(gate, first) then
                 free = math.max(free, 0) + 1
             end
@@ -745,14 +862,14 @@ load_limits = function()
 
     -- Take jobs of a lane: how many entries of its list are done with, the ids that take a slot, and the gate at which the
     -- lane must wait, if none could start, with the time at which that opens.
-    local function start_some(looked, known, want, ids, seen)
+    local function start_some(looked, known, want, ids, seen, kept)
         local lane, entries, kinds = looked.lane, looked.entries, kinds_of(looked, known, seen)
         local first = nil
         for i, kind in ipairs(kinds) do
             if kind == 'job' then first = first or entries[i] end
         end
         local most, limiting, opens = 0, nil, nil
-        if first then most, limiting, opens = room_of(lane, want, first) end
+        if first then most, limiting, opens = room_of(lane, want, first, kept) end
         local taken, consumed, before = {}, 0, #ids
         for i, id in ipairs(entries) do
             if kinds[i] == 'job' and #taken == most or kinds[i] ~= 'stale' and #ids - before == want then break end
@@ -792,12 +909,16 @@ load_limits = function()
     -- Let jobs of a lane start, up to `want`, and put it where it belongs.
     local function visit_lane(looked, known, position, want, ids, seen)
         local lane = looked.lane
-        local turn, caller = end_call(lane, known.called[position])
+        local turn, caller, kept = end_call(lane, known.called[position])
+        kept = kept and caller
         local stays = not read(lane).fair or known.turns[position] == lane and not pass_turn(lane)
-        local consumed, taken, limiting, opens = start_some(looked, known, math.min(want, read(lane).quantum), ids, seen)
+        want = math.min(want, read(lane).quantum)
+        local consumed, taken, limiting, opens = start_some(looked, known, want, ids, seen, kept)
+        if turn and (#taken > 0 or limiting == caller) then note_visit(lane, caller, #taken == 0) end
+        if kept and #taken == 0 then return_seconds(kept, rule_of(kept).step) end
         if consumed > 0 then remove_first(read(lane).list, consumed) end
         if #taken > 0 then
-            for _, gate in ipairs(read(lane).gates) do take(gate, taken) end
+            for _, gate in ipairs(read(lane).gates) do take(gate, taken, gate == kept) end
             if any_expires() then redis.call('HDEL', EXPIRES, unpack(taken)) end
         end
         if limiting then
@@ -965,7 +1086,10 @@ load_limits = function()
                 for _, state in ipairs(redis.call('HVALS', calls_of(id))) do gates[string.match(state, '^%-(.*)$') or ''] = true end
             end
             for gate in pairs(gates) do
-                if changed[string.match(gate, '^[^\t]*')] then stir(gate) end
+                if changed[string.match(gate, '^[^\t]*')] then
+                    stir(gate)
+                    let_ask(gate)
+                end
             end
         end
         local page = redis.call('HSCAN', PLACES, cursor, 'COUNT', most)
