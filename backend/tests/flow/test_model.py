@@ -75,7 +75,7 @@ TASKS = [free, pair, pair_rate, serial, three, urgent, fair, one_tenant]
 TAKEN = ["pair\t0", "one\t", "serial\t0", "rate\t0", "burst\t"]
 """Gates that running jobs take for a part of their run."""
 
-RATES = [rated, pair_rate, serial, free], ["rate\t0", "rate\t0", "burst\t"]
+RATES: tuple[list[Any], list[str]] = [rated, pair_rate, serial, free], ["rate\t0", "rate\t0", "burst\t"]
 """The same, where jobs and parts of jobs meet at rates."""
 
 RULES = {"pair": ("c", 2), "one": ("c", 1), "serial": ("o", 1), "rate": ("r", 100.0, 1), "burst": ("r", 100.0, 3)}
@@ -104,6 +104,7 @@ class Flow(RuleBasedStateMachine):
 
     @initialize(rates=st.booleans())
     def empty(self, *, rates: bool) -> None:
+        self.tasks: list[Any]
         self.tasks, self.gates = RATES if rates else (TASKS, TAKEN)
         self.run(self.redis.flushall())
         self.queue = EngineQueue(self.redis, "flow", tasks=tasks, timings=Timings(recovery_wait=0.0))
