@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import httpx
-import msgspec
 import pytest
 import uvicorn
 from litestar import Litestar
@@ -25,6 +24,8 @@ from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import Access
 from saqueduct.postgres.models import metadata
 from saqueduct.timings import ConsoleTimings, Timings
+from tests.console.browser import browser_fixture, page_fixture, tab_fixture  # noqa: F401
+from tests.console.payments import Address, pay
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 
@@ -38,11 +39,6 @@ MARKUP = (
     "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>'\"--><b>{{7*7}}"
 )
 """Text that would run, or change the page, wherever it was not escaped."""
-
-
-class Address(msgspec.Struct):
-    street: str
-    city: str = "Bonn"
 
 
 def tasks() -> TaskRegistry:
@@ -109,6 +105,7 @@ def tasks() -> TaskRegistry:
     async def weekly(ctx: Context) -> None:
         """Once a week."""
 
+    registry.task(pay)
     return registry
 
 
@@ -148,6 +145,8 @@ class Served(NamedTuple):
     saqueduct: Saqueduct
     access: Access
     loop: asyncio.AbstractEventLoop
+    admin: tuple[str, str] = ADMIN
+    """Name and password."""
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """The answer of a coroutine that runs in the event loop of the server."""

@@ -1,30 +1,22 @@
 """The console in Chromium: accessible, within its policy, on small screens, and with keys and live updates."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from typing import Literal
 from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.console.conftest import ADMIN, MARKUP, Served
+from tests.console.conftest import MARKUP, Served
 from tests.fixtures.poll import eventually_sync
 
 pytestmark = [pytest.mark.browser]
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-
-# Five seconds by default, which a busy machine may need to start a page.
-expect.set_options(timeout=30_000)
-
 PAGES = [
     *("", "/jobs", "/dead-letters", "/tasks", "/queues", "/workers", "/schedules", "/limits", "/audit", "/login"),
-    *("/jobs/all?action=abort", "/job?key=failed", "/task?name=build_report"),
+    *("/job?key=failed", "/job?key=nowhere", "/task?name=build_report", "/task?name=pay", "/jobs?status=failed"),
+    *("/jobs/all?action=abort", "/jobs/all?action=retry"),
+    *("/dead-letters/all?action=replay", "/dead-letters/all?action=discard"),
 ]
 
 CONTRAST = {"runOnly": ["color-contrast"]}
@@ -32,45 +24,11 @@ CONTRAST = {"runOnly": ["color-contrast"]}
 ALL = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def tab(chromium: Browser, served: Served) -> Iterator[tuple[Page, list[str]]]:
-    """A tab, and what it has complained of: violations of the policy, errors of the script."""
-    context = chromium.new_context(bypass_csp=False, timezone_id="Europe/Berlin")
-    page, complaints = context.new_page(), list[str]()
-    page.goto(f"{served.url}/queues")
-    page.get_by_label("Name").fill(ADMIN[0])
-    page.get_by_label("Password").fill(ADMIN[1])
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Queues", level=1)).to_be_visible()
+@pytest.fixture(scope="module", autouse=True)
+def failed(served: Served) -> None:
+    """A job that has failed, with markup in all its texts."""
     served.enqueue(f"task {MARKUP}", key="failed", text=MARKUP)
     eventually_sync(lambda: "Ended failed" in served.page("/job", key="failed"), within=60)
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page, complaints
-    context.close()
-
-
-@pytest.fixture
-def page(tab: tuple[Page, list[str]]) -> Iterator[Page]:
-    """The tab; a complaint fails the test."""
-    page, complaints = tab
-    complaints.clear()
-    yield page
-    # The browser reports the closed stream of a page that it has left.
-    assert [text for text in complaints if "ERR_" not in text] == []
-    assert page.title() != "owned"
 
 
 @pytest.mark.parametrize("path", PAGES)

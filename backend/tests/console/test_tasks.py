@@ -1,18 +1,17 @@
 """Tasks, and the form that enqueues."""
 
-import datetime as dt
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
 import pytest
 
-from saqueduct import Context, InvalidArguments, TaskRegistry
+from saqueduct import InvalidArguments, TaskRegistry
 from saqueduct.console.arguments_form import fields_of, read, report
 from saqueduct.console.fields import Field
 from saqueduct.console.forms import Form
-from tests.console.conftest import Address, Served, tasks
+from tests.console.conftest import Served, tasks
+from tests.console.payments import pay
 from tests.fixtures.poll import eventually_sync
 
 
@@ -43,37 +42,6 @@ def test_a_form_is_read_as_the_types_of_the_arguments() -> None:
         "ids": [1, 2],
     }
     assert sent(month="2026-05-01", rows="", token="") == {"month": "2026-05-01"}
-
-
-class Card(msgspec.Struct, tag=True):
-    number: str
-    address: Address
-
-
-class Account(msgspec.Struct, tag=True):
-    iban: str
-    since: dt.datetime | None = None
-
-
-class Tree(msgspec.Struct):
-    name: str
-    below: "Tree | None" = None
-
-
-MAIN = Address("Main")
-
-
-async def pay(
-    ctx: Context,
-    *,
-    by: Card | Account,
-    at: dt.datetime,
-    ship: Address | None = None,
-    bill: Address = MAIN,
-    code: int | str = 3,
-    tree: Tree | None = None,
-) -> None:
-    """Pay."""
 
 
 PAY = TaskRegistry().task(pay)
