@@ -35,8 +35,13 @@ _TEXT = 25
 _length = struct.Struct(">i").pack
 _head = struct.Struct(">hiqi").pack
 _time = struct.Struct(">iq").pack
+_times = struct.Struct(">iqiq").pack
 _jsonb = struct.Struct(">ib").pack
 _smallint = struct.Struct(">ih").pack
+
+
+_Alike = tuple[str, str, str, str | None, int]
+"""Queue, task, status, worker and attempts of a row."""
 
 
 async def messages(rows: Iterable[Row]) -> AsyncIterator[bytes]:
@@ -46,7 +51,7 @@ async def messages(rows: Iterable[Row]) -> AsyncIterator[bytes]:
         TypeError, UnicodeEncodeError, struct.error: a row has a value that its column cannot hold.
     """
     parts, size = [_SIGNATURE], 0
-    known: dict[tuple[str, str, str, str | None], bytes] = {}
+    known: dict[_Alike, bytes] = {}
     for row in rows:
         parts.append(encoded := _encoded(row, known))
         size += len(encoded)
@@ -57,15 +62,18 @@ async def messages(rows: Iterable[Row]) -> AsyncIterator[bytes]:
     yield b"".join(parts)
 
 
-def _encoded(row: Row, known: dict[tuple[str, str, str, str | None], bytes]) -> bytes:
-    """A row; `known` keeps the fields that most rows share."""
+def _encoded(row: Row, known: dict[_Alike, bytes]) -> bytes:
+    """A row; `known` keeps the last fields of rows that have them alike, as most do."""
     (
         queued, key, queue, task, status, _, attempts, _, arguments, payload, result, error, _, worker, started, ended,
         extra,
     ) = row  # fmt: skip
-    shared = known.get(place := (queue, task, status, worker))
-    if shared is None:
-        shared = known[place] = b"".join(map(_text, place))
+    if payload is None and error is None and not extra:
+        alike = queue, task, status, worker, attempts
+        if (last := known.get(alike)) is None:
+            last = known[alike] = _last(row)
+    else:
+        last = _last(row)
     encoded = str.encode(key)
     return b"".join((
         _head(len(COPIED), 8, (queued - _EPOCH) * 1000, len(encoded)),
@@ -73,14 +81,27 @@ def _encoded(row: Row, known: dict[tuple[str, str, str, str | None], bytes]) -> 
         # JSONB is sent as the number of its format, 1, and its text.
         _NULL if arguments is None else _jsonb(len(arguments) + 1, 1) + arguments,
         _NULL if result is None else _length(len(result)) + result,
-        _time(8, (started - _EPOCH) * 1000) if started else _NULL,
-        _time(8, (ended - _EPOCH) * 1000) if ended else _NULL,
+        _times(8, (started - _EPOCH) * 1000, 8, (ended - _EPOCH) * 1000)
+        if started and ended
+        else _moment(started) + _moment(ended),
+        last,
+    ))  # fmt: skip
+
+
+def _last(row: Row) -> bytes:
+    """The fields from `payload` on."""
+    payload, extra = row.payload, row.extra
+    return b"".join((
         _NULL if payload is None else _length(len(payload)) + payload,
-        _NULL if error is None else _text(error),
-        _smallint(2, attempts),
-        shared,
+        _text(row.error),
+        _smallint(2, row.attempts),
+        *map(_text, (row.queue, row.task, row.status, row.worker)),
         _extra(extra) if extra else _NO_EXTRA,
     ))  # fmt: skip
+
+
+def _moment(milliseconds: int) -> bytes:
+    return _time(8, (milliseconds - _EPOCH) * 1000) if milliseconds else _NULL
 
 
 def _extra(extra: Mapping[str, Any]) -> bytes:

@@ -149,7 +149,7 @@ class JobRecorder:
         """Write a record of a job, if its task wants one; the outbox row of a durable job that has ended is deleted."""
         if own_fields(job).recorded:
             return
-        if job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
+        if job.meta and job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
             if len(self._ended) >= ENDED:
                 # Redis keeps it.
                 return

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -20,6 +21,8 @@ from saqueduct.postgres.ended_rows import left, let_go
 from saqueduct.postgres.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
 from saqueduct.postgres.rows import (
     EXTRA,
+    NUL,
+    FirstSuccess,
     Identity,
     Row,
     Statements,
@@ -42,6 +45,8 @@ MAX_RESULT = 16 * 1024
 
 MAX_ERROR = 32 * 1024
 """Characters of an error that are kept: its end, which names the exception."""
+
+_encode = msgspec.json.Encoder().encode
 
 _COLUMN_OF = {entry: name for name, entry in EXTRA.items()}
 
@@ -79,7 +84,13 @@ class Rows:
         if not self.enabled:
             return None
         task = self._task(job.function)
-        return self._row(job, task, self.max_result) if self._wanted(task, job) else None
+        if not self._wanted(task, job):
+            return None
+        if job.status is Status.COMPLETE and not job.meta and task is not None:
+            with suppress(RecursionError):
+                if (row := _of_success(job, task, self.max_result)) is not None:
+                    return row
+        return self._row(job, task, self.max_result)
 
     def wanted(self, job: Job) -> bool:
         """True when the job must leave a record."""
@@ -279,6 +290,37 @@ class Rows:
             result = task.signature.secrets(job.kwargs).scrub_value(result)
         encoded = msgspec.json.encode(result)
         return encoded if len(encoded) <= limit else None
+
+
+def _of_success(job: Job, task: TaskDefinition, max_result: int) -> Row | None:
+    """The same row as `Rows._row` makes, in a third of the time, for most records: those of jobs that have completed, with
+    nothing in `meta`. None: this one needs a closer look.
+
+    Raises:
+        RecursionError: a value is nested too deep.
+    """
+    signature = task.signature
+    if job.error is not None or signature.redact or signature.extra is not None or own_fields(job).logs is not None:
+        return None
+    arguments = None
+    if job.kwargs:
+        arguments = _encode(job.kwargs)
+        if NUL in arguments:
+            return None
+        # A loop, without a call for numbers and text: this runs for every record.
+        for value in job.kwargs.values():
+            if (kind := type(value)) is not int and kind is not str and differs_in_jsonb(value):
+                return None
+    result = None if job.result is None else _encode(job.result)
+    if result is not None and len(result) > max_result:
+        result = None
+    # Of several attempts, not the first.
+    kind = FirstSuccess if job.attempts <= 1 else Row
+    # Without the function that `Row` calls, which takes as long again.
+    return tuple.__new__(kind, (
+        job.queued, job.key, job.get_queue().name, job.function, "complete", 0, job.attempts, 0, arguments, None, result,
+        None, None, job.worker_id, job.started, job.completed, None,
+    ))  # fmt: skip
 
 
 def had_record(job: Job) -> bool:

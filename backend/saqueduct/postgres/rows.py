@@ -53,6 +53,9 @@ Identity = tuple[dt.datetime, str, str, int]
 LARGEST_FLOAT = 1e15
 """Floats below it are written without an exponent, and read from JSONB as floats again."""
 
+NUL = rb"\u0000"
+"""In JSON that may have NUL, which JSONB cannot hold."""
+
 # An escape of NUL, unless the backslash itself is escaped.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -195,6 +198,22 @@ class Row(NamedTuple):
         return (value.decode() if isinstance(value, bytes) else value for value in row)  # type: ignore[misc]
 
 
+class FirstSuccess(Row):
+    """A row that is `first`, as most are, without a look at its values."""
+
+    __slots__ = ()
+
+    @property
+    def first(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def kept(self) -> bool:
+        """False."""
+        return False
+
+
 def identity(job: Job) -> Identity:
     """Of a job; see `Identity`."""
     queued = EPOCH + dt.timedelta(milliseconds=job.queued)
@@ -221,7 +240,7 @@ def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
 def as_jsonb(value: Any) -> bytes:
     """A value as JSON for a column of JSONB, which has no NUL."""
     encoded = msgspec.json.encode(value)
-    return _NUL.sub(rb"\1\\ufffd", encoded) if b"\\u0000" in encoded else encoded
+    return _NUL.sub(rb"\1\\ufffd", encoded) if NUL in encoded else encoded
 
 
 def differs_in_jsonb(value: Any) -> bool:

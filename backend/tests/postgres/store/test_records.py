@@ -1,6 +1,7 @@
 """Job records: what the workers remember of jobs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import httpx
 import pytest
@@ -9,8 +10,9 @@ from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
-from saqueduct import Concurrency, Context, GiveUp, Queues, Throttled, Unique, task
+from saqueduct import Concurrency, Context, GiveUp, Queues, TaskRegistry, Throttled, Unique, task
 from saqueduct.postgres.records import Rows
+from saqueduct.postgres.rows import Row
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue import core
 from saqueduct.testing import JobKit
@@ -307,3 +309,24 @@ def test_a_result_is_measured_in_bytes(store: PostgresStore, queues: Queues, lim
     row = Rows(store.recorder.rows.tasks, max_result=limit).of(job)
     assert row is not None
     assert row.result == kept
+
+
+@pytest.mark.parametrize("value", [7, "a", "a\0b", True, 1e20, -0.0, 1.5, {"b": 1, "a": 2}, {"a": "\0"}, [1e16], None])
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_the_row_of_a_plain_success_is_that_of_a_closer_look(queues: Queues, value: Any, attempts: int) -> None:
+    def row(redact: Sequence[str]) -> Row:
+        tasks = TaskRegistry()
+
+        @tasks.task(redact=redact)
+        async def work(ctx: Context, *, value: Any, secret: str = "") -> Any: ...
+
+        job = work.job({"value": value})
+        job.key, job.queue, job.queued, job.attempts = "one", queues.get("default"), 1, attempts
+        job.started, job.completed, job.status, job.result = 2, 3, Status.COMPLETE, value
+        found = Rows(tasks).of(job)
+        assert found is not None
+        return found
+
+    plain, closer = row(()), row(("secret",))
+    assert plain == closer
+    assert (plain.first, plain.kept) == (closer.first, closer.kept) == (attempts == 1, attempts != 1)
