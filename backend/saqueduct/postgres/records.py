@@ -3,7 +3,6 @@
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -46,6 +45,9 @@ MAX_RESULT = 16 * 1024
 MAX_ERROR = 32 * 1024
 """Characters of an error that are kept: its end, which names the exception."""
 
+COMPLETE = Status.COMPLETE
+"""As a name of its own: an enumeration looks for its members at each use."""
+
 _encode = msgspec.json.Encoder().encode
 
 _COLUMN_OF = {entry: name for name, entry in EXTRA.items()}
@@ -86,10 +88,13 @@ class Rows:
         task = self._task(job.function)
         if not self._wanted(task, job):
             return None
-        if job.status is Status.COMPLETE and not job.meta and task is not None:
-            with suppress(RecursionError):
-                if (row := _of_success(job, task, self.max_result)) is not None:
-                    return row
+        if job.status is COMPLETE and not job.meta and task is not None:
+            try:
+                row = _of_success(job, task, self.max_result)
+            except RecursionError:
+                row = None
+            if row is not None:
+                return row
         return self._row(job, task, self.max_result)
 
     def wanted(self, job: Job) -> bool:
@@ -259,7 +264,7 @@ class Rows:
         policy = task.defaults.record if task is not None else "all"
         if not self.enabled or policy == "none":
             return False
-        return policy == "all" or job.status is not Status.COMPLETE or had_record(job)
+        return policy == "all" or job.status is not COMPLETE or had_record(job)
 
     def _task(self, name: str) -> TaskDefinition | None:
         try:
@@ -293,7 +298,7 @@ class Rows:
 
 
 def _of_success(job: Job, task: TaskDefinition, max_result: int) -> Row | None:
-    """The same row as `Rows._row` makes, in a third of the time, for most records: those of jobs that have completed, with
+    """The same row as `Rows._row` makes, in half the time, for most records: those of jobs that completed, and have
     nothing in `meta`. None: this one needs a closer look.
 
     Raises:
@@ -318,8 +323,8 @@ def _of_success(job: Job, task: TaskDefinition, max_result: int) -> Row | None:
     kind = FirstSuccess if job.attempts <= 1 else Row
     # Without the function that `Row` calls, which takes as long again.
     return tuple.__new__(kind, (
-        job.queued, job.key, job.get_queue().name, job.function, "complete", 0, job.attempts, 0, arguments, None, result,
-        None, None, job.worker_id, job.started, job.completed, None,
+        job.queued, job.key, job.get_queue().name, job.function, "complete", 0, job.attempts, 0, arguments, None,
+        result, None, None, job.worker_id, job.started, job.completed, None,
     ))  # fmt: skip
 
 
@@ -337,14 +342,14 @@ def _extra(job: Job, meta: Mapping[str, Any]) -> dict[str, Any] | None:
     """The values of most records' empty columns."""
     extra = {_COLUMN_OF[entry]: value for entry, value in meta.items() if entry in _COLUMN_OF}
     # Those of other attempts are in `errors`.
-    if job.status in (Status.COMPLETE, Status.ABORTED) and (lines := as_json(own_fields(job).logs)):
+    if job.status in (COMPLETE, Status.ABORTED) and (lines := as_json(own_fields(job).logs)):
         extra["logs"] = lines
     return extra or None
 
 
 def _failures(job: Job, meta: Mapping[str, Any], error: str | None) -> list[dict[str, Any]]:
     """Attempts that did not complete: the last one; at the end of a job also, in one entry, the throttled ones."""
-    if job.status is Status.COMPLETE and (not meta or THROTTLED not in meta):
+    if job.status is COMPLETE and (not meta or THROTTLED not in meta):
         return []
     throttled = [] if job.status is Status.QUEUED else _throttlings(job, meta)
     return [*throttled, _failure(job, error)] if job.status in (Status.FAILED, Status.QUEUED) else throttled

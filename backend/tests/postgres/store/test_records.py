@@ -1,6 +1,6 @@
 """Job records: what the workers remember of jobs."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -314,7 +314,7 @@ def test_a_result_is_measured_in_bytes(store: PostgresStore, queues: Queues, lim
 @pytest.mark.parametrize("value", [7, "a", "a\0b", True, 1e20, -0.0, 1.5, {"b": 1, "a": 2}, {"a": "\0"}, [1e16], None])
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_the_row_of_a_plain_success_is_that_of_a_closer_look(queues: Queues, value: Any, attempts: int) -> None:
-    def row(redact: Sequence[str]) -> Row:
+    def row(*redact: str) -> Row:
         tasks = TaskRegistry()
 
         @tasks.task(redact=redact)
@@ -327,6 +327,6 @@ def test_the_row_of_a_plain_success_is_that_of_a_closer_look(queues: Queues, val
         assert found is not None
         return found
 
-    plain, closer = row(()), row(("secret",))
+    plain, closer = row(), row("secret")
     assert plain == closer
     assert (plain.first, plain.kept) == (closer.first, closer.kept) == (attempts == 1, attempts != 1)
