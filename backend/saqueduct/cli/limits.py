@@ -64,10 +64,7 @@ async def set_limit(
     numbers = {"limit": limit, "per": per, "burst": burst}
     given = {each: value for each, value in numbers.items() if value is not None}
     await saqueduct.queues.audit.note(entry("change", "limit", [name], queue=state.queue, filter=given, why=why))
-    if as_json:
-        output.emit(fields_of(state))
-    else:
-        output.show(f"changed {output.clean(name)}: {state.numbers}")
+    output.answer(fields_of(state), f"changed {name}: {state.numbers}", as_json=as_json)
 
 
 @limits.command()
@@ -80,13 +77,8 @@ async def reset(saqueduct: Saqueduct, name: str, *, as_json: bool) -> None:
     was_changed = await all_limits.reset(name)
     if was_changed:
         await saqueduct.queues.audit.note(entry("reset", "limit", [name]))
-    if as_json:
-        output.emit({"name": name, "was_changed": was_changed})
-    else:
-        numbers = (await all_limits.state(name)).numbers
-        output.show(
-            f"reset {output.clean(name)}: {numbers}" if was_changed else f"{output.clean(name)} was not changed"
-        )
+    text = f"reset {name}: {(await all_limits.state(name)).numbers}" if was_changed else f"{name} was not changed"
+    output.answer({"name": name, "was_changed": was_changed}, text, as_json=as_json)
 
 
 def _row(state: LimitState) -> tuple[RenderableType, ...]:

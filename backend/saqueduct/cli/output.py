@@ -88,6 +88,14 @@ def show(*parts: RenderableType | str) -> None:
         screen.print(Text(part) if isinstance(part, str) else part)
 
 
+def answer(data: object, text: str, *, as_json: bool) -> None:
+    """Print what a command has done: as JSON, or in words; values in the words are made harmless."""
+    if as_json:
+        emit(data)
+    else:
+        show(clean(text))
+
+
 def note(text: str) -> None:
     """A remark on stderr; not wrapped, because users copy keys and cursors from it."""
     screen = Console(stderr=True, highlight=False, markup=False, emoji=False)

@@ -143,10 +143,7 @@ async def pause(saqueduct: Saqueduct, name: str, *, by: str, why: str, as_json: 
     """Stop workers from taking jobs of a queue, until it is resumed; running jobs and enqueue continue."""
     paused = PauseView.of(await saqueduct.queues.look_up(name).pause(by, why))
     await saqueduct.queues.audit.note(entry("pause", "queue", [name], queue=name, why=why))
-    if as_json:
-        output.emit({"name": name, "paused": paused})
-    else:
-        output.show(f"paused {name} {paused}")
+    output.answer({"name": name, "paused": paused}, f"paused {name} {paused}", as_json=as_json)
 
 
 @queues.command()
@@ -158,10 +155,8 @@ async def resume(saqueduct: Saqueduct, name: str, *, as_json: bool) -> None:
     was_paused = await saqueduct.queues.look_up(name).resume()
     if was_paused:
         await saqueduct.queues.audit.note(entry("resume", "queue", [name], queue=name))
-    if as_json:
-        output.emit({"name": name, "was_paused": was_paused})
-    else:
-        output.show(f"resumed {name}" if was_paused else f"{name} was not paused")
+    text = f"resumed {name}" if was_paused else f"{name} was not paused"
+    output.answer({"name": name, "was_paused": was_paused}, text, as_json=as_json)
 
 
 @queues.command()
@@ -178,12 +173,10 @@ async def drain(saqueduct: Saqueduct, name: str, *, patience: float, by: str, wh
     await queue.pause(by, why or "to drain")
     await saqueduct.queues.audit.note(entry("pause", "queue", [name], queue=name, why=why or "to drain"))
     left = await _wait(queue, patience)
-    if as_json:
-        output.emit({"name": name, "active": left})
-    elif left:
-        output.show(f"paused {name}; {left:,} still active after {output.lasting(patience)}")
-    else:
-        output.show(f"drained {name}; it stays paused, `queues resume {name}` ends that")
+    text = f"drained {name}; it stays paused, `queues resume {name}` ends that"
+    if left:
+        text = f"paused {name}; {left:,} still active after {output.lasting(patience)}"
+    output.answer({"name": name, "active": left}, text, as_json=as_json)
     if left:
         raise click.exceptions.Exit(FAILED)
 

@@ -6,7 +6,7 @@ import click
 from rich.console import RenderableType
 
 from saqueduct.application import Saqueduct
-from saqueduct.cli import options, output
+from saqueduct.cli import options, output, views
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import Nouns
@@ -63,10 +63,7 @@ async def trigger(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
     job = await saqueduct.queues.trigger_schedule(key)
     if job.created:
         await saqueduct.queues.audit.note(entry("trigger", "schedule", [key, job.key], task=job.function))
-    if as_json:
-        output.emit({"key": job.key, "job_id": job.key, "created": job.created})
-    else:
-        output.show(f"enqueued {job.key}" if job.created else f"exists already: {output.clean(job.key)}")
+    views.show_enqueued(job, as_json=as_json)
 
 
 @schedules.command()
@@ -78,10 +75,7 @@ async def pause(saqueduct: Saqueduct, key: str, *, by: str, why: str, as_json: b
     """Pause a schedule until it is resumed: its ticks make no jobs, and those that come due meanwhile are skipped."""
     paused = PauseView.of(await saqueduct.queues.pause_schedule(key, by, why))
     await saqueduct.queues.audit.note(entry("pause", "schedule", [key], why=why))
-    if as_json:
-        output.emit({"key": key, "paused": paused})
-    else:
-        output.show(f"paused {key} {paused}")
+    output.answer({"key": key, "paused": paused}, f"paused {key} {paused}", as_json=as_json)
 
 
 @schedules.command()
@@ -93,7 +87,5 @@ async def resume(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None:
     was_paused = await saqueduct.queues.resume_schedule(key)
     if was_paused:
         await saqueduct.queues.audit.note(entry("resume", "schedule", [key]))
-    if as_json:
-        output.emit({"key": key, "was_paused": was_paused})
-    else:
-        output.show(f"resumed {key}" if was_paused else f"{key} was not paused")
+    text = f"resumed {key}" if was_paused else f"{key} was not paused"
+    output.answer({"key": key, "was_paused": was_paused}, text, as_json=as_json)

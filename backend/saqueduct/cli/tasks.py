@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from saq.job import TERMINAL_STATUSES
 
 from saqueduct.application import Saqueduct
-from saqueduct.cli import options, output
+from saqueduct.cli import options, output, views
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected, only_warnings, target
 from saqueduct.cli.errors import Failure, Nouns
@@ -109,10 +109,8 @@ async def enqueue(
         await saqueduct.queues.audit.note(entry("enqueue", "job", [job.key], task=name, queue=task.queue_name))
     if wait:
         await _show_result(saqueduct, job, patience, as_json=as_json)
-    elif as_json:
-        output.emit({"key": job.key, "job_id": job.key, "created": job.created})
     else:
-        output.show(f"enqueued {job.key}" if job.created else f"exists already: {output.clean(job.key)}")
+        views.show_enqueued(job, as_json=as_json)
 
 
 def _arguments(registry: TaskRegistry, task: str, words: tuple[str, ...]) -> dict[str, Any]:
@@ -134,10 +132,8 @@ async def _show_result(saqueduct: Saqueduct, job: JobHandle[Any], patience: floa
             raise Failure(await _why_not(saqueduct, job, patience)) from None
         bar.reach(1.0)
     encoded = msgspec.to_builtins(result)
-    if as_json:
-        output.emit({"key": job.key, "job_id": job.key, "created": job.created, "result": encoded})
-    else:
-        output.show(output.clean(output.json_text(encoded)))
+    data = {"key": job.key, "job_id": job.key, "created": job.created, "result": encoded}
+    output.answer(data, output.json_text(encoded), as_json=as_json)
 
 
 async def _why_not(saqueduct: Saqueduct, job: JobHandle[Any], patience: float) -> str:

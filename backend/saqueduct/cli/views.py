@@ -13,6 +13,15 @@ from saqueduct.common.clock import time_now
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue.limit_waits import LimitWait
 from saqueduct.queue.redacted_view import brief_error
+from saqueduct.tasks.handle import JobHandle
+from saqueduct.tasks.job import EngineJob
+
+
+def show_enqueued(job: EngineJob | JobHandle[Any], *, as_json: bool) -> None:
+    """Print the key of a job that was enqueued, or that exists already."""
+    data = {"key": job.key, "job_id": job.key, "created": job.created}
+    text = f"enqueued {job.key}" if job.created else f"exists already: {job.key}"
+    output.answer(data, text, as_json=as_json)
 
 
 def listed(jobs: Iterable[JobDetails], *, dead: bool = False) -> Table:

@@ -83,10 +83,7 @@ async def pause(saqueduct: Saqueduct, worker: str, *, by: str, why: str, as_json
     process = await saqueduct.queues.workers.pause(worker, by, why)
     await saqueduct.queues.audit.note(entry("pause", "worker", [process.id], why=why))
     paused = None if process.paused is None else PauseView.of(process.paused)
-    if as_json:
-        output.emit({"id": process.id, "paused": paused})
-    else:
-        output.show(f"paused {process.id} {paused}")
+    output.answer({"id": process.id, "paused": paused}, f"paused {process.id} {paused}", as_json=as_json)
 
 
 @workers.command()
@@ -98,10 +95,8 @@ async def resume(saqueduct: Saqueduct, worker: str, *, as_json: bool) -> None:
     was_paused = await saqueduct.queues.workers.resume(worker)
     if was_paused:
         await saqueduct.queues.audit.note(entry("resume", "worker", [worker]))
-    if as_json:
-        output.emit({"id": worker, "was_paused": was_paused})
-    else:
-        output.show(f"resumed {worker}" if was_paused else f"{worker} was not paused")
+    text = f"resumed {worker}" if was_paused else f"{worker} was not paused"
+    output.answer({"id": worker, "was_paused": was_paused}, text, as_json=as_json)
 
 
 @click.command("run")
