@@ -126,7 +126,10 @@ async def show_history(saqueduct: Saqueduct, key: str, *, as_json: bool) -> None
             f"no job has the key {key!r}, neither in Redis nor in the records: it never existed, or was deleted"
         )
     if as_json:
-        output.emit({"key": key, **msgspec.structs.asdict(known)})
+        fields = msgspec.structs.asdict(known)
+        # The same job as in `redis` or `outbox`, as SAQ has it.
+        del fields["live"]
+        output.emit({"key": key, **fields})
         return
     for number, (job, where) in enumerate(known.jobs):
         output.show(*([""] if number else []), views.described(job, where))
