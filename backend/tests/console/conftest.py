@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 PASSWORD = "correct horse battery staple"
 ADMIN = ("ada", PASSWORD)
+OPERATOR = ("olga", "keeps it running")
 VIEWER = ("vera", "only looks at things")
 
 MARKUP = (
@@ -235,7 +236,10 @@ def config_of(redis_url: str, database_url: str, directory: Path, timings: Conso
         run_workers="web",
         admin_username=ADMIN[0],
         admin_password=ADMIN[1],
-        credentials=[f"{VIEWER[0]}:viewer:{hash_password(VIEWER[1], log_n=10)}"],
+        credentials=[
+            f"{name}:{role}:{hash_password(password, log_n=10)}"
+            for role, (name, password) in (("viewer", VIEWER), ("operator", OPERATOR))
+        ],
         secret_key="tests only, no secret, but long enough",
         data_directory=directory,
         timings=Timings(console=timings),
