@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saqueduct import Queues
+from saqueduct import EngineQueue, Queues
 from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.store import PostgresStore
 from tests.fixtures.poll import eventually
@@ -25,6 +25,13 @@ def tables(engine: AsyncEngine, own_tasks: None, queues: Queues) -> None:
 def store(queues: Queues) -> PostgresStore:
     assert isinstance(queues.store, PostgresStore)
     return queues.store
+
+
+@pytest.fixture
+def default(queues: Queues, store: PostgresStore) -> EngineQueue:
+    """A queue with no job that is too young to be looked for in Redis."""
+    store.relay._forgotten_after = 0.0
+    return queues.get("default")
 
 
 @pytest.fixture

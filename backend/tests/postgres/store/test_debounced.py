@@ -35,13 +35,6 @@ def indexing(own_tasks: None) -> None:
     RUNS.clear()
 
 
-@pytest.fixture
-def default(queues: Queues, store: PostgresStore) -> EngineQueue:
-    # Nothing is too young to be looked for.
-    store.relay._forgotten_after = 0.0
-    return queues.get("default")
-
-
 async def test_calls_of_a_transaction_are_one_job_after_the_commit(
     session: AsyncSession, jobs: JobKit, outbox: Look
 ) -> None:

@@ -52,13 +52,6 @@ def counting(own_tasks: None) -> None:
     RUNS.clear()
 
 
-@pytest.fixture
-def default(queues: Queues, store: PostgresStore) -> EngineQueue:
-    # Nothing is too young to be looked for.
-    store.relay._forgotten_after = 0.0
-    return queues.get("default")
-
-
 async def test_a_durable_job_stays_in_the_outbox_until_it_has_ended(jobs: JobKit, outbox: Look, records: Look) -> None:
     job = await count.enqueue(number=1)
     [row] = await outbox()

@@ -5,22 +5,18 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct import Concurrency, Context, EngineQueue, Queues, TaskRegistry, get_registry, task
+from saqueduct import Concurrency, Context, EngineQueue, TaskRegistry, get_registry, task
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from tests.flow.hands import Hands, names
+
+pytestmark = pytest.mark.usefixtures("registry")
 
 
 @pytest.fixture
 def registry() -> Iterator[TaskRegistry]:
     with get_registry().isolated() as registry:
         yield registry
-
-
-@pytest.fixture
-def default(queues: Queues, store: PostgresStore, registry: TaskRegistry) -> EngineQueue:
-    store.relay._forgotten_after = 0.0
-    return queues.get("default")
 
 
 async def test_durable_jobs_come_back_with_their_limits(default: EngineQueue, store: PostgresStore) -> None:

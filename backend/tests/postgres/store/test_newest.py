@@ -4,7 +4,7 @@ import pytest
 from saq.job import Status
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct import Context, EngineQueue, Queues, Unique, get_registry, task
+from saqueduct import Context, EngineQueue, Unique, get_registry, task
 from saqueduct.common import clock
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import Drained, JobKit
@@ -24,13 +24,6 @@ kept = render.options(durable=True)
 @pytest.fixture(autouse=True)
 def rendering(own_tasks: None) -> None:
     get_registry().add(render)
-
-
-@pytest.fixture
-def default(queues: Queues, store: PostgresStore) -> EngineQueue:
-    # Nothing is too young to be looked for.
-    store.relay._forgotten_after = 0.0
-    return queues.get("default")
 
 
 @pytest.mark.parametrize("durable", [False, True])

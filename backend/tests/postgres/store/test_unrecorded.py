@@ -58,13 +58,6 @@ def own(own_tasks: None) -> None:
     RUNS.clear()
 
 
-@pytest.fixture
-def default(queues: Queues, store: PostgresStore) -> EngineQueue:
-    # Nothing is too young to be looked for.
-    store.relay._forgotten_after = 0.0
-    return queues.get("default")
-
-
 @asynccontextmanager
 async def dying(store: PostgresStore) -> AsyncIterator[None]:
     """A process that dies as soon as Redis knows how its jobs ended."""
