@@ -1,5 +1,6 @@
 """A plain Litestar application with the queue's HTTP API under `/queue`: no dishka, nothing of the package `app`."""
 
+import functools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, Protocol, cast
@@ -115,6 +116,19 @@ def build(
     return app
 
 
+def built(redis_url: str, database_url: str, **options: Any) -> tuple[Litestar, Saqueduct]:
+    """An application, and its queues."""
+    config = SaqueductConfig(redis_url=redis_url, database_url=database_url, database_connect_timeout=20.0)
+    saqueduct = Saqueduct(config)
+    return build(saqueduct, **options), saqueduct
+
+
+@functools.cache
+def usual(redis_url: str, database_url: str) -> tuple[Litestar, Saqueduct]:
+    """The one without options, started again for each test: to build it takes longer than most of them."""
+    return built(redis_url, database_url)
+
+
 @pytest.fixture
 def shop_tasks() -> Iterator[None]:
     """The tasks of the application, and no others."""
@@ -140,9 +154,7 @@ def serve(redis_url: str, migrated_url: str, empty_redis: None, engine: Any, sho
 
     @asynccontextmanager
     async def serve(peer: str = "203.0.113.9", **options: Any) -> AsyncIterator[Plain]:
-        config = SaqueductConfig(redis_url=redis_url, database_url=migrated_url, database_connect_timeout=20.0)
-        saqueduct = Saqueduct(config)
-        app = build(saqueduct, **options)
+        app, saqueduct = built(redis_url, migrated_url, **options) if options else usual(redis_url, migrated_url)
         transport = httpx.ASGITransport(cast("Any", app), raise_app_exceptions=False, client=(peer, 50_000))
         base = "https://shop.example.com"
         async with running(app), httpx.AsyncClient(transport=transport, base_url=base) as client:

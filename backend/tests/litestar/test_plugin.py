@@ -245,36 +245,36 @@ async def test_below_the_path_of_the_application_the_api_works(config: Saqueduct
         assert "503" in document["paths"][f"{root}/queues"]["get"]["responses"]
 
 
-@pytest.mark.parametrize("path", ["/saq/", "/saq/static/app.js", "/saq/api/queues", "/queue/queues"])
-async def test_in_development_without_credentials_only_this_machine_may_call(
-    config: SaqueductConfig, path: str
-) -> None:
-    async with served(application(config)) as client:
-        assert (await client.get(path)).status_code == 200
-    async with served(application(config), "192.0.2.7") as client:
-        assert (await client.get(path)).status_code == 401
+OF_THE_ADMIN = ("/saq/", "/saq/static/app.js", "/saq/api/queues", "/queue/queues")
 
 
-@pytest.mark.parametrize("path", ["/saq/", "/saq/static/app.js", "/queue/queues"])
-async def test_credentials_open_the_admin_routes_to_other_machines(config: SaqueductConfig, path: str) -> None:
+async def test_in_development_without_credentials_only_this_machine_may_call(config: SaqueductConfig) -> None:
+    app = application(config)
+    async with running(app), client_of(app) as here, client_of(app, "192.0.2.7") as elsewhere:
+        for path in OF_THE_ADMIN:
+            assert [(await client.get(path)).status_code for client in (here, elsewhere)] == [200, 401], path
+
+
+async def test_credentials_open_the_admin_routes_to_other_machines(config: SaqueductConfig) -> None:
     config.admin_password, config.admin_token = "right", "token"
     async with served(application(config), "192.0.2.7") as client:
-        assert (await client.get(path)).status_code == 401
-        assert (await client.get(path, auth=("admin", "wrong"))).status_code == 401
-        assert (await client.get(path, auth=("admin", "right"))).status_code == 200
-        assert (await client.get(path, headers={"Authorization": "Bearer token"})).status_code == 200
+        for path in OF_THE_ADMIN:
+            assert (await client.get(path)).status_code == 401, path
+            assert (await client.get(path, auth=("admin", "wrong"))).status_code == 401, path
+            assert (await client.get(path, auth=("admin", "right"))).status_code == 200, path
+            assert (await client.get(path, headers={"Authorization": "Bearer token"})).status_code == 200, path
 
 
-@pytest.mark.parametrize("path", ["/saq/", "/queue/queues"])
-async def test_guards_of_the_application_take_the_place_of_credentials(config: SaqueductConfig, path: str) -> None:
+async def test_guards_of_the_application_take_the_place_of_credentials(config: SaqueductConfig) -> None:
     async def staff(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if connection.headers.get("x-user") != "staff":
             raise NotAuthorizedException
 
     config.guards = [staff]
     async with served(application(config), "192.0.2.7") as client:
-        assert (await client.get(path)).status_code == 401
-        assert (await client.get(path, headers={"X-User": "staff"})).status_code == 200
+        for path in OF_THE_ADMIN:
+            assert (await client.get(path)).status_code == 401, path
+            assert (await client.get(path, headers={"X-User": "staff"})).status_code == 200, path
 
 
 async def test_a_handler_whose_enqueue_finds_no_redis_is_answered_503(config: SaqueductConfig) -> None:

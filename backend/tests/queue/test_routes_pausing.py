@@ -11,6 +11,7 @@ from app.settings import load_settings
 from saqueduct import Context, Queues, get_registry, scheduled_task
 from saqueduct.testing import JobKit
 from tests.conftest import running
+from tests.fixtures.application import application
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 
@@ -119,10 +120,10 @@ async def test_a_body_that_is_none_is_400(client: httpx.AsyncClient, queues: Que
 
 @pytest.mark.parametrize("path", CHANGES)
 async def test_changes_are_the_admins(environment: dict[str, str], queues: Queues, engine: object, path: str) -> None:
-    application = create_app(load_settings(environment | {"ADMIN_TOKEN": "t" * 40}))
-    transport = httpx.ASGITransport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
+    guarded = application(load_settings(environment | {"ADMIN_TOKEN": "t" * 40}))
+    transport = httpx.ASGITransport(guarded, raise_app_exceptions=False)  # type: ignore[arg-type]
     async with (
-        running(application),
+        running(guarded),
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
     ):
         assert (await client.post(path)).status_code == 401
@@ -130,10 +131,10 @@ async def test_changes_are_the_admins(environment: dict[str, str], queues: Queue
 
 
 async def test_with_redis_away_the_answer_is_503(environment: dict[str, str], engine: object, tmp_path: Path) -> None:
-    application = create_app(load_settings(environment | {"REDIS_URL": f"unix://{tmp_path}/nobody.sock"}))
-    transport = httpx.ASGITransport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
+    lonely = create_app(load_settings(environment | {"REDIS_URL": f"unix://{tmp_path}/nobody.sock"}))
+    transport = httpx.ASGITransport(lonely, raise_app_exceptions=False)  # type: ignore[arg-type]
     async with (
-        running(application),
+        running(lonely),
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
     ):
         reads = [await client.get(path) for path in ("/queues", "/queues/default", "/schedules")]

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from litestar.routes import HTTPRoute
 
-from app.main import create_app
 from app.settings import Settings
 from saqueduct import Queues
+from tests.fixtures.application import application
 from tests.fixtures.poll import eventually
 
 OF_USERS = ("/todos", "/users/me")
@@ -18,7 +18,7 @@ OF_USERS = ("/todos", "/users/me")
 def routes(settings: Settings) -> list[tuple[str, str, bool]]:
     """Method and path of every route of the API, and whether its body is declared; pages have tests of their own."""
     found: list[tuple[str, str, bool]] = []
-    for route in create_app(settings).routes:
+    for route in application(settings).routes:
         if isinstance(route, HTTPRoute) and not route.path.startswith(("/schema", "/saq", "/console", *OF_USERS)):
             path = route.path
             for each in route.path_components:
