@@ -1,11 +1,14 @@
 """The PostgreSQL of the test kit, in a project without a conftest of its own: outbox, durable jobs and records."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
+
+from tests.fixtures import python
 
 BACKEND = Path(__file__).parents[2]
 
@@ -82,7 +85,11 @@ def slow_postgresql(monkeypatch):
 """
 """A conftest: jobs have ended long before their records are written."""
 
-OPTIONS = ("-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "saqueduct.testing.plugin")
+OPTIONS = (
+    "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "saqueduct.testing.plugin",
+    # The server that forks the process has imported anyio.
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -95,13 +102,11 @@ async def empty_database_url(database_url: str) -> AsyncIterator[str]:
     await connection.close()
 
 
-def test_a_project_tests_what_needs_postgresql(
-    pytester: pytest.Pytester, redis_url: str, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEST_REDIS_URL", redis_url)
-    monkeypatch.setenv("TEST_DATABASE_URL", empty_database_url)
-    monkeypatch.setenv("PYTHONPATH", str(BACKEND))
-    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function")
-    pytester.makeconftest(SLOW_RECORDS)
-    pytester.makepyfile(test_project=TESTS)
-    pytester.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=6)
+def test_a_project_tests_what_needs_postgresql(tmp_path: Path, redis_url: str, empty_database_url: str) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function")
+    (tmp_path / "conftest.py").write_text(SLOW_RECORDS)
+    (tmp_path / "test_project.py").write_text(TESTS)
+    given = {"TEST_REDIS_URL": redis_url, "TEST_DATABASE_URL": empty_database_url, "PYTHONPATH": str(BACKEND)}
+    done = python.run(["-m", "pytest", *OPTIONS], cwd=tmp_path, env={**os.environ, **given}, timeout=300)
+    assert "6 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
