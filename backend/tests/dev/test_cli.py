@@ -1,6 +1,5 @@
 """`make cli` and `./saqueduct`: a command of the command line, on embedded servers of its own."""
 
-import json
 import shutil
 import stat
 import subprocess
@@ -35,10 +34,9 @@ def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_a_command_finds_what_the_one_before_left_and_no_server_stays(directory: Path) -> None:
     assert cli(directory, "tasks", "enqueue", "my_task", "user_id=7", "--key", "seven").stdout == "enqueued seven\n"
-    answer = cli(directory, "jobs", "list", "--status", "queued", "--json")
-    assert [job["arguments"] for job in json.loads(answer.stdout)["jobs"]] == [{"user_id": 7}]
-    failed = cli(directory, "jobs", "show", 'no such "job"')
+    failed = cli(directory, "jobs", "retry", "seven", 'no such "job"')
     assert (failed.returncode, failed.stdout) == (1, "")
+    assert "the job 'seven' is queued" in failed.stderr
     assert """the key 'no such "job"'""" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert processes_of(directory) == []

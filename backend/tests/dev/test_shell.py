@@ -134,8 +134,31 @@ def test_without_servers_it_says_what_to_set(environment: dict[str, str]) -> Non
     assert "Traceback" not in shell.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_closed_terminal_ends_shell_and_servers(directory: Path, number: signal.Signals) -> None:
+IDLE = """
+import sys
+from app.dev.cli import BACKEND, services_of
+from app.dev.program import Program
+from app.dev.shell import run_in_terminal
+from app.settings import load_settings
+
+idle = Program("idle", (sys.executable, "-S", "-c", "import sys; print('>>>', flush=True); sys.stdin.read()"))
+nothing = Program("nothing", (sys.executable, "-S", "-c", ""))
+sys.exit(run_in_terminal(idle, services_of(load_settings()), nothing, BACKEND))
+"""
+"""A program that does nothing in the place of the shell."""
+
+
+@pytest.mark.parametrize(
+    ("number", "program", "status"),
+    [
+        (signal.SIGHUP, ("-m", "app.dev", "shell"), 128 + signal.SIGTERM),
+        (signal.SIGTERM, ("-c", IDLE), -signal.SIGTERM & 0xFF),
+    ],
+    ids=["closed", "stopped"],
+)
+def test_a_closed_terminal_and_a_stop_end_program_and_servers(
+    directory: Path, number: signal.Signals, program: tuple[str, ...], status: int
+) -> None:
     add_cluster(directory / "dev" / "postgres")
     log = directory / "shell.log"
     typed, terminal = os.pipe()
@@ -143,7 +166,7 @@ def test_a_closed_terminal_ends_shell_and_servers(directory: Path, number: signa
         os.fdopen(typed, "rb") as stdin,
         log.open("wb") as output,
         Python(
-            ["-m", "app.dev", "shell"],
+            program,
             cwd=BACKEND,
             env={**ENVIRONMENT, "DEV_DIR": str(directory / "dev")},
             stdin=stdin,
@@ -157,7 +180,7 @@ def test_a_closed_terminal_ends_shell_and_servers(directory: Path, number: signa
         assert shell.poll() is None, log.read_text()
         left = processes_of(directory)
         shell.send_signal(number)
-        assert shell.wait(30) == 128 + signal.SIGTERM, log.read_text()
+        assert shell.wait(180) == status, log.read_text()
     assert left
     assert all(map(is_gone, left))
     assert "Traceback" not in log.read_text()
