@@ -5,7 +5,7 @@ from itertools import groupby
 
 import pytest
 
-MOST = 30
+MOST = 60
 """Tests of a block. The processes end their last ones at nearly the same time; and each of them makes anew what the
 tests of a module share."""
 
