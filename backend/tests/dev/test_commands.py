@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -123,13 +122,7 @@ def test_up_serves_the_application_and_an_interrupt_leaves_nothing(directory: Pa
     log = directory / "up.log"
     environment = {**ENVIRONMENT, "DEV_DIR": str(directory), "WEB_PORT": str(free_port)}
     with log.open("wb") as output:
-        up = subprocess.Popen(
-            [sys.executable, "-m", "app.dev", "up"],
-            env=environment,
-            cwd=BACKEND,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        up = python.Python(["-m", "app.dev", "up"], env=environment, cwd=BACKEND, stdout=output, stderr=output)
     try:
         eventually_sync(lambda: "ready after" in log.read_text() or up.poll() is not None, 120)
         assert f"http://127.0.0.1:{free_port}/saq" in log.read_text(), log.read_text()
@@ -139,7 +132,7 @@ def test_up_serves_the_application_and_an_interrupt_leaves_nothing(directory: Pa
         eventually_sync(lambda: httpx.get(url, timeout=60).json()["workers"]["status"] == "ok")
     finally:
         up.send_signal(signal.SIGINT)
-        status = up.wait(timeout=120)
+        status = up.wait(timeout=300)
     assert status == 0, log.read_text()
     assert all(map(is_gone, children))
     assert processes_of(directory) == []

@@ -79,7 +79,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     if supervisor.process and supervisor.process.poll() is None:
         supervisor.send(signal.SIGINT)
         supervisor.send(signal.SIGINT)
-        supervisor.process.wait(timeout=15)
+        supervisor.process.wait(timeout=60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
