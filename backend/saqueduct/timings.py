@@ -110,6 +110,8 @@ class Timings(NamedFields):
         abort_look: interval between checks of such a job.
         drain_look: interval between checks for running jobs while a queue drains, and for paused queues while a test
             drains them.
+        limit_look: interval between checks whether a job that waits for a limit has its turn, in case the message that
+            says so was lost.
         result_patience: wait for a message with a result, before the caller subscribes to the job's own channel.
         listener_check: time without news, after which the listener asks the server whether it still has the jobs.
         listener_pause: pause between tries to listen while Redis is down.
@@ -163,6 +165,7 @@ class Timings(NamedFields):
     abort_wait: float = 20.0
     abort_look: float = 0.05
     drain_look: float = 0.2
+    limit_look: float = 5.0
     result_patience: float = 1.0
     listener_check: float = 5.0
     listener_pause: float = 0.5

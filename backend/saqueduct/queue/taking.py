@@ -2,7 +2,7 @@
 
 The place at the limit belongs to the job's lease: what ends the lease, releases it. A job that has to wait is in the
 line of the limit, and a message on a channel of its own says when its turn has come. It also looks again after a lost
-connection, when a rate opens by itself, and every LOOK_AGAIN seconds in case a message was lost.
+connection, when a rate opens by itself, and every `Timings.limit_look` seconds in case a message was lost.
 """
 
 import asyncio
@@ -24,11 +24,9 @@ from saqueduct.queue.taken_keys import key_of_call
 from saqueduct.tasks import current_job
 from saqueduct.tasks.job import EngineJob
 
-LOOK_AGAIN = 5.0
-"""Seconds until a job that waits asks for its turn again."""
-
 SOONEST = 0.001
-"""Minimum seconds until then: the clocks of Redis and of this process differ in their steps."""
+"""Minimum seconds until a job that waits asks for its turn again: the clocks of Redis and of this process differ in
+their steps."""
 
 ENTERED = GRANTED, FREE = "granted", "free"
 """Answers of `lua/take.lua`: the job has the limit; the same, and nothing is to be given back."""
@@ -152,9 +150,10 @@ class Taking:
 
     async def _turn(self, answer: str) -> str:
         """Wait for the turn of the job, which is in the line."""
+        look = self._core.timings.limit_look
         async with self._listener.news(self._core.namespace(f"flow:take:{self._token}")) as news:
             while answer not in ENTERED:
-                seconds = min(LOOK_AGAIN, max(SOONEST, float(answer))) if answer else LOOK_AGAIN
+                seconds = min(look, max(SOONEST, float(answer))) if answer else look
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         answer = (await news.get())[1]

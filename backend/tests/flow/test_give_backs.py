@@ -16,15 +16,10 @@ from tests.fixtures.poll import eventually
 from tests.flow.hands import Hands
 from tests.flow.test_taking import ONE, Part, leased, nothing_is_left, running, taker, waiting
 
-pytestmark = pytest.mark.usefixtures("registry", "never_looks_again")
+# Jobs that wait have to be woken.
+pytestmark = [pytest.mark.usefixtures("registry"), pytest.mark.timings(limit_look=1000.0)]
 
 ONE_IN_ALL = Rate("api", 1, per=1000)
-
-
-@pytest.fixture
-def never_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that wait have to be woken."""
-    monkeypatch.setattr("saqueduct.queue.taking.LOOK_AGAIN", 1000.0)
 
 
 @contextmanager
@@ -136,10 +131,10 @@ async def test_the_end_of_the_attempt_ends_the_retries(jobs: JobKit, queue: Engi
     ],
     ids=lambda value: "-".join(each or "wait" for each in value) if isinstance(value, list) else None,
 )
+@pytest.mark.timings(limit_look=0.01)
 async def test_a_job_enters_with_each_answer(
     queue: EngineQueue, hands: Hands, monkeypatch: pytest.MonkeyPatch, answers: list[str], gives: int
 ) -> None:
-    monkeypatch.setattr("saqueduct.queue.taking.LOOK_AGAIN", 0.01)
     [job] = await leased(hands, taker(ONE_IN_ALL), 1)
     given = _answers(queue, monkeypatch, answers)
     with running(job):

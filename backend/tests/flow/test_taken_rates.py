@@ -15,17 +15,12 @@ from tests.fixtures.poll import eventually
 from tests.flow.hands import Hands, names
 from tests.flow.test_taking import leased, running, taker, waiting
 
-pytestmark = pytest.mark.usefixtures("registry", "never_looks_again")
+# Jobs that wait have to be woken.
+pytestmark = [pytest.mark.usefixtures("registry"), pytest.mark.timings(limit_look=1000.0)]
 
 STEP = 100.0
 RATE = Rate("api", 1, per=STEP)
 GATE = "api\t"
-
-
-@pytest.fixture
-def never_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that wait have to be woken."""
-    monkeypatch.setattr("saqueduct.queue.taking.LOOK_AGAIN", 1000.0)
 
 
 def whole_job(*limits: Concurrency | Rate) -> Any:

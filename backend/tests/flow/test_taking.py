@@ -23,7 +23,6 @@ from saqueduct import (
     limit,
     task,
 )
-from saqueduct.queue import taking
 from saqueduct.queue.limit_waits import limit_waits
 from saqueduct.queue.limits import Limits
 from saqueduct.tasks import current_job
@@ -32,15 +31,10 @@ from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
 from tests.flow.hands import Hands
 
-pytestmark = pytest.mark.usefixtures("registry")
+# Jobs that wait have to be woken.
+pytestmark = [pytest.mark.usefixtures("registry"), pytest.mark.timings(limit_look=1000.0)]
 
 ONE = Concurrency(1, name="api", by="account")
-
-
-@pytest.fixture(autouse=True)
-def never_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that wait have to be woken."""
-    monkeypatch.setattr(taking, "LOOK_AGAIN", 1000.0)
 
 
 def taker(*takes: Concurrency | Rate, **options: Any) -> Any:
