@@ -24,15 +24,18 @@ T = TypeVar("T")
 LONG = int(os.environ.get("LIMITS_MODEL_EXAMPLES", "0"))
 """Examples of the long form, of 100 events each; the suite runs a short one."""
 
-STEP = 50.0
+STEP = 1000.0
 """Seconds by which time passes: all rates and delays are multiples of it, and a test takes less."""
+
+LASTING = 3600.0
+"""Seconds that leases last: longer than a test, in which nothing renews them."""
 
 tasks = TaskRegistry()
 PAIR = Concurrency(2, by="key", name="pair")
 ONE = Concurrency(1, name="one")
 SERIAL = Concurrency(1, by="key", name="serial", ordered=True)
-RATE = Rate("rate", 1, per=100, by="key")
-BURST = Rate("burst", 2, per=200, burst=3)
+RATE = Rate("rate", 1, per=2 * STEP, by="key")
+BURST = Rate("burst", 2, per=4 * STEP, burst=3)
 
 
 @tasks.task
@@ -78,7 +81,7 @@ TAKEN = ["pair\t0", "one\t", "serial\t0", "rate\t0", "burst\t"]
 RATES: tuple[list[Any], list[str]] = [rated, pair_rate, serial, free], ["rate\t0", "rate\t0", "burst\t"]
 """The same, where jobs and parts of jobs meet at rates."""
 
-RULES = {"pair": ("c", 2), "one": ("c", 1), "serial": ("o", 1), "rate": ("r", 100.0, 1), "burst": ("r", 100.0, 3)}
+RULES = {"pair": ("c", 2), "one": ("c", 1), "serial": ("o", 1), "rate": ("r", 2 * STEP, 1), "burst": ("r", 2 * STEP, 3)}
 RULE_TEXTS = {each.name: each.rule for each in (PAIR, ONE, SERIAL, RATE, BURST)}
 
 
@@ -171,7 +174,7 @@ class Flow(RuleBasedStateMachine):
         self._lease(most)
 
     def _lease(self, most: int) -> None:
-        jobs = self.run(self.hands.lease(most))
+        jobs = self.run(self.hands.lease(most, LASTING))
         self.run(self.model.observe_kept(self.queue, jobs))
         self.model.leased(jobs)
 
@@ -266,9 +269,9 @@ class Flow(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["pair", "one", "rate"]), limit=st.integers(1, 3))
     def change(self, name: str, limit: int) -> None:
-        rule = f"r {limit} {100.0 * limit} {limit}" if name == "rate" else f"c {limit}"
+        rule = f"r {limit} {2 * STEP * limit} {limit}" if name == "rate" else f"c {limit}"
         self.run(self._set(name, rule))
-        self.model.change(name, ("r", 100.0, limit) if name == "rate" else ("c", limit))
+        self.model.change(name, ("r", 2 * STEP, limit) if name == "rate" else ("c", limit))
 
     async def _set(self, name: str, rule: str) -> None:
         await cast("Any", self.redis).hset(self.queue.namespace("flow:limits"), name, rule)
