@@ -296,6 +296,8 @@ class Model:
                 gate = name.removeprefix(f"{base}waiters:")
                 members = {each.decode() for each in await redis.zrange(name, 0, -1)}
                 takers = {each for each in members if each.startswith("\2")}
+                line = await redis.zrange(f"{base}takers:{gate}", 0, -1)
+                assert {each.decode() for each in line} == takers
                 assert {each[1:17] for each in takers} == {
                     token for token, (_, at) in self.takers.items() if at == gate
                 }

@@ -97,7 +97,7 @@ async def waiting(queue: EngineQueue, count: int, gate: str = "api\t1") -> None:
 
 
 async def nothing_is_left(queue: EngineQueue, gate: str = "api\t1") -> None:
-    keys = [queue.namespace(f"flow:{name}") for name in ("takes", f"waiters:{gate}", f"held:{gate}")]
+    keys = [queue.namespace(f"flow:{name}") for name in ("takes", f"waiters:{gate}", f"takers:{gate}", f"held:{gate}")]
 
     async def is_left() -> bool:
         return await queue.redis.exists(*keys) == 0

@@ -9,6 +9,7 @@
 --   places          hash: lane with jobs -> gate at which it waits, '' in the ring, or its fair part in the line of that
 --   ring:PRIORITY   zset: lanes that may have a job that can start, by turn
 --   waiters:GATE    zset: lanes and takers that wait at the gate, by priority and turn
+--   takers:GATE     zset: the takers among them
 --   held:GATE       set: jobs that run, takers, and jobs of an ordered limit that wait for another attempt
 --   rate:GATE       the time from which on a start is no longer ahead of the rate (the theoretical arrival time of GCRA)
 --   sleeping        zset: gates that open by themselves, by time
@@ -41,7 +42,7 @@ local WOKEN, QUANTUM = 64, 16
 local RANKS = {high = '1', normal = '2', low = '3'}
 local NO_TURN = '000000000000000'
 
--- Slots of a gate, or waiters, that one look sees.
+-- Slots of a gate that one look sees.
 local LOOKED_AT = 100
 
 -- Seconds for which a gate keeps room for a lane that it has called, and after which it does so again: when no worker has
@@ -396,17 +397,27 @@ load_limits = function()
         redis.call('PUBLISH', BASE .. 'take:' .. token, 'granted')
     end
 
-    local function first_taker(waiters)
+    local function takers_at(gate)
+        local known = look_up(gate)
+        known.takers = known.takers or BASE .. 'takers:' .. gate
+        return known.takers
+    end
+
+    local function line_up(gate, taker, turn)
+        redis.call('ZADD', look_up(gate).waiters, turn, taker)
+        redis.call('ZADD', takers_at(gate), turn, taker)
+    end
+
+    -- Whether it has waited there.
+    local function leave_line(gate, taker)
+        redis.call('ZREM', takers_at(gate), taker)
+        return redis.call('ZREM', look_up(gate).waiters, taker) == 1
+    end
+
+    -- The first taker that waits at a gate, and its turn.
+    local function first_taker(gate)
         if not any_takes() then return nil end
-        local from = 0
-        while true do
-            local members = redis.call('ZRANGE', waiters, from, from + LOOKED_AT - 1)
-            for _, member in ipairs(members) do
-                if is_taker(member) then return member, redis.call('ZSCORE', waiters, member) end
-            end
-            if #members < LOOKED_AT then return nil end
-            from = from + LOOKED_AT
-        end
+        return unpack(redis.call('ZRANGE', takers_at(gate), 0, 0, 'WITHSCORES'))
     end
 
     local function called_by(gate)
@@ -445,31 +456,33 @@ load_limits = function()
     local function shared_room(gate)
         local free, opens = room(gate)
         local called = called_by(gate)
-        if free <= 0 or redis.call('ZCARD', called) == 0 then return free, opens, 0, 0 end
-        keep_start(gate)
-        free, opens = room(gate)
+        local count = free > 0 and redis.call('ZCARD', called) or 0
+        if count == 0 then return free, opens, 0, 0 end
+        if any_takes() then
+            keep_start(gate)
+            free, opens = room(gate)
+            count = redis.call('ZCOUNT', called, '-inf', '(+inf')
+        end
         local again = redis.call('ZRANGEBYSCORE', called, '-inf', before_now(KEPT_AGAIN - KEPT), 'LIMIT', 0, WOKEN)
         for _, lane in ipairs(again) do redis.call('ZADD', called, before_now(-KEPT), lane) end
         -- Not later: the clock went back.
         local now, latest = '(' .. before_now(0), before_now(-KEPT * 2 ^ DOUBLED)
         local first = redis.call('ZRANGEBYSCORE', called, now, latest, 'WITHSCORES', 'LIMIT', 0, 1)
-        local kept, count = redis.call('ZCOUNT', called, now, latest), redis.call('ZCOUNT', called, '-inf', '(+inf')
-        return free, opens, kept, count, tonumber(first[2] or nil)
+        return free, opens, redis.call('ZCOUNT', called, now, latest), count, tonumber(first[2] or nil)
     end
 
     -- When it is of use for a taker to ask again: after so many seconds, or '' if that depends on others.
     local function wait_of(gate, member)
-        local waiters = look_up(gate).waiters
         local free, opens, _, _, until_then = shared_room(gate)
         if free > 0 and until_then then return string.format('%.6f', until_then - NOW) end
         if not opens then return '' end
-        local before = member ~= first_taker(waiters) and redis.call('ZRANK', waiters, member) or 0
+        local before = member ~= first_taker(gate) and redis.call('ZRANK', look_up(gate).waiters, member) or 0
         return string.format('%.6f', opens - NOW + before * (rule_of(gate).step or 0))
     end
 
     -- Tell the first taker in line when to ask again: that has changed.
     local function let_ask(gate)
-        local first = first_taker(look_up(gate).waiters)
+        local first = first_taker(gate)
         if first then redis.call('PUBLISH', BASE .. 'take:' .. string.sub(first, 2, TOKEN + 1), wait_of(gate, first)) end
     end
 
@@ -512,15 +525,16 @@ load_limits = function()
         local moved, granted, late = 0, 0, {}
         while free > kept and waiting > 0 and moved < WOKEN do
             local first, turn = first_waiter(waiters)
-            if first and called >= free and not is_taker(first) then first, turn = first_taker(waiters) end
+            if first and called >= free and not is_taker(first) then first, turn = first_taker(gate) end
             if not first then break end
-            redis.call('ZREM', waiters, first)
             waiting = waiting - 1
             if is_taker(first) then
-                if grant(gate, first) == false then late[#late + 1], late[#late + 2] = turn, first end
+                leave_line(gate, first)
+                if grant(gate, first) == false then late[#late + 1] = {first, turn} end
                 granted = granted + 1
                 free, opens = room(gate)
             else
+                redis.call('ZREM', waiters, first)
                 local kept_until = call(first, gate, turn)
                 moved = moved + 1
                 if any_takes() then
@@ -530,7 +544,7 @@ load_limits = function()
                 end
             end
         end
-        if #late > 0 then redis.call('ZADD', waiters, unpack(late)) end
+        for _, each in ipairs(late) do line_up(gate, unpack(each)) end
         if free <= 0 then
             if opens then sleep(gate, opens) end
         elseif until_then and (waiting > 0 or #late > 0) then
@@ -652,11 +666,11 @@ load_limits = function()
         local returned = unused and return_start(at, token)
         local state, gate = state_of(id, token)
         gate = gate or at
-        local member, waiters = '\2' .. token .. id, look_up(gate).waiters
-        local first = state == '-' and first_taker(waiters) == member
+        local member = '\2' .. token .. id
+        local first = state == '-' and first_taker(gate) == member
         if state then
             note_take(id, token, '')
-            redis.call('ZREM', waiters, member)
+            leave_line(gate, member)
         end
         if state and release(gate, member) or returned then stir(gate) end
         if first or returned then let_ask(gate) end
@@ -670,7 +684,7 @@ load_limits = function()
         redis.call('SREM', TAKES, id)
         for i = 1, #calls, 2 do
             local member, gate = '\2' .. calls[i] .. id, string.sub(calls[i + 1], 2)
-            if redis.call('ZREM', look_up(gate).waiters, member) == 1 then left[gate] = true end
+            if leave_line(gate, member) then left[gate] = true end
             if release(gate, member) then stirred[gate] = true end
         end
         for gate in pairs(stirred) do stir(gate) end
@@ -709,7 +723,7 @@ load_limits = function()
             end
         end
         if not redis.call('ZSCORE', waiters, member) then
-            redis.call('ZADD', waiters, RANKS.normal .. next_turn(), member)
+            line_up(gate, member, RANKS.normal .. next_turn())
         end
         if not mine then note_take(id, token, '-', gate) end
         stir(gate)
