@@ -99,7 +99,9 @@ def _failure(error: Exception) -> Failure | None:
         case QueueError():
             return Failure(in_one_line(error))
         case _ if is_database_error(error):
-            return Failure(f"PostgreSQL does not do this: {_one_line(error.orig or error)}; see DATABASE_URL")
+            reason = _one_line(error.orig or error)
+            named = reason if reason.startswith("PostgreSQL") else f"PostgreSQL: {reason}"
+            return Failure(f"{named}; check the server and {SETTINGS['PostgreSQL']}")
         case _ if isinstance(error, REDIS_AWAY):
             return Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL")
         case _:
