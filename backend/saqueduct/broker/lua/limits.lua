@@ -50,6 +50,9 @@ local LOOKED_AT = 100
 -- twice as long, up to DOUBLED times.
 local KEPT, KEPT_AGAIN, DOUBLED = 1, 5, 6
 
+-- Seconds after the last of them for which these times are counted.
+local REMEMBERED_MISSES = 3600
+
 -- Seconds for which it is known that a taker got a start: its call is repeated if the connection breaks.
 local REPEATED = 60
 
@@ -438,30 +441,30 @@ load_limits = function()
 
     -- Keep a start of an open rate for a lane that it has called: takers may pass the lane as long as no worker has a slot
     -- for it, and then it starts, even if the rate is closed again. Not more than one: so no more start in the time of the
-    -- rate than its limit and its burst.
+    -- rate than its limit and its burst. Returns whether it does so from now on.
     local function keep_start(gate)
-        if rule_of(gate).kind ~= 'r' or not any_takes() then return end
+        if rule_of(gate).kind ~= 'r' or not any_takes() then return false end
         local called = called_by(gate)
-        if redis.call('ZRANGE', called, -1, -1, 'WITHSCORES')[2] == 'inf' then return end
+        if redis.call('ZRANGE', called, -1, -1, 'WITHSCORES')[2] == 'inf' then return false end
         local lane = first_called(redis.call('ZRANGE', called, 0, WOKEN - 1))
-        if not lane then return end
+        if not lane then return false end
         take(gate, {lane})
         redis.call('ZADD', called, '+inf', lane)
         local turn = string.match(redis.call('HGET', CALLED, lane), '^[^ !]+')
         redis.call('HSET', CALLED, lane, turn .. '! ' .. gate)
+        return true
     end
 
     -- How many may start at a gate, when it opens by itself, for how many of the lanes that it has called it keeps room, of
-    -- how many, and when it keeps less.
+    -- how many, and when it keeps less; without one for which it keeps a start.
     local function shared_room(gate)
         local free, opens = room(gate)
         local called = called_by(gate)
-        local count = free > 0 and redis.call('ZCARD', called) or 0
+        local count = free > 0 and redis.call('ZCOUNT', called, '-inf', '(+inf') or 0
         if count == 0 then return free, opens, 0, 0 end
-        if any_takes() then
-            keep_start(gate)
+        if keep_start(gate) then
             free, opens = room(gate)
-            count = redis.call('ZCOUNT', called, '-inf', '(+inf')
+            count = count - 1
         end
         local again = redis.call('ZRANGEBYSCORE', called, '-inf', before_now(KEPT_AGAIN - KEPT), 'LIMIT', 0, WOKEN)
         for _, lane in ipairs(again) do redis.call('ZADD', called, before_now(-KEPT), lane) end
@@ -500,7 +503,9 @@ load_limits = function()
     -- A worker had a slot for a lane that a gate has called: did it start a job, or was the gate full?
     local function note_visit(lane, gate, full)
         if not any_takes() or rule_of(gate).kind == 'r' then return end
-        if full then redis.call('HINCRBY', MISSED, lane, 1) else redis.call('HDEL', MISSED, lane) end
+        if not full then return redis.call('HDEL', MISSED, lane) end
+        redis.call('HINCRBY', MISSED, lane, 1)
+        redis.call('EXPIRE', MISSED, REMEMBERED_MISSES)
     end
 
     -- A lane leaves the ring. `note`: its entry of `called`. Returns its turn and the gate that has called it, if one has, and
