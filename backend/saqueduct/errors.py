@@ -320,7 +320,7 @@ class NoJobRecords(QueueError):
     def __init__(self) -> None:
         super().__init__(
             "this application keeps no job records and no dead letters, because it has no PostgreSQL: set "
-            "`database_url` of SaqueductConfig, or DATABASE_URL"
+            "`database_url` of SaqueductConfig, or DATABASE_URL; with embedded servers, `records=True` starts one"
         )
 
 
