@@ -6,7 +6,8 @@ import msgspec
 from saq import Job
 
 from saqueduct.application import Saqueduct
-from saqueduct.errors import JobNotFound
+from saqueduct.broker.outage import answering
+from saqueduct.errors import JobNotFound, QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
 
 
@@ -22,6 +23,8 @@ class KnownJobs(msgspec.Struct, frozen=True):
     """The jobs that replay the last one, oldest first."""
     live: Job | None = None
     """The newest job with all that it carries, while Redis or the outbox has it."""
+    redis_away: bool = False
+    """True: Redis did not answer, and these are the records alone."""
 
     def __bool__(self) -> bool:
         """True when at least one is known."""
@@ -33,17 +36,57 @@ class KnownJobs(msgspec.Struct, frozen=True):
         return _merged(self.redis, self.outbox, self.records)
 
 
-async def look_up(saqueduct: Saqueduct, key: str, queue: str | None = None) -> KnownJobs:
+async def look_up(
+    saqueduct: Saqueduct, key: str, queue: str | None = None, *, answer: float | None = None
+) -> KnownJobs:
     """The jobs with a key, in one queue or in any.
+
+    Args:
+        saqueduct: queues and PostgreSQL of the application.
+        key: of the jobs.
+        queue: name of the only queue to look in.
+        answer: seconds that Redis has to answer; if it does not, a job that has a record is shown as that has it.
+            None: as long as any call waits, and no job is shown without Redis.
 
     Raises:
         UnknownQueue: there is no such queue.
-        QueueUnavailable: Redis did not answer.
+        QueueUnavailable: Redis did not answer, and with `answer` no record has the key either.
     """
+    if answer is None or saqueduct.store is None:
+        return await _known(saqueduct, key, queue)
+    try:
+        async with answering(answer):
+            live = await _in_redis(saqueduct, key, queue)
+            present = await _shown(saqueduct, live)
+    except QueueUnavailable:
+        known = await _without_redis(saqueduct, key, queue)
+        if not known:
+            raise
+        return known
+    return await _with_records(saqueduct, key, queue, live, present)
+
+
+async def _known(saqueduct: Saqueduct, key: str, queue: str | None) -> KnownJobs:
     live = await _in_redis(saqueduct, key, queue)
     present = await _shown(saqueduct, live)
     if saqueduct.store is None:
         return KnownJobs(present, live=live)
+    return await _with_records(saqueduct, key, queue, live, present)
+
+
+async def _without_redis(saqueduct: Saqueduct, key: str, queue: str | None) -> KnownJobs:
+    """What the records have; a job of the outbox may be in Redis as well."""
+    # Here, as below.
+    from saqueduct.record_sessions import history
+
+    async with history(saqueduct) as found:
+        records = [JobDetails.of_record(saqueduct.queues, record) for record in await found.find(key, queue=queue)]
+        return KnownJobs(None, records=records, redis_away=True)
+
+
+async def _with_records(
+    saqueduct: Saqueduct, key: str, queue: str | None, live: Job | None, present: JobDetails | None
+) -> KnownJobs:
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
     from saqueduct.record_sessions import history
 

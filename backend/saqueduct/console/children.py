@@ -36,11 +36,17 @@ class Children(NamedTuple):
         return len(self.jobs) >= MOST
 
 
-async def children_of(view: View, job: JobDetails) -> Children:
-    """The children of a job: those that wait or run, and the recorded ones from the time in which it ran."""
+async def children_of(view: View, job: JobDetails, *, look_live: bool = True) -> Children:
+    """The children of a job: those that wait or run, and the recorded ones from the time in which it ran.
+
+    Args:
+        view: the request.
+        job: the parent.
+        look_live: False: Redis is known not to answer.
+    """
     if job.started_at is None:
         return Children([])
-    live = await _live(view, job.key)
+    live = await _live(view, job.key) if look_live else []
     recorded, searched = await _recorded(view, job)
     alive = {(each.key, each.queue) for each in live}
     ended = [each for each in recorded if (each.key, each.queue) not in alive]

@@ -22,6 +22,7 @@ from saqueduct.console.notes import Note, Notes
 from saqueduct.console.sampler import Sampler, Snapshot
 from saqueduct.console.sign_in import is_own
 from saqueduct.console.trends import Trends
+from saqueduct.job_lookup import KnownJobs, look_up
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue.audit import Action, AuditEntry, Kind
 
@@ -140,6 +141,14 @@ class View:
     def look_ahead(self) -> None:
         """Begin to read what `snapshot` returns, while the handler reads what is its own."""
         self._reading = self.console.sampler.begin(fresh=self._note is not None)
+
+    async def known(self, key: str, queue: str | None) -> KnownJobs:
+        """What is known of the jobs with a key, from the records alone where Redis does not answer in time.
+
+        Raises:
+            UnknownQueue, QueueUnavailable: see `look_up`.
+        """
+        return await look_up(self.saqueduct, key, queue, answer=self.saqueduct.config.timings.console.answer)
 
     @asynccontextmanager
     async def history(self) -> "AsyncIterator[JobHistory]":

@@ -36,6 +36,7 @@ from saq import Job
 from saq.queue import Queue
 from saq.types import QueueInfo
 
+from saqueduct.broker.outage import answering
 from saqueduct.console.answers import led_to
 from saqueduct.console.sign_in import login_address
 from saqueduct.litestar.access import AllOf
@@ -130,6 +131,8 @@ def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
 class ShownQueue:
     """A queue as the UI may see it: what SAQ's controller needs of a queue, with the jobs redacted.
 
+    Its methods raise QueueUnavailable where Redis does not answer in time.
+
     Args:
         queue: the queue.
         note: notes an action on a job in the audit.
@@ -140,13 +143,15 @@ class ShownQueue:
 
     async def info(self, jobs: bool = False) -> QueueInfo:
         """The queue in numbers, and with `jobs` some of its jobs."""
-        info = await self._queue.info(jobs=jobs)
+        async with answering(self._queue.core.timings.answer):
+            info = await self._queue.info(jobs=jobs)
         info["jobs"] = [as_row(shown(self._queue, fields)) for fields in info["jobs"]]
         return info
 
     async def job(self, job_key: str) -> "ShownJob | None":
         """The job of that key, or None."""
-        job = await self._queue.job(job_key)
+        async with answering(self._queue.core.timings.answer):
+            job = await self._queue.job(job_key)
         return ShownJob(self._queue, job, self._note) if job is not None else None
 
 

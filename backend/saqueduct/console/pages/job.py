@@ -13,7 +13,7 @@ from saqueduct.console.snippets import as_curl, as_python, redacted_names
 from saqueduct.console.timeline import timeline
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import JobNotFound, QueueError
-from saqueduct.job_lookup import KnownJobs, look_up
+from saqueduct.job_lookup import KnownJobs
 from saqueduct.postgres.job_details import JobDetails
 
 ENDED: Final = ("complete", "failed", "aborted")
@@ -29,7 +29,7 @@ class JobPage(Controller):
         """Everything that is known about a job."""
         query = view.request.query_params
         given, queue = view.queues.locate(query.get("key", ""))
-        known = await look_up(view.saqueduct, given, query.get("queue") or queue)
+        known = await view.known(given, query.get("queue") or queue)
         if not known:
             return await view.page("job_unknown.html", 404, key=given, keeps=view.keeps_records)
         job, where = known.jobs[0]
@@ -42,7 +42,8 @@ class JobPage(Controller):
             where=where,
             earlier=known.jobs[1:],
             replays=known.replays,
-            children=await children_of(view, job),
+            children=await children_of(view, job, look_live=not known.redis_away),
+            redis_away=known.redis_away,
             events=timeline(job, await deeds_on(view, job)),
             options=options_of(known.live, view.registry.get(job.task) if knows_task else None),
             actions=actions_of(job, known, knows_task=knows_task),

@@ -16,7 +16,6 @@ from saqueduct.console.many import begun, counted, searched
 from saqueduct.console.search import PARAMETERS, Search, search_of
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import InvalidSearch, JobNotFound, QueueError
-from saqueduct.job_lookup import look_up
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue import listing
 
@@ -163,7 +162,7 @@ async def _named(view: View, search: Search) -> JobDetails | None:
     if not search.key:
         return None
     key, queue = view.queues.locate(search.key)
-    known = await look_up(view.saqueduct, key, queue)
+    known = await view.known(key, queue)
     return known.jobs[0][0] if known else None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
+from saqueduct.broker.outage import answering
 from saqueduct.console.forms import Form
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import QueueUnavailable
@@ -25,7 +26,8 @@ class LimitPages(Controller):
         snapshot = await view.snapshot()
         if snapshot.redis_up:
             with suppress(QueueUnavailable):
-                limits = await Limits(view.queues).states()
+                async with answering(view.saqueduct.config.timings.console.answer):
+                    limits = await Limits(view.queues).states()
         return await view.page("limits.html", limits=limits)
 
     @post("/set", opt=OPERATOR)

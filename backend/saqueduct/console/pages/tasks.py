@@ -18,7 +18,6 @@ from saqueduct.console.forms import Form
 from saqueduct.console.trends import MONTHLY
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError
-from saqueduct.job_lookup import look_up
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.time_steps import DAY, Trend
 from saqueduct.tasks.options import TaskOptions
@@ -130,7 +129,7 @@ async def _month(view: View, task: str) -> Trend | None:
 async def _of_key(view: View, key: str, queue: str | None) -> JobDetails | None:
     if not key:
         return None
-    known = await look_up(view.saqueduct, key, queue)
+    known = await view.known(key, queue)
     return known.jobs[0][0] if known else None
 
 

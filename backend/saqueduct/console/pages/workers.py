@@ -6,7 +6,9 @@ from typing import Any
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
+from saqueduct.broker.outage import answering
 from saqueduct.console.view import OPERATOR, View
+from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue.listing import JobListing
 from saqueduct.queue.workers import WorkerProcess, processes_of
@@ -24,11 +26,8 @@ class WorkerPages(Controller):
     async def all_of_them(self, view: NamedDependency[View]) -> Response[str]:
         """Every live worker process, and the jobs that run."""
         snapshot = await view.snapshot()
-        running: Sequence[JobDetails] = ()
-        more = False
-        if snapshot.redis_up:
-            page = await JobListing(list(view.queues), "active").page(lambda _: True, None, MOST_RUNNING)
-            running, more = [JobDetails.of_job(job) for job in page.jobs], page.cursor is not None
+        found = await _running(view) if snapshot.redis_up else None
+        running, more = found or ((), False)
         processes = processes_of(snapshot.queues)
         return await view.page(
             "workers.html",
@@ -38,6 +37,7 @@ class WorkerPages(Controller):
             stock=[each for each in snapshot.workers if not any(each.id in process.ids for process in processes)],
             stats={each.id: each.stats for each in snapshot.workers},
             more=more,
+            unknown=snapshot.redis_up and found is None,
             most=MOST_RUNNING,
         )
 
@@ -62,6 +62,16 @@ class WorkerPages(Controller):
         name = _name(process)
         said = f"Resumed {name}. It takes jobs within seconds." if was_paused else f"{name} was not paused."
         return view.done(said, form.text("back"))
+
+
+async def _running(view: View) -> tuple[Sequence[JobDetails], bool] | None:
+    """The jobs that run, and whether there are more than are shown; None: Redis has gone away since the snapshot."""
+    try:
+        async with answering(view.saqueduct.config.timings.console.answer):
+            page = await JobListing(list(view.queues), "active").page(lambda _: True, None, MOST_RUNNING)
+    except QueueUnavailable:
+        return None
+    return [JobDetails.of_job(job) for job in page.jobs], page.cursor is not None
 
 
 def _of(process: WorkerProcess, running: Sequence[JobDetails]) -> list[JobDetails]:
