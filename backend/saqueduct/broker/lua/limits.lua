@@ -38,6 +38,9 @@
 -- Lanes of due gates that one call moves, and jobs that one visit takes.
 local WOKEN, QUANTUM = 64, 16
 
+-- Lanes that are read together, and entries of them, after which no other lane is: a command has 8,000 arguments at most.
+local LANES_READ, ENTRIES_READ = 500, 1000
+
 -- First digit of the score of what waits for a gate, before its turn: the priority.
 local RANKS = {high = '1', normal = '2', low = '3'}
 local NO_TURN = '000000000000000'
@@ -814,11 +817,11 @@ load_limits = function()
     -- Take lanes from a ring, as many as have `want` jobs that can start, or `most`. Returns for each what a visit needs to
     -- know; read together, because a command costs more than what it reads. Those that are left go back to their places.
     local function next_lanes(level, want, most)
-        local popped = redis.call('ZPOPMIN', BASE .. 'ring:' .. level, math.min(want, most))
+        local popped = redis.call('ZPOPMIN', BASE .. 'ring:' .. level, math.min(want, most, LANES_READ))
         local found, names, keys, ids, left, expected, fair = {}, {}, {}, {}, {}, 0, false
         for i = 1, #popped, 2 do
             local lane = popped[i]
-            if expected >= want then
+            if expected >= want or #ids >= ENTRIES_READ then
                 left[#left + 1], left[#left + 2] = popped[i + 1], lane
             else
                 local least = math.min(want, read(lane).quantum)

@@ -1,0 +1,29 @@
+"""A lease that finds very many lanes."""
+
+import pytest
+
+from saqueduct import Concurrency, Context, EngineQueue, task
+from tests.flow.hands import Hands, names
+
+pytestmark = pytest.mark.usefixtures("registry")
+
+LANES = 510
+
+
+async def test_a_worker_with_many_slots_reads_many_lanes_with_jobs_that_expire(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    @task(limits=(Concurrency(1, name="all"), Concurrency(1, by="n", name="each")))
+    async def work(ctx: Context, *, n: int) -> None: ...
+
+    await work.enqueue(n=-1)
+    [first] = await hands.all()
+    await queue.enqueue_many([work.options(expires=1000.0).job({"n": n}) for n in range(LANES)])
+    async with queue.redis.pipeline() as pipe:
+        for n in range(LANES):
+            # As many as one visit takes.
+            pipe.rpush(queue.namespace(f"flow:lane:normal\nall\t\neach\t{n}"), *["aborted"] * 16)
+        await pipe.execute()
+    assert await hands.lease(LANES) == []
+    await hands.finish(first)
+    assert names(await hands.all(LANES)) == [0]
