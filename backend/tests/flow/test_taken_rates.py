@@ -300,3 +300,18 @@ async def _message(channel: PubSub) -> bytes:
             message = await channel.get_message(timeout=1.0)
             if message is not None:
                 return message["data"] if message["type"] == "message" else b""
+
+
+async def test_starts_are_used_in_one_lease_as_in_several(hands: Hands, jobs: JobKit) -> None:
+    rate = Rate("api", 1, per=STEP, burst=2)
+    takers = Takers(hands, await leased(hands, taker(rate), 6), rate)
+    await takers.ask(0, 1)
+    whole = whole_job(rate, Concurrency(1, by="n", name="one of each"))
+    for n in range(2):
+        await whole.enqueue(n=n)
+    assert await hands.all() == []
+    # No worker has a slot meanwhile: a start is kept for the first, and the second is called.
+    for _ in range(2):
+        jobs.travel(STEP)
+        await takers.ask(2)
+    assert names(await hands.lease(2)) == [0, 1]

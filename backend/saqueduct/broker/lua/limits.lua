@@ -931,7 +931,10 @@ load_limits = function()
     -- Let jobs of a lane start, up to `want`, and put it where it belongs.
     local function visit_lane(looked, known, position, want, ids, seen)
         local lane = looked.lane
-        local turn, caller, kept = end_call(lane, known.called[position])
+        local note = known.called[position]
+        -- Since they were read together, a start may have been kept for it.
+        if note and any_takes() then note = redis.call('HGET', CALLED, lane) end
+        local turn, caller, kept = end_call(lane, note)
         kept = kept and caller
         local stays = not read(lane).fair or known.turns[position] == lane and not pass_turn(lane)
         want = math.min(want, read(lane).quantum)
