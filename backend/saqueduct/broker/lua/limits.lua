@@ -344,6 +344,12 @@ load_limits = function()
         return taking
     end
 
+    -- A job takes no more gates. If no other does, nothing passes lanes.
+    local function end_taking(id)
+        redis.call('SREM', TAKES, id)
+        if redis.call('EXISTS', TAKES) == 0 then redis.call('DEL', MISSED) end
+    end
+
     -- Store what becomes of one of these calls: '+' granted, '-' it waits, '' it is over.
     local function note_take(id, token, state, gate)
         if state ~= '' then
@@ -351,7 +357,7 @@ load_limits = function()
             redis.call('HSET', calls_of(id), token, state .. gate)
             redis.call('SADD', TAKES, id)
         elseif redis.call('HDEL', calls_of(id), token) == 1 and redis.call('EXISTS', calls_of(id)) == 0 then
-            redis.call('SREM', TAKES, id)
+            end_taking(id)
         end
     end
 
@@ -569,14 +575,18 @@ load_limits = function()
         end
     end
 
+    local function forget_lane(lane)
+        redis.call('HDEL', PLACES, lane)
+        if any_takes() then redis.call('HDEL', MISSED, lane) end
+    end
+
     -- A lane has no more jobs.
     local function drop(lane)
         local place = redis.call('HGET', PLACES, lane)
         if not place then return end
         local _, gate, kept = end_call(lane, redis.call('HGET', CALLED, lane))
         if kept then return_seconds(gate, rule_of(gate).step) end
-        redis.call('HDEL', PLACES, lane)
-        if any_takes() then redis.call('HDEL', MISSED, lane) end
+        forget_lane(lane)
         if place == '' then
             redis.call('ZREM', read(lane).ring, lane)
             end_turn(lane)
@@ -689,7 +699,7 @@ load_limits = function()
     function self.give_all(id)
         local calls, stirred, left = redis.call('HGETALL', calls_of(id)), {}, {}
         redis.call('DEL', calls_of(id))
-        redis.call('SREM', TAKES, id)
+        end_taking(id)
         for i = 1, #calls, 2 do
             local member, gate = '\2' .. calls[i] .. id, string.sub(calls[i + 1], 2)
             if leave_line(gate, member) then left[gate] = true end
@@ -921,7 +931,7 @@ load_limits = function()
         if not empty and not gate then return to_ring(lane, stays) end
         if stays then end_turn(lane) end
         if empty then
-            redis.call('HDEL', PLACES, lane)
+            forget_lane(lane)
         else
             park(lane, gate, opens, turn)
         end
