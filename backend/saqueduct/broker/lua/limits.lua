@@ -448,6 +448,9 @@ load_limits = function()
         return first
     end
 
+    -- Whether entries of `called` have changed in this call.
+    local notes_changed = false
+
     -- Keep a start of an open rate for a lane that it has called: takers may pass the lane as long as no worker has a slot
     -- for it, and then it starts, even if the rate is closed again. Not more than one: so no more start in the time of the
     -- rate than its limit and its burst. Returns whether it does so from now on.
@@ -461,6 +464,7 @@ load_limits = function()
         redis.call('ZADD', called, '+inf', lane)
         local turn = string.match(redis.call('HGET', CALLED, lane), '^[^ !]+')
         redis.call('HSET', CALLED, lane, turn .. '! ' .. gate)
+        notes_changed = true
         return true
     end
 
@@ -943,7 +947,7 @@ load_limits = function()
         local lane = looked.lane
         local note = known.called[position]
         -- Since they were read together, a start may have been kept for it.
-        if note and any_takes() then note = redis.call('HGET', CALLED, lane) end
+        if note and notes_changed then note = redis.call('HGET', CALLED, lane) end
         local turn, caller, kept = end_call(lane, note)
         kept = kept and caller
         local stays = not read(lane).fair or known.turns[position] == lane and not pass_turn(lane)
