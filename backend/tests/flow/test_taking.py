@@ -414,6 +414,27 @@ async def test_a_whole_job_does_not_starve_if_slots_become_free_at_the_wrong_tim
         raise AssertionError("the whole job has not started")
 
 
+async def test_a_whole_job_does_not_starve_among_blocks_that_begin_when_no_other_waits(
+    hands: Hands, jobs: JobKit
+) -> None:
+    one = Concurrency(1, name="api")
+    calls = [(job, f"{number:016x}") for number, job in enumerate(await leased(hands, taker(one), 9))]
+    assert await hands.take(*_at_api(calls[0])) == "granted"
+    await whole_of(one).enqueue()
+    assert await hands.all() == []
+    for before, after in itertools.pairwise(calls):
+        # The next job asks after the end of the block, and each time a worker has a slot two seconds after its begin.
+        await hands.give(*before)
+        await hands.take(*_at_api(after))
+        jobs.travel(1.5)
+        await hands.take(*_at_api(after))
+        jobs.travel(2.0)
+        if await hands.all():
+            break
+    else:
+        raise AssertionError("the whole job has not started")
+
+
 def _at_api(call: tuple[EngineJob, str]) -> tuple[EngineJob, str, str]:
     return call[0], "api\t", call[1]
 

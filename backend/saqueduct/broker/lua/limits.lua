@@ -344,10 +344,11 @@ load_limits = function()
         return taking
     end
 
-    -- A job takes no more gates. If no other does, nothing passes lanes.
-    local function end_taking(id)
-        redis.call('SREM', TAKES, id)
-        if redis.call('EXISTS', TAKES) == 0 then redis.call('DEL', MISSED) end
+    -- Whether any lane has missed its turn, looked up once a call. Also if no job takes gates just now.
+    local missing = nil
+    local function any_missed()
+        if missing == nil then missing = redis.call('EXISTS', MISSED) == 1 end
+        return missing
     end
 
     -- Store what becomes of one of these calls: '+' granted, '-' it waits, '' it is over.
@@ -357,7 +358,7 @@ load_limits = function()
             redis.call('HSET', calls_of(id), token, state .. gate)
             redis.call('SADD', TAKES, id)
         elseif redis.call('HDEL', calls_of(id), token) == 1 and redis.call('EXISTS', calls_of(id)) == 0 then
-            end_taking(id)
+            redis.call('SREM', TAKES, id)
         end
     end
 
@@ -505,7 +506,7 @@ load_limits = function()
     -- A gate has room for a lane: it leaves the line there for the ring, and the room is kept for it. Its turn in the line
     -- is used up only when one of its jobs starts.
     local function call(lane, gate, turn)
-        local missed = any_takes() and tonumber(redis.call('HGET', MISSED, lane) or nil) or 0
+        local missed = any_missed() and tonumber(redis.call('HGET', MISSED, lane) or nil) or 0
         local seconds = KEPT * 2 ^ math.min(missed, DOUBLED)
         redis.call('HSET', CALLED, lane, turn .. ' ' .. gate)
         redis.call('ZADD', called_by(gate), before_now(-seconds), lane)
@@ -515,8 +516,9 @@ load_limits = function()
 
     -- A worker had a slot for a lane that a gate has called: did it start a job, or was the gate full?
     local function note_visit(lane, gate, full)
+        if not full then return any_missed() and redis.call('HDEL', MISSED, lane) end
         if not any_takes() or rule_of(gate).kind == 'r' then return end
-        if not full then return redis.call('HDEL', MISSED, lane) end
+        missing = true
         redis.call('HINCRBY', MISSED, lane, 1)
         redis.call('EXPIRE', MISSED, REMEMBERED_MISSES)
     end
@@ -581,7 +583,7 @@ load_limits = function()
 
     local function forget_lane(lane)
         redis.call('HDEL', PLACES, lane)
-        if any_takes() then redis.call('HDEL', MISSED, lane) end
+        if any_missed() then redis.call('HDEL', MISSED, lane) end
     end
 
     -- A lane has no more jobs.
@@ -703,7 +705,7 @@ load_limits = function()
     function self.give_all(id)
         local calls, stirred, left = redis.call('HGETALL', calls_of(id)), {}, {}
         redis.call('DEL', calls_of(id))
-        end_taking(id)
+        redis.call('SREM', TAKES, id)
         for i = 1, #calls, 2 do
             local member, gate = '\2' .. calls[i] .. id, string.sub(calls[i + 1], 2)
             if leave_line(gate, member) then left[gate] = true end
