@@ -74,13 +74,14 @@ class Model:
 
     async def observe_kept(self, queue: EngineQueue, leased: Sequence[EngineJob] = ()) -> None:
         """Read for which lanes rates keep a start, and check that they could. `leased`: jobs that may have used one."""
-        notes = await cast("Any", queue.redis).hgetall(queue.namespace("flow:called"))
+        redis, base = cast("Any", queue.redis), queue.namespace("flow:called:")
         kept = {}
-        for lane, note in notes.items():
-            turn, _, gate = note.decode().partition(" ")
-            if turn.endswith("!"):
-                assert gate not in kept, f"two starts of {gate} are kept"
-                kept[gate] = lane.decode()
+        for name in await redis.keys(f"{base}*"):
+            gate = name.decode().removeprefix(base)
+            lanes = await redis.zrangebyscore(name, "+inf", "+inf")
+            assert len(lanes) <= 1, f"two starts of {gate} are kept"
+            if lanes:
+                kept[gate] = lanes[0].decode()
         used = {
             lane
             for lane, jobs in self.lanes.items()

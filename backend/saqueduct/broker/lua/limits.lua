@@ -25,9 +25,9 @@
 --   takes:JOB       hash: its calls of `take`: token -> '+' granted or '-' waiting, and gate
 --   begun           hash: priority -> leases that found jobs in both its list and its lanes, which begin in turn
 --   checked         hash: how far `check` has come
---   called          hash: lane that came into the ring because a gate had room -> its turn there, with '!' if a start of
---                   a rate is kept for it, and the gate
---   called:GATE     zset: those lanes, by the time until which that room is kept for them, '+inf': until they have used it
+--   called          hash: lane that came into the ring because a gate had room -> its turn there, and the gate
+--   called:GATE     zset: those lanes, by the time until which that room is kept for them; '+inf': a start of a rate is,
+--                   until they have used it
 --   missed          hash: lane -> how often a gate has called it, and was full when a worker had a slot for it
 --   start:TOKEN     start of a rate that a taker got: the arrival time after it, and `returned` of the gate then
 --   returned:GATE   seconds of a rate that were given back lately
@@ -58,6 +58,9 @@ local REMEMBERED_MISSES = 3600
 
 -- Seconds for which it is known that a taker got a start: its call is repeated if the connection breaks.
 local REPEATED = 60
+
+-- Seconds after which the line of takers of a gate is forgotten, if none of them asks again: a day.
+local TAKERS_KEPT = 86400
 
 -- Characters of the token of a taker.
 local TOKEN = 16
@@ -419,6 +422,8 @@ load_limits = function()
     local function line_up(gate, taker, turn)
         redis.call('ZADD', look_up(gate).waiters, turn, taker)
         redis.call('ZADD', takers_at(gate), turn, taker)
+        -- Each asks again before that; what workers of a version without this line leave in it does not stay.
+        redis.call('EXPIRE', takers_at(gate), TAKERS_KEPT)
     end
 
     -- Whether it has waited there.
@@ -443,14 +448,11 @@ load_limits = function()
     local function first_called(lanes)
         local first, first_turn, notes = nil, math.huge, redis.call('HMGET', CALLED, unpack(lanes))
         for i, lane in ipairs(lanes) do
-            local turn = tonumber(string.match(notes[i] or '', '^[^ !]+') or nil)
+            local turn = tonumber(string.match(notes[i] or '', '^%S+') or nil)
             if turn and turn < first_turn then first, first_turn = lane, turn end
         end
         return first
     end
-
-    -- Whether entries of `called` have changed in this call.
-    local notes_changed = false
 
     -- Keep a start of an open rate for a lane that it has called: takers may pass the lane as long as no worker has a slot
     -- for it, and then it starts, even if the rate is closed again. Not more than one: so no more start in the time of the
@@ -463,9 +465,6 @@ load_limits = function()
         if not lane then return false end
         take(gate, {lane})
         redis.call('ZADD', called, '+inf', lane)
-        local turn = string.match(redis.call('HGET', CALLED, lane), '^[^ !]+')
-        redis.call('HSET', CALLED, lane, turn .. '! ' .. gate)
-        notes_changed = true
         return true
     end
 
@@ -527,12 +526,13 @@ load_limits = function()
     -- whether that has kept a start for it: not if the rate has been at rest since then, because that would be one more at
     -- once than its burst.
     local function end_call(lane, note)
-        local turn, kept, gate = string.match(note or '', '^([^ !]+)(!?) (.*)$')
+        local turn, gate = string.match(note or '', '^(%S+) (.*)$')
         if not turn then return nil end
+        local rule, called = rule_of(gate), called_by(gate)
+        local kept = rule.kind == 'r' and redis.call('ZSCORE', called, lane) == 'inf'
         redis.call('HDEL', CALLED, lane)
-        redis.call('ZREM', called_by(gate), lane)
-        local rule = kept == '!' and rule_of(gate)
-        return turn, gate, rule and rule.kind == 'r' and arrival(gate, rule) > NOW
+        redis.call('ZREM', called, lane)
+        return turn, gate, kept and arrival(gate, rule) > NOW
     end
 
     -- Let those go that wait at a gate that is open, in their order: takers, and lanes into the ring. When as many lanes as
@@ -549,8 +549,12 @@ load_limits = function()
             if not first then break end
             waiting = waiting - 1
             if is_taker(first) then
-                leave_line(gate, first)
-                if grant(gate, first) == false then late[#late + 1] = {first, turn} end
+                -- One that no longer waits was left there by a worker of a version without this line.
+                if not leave_line(gate, first) then
+                    waiting = waiting + 1
+                elseif grant(gate, first) == false then
+                    late[#late + 1] = {first, turn}
+                end
                 granted = granted + 1
                 free, opens = room(gate)
             else
@@ -746,9 +750,7 @@ load_limits = function()
                 return 'granted'
             end
         end
-        if not redis.call('ZSCORE', waiters, member) then
-            line_up(gate, member, RANKS.normal .. next_turn())
-        end
+        line_up(gate, member, redis.call('ZSCORE', waiters, member) or RANKS.normal .. next_turn())
         if not mine then note_take(id, token, '-', gate) end
         stir(gate)
         if state_of(id, token) == '+' then return 'granted' end
@@ -947,10 +949,7 @@ load_limits = function()
     -- Let jobs of a lane start, up to `want`, and put it where it belongs.
     local function visit_lane(looked, known, position, want, ids, seen)
         local lane = looked.lane
-        local note = known.called[position]
-        -- Since they were read together, a start may have been kept for it.
-        if note and notes_changed then note = redis.call('HGET', CALLED, lane) end
-        local turn, caller, kept = end_call(lane, note)
+        local turn, caller, kept = end_call(lane, known.called[position])
         kept = kept and caller
         local stays = not read(lane).fair or known.turns[position] == lane and not pass_turn(lane)
         want = math.min(want, read(lane).quantum)
