@@ -119,7 +119,9 @@ class Leasing:
         asked = self._pulse.stopped_for()
         answer = await ask
         # Nothing renews the leases of an answer that nobody has read: other workers may have its jobs by now.
-        late = self._pulse.stopped_for() - asked > self._core.timings.lease / 2
+        # Uncertain: the process was suspended a moment ago, for nobody knows how long yet.
+        uncertain = self._pulse.certain() is None
+        late = uncertain or self._pulse.stopped_for() - asked > self._core.timings.lease / 2
         if answer is None or late:
             self._lost.lose(arguments[-1])
             return Leased([], None, more=False, shared=False, paused=False)

@@ -1,5 +1,6 @@
 """Leases whose answers are lost on the way."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,11 @@ from saqueduct.broker import transport
 from saqueduct.broker.scripts import digest
 from saqueduct.testing import QueueSetup
 from saqueduct.testing.threads import worker_thread
+from saqueduct.worker.leasing import Leasing
+from saqueduct.worker.loop_monitor import Pulse
 from saqueduct.worker.lost_leases import LostLeases
+from saqueduct.worker.outcome_buffer import OutcomeBuffer
+from saqueduct.worker.waiting import Waiting
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -142,6 +147,28 @@ async def test_a_lease_that_ran_out_before_a_blocked_event_loop_read_it_is_not_u
         # Its outcome is written after the answer has been read.
         await blocker.result(timeout=60)
     assert began == [job.key]
+
+
+async def test_a_lease_that_a_suspended_process_may_have_read_too_late_is_not_used(queues: Queues) -> None:
+    """What the thread of the pulse has not noticed yet may have lasted for longer than the lease."""
+    queue, stopping = queues.get("default"), asyncio.Event()
+    core, lost = queue.core, LostLeases("w", kept=60.0)
+    pulse = Pulse(asyncio.get_running_loop())
+    pulse.start()
+    pulse.stop()
+    await eventually(lambda: pulse.certain() is None)
+    outcomes = OutcomeBuffer(core, queue.settler, lambda _: None)
+    leasing = Leasing(core, "w", Waiting(core, queue.schedule, stopping), outcomes, lost, pulse)
+
+    @task
+    async def work(ctx: Context) -> None: ...
+
+    await work.enqueue()
+    assert (await leasing.lease(1, 0)).jobs == []
+    assert len(lost.prefixes()) == 1
+    await leasing.close()
+    await queue.recover()
+    assert await queue.count("queued") == 1
 
 
 def test_lost_calls_are_looked_for_for_a_while() -> None:
