@@ -302,16 +302,14 @@ async def _message(channel: PubSub) -> bytes:
                 return message["data"] if message["type"] == "message" else b""
 
 
-async def test_starts_are_used_in_one_lease_as_in_several(hands: Hands, jobs: JobKit) -> None:
-    rate = Rate("api", 1, per=STEP, burst=2)
-    takers = Takers(hands, await leased(hands, taker(rate), 6), rate)
-    await takers.ask(0, 1)
+async def test_a_start_that_is_kept_during_a_lease_is_used_in_it(hands: Hands, jobs: JobKit) -> None:
+    rate, other = Rate("api", 1, per=STEP, burst=2), Concurrency(1, name="other")
+    [holder] = await leased(hands, taker(other), 1)
+    assert await hands.take(holder, "other\t", token(0), other.rule) == "granted"
     whole = whole_job(rate, Concurrency(1, by="n", name="one of each"))
-    for n in range(2):
+    for n in range(5):
         await whole.enqueue(n=n)
-    assert await hands.all() == []
-    # No worker has a slot meanwhile: a start is kept for the first, and the second is called.
-    for _ in range(2):
-        jobs.travel(STEP)
-        await takers.ask(2)
-    assert names(await hands.lease(2)) == [0, 1]
+    assert names(await hands.all()) == [0, 1]
+    jobs.travel(2 * STEP)
+    # The first uses the start that is kept for it, and the next one is kept for the second.
+    assert names(await hands.lease(2)) == [2, 3]
