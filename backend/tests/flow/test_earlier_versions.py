@@ -4,9 +4,9 @@ from typing import Any, cast
 
 import pytest
 
-from saqueduct import Concurrency, EngineQueue, Rate
+from saqueduct import Concurrency, Context, EngineQueue, Rate, task
 from saqueduct.testing import JobKit
-from tests.flow.hands import Hands
+from tests.flow.hands import Hands, names
 from tests.flow.test_taken_rates import token, whole_job
 from tests.flow.test_taking import leased, taker
 
@@ -60,3 +60,21 @@ async def test_nothing_is_granted_to_a_job_that_they_let_wait_no_longer(
     # No worker has a slot for the first job, which has been called.
     jobs.travel(2.0)
     assert await hands.take(third, GATE, token(3), ONE.rule) == "granted"
+
+
+async def test_a_low_priority_that_they_let_wait_does_not_starve(queue: EngineQueue, hands: Hands) -> None:
+    @task(limits=(ONE,))
+    async def limited(ctx: Context, *, n: int) -> None: ...
+
+    await limited.enqueue(n=1)
+    [running] = await hands.all()
+    await limited.options(priority="low").enqueue(n=0)
+    assert await hands.all() == []
+    await queue.redis.zadd(queue.namespace(f"flow:waiters:{GATE}"), {f"low\n{GATE}": 2251799813685249})
+    await queue.enqueue_many([limited.options(priority="high").job({"n": 1}) for _ in range(150)])
+    ran = []
+    for _ in range(140):
+        await hands.finish(running)
+        [running] = await hands.all()
+        ran += names([running])
+    assert 0 in ran

@@ -43,7 +43,9 @@ local LANES_READ, ENTRIES_READ = 500, 1000
 
 -- First digit of the score of what waits for a gate, before its turn: the priority.
 local RANKS = {high = '1', normal = '2', low = '3'}
-local NO_TURN = '000000000000000'
+
+-- Scores from which on those of a priority wait: not above those that an earlier version has put in line.
+local FIRST_SCORES = {high = '0', normal = '1125899906842624', low = '2251799813685248'}
 
 -- Slots of a gate that one look sees.
 local LOOKED_AT = 100
@@ -323,7 +325,7 @@ load_limits = function()
         if picks % 10 == 0 then
             local last = redis.call('ZRANGE', waiters, -1, -1)
             if not last[1] then return nil end
-            local from = RANKS[level_of(last[1])] .. NO_TURN
+            local from = FIRST_SCORES[level_of(last[1])]
             local first = redis.call('ZRANGEBYSCORE', waiters, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
             if first[1] then return unpack(first) end
         end
