@@ -161,7 +161,9 @@ class Model:
             job.due = self.now + delay
             self.delayed[key] = job
         elif front or job.keeps:
-            self.lanes[job.lane].insert(0, job)
+            # One that has kept no slot does not hold up those that have.
+            kept = [not job.keeps and each.keeps for each in self.lanes[job.lane]]
+            self.lanes[job.lane].insert([*kept, False].index(False), job)
         else:
             self.lanes[job.lane].append(job)
 

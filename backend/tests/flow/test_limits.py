@@ -359,3 +359,21 @@ async def test_a_worker_runs_one_after_another(jobs: JobKit) -> None:
         await busy.enqueue(key=1)
     await jobs.drain()
     assert most == 2
+
+
+async def test_an_expired_job_that_its_worker_has_not_ended_does_not_hold_up_one_that_has_kept_its_slot(
+    hands: Hands, jobs: JobKit
+) -> None:
+    @task(limits=(Concurrency(1, ordered=True),))
+    async def ordered(ctx: Context, *, n: int) -> None: ...
+
+    await ordered.options(expires=1.0).enqueue(n=1)
+    await ordered.enqueue(n=2)
+    jobs.travel(2.0)
+    leased = await hands.all()
+    assert names(leased) == [1, 2]
+    await hands.release(*leased)
+    started = await hands.all()
+    assert names(started) == [2]
+    await hands.finish(*started)
+    assert names(await hands.all()) == [1]

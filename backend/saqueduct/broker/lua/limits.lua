@@ -631,10 +631,27 @@ load_limits = function()
         if expires ~= '' then self.expire(id, expires) end
     end
 
+    -- Put a job at the front of an ordered lane that has kept no slot: after those that have, which it would hold up.
+    local function put_after_kept(id, lane)
+        local list, last, at = read(lane).list, nil, 0
+        while true do
+            local entry = redis.call('LINDEX', list, at)
+            if not entry or redis.call('HGET', LANES, entry) == lane and not keeps(entry, lane) then break end
+            last, at = entry, at + 1
+        end
+        if last then redis.call('LINSERT', list, 'AFTER', last, id) else redis.call('LPUSH', list, id) end
+    end
+
     -- Put a job at the end of its lane, or at its front.
     function self.wait_in(id, lane, front)
-        front = front or is_ordered(lane) and keeps(id, lane)
-        redis.call(front and 'LPUSH' or 'RPUSH', read(lane).list, id)
+        local ordered = is_ordered(lane)
+        local kept = ordered and keeps(id, lane)
+        if front and ordered and not kept then
+            put_after_kept(id, lane)
+        else
+            redis.call((front or kept) and 'LPUSH' or 'RPUSH', read(lane).list, id)
+        end
+        front = front or kept
         local place = redis.call('HGET', PLACES, lane)
         if place and place ~= '' and not is_fair(place) then
             -- It waits at a gate; a job that has kept its slot there may pass.
