@@ -97,7 +97,7 @@ class Timings(NamedFields):
         answer: maximum duration of a producer's call to Redis: redis-py's own limits for handshake, command and
             retries add up.
         free_connection: time that a command waits for a connection to Redis before it gets an additional one.
-        lease: lifetime of a lease after its last renewal.
+        lease: lifetime of a lease after its last renewal, less up to a second: it ends with a whole one.
         renewal: interval between renewals of a worker's leases.
         recovery_look: interval between checks for expired leases.
         recovery_wait: wait before the second check of an expired lease, after which its job is recovered; at least

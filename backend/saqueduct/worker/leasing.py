@@ -32,6 +32,9 @@ PAUSES = (0.05, 0.1, 0.2, None)
 LAST_LOOK = 1.0
 """Seconds that a worker which stops waits for that."""
 
+ROUNDED = 1.0
+"""Seconds by which a lease may end sooner: it ends with a whole second, see `deadline_in` in `lua/prelude.lua`."""
+
 BROKEN = (RedisConnectionError, RedisTimeoutError)
 
 
@@ -121,7 +124,7 @@ class Leasing:
         # Nothing renews the leases of an answer that nobody has read: other workers may have its jobs by now.
         # Uncertain: the process was suspended a moment ago, for nobody knows how long yet.
         uncertain = self._pulse.certain() is None
-        late = uncertain or self._pulse.stopped_for() - asked > self._core.timings.lease / 2
+        late = uncertain or self._pulse.stopped_for() - asked > max(0.0, self._core.timings.lease - ROUNDED) / 2
         if answer is None or late:
             self._lost.lose(arguments[-1])
             return Leased([], None, more=False, shared=False, paused=False)

@@ -110,7 +110,7 @@ async def test_a_worker_that_stops_leaves_no_lost_lease(
     assert (await handle.status(), await queue.count("queued")) == (Status.QUEUED, 1)
 
 
-@pytest.mark.timings(lease=1.0, recovery_look=0.1, recovery_wait=0.1, stall=60.0)
+@pytest.mark.timings(lease=2.0, recovery_look=0.1, recovery_wait=0.1, stall=60.0)
 async def test_a_lease_that_ran_out_before_a_blocked_event_loop_read_it_is_not_used(
     settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup
 ) -> None:
