@@ -19,7 +19,7 @@ from benchmarks.retention import retention, search
 from benchmarks.throughput import Size
 from saqueduct.embedded.postgres import EmbeddedPostgres
 
-FULL = Size(runs=5, jobs=30_000, peer_jobs=3_000, latency_jobs=2_000)
+FULL = Size(runs=3, jobs=30_000, peer_jobs=3_000, latency_jobs=2_000)
 QUICK = Size(runs=1, jobs=10_000, peer_jobs=2_000, latency_jobs=300)
 
 
