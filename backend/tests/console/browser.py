@@ -1,34 +1,16 @@
 """A tab of Chromium for each module of tests, in which the admin has signed in."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 REPORT = "addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective}`))"
 """Says each violation of the policy, also of those directives that Chromium does not report by itself."""
 
 # Five seconds by default, which a busy machine may need to start a page.
 expect.set_options(timeout=30_000)
-
-
-@pytest.fixture(scope="module", name="chromium")
-def browser_fixture() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", name="tab")

@@ -24,8 +24,9 @@ from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import Access
 from saqueduct.postgres.models import metadata
 from saqueduct.timings import ConsoleTimings, Timings
-from tests.console.browser import browser_fixture, page_fixture, tab_fixture  # noqa: F401
+from tests.console.browser import page_fixture, tab_fixture  # noqa: F401
 from tests.console.payments import Address, pay
+from tests.fixtures.chromium import chromium_fixture  # noqa: F401
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 

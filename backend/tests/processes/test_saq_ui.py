@@ -1,7 +1,5 @@
 """SAQ's web UI at /saq and the page of the OpenAPI document at /schema, in a real browser."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from urllib.parse import quote, urlsplit
@@ -9,40 +7,25 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 import redis
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.fixtures.application import variables
+from tests.fixtures.chromium import chromium_fixture  # noqa: F401
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import WEB_WITH_TEST_TASKS, WORKER_WITH_TEST_TASKS, enqueue, process, web
 
 pytestmark = [pytest.mark.long, pytest.mark.browser]
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 PATIENCE = 90_000
 """Milliseconds; Playwright's own five and thirty seconds can be too short on a busy machine."""
 
 expect.set_options(timeout=PATIENCE)
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(chromium: Browser) -> Iterator[Page]:
     """A page in a browser context of its own."""
-    page = browser.new_page()
+    page = chromium.new_page()
     page.set_default_timeout(PATIENCE)
     yield page
     page.close()
