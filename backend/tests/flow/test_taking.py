@@ -344,15 +344,20 @@ def whole_job(*limits: Concurrency | Rate) -> Any:
     return whole
 
 
-async def test_a_whole_job_that_is_first_in_line_is_not_passed(queue: EngineQueue, hands: Hands) -> None:
-    whole = whole_job(ONE)
+async def with_a_whole_job_between(queue: EngineQueue, hands: Hands) -> tuple[Part, Part, EngineJob]:
+    """A part that has the limit, one that waits behind a whole job, and a job that takes none yet."""
     one, two, three = await leased(hands, taker(ONE), 3)
     holder = Part(one)
     await holder.has_it()
-    await whole.enqueue(account=1)
+    await whole_job(ONE).enqueue(account=1)
     assert await hands.all() == []
     behind = Part(two)
     await waiting(queue, 2)
+    return holder, behind, three
+
+
+async def test_a_whole_job_that_is_first_in_line_is_not_passed(queue: EngineQueue, hands: Hands) -> None:
+    holder, behind, three = await with_a_whole_job_between(queue, hands)
     await holder.end()
     last = Part(three)
     await waiting(queue, 2)
@@ -367,14 +372,7 @@ async def test_a_whole_job_that_is_first_in_line_is_not_passed(queue: EngineQueu
 
 
 async def test_a_place_that_no_worker_has_a_slot_for_goes_to_the_next(queue: EngineQueue, hands: Hands) -> None:
-    whole = whole_job(ONE)
-    one, two, three = await leased(hands, taker(ONE), 3)
-    holder = Part(one)
-    await holder.has_it()
-    await whole.enqueue(account=1)
-    assert await hands.all() == []
-    behind = Part(two)
-    await waiting(queue, 2)
+    holder, behind, three = await with_a_whole_job_between(queue, hands)
     last = Part(three)
     await waiting(queue, 3)
     await holder.end()
