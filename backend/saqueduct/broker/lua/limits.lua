@@ -525,8 +525,8 @@ load_limits = function()
     end
 
     -- A lane leaves the ring. `note`: its entry of `called`. Returns its turn and the gate that has called it, if one has, and
-    -- whether that has kept a start for it: not if the rate has been at rest since then, because that would be one more at
-    -- once than its burst.
+    -- whether that has kept a start for it: not if the rate has been at rest since then, as it is open for the lane anyway.
+    -- If another job starts after such a rest before the lane does, one more than the burst may start at once.
     local function end_call(lane, note)
         local turn, gate = string.match(note or '', '^(%S+) (.*)$')
         if not turn then return nil end
