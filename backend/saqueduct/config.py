@@ -202,7 +202,7 @@ class SaqueductConfig:
     None: True where `metrics_port` is given, or a `metrics_token` and the extra is installed."""
     metrics_port: int | None = None
     """Port on which a worker process serves its metrics; further processes on the machine take the next free ones.
-    None: on none. [METRICS_PORT]"""
+    None: on none. [METRICS_PORT, of which 0 is none]"""
     metrics_host: str = ""
     """Address for this port; 127.0.0.1 by default, 0.0.0.0 for all. [METRICS_HOST]"""
     metrics_token: str = dataclasses.field(default="", repr=False)
@@ -315,7 +315,8 @@ class SaqueductConfig:
         self.metrics_token = self.metrics_token or environ.get("METRICS_TOKEN", "")
         self.metrics_host = self.metrics_host or environ.get("METRICS_HOST", "") or "127.0.0.1"
         if self.metrics_port is None and self.metrics is not False and (port := environ.get("METRICS_PORT", "")):
-            self.metrics_port = int(port) if port.isdecimal() else port  # type: ignore[assignment]
+            # 0: on none, so that a variable of the environment can say it.
+            self.metrics_port = (int(port) or None) if port.isdecimal() else port  # type: ignore[assignment]
         self.alert_webhook = self.alert_webhook or environ.get("ALERT_WEBHOOK", "")
         self.alert_mail_to = self.alert_mail_to or _split(environ.get("ALERT_MAIL_TO", ""))
         self.alert_mail_from = self.alert_mail_from or environ.get("ALERT_MAIL_FROM", "")

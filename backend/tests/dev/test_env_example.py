@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from dotenv import dotenv_values
 
+from app.queue.config import load_config
 from app.settings import REPOSITORY, Settings
 from saqueduct.common.secret import Secret
 
@@ -47,3 +48,15 @@ def test_a_comment_says_what_it_is(variable: str) -> None:
 
 def test_a_copy_changes_nothing() -> None:
     assert dotenv_values(stream=io.StringIO(EXAMPLE)) == {}
+
+
+def test_all_defaults_spelled_out_are_a_configuration(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str
+) -> None:
+    # The library reads the environment too: what a setting takes must not be an error there.
+    needed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "SECRET_KEY": "0123456789" * 4}
+    for variable, value in (defaults() | needed).items():
+        monkeypatch.setenv(variable, value)
+    config = load_config()
+    assert config.metrics
+    assert config.metrics_port is None
