@@ -19,6 +19,7 @@ from saqueduct.config import SaqueductConfig
 from saqueduct.console.entry import ConsoleEntry
 from saqueduct.console.router import console_router
 from saqueduct.errors import ConfigurationError, QueueError
+from saqueduct.injection.injector import check_dependencies
 from saqueduct.litestar.access import Access, build_access, person_of
 from saqueduct.litestar.errors import queue_error, router_handlers
 from saqueduct.litestar.guards import MethodGuard, RoleGuard, decide, past_middleware, same_site
@@ -191,6 +192,8 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             if self.config.api_path is not None:
                 install(app)
         with without_traceback():
+            # As workers do: otherwise only the first worker, perhaps in another deployment, says what is missing.
+            check_dependencies(self.saqueduct.injector, self.saqueduct.registry.get_all_tasks())
             async with self.saqueduct, self.saqueduct.watching():
                 if self.runs_worker:
                     # The worker reports it.

@@ -91,8 +91,11 @@ def test_missing_tables_are_shown_without_a_traceback(
     assert "Application startup failed" in output
 
 
-def test_a_parameter_that_nobody_provides_is_shown_without_a_traceback(redis_url: str, tmp_path: Path) -> None:
-    config = f"redis_url={redis_url!r}, run_workers='web'"
+@pytest.mark.parametrize("workers", ["", ", run_workers='web'"], ids=["no worker", "a worker"])
+def test_a_parameter_that_nobody_provides_is_shown_without_a_traceback(
+    workers: str, redis_url: str, tmp_path: Path
+) -> None:
+    config = f"redis_url={redis_url!r}{workers}"
     project = application(tmp_path, config, NOT_INJECTED)
     output = run_without_traceback(project, "run", "--port", str(free_port()))
     assert "example.py" in output
