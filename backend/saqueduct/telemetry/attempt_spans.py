@@ -67,6 +67,11 @@ class AttemptSpans:
         self._name = f"process {destination.queue}"
         self._attributes = destination.attributes("process")
 
+    @property
+    def root_ratio(self) -> float | None:
+        """See `Sampling.ratio`."""
+        return self._sampling.ratio
+
     def samples(self, job: EngineJob) -> bool:
         """See `Tracer.samples`: as if the producer were the parent, also for `link`, so that both ends of a link
         are kept."""

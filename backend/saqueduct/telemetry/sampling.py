@@ -44,18 +44,19 @@ class Sampling:
             sampler = sampler._sampler
         self._sampler: Any = sampler
         self._decided = False
-        self._ratio: float | None = None
+        self.ratio: float | None = None
+        """The share of spans without parent that is sampled, by chance; None: the sampler has other rules."""
         self._follows = False
         if sampler is not None:
             description = sampler.get_description()
             self._follows = (found := _ROOT.fullmatch(description)) is not None
-            self._ratio = _ratio(found[1] if found else description)
+            self.ratio = _ratio(found[1] if found else description)
             setattr(tracer, "sampler", self)  # noqa: B010  (the API's Tracer has no such attribute)
 
     def root(self) -> bool:
         """True if a span without parent is to be sampled."""
-        if self._ratio is not None:
-            return random.random() < self._ratio  # noqa: S311
+        if self.ratio is not None:
+            return random.random() < self.ratio  # noqa: S311
         return self._asked(EMPTY, random.getrandbits(128))
 
     def below(self, parent: SpanContext) -> bool:

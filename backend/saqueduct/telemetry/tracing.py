@@ -4,6 +4,7 @@ Arguments, results and the text of errors are in no span.
 """
 
 import logging
+import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -47,6 +48,7 @@ class JobTracer:
     def __init__(self, sent: SentSpans, attempts: AttemptSpans) -> None:
         self._sent = sent
         self._attempts = attempts
+        self._root_ratio = attempts.root_ratio
 
     def sending(self, jobs: Sequence[Job], *, kept: bool = False) -> Sending | None:
         """See `Tracer.sending`."""
@@ -60,6 +62,9 @@ class JobTracer:
 
     def samples(self, job: EngineJob) -> bool:
         """See `Tracer.samples`."""
+        if self._root_ratio is not None and not job.meta:
+            # Asked for each job: what `AttemptSpans.samples` comes to where nothing is above the span, without its calls.
+            return random.random() < self._root_ratio  # noqa: S311
         try:
             return self._attempts.samples(job)
         except Exception:
