@@ -63,7 +63,7 @@ class JobTracer:
     def samples(self, job: EngineJob) -> bool:
         """See `Tracer.samples`."""
         if self._root_ratio is not None and not job.meta:
-            # Asked for each job: what `AttemptSpans.samples` comes to where nothing is above the span, without its calls.
+            # Asked for each job: as `AttemptSpans.samples` where nothing is above the span, without its calls.
             return random.random() < self._root_ratio  # noqa: S311
         try:
             return self._attempts.samples(job)
