@@ -241,7 +241,7 @@ async def _in_batches(
             began, before = loop.time(), so_far.done
             async with records.dead_letters(saqueduct) as letters:
                 more = await action.some(letters, which, so_far)
-                noted = await letters.audit.count(noted, what, so_far.done - before)
+                noted = await letters.audit.count(noted, what, so_far.batch)
             reached = so_far.done + len(so_far.refused)
             bar.reach(reached)
             if not more:

@@ -11,14 +11,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.orm import aliased
 
 from saqueduct.broker.batching import Batches
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidCursor
+from saqueduct.postgres.audit_batches import Action, Target, actions_on, is_about, write, write_further
 from saqueduct.postgres.audit_filter import AuditFilter
 from saqueduct.postgres.base import in_schema
-from saqueduct.postgres.models import AuditRow
+from saqueduct.postgres.models import AuditBatch, AuditRow
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE
 from saqueduct.postgres.rows import as_jsonb
 from saqueduct.queue.audit import MOST_TARGETS, AuditEntry, log_entry
@@ -30,6 +30,9 @@ ROWS: Final = 200
 
 BATCH: Final = 2000
 """Entries that one statement deletes."""
+
+KINDS: Final = ("job", "dead letter", "schedule")
+"""Of entries whose targets can be keys of jobs."""
 
 
 class AuditPage(NamedTuple):
@@ -53,31 +56,32 @@ class AuditLog:
 
     async def add(self, entry: AuditEntry) -> int:
         """Write an entry; returns its id."""
-        statement = insert(AuditRow).values(columns(entry)).returning(AuditRow.id)
-        return int((await self._session.execute(statement, execution_options=self._options)).scalar_one())
+        return await _written(self._session, entry, self._options)
 
-    async def count(self, id_: int | None, entry: AuditEntry, more: int) -> int | None:
-        """Count what a batch of an action did, in one entry for all its batches; returns its id.
+    async def count(self, id_: int | None, entry: AuditEntry, done: Sequence[Target]) -> int | None:
+        """Add what a batch of an action did to the one entry for all its batches; returns its id.
 
         Args:
             id_: of the entry; None before the first batch.
             entry: written with the first batch that did something.
-            more: what this batch did.
+            done: the jobs that this batch has changed.
         """
+        if not done:
+            return id_
         if id_ is None:
-            return await self.add(msgspec.structs.replace(entry, count=more)) if more else None
-        await self._update(AuditRow.id == id_, more)
+            id_ = await self.add(msgspec.structs.replace(entry, count=0))
+        await self._count(id_, done)
         return id_
 
-    async def count_of_job(self, key: str, more: int) -> None:
-        """Count what a batch of a job did that was asked for with an entry."""
-        if more:
-            await self._update(_of_job(key), more)
+    async def count_of_job(self, key: str, done: Sequence[Target]) -> None:
+        """Add what a batch of a job did to the entry with which the job was asked for."""
+        if done and (asked := await self._asked(key)) is not None:
+            await self._count(asked.id, done)
 
     async def counted_by_job(self, key: str) -> int:
         """What the batches of a job have done so far; 0: nothing, or no entry asked for the job."""
-        query = select(AuditRow.count).where(_of_job(key)).limit(1)
-        return await self._session.scalar(query, execution_options=self._options) or 0
+        asked = await self._asked(key)
+        return 0 if asked is None else asked.count or 0
 
     async def page(self, which: AuditFilter, cursor: str | None = None, limit: int = PAGE) -> AuditPage:
         """A page of entries, newest first.
@@ -93,37 +97,65 @@ class AuditLog:
         rows = (await self._session.scalars(query, execution_options=self._options)).all()
         return AuditPage(rows[:limit], _encoded(rows[limit - 1].id) if len(rows) > limit else None)
 
-    async def of_key(self, key: str, since: dt.datetime, most: int = PAGE) -> Sequence[AuditRow]:
-        """What was done by hand to the jobs of a key since a time, oldest first."""
-        mine = AuditRow.targets.contains([storable(key)]) & AuditRow.kind.in_(("job", "dead letter", "schedule"))
-        # Found by the index of the targets: ordered at once, the whole table might be read in its order.
-        found = select(AuditRow).where(mine, AuditRow.at >= since).cte("found").prefix_with("MATERIALIZED")
-        row = aliased(AuditRow, found)
-        query = select(row).order_by(row.id).limit(most)
-        return (await self._session.scalars(query, execution_options=self._options)).all()
+    async def of_key(
+        self, key: str, queue: str | None, since: dt.datetime, enqueued_before: dt.datetime, most: int = PAGE
+    ) -> list[Action]:
+        """What was done by hand to the jobs of a key, oldest first. Arguments as `actions_on`."""
+        query = actions_on(key, queue, since, enqueued_before, KINDS).order_by(AuditRow.id).limit(most)
+        rows = (await self._session.execute(query, execution_options=self._options)).all()
+        return [Action(*row) for row in rows]
 
-    async def prune(self, days: int, after_batch: Callable[[], Awaitable[None]]) -> int:
-        """Delete entries that are older; returns how many. A batch at a time, `after_batch` commits it."""
+    async def prune(
+        self, days: int, after_batch: Callable[[], Awaitable[None]], records_days: int | None = None
+    ) -> int:
+        """Delete entries that are older; returns how many. A batch at a time, `after_batch` commits it.
+
+        Args:
+            days: that the audit is kept.
+            after_batch: awaited after each statement.
+            records_days: that a record is kept at most: who enqueued a job among many is of no use without it.
+        """
+        # The targets are as old as their entries, or younger.
+        await self._prune(AuditBatch, days, after_batch)
+        if records_days is not None and records_days < days:
+            await self._prune(AuditBatch, records_days, after_batch, AuditBatch.enqueued)
+        return await self._prune(AuditRow, days, after_batch)
+
+    async def _prune(
+        self,
+        table: type[AuditRow] | type[AuditBatch],
+        days: int,
+        after_batch: Callable[[], Awaitable[None]],
+        *which: Any,
+    ) -> int:
         deleted = 0
         while True:
-            old = select(AuditRow.id).where(AuditRow.at < func.now() - dt.timedelta(days=days)).order_by(AuditRow.at)
-            statement = delete(AuditRow).where(AuditRow.id.in_(old.limit(BATCH)))
+            old = select(table.id).where(table.at < func.now() - dt.timedelta(days=days), *which).order_by(table.at)
+            statement = delete(table).where(table.id.in_(old.limit(BATCH)))
             options = {"synchronize_session": False, **self._options}
-            gone = (await self._session.execute(statement.returning(AuditRow.id), execution_options=options)).all()
+            gone = (await self._session.execute(statement.returning(table.id), execution_options=options)).all()
             await after_batch()
             deleted += len(gone)
             if len(gone) < BATCH:
                 return deleted
 
-    async def _update(self, which: Any, more: int) -> None:
-        values = {"count": func.coalesce(AuditRow.count, 0) + more}
+    async def _asked(self, key: str) -> AuditRow | None:
+        """The entry with which a job was asked for: the first one about it, unless it was enqueued like any other."""
+        # The second condition has an index.
+        mine = (AuditRow.targets == [key]) & AuditRow.targets.contains([key])
+        query = select(AuditRow).where(mine).order_by(AuditRow.id).limit(1)
+        found: AuditRow | None = await self._session.scalar(
+            query, execution_options={**self._options, "populate_existing": True}
+        )
+        return None if found is None or found.action == "enqueue" else found
+
+    async def _count(self, id_: int, done: Sequence[Target]) -> None:
+        values = {"count": func.coalesce(AuditRow.count, 0) + len(done)}
         options = {"synchronize_session": False, **self._options}
-        await self._session.execute(update(AuditRow).where(which).values(values), execution_options=options)
-
-
-def _of_job(key: str) -> Any:
-    # The second condition has an index.
-    return (AuditRow.targets == [key]) & AuditRow.targets.contains([key])
+        await self._session.execute(
+            update(AuditRow).where(AuditRow.id == id_).values(values), execution_options=options
+        )
+        await write(self._session, id_, done, self._options)
 
 
 class AuditWriter:
@@ -165,14 +197,25 @@ class AuditWriter:
     async def _send(self, entries: Sequence[AuditEntry]) -> Sequence[None]:
         try:
             async with self._transaction() as connection:
-                statement = insert(AuditRow).values([columns(entry) for entry in entries])
-                await connection.execute(statement, execution_options=self._options)
+                if few := [columns(entry) for entry in entries if len(entry.targets) <= MOST_TARGETS]:
+                    await connection.execute(insert(AuditRow).values(few), execution_options=self._options)
+                for entry in entries:
+                    if len(entry.targets) > MOST_TARGETS:
+                        await _written(connection, entry, self._options)
         except Exception as error:
             # The actions have been done, and their callers must not repeat them.
             logger.warning("the audit is written to the log, PostgreSQL does not accept it: %s", error)
             for entry in entries:
                 log_entry(entry)
         return [None] * len(entries)
+
+
+async def _written(connection: AsyncConnection | AsyncSession, entry: AuditEntry, options: dict[str, Any]) -> int:
+    """Write an entry and the targets that it does not name itself; returns its id."""
+    statement = insert(AuditRow).values(columns(entry)).returning(AuditRow.id)
+    id_ = int((await connection.execute(statement, execution_options=options)).scalar_one())
+    await write_further(connection, id_, entry, options)
+    return id_
 
 
 def columns(entry: AuditEntry) -> dict[str, Any]:
@@ -193,7 +236,7 @@ def _conditions(which: AuditFilter) -> list[Any]:
         getattr(AuditRow, name) == storable(value) for name, value in given.items() if value is not None
     ]
     if which.target is not None:
-        found.append(AuditRow.targets.contains([storable(which.target)]))
+        found.append(is_about(which.target))
     if which.since is not None:
         found.append(AuditRow.at >= which.since)
     if which.until is not None:

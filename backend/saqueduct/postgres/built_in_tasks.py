@@ -59,7 +59,7 @@ async def replay_all(
         more = await dead_letters.replay_some(
             which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate
         )
-        await dead_letters.audit.count_of_job(job.key, so_far.done - done)
+        await dead_letters.audit.count_of_job(job.key, so_far.batch)
         await session.commit()
         if not more:
             return {"replayed": so_far.done, "refused": so_far.refused}

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.errors import JobNotFound, QueueError
 from saqueduct.postgres.audit import AuditLog
+from saqueduct.postgres.audit_batches import Target
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.history import JobHistory
@@ -135,7 +136,7 @@ class Changes:
 
         while True:
             jobs, cursor = await found.page(wanted, cursor, BATCH)
-            await self._each(jobs, abort)
+            await self._each(jobs, abort, lambda job: job.get_queue().name)
             if cursor is None:
                 return self.done > aborted
 
@@ -146,7 +147,8 @@ class Changes:
             while True:
                 async with self.transaction() as session:
                     records, cursor = await JobHistory(session, self._schema).page(which, cursor, BATCH)
-                await self._each([each for each in records if self._is_to_retry(each)], self._retry_one)
+                chosen = [each for each in records if self._is_to_retry(each)]
+                await self._each(chosen, self._retry_one, lambda record: record.queue)
                 if cursor is None:
                     break
 
@@ -168,17 +170,18 @@ class Changes:
         so_far, more = Resolved(done=self.done, until=self.before), True
         values = msgspec.structs.asdict(self.which)
         while more:
-            before = so_far.done
             async with self.transaction() as session:
                 letters = DeadLetters(session, self.queues, self.tasks)
                 more = await letters.discard_some(DeadLetterFilter(**values), so_far, by=self.by, why=self.why)
-                await letters.audit.count_of_job(self.job.key, so_far.done - before)
+                await letters.audit.count_of_job(self.job.key, so_far.batch)
             self.done = so_far.done
             await self._report()
 
-    async def _each(self, jobs: Sequence[Any], change: Callable[[Any], Awaitable[Any]]) -> None:
+    async def _each(
+        self, jobs: Sequence[Any], change: Callable[[Any], Awaitable[Any]], queue_of: Callable[[Any], str]
+    ) -> None:
         """Change some jobs, several at a time, and report it."""
-        before = self.done
+        done: list[Target] = []
         places = asyncio.Semaphore(CONCURRENT_CHANGES)
 
         async def one(job: Any) -> None:
@@ -190,11 +193,12 @@ class Changes:
                     if len(self.refused) < NAMED:
                         self.refused[job.key] = str(error)
                 else:
-                    self.done += 1
+                    done.append(Target(job.key, queue_of(job)))
 
         await asyncio.gather(*(one(job) for job in jobs))
+        self.done += len(done)
         async with self.transaction() as session:
-            await AuditLog(session, self._schema).count_of_job(self.job.key, self.done - before)
+            await AuditLog(session, self._schema).count_of_job(self.job.key, done)
         await self._report()
 
     async def _report(self) -> None:

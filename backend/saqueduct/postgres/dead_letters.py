@@ -13,6 +13,7 @@ from saqueduct.common.text import storable
 from saqueduct.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError
 from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.audit import AuditLog
+from saqueduct.postgres.audit_batches import Target
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import DEAD, PLACE, conditions
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
@@ -33,15 +34,22 @@ class Resolved:
 
     Attributes:
         done: replayed or discarded.
+        batch: those of the last batch.
         refused: key -> reason, of those that cannot be replayed; they stay dead letters.
         after: where the next batch begins; None before the first.
         until: jobs enqueued then or later are left out: replayed jobs may have failed again.
     """
 
     done: int = 0
+    batch: list[Target] = dataclasses.field(default_factory=list)
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     after: tuple[dt.datetime, str, str] | None = None
     until: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.fromtimestamp(time_now(), dt.UTC))
+
+    def add(self, record: JobRecord) -> None:
+        """Count one."""
+        self.done += 1
+        self.batch.append(Target(record.key, record.queue))
 
 
 class DeadLetters:
@@ -125,7 +133,7 @@ class DeadLetters:
             try:
                 async with self.session.begin_nested():
                     await self._replay(record, by, why, arguments or {}, queue, number / rate)
-                so_far.done += 1
+                so_far.add(record)
             except QueueError as error:
                 so_far.refused[record.key] = str(error)
         return bool(batch)
@@ -134,7 +142,8 @@ class DeadLetters:
         """Discard a batch of dead letters, as `replay_some` replays them."""
         batch = await self._batch(which, so_far)
         await self._resolve(batch, DISCARDED, by, why)
-        so_far.done += len(batch)
+        for record in batch:
+            so_far.add(record)
         return bool(batch)
 
     async def count(self, which: RecordFilter) -> int:
@@ -148,6 +157,7 @@ class DeadLetters:
             query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
         query = query.order_by(*PLACE).limit(self._batch_size).with_for_update(skip_locked=True)
         batch = (await self.session.scalars(query, execution_options=self._options)).all()
+        so_far.batch = []
         if batch:
             last = batch[-1]
             so_far.after = (last.queued_at, last.key, last.queue)

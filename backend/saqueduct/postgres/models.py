@@ -159,6 +159,34 @@ class AuditRow(Base):
     address: Mapped[str] = mapped_column(Text)
 
 
+class AuditBatch(Base):
+    """Some targets of an action on many; see `saqueduct.postgres.audit_batches`."""
+
+    __tablename__ = "job_audit_batches"
+    __table_args__ = (
+        Index(None, "at"),
+        Index(
+            "ix_job_audit_batches_targets",
+            "targets",
+            postgresql_using="gin",
+            postgresql_where=text("NOT enqueued"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    entry: Mapped[int] = mapped_column(BigInteger)
+    """Id of the action in `job_audit`."""
+    at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    """When it was done to these."""
+    queue: Mapped[str | None] = mapped_column(Text)
+    """Of all of these; null: not known."""
+    enqueued: Mapped[bool]
+    """True: the action enqueued them, and they are found by that time; programs enqueue so often that an index of
+    these keys would be larger than all else."""
+    targets: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """Keys of jobs."""
+
+
 class HistoryRow(Base):
     """What happened to the jobs of a task of a queue in a minute, an hour or a day."""
 

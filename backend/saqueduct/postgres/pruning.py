@@ -62,7 +62,9 @@ class Pruner:
                 # Committed batch by batch, so that locks stay short.
                 deleted = await self._retention.prune(session, session.commit, before)
                 deleted["history"] = await TimeSeries(session).prune(session.commit)
-                deleted["audit"] = await AuditLog(session).prune(self._keep_audit_days, session.commit)
+                deleted["audit"] = await AuditLog(session).prune(
+                    self._keep_audit_days, session.commit, self._retention.longest
+                )
         except DATABASE_AWAY as error:
             logger.warning("could not delete old job records, retrying in %.0f s: %s", self._every, error)
         except Exception:

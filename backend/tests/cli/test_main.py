@@ -224,5 +224,5 @@ async def test_a_database_without_tables_is_reported(
     url = urlsplit(environment["DATABASE_URL"])
     monkeypatch.setenv("DATABASE_URL", url._replace(path="/postgres").geturl())
     _, stderr = await cli("dead", "list", status=2)
-    tables = "outbox, job_records, job_audit, job_history"
+    tables = "outbox, job_records, job_audit, job_audit_batches, job_history"
     assert stderr.startswith(f"error: the database lacks Saqueduct's tables ({tables}): make them with ")

@@ -65,9 +65,8 @@ def test_without_tables_commands_that_need_them_say_how_to_make_them(
 ) -> None:
     answer = alone(example, "--app", "example:config", *command.split())
     assert (answer.returncode, answer.stdout) == (status, "")
-    assert answer.stderr.startswith(
-        f"error: the schema '{SCHEMA}' lacks Saqueduct's tables (outbox, job_records, job_audit, job_history): "
-    )
+    tables = "outbox, job_records, job_audit, job_audit_batches, job_history"
+    assert answer.stderr.startswith(f"error: the schema '{SCHEMA}' lacks Saqueduct's tables ({tables}): ")
     assert answer.stderr.endswith("`saqueduct --app APP migrate`\n")
 
 

@@ -159,12 +159,13 @@ class Served(NamedTuple):
         task: str,
         *,
         key: str | None = None,
+        queue: str | None = None,
         delay: float | None = None,
         timeout: int | None = None,
         **arguments: Any,
     ) -> str:
         """Enqueue a job; returns its key."""
-        chosen = self.saqueduct.registry.get(task).options(key=key, delay=delay, timeout=timeout)
+        chosen = self.saqueduct.registry.get(task).options(key=key, queue=queue, delay=delay, timeout=timeout)
 
         async def enqueue() -> str:
             return (await self.saqueduct.queues.enqueue(chosen, arguments)).key

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -94,13 +95,25 @@ def test_a_filter_is_kept_as_it_was_given(served: Served) -> None:
     assert served.client.get("/queue/audit").json()["entries"][0]["filter"] == {"error": text}
 
 
-def timeline(served: Served, key: str) -> list[str]:
+def audit(served: Served, target: str) -> list[dict[str, Any]]:
+    """Entries of a job."""
+    found: list[dict[str, Any]] = served.client.get("/queue/audit", params={"target": target}).json()["entries"]
+    return found
+
+
+def timeline(served: Served, key: str, queue: str | None = None) -> list[str]:
     """The events of a job as its page shows them, without times."""
-    page = served.page("/job", key=key)
+    page = served.page("/job", key=key, **({"queue": queue} if queue else {}))
     found = re.search(r'<ol class="timeline".*?</ol>', page, re.DOTALL)
     assert found is not None
     events = re.findall(r"<strong>(.*?)</strong>.*?</div>\s*(?:<p[^>]*>(.*?)</p>)?", found[0], re.DOTALL)
     return [unescape(f"{title} {more}".strip()) for title, more in events]
+
+
+def ended(served: Served, key: str) -> list[str]:
+    """The events of a job that was aborted; empty before its record is written."""
+    found = timeline(served, key, "default")
+    return found if found[-1] == "Ended aborted" else []
 
 
 def replay_of(served: Served, key: str) -> str:
@@ -143,9 +156,41 @@ def test_the_timeline_says_who_replayed_a_dead_letter_at_both_of_its_jobs(served
 
 def test_the_timeline_says_who_replayed_it_among_others(served: Served) -> None:
     key = served.ended("echo", fail="replayed with others")
-    served.note("/dead-letters/replay", {"task": "echo", "error": "replayed with others"})
+    form = {"task": "echo", "error": "replayed with others", "why": "fixed with others"}
+    served.note("/dead-letters/replay", form)
     replay = eventually_sync(lambda: replay_of(served, key), within=60)
-    assert timeline(served, replay)[0] == f"Enqueued by ada, as a replay of {key}"
+    assert timeline(served, replay)[0] == f"Enqueued by ada, from the console, as a replay of {key}"
+    assert timeline(served, key)[-1] == "Replayed by ada, from the console: fixed with others"
+    [asked] = [entry["targets"] for entry in audit(served, key)]
+    assert timeline(served, asked[0])[0] == "Enqueued by ada, from the console"
+
+
+def test_the_timeline_of_each_job_of_a_batch_says_who_enqueued_it(served: Served) -> None:
+    batch = served.client.post("/queue/tasks/echo/batch", json=[{"n": n} for n in range(250)]).json()["jobs"]
+    # The answer does not wait for the entry.
+    eventually_sync(lambda: timeline(served, batch[0]["key"])[0] == "Enqueued by ada, over HTTP")
+    for place in (99, 100, 249):
+        assert timeline(served, batch[place]["key"])[0] == "Enqueued by ada, over HTTP"
+
+
+def test_the_timeline_of_each_of_all_that_matched_says_who_did_it(served: Served) -> None:
+    waiting = [served.enqueue("echo", delay=3600, group="theirs") for _ in range(120)]
+    other = served.enqueue("echo", key=waiting[-1], queue="reports", delay=3600, group="others")
+    failed = [served.ended("echo", fail=f"theirs too {number}") for number in range(2)]
+    aborting = served.submit("/jobs/all", action="abort", q="group:theirs", why="cleaning", count="120")
+    assert aborting.status_code == 303
+    eventually_sync(lambda: audit(served, waiting[0]) and audit(served, waiting[119]), within=60)
+    for place in (0, 100, 119):
+        events = eventually_sync(partial(ended, served, waiting[place]))
+        assert events == ["Enqueued", "Abort requested by ada, from the console: cleaning", "Ended aborted"]
+    assert timeline(served, other, "reports") == ["Enqueued", "Due it does not start before"]
+    done = eventually_sync(lambda: [entry for entry in audit(served, waiting[0]) if entry["count"] == 120])
+    eventually_sync(lambda: timeline(served, done[0]["targets"][0])[-1] == "Ended complete", within=60)
+    assert timeline(served, done[0]["targets"][0])[0] == "Enqueued by ada, from the console"
+    served.submit("/jobs/all", action="retry", q="theirs too", why="once more", count="2")
+    for key in failed:
+        eventually_sync(partial(audit, served, key), within=60)
+        assert "Queued again by ada, from the console: once more" in timeline(served, key)
 
 
 def test_the_timeline_names_nobody_for_a_job_that_code_enqueued_with_a_key_that_a_person_had_used(

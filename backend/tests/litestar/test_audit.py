@@ -44,7 +44,7 @@ def store_of(shop: Served) -> PostgresStore:
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def empty(shop: Served) -> None:
     async with store_of(shop).sessions.begin() as session:
-        for table in ("job_audit", "job_records", "outbox"):
+        for table in ("job_audit", "job_audit_batches", "job_records", "outbox"):
             await session.execute(text(f"DELETE FROM {table}"))  # noqa: S608
 
 
@@ -162,7 +162,8 @@ async def test_entries_are_filtered_and_paged_for_the_admin_alone(shop: Served) 
 
 
 def entry_of(target: str, **more: Any) -> AuditEntry:
-    return AuditEntry(person="ada", action="retry", kind="job", targets=[target], surface="console", **more)
+    fields = {"person": "ada", "action": "retry", "kind": "job", "targets": [target], "surface": "console"}
+    return AuditEntry(**{**fields, **more})
 
 
 async def test_what_postgresql_cannot_keep_is_cleaned(shop: Served) -> None:
@@ -171,6 +172,29 @@ async def test_what_postgresql_cannot_keep_is_cleaned(shop: Served) -> None:
     await audit.note(entry_of("many", count=500))
     await audit.note(AuditEntry(person="x", action="retry", kind="job", targets=["t"] * 500, count=500, surface="cli"))
     assert sorted(len(each["targets"]) for each in await entries(shop)) == [1, 1, 100]
+
+
+async def test_an_entry_of_many_is_found_by_each_of_them(shop: Served) -> None:
+    audit, store = shop.plugin.saqueduct.queues.audit, store_of(shop)
+    many = [f"key-{number}" for number in range(1234)] + ["a\0b"]
+    await asyncio.gather(audit.note(entry_of("one")), audit.note(entry_of("x", targets=many, count=len(many))))
+    for target in ("key-0", "key-99", "key-100", "key-1233", "a\\x00b"):
+        [entry] = await entries(shop, target=target)
+        assert (len(entry["targets"]), entry["count"]) == (100, 1235), target
+    assert await entries(shop, target="key-1234") == []
+    async with store.sessions.begin() as session:
+        most = await session.scalar(text("SELECT max(cardinality(targets)) FROM job_audit_batches"))
+        assert most == 500
+        left = text("SELECT count(*) FROM job_audit_batches")
+        await session.execute(text("UPDATE job_audit_batches SET at = now() - interval '91 days'"))
+        assert await AuditLog(session).prune(365, session.flush, 90) == 0
+        assert await session.scalar(left) == 3
+        await session.execute(text("UPDATE job_audit_batches SET enqueued = true WHERE cardinality(targets) = 500"))
+        assert await AuditLog(session).prune(365, session.flush, 90) == 0
+        assert await session.scalar(left) == 1
+        await session.execute(text("UPDATE job_audit_batches SET at = now() - interval '366 days'"))
+        assert await AuditLog(session).prune(365, session.flush, 90) == 0
+        assert await session.scalar(left) == 0
 
 
 async def test_old_entries_are_pruned(shop: Served) -> None:

@@ -87,13 +87,14 @@ async def test_a_commit_is_notified_with_the_schema_of_its_outbox(empty_url: str
     await connection.close()
 
 
-BEFORE_AUDIT, BEFORE_HISTORY = "saqueduct_0003", "saqueduct_0004"
+BEFORE_AUDIT, BEFORE_HISTORY, BEFORE_BATCHES = "saqueduct_0003", "saqueduct_0004", "saqueduct_0005"
 
 AUDIT_ROW = """
     INSERT INTO job_audit (person, action, kind, targets, why, surface, address)
     VALUES ('ada', 'retry', 'job', '{a}', '', 'cli', 'host')
 """
 
+BATCH_ROW = "INSERT INTO job_audit_batches (entry, queue, enqueued, targets) VALUES (1, 'default', false, '{b,c}')"
 
 HISTORY_ROW = """
     INSERT INTO job_history (step, at, queue, task, enqueued, complete, failed, aborted, retried, recovered,
@@ -106,7 +107,10 @@ async def test_audit_and_history_with_rows_go_down_and_up_again_one_by_one(
     empty_url: str, empty_database: AsyncEngine
 ) -> None:
     await migrate.upgrade(empty_url)
-    await run_sql(empty_url, OUTBOX_ROW.format(place="outbox"), AUDIT_ROW, HISTORY_ROW)
+    await run_sql(empty_url, OUTBOX_ROW.format(place="outbox"), AUDIT_ROW, BATCH_ROW, HISTORY_ROW)
+    await migrate.downgrade(empty_database, BEFORE_BATCHES)
+    assert await rows(empty_database, "SELECT to_regclass('job_audit_batches') IS NULL") == [True]
+    assert await rows(empty_database, "SELECT count(*) FROM job_history") == [1]
     await migrate.downgrade(empty_database, BEFORE_HISTORY)
     assert await rows(empty_database, "SELECT count(*) FROM job_audit") == [1]
     await migrate.downgrade(empty_database, BEFORE_AUDIT)
@@ -205,7 +209,7 @@ async def test_tables_that_are_older_than_the_code_are_reported_with_the_command
 ) -> None:
     await migrate.upgrade(empty_database)
     monkeypatch.setattr(table_check, "REVISIONS", (*table_check.REVISIONS, "saqueduct_0009"))
-    with pytest.raises(TablesOutdated, match=r"saqueduct_0005.*saqueduct_0009.*saqueduct --app APP migrate"):
+    with pytest.raises(TablesOutdated, match=r"saqueduct_0006.*saqueduct_0009.*saqueduct --app APP migrate"):
         await checked(empty_database)
 
 
