@@ -43,9 +43,12 @@ _CHOSEN = """
         AND (CAST(:queue AS text) IS NULL OR queue = :queue) AND (CAST(:task AS text) IS NULL OR task = :task)
 """
 
-_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
-"""The planner takes step and time for independent, expects many times the rows that there are, and would read the
-whole table, most of which are minutes."""
+_BY_INDEX = """
+    SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),
+        set_config('enable_sort', 'off', true)
+"""
+"""The planner takes step and time for independent, expects many times the rows and groups that there are, and would
+read the whole table, most of which are minutes, and sort the wide rows in place of adding them up by a hash."""
 
 
 class Place(NamedTuple):
@@ -229,7 +232,8 @@ class TimeSeries:
 
 def _beginning(span: Span) -> str:
     """The step of a row, in SQL."""
-    return f"CAST(floor(extract(epoch FROM at) / {span.step}) * {span.step} AS bigint)"
+    # Whole numbers: a division of fractions for each row takes longer than to add it up.
+    return f"CAST(extract(epoch FROM at) AS bigint) / {span.step} * {span.step}"
 
 
 def _trend(span: Span, found: Mapping[int, Numbers]) -> Trend:
