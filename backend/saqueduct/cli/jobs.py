@@ -77,7 +77,7 @@ async def _live(
     saqueduct: Saqueduct, state: LiveState, which: RecordFilter, cursor: str | None, limit: int
 ) -> tuple[list[JobDetails], str | None]:
     queues = [queue for queue in saqueduct.queues if which.queue in (None, queue.name)]
-    page = await JobListing(queues, state).page(which.matches, cursor, limit)
+    page = await JobListing(queues, state).page(which.matches, cursor, limit, which.words)
     return [JobDetails.of_job(job) for job in page.jobs], page.cursor
 
 

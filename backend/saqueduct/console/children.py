@@ -1,5 +1,6 @@
 """The jobs that a job has enqueued."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -8,6 +9,7 @@ from saqueduct.common.clock import time_now
 from saqueduct.console.view import View
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.record_filter import in_json
 from saqueduct.queue.listing import JobListing, LiveState
 from saqueduct.tasks.job_meta import PARENT
 
@@ -46,19 +48,21 @@ async def children_of(view: View, job: JobDetails, *, look_live: bool = True) ->
     """
     if job.started_at is None:
         return Children([])
-    live = await _live(view, job.key) if look_live else []
-    recorded, searched = await _recorded(view, job)
+    live, (recorded, searched) = await asyncio.gather(_live(view, job.key, look_live=look_live), _recorded(view, job))
     alive = {(each.key, each.queue) for each in live}
     ended = [each for each in recorded if (each.key, each.queue) not in alive]
     return Children([*live, *ended][:MOST], searched)
 
 
-async def _live(view: View, key: str) -> list[JobDetails]:
+async def _live(view: View, key: str, *, look_live: bool) -> list[JobDetails]:
     found: list[JobDetails] = []
+    if not look_live:
+        return found
+    words = [key.lower().encode()] if in_json(key) else []
     try:
         for state in STATES:
             listing = JobListing(list(view.queues), state, look_at=LOOKED_AT)
-            page = await listing.page(lambda each: each.meta.get(PARENT) == key, None, MOST)
+            page = await listing.page(lambda each: each.meta.get(PARENT) == key, None, MOST, words)
             found += [JobDetails.of_job(each) for each in page.jobs]
     except QueueUnavailable:
         return found

@@ -4,8 +4,9 @@ import asyncio
 import dataclasses
 import datetime as dt
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -88,19 +89,23 @@ async def page_of(
     Raises:
         InvalidCursor, InvalidSearch, UnknownQueue, QueueUnavailable: see `JobHistory.page` and `JobListing.page`.
     """
-    which = search.which
     page = ListedJobs(away=not recorded)
-    if (state := LIVE.get(which.status or "")) is not None:
-        found, page.cursor = await _live(view, which, state, cursor, limit, look_at)
-        page.live = found
-    elif which.status is None and cursor is None and (await view.snapshot()).redis_up:
-        for each in ("active", "waiting"):
-            found, following = await _live(view, which, each, None, LIVE_FIRST, look_at)
-            page.live = [*page.live, *found]
-            page.more_live |= following is not None and len(found) < LIVE_FIRST
+    # Redis and PostgreSQL search at the same time.
+    searches = [asyncio.create_task(_add_live(view, page, search.which, cursor, limit, look_at))]
     if view.keeps_records and recorded:
-        await _add_recorded(view, page, which, cursor if state is None else None, limit, listed=state is None)
+        searches.append(asyncio.create_task(_add_recorded(view, page, search.which, cursor, limit)))
+    try:
+        await asyncio.gather(*searches)
+    finally:
+        await _end(*searches)
     return page
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel those that still run, of which nobody needs the results any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def page_without_history(view: View, search: Search, cursor: str | None) -> ListedJobs:
@@ -112,24 +117,46 @@ async def page_without_history(view: View, search: Search, cursor: str | None) -
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
     from saqueduct.postgres.outbox import DATABASE_AWAY
 
-    if (await view.snapshot()).database.up is not False:
-        try:
-            return await page_of(view, search, cursor)
-        except DATABASE_AWAY as error:
-            if not outage_in(error):
-                raise
+    page = asyncio.create_task(page_of(view, search, cursor))
+    try:
+        if (await view.snapshot()).database.up is not False:
+            return await page
+    except DATABASE_AWAY as error:
+        if not outage_in(error):
+            raise
+    finally:
+        await _end(page)
     return await page_of(view, search, cursor, recorded=False)
 
 
-async def _add_recorded(
-    view: View, page: ListedJobs, which: RecordFilter, cursor: str | None, limit: int, *, listed: bool
+async def _add_live(
+    view: View, page: ListedJobs, which: RecordFilter, cursor: str | None, limit: int, look_at: int
 ) -> None:
+    if (state := LIVE.get(which.status or "")) is not None:
+        page.live, page.cursor = await _live(view, which, state, cursor, limit, look_at)
+    elif which.status is None and cursor is None and (await view.snapshot()).redis_up:
+        for each in ("active", "waiting"):
+            found, following = await _live(view, which, each, None, LIVE_FIRST, look_at)
+            page.live = [*page.live, *found]
+            page.more_live |= following is not None and len(found) < LIVE_FIRST
+
+
+async def _add_recorded(view: View, page: ListedJobs, which: RecordFilter, cursor: str | None, limit: int) -> None:
     parts, page.capped, page.gap = await _parts(view, which)
-    if not listed:
+    if which.status in LIVE:
         page.counts = await _counts(view, parts)
         return
-    page.counts, recorded = await asyncio.gather(_counts(view, parts), _recorded(view, parts, cursor, limit))
-    page.recorded, page.cursor = recorded
+    if which.text is None:
+        page.counts, recorded = await asyncio.gather(_counts(view, parts), _recorded(view, parts, cursor, limit))
+        page.recorded, page.cursor = recorded
+        return
+    # Both would read the same records: where all that match are on the page, it says how many those are.
+    page.recorded, page.cursor = await _recorded(view, parts, cursor, limit)
+    if which.status is None and cursor is None and page.cursor is None:
+        found = Counter(job.status for job in page.recorded)
+        page.counts = {status: found[status] for status in RECORDED}
+    else:
+        page.counts = await _counts(view, parts)
 
 
 async def _counts(view: View, parts: Sequence[RecordFilter]) -> Mapping[str, int] | None:
@@ -190,7 +217,7 @@ async def _live(
         raise QueueUnavailable("Redis does not answer")
     # The status is that of the listing: a job that waits for another attempt is queued.
     listing = JobListing(queues, state, look_at=look_at)
-    found = await listing.page(msgspec.structs.replace(which, status=None).matches, cursor, limit)
+    found = await listing.page(msgspec.structs.replace(which, status=None).matches, cursor, limit, which.words)
     return [JobDetails.of_job(job) for job in found.jobs], found.cursor
 
 

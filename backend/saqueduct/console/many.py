@@ -95,7 +95,8 @@ def described(which: RecordFilter) -> dict[str, Any]:
 async def _listed(view: View, which: RecordFilter, state: LiveState) -> int:
     queues = list(view.queues) if which.queue is None else [view.queues.look_up(which.queue)]
     wanted = msgspec.structs.replace(which, status=None).matches
-    found = await JobListing(queues, state).page(lambda job: job.function != TASK and wanted(job), None, COUNTED)
+    listing = JobListing(queues, state)
+    found = await listing.page(lambda job: job.function != TASK and wanted(job), None, COUNTED, which.words)
     # It stops after so many entries: then there may be more.
     return len(found.jobs) if found.cursor is None else COUNTED
 

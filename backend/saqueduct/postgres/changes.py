@@ -135,7 +135,7 @@ class Changes:
                 raise
 
         while True:
-            jobs, cursor = await found.page(wanted, cursor, BATCH)
+            jobs, cursor = await found.page(wanted, cursor, BATCH, which.words)
             await self._each(jobs, abort, lambda job: job.get_queue().name)
             if cursor is None:
                 return self.done > aborted

@@ -15,6 +15,7 @@ from saqueduct.queue.listing import LIVE
 from saqueduct.queue.redacted_view import shown
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, TAGS, TRACE_ID
 from saqueduct.tasks.places import place_of
+from saqueduct.tasks.redaction import REDACTED
 
 STATUSES = ("queued", "complete", "failed", "aborted")
 """Statuses of a record; "queued" is a job that waits for another attempt."""
@@ -37,6 +38,12 @@ WHICH = (
 
 
 _TRACE = re.compile("[0-9a-f]{32}")
+
+_PLAIN = re.compile(r"[A-Za-z0-9_@.-][A-Za-z0-9_@.: -]*")
+"""Text that is the same in all JSON of it, whatever escapes its writer prefers, and no part of what is around it."""
+
+_NUMBER = re.compile(r"[0-9eE.+-]+")
+"""What may be written in another way: 1e5 is 100000.0."""
 
 
 class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +94,16 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                     msgspec.structs.force_setattr(self, name, aware.astimezone(dt.UTC))
             except OverflowError:
                 raise InvalidSearch(f"{name}: {moment} is no time between the years 1 and 9999 in UTC") from None
+
+    @property
+    def words(self) -> list[bytes]:
+        """What the JSON of each job that matches contains, in lower case; `matches` then takes a closer look."""
+        texts = [each for each in (self.text, self.error) if each is not None and in_json(each)]
+        names = [self.task, self.tag, *(self.arguments or {})]
+        texts += [f'"{name}"' for name in names if name is not None and in_json(name)]
+        values = [value for value in (self.arguments or {}).values() if type(value) in (int, str)]
+        texts += [text for value in values if in_json(text := str(value)) or _is_count(value)]
+        return [text.lower().encode() for text in (*texts, self.trace) if text is not None]
 
     def matches(self, job: Job) -> bool:
         """True for a job that matches, by what callers may see of it: a filter must not help to guess a redacted
@@ -146,6 +163,17 @@ def traces_of(job: Job) -> tuple[str | None, str | None]:
 def trace_of_attempt(traceparent: str | None) -> str | None:
     """The trace id in a `traceparent`; None for None."""
     return None if traceparent is None else traceparent[3:35]
+
+
+def in_json(text: str) -> bool:
+    """True for a text that the JSON of a job contains, whoever wrote it, where what is shown of the job does."""
+    plain = _PLAIN.fullmatch(text) is not None and _NUMBER.fullmatch(text) is None
+    return plain and text.lower() not in REDACTED
+
+
+def _is_count(value: Any) -> bool:
+    """True for a whole number that is written in digits everywhere."""
+    return type(value) is int and 0 <= value < 10**15
 
 
 def _is_in_no_record(leaf: Any) -> bool:

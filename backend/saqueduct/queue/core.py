@@ -125,6 +125,11 @@ class QueueCore:
             check_size(job, stored)
         return stored
 
+    @property
+    def stores_otherwise(self) -> bool:
+        """True where jobs are stored in another form than JSON."""
+        return self._load is not None
+
     def deserialize(
         self, payload: dict[str, Any] | str | bytes | None, status: Status | str | None = None
     ) -> EngineJob | None:

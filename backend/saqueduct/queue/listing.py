@@ -68,13 +68,16 @@ class JobListing:
         self._parts = PARTS[status]
         self._own = STATUSES.get(status) or Status(status)
 
-    async def page(self, wanted: Callable[[EngineJob], bool], cursor: str | None, limit: int) -> LivePage:
+    async def page(
+        self, wanted: Callable[[EngineJob], bool], cursor: str | None, limit: int, words: Sequence[bytes] = ()
+    ) -> LivePage:
         """A page of the jobs.
 
         Args:
             wanted: filter; returns True for the jobs to list.
             cursor: cursor from the previous page; None: the first page.
             limit: maximum jobs. A page may have fewer although more pages follow, see `look_at`.
+            words: that the data of each wanted job has, in lower case: the others are not decoded.
 
         Raises:
             InvalidCursor: the cursor was not created by this method.
@@ -84,7 +87,7 @@ class JobListing:
         found: dict[str, EngineJob] = {}
         looked_at = 0
         while place is not None and looked_at < self._look_at:
-            chunk = await self._queues[place.queue].reader.entries(self._parts[place.part], place.offset)
+            chunk = await self._queues[place.queue].reader.entries(self._parts[place.part], place.offset, words)
             for number, job in enumerate(chunk.jobs[place.skip :], place.skip):
                 if job is None or job.status is not self._own or job.id in found or not wanted(job):
                     continue

@@ -53,6 +53,14 @@ class Chunk(NamedTuple):
     following: int | None
 
 
+def _lacks(stored: bytes | None, words: Sequence[bytes]) -> bool:
+    """True when the data of a job lacks one of the words."""
+    if stored is None:
+        return True
+    lower = stored.lower()
+    return any(word not in lower for word in words)
+
+
 class Reader:
     """Reads the jobs of one queue. Concurrent reads share a round trip.
 
@@ -87,22 +95,34 @@ class Reader:
         async with answering(self._core.timings.answer):
             return await self.by_id(ids)
 
-    async def by_id(self, ids: Sequence[str]) -> list[EngineJob | None]:
-        """The jobs of these ids, None for missing ones; see `stand_in` for those that cannot be read."""
+    async def by_id(self, ids: Sequence[str], words: Sequence[bytes] = ()) -> list[EngineJob | None]:
+        """The jobs of these ids, None for missing ones; see `stand_in` for those that cannot be read.
+
+        Args:
+            ids: of the jobs.
+            words: None also for those whose data lacks one of them, in lower case: to read it takes 30 times as long.
+        """
         found: list[EngineJob | None] = []
+        words = () if self._core.stores_otherwise else words
         for first in range(0, len(ids), self.at_once):
             some = ids[first : first + self.at_once]
             stored, leases, aborts = await self._core.scripts.run("read", *some)
-            found += [self._as_it_is(*parts) for parts in zip(some, stored, leases, aborts, strict=True)]
+            parts = zip(some, stored, leases, aborts, strict=True)
+            # The reason of an abort is not in the data.
+            found += [
+                None if words and each[3] is None and _lacks(each[1], words) else self._as_it_is(*each)
+                for each in parts
+            ]
         return found
 
-    async def entries(self, name: str, offset: int) -> Chunk:
+    async def entries(self, name: str, offset: int, words: Sequence[bytes] = ()) -> Chunk:
         """A chunk of the entries of one of the queue's lists or sets.
 
         Args:
             name: "leases" or "active", of running jobs; "incomplete", of jobs that wait for their time; LANES, of jobs
                 that wait in lanes, in no order; or a list of queued ones.
             offset: of the chunk before; 0: the first.
+            words: see `by_id`.
 
         Raises:
             QueueUnavailable: Redis did not answer.
@@ -123,7 +143,7 @@ class Reader:
                 ids = [decoded(job_id) for job_id in await read(key, offset, offset + self.at_once - 1)]
             # Not every entry is a job, see WAKE in `lua/prelude.lua`.
             known = [job_id for job_id in ids if job_id.startswith(self._core.job_id(""))]
-            jobs = dict(zip(known, await self.by_id(known), strict=True))
+            jobs = dict(zip(known, await self.by_id(known, words), strict=True))
         for job_id, score in scores.items():
             if (job := jobs.get(job_id)) is not None:
                 # A retry waits until then, regardless of the time in its enqueue.

@@ -1,6 +1,8 @@
 """Listing of the jobs that wait or run."""
 
 import asyncio
+import json
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from saqueduct.errors import InvalidCursor
 from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.queue.listing import JobListing, LiveState
 from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.job import EngineJob
 
 
 @pytest.fixture
@@ -63,6 +66,59 @@ async def test_pages_meet_without_gap_or_overlap(queue: EngineQueue) -> None:
         if (cursor := page.cursor) is None:
             break
     assert seen == ["0", "1", "2", "3", "4", "6", "7"]
+
+
+TEXTS = ("Bonn", "bonn", "x y", "ada@example", "4711", "1e", "redacted", 'a"b', "ü", "5.5", ":1")
+
+VALUES: list[dict[str, Any]] = [
+    {"user_id": 4711}, {"user_id": 4711.0}, {"city": "Bonn"}, {"n": 10**22}, {"ok": True}, {"n": -1}, {"n": None},
+    {"user": {"id": 1}}, {"password": "[redacted]"}, {"password": "swordfish"}, {"a b": 1},
+]  # fmt: skip
+
+OTHERS: list[dict[str, Any]] = [
+    {"tag": "vip"}, {"tag": "ü"}, {"task": "enter"}, {"task": "other"}, {"trace": "a" * 32}, {"error": "no route"},
+]  # fmt: skip
+
+FILTERS = [*({"text": text} for text in TEXTS), *({"arguments": value} for value in VALUES), *OTHERS]
+
+ARGUMENTS: list[dict[str, Any]] = [
+    {"user_id": 4711, "city": "Bonn"}, {"user_id": 4711.0, "n": 1e22}, {"n": 10**22, "text": "x y"},
+    {"n": -1, "ok": True}, {"user": {"id": 1, "mail": "ada@example.com"}, "a b": 1}, {"n": None, "text": 'a"b: ü'},
+    {"ok": 1, "list": [1, 5.5, 1e5]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", FILTERS, ids=str)
+async def test_jobs_that_are_not_decoded_match_no_filter(queue: EngineQueue, fields: dict[str, Any]) -> None:
+    @task(redact=("password",), tags=("vip",))
+    async def enter(ctx: Context, /, *, password: str = "", **anything: Any) -> None: ...
+
+    for number, arguments in enumerate(ARGUMENTS):
+        await enter.options(key=f"ours {number}").enqueue(password="swordfish", **arguments)
+        for escaped in (False, True):
+            # As other producers may write it.
+            job = EngineJob(function="enter", key=f"theirs {number} {escaped}", kwargs=arguments, error="no route to ü")
+            job.meta = {"tags": ["vip", "ü"], "trace_id": "a" * 32}
+            await queue.enqueue(job)
+            stored = json.dumps(json.loads(queue.serialize(job)), ensure_ascii=escaped)
+            await queue.redis.set(queue.job_id(job.key), stored)
+    which = RecordFilter(**fields)
+    all_decoded = (await JobListing([queue], "waiting").page(which.matches, None, 100)).jobs
+    some_decoded = (await JobListing([queue], "waiting").page(which.matches, None, 100, which.words)).jobs
+    assert [job.key for job in some_decoded] == [job.key for job in all_decoded]
+
+
+async def test_a_page_decodes_only_jobs_with_its_words(queue: EngineQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        await my_task.options(key=f"{number}").enqueue(user_id=10**14 + number)
+    looked_at: list[str] = []
+
+    def look(job: EngineJob) -> bool:
+        looked_at.append(job.key)
+        return True
+
+    await JobListing([queue], "waiting").page(look, None, 100, RecordFilter(arguments={"user_id": 10**14 + 17}).words)
+    assert looked_at == ["17"]
 
 
 async def test_a_page_looks_at_so_many_entries_and_then_goes_on(queue: EngineQueue) -> None:

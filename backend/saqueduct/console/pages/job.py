@@ -1,5 +1,6 @@
 """One job: its timeline, arguments, result, errors, and what can be done with it."""
 
+import asyncio
 from typing import Any, Final
 
 from litestar import Controller, Response, get, post
@@ -35,6 +36,9 @@ class JobPage(Controller):
         job, where = known.jobs[0]
         knows_task = job.task in view.registry
         api = view.saqueduct.config.api_path
+        children, deeds = await asyncio.gather(
+            children_of(view, job, look_live=not known.redis_away), deeds_on(view, job)
+        )
         base = f"{str(view.request.base_url).rstrip('/')}/{(api or '').strip('/')}".rstrip("/")
         return await view.page(
             "job.html",
@@ -42,9 +46,9 @@ class JobPage(Controller):
             where=where,
             earlier=known.jobs[1:],
             replays=known.replays,
-            children=await children_of(view, job, look_live=not known.redis_away),
+            children=children,
             redis_away=known.redis_away,
-            events=timeline(job, await deeds_on(view, job)),
+            events=timeline(job, deeds),
             options=options_of(known.live, view.registry.get(job.task) if knows_task else None),
             actions=actions_of(job, known, knows_task=knows_task),
             python=as_python(job),

@@ -152,7 +152,7 @@ class RecordController(Controller):
         if (state := LIVE.get(wanted.status or "")) is not None:
             queues = services.queues
             searched = [queues.look_up(wanted.queue)] if wanted.queue is not None else list(queues)
-            found = await JobListing(searched, state).page(wanted.matches, cursor, limit)
+            found = await JobListing(searched, state).page(wanted.matches, cursor, limit, wanted.words)
             return RecordPage([JobDetails.of_job(job) for job in found.jobs], found.cursor)
         async with services.history() as history:
             records, following = await history.page(wanted, cursor, limit)
