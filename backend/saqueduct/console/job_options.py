@@ -62,6 +62,20 @@ def options_of(job: Job | None, task: Task[..., Any] | None) -> Options:
     return Options(list(_carried(job, usual)), list(_of_task(task, BY_TASK)))
 
 
+def changed_options(task: Task[..., Any]) -> list[Option]:
+    """The options of a task that differ from the defaults."""
+    usual = PLAIN.described()
+    changed = {name: value for name, value in task.defaults.described().items() if value != usual[name]}
+    return [
+        Option(name, _text(name, getattr(task.defaults, name)) if name in _TEXTS else _described(task, name, value))
+        for name, value in changed.items()
+    ]
+
+
+def _described(task: Task[..., Any], name: str, value: Any) -> str:
+    return _limits_of(task, getattr(task.defaults, name)) if name in ("limits", "takes") else _plain(value)
+
+
 def _carried(job: Job, usual: Mapping[str, Any]) -> Iterator[Option]:
     meta = job.meta or {}
     values = {name: getattr(job, name) for name in LEAST} | {
@@ -101,7 +115,7 @@ def _text(name: str, value: Any) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return ", ".join(each.__name__ if isinstance(each, type) else str(each) for each in value)
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 

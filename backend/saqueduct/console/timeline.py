@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from saqueduct.console.rendering import lasting
 from saqueduct.postgres.job_details import JobDetails
 
 
@@ -84,7 +85,7 @@ def _events(job: JobDetails, deeds: Deeds) -> list[Event]:
     events = [Event(job.queued_at, "new", "Enqueued", _origin(job, deeds.origin))]
     if job.due_at is not None and job.started_at is None:
         events.append(Event(job.due_at, "queued", "Due", "it does not start before"))
-    events += [_failed(each) for each in job.errors if not _is_last(each, job)]
+    events += [_failed(each, job) for each in job.errors if not _is_last(each, job)]
     if job.recoveries:
         times = "once" if job.recoveries == 1 else f"{job.recoveries} times"
         events.append(
@@ -122,12 +123,15 @@ def _resolver(job: JobDetails, deeds: Deeds) -> str:
     return f"{who}: {job.resolved_why}" if job.resolved_why else who
 
 
-def _failed(entry: dict[str, Any]) -> Event:
+def _failed(entry: dict[str, Any], job: JobDetails) -> Event:
     if entry.get("outcome") == "throttled":
         return Event(None, "aborting", str(entry["error"]), "it closed its limit; that costs no attempt")
     started, ended = entry.get("started_at"), entry.get("ended_at")
     took = (ended - started).total_seconds() if started and ended else None
     worker = f"by {entry['worker']}" if entry.get("worker") else ""
+    if entry.get("attempt") == 1 and started and job.queued_at is not None:
+        waited = f"after {lasting((started - job.queued_at).total_seconds())}"
+        worker = f"{worker}, {waited}" if worker else waited
     return Event(
         ended or started, "failed", f"Attempt {entry.get('attempt')} failed", worker, entry.get("error") or "", took
     )

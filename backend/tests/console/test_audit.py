@@ -4,8 +4,10 @@ import datetime as dt
 import re
 from functools import partial
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
 
+from saqueduct.console.timeline import timeline as events_of
 from saqueduct.postgres.models import AuditRow
 from tests.console.conftest import MARKUP, VIEWER, Served, code_in
 from tests.fixtures.poll import eventually_sync
@@ -219,3 +221,19 @@ def test_the_timeline_names_nobody_for_a_job_that_code_enqueued_with_a_key_that_
         assert timeline(served, key)[0] == "Enqueued", fields
     served.run(note(served.enqueue("echo", key="shared", delay=3600), 0.0))
     assert timeline(served, "shared")[0] == "Enqueued by eve, over HTTP"
+
+
+def test_the_timeline_says_how_long_a_job_waited_for_its_first_attempt_also_after_another_one() -> None:
+    at = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
+    failed = {"attempt": 1, "error": "ValueError", "worker": "w", "started_at": at + dt.timedelta(seconds=4)}
+    nothing = dict.fromkeys(("due_at", "error", "resolution", "schedule", "replay_of", "parent"), None)
+    ended = {"started_at": at + dt.timedelta(seconds=9), "ended_at": at + dt.timedelta(seconds=10), "worker": "w"}
+    job: Any = SimpleNamespace(
+        **nothing, **ended, queued_at=at, attempts=2, recoveries=0, status="complete", errors=[failed]
+    )
+    assert [(event.title, event.more) for event in events_of(job)] == [
+        ("Enqueued", ""),
+        ("Attempt 1 failed", "by w, after 4.0 s"),
+        ("Attempt 2 started", "by w"),
+        ("Ended complete", ""),
+    ]

@@ -95,7 +95,8 @@ async def remove(saqueduct: Saqueduct) -> Filled:
 
 async def _add_audit(connection: AsyncConnection, rows: Sequence[Row], schema: str | None) -> None:
     """Who has aborted the jobs of the demo that were aborted."""
-    aborted = [row for row in rows if row.status == "aborted"]
+    # In the order of time, which is that of the list.
+    aborted = sorted((row for row in rows if row.status == "aborted"), key=lambda row: row.ended or 0)
     for number, row in enumerate(aborted[-ABORTED:]):
         person = PEOPLE[number % len(PEOPLE)]
         entry = AuditEntry(

@@ -1,6 +1,7 @@
 """Tasks: what they do, their options, and a form that enqueues a job."""
 
 import datetime as dt
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import available_timezones
@@ -15,12 +16,12 @@ from saqueduct.console.charts import counts, durations
 from saqueduct.console.failing import Failing, failing_arguments
 from saqueduct.console.fields import Field
 from saqueduct.console.forms import Form
+from saqueduct.console.job_options import changed_options
 from saqueduct.console.trends import MONTHLY
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.time_steps import DAY, Trend
-from saqueduct.tasks.options import TaskOptions
 from saqueduct.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ RECENT: Final = 7
 
 UNCOUNTED: Final = 600
 """Seconds of which the history may not have all jobs yet."""
-
-PLAIN: Final = TaskOptions().described()
-"""The options of a task that sets none."""
 
 CALL: Final = ("delay", "key", "priority")
 """Fields of the form beside the arguments."""
@@ -88,11 +86,6 @@ class TaskPages(Controller):
             return await _again(view, task, fields, form, call, str(error))
         said = "Replayed the dead letter." if dead_letter else "Enqueued the job."
         return view.done(said if created else "This job already exists.", view.url("job", key=key, queue=queue))
-
-
-def changed_options(task: Task[..., Any]) -> dict[str, Any]:
-    """The options that differ from the defaults."""
-    return {name: value for name, value in task.defaults.described().items() if value != PLAIN[name]}
 
 
 class Runs(NamedTuple):
@@ -174,6 +167,12 @@ async def _again(
     return await _page(view, task, fields, job, replay=job is not None, call=call, problem=problem, status=400)
 
 
+@functools.cache
+def _zones() -> Sequence[str]:
+    """Names of time zones: to list them reads hundreds of files."""
+    return sorted(available_timezones())
+
+
 async def _page(
     view: View,
     task: Task[..., Any],
@@ -201,7 +200,7 @@ async def _page(
         recent=RECENT,
         task=task,
         fields=fields,
-        zones=sorted(available_timezones()),
+        zones=_zones(),
         options=changed_options(task),
         job=job,
         replay=replay and job is not None,
