@@ -95,7 +95,7 @@ class Timings(NamedFields):
 
     Attributes:
         answer: maximum duration of a producer's call to Redis: redis-py's own limits for handshake, command and
-            retries add up.
+            retries add up. In a web process also that of all calls of a request together, once one got no answer.
         free_connection: time that a command waits for a connection to Redis before it gets an additional one.
         lease: lifetime of a lease after its last renewal, less up to a second: it ends with a whole one.
         renewal: interval between renewals of a worker's leases.

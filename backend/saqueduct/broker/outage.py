@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 from redis.exceptions import (
     ClusterDownError,
@@ -38,18 +39,52 @@ PERMISSIONS = "+@all -@admin -@dangerous +info ~saq:* resetchannels &saq:*"
 LATE = 0.1
 """Seconds that the end of a time limit is noticed late if something blocked the event loop, and not Redis."""
 
+ONCE_MORE = 1.0
+"""Most seconds that a call gets in addition if something blocked the event loop at its end."""
+
 MAX_PAUSE = 5.0
 """Maximum seconds between two tries of a worker while Redis is down."""
+
+
+class OneWait:
+    """What a request, or another block, has found out about Redis: when a call gets no answer, those that follow get
+    only what is left of the same time. Without it a request waits for each of its calls."""
+
+    __slots__ = ("is_over", "silent_since")
+
+    def __init__(self) -> None:
+        self.silent_since: float | None = None
+        """Time of the event loop from which on Redis has not answered; None: it has."""
+        self.is_over = False
+        """True after the block: what it has begun, and goes on, waits by itself."""
+
+    def end_of(self, began: float, seconds: float) -> float:
+        """When a call ends that begins now."""
+        if self.is_over or self.silent_since is None:
+            return began + seconds
+        return max(began, min(began, self.silent_since) + seconds)
+
+
+one_wait: ContextVar[OneWait | None] = ContextVar("one_wait", default=None)
+"""That of the current request; None: each call waits by itself, as in workers."""
+
+
+def note_silence(since: float) -> None:
+    """Note that Redis has not answered since a time of the event loop."""
+    wait = one_wait.get()
+    if wait is not None and wait.silent_since is None:
+        wait.silent_since = since
 
 
 @asynccontextmanager
 async def answering(seconds: float) -> AsyncIterator[None]:
     """For a block that calls Redis: an answer within so many seconds (`Timings.answer`), or QueueUnavailable.
 
-    If something blocked the event loop at the end of this time, Redis may have answered: the block gets it once more.
+    If something blocked the event loop at the end of this time, Redis may have answered: the block gets a little more.
     """
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    loop, wait = asyncio.get_running_loop(), one_wait.get()
+    began = loop.time()
+    end = began + seconds if wait is None else wait.end_of(began, seconds)
     try:
         async with asyncio.timeout(None) as limit:
             timer = loop.call_at(end, _expire, limit, end, seconds)
@@ -60,12 +95,15 @@ async def answering(seconds: float) -> AsyncIterator[None]:
     except (*REDIS_AWAY, ResponseError) as error:
         if isinstance(error, ResponseError) and not refuses_all(error):
             raise
+        note_silence(began)
         raise QueueUnavailable(_reason(error)) from error
+    if wait is not None:
+        wait.silent_since = None
 
 
 def _expire(limit: asyncio.Timeout, end: float, seconds: float) -> None:
     now = asyncio.get_running_loop().time()
-    limit.reschedule(now if now - end < LATE else now + seconds)
+    limit.reschedule(now if now - end < LATE else now + min(seconds, ONCE_MORE))
 
 
 def _reason(error: Exception) -> str:

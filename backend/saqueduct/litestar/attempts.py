@@ -4,7 +4,6 @@ While Redis is unavailable, each process keeps counting by itself, so that neith
 Redis.
 """
 
-import asyncio
 import hashlib
 import ipaddress
 import logging
@@ -17,7 +16,9 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import TooManyRequestsException
 from redis.exceptions import RedisError
 
+from saqueduct.broker.outage import answering
 from saqueduct.common.secret import Secret
+from saqueduct.errors import QueueUnavailable
 from saqueduct.queue.queue import EngineQueue
 
 logger = logging.getLogger("app.security")
@@ -92,22 +93,26 @@ class Attempts:
             answer = await self._ask(pipe.execute())
         return Count(int(answer[0] or 0), max(answer[1], 1)) if answer else self._count_here(key, 0)
 
+    @property
+    def away(self) -> bool:
+        """True while Redis is taken to be unavailable."""
+        return time.monotonic() < self._away_until
+
     def _counter(self, kind: str, network: str) -> str:
         digest = hashlib.blake2b(network.encode(), key=self._key, digest_size=8).digest()
         return self._queue.namespace(f"attempts:{kind}:{int.from_bytes(digest) % SLOTS}")
 
     async def _ask(self, call: Any) -> Any:
         """The answer of Redis; None when it is unavailable."""
-        now = time.monotonic()
-        if now < self._away_until:
+        if self.away:
             call.close()
             return None
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
+            async with answering(min(ANSWER_TIMEOUT, self._queue.core.timings.answer)):
                 return await call
-        except (RedisError, OSError) as error:
+        except (QueueUnavailable, RedisError) as error:
             logger.warning("login attempts are counted in this process only, Redis is unavailable: %r", error)
-            self._away_until = now + ASSUMED_AWAY
+            self._away_until = time.monotonic() + ASSUMED_AWAY
             return None
 
     def _count_here(self, counter: str, more: int) -> Count:

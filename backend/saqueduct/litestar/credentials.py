@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from weakref import WeakValueDictionary
 
+from saqueduct.broker.outage import note_silence
 from saqueduct.common.credentials import Credential
 from saqueduct.common.password_hash import hash_token, matches
 from saqueduct.common.people import Person, Role
@@ -127,12 +128,15 @@ class CredentialCheck:
     async def _limited(
         self, connection: Connection, find: Callable[[], Awaitable[Person | None]], needed: Role | None
     ) -> Person:
-        network = client_network(connection)
+        network, began = client_network(connection), asyncio.get_running_loop().time()
         # One after the other: of many concurrent guesses no more than the limit are compared.
         async with self._locks.setdefault(network, asyncio.Lock()):
             trusted = self._trusted.get(network, 0.0) > time.monotonic()
             if not trusted:
                 await self._refuse_too_many(connection, network)
+            if self._attempts.away:
+                # This one, or the one before, for which it waited, got no answer of Redis.
+                note_silence(began)
             if (person := await find()) is not None:
                 if not trusted:
                     self._trusted[network] = time.monotonic() + TRUSTED_SECONDS

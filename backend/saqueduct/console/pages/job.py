@@ -13,7 +13,7 @@ from saqueduct.console.pages.jobs import abort, discard, retry
 from saqueduct.console.snippets import as_curl, as_python, redacted_names
 from saqueduct.console.timeline import timeline
 from saqueduct.console.view import OPERATOR, View
-from saqueduct.errors import JobNotFound, QueueError
+from saqueduct.errors import JobNotFound, QueueError, QueueUnavailable
 from saqueduct.job_lookup import KnownJobs
 from saqueduct.postgres.job_details import JobDetails
 
@@ -95,7 +95,7 @@ async def _act(view: View, action: Any, said: str) -> Response[Any]:
     back = view.url("job", key=key, queue=queue)
     try:
         await action(view, key, queue, form.reason())
-    except JobNotFound:
+    except (JobNotFound, QueueUnavailable):
         raise
     except QueueError as error:
         return view.done(str(error), back, kind="error")

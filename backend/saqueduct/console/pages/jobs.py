@@ -15,7 +15,7 @@ from saqueduct.console.job_rows import COUNTED, LOOKED_AT, RECORDED, SEARCHED, p
 from saqueduct.console.many import begun, counted, searched
 from saqueduct.console.search import PARAMETERS, Search, search_of
 from saqueduct.console.view import OPERATOR, View
-from saqueduct.errors import InvalidSearch, JobNotFound, QueueError
+from saqueduct.errors import InvalidSearch, JobNotFound, QueueError, QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue import listing
 
@@ -104,13 +104,19 @@ class JobPages(Controller):
         do = _ACTIONS.get(action)
         if do is None:
             return view.done("There is no such action: nothing was changed.", back, kind="error")
-        refused: list[str] = []
+        refused, done = list[str](), 0
         for queue, key in chosen:
             try:
                 await do(view, key, queue, form.reason())
+                done += 1
+            except QueueUnavailable as error:
+                # Each of the others would wait as long.
+                if not done:
+                    raise
+                refused.insert(0, f"The others were not changed: {error}")
+                break
             except QueueError as error:
                 refused.append(f"{key}: {error}")
-        done = len(chosen) - len(refused)
         text = "\n".join([f"{_SAID[action]} {done:,} of {len(chosen):,} jobs.", *refused[:5]])
         return view.done(text, back, kind="error" if refused else "ok")
 

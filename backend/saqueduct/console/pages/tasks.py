@@ -1,5 +1,6 @@
 """Tasks: what they do, their options, and a form that enqueues a job."""
 
+import asyncio
 import datetime as dt
 import functools
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from zoneinfo import available_timezones
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
+from saqueduct.broker.outage import note_silence
 from saqueduct.common.clock import time_now
 from saqueduct.common.moments import seconds_of
 from saqueduct.console.arguments_form import fields_of, has_problems, read, report, without_secrets
@@ -19,7 +21,7 @@ from saqueduct.console.forms import Form
 from saqueduct.console.job_options import changed_options
 from saqueduct.console.trends import MONTHLY
 from saqueduct.console.view import OPERATOR, View
-from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError
+from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError, QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.time_steps import DAY, Trend
 from saqueduct.tasks.task import Task
@@ -82,6 +84,10 @@ class TaskPages(Controller):
             return await _again(view, task, fields, form, call, report(fields, error.problems))
         except DuplicateJob as error:
             return await _again(view, task, fields, form, call, str(error))
+        except QueueUnavailable as error:
+            # The call was made for several requests, and this one must not wait once more.
+            note_silence(asyncio.get_running_loop().time() - view.saqueduct.config.timings.answer)
+            return await _again(view, task, fields, form, call, str(error), status=503)
         except (QueueError, ValueError, OverflowError) as error:
             return await _again(view, task, fields, form, call, str(error))
         said = "Replayed the dead letter." if dead_letter else "Enqueued the job."
@@ -159,12 +165,19 @@ def _options(call: dict[str, str]) -> dict[str, Any]:
 
 
 async def _again(
-    view: View, task: Task[..., Any], fields: Sequence[Field], form: Form, call: dict[str, str], problem: str
+    view: View,
+    task: Task[..., Any],
+    fields: Sequence[Field],
+    form: Form,
+    call: dict[str, str],
+    problem: str,
+    *,
+    status: int = 400,
 ) -> Response[str]:
     """The form once more, with what is wrong."""
     without_secrets(fields)
     job = await _of_key(view, form.exact("dead_letter"), form.exact("queue") or None)
-    return await _page(view, task, fields, job, replay=job is not None, call=call, problem=problem, status=400)
+    return await _page(view, task, fields, job, replay=job is not None, call=call, problem=problem, status=status)
 
 
 @functools.cache
