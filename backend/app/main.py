@@ -38,6 +38,7 @@ from app.web.index import index
 from app.web.protocol import bounded_protocol
 from app.web.scopes import STATE, RequestContainer, serve_container
 from saqueduct import ConfigurationError
+from saqueduct.common.sole_router import SoleRouter
 from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import Access
 from saqueduct.litestar.guards import RoleGuard
@@ -138,8 +139,8 @@ def _sessions(container: AsyncContainer) -> Sessions:
 
 def _own_routes(settings: Settings, access: Access) -> Router:
     limit = max(body_limit(settings.queue.max_payload_bytes), settings.web.max_body_bytes)
-    mails = Router("/", route_handlers=[EmailController], request_max_body_size=limit)
-    return Router("/", route_handlers=[index, process, *DOMAIN_ROUTES, mails], guards=[RoleGuard(access)])
+    mails = SoleRouter("/", route_handlers=[EmailController], request_max_body_size=limit)
+    return SoleRouter("/", route_handlers=[index, process, *DOMAIN_ROUTES, mails], guards=[RoleGuard(access)])
 
 
 async def end_transaction(message: Message, scope: Scope) -> None:

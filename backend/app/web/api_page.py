@@ -7,6 +7,7 @@ from typing import Any, Final
 from litestar import Request, Router
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
+from saqueduct.common.sole_router import SoleRouter
 from saqueduct.litestar.static_files import read, serve_files
 
 PACKAGE: Final = "litestar-offline-docs"
@@ -69,6 +70,6 @@ class ApiPage(OpenAPIRenderPlugin):
 
 def schema_router(path: str) -> Router:
     """The router of the document and its page."""
-    return Router(
+    return SoleRouter(
         path, route_handlers=[], include_in_schema=False, response_headers={"Content-Security-Policy": POLICY}
     )

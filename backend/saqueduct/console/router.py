@@ -15,6 +15,7 @@ from litestar.utils import ensure_async_callable
 from saqueduct.application import Saqueduct
 from saqueduct.common.near_names import did_you_mean
 from saqueduct.common.people import Role
+from saqueduct.common.sole_router import SoleRouter
 from saqueduct.console.answers import HEADERS, led_to, lone_page, root_of
 from saqueduct.console.assets import asset
 from saqueduct.console.entry import ConsoleEntry, SignIn
@@ -61,7 +62,7 @@ def console_router(
     opt: Mapping[str, Any] | None = None,
     max_body_bytes: int = 1024 * 1024,
 ) -> Router:
-    """The console's routes, for `Litestar(route_handlers=[...])`.
+    """The console's routes, for `Litestar(route_handlers=[...])` of one application.
 
     Args:
         saqueduct: queues, tasks and PostgreSQL of the application.
@@ -81,7 +82,7 @@ def console_router(
             found.look_ahead()
         return found
 
-    return Router(
+    return SoleRouter(
         path,
         route_handlers=[*PAGES, asset],
         guards=[EntryGuard(entry.guards)],
@@ -107,10 +108,6 @@ class EntryGuard:
 
     def __init__(self, guards: Sequence[Guard]) -> None:
         self._guards = [ensure_async_callable(guard) for guard in guards]
-
-    def __deepcopy__(self, _: dict[int, Any]) -> "EntryGuard":
-        # Litestar copies routers with their guards, which count attempts.
-        return self
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """Raise unless the request may pass.

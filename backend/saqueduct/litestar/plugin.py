@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from saqueduct.application import Saqueduct
 from saqueduct.broker.outage import OneWait, one_wait
 from saqueduct.common.secret import Secret
+from saqueduct.common.sole_router import SoleRouter
 from saqueduct.config import SaqueductConfig
 from saqueduct.console.entry import ConsoleEntry
 from saqueduct.console.router import console_router
@@ -119,6 +120,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             base_path=app_config.path,
             metrics=self.saqueduct.metrics if config.has_metrics else None,
             metrics_token=Secret(config.metrics_token),
+            kind=SoleRouter,
         )
         app_config.route_handlers.append(router)
         if (document := app_config.openapi_config) is not None:

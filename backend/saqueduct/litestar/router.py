@@ -92,6 +92,7 @@ def queue_router(
     base_path: str = "",
     metrics: MetricsReporter | None = None,
     metrics_token: Secret | None = None,
+    kind: type[Router] = Router,
 ) -> Router:
     """The routes of the queue, for `Litestar(route_handlers=[...])`. Call `install` on the application, too.
 
@@ -105,6 +106,7 @@ def queue_router(
         metrics: what `/metrics` serves; None: there is no such route.
         metrics_token: bearer token that opens `/metrics` and the numbers for autoscalers; None: only people with a
             role may read them.
+        kind: of the routers; `SoleRouter` for a single application.
 
     Raises:
         ConfigurationError: the path has parameters.
@@ -114,9 +116,10 @@ def queue_router(
         sessions = parts.store.sessions
     links = JobLinks(parts.signing_key, prefix)
     services = QueueServices(parts.queues, parts.registry, links, sessions, metrics_token)
-    return Router(
+    with_payloads = kind("/", route_handlers=PAYLOAD_ROUTES, request_max_body_size=body_limit(max_payload_bytes))
+    return kind(
         path,
-        route_handlers=[*ROUTES, _payload_routes(max_payload_bytes), *_metrics_routes(metrics)],
+        route_handlers=[*ROUTES, with_payloads, *_metrics_routes(metrics)],
         guards=[RequestGuard(RoleGuard(access))],
         dependencies={"services": _provide(services)},
         exception_handlers=router_handlers(),
@@ -206,10 +209,6 @@ def body_limit(max_payload_bytes: int) -> int:
     """Bytes that the body of a request may have that holds the arguments of a job."""
     # JSON that escapes every character takes up to three times as many bytes as the arguments in UTF-8.
     return max(3 * max_payload_bytes + 16 * 1024, 64 * 1024)
-
-
-def _payload_routes(max_payload_bytes: int) -> Router:
-    return Router("/", route_handlers=PAYLOAD_ROUTES, request_max_body_size=body_limit(max_payload_bytes))
 
 
 def _metrics_routes(metrics: MetricsReporter | None) -> Sequence[ControllerRouterHandler]:

@@ -41,6 +41,7 @@ from saq.queue import Queue
 from saq.types import QueueInfo
 
 from saqueduct.broker.outage import answering
+from saqueduct.common.sole_router import SoleRouter
 from saqueduct.console.answers import led_to
 from saqueduct.console.sign_in import login_address
 from saqueduct.litestar.access import AllOf
@@ -186,7 +187,7 @@ def _ui(config: SAQConfig, audit: Audit, base_path: str, earlier: Any, console: 
     handlers = router_handlers()
     if console is not None:
         handlers[401] = partial(_sign_in, console)
-    return Router(
+    return SoleRouter(
         "/",
         route_handlers=[
             serve_files(f"{config.web_path}/static", files, guards=[guard]),
