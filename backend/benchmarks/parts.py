@@ -84,6 +84,8 @@ def _memory(bench: Bench) -> dict[str, Any]:
 def _records(bench: Bench) -> dict[str, Any]:
     with _database() as database:
         records = memory.records(bench.url, database, bench.size, bench.show)
+    # In a database of its own: that of the records is still busy with the rows of the last run.
+    with _database() as database:
         return {"records": records, "commits": memory.commits(bench.url, database, bench.size, bench.show)}
 
 
