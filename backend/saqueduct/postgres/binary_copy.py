@@ -4,8 +4,9 @@ asyncpg's `copy_records_to_table` also sends it, from Python objects that it con
 out as the row has them, which takes a third of the time.
 """
 
+import functools
 import struct
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,18 +14,18 @@ import msgspec
 from saqueduct.postgres.rows import EXTRA, Row
 
 COPIED = (
-    "queued_at", "key", "arguments", "result", "started_at", "ended_at", "payload", "error", "attempts",
-    "queue", "task", "status", "worker", *EXTRA, "logs",
+    "queue", "task", "status", "worker", "attempts", "payload", "error", *EXTRA, "logs",
+    "queued_at", "started_at", "ended_at", "key", "arguments", "result",
 )  # fmt: skip
-"""The columns in the order of the fields that are sent."""
+"""The columns in the order of the fields that are sent; most rows have those of the first line alike."""
 
 MESSAGE_BYTES = 512 * 1024
 """Bytes from which a message is sent."""
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = struct.pack(">h", -1)
-_NULL = struct.pack(">i", -1)
-_NO_EXTRA = _NULL * (len(EXTRA) + 1)
+NULL = struct.pack(">i", -1)
+_NO_EXTRA = NULL * (len(EXTRA) + 1)
 
 _EPOCH = 946_684_800_000
 """PostgreSQL's epoch, the year 2000, in epoch milliseconds."""
@@ -32,29 +33,33 @@ _EPOCH = 946_684_800_000
 _TEXT = 25
 """Its type number of text."""
 
-_length = struct.Struct(">i").pack
-_head = struct.Struct(">hiqi").pack
-_time = struct.Struct(">iq").pack
-_times = struct.Struct(">iqiq").pack
-_jsonb = struct.Struct(">ib").pack
+_LENGTH = struct.Struct(">i")
+
+length = _LENGTH.pack
+"""What precedes a field: its length in bytes."""
+
+jsonb = struct.Struct(">ib").pack
+"""What precedes JSON in a column of JSONB: its length and one more, and the number of its format, 1."""
+
+_number = struct.Struct(">h").pack
 _smallint = struct.Struct(">ih").pack
+_time = struct.Struct(">iq").pack
 
 
-_Alike = tuple[str, str, str, str | None, int]
-"""Queue, task, status, worker and attempts of a row."""
+class Moments(dict[int, bytes]):
+    """Fields of times, by epoch milliseconds; 0: NULL. Jobs of a batch share most of them."""
+
+    def __missing__(self, milliseconds: int) -> bytes:
+        field = self[milliseconds] = _moment(milliseconds)
+        return field
 
 
-async def messages(rows: Iterable[Row]) -> AsyncIterator[bytes]:
-    """The data of a COPY of rows, in messages of about MESSAGE_BYTES; a message of PostgreSQL takes at most 1 GiB.
-
-    Raises:
-        TypeError, UnicodeEncodeError, struct.error: a row has a value that its column cannot hold.
-    """
+async def messages(packed: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """The data of a COPY of packed rows, in messages of about MESSAGE_BYTES; one of PostgreSQL takes at most 1 GiB."""
     parts, size = [_SIGNATURE], 0
-    known: dict[_Alike, bytes] = {}
-    for row in rows:
-        parts.append(encoded := _encoded(row, known))
-        size += len(encoded)
+    for row in packed:
+        parts.append(row)
+        size += len(row)
         if size >= MESSAGE_BYTES:
             yield b"".join(parts)
             parts, size = [], 0
@@ -62,73 +67,97 @@ async def messages(rows: Iterable[Row]) -> AsyncIterator[bytes]:
     yield b"".join(parts)
 
 
-def _encoded(row: Row, known: dict[_Alike, bytes]) -> bytes:
-    """A row; `known` keeps the last fields of rows that have them alike, as most do."""
-    (
-        queued, key, queue, task, status, _, attempts, _, arguments, payload, result, error, _, worker, started, ended,
-        extra,
-    ) = row  # fmt: skip
-    if payload is None and error is None and not extra:
-        alike = queue, task, status, worker, attempts
-        if (last := known.get(alike)) is None:
-            last = known[alike] = _last(row)
-    else:
-        last = _last(row)
-    encoded = str.encode(key)
+def pack(row: Row) -> bytes:
+    """A row as it is sent, if it is `first`.
+
+    Raises:
+        TypeError, UnicodeEncodeError, struct.error: it has a value that its column cannot hold.
+    """
+    arguments = row.arguments
+    plain = row.attempts == 1 and row.payload is None and row.error is None and not row.extra
     return b"".join((
-        _head(len(COPIED), 8, (queued - _EPOCH) * 1000, len(encoded)),
-        encoded,
-        # JSONB is sent as the number of its format, 1, and its text.
-        _NULL if arguments is None else _jsonb(len(arguments) + 1, 1) + arguments,
-        _NULL if result is None else _length(len(result)) + result,
-        _times(8, (started - _EPOCH) * 1000, 8, (ended - _EPOCH) * 1000)
-        if started and ended
-        else _moment(started) + _moment(ended),
-        last,
+        alike(row.queue, row.task, row.worker) if plain else _queue_to_logs(row),
+        *map(_moment, (row.queued, row.started, row.ended)),
+        _text(row.key),
+        NULL if arguments is None else jsonb(len(arguments) + 1, 1) + arguments,
+        _bytes(row.result),
     ))  # fmt: skip
 
 
-def _last(row: Row) -> bytes:
-    """The fields from `payload` on."""
-    payload, extra = row.payload, row.extra
+@functools.lru_cache(maxsize=1000)
+def alike(queue: str, task: str, worker: str | None) -> bytes:
+    """The number of fields, and those from `queue` to `logs` of plain successes: at the first attempt, others empty."""
+    texts = map(_text, (queue, task, "complete", worker))
+    return b"".join((_number(len(COPIED)), *texts, _smallint(2, 1), NULL, NULL, _NO_EXTRA))
+
+
+def _queue_to_logs(row: Row) -> bytes:
     return b"".join((
-        _NULL if payload is None else _length(len(payload)) + payload,
-        _text(row.error),
-        _smallint(2, row.attempts),
+        _number(len(COPIED)),
         *map(_text, (row.queue, row.task, row.status, row.worker)),
-        _extra(extra) if extra else _NO_EXTRA,
+        _smallint(2, row.attempts),
+        _bytes(row.payload),
+        _text(row.error),
+        _extra(row.extra) if row.extra else _NO_EXTRA,
     ))  # fmt: skip
+
+
+def unpack(packed: bytes) -> Row:
+    """The row of a plain success, see `successes.py`."""
+    queue, task, status, worker, *_, queued, started, ended, key, arguments, result = _fields(packed)
+    return Row(
+        _milliseconds(queued), _decoded(key) or "", _decoded(queue) or "", _decoded(task) or "", _decoded(status) or "",
+        0, 1, 0, arguments and arguments[1:], None, result, None, None, _decoded(worker), _milliseconds(started),
+        _milliseconds(ended), None,
+    )  # fmt: skip
+
+
+def _fields(packed: bytes) -> Iterator[bytes | None]:
+    place = len(_number(0))
+    while place < len(packed):
+        [size] = _LENGTH.unpack_from(packed, place)
+        place += _LENGTH.size
+        yield packed[place : place + size] if size >= 0 else None
+        place += max(size, 0)
+
+
+def _decoded(field: bytes | None) -> str | None:
+    return None if field is None else field.decode()
+
+
+def _milliseconds(field: bytes | None) -> int:
+    return 0 if field is None else int.from_bytes(field, signed=True) // 1000 + _EPOCH
+
+
+def _bytes(value: bytes | None) -> bytes:
+    return NULL if value is None else length(len(value)) + value
 
 
 def _moment(milliseconds: int) -> bytes:
-    return _time(8, (milliseconds - _EPOCH) * 1000) if milliseconds else _NULL
+    return _time(8, (milliseconds - _EPOCH) * 1000) if milliseconds else NULL
 
 
 def _extra(extra: Mapping[str, Any]) -> bytes:
     values = [(_texts if name == "tags" else _text)(extra.get(name)) for name in EXTRA]
     logs = extra.get("logs")
     # JSON is sent as text.
-    encoded = None if logs is None else msgspec.json.encode(logs)
-    values.append(_NULL if encoded is None else _length(len(encoded)) + encoded)
+    values.append(_bytes(None if logs is None else msgspec.json.encode(logs)))
     return b"".join(values)
 
 
 def _text(value: str | None) -> bytes:
-    if value is None:
-        return _NULL
     # Of `str`: another type is a TypeError.
-    encoded = str.encode(value)
-    return _length(len(encoded)) + encoded
+    return NULL if value is None else _bytes(str.encode(value))
 
 
 def _texts(values: Sequence[str] | None) -> bytes:
     """An array of text: dimensions, whether it holds NULL, the type; length and first index; the elements."""
     if values is None:
-        return _NULL
+        return NULL
     if not isinstance(values, list | tuple):
         raise TypeError(f"{values!r} is no list of texts")
     if not values:
         array = struct.pack(">iii", 0, 0, _TEXT)
     else:
         array = struct.pack(">iiiii", 1, 0, _TEXT, len(values), 1) + b"".join(map(_text, values))
-    return _length(len(array)) + array
+    return length(len(array)) + array

@@ -5,7 +5,7 @@ import logging
 import struct
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from saqueduct.broker.batching import Batches
 from saqueduct.common.own_context import create_shared_task
+from saqueduct.postgres.binary_copy import unpack
 from saqueduct.postgres.ended_rows import ended_before
 from saqueduct.postgres.ends import Ends
 from saqueduct.postgres.outage import sqlstate_of
@@ -79,7 +80,8 @@ class JobRecorder:
         self.rows = rows
         # Jobs of a dead worker come back together: one connection queries all of them.
         self._lookups = Batches(self._completed, LOOKUPS)
-        self._waiting: deque[Row] = deque()
+        self._waiting: deque[Row | bytes] = deque()
+        """Records; those of plain successes are packed, see `successes.py`."""
         self._ended: deque[Job] = deque()
         """Durable jobs that ended without a worker, for example by an abort."""
         self._writer: asyncio.Task[None] | None = None
@@ -145,23 +147,30 @@ class JobRecorder:
             problems.append(self.strays)
         return "; ".join(problems)
 
-    def add(self, job: Job) -> None:
-        """Write a record of a job, if its task wants one; the outbox row of a durable job that has ended is deleted."""
-        if own_fields(job).recorded:
-            return
-        if job.meta and job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
-            if len(self._ended) >= ENDED:
-                # Redis keeps it.
-                return
-            self._ended.append(job)
-        elif (row := self.rows.of(job)) is not None:
-            if len(self._waiting) >= BUFFER:
-                self._drop_oldest()
-            self._waiting.append(row)
-        else:
-            return
-        if self._writer is None or self._writer.done():
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Write records of jobs whose tasks want them; the outbox rows of durable ones that have ended are deleted."""
+        for job, packed in zip(jobs, self.rows.packed(jobs), strict=True):
+            if packed is not None:
+                self._waiting.append(packed)
+            else:
+                self._add(job)
+        while len(self._waiting) > BUFFER:
+            self._drop_oldest()
+        if len(self) and (self._writer is None or self._writer.done()):
             self._writer = create_shared_task(self._write_all())
+
+    def _add(self, job: Job) -> None:
+        try:
+            if own_fields(job).recorded:
+                return
+            if job.meta and job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
+                # Redis keeps those that do not fit here.
+                if len(self._ended) < ENDED:
+                    self._ended.append(job)
+            elif (row := self.rows.of(job)) is not None:
+                self._waiting.append(row)
+        except Exception:
+            logger.exception("could not record the outcome of the job %s", job.key)
 
     async def close(self, jobs: Sequence[Job]) -> list[bool | None]:
         """Write immediately that durable jobs have ended.
@@ -220,14 +229,14 @@ class JobRecorder:
         if self._writer is not None and not self._writer.done():
             self._writer.cancel()
             await asyncio.wait([self._writer])
-        kept = len(self._ended) + sum(row.kept for row in self._waiting)
+        kept = len(self._ended) + len(_kept(self._waiting))
         if kept:
             logger.warning("%d ends of jobs stay in Redis, and are written by the next worker", kept)
         if lost := len(self) - kept:
             logger.error("%d job records are lost: PostgreSQL did not accept them in time", lost)
 
     def _drop_oldest(self) -> None:
-        if self._waiting.popleft().kept:
+        if _kept([self._waiting.popleft()]):
             return
         if not self.dropped:
             logger.error(
@@ -241,7 +250,7 @@ class JobRecorder:
             batch = [self._waiting.popleft() for _ in range(min(RECORDS_AT_ONCE, len(self._waiting)))]
             try:
                 await self._write(batch)
-                await self._unrecorded.forget([(row.queue, row.mark) for row in batch if row.kept])
+                await self._unrecorded.forget([(row.queue, row.mark) for row in _kept(batch)])
                 written, batch = len(batch), []
                 await self._end_some()
             except asyncio.CancelledError:
@@ -267,7 +276,7 @@ class JobRecorder:
             return self._timings.locked_retry
         return self._timings.batch_pause if written < MANY else self._timings.long_batch_pause
 
-    def _keep(self, batch: Sequence[Row], error: Exception) -> None:
+    def _keep(self, batch: Sequence[Row | bytes], error: Exception) -> None:
         """PostgreSQL is unavailable, or its tables do not exist yet: the records wait."""
         self._waiting.extendleft(reversed(batch))
         self._away(error)
@@ -306,7 +315,7 @@ class JobRecorder:
         # Deleted anyway: otherwise it would look like one that Redis has forgotten, and run again.
         return await self._ends.write(jobs, seconds, record=False)
 
-    async def _write(self, batch: Sequence[Row]) -> None:
+    async def _write(self, batch: Sequence[Row | bytes]) -> None:
         """Write a batch; one record that PostgreSQL refuses does not keep the others from being written."""
         if not batch:
             return
@@ -318,7 +327,7 @@ class JobRecorder:
                 await self._fill(error)
                 raise
             for row in batch:
-                await self._write_alone(row)
+                await self._write_alone(unpack(row) if isinstance(row, bytes) else row)
 
     async def _fill(self, error: Exception) -> None:
         """Make the partition that a record lacks; the record is kept, and written after that."""
@@ -333,6 +342,11 @@ class JobRecorder:
             if not refused(error):
                 raise
             logger.error("the record of the job %s cannot be written: %s", row.key, error)
+
+
+def _kept(rows: Iterable[Row | bytes]) -> list[Row]:
+    """Of these, the ends that Redis keeps until they are written."""
+    return [row for row in rows if not isinstance(row, bytes) and row.kept]
 
 
 def refused(error: Exception) -> bool:

@@ -13,15 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from saqueduct.common.text import storable
 from saqueduct.errors import JobConflict, UnknownTask
-from saqueduct.postgres import early_ends
+from saqueduct.postgres import early_ends, successes
 from saqueduct.postgres.base import in_schema
-from saqueduct.postgres.binary_copy import COPIED, messages
+from saqueduct.postgres.binary_copy import COPIED, messages, pack
 from saqueduct.postgres.ended_rows import left, let_go
 from saqueduct.postgres.models import REPLAYED, RESOLUTION, RETRIED, JobRecord
 from saqueduct.postgres.rows import (
     EXTRA,
-    NUL,
-    FirstSuccess,
     Identity,
     Row,
     Statements,
@@ -47,8 +45,6 @@ MAX_ERROR = 32 * 1024
 
 COMPLETE = Status.COMPLETE
 """As a name of its own: an enumeration looks for its members at each use."""
-
-_encode = msgspec.json.Encoder().encode
 
 _COLUMN_OF = {entry: name for name, entry in EXTRA.items()}
 
@@ -86,16 +82,11 @@ class Rows:
         if not self.enabled:
             return None
         task = self._task(job.function)
-        if not self._wanted(task, job):
-            return None
-        if job.status is COMPLETE and not job.meta and task is not None:
-            try:
-                row = _of_success(job, task, self.max_result)
-            except RecursionError:
-                row = None
-            if row is not None:
-                return row
-        return self._row(job, task, self.max_result)
+        return self._row(job, task, self.max_result) if self._wanted(task, job) else None
+
+    def packed(self, jobs: Sequence[Job]) -> list[bytes | None]:
+        """The records of those jobs that are plain successes, packed for COPY; None for a job that needs `of`."""
+        return successes.pack(jobs, self._is_plain, self.max_result)
 
     def wanted(self, job: Job) -> bool:
         """True when the job must leave a record."""
@@ -137,21 +128,24 @@ class Rows:
             _extra(job, meta) if meta or own_fields(job).logs is not None else None,
         )
 
-    async def write(self, connection: AsyncConnection, rows: Sequence[Row], *, copy: bool = True) -> None:
+    async def write(self, connection: AsyncConnection, rows: Sequence[Row | bytes], *, copy: bool = True) -> None:
         """Write rows in one transaction, most of them by COPY, which takes half the time of an INSERT.
 
         Args:
             connection: whose transaction it is.
-            rows: at most a few thousand.
-            copy: False if a row may already exist.
+            rows: at most a few thousand; those of plain successes may be packed.
+            copy: False if a row may already exist; then none is packed.
 
         Raises:
             UniqueViolationError: one exists, for example after a commit whose answer was lost.
         """
-        first: list[Row] = []
+        first = [row for row in rows if isinstance(row, bytes)]
         further: list[Row] = []
-        for row in rows:
-            (first if copy and row.first else further).append(row)
+        for row in [row for row in rows if not isinstance(row, bytes)]:
+            if copy and row.first:
+                first.append(pack(row))
+            else:
+                further.append(row)
         if not self.synchronous and not any(row.kept for row in further):
             # If PostgreSQL crashes, these records of its last half second may be lost; waiting for its disk costs more.
             # Redis forgets the others once they are written.
@@ -266,6 +260,12 @@ class Rows:
             return False
         return policy == "all" or job.status is not COMPLETE or had_record(job)
 
+    def _is_plain(self, name: str) -> bool:
+        task = self._task(name) if self.enabled else None
+        if task is None or task.defaults.record != "all":
+            return False
+        return not task.signature.redact and task.signature.extra is None
+
     def _task(self, name: str) -> TaskDefinition | None:
         try:
             return self.tasks.get(name)
@@ -295,37 +295,6 @@ class Rows:
             result = task.signature.secrets(job.kwargs).scrub_value(result)
         encoded = msgspec.json.encode(result)
         return encoded if len(encoded) <= limit else None
-
-
-def _of_success(job: Job, task: TaskDefinition, max_result: int) -> Row | None:
-    """The same row as `Rows._row` makes, in half the time, for most records: those of jobs that completed, and have
-    nothing in `meta`. None: this one needs a closer look.
-
-    Raises:
-        RecursionError: a value is nested too deep.
-    """
-    signature = task.signature
-    if job.error is not None or signature.redact or signature.extra is not None or own_fields(job).logs is not None:
-        return None
-    arguments = None
-    if job.kwargs:
-        arguments = _encode(job.kwargs)
-        if NUL in arguments:
-            return None
-        # A loop, without a call for numbers and text: this runs for every record.
-        for value in job.kwargs.values():
-            if (kind := type(value)) is not int and kind is not str and differs_in_jsonb(value):
-                return None
-    result = None if job.result is None else _encode(job.result)
-    if result is not None and len(result) > max_result:
-        result = None
-    # Of several attempts, not the first.
-    kind = FirstSuccess if job.attempts <= 1 else Row
-    # Without the function that `Row` calls, which takes as long again.
-    return tuple.__new__(kind, (
-        job.queued, job.key, job.get_queue().name, job.function, "complete", 0, job.attempts, 0, arguments, None,
-        result, None, None, job.worker_id, job.started, job.completed, None,
-    ))  # fmt: skip
 
 
 def had_record(job: Job) -> bool:

@@ -104,8 +104,8 @@ class Relay:
     async def reconcile(self, queues: Sequence[EngineQueue]) -> None:
         """Enqueue durable jobs again that Redis has forgotten, and delete the rows of those that have ended."""
         for queue in queues:
-            for job in await self._outbox.publish_again(queue, self._forgotten_after):
-                self._recorder.add(job)
+            if jobs := await self._outbox.publish_again(queue, self._forgotten_after):
+                self._recorder.add(jobs)
 
     async def record_left(self, queues: Sequence[EngineQueue], age: float | None = None) -> bool:
         """Write the ends that Redis has kept for `age` seconds or longer: the process that should write them has died.

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -175,18 +175,18 @@ class QueueCore:
         asked, answer = self._time_known
         return answer + current - asked + clock.offset()
 
-    def record(self, job: Job) -> None:
-        """Record the outcome of a job; an error here does not prevent the settling of other jobs."""
-        if self.recorder is not None:
+    def record(self, jobs: Sequence[Job]) -> None:
+        """Record the outcomes of jobs; an error here does not prevent the settling of other jobs."""
+        if self.recorder is not None and jobs:
             try:
-                self.recorder.add(job)
+                self.recorder.add(jobs)
             except Exception:
-                logger.exception("could not record the outcome of the job %s", job.key)
+                logger.exception("could not record the outcomes of %d jobs", len(jobs))
 
     def note_end(self, job: Job) -> None:
         """Record and count a job that changed without a worker: its worker died, or it was aborted or replaced while
         it waited."""
-        self.record(job)
+        self.record([job])
         if self.meter is not None:
             self.meter.ended(job)
         if self.on_end is not None:

@@ -28,8 +28,9 @@ class Recorder(Protocol):
         """True for a job that has ended, and whose end must not be lost before it is recorded."""
         ...
 
-    def add(self, job: Job) -> None:
-        """Record a finished attempt; the job has its new status."""
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Record finished attempts, one or more; the jobs have their new status. One that cannot be recorded does not
+        keep the others from it."""
 
     async def close(self, jobs: Sequence[Job]) -> Sequence[bool | None]:
         """Record immediately that durable jobs have ended; False for each that had already ended, None for each that

@@ -76,6 +76,7 @@ class OutcomeBuffer:
                 took = time.perf_counter() - begun
                 self._core.meter.settled(answers, [job for _, job in batch], took)
             self._written([(outcome.key, outcome.how.lease) for outcome, _ in batch])
+            recorded: list[Job] = []
             for (_, job), (outcome, held) in zip(batch, answers, strict=True):
                 if not held:
                     logger.warning(
@@ -84,7 +85,8 @@ class OutcomeBuffer:
                     continue
                 self._settler.count(outcome)
                 if job is not None and outcome.how.kind in RECORDED:
-                    self._core.record(job)
+                    recorded.append(job)
+            self._core.record(recorded)
 
     async def _settled(self, batch: Sequence[tuple[Outcome, Job | None]]) -> Sequence[tuple[Outcome, bool]]:
         try:

@@ -83,12 +83,32 @@ async def test_an_argument_that_fills_many_messages_is_written(
         ({"extra": {"parent": 7}}, TypeError),
     ],
 )
-async def test_a_value_that_its_column_cannot_hold_is_the_record_s_fault(
+def test_a_value_that_its_column_cannot_hold_is_the_record_s_fault(
     wrong: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error) as caught:
-        [_ async for _ in binary_copy.messages([PLAIN._replace(**wrong)])]
+        binary_copy.pack(PLAIN._replace(**wrong))
     assert refused(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"arguments": None, "result": None, "worker": None, "started": 0}, {"key": "ключ"}], ids=str
+)
+def test_a_plain_success_that_is_packed_can_be_unpacked(changes: dict[str, Any]) -> None:
+    row = PLAIN._replace(**changes)
+    assert binary_copy.unpack(binary_copy.pack(row)) == row
+
+
+async def test_a_packed_success_that_is_refused_or_has_a_row_keeps_no_other_from_being_written(
+    store: PostgresStore, engine: AsyncEngine, records: Look
+) -> None:
+    await write(store, engine, PLAIN._replace(status="queued", result=None))
+    names = ("key", "a\x00b", "last")
+    await store.recorder._write([binary_copy.pack(PLAIN._replace(key=name)) for name in names])
+    assert {(each.key, each.status, each.result) for each in await records()} == {
+        ("key", "complete", 2),
+        ("last", "complete", 2),
+    }
 
 
 @pytest.mark.parametrize("wrong", [{"key": "\x00"}, {"attempts": -99_999}, {"queued": -(2**52)}, {"result": b"{"}])

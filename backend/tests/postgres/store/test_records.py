@@ -1,6 +1,7 @@
 """Job records: what the workers remember of jobs."""
 
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Any
 
 import httpx
@@ -11,10 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
 from saqueduct import Concurrency, Context, GiveUp, Queues, TaskRegistry, Throttled, Unique, task
+from saqueduct.postgres.binary_copy import unpack
 from saqueduct.postgres.records import Rows
-from saqueduct.postgres.rows import Row
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue import core
+from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job_log import JobLog
+from saqueduct.tasks.job_meta import TAGS
 from saqueduct.testing import JobKit
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.poll import eventually
@@ -215,7 +219,7 @@ async def test_a_record_that_is_written_twice_is_stored_once(
     await record_of(records, job.key, "complete")
     found = await worker.queue.job(job.key)
     assert found is not None
-    store.recorder.add(found)
+    store.recorder.add([found])
 
     async def written() -> bool:
         return len(store.recorder) == 0
@@ -311,22 +315,81 @@ def test_a_result_is_measured_in_bytes(store: PostgresStore, queues: Queues, lim
     assert row.result == kept
 
 
-@pytest.mark.parametrize("value", [7, "a", "a\0b", True, 1e20, -0.0, 1.5, {"b": 1, "a": 2}, {"a": "\0"}, [1e16], None])
-@pytest.mark.parametrize("attempts", [1, 2])
-def test_the_row_of_a_plain_success_is_that_of_a_closer_look(queues: Queues, value: Any, attempts: int) -> None:
-    def row(*redact: str) -> Row:
-        tasks = TaskRegistry()
+def plain_success(queues: Queues, tasks: TaskRegistry, value: Any = 7, **options: Any) -> EngineJob:
+    """A job that has completed, of a task with these options."""
 
-        @tasks.task(redact=redact)
-        async def work(ctx: Context, *, value: Any, secret: str = "") -> Any: ...
+    @tasks.task(**options)
+    async def work(ctx: Context, *, value: Any, secret: str = "") -> Any: ...
 
-        job = work.job({"value": value})
-        job.key, job.queue, job.queued, job.attempts = "one", queues.get("default"), 1, attempts
-        job.started, job.completed, job.status, job.result = 2, 3, Status.COMPLETE, value
-        found = Rows(tasks).of(job)
-        assert found is not None
-        return found
+    job = work.job({"value": value})
+    job.key, job.queue, job.queued, job.attempts, job.worker_id = "one", queues.get("default"), 1, 1, "worker"
+    job.started, job.completed, job.status, job.result = 2, 3, Status.COMPLETE, value
+    return job
 
-    plain, closer = row(), row("secret")
-    assert plain == closer
-    assert (plain.first, plain.kept) == (closer.first, closer.kept) == (attempts == 1, attempts != 1)
+
+@pytest.mark.parametrize("value", [7, "a", "ü", True, 1.5, {"a": [1, "b"]}, [], "x" * 100_000, None])
+def test_the_packed_record_of_a_plain_success_is_that_of_a_closer_look(queues: Queues, value: Any) -> None:
+    rows = Rows(tasks := TaskRegistry())
+    job = plain_success(queues, tasks, value)
+    [packed] = rows.packed([job])
+    assert packed is not None
+    assert unpack(packed) == rows.of(job)
+
+
+@pytest.mark.parametrize("value", ["a\0b", 1e20, -0.0, {"b": 1, "a": 2}, {"a": "\0"}, [1e16]], ids=repr)
+def test_arguments_that_differ_in_jsonb_need_a_closer_look(queues: Queues, value: Any) -> None:
+    rows = Rows(tasks := TaskRegistry())
+    job = plain_success(queues, tasks, value)
+    assert rows.packed([job]) == [None]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": Status.FAILED},
+        {"status": Status.QUEUED},
+        {"attempts": 2},
+        {"meta": {TAGS: ["billing"]}},
+        {"error": "failed"},
+        {"recorded": True},
+        {"function": "unknown"},
+        {"worker_id": "another"},
+    ],
+    ids=str,
+)
+def test_a_job_that_is_no_plain_success_needs_a_closer_look(queues: Queues, changes: dict[str, Any]) -> None:
+    rows = Rows(tasks := TaskRegistry())
+    job = plain_success(queues, tasks)
+    other = copy(job)
+    for name, value in changes.items():
+        setattr(other, name, value)
+    first, second, third = rows.packed([job, other, job])
+    assert (first is not None, second) == (True, None)
+    assert third == first
+
+
+def test_a_plain_success_that_has_logged_needs_a_closer_look(queues: Queues) -> None:
+    rows = Rows(tasks := TaskRegistry())
+    job = plain_success(queues, tasks)
+    job.logs = JobLog()
+    assert rows.packed([job]) == [None]
+
+
+@pytest.mark.parametrize("options", [{"redact": ("secret",)}, {"record": "none"}, {"record": "failures"}], ids=str)
+def test_what_its_task_says_of_records_holds_for_a_plain_success(queues: Queues, options: dict[str, Any]) -> None:
+    rows = Rows(tasks := TaskRegistry())
+    job = plain_success(queues, tasks, **options)
+    assert rows.packed([job]) == [None]
+    off = Rows(tasks := TaskRegistry(), enabled=False)
+    job = plain_success(queues, tasks)
+    assert off.packed([job]) == [None]
+
+
+async def test_a_job_that_cannot_be_recorded_keeps_no_other_from_it(
+    queues: Queues, store: PostgresStore, records: Look, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoilt, good = (plain_success(queues, TaskRegistry()) for _ in range(2))
+    spoilt.result, good.key = object(), "good"
+    store.recorder.add([spoilt, good])
+    await record_of(records, "good", "complete")
+    assert "could not record the outcome of the job one" in caplog.text

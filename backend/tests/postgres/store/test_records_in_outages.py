@@ -13,9 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.settings import Settings
-from saqueduct import INJECTED, Context, Queues, QueueUnavailable, task
+from saqueduct import INJECTED, Context, Queues, QueueUnavailable, Task, task
 from saqueduct.postgres import recorder as recording
 from saqueduct.postgres.store import PostgresStore
+from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import TAGS
 from saqueduct.timings import PostgresTimings
 from saqueduct.worker.worker import EngineWorker
@@ -28,6 +29,14 @@ from tests.queue.kit import working
 async def worker(settings: Settings, queues: Queues, container: AsyncContainer) -> AsyncIterator[EngineWorker]:
     async with working(settings, queues, container, schedules=False) as worker:
         yield worker
+
+
+def succeeded(task: Task[..., Any], queues: Queues) -> EngineJob:
+    """A job of a task that has completed at its first attempt."""
+    job = task.job({})
+    job.queue, job.attempts, job.status = queues.get("default"), 1, Status.COMPLETE
+    job.queued = job.started = job.completed = 1
+    return job
 
 
 async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
@@ -101,9 +110,8 @@ async def test_records_that_are_under_way_when_the_process_ends_are_reported_as_
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE job_records"))
         for _ in range(5):
-            job = lost.job({})
-            job.queue, job.queued, job.status = queues.get("default"), 1, Status.COMPLETE
-            store.recorder.add(job)
+            job = succeeded(lost, queues)
+            store.recorder.add([job])
         await eventually(lambda: not store.recorder._waiting)
         await store.recorder.flush(0.1)
     assert "5 job records are lost" in caplog.text
@@ -121,13 +129,10 @@ async def test_the_buffer_is_bounded_and_drops_the_oldest(
     async def dropped(ctx: Context) -> None: ...
 
     monkeypatch.setattr(recording, "BUFFER", 3)
-    queue = queues.get("default")
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE job_records"))
-        first = dropped.job({})
-        for job in [first, *(dropped.job({}) for _ in range(9))]:
-            job.queue, job.queued, job.status = queue, 1, Status.COMPLETE
-            store.recorder.add(job)
+        for _ in range(10):
+            store.recorder.add([succeeded(dropped, queues)])
             await asyncio.sleep(0)
     assert store.recorder.dropped > 0
     assert caplog.text.count("are dropped") == 1
@@ -153,11 +158,10 @@ async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_writte
     async def refused(ctx: Context) -> None: ...
 
     for changes in (fields, {"key": "good"}):
-        job = refused.job({})
-        job.queue, job.queued, job.completed, job.status = queues.get("default"), 1, 1, Status.COMPLETE
+        job = succeeded(refused, queues)
         for name, value in changes.items():
             setattr(job, name, value)
-        store.recorder.add(job)
+        store.recorder.add([job])
     await eventually(lambda: len(store.recorder) == 0 or store.recorder.away_since is not None)
     await record_of(records, "good", "complete")
     assert store.recorder.problem == ""

@@ -135,7 +135,7 @@ async def test_an_attempt_that_another_one_overtook_is_rolled_back(
         job.status, job.result, job.completed = Status.COMPLETE, "the other's", 1
         assert isinstance(recorder, JobRecorder)
         assert isinstance(mine, EngineJob)
-        recorder.add(job)
+        recorder.add([job])
         await record_of(records, job.key, "complete")
         if suspended:
             recorder.suspend()

@@ -1,7 +1,7 @@
 """Ends that PostgreSQL does not know yet: Redis keeps them, and any worker writes them."""
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -62,7 +62,7 @@ def own(own_tasks: None) -> None:
 async def dying(store: PostgresStore) -> AsyncIterator[None]:
     """A process that dies as soon as Redis knows how its jobs ended."""
 
-    def lose(job: Job) -> None: ...
+    def lose(jobs: Sequence[Job]) -> None: ...
 
     add, store.recorder.add = store.recorder.add, lose  # type: ignore[method-assign]
     try:
@@ -113,7 +113,7 @@ async def test_an_end_that_is_written_twice_counts_once(
     kept: Any = await default.redis.hgetall(default.namespace("unrecorded"))
     ended = await default.job(job.key)
     assert ended is not None
-    store.recorder.add(ended)
+    store.recorder.add([ended])
     await record_of(records, job.key, "failed")
     await default.redis.hset(default.namespace("unrecorded"), mapping=kept)
     assert await left(store, default) == 0
