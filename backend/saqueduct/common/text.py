@@ -6,12 +6,17 @@ of an abort or a note, is escaped: it must not make the job fail.
 
 import re
 import traceback
+from typing import Any
 
 LONGEST_ERROR = 256 * 1024
 """Maximum characters of a job's error; a longer one could make the job larger than Redis accepts."""
 
 LONGEST_REMARK = 500
 """Characters of a reason, or of the name of a person, as callers give it; 2,000 bytes at most."""
+
+LONGEST_KEY = 512
+"""Maximum characters of a job's key, up to four bytes each: an index entry of PostgreSQL has at most 2,704 bytes,
+including the queue's name."""
 
 LONGEST_NAME = 63
 """Bytes of a name in PostgreSQL."""
@@ -45,6 +50,19 @@ def check_text(name: str, text: str) -> None:
     """
     if storable(text) != text:
         raise ValueError(f"{name}: {text!r} contains NUL or a lone surrogate, which cannot be stored: remove it")
+
+
+def check_key(key: Any, longest: int = LONGEST_KEY) -> None:
+    """Check that a value can be the key of a job, or with `longest` that of a schedule.
+
+    Raises:
+        ValueError: it cannot; says why.
+    """
+    if not isinstance(key, str):
+        raise ValueError(f"key takes a text, such as key='weekly', not {key!r}")
+    if len(key) > longest:
+        raise ValueError(f"key: {key[:40]!r}... has {len(key)} characters; it has {longest} at most")
+    check_text("key", key)
 
 
 def check_schema(name: str) -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from croniter import CroniterError, croniter
 
 from saqueduct.common.near_names import NamedFields
-from saqueduct.common.text import check_text
+from saqueduct.common.text import check_key
 from saqueduct.common.time_limits import LONGEST_TIME
 from saqueduct.schedules.cron_text import EXAMPLE, normalized
 from saqueduct.schedules.wall_clock import next_match
@@ -71,7 +71,7 @@ class Schedule(NamedFields):
             raise ValueError("a schedule has either a cron or an interval: cron='0 3 * * *' or every=60.0")
         if isinstance(self.every, dt.timedelta):
             object.__setattr__(self, "every", self.every.total_seconds())
-        _check_key(self.key)
+        check_key(self.key, LONGEST_KEY)
         if self.catch_up not in ("once", "skip"):
             raise ValueError(f'catch_up must be "once" or "skip", not {self.catch_up!r}')
         if self.overlap not in ("skip", "queue"):
@@ -159,20 +159,12 @@ def check_monitor(url: Any) -> None:
         raise ValueError("monitor takes a URL, such as monitor='https://hc-ping.com/...'")
 
 
-def _check_key(key: Any) -> None:
-    if not isinstance(key, str):
-        raise ValueError(f"key takes a text, such as key='weekly', not {key!r}")
-    if len(key) > LONGEST_KEY:
-        raise ValueError(f"key: {key[:40]!r}... has {len(key)} characters; it has {LONGEST_KEY} at most")
-    check_text("key", key)
-
-
 def _check_zone(timezone: str, cron: str | None) -> None:
     if cron is None:
         raise ValueError("timezone goes with cron; an interval has none")
     try:
         ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
         raise ValueError(f"{timezone!r} is not a time zone; give an IANA name such as 'Europe/Berlin'") from None
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from saqueduct.common.clock import time_now
 from saqueduct.common.near_names import NamedFields
-from saqueduct.common.text import check_text
+from saqueduct.common.text import check_key
 from saqueduct.common.time_limits import check_delay, check_moment
 from saqueduct.tasks import encoding
 from saqueduct.tasks.job_meta import DURABLE, EXPIRES_AT, TAGS, ReservedMeta, checked
-from saqueduct.tasks.options import LEAST, PRIORITIES, Priority, TaskOptions
+from saqueduct.tasks.options import LEAST, PRIORITIES, Priority, TaskOptions, check_truth
 from saqueduct.tasks.unique import Unique
 
 if TYPE_CHECKING:
@@ -90,7 +90,10 @@ class CallOptions(NamedFields):
             if (value := getattr(self, name)) is not None:
                 check_delay(name, value)
         if self.key is not None:
-            check_text("key", self.key)
+            check_key(self.key)
+            if not self.key:
+                raise ValueError("key must not be empty: leave it out, and the job gets a random one")
+        check_truth("keep_result", self.keep_result)
         if self.meta is not None:
             check_meta(self.meta)
         TaskOptions(**self._given())

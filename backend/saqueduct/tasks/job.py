@@ -11,7 +11,7 @@ from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
 from saq.utils import now
 
-from saqueduct.common.text import check_text, storable
+from saqueduct.common.text import check_key, check_text, storable
 from saqueduct.tasks import wire
 from saqueduct.tasks.job_log import JobLog
 from saqueduct.tasks.job_meta import EXPIRES_AT, ROUND, checked
@@ -25,10 +25,6 @@ LEASE_TEXT = 64
 
 TIME_TEXT = 16
 """Characters of the time in a lease, in epoch microseconds."""
-
-LONGEST_KEY = 512
-"""Maximum characters of a job's key, up to four bytes each: an index entry of PostgreSQL has at most 2,704 bytes,
-including the queue's name."""
 
 Held = tuple[str, str]
 """A leased job: its key, and its lease."""
@@ -195,9 +191,7 @@ def check_names(job: Job) -> None:
     """
     key = job.key
     if not isinstance(job, EngineJob) or job.new_key != key:
-        if len(key) > LONGEST_KEY:
-            raise ValueError(f"key: {key[:40]!r}... has {len(key)} characters; it has {LONGEST_KEY} at most")
-        check_text("key", key)
+        check_key(key)
     if job.group_key:
         check_text("group_key", job.group_key)
 

@@ -117,6 +117,12 @@ class TaskOptions(NamedFields):
                 object.__setattr__(self, name, 0)
                 continue
             check_number(name, value, least)
+        if self.retries != int(self.retries):
+            raise ValueError(f"retries counts attempts: it must be a whole number, not {self.retries!r}")
+        for name in ("at_most_once", "durable"):
+            check_truth(name, getattr(self, name))
+        if not isinstance(self.queue, str):
+            raise ValueError(f"queue takes a text, such as queue='mails', not {self.queue!r}")
         if not self.queue:
             raise ValueError("queue must not be empty")
         if self.priority not in PRIORITIES:
@@ -136,8 +142,8 @@ class TaskOptions(NamedFields):
             raise ValueError("tags takes a tuple of words, such as tags=('billing',)")
         for tag in self.tags:
             _check_tag(tag)
-        if self.record_logs not in (True, False, None):
-            raise ValueError(f"record_logs must be True, False or None, not {self.record_logs!r}")
+        if self.record_logs is not None:
+            check_truth("record_logs", self.record_logs)
         for name in ("retry_on", "give_up_on"):
             _check_exceptions(name, getattr(self, name))
 
@@ -189,6 +195,16 @@ class TaskOptions(NamedFields):
         if meta:
             fields["meta"] = meta
         return fields
+
+
+def check_truth(name: str, value: Any) -> None:
+    """Check that an option is True or False: a text such as "no" would count as True.
+
+    Raises:
+        ValueError: it is neither; names the option.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
 
 
 def _check_unique(unique: Any) -> None:

@@ -66,6 +66,9 @@ async def test_an_idempotency_key_is_the_key(client: httpx.AsyncClient, route: s
         ("expires=-1", {}, "expires"),
         ("key=", {}, "key"),
         ("key=%00", {}, "key"),
+        (f"key={'x' * 513}", {}, "512"),
+        ("", {"Idempotency-Key": "x" * 513}, "512"),
+        ("", [("Idempotency-Key", "a"), ("Idempotency-Key", "b")], "twice"),
         ("key=a", {"Idempotency-Key": "b"}, "Idempotency-Key"),
         ("", {"Idempotency-Key": ""}, "Idempotency-Key"),
         ("wait=61", {}, "wait"),
@@ -75,7 +78,12 @@ async def test_an_idempotency_key_is_the_key(client: httpx.AsyncClient, route: s
     ],
 )
 async def test_impossible_options_are_400_and_named(
-    client: httpx.AsyncClient, jobs: JobKit, route: str, query: str, headers: dict[str, str], name: str
+    client: httpx.AsyncClient,
+    jobs: JobKit,
+    route: str,
+    query: str,
+    headers: dict[str, str] | list[tuple[str, str]],
+    name: str,
 ) -> None:
     answer = await post(client, route, query, headers=headers)
     assert answer.status_code == 400, answer.text
@@ -197,6 +205,13 @@ async def test_the_jobs_of_a_batch_share_a_key(client: httpx.AsyncClient) -> Non
             ("import:0", created),
             ("import:1", created),
         ]
+
+
+async def test_the_keys_of_a_batch_have_a_limited_length(client: httpx.AsyncClient, jobs: JobKit) -> None:
+    arguments = [{"user_id": 1}, {"user_id": 2}]
+    answer = await client.post(f"/tasks/my_task/batch?key={'x' * 511}", json=arguments)
+    assert (answer.status_code, "512" in answer.json()["detail"]) == (400, True)
+    jobs.refute_enqueued()
 
 
 async def test_an_empty_batch_makes_nothing(client: httpx.AsyncClient) -> None:

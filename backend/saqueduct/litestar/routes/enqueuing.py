@@ -61,17 +61,9 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
     Raises:
         ValidationException: a value does not fit, or query and header give two keys.
     """
-    header = next((value for name, value in request.scope["headers"] if name == IDEMPOTENCY_KEY), None)
     given = {name: value for name, value in request.query_params.items() if name not in own}
-    if header is not None:
-        try:
-            key = header.decode()
-        except UnicodeDecodeError:
-            raise _invalid("Idempotency-Key", "the header is not UTF-8", "header") from None
-        if not key:
-            raise _invalid("Idempotency-Key", "the header must not be empty", "header")
-        if given.setdefault("key", key) != key:
-            raise _invalid("key", "the query and the header Idempotency-Key give two keys: give one")
+    if (key := _key_of_header(request)) is not None and given.setdefault("key", key) != key:
+        raise _invalid("key", "the query and the header Idempotency-Key give two keys: give one")
     if not given:
         return PLAIN
     for name in given:
@@ -86,6 +78,20 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
         # Otherwise all keys that cannot be decoded would be the same key.
         raise _invalid("key", "it is not UTF-8")
     return msgspec.convert(given, EnqueueQuery, strict=False)
+
+
+def _key_of_header(request: Request[Any, Any, Any]) -> str | None:
+    values = [value for name, value in request.scope["headers"] if name == IDEMPOTENCY_KEY]
+    if not values:
+        return None
+    problem = "the header is given twice: give it once" if len(values) > 1 else ""
+    try:
+        key = values[0].decode()
+    except UnicodeDecodeError:
+        key, problem = "", problem or "the header is not UTF-8"
+    if problem or not key:
+        raise _invalid("Idempotency-Key", problem or "the header must not be empty", "header")
+    return key
 
 
 def with_options(task: Task[..., Any], query: EnqueueQuery) -> Task[..., Any]:
