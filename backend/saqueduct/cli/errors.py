@@ -8,6 +8,7 @@ import click
 
 from saqueduct.broker.outage import REDIS_AWAY
 from saqueduct.cli.output import clean
+from saqueduct.common.near_names import did_you_mean
 from saqueduct.errors import (
     DeadLetterNotFound,
     JobConflict,
@@ -54,7 +55,17 @@ class Misconfigured(Failure):
 
 
 class Nouns(click.Group):
-    """A group whose help shows the whole first sentence of each command; click cuts it to one line."""
+    """A group that names the commands it has when it is asked for another one, and whose help shows the whole first
+    sentence of each command; click cuts it to one line."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it."""
+        known = self.get_command(ctx, args[0]) is not None or args[0].startswith("-")
+        if not known and not ctx.resilient_parsing:
+            ctx.fail(f"there is no command {args[0]!r}: {did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, command.get_short_help_str(limit=1000)) for name, command in self.commands.items()]

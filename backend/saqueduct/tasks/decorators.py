@@ -74,6 +74,8 @@ def decorated(
         raise RegistrationError(function.function, f"is a task already, named {function.name!r}")
     if problem := unfit(function) or unknown_option(options, TaskSettings.__annotations__, TASK_EQUALS):
         raise RegistrationError(function, problem)
+    if name is None and function.__name__ == "<lambda>":
+        raise RegistrationError(function, "a lambda has no name: give name='...', or write a `def`")
     try:
         _check_name(name)
         settled = TaskOptions(**options)

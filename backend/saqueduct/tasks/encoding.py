@@ -10,6 +10,7 @@ from msgspec import inspect as msgspec_inspect
 
 from saqueduct.errors import InvalidResult, PayloadTooLarge
 from saqueduct.tasks import pydantic_models
+from saqueduct.tasks.constraints import check_constraints
 from saqueduct.tasks.nesting import TOO_DEEP, is_too_deep, may_be_too_deep
 from saqueduct.tasks.places import has_one_name_twice, is_between_minutes, is_endless, is_half_a_pair, place_of
 
@@ -178,7 +179,10 @@ def check(type_: Any) -> None:
     """
     schemas([type_])
     decoder(type_)
+    check_constraints(type_)
     for part in _parts(msgspec_inspect.type_info(type_), set()):
+        if isinstance(part, msgspec_inspect.RawType):
+            raise TypeError("msgspec.Raw is JSON that is already encoded: declare Any, and pass the value itself.")
         if isinstance(part, msgspec_inspect.DictType) and not _names_a_value(part.key_type):
             raise TypeError("Keys of JSON objects can only be text, numbers, enums, dates, times or UUIDs.")
         each: Any = getattr(part, "cls", None)

@@ -17,6 +17,7 @@ TASK_EQUALS: dict[str, str] = {
     "every": "decorate with @scheduled_task(every=...)",
     "failure_ttl": "give ttl=seconds",
     "ignore_result": "give ttl=-1, which keeps no result",
+    "interval": "decorate with @scheduled_task(every=...)",
     "job_timeout": "give timeout=seconds",
     "keep_result": "give ttl=seconds, or ttl=-1 to keep no result",
     "max_backoff": "give retry_backoff=seconds, the longest pause",

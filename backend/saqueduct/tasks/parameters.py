@@ -62,7 +62,7 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The resolved annotations, with their `Annotated` parts.
 
     Raises:
-        RegistrationError: one uses a name that is not defined at run time.
+        RegistrationError: one uses a name that is not defined at run time, or is no type.
     """
     try:
         return typing.get_type_hints(function, include_extras=True)
@@ -70,6 +70,10 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
         raise RegistrationError(
             function,
             f"the annotation {error.name!r} is not known at run time: import it outside `if TYPE_CHECKING`",
+        ) from None
+    except (AttributeError, SyntaxError, TypeError) as error:
+        raise RegistrationError(
+            function, f"an annotation cannot be evaluated: {str(error).splitlines()[0]}; correct it"
         ) from None
 
 

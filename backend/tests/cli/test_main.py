@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from saqueduct.cli.groups import main
 from saqueduct.cli.main import run as entry_point
@@ -57,6 +58,18 @@ def test_it_tells_its_version() -> None:
 def test_litestars_command_line_finds_the_application(environment: dict[str, str]) -> None:
     shown = python.run(["-m", "litestar", "info"], cwd=BACKEND, env=environment)
     assert (shown.returncode, "Enabled path=/schema" in shown.stdout) == (0, True), shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["jbos", "list"], "there is no command 'jbos': did you mean 'jobs'?"),
+        (["queues", "list"], "there is no command 'list': there are stats"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_those_there_are(typed: list[str], words: str) -> None:
+    answer = CliRunner().invoke(main, typed)
+    assert (answer.exit_code, words in answer.output) == (2, True), answer.output
 
 
 def test_these_commands_are_there() -> None:

@@ -8,9 +8,10 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 from zoneinfo import ZoneInfo
 
+import annotated_types
 import msgspec
 import pydantic
 import pytest
@@ -273,6 +274,15 @@ class Shelf(pydantic.BaseModel):
     boxes: list[Colours]
 
 
+class Crude(msgspec.Struct):
+    content: msgspec.Raw
+
+
+class Sized(TypedDict):
+    name: Annotated[str, annotated_types.MaxLen(3)]
+    inner: "Sized | None"
+
+
 UNFIT: list[tuple[Any, str]] = [
     (Holder, "JSON has no form for socket"),
     (dict[str, Holder | None], "JSON has no form for socket"),
@@ -282,7 +292,18 @@ UNFIT: list[tuple[Any, str]] = [
     (Login, "the model Login has a pydantic secret"),
     (list[Open], "the model Open: Cannot generate a JsonSchema"),
     (Colours | int, "custom type"),
+    (msgspec.Raw, "msgspec.Raw is JSON that is already encoded: declare Any"),
+    (list[Crude], "msgspec.Raw is JSON that is already encoded"),
+    (Annotated[int, pydantic.Field(gt=0)], r"metadata=\[Gt\(gt=0\)\]\) would not be checked: .*msgspec.Meta"),
+    (list[pydantic.PositiveInt] | None, r"Gt\(gt=0\) would not be checked"),
+    (Sized, r"MaxLen\(max_length=3\) would not be checked"),
 ]
+
+
+def test_a_description_of_pydantic_restricts_nothing() -> None:
+    async def job(ctx: Context, *, value: Annotated[int, pydantic.Field(description="how many")]) -> None: ...
+
+    assert Signature(job).encode({"value": -1}) == {"value": -1}
 
 
 @pytest.mark.parametrize(("declared", "why"), UNFIT, ids=[str(declared) for declared, _ in UNFIT])

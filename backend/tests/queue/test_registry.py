@@ -32,6 +32,9 @@ from saqueduct import (
 CTX: Any = {}
 
 
+async def _pings(ctx: Context) -> None: ...
+
+
 @pytest.fixture(autouse=True)
 def registry() -> Iterator[TaskRegistry]:
     with get_registry().isolated() as registry:
@@ -260,6 +263,12 @@ def test_an_impossible_option_is_refused(registry: TaskRegistry, options: dict[s
         ({"name": ""}, "name takes a text"),
         ({"name": "a\ud800"}, "name: .* a lone surrogate"),
         ({"name": "a" * 401}, "has 401 characters"),
+        ({"durable": "no"}, "durable must be True or False, not 'no'"),
+        ({"at_most_once": "no"}, "at_most_once must be True or False, not 'no'"),
+        ({"record_logs": "off"}, "record_logs must be True or False, not 'off'"),
+        ({"retries": 1.5}, "retries counts attempts: it must be a whole number, not 1.5"),
+        ({"queue": 5}, "queue takes a text"),
+        ({"interval": 5}, "decorate with @scheduled_task"),
     ],
 )
 def test_an_option_of_a_wrong_kind_is_refused(registry: TaskRegistry, options: dict[str, Any], words: str) -> None:
@@ -268,6 +277,33 @@ def test_an_option_of_a_wrong_kind_is_refused(registry: TaskRegistry, options: d
     with pytest.raises(RegistrationError, match=words):
         task(**options)(job)
     assert len(registry) == 0
+
+
+def test_a_lambda_needs_a_name(registry: TaskRegistry) -> None:
+    with pytest.raises(RegistrationError, match="a lambda has no name: give name="):
+        task(lambda ctx: None)
+    assert task(name="named")(lambda ctx: None).name == "named"
+
+
+@pytest.mark.parametrize("zone", [5, "", "Mars/Base"])
+def test_a_zone_that_is_none_is_refused(registry: TaskRegistry, zone: Any) -> None:
+    with pytest.raises(RegistrationError, match=f"{zone!r} is not a time zone"):
+        scheduled_task(cron="0 3 * * *", timezone=zone)(_pings)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"key": 5}, "key takes a text"),
+        ({"key": ""}, "key must not be empty: leave it out"),
+        ({"key": "x" * 513}, "it has 512 at most"),
+        ({"keep_result": "no"}, "keep_result must be True or False"),
+        ({"durable": "no"}, "durable must be True or False"),
+    ],
+)
+def test_an_option_of_a_call_of_a_wrong_kind_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        task(_pings).options(**options)
 
 
 def test_no_exceptions_to_give_up_on_may_be_said_as_none(registry: TaskRegistry) -> None:
@@ -281,6 +317,15 @@ def test_an_annotation_unknown_at_run_time_is_named(registry: TaskRegistry) -> N
     async def job(ctx: Context, *, when: "Sometime") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     with pytest.raises(RegistrationError, match="'Sometime' is not known at run time"):
+        task(job)
+
+
+@pytest.mark.parametrize("written", ["uuid.Sometime", "int[", "int | 5"])
+def test_an_annotation_that_is_no_type_is_refused(registry: TaskRegistry, written: str) -> None:
+    async def job(ctx: Context, *, when: Any) -> None: ...
+
+    job.__annotations__["when"] = written
+    with pytest.raises(RegistrationError, match=r"job: an annotation cannot be evaluated: .*; correct it"):
         task(job)
 
 
