@@ -239,7 +239,8 @@ def _retention(rotations: Sequence[Mapping[str, float]]) -> str:
 
 def _console(figures: Mapping[str, Any]) -> str:
     head = f"A page of the console, {figures['records']:,} records, {figures['waiting']:,} waiting jobs"
-    return _table([head, "ms"], [(name, f"{took:.0f}") for name, took in figures["pages"].items()])
+    pages = [(name, *(f"{each:.0f}" for each in took)) for name, took in figures["pages"].items()]
+    return _table([head, "ms", "of these the process computes"], pages)
 
 
 def _peers(results: Mapping[str, Any]) -> str:
