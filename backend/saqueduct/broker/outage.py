@@ -42,6 +42,10 @@ LATE = 0.1
 ONCE_MORE = 1.0
 """Most seconds that a call gets in addition if something blocked the event loop at its end."""
 
+SAME_OUTAGE = 1.0
+"""Seconds after a call without an answer within which the next one shares its time. A stream of events, which looks
+again every few seconds, must notice that Redis is back."""
+
 MAX_PAUSE = 5.0
 """Maximum seconds between two tries of a worker while Redis is down."""
 
@@ -50,19 +54,31 @@ class OneWait:
     """What a request, or another block, has found out about Redis: when a call gets no answer, those that follow get
     only what is left of the same time. Without it a request waits for each of its calls."""
 
-    __slots__ = ("is_over", "silent_since")
+    __slots__ = ("_failed_at", "_silent_since", "is_over")
 
     def __init__(self) -> None:
-        self.silent_since: float | None = None
+        self._silent_since: float | None = None
         """Time of the event loop from which on Redis has not answered; None: it has."""
+        self._failed_at = 0.0
+        """When that was found out last."""
         self.is_over = False
         """True after the block: what it has begun, and goes on, waits by itself."""
 
     def end_of(self, began: float, seconds: float) -> float:
-        """When a call ends that begins now."""
-        if self.is_over or self.silent_since is None:
+        """When a call ends that begins now, by the time of the event loop."""
+        if self.is_over or self._silent_since is None or began > self._failed_at + SAME_OUTAGE:
             return began + seconds
-        return max(began, min(began, self.silent_since) + seconds)
+        return max(began, min(began, self._silent_since) + seconds)
+
+    def failed(self, since: float, now: float) -> None:
+        """Redis has not answered since then."""
+        if self._silent_since is None or since > self._failed_at + SAME_OUTAGE:
+            self._silent_since = since
+        self._failed_at = now
+
+    def answered(self) -> None:
+        """Redis has answered."""
+        self._silent_since = None
 
 
 one_wait: ContextVar[OneWait | None] = ContextVar("one_wait", default=None)
@@ -71,9 +87,8 @@ one_wait: ContextVar[OneWait | None] = ContextVar("one_wait", default=None)
 
 def note_silence(since: float) -> None:
     """Note that Redis has not answered since a time of the event loop."""
-    wait = one_wait.get()
-    if wait is not None and wait.silent_since is None:
-        wait.silent_since = since
+    if (wait := one_wait.get()) is not None:
+        wait.failed(since, asyncio.get_running_loop().time())
 
 
 @asynccontextmanager
@@ -98,7 +113,7 @@ async def answering(seconds: float) -> AsyncIterator[None]:
         note_silence(began)
         raise QueueUnavailable(_reason(error)) from error
     if wait is not None:
-        wait.silent_since = None
+        wait.answered()
 
 
 def _expire(limit: asyncio.Timeout, end: float, seconds: float) -> None:
