@@ -1,7 +1,7 @@
 """Limits guessing: attempts by network, counted in Redis for all processes.
 
 While Redis is unavailable, each process keeps counting by itself, so that neither the limit nor logging in depends on
-Redis.
+Redis. What a process has counted so still counts when Redis answers again.
 """
 
 import hashlib
@@ -49,6 +49,22 @@ class Count(NamedTuple):
     seconds: int
 
 
+class Kept(NamedTuple):
+    """What a process remembers of a network.
+
+    Attributes:
+        attempts: all in the window.
+        until: end of the window, on the monotonic clock.
+        missed: those of them that Redis did not count.
+        forgotten_at: end of their window, however often somebody tries.
+    """
+
+    attempts: int
+    until: float
+    missed: int = 0
+    forgotten_at: float = 0.0
+
+
 class Attempts:
     """Counts attempts.
 
@@ -62,7 +78,7 @@ class Attempts:
         self._queue = queue
         self._key = hashlib.sha256(b"attempts" + key.reveal().encode()).digest()
         self._remembered = remembered
-        self._here: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._here: OrderedDict[str, Kept] = OrderedDict()
         self._away_until = 0.0
 
     async def count(self, kind: str, network: str) -> Count:
@@ -80,8 +96,10 @@ class Attempts:
             answer = await self._ask(pipe.execute())
         if not answer:
             return self._count_here(key, 1)
-        count = Count(answer[1], max(answer[2], 1))
-        self._keep(key, count.attempts, time.monotonic() + count.seconds)
+        kept = self._kept(key)
+        count = Count(answer[1] + kept.missed, max(answer[2], 1))
+        until = time.monotonic() + count.seconds
+        self._keep(key, kept._replace(attempts=count.attempts, until=until))
         return count
 
     async def so_far(self, kind: str, network: str) -> Count:
@@ -91,7 +109,9 @@ class Attempts:
             pipe.get(key)
             pipe.ttl(key)
             answer = await self._ask(pipe.execute())
-        return Count(int(answer[0] or 0), max(answer[1], 1)) if answer else self._count_here(key, 0)
+        if not answer:
+            return self._count_here(key, 0)
+        return Count(int(answer[0] or 0) + self._kept(key).missed, max(answer[1], 1))
 
     @property
     def away(self) -> bool:
@@ -116,17 +136,23 @@ class Attempts:
             return None
 
     def _count_here(self, counter: str, more: int) -> Count:
-        now = time.monotonic()
-        attempts, until = self._here.get(counter, (0, 0.0))
-        if until <= now:
-            attempts, until = 0, now + WINDOW
+        kept = self._kept(counter)
+        attempts, now = kept.attempts + more, time.monotonic()
         if more:
-            self._keep(counter, attempts + more, until)
-        return Count(attempts + more, math.ceil(until - now))
+            forgotten_at = kept.forgotten_at if kept.missed else now + WINDOW
+            self._keep(counter, Kept(attempts, kept.until, kept.missed + more, forgotten_at))
+        return Count(attempts, math.ceil(kept.until - now))
 
-    def _keep(self, counter: str, attempts: int, until: float) -> None:
+    def _kept(self, counter: str) -> Kept:
+        now = time.monotonic()
+        kept = self._here.get(counter)
+        if kept is None or kept.until <= now:
+            return Kept(0, now + WINDOW)
+        return kept if kept.forgotten_at > now else Kept(kept.attempts, kept.until)
+
+    def _keep(self, counter: str, kept: Kept) -> None:
         """Remember a counter, in case Redis is unavailable at the next attempt."""
-        self._here[counter] = (attempts, until)
+        self._here[counter] = kept
         self._here.move_to_end(counter)
         if len(self._here) > self._remembered:
             self._here.popitem(last=False)

@@ -1,6 +1,7 @@
 """Counting who guesses."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +96,21 @@ async def test_a_process_counts_on_when_redis_goes_away(
     monkeypatch.setattr("redis.asyncio.client.Pipeline.execute", away)
     assert (await attempts.count("logins", "192.0.2.1")).attempts == 4
     assert (await attempts.so_far("logins", "192.0.2.1")).attempts == 4
+
+
+async def test_what_a_process_has_counted_for_itself_counts_when_redis_is_back(
+    attempts: Attempts, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await attempts.count("logins", "192.0.2.1")).attempts == 1
+    with monkeypatch.context() as away:
+        away.setattr(Attempts, "away", True)
+        assert (await attempts.count("logins", "192.0.2.1")).attempts == 2
+    assert (await attempts.count("logins", "192.0.2.1")).attempts == 3
+    assert (await attempts.so_far("logins", "192.0.2.1")).attempts == 3
+    await asyncio.gather(*(queue.redis.flushall() for queue in queues))
+    now = time.monotonic()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now + WINDOW))
+    assert (await attempts.count("logins", "192.0.2.1")).attempts == 1
 
 
 async def test_what_a_process_counts_for_itself_is_bounded(unreachable: EngineQueue) -> None:
