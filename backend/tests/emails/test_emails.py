@@ -32,7 +32,7 @@ def settings(environment: dict[str, str], request: pytest.FixtureRequest) -> Set
     """With an SMTP server where the test has one."""
     if "smtp" in request.fixturenames:
         port = request.getfixturevalue("smtp").port
-        environment |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(port), "SMTP_SECURITY": "none", "SMTP_TIMEOUT": "2"}
+        environment |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(port), "SMTP_SECURITY": "none", "SMTP_TIMEOUT": "20"}
     return load_settings(environment)
 
 
