@@ -269,8 +269,8 @@ class JobRunner:
             self.core.give_backs.end(attempt.held)
         job, meter = attempt.job, self.core.meter
         if meter is not None and (begun := attempt.begun):
-            # Without the seconds for which other jobs blocked the event loop.
-            job.ran = self.pulse.fair() - begun + attempt.blocked
+            # Without the seconds for which other jobs blocked the event loop, some of which may be before its begin.
+            job.ran = max(self.pulse.fair() - begun + attempt.blocked, 0.0)
         if outcome is not None:
             self.keeper.ended(attempt.held)
             if outcome.how.kind == "finish" and outcome.how.mark and job.meta.get(DURABLE):

@@ -1,6 +1,7 @@
 """What a process counts about its jobs, over real workers."""
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from saqueduct.tasks.job import EngineJob
 from saqueduct.telemetry import metrics
 from saqueduct.telemetry.counters import JobCounters, waited
 from saqueduct.telemetry.histogram import Histogram
+from saqueduct.worker.loop_monitor import Pulse
 from tests.fixtures.poll import eventually
 from tests.queue.kit import RecoveryClock
 from tests.telemetry.conftest import Open, counted
@@ -44,6 +46,16 @@ async def test_a_retry_is_an_attempt_and_no_finished_job(measured: Saqueduct) ->
     assert attempts["default", "fails", "failed"] == 1
     assert counted(measured, metrics.JOBS_FINISHED)["default", "fails", "failed"] == 1
     assert counted(measured, metrics.JOB_RUN)["default", "fails"] == 2
+
+
+async def test_a_blocked_event_loop_that_is_noticed_after_the_begin_of_an_attempt_leaves_it_an_attempt(
+    measured: Saqueduct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count(1_000_000, -1)
+    monkeypatch.setattr(Pulse, "fair", lambda _: float(next(seconds)))
+    await run(measured, "add", a=1, b=2)
+    assert counted(measured, metrics.ATTEMPTS) == {("default", "add", "complete"): 1}
+    assert counted(measured, metrics.JOB_RUN) == {("default", "add"): 1}
 
 
 async def test_only_the_first_attempt_counts_as_a_wait(measured: Saqueduct) -> None:
