@@ -7,15 +7,17 @@ them all (a test compares the two). Values are read from the process environment
     settings.worker.concurrency
 """
 
+import io
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 from urllib.parse import quote
 
 import msgspec
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from saqueduct import config_checks as checks
 from saqueduct.common.credentials import parse_credentials
@@ -26,8 +28,10 @@ from saqueduct.errors import ConfigurationError
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+Timeout = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=31_536_000)]
 
 HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 
@@ -83,9 +87,9 @@ class WebSettings(Section, frozen=True, kw_only=True):
     """WEB_MAX_BODY_BYTES. Largest request body, unless a route needs more; larger bodies get 413."""
     max_bodies_bytes: Positive = 32 * 1024 * 1024
     """WEB_MAX_BODIES_BYTES. Total bytes of request bodies that a process holds at a time; beyond that: 503."""
-    body_timeout: Positive = 20
+    body_timeout: Timeout = 20
     """WEB_BODY_TIMEOUT. Seconds for the headers of a request, and then for its body, to arrive; slower: 408."""
-    statement_timeout: Positive = 15
+    statement_timeout: Timeout = 15
     """WEB_STATEMENT_TIMEOUT. Seconds that a SQL statement of a request may take; slower requests get 503."""
 
 
@@ -111,11 +115,11 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "DATABASE_"
     url: Secret = Secret("")
     """DATABASE_URL. `postgresql://user:password@host:5432/name`; empty: `make dev` embeds a server."""
-    pool_size: Positive = 10
+    pool_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
     """DATABASE_POOL_SIZE. Connections that a process keeps open; under load up to twice as many."""
-    connect_timeout: Positive = 3
+    connect_timeout: Timeout = 3
     """DATABASE_CONNECT_TIMEOUT. Seconds to get a connection, and to begin a transaction; slower is an outage."""
-    lock_timeout: NotNegative = 5
+    lock_timeout: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 5
     """DATABASE_LOCK_TIMEOUT. Seconds that a statement waits for a lock that another transaction holds; 0: no limit."""
     pgbouncer: Literal["on", "off"] = "off"
     """DATABASE_PGBOUNCER. `on` behind a PgBouncer with transaction pooling: no prepared statements, no LISTEN."""
@@ -135,39 +139,39 @@ class QueueSettings(Section, frozen=True, kw_only=True):
     """QUEUE_MAX_PAYLOAD_BYTES. Largest encoded arguments, and result, of a job; at most 67108864, which is 64 MiB."""
     records: Literal["on", "off"] = "on"
     """QUEUE_RECORDS. `on`: PostgreSQL keeps job records, as each task's `record` says; `off`: no records."""
-    record_result_bytes: NotNegative = 16 * 1024
+    record_result_bytes: Annotated[int, msgspec.Meta(ge=0, le=64 * 1024 * 1024)] = 16 * 1024
     """QUEUE_RECORD_RESULT_BYTES. Largest encoded result that a job record keeps."""
     record_logs: Literal["on", "off"] = "off"
     """QUEUE_RECORD_LOGS. `on`: job records keep what jobs log, unless a task's `record_logs` says otherwise."""
     record_synchronous_commit: Literal["on", "off"] = "off"
     """QUEUE_RECORD_SYNCHRONOUS_COMMIT. `off`: records of jobs that completed at their first attempt do not wait for
     PostgreSQL's disk; those of the last half second are lost if it crashes."""
-    keep_complete_days: Positive = 7
+    keep_complete_days: Days = 7
     """QUEUE_KEEP_COMPLETE_DAYS. Days after which the records of complete jobs are deleted."""
-    keep_aborted_days: Positive = 30
+    keep_aborted_days: Days = 30
     """QUEUE_KEEP_ABORTED_DAYS. Days after which the records of aborted jobs are deleted."""
-    keep_failed_days: Positive = 90
+    keep_failed_days: Days = 90
     """QUEUE_KEEP_FAILED_DAYS. Days after which the records of failed jobs, dead letters among them, are deleted."""
-    keep_audit_days: Positive = 365
+    keep_audit_days: Days = 365
     """QUEUE_KEEP_AUDIT_DAYS. Days after which entries of the audit, who did what by hand, are deleted."""
-    forgotten_after: Positive = 60
+    forgotten_after: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 60
     """QUEUE_FORGOTTEN_AFTER. Seconds after which a durable job is checked in Redis, and enqueued again if lost."""
 
 
 class WorkerSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "WORKER_"
-    concurrency: Positive = 10
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
     """WORKER_CONCURRENCY. Jobs of one queue that a worker process runs at the same time."""
-    processes: Positive = 1
+    processes: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
     """WORKER_PROCESSES. Worker processes that `python -m app.worker` keeps running."""
     queues: str = ""
     """WORKER_QUEUES. Queues that this worker serves, comma-separated; empty: all of QUEUE_NAMES."""
-    grace_period: NotNegative = 20
+    grace_period: Seconds = 20
     """WORKER_GRACE_PERIOD. Seconds that running jobs have to finish after SIGTERM; the rest is queued again."""
-    deploy_window: NotNegative = 3600
+    deploy_window: Seconds = 3600
     """WORKER_DEPLOY_WINDOW. Seconds for which a job that does not fit the worker's code (an unknown task, other
     arguments) goes back to the queue, such as during a deploy; then it fails. 0: it fails immediately."""
-    outage_limit: NotNegative = 24 * 60 * 60
+    outage_limit: Seconds = 24 * 60 * 60
     """WORKER_OUTAGE_LIMIT. Seconds for which a job is retried at no cost while PostgreSQL or Redis is unavailable,
     or while it is throttled."""
     cron_timezone: str = "UTC"
@@ -206,7 +210,7 @@ class SmtpSettings(Section, frozen=True, kw_only=True):
     """SMTP_PASSWORD. Password for SMTP AUTH."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """SMTP_SECURITY. `starttls` (587), `tls` (465) or `none` (a relay on this machine)."""
-    timeout: Positive = 20
+    timeout: Timeout = 20
     """SMTP_TIMEOUT. Seconds one mail may take."""
     sender: str = "Saqueduct <noreply@example.com>"
     """SMTP_SENDER. From address of every mail."""
@@ -221,9 +225,9 @@ class SmtpSettings(Section, frozen=True, kw_only=True):
 
 class UserSettings(Section, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "USERS_"
-    access_token_minutes: Positive = 15
+    access_token_minutes: Annotated[int, msgspec.Meta(ge=1, le=525_600)] = 15
     """USERS_ACCESS_TOKEN_MINUTES. Minutes that an access token is valid."""
-    refresh_token_days: Positive = 30
+    refresh_token_days: Days = 30
     """USERS_REFRESH_TOKEN_DAYS. Days that a refresh session is valid after its last use."""
 
 
@@ -332,9 +336,9 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     if environ is None:
         environ = os.environ
         env_file = env_file or REPOSITORY / ".env"
-    values = _read_env_file(env_file)
+    values, problems = _read_env_file(env_file)
     known = Settings.variables()
-    problems = [_unknown(name, known) for name in values if name not in known]
+    problems += [_unknown(name, known) for name in values if name not in known]
     values.update({name: environ[name] for name in known if name in environ})
     sections: dict[str, Any] = {}
     for field, section in Settings.sections().items():
@@ -348,10 +352,24 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     return settings
 
 
-def _read_env_file(path: Path | None) -> dict[str, str]:
+def _read_env_file(path: Path | None) -> tuple[dict[str, str], list[str]]:
+    """The values of a file, and the problems with its lines, which may hold secrets and are not shown."""
+    values: dict[str, str] = {}
+    problems: list[str] = []
     if path is None or not path.is_file():
-        return {}
-    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
+        return values, problems
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return values, [".env is not UTF-8: save it in that encoding"]
+    for line in parse_stream(io.StringIO(text)):
+        if line.key is not None and line.value is not None:
+            values[line.key] = line.value
+        elif line.error or line.key is not None:
+            problems.append(
+                f".env, line {line.original.line}: write it as NAME=value, or begin it with # to leave it out"
+            )
+    return values, problems
 
 
 def _unknown(name: str, known: list[str]) -> str:
@@ -370,8 +388,14 @@ def _convert(section: type[Section], given: dict[str, str], problems: list[str])
         except msgspec.ValidationError as error:
             variable = section.prefix + field.name.upper()
             shown = "" if field.type is Secret else f" (it is {given[field.name]!r})"
-            problems.append(f"{variable}: {str(error)[0].lower()}{str(error)[1:]}{shown}")
+            problems.append(f"{variable}: {_reason(field.type, str(error))}{shown}")
     return section(**converted)
+
+
+def _reason(type_: Any, error: str) -> str:
+    if get_origin(type_) is Literal:
+        return f"must be {' or '.join(get_args(type_))}"
+    return f"{error[0].lower()}{error[1:]}"
 
 
 def _problems(settings: Settings) -> list[str]:
@@ -383,7 +407,12 @@ def _problems(settings: Settings) -> list[str]:
         problems.append("WEB_MAX_BODIES_BYTES is less than WEB_MAX_BODY_BYTES: not even one such body could be read")
     if settings.alerts.mail_to and not settings.smtp.host:
         problems.append("ALERT_MAIL_TO needs a mail server: set SMTP_HOST")
+    problems += checks.url_problems("ALERT_WEBHOOK", settings.alerts.webhook.reveal(), ("http", "https"))
+    if not settings.app.dev_dir.strip():
+        problems.append("DEV_DIR is empty: name a folder, or leave it out")
     problems += _admin_problems(settings)
+    for name, host in (("WEB_HOST", settings.web.host), ("METRICS_HOST", settings.metrics.host)):
+        problems += _listening_problems(name, host)
     problems += _host_problems(settings.allowed_hosts)
     problems += checks.address_problems("WEB_TRUSTED_PROXIES", settings.trusted_proxies)
     if settings.production:
@@ -399,7 +428,21 @@ def _admin_problems(settings: Settings) -> list[str]:
         problems.append(f"ADMIN_CREDENTIALS: {error}")
     if settings.admin.proxy_user_header and not settings.trusted_proxies:
         problems.append("ADMIN_PROXY_USER_HEADER needs WEB_TRUSTED_PROXIES: anyone could send the header")
+    if settings.admin.proxy_role_header and not settings.admin.proxy_user_header:
+        problems.append("ADMIN_PROXY_ROLE_HEADER needs ADMIN_PROXY_USER_HEADER")
+    if not settings.admin.username.strip() or ":" in settings.admin.username:
+        problems.append("ADMIN_USERNAME must be a name without a colon, with which HTTP Basic ends the name")
     return problems
+
+
+def _listening_problems(name: str, host: str) -> list[str]:
+    """Of an address to listen on; an empty one would be every address of the machine."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not HOST_NAME.fullmatch(host) or host.startswith("*"):
+            return [f"{name}: {host!r} is no address of this machine such as 127.0.0.1, or 0.0.0.0 for all"]
+    return []
 
 
 def _host_problems(names: tuple[str, ...]) -> list[str]:

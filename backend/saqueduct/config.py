@@ -11,6 +11,7 @@ from saqueduct import config_checks as checks
 from saqueduct.common.credentials import Credential, parse_credentials
 from saqueduct.common.near_names import unknown_fields
 from saqueduct.common.text import check_schema
+from saqueduct.config_kinds import kind_problems
 from saqueduct.errors import ConfigurationError
 from saqueduct.timings import Timings
 
@@ -24,15 +25,20 @@ MAX_PAYLOAD_CEILING = 64 * 1024 * 1024
 
 DAY = 24 * 60 * 60
 
+YEAR = 366 * DAY
+
+LONGEST_KEPT = 36_500
+"""Days that anything is kept at most: PostgreSQL and Python have no dates before the year 1."""
+
 
 def _whole(default: int, low: int, unit: str, high: int | None = None) -> Any:
     """A field that takes a whole number from `low` to `high`."""
     return dataclasses.field(default=default, metadata={"kind": int, "low": low, "high": high, "unit": unit})
 
 
-def _seconds(default: float, low: float = 0.0, *, above: bool = False) -> Any:
-    """A field that takes seconds, `low` or more; with `above` more than `low`."""
-    bounds = {"kind": float, "low": low, "high": None, "unit": "seconds", "above": above}
+def _seconds(default: float, high: float = YEAR, *, above: bool = False) -> Any:
+    """A field that takes seconds from 0 to `high`; with `above` more than 0."""
+    bounds = {"kind": float, "low": 0, "high": high, "unit": "seconds", "above": above}
     return dataclasses.field(default=default, metadata=bounds)
 
 
@@ -67,11 +73,11 @@ class SaqueductConfig:
     schema: str | None = None
     """Schema of the library's tables in that database. None: the first one of the connection's `search_path`. Two
     applications that share a database need a schema each."""
-    database_pool_size: int = _whole(3, 1, "connections")
+    database_pool_size: int = _whole(3, 1, "connections", 10_000)
     """Connections to PostgreSQL that the library keeps open in a process; as many again may open under load."""
-    database_connect_timeout: float = _seconds(3.0, above=True)
+    database_connect_timeout: float = _seconds(3.0, DAY, above=True)
     """Seconds to get a connection and to begin a transaction; then PostgreSQL counts as unavailable."""
-    database_lock_timeout: float = _seconds(5.0)
+    database_lock_timeout: float = _seconds(5.0, DAY)
     """Seconds that a statement waits for a lock that another transaction holds. 0: no limit."""
     pgbouncer: bool = False
     """True behind a PgBouncer that pools transactions: no prepared statements, no LISTEN."""
@@ -102,25 +108,25 @@ class SaqueductConfig:
     """False: records of jobs that completed at their first attempt are committed without waiting for PostgreSQL's disk
     (`synchronous_commit=off`); if PostgreSQL crashes, those of its last half second may be lost. True: they wait as its
     own settings say. Ends of durable jobs, and records of all other outcomes, always do."""
-    keep_complete_days: int = _whole(7, 1, "days")
+    keep_complete_days: int = _whole(7, 1, "days", LONGEST_KEPT)
     """Days that records of complete jobs are kept."""
-    keep_aborted_days: int = _whole(30, 1, "days")
+    keep_aborted_days: int = _whole(30, 1, "days", LONGEST_KEPT)
     """Days that records of aborted jobs are kept."""
-    keep_failed_days: int = _whole(90, 1, "days")
+    keep_failed_days: int = _whole(90, 1, "days", LONGEST_KEPT)
     """Days that records of failed jobs, and so dead letters, are kept."""
-    keep_audit_days: int = _whole(365, 1, "days")
+    keep_audit_days: int = _whole(365, 1, "days", LONGEST_KEPT)
     """Days that the audit is kept: who did what by hand."""
     forgotten_after: float = _seconds(60.0, above=True)
     """Seconds after which Redis is asked for a durable job, which is enqueued again if Redis has lost it."""
-    max_unrecorded: int = _whole(100_000, 1, "jobs")
+    max_unrecorded: int = _whole(100_000, 1, "jobs", 1_000_000_000)
     """Approximate number of ends of jobs that a queue keeps in Redis until PostgreSQL has them; with more, its workers
     take no further jobs. The default takes some hundred megabytes."""
 
-    concurrency: int = _whole(10, 1, "jobs of a queue at once")
+    concurrency: int = _whole(10, 1, "jobs of a queue at once", 100_000)
     """Jobs of one queue that a worker process runs concurrently."""
     worker_queues: Sequence[str] | None = None
     """Names of the queues that workers serve. None: all of `queues`."""
-    processes: int = _whole(1, 1, "processes")
+    processes: int = _whole(1, 1, "processes", 1_000)
     """Worker processes that the worker command keeps running."""
     grace_period: float = _seconds(20.0)
     """Seconds that running jobs get to end when a worker stops; the others are queued again at no cost."""
@@ -249,6 +255,7 @@ class SaqueductConfig:
     need credentials or guards. [ENVIRONMENT]"""
 
     def __post_init__(self) -> None:
+        _refuse(kind_problems(self))
         self._read_environment(os.environ)
         self.queues = _names("queues", self.queues)
         if self.worker_queues is not None:

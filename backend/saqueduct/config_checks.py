@@ -142,7 +142,8 @@ def _out_of_bounds(field: "dataclasses.Field[Any]", value: Any) -> str:
     if fits and (low < value if above else low <= value) and (high is None or value <= high):
         return ""
     number = "a whole number" if kind is int else "a number"
-    bounds = f"from {low} to {high:,}" if high else f"more than {low:g}" if above else f"{low:g} or more"
+    bounds = f"more than {low:g}" if above else f"{low:g} or more" if high is None else f"from {low:g}"
+    bounds += "" if high is None else f" to {high:,}"
     return f"{field.name}={value!r}: must be {number}, {bounds} ({unit})"
 
 

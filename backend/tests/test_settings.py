@@ -1,9 +1,11 @@
 """Environment -> settings."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from app.queue.config import build_config
 from app.settings import Settings, SettingsError, load_settings
 from saqueduct.common.secret import Secret
 from saqueduct.postgres.engine import sqlalchemy_url
@@ -43,6 +45,85 @@ def test_an_empty_environment_is_development_on_defaults() -> None:
 def test_an_invalid_value_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings({name: value})
+
+
+ODD = (
+    "",
+    " ",
+    "0",
+    "-1",
+    "9" * 24,
+    "2147483648",
+    "é→😀",
+    "1.5",
+    "inf",
+    "1e3",
+    "a\nb",
+    ",",
+    "true",
+    "http://x y",
+    "a:b",
+)
+
+
+def _refusals(environ: dict[str, str]) -> list[str]:
+    try:
+        build_config(load_settings(environ))
+    except SettingsError as error:
+        return error.problems
+    return []
+
+
+@pytest.mark.parametrize("name", Settings.variables())
+def test_an_odd_value_is_accepted_by_all_or_refused_by_its_variable(name: str) -> None:
+    for value in ODD:
+        problems = _refusals({name: value})
+        assert all(name in problem for problem in problems), (value, problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SMTP_SECURITY", "ssl", "must be starttls or tls or none"),
+        ("QUEUE_KEEP_FAILED_DAYS", "999999999", "<= 36500"),
+        ("WEB_STATEMENT_TIMEOUT", "2147484", "<= 86400"),
+        ("USERS_REFRESH_TOKEN_DAYS", "999999999", "<= 36500"),
+        ("WEB_HOST", "", "0.0.0.0 for all"),
+        ("METRICS_HOST", "", "0.0.0.0 for all"),
+        ("DEV_DIR", " ", "name a folder"),
+        ("ADMIN_USERNAME", "a:b", "without a colon"),
+        ("ADMIN_PROXY_ROLE_HEADER", "X-Role", "needs ADMIN_PROXY_USER_HEADER"),
+        ("ALERT_WEBHOOK", "hooks.example.com", "http://"),
+    ],
+)
+def test_what_would_fail_later_is_refused_with_the_remedy(name: str, value: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}.*{re.escape(words)}"):
+        load_settings({name: value})
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7", "::1", "localhost", "web.internal"])
+def test_addresses_to_listen_on(host: str) -> None:
+    assert load_settings({"WEB_HOST": host}).web.host == host
+
+
+@pytest.mark.parametrize("line", ["WEB_PORT", "WEB_PORT 9000", ": 9000", "export WEB_PORT"])
+def test_a_line_of_the_env_file_that_sets_nothing_is_named_and_not_shown(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"# comment\n\nLOG_LEVEL=DEBUG\n{line}\nWORKER_PROCESSES=2\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, tmp_path / ".env")
+    assert caught.value.problems == [".env, line 4: write it as NAME=value, or begin it with # to leave it out"]
+
+
+def test_an_env_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"ADMIN_PASSWORD=caf\xe9\n")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        load_settings({}, tmp_path / ".env")
+
+
+def test_an_env_file_of_windows_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfWEB_PORT=9000\r\nLOG_LEVEL=DEBUG\r\n")
+    settings = load_settings({}, tmp_path / ".env")
+    assert (settings.web.port, settings.app.log_level) == (9000, "DEBUG")
 
 
 def test_every_invalid_value_is_named_at_once() -> None:

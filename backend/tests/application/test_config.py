@@ -52,6 +52,19 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
     [
         ({"max_payload_bytes": 65 * 1024 * 1024}, "from 1 to 67,108,864"),
         ({"concurrency": 1.5}, "must be a whole number"),
+        ({"keep_failed_days": 10**9}, "from 1 to 36,500"),
+        ({"database_lock_timeout": 10**9}, "from 0 to 86,400"),
+        ({"grace_period": float("inf")}, "from 0 to 31,622,400"),
+        ({"forgotten_after": 0}, "more than 0 to 31,622,400"),
+        ({"traces": "off"}, "traces takes True or False, not 'off'"),
+        ({"metrics": "no"}, "metrics takes True or False or None, not 'no'"),
+        ({"admin_token": 5}, "admin_token takes a text, not int"),
+        ({"trusted_proxies": 5}, "trusted_proxies takes a list, not 5"),
+        ({"startup": print}, "startup takes a list"),
+        ({"monitors": ["x"]}, "monitors takes a mapping.*, not list"),
+        ({"timings": {}}, "timings takes a Timings"),
+        ({"queues": 5}, "queues takes a list, not 5"),
+        ({"trace_producer": []}, "trace_producer takes a text"),
         ({"queues": []}, "queues is empty"),
         ({"worker_queues": []}, "worker_queues is empty"),
         ({"guards": []}, "guards is empty, so that anyone could change jobs"),
@@ -81,6 +94,10 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
 def test_what_does_not_fit_is_an_error_that_names_the_field(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         SaqueductConfig(**fields)
+
+
+def test_a_variable_that_is_not_set_is_like_a_field_left_out() -> None:
+    assert SaqueductConfig(redis_url=None, alert_mail_to=None, version=None) == SaqueductConfig()  # type: ignore[arg-type]
 
 
 def test_all_problems_are_reported_at_once() -> None:

@@ -27,8 +27,16 @@ REDIS = "redis_url='redis://127.0.0.1:6379/0'"
 IMPORTS = {
     "production without credentials": (f"{REDIS}, environment='production'", "", "ADMIN_PASSWORD or ADMIN_TOKEN"),
     "production without Redis": ("environment='production'", "", "production needs redis_url"),
-    "a value out of bounds": (f"{REDIS}, concurrency=0", "", "concurrency=0: must be a whole number, 1 or more"),
-    "a task that cannot be registered": (REDIS, "task(lambda: None)", "the first parameter must be the job's context"),
+    "a value out of bounds": (
+        f"{REDIS}, concurrency=0",
+        "",
+        "concurrency=0: must be a whole number, from 1 to 100,000",
+    ),
+    "a task that cannot be registered": (
+        REDIS,
+        "task(name='t')(lambda: None)",
+        "the first parameter must be the job's context",
+    ),
 }
 """The settings, code before them, and a part of the message, by name."""
 
