@@ -30,6 +30,40 @@ async def test_they_can_read_for_which_jobs_a_rate_keeps_a_start(
     assert (float(turn) > 0, gate) == (True, GATE.encode())
 
 
+async def test_they_can_read_the_turn_of_a_lane_for_which_no_room_is_kept(queue: EngineQueue, hands: Hands) -> None:
+    @task(limits=(ONE,))
+    async def limited(ctx: Context, *, n: int) -> None: ...
+
+    await queue.enqueue_many([limited.job({"n": n}) for n in range(3)])
+    [running] = await hands.all()
+    redis = cast("Any", queue.redis)
+    [(_, before)] = await redis.zrange(queue.namespace(f"flow:waiters:{GATE}"), 0, -1, withscores=True)
+    await hands.finish(running)
+    assert not await queue.redis.exists(queue.namespace(f"flow:waiters:{GATE}"), queue.namespace(f"flow:called:{GATE}"))
+    [turn, gate] = (await cast("Any", queue.redis).hvals(queue.namespace("flow:called")))[0].split(b" ")
+    assert gate == GATE.encode()
+    # As such a worker puts it back when the gate is full.
+    await redis.execute_command("ZADD", queue.namespace("turns"), turn, "lane")
+    assert await queue.redis.zscore(queue.namespace("turns"), "lane") == before
+    await queue.redis.delete(queue.namespace("turns"))
+    [next_] = await hands.all()
+    assert names([next_]) == [1]
+
+
+async def test_a_lane_that_no_longer_finds_room_keeps_its_turn(queue: EngineQueue, hands: Hands) -> None:
+    @task(limits=(ONE,))
+    async def limited(ctx: Context, *, n: int) -> None: ...
+
+    await queue.enqueue_many([limited.job({"n": n}) for n in range(3)])
+    [running] = await hands.all()
+    waiting = await queue.redis.zrange(queue.namespace(f"flow:waiters:{GATE}"), 0, -1, withscores=True)
+    await hands.finish(running)
+    # As if a job of another lane had taken it.
+    await cast("Any", queue.redis).sadd(queue.namespace(f"flow:held:{GATE}"), "another")
+    assert await hands.all() == []
+    assert await queue.redis.zrange(queue.namespace(f"flow:waiters:{GATE}"), 0, -1, withscores=True) == waiting
+
+
 async def test_a_job_that_they_let_wait_gets_its_place_in_the_line_of_those_that_take(
     queue: EngineQueue, hands: Hands
 ) -> None:

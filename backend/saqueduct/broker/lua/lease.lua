@@ -15,7 +15,7 @@ local VISITS = want + 64
 
 local ids, seen, scanned, visits = {}, {}, 0, 0
 local limited = limits()
-if limited then limited.leasing = true end
+if limited then limited.leasing, limited.together = true, true end
 
 -- An entry counts only if its job is due and no worker has it: entries of aborted jobs may still be in the list.
 local function consider(entries)
@@ -47,6 +47,11 @@ end
 -- The priorities with jobs in their list, or in lanes that may have one that can start.
 local function waiting_lines()
     local lines = {}
+    local high, normal, low = limited.rings()
+    -- Most often there are none but lanes of one priority.
+    if redis.call('EXISTS', HIGH, QUEUED, LOW, high, low) == 0 then
+        return redis.call('EXISTS', normal) == 1 and {{level = 'normal', listed = false, lanes = true}} or lines
+    end
     for _, level in ipairs({'high', 'normal', 'low'}) do
         local line = {level = level, listed = redis.call('LLEN', LISTS[level]) > 0, lanes = limited.ready(level) > 0}
         if line.listed or line.lanes then lines[#lines + 1] = line end
@@ -153,6 +158,7 @@ for i, id in ipairs(ids) do
             -- This answer does not say that others may start now.
             limited.leasing = false
             limited.leave(id, lane)
+            limited.flush()
         end
     end
 end

@@ -61,8 +61,7 @@ for i, id in ipairs(ids) do
             ended[#ended + 1] = id
             give_up(claim, keys[i])
             if lanes and lanes[i] then
-                left[#left + 1] = id
-                loaded.release_all(id, lanes[i])
+                left[#left + 1], left[id] = id, lanes[i]
             end
             if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
         else
@@ -89,7 +88,10 @@ for i = #fronts, 1, -1 do
     local id, priority, lane = unpack(fronts[i])
     let_wait(id, priority, '0', true, lane)
 end
-if #left > 0 then loaded.forget(left) end
+if #left > 0 then
+    loaded.release_all(left, left)
+    loaded.forget(left)
+end
 -- The leases are released last: if an earlier command fails, the jobs are recovered.
 if #ended > 0 then redis.call('ZREM', INCOMPLETE, unpack(ended)) end
 if #released > 0 then
