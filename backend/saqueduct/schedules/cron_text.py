@@ -22,6 +22,10 @@ _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "satu
 
 _MONTH_FIELD, _DAY_FIELD = 3, 4
 
+_VALUES = {"minute": 60, "hour": 24, "day": 31, "month": 12, "weekday": 7, "second": 60}
+"""How many values each field has, in their order."""
+
+_STEP = re.compile(r"/(\d+)")
 _NAME = re.compile(r"[a-z]+", re.IGNORECASE)
 _RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)
 
@@ -60,7 +64,8 @@ def normalized(cron: str) -> str:
     ('0 0 * * *', '0 9 * jan mon-fri')
 
     Raises:
-        ValueError: an unknown nickname, a wrong number of fields, or a field with a random value.
+        ValueError: an unknown nickname, a wrong number of fields, or a field with a random value or a step that is
+            larger than the field.
     """
     if cron.startswith("@"):
         return _word(cron)
@@ -73,6 +78,13 @@ def normalized(cron: str) -> str:
         raise ValueError(
             f"{cron!r} draws a value at random (R or H), which would differ in each process: write the value itself"
         )
+    for field, (name, values) in zip(fields, _VALUES.items(), strict=False):
+        for step in map(int, _STEP.findall(field)):
+            if step > values:
+                raise ValueError(
+                    f"{cron!r}: a step of {step} is more than the {values} values of the {name}, so that it would "
+                    "only select the first of them: for such a period use every=, in seconds"
+                )
     fields[_MONTH_FIELD] = _short(fields[_MONTH_FIELD], _MONTHS)
     fields[_DAY_FIELD] = _short(fields[_DAY_FIELD], _DAYS)
     return " ".join(fields)

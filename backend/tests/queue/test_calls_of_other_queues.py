@@ -163,6 +163,8 @@ def test_an_interval_may_be_a_timedelta() -> None:
         ({"cron": "R * * * *"}, "draws a value at random"),
         ({"cron": "H(0-5) * * * *"}, "draws a value at random"),
         ({"cron": "0 0 1 1 * 0 2020"}, "a seventh field, a year"),
+        ({"cron": "*/90 * * * *"}, "a step of 90 is more than the 60 values of the minute"),
+        ({"cron": "0 0-23/36 * * *"}, "a step of 36 is more than the 24 values of the hour"),
         ({"cron": "0 0 * * funday"}, "is not a cron expression"),
         ({"every": "60"}, r"every takes seconds, such as every=60\.0, or a timedelta"),
         ({"every": True}, r"every takes seconds"),
