@@ -8,13 +8,15 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, ClassVar, Generic, NewType, TypedDict, TypeVar
 from zoneinfo import ZoneInfo
 
 import annotated_types
+import attrs
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -283,6 +285,33 @@ class Sized(TypedDict):
     inner: "Sized | None"
 
 
+class SizedToo(typing_extensions.TypedDict):
+    name: typing_extensions.Required[Annotated[str, annotated_types.MaxLen(3)]]
+
+
+@attrs.define
+class SizedByAttrs:
+    name: Annotated[str, annotated_types.MaxLen(3)]
+
+
+Short = NewType("Short", Annotated[str, annotated_types.MaxLen(3)])  # pyright: ignore[reportGeneralTypeIssues]
+AnyShort = TypeVar("AnyShort", bound=Annotated[str, annotated_types.MaxLen(3)])
+
+
+class SizedByVariable(msgspec.Struct, Generic[AnyShort]):
+    name: AnyShort
+
+
+@dataclasses.dataclass
+class Described:
+    length: Annotated[float, annotated_types.Unit("m")]
+    longest: ClassVar[Annotated[int, annotated_types.Gt(0)]] = 9
+    colour: Annotated[str, pydantic.WithJsonSchema({"examples": ["red"]})] = "red"
+    box: Annotated[pydantic.SkipValidation[int], pydantic.Field(description="its number")] = 1
+
+
+SIZED = (Sized, list[SizedToo], SizedByAttrs, Short | None, SizedByVariable[str])
+
 UNFIT: list[tuple[Any, str]] = [
     (Holder, "JSON has no form for socket"),
     (dict[str, Holder | None], "JSON has no form for socket"),
@@ -296,7 +325,7 @@ UNFIT: list[tuple[Any, str]] = [
     (list[Crude], "msgspec.Raw is JSON that is already encoded"),
     (Annotated[int, pydantic.Field(gt=0)], r"metadata=\[Gt\(gt=0\)\]\) would not be checked: .*msgspec.Meta"),
     (list[pydantic.PositiveInt] | None, r"Gt\(gt=0\) would not be checked"),
-    (Sized, r"MaxLen\(max_length=3\) would not be checked"),
+    *((each, r"MaxLen\(max_length=3\) would not be checked") for each in SIZED),
 ]
 
 
@@ -304,6 +333,12 @@ def test_a_description_of_pydantic_restricts_nothing() -> None:
     async def job(ctx: Context, *, value: Annotated[int, pydantic.Field(description="how many")]) -> None: ...
 
     assert Signature(job).encode({"value": -1}) == {"value": -1}
+
+
+def test_what_restricts_no_value_is_no_constraint() -> None:
+    async def job(ctx: Context, *, value: Described) -> None: ...
+
+    assert Signature(job).encode({"value": Described(-1.0)})["value"]["length"] == -1.0
 
 
 @pytest.mark.parametrize(("declared", "why"), UNFIT, ids=[str(declared) for declared, _ in UNFIT])
