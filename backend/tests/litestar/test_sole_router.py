@@ -4,7 +4,8 @@ import copy
 from typing import Any
 
 import pytest
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request, Router, get
+from litestar.exceptions import ImproperlyConfiguredException
 from litestar.testing import TestClient
 
 from app.main import create_app
@@ -38,3 +39,21 @@ def test_a_handler_serves_the_routers_of_two_applications() -> None:
     with TestClient(first) as one, TestClient(second) as two:
         assert (one.get("/").text, two.get("/").text) == ("first", "second")
     assert owner.opt == {"of": "a module"}
+
+
+def test_inside_another_router_it_belongs_to_the_application_as_well() -> None:
+    inner = SoleRouter("/inner", route_handlers=[SoleRouter("/most", route_handlers=[owner], opt={"router": "inner"})])
+    app = Litestar([Router("/outer", route_handlers=[inner])], opt={"app": "it"}, openapi_config=None)
+    with TestClient(app) as client:
+        assert client.get("/outer/inner/most").text == "inner"
+    [route] = [route for route in app.routes if route.path == "/outer/inner/most"]
+    [handler] = [each for each in route.route_handlers if "GET" in each.http_methods]  # type: ignore[union-attr]
+    assert [type(layer) for layer in handler.ownership_layers[:-1]] == [Litestar, Router, SoleRouter, SoleRouter]
+    assert handler.opt == {"of": "a module", "router": "inner", "app": "it"}
+
+
+def test_it_is_registered_once() -> None:
+    router = SoleRouter("/inner", route_handlers=[owner], opt={"router": "inner"})
+    Litestar([router], openapi_config=None)
+    with pytest.raises(ImproperlyConfiguredException, match="the router of /inner is registered twice"):
+        Litestar([Router("/outer", route_handlers=[router])], openapi_config=None)
