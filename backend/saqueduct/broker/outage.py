@@ -110,7 +110,9 @@ async def answering(seconds: float) -> AsyncIterator[None]:
     except (*REDIS_AWAY, ResponseError) as error:
         if isinstance(error, ResponseError) and not refuses_all(error):
             raise
-        note_silence(began)
+        if end > began:
+            # A call for which no time was left has found out nothing.
+            note_silence(began)
         raise QueueUnavailable(_reason(error)) from error
     if wait is not None:
         wait.answered()

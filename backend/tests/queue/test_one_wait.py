@@ -47,3 +47,18 @@ async def test_calls_note_whether_redis_answers() -> None:
         assert wait.end_of(now, 5.0) == now + 5.0
     finally:
         one_wait.reset(token)
+
+
+async def test_a_request_that_tries_again_and_again_notices_that_redis_is_back() -> None:
+    now = asyncio.get_running_loop().time()
+    token = one_wait.set(wait := OneWait())
+    wait.failed(now - 5.0, now - 0.9 * SAME_OUTAGE)
+    try:
+        # It has no time for an answer.
+        with pytest.raises(QueueUnavailable):
+            async with answering(5.0 - SAME_OUTAGE):
+                await asyncio.Event().wait()
+        later = now + 0.2 * SAME_OUTAGE
+        assert wait.end_of(later, 5.0) == later + 5.0
+    finally:
+        one_wait.reset(token)
