@@ -39,3 +39,43 @@ async def test_nothing_is_left_of_a_job_that_others_have_passed(queue: EngineQue
     await hands.finish(*takers)
     await hands.finish(*await hands.all())
     assert await left_of(queue) <= {"limits", "declared", "turn", "begun", "checked"}
+
+
+@pytest.mark.parametrize("expires", [None, 3600.0])
+async def test_an_aborted_job_whose_entry_stays_in_a_long_lane_does_not_run_twice_when_its_key_is_enqueued_again(
+    queue: EngineQueue, hands: Hands, expires: float | None
+) -> None:
+    @task(limits=(Concurrency(5, name="api"),))
+    async def limited(ctx: Context) -> None: ...
+
+    again = limited.options(key="again", expires=expires)
+    lane, redis = queue.namespace(f"flow:lane:normal\n{GATE}"), cast("Any", queue.redis)
+    await again.enqueue()
+    # An abort searches no list that is longer.
+    await redis.rpush(lane, *[b"another"] * 10_000)
+    job = await queue.job("again")
+    assert job is not None
+    await queue.abort(job, "stop")
+    await redis.ltrim(lane, 0, 0)
+    await again.enqueue()
+    assert await redis.llen(lane) == 2
+    assert [each.key for each in await hands.all()] == ["again"]
+
+
+async def test_one_that_waits_to_take_a_limit_and_whose_calls_are_evicted_hinders_nobody(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    @task(limits=(ONE,))
+    async def whole(ctx: Context) -> None: ...
+
+    [waits] = await leased(hands, taker(ONE), 1)
+    await whole.enqueue()
+    [running] = await hands.all()
+    await hands.take(waits, GATE, "1" * 16, ONE.rule)
+    await queue.redis.delete(queue.namespace("flow:takes"), queue.namespace(f"flow:takes:{queue.job_id(waits.key)}"))
+    await hands.finish(running)
+    await hands.finish(waits)
+    await queue.sweep()
+    await whole.enqueue()
+    await hands.finish(*await hands.all())
+    assert await queue.count("incomplete") == 0

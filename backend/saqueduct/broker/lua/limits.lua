@@ -499,7 +499,8 @@ load_limits = function()
         local plain = not any_takes() and not is_any_closed()
         for i, gate in ipairs(gates_) do
             local first = plain and rule_of(gate).kind ~= 'r' and redis.call('ZRANGE', keys[i], '0', '1', 'WITHSCORES')
-            if not first or #first > 2 then
+            -- Also of a taker whose calls have been evicted or removed by hand, without which no job seems to take gates.
+            if not first or #first > 2 or first[1] and is_taker(first[1]) then
                 slow.stir(gate)
             elseif first[1] and (released or room(gate) > 0) then
                 emptied[#emptied + 1] = keys[i]
@@ -1236,19 +1237,22 @@ load_limits = function()
             return found, #found > 0 and known_of(found)
         end
 
-        -- For each of the first jobs of a lane: 'job' it can start, 'expired', or 'stale': another script has taken it.
+        -- For each of the first jobs of a lane: 'job' it can start, 'expired', or 'stale': another script has taken it, or
+        -- it has an entry before: an aborted job has left one in a long list, and its key was enqueued again.
         local function kinds_of(looked, known, seen)
-            local kinds = {}
+            local kinds, found = {}, {}
             for i, id in ipairs(looked.entries) do
                 local n = looked.from + i
                 local expires = known.expires and known.expires[n]
-                if known.scores[n] ~= '0' or known.owners[n] or known.lanes[n] ~= looked.lane or seen[id] then
+                local stale = known.scores[n] ~= '0' or known.owners[n] or known.lanes[n] ~= looked.lane
+                if stale or seen[id] or found[id] then
                     kinds[i] = 'stale'
                 elseif expires and math.floor(NOW * 1000) / 1000 > tonumber(expires) then
                     kinds[i] = 'expired'
                 else
                     kinds[i] = 'job'
                 end
+                found[id] = true
             end
             return kinds
         end
@@ -1324,20 +1328,25 @@ load_limits = function()
             end
         end
 
-        -- Whether all popped entries of a lane are jobs that may start.
+        -- Whether all popped entries of a lane are jobs that may start; then they are in `seen`.
         local function may_all_start(looked, known, note, want, seen)
             local lane, entries = looked.lane, looked.entries
             if not known.plain or looked.parts.ordered or note and string.byte(note) ~= PLUS then return false end
             if not looked.popped or #entries == 0 or #entries > want then return false end
-            local scores, owners, lanes_, n = known.scores, known.owners, known.lanes, looked.from
-            for i = 1, #entries do
-                n = n + 1
-                if scores[n] ~= '0' or owners[n] or lanes_[n] ~= lane or seen[entries[i]] then return false end
-            end
             -- Another lane may have taken what there was when this one was looked at.
             local found = looked.parts.found
             for i = 1, #found do
                 if open_room(found[i]) < #entries then return false end
+            end
+            local scores, owners, lanes_, n = known.scores, known.owners, known.lanes, looked.from
+            for i = 1, #entries do
+                n = n + 1
+                local id = entries[i]
+                if scores[n] ~= '0' or owners[n] or lanes_[n] ~= lane or seen[id] then
+                    for j = 1, i - 1 do seen[entries[j]] = nil end
+                    return false
+                end
+                seen[id] = true
             end
             return true
         end
@@ -1350,10 +1359,7 @@ load_limits = function()
             local parts, count = looked.parts, #entries
             if note then set_field(CALLED, lane, false) end
             local stays = not parts.fair or known.turns[position] == lane and not pass_turn(lane)
-            for i = 1, count do
-                local id = entries[i]
-                seen[id], ids[#ids + 1] = true, id
-            end
+            for i = 1, count do ids[#ids + 1] = entries[i] end
             for i = 1, #parts.found do
                 local gate = parts.found[i]
                 if gate.rule.kind == 'r' then
