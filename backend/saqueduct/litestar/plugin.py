@@ -198,6 +198,8 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
             decide(app)
             if self.config.api_path is not None:
                 install(app)
+        # Another application may have been built with the same queues since.
+        self.saqueduct.injectors.named.serve(app)
         with without_traceback():
             # As workers do: otherwise only the first worker, perhaps in another deployment, says what is missing.
             check_dependencies(self.saqueduct.injector, self.saqueduct.registry.get_all_tasks())

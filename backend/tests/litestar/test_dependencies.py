@@ -9,7 +9,16 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.plugins import InitPluginProtocol
 
-from saqueduct import INJECTED, ConfigurationError, Context, TaskController, TaskRegistry, get_registry, task
+from saqueduct import (
+    INJECTED,
+    ConfigurationError,
+    Context,
+    Saqueduct,
+    TaskController,
+    TaskRegistry,
+    get_registry,
+    task,
+)
 from saqueduct.litestar import SaqueductConfig, SaqueductPlugin
 
 
@@ -83,14 +92,36 @@ async def test_a_job_has_the_dependencies_of_the_application(app: Litestar) -> N
     assert {each.pool for each in app.state.sessions} == {app.state.pool}
 
 
-async def test_what_the_application_does_not_provide_is_an_error_at_start(app: Litestar) -> None:
-    @task
-    async def work(ctx: Context, *, payments: Pool = INJECTED) -> None: ...
-
+async def problem_of_start(app: Litestar) -> BaseException | None:
     with pytest.raises((ConfigurationError, BaseExceptionGroup)) as caught:
         async with app.lifespan():
             pass
     error: BaseException | None = caught.value
     while error is not None and not isinstance(error, ConfigurationError):
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__context__
-    assert f"{work.where}: work: payments: Pool" in str(error)
+    return error
+
+
+async def test_what_the_application_does_not_provide_is_an_error_at_start(app: Litestar) -> None:
+    @task
+    async def work(ctx: Context, *, payments: Pool = INJECTED) -> None: ...
+
+    assert f"{work.where}: work: payments: Pool" in str(await problem_of_start(app))
+
+
+async def test_of_applications_that_share_their_queues_the_one_that_is_started_provides(
+    redis_url: str, empty_redis: None, registry: TaskRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    @task
+    async def drain(ctx: Context, *, pool: Pool = INJECTED) -> str:
+        return type(pool).__name__
+
+    config = SaqueductConfig(redis_url=redis_url, run_workers="web", grace_period=5, api_path=None, ui_path=None)
+    saqueduct = Saqueduct(config)
+    first = Litestar(plugins=[SaqueductPlugin(saqueduct)], dependencies={"pool": Provide(Pool, sync_to_thread=False)})
+    second = Litestar(plugins=[SaqueductPlugin(saqueduct)])
+    async with first.lifespan():
+        assert await (await drain.enqueue()).result(timeout=10) == "Pool"
+    assert "drain: pool: Pool" in str(await problem_of_start(second))
