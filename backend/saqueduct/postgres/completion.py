@@ -19,7 +19,6 @@ from saqueduct.postgres.connection import TransactionAborted
 from saqueduct.postgres.outage import outage_in, sqlstate_of
 from saqueduct.postgres.partition_layout import no_partition
 from saqueduct.postgres.recorder import JobRecorder
-from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.completion import Success, announced
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import put_back
@@ -65,9 +64,7 @@ def success_to_write(success: Success | None) -> RecordedSuccess | None:
 
 def _may_run_twice(job: EngineJob) -> bool:
     """True for a job whose worker died, or that other workers may have taken, because the event loop was blocked."""
-    queue = job.get_queue()
-    offered = isinstance(queue, EngineQueue) and (job.key, job.lease) in queue.core.offered
-    return offered or bool(put_back(job.meta))
+    return job.offered or bool(put_back(job.meta))
 
 
 async def write_success(session: AsyncSession, success: RecordedSuccess) -> bool:

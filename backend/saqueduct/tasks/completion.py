@@ -5,13 +5,18 @@ in any way. So a job is not done twice if a worker dies after the commit and bef
 `saqueduct.postgres.completion` writes the success.
 """
 
+import asyncio
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
+from saq import Job
 from saq.types import Context
 
-from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.job import EngineJob, own_fields
 from saqueduct.tasks.job_meta import DURABLE, put_back
+
+OFFERED_LOOK = 0.05
+"""Seconds between two looks at whether a job is still offered to other workers."""
 
 
 class Ended(NamedTuple):
@@ -72,6 +77,18 @@ async def completed(ctx: Context) -> Ended | None:
         job, completions = known
         return await completions.completed(job)
     return None
+
+
+async def decided(job: Job) -> None:
+    """Wait while other workers may take a job whose function has not been called yet.
+
+    The event loop was blocked while the attempt waited for something else. The thread that renews the leases finds out
+    with its next renewal: a job that another worker has taken is cancelled here.
+    """
+    while own_fields(job).offered:  # noqa: ASYNC110  (no event: a thread finds out)
+        await asyncio.sleep(OFFERED_LOOK)
+    # The cancellation may be among the next callbacks of the event loop.
+    await asyncio.sleep(0)
 
 
 def _known(ctx: Context) -> tuple[EngineJob, Completions] | None:

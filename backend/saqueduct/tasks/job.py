@@ -66,6 +66,7 @@ class EngineJob(Job):
         created: False if this job already existed and no new one was enqueued.
         recorded: True when its end is in PostgreSQL already.
         given_up: True if the outcome of this attempt is discarded, although it may still run.
+        offered: True while other workers may take the job, because the event loop of its worker was blocked.
         unreadable: why the stored data is not a job, if this one is only a placeholder for display; else empty.
         own: the engine's entries of `meta` at the time of the lease; None: it had none.
         failure: what to record about an attempt that did not complete; None: nothing.
@@ -85,6 +86,7 @@ class EngineJob(Job):
     created: bool = True
     recorded: bool = False
     given_up: bool = False
+    offered: bool = False
     unreadable: str = ""
     own: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None

@@ -10,7 +10,7 @@ from saqueduct.common.exception_groups import find
 from saqueduct.errors import ConfigurationError, GiveUp, InvalidArguments, JobSuperseded, PayloadMismatch
 from saqueduct.injection.context import injector_of
 from saqueduct.injection.injector import Injector
-from saqueduct.tasks.completion import Ended, announce, completed, may_have_completed
+from saqueduct.tasks.completion import Ended, announce, completed, decided, may_have_completed
 from saqueduct.tasks.definition import Runner, TaskDefinition
 from saqueduct.tasks.job import own_fields
 from saqueduct.tasks.redaction import keep
@@ -33,8 +33,10 @@ def make_runner(task: TaskDefinition) -> Runner:
     commits, keeps, receive = bool(injected), signature.keeps, signature.receive
 
     async def run(ctx: Context, /, **raw: Any) -> Any:
-        if may_have_completed(ctx, commits=commits) and (done := await completed(ctx)) is not None:
-            return _ended(ctx, done)
+        if may_have_completed(ctx, commits=commits):
+            if (done := await completed(ctx)) is not None:
+                return _ended(ctx, done)
+            await _still_ours(ctx)
         if signature.redact:
             keep(signature.secrets(raw))
         try:
@@ -47,6 +49,7 @@ def make_runner(task: TaskDefinition) -> Runner:
                 result = await function(ctx, **arguments)
                 return result if keeps(result) else signature.encode_result(result, _limit(ctx))
             async with _injector(ctx, name).scope(injected) as found:
+                await _still_ours(ctx)
                 result = await function(ctx, **arguments, **found)
                 # Inside the scope: a result that cannot be stored must roll the session back.
                 encoded = signature.encode_result(result, _limit(ctx))
@@ -72,6 +75,13 @@ def _injector(ctx: Context, task: str) -> Injector:
     if injector is None:
         raise ConfigurationError(f'{task} has injected parameters, but ctx["injector"] is missing')
     return injector
+
+
+async def _still_ours(ctx: Context) -> None:
+    """To be awaited after what may have taken long, before the function is called: cancelled if another worker has the
+    job."""
+    if (job := ctx.get("job")) is not None and own_fields(job).offered:
+        await decided(job)
 
 
 def _limit(ctx: Context) -> int:

@@ -18,6 +18,7 @@ from saqueduct.common.exception_groups import is_cancellation
 from saqueduct.common.text import clipped, error_text
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import Outcome
+from saqueduct.tasks.completion import decided
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_changes import keep_own, make_storable, repair
 from saqueduct.tasks.redaction import scrub
@@ -220,6 +221,8 @@ class Attempt:
         try:
             for hook in runtime.before:
                 await hook(context)
+            if job.offered:
+                await decided(job)
             return self._complete(await runtime.functions.get(job.function)(context, **(job.kwargs or {})))
         except BaseException as error:
             if self._is_closed(error):

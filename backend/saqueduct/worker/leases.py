@@ -95,7 +95,8 @@ class LeaseKeeper:
     def stop(self) -> None:
         """Stop renewing; the leases that are still held expire."""
         lease_renewal.leave(self._core.redis, self._renew_all)
-        self._offered.difference_update(list(self._held))
+        for each in list(self._held):
+            self._note_offered(each, offered=False)
 
     def give_all_back(self) -> None:
         """Stop renewing, and release what is held, from another thread: this process ends without its event loop."""
@@ -194,12 +195,16 @@ class LeaseKeeper:
         stalled = block is not None and block.seconds >= self._timings.stall
         offers = self._offers(block, held) if block is not None and stalled else {}
         kept = [each for each in held if not stalled or each not in self._offered]
+        for each in offers:
+            # First: another worker may have it before the answer of Redis is here.
+            self._set_offered(each, offered=True)
         marks = dict.fromkeys(kept, "") | offers | late
         for each, holds in self._tell(script, marks):
-            self._note_offered(each, holds and each in offers)
             # What has ended meanwhile is no longer held, and not lost.
             if (not holds or each in late) and self._held.pop(each, None) is not None:
                 self._lost(each)
+            # Last: what waits for this goes on unless it is lost, see `decided` in `tasks/completion.py`.
+            self._note_offered(each, offered=holds and each in offers)
 
     def _late(self, held: Iterable[Held]) -> dict[Held, str]:
         """The jobs to give up for good, and their mark."""
@@ -237,11 +242,16 @@ class LeaseKeeper:
             )  # fmt: skip
         return offers
 
-    def _note_offered(self, held: Held, offered: bool) -> None:
+    def _note_offered(self, held: Held, *, offered: bool) -> None:
+        self._set_offered(held, offered=offered)
         if offered:
             self._offered.add(held)
         else:
             self._offered.discard(held)
+
+    def _set_offered(self, held: Held, *, offered: bool) -> None:
+        if (attempt := self._running.get(held)) is not None:
+            attempt.job.offered = offered
 
     def _give_back(self, script: Any) -> None:
         """A job that has begun is released like the jobs of a blocked event loop; the lease of one that has ended

@@ -17,6 +17,7 @@ from saqueduct import Context, JobHandle, Queues, task
 from saqueduct.tasks.job_meta import RECOVERIES, STALLS
 from saqueduct.testing.setup import QueueSetup
 from saqueduct.testing.threads import worker_thread
+from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -286,3 +287,67 @@ async def test_a_failing_beat_ends_no_renewal(
         slots.leasing.answered_at = time.monotonic()
         scene.go.set()
         assert await handle.result(timeout=60) == 1
+
+
+async def test_a_job_that_another_worker_has_taken_does_not_begin_here_after_the_block(
+    settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup, scene: Scene
+) -> None:
+    here, waits, ran_in = threading.get_ident(), asyncio.Event(), list[int]()
+
+    @task(timeout=60)
+    async def innocent(ctx: Context) -> None:
+        ran_in.append(threading.get_ident())
+        scene.release.set()
+
+    @task(timeout=60)
+    async def blocks(ctx: Context) -> None:
+        with worker_thread(saqueduct_setup):
+            scene.release.wait(90)
+
+    async def hook(ctx: Any) -> None:
+        if ctx["job"].function == innocent.name:
+            waits.set()
+            # Over as soon as the event loop is free again.
+            await asyncio.sleep(0.1)
+
+    [worker] = build_workers(settings, queues, container)
+    worker.scheduled, worker.before_process = None, [*(worker.before_process or ()), hook]
+    running = asyncio.create_task(worker.start())
+    handle = await innocent.enqueue()
+    await waits.wait()
+    blocker = await blocks.enqueue()
+    await handle.result(timeout=60)
+    await blocker.result(timeout=60)
+    worker.request_stop()
+    await running
+    assert len(ran_in) == 1
+    assert here not in ran_in
+
+
+async def test_a_job_that_no_other_worker_has_taken_begins_after_the_block(
+    settings: Settings, queues: Queues, container: AsyncContainer, scene: Scene
+) -> None:
+    waits = asyncio.Event()
+
+    @task(timeout=60)
+    async def innocent(ctx: Context) -> int:
+        return ctx["job"].attempts
+
+    @task(timeout=60)
+    async def blocks(ctx: Context) -> None:
+        scene.block(LONG)
+
+    async def hook(ctx: Any) -> None:
+        if ctx["job"].function == innocent.name:
+            waits.set()
+            await asyncio.sleep(0.1)
+
+    [worker] = build_workers(settings, queues, container)
+    worker.scheduled, worker.before_process = None, [*(worker.before_process or ()), hook]
+    running = asyncio.create_task(worker.start())
+    handle = await innocent.enqueue()
+    await waits.wait()
+    await (await blocks.enqueue()).result(timeout=60)
+    assert await handle.result(timeout=60) == 1
+    worker.request_stop()
+    await running

@@ -1,14 +1,21 @@
 """Inside a job: its session, the jobs enqueued with it, and its own success commit together."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
 import pytest
 from saq import Job
 from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from saqueduct import INJECTED, Context, Queues, get_registry, task
+from saqueduct import INJECTED, Context, Queues, Retry, get_registry, task
+from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.postgres.recorder import JobRecorder
 from saqueduct.queue.outcomes import Outcome
+from saqueduct.tasks import current_job
 from saqueduct.tasks.completion import Ended
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import RECOVERIES
@@ -139,7 +146,7 @@ async def test_an_attempt_that_another_one_overtook_is_rolled_back(
         await record_of(records, job.key, "complete")
         if suspended:
             recorder.suspend()
-            queue.core.offered.add((mine.key, mine.lease))
+            mine.offered = True
         return "mine"
 
     job = await overtaken.enqueue()
@@ -166,3 +173,49 @@ async def test_without_postgresql_attempts_of_dead_workers_begin_all_the_same(
     monkeypatch.setattr(queues.get("default").recorder, "engine", nowhere)
     await jobs.drain()
     assert ran == {job.key for job in waiting}
+
+
+@pytest.mark.parametrize("waits_for", ["PostgreSQL", "its session"])
+async def test_the_function_of_an_offered_job_is_called_once_it_is_decided_whose_it_is(
+    waits_for: str, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its attempt waited for while the event loop was blocked."""
+    waited, decided = asyncio.Event(), list[bool]()
+
+    def offer(job: Any) -> None:
+        job.offered = True
+
+        def decide() -> None:
+            decided.append(True)
+            job.offered = False
+
+        waited.set()
+        asyncio.get_running_loop().call_later(0.3, decide)
+
+    @task(retries=2, retry_delay=0.01)
+    async def innocent(ctx: Context, *, db_session: AsyncSession = INJECTED) -> bool:
+        if ctx["job"].attempts == 1 and waits_for == "PostgreSQL":
+            raise Retry(delay=0.01)
+        return bool(decided)
+
+    looked_up, opened = JobRecorder.completed, DishkaInjector.scope
+
+    async def completed(recorder: JobRecorder, job: EngineJob) -> Any:
+        found = await looked_up(recorder, job)
+        offer(job)
+        return found
+
+    @asynccontextmanager
+    async def scope(injector: DishkaInjector, injected: Any) -> AsyncIterator[Any]:
+        async with opened(injector, injected) as found:
+            offer(current_job.job.get())
+            yield found
+
+    if waits_for == "PostgreSQL":
+        monkeypatch.setattr(JobRecorder, "completed", completed)
+    else:
+        monkeypatch.setattr(DishkaInjector, "scope", scope)
+    handle = await innocent.enqueue()
+    await jobs.drain()
+    assert waited.is_set()
+    assert await handle.result(timeout=60) is True
