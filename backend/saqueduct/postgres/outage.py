@@ -20,6 +20,10 @@ AGAIN = ("40001", DEADLOCK)
 """SQLSTATEs of a transaction that conflicted with another one and should run again: it could not be serialized, or each
 waited for the other."""
 
+ENDING = "another operation (2) is in progress"
+"""In asyncpg's InternalClientError: it was asked for a statement while it reads the error with which the server ends
+the connection, PROTOCOL_ERROR_CONSUME in its `coreproto.pxd`. Nothing was sent."""
+
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 
@@ -124,7 +128,10 @@ def _is_closed(error: BaseException) -> bool:
         return False
     import asyncpg
 
-    return isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
+    text = str(error)
+    # By name: SQLAlchemy wraps the second in a class of its own.
+    ending = type(error).__name__ == asyncpg.InternalClientError.__name__ and ENDING in text
+    return ending or (isinstance(error, asyncpg.InterfaceError) and "closed" in text)
 
 
 def _lock(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import re
 import time
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
@@ -147,6 +148,22 @@ async def _fails(statement: str, engine: AsyncEngine) -> Any:
         async with engine.begin() as connection:
             await connection.execute(text(statement))
     return caught.value
+
+
+@pytest.mark.parametrize(("state", "away"), [(2, True), (11, False)], ids=["it ends", "another statement"])
+async def test_a_statement_while_asyncpg_reads_why_the_server_ends_the_connection_is_an_outage(
+    state: int, away: bool, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Raised where asyncpg raises it: the moment between that error and the end of the connection cannot be met at will.
+    async def busy(*_: Any, **__: Any) -> None:
+        raise asyncpg.InternalClientError(f"cannot switch to state 11; another operation ({state}) is in progress")
+
+    async with engine.connect() as connection:
+        monkeypatch.setattr(asyncpg.Connection, "prepare", busy)
+        with pytest.raises(Exception, match=r".+") as caught:
+            await connection.execute(text("SELECT 1"))
+        monkeypatch.undo()
+    assert bool(outage_in(caught.value)) is away
 
 
 async def test_a_connection_that_the_server_ends_is_an_outage(engine: AsyncEngine) -> None:
