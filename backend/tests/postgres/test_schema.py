@@ -9,7 +9,7 @@ from saq.job import Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from saqueduct import INJECTED, Context, Saqueduct, SaqueductConfig, scheduled_task, task
+from saqueduct import INJECTED, ConfigurationError, Context, Saqueduct, SaqueductConfig, scheduled_task, task
 from saqueduct.common.secret import Secret
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.services import QueueServices
@@ -264,9 +264,12 @@ async def test_a_process_does_not_start_without_tables_in_its_schema(config: Saq
         await Saqueduct(config).connect()
 
 
-@pytest.mark.parametrize("schema", ["", "pg_x", "a b", 7])
-def test_a_schema_with_an_impossible_name_is_refused(schema: Any) -> None:
-    with pytest.raises(Exception, match="schema: "):
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [("", "schema: "), ("pg_x", "schema: "), ("a b", "schema: "), (7, "schema takes a text or None, not 7")],
+)
+def test_a_schema_with_an_impossible_name_is_refused(schema: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
         SaqueductConfig(redis_url="redis://unused", schema=schema)
 
 
