@@ -289,10 +289,35 @@ async def test_a_failing_beat_ends_no_renewal(
         assert await handle.result(timeout=60) == 1
 
 
+@asynccontextmanager
+async def _in_a_hook(
+    innocent: Any, settings: Settings, queues: Queues, container: AsyncContainer
+) -> AsyncIterator[JobHandle[Any]]:
+    """For a block: a worker in this event loop, in which the attempt of a job waits before its function is called."""
+    waits = asyncio.Event()
+
+    async def hook(ctx: Any) -> None:
+        if ctx["job"].function == innocent.name:
+            waits.set()
+            # Over as soon as the event loop is free again.
+            await asyncio.sleep(0.1)
+
+    [worker] = build_workers(settings, queues, container)
+    worker.scheduled, worker.before_process = None, [*(worker.before_process or ()), hook]
+    running = asyncio.create_task(worker.start())
+    try:
+        handle = await innocent.enqueue()
+        await waits.wait()
+        yield handle
+    finally:
+        worker.request_stop()
+        await running
+
+
 async def test_a_job_that_another_worker_has_taken_does_not_begin_here_after_the_block(
     settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup, scene: Scene
 ) -> None:
-    here, waits, ran_in = threading.get_ident(), asyncio.Event(), list[int]()
+    here, ran_in = threading.get_ident(), list[int]()
 
     @task(timeout=60)
     async def innocent(ctx: Context) -> None:
@@ -304,22 +329,10 @@ async def test_a_job_that_another_worker_has_taken_does_not_begin_here_after_the
         with worker_thread(saqueduct_setup):
             scene.release.wait(90)
 
-    async def hook(ctx: Any) -> None:
-        if ctx["job"].function == innocent.name:
-            waits.set()
-            # Over as soon as the event loop is free again.
-            await asyncio.sleep(0.1)
-
-    [worker] = build_workers(settings, queues, container)
-    worker.scheduled, worker.before_process = None, [*(worker.before_process or ()), hook]
-    running = asyncio.create_task(worker.start())
-    handle = await innocent.enqueue()
-    await waits.wait()
-    blocker = await blocks.enqueue()
-    await handle.result(timeout=60)
-    await blocker.result(timeout=60)
-    worker.request_stop()
-    await running
+    async with _in_a_hook(innocent, settings, queues, container) as handle:
+        blocker = await blocks.enqueue()
+        await handle.result(timeout=60)
+        await blocker.result(timeout=60)
     assert len(ran_in) == 1
     assert here not in ran_in
 
@@ -327,8 +340,6 @@ async def test_a_job_that_another_worker_has_taken_does_not_begin_here_after_the
 async def test_a_job_that_no_other_worker_has_taken_begins_after_the_block(
     settings: Settings, queues: Queues, container: AsyncContainer, scene: Scene
 ) -> None:
-    waits = asyncio.Event()
-
     @task(timeout=60)
     async def innocent(ctx: Context) -> int:
         return ctx["job"].attempts
@@ -337,17 +348,6 @@ async def test_a_job_that_no_other_worker_has_taken_begins_after_the_block(
     async def blocks(ctx: Context) -> None:
         scene.block(LONG)
 
-    async def hook(ctx: Any) -> None:
-        if ctx["job"].function == innocent.name:
-            waits.set()
-            await asyncio.sleep(0.1)
-
-    [worker] = build_workers(settings, queues, container)
-    worker.scheduled, worker.before_process = None, [*(worker.before_process or ()), hook]
-    running = asyncio.create_task(worker.start())
-    handle = await innocent.enqueue()
-    await waits.wait()
-    await (await blocks.enqueue()).result(timeout=60)
-    assert await handle.result(timeout=60) == 1
-    worker.request_stop()
-    await running
+    async with _in_a_hook(innocent, settings, queues, container) as handle:
+        await (await blocks.enqueue()).result(timeout=60)
+        assert await handle.result(timeout=60) == 1
