@@ -347,6 +347,7 @@ def _queues(config: SaqueductConfig, registry: TaskRegistry) -> dict[str, Engine
             max_recoveries=config.max_recoveries,
             batch_bytes=config.batch_bytes,
             timings=config.timings,
+            sizes=config.sizes,
         )
         for name in config.queues
     }

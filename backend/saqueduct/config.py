@@ -13,6 +13,7 @@ from saqueduct.common.near_names import unknown_fields
 from saqueduct.common.text import check_schema
 from saqueduct.config_kinds import kind_problems
 from saqueduct.errors import ConfigurationError
+from saqueduct.sizes import Sizes
 from saqueduct.timings import Timings
 
 Environment = Literal["development", "production"]
@@ -144,6 +145,8 @@ class SaqueductConfig:
     """Most bytes of jobs that one call to Redis returns; a larger job is returned alone."""
     timings: Timings = Timings()
     """Durations of leases, checks and waits of queues and workers; the defaults fit together."""
+    sizes: Sizes = Sizes()
+    """How much queues, the store in PostgreSQL and the console hold or read at once."""
     cron_timezone: str = "UTC"
     """IANA name of the time zone for crons that have no `timezone` of their own."""
     startup: Sequence[Any] = ()
@@ -266,6 +269,7 @@ class SaqueductConfig:
             *checks.redis_problems("redis_url", self.redis_url),
             *self._database_problems(),
             *checks.timing_problems(self.timings),
+            *checks.size_problems(self.sizes),
             *self._alert_problems(),
             *self._other_problems(),
             *self._access_problems(),

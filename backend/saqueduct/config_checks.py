@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.common.near_names import did_you_mean
 from saqueduct.schedules.schedule import check_monitor
+from saqueduct.sizes import LARGEST_JOB, Sizes
 from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
 
 SMTP_SCHEMES = ("smtp+starttls", "smtps", "smtp")
@@ -131,6 +132,16 @@ def timing_problems(timings: Timings) -> list[str]:
         )
     if timings.peek > 4:
         problems.append(f"timings.peek={timings.peek:g}: must be 4 or less (seconds), or Redis seems to be away")
+    return problems
+
+
+def size_problems(sizes: Sizes) -> list[str]:
+    """Of sizes that are no whole numbers, or out of bounds."""
+    problems = []
+    for field in dataclasses.fields(sizes):
+        value, most = getattr(sizes, field.name), LARGEST_JOB if field.name == "job_bytes" else 1_000_000_000
+        if type(value) is not int or not 1 <= value <= most:
+            problems.append(f"sizes.{field.name}={value!r}: must be a whole number, from 1 to {most:,}")
     return problems
 
 

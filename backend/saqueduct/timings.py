@@ -120,6 +120,7 @@ class Timings(NamedFields):
             has died. SAQ checks every second, and SAQ's own crons may need that.
         stop_call: maximum duration of the last call of a stopping worker: Redis may hang, and the worker must still
             end.
+        longest_redis_pause: maximum time between two tries of a worker while Redis is down.
         last_write: time that Redis has to accept the outcomes of a worker that ends.
         timeout_check: interval between checks for jobs that run longer than their timeout.
         timeout_grace: time that a cancelled job may continue, before the worker gives it up.
@@ -172,6 +173,7 @@ class Timings(NamedFields):
     report_ttl: int = 30
     due_look: int = 2
     stop_call: float = 2.0
+    longest_redis_pause: float = 5.0
     last_write: float = 3.0
     timeout_check: float = 0.1
     timeout_grace: float = 5.0

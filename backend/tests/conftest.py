@@ -24,6 +24,7 @@ from saqueduct.blocking import BlockingContainer
 from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.injection.injector import Injector
 from saqueduct.litestar import SaqueductPlugin
+from saqueduct.sizes import Sizes
 from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
 from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
@@ -99,14 +100,24 @@ def empty_redis(settings: Settings, emptying: Emptying) -> None:
 @pytest.fixture
 def timings(request: pytest.FixtureRequest) -> Timings:
     """The timings of the queues: the usual ones, but for what `@pytest.mark.timings(...)` says."""
-    changes: dict[str, Any] = {}
-    for marker in reversed(list(request.node.iter_markers("timings"))):
-        changes |= marker.kwargs
-    return Timings(**changes)
+    return Timings(**_of_markers(request, "timings"))
 
 
 @pytest.fixture
-def saqueduct_setup(settings: Settings, timings: Timings, empty_redis: None) -> QueueSetup:
+def sizes(request: pytest.FixtureRequest) -> Sizes:
+    """The sizes of the queues: the usual ones, but for what `@pytest.mark.sizes(...)` says."""
+    return Sizes(**_of_markers(request, "sizes"))
+
+
+def _of_markers(request: pytest.FixtureRequest, name: str) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers(name))):
+        changes |= marker.kwargs
+    return changes
+
+
+@pytest.fixture
+def saqueduct_setup(settings: Settings, timings: Timings, sizes: Sizes, empty_redis: None) -> QueueSetup:
     """The application's queues, injector and workers, for the test kit."""
 
     def injector(queues: Queues) -> Injector:
@@ -115,7 +126,7 @@ def saqueduct_setup(settings: Settings, timings: Timings, empty_redis: None) -> 
     def workers(queues: Queues, injector: Injector) -> list[EngineWorker]:
         return build_workers(settings, queues, injector.container)
 
-    return QueueSetup(partial(build_queues, settings, timings), injector, workers)
+    return QueueSetup(partial(build_queues, settings, timings, sizes), injector, workers)
 
 
 @pytest.fixture
@@ -149,9 +160,9 @@ def only_own_tasks() -> Iterator[None]:
 
 
 @pytest.fixture
-async def queues(settings: Settings, timings: Timings, empty_redis: None) -> AsyncIterator[Queues]:
+async def queues(settings: Settings, timings: Timings, sizes: Sizes, empty_redis: None) -> AsyncIterator[Queues]:
     """The application's queues, on an empty Redis."""
-    queues = build_queues(settings, timings)
+    queues = build_queues(settings, timings, sizes)
     await queues.connect()
     yield queues
     await queues.disconnect()

@@ -169,21 +169,22 @@ def stop() -> None:
 
 @main.command()
 @click.option("--check", is_flag=True, help="Write nothing; end with status 1 when the file is stale.")
-def catalog(check: bool) -> None:
+@click.option("--path", type=click.Path(path_type=Path), help="The file; app/queue/catalog.py by default.")
+def catalog(check: bool, path: Path | None) -> None:
     """Write app/queue/catalog.py: the names of all tasks, and a typed property for each."""
     # Here: the other commands need no task, and start even while a task is being edited.
     import app.queue.config  # noqa: F401
     from app.dev.catalog import CATALOG, CatalogError, is_stale, render
     from app.queue.registry import get_registry
 
-    tasks = get_registry().get_all_tasks()
+    tasks, path = get_registry().get_all_tasks(), path or CATALOG
     try:
-        stale = is_stale(tasks, CATALOG)
+        stale = is_stale(tasks, path)
         if stale and not check:
-            CATALOG.write_text(render(tasks), encoding="utf-8")
+            path.write_text(render(tasks), encoding="utf-8")
     except CatalogError as error:
         raise click.ClickException(str(error)) from None
-    name = os.path.relpath(CATALOG)
+    name = os.path.relpath(path)
     if stale and check:
         raise click.ClickException(f"{name} is stale: run `make catalog`")
     click.echo(f"{name}: {'written' if stale else 'up to date'}")

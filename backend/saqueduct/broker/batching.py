@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from saqueduct.broker.sizes import BATCH_BYTES, fitting
+from saqueduct.broker.batch_sizes import BATCH_BYTES, fitting
 from saqueduct.common.own_context import create_shared_task
 
 T = TypeVar("T")

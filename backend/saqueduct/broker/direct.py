@@ -11,14 +11,20 @@ from typing import Any
 import hiredis
 from redis.asyncio import connection as asynchronous
 
-from saqueduct.broker.sizes import LARGEST_COMMAND
+from saqueduct.broker.batch_sizes import LARGEST_COMMAND
 from saqueduct.errors import CommandTooLarge
 
 _pack: Any = hiredis.pack_command
 
 
 class Direct(asynchronous.AbstractConnection):
-    """Sends a command in the call itself; data that the socket does not accept immediately is sent by redis-py."""
+    """Sends a command in the call itself; data that the socket does not accept immediately is sent by redis-py.
+
+    Attributes:
+        largest_command: maximum bytes of a command.
+    """
+
+    largest_command = LARGEST_COMMAND
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """The command in wire format, packed by hiredis, as redis-py does for threads.
@@ -33,8 +39,8 @@ class Direct(asynchronous.AbstractConnection):
         except TypeError:
             # A type that only redis-py supports, or refuses with its own error.
             return super().pack_command(*args)
-        if len(packed) > LARGEST_COMMAND:
-            raise CommandTooLarge(words[0].decode(), len(packed), LARGEST_COMMAND)
+        if len(packed) > self.largest_command:
+            raise CommandTooLarge(words[0].decode(), len(packed), self.largest_command)
         return [packed]
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:

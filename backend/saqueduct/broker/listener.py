@@ -43,16 +43,19 @@ class JobListener:
         redis: client whose pool provides the connection.
         guard: guard of the client's connections.
         timings: intervals, waits and limits.
+        per_command: maximum jobs that one command subscribes to.
     """
 
-    def __init__(self, redis: Redis, guard: LoopGuard, timings: Timings) -> None:
+    def __init__(
+        self, redis: Redis, guard: LoopGuard, timings: Timings, per_command: int = CHANNELS_PER_COMMAND
+    ) -> None:
         self._redis = redis
         self._timings = timings
         self._guard = guard
         self._pubsub: PubSub = lasting(redis).pubsub()
         self._waiters: defaultdict[str, set[News]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
-        self._changes = Batches(self._change, CHANNELS_PER_COMMAND, check=guard.check)
+        self._changes = Batches(self._change, per_command, check=guard.check)
         self._leaving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager

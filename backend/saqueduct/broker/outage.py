@@ -46,9 +46,6 @@ SAME_OUTAGE = 1.0
 """Seconds after a call without an answer within which the next one shares its time. A stream of events, which looks
 again every few seconds, must notice that Redis is back."""
 
-MAX_PAUSE = 5.0
-"""Maximum seconds between two tries of a worker while Redis is down."""
-
 
 class OneWait:
     """What a request, or another block, has found out about Redis: when a call gets no answer, those that follow get
@@ -147,18 +144,20 @@ class Outage:
 
     Args:
         queue: the queue's name, for the log.
+        longest_pause: maximum seconds between two tries.
     """
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, longest_pause: float) -> None:
         self._queue = queue
+        self._longest_pause = longest_pause
         self.failures = 0
 
     async def pause(self, error: Exception, stop: asyncio.Event | None = None) -> None:
-        """Wait before the next try, longer each time up to MAX_PAUSE, with jitter; `stop` ends the wait."""
+        """Wait before the next try, longer each time up to `longest_pause`, with jitter; `stop` ends the wait."""
         if not self.failures:
             logger.warning("queue %s: Redis is away, trying again: %s", self._queue, _reason(error))
         self.failures += 1
-        longest = min(MAX_PAUSE, 0.2 * 2 ** min(self.failures, 8))
+        longest = min(self._longest_pause, 0.2 * 2 ** min(self.failures, 8))
         seconds = longest * (0.5 + random.random() / 2)  # noqa: S311  (spread, not secrecy)
         if stop is None:
             await asyncio.sleep(seconds)

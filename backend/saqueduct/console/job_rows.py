@@ -31,10 +31,6 @@ LIVE_FIRST: Final = 10
 LOOKED_AT: Final = 1_000
 """Live jobs of each state that are read for a page: more of them would hold up the event loop."""
 
-SEARCHED: Final = 50_000
-"""The newest records that are searched for text; of the days without indexes the newest that are searched for
-arguments, tags and traces."""
-
 COUNTED: Final = 10_000
 """Records of a status that are counted."""
 
@@ -51,8 +47,8 @@ class ListedJobs:
         recorded: jobs from their records, newest first.
         cursor: of the next page; None: there is none.
         counts: records by status, COUNTED at most; None: it would take too long, or there are none.
-        capped: True: only the SEARCHED newest records were searched.
-        gap: end of the days with indexes, where of later records only the SEARCHED newest were searched; None: all.
+        capped: True: only the newest `Sizes.searched_records` records were searched.
+        gap: end of the days with indexes, where of later records only the newest were searched; None: all.
         away: True: PostgreSQL does not answer, and the ended jobs are not shown.
         more_live: True: only the first LOOKED_AT jobs that run, or that wait, were searched.
     """
@@ -202,10 +198,10 @@ async def _parts(view: View, which: RecordFilter) -> Parts:
 async def _newest(view: View, history: "JobHistory", which: RecordFilter) -> dt.datetime | None:
     """As `JobHistory.newest`; without an end remembered for all viewers, so that some more are searched."""
     if which.until is not None:
-        return await history.newest(which, SEARCHED)
+        return await history.newest(which, view.sizes.searched_records)
     now, remembered = time.monotonic(), view.console.newest
     if remembered is None or remembered[0] < now - view.timings.newest_kept:
-        remembered = view.console.newest = (now, await history.newest(which, SEARCHED))
+        remembered = view.console.newest = (now, await history.newest(which, view.sizes.searched_records))
     return remembered[1]
 
 
@@ -221,11 +217,11 @@ async def _live(
     return [JobDetails.of_job(job) for job in found.jobs], found.cursor
 
 
-async def bounded(history: "JobHistory", which: RecordFilter) -> tuple[RecordFilter, bool]:
-    """The filter, and True where it searches for text: then only among the SEARCHED newest records."""
+async def bounded(view: View, history: "JobHistory", which: RecordFilter) -> tuple[RecordFilter, bool]:
+    """The filter, and True where it searches for text: then only among the newest records."""
     if which.text is None:
         return which, False
-    since = await history.newest(which, SEARCHED)
+    since = await history.newest(which, view.sizes.searched_records)
     if since is None or (which.since is not None and which.since >= since):
         return which, False
     return msgspec.structs.replace(which, since=since), True

@@ -84,7 +84,7 @@ async def searched(view: View, change: "Change", which: RecordFilter) -> tuple[R
     if change == "abort":
         return which, False
     async with view.history() as history:
-        return await bounded(history, which)
+        return await bounded(view, history, which)
 
 
 def described(which: RecordFilter) -> dict[str, Any]:

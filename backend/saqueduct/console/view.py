@@ -94,6 +94,7 @@ class View:
         self.queues = console.saqueduct.queues
         self.registry = console.saqueduct.registry
         self.timings = console.saqueduct.config.timings.console
+        self.sizes = console.saqueduct.config.sizes
         self.person = console.entry.person_of(request) or NOBODY
         self._root = root_of(request) + console.prefix
         self._note = console.notes.read(request.cookies.get(NOTE, ""))

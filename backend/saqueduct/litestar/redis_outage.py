@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from saqueduct.broker.outage import MAX_PAUSE
 from saqueduct.common.cancellation import end_if_cancelled
 from saqueduct.errors import QueueUnavailable
 from saqueduct.queue.queue import EngineQueue
@@ -19,7 +18,7 @@ REPORT = "saqueduct: report an outage of Redis"
 """Name of the asyncio task."""
 
 FIRST_PAUSE = 0.5
-"""Seconds before the second try; each pause is twice as long, up to MAX_PAUSE."""
+"""Seconds before the second try; each pause is twice as long, up to `Timings.longest_redis_pause`."""
 
 
 @asynccontextmanager
@@ -49,7 +48,7 @@ async def _report(queue: EngineQueue) -> None:
         away = True
         end_if_cancelled()
         await asyncio.sleep(pause)
-        pause = min(MAX_PAUSE, 2 * pause)
+        pause = min(queue.core.timings.longest_redis_pause, 2 * pause)
     if away:
         logger.warning("Redis is back")
 

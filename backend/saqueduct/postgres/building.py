@@ -36,6 +36,7 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> PostgresStor
         listens=not config.pgbouncer,
         max_unrecorded=config.max_unrecorded,
         timings=config.timings.postgres,
+        sizes=config.sizes,
     )
     retention = Retention(config.keep_complete_days, config.keep_aborted_days, config.keep_failed_days)
     partitions = Partitions(engine, retention, config.schema, pgbouncer=config.pgbouncer)

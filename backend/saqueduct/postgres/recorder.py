@@ -24,6 +24,7 @@ from saqueduct.postgres.partition_layout import no_partition
 from saqueduct.postgres.records import Rows, had_record
 from saqueduct.postgres.rows import Identity, Row, identity
 from saqueduct.postgres.unrecorded import UnrecordedEnds
+from saqueduct.sizes import Sizes
 from saqueduct.tasks.completion import Ended
 from saqueduct.tasks.job import mark_of, own_fields
 from saqueduct.tasks.job_meta import DURABLE
@@ -33,16 +34,6 @@ logger = logging.getLogger("saqueduct")
 
 RECORDS_AT_ONCE = 5000
 """Records that one statement writes at most."""
-
-BUFFER = 100_000
-"""Most records that wait; when PostgreSQL is unavailable for longer, the oldest are dropped."""
-
-ENDED = 10_000
-"""Most ended durable jobs that wait here. Redis keeps the others, and the relay writes them: they are whole jobs, which
-need several times the memory of a record."""
-
-FULL = 20_000
-"""Number of waiting records from which a worker takes no new jobs, as long as PostgreSQL answers."""
 
 MANY = 200
 """Records in a batch from which the next one waits for longer."""
@@ -68,13 +59,21 @@ class JobRecorder:
         unrecorded: is notified of written ends that Redis keeps.
         ends: writes those of durable jobs.
         timings: intervals, waits and limits.
+        sizes: how much may wait here.
     """
 
     def __init__(
-        self, engine: AsyncEngine, rows: Rows, unrecorded: UnrecordedEnds, ends: Ends, timings: PostgresTimings
+        self,
+        engine: AsyncEngine,
+        rows: Rows,
+        unrecorded: UnrecordedEnds,
+        ends: Ends,
+        timings: PostgresTimings,
+        sizes: Sizes,
     ) -> None:
         self.engine = engine
         self._timings = timings
+        self._sizes = sizes
         self._ends = ends
         self._unrecorded = unrecorded
         self.rows = rows
@@ -105,7 +104,7 @@ class JobRecorder:
     def full(self) -> bool:
         """True when more jobs end than PostgreSQL can write; while it is unavailable, only when Redis keeps too many
         ends."""
-        return self.crowded or (len(self._waiting) > FULL and self.away_since is None)
+        return self.crowded or (len(self._waiting) > self._sizes.full_records and self.away_since is None)
 
     @property
     def away(self) -> bool:
@@ -154,7 +153,7 @@ class JobRecorder:
                 self._waiting.append(packed)
             else:
                 self._add(job)
-        while len(self._waiting) > BUFFER:
+        while len(self._waiting) > self._sizes.waiting_records:
             self._drop_oldest()
         if len(self) and (self._writer is None or self._writer.done()):
             self._writer = create_shared_task(self._write_all())
@@ -165,7 +164,7 @@ class JobRecorder:
                 return
             if job.meta and job.meta.get(DURABLE) and job.status in TERMINAL_STATUSES:
                 # Redis keeps those that do not fit here.
-                if len(self._ended) < ENDED:
+                if len(self._ended) < self._sizes.waiting_ends:
                     self._ended.append(job)
             elif (row := self.rows.of(job)) is not None:
                 self._waiting.append(row)
@@ -240,7 +239,8 @@ class JobRecorder:
             return
         if not self.dropped:
             logger.error(
-                "PostgreSQL has been unavailable for too long: the oldest of %d job records are dropped", BUFFER
+                "PostgreSQL has been unavailable for too long: the oldest of %d job records are dropped",
+                self._sizes.waiting_records,
             )
         self.dropped += 1
 

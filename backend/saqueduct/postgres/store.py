@@ -31,6 +31,7 @@ from saqueduct.postgres.time_series import Numbers, Place, add
 from saqueduct.postgres.transactions import Pending, note, pending_of
 from saqueduct.postgres.unrecorded import MOST, UnrecordedEnds
 from saqueduct.queue.queue import EngineQueue
+from saqueduct.sizes import Sizes
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.job_meta import DURABLE, SCHEDULE
 from saqueduct.timings import PostgresTimings
@@ -60,6 +61,7 @@ class PostgresStore:
         listens: False where LISTEN does not work, as behind a PgBouncer that pools transactions.
         max_unrecorded: ends that a queue keeps in Redis for PostgreSQL, before its workers take no further jobs.
         timings: intervals, waits and limits.
+        sizes: how much may wait for PostgreSQL.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class PostgresStore:
         listens: bool = True,
         max_unrecorded: int = MOST,
         timings: PostgresTimings | None = None,
+        sizes: Sizes | None = None,
     ) -> None:
         if rows.schema is not None:
             engine = engine.execution_options(**in_schema(rows.schema))
@@ -86,7 +89,7 @@ class PostgresStore:
         self.audit = AuditWriter(self.outbox.transaction, rows.schema)
         """Notes the actions of people."""
         self._direct = direct = DirectConnections(engine, DIRECT, pgbouncer=not listens)
-        self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows), timings)
+        self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows), timings, sizes or Sizes())
         self.publisher = Publisher(self.outbox, direct, timings)
         self.relay = Relay(
             engine, self.outbox, self.recorder, ends, self._queues, forgotten_after, timings, listens=listens

@@ -11,16 +11,17 @@ from saq.job import ABORT_ID_PREFIX, Status
 from saq.queue.redis import ID_PREFIX
 from saq.types import DumpType, LoadType
 
+from saqueduct.broker.batch_sizes import BATCH_BYTES, LONGEST_CHARACTER, check_size
 from saqueduct.broker.connections import guard_of, name_in_keys
 from saqueduct.broker.keys import KEYS
 from saqueduct.broker.outage import Outage
 from saqueduct.broker.scripts import Scripts
-from saqueduct.broker.sizes import BATCH_BYTES, CERTAINLY_FITS, check_size
 from saqueduct.common import clock
 from saqueduct.queue.give_backs import GiveBacks
 from saqueduct.queue.metering import Meter
 from saqueduct.queue.recording import Recorder
 from saqueduct.queue.tracing import Tracer
+from saqueduct.sizes import Sizes
 from saqueduct.tasks import wire
 from saqueduct.tasks.job import EngineJob, UnreadableJob, decode, encode_storable, mark_of
 from saqueduct.timings import Timings
@@ -41,6 +42,7 @@ class QueueCore:
         redis: the Redis client.
         name: the queue's name.
         timings: intervals, waits and limits.
+        sizes: how large a job may be.
         dump: custom encoder for jobs; None: SAQ's wire format.
         load: custom decoder for jobs; None: SAQ's wire format.
     """
@@ -51,6 +53,7 @@ class QueueCore:
         redis: Redis,
         name: str,
         timings: Timings,
+        sizes: Sizes,
         dump: DumpType | None = None,
         load: LoadType | None = None,
     ) -> None:
@@ -61,6 +64,9 @@ class QueueCore:
         self.max_recoveries = MAX_RECOVERIES
         self.batch_bytes = BATCH_BYTES
         """Maximum bytes of jobs in one call to Redis; a larger job is sent alone."""
+        self._largest_job = sizes.job_bytes
+        self._certainly_fits = sizes.job_bytes // LONGEST_CHARACTER
+        """Number of characters up to which the bytes of a job need no check."""
         self._dump, self._load = dump, load
         self._name_keys(name_in_keys(redis, name))
         self.guard = guard_of(redis)
@@ -68,7 +74,7 @@ class QueueCore:
         self.scripts = Scripts(
             redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.stock_aborts, self.guard
         )
-        self.outage = Outage(name)
+        self.outage = Outage(name, timings.longest_redis_pause)
         self.give_backs = GiveBacks(self.scripts, timings, name)
         self.recorder: Recorder | None = None
         """Called with each job that ends or gets another attempt; None: there is no PostgreSQL."""
@@ -121,8 +127,8 @@ class QueueCore:
                 stored = encode_storable(job, self.name).decode()
         else:
             stored = self._dump(job.to_dict())
-        if len(stored) > CERTAINLY_FITS:
-            check_size(job, stored)
+        if len(stored) > self._certainly_fits:
+            check_size(job, stored, self._largest_job)
         return stored
 
     @property

@@ -12,10 +12,10 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 from saq.utils import now
 
+from saqueduct.broker.batch_sizes import batches
 from saqueduct.broker.batching import Batches
 from saqueduct.broker.outage import answering
 from saqueduct.broker.scripts import pack, text
-from saqueduct.broker.sizes import batches
 from saqueduct.common.clock import time_now
 from saqueduct.common.garbage_collection import listed
 from saqueduct.common.time_limits import LAST_SECOND, check_delay

@@ -100,7 +100,7 @@ class GiveBacks:
 
     async def _repeat(self, error: QueueUnavailable) -> None:
         """Repeat the calls that had no answer, until none is left."""
-        outage = Outage(self._queue)
+        outage = Outage(self._queue, self._timings.longest_redis_pause)
         while self.failed:
             await outage.pause(error)
             try:

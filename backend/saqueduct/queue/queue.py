@@ -18,9 +18,9 @@ from redis.asyncio import Redis
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
+from saqueduct.broker.batch_sizes import BATCH_BYTES
 from saqueduct.broker.keys import REPORTS, WORKERS_PAUSED
 from saqueduct.broker.outage import REDIS_AWAY, answering
-from saqueduct.broker.sizes import BATCH_BYTES
 from saqueduct.common.text import storable
 from saqueduct.errors import ConfigurationError, DuplicateJob, JobConflict
 from saqueduct.queue.aborting import Patience
@@ -34,6 +34,7 @@ from saqueduct.queue.schedule_states import ScheduleStates
 from saqueduct.queue.tracing import end, ending
 from saqueduct.queue.unrecorded import UnrecordedJobs
 from saqueduct.queue.validation import CallValidator
+from saqueduct.sizes import Sizes
 from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
 from saqueduct.tasks.job import EngineJob, Enqueued, check_names
@@ -93,6 +94,7 @@ class EngineQueue(LeasedQueue):
         max_recoveries: how often a job is queued again after its workers died, until it runs alone in its process.
         batch_bytes: maximum bytes of jobs in one call to Redis; a larger job is sent alone.
         timings: intervals, waits and limits of the queue and its workers.
+        sizes: how large a job may be.
         options: further arguments of SAQ's RedisQueue.
 
     Raises:
@@ -109,9 +111,10 @@ class EngineQueue(LeasedQueue):
         max_recoveries: int = MAX_RECOVERIES,
         batch_bytes: int = BATCH_BYTES,
         timings: Timings | None = None,
+        sizes: Sizes | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(redis, name, timings=timings, **options)
+        super().__init__(redis, name, timings=timings, sizes=sizes, **options)
         self.core.max_recoveries, self.core.batch_bytes = max_recoveries, batch_bytes
         if not 0 < max_payload_bytes <= MAX_PAYLOAD_CEILING:
             raise ValueError(f"max_payload_bytes must be 1 to {MAX_PAYLOAD_CEILING:,}, not {max_payload_bytes!r}")

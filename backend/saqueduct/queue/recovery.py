@@ -13,7 +13,7 @@ from typing import cast
 from saq.job import Status
 from saq.utils import now
 
-from saqueduct.broker.sizes import batches
+from saqueduct.broker.batch_sizes import batches
 from saqueduct.common.text import decoded
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import OUTCOMES_AT_ONCE, Outcome, Settler, sizes

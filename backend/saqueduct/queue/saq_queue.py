@@ -44,6 +44,7 @@ from saqueduct.queue.outcomes import Outcome, Settler
 from saqueduct.queue.reading import Reader
 from saqueduct.queue.recording import Recorder
 from saqueduct.queue.recovery import Recovery
+from saqueduct.sizes import Sizes
 from saqueduct.tasks.job import EXPIRED, EngineJob, UnreadableJob, has_expired, own_fields
 from saqueduct.tasks.job_changes import updated
 from saqueduct.tasks.job_meta import EXPIRES_AT
@@ -62,13 +63,22 @@ class LeasedQueue(RedisQueue):
         redis: the Redis client; `disconnect` closes it.
         name: the queue's name.
         timings: intervals, waits and limits.
+        sizes: how large a job may be.
         options: further arguments of SAQ's RedisQueue.
     """
 
-    def __init__(self, redis: Redis, name: str = "default", *, timings: Timings | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        name: str = "default",
+        *,
+        timings: Timings | None = None,
+        sizes: Sizes | None = None,
+        **options: Any,
+    ) -> None:
         # Set first: SAQ's constructor reads keys.
         self.core = QueueCore(
-            self, redis, name, timings or Timings(), dump=options.get("dump"), load=options.get("load")
+            self, redis, name, timings or Timings(), sizes or Sizes(), options.get("dump"), options.get("load")
         )
         super().__init__(redis, name, **options)
         self.scripts = self.core.scripts

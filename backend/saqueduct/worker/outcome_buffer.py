@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from saq import Job
 
+from saqueduct.broker.batch_sizes import fitting
 from saqueduct.broker.outage import REDIS_AWAY
-from saqueduct.broker.sizes import fitting
 from saqueduct.common.own_context import create_shared_task
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.outcomes import OUTCOMES_AT_ONCE, Outcome, Settler, sizes

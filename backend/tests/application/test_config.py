@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from saqueduct import ConfigurationError, SaqueductConfig
+from saqueduct.sizes import Sizes
 from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
 
 NUMBERS = [field for field in dataclasses.fields(SaqueductConfig) if "kind" in field.metadata]
@@ -89,6 +90,15 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
             r"timings.console.answer=inf: must be a number, more than 0 \(seconds\)",
         ),
         ({"timings": Timings(peek=5.0)}, "timings.peek=5: must be 4 or less"),
+        ({"sizes": {}}, "sizes takes a Sizes"),
+        (
+            {"sizes": Sizes(waiting_records=0)},
+            "sizes.waiting_records=0: must be a whole number, from 1 to 1,000,000,000",
+        ),
+        (
+            {"sizes": Sizes(job_bytes=10**9)},
+            "sizes.job_bytes=1000000000: must be a whole number, from 1 to 167,772,160",
+        ),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_names_the_field(fields: dict[str, Any], message: str) -> None:

@@ -23,6 +23,7 @@ from saqueduct.common.password_hash import hash_password
 from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import Access
 from saqueduct.postgres.models import metadata
+from saqueduct.sizes import Sizes
 from saqueduct.timings import ConsoleTimings, Timings
 from tests.console.browser import page_fixture, tab_fixture  # noqa: F401
 from tests.console.payments import Address, pay
@@ -227,7 +228,13 @@ def served(redis_url: str, migrated_url: str, tmp_path_factory: pytest.TempPathF
         yield served
 
 
-def config_of(redis_url: str, database_url: str, directory: Path, timings: ConsoleTimings = PATIENT) -> SaqueductConfig:
+def config_of(
+    redis_url: str,
+    database_url: str,
+    directory: Path,
+    timings: ConsoleTimings = PATIENT,
+    sizes: Sizes = Sizes(),  # noqa: B008
+) -> SaqueductConfig:
     """The configuration of the application."""
     return SaqueductConfig(
         redis_url=redis_url,
@@ -245,6 +252,7 @@ def config_of(redis_url: str, database_url: str, directory: Path, timings: Conso
         secret_key="tests only, no secret, but long enough",
         data_directory=directory,
         timings=Timings(console=timings),
+        sizes=sizes,
     )
 
 

@@ -9,7 +9,6 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from saqueduct import Concurrency, Context, EngineQueue, LimitNotTaken, LimitTimeout, Rate, limit, task
-from saqueduct.broker import outage
 from saqueduct.broker.outage import Outage
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
@@ -38,9 +37,7 @@ def giving_fails(queue: EngineQueue) -> Iterator[list[Any]]:
         yield calls
 
 
-@pytest.fixture
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "MAX_PAUSE", 0.01)
+quick_retries = pytest.mark.timings(longest_redis_pause=0.01)
 
 
 @pytest.fixture
@@ -54,7 +51,7 @@ def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Outage, "pause", pause)
 
 
-@pytest.mark.usefixtures("quick_retries")
+@quick_retries
 async def test_a_place_is_given_back_once_redis_answers(queue: EngineQueue, hands: Hands) -> None:
     first, second = [Part(job) for job in await leased(hands, taker(ONE), 2)]
     await first.has_it()
@@ -100,7 +97,7 @@ async def test_a_job_that_has_given_up_waiting_is_not_in_its_own_way(queue: Engi
     await nothing_is_left(queue)
 
 
-@pytest.mark.usefixtures("quick_retries")
+@quick_retries
 async def test_the_end_of_the_attempt_ends_the_retries(jobs: JobKit, queue: EngineQueue) -> None:
     @task(takes=(Concurrency(1, name="api"),))
     async def work(ctx: Context) -> None:

@@ -205,11 +205,13 @@ async def test_missing_tables_are_reported_with_the_command_that_makes_them(
 
 
 async def test_tables_that_are_older_than_the_code_are_reported_with_the_command(
-    empty_database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    empty_database: AsyncEngine,
 ) -> None:
     await migrate.upgrade(empty_database)
-    monkeypatch.setattr(table_check, "REVISIONS", (*table_check.REVISIONS, "saqueduct_0009"))
-    with pytest.raises(TablesOutdated, match=r"saqueduct_0006.*saqueduct_0009.*saqueduct --app APP migrate"):
+    *_, older, newest = table_check.REVISIONS
+    async with empty_database.begin() as connection:
+        await connection.execute(text("UPDATE saqueduct_version SET version_num = :older"), {"older": older})
+    with pytest.raises(TablesOutdated, match=rf"{older}.*{newest}.*saqueduct --app APP migrate"):
         await checked(empty_database)
 
 

@@ -1,8 +1,8 @@
 """What tests of the queue use again and again: a worker for a block, what became of a job, tasks that leave a mark."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ from saq.worker import Worker
 
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, Task, task
+from saqueduct.litestar.routes.listeners import Bound
 from saqueduct.queue import recovery
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_workers
@@ -51,6 +52,18 @@ async def stock_worker(queue: RedisQueue, *tasks: Task[..., Any]) -> AsyncIterat
     finally:
         worker.event.set()
         await running
+
+
+@contextmanager
+def filled(bound: Bound) -> Iterator[None]:
+    """There is no room left."""
+    while bound.enter():
+        pass
+    try:
+        yield
+    finally:
+        for _ in range(bound.most):
+            bound.leave()
 
 
 async def status(queues: Queues, job: Job, wanted: Status) -> Job:

@@ -7,8 +7,7 @@ import pytest
 from click.testing import CliRunner
 from dishka import AsyncContainer
 
-import app.dev.catalog
-from app.dev.catalog import CatalogError, is_stale, render
+from app.dev.catalog import CATALOG, CatalogError, is_stale, render
 from app.dev.cli import main
 from app.queue.catalog import TaskName, TasksRegistry
 from saqueduct import Context, Task, TaskController, UnknownTask, get_registry, task
@@ -80,15 +79,15 @@ def test_a_method_of_a_controller_is_named_with_its_class() -> None:
 
 
 def test_the_command_checks_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = app.dev.catalog.CATALOG
-    monkeypatch.setattr(app.dev.catalog, "CATALOG", tmp_path / "catalog.py")
+    path = tmp_path / "catalog.py"
+    command = ["catalog", "--path", str(path)]
     monkeypatch.chdir(tmp_path)
-    stale = CliRunner().invoke(main, ["catalog", "--check"])
+    stale = CliRunner().invoke(main, [*command, "--check"])
     assert (stale.exit_code, stale.output) == (1, "Error: catalog.py is stale: run `make catalog`\n")
-    assert CliRunner().invoke(main, ["catalog"]).output == "catalog.py: written\n"
-    fresh = CliRunner().invoke(main, ["catalog", "--check"])
+    assert CliRunner().invoke(main, command).output == "catalog.py: written\n"
+    fresh = CliRunner().invoke(main, [*command, "--check"])
     assert (fresh.exit_code, fresh.output) == (0, "catalog.py: up to date\n")
-    assert (tmp_path / "catalog.py").read_text() == written.read_text()
+    assert path.read_text() == CATALOG.read_text()
 
 
 @pytest.mark.usefixtures("only_own_tasks")

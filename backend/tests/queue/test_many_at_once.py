@@ -73,9 +73,8 @@ async def test_who_waits_in_this_process_for_longer_than_redis_may_take_is_no_ou
 
 
 async def test_who_listens_after_many_others_meets_no_outage(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "CHANNELS_PER_COMMAND", 1)
     core = queues.get("default").core
-    listening = listener.JobListener(core.redis, core.guard, Timings(answer=2.0))
+    listening = listener.JobListener(core.redis, core.guard, Timings(answer=2.0), per_command=1)
     subscribe = listening._pubsub.subscribe
 
     async def slow(*job_ids: str) -> Any:

@@ -12,6 +12,7 @@ from saqueduct.litestar.routes.listeners import WAITING
 from saqueduct.tasks.job_meta import EXPIRES_AT
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
+from tests.queue.kit import filled
 from tests.test_security import PASSWORD, application, basic
 
 ROUTES = ["/process?user_id=7&", "/tasks/my_task?"]
@@ -141,11 +142,9 @@ async def test_a_wait_that_ends_before_the_job_is_202(client: httpx.AsyncClient)
     assert (await client.get(answer.headers["location"])).status_code == 200
 
 
-async def test_who_finds_no_room_to_wait_has_the_job_all_the_same(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(WAITING, "most", 0)
-    assert (await client.post("/process?user_id=7&wait=60")).status_code == 202
+async def test_who_finds_no_room_to_wait_has_the_job_all_the_same(client: httpx.AsyncClient) -> None:
+    with filled(WAITING):
+        assert (await client.post("/process?user_id=7&wait=60")).status_code == 202
 
 
 async def test_a_wait_leaves_its_place(client: httpx.AsyncClient) -> None:

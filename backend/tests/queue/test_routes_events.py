@@ -15,6 +15,7 @@ from saqueduct.litestar.routes.listeners import LISTENING
 from saqueduct.litestar.routes.views import JobView
 from saqueduct.testing import JobKit
 from tests.fixtures.poll import eventually
+from tests.queue.kit import filled
 from tests.test_security import PASSWORD, application, basic
 
 
@@ -120,10 +121,10 @@ async def test_there_is_no_stream_without_a_job(client: httpx.AsyncClient) -> No
     assert (await client.get("/jobs/nope/events")).status_code == 404
 
 
-async def test_only_so_many_listen(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_listen(client: httpx.AsyncClient) -> None:
     key = (await client.post("/process?user_id=7")).json()["key"]
-    monkeypatch.setattr(LISTENING, "most", 0)
-    answer = await client.get(f"/jobs/{key}/events")
+    with filled(LISTENING):
+        answer = await client.get(f"/jobs/{key}/events")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 

@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 from dishka import AsyncContainer
+from redis.asyncio import ConnectionPool, Redis
 from saq import Job
 from saq.job import Status
 
 from app.settings import Settings, SettingsError, load_settings
 from saqueduct import Context, PayloadTooLarge, Queues, enqueue_many, task
-from saqueduct.broker import direct, sizes
-from saqueduct.broker.sizes import BATCH_BYTES, batches, fitting
+from saqueduct.broker.batch_sizes import BATCH_BYTES, batches, fitting
+from saqueduct.broker.direct import DirectUnixDomainSocketConnection
+from saqueduct.broker.url import RedisURL
 from saqueduct.common.garbage_collection import ITEMS_PER_SUSPENSION, listed
 from saqueduct.common.text import LONGEST_ERROR
 from saqueduct.errors import CommandTooLarge, JobTooLarge
-from saqueduct.queue import core
 from saqueduct.queue.queue import EngineQueue
+from saqueduct.sizes import Sizes
 from saqueduct.tasks.encoding import MAX_PAYLOAD_CEILING
 from saqueduct.testing import JobKit
 from tests.queue.kit import working
@@ -89,29 +91,32 @@ async def test_bulky_jobs_run_and_bring_their_results(
         assert await hold.map([{"text": BULKY}] * 60) == [BULKY] * 60
 
 
-@pytest.fixture
-def small_limits(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A job of more than a MiB is too large, so that a test need not fill the memory."""
-    limit = 1024 * 1024
-    monkeypatch.setattr(core, "CERTAINLY_FITS", limit // sizes.LONGEST_CHARACTER)
-    monkeypatch.setattr(sizes, "LARGEST_JOB", limit)
-    return limit
+SMALL = 1024 * 1024
+"""Bytes from which a job is too large here, so that a test need not fill the memory."""
+
+small_jobs = pytest.mark.sizes(job_bytes=SMALL)
 
 
+class SmallCommands(DirectUnixDomainSocketConnection):
+    """A connection on which commands have a MiB at most."""
+
+    largest_command = SMALL
+
+
+@small_jobs
 @pytest.mark.parametrize("character", ["x", "\u00e4", "\U0001f600"])
-async def test_a_job_that_is_too_large_with_its_meta_is_refused(
-    queues: Queues, hold: Any, small_limits: int, character: str
-) -> None:
-    length = small_limits // len(character.encode())
+async def test_a_job_that_is_too_large_with_its_meta_is_refused(queues: Queues, hold: Any, character: str) -> None:
+    length = SMALL // len(character.encode())
     with pytest.raises(JobTooLarge, match="with its arguments and its meta") as caught:
         await hold.options(meta={"notes": character * length}).enqueue(text="small")
-    assert caught.value.size > caught.value.limit == small_limits
+    assert caught.value.size > caught.value.limit == SMALL
     assert isinstance(caught.value, PayloadTooLarge)
     assert await queues.get("default").redis.dbsize() == 0
 
 
-async def test_one_job_that_is_too_large_fails_no_other(queues: Queues, hold: Any, small_limits: int) -> None:
-    large = hold.options(meta={"notes": "x" * small_limits})
+@small_jobs
+async def test_one_job_that_is_too_large_fails_no_other(queues: Queues, hold: Any) -> None:
+    large = hold.options(meta={"notes": "x" * SMALL})
     found = await asyncio.gather(
         hold.enqueue(text="one"), large.enqueue(text="two"), hold.enqueue(text="three"), return_exceptions=True
     )
@@ -119,33 +124,35 @@ async def test_one_job_that_is_too_large_fails_no_other(queues: Queues, hold: An
     assert await queues.get("default").count("queued") == 2
 
 
-async def test_a_queue_that_validates_nothing_has_the_limit_too(queues: Queues, small_limits: int) -> None:
-    queue = EngineQueue(queues.get("default").redis, "stock")
+async def test_a_queue_that_validates_nothing_has_the_limit_too(queues: Queues) -> None:
+    queue = EngineQueue(queues.get("default").redis, "stock", sizes=Sizes(job_bytes=SMALL))
     with pytest.raises(JobTooLarge):
-        await queue.enqueue(Job("anything", kwargs={"text": "x" * small_limits}))
+        await queue.enqueue(Job("anything", kwargs={"text": "x" * SMALL}))
 
 
-async def test_an_outcome_that_is_too_large_fails_its_job_only(jobs: JobKit, queues: Queues, small_limits: int) -> None:
+@small_jobs
+async def test_an_outcome_that_is_too_large_fails_its_job_only(jobs: JobKit, queues: Queues) -> None:
     @task
     async def grows(ctx: Context) -> None:
-        ctx["job"].meta["notes"] = "x" * small_limits
+        ctx["job"].meta["notes"] = "x" * SMALL
 
     ended = await jobs.run(grows)
     assert ended.status is Status.FAILED
     assert "JobTooLarge" in str(ended.error)
 
 
-async def test_a_command_that_redis_would_not_take_is_no_outage(
-    queues: Queues, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(direct, "LARGEST_COMMAND", 1024 * 1024)
-    queue = queues.get("default")
-    for send in (lambda: queue.redis.set("key", "x" * 1024 * 1024), lambda: queue.pause(why="x" * 1024 * 1024)):
+async def test_a_command_that_redis_would_not_take_is_no_outage(redis_url: str, empty_redis: None) -> None:
+    url = RedisURL.parse(redis_url)
+    queue = EngineQueue(
+        Redis.from_pool(ConnectionPool(connection_class=SmallCommands, path=url.path, **url.options)),
+    )
+    for send in (lambda: queue.redis.set("key", "x" * SMALL), lambda: queue.pause(why="x" * SMALL)):
         with pytest.raises(CommandTooLarge, match=r"with 1,0.* bytes is more than the 1,048,576"):
             await send()
     # The connection is as good as before.
     assert await queue.redis.ping()
     assert await queue.paused() is None
+    await queue.disconnect()
 
 
 def test_no_setting_allows_a_payload_that_redis_would_not_take(environment: dict[str, str]) -> None:
@@ -199,10 +206,10 @@ def test_the_garbage_collector_rests_for_a_bounded_number_of_objects() -> None:
     assert gc.isenabled()
 
 
-async def test_an_error_of_any_length_costs_no_attempt(jobs: JobKit, small_limits: int) -> None:
+async def test_an_error_of_any_length_costs_no_attempt(jobs: JobKit) -> None:
     @task(retries=3)
     async def shouts(ctx: Context) -> None:
-        raise ValueError("begin " + "x" * small_limits + " end")
+        raise ValueError("begin " + "x" * SMALL + " end")
 
     ended = await jobs.run(shouts)
     error = str(ended.error)

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
 from litestar.response import Stream
 
-from saqueduct.console.job_rows import COUNTED, LOOKED_AT, RECORDED, SEARCHED, page_of, page_without_history
+from saqueduct.console.job_rows import COUNTED, LOOKED_AT, RECORDED, page_of, page_without_history
 from saqueduct.console.many import begun, counted, searched
 from saqueduct.console.search import PARAMETERS, Search, search_of
 from saqueduct.console.view import OPERATOR, View
@@ -55,7 +55,7 @@ class JobPages(Controller):
             named=named,
             tasks=sorted(task.name for task in view.registry.get_all_tasks()),
             most=COUNTED,
-            searched=SEARCHED,
+            searched=view.sizes.searched_records,
             looked_at=LOOKED_AT,
             exported=EXPORTED,
         )
@@ -81,7 +81,13 @@ class JobPages(Controller):
         which, capped = await searched(view, action, search.which)
         count = await counted(view, action, which)
         return await view.page(
-            "jobs_all.html", search=search, count=count, action=action, most=COUNTED, capped=capped, searched=SEARCHED
+            "jobs_all.html",
+            search=search,
+            count=count,
+            action=action,
+            most=COUNTED,
+            capped=capped,
+            searched=view.sizes.searched_records,
         )
 
     @post("/all", opt=OPERATOR)

@@ -52,10 +52,10 @@ async def test_a_copied_row_is_the_one_that_an_insert_writes(
 
 
 async def test_rows_of_many_messages_are_written_in_one_copy(
-    store: PostgresStore, engine: AsyncEngine, records: Look, monkeypatch: pytest.MonkeyPatch
+    store: PostgresStore, engine: AsyncEngine, records: Look
 ) -> None:
-    monkeypatch.setattr(binary_copy, "MESSAGE_BYTES", 100)
-    rows = [PLAIN._replace(key=f"{n}", queue="ab"[n % 2], result=b"%d" % n) for n in range(50)]
+    bulky = b'{"a":"%s"}' % (b"x" * (binary_copy.MESSAGE_BYTES // 20))
+    rows = [PLAIN._replace(key=f"{n}", queue="ab"[n % 2], arguments=bulky, result=b"%d" % n) for n in range(50)]
     await write(store, engine, *rows)
     assert sorted((int(each.key), each.queue, each.result) for each in await records()) == [
         (n, "ab"[n % 2], n) for n in range(50)

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.settings import Settings
 from saqueduct import INJECTED, Context, Queues, QueueUnavailable, Task, task
-from saqueduct.postgres import recorder as recording
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.job_meta import TAGS
@@ -74,6 +73,7 @@ async def test_workers_go_on_while_postgresql_is_away_and_records_wait(
     await eventually(lambda: store.recorder.away_since is None)
 
 
+@pytest.mark.sizes(full_records=3)
 @pytest.mark.timings(postgres=PostgresTimings(write=0.5))
 async def test_workers_go_on_while_postgresql_does_not_answer(
     worker: EngineWorker,
@@ -81,13 +81,11 @@ async def test_workers_go_on_while_postgresql_does_not_answer(
     store: PostgresStore,
     records: Look,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @task
     async def go_on(ctx: Context) -> int:
         return 1
 
-    monkeypatch.setattr(recording, "FULL", 3)
     worker.functions["go_on"] = go_on.runner
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE job_records"))
@@ -118,17 +116,16 @@ async def test_records_that_are_under_way_when_the_process_ends_are_reported_as_
     store.recorder._waiting.clear()
 
 
+@pytest.mark.sizes(waiting_records=3)
 async def test_the_buffer_is_bounded_and_drops_the_oldest(
     queues: Queues,
     store: PostgresStore,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     engine: AsyncEngine,
 ) -> None:
     @task
     async def dropped(ctx: Context) -> None: ...
 
-    monkeypatch.setattr(recording, "BUFFER", 3)
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE job_records"))
         for _ in range(10):

@@ -15,9 +15,9 @@ from app.queue.config import build_config
 from app.settings import load_settings
 from saqueduct import Context, EngineQueue, JobHandle, Queues, Unique, get_registry, task
 from saqueduct.common import clock
-from saqueduct.postgres import recorder as recording
 from saqueduct.postgres.building import build_store
 from saqueduct.postgres.store import PostgresStore
+from saqueduct.postgres.unrecorded import UnrecordedEnds
 from saqueduct.tasks.job import STALLED
 from saqueduct.testing import JobKit
 from saqueduct.timings import PostgresTimings
@@ -260,17 +260,17 @@ async def test_a_durable_job_that_ended_while_postgresql_was_away_does_not_run_a
 
 
 async def test_a_worker_takes_no_further_jobs_when_redis_keeps_too_many_ends(
-    default: EngineQueue, store: PostgresStore, jobs: JobKit, monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, store: PostgresStore, jobs: JobKit
 ) -> None:
     async with dying(store):
         await fail.enqueue()
         await jobs.drain()
-    monkeypatch.setattr(store.relay._unrecorded, "_most", 1)
-    store.recorder.crowded = await store.relay._unrecorded.crowded([default])
+    ends = UnrecordedEnds({default.name: default}, store.recorder.rows.knows, store.timings, most=1)
+    store.recorder.crowded = await ends.crowded([default])
     assert store.recorder.full
     assert "no jobs are taken until PostgreSQL has the ends" in store.recorder.problem
     assert await left(store, default) == 0
-    store.recorder.crowded = await store.relay._unrecorded.crowded([default])
+    store.recorder.crowded = await ends.crowded([default])
     assert not store.recorder.full
 
 
@@ -287,11 +287,10 @@ async def test_an_end_that_cannot_be_read_keeps_no_other_from_being_written(
     assert [row.status for row in await records()] == ["failed"]
 
 
+@pytest.mark.sizes(waiting_records=3)
 async def test_ends_beyond_the_buffer_wait_in_redis(
-    default: EngineQueue, store: PostgresStore, jobs: JobKit, engine: AsyncEngine, records: Look,
-    monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, engine: AsyncEngine, records: Look
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(recording, "BUFFER", 3)
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE job_records"))
         for number in range(10):
@@ -305,11 +304,10 @@ async def test_ends_beyond_the_buffer_wait_in_redis(
     assert {row.status for row in await records()} == {Status.FAILED.value}
 
 
+@pytest.mark.sizes(waiting_ends=3)
 async def test_ends_of_durable_jobs_beyond_their_buffer_wait_in_redis(
-    default: EngineQueue, store: PostgresStore, jobs: JobKit, engine: AsyncEngine, outbox: Look, records: Look,
-    monkeypatch: pytest.MonkeyPatch
+    default: EngineQueue, store: PostgresStore, jobs: JobKit, engine: AsyncEngine, outbox: Look, records: Look
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(recording, "ENDED", 3)
     for number in range(10):
         await keep.enqueue(number=number)
     async with engine.begin() as connection:

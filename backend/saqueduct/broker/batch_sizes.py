@@ -1,4 +1,4 @@
-"""Sizes: limits for one call, so that no call blocks Redis for long or is larger than Redis accepts."""
+"""Limits for one call, so that no call blocks Redis for long or is larger than Redis accepts."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -8,16 +8,12 @@ from typing import TypeVar
 from saq import Job
 
 from saqueduct.errors import JobTooLarge
+from saqueduct.sizes import LARGEST_JOB, MIB
 
 T = TypeVar("T")
 
-MIB = 1024 * 1024
-
 BATCH_BYTES = 4 * MIB
 """Bytes of jobs in one call: a few milliseconds of server time. A larger job is sent alone."""
-
-LARGEST_JOB = 160 * MIB
-"""Maximum total bytes of a job: arguments and result have at most 64 MiB each (`MAX_PAYLOAD_CEILING`)."""
 
 MOST_BATCH_BYTES = 64 * MIB
 """Largest value of `batch_bytes`."""
@@ -30,19 +26,16 @@ LARGEST_COMMAND = 2 * LARGEST_JOB + MOST_BATCH_BYTES
 LONGEST_CHARACTER = 4
 """Maximum bytes of a character in UTF-8."""
 
-CERTAINLY_FITS = LARGEST_JOB // LONGEST_CHARACTER
-"""Number of characters up to which the bytes of a job need no check."""
 
-
-def check_size(job: Job, stored: str | bytes) -> None:
-    """Check that a job is not larger than Redis accepts.
+def check_size(job: Job, stored: str | bytes, most: int) -> None:
+    """Check that a job has at most so many bytes.
 
     Raises:
-        JobTooLarge: it is larger.
+        JobTooLarge: it has more.
     """
     size = len(stored.encode() if isinstance(stored, str) else stored)
-    if size > LARGEST_JOB:
-        raise JobTooLarge(job.function, size, LARGEST_JOB)
+    if size > most:
+        raise JobTooLarge(job.function, size, most)
 
 
 def fitting(
