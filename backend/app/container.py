@@ -13,7 +13,6 @@ from app.db.session import SessionMaker, make_engine, make_sessionmaker
 from app.emails.providers import EmailsProvider
 from app.payments.providers import PaymentsProvider
 from app.queue.catalog import TasksRegistry
-from app.queue.registry import get_registry
 from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.tracing import trace_statements, tracer_provider
@@ -25,7 +24,6 @@ from saqueduct.injection.injector import Injector
 from saqueduct.litestar.attempts import Attempts
 from saqueduct.litestar.links import JobLinks
 from saqueduct.postgres.completion import commit
-from saqueduct.postgres.dead_letters import DeadLetters
 
 
 class Transaction:
@@ -71,10 +69,6 @@ class CoreProvider(Provider):
     @provide(scope=Scope.APP)
     def links(self, settings: Settings) -> JobLinks:
         return JobLinks(signing_key(settings))
-
-    @provide(scope=Scope.REQUEST)
-    def dead_letters(self, session: AsyncSession, queues: Queues) -> DeadLetters:
-        return DeadLetters(session, queues, get_registry())
 
     transaction = provide(Transaction, scope=Scope.REQUEST)
 

@@ -32,7 +32,6 @@ class TaskName(StrEnum):
     ENQUEUE_FOLLOW_UP = "enqueue_follow_up"
     MY_TASK = "my_task"
     PING = "ping"
-    REPLAY_DEAD_LETTERS = "replay_dead_letters"
     RESUME_CAMPAIGNS = "resume_campaigns"
     SEND_CAMPAIGN = "send_campaign"
     SEND_CAMPAIGN_CHUNK = "send_campaign_chunk"
@@ -56,7 +55,6 @@ class TasksRegistry(Entries):
         enqueue_follow_up = entry_of(app.queue.tasks.enqueue_follow_up)
         my_task = entry_of(app.queue.tasks.my_task)
         ping = entry_of(app.queue.tasks.ping)
-        replay_dead_letters = entry_of(app.queue.tasks.replay_dead_letters)
         resume_campaigns = entry_of(app.campaigns.tasks.resume_campaigns)
         send_campaign = entry_of(app.campaigns.tasks.send_campaign)
         send_campaign_chunk = entry_of(app.campaigns.tasks.send_campaign_chunk)
@@ -75,7 +73,6 @@ class TasksRegistry(Entries):
         enqueue_follow_up = EntryProperty(TaskName.ENQUEUE_FOLLOW_UP)
         my_task = EntryProperty(TaskName.MY_TASK)
         ping = EntryProperty(TaskName.PING)
-        replay_dead_letters = EntryProperty(TaskName.REPLAY_DEAD_LETTERS)
         resume_campaigns = EntryProperty(TaskName.RESUME_CAMPAIGNS)
         send_campaign = EntryProperty(TaskName.SEND_CAMPAIGN)
         send_campaign_chunk = EntryProperty(TaskName.SEND_CAMPAIGN_CHUNK)

@@ -4,15 +4,10 @@ from typing import Annotated, Any, cast
 
 import msgspec
 from saq.types import Context
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.registry import scheduled_task, task
-from saqueduct.postgres.built_in_tasks import replay_all
-from saqueduct.postgres.dead_letters import DeadLetters
-from saqueduct.postgres.record_filter import DeadLetterFilter
 from saqueduct.queue.maintenance import Maintenance
 from saqueduct.queue.queue import EngineQueue
-from saqueduct.tasks.signature import INJECTED
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -58,24 +53,3 @@ async def cleanup_old_records(ctx: Context, days: AtLeastOne = 7) -> dict[str, i
     """Delete jobs kept without a time limit that ended more than `days` days ago."""
     queue = cast("EngineQueue", ctx["queue"])
     return {"deleted_count": await Maintenance(queue.core).delete_finished(days)}
-
-
-# The arguments may contain new values for those that a task redacts. The duration depends on the rate.
-@task(timeout=0, durable=True, redact=("arguments",))
-async def replay_dead_letters(
-    ctx: Context,
-    *,
-    which: DeadLetterFilter,
-    by: str,
-    why: str = "",
-    arguments: dict[str, Any] | None = None,
-    queue: str | None = None,
-    rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0,
-    dead_letters: DeadLetters = INJECTED,
-    db_session: AsyncSession = INJECTED,
-) -> dict[str, Any]:
-    """Replay all dead letters that match, at `rate` jobs a second; reports how many, and which could not be
-    replayed."""
-    return await replay_all(
-        dead_letters, db_session, ctx["job"], which, by=by, why=why, arguments=arguments, queue=queue, rate=rate
-    )

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import platform
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.console import RenderableType
@@ -14,7 +14,7 @@ from saqueduct.cli.connection import connected
 from saqueduct.cli.errors import Nouns
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_filter import AuditFilter, AuditView
-from saqueduct.queue.audit import Action, AuditEntry, Kind
+from saqueduct.queue.audit import Action, AuditEntry, Kind, Surface
 
 
 @click.group(cls=Nouns)
@@ -28,7 +28,7 @@ def audit() -> None:
     "--action", help="This action: retry, abort, replay, discard, pause, resume, trigger, enqueue, change or reset."
 )
 @click.option("--target", help="On the job of this key, or the queue, schedule or limit of this name.")
-@click.option("--surface", type=click.Choice(("console", "http", "cli")), help="Asked for there.")
+@click.option("--surface", type=click.Choice(get_args(Surface)), help="Asked for there.")
 @click.option("--since", type=options.Moment(), help="Then or later: 2h, 7d, 2026-05-01T09:00.")
 @click.option("--until", type=options.Moment(), help="Before then.")
 @options.paging

@@ -32,6 +32,7 @@ async def deeds_on(view: View, job: JobDetails) -> Deeds:
         actions = await log.of_key(job.key, job.queue, *when)
         # It may have been in another queue.
         replays = await log.of_key(job.replay_of, None, *when) if job.replay_of else ()
+    actions = [each for each in actions if not _is_own(each, job)]
     origins = (*(each for each in actions if _is_origin(each, job)), *(each for each in replays if _made(each, job)))
     origin = next(iter(origins), None)
     if origin is not None:
@@ -48,6 +49,11 @@ async def _replayer(view: View, job: JobDetails) -> str:
     async with view.history() as history:
         letters = await history.find(job.replay_of)
     return next((f"by {each.resolved_by}" for each in letters if each.replayed_as == job.key), "")
+
+
+def _is_own(action: "Action", job: JobDetails) -> bool:
+    """True for the entry that a job wrote for what it does to others."""
+    return action.row.surface == "job" and not action.in_batch and action.row.targets == [job.key]
 
 
 def _is_origin(action: "Action", job: JobDetails) -> bool:
@@ -84,9 +90,10 @@ def _is_of(action: "Action", job: JobDetails) -> bool:
 
 
 def _deed(action: "Action") -> Deed:
-    return Deed(action.at, action.row.action, _who(action), action.row.why)
+    return Deed(action.at, action.row.action, _who(action), action.row.why, action.done)
 
 
 def _who(action: "Action") -> str:
     row = action.row
-    return f"by {row.person}, {PLACES.get(row.surface, row.surface)}"
+    place = f"by the job {row.targets[0]}" if row.surface == "job" else PLACES.get(row.surface, row.surface)
+    return f"by {row.person}, {place}"

@@ -1,7 +1,7 @@
 """One action on all jobs that match: counted first, and carried out by a job."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 TASK: Final = "change_jobs"
 """Name of the task of the library that does it."""
 
-KINDS: Final[Mapping[str, Any]] = {"abort": "job", "retry": "job", "discard": "dead letter"}
-"""What the audit calls the targets of each action."""
-
 RETRIED: Final = ("failed", "aborted")
 """Statuses of the jobs that are retried where none is chosen."""
 
@@ -34,6 +31,9 @@ async def begun(view: View, form: Form, change: "Change", which: RecordFilter) -
     The job and the entry are written in one transaction. The job is durable: it survives a closed tab, a restart of
     this process and of workers, and the loss of Redis.
     """
+    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+    from saqueduct.postgres.changes import KINDS
+
     given = {
         "change": change,
         "which": which,
@@ -47,7 +47,7 @@ async def begun(view: View, form: Form, change: "Change", which: RecordFilter) -
             return refused
         job = await view.queues.enqueue(TASK, given, session=letters.session)
         # The job counts in it.
-        filter_, why = described(which), given["why"]
+        filter_, why = which.described(), given["why"]
         await letters.audit.add(view.entry(change, KINDS[change], [job.key], filter=filter_, why=why, count=None))
     page = view.url("job", key=job.key, queue=job.get_queue().name)
     return view.done("A job does it; its progress and result are here.", page)
@@ -57,7 +57,7 @@ async def refusal(view: View, form: Form, letters: "DeadLetters") -> Response[An
     """The answer while another job changes or replays many; None: none does, and none begins before this transaction
     ends.
     """
-    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+    # Here, as above.
     from saqueduct.postgres.changes import under_way
 
     schema = None if view.queues.store is None else view.queues.store.schema
@@ -85,11 +85,6 @@ async def searched(view: View, change: "Change", which: RecordFilter) -> tuple[R
         return which, False
     async with view.history() as history:
         return await bounded(view, history, which)
-
-
-def described(which: RecordFilter) -> dict[str, Any]:
-    """A filter as the audit keeps it."""
-    return {name: value for name, value in msgspec.structs.asdict(which).items() if value not in (None, False)}
 
 
 async def _listed(view: View, which: RecordFilter, state: LiveState) -> int:

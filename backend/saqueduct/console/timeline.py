@@ -29,11 +29,14 @@ class Deed(NamedTuple):
     who: str
     """Such as "by ada, from the console"."""
     why: str = ""
+    done: bool = True
+    """False where it was only planned, and nobody noted whether it was done."""
 
     @property
     def text(self) -> str:
         """Who did it, and why."""
-        return f"{self.who}: {self.why}" if self.why else self.who
+        text = f"{self.who}: {self.why}" if self.why else self.who
+        return text if self.done else f"{text} (not noted as done: the worker that does it may have ended meanwhile)"
 
 
 class Deeds(NamedTuple):
@@ -49,6 +52,9 @@ NONE = Deeds()
 
 AT_THE_END = ("replay", "discard")
 """Actions after which a dead letter is resolved: its record has them too, with the time."""
+
+PLANNED = {"retry": "Retry planned", "abort": "Abort planned"}
+"""Titles of those that were not noted as done."""
 
 BY_HAND = {"retry": ("queued", "Queued again"), "abort": ("aborting", "Abort requested")}
 """Kind and title of the other actions on jobs."""
@@ -72,7 +78,7 @@ def timeline(job: JobDetails, deeds: Deeds = NONE) -> list[Event]:
         result = CAUSED[deed.action] if deed is by_hand[-1] else ""
         place = next((each for each, event in enumerate(events[:place]) if _follows(event, deed, result)), place)
         kind, title = BY_HAND[deed.action]
-        events.insert(place, Event(deed.at, kind, title, deed.text))
+        events.insert(place, Event(deed.at, kind, title if deed.done else PLANNED[deed.action], deed.text))
     return events
 
 

@@ -73,16 +73,6 @@ class AuditLog:
         await self._count(id_, done)
         return id_
 
-    async def count_of_job(self, key: str, done: Sequence[Target]) -> None:
-        """Add what a batch of a job did to the entry with which the job was asked for."""
-        if done and (asked := await self._asked(key)) is not None:
-            await self._count(asked.id, done)
-
-    async def counted_by_job(self, key: str) -> int:
-        """What the batches of a job have done so far; 0: nothing, or no entry asked for the job."""
-        asked = await self._asked(key)
-        return 0 if asked is None else asked.count or 0
-
     async def page(self, which: AuditFilter, cursor: str | None = None, limit: int = PAGE) -> AuditPage:
         """A page of entries, newest first.
 
@@ -138,16 +128,6 @@ class AuditLog:
             deleted += len(gone)
             if len(gone) < BATCH:
                 return deleted
-
-    async def _asked(self, key: str) -> AuditRow | None:
-        """The entry with which a job was asked for: the first one about it, unless it was enqueued like any other."""
-        # The second condition has an index.
-        mine = (AuditRow.targets == [key]) & AuditRow.targets.contains([key])
-        query = select(AuditRow).where(mine).order_by(AuditRow.id).limit(1)
-        found: AuditRow | None = await self._session.scalar(
-            query, execution_options={**self._options, "populate_existing": True}
-        )
-        return None if found is None or found.action == "enqueue" else found
 
     async def _count(self, id_: int, done: Sequence[Target]) -> None:
         values = {"count": func.coalesce(AuditRow.count, 0) + len(done)}

@@ -36,6 +36,8 @@ class Action(NamedTuple):
     """When it was done to this job."""
     in_batch: bool
     """True where the entry does not name the job itself."""
+    done: bool
+    """False where it was only planned, and the worker ended before it noted the change."""
 
 
 async def write(
@@ -69,13 +71,14 @@ async def _write(
     enqueued: bool,
 ) -> None:
     same = {"entry": entry, "enqueued": enqueued}
-    if rows := [{**same, "queue": queue, "targets": keys} for queue, keys in _rows(done)]:
+    if rows := [{**same, "queue": queue, "targets": keys} for queue, keys in rows_of(done)]:
         await connection.execute(insert(AuditBatch).values(rows), execution_options=options)
 
 
-def _rows(done: Iterable[Target]) -> Iterator[tuple[str | None, list[str]]]:
+def rows_of(targets: Iterable[Target]) -> Iterator[tuple[str | None, list[str]]]:
+    """The queue and the keys of each row for some jobs."""
     keys: dict[str | None, list[str]] = {}
-    for key, queue in done:
+    for key, queue in targets:
         keys.setdefault(None if queue is None else storable(queue), []).append(storable(key))
     for queue, some in keys.items():
         for first in range(0, len(some), KEYS):
@@ -84,8 +87,8 @@ def _rows(done: Iterable[Target]) -> Iterator[tuple[str | None, list[str]]]:
 
 def actions_on(
     key: str, queue: str | None, since: dt.datetime, enqueued_before: dt.datetime, kinds: Sequence[str]
-) -> Select[Any, Any, Any]:
-    """The entries about the jobs of a key since a time: id, time and whether it was done in a batch.
+) -> Select[Any, Any, Any, Any]:
+    """The entries about the jobs of a key since a time: id, time, whether it was one of a batch, and done.
 
     Args:
         key, queue: of the jobs; None: of any queue.
@@ -93,10 +96,10 @@ def actions_on(
         enqueued_before: when the entry of the enqueue was written at the latest.
         kinds: of entries that name their targets.
     """
-    named = select(AuditRow.id, AuditRow.at, false().label("in_batch")).where(
+    named = select(AuditRow.id, AuditRow.at, false().label("in_batch"), true().label("done")).where(
         AuditRow.targets.contains([storable(key)]), AuditRow.kind.in_(kinds), AuditRow.at >= since
     )
-    in_batch = select(AuditBatch.entry, AuditBatch.at, true().label("in_batch")).where(
+    in_batch = select(AuditBatch.entry, AuditBatch.at, true().label("in_batch"), AuditBatch.done).where(
         AuditBatch.targets.contains([storable(key)]),
         AuditBatch.at >= since,
     )
@@ -106,7 +109,7 @@ def actions_on(
     enqueued = in_batch.where(AuditBatch.enqueued, AuditBatch.at <= enqueued_before)
     # Found by the indexes: ordered at once, the whole table might be read in its order.
     found = union_all(named, changed, enqueued).cte("found").prefix_with("MATERIALIZED")
-    return select(AuditRow, found.c.at, found.c.in_batch).join(found, found.c.id == AuditRow.id)
+    return select(AuditRow, found.c.at, found.c.in_batch, found.c.done).join(found, found.c.id == AuditRow.id)
 
 
 def is_about(target: str) -> ColumnElement[bool]:

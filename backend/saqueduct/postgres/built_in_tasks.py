@@ -51,7 +51,8 @@ async def replay_all(
         which: the filter.
         by, why, arguments, queue, rate: see `DeadLetters.replay_some`.
     """
-    earlier = await dead_letters.audit.counted_by_job(job.key) if job.attempts > 1 else 0
+    audit = dead_letters.audit_of(job.key, which, by, why)
+    earlier = await audit.counted()
     so_far = Resolved(done=earlier, until=dt.datetime.fromtimestamp(job.queued / 1000, dt.UTC))
     count, loop = earlier + await dead_letters.count(which), asyncio.get_running_loop()
     while True:
@@ -59,7 +60,7 @@ async def replay_all(
         more = await dead_letters.replay_some(
             which, so_far, by=by, why=why, arguments=arguments, queue=queue, rate=rate
         )
-        await dead_letters.audit.count_of_job(job.key, so_far.batch)
+        await audit.count(so_far.batch)
         await session.commit()
         if not more:
             return {"replayed": so_far.done, "refused": so_far.refused}
@@ -111,8 +112,8 @@ async def change_jobs(
     if not isinstance(store := queues.store, PostgresStore):
         raise NoJobRecords
     tasks = queues.tasks
-    changes = Changes(queues, tasks, store.sessions.begin, ctx["job"], which, before, by, why, count)
-    return await changes.make(change)
+    changes = Changes(queues, tasks, store.sessions.begin, ctx["job"], change, which, before, by, why, count)
+    return await changes.make()
 
 
 @functools.cache

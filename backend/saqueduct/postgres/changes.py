@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal
 
@@ -13,19 +13,24 @@ from saq.job import Status
 from sqlalchemy import JSON, and_, cast, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.errors import JobNotFound, QueueError
-from saqueduct.postgres.audit import AuditLog
+from saqueduct.errors import JobNotFound, QueueError, QueueUnavailable
 from saqueduct.postgres.audit_batches import Target
 from saqueduct.postgres.base import in_schema
+from saqueduct.postgres.change_evidence import Evidence
 from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.history import JobHistory
+from saqueduct.postgres.job_audit import JobAudit
 from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
+from saqueduct.queue.audit import AuditEntry, Kind
 from saqueduct.queue.listing import LIVE, JobListing, LiveState
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.definition import TaskLookup
 
 Change = Literal["abort", "retry", "discard"]
+
+KINDS: Final[Mapping[Change, Kind]] = {"abort": "job", "retry": "job", "discard": "dead letter"}
+"""What the audit calls the targets of each change."""
 
 TASK: Final = "change_jobs"
 """Name of the task."""
@@ -70,11 +75,14 @@ async def under_way(session: AsyncSession, schema: str | None) -> str | None:
 class Changes:
     """Changes all jobs that match and existed before a moment.
 
+    An outage ends the attempt, which is postponed: those that could not be reached are not counted as refused.
+
     Args:
         queues: of the application.
         tasks: likewise.
         transaction: opens a session that commits.
         job: that carries it out and reports the progress; jobs of its task are not changed.
+        change: what is done.
         which: the filter.
         before: jobs that were enqueued or have ended later are left alone, so that another attempt repeats nothing.
         by, why: for the audit, the jobs and their records.
@@ -85,6 +93,7 @@ class Changes:
     tasks: TaskLookup
     transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]]
     job: Job
+    change: Change
     which: RecordFilter
     before: dt.datetime
     by: str
@@ -97,16 +106,35 @@ class Changes:
     """Ids of live jobs that stay in their list for a while."""
 
     def __post_init__(self) -> None:
+        self._action = AuditEntry(
+            person=self.by, action=self.change, kind=KINDS[self.change], targets=[self.job.key], count=0,
+            filter=self.which.described(), why=self.why, surface="job",
+        )  # fmt: skip
+        self._evidence = Evidence(self.queues, self.change, self.before, self.by, self.why)
         until = self.before if self.which.until is None else min(self.before, self.which.until)
         self.which = msgspec.structs.replace(self.which, until=until)
 
-    async def make(self, change: Change) -> dict[str, Any]:
+    async def make(self) -> dict[str, Any]:
         """Carry it out; returns how many were changed by all attempts, how many could not be, and why some of those."""
-        if self.job.attempts > 1:
-            async with self.transaction() as session:
-                self.done = await AuditLog(session, self._schema).counted_by_job(self.job.key)
-        await {"abort": self._abort, "retry": self._retry, "discard": self._discard}[change]()
+        await self._count_earlier_attempts()
+        await {"abort": self._abort, "retry": self._retry, "discard": self._discard}[self.change]()
         return {"changed": self.done, "not_possible": self.not_possible, "refused": self.refused}
+
+    async def _count_earlier_attempts(self) -> None:
+        """Count what they have changed, also in the batch within which one of them ended."""
+        async with self.transaction() as session:
+            audit = self._audit(session)
+            self.done, (plans, planned) = await audit.counted(), await audit.planned()
+        if not plans:
+            return
+        done = []
+        for target in planned:
+            async with self.transaction() as session:
+                if await self._evidence.shows(target, JobHistory(session, self._schema)):
+                    done.append(target)
+        async with self.transaction() as session:
+            await self._audit(session).settle(plans, done)
+        self.done += len(done)
 
     async def _abort(self) -> None:
         state = LIVE.get(self.which.status or "")
@@ -120,7 +148,6 @@ class Changes:
         found, cursor, aborted = JobListing(queues, state), None, self.done
         # The status is that of the listing.
         which = msgspec.structs.replace(self.which, status=None)
-        reason = f"aborted by {self.by}" + (f": {self.why}" if self.why else "")
 
         def wanted(job: Job) -> bool:
             return job.function != self.job.function and job.id not in self._tried and which.matches(job)
@@ -129,7 +156,7 @@ class Changes:
             if job.status is Status.ACTIVE:
                 self._tried.add(job.id)
             try:
-                await self.queues.get(job.get_queue().name).abort_by_hand(job, reason)
+                await self.queues.get(job.get_queue().name).abort_by_hand(job, self._evidence.reason)
             except QueueError:
                 self._tried.add(job.id)
                 raise
@@ -173,7 +200,7 @@ class Changes:
             async with self.transaction() as session:
                 letters = DeadLetters(session, self.queues, self.tasks)
                 more = await letters.discard_some(DeadLetterFilter(**values), so_far, by=self.by, why=self.why)
-                await letters.audit.count_of_job(self.job.key, so_far.batch)
+                await self._audit(session).count(so_far.batch)
             self.done = so_far.done
             await self._report()
 
@@ -181,25 +208,43 @@ class Changes:
         self, jobs: Sequence[Any], change: Callable[[Any], Awaitable[Any]], queue_of: Callable[[Any], str]
     ) -> None:
         """Change some jobs, several at a time, and report it."""
-        done: list[Target] = []
+        targets = {id(job): Target(job.key, queue_of(job)) for job in jobs}
+        done, unknown, failures = list[Target](), list[Target](), list[Exception]()
         places = asyncio.Semaphore(CONCURRENT_CHANGES)
 
         async def one(job: Any) -> None:
             async with places:
+                if failures:
+                    return
                 try:
                     await change(job)
-                except QueueError as error:
-                    self.not_possible += 1
-                    if len(self.refused) < NAMED:
-                        self.refused[job.key] = str(error)
+                except Exception as error:
+                    if isinstance(error, QueueError) and not isinstance(error, QueueUnavailable):
+                        self._refuse(job.key, error)
+                    else:
+                        # It may have been done all the same.
+                        unknown.append(targets[id(job)])
+                        failures.append(error)
                 else:
-                    done.append(Target(job.key, queue_of(job)))
+                    done.append(targets[id(job)])
 
-        await asyncio.gather(*(one(job) for job in jobs))
-        self.done += len(done)
         async with self.transaction() as session:
-            await AuditLog(session, self._schema).count_of_job(self.job.key, done)
+            plans = await self._audit(session).plan(targets.values())
+        await asyncio.gather(*(one(job) for job in jobs))
+        async with self.transaction() as session:
+            await self._audit(session).settle(plans, done, unknown)
+        self.done += len(done)
+        if failures:
+            raise failures[0]
         await self._report()
+
+    def _refuse(self, key: str, error: QueueError) -> None:
+        self.not_possible += 1
+        if len(self.refused) < NAMED:
+            self.refused[key] = str(error)
+
+    def _audit(self, session: AsyncSession) -> JobAudit:
+        return JobAudit(session, self._schema, self._action)
 
     async def _report(self) -> None:
         await self.job.update(progress=min(1.0, (self.done + self.not_possible) / max(1, self.count)))

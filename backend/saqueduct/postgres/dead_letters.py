@@ -10,14 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.clock import time_now
 from saqueduct.common.text import storable
-from saqueduct.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError
+from saqueduct.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError, QueueUnavailable
 from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_batches import Target
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import DEAD, PLACE, conditions
+from saqueduct.postgres.job_audit import JobAudit
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
+from saqueduct.queue.audit import AuditEntry
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.bulk import bind, enqueue_many
 from saqueduct.tasks.definition import TaskLookup
@@ -70,10 +72,24 @@ class DeadLetters:
         self._queues = queues
         self._tasks = tasks
         self._batch_size = batch_size
-        schema = None if queues.store is None else queues.store.schema
-        self._options = in_schema(schema)
-        self.audit = AuditLog(session, schema)
+        self._schema = None if queues.store is None else queues.store.schema
+        self._options = in_schema(self._schema)
+        self.audit = AuditLog(session, self._schema)
         """Notes actions in the same transaction."""
+
+    def audit_of(self, job: str, which: DeadLetterFilter, by: str, why: str) -> JobAudit:
+        """The audit of a job that replays all that match, in the same transaction.
+
+        Args:
+            job: its key.
+            which: the filter.
+            by, why: as `replay`.
+        """
+        action = AuditEntry(
+            person=by, action="replay", kind="dead letter", targets=[job], count=0, filter=which.described(), why=why,
+            surface="job",
+        )  # fmt: skip
+        return JobAudit(self.session, self._schema, action)
 
     async def replay(
         self,
@@ -134,6 +150,9 @@ class DeadLetters:
                 async with self.session.begin_nested():
                     await self._replay(record, by, why, arguments or {}, queue, number / rate)
                 so_far.add(record)
+            except QueueUnavailable:
+                # An outage is no reason to leave it out.
+                raise
             except QueueError as error:
                 so_far.refused[record.key] = str(error)
         return bool(batch)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     func,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
@@ -183,6 +184,8 @@ class AuditBatch(Base):
     enqueued: Mapped[bool]
     """True: the action enqueued them, and they are found by that time; programs enqueue so often that an index of
     these keys would be larger than all else."""
+    done: Mapped[bool] = mapped_column(server_default=true())
+    """False: the action is about to be done to these, or its worker ended meanwhile."""
     targets: Mapped[list[str]] = mapped_column(ARRAY(Text))
     """Keys of jobs."""
 

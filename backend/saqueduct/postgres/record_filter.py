@@ -95,6 +95,10 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             except OverflowError:
                 raise InvalidSearch(f"{name}: {moment} is no time between the years 1 and 9999 in UTC") from None
 
+    def described(self) -> dict[str, Any]:
+        """What it selects by, as the audit keeps it."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value not in (None, False)}
+
     @property
     def words(self) -> list[bytes]:
         """What the JSON of each job that matches contains, in lower case; `matches` then takes a closer look."""

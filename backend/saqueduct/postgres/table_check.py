@@ -10,7 +10,7 @@ from saqueduct.errors import TablesMissing, TablesOutdated
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import OutboxJob, metadata
 
-REVISIONS = ("saqueduct_0001", "saqueduct_0002", "saqueduct_0003", "saqueduct_0004", "saqueduct_0005", "saqueduct_0006")
+REVISIONS = tuple(f"saqueduct_{number:04}" for number in range(1, 8))
 """Revisions of the tables that this release knows, oldest first; the last one is what its code needs."""
 
 VERSION_TABLE = "saqueduct_version"

@@ -11,7 +11,7 @@ logger = logging.getLogger("saqueduct.audit")
 
 Action = Literal["retry", "abort", "replay", "discard", "pause", "resume", "trigger", "enqueue", "change", "reset"]
 Kind = Literal["job", "dead letter", "queue", "schedule", "limit", "worker"]
-Surface = Literal["console", "http", "cli"]
+Surface = Literal["console", "http", "cli", "job"]
 
 MOST_TARGETS: Final = 100
 """Targets that an entry names; `count` has the number of all."""
@@ -34,7 +34,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         queue: name of the queue, likewise.
         filter: that selected them; of a changed limit its new numbers.
         why: the reason given.
-        surface: where it was asked for.
+        surface: where it was asked for; "job": by a job that was enqueued like any other.
         address: of the client, or the host of the command line.
     """
 

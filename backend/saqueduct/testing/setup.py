@@ -4,6 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import cast
 
 from saqueduct.application import Saqueduct, build_workers
 from saqueduct.config import SaqueductConfig
@@ -11,7 +12,7 @@ from saqueduct.errors import ConfigurationError
 from saqueduct.injection.injector import Injector
 from saqueduct.injection.named import Application
 from saqueduct.queue.queues import Queues
-from saqueduct.tasks.registry import get_registry
+from saqueduct.tasks.registry import TaskRegistry
 from saqueduct.worker.worker import EngineWorker
 
 
@@ -66,7 +67,8 @@ class ConfiguredSetup(Setup):
         return self.build().queues
 
     def make_workers(self, queues: Queues, injector: Injector) -> Sequence[EngineWorker]:
-        registry = get_registry() if self.config.registry is None else self.config.registry
+        # With the tasks that come with PostgreSQL.
+        registry = cast("TaskRegistry", queues.tasks)
         return build_workers(self.config, queues, registry, injector, self.config.served_queues)
 
     @asynccontextmanager

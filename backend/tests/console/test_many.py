@@ -2,6 +2,8 @@
 
 import datetime as dt
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from html import unescape
 from types import SimpleNamespace
@@ -9,7 +11,10 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from saq import Job
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.changes import Changes
 from saqueduct.postgres.record_filter import RecordFilter
@@ -86,25 +91,184 @@ def test_jobs_that_failed_are_retried_once(served: Served) -> None:
     assert status(served, complete) == "complete"
 
 
-def test_another_attempt_counts_on(served: Served) -> None:
-    for _ in range(2):
-        served.enqueue("echo", delay=3600, group="interrupted")
-    entry = AuditEntry(person="ada", action="abort", kind="job", targets=["interrupted"], count=100, surface="console")
-    job: Any = SimpleNamespace(key="interrupted", function="change_jobs", attempts=2, update=AsyncMock())
-    store, which = served.saqueduct.store, RecordFilter(arguments={"group": "interrupted"})
-    assert store is not None
-    before = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60)
+class Killed(BaseException):
+    """The worker ends here."""
 
-    async def attempt() -> dict[str, Any]:
-        async with store.sessions.begin() as session:
-            await AuditLog(session).add(entry)
-        tasks, queues = served.saqueduct.registry, served.saqueduct.queues
-        changes = Changes(queues, tasks, store.sessions.begin, job, which, before, "ada", "cleaning", 102)
-        return await changes.make("abort")
 
-    assert served.run(attempt())["changed"] == 102
-    assert newest_entry(served)["count"] == 102
-    job.update.assert_awaited_with(progress=1.0)
+class Attempts:
+    """Attempts of one job that aborts or retries what matches, outside of a worker.
+
+    Args:
+        served: the application.
+        key: of the job.
+        change: "abort" or "retry".
+        group: which jobs.
+    """
+
+    def __init__(self, served: Served, key: str, change: Any, group: str) -> None:
+        store = served.saqueduct.store
+        assert store is not None
+        self.served, self.sessions, self.change = served, store.sessions, change
+        self.which = RecordFilter(arguments={"group": group})
+        self.job: Any = SimpleNamespace(key=key, function="change_jobs", attempts=1, update=AsyncMock())
+        self.before = dt.datetime.now(dt.UTC)
+        entry = AuditEntry(
+            person="ada", action=change, kind="job", targets=[key], count=None, filter={}, surface="console"
+        )
+        self.enter(entry)
+
+    def enter(self, entry: AuditEntry) -> None:
+        """Write the entry with which it was asked for."""
+
+        async def add() -> None:
+            async with self.sessions.begin() as session:
+                await AuditLog(session).add(entry)
+
+        self.served.run(add())
+
+    def make(self, killed_at: int = 0, *, committed: bool = False) -> dict[str, Any]:
+        """One attempt.
+
+        Args:
+            killed_at: number of the transaction before which the worker ends, or after it.
+            committed: True: after it.
+        """
+        opened = 0
+
+        @asynccontextmanager
+        async def transaction() -> AsyncIterator[AsyncSession]:
+            nonlocal opened
+            opened += 1
+            if opened == killed_at and not committed:
+                raise Killed
+            async with self.sessions.begin() as session:
+                yield session
+            if opened == killed_at:
+                raise Killed
+
+        saqueduct = self.served.saqueduct
+        given = (self.job, self.change, self.which, self.before, "ada", "cleaning", 100)
+
+        async def attempt() -> dict[str, Any]:
+            return await Changes(saqueduct.queues, saqueduct.registry, transaction, *given).make()
+
+        return self.served.run(attempt())
+
+
+def says(served: Served, key: str, text: str) -> None:
+    """Check what the page of a job says about its abort or retry, as soon as it does."""
+    eventually_sync(lambda: by_hand(served, key) == text, within=60)
+
+
+def by_hand(served: Served, key: str) -> str:
+    """What the page of a job says about its abort or retry."""
+    page = unescape(served.page("/job", key=key, queue="default"))
+    titles = "Abort requested|Abort planned|Queued again|Retry planned"
+    found = re.search(rf"({titles})</strong>.*?<p[^>]*>(.*?)</p>", page, re.DOTALL)
+    return "" if found is None else f"{found[1]} {found[2]}"
+
+
+PLANNED = "by ada, from the console (not noted as done: the worker that does it may have ended meanwhile)"
+
+
+@pytest.mark.parametrize("change", ["abort", "retry"])
+def test_a_worker_that_is_killed_after_a_batch_and_before_its_note_leaves_nothing_unnamed(
+    served: Served, change: str
+) -> None:
+    group = f"killed after {change}"
+    if change == "abort":
+        keys = [served.enqueue("echo", delay=3600, group=group) for _ in range(3)]
+    else:
+        keys = [served.ended("echo", fail="again", group=group) for _ in range(3)]
+    attempts = Attempts(served, f"job that is {group}", change, group)
+    if change == "retry":
+        served.run(served.saqueduct.queues.get("default").pause("eve"))
+    try:
+        with pytest.raises(Killed):
+            # The counts of earlier attempts, then for a retry the records; the plan; the note.
+            attempts.make(killed_at=3 if change == "abort" else 4)
+        name = "Abort" if change == "abort" else "Retry"
+        for key in keys:
+            says(served, key, f"{name} planned {PLANNED}")
+        assert attempts.make()["changed"] == 3
+    finally:
+        served.run(served.saqueduct.queues.get("default").resume())
+    for key in keys:
+        title = "Abort requested" if change == "abort" else "Queued again"
+        says(served, key, f"{title} by ada, from the console")
+        [entry] = served.client.get("/queue/audit", params={"target": key}).json()["entries"]
+        assert entry["count"] == 3
+    assert attempts.make()["changed"] == 3
+    attempts.job.update.assert_awaited_with(progress=0.03)
+
+
+def test_what_a_killed_worker_had_only_planned_is_not_said_to_be_done(served: Served) -> None:
+    keys = [served.enqueue("echo", delay=3600, group="killed before") for _ in range(3)]
+    attempts = Attempts(served, "job that is killed before", "abort", "killed before")
+    with pytest.raises(Killed):
+        attempts.make(killed_at=2, committed=True)
+    assert by_hand(served, keys[0]) == f"Abort planned {PLANNED}"
+    served.run(served.saqueduct.queues.abort(keys[0], "aborted by eve"))
+    assert attempts.make()["changed"] == 2
+    assert by_hand(served, keys[0]) == ""
+    assert by_hand(served, keys[1]) == "Abort requested by ada, from the console"
+    assert served.client.get("/queue/audit", params={"target": keys[0]}).json()["entries"] == []
+
+
+def test_a_call_that_redis_does_not_answer_is_repeated_and_counted_once(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [served.enqueue("echo", delay=3600, group="redis is away") for _ in range(30)]
+    queue, failures = served.saqueduct.queues.get("default"), iter([False, True])
+    abort = queue.abort_by_hand
+
+    async def unanswered(job: Job, reason: str) -> None:
+        if next(failures, None) is None:
+            await abort(job, reason)
+        elif next(failures, None):
+            # It is done, and the answer is lost.
+            await abort(job, reason)
+            raise QueueUnavailable("no answer")
+        else:
+            raise QueueUnavailable("no connection")
+
+    monkeypatch.setattr(queue, "abort_by_hand", unanswered)
+    job = run(served, action="abort", q='group:"redis is away"', count="30")
+    assert job["result"] == {"changed": 30, "not_possible": 0, "refused": {}}
+    assert {status(served, key) for key in keys} == {"aborted"}
+    assert newest_entry(served)["count"] == 30
+
+
+def test_what_a_job_changes_that_was_enqueued_like_any_other_is_named_too(served: Served) -> None:
+    waiting = [served.enqueue("echo", delay=3600, group="direct") for _ in range(2)]
+    before = (dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)).isoformat()
+    body = {"change": "abort", "which": {"arguments": {"group": "direct"}}, "before": before, "by": "mallory"}
+    key = served.client.post("/queue/tasks/change_jobs", json={**body, "why": "by script"}).json()["job_id"]
+    for each in waiting:
+        says(served, each, f"Abort requested by ada, by the job {key}: by script")
+    [entry] = served.client.get("/queue/audit", params={"target": waiting[0]}).json()["entries"]
+    expected = {"person": "ada", "action": "abort", "count": 2, "surface": "job", "targets": [key]}
+    assert {name: entry[name] for name in expected} == expected
+    assert entry["filter"] == {"arguments": {"group": "direct"}}
+    eventually_sync(lambda: "Enqueued</strong>" in served.page("/job", key=key))
+    assert by_hand(served, key) == ""
+
+
+def test_the_replays_of_a_job_that_was_enqueued_in_its_form_are_named_by_who_is_signed_in(served: Served) -> None:
+    letter = served.ended("echo", fail="direct replay")
+    form = {
+        "name": "replay_dead_letters", "arg.which.error": "direct replay", "arg.by": "mallory", "arg.rate": "50",
+        "arg.why": "by form",
+    }  # fmt: skip
+    answer = served.submit("/task/enqueue", form)
+    assert answer.status_code == 303, answer.text
+    found = eventually_sync(
+        lambda: served.client.get("/queue/audit", params={"target": letter}).json()["entries"], within=60
+    )
+    assert [(each["person"], each["action"], each["count"], each["surface"]) for each in found] == [
+        ("ada", "replay", 1, "job")
+    ]
+    assert "Replayed</strong>" in served.page("/job", key=letter, queue="default")
 
 
 def test_only_one_of_them_waits_or_runs(served: Served) -> None:

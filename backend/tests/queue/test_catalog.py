@@ -11,7 +11,7 @@ from app.dev.catalog import CATALOG, CatalogError, is_stale, render
 from app.dev.cli import main
 from app.queue.catalog import TaskName, TasksRegistry
 from saqueduct import Context, Task, TaskController, UnknownTask, get_registry, task
-from saqueduct.postgres.changes import TASK
+from saqueduct.postgres.changes import REPLAY, TASK
 from tests.fixtures import python
 
 BACKEND = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ async def test_a_property_is_the_entry_of_its_task(container: AsyncContainer) ->
     assert registry.todo_cleanup.task is get_registry().get("todo.cleanup")
     assert (registry.todo_cleanup.__doc__ or "").endswith(registry.todo_cleanup.task.doc)
     assert registry["todo.cleanup"].name == TaskName.TODO_CLEANUP
-    names = {task.name for task in OF_THE_APPLICATION} | {TASK}
+    names = {task.name for task in OF_THE_APPLICATION} | {TASK, REPLAY}
     assert set(registry) == names
     assert ("ping" in registry, "pong" in registry, len(registry)) == (True, False, len(names))
     with pytest.raises(UnknownTask, match="did you mean ping"):

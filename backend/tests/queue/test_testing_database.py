@@ -61,6 +61,10 @@ async def test_a_durable_job_that_fails_is_a_dead_letter(saqueduct, saqueduct_jo
     assert await saqueduct_jobs.drain() == Drained(failed=1)
     assert await statuses(saqueduct) == [("fail", "failed")]
 
+async def test_the_tasks_that_come_with_postgresql_run(saqueduct, saqueduct_jobs):
+    await saqueduct.queues.enqueue("replay_dead_letters", {"which": {"task": "fail"}, "by": "ada"})
+    assert await saqueduct_jobs.drain() == Drained(complete=1)
+
 async def test_the_tables_are_empty_again(saqueduct):
     assert await statuses(saqueduct) == []
 
@@ -108,5 +112,5 @@ def test_a_project_tests_what_needs_postgresql(tmp_path: Path, redis_url: str, e
     (tmp_path / "test_project.py").write_text(TESTS)
     given = {"TEST_REDIS_URL": redis_url, "TEST_DATABASE_URL": empty_database_url, "PYTHONPATH": str(BACKEND)}
     done = python.run(["-m", "pytest", *OPTIONS], cwd=tmp_path, env={**os.environ, **given}, timeout=300)
-    assert "6 passed" in done.stdout, done.stdout + done.stderr
+    assert "7 passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0

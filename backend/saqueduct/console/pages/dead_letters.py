@@ -8,7 +8,7 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
 from saqueduct.console.dead_groups import GROUPED, DeadLetter, Group, grouped
-from saqueduct.console.many import begun, described, refusal
+from saqueduct.console.many import begun, refusal
 from saqueduct.console.search import PARAMETERS, search_of
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import InvalidSearch
@@ -82,7 +82,7 @@ class DeadLetterPages(Controller):
                 return refused
             job = await view.queues.enqueue("replay_dead_letters", given, session=letters.session)
             # The job counts in it.
-            entry = view.entry("replay", "dead letter", [job.key], filter=described(which), why=why, count=None)
+            entry = view.entry("replay", "dead letter", [job.key], filter=which.described(), why=why, count=None)
             await letters.audit.add(entry)
         page = view.url("job", key=job.key, queue=job.get_queue().name)
         return view.done("A job replays them; its progress and result are here.", page)

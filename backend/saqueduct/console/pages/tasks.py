@@ -22,6 +22,7 @@ from saqueduct.console.job_options import changed_options
 from saqueduct.console.trends import MONTHLY
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError, QueueUnavailable
+from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.time_steps import DAY, Trend
 from saqueduct.tasks.task import Task
@@ -64,7 +65,7 @@ class TaskPages(Controller):
         query = view.request.query_params
         task = view.registry.get(query.get("name", ""))
         job = await _of_key(view, query.get("key", ""), query.get("queue") or None)
-        fields = fields_of(task, None if job is None else job.arguments or {})
+        fields = fields_of(task, _signed(view, task, {} if job is None else job.arguments or {}))
         return await _page(view, task, fields, job, replay=bool(query.get("replay")))
 
     @post("/task/enqueue", opt=OPERATOR)
@@ -143,10 +144,15 @@ async def _enqueue(
             key = await letters.replay(queue.job_id(dead_letter), by=view.person.name, why=why, arguments=arguments)
             await letters.audit.add(view.entry("replay", "dead letter", [dead_letter], queue=queue.name, why=why))
         return key, queue.name, True
-    job = await view.queues.enqueue(task.options(**_options(call)), arguments)
+    job = await view.queues.enqueue(task.options(**_options(call)), _signed(view, task, arguments))
     if job.created:
         await view.note("enqueue", "job", [job.key], task=task.name, queue=job.get_queue().name)
     return job.key, job.get_queue().name, job.created
+
+
+def _signed(view: View, task: Task[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, with the person who is signed in where the task notes who asks."""
+    return asked_by(task, arguments, view.person.name) if view.person.signed_in else arguments
 
 
 def _options(call: dict[str, str]) -> dict[str, Any]:
