@@ -210,6 +210,6 @@ def test_database_urls_are_spelled_for_asyncpg(given: str, wanted: str) -> None:
 
 
 def test_every_field_is_documented_by_its_variable() -> None:
-    source = Path(__file__).parents[1].joinpath("app", "settings.py").read_text()
+    source = Path(__file__).parents[1].joinpath("app", "settings/sections.py").read_text()
     for name in Settings.variables():
         assert f'"""{name}. ' in source, name

@@ -8,7 +8,7 @@ import ast
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dishka import AsyncContainer
 
@@ -44,57 +44,94 @@ def build_config(
         ConfigurationError: a `tasks.py` is not imported above.
     """
     check_task_modules_are_imported()
-    queue, worker, database = settings.queue, settings.worker, settings.database
     return SaqueductConfig(
-        redis_url=settings.redis.url.reveal(),
-        database_url=database.url.reveal(),
-        database_connect_timeout=database.connect_timeout,
-        database_lock_timeout=database.lock_timeout,
-        pgbouncer=database.pgbouncer == "on",
         registry=get_registry(),
         container=container,
-        queues=settings.queue_names,
-        max_payload_bytes=queue.max_payload_bytes,
-        records=queue.records == "on",
-        record_result_bytes=queue.record_result_bytes,
-        record_logs=queue.record_logs == "on",
-        record_synchronous_commit=queue.record_synchronous_commit == "on",
-        keep_complete_days=queue.keep_complete_days,
-        keep_aborted_days=queue.keep_aborted_days,
-        keep_failed_days=queue.keep_failed_days,
-        keep_audit_days=queue.keep_audit_days,
-        forgotten_after=queue.forgotten_after,
-        concurrency=worker.concurrency,
-        worker_queues=settings.worker_queues,
-        processes=worker.processes,
-        grace_period=worker.grace_period,
-        deploy_window=worker.deploy_window,
-        outage_limit=worker.outage_limit,
-        cron_timezone=worker.cron_timezone,
         traces=tracer_provider is not None,
         tracer_provider=tracer_provider,
-        metrics=settings.metrics.enabled == "on",
-        metrics_port=settings.metrics.port or None if settings.metrics.enabled == "on" else None,
-        metrics_host=settings.metrics.host,
-        metrics_token=settings.metrics.token.reveal(),
-        alert_webhook=settings.alerts.webhook.reveal(),
-        alert_mail_to=settings.alert_mail_to,
-        alert_mail_from=settings.smtp.sender,
-        alert_smtp_url=settings.smtp.url.reveal() if settings.alert_mail_to else "",
         data_directory=settings.app.dev_dir,
-        api_path="/",
-        admin_username=settings.admin.username,
-        admin_password=settings.admin.password.reveal(),
-        admin_token=settings.admin.token.reveal(),
-        credentials=settings.admin.credentials.reveal(),
-        proxy_user_header=settings.admin.proxy_user_header,
-        proxy_role_header=settings.admin.proxy_role_header,
-        trusted_proxies=settings.trusted_proxies,
-        session_hours=settings.admin.session_hours,
         secret_key=settings.app.secret_key.reveal(),
         environment=settings.app.environment,
         version=__version__,
+        **_servers(settings),
+        **_queues(settings),
+        **_workers(settings),
+        **_reports(settings),
+        **_access(settings),
     )
+
+
+def _servers(settings: Settings) -> dict[str, Any]:
+    database = settings.database
+    return {
+        "redis_url": settings.redis.url.reveal(),
+        "database_url": database.url.reveal(),
+        "database_connect_timeout": database.connect_timeout,
+        "database_lock_timeout": database.lock_timeout,
+        "pgbouncer": database.pgbouncer == "on",
+    }
+
+
+def _queues(settings: Settings) -> dict[str, Any]:
+    """Of the queues, and of what PostgreSQL keeps of their jobs."""
+    queue = settings.queue
+    return {
+        "queues": settings.queue_names,
+        "max_payload_bytes": queue.max_payload_bytes,
+        "records": queue.records == "on",
+        "record_result_bytes": queue.record_result_bytes,
+        "record_logs": queue.record_logs == "on",
+        "record_synchronous_commit": queue.record_synchronous_commit == "on",
+        "keep_complete_days": queue.keep_complete_days,
+        "keep_aborted_days": queue.keep_aborted_days,
+        "keep_failed_days": queue.keep_failed_days,
+        "keep_audit_days": queue.keep_audit_days,
+        "forgotten_after": queue.forgotten_after,
+    }
+
+
+def _workers(settings: Settings) -> dict[str, Any]:
+    worker = settings.worker
+    return {
+        "concurrency": worker.concurrency,
+        "worker_queues": settings.worker_queues,
+        "processes": worker.processes,
+        "grace_period": worker.grace_period,
+        "deploy_window": worker.deploy_window,
+        "outage_limit": worker.outage_limit,
+        "cron_timezone": worker.cron_timezone,
+    }
+
+
+def _reports(settings: Settings) -> dict[str, Any]:
+    """Of metrics and alerts."""
+    metrics, enabled = settings.metrics, settings.metrics.enabled == "on"
+    return {
+        "metrics": enabled,
+        "metrics_port": metrics.port or None if enabled else None,
+        "metrics_host": metrics.host,
+        "metrics_token": metrics.token.reveal(),
+        "alert_webhook": settings.alerts.webhook.reveal(),
+        "alert_mail_to": settings.alert_mail_to,
+        "alert_mail_from": settings.smtp.sender,
+        "alert_smtp_url": settings.smtp.url.reveal() if settings.alert_mail_to else "",
+    }
+
+
+def _access(settings: Settings) -> dict[str, Any]:
+    """Of the HTTP API, and who may call it."""
+    admin = settings.admin
+    return {
+        "api_path": "/",
+        "admin_username": admin.username,
+        "admin_password": admin.password.reveal(),
+        "admin_token": admin.token.reveal(),
+        "credentials": admin.credentials.reveal(),
+        "proxy_user_header": admin.proxy_user_header,
+        "proxy_role_header": admin.proxy_role_header,
+        "trusted_proxies": settings.trusted_proxies,
+        "session_hours": admin.session_hours,
+    }
 
 
 def load_config() -> SaqueductConfig:

@@ -53,10 +53,10 @@ def table_column(document: Path, column: int = 0) -> list[str]:
 
 
 def settings_table() -> list[tuple[str, str, str]]:
-    """Variable, default and meaning of every setting, from `app/settings.py`."""
+    """Variable, default and meaning of every setting, from `app/settings/sections.py`."""
     classes = {
         node.name: node
-        for node in ast.parse((REPOSITORY / "backend/app/settings.py").read_text()).body
+        for node in ast.parse((REPOSITORY / "backend/app/settings/sections.py").read_text()).body
         if isinstance(node, ast.ClassDef)
     }
     rows = []

@@ -1,43 +1,24 @@
-"""Environment -> frozen settings. Imports no domain and no framework.
+"""The settings: every variable is one field of one section; its docstring is its documentation.
 
-Every variable is one field of one section below; its docstring is its documentation, and `.env.example` lists
-them all (a test compares the two). Values are read from the process environment first, then from a `.env` file.
-
-    settings = load_settings()
-    settings.worker.concurrency
+`.env.example` lists them all (a test compares the two).
 """
 
-import io
-import ipaddress
-import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import quote
 
 import msgspec
-from dotenv.parser import parse_stream
 
-from saqueduct import config_checks as checks
-from saqueduct.common.credentials import parse_credentials
-from saqueduct.common.near_names import near_names
+from saqueduct import ConfigurationError
 from saqueduct.common.secret import Secret
-from saqueduct.errors import ConfigurationError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 Timeout = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=31_536_000)]
-
-HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
-
-MIN_SECRET_LENGTH = 32
-"""Characters a production SECRET_KEY needs at least: 256 bits as hex are 64, as base64 43; RFC 7518 section 3.2
-asks for a key no shorter than the hash (32 bytes for HS256)."""
 
 
 class SettingsError(ConfigurationError):
@@ -320,148 +301,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def split_names(text: str) -> tuple[str, ...]:
     """`"a, b,,a"` -> `("a", "b")`."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
-    """Read, validate and freeze the settings.
-
-    Args:
-        environ: the environment; the process's own by default.
-        env_file: a `.env` file that fills what the environment leaves out; the one at the top of the
-            repository by default, and none when `environ` is given.
-
-    Raises:
-        SettingsError: a value is invalid, `.env` names an unknown variable, or production lacks a secret.
-    """
-    if environ is None:
-        environ = os.environ
-        env_file = env_file or REPOSITORY / ".env"
-    values, problems = _read_env_file(env_file)
-    known = Settings.variables()
-    problems += [_unknown(name, known) for name in values if name not in known]
-    values.update({name: environ[name] for name in known if name in environ})
-    sections: dict[str, Any] = {}
-    for field, section in Settings.sections().items():
-        given = {name: values[variable] for variable, name in section.variables().items() if variable in values}
-        sections[field] = _convert(section, given, problems)
-    if problems:
-        raise SettingsError(problems)
-    settings = Settings(**sections)
-    if problems := _problems(settings):
-        raise SettingsError(problems)
-    return settings
-
-
-def _read_env_file(path: Path | None) -> tuple[dict[str, str], list[str]]:
-    """The values of a file, and the problems with its lines, which may hold secrets and are not shown."""
-    values: dict[str, str] = {}
-    problems: list[str] = []
-    if path is None or not path.is_file():
-        return values, problems
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        return values, [".env is not UTF-8: save it in that encoding"]
-    for line in parse_stream(io.StringIO(text)):
-        if line.key is not None and line.value is not None:
-            values[line.key] = line.value
-        elif line.error or line.key is not None:
-            problems.append(
-                f".env, line {line.original.line}: write it as NAME=value, or begin it with # to leave it out"
-            )
-    return values, problems
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    near = near_names(name, known)
-    return f".env: {name} is not a setting" + (f"; did you mean {near[0]}?" if near else "; see .env.example")
-
-
-def _convert(section: type[Section], given: dict[str, str], problems: list[str]) -> Section:
-    """Convert the fields one by one, so that every invalid variable is reported."""
-    converted: dict[str, Any] = {}
-    for field in msgspec.structs.fields(section):
-        if field.name not in given:
-            continue
-        try:
-            converted[field.name] = msgspec.convert(given[field.name], field.type, strict=False, dec_hook=Secret.decode)
-        except msgspec.ValidationError as error:
-            variable = section.prefix + field.name.upper()
-            shown = "" if field.type is Secret else f" (it is {given[field.name]!r})"
-            problems.append(f"{variable}: {_reason(field.type, str(error))}{shown}")
-    return section(**converted)
-
-
-def _reason(type_: Any, error: str) -> str:
-    if get_origin(type_) is Literal:
-        return f"must be {' or '.join(get_args(type_))}"
-    return f"{error[0].lower()}{error[1:]}"
-
-
-def _problems(settings: Settings) -> list[str]:
-    problems = checks.queue_problems(settings.queue_names, settings.worker_queues, "QUEUE_NAMES", "WORKER_QUEUES")
-    problems += checks.zone_problems("WORKER_CRON_TIMEZONE", settings.worker.cron_timezone)
-    problems += checks.postgresql_problems("DATABASE_URL", settings.database.url.reveal())
-    problems += checks.redis_problems("REDIS_URL", settings.redis.url.reveal())
-    if settings.web.max_bodies_bytes < settings.web.max_body_bytes:
-        problems.append("WEB_MAX_BODIES_BYTES is less than WEB_MAX_BODY_BYTES: not even one such body could be read")
-    if settings.alerts.mail_to and not settings.smtp.host:
-        problems.append("ALERT_MAIL_TO needs a mail server: set SMTP_HOST")
-    problems += checks.url_problems("ALERT_WEBHOOK", settings.alerts.webhook.reveal(), ("http", "https"))
-    if not settings.app.dev_dir.strip():
-        problems.append("DEV_DIR is empty: name a folder, or leave it out")
-    problems += _admin_problems(settings)
-    for name, host in (("WEB_HOST", settings.web.host), ("METRICS_HOST", settings.metrics.host)):
-        problems += _listening_problems(name, host)
-    problems += _host_problems(settings.allowed_hosts)
-    problems += checks.address_problems("WEB_TRUSTED_PROXIES", settings.trusted_proxies)
-    if settings.production:
-        problems += _production_problems(settings)
-    return problems
-
-
-def _admin_problems(settings: Settings) -> list[str]:
-    problems = []
-    try:
-        parse_credentials(settings.admin.credentials.reveal())
-    except ValueError as error:
-        problems.append(f"ADMIN_CREDENTIALS: {error}")
-    if settings.admin.proxy_user_header and not settings.trusted_proxies:
-        problems.append("ADMIN_PROXY_USER_HEADER needs WEB_TRUSTED_PROXIES: anyone could send the header")
-    if settings.admin.proxy_role_header and not settings.admin.proxy_user_header:
-        problems.append("ADMIN_PROXY_ROLE_HEADER needs ADMIN_PROXY_USER_HEADER")
-    if not settings.admin.username.strip() or ":" in settings.admin.username:
-        problems.append("ADMIN_USERNAME must be a name without a colon, with which HTTP Basic ends the name")
-    return problems
-
-
-def _listening_problems(name: str, host: str) -> list[str]:
-    """Of an address to listen on; an empty one would be every address of the machine."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        if not HOST_NAME.fullmatch(host) or host.startswith("*"):
-            return [f"{name}: {host!r} is no address of this machine such as 127.0.0.1, or 0.0.0.0 for all"]
-    return []
-
-
-def _host_problems(names: tuple[str, ...]) -> list[str]:
-    remedy = "is no host name: write it as jobs.example.com, without https:// and port, or *.example.com for all below"
-    wrong = [name for name in names if name != "*" and not HOST_NAME.fullmatch(name)]
-    return [f"WEB_ALLOWED_HOSTS: {name!r} {remedy}" for name in wrong]
-
-
-def _production_problems(settings: Settings) -> list[str]:
-    required = {
-        "ADMIN_PASSWORD, ADMIN_TOKEN, ADMIN_CREDENTIALS or ADMIN_PROXY_USER_HEADER": settings.admin_configured,
-        "REDIS_URL": bool(settings.redis.url),
-        "DATABASE_URL": bool(settings.database.url),
-        "SMTP_HOST": bool(settings.smtp.host),
-        "WEB_ALLOWED_HOSTS, the host names that clients use for it": bool(settings.allowed_hosts),
-    }
-    problems = [f"production needs {name}" for name, given in required.items() if not given]
-    if len(settings.app.secret_key) < MIN_SECRET_LENGTH:
-        problems.append(
-            f"production needs SECRET_KEY with at least {MIN_SECRET_LENGTH} characters: `openssl rand -hex 32`"
-        )
-    return problems

@@ -1,0 +1,91 @@
+"""Reads the settings: from the environment of the process first, then from a `.env` file."""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+from dotenv.parser import parse_stream
+
+from app.settings.checks import problems_of
+from app.settings.sections import REPOSITORY, Section, Settings, SettingsError
+from saqueduct.common.near_names import near_names
+from saqueduct.common.secret import Secret
+
+
+def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
+    """Read, validate and freeze the settings.
+
+    Args:
+        environ: the environment; the process's own by default.
+        env_file: a `.env` file that fills what the environment leaves out; the one at the top of the
+            repository by default, and none when `environ` is given.
+
+    Raises:
+        SettingsError: a value is invalid, `.env` names an unknown variable, or production lacks a secret.
+    """
+    if environ is None:
+        environ = os.environ
+        env_file = env_file or REPOSITORY / ".env"
+    values, problems = _read_env_file(env_file)
+    known = Settings.variables()
+    problems += [_unknown(name, known) for name in values if name not in known]
+    values.update({name: environ[name] for name in known if name in environ})
+    sections: dict[str, Any] = {}
+    for field, section in Settings.sections().items():
+        given = {name: values[variable] for variable, name in section.variables().items() if variable in values}
+        sections[field] = _convert(section, given, problems)
+    if problems:
+        raise SettingsError(problems)
+    settings = Settings(**sections)
+    if problems := problems_of(settings):
+        raise SettingsError(problems)
+    return settings
+
+
+def _read_env_file(path: Path | None) -> tuple[dict[str, str], list[str]]:
+    """The values of a file, and the problems with its lines, which may hold secrets and are not shown."""
+    values: dict[str, str] = {}
+    problems: list[str] = []
+    if path is None or not path.is_file():
+        return values, problems
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return values, [".env is not UTF-8: save it in that encoding"]
+    for line in parse_stream(io.StringIO(text)):
+        if line.key is not None and line.value is not None:
+            values[line.key] = line.value
+        elif line.error or line.key is not None:
+            problems.append(
+                f".env, line {line.original.line}: write it as NAME=value, or begin it with # to leave it out"
+            )
+    return values, problems
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = near_names(name, known)
+    return f".env: {name} is not a setting" + (f"; did you mean {near[0]}?" if near else "; see .env.example")
+
+
+def _convert(section: type[Section], given: dict[str, str], problems: list[str]) -> Section:
+    """Convert the fields one by one, so that every invalid variable is reported."""
+    converted: dict[str, Any] = {}
+    for field in msgspec.structs.fields(section):
+        if field.name not in given:
+            continue
+        try:
+            converted[field.name] = msgspec.convert(given[field.name], field.type, strict=False, dec_hook=Secret.decode)
+        except msgspec.ValidationError as error:
+            variable = section.prefix + field.name.upper()
+            shown = "" if field.type is Secret else f" (it is {given[field.name]!r})"
+            problems.append(f"{variable}: {_reason(field.type, str(error))}{shown}")
+    return section(**converted)
+
+
+def _reason(type_: Any, error: str) -> str:
+    if get_origin(type_) is Literal:
+        return f"must be {' or '.join(get_args(type_))}"
+    return f"{error[0].lower()}{error[1:]}"
