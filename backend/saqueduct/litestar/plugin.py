@@ -26,7 +26,7 @@ from saqueduct.litestar.access import Access, build_access, person_of
 from saqueduct.litestar.errors import queue_error, router_handlers
 from saqueduct.litestar.guards import MethodGuard, RoleGuard, decide, past_middleware, same_site
 from saqueduct.litestar.openapi import describe
-from saqueduct.litestar.redis_outage import reporting_redis
+from saqueduct.litestar.redis_outage import RedisOutageReport
 from saqueduct.litestar.router import body_limit, install, queue_router, whole_path
 from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
 from saqueduct.litestar.startup_errors import without_traceback
@@ -208,7 +208,7 @@ class SaqueductPlugin(InitPluginProtocol, CLIPlugin):
                     # The worker reports it.
                     yield
                     return
-                async with reporting_redis(next(iter(self.saqueduct.queues))):
+                async with RedisOutageReport(next(iter(self.saqueduct.queues))):
                     yield
 
     async def _start_worker(self) -> None:

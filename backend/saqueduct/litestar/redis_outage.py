@@ -5,8 +5,6 @@ Otherwise nobody would notice before the first call fails: the process starts wi
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from saqueduct.common.cancellation import end_if_cancelled
 from saqueduct.errors import QueueUnavailable
@@ -21,41 +19,44 @@ FIRST_PAUSE = 0.5
 """Seconds before the second try; each pause is twice as long, up to `Timings.longest_redis_pause`."""
 
 
-@asynccontextmanager
-async def reporting_redis(queue: EngineQueue) -> AsyncIterator[None]:
-    """Report during a block, until Redis has answered once; the block does not wait for that.
+class RedisOutageReport:
+    """Reports an outage of Redis during a block, until Redis has answered once; the block does not wait for that.
 
     Args:
         queue: a connected queue of the process.
     """
-    report = asyncio.create_task(_report(queue), name=REPORT)
-    try:
-        yield
-    finally:
-        report.cancel()
-        await asyncio.wait([report])
 
+    def __init__(self, queue: EngineQueue) -> None:
+        self._queue = queue
+        self._report: asyncio.Task[None] | None = None
 
-async def _report(queue: EngineQueue) -> None:
-    away, pause = False, FIRST_PAUSE
-    while error := await _error(queue):
-        if not away:
-            logger.warning(
-                "Redis is away, calls to the queue fail until it is back; check that it is running, and redis_url "
-                "(REDIS_URL): %s",
-                error,
-            )
-        away = True
-        end_if_cancelled()
-        await asyncio.sleep(pause)
-        pause = min(queue.core.timings.longest_redis_pause, 2 * pause)
-    if away:
-        logger.warning("Redis is back")
+    async def __aenter__(self) -> None:
+        self._report = asyncio.create_task(self._until_there(), name=REPORT)
 
+    async def __aexit__(self, *_: object) -> None:
+        if self._report is not None:
+            self._report.cancel()
+            await asyncio.wait([self._report])
 
-async def _error(queue: EngineQueue) -> QueueUnavailable | None:
-    try:
-        await queue.ping()
-    except QueueUnavailable as error:
-        return error
-    return None
+    async def _until_there(self) -> None:
+        away, pause = False, FIRST_PAUSE
+        while error := await self._error():
+            if not away:
+                logger.warning(
+                    "Redis is away, calls to the queue fail until it is back; check that it is running, and redis_url "
+                    "(REDIS_URL): %s",
+                    error,
+                )
+            away = True
+            end_if_cancelled()
+            await asyncio.sleep(pause)
+            pause = min(self._queue.core.timings.longest_redis_pause, 2 * pause)
+        if away:
+            logger.warning("Redis is back")
+
+    async def _error(self) -> QueueUnavailable | None:
+        try:
+            await self._queue.ping()
+        except QueueUnavailable as error:
+            return error
+        return None

@@ -52,7 +52,7 @@ from saqueduct.litestar.static_files import read, serve_files
 from saqueduct.queue.audit import Action, Audit
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
-from saqueduct.queue.redacted_view import shown
+from saqueduct.queue.redacted_view import RedactedView
 
 
 def saq_config(queues: Queues, guards: Iterable[Any] = (), path: str | None = "/saq") -> SAQConfig:
@@ -145,12 +145,13 @@ class ShownQueue:
 
     def __init__(self, queue: EngineQueue, note: Callable[[Action, Job], Awaitable[None]]) -> None:
         self._queue, self._note = queue, note
+        self._view = RedactedView(queue.tasks)
 
     async def info(self, jobs: bool = False) -> QueueInfo:
         """The queue in numbers, and with `jobs` some of its jobs."""
         async with answering(self._queue.core.timings.answer):
             info = await self._queue.info(jobs=jobs)
-        info["jobs"] = [as_row(shown(self._queue, fields)) for fields in info["jobs"]]
+        info["jobs"] = [as_row(self._view.of_job(fields)) for fields in info["jobs"]]
         return info
 
     async def job(self, job_key: str) -> "ShownJob | None":
@@ -168,7 +169,7 @@ class ShownJob:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields to show."""
-        return as_text(shown(self._queue, self._job.to_dict()))
+        return as_text(RedactedView(self._queue.tasks).of_job(self._job.to_dict()))
 
     async def retry(self, error: str | None) -> None:
         await self._queue.retry_by_hand(self._job)

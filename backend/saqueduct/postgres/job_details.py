@@ -9,9 +9,9 @@ from saq import Job
 from saq.job import Status
 
 from saqueduct.postgres.record_filter import trace_of_attempt
-from saqueduct.queue.limit_waits import LimitWait, limit_waits
+from saqueduct.queue.limit_waits import LimitWait, LimitWaits
 from saqueduct.queue.queues import Queues
-from saqueduct.queue.redacted_view import REDACTABLE, remembered, shown
+from saqueduct.queue.redacted_view import REDACTABLE, RedactedView
 from saqueduct.tasks.job import failure
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, PARENT, REPLAY_OF, SCHEDULE, TAGS, TRACE_ID, put_back
 
@@ -86,7 +86,7 @@ class JobDetails(JobSummary, kw_only=True):
         """A job as Redis, or the outbox, has it."""
         queue, meta = job.get_queue(), job.meta or {}
         fields = {"function": job.function, "kwargs": job.kwargs, "error": job.error, "result": job.result}
-        visible = shown(queue, fields)
+        visible = RedactedView.of(queue).of_job(fields)
         return cls(
             key=job.key,
             job_id=job.key,
@@ -119,7 +119,8 @@ class JobDetails(JobSummary, kw_only=True):
         """The same, and what it waits for."""
         details = cls.of_job(job)
         if job.status in (Status.QUEUED, Status.ACTIVE):
-            details.waits_for = await limit_waits(queues.get(job.get_queue().name), job)
+            queue = queues.get(job.get_queue().name)
+            details.waits_for = await LimitWaits(queue.core, queue.tasks).of(job)
         return details
 
     @classmethod
@@ -127,7 +128,8 @@ class JobDetails(JobSummary, kw_only=True):
         """A job as its record has it; redacted by the present options of its task too."""
         derived = ("job_id", "retries", "progress", "due_at", "attempt_trace_id", "waits_for")
         fields = {name: getattr(record, name) for name in cls.__struct_fields__ if name not in derived}
-        visible = remembered(queues, record.task, {name: getattr(record, name) for name in REDACTABLE})
+        redactable = {name: getattr(record, name) for name in REDACTABLE}
+        visible = RedactedView(queues.tasks).of_record(record.task, redactable)
         visible["logs"] = _lines(visible["errors"] or [], visible["logs"] or [], record.attempts)
         visible["errors"] = [attempt(each) for each in visible["errors"] or []]
         trace = trace_of_attempt(record.attempt_trace)

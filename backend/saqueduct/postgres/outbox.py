@@ -27,7 +27,7 @@ from saqueduct.errors import DuplicateJob, EnqueueConflict, JobConflict, QueueUn
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import RESOLUTION, JobRecord, OutboxJob
 from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate_of
-from saqueduct.postgres.outbox_rows import WRITTEN, columns, insert_into, job_of, row_of
+from saqueduct.postgres.outbox_rows import WRITTEN, OutboxRows, columns, insert_into
 from saqueduct.queue.aborting import BeingAborted
 from saqueduct.queue.enqueuing import Answer
 from saqueduct.queue.queue import EngineQueue
@@ -92,7 +92,8 @@ class Outbox:
         """
         # Of two with one key the first counts. Sorted by key: transactions that write the same keys wait for each
         # other, and would deadlock if each held one that the other needs.
-        rows = {job.key: (row_of(queue, job), place) for place, job in reversed(list(enumerate(jobs)))}
+        of = OutboxRows(queue.core).of
+        rows = {job.key: (of(job), place) for place, job in reversed(list(enumerate(jobs)))}
         keys = sorted(rows)
         written: set[str] = set()
         for first in range(0, len(keys), JOBS_PER_STATEMENT):
@@ -106,7 +107,8 @@ class Outbox:
 
     async def adopt(self, connection: AsyncConnection, queue: EngineQueue, jobs: Sequence[Job]) -> None:
         """Write durable jobs that Redis already has."""
-        rows = [row_of(queue, job) | {"published_at": func.now()} for job in sorted(jobs, key=lambda job: job.key)]
+        of = OutboxRows(queue.core).of
+        rows = [of(job) | {"published_at": func.now()} for job in sorted(jobs, key=lambda job: job.key)]
         await connection.execute(insert(OutboxJob).values(rows).on_conflict_do_nothing())
 
     async def publish(
@@ -282,7 +284,7 @@ class Outbox:
     async def forget_marks(self, queue: EngineQueue) -> int:
         """Remove marks from Redis whose rows are gone and which no call can need any longer; returns how many."""
         async with answering(queue.core.timings.answer):
-            marks = await queue.old_marks(2 * PUBLISH_WITHIN, JOBS_PER_STATEMENT)
+            marks = await queue.published_marks.old(2 * PUBLISH_WITHIN, JOBS_PER_STATEMENT)
         if not marks:
             return 0
         mark = func.concat(OutboxJob.key, "|", OutboxJob.queued, "|", OutboxJob.round)
@@ -294,7 +296,7 @@ class Outbox:
             needed = set((await connection.execute(query)).scalars())
         gone = [each for each in marks if each not in needed]
         async with answering(queue.core.timings.answer):
-            await queue.forget_marks(gone)
+            await queue.published_marks.forget(gone)
         return len(gone)
 
 
@@ -341,10 +343,10 @@ async def _taken(connection: AsyncConnection, queue: EngineQueue, which: ColumnE
     """Lock some rows, JOBS_PER_STATEMENT at most; unreadable ones are set aside, for an operator to fix or delete."""
     query = select(OutboxJob.key, OutboxJob.job, OutboxJob.unique).where(OutboxJob.queue == queue.name, which)
     query = query.order_by(OutboxJob.created_at).limit(JOBS_PER_STATEMENT).with_for_update(skip_locked=True)
-    jobs: list[EngineJob] = []
+    rows, jobs = OutboxRows(queue.core), list[EngineJob]()
     for row in await connection.execute(query):
         try:
-            jobs.append(job_of(queue, row._mapping))
+            jobs.append(rows.job(row._mapping))
         except (ValueError, TypeError, LookupError) as error:
             logger.error("the job %s of the outbox cannot be read, its row is set aside: %s", row.key, error)
             aside = update(OutboxJob).where(OutboxJob.queue == queue.name, OutboxJob.key == row.key)

@@ -1,18 +1,22 @@
 """The rows of the outbox: a job as a row, a row as a job, and the statement that writes rows."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import asyncpg
 import msgspec
 from saq import Job
 
 from saqueduct.postgres.base import quoted
-from saqueduct.queue.queue import EngineQueue
+from saqueduct.queue.core import QueueCore
 from saqueduct.tasks.debouncing import debounce_of
 from saqueduct.tasks.job import EngineJob, own_fields
 from saqueduct.tasks.job_meta import DURABLE, ROUND
 from saqueduct.tasks.newest import restored
 from saqueduct.tasks.unique import Claim, Unique
+
+logger = logging.getLogger("saqueduct")
 
 WRITTEN = {
     "queue": "text",
@@ -53,27 +57,51 @@ def columns(rows: Sequence[tuple[dict[str, Any], int]]) -> dict[str, list[Any]]:
     return values
 
 
-def row_of(queue: EngineQueue, job: Job) -> dict[str, Any]:
-    """The row of a job."""
-    claim = own_fields(job).claim
-    encoded = queue.serialize(job)
-    return {
-        "queue": queue.name,
-        "key": job.key,
-        "queued": job.queued,
-        "round": int(job.meta.get(ROUND, 0)),
-        "job": encoded if isinstance(encoded, str) else encoded.decode(),
-        "unique": claim.described() if claim else None,
-        "durable": bool(job.meta.get(DURABLE)),
-    }
+class OutboxRows:
+    """The rows of one queue's jobs.
 
+    Args:
+        core: of the queue.
+    """
 
-def job_of(queue: EngineQueue, row: Mapping[Any, Any]) -> EngineJob:
-    """The job of a row."""
-    job = queue.deserialize(row["job"])
-    if job is None:
-        raise ValueError("the row has no job")
-    if unique := row["unique"]:
-        options = {name: value for name, value in unique.items() if name != "id"}
-        job.claim = Claim(unique["id"], restored(Unique(**options), job), debounce_of(job))
-    return job
+    __slots__ = ("_core",)
+
+    def __init__(self, core: QueueCore) -> None:
+        self._core = core
+
+    def of(self, job: Job) -> dict[str, Any]:
+        """The row of a job."""
+        claim = own_fields(job).claim
+        encoded = self._core.serialize(job)
+        return {
+            "queue": self._core.name,
+            "key": job.key,
+            "queued": job.queued,
+            "round": int(job.meta.get(ROUND, 0)),
+            "job": encoded if isinstance(encoded, str) else encoded.decode(),
+            "unique": claim.described() if claim else None,
+            "durable": bool(job.meta.get(DURABLE)),
+        }
+
+    def job(self, row: Mapping[Any, Any]) -> EngineJob:
+        """The job of a row.
+
+        Raises:
+            ValueError, TypeError, LookupError: it cannot be read.
+        """
+        job = self._core.deserialize(row["job"])
+        if job is None:
+            raise ValueError("the row has no job")
+        if unique := row["unique"]:
+            options = {name: value for name, value in unique.items() if name != "id"}
+            job.claim = Claim(unique["id"], restored(Unique(**options), job), debounce_of(job))
+        return job
+
+    def readable(self, rows: Sequence[asyncpg.Record]) -> Iterator[EngineJob]:
+        """The jobs of rows that asyncpg has read; the relay sets the unreadable ones aside."""
+        for row in rows:
+            unique = row["unique"]
+            try:
+                yield self.job({"job": row["job"], "unique": unique and msgspec.json.decode(unique)})
+            except (ValueError, TypeError, LookupError) as error:
+                logger.debug("a job of the outbox cannot be read: %s", error)

@@ -9,12 +9,10 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import asyncpg
-import msgspec
 from saq import Job
 
 from saqueduct.broker.batching import Batches
@@ -24,7 +22,7 @@ from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.direct import DirectConnections
 from saqueduct.postgres.outbox import DATABASE_AWAY, JOBS_PER_STATEMENT, PUBLISH_WITHIN, Outbox
-from saqueduct.postgres.outbox_rows import WRITTEN, columns, insert_into, job_of, row_of
+from saqueduct.postgres.outbox_rows import WRITTEN, OutboxRows, columns, insert_into
 from saqueduct.queue.aborting import Patience
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job import EngineJob, Enqueued
@@ -169,7 +167,7 @@ class Publisher:
     async def _send_new(self, queue: EngineQueue, job: EngineJob) -> Enqueued:
         """Send a job with a random key, together with others: none has to wait for another transaction."""
         write, publish = self._new[queue.name]
-        deadline = await write.add(_New(job, row_of(queue, job)))
+        deadline = await write.add(_New(job, OutboxRows(queue.core).of(job)))
         answer = await publish.add(_Written(job, deadline))
         return (await self.outlast(queue, [job.key])).get(job.key, answer)
 
@@ -212,7 +210,7 @@ class Publisher:
             except DATABASE_AWAY as error:
                 self._leave(queue, len(keys) - first, error)
                 break
-            if (found := await self.written(queue, list(_readable(queue, rows)), deadline)) is None:
+            if (found := await self.written(queue, list(OutboxRows(queue.core).readable(rows)), deadline)) is None:
                 break
             answer_of |= found
         return answer_of
@@ -293,16 +291,6 @@ class Publisher:
                     )
                 except DATABASE_AWAY as error:
                     logger.debug("the relay will note that %d jobs were published: %s", len(some), error)
-
-
-def _readable(queue: EngineQueue, rows: Sequence[asyncpg.Record]) -> Iterator[EngineJob]:
-    """The jobs of rows; the relay sets the unreadable ones aside."""
-    for row in rows:
-        unique = row["unique"]
-        try:
-            yield job_of(queue, {"job": row["job"], "unique": unique and msgspec.json.decode(unique)})
-        except (ValueError, TypeError, LookupError) as error:
-            logger.debug("a job of the outbox cannot be read: %s", error)
 
 
 def _sizes(jobs: Sequence[_New]) -> list[int]:

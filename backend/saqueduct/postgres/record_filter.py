@@ -12,7 +12,7 @@ from saqueduct.common.moments import EPOCH
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidSearch
 from saqueduct.queue.listing import LIVE
-from saqueduct.queue.redacted_view import shown
+from saqueduct.queue.redacted_view import RedactedView
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, TAGS, TRACE_ID
 from saqueduct.tasks.places import place_of
 from saqueduct.tasks.redaction import REDACTED
@@ -113,7 +113,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """True for a job that matches, by what callers may see of it: a filter must not help to guess a redacted
         value."""
         queued, fields = EPOCH + dt.timedelta(milliseconds=job.queued), {"function": job.function, "error": job.error}
-        visible = shown(job.get_queue(), {**fields, "kwargs": job.kwargs})
+        visible = RedactedView.of(job.get_queue()).of_job({**fields, "kwargs": job.kwargs})
         return (
             self.task in (None, job.function)
             and self.status in (None, job.status.value)

@@ -24,6 +24,7 @@ from saqueduct.queue.tracing import Tracer
 from saqueduct.sizes import Sizes
 from saqueduct.tasks import wire
 from saqueduct.tasks.job import EngineJob, UnreadableJob, decode, encode_storable, mark_of
+from saqueduct.tasks.job_meta import CLAIM, DEBOUNCE
 from saqueduct.timings import Timings
 
 logger = logging.getLogger("saqueduct")
@@ -46,6 +47,13 @@ class QueueCore:
         dump: custom encoder for jobs; None: SAQ's wire format.
         load: custom decoder for jobs; None: SAQ's wire format.
     """
+
+    recorder: Recorder | None = None
+    """Called with each job that ends or gets another attempt; None: there is no PostgreSQL."""
+    meter: Meter | None = None
+    """Counts jobs; None: metrics are off."""
+    tracer: Tracer | None = None
+    """Makes spans; None: traces are off."""
 
     def __init__(
         self,
@@ -76,14 +84,8 @@ class QueueCore:
         )
         self.outage = Outage(name, timings.longest_redis_pause)
         self.give_backs = GiveBacks(self.scripts, timings, name)
-        self.recorder: Recorder | None = None
-        """Called with each job that ends or gets another attempt; None: there is no PostgreSQL."""
-        self.meter: Meter | None = None
-        """Counts jobs; None: metrics are off."""
         self.on_end: Callable[[Job], None] | None = None
         """Called with jobs that end without a worker, in the process that ended them."""
-        self.tracer: Tracer | None = None
-        """Makes spans; None: traces are off."""
         self.offered: set[tuple[str, str]] = set()
         """Key and lease of the jobs that workers of this process offer to other processes, see `LeaseKeeper`."""
         self.alone = 0
@@ -201,3 +203,8 @@ class QueueCore:
     def mark_to_keep(self, job: Job) -> str:
         """The mark under which the end of a job is kept until PostgreSQL has recorded it; empty: it is not kept."""
         return mark_of(job) if self.recorder is not None and self.recorder.needs(job) else ""
+
+    def claim_to_keep(self, job: Job) -> str:
+        """The claim without which a job must not continue, that of a debounced one; empty: none."""
+        claim = job.meta.get(CLAIM) if job.meta and DEBOUNCE in job.meta else None
+        return self.namespace(f"unique:{claim}") if claim else ""

@@ -152,17 +152,16 @@ class LimitStates:
         """
         rule = "" if limit is None else limit.rule
         different, _ = await self._core.scripts.run("set_limit", name, rule, encoded(by, why), declared.rule)
-        await stir(self._core, [name.encode()])
+        await self.stir([name.encode()])
         return bool(different)
 
-
-async def stir(core: QueueCore, changed: Sequence[bytes]) -> None:
-    """Let jobs go that waited for these limits, as far as their new rules allow it."""
-    cursor: bytes = b"0"
-    while changed:
-        cursor = await core.scripts.run("stir", cursor, LANES_AT_ONCE, *changed)
-        if cursor == b"0":
-            return
+    async def stir(self, changed: Sequence[bytes]) -> None:
+        """Let jobs go that waited for these limits, as far as their new rules allow it."""
+        cursor: bytes = b"0"
+        while changed:
+            cursor = await self._core.scripts.run("stir", cursor, LANES_AT_ONCE, *changed)
+            if cursor == b"0":
+                return
 
 
 def numbers_in(rule: str) -> LimitNumbers:

@@ -9,8 +9,9 @@ from saq.job import Status
 from saqueduct.common.text import decoded
 from saqueduct.errors import InvalidArguments, UnknownTask
 from saqueduct.flow.limits import name_of, parameters_of
+from saqueduct.queue.core import QueueCore
 from saqueduct.queue.limit_states import declared_limits, numbers_in
-from saqueduct.queue.queue import EngineQueue
+from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.limit_keys import limits_of_job
 from saqueduct.tasks.redaction import REDACTED
@@ -70,72 +71,81 @@ class LimitWait:
         return dataclasses.replace(self, text=", ".join(parts))
 
 
-async def limit_waits(queue: EngineQueue, job: Job) -> list[LimitWait]:
-    """The limits that a due job waits for, or a running one that takes them; those that hold it up first."""
-    if not isinstance(job, EngineJob):
-        return []
-    answer = await queue.scripts.run("why", queue.job_id(job.key), NAMED)
-    if not answer:
-        return []
-    now, before, *gates = answer
-    shown = _keys_that_are_taken(queue, gates) if job.status is Status.ACTIVE else _shown_keys(queue, job)
-    waits = [_wait(queue, int(before), gate, shown).said(float(now)) for gate in gates]
-    return sorted(waits, key=lambda wait: wait.open)
+class LimitWaits:
+    """Tells of jobs of one queue which limits they wait for.
 
+    Args:
+        core: of the queue.
+        tasks: those of the application; None: they are unknown.
+    """
 
-def _wait(queue: EngineQueue, before: int, gate: list[Any], shown: dict[tuple[str, str], str]) -> LimitWait:
-    name_and_key, rule, free, opens, closed, held, lines, rank, holders = gate
-    name, _, key = decoded(name_and_key).partition("\t")
-    text = decoded(rule)
-    rate, numbers = text.startswith("r"), numbers_in(text)
-    ahead = None if before < 0 else before
-    expected = None
-    if opens and ahead is not None:
-        turns = ahead * max(1, lines) + max(0, rank)
-        step = numbers.per / numbers.limit if rate and numbers.per is not None else 0.0
-        expected = float(opens) + turns * step if rate or not turns else None
-    return LimitWait(
-        limit=name,
-        key=shown.get((name, key), REDACTED) if key else "",
-        open=free > 0,
-        closed=closed == b"1",
-        running=None if rate else held,
-        holders=tuple(queue.job_key_from_id(decoded(each)) for each in holders),
-        rule=str(numbers) if not text.startswith("u") else "no limit any more",
-        ahead=ahead,
-        others=max(0, lines - (rank >= 0)),
-        expected_at=expected,
-    )
+    def __init__(self, core: QueueCore, tasks: TaskLookup | None) -> None:
+        self._core = core
+        self._tasks = tasks
 
+    async def of(self, job: Job) -> list[LimitWait]:
+        """The limits that a due job waits for, or a running one that takes them; those that hold it up first."""
+        if not isinstance(job, EngineJob):
+            return []
+        answer = await self._core.scripts.run("why", self._core.job_id(job.key), NAMED)
+        if not answer:
+            return []
+        now, before, *gates = answer
+        shown = self._keys_that_are_taken(gates) if job.status is Status.ACTIVE else self._keys_of(job)
+        waits = [self._wait(int(before), gate, shown).said(float(now)) for gate in gates]
+        return sorted(waits, key=lambda wait: wait.open)
 
-def _shown_keys(queue: EngineQueue, job: EngineJob) -> dict[tuple[str, str], str]:
-    """By limit and key the text to show, of those keys that the current code makes of the job's arguments: only of
-    these it is known which arguments they have, and whether the task redacts them."""
-    try:
-        task = queue.tasks.get(job.function) if queue.tasks is not None else None
-        if task is None:
+    def _wait(self, before: int, gate: list[Any], shown: dict[tuple[str, str], str]) -> LimitWait:
+        name_and_key, rule, free, opens, closed, held, lines, rank, holders = gate
+        name, _, key = decoded(name_and_key).partition("\t")
+        text = decoded(rule)
+        rate, numbers = text.startswith("r"), numbers_in(text)
+        ahead = None if before < 0 else before
+        expected = None
+        if opens and ahead is not None:
+            turns = ahead * max(1, lines) + max(0, rank)
+            step = numbers.per / numbers.limit if rate and numbers.per is not None else 0.0
+            expected = float(opens) + turns * step if rate or not turns else None
+        return LimitWait(
+            limit=name,
+            key=shown.get((name, key), REDACTED) if key else "",
+            open=free > 0,
+            closed=closed == b"1",
+            running=None if rate else held,
+            holders=tuple(self._core.job_key_from_id(decoded(each)) for each in holders),
+            rule=str(numbers) if not text.startswith("u") else "no limit any more",
+            ahead=ahead,
+            others=max(0, lines - (rank >= 0)),
+            expected_at=expected,
+        )
+
+    def _keys_of(self, job: EngineJob) -> dict[tuple[str, str], str]:
+        """By limit and key the text to show, of those keys that the current code makes of the job's arguments: only of
+        these it is known which arguments they have, and whether the task redacts them."""
+        try:
+            task = self._tasks.get(job.function) if self._tasks is not None else None
+            if task is None:
+                return {}
+            limits, redact = task.defaults.limits, task.signature.redact
+            keys = limits_of_job(task.name, limits, task.signature.filled(job.kwargs or {}), redact)
+        except (UnknownTask, InvalidArguments):
             return {}
-        limits, redact = task.defaults.limits, task.signature.redact
-        keys = limits_of_job(task.name, limits, task.signature.filled(job.kwargs or {}), redact)
-    except (UnknownTask, InvalidArguments):
-        return {}
-    return {
-        (name_of(limit, task.name), key): f"{', '.join(parameters_of(limit))} = {key}"
-        for limit, (_, key, _) in zip(limits, keys, strict=True)
-        if not redact.intersection(parameters_of(limit))
-    }
+        return {
+            (name_of(limit, task.name), key): f"{', '.join(parameters_of(limit))} = {key}"
+            for limit, (_, key, _) in zip(limits, keys, strict=True)
+            if not redact.intersection(parameters_of(limit))
+        }
 
-
-def _keys_that_are_taken(queue: EngineQueue, gates: list[Any]) -> dict[tuple[str, str], str]:
-    """The same for limits that a running job takes, unless one of their tasks redacts the argument."""
-    tasks = [] if queue.tasks is None else queue.tasks.get_all_tasks()
-    known, shown = declared_limits(tasks), {}
-    for name, _, key in (decoded(gate[0]).partition("\t") for gate in gates):
-        if (declared := known.get(name)) is not None:
-            names = parameters_of(declared.limit)
-            if not redacted_places(name, tasks):
-                shown[name, key] = f"{', '.join(names)} = {key}"
-    return shown
+    def _keys_that_are_taken(self, gates: list[Any]) -> dict[tuple[str, str], str]:
+        """The same for limits that a running job takes, unless one of their tasks redacts the argument."""
+        tasks = [] if self._tasks is None else self._tasks.get_all_tasks()
+        known, shown = declared_limits(tasks), {}
+        for name, _, key in (decoded(gate[0]).partition("\t") for gate in gates):
+            if (declared := known.get(name)) is not None:
+                names = parameters_of(declared.limit)
+                if not redacted_places(name, tasks):
+                    shown[name, key] = f"{', '.join(names)} = {key}"
+        return shown
 
 
 def _jobs(number: int) -> str:

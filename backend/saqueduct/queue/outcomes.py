@@ -17,7 +17,7 @@ from saqueduct.common.text import decoded, storable
 from saqueduct.queue.core import QueueCore
 from saqueduct.tasks.job import EngineJob, level_of
 from saqueduct.tasks.job_changes import repair
-from saqueduct.tasks.job_meta import CLAIM, DEBOUNCE, EXPIRES_AT, REPLACED_BY
+from saqueduct.tasks.job_meta import CLAIM, EXPIRES_AT, REPLACED_BY
 
 logger = logging.getLogger("saqueduct")
 
@@ -112,7 +112,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def _going_on(cls, core: QueueCore, job: Job, kind: str, delay: float) -> "Outcome":
-        how = How(kind, _lease(job), job.status, delay, level_of(job), _claim_to_keep(core, job))
+        how = How(kind, _lease(job), job.status, delay, level_of(job), core.claim_to_keep(job))
         return cls(job.key, text(core.serialize(job)), how)
 
     @classmethod
@@ -125,7 +125,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             job.status,
             seconds,
             level_of(job),
-            _claim_to_keep(core, job),
+            core.claim_to_keep(job),
             gate=gate,
             seconds=seconds,
             expires="" if expires is None else repr(expires),
@@ -159,12 +159,6 @@ def _read(answer: int | bytes | list[bytes]) -> bool | str | Replaced:
     if isinstance(answer, list):
         return Replaced(decoded(answer[0]))
     return decoded(answer) if isinstance(answer, bytes) else answer == 1
-
-
-def _claim_to_keep(core: QueueCore, job: Job) -> str:
-    """The claim without which a job must not continue; empty: none."""
-    claim = job.meta.get(CLAIM) if job.meta and DEBOUNCE in job.meta else None
-    return core.namespace(f"unique:{claim}") if claim else ""
 
 
 def _lease(job: Job) -> str:

@@ -12,21 +12,22 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.asyncio import Redis
 from saq import Job
-from saq.job import TERMINAL_STATUSES, Status
+from saq.job import TERMINAL_STATUSES
 
 from saqueduct.broker.batch_sizes import BATCH_BYTES
 from saqueduct.broker.keys import REPORTS, WORKERS_PAUSED
-from saqueduct.broker.outage import REDIS_AWAY, answering
+from saqueduct.broker.outage import answering
 from saqueduct.common.text import storable
 from saqueduct.errors import ConfigurationError, DuplicateJob, JobConflict
-from saqueduct.queue.aborting import Patience
 from saqueduct.queue.core import MAX_RECOVERIES
 from saqueduct.queue.enqueuing import Answer, Enqueuer, without_conflicts
+from saqueduct.queue.keeping import Keeper
 from saqueduct.queue.pausing import Pause, Pauses
+from saqueduct.queue.published_marks import PublishedMarks
 from saqueduct.queue.queue_state import QueueState, StateReader
 from saqueduct.queue.retrying import Retrier, check_retried
 from saqueduct.queue.saq_queue import LeasedQueue
@@ -126,7 +127,9 @@ class EngineQueue(LeasedQueue):
         self.enqueuer = Enqueuer(self.core, self.reader)
         self.schedule_states = ScheduleStates(self.core, self.enqueuer)
         self.unrecorded = UnrecordedJobs(self.core)
+        self.published_marks = PublishedMarks(self.core)
         self.pauses = Pauses(self.core)
+        self._keeper = Keeper(self.core, self.reader)
         self._retrier = Retrier(self.core, self.reader, tasks)
         self._state = StateReader(self.core)
 
@@ -159,7 +162,7 @@ class EngineQueue(LeasedQueue):
         try:
             if job.meta.get(DURABLE):
                 answer: Enqueued | DuplicateJob | None
-                [answer] = await self._keep([job], partial(self._remembering().keep, self))
+                [answer] = await self._keeper.keep([job], partial(self._remembering().keep, self))
             elif (answer := await self.enqueuer.unless_stock_aborts(job)) is not None:
                 [answer] = without_conflicts([answer])
         except BaseException as error:
@@ -200,7 +203,7 @@ class EngineQueue(LeasedQueue):
         sending = None if tracer is None else tracer.sending(jobs, kept=session is not None)
         try:
             if session is not None:
-                enqueued = await self._keep(jobs, partial(self._remembering().write, session, self))
+                enqueued = await self._keeper.keep(jobs, partial(self._remembering().write, session, self))
             elif any(job.meta and job.meta.get(DURABLE) for job in jobs):
                 enqueued = await self._enqueue_some_durable(jobs, report)
             elif len(jobs) == 1 and report is None:
@@ -268,9 +271,8 @@ class EngineQueue(LeasedQueue):
     async def _enqueue_some_durable(self, jobs: Sequence[Job], report: Callable[[int], None] | None) -> list[Enqueued]:
         durable = [job for job in jobs if job.meta.get(DURABLE)]
         others = [job for job in jobs if not job.meta.get(DURABLE)]
-        answers = dict(
-            zip(map(id, durable), await self._keep(durable, partial(self._remembering().keep, self)), strict=True)
-        )
+        kept = await self._keeper.keep(durable, partial(self._remembering().keep, self))
+        answers = dict(zip(map(id, durable), kept, strict=True))
         if report:
             report(len(durable))
         further = (lambda count: report(len(durable) + count)) if report else None
@@ -304,51 +306,6 @@ class EngineQueue(LeasedQueue):
         tracer = None if within_call else self.core.tracer
         with ending(None if tracer is None else tracer.publishing(jobs)):
             return await self.enqueuer.publish(jobs, deadline, again=again)
-
-    async def old_marks(self, age: float, limit: int) -> list[str]:
-        """Marks of published jobs that are older than `age` seconds, oldest first."""
-        until = await self.time() - age
-        name = self.namespace("published")
-        found = await self.redis.zrangebyscore(name, "-inf", repr(until), start=0, num=limit)
-        return [mark.decode() for mark in cast("list[bytes]", found)]
-
-    async def forget_marks(self, marks: Sequence[str]) -> None:
-        """Delete marks of published jobs."""
-        if marks:
-            await self.redis.zrem(self.namespace("published"), *marks)
-
-    async def _keep(
-        self, jobs: Sequence[Job], keep: Callable[[Sequence[Job]], Awaitable[list[Enqueued]]]
-    ) -> list[Enqueued]:
-        """Write jobs to the outbox; if a job with the same key is being aborted, wait until it has ended."""
-        answers = await keep(jobs)
-        patience = Patience(self.core.timings)
-        ended = set[int]()
-        while True:
-            status_of = await self._statuses_of_existing(answers)
-            places = [place for place, status in status_of.items() if status is Status.ABORTING]
-            if places:
-                await patience.wait(answers[places[0]].key)
-            else:
-                # It has ended, and its row may be gone by now. If it is still there, PostgreSQL does not know the end.
-                known, ended = ended, {place for place, status in status_of.items() if status in TERMINAL_STATUSES}
-                places = sorted(ended - known)
-            if not places:
-                return answers
-            for place, answer in zip(places, await keep([jobs[place] for place in places]), strict=True):
-                answers[place] = answer
-
-    async def _statuses_of_existing(self, answers: Sequence[Enqueued]) -> dict[int, Status]:
-        """By place, the status of the job that exists instead of the one to write, if Redis has it."""
-        places = [place for place, answer in enumerate(answers) if not answer.created]
-        if not places:
-            return {}
-        try:
-            found = await self.jobs([answers[place].key for place in places])
-        except REDIS_AWAY:
-            # The outbox accepts jobs without Redis.
-            return {}
-        return {place: job.status for place, job in zip(places, found, strict=True) if job is not None}
 
     async def fetch(self, key: str) -> EngineJob | None:
         """The job of that key, or None; for a job that cannot be read, its placeholder.

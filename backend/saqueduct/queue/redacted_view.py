@@ -8,7 +8,7 @@ from saq import Queue
 
 from saqueduct.errors import UnknownTask
 from saqueduct.queue.queue import EngineQueue
-from saqueduct.queue.queues import Queues
+from saqueduct.tasks.definition import TaskLookup
 from saqueduct.tasks.redaction import REDACTED
 from saqueduct.tasks.signature import Signature
 
@@ -19,55 +19,63 @@ _CHAINED = re.compile(
 _MARGIN = re.compile(r"^ *[|+] ?", re.MULTILINE)
 
 
-def shown(queue: Queue, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a job from `Job.to_dict`, for display.
-
-    If this process does not know the task, no argument value is shown: it is unknown which ones to redact.
-
-    Args:
-        queue: the job's queue.
-        fields: fields by name.
-    """
-    if not isinstance(queue, EngineQueue) or queue.tasks is None:
-        return dict(fields)
-    signature, arguments = _signature(queue, fields["function"]), fields.get("kwargs") or {}
-    if signature is None:
-        return {**fields, "kwargs": dict.fromkeys(arguments, REDACTED)}
-    if not signature.redact:
-        return dict(fields)
-    secrets = signature.secrets(arguments)
-    others = {name: secrets.scrub_value(fields[name]) for name in ("error", "result", "meta") if name in fields}
-    return {**fields, "kwargs": signature.redacted(arguments), **others}
-
-
 REDACTABLE = ("arguments", "result", "error", "errors", "logs")
 """What a record has of a job that its task may redact."""
 
 
-def remembered(queues: Queues, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record has of REDACTABLE, also redacted by the current options of the task.
-
-    If the task no longer exists, it is shown as it was recorded.
+class RedactedView:
+    """Jobs without the values that their tasks redact.
 
     Args:
-        queues: the queues, which know the tasks.
-        task: name of the job's task.
-        fields: those of REDACTABLE, by name.
+        tasks: those of the application; None: this process knows none, as with a stock queue, and nothing is redacted.
     """
-    signature = _signature(next(iter(queues)), task)
-    if signature is None or not signature.redact:
-        return dict(fields)
-    arguments = fields["arguments"] or {}
-    secrets = signature.secrets(arguments)
-    scrubbed = {name: secrets.scrub_value(fields[name]) for name in REDACTABLE}
-    return {**scrubbed, "arguments": signature.redacted(arguments) if arguments else fields["arguments"]}
 
+    def __init__(self, tasks: TaskLookup | None) -> None:
+        self._tasks = tasks
 
-def _signature(queue: EngineQueue, task: str) -> Signature | None:
-    try:
-        return queue.tasks.get(task).signature if queue.tasks is not None else None
-    except UnknownTask:
-        return None
+    @classmethod
+    def of(cls, queue: Queue) -> "RedactedView":
+        """Of the tasks that a queue knows."""
+        return cls(queue.tasks if isinstance(queue, EngineQueue) else None)
+
+    def of_job(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a job from `Job.to_dict`, for display.
+
+        If this process does not know the task, no argument value is shown: it is unknown which ones to redact.
+        """
+        if self._tasks is None:
+            return dict(fields)
+        signature, arguments = self._signature(fields["function"]), fields.get("kwargs") or {}
+        if signature is None:
+            return {**fields, "kwargs": dict.fromkeys(arguments, REDACTED)}
+        if not signature.redact:
+            return dict(fields)
+        secrets = signature.secrets(arguments)
+        others = {name: secrets.scrub_value(fields[name]) for name in ("error", "result", "meta") if name in fields}
+        return {**fields, "kwargs": signature.redacted(arguments), **others}
+
+    def of_record(self, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What a record has of REDACTABLE, also redacted by the current options of the task.
+
+        If the task no longer exists, it is shown as it was recorded.
+
+        Args:
+            task: name of the job's task.
+            fields: those of REDACTABLE, by name.
+        """
+        signature = self._signature(task)
+        if signature is None or not signature.redact:
+            return dict(fields)
+        arguments = fields["arguments"] or {}
+        secrets = signature.secrets(arguments)
+        scrubbed = {name: secrets.scrub_value(fields[name]) for name in REDACTABLE}
+        return {**scrubbed, "arguments": signature.redacted(arguments) if arguments else fields["arguments"]}
+
+    def _signature(self, task: str) -> Signature | None:
+        try:
+            return self._tasks.get(task).signature if self._tasks is not None else None
+        except UnknownTask:
+            return None
 
 
 def error_summary(error: str | None) -> str | None:

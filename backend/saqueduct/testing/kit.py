@@ -13,7 +13,8 @@ from saqueduct.common import clock
 from saqueduct.injection.injector import Injector
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.task import Task
-from saqueduct.testing.alone import run_to_the_end
+from saqueduct.testing.alone import LoneRun
+from saqueduct.testing.incomplete import IncompleteJobs
 from saqueduct.testing.inline import enqueues_followed_by
 from saqueduct.testing.matching import WaitingJob, Wanted, listed, read_waiting
 from saqueduct.testing.running import (
@@ -21,7 +22,6 @@ from saqueduct.testing.running import (
     NotDrained,
     counted,
     engine_queues,
-    first_due,
     promote,
     run_until_done,
     working,
@@ -173,7 +173,8 @@ class JobKit:
 
             async def left() -> list[float]:
                 _check_limit(counted(workers) - before, limit)
-                due = await first_due(engine_queues(workers))
+                served = engine_queues(workers)
+                due = [due for queue in served for due in await IncompleteJobs(queue).first_due()]
                 return due if scheduled else [each for each in due if each <= clock.time_now()]
 
             await run_until_done(workers, left, timeout)
@@ -285,7 +286,7 @@ class JobKit:
     async def _run_to_the_end(self, queues: Queues, injector: Injector, queue: str, keys: Sequence[str]) -> None:
         make_worker = functools.partial(self._setup.worker_for, queues, injector, queue)
         for key in keys:
-            await run_to_the_end(make_worker, queues.get(queue), key, self._one_at_a_time, TIMEOUT)
+            await LoneRun(make_worker, queues.get(queue), key, self._one_at_a_time).run(TIMEOUT)
 
     @asynccontextmanager
     async def _here(self) -> AsyncIterator[tuple[Queues, Injector]]:

@@ -15,7 +15,7 @@ from saqueduct.errors import InvalidArguments
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks.job_meta import EXPIRES_AT
 from saqueduct.tasks.task import Task
-from saqueduct.testing.running import incomplete
+from saqueduct.testing.incomplete import IncompleteJobs
 
 TOLERANCE = 1.0
 """Seconds by which a job may be due earlier or later than an assertion says."""
@@ -53,7 +53,7 @@ async def read_waiting(queues: Iterable[EngineQueue]) -> list[WaitingJob]:
 
 
 async def _read_one(queue: EngineQueue) -> list[WaitingJob]:
-    entries = await incomplete(queue)
+    entries = await IncompleteJobs(queue).listed()
     found = await queue.jobs(key for key, _ in entries)
     waiting = [
         WaitingJob(job, queue.name, due)

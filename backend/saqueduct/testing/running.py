@@ -14,12 +14,6 @@ from saqueduct.worker.worker import EngineWorker
 PAUSE = 0.005
 """Seconds between two checks of what is left to run."""
 
-LINES = (
-    *("queued", "queued:high", "queued:low", "awaited", "leases", "active"),
-    *("flow:ring:high", "flow:ring:normal", "flow:ring:low"),
-)
-"""Where jobs are that run or can start, as `broker/keys.py` and `lua/limits.lua` name them."""
-
 Remaining = Callable[[], Awaitable[Sequence[float]]]
 """Returns what is left to run: when each job is due, in epoch seconds; 0: it is queued or runs."""
 
@@ -67,39 +61,6 @@ def counted(workers: Iterable[EngineWorker]) -> Drained:
         sum(queue.aborted for queue in queues),
         sum(queue.retried for queue in queues),
     )
-
-
-async def first_due(queues: Iterable[EngineQueue]) -> list[float]:
-    """When the next job of each queue is due, or the next limit opens if all jobs wait for one; nothing for a queue
-    without jobs."""
-    return [due or await _opening(queue) for queue in queues for _, due in await incomplete(queue, last=0)]
-
-
-async def _opening(queue: EngineQueue) -> float:
-    """When the first limit opens, or the first delayed job is due, if no job runs or can start; else 0."""
-    async with queue.redis.pipeline(transaction=True) as pipe:
-        for line in LINES:
-            pipe.exists(queue.namespace(line))
-        pipe.zrange(queue.namespace("flow:sleeping"), 0, 0, withscores=True)
-        pipe.zrange(queue.namespace("incomplete"), "(0", "+inf", byscore=True, offset=0, num=1, withscores=True)
-        *busy, gates, delayed = await pipe.execute()
-    if any(busy) or not gates:
-        return 0.0
-    return min(float(due) for _, due in (*gates, *delayed))
-
-
-async def incomplete(queue: EngineQueue, last: int = -1) -> list[tuple[str, float]]:
-    """Key and due time of the jobs of a queue that have not ended, the first due first, up to the `last`."""
-    entries = await queue.redis.zrange(queue.namespace("incomplete"), 0, last, withscores=True)
-    prefix = queue.job_id("")
-    return [(entry.decode().removeprefix(prefix), due) for entry, due in cast("list[tuple[bytes, float]]", entries)]
-
-
-async def due_times(queue: EngineQueue, keys: Iterable[str]) -> list[float]:
-    """When each of these jobs is due; nothing for those that have ended."""
-    ids = [queue.job_id(key) for key in keys]
-    scores = await queue.redis.zmscore(queue.namespace("incomplete"), ids) if ids else []
-    return [float(score) for score in scores if score is not None]
 
 
 async def run_until_done(workers: Sequence[EngineWorker], left: Remaining, timeout: float) -> None:

@@ -24,7 +24,7 @@ from saqueduct.broker.scripts import pack
 from saqueduct.common import clock
 from saqueduct.flow.limits import name_of
 from saqueduct.queue.enqueuing import Row
-from saqueduct.queue.limit_states import stir
+from saqueduct.queue.limit_states import LimitStates
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.schedules.schedule import MISSED, Schedule, job_prefix
 from saqueduct.tasks.definition import TaskDefinition
@@ -111,7 +111,7 @@ class Ticker:
         ]
         limits = pack([part for rule in self._limits.items() for part in rule])
         changed = await self._queue.scripts.run("declare", self._declaration, int(replace), limits, *rows)
-        await stir(self._queue.core, changed)
+        await LimitStates(self._queue.core).stir(changed)
 
     async def tick(self) -> float:
         """Make the jobs that are due; returns the seconds until the next look."""

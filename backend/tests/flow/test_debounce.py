@@ -20,7 +20,7 @@ from saqueduct import (
 )
 from saqueduct.common import clock
 from saqueduct.testing import Drained, JobKit
-from saqueduct.testing.running import incomplete
+from saqueduct.testing.incomplete import IncompleteJobs
 from tests.flow.hands import Hands, names
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -39,7 +39,7 @@ def debounced(debounce: Debounce | None = None, **options: Any) -> Any:
 async def starts(queue: EngineQueue) -> dict[str, float]:
     """When each waiting job starts, by its key, in seconds from now by the clock of Redis; 0: it is due."""
     time_now = await queue.time()
-    return {key: score and score - time_now for key, score in await incomplete(queue)}
+    return {key: score and score - time_now for key, score in await IncompleteJobs(queue).listed()}
 
 
 # Declarations

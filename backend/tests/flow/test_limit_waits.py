@@ -6,7 +6,7 @@ import pytest
 
 from saqueduct import Concurrency, Context, EngineQueue, Rate, TaskRegistry, task
 from saqueduct.common import clock
-from saqueduct.queue.limit_waits import LimitWait, limit_waits
+from saqueduct.queue.limit_waits import LimitWait, LimitWaits
 from tests.flow.hands import Hands
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -22,7 +22,7 @@ def limited(*limits: Concurrency | Rate, **options: Any) -> Any:
 async def waits(queue: EngineQueue, key: str) -> list[LimitWait]:
     job = await queue.job(key)
     assert job is not None
-    return await limit_waits(queue, job)
+    return await LimitWaits(queue.core, queue.tasks).of(job)
 
 
 async def test_the_holders_and_the_place_in_the_line_are_named(queue: EngineQueue, hands: Hands) -> None:
@@ -84,7 +84,7 @@ async def test_a_key_of_other_code_is_not_shown(queue: EngineQueue, hands: Hands
     assert job is not None
     # A later deploy redacts it, and counts by another argument.
     queue.tasks = limited_later()
-    [wait] = await limit_waits(queue, job)
+    [wait] = await LimitWaits(queue.core, queue.tasks).of(job)
     assert wait.key == "[redacted]"
 
 

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from saqueduct import Concurrency, EngineQueue, Fair, Rate, TaskRegistry
 from saqueduct.common import clock
-from saqueduct.queue.limit_states import stir
+from saqueduct.queue.limit_states import LimitStates
 from saqueduct.timings import Timings
 from tests.flow.hands import Hands
 from tests.flow.model import Model
@@ -275,7 +275,7 @@ class Flow(RuleBasedStateMachine):
 
     async def _set(self, name: str, rule: str) -> None:
         await cast("Any", self.redis).hset(self.queue.namespace("flow:limits"), name, rule)
-        await stir(self.queue.core, [name.encode()])
+        await LimitStates(self.queue.core).stir([name.encode()])
 
     @rule()
     def check(self) -> None:

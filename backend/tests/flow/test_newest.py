@@ -9,7 +9,7 @@ from saq.job import Status
 from saqueduct import Concurrency, Context, EngineQueue, JobAborted, RegistrationError, Unique, enqueue_many, task
 from saqueduct.common import clock
 from saqueduct.testing import Drained, JobKit
-from saqueduct.testing.running import incomplete
+from saqueduct.testing.incomplete import IncompleteJobs
 from tests.fixtures.poll import eventually
 from tests.flow.hands import Hands, names
 
@@ -143,7 +143,7 @@ async def test_a_delayed_newer_job_replaces_at_once(hands: Hands, queue: EngineQ
     render = newest()
     await render.enqueue(n=1)
     later = await render.options(delay=500).enqueue(n=2)
-    assert [key for key, _ in await incomplete(queue)] == [later.key]
+    assert [key for key, _ in await IncompleteJobs(queue).listed()] == [later.key]
     with clock.shifted(600):
         await queue.schedule()
         assert names(await hands.all()) == [2]

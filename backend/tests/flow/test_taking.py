@@ -23,7 +23,7 @@ from saqueduct import (
     limit,
     task,
 )
-from saqueduct.queue.limit_waits import limit_waits
+from saqueduct.queue.limit_waits import LimitWaits
 from saqueduct.queue.limits import Limits
 from saqueduct.tasks import current_job
 from saqueduct.tasks.job import EngineJob
@@ -496,7 +496,7 @@ async def test_why_a_running_job_waits_is_shown(queue: EngineQueue, hands: Hands
     await waiting(queue, 1)
     shown = await queue.job(other.key)
     assert shown is not None
-    [wait] = await limit_waits(queue, shown)
+    [wait] = await LimitWaits(queue.core, queue.tasks).of(shown)
     assert (wait.limit, wait.key, wait.open, wait.running, wait.holders) == (
         "api",
         "account = 1",
@@ -504,7 +504,7 @@ async def test_why_a_running_job_waits_is_shown(queue: EngineQueue, hands: Hands
         1,
         (holder.key,),
     )
-    assert await limit_waits(queue, (await queue.job(holder.key)) or other) == []
+    assert await LimitWaits(queue.core, queue.tasks).of((await queue.job(holder.key)) or other) == []
     await two.cancel()
     await one.end()
 
@@ -519,7 +519,7 @@ async def test_a_redacted_argument_is_not_shown(queue: EngineQueue, hands: Hands
     other = Part(job, account=4711)
 
     async def waits() -> Any:
-        return await limit_waits(queue, (await queue.job(job.key)) or job)
+        return await LimitWaits(queue.core, queue.tasks).of((await queue.job(job.key)) or job)
 
     [wait] = await eventually(waits)
     assert wait.key == "[redacted]"

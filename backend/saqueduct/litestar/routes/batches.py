@@ -11,9 +11,8 @@ from saqueduct.errors import InvalidArguments
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.routes.answers import EnqueuedJob
 from saqueduct.litestar.routes.enqueuing import EnqueueQuery, arguments_of, with_options
-from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queues import Queues
-from saqueduct.tasks.job import EngineJob, Enqueued
+from saqueduct.tasks.job import EngineJob
 from saqueduct.tasks.task import Task
 
 LARGEST_BATCH: Final = 10_000
@@ -58,7 +57,12 @@ async def batch(
     if problems:
         raise InvalidArguments(task.name, problems)
     answers = await queue.enqueue_many(jobs)
-    return EnqueuedBatch([_one(queue, job, each, links) for job, each in zip(jobs, answers, strict=True)])
+    return EnqueuedBatch(
+        [
+            EnqueuedOne(each.key, each.created, location=links.address(queue.name, each.key, created=each.created))
+            for each in answers
+        ]
+    )
 
 
 def _tasks(task: Task[..., Any], query: EnqueueQuery, count: int) -> Iterable[Task[..., Any]]:
@@ -66,8 +70,3 @@ def _tasks(task: Task[..., Any], query: EnqueueQuery, count: int) -> Iterable[Ta
         return itertools.repeat(with_options(task, query), count)
     keys = (f"{query.key}:{place}" for place in range(count))
     return (with_options(task, msgspec.structs.replace(query, key=key)) for key in keys)
-
-
-def _one(queue: EngineQueue, job: EngineJob, answer: Enqueued, links: JobLinks) -> EnqueuedOne:
-    location = links.address(queue.name, answer.key, created=answer.created)
-    return EnqueuedOne(answer.key, answer.created, location=location)
