@@ -19,6 +19,7 @@ from saqueduct.broker.outage import answering
 from saqueduct.common.text import decoded
 from saqueduct.common.time_limits import LAST_SECOND
 from saqueduct.queue.core import QueueCore
+from saqueduct.tasks import wire
 from saqueduct.tasks.job import EngineJob, UnreadableJob, holder, stand_in
 
 logger = logging.getLogger("saqueduct")
@@ -108,12 +109,17 @@ class Reader:
             some = ids[first : first + self.at_once]
             stored, leases, aborts = await self._core.scripts.run("read", *some)
             parts = zip(some, stored, leases, aborts, strict=True)
-            # The reason of an abort is not in the data.
-            found += [
-                None if words and each[3] is None and _lacks(each[1], words) else self._as_it_is(*each)
-                for each in parts
-            ]
+            found += [None if words and self._lacks(*each, words) else self._as_it_is(*each) for each in parts]
         return found
+
+    def _lacks(
+        self, job_id: str, stored: bytes | None, lease: bytes | None, abort: bytes | None, words: Sequence[bytes]
+    ) -> bool:
+        """True when a job lacks one of the words: the reason of an abort, and of data that is no job, are not in it."""
+        if abort is not None or not _lacks(stored, words):
+            return False
+        key, queue = self._core.job_key_from_id(job_id), self._core.saq.name
+        return stored is None or wire.is_readable(stored, key, queue)
 
     async def entries(self, name: str, offset: int, words: Sequence[bytes] = ()) -> Chunk:
         """A chunk of the entries of one of the queue's lists or sets.

@@ -101,6 +101,17 @@ _REPAIRED = {**DEFAULTS, "status": Status.QUEUED}
 IDENTITY = ("function", "key", "queue", "kwargs")
 """Fields without a default that no update changes: without them it is unknown what to run."""
 
+
+class _Identity(msgspec.Struct):
+    """The fields of IDENTITY; the arguments as JSON."""
+
+    function: str
+    key: str
+    queue: str
+    kwargs: msgspec.Raw = msgspec.Raw(b"")
+
+
+_identify = msgspec.json.Decoder(_Identity).decode
 _decode = msgspec.json.Decoder(Wire).decode
 _encode = msgspec.json.Encoder().encode
 _values = operator.itemgetter(*FIELDS)
@@ -138,6 +149,16 @@ def decode(payload: dict[str, Any] | str | bytes) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.structs.asdict(wire)
     fields["meta"] = {}
     return fields
+
+
+def is_readable(payload: bytes, key: str, queue: str) -> bool:
+    """True for the JSON of a job of that key and queue, at a fifth of the cost of `decode`; False: perhaps not."""
+    try:
+        found = _identify(payload)
+    except msgspec.DecodeError:
+        return False
+    # Whatever else there is would be repaired.
+    return found.key == key and found.queue == queue and bytes(found.kwargs)[:1] in (b"{", b"n", b"")
 
 
 def travels(name: str, value: Any) -> bool:

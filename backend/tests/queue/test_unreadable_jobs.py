@@ -14,6 +14,7 @@ from saq.job import Status
 
 from app.settings import Settings
 from saqueduct import Context, EngineQueue, Queues, get_registry, task
+from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.queue.listing import JobListing
 from saqueduct.queue.outcomes import Outcome
 from saqueduct.tasks.job import EngineJob
@@ -173,6 +174,20 @@ async def test_a_job_that_cannot_be_read_is_shown_as_that(
     assert [job["function"] for job in (await queue.info(jobs=True))["jobs"]] == ["(unreadable)"]
     # Nothing is to be run again of which nobody knows what it was.
     assert (await client.post("/jobs/poison/retry")).status_code == 409
+
+
+@poisoned
+@pytest.mark.parametrize(
+    "fields", [{"text": "Cannot be read"}, {"error": "job poison"}, {"task": "(unreadable)"}], ids=str
+)
+async def test_a_job_that_cannot_be_read_is_found_by_its_error(
+    queue: EngineQueue, runs: list[str], poison: str, fields: dict[str, Any]
+) -> None:
+    await put(queue, "poison", poison)
+    await queue.enqueue("harmless", key="good")
+    which = RecordFilter(**fields)
+    found = (await JobListing([queue], "queued").page(which.matches, None, 10, which.words)).jobs
+    assert [job.key for job in found] == ["poison"]
 
 
 @impatient
