@@ -225,6 +225,11 @@ class View:
         """Epoch seconds as a clock shows them in a zone."""
         return dt.datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%a %d %b %Y %H:%M:%S %Z")
 
+    @staticmethod
+    def is_utc(at: float, zone: str) -> bool:
+        """True where the clocks of a zone show UTC then."""
+        return not dt.datetime.fromtimestamp(at, ZoneInfo(zone)).utcoffset()
+
     def is_at(self, page: str) -> bool:
         """True on a page of the menu."""
         part = self._path().partition("/")[0]

@@ -53,6 +53,17 @@ function showTimes(within = document) {
     }
     element.title = utc ? `${inUtc}\n${here}` : `${here}\n${inUtc}`;
   }
+  for (const element of within.querySelectorAll("[data-unless]")) element.hidden = alike(element);
+}
+
+/* True where the clocks of the zone that is shown beside a time show the same as the viewer's. */
+function alike(element) {
+  const date = new Date(element.querySelector("time").dateTime), length = "2026-05-01 09:00:00".length;
+  try {
+    return absolute(date, element.dataset.unless).slice(0, length) === absolute(date, utc ? "UTC" : undefined).slice(0, length);
+  } catch {
+    return false; // The browser does not know the zone.
+  }
 }
 
 /* Live updates: the page is read again when the server says that something has changed, and its regions replaced. */
