@@ -12,9 +12,7 @@ import structlog
 from structlog.typing import ExcInfo
 
 from app.settings import Settings
-from saqueduct.common.text import printable
-from saqueduct.tasks.log_context import FIELDS, add_job
-from saqueduct.tasks.redaction import AbridgedJobs, scrub_event, scrub_line
+from saqueduct.logs import FIELDS, AbridgedJobs, add_job, printable, scrub_event, scrub_line
 
 EVENT_FIELDS = ("status", "seconds", "stack", *FIELDS)
 """Fields that lines of the standard library's loggers may carry in addition to their text."""

@@ -38,8 +38,7 @@ from app.web.index import index
 from app.web.protocol import bounded_protocol
 from app.web.scopes import STATE, RequestContainer, serve_container
 from saqueduct import ConfigurationError
-from saqueduct.common.sole_router import SoleRouter
-from saqueduct.litestar import SaqueductPlugin
+from saqueduct.litestar import SaqueductPlugin, SoleRouter
 from saqueduct.litestar.access import Access
 from saqueduct.litestar.guards import RoleGuard
 from saqueduct.litestar.peers import KeepPeer

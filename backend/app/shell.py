@@ -28,12 +28,11 @@ from app.logs import configure_logging
 from app.queue.catalog import TaskName, TasksRegistry
 from app.queue.config import build_config
 from app.settings import Settings, SettingsError, load_settings
-from saqueduct import ConfigurationError, EngineQueue, Queues, QueueUnavailable, Saqueduct, get_registry
+from saqueduct import ConfigurationError, EngineQueue, EngineWorker, Queues, QueueUnavailable, Saqueduct, get_registry
 from saqueduct.application import build_workers
 from saqueduct.blocking import BlockingContainer
 from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.injection.injector import Injector
-from saqueduct.worker.worker import EngineWorker
 
 EXIT_MISCONFIGURED = 2
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from saq.types import Context
 
     from saqueduct.application import Saqueduct
+    from saqueduct.broker.connections import Connections
     from saqueduct.common.credentials import Credential
     from saqueduct.common.people import Person, Role
     from saqueduct.config import SaqueductConfig
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from saqueduct.flow.debounce import Debounce
     from saqueduct.flow.limits import Concurrency, Fair, Rate
     from saqueduct.injection.dishka import FromDishka
+    from saqueduct.queue.maintenance import Maintenance
     from saqueduct.queue.pausing import Pause
     from saqueduct.queue.queue import EngineQueue, QueueStats
     from saqueduct.queue.queues import Queues
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from saqueduct.tasks.signature import INJECTED
     from saqueduct.tasks.task import Task
     from saqueduct.tasks.unique import Unique
+    from saqueduct.worker.worker import EngineWorker
 
 __version__ = "0.1.0"
 
@@ -70,12 +73,14 @@ __all__ = [
     "CallOptions",
     "Concurrency",
     "ConfigurationError",
+    "Connections",
     "Context",
     "Credential",
     "Debounce",
     "DuplicateJob",
     "DuplicateTask",
     "EngineQueue",
+    "EngineWorker",
     "EnqueueConflict",
     "Fair",
     "GiveUp",
@@ -90,6 +95,7 @@ __all__ = [
     "JobUpdate",
     "LimitNotTaken",
     "LimitTimeout",
+    "Maintenance",
     "Pause",
     "PayloadTooLarge",
     "Person",
@@ -131,6 +137,7 @@ if find_spec("dishka") is not None:
 _MODULES: dict[str, tuple[str, ...]] = {
     "saq.types": ("Context",),
     "saqueduct.application": ("Saqueduct",),
+    "saqueduct.broker.connections": ("Connections",),
     "saqueduct.common.credentials": ("Credential",),
     "saqueduct.common.people": ("Person", "Role"),
     "saqueduct.config": ("SaqueductConfig",),
@@ -165,6 +172,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "saqueduct.flow.debounce": ("Debounce",),
     "saqueduct.flow.limits": ("Concurrency", "Fair", "Rate"),
     "saqueduct.injection.dishka": ("FromDishka",),
+    "saqueduct.queue.maintenance": ("Maintenance",),
     "saqueduct.queue.pausing": ("Pause",),
     "saqueduct.queue.queue": ("EngineQueue", "QueueStats"),
     "saqueduct.queue.queues": ("Queues",),
@@ -181,6 +189,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "saqueduct.tasks.signature": ("INJECTED",),
     "saqueduct.tasks.task": ("Task",),
     "saqueduct.tasks.unique": ("Unique",),
+    "saqueduct.worker.worker": ("EngineWorker",),
 }
 """The module that defines each name; matches the imports above, which type checkers read."""
 

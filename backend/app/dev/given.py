@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.db.session import make_engine
 from app.settings import Settings
-from saqueduct.broker.connections import Connections
+from saqueduct import Connections
 from saqueduct.embedded.servers import ServerError
 from saqueduct.postgres.outage import outage_in
 

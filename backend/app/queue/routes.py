@@ -9,7 +9,7 @@ from litestar.types import Scope
 
 from app.queue.registry import get_registry
 from app.web.scopes import inject
-from saqueduct.errors import InvalidArguments
+from saqueduct import InvalidArguments, Queues
 from saqueduct.litestar.guards import OPERATOR, WHEN, require_role
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.routes.answers import EnqueuedJob, created
@@ -22,7 +22,6 @@ from saqueduct.litestar.routes.enqueuing import (
     with_options,
 )
 from saqueduct.litestar.unknown import IDEMPOTENCY_KEY
-from saqueduct.queue.queues import Queues
 
 FURTHER: Final = frozenset({IDEMPOTENCY_KEY, b"content-length", b"transfer-encoding"})
 """Headers of a request that contains more than its query."""

@@ -6,8 +6,7 @@ import msgspec
 from saq.types import Context
 
 from app.queue.registry import scheduled_task, task
-from saqueduct.queue.maintenance import Maintenance
-from saqueduct.queue.queue import EngineQueue
+from saqueduct import EngineQueue, Maintenance
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 

@@ -5,7 +5,7 @@ import re
 
 from app.settings.sections import Settings
 from saqueduct import config_checks as checks
-from saqueduct.common.credentials import parse_credentials
+from saqueduct.secrets import parse_credentials
 
 HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 

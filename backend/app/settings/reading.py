@@ -1,5 +1,6 @@
 """Reads the settings: from the environment of the process first, then from a `.env` file."""
 
+import difflib
 import io
 import os
 from collections.abc import Mapping
@@ -11,8 +12,7 @@ from dotenv.parser import parse_stream
 
 from app.settings.checks import problems_of
 from app.settings.sections import REPOSITORY, Section, Settings, SettingsError
-from saqueduct.common.near_names import near_names
-from saqueduct.common.secret import Secret
+from saqueduct.secrets import Secret
 
 
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
@@ -66,7 +66,7 @@ def _read_env_file(path: Path | None) -> tuple[dict[str, str], list[str]]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = near_names(name, known)
+    near = difflib.get_close_matches(name, known, n=1)
     return f".env: {name} is not a setting" + (f"; did you mean {near[0]}?" if near else "; see .env.example")
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from saqueduct import ConfigurationError
-from saqueduct.common.secret import Secret
+from saqueduct.secrets import Secret
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

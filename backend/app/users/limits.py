@@ -6,8 +6,8 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from saqueduct.common.text import loggable
 from saqueduct.litestar.attempts import Attempts, client_network, too_many
+from saqueduct.logs import loggable
 
 logger = logging.getLogger("app.security")
 

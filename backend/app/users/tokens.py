@@ -12,8 +12,7 @@ import msgspec
 
 from app.settings import Settings
 from app.users.errors import InvalidAccessToken
-from saqueduct.common.data_directory import development_key
-from saqueduct.common.secret import Secret
+from saqueduct.secrets import Secret, development_key
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "saqueduct"

@@ -7,7 +7,7 @@ from typing import Any, Final
 from litestar import Request, Router
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
-from saqueduct.common.sole_router import SoleRouter
+from saqueduct.litestar import SoleRouter
 from saqueduct.litestar.static_files import read, serve_files
 
 PACKAGE: Final = "litestar-offline-docs"

@@ -118,6 +118,24 @@ def test_the_page_of_the_api_has_every_public_name() -> None:
     assert set(saqueduct.__all__) - shown - set(vars(errors)) <= {"Context", "FromDishka"}
 
 
+def test_the_application_uses_no_module_of_the_library_but_those_that_the_page_lists() -> None:
+    text = (REPOSITORY / "docs/reference/api.md").read_text()
+    rows = re.findall(r"^\| (`saqueduct\..*?) \|(.*)", text, re.MULTILINE)
+    listed = {module for modules, _ in rows for module in re.findall(r"`([\w.]+)`", modules)}
+    [postgres] = [rest for modules, rest in rows if modules == "`saqueduct.postgres`"]
+    listed = listed - {"saqueduct.postgres"} | {
+        f"saqueduct.postgres.{each}" for each in re.findall(r"`(\w+)`", postgres)
+    }
+    app = REPOSITORY / "backend/app"
+    used = {
+        module
+        for path in app.rglob("*.py")
+        if app / "dev/demo" not in path.parents
+        for module in re.findall(r"^\s*(?:from|import) (saqueduct\.[\w.]+)", path.read_text(), re.MULTILINE)
+    }
+    assert [each for each in sorted(used) if not any(f"{each}.".startswith(f"{module}.") for module in listed)] == []
+
+
 async def test_the_page_of_http_lists_exactly_the_routes(client: httpx.AsyncClient) -> None:
     document = (await client.get("/schema/openapi.json")).json()
     # The paths of single tasks are those of `/tasks/{name}`.
