@@ -267,18 +267,19 @@ class Settler:
         except Exception:
             return Outcome.unreadable(job.key, lease, "")
 
-    def count(self, outcome: Outcome) -> None:
-        """Count an outcome in the statistics that workers report, as SAQ does."""
-        if outcome.how.status == COMPLETE:
-            self._core.saq.complete += 1
-        elif outcome.how.kind in ("postpone", "throttle"):
-            return
-        elif outcome.how.kind != "finish":
-            self._core.saq.retried += 1
-        elif outcome.how.status == Status.FAILED:
-            self._core.saq.failed += 1
-        else:
-            self._core.saq.aborted += 1
+    def count(self, outcomes: Sequence[Outcome]) -> None:
+        """Count outcomes in the statistics that workers report, as SAQ does."""
+        others = [outcome for outcome in outcomes if outcome.how.status != COMPLETE]
+        self._core.saq.complete += len(outcomes) - len(others)
+        for outcome in others:
+            if outcome.how.kind in ("postpone", "throttle"):
+                continue
+            if outcome.how.kind != "finish":
+                self._core.saq.retried += 1
+            elif outcome.how.status == Status.FAILED:
+                self._core.saq.failed += 1
+            else:
+                self._core.saq.aborted += 1
 
 
 def sizes(outcomes: Sequence[tuple[Outcome, Job | None]]) -> list[int]:

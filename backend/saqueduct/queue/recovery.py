@@ -87,7 +87,7 @@ class Recovery:
                 recovered.append(job.id)
                 # A job that has not begun is released as if it had never been leased.
                 if outcome.how.kind != "return" or job.failure is not None:
-                    self._settler.count(outcome)
+                    self._settler.count([outcome])
                     self._core.note_end(job)
                     if self._core.meter is not None and outcome.how.kind == "return":
                         self._core.meter.recovered(job)

@@ -1,6 +1,6 @@
 """Tracing: the interface of what makes spans for the jobs of one queue."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -41,8 +41,8 @@ class Tracer(Protocol):
     def publishing(self, jobs: Sequence[Job]) -> Sending | None:
         """These jobs of the outbox are about to be sent; their context does not change."""
 
-    def samples(self, job: EngineJob) -> bool:
-        """True if the attempt of a job that starts gets a span."""
+    def sampled(self, jobs: Sequence[EngineJob]) -> Collection[int]:
+        """The positions of those of these jobs, which start, whose attempts get a span."""
         ...
 
     def attempt(self, job: EngineJob) -> AttemptTrace | None:

@@ -1,6 +1,6 @@
 """Spans of attempts: `process`."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry.context import attach, detach
@@ -18,7 +18,7 @@ from saq.job import Status
 from saqueduct.config import ProducerRelation
 from saqueduct.queue.metering import OutcomeView
 from saqueduct.tasks.job import EngineJob
-from saqueduct.tasks.job_meta import ATTEMPT_TRACE, TRACE_ID, put_back
+from saqueduct.tasks.job_meta import ATTEMPT_TRACE, TRACE_ID, TRACEPARENT, put_back
 from saqueduct.telemetry.counters import OUTCOMES, is_first_start, waited
 from saqueduct.telemetry.sampling import EMPTY, Sampling
 from saqueduct.telemetry.span_attributes import Attributes, Destination, fail, of_job, type_of
@@ -67,17 +67,17 @@ class AttemptSpans:
         self._name = f"process {destination.queue}"
         self._attributes = destination.attributes("process")
 
-    @property
-    def root_ratio(self) -> float | None:
-        """See `Sampling.ratio`."""
-        return self._sampling.ratio
+    def sampled(self, jobs: Sequence[EngineJob]) -> Collection[int]:
+        """See `Tracer.sampled`."""
+        carry = [position for position, job in enumerate(jobs) if job.meta and TRACEPARENT in job.meta]
+        if not carry and self._sampling.skips(len(jobs)):
+            return ()
+        return [position for position, job in enumerate(jobs) if self._samples(job)]
 
-    def samples(self, job: EngineJob) -> bool:
-        """See `Tracer.samples`: as if the producer were the parent, also for `link`, so that both ends of a link
-        are kept."""
-        if job.meta and self._relation != "none" and (producer := producer_of(job.meta)) is not None:
-            return self._sampling.below(producer)
-        return self._sampling.root()
+    def _samples(self, job: EngineJob) -> bool:
+        """As if the producer were the parent, also for `link`, so that both ends of a link are kept."""
+        producer = producer_of(job.meta) if job.meta and self._relation != "none" else None
+        return self._sampling.root() if producer is None else self._sampling.below(producer)
 
     def attempt(self, job: EngineJob) -> AttemptSpan:
         """See `Tracer.attempt`."""

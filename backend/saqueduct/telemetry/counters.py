@@ -69,6 +69,8 @@ class JobCounters:
         self.lags: dict[str, Histogram] = {}
         """How late the jobs of each schedule were made."""
         self._known = known
+        self._none = TaskCounters()
+        """Before the first job of a batch."""
 
     def enqueued(self, jobs: Sequence[Job], seconds: float) -> None:
         """See `Meter.enqueued`."""
@@ -84,43 +86,49 @@ class JobCounters:
 
     def started(self, jobs: Sequence[EngineJob]) -> None:
         """See `Meter.started`."""
-        tasks, first = self.tasks, RUN_BUCKETS[0]
+        # Every job pays for this: as `is_first_start`, `waited` and `Histogram.observe`, without their calls, and with
+        # one look for the counters of jobs in a row that have the same task.
+        task, wait, first = None, self._none.wait, RUN_BUCKETS[0]
+        counts, total = wait.counts, 0.0
         for job in jobs:
-            # `is_first_start`, `waited` and `Histogram.observe`, without their calls.
             queued = job.queued
             if job.attempts == 1 and job.touched <= queued:
-                try:
-                    wait = tasks[job.function].wait
-                except KeyError:
-                    wait = self._of(job).wait
+                if job.function != task:
+                    wait.total += total
+                    task, wait = job.function, self._named(job.function).wait
+                    counts, total = wait.counts, 0.0
                 since = max(queued, job.scheduled * 1000) if job.scheduled else queued
                 if (seconds := (job.started - since) / 1000) > first:
-                    wait.counts[bisect_left(RUN_BUCKETS, seconds)] += 1
-                    wait.total += seconds
+                    counts[bisect_left(RUN_BUCKETS, seconds)] += 1
+                    total += seconds
                 else:
-                    wait.counts[0] += 1
+                    counts[0] += 1
                     if seconds > 0.0:
-                        wait.total += seconds
+                        total += seconds
+        wait.total += total
 
     def settled(self, outcomes: Sequence[tuple[OutcomeView, bool]], jobs: Sequence[Job | None], seconds: float) -> None:
         """See `Meter.settled`."""
-        tasks, complete, first = self.tasks, Status.COMPLETE, RUN_BUCKETS[0]
+        # As above.
+        task, counters, first, complete = None, self._none, RUN_BUCKETS[0], Status.COMPLETE
+        counts, total, ended = counters.run.counts, 0.0, 0
         for (outcome, held), job in zip(outcomes, jobs, strict=True):
             if type(job) is EngineJob and (ran := job.ran) >= 0.0:
-                try:
-                    counters = tasks[job.function]
-                except KeyError:
-                    counters = self._of(job)
-                run = counters.run
-                # As `Histogram.observe`.
-                run.counts[0 if ran <= first else bisect_left(RUN_BUCKETS, ran)] += 1
-                run.total += ran
+                if job.function != task:
+                    counters.run.total += total
+                    counters.complete += ended
+                    task, counters = job.function, self._of(job)
+                    counts, total, ended = counters.run.counts, 0.0, 0
+                counts[0 if ran <= first else bisect_left(RUN_BUCKETS, ran)] += 1
+                total += ran
                 if held and outcome.how.status is complete:
-                    counters.complete += 1
+                    ended += 1
                 else:
                     self._count(counters, outcome.how, held=held, ran=True)
             else:
                 self._count(self._of(job), outcome.how, held=held, ran=False)
+        counters.run.total += total
+        counters.complete += ended
 
     @staticmethod
     def _count(counters: TaskCounters, how: HowView, *, held: bool, ran: bool) -> None:

@@ -4,6 +4,7 @@ To start a span that is not sampled costs OpenTelemetry's SDK more than a job co
 first, or only its ratio is used where its description says that this is all it does.
 """
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ _ROOT = re.compile(
 )
 _RATIO = re.compile(r"TraceIdRatioBased\{([0-9.e-]+)\}")
 _FIXED = {"AlwaysOnSampler": 1.0, "AlwaysOffSampler": 0.0}
+
+NEVER = 2.0**53
+"""A gap that no process reaches the end of, exact as a float."""
 
 EMPTY = Context()
 """In which a span is the root of its trace."""
@@ -46,18 +50,32 @@ class Sampling:
         self._decided = False
         self.ratio: float | None = None
         """The share of spans without parent that is sampled, by chance; None: the sampler has other rules."""
+        self._gap = 0.0
+        """How many of the next spans without parent are not sampled, before one is."""
         self._follows = False
         if sampler is not None:
             description = sampler.get_description()
             self._follows = (found := _ROOT.fullmatch(description)) is not None
             self.ratio = _ratio(found[1] if found else description)
+            self._gap = _gap(self.ratio or 0.0)
             setattr(tracer, "sampler", self)  # noqa: B010  (the API's Tracer has no such attribute)
 
     def root(self) -> bool:
         """True if a span without parent is to be sampled."""
-        if self.ratio is not None:
-            return random.random() < self.ratio  # noqa: S311
-        return self._asked(EMPTY, random.getrandbits(128))
+        if self.ratio is None:
+            return self._asked(EMPTY, random.getrandbits(128))
+        if self._gap >= 1.0:
+            self._gap -= 1.0
+            return False
+        self._gap = _gap(self.ratio)
+        return True
+
+    def skips(self, count: int) -> bool:
+        """True if none of the next so many spans without parent is to be sampled; they count as asked for then."""
+        if self.ratio is None or self._gap < count:
+            return False
+        self._gap -= count
+        return True
 
     def below(self, parent: SpanContext) -> bool:
         """True if a span below this one is to be sampled."""
@@ -98,6 +116,19 @@ class Sampling:
     def get_description(self) -> str:
         """As the SDK's samplers."""
         return str(self._sampler.get_description())
+
+
+def _gap(ratio: float) -> float:
+    """How many spans in a row are not sampled, by chance, if each one is with this probability.
+
+    As long as if each had its own random number: the gaps of such trials have a geometric distribution. Jobs that start
+    together so need none.
+    """
+    if ratio >= 1.0:
+        return 0.0
+    if ratio <= 0.0:
+        return math.inf
+    return math.floor(min(math.log(1.0 - random.random()) / math.log1p(-ratio), NEVER))  # noqa: S311
 
 
 def _ratio(description: str) -> float | None:

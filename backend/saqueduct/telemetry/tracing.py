@@ -4,8 +4,7 @@ Arguments, results and the text of errors are in no span.
 """
 
 import logging
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -48,7 +47,6 @@ class JobTracer:
     def __init__(self, sent: SentSpans, attempts: AttemptSpans) -> None:
         self._sent = sent
         self._attempts = attempts
-        self._root_ratio = attempts.root_ratio
 
     def sending(self, jobs: Sequence[Job], *, kept: bool = False) -> Sending | None:
         """See `Tracer.sending`."""
@@ -60,16 +58,9 @@ class JobTracer:
         span = _guarded(partial(self._sent.publishing, jobs))
         return None if span is None else GuardedSending(span)
 
-    def samples(self, job: EngineJob) -> bool:
-        """See `Tracer.samples`."""
-        if self._root_ratio is not None and not job.meta:
-            # Asked for each job: as `AttemptSpans.samples` where nothing is above the span, without its calls.
-            return random.random() < self._root_ratio  # noqa: S311
-        try:
-            return self._attempts.samples(job)
-        except Exception:
-            logger.exception(FAILED)
-            return False
+    def sampled(self, jobs: Sequence[EngineJob]) -> Collection[int]:
+        """See `Tracer.sampled`."""
+        return _guarded(partial(self._attempts.sampled, jobs)) or ()
 
     def attempt(self, job: EngineJob) -> AttemptTrace | None:
         """See `Tracer.attempt`."""

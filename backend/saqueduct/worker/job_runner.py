@@ -140,7 +140,6 @@ class JobRunner:
         self.deadlines = Deadlines(self.core, self.pulse, self.running)
         self.suspects = Suspects(self, self._stopping)
         self._runtime = self._runtime_of_attempts()
-        self._new_attempt = Attempt if self.core.tracer is None else self._sampled
 
     def _heartbeat(self) -> Heartbeat:
         return Heartbeat(
@@ -270,7 +269,9 @@ class JobRunner:
         job, meter = attempt.job, self.core.meter
         if meter is not None and (begun := attempt.begun):
             # Without the seconds for which other jobs blocked the event loop, some of which may be before its begin.
-            job.ran = max(self.pulse.fair() - begun + attempt.blocked, 0.0)
+            ran = self.pulse.fair() - begun + attempt.blocked
+            # `max` costs more.
+            job.ran = ran if ran > 0.0 else 0.0  # noqa: FURB136
         if outcome is not None:
             self.keeper.ended(attempt.held)
             if outcome.how.kind == "finish" and outcome.how.mark and job.meta.get(DURABLE):
@@ -314,21 +315,11 @@ class JobRunner:
     def _spent(self) -> bool:
         return self.worker.max_burst_jobs is not None and self.taken >= self.worker.max_burst_jobs
 
-    def _sampled(self, runtime: Runtime, job: EngineJob) -> Attempt:
-        """An attempt, with a span if it is sampled."""
-        tracer = self.core.tracer
-        kind = TracedAttempt if tracer is not None and tracer.samples(job) else Attempt
-        return kind(runtime, job)
-
     def run_at_once(self, job: EngineJob) -> Attempt:
         """Start a job that was leased on its own."""
         self.taken += 1
         self.keeper.hold([job])
-        if self.core.meter is not None:
-            self.core.meter.started([job])
-        attempt = self._new_attempt(self._runtime, job)
-        self.running[attempt.held] = attempt
-        self.deadlines.watch()
+        [attempt] = self._start([job])
         return attempt
 
     def wake(self) -> None:
@@ -347,15 +338,22 @@ class JobRunner:
         if self._stopping.is_set():
             while self._ready:
                 self.put_back(self._ready.popleft())
-        starting = [self._ready.popleft() for _ in range(min(self._at_once, len(self._ready)))]
-        for job in starting:
-            attempt = self._new_attempt(self._runtime, job)
-            self.running[attempt.held] = attempt
-        if self.core.meter is not None:
-            self.core.meter.started(starting)
-        self.deadlines.watch()
+        self._start([self._ready.popleft() for _ in range(min(self._at_once, len(self._ready)))])
         if self._ready:
             self.loop.call_soon(self._start_some)
+
+    def _start(self, jobs: list[EngineJob]) -> list[Attempt]:
+        runtime, tracer, meter = self._runtime, self.core.tracer, self.core.meter
+        if tracer is not None and (sampled := tracer.sampled(jobs)):
+            kinds = [TracedAttempt if position in sampled else Attempt for position in range(len(jobs))]
+            attempts = [kind(runtime, job) for kind, job in zip(kinds, jobs, strict=True)]
+        else:
+            attempts = [Attempt(runtime, job) for job in jobs]
+        self.running.update({attempt.held: attempt for attempt in attempts})
+        if meter is not None:
+            meter.started(jobs)
+        self.deadlines.watch()
+        return attempts
 
     def put_back(self, job: EngineJob) -> None:
         """Return a job that does not begin here to the front of the queue, untouched."""

@@ -13,9 +13,9 @@ import logging
 import math
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
 from saq import Job
@@ -123,11 +123,11 @@ class Pulse:
 
     def awake(self) -> float:
         """Seconds of the monotonic clock, without those for which the process was suspended."""
-        return time.monotonic() - self._suspended
+        return monotonic() - self._suspended
 
     def fair(self) -> float:
         """As `awake`, without the seconds for which the event loop was blocked; jobs are timed with it."""
-        return time.monotonic() - self._suspended - self._blocked
+        return monotonic() - self._suspended - self._blocked
 
     def stopped_for(self) -> float:
         """Seconds so far for which the process was suspended, or the event loop blocked."""
@@ -136,7 +136,7 @@ class Pulse:
     def certain(self) -> float | None:
         """As `awake`; None while that may be wrong: the process was suspended, and the thread has not woken since."""
         suspended = self._suspended
-        current = time.monotonic()
+        current = monotonic()
         if current > self._due + SUSPENSION or self._suspended != suspended:
             return None
         return current - suspended
@@ -163,9 +163,9 @@ class Pulse:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            due = self._due = time.monotonic() + NAP
+            due = self._due = monotonic() + NAP
             self._stop.wait(NAP)
-            if (late := time.monotonic() - due) > SUSPENSION:
+            if (late := monotonic() - due) > SUSPENSION:
                 self._suspended += late
             try:
                 self._look()

@@ -72,21 +72,24 @@ class OutcomeBuffer:
                 continue
             self._core.outage.over()
             del self._waiting[: len(batch)]
+            jobs = [job for _, job in batch]
             if self._core.meter is not None:
-                took = time.perf_counter() - begun
-                self._core.meter.settled(answers, [job for _, job in batch], took)
+                self._core.meter.settled(answers, jobs, time.perf_counter() - begun)
             self._written([(outcome.key, outcome.how.lease) for outcome, _ in batch])
-            recorded: list[Job] = []
-            for (_, job), (outcome, held) in zip(batch, answers, strict=True):
+            for outcome, held in answers:
                 if not held:
                     logger.warning(
                         "the lease of the job %s was lost, the outcome of this attempt is discarded", outcome.key
                     )
-                    continue
-                self._settler.count(outcome)
-                if job is not None and outcome.how.kind in RECORDED:
-                    recorded.append(job)
-            self._core.record(recorded)
+            self._settler.count([outcome for outcome, held in answers if held])
+            if self._core.recorder is not None:
+                self._core.record(
+                    [
+                        job
+                        for job, (outcome, held) in zip(jobs, answers, strict=True)
+                        if job is not None and held and outcome.how.kind in RECORDED
+                    ]
+                )
 
     async def _settled(self, batch: Sequence[tuple[Outcome, Job | None]]) -> Sequence[tuple[Outcome, bool]]:
         try:
