@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from app.db.base import Base
 from saqueduct.postgres import migrate
 from saqueduct.postgres.models import metadata
 from saqueduct.postgres.table_check import REVISIONS
+from tests.fixtures.ports import free_port
 
 VERSIONS = {"alembic_version", "saqueduct_version"}
 
@@ -174,6 +176,19 @@ def test_the_tables_of_a_newer_library_are_not_taken_back(alembic: Config) -> No
     with pytest.raises(DBAPIError, match="newer than saqueduct_0001: downgrade them first"):
         command.downgrade(alembic, "0008")
     assert asyncio.run(migrate.current(url)) == "saqueduct_0002"
+
+
+def test_a_postgresql_that_is_away_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
+    monkeypatch.setenv("REDIS_URL", "redis://unused")
+    with pytest.raises(SystemExit) as ended:
+        app.db.migrate.run()
+    assert ended.value.code == 1
+    assert re.fullmatch(
+        r"PostgreSQL cannot be reached: .*; check the server and DATABASE_URL\n", capsys.readouterr().err
+    )
 
 
 def test_make_migrate_brings_both_to_the_newest(alembic: Config) -> None:

@@ -11,6 +11,7 @@ from app.db.session import make_engine
 from app.settings import Settings, SettingsError, load_settings
 from saqueduct.errors import MigrationFailed
 from saqueduct.postgres.migrate import upgrade
+from saqueduct.postgres.outage import outage_in
 
 BACKEND = Path(__file__).resolve().parents[2]
 
@@ -35,9 +36,19 @@ async def _migrate_the_library(settings: Settings) -> None:
         await engine.dispose()
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Migrate; errors that an operator can fix are shown without a traceback."""
     try:
         migrate()
     except (SettingsError, MigrationFailed) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if not (outage := outage_in(error)):
+            raise
+        print(f"{outage}; check the server and DATABASE_URL", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()
