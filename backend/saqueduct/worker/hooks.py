@@ -28,9 +28,11 @@ def give_injector(injector: Injector | None) -> Callable[[Any], Awaitable[None]]
 
 async def bind_log_context(ctx: Context) -> None:
     """Before a job: every line that it logs names the job, see `log_context`. At DEBUG its start is logged."""
-    current_job.job.set(ctx["job"])
+    job = ctx["job"]
+    current_job.job.set(job)
     if events.isEnabledFor(logging.DEBUG):
-        events.debug("job started")
+        # In the text too: the usual formats of `logging` show no fields.
+        events.debug("job %s of %s started", job.key, job.function)
 
 
 async def clear_log_context(ctx: Context) -> None:
@@ -39,5 +41,11 @@ async def clear_log_context(ctx: Context) -> None:
         job = ctx["job"]
         # A job that gets another attempt no longer has a start time.
         took = {"seconds": (job.completed - job.started) / 1000} if job.completed else {}
-        events.debug("job ended", extra={"status": job.status.value, **took})
+        events.debug(
+            "job %s of %s ended: %s",
+            job.key,
+            job.function,
+            job.status.value,
+            extra={"status": job.status.value, **took},
+        )
     current_job.job.set(None)
