@@ -62,6 +62,11 @@ def without_secrets(fields: Iterable[Field]) -> None:
             field.problem = field.problem or "enter it again: what was sent is not shown"
 
 
+def has_times(fields: Iterable[Field]) -> bool:
+    """True when one of them is a time with a zone."""
+    return any(field.kind == "moment" for field in _all(fields))
+
+
 def has_problems(fields: Iterable[Field]) -> bool:
     """True when something cannot be read."""
     return any(field.problem for field in _all(fields))

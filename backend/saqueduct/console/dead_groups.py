@@ -15,6 +15,8 @@ BINS: Final = 24
 
 _VARIABLE: Final = re.compile(r"\S*(?:[\d@'\"<>/{}\[\]]|0x)\S*")
 
+_SEVERAL: Final = re.compile(r"…(?: …)+")
+
 OTHERS: Final = "…"
 
 
@@ -57,10 +59,10 @@ def grouped(letters: Iterable[DeadLetter]) -> list[Group]:
 def pattern_of(error: str | None) -> str:
     """An error without its numbers, addresses and names.
 
-    >>> pattern_of("ConnectionError: 550 mailbox of ada@example.com is full")
+    >>> pattern_of("ConnectionError: 550 5.2.2 mailbox of ada@example.com is full")
     'ConnectionError: … mailbox of … is full'
     """
-    return _VARIABLE.sub(OTHERS, brief(error, 200)) or "no error"
+    return _SEVERAL.sub(OTHERS, _VARIABLE.sub(OTHERS, brief(error, 200))) or "no error"
 
 
 def common_of(pattern: str) -> str:

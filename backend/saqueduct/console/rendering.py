@@ -3,12 +3,14 @@
 import datetime as dt
 import functools
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from saqueduct.common.clock import time_now
+from saqueduct.console.brief_arguments import brief_arguments
 from saqueduct.console.sparklines import spark
 from saqueduct.queue.redacted_view import brief_error
 
@@ -24,6 +26,8 @@ NONE: Final = "\N{EN DASH}"
 """Shown where there is no value."""
 
 _UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+_CODE: Final = re.compile(r"``?([^`\n]+)``?")
 
 EXACT: Final = 2**53 - 1
 """Whole numbers up to here are exact in JavaScript."""
@@ -53,6 +57,8 @@ def environment() -> "Environment":
         when=when,
         moment=moment,
         brief=brief,
+        brief_arguments=brief_arguments,
+        marked_up=marked_up,
         json=json_text,
         percent=percent,
         share=share,
@@ -175,6 +181,17 @@ def _time(moment: dt.datetime, text: str, kind: str) -> "Markup":
     utc = moment.astimezone(dt.UTC)
     template = Markup('<time datetime="{}" data-time="{}" title="{}">{}</time>')
     return template.format(utc.isoformat(), kind, utc.strftime("%Y-%m-%d %H:%M:%S UTC"), text)
+
+
+def marked_up(text: str) -> "Markup":
+    """A docstring, in which what is between backticks is code."""
+    from markupsafe import Markup
+
+    parts = _CODE.split(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else Markup("{}").format(part)
+        for number, part in enumerate(parts)
+    )
 
 
 def brief(error: str | None, most: int = 300) -> str:

@@ -64,7 +64,7 @@ def _fields(given: Mapping[str, str]) -> dict[str, Any]:
         else:
             arguments |= arguments_of(msgspec.json.encode({name: _value(value)}).decode()) or {}
     fields: dict[str, Any] = dict(named)
-    fields |= {name: _moment(name, named[name]) for name in ("since", "until") if name in named}
+    fields |= {name: moment(name, named[name]) for name in ("since", "until") if name in named}
     if text:
         fields["text"] = " ".join(text)
     if arguments:
@@ -91,7 +91,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _moment(name: str, text: str) -> dt.datetime:
+def moment(name: str, text: str) -> dt.datetime:
+    """The time of a filter.
+
+    Raises:
+        InvalidSearch: it is none.
+    """
     try:
         return moment_of(text, dt.UTC)
     except ValueError as error:

@@ -31,17 +31,19 @@ def _call(job: JobDetails) -> str:
     return "\n".join([f"await {job.task}.enqueue(", *lines, ")"]) if lines else f"await {job.task}.enqueue()"
 
 
-def as_curl(job: JobDetails, api: str) -> str:
+def as_curl(job: JobDetails, api: str, user: str | None) -> str:
     """The request that enqueues the same job.
 
     Args:
         job: the job.
         api: address of the HTTP API, such as "https://shop.example.com/queue".
+        user: name of who asks, whose password curl asks for; None: nobody signs in.
     """
     body = msgspec.json.encode(job.arguments or {}).decode()
     address = f"{api}/tasks/{quote(job.task, safe='')}"
+    who = "" if user is None else f"-u {shlex.quote(user)} "
     return (
-        f"curl -u ada -X POST {shlex.quote(address)} \\\n  -H 'Content-Type: application/json' \\\n"
+        f"curl {who}-X POST {shlex.quote(address)} \\\n  -H 'Content-Type: application/json' \\\n"
         f"  --data-raw {shlex.quote(body)}"
     )
 

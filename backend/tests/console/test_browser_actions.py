@@ -240,7 +240,7 @@ def test_the_audit_is_filtered(page: Page, served: Served) -> None:
     served.note("/queues/pause", queue="reports", why="seen in the audit")
     served.note("/queues/resume", queue="reports")
     go(page, served, "/audit")
-    page.get_by_label("Job, queue or schedule").fill("reports")
+    page.get_by_label("Job, queue, schedule, limit or worker").fill("reports")
     page.get_by_label("Who").fill("ada")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("target=reports"))

@@ -65,7 +65,7 @@ def test_a_filter_that_is_not_understood_changes_nothing(served: Served) -> None
 
 
 def test_errors_are_alike_without_their_numbers_and_names() -> None:
-    assert pattern_of("ConnectionError: 550 mailbox of ada@example.com is full") == (
+    assert pattern_of("ConnectionError: 550 5.2.2 mailbox of ada@example.com is full") == (
         "ConnectionError: … mailbox of … is full"
     )
     assert pattern_of(None) == "no error"

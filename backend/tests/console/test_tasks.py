@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from saqueduct import InvalidArguments, TaskRegistry
 from saqueduct.console.arguments_form import fields_of, read, report
 from saqueduct.console.fields import Field
 from saqueduct.console.forms import Form
+from saqueduct.console.rendering import marked_up
+from saqueduct.console.snippets import as_curl
 from tests.console.conftest import Served, tasks
 from tests.console.payments import pay
 from tests.fixtures.poll import eventually_sync
@@ -210,3 +213,20 @@ def test_a_redacted_value_that_was_shown_is_not_enqueued(served: Served) -> None
     answer = served.submit("/task/enqueue", replay)
     assert answer.status_code == 400
     assert "pin: is redacted and was not kept: pass it again" in answer.text
+
+
+def test_the_zones_are_there_where_a_time_needs_one(served: Served) -> None:
+    assert 'value="Europe/Berlin"' in served.page("/task", name="build_report")
+    assert 'value="Europe/Berlin"' not in served.page("/task", name="send_email")
+
+
+def test_what_a_docstring_has_in_backticks_is_code() -> None:
+    assert marked_up("Delete `days` <b> and ``more``, not a ` alone") == (
+        "Delete <code>days</code> &lt;b&gt; and <code>more</code>, not a ` alone"
+    )
+
+
+def test_a_request_to_copy_names_who_is_signed_in() -> None:
+    job: Any = SimpleNamespace(task="send_email", arguments={"to": "ada"})
+    assert as_curl(job, "http://127.0.0.1", None).startswith("curl -X POST http://127.0.0.1/tasks/send_email ")
+    assert as_curl(job, "http://127.0.0.1", "olga o'neil").startswith("""curl -u 'olga o'"'"'neil' -X POST """)

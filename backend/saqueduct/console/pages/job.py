@@ -52,7 +52,7 @@ class JobPage(Controller):
             options=options_of(known.live, view.registry.get(job.task) if knows_task else None),
             actions=actions_of(job, known, knows_task=knows_task),
             python=as_python(job),
-            curl=None if api is None else as_curl(job, base),
+            curl=None if api is None else as_curl(job, base, view.person.name if view.person.signed_in else None),
             redacted=redacted_names(job),
         )
 

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from saqueduct.broker.outage import note_silence
 from saqueduct.common.clock import time_now
 from saqueduct.common.moments import seconds_of
-from saqueduct.console.arguments_form import fields_of, has_problems, read, report, without_secrets
+from saqueduct.console.arguments_form import fields_of, has_problems, has_times, read, report, without_secrets
 from saqueduct.console.charts import counts, durations
 from saqueduct.console.failing import Failing, failing_arguments
 from saqueduct.console.fields import Field
@@ -219,7 +219,7 @@ async def _page(
         recent=RECENT,
         task=task,
         fields=fields,
-        zones=_zones(),
+        zones=_zones() if has_times(fields) else (),
         options=changed_options(task),
         job=job,
         replay=replay and job is not None,

@@ -66,6 +66,9 @@ function alike(element) {
   }
 }
 
+/* Where the menu scrolls, on small screens, the current page is in view. */
+document.querySelector("nav [aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 /* Live updates: the page is read again when the server says that something has changed, and its regions replaced. */
 
 const state = document.getElementById("live-state");
