@@ -93,7 +93,7 @@ def _resolved(found: Any, path: str) -> FoundApplication:
     if isinstance(found, Saqueduct | SaqueductConfig):
         return FoundApplication(found)
     if (plugins := _plugins_of(found)) is None:
-        raise AppNotFound(path, f"it is a {type(found).__qualname__}, but {NEEDED}")
+        raise AppNotFound(path, f"it is of type {type(found).__qualname__}, but {NEEDED}")
     for plugin in plugins:
         if isinstance(plugin, HasSaqueduct):
             return FoundApplication(plugin.saqueduct, plugin.worker_lifespans(found))

@@ -6,12 +6,11 @@ and those of the constructor, which are injected.
 
 import functools
 import inspect
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from saqueduct.errors import RegistrationError
-from saqueduct.tasks.parameters import bare, dependency
+from saqueduct.tasks.parameters import bare, dependency, type_hints
 from saqueduct.tasks.signature import INJECTED
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -35,7 +34,7 @@ def function_of(controller: type, method: Callable[..., Any]) -> Callable[..., A
     """
     constructor = _constructor(controller)
     own = list(inspect.signature(method).parameters.values())[1:]
-    hints = _hints(method)
+    hints = type_hints(method)
     for name in constructor.keys() & {each.name for each in own}:
         _check_shared(controller, method, name, hints.get(name, Any), constructor[name])
     shared = {each.name for each in own} & constructor.keys()
@@ -78,7 +77,7 @@ def _in_order(own: list[inspect.Parameter], added: list[inspect.Parameter]) -> l
 def _constructor(controller: type) -> Mapping[str, Any]:
     """The injected parameters of a constructor, name -> type: those without a default."""
     _, *parameters = inspect.signature(vars(controller).get("__init__", controller.__init__)).parameters.values()  # type: ignore[misc]
-    hints = _hints(controller.__init__)  # type: ignore[misc]
+    hints = type_hints(controller.__init__)  # type: ignore[misc]
     injected = {}
     for each in parameters:
         if each.kind is inspect.Parameter.POSITIONAL_ONLY:
@@ -89,16 +88,6 @@ def _constructor(controller: type) -> Mapping[str, Any]:
             hint = hints.get(each.name, Any)
             injected[each.name] = dependency(hint) or bare(hint)
     return injected
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise RegistrationError(
-            function,
-            f"the annotation {error.name!r} is not known at run time: import it outside `if TYPE_CHECKING`",
-        ) from None
 
 
 def _check_shared(controller: type, method: Callable[..., Any], name: str, hint: Any, of_constructor: Any) -> None:

@@ -163,7 +163,7 @@ def test_without_an_application_it_says_how_to_name_one(example: Project) -> Non
         ("saqueduct.no_such:app", "no module 'saqueduct.no_such' in "),
         ("{}:app", "has no 'app'; it has config, plain"),
         ("{}:plain", "the Litestar application has no SaqueductPlugin: add it with"),
-        ("{}:number", "it is a int, but it must name a Litestar application with SaqueductPlugin"),
+        ("{}:number", "it is of type int, but it must name a Litestar application with SaqueductPlugin"),
         ("{}:later", "it is an async function"),
         ("{}:given", "cannot be called without arguments: missing a required argument: 'settings'"),
         ("{}:unreadable", "cannot be loaded: FileNotFoundError: .*/no/such/file"),

@@ -256,6 +256,16 @@ def _without_context() -> Any:
     return WithoutContext
 
 
+def _no_annotation() -> type[TaskController]:
+    class Wrong(TaskController):
+        def __init__(self, thing: "1 +") -> None: ...  # type: ignore[valid-type]  # noqa: F722
+
+        @task
+        async def work(self, ctx: Context) -> None: ...
+
+    return Wrong
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
@@ -268,6 +278,7 @@ def _without_context() -> Any:
         (_other_type, "'thing' has another type"),
         (_positional_only, "'thing' of its constructor is positional-only"),
         (_without_context, "the first parameter must be the job's context"),
+        (_no_annotation, "an annotation cannot be evaluated"),
     ],
 )
 def test_what_cannot_be_a_controller_is_refused_with_its_place(registry: TaskRegistry, make: Any, problem: str) -> None:
