@@ -1,19 +1,15 @@
 """Pages, and the way in, while Redis accepts connections and does not answer, and while it is gone."""
 
 import asyncio
-import os
 import re
-import signal
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from redis import Redis
 
 from saqueduct.embedded.redis import EmbeddedRedis
-from saqueduct.timings import ConsoleTimings, Timings
-from tests.console.conftest import ADMIN, Served, config_of, serving
-from tests.fixtures.poll import eventually_sync
+from tests.console.conftest import ADMIN, Served
+from tests.console.own_redis import own_redis, served_on, without
 
 STATUSES = {
     **{f"/console{page}": 200 for page in ("", "/queues", "/workers", "/schedules", "/limits", "/audit", "/tasks")},
@@ -29,36 +25,22 @@ STATUSES = {
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path_factory.mktemp("away") / "redis")
-    server.start()
-    yield server
-    server.stop()
+    with own_redis(tmp_path_factory.mktemp("away")) as redis:
+        yield redis
 
 
 @pytest.fixture(scope="module")
 def served(redis: EmbeddedRedis, migrated_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """An application with a Redis of its own, whose answers it awaits for a moment."""
-    config = config_of(redis.url, migrated_url, tmp_path_factory.mktemp("console"))
-    config.timings = Timings(answer=1.0, console=ConsoleTimings(answer=1.0))
-    with serving(config) as served:
-        served.enqueue("echo", key="ended")
-        eventually_sync(lambda: "in Redis, recorded" in served.page("/job", key="ended"))
+    with served_on(redis, migrated_url, tmp_path_factory.mktemp("console"), answer=1.0) as served:
         yield served
 
 
 @pytest.fixture(params=["hangs", "is gone"])
 def away(request: pytest.FixtureRequest, redis: EmbeddedRedis, served: Served) -> Iterator[None]:
     """Redis hangs, or is gone, until the end of the test."""
-    with Redis.from_url(redis.url) as client:
-        process = client.info("server")["process_id"]
-    os.kill(process, signal.SIGSTOP if request.param == "hangs" else signal.SIGKILL)
-    yield
-    if request.param == "hangs":
-        os.kill(process, signal.SIGCONT)
-    else:
-        redis.stop()
-        redis.start()
-    eventually_sync(lambda: "Redis does not answer." not in served.page(), within=60)
+    with without(redis, served, request.param):
+        yield
 
 
 async def answers(served: Served) -> dict[str, httpx.Response]:

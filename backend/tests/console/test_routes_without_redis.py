@@ -2,9 +2,7 @@
 it is gone: none hangs, and none answers 500."""
 
 import asyncio
-import os
 import re
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from html import unescape
@@ -16,14 +14,12 @@ import httpx
 import pytest
 from litestar import Litestar
 from litestar.routes import HTTPRoute
-from redis import Redis
 
 from saqueduct.console.assets import name_of
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.litestar import SaqueductPlugin
-from saqueduct.timings import ConsoleTimings, Timings
-from tests.console.conftest import ADMIN, Served, config_of, serving
-from tests.fixtures.poll import eventually_sync
+from tests.console.conftest import ADMIN, Served, config_of
+from tests.console.own_redis import own_redis, served_on, without
 
 ANSWER = 3.0
 """Seconds that Redis gets in all for one request."""
@@ -156,19 +152,13 @@ def test_the_table_has_every_route(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path_factory.mktemp("routes") / "redis")
-    server.start()
-    yield server
-    server.stop()
+    with own_redis(tmp_path_factory.mktemp("routes")) as redis:
+        yield redis
 
 
 @pytest.fixture(scope="module")
 def served(redis: EmbeddedRedis, migrated_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    config = config_of(redis.url, migrated_url, tmp_path_factory.mktemp("console"))
-    config.timings = Timings(answer=ANSWER, console=ConsoleTimings(answer=1.0))
-    with serving(config) as served:
-        served.enqueue("echo", key="ended")
-        eventually_sync(lambda: "in Redis, recorded" in served.page("/job", key="ended"))
+    with served_on(redis, migrated_url, tmp_path_factory.mktemp("console"), answer=ANSWER) as served:
         yield served
 
 
@@ -177,16 +167,8 @@ def away(request: pytest.FixtureRequest, redis: EmbeddedRedis, served: Served) -
     """The token of the admin's forms, while Redis hangs or is gone, until the end of the test."""
     found = re.search(r'name="token" value="([^"]+)"', served.page("/queues"))
     assert found is not None
-    with Redis.from_url(redis.url) as client:
-        process = client.info("server")["process_id"]
-    os.kill(process, signal.SIGSTOP if request.param == "hangs" else signal.SIGKILL)
-    yield unescape(found[1])
-    if request.param == "hangs":
-        os.kill(process, signal.SIGCONT)
-    else:
-        redis.stop()
-        redis.start()
-    eventually_sync(lambda: "Redis does not answer." not in served.page(), within=60)
+    with without(redis, served, request.param):
+        yield unescape(found[1])
 
 
 async def answer_of(client: httpx.AsyncClient, route: str, token: str, places: asyncio.Semaphore) -> Answer:

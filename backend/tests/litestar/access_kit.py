@@ -16,6 +16,7 @@ from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import person_of
 from saqueduct.litestar.guards import ROLE, WHEN, RoleGuard
 from saqueduct.litestar.peers import KeepPeer
+from saqueduct.postgres.store import PostgresStore
 from tests.conftest import running
 
 PASSWORD = "correct horse battery staple"
@@ -89,3 +90,18 @@ async def served(redis_url: str, name: str, **options: Any) -> AsyncIterator[Ser
 def people() -> list[Credential]:
     """A person of each role, with PASSWORD."""
     return [Credential(name=name, role=role, hash=hash_password(PASSWORD, log_n=4)) for name, role in PEOPLE.items()]
+
+
+@asynccontextmanager
+async def served_with_tables(redis_url: str, name: str, database_url: str) -> AsyncIterator[Served]:
+    """The same with PostgreSQL, which a busy machine may need some time to reach."""
+    async with served(
+        redis_url, name, credentials=people(), database_url=database_url, database_connect_timeout=20.0
+    ) as shop:
+        yield shop
+
+
+def store_of(shop: Served) -> PostgresStore:
+    store = shop.plugin.saqueduct.store
+    assert store is not None
+    return store

@@ -17,10 +17,9 @@ from saqueduct.cli.groups import main
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_filter import AuditFilter
 from saqueduct.postgres.models import JobRecord
-from saqueduct.postgres.store import PostgresStore
 from saqueduct.queue.audit import Audit, AuditEntry
 from tests.fixtures.poll import eventually
-from tests.litestar.access_kit import Served, basic, people, served
+from tests.litestar.access_kit import Served, basic, served_with_tables, store_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,16 +28,8 @@ OMAR = basic("omar")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(redis_url: str, migrated_url: str) -> AsyncIterator[Served]:
-    async with served(
-        redis_url, "audit", credentials=people(), database_url=migrated_url, database_connect_timeout=20.0
-    ) as shop:
+    async with served_with_tables(redis_url, "audit", migrated_url) as shop:
         yield shop
-
-
-def store_of(shop: Served) -> PostgresStore:
-    store = shop.plugin.saqueduct.store
-    assert store is not None
-    return store
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")

@@ -12,12 +12,11 @@ from sqlalchemy import text
 
 from saqueduct.common.durations import BUCKETS, Durations, percentile
 from saqueduct.errors import InvalidSearch
-from saqueduct.postgres.store import PostgresStore
 from saqueduct.postgres.time_series import Numbers, Place, TimeSeries
 from saqueduct.postgres.time_steps import DAY, HOUR, Span
 from saqueduct.telemetry.history import HistoryWriter
 from tests.fixtures.poll import eventually
-from tests.litestar.access_kit import Served, basic, people, served
+from tests.litestar.access_kit import Served, basic, served_with_tables, store_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,16 +27,8 @@ NOON = int(NOW.timestamp()) // DAY * DAY - DAY + DAY // 2
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(redis_url: str, migrated_url: str) -> AsyncIterator[Served]:
-    async with served(
-        redis_url, "history", credentials=people(), database_url=migrated_url, database_connect_timeout=20.0
-    ) as shop:
+    async with served_with_tables(redis_url, "history", migrated_url) as shop:
         yield shop
-
-
-def store_of(shop: Served) -> PostgresStore:
-    store = shop.plugin.saqueduct.store
-    assert store is not None
-    return store
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")

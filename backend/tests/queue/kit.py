@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from dishka import AsyncContainer
+from redis.asyncio import Redis
 from saq import Job
 from saq.job import Status
 from saq.queue.redis import RedisQueue
@@ -15,7 +17,7 @@ from saq.types import Context as StockContext
 from saq.worker import Worker
 
 from app.settings import Settings
-from saqueduct import Context, EngineQueue, Queues, Task, task
+from saqueduct import Connections, Context, EngineQueue, Queues, Task, task
 from saqueduct.litestar.routes.listeners import Bound
 from saqueduct.queue import recovery
 from saqueduct.worker.worker import EngineWorker
@@ -52,6 +54,37 @@ async def stock_worker(queue: RedisQueue, *tasks: Task[..., Any]) -> AsyncIterat
     finally:
         worker.event.set()
         await running
+
+
+@asynccontextmanager
+async def silent_redis(directory: Path) -> AsyncIterator[Redis]:
+    """A client of a server that accepts connections and never answers; redis-py itself would wait for ten minutes."""
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_unix_server(silent, directory / "s")
+    redis = Connections(f"unix://{directory}/s?socket_timeout=600").client("default")
+    try:
+        yield redis
+    finally:
+        ended.set()
+        await redis.aclose()
+        server.close()
+
+
+def waiting_task() -> tuple[Any, asyncio.Event]:
+    """A task that waits until it is cancelled; and whether its job has started."""
+    started = asyncio.Event()
+
+    @task(timeout=60)
+    async def waits(ctx: Context) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    return waits, started
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from dishka import AsyncContainer
@@ -13,7 +14,7 @@ from saqueduct import Context, JobHandle, Queues, enqueue_many, task
 from saqueduct.worker.job_runner import JobRunner
 from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
-from tests.queue.kit import working
+from tests.queue.kit import waiting_task, working
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
@@ -25,6 +26,21 @@ async def impatient(environment: dict[str, str], queues: Queues, container: Asyn
         yield
 
 
+def cleaning_up(**options: Any) -> tuple[Any, asyncio.Event]:
+    """A task whose clean-up raises when it is cancelled; and whether its job has started."""
+    started = asyncio.Event()
+
+    @task(**options)
+    async def cleans_up(ctx: Context) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("connection closed while cleaning up")
+
+    return cleans_up, started
+
+
 async def _became(handle: JobHandle[None]) -> tuple[Status, str | None, int]:
     job = await handle.refresh()
     return job.status, job.error, job.attempts
@@ -34,16 +50,7 @@ async def test_a_job_whose_clean_up_raises_is_handed_back_all_the_same(
     environment: dict[str, str], queues: Queues, container: AsyncContainer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "saqueduct.worker")
-    started = asyncio.Event()
-
-    @task(timeout=60)
-    async def cleans_up(ctx: Context) -> None:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            raise RuntimeError("connection closed while cleaning up")
-
+    cleans_up, started = cleaning_up(timeout=60)
     handle = await cleans_up.enqueue()
     async with impatient(environment, queues, container):
         await started.wait()
@@ -55,16 +62,7 @@ async def test_a_job_whose_clean_up_raises_is_handed_back_all_the_same(
 async def test_a_job_whose_clean_up_raises_is_aborted_all_the_same(
     settings: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
-    started = asyncio.Event()
-
-    @task(timeout=60, retries=3, retry_delay=30)
-    async def cleans_up(ctx: Context) -> None:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            raise RuntimeError("connection closed while cleaning up")
-
+    cleans_up, started = cleaning_up(timeout=60, retries=3, retry_delay=30)
     handle = await cleans_up.enqueue()
     async with working(settings, queues, container):
         await started.wait()
@@ -106,13 +104,7 @@ async def test_a_job_that_fails_before_its_abort_is_noticed_does_not_run_again(
 async def test_a_job_that_is_handed_back_before_its_abort_is_noticed_does_not_run_again(
     environment: dict[str, str], queues: Queues, container: AsyncContainer
 ) -> None:
-    started = asyncio.Event()
-
-    @task(timeout=60)
-    async def waits(ctx: Context) -> None:
-        started.set()
-        await asyncio.Event().wait()
-
+    waits, started = waiting_task()
     handle = await waits.enqueue()
     async with impatient(environment, queues, container):
         await started.wait()
@@ -122,13 +114,7 @@ async def test_a_job_that_is_handed_back_before_its_abort_is_noticed_does_not_ru
 
 
 async def test_a_draining_worker_notices_aborts(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
-    started = asyncio.Event()
-
-    @task(timeout=60)
-    async def waits(ctx: Context) -> None:
-        started.set()
-        await asyncio.Event().wait()
-
+    waits, started = waiting_task()
     handle = await waits.enqueue()
     [worker] = build_workers(settings, queues, container)
     worker._shutdown_grace_period_s = 3600

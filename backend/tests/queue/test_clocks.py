@@ -1,6 +1,5 @@
 """Clocks of workers decide nothing: that of Redis says what has expired, and what has begun does not expire."""
 
-import asyncio
 import datetime as dt
 import time
 
@@ -14,7 +13,7 @@ from saqueduct import Context, Queues, enqueue_many, scheduled_task, task
 from saqueduct.tasks.job_meta import EXPIRES_AT
 from saqueduct.worker.ticker import Ticker
 from tests.fixtures.poll import eventually
-from tests.queue.kit import status, working
+from tests.queue.kit import status, waiting_task, working
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
@@ -48,13 +47,7 @@ async def test_a_wrong_clock_ends_no_job_for_its_heartbeat(
 async def test_a_wrong_clock_keeps_no_abort_from_being_noticed(
     settings: Settings, queues: Queues, container: AsyncContainer, wrong: None
 ) -> None:
-    started = asyncio.Event()
-
-    @task(timeout=60)
-    async def waits(ctx: Context) -> None:
-        started.set()
-        await asyncio.Event().wait()
-
+    waits, started = waiting_task()
     handle = await waits.enqueue()
     async with working(settings, queues, container):
         await started.wait()
@@ -81,13 +74,7 @@ async def test_the_clock_of_redis_says_what_has_expired(
 async def test_a_job_that_began_in_time_does_not_expire_when_it_is_handed_back(
     environment: dict[str, str], queues: Queues, container: AsyncContainer
 ) -> None:
-    started = asyncio.Event()
-
-    @task(timeout=60)
-    async def waits(ctx: Context) -> None:
-        started.set()
-        await asyncio.Event().wait()
-
+    waits, started = waiting_task()
     handle = await waits.options(expires=60).enqueue()
     async with working(load_settings(environment | {"WORKER_GRACE_PERIOD": "0"}), queues, container):
         await started.wait()

@@ -31,10 +31,9 @@ from saqueduct import (
     enqueue_many,
     task,
 )
-from saqueduct.broker.connections import Connections
 from saqueduct.timings import Timings
 from tests.fixtures.poll import eventually
-from tests.queue.kit import working
+from tests.queue.kit import silent_redis, working
 
 
 class Order(msgspec.Struct):
@@ -329,21 +328,10 @@ async def test_without_connected_queues_enqueue_says_what_to_do(queues: Queues) 
 
 
 async def test_waiting_on_a_silent_redis_ends_with_its_timeout(tmp_path: Path) -> None:
-    ended = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await ended.wait()
-        writer.close()
-
-    server = await asyncio.start_unix_server(silent, tmp_path / "s")
-    # So long would redis-py wait.
-    redis = Connections(f"unix://{tmp_path}/s?socket_timeout=600").client("default")
-    queue = EngineQueue(redis, timings=Timings(answer=600.0))
-    handle: JobHandle[None] = JobHandle(queue, "any", lambda _: None)
-    async with asyncio.timeout(60):
-        with pytest.raises(ResultTimeout):
-            await handle.result(timeout=0.3)
-    ended.set()
-    await queue.listener.close()
-    await queue.redis.aclose()
-    server.close()
+    async with silent_redis(tmp_path) as redis:
+        queue = EngineQueue(redis, timings=Timings(answer=600.0))
+        handle: JobHandle[None] = JobHandle(queue, "any", lambda _: None)
+        async with asyncio.timeout(60):
+            with pytest.raises(ResultTimeout):
+                await handle.result(timeout=0.3)
+        await queue.listener.close()

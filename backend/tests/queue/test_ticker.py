@@ -170,7 +170,9 @@ async def test_a_changed_schedule_goes_on_from_now_and_a_removed_one_ends(queue:
     assert await names_of(queue) == ["changed", "kept"]
 
 
-async def test_workers_that_are_left_take_the_schedules_over(queue: EngineQueue) -> None:
+async def replaced(queue: EngineQueue) -> tuple[Ticker, Ticker]:
+    """The tickers of an older and a newer worker, whose schedules `old_one` and `new_one` replace each other."""
+
     @scheduled_task(every=PERIOD)
     async def old_one(ctx: Context) -> None: ...
 
@@ -180,6 +182,11 @@ async def test_workers_that_are_left_take_the_schedules_over(queue: EngineQueue)
     old, new = ticker_of(queue, old_one), ticker_of(queue, new_one)
     await old.declare()
     await new.declare()
+    return old, new
+
+
+async def test_workers_that_are_left_take_the_schedules_over(queue: EngineQueue) -> None:
+    old, new = await replaced(queue)
     start = time.time()
     for seconds in range(0, 60, 10):
         assert await at(new, start + seconds) > 0
@@ -211,15 +218,7 @@ async def test_an_old_worker_that_starts_again_leaves_the_schedules_to_the_newer
 
 
 async def test_newer_workers_take_the_schedules_back_that_they_lost(queue: EngineQueue) -> None:
-    @scheduled_task(every=PERIOD)
-    async def old_one(ctx: Context) -> None: ...
-
-    @scheduled_task(every=PERIOD)
-    async def new_one(ctx: Context) -> None: ...
-
-    old, new = ticker_of(queue, old_one), ticker_of(queue, new_one)
-    await old.declare()
-    await new.declare()
+    old, new = await replaced(queue)
     # All of the new ones were cut off for a while.
     start = time.time()
     await at(old, start + 40)

@@ -19,7 +19,6 @@ from app.queue.config import check_task_modules_are_imported
 from app.settings import Settings, load_settings
 from saqueduct import ConfigurationError, Context, EngineQueue, GiveUp, Queues, QueueUnavailable, get_registry, task
 from saqueduct.application import check_queue_names
-from saqueduct.broker.connections import Connections
 from saqueduct.tasks.job_meta import EXPIRES_AT, RECOVERIES, ROUND
 from saqueduct.tasks.log_context import add_job
 from saqueduct.testing import JobKit
@@ -27,7 +26,7 @@ from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues, build_workers
 from tests.fixtures.poll import eventually
-from tests.queue.kit import status, working
+from tests.queue.kit import silent_redis, status, working
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 
@@ -303,22 +302,9 @@ async def test_a_worker_survives_cut_connections(settings: Settings, queues: Que
 
 
 async def test_a_redis_that_accepts_and_never_answers_is_reported_in_time(tmp_path: Path) -> None:
-    ended = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await ended.wait()
-        writer.close()
-
-    server = await asyncio.start_unix_server(silent, tmp_path / "s")
-    # So long would redis-py wait.
-    redis = Connections(f"unix://{tmp_path}/s?socket_timeout=600").client("default")
-    queue = EngineQueue(redis, timings=Timings(answer=0.3))
-    async with asyncio.timeout(60):
+    async with silent_redis(tmp_path) as redis, asyncio.timeout(60):
         with pytest.raises(QueueUnavailable):
-            await queue.enqueue("anything")
-    await queue.redis.aclose()
-    ended.set()
-    server.close()
+            await EngineQueue(redis, timings=Timings(answer=0.3)).enqueue("anything")
 
 
 async def test_a_full_redis_is_unavailable(queues: Queues) -> None:
