@@ -17,7 +17,7 @@ from app.settings import Settings
 from saqueduct import INJECTED, Context, Queues, task
 from saqueduct.tasks import current_job
 from saqueduct.tasks.threads import ReplacingExecutor
-from saqueduct.worker import job_runner
+from saqueduct.worker.job_runner import GIVEN_UP_LEAST
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
 
@@ -153,11 +153,10 @@ async def test_a_given_up_attempt_changes_nothing_any_more(
             await connection.execute(text("DROP TABLE given_up"))
 
 
+@pytest.mark.timings(timeout_grace=0.2)
 async def test_a_worker_with_too_many_given_up_attempts_hands_back_and_stops(
-    few_slots: Settings, queues: Queues, container: AsyncContainer, monkeypatch: pytest.MonkeyPatch
+    few_slots: Settings, queues: Queues, container: AsyncContainer
 ) -> None:
-    monkeypatch.setattr(job_runner, "GIVEN_UP_LEAST", 2)
-    monkeypatch.setattr(job_runner, "GIVEN_UP", 1)
     release = asyncio.Event()
 
     @task(timeout=1)
@@ -168,8 +167,8 @@ async def test_a_worker_with_too_many_given_up_attempts_hands_back_and_stops(
     async def innocent(ctx: Context) -> None:
         await asyncio.Event().wait()
 
-    await stubborn.enqueue()
-    await stubborn.enqueue()
+    for _ in range(GIVEN_UP_LEAST):
+        await stubborn.enqueue()
     waiting = await innocent.enqueue()
     useless: list[str] = []
 
