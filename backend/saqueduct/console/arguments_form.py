@@ -107,6 +107,12 @@ def report(fields: Sequence[Field], problems: Mapping[str, str]) -> str:
     return "\n".join(others)
 
 
+def report_others(fields: Sequence[Field], problems: Mapping[str, str]) -> None:
+    """The same for the fields that could be read: what the others lack is only that."""
+    unread = {field.name for field in fields if has_problems([field])}
+    report(fields, {name: problem for name, problem in problems.items() if name not in unread})
+
+
 _PROBLEMS: Final[dict[str, str]] = {
     "integer": "must be a whole number",
     "number": "must be a number",

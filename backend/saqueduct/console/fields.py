@@ -91,7 +91,8 @@ class _Builder:
         """The field of a schema; `path` has the members that lead to it."""
         plain, nullable = self._without_null(schema)
         kind = self._kind(plain, path)
-        field = Field(name, label, kind, required, self.hint(plain) + (" or null" if nullable else ""))
+        hint = "date and time" if kind == "moment" else self.hint(plain)
+        field = Field(name, label, kind, required, hint + (" or null" if nullable else ""))
         field.nullable = nullable
         if kind == "choice":
             field.choices = [_choice(each) for each in plain["enum"]]

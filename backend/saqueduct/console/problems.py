@@ -65,7 +65,7 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
     if queue.paused is not None:
         by = f" by {queue.paused.by}" if queue.paused.by else ""
         why = f": {queue.paused.why}" if queue.paused.why else ""
-        waits = f" {queue.queued:,} jobs wait." if queue.queued else ""
+        waits = f" {_jobs_wait(queue)}." if queue.queued else ""
         text = f"The queue {queue.name} is paused{by}{why}.{waits}"
         yield Problem("warn", text, "Resume it when the reason is gone.", "queues")
     elif not queue.live_workers:
@@ -73,7 +73,7 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
     if queue.paused is None and queue.workers_paused_since is not None:
         yield Problem(
             "warn",
-            f"All workers of the queue {queue.name} are paused, {queue.queued:,} jobs wait.",
+            f"All workers of the queue {queue.name} are paused, {_jobs_wait(queue)}.",
             "Resume one, or start another.",
             "workers",
         )
@@ -82,7 +82,7 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
         yield Problem("bad", f"{text[:1].upper()}{text[1:]}.", _remedy(text), "workers")
     if queue.paused is None and queue.live_workers and queue.latency > SLOW and not queue.problems:
         free = queue.slots["free"]
-        busy = "all slots are busy" if not free else f"{free:,} slots are free"
+        busy = "all slots are busy" if not free else f"{free:,} {'slot is' if free == 1 else 'slots are'} free"
         yield Problem(
             "warn",
             f"The oldest due job of the queue {queue.name} has waited {lasting(queue.latency)}, {busy}.",
@@ -92,10 +92,14 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
         )
 
 
+def _jobs_wait(queue: QueueState) -> str:
+    return "1 job waits" if queue.queued == 1 else f"{queue.queued:,} jobs wait"
+
+
 def _no_worker(queue: QueueState) -> Problem:
     none = f"No worker of the queue {queue.name} is live"
     if queue.backlog:
-        text = f"{none}, and {queue.backlog:,} jobs or ticks are due."
+        text = f"{none}, and {queue.backlog:,} {'job or tick is' if queue.backlog == 1 else 'jobs or ticks are'} due."
         return Problem("bad", text, "Start one, for example with `litestar workers run`.", "workers")
     return Problem("info", f"{none}.", "Nothing waits for one now. Start one with `litestar workers run`.", "workers")
 

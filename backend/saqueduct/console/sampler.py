@@ -15,6 +15,7 @@ from saqueduct.queue.queue import EngineQueue
 from saqueduct.queue.queue_state import QueueState
 from saqueduct.queue.reading import worker_info
 from saqueduct.queue.schedule_states import ScheduleState
+from saqueduct.queue.workers import WorkerProcess, processes_of
 from saqueduct.telemetry.system_state import DatabaseState, SystemReader
 
 MOST_WATCHERS: Final = 200
@@ -65,6 +66,17 @@ class Snapshot:
         """Of all queues; None: unknown."""
         counts = self.database.dead_letters
         return None if counts is None else sum(counts.values())
+
+    @property
+    def processes(self) -> list[WorkerProcess]:
+        """The live worker processes."""
+        return processes_of(self.queues)
+
+    @property
+    def unreported(self) -> list[SampledWorker]:
+        """Workers without a health report: those that have just started, and stock workers of SAQ."""
+        reported = {worker for process in self.processes for worker in process.ids}
+        return [each for each in self.workers if each.id not in reported]
 
     @property
     def mark(self) -> object:

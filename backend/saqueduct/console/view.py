@@ -308,6 +308,8 @@ class View:
             "may_act": self.may_act,
             "token": self.console.entry.tokens.csrf_token(self.request, self.person),
             "here": self._here(),
+            # The answer to a form that was refused has no address to be read again from.
+            "reads": self.request.method in ("GET", "HEAD"),
             "note": self._note,
             "theme": theme,
             "zone": zone,

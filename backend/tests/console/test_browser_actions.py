@@ -105,6 +105,9 @@ def test_a_form_says_what_is_wrong_at_its_field_and_enqueues_what_is_right(page:
     page.locator("[name='zone.at']").fill("Mars")
     page.get_by_role("button", name="Enqueue").click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing was enqueued.")
+    # There is nothing to read again: the page is the answer to a form.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#live-state")).to_be_hidden()
     field = page.locator("[name='arg.at']")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(page.locator(f"#{field.get_attribute('id')}-problem")).to_contain_text("there is no zone 'Mars'")
@@ -167,6 +170,21 @@ def test_jobs_are_chosen_and_changed_with_the_keys(page: Page, served: Served) -
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("jx?")
     expect(page.get_by_role("searchbox")).to_have_value("jx?")
+
+
+def test_the_row_that_the_keys_have_reached_stays_so_when_the_list_is_read_again(page: Page, served: Served) -> None:
+    for _ in range(2):
+        served.ended("echo", fail="reached with keys")
+    go(page, served, "/dead-letters?error=reached+with+keys")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    key = page.locator("tr.current .key").inner_text()
+    page.evaluate("document.querySelector('tr.current').dataset.old = 'yes'")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("tr[data-old]")).to_have_count(0)
+    expect(page.locator("tr.current .key")).to_have_text(key)
+    page.keyboard.press("x")
+    expect(page.locator("[data-chosen]")).to_have_text("1")
 
 
 def test_a_queue_is_paused_with_a_reason_and_drains(page: Page, served: Served) -> None:

@@ -180,6 +180,14 @@ def test_a_delay_that_is_none_is_explained(served: Served, delay: str) -> None:
     assert "no duration" in answer.text
 
 
+def test_all_that_is_wrong_is_said_at_once(served: Served) -> None:
+    form = {"name": "build_report", "arg.rows": "many", "arg.kind": "none", "arg.address.street": "", "delay": "soon"}
+    text = served.submit("/task/enqueue", form).text
+    assert text.count('aria-invalid="true"') == 4
+    assert "must be a whole number" in text
+    assert 'id="delay-problem"' in text
+
+
 def test_further_arguments_are_a_json_object(served: Served) -> None:
     assert served.submit("/task/enqueue", {"name": "echo", "arg.further": "[1]"}).status_code == 400
     assert served.note("/task/enqueue", {"name": "echo", "arg.further": '{"a": 1}'}) == "Enqueued the job."

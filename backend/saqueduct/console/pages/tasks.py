@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import available_timezones
 
@@ -13,7 +13,15 @@ from litestar.di import NamedDependency
 from saqueduct.broker.outage import note_silence
 from saqueduct.common.clock import time_now
 from saqueduct.common.moments import seconds_of
-from saqueduct.console.arguments_form import fields_of, has_problems, has_times, read, report, without_secrets
+from saqueduct.console.arguments_form import (
+    fields_of,
+    has_problems,
+    has_times,
+    read,
+    report,
+    report_others,
+    without_secrets,
+)
 from saqueduct.console.charts import counts, durations
 from saqueduct.console.failing import Failing, failing_arguments
 from saqueduct.console.fields import Field
@@ -77,7 +85,8 @@ class TaskPages(Controller):
         arguments = read(fields, form)
         dead_letter = form.exact("dead_letter")
         call = {name: form.text(name) for name in CALL}
-        if has_problems(fields):
+        if has_problems(fields) or _delay_problem(call):
+            report_others(fields, _problems(task, arguments))
             return await _again(view, task, fields, form, call, "")
         try:
             key, queue, created = await _enqueue(view, task, arguments, call, form, dead_letter)
@@ -156,18 +165,26 @@ def _signed(view: View, task: Task[..., Any], arguments: dict[str, Any]) -> dict
 
 
 def _options(call: dict[str, str]) -> dict[str, Any]:
-    """Keywords of `Task.options`.
-
-    Raises:
-        ValueError: the delay is no duration.
-    """
+    """Keywords of `Task.options`, where the delay has no problem."""
     options: dict[str, Any] = {name: call[name] for name in ("key", "priority") if call[name]}
     if call["delay"]:
-        seconds = seconds_of(call["delay"])
-        if seconds is None:
-            raise ValueError(f"delay: {call['delay']!r} is no duration such as 30s, 5m or 2h")
-        options["delay"] = seconds
+        options["delay"] = seconds_of(call["delay"])
     return options
+
+
+def _delay_problem(call: dict[str, str]) -> str:
+    """What is wrong with the delay; empty: nothing."""
+    wrong = bool(call["delay"]) and seconds_of(call["delay"]) is None
+    return f"{call['delay']!r} is no duration such as 30s, 5m or 2h" if wrong else ""
+
+
+def _problems(task: Task[..., Any], arguments: dict[str, Any]) -> Mapping[str, str]:
+    """What is wrong with the arguments that could be read."""
+    try:
+        task.signature.decode(arguments)
+    except InvalidArguments as error:
+        return error.problems
+    return {}
 
 
 async def _again(
@@ -224,6 +241,7 @@ async def _page(
         job=job,
         replay=replay and job is not None,
         call=call or dict.fromkeys(CALL, ""),
+        delay_problem=_delay_problem(call) if call else "",
         problem=problem,
         failed=status != 200,
     )

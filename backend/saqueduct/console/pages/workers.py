@@ -11,7 +11,7 @@ from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.queue.listing import JobListing
-from saqueduct.queue.workers import WorkerProcess, processes_of
+from saqueduct.queue.workers import WorkerProcess
 
 MOST_RUNNING = 200
 """Running jobs that the page shows."""
@@ -28,13 +28,12 @@ class WorkerPages(Controller):
         snapshot = await view.snapshot()
         found = await _running(view) if snapshot.redis_up else None
         running, more = found or ((), False)
-        processes = processes_of(snapshot.queues)
+        processes = snapshot.processes
         return await view.page(
             "workers.html",
             processes=[(process, _of(process, running)) for process in processes],
             others=[job for job in running if not any(job.worker in process.ids for process in processes)],
-            # Stock workers of SAQ report in its own way alone.
-            stock=[each for each in snapshot.workers if not any(each.id in process.ids for process in processes)],
+            stock=snapshot.unreported,
             stats={each.id: each.stats for each in snapshot.workers},
             more=more,
             unknown=snapshot.redis_up and found is None,

@@ -71,6 +71,7 @@ document.querySelector("nav [aria-current=page]")?.scrollIntoView({ block: "near
 
 /* Live updates: the page is read again when the server says that something has changed, and its regions replaced. */
 
+const live = document.body.dataset.live; // Absent where the page is the answer to a form.
 const state = document.getElementById("live-state");
 const say = (word, paused) => {
   if (!state) return;
@@ -82,7 +83,7 @@ const say = (word, paused) => {
 function busy() {
   const active = document.activeElement;
   const typing = active && active.closest("form, dialog") && active.matches("input:not([type=checkbox]), textarea, select");
-  const opened = document.querySelector("[data-region] details.menu[open], details.hold[open], dialog[open]");
+  const opened = document.querySelector("[data-region] details.menu[open], dialog[open]");
   const chosen = document.querySelector("[data-region] input:checked");
   const marked = String(document.getSelection() ?? "").length > 0;
   return Boolean(typing || opened || chosen || marked);
@@ -91,7 +92,7 @@ function busy() {
 let reading = false, missed = false;
 
 async function refresh() {
-  if (document.hidden || !document.querySelector("[data-region]")) return;
+  if (!live || document.hidden || !document.querySelector("[data-region]")) return;
   if (busy()) { missed = true; say("Paused while you work", true); return; }
   if (reading) { missed = true; return; }
   reading = true; missed = false;
@@ -117,12 +118,14 @@ function replace(old, fresh) {
   const scrolled = [...old.querySelectorAll(".table")].map((each) => each.scrollLeft);
   const open = new Set([...old.querySelectorAll("details[open][id]")].map((each) => each.id));
   const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const current = old.querySelector("tr.current a")?.getAttribute("href");
   const source = fresh.innerHTML;
   old.replaceChildren(...[...fresh.childNodes].map((each) => document.importNode(each, true)));
   old.dataset.source = source;
   old.querySelectorAll(".table").forEach((each, index) => { each.scrollLeft = scrolled[index] ?? 0; });
   old.querySelectorAll("details[id]").forEach((each) => { if (open.has(each.id)) each.open = true; });
   if (focused) old.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (current) old.querySelector(`tr a[href="${CSS.escape(current)}"]`)?.closest("tr").classList.add("current");
   showTimes(old);
 }
 
@@ -135,9 +138,9 @@ function poll() {
 }
 
 function connect() {
-  if (stream || polling || document.hidden) return;
+  if (!live || stream || polling || document.hidden) return;
   let opened = false, failures = 0;
-  stream = new EventSource(document.body.dataset.live);
+  stream = new EventSource(live);
   stream.addEventListener("open", () => { opened = true; failures = 0; say("Live", false); });
   stream.addEventListener("change", refresh);
   stream.addEventListener("error", () => {
