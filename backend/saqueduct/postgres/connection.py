@@ -3,7 +3,8 @@ server."""
 
 import re
 import ssl
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
 
 import asyncpg
 
@@ -12,6 +13,19 @@ from saqueduct.postgres.outage import silence
 _COMMITS = re.compile(r"\s*(COMMIT|END)\b[^;]*;?\s*", re.IGNORECASE)
 _QUICK = re.compile(r"\s*(BEGIN|ROLLBACK|SAVEPOINT|RELEASE)\b[^;]*;?\s*", re.IGNORECASE)
 """Statements that a healthy server answers immediately, in any transaction."""
+
+
+BUILT_IN = 10_000
+"""Types with smaller OIDs, such as arrays of numbers, are in PostgreSQL's sources: alike on all of its servers."""
+
+_built_in: dict[tuple[Any, frozenset[int]], Any] = {}
+"""What servers of a version have said about types."""
+
+
+class _Unsent(NamedTuple):
+    """The statement of an answer that is known: it takes the place of no other one on the connection."""
+
+    name: str
 
 
 class TransactionAborted(Exception):
@@ -49,6 +63,20 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # (asyncpg has no t
         if status == "ROLLBACK" and _COMMITS.fullmatch(query):
             raise TransactionAborted
         return status
+
+    async def _introspect_types(self, typeoids: Iterable[int], timeout: float | None) -> tuple[Any, Any]:
+        """As asyncpg's (0.32), which asks on each connection about the types that a statement is the first to use.
+
+        That takes PostgreSQL longer than most statements: what is alike on all connections is asked once a process.
+        """
+        types = frozenset(typeoids)
+        key = (self.get_server_version(), types)
+        if (known := _built_in.get(key)) is not None:
+            return known, _Unsent("known")
+        answer: tuple[Any, Any] = await super()._introspect_types(typeoids, timeout)
+        if max(types) < BUILT_IN:
+            _built_in[key] = answer[0]
+        return answer
 
     async def _quickly(self, query: str) -> str:
         if self.begin and query.startswith("BEGIN"):
