@@ -1,5 +1,6 @@
 """The console in Chromium: accessible, within its policy, on small screens, and with keys and live updates."""
 
+import re
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -71,6 +72,25 @@ def test_a_change_appears_without_a_reload(page: Page, served: Served) -> None:
     expect(page.get_by_text("to see it live")).to_be_visible()
     served.run(served.saqueduct.queues.get("reports").resume())
     expect(page.get_by_text("to see it live")).to_be_hidden()
+
+
+def test_an_update_while_a_link_is_pressed_does_not_lose_the_click(page: Page, served: Served) -> None:
+    served.enqueue("echo", key="pressed", delay=3600)
+    page.goto(f"{served.url}/jobs")
+    page.locator("a[href*='key=pressed']").first.hover()
+    page.mouse.down()
+    served.enqueue("echo", delay=3600)
+    page.evaluate(UPDATE)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("key=pressed"))
+
+
+UPDATE = """async () => {
+  document.dispatchEvent(new Event("visibilitychange"));
+  // Begun later than that of the update, if there is one.
+  for (let times = 0; times < 3; times += 1) await (await fetch(location.href)).text();
+}"""
+"""Asks for a live update, and waits until it is done or has been put off."""
 
 
 def test_a_queue_is_paused_in_the_browser(page: Page, served: Served) -> None:

@@ -89,10 +89,11 @@ function busy() {
   return Boolean(typing || opened || chosen || marked);
 }
 
-let reading = false, missed = false;
+let reading = false, missed = false, pressed = false;
 
 async function refresh() {
   if (!live || document.hidden || !document.querySelector("[data-region]")) return;
+  if (pressed) { missed = true; return; }
   if (busy()) { missed = true; say("Paused while you work", true); return; }
   if (reading) { missed = true; return; }
   reading = true; missed = false;
@@ -101,7 +102,7 @@ async function refresh() {
     if (answer.redirected) { say("Signed out: load the page again", true); return; }
     if (!answer.ok) { say(`The server answers ${answer.status}`, true); return; }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (busy()) { missed = true; return; }
+    if (pressed || busy()) { missed = true; return; }
     for (const old of document.querySelectorAll("[data-region]")) {
       const fresh = page.getElementById(old.id);
       if (fresh && fresh.innerHTML !== old.dataset.source) replace(old, fresh);
@@ -166,6 +167,11 @@ addEventListener("pagehide", rest);
 addEventListener("pageshow", (event) => { if (event.persisted) { refresh(); connect(); } });
 for (const event of ["focusout", "toggle", "change"]) {
   document.addEventListener(event, () => { if (missed) setTimeout(refresh, 200); }, true);
+}
+/* What is pressed must be there when it is released, or it gets no click. */
+addEventListener("pointerdown", () => { pressed = true; }, true);
+for (const event of ["pointerup", "pointercancel"]) {
+  addEventListener(event, () => { pressed = false; if (missed) setTimeout(refresh, 200); }, true);
 }
 
 /* Keys. */
