@@ -34,7 +34,13 @@ from tests.fixtures.composition import build_container, build_queues, build_work
 from tests.fixtures.emptying import Emptying
 from tests.parallel.options import processes
 
-pytest_plugins = ["tests.parallel.plugin", "tests.fixtures.servers", "saqueduct.testing.plugin", "pytester"]
+pytest_plugins = [
+    "tests.parallel.plugin",
+    "tests.fixtures.servers",
+    "tests.fixtures.engines",
+    "saqueduct.testing.plugin",
+    "pytester",
+]
 
 
 # Nearly all that the imports and the collection of tests make stays: the garbage collector need not visit it, neither

@@ -148,7 +148,7 @@ def test_the_terminals_interrupt_does_not_reach_it(make: Make, directory: Path) 
     assert os.getpgid(pid) != os.getpgid(0)
 
 
-@each_new_server
+@each_server
 def test_nobody_else_can_connect(make: Make, directory: Path) -> None:
     make(directory).start()
     [socket] = [path for path in directory.glob("*/*") if path.is_socket()] or list(directory.glob("*/.s.*[0-9]"))
@@ -180,6 +180,7 @@ def test_a_redis_that_cannot_start_shows_its_log(directory: Path) -> None:
 
 
 def test_a_postgres_that_cannot_start_shows_its_log(directory: Path) -> None:
+    add_cluster(directory / "postgres")
     with pytest.raises(ServerError, match="no_such_setting"):
         EmbeddedPostgres(directory / "postgres", {"no_such_setting": "1"}).start()
 
