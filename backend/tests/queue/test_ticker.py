@@ -242,7 +242,7 @@ async def test_schedules_are_declared_anew_when_redis_has_forgotten_them(queue: 
 
 
 async def test_one_schedule_that_fails_keeps_no_other_back(
-    queue: EngineQueue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    queue: EngineQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     @scheduled_task(every=PERIOD, kwargs={"text": "x" * 2000})
     async def large(ctx: Context, *, text: str) -> None: ...
@@ -250,8 +250,7 @@ async def test_one_schedule_that_fails_keeps_no_other_back(
     @scheduled_task(every=PERIOD)
     async def small(ctx: Context) -> None: ...
 
-    monkeypatch.setattr(queue, "max_payload_bytes", 1000)
-    ticker = ticker_of(queue, large, small)
+    ticker = ticker_of(EngineQueue(queue.redis, queue.name, tasks=queue.tasks, max_payload_bytes=1000), large, small)
     await ticker.declare()
     assert await at(ticker, period(1) + 1) > 0
     assert await names_of(queue) == ["small"]
