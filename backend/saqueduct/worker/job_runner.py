@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from redis.exceptions import RedisError
 from saq import Job
@@ -18,16 +18,17 @@ from saqueduct.tasks import current_job
 from saqueduct.tasks.job import EngineJob, Held
 from saqueduct.tasks.job_meta import DURABLE
 from saqueduct.worker import loop_monitor
-from saqueduct.worker.attempt import Attempt, Hook, Runtime
+from saqueduct.worker.attempt import Attempt, Runtime
 from saqueduct.worker.attempt_outcomes import AttemptOutcomes
 from saqueduct.worker.closings import Closings
 from saqueduct.worker.deadlines import Deadlines
-from saqueduct.worker.functions import TaskFunctions
 from saqueduct.worker.heartbeat import Heartbeat
+from saqueduct.worker.host import Host
 from saqueduct.worker.leases import LeaseKeeper
 from saqueduct.worker.leasing import Leased, Leasing
 from saqueduct.worker.lost_leases import LostLeases
 from saqueduct.worker.outcome_buffer import OutcomeBuffer
+from saqueduct.worker.resting import Resting
 from saqueduct.worker.suspects import LOOK_FOR_ROOM, Suspects
 from saqueduct.worker.traced_attempt import TracedAttempt
 from saqueduct.worker.waiting import Waiting
@@ -63,39 +64,6 @@ UNWRITTEN = 10
 """Unwritten outcomes, as a multiple of its concurrency, at which a worker stops leasing."""
 
 
-class Host(Protocol):
-    """The worker, as its jobs need it; see `EngineWorker`."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def concurrency(self) -> int: ...
-    @property
-    def task_functions(self) -> TaskFunctions: ...
-    @property
-    def context(self) -> Any: ...
-    @property
-    def before_process(self) -> Sequence[Hook] | None: ...
-    @property
-    def after_process(self) -> Sequence[Hook] | None: ...
-    @property
-    def deploy_window(self) -> float: ...
-    @property
-    def outage_limit(self) -> float: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def burst(self) -> bool: ...
-    @property
-    def max_burst_jobs(self) -> int | None: ...
-    @property
-    def dequeue_timeout(self) -> float: ...
-    @property
-    def event(self) -> asyncio.Event: ...
-
-    def give_up(self, reason: str) -> None: ...
-
-
 class JobRunner:
     """Leases and runs the jobs of one queue.
 
@@ -121,12 +89,9 @@ class JobRunner:
         """A slot may be free."""
         self._paused = False
         """The queue is."""
-        self._resting = False
-        """Somebody has asked this worker to take no jobs."""
-        self._takes_none = False
-        """It takes none: no lease is on its way."""
         self._waiting = Waiting(queue.core, queue.schedule, self._stopping)
         self.loop = asyncio.get_running_loop()
+        self._resting = Resting(queue.name, self.loop, self._waiting.interrupt, self._freed.set)
         self.given_up: set[Attempt] = set()
         """Attempts that still run although their jobs were settled; they no longer hold a slot."""
         self._task: asyncio.Task[None] | None = None
@@ -151,7 +116,7 @@ class JobRunner:
             self.running,
             self.given_up,
             self.worker.version,
-            self._pause_in_thread,
+            self._resting.ask_in_thread,
         )
 
     def _runtime_of_attempts(self) -> Runtime:
@@ -186,7 +151,7 @@ class JobRunner:
         waits = 0.0
         while not self._stopping.is_set():
             self._freed.clear()
-            if self._resting:
+            if self._resting.asked:
                 waits = 0.0
                 await self._rest_until_resumed()
                 continue
@@ -415,28 +380,11 @@ class JobRunner:
         self._freed.set()
 
     async def _rest_until_resumed(self) -> None:
-        self._takes_none = True
+        self._resting.takes_none = True
         if self.worker.burst and not self._busy():
             self._end_burst()
         else:
             await self._freed.wait()
-
-    def _pause_in_thread(self, paused: bool) -> bool:
-        if paused != self._resting:
-            self.loop.call_soon_threadsafe(self._rest_or_work, paused)
-        return self._takes_none
-
-    def _rest_or_work(self, resting: bool) -> None:
-        """Take no jobs, or take them again, as somebody has asked this worker."""
-        if resting == self._resting:
-            return
-        self._resting = resting
-        logger.info("queue %s: this worker %s", self.queue.name, "takes no jobs" if resting else "takes jobs again")
-        if resting:
-            self._waiting.interrupt()
-        else:
-            self._takes_none = False
-        self._freed.set()
 
     def _lost_in_thread(self, held: Held) -> None:
         self.loop.call_soon_threadsafe(self._lost, held)
