@@ -2,8 +2,6 @@
 
 from typing import Any
 
-__version__ = "0.1.0"
-
 
 def __getattr__(name: str) -> Any:
     # Not imported with the package: most of its modules need no web application.

@@ -17,7 +17,6 @@ from litestar.utils.scope.state import ScopeState
 from sqlalchemy.ext.asyncio import AsyncSession
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import __version__
 from app.campaigns.routes import CampaignController
 from app.container import Transaction, build_container, container_of, provide_registry
 from app.db.session import SessionMaker
@@ -31,6 +30,7 @@ from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
 from app.tracing import tracer_provider, web_plugins
 from app.users.routes import UserController
+from app.version import __version__
 from app.web.api_document import ApiDocument, operation_id
 from app.web.api_page import ApiPage, schema_router
 from app.web.edge import Edge

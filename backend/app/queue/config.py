@@ -18,8 +18,8 @@ import app.payments.tasks
 import app.queue.tasks
 import app.todos.tasks
 import app.users.tasks  # noqa: F401
-from app import __version__
 from app.settings import Settings, load_settings
+from app.version import __version__
 from saqueduct import ConfigurationError, Queues, SaqueductConfig, get_registry
 
 if TYPE_CHECKING:
