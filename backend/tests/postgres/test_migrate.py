@@ -88,6 +88,7 @@ async def test_a_commit_is_notified_with_the_schema_of_its_outbox(empty_url: str
 
 
 BEFORE_AUDIT, BEFORE_HISTORY, BEFORE_BATCHES = "saqueduct_0003", "saqueduct_0004", "saqueduct_0005"
+BEFORE_PLANS = "saqueduct_0006"
 
 AUDIT_ROW = """
     INSERT INTO job_audit (person, action, kind, targets, why, surface, address)
@@ -108,6 +109,10 @@ async def test_audit_and_history_with_rows_go_down_and_up_again_one_by_one(
 ) -> None:
     await migrate.upgrade(empty_url)
     await run_sql(empty_url, OUTBOX_ROW.format(place="outbox"), AUDIT_ROW, BATCH_ROW, HISTORY_ROW)
+    await run_sql(empty_url, BATCH_ROW.replace("(entry,", "(done, entry,").replace("VALUES (", "VALUES (false, "))
+    await migrate.downgrade(empty_database, BEFORE_PLANS)
+    # Without the column, what was only planned would be shown as done.
+    assert await rows(empty_database, "SELECT count(*) FROM job_audit_batches") == [1]
     await migrate.downgrade(empty_database, BEFORE_BATCHES)
     assert await rows(empty_database, "SELECT to_regclass('job_audit_batches') IS NULL") == [True]
     assert await rows(empty_database, "SELECT count(*) FROM job_history") == [1]

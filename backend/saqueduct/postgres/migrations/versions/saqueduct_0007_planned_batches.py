@@ -18,4 +18,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_column(TABLE, "done", schema=op.get_context().opts.get("saqueduct_schema"))
+    schema = op.get_context().opts.get("saqueduct_schema")
+    # Without the column, what was only planned would be said to be done.
+    op.execute(sa.delete(sa.table(TABLE, sa.column("done"), schema=schema)).where(sa.column("done").is_(False)))
+    op.drop_column(TABLE, "done", schema=schema)
