@@ -5,6 +5,9 @@ import re
 
 EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
+CLOCKS = dt.timedelta(seconds=10)
+"""By how much the clocks of two machines may differ, such as those of Redis and PostgreSQL."""
+
 UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 _DURATION = re.compile(r"(?:\d++(?:\.\d++)?(?:ms|[wdhms]))++")
@@ -40,6 +43,11 @@ def moment_of(text: str, zone: dt.tzinfo | None) -> dt.datetime:
     except (ValueError, OverflowError):
         pass
     raise ValueError(f"{text!r} is neither a duration before now such as 2h or 7d nor a time such as 2026-05-01T09:00")
+
+
+def moment_at(milliseconds: int) -> dt.datetime:
+    """The time of these epoch milliseconds."""
+    return EPOCH + dt.timedelta(milliseconds=milliseconds)
 
 
 def milliseconds(moment: dt.datetime | None) -> int:

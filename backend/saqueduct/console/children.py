@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from saqueduct.common.clock import time_now
+from saqueduct.common.moments import CLOCKS
 from saqueduct.console.view import View
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
@@ -18,9 +19,6 @@ MOST: Final = 50
 
 LOOKED_AT: Final = 1_000
 """Waiting and running jobs of each state that are looked at for children."""
-
-CLOCKS: Final = dt.timedelta(seconds=10)
-"""By how much the clocks of two machines may differ."""
 
 STATES: Final[Sequence[LiveState]] = ("active", "waiting")
 

@@ -3,15 +3,13 @@
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
+from saqueduct.common.moments import CLOCKS
 from saqueduct.console.timeline import NONE, Deed, Deeds
 from saqueduct.console.view import View
 from saqueduct.postgres.job_details import JobDetails
 
 if TYPE_CHECKING:
     from saqueduct.postgres.audit_batches import Action
-
-CLOCKS: Final = dt.timedelta(seconds=10)
-"""By how much the clocks of Redis and PostgreSQL may differ."""
 
 LATEST: Final = dt.timedelta(minutes=1)
 """After the enqueue, within which its entry is written: the answer to an enqueue does not wait for it."""

@@ -54,9 +54,9 @@ class AuditLog:
         self._session = session
         self._options = in_schema(schema)
 
-    async def add(self, entry: AuditEntry) -> int:
-        """Write an entry; returns its id."""
-        return await _written(self._session, entry, self._options)
+    async def add(self, entry: AuditEntry, at: dt.datetime | None = None) -> int:
+        """Write an entry; returns its id. `at` is when the action was asked for, if that was not now."""
+        return await _written(self._session, entry, self._options, at)
 
     async def count(self, id_: int | None, entry: AuditEntry, done: Sequence[Target]) -> int | None:
         """Add what a batch of an action did to the one entry for all its batches; returns its id.
@@ -190,9 +190,15 @@ class AuditWriter:
         return [None] * len(entries)
 
 
-async def _written(connection: AsyncConnection | AsyncSession, entry: AuditEntry, options: dict[str, Any]) -> int:
+async def _written(
+    connection: AsyncConnection | AsyncSession,
+    entry: AuditEntry,
+    options: dict[str, Any],
+    at: dt.datetime | None = None,
+) -> int:
     """Write an entry and the targets that it does not name itself; returns its id."""
-    statement = insert(AuditRow).values(columns(entry)).returning(AuditRow.id)
+    values = columns(entry) if at is None else {**columns(entry), "at": at}
+    statement = insert(AuditRow).values(values).returning(AuditRow.id)
     id_ = int((await connection.execute(statement, execution_options=options)).scalar_one())
     await write_further(connection, id_, entry, options)
     return id_

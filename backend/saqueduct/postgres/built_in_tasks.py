@@ -13,7 +13,7 @@ from saq.job import CronJob
 from saq.types import Context
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.errors import NoJobRecords, UnknownTask
+from saqueduct.errors import GiveUp, NoJobRecords, QueueError, UnknownTask
 from saqueduct.postgres.changes import Change, Changes
 from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
@@ -51,7 +51,7 @@ async def replay_all(
         which: the filter.
         by, why, arguments, queue, rate: see `DeadLetters.replay_some`.
     """
-    audit = dead_letters.audit_of(job.key, which, by, why)
+    audit = dead_letters.audit_of(job, which, by, why)
     earlier = await audit.counted()
     so_far = Resolved(done=earlier, until=dt.datetime.fromtimestamp(job.queued / 1000, dt.UTC))
     count, loop = earlier + await dead_letters.count(which), asyncio.get_running_loop()
@@ -104,15 +104,19 @@ async def change_jobs(
 ) -> dict[str, Any]:
     """Abort, retry or discard all jobs that match; reports how many, and which could not be changed.
 
-    Jobs that were enqueued after `before` are left alone. Retried are failed and aborted jobs, unless the filter names
-    a status, and discarded dead letters. `count` is how many match, for the progress. One such job runs at a time:
-    `run` is the same for all.
+    Jobs that were enqueued after `before` are left alone; it is in UTC if it has no offset. Retried are failed and
+    aborted jobs, unless the filter names a status, and discarded dead letters. `count` is how many match, for the
+    progress. One such job runs at a time: `run` is the same for all.
     """
     queues = Queues.current()
     if not isinstance(store := queues.store, PostgresStore):
         raise NoJobRecords
-    tasks = queues.tasks
+    tasks, before = queues.tasks, before if before.tzinfo else before.replace(tzinfo=dt.UTC)
     changes = Changes(queues, tasks, store.sessions.begin, ctx["job"], change, which, before, by, why, count)
+    try:
+        changes.check()
+    except QueueError as error:
+        raise GiveUp(str(error)) from error
     return await changes.make()
 
 

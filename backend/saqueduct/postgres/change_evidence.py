@@ -2,20 +2,19 @@
 
 import dataclasses
 import datetime as dt
-from typing import Final, Literal
+from typing import Literal
 
 from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
-from saqueduct.common.moments import EPOCH
+from saqueduct.common.moments import CLOCKS, moment_at
+from saqueduct.common.text import storable
 from saqueduct.postgres.audit_batches import Target
 from saqueduct.postgres.history import JobHistory
 from saqueduct.postgres.models import REPLAYED, RETRIED, JobRecord
+from saqueduct.postgres.records import shortened
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.job_meta import ROUND
-
-CLOCKS: Final = dt.timedelta(seconds=10)
-"""By how much the clocks of Redis and PostgreSQL may differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,15 +53,15 @@ class Evidence:
         return (live is not None and self._retried(live)) or any(map(self._record_retried, records))
 
     def _aborted(self, job: Job) -> bool:
-        return job.status in (Status.ABORTING, Status.ABORTED) and job.error == self.reason
+        return job.status in (Status.ABORTING, Status.ABORTED) and job.error == storable(self.reason)
 
     def _record_aborted(self, record: JobRecord) -> bool:
-        return record.status == "aborted" and record.error == self.reason and self._since(record.ended_at)
+        return record.status == "aborted" and record.error == shortened(self.reason) and self._since(record.ended_at)
 
     def _retried(self, job: Job) -> bool:
         if not job.meta.get(ROUND):
             return False
-        return job.status not in TERMINAL_STATUSES or self._since(EPOCH + dt.timedelta(milliseconds=job.completed))
+        return job.status not in TERMINAL_STATUSES or self._since(moment_at(job.completed))
 
     def _record_retried(self, record: JobRecord) -> bool:
         if record.resolved_at is None or record.resolved_at < self.before - CLOCKS:

@@ -13,7 +13,8 @@ from saq.job import Status
 from sqlalchemy import JSON, and_, cast, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.errors import JobNotFound, QueueError, QueueUnavailable
+from saqueduct.common.moments import milliseconds
+from saqueduct.errors import InvalidSearch, QueueError, QueueUnavailable
 from saqueduct.postgres.audit_batches import Target
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.change_evidence import Evidence
@@ -52,6 +53,13 @@ NAMED: Final = 50
 
 BOTH: Final[tuple[LiveState, ...]] = ("waiting", "active")
 """States of jobs that have not ended."""
+
+POSSIBLE: Final[Mapping[Change, Sequence[str]]] = {
+    "abort": ("queued", "active"),
+    "retry": ("complete", "failed", "aborted"),
+    "discard": ("failed",),
+}
+"""Statuses of the jobs that can be changed so."""
 
 ENDED: Final = ("failed", "aborted")
 """Statuses of the jobs that are retried unless the filter says which."""
@@ -100,6 +108,7 @@ class Changes:
     why: str
     count: int
     done: int = 0
+    """By all attempts."""
     not_possible: int = 0
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     _tried: set[str] = dataclasses.field(default_factory=set)
@@ -113,6 +122,22 @@ class Changes:
         self._evidence = Evidence(self.queues, self.change, self.before, self.by, self.why)
         until = self.before if self.which.until is None else min(self.before, self.which.until)
         self.which = msgspec.structs.replace(self.which, until=until)
+
+    def check(self) -> None:
+        """Check that the change is possible with what the filter names.
+
+        Raises:
+            InvalidSearch: no job of that status can be changed so.
+            UnknownQueue: no job of that queue can be aborted here.
+        """
+        possible = POSSIBLE[self.change]
+        if self.which.status not in (None, *possible):
+            raise InvalidSearch(
+                f"{self.change} with status={self.which.status!r}: it is possible with {', '.join(possible)}; "
+                "name one of these, or none"
+            )
+        if self.change == "abort" and self.which.queue is not None:
+            self.queues.look_up(self.which.queue)
 
     async def make(self) -> dict[str, Any]:
         """Carry it out; returns how many were changed by all attempts, how many could not be, and why some of those."""
@@ -184,17 +209,19 @@ class Changes:
         return earlier and record.resolution is None and record.task != self.job.function
 
     async def _retry_one(self, record: JobRecord) -> None:
-        job_id = self.queues.look_up(record.queue).job_id(record.key)
-        try:
-            await self.queues.retry(job_id)
-        except JobNotFound:
-            # Redis has forgotten it; a dead letter is enqueued again.
-            async with self.transaction() as session:
-                letters = DeadLetters(session, self.queues, self.tasks)
-                await letters.replay(job_id, by=self.by, why=self.why)
+        queue = self.queues.look_up(record.queue)
+        job = await queue.fetch(record.key)
+        if job is not None and (job.unreadable or job.queued == milliseconds(record.queued_at)):
+            await queue.retry_by_hand(job)
+            return
+        # Redis has forgotten it, or has a later job of its key; a dead letter is enqueued again.
+        async with self.transaction() as session:
+            letters = DeadLetters(session, self.queues, self.tasks)
+            job_id = queue.job_id(record.key)
+            await letters.replay(job_id, by=self.by, why=self.why, queued_at=record.queued_at)
 
     async def _discard(self) -> None:
-        so_far, more = Resolved(done=self.done, until=self.before), True
+        so_far, more = Resolved(done=self.done, until=self.before, failed_before=self.before), True
         values = msgspec.structs.asdict(self.which)
         while more:
             async with self.transaction() as session:
@@ -209,16 +236,16 @@ class Changes:
     ) -> None:
         """Change some jobs, several at a time, and report it."""
         targets = {id(job): Target(job.key, queue_of(job)) for job in jobs}
-        done, unknown, failures = list[Target](), list[Target](), list[Exception]()
-        places = asyncio.Semaphore(CONCURRENT_CHANGES)
+        done, unknown, failures = list[Target](), list[Target](), list[BaseException]()
+        places, stopped = asyncio.Semaphore(CONCURRENT_CHANGES), asyncio.Event()
 
         async def one(job: Any) -> None:
             async with places:
-                if failures:
+                if failures or stopped.is_set():
                     return
                 try:
                     await change(job)
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
                     if isinstance(error, QueueError) and not isinstance(error, QueueUnavailable):
                         self._refuse(job.key, error)
                     else:
@@ -230,10 +257,18 @@ class Changes:
 
         async with self.transaction() as session:
             plans = await self._audit(session).plan(targets.values())
-        await asyncio.gather(*(one(job) for job in jobs))
-        async with self.transaction() as session:
-            await self._audit(session).settle(plans, done, unknown)
-        self.done += len(done)
+        changes = asyncio.gather(*(one(job) for job in jobs))
+        try:
+            await asyncio.shield(changes)
+        except asyncio.CancelledError:
+            # This job is aborted, or its worker stops: those that are under way end, and are noted.
+            stopped.set()
+            await changes
+            raise
+        finally:
+            async with self.transaction() as session:
+                await self._audit(session).settle(plans, done, unknown)
+            self.done += len(done)
         if failures:
             raise failures[0]
         await self._report()
@@ -244,7 +279,7 @@ class Changes:
             self.refused[key] = str(error)
 
     def _audit(self, session: AsyncSession) -> JobAudit:
-        return JobAudit(session, self._schema, self._action)
+        return JobAudit(session, self._schema, self._action, self.job)
 
     async def _report(self) -> None:
         await self.job.update(progress=min(1.0, (self.done + self.not_possible) / max(1, self.count)))

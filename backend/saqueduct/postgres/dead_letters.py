@@ -5,7 +5,8 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, tuple_, update
+from saq import Job
+from sqlalchemy import func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.clock import time_now
@@ -40,6 +41,7 @@ class Resolved:
         refused: key -> reason, of those that cannot be replayed; they stay dead letters.
         after: where the next batch begins; None before the first.
         until: jobs enqueued then or later are left out: replayed jobs may have failed again.
+        failed_before: those that failed then or later are left out as well; None: only the time of enqueue counts.
     """
 
     done: int = 0
@@ -47,6 +49,7 @@ class Resolved:
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     after: tuple[dt.datetime, str, str] | None = None
     until: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.fromtimestamp(time_now(), dt.UTC))
+    failed_before: dt.datetime | None = None
 
     def add(self, record: JobRecord) -> None:
         """Count one."""
@@ -77,19 +80,19 @@ class DeadLetters:
         self.audit = AuditLog(session, self._schema)
         """Notes actions in the same transaction."""
 
-    def audit_of(self, job: str, which: DeadLetterFilter, by: str, why: str) -> JobAudit:
+    def audit_of(self, job: Job, which: DeadLetterFilter, by: str, why: str) -> JobAudit:
         """The audit of a job that replays all that match, in the same transaction.
 
         Args:
-            job: its key.
+            job: that one.
             which: the filter.
             by, why: as `replay`.
         """
         action = AuditEntry(
-            person=by, action="replay", kind="dead letter", targets=[job], count=0, filter=which.described(), why=why,
-            surface="job",
+            person=by, action="replay", kind="dead letter", targets=[job.key], count=0, filter=which.described(),
+            why=why, surface="job",
         )  # fmt: skip
-        return JobAudit(self.session, self._schema, action)
+        return JobAudit(self.session, self._schema, action, job)
 
     async def replay(
         self,
@@ -99,6 +102,7 @@ class DeadLetters:
         why: str = "",
         arguments: Mapping[str, Any] | None = None,
         queue: str | None = None,
+        queued_at: dt.datetime | None = None,
     ) -> str:
         """Enqueue a dead letter's job again when the session commits; returns the new job's key.
 
@@ -108,13 +112,14 @@ class DeadLetters:
             why: the reason, kept in the record.
             arguments: replace the job's own arguments, by name; they must include the redacted ones.
             queue: replaces the job's queue.
+            queued_at: of which of the jobs that had the key; None: the last one that failed.
 
         Raises:
             DeadLetterNotFound: no job with that key has failed.
             JobConflict: it has been replayed or discarded.
             UnknownTask, UnknownQueue, InvalidArguments, PayloadTooLarge: it cannot be enqueued as it is.
         """
-        record = await self._locked(key)
+        record = await self._locked(key, queued_at)
         return await self._replay(record, by, why, arguments or {}, queue, 0.0)
 
     async def discard(self, key: str, *, by: str, why: str = "") -> None:
@@ -172,6 +177,8 @@ class DeadLetters:
 
     async def _batch(self, which: RecordFilter, so_far: Resolved) -> Sequence[JobRecord]:
         query = select(JobRecord).where(*conditions(which), *DEAD, JobRecord.queued_at < so_far.until)
+        if so_far.failed_before is not None:
+            query = query.where(or_(JobRecord.ended_at.is_(None), JobRecord.ended_at < so_far.failed_before))
         if so_far.after is not None:
             query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
         query = query.order_by(*PLACE).limit(self._batch_size).with_for_update(skip_locked=True)
@@ -182,13 +189,15 @@ class DeadLetters:
             so_far.after = (last.queued_at, last.key, last.queue)
         return batch
 
-    async def _locked(self, key: str) -> JobRecord:
+    async def _locked(self, key: str, queued_at: dt.datetime | None = None) -> JobRecord:
         key, queue = self._queues.locate(key)
         if storable(key) != key:
             raise DeadLetterNotFound(key)
         query = select(JobRecord).where(JobRecord.key == key, JobRecord.status == "failed")
         if queue is not None:
             query = query.where(JobRecord.queue == queue)
+        if queued_at is not None:
+            query = query.where(JobRecord.queued_at == queued_at)
         query = query.order_by(JobRecord.queued_at.desc()).limit(1).with_for_update()
         options = {**self._options, "populate_existing": True}
         record = await self.session.scalar(query, execution_options=options)

@@ -9,9 +9,11 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from saq import Job
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from saqueduct.common.moments import CLOCKS, moment_at
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_batches import Target, rows_of, write
 from saqueduct.postgres.base import in_schema
@@ -35,13 +37,15 @@ class JobAudit:
         schema: of the tables; None: what the connection finds.
         action: written as the entry where the job was enqueued like any other, and not by the console or a route for
             its action; its target is the job.
+        job: that changes them.
     """
 
-    def __init__(self, session: AsyncSession, schema: str | None, action: AuditEntry) -> None:
+    def __init__(self, session: AsyncSession, schema: str | None, action: AuditEntry, job: Job) -> None:
         self._session = session
         self._schema = schema
         self._options = in_schema(schema)
         self._action = action
+        self._asked_at = moment_at(job.queued)
         self._found: Entry | None = None
 
     async def counted(self) -> int:
@@ -86,7 +90,7 @@ class JobAudit:
         """What an earlier attempt has planned and not settled: for `settle`, and the jobs."""
         entry = await self._entry()
         # By the time, which has an index: the entry is older than its batches.
-        open_ = (AuditBatch.entry == entry.id, ~AuditBatch.done, AuditBatch.at >= entry.at)
+        open_ = (AuditBatch.entry == entry.id, ~AuditBatch.done, AuditBatch.at >= entry.at - CLOCKS)
         rows = (await self._session.scalars(select(AuditBatch).where(*open_), execution_options=self._options)).all()
         return [row.id for row in rows], [Target(key, row.queue) for row in rows for key in row.targets]
 
@@ -95,7 +99,7 @@ class JobAudit:
         if self._found is None:
             self._found = await self._asked()
         if self._found is None:
-            await AuditLog(self._session, self._schema).add(self._action)
+            await AuditLog(self._session, self._schema).add(self._action, self._asked_at)
             self._found = await self._asked()
         assert self._found is not None  # noqa: S101
         return self._found
@@ -105,6 +109,9 @@ class JobAudit:
         # The second condition has an index. Other actions on this job have another name, or no filter.
         mine = (AuditRow.targets == key) & AuditRow.targets.contains(key)
         action = (AuditRow.action == self._action.action) & (func.jsonb_typeof(AuditRow.filter) == "object")
-        query = select(AuditRow.id, AuditRow.at, AuditRow.count).where(mine, action).order_by(AuditRow.id).limit(1)
-        found = (await self._session.execute(query, execution_options=self._options)).first()
+        # An earlier job may have had the key.
+        own = AuditRow.surface == self._action.surface
+        asked = or_(and_(own, AuditRow.at == self._asked_at), and_(~own, AuditRow.at >= self._asked_at - CLOCKS))
+        query = select(AuditRow.id, AuditRow.at, AuditRow.count).where(mine, action, asked).order_by(AuditRow.id)
+        found = (await self._session.execute(query.limit(1), execution_options=self._options)).first()
         return None if found is None else Entry(*found)

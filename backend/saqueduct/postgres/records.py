@@ -106,7 +106,7 @@ class Rows:
     def _row_with(
         self, job: Job, task: TaskDefinition | None, max_result: int, arguments: Mapping[str, Any] | None
     ) -> Row:
-        error = _shortened(job.error)
+        error = shortened(job.error)
         meta = job.meta
         return Row(
             job.queued,
@@ -335,8 +335,9 @@ def _throttlings(job: Job, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _failure(job: Job, error: str | None) -> dict[str, Any]:
     found = own_fields(job).failure or failure(job, error)
-    return {**found, "error": _shortened(found["error"])}
+    return {**found, "error": shortened(found["error"])}
 
 
-def _shortened(error: str | None) -> str | None:
+def shortened(error: str | None) -> str | None:
+    """The error of a job as its record has it."""
     return None if error is None else storable(error[-MAX_ERROR:])

@@ -1,9 +1,10 @@
 """All jobs that match: counted first, and changed by a job."""
 
+import asyncio
 import datetime as dt
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from html import unescape
 from types import SimpleNamespace
@@ -11,12 +12,14 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from redis import Redis
 from saq import Job
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from saqueduct.common.moments import milliseconds
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.audit import AuditLog
-from saqueduct.postgres.changes import Changes
+from saqueduct.postgres.changes import CONCURRENT_CHANGES, Changes
 from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.queue.audit import AuditEntry
 from tests.console.conftest import VIEWER, Served
@@ -26,6 +29,16 @@ from tests.fixtures.poll import eventually_sync
 def status(served: Served, key: str) -> str:
     found: str = served.client.get(f"/queue/jobs/{key}").json()["status"]
     return found
+
+
+def history(served: Served, key: str) -> list[dict[str, Any]]:
+    answer = served.client.get(f"/queue/jobs/{key}/history")
+    return [] if answer.status_code == 404 else list(answer.json())
+
+
+def has_ended(served: Served, key: str, expected: str) -> bool:
+    """True when the record of the last job of that key has the status."""
+    return [record["status"] for record in history(served, key)][:1] == [expected]
 
 
 def has_ended_twice(served: Served, key: str) -> bool:
@@ -96,22 +109,25 @@ class Killed(BaseException):
 
 
 class Attempts:
-    """Attempts of one job that aborts or retries what matches, outside of a worker.
+    """Attempts of one job that changes what matches, outside of a worker.
 
     Args:
         served: the application.
         key: of the job.
-        change: "abort" or "retry".
+        change: what is done.
         group: which jobs.
+        why: the reason given.
     """
 
-    def __init__(self, served: Served, key: str, change: Any, group: str) -> None:
+    def __init__(self, served: Served, key: str, change: Any, group: str, why: str = "cleaning") -> None:
         store = served.saqueduct.store
         assert store is not None
-        self.served, self.sessions, self.change = served, store.sessions, change
+        self.served, self.sessions, self.change, self.why = served, store.sessions, change, why
         self.which = RecordFilter(arguments={"group": group})
-        self.job: Any = SimpleNamespace(key=key, function="change_jobs", attempts=1, update=AsyncMock())
         self.before = dt.datetime.now(dt.UTC)
+        self.job: Any = SimpleNamespace(
+            key=key, function="change_jobs", queued=milliseconds(self.before), update=AsyncMock()
+        )
         entry = AuditEntry(
             person="ada", action=change, kind="job", targets=[key], count=None, filter={}, surface="console"
         )
@@ -146,13 +162,13 @@ class Attempts:
             if opened == killed_at:
                 raise Killed
 
+        return self.served.run(self.changes(transaction).make())
+
+    def changes(self, transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]]) -> Changes:
+        """What an attempt does with these transactions."""
         saqueduct = self.served.saqueduct
-        given = (self.job, self.change, self.which, self.before, "ada", "cleaning", 100)
-
-        async def attempt() -> dict[str, Any]:
-            return await Changes(saqueduct.queues, saqueduct.registry, transaction, *given).make()
-
-        return self.served.run(attempt())
+        given = (self.job, self.change, self.which, self.before, "ada", self.why, 100)
+        return Changes(saqueduct.queues, saqueduct.registry, transaction, *given)
 
 
 def says(served: Served, key: str, text: str) -> None:
@@ -239,6 +255,48 @@ def test_a_call_that_redis_does_not_answer_is_repeated_and_counted_once(
     assert newest_entry(served)["count"] == 30
 
 
+def test_what_a_job_that_is_aborted_has_changed_is_counted(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [served.enqueue("echo", delay=3600, group="aborted within") for _ in range(60)]
+    attempts = Attempts(served, "job that is aborted", "abort", "aborted within")
+    queue = served.saqueduct.queues.get("default")
+    abort = queue.abort_by_hand
+
+    async def aborted() -> None:
+        under_way, released = list[str](), asyncio.Event()
+
+        async def slow(job: Job, reason: str) -> None:
+            under_way.append(job.key)
+            if len(under_way) > CONCURRENT_CHANGES:
+                attempt.cancel()
+                asyncio.get_running_loop().call_soon(released.set)
+                await released.wait()
+            await abort(job, reason)
+
+        monkeypatch.setattr(queue, "abort_by_hand", slow)
+        attempt = asyncio.create_task(attempts.changes(attempts.sessions.begin).make())
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+
+    served.run(aborted())
+    done = [key for key in keys if status(served, key) == "aborted"]
+    assert CONCURRENT_CHANGES < len(done) < len(keys)
+    [entry] = served.client.get("/queue/audit", params={"target": done[0]}).json()["entries"]
+    assert entry["count"] == len(done)
+    assert {by_hand(served, key) for key in done} == {"Abort requested by ada, from the console"}
+
+
+def test_a_reason_that_cannot_be_stored_as_it_is_does_not_hide_what_a_killed_worker_did(served: Served) -> None:
+    keys = [served.enqueue("echo", delay=3600, group="odd reason") for _ in range(3)]
+    attempts = Attempts(served, "job with an odd reason", "abort", "odd reason", "NUL \x00" + "x" * 50_000)
+    with pytest.raises(Killed):
+        attempts.make(killed_at=3)
+    with Redis.from_url(served.saqueduct.config.redis_url) as redis:
+        # Its record is all that is left of it.
+        eventually_sync(partial(has_ended, served, keys[0], "aborted"), within=60)
+        redis.delete(served.saqueduct.queues.get("default").job_id(keys[0]))
+    assert attempts.make()["changed"] == 3
+
+
 def test_what_a_job_changes_that_was_enqueued_like_any_other_is_named_too(served: Served) -> None:
     waiting = [served.enqueue("echo", delay=3600, group="direct") for _ in range(2)]
     before = (dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)).isoformat()
@@ -269,6 +327,73 @@ def test_the_replays_of_a_job_that_was_enqueued_in_its_form_are_named_by_who_is_
         ("ada", "replay", 1, "job")
     ]
     assert "Replayed</strong>" in served.page("/job", key=letter, queue="default")
+
+
+def test_a_job_that_reuses_a_key_has_an_entry_of_its_own(served: Served) -> None:
+    letters = [served.ended("echo", fail="reused", group=f"reused {number}") for number in range(2)]
+    for letter, group in zip(letters, ("reused 0", "reused 1"), strict=True):
+        body = {"which": {"arguments": {"group": group}}, "by": "ada", "why": group}
+        answer = served.client.post("/queue/tasks/replay_dead_letters", json=body, params={"key": "every night"})
+        assert answer.json()["created"], answer.text
+        eventually_sync(lambda: status(served, "every night") == "complete", within=60)
+        assert served.client.get("/queue/jobs/every night").json()["result"] == {"replayed": 1, "refused": {}}
+        [entry] = served.client.get("/queue/audit", params={"target": letter}).json()["entries"]
+        assert (entry["why"], entry["count"]) == (group, 1)
+
+
+def test_a_later_job_of_the_same_key_is_not_retried_in_place_of_the_one_that_failed(served: Served) -> None:
+    served.enqueue("echo", key="one key", fail="first of its key")
+    eventually_sync(partial(has_ended, served, "one key", "failed"), within=60)
+    served.enqueue("echo", key="one key", text="second")
+    eventually_sync(partial(has_ended, served, "one key", "complete"), within=60)
+    job = run(served, action="retry", q="error:first of its key")
+    assert job["result"]["changed"] == 1
+    second, first = history(served, "one key")
+    assert (second["status"], second["attempts"], first["resolution"]) == ("complete", 1, "replayed")
+
+
+def test_a_dead_letter_that_failed_after_the_click_is_not_discarded(served: Served) -> None:
+    queue = served.saqueduct.queues.get("default")
+    served.run(queue.pause("eve"))
+    late = served.enqueue("echo", fail="late", group="late")
+    attempts = Attempts(served, "job that discards", "discard", "late")
+    served.run(queue.resume())
+    eventually_sync(partial(has_ended, served, late, "failed"), within=60)
+    assert attempts.make()["changed"] == 0
+    assert history(served, late)[0]["resolution"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "which", "why"),
+    [
+        ("abort", {"status": "failed"}, "abort with status='failed': it is possible with queued, active"),
+        ("retry", {"status": "active"}, "retry with status='active': it is possible with complete, failed, aborted"),
+        ("discard", {"status": "complete"}, "discard with status='complete': it is possible with failed"),
+        ("abort", {"queue": "mails"}, "there is no queue 'mails'"),
+    ],
+    ids=str,
+)
+def test_a_job_whose_change_is_not_possible_fails_at_once_and_changes_nothing(
+    served: Served, change: str, which: dict[str, str], why: str
+) -> None:
+    other = served.enqueue("echo", delay=3600)
+    # A time without an offset is one in UTC.
+    body = {"change": change, "which": which, "before": "2100-01-01T00:00:00", "by": "ada"}
+    key = served.client.post("/queue/tasks/change_jobs", json=body).json()["job_id"]
+    eventually_sync(lambda: status(served, key) == "failed", within=60)
+    job = served.client.get(f"/queue/jobs/{key}").json()
+    assert why in job["error"]
+    assert job["attempts"] == 1
+    assert status(served, other) == "queued"
+    served.run(served.saqueduct.queues.abort(other))
+
+
+def test_a_time_without_an_offset_is_in_utc(served: Served) -> None:
+    letter = served.ended("echo", fail="naive", group="naive")
+    body = {"change": "retry", "which": {"arguments": {"group": "naive"}}, "by": "ada", "before": "2100-01-01T00:00:00"}
+    key = served.client.post("/queue/tasks/change_jobs", json=body).json()["job_id"]
+    eventually_sync(lambda: status(served, key) == "complete", within=60)
+    eventually_sync(partial(has_ended_twice, served, letter), within=60)
 
 
 def test_only_one_of_them_waits_or_runs(served: Served) -> None:
