@@ -72,7 +72,7 @@ class LimitWait:
 
 
 class LimitWaits:
-    """Tells of jobs of one queue which limits they wait for.
+    """Finds out which limits the jobs of one queue wait for.
 
     Args:
         core: of the queue.

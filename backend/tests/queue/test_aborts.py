@@ -113,11 +113,13 @@ async def test_a_job_that_is_handed_back_before_its_abort_is_noticed_does_not_ru
     assert (status, error) == (Status.ABORTED, "not wanted")
 
 
-async def test_a_draining_worker_notices_aborts(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
+async def test_a_draining_worker_notices_aborts(
+    environment: dict[str, str], queues: Queues, container: AsyncContainer
+) -> None:
     waits, started = waiting_task()
     handle = await waits.enqueue()
-    [worker] = build_workers(settings, queues, container)
-    worker._shutdown_grace_period_s = 3600
+    patient = load_settings(environment | {"WORKER_GRACE_PERIOD": "3600"})
+    [worker] = build_workers(patient, queues, container)
     running = asyncio.create_task(worker.start())
     await started.wait()
     worker.request_stop()

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from dishka import AsyncContainer
+from msgspec import structs
 from saq.job import Status
 
 from app.settings import Settings
@@ -243,12 +244,12 @@ async def full_after(
 ) -> AsyncIterator[None]:
     """Redis is full from the start of two jobs until their worker has stopped."""
     # Left in the order: the block, the worker, the lack of memory.
-    workers = working(settings, queues, container)
-    worker = await workers.__aenter__()
+    impatient = structs.replace(settings, worker=structs.replace(settings.worker, grace_period=0))
+    workers = working(impatient, queues, container)
+    await workers.__aenter__()
     await eventually(lambda: len(started) == 2)
     async with full():
         try:
-            worker._shutdown_grace_period_s = 0
             yield
         finally:
             await workers.__aexit__(None, None, None)
