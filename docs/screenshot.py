@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, ViewportSize, sync_playwright
 IMAGES = Path(__file__).parent / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDE: ViewportSize = {"width": 1440, "height": 810}
+LIST: ViewportSize = {"width": 1440, "height": 620}
 PHONE: ViewportSize = {"width": 360, "height": 780}
 LARGEST = 150_000
 """Bytes of a picture."""
@@ -30,7 +31,7 @@ class Picture(NamedTuple):
 
 PICTURES = (
     Picture("console", "", "svg.plot"),
-    Picture("console-jobs", "/jobs?tag=demo", "table .badge.complete", scheme="dark"),
+    Picture("console-jobs", "/jobs?q=task:capture_payment", "table .badge.complete", size=LIST, scheme="dark"),
     Picture("console-job", "/jobs?tag=demo&status=failed&task=send_email", "table a.task"),
     Picture("console-phone", "", "svg.plot", size=PHONE),
 )
