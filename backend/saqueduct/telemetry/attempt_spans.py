@@ -1,6 +1,6 @@
 """Spans of attempts: `process`."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry.context import attach, detach
@@ -67,15 +67,14 @@ class AttemptSpans:
         self._name = f"process {destination.queue}"
         self._attributes = destination.attributes("process")
 
-    def sampled(self, jobs: Sequence[EngineJob]) -> Collection[int]:
-        """See `Tracer.sampled`."""
+    def skips(self, jobs: Sequence[EngineJob]) -> bool:
+        """True if none of these jobs, which start, gets a span; otherwise ask for each of them."""
         carry = [position for position, job in enumerate(jobs) if job.meta and TRACEPARENT in job.meta]
-        if not carry and self._sampling.skips(len(jobs)):
-            return ()
-        return [position for position, job in enumerate(jobs) if self._samples(job)]
+        return not carry and self._sampling.skips(len(jobs))
 
-    def _samples(self, job: EngineJob) -> bool:
-        """As if the producer were the parent, also for `link`, so that both ends of a link are kept."""
+    def samples(self, job: EngineJob) -> bool:
+        """True if a job that starts gets a span: as if the producer were the parent, also for `link`, so that both ends
+        of a link are kept."""
         producer = producer_of(job.meta) if job.meta and self._relation != "none" else None
         return self._sampling.root() if producer is None else self._sampling.below(producer)
 

@@ -60,7 +60,17 @@ class JobTracer:
 
     def sampled(self, jobs: Sequence[EngineJob]) -> Collection[int]:
         """See `Tracer.sampled`."""
-        return _guarded(partial(self._attempts.sampled, jobs)) or ()
+        if self._attempts.skips(jobs):
+            return ()
+        return [position for position, job in enumerate(jobs) if self._samples(job)]
+
+    def _samples(self, job: EngineJob) -> bool:
+        # Each on its own: a sampler that raises for one job must not cost the others of its batch their spans.
+        try:
+            return self._attempts.samples(job)
+        except Exception:
+            logger.exception(FAILED)
+            return False
 
     def attempt(self, job: EngineJob) -> AttemptTrace | None:
         """See `Tracer.attempt`."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 from saq import Job
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,7 +18,7 @@ from saqueduct.errors import ConfigurationError, DuplicateJob
 from saqueduct.postgres.dead_letters import DeadLetters
 from saqueduct.postgres.history import JobHistory
 from saqueduct.postgres.record_filter import RecordFilter, trace_of_attempt
-from saqueduct.tasks.job_meta import RECOVERIES
+from saqueduct.tasks.job_meta import RECOVERIES, TRACEPARENT
 from tests.fixtures.poll import eventually
 from tests.telemetry.conftest import Open
 from tests.telemetry.traces import Spans, context_of, links, parent, place
@@ -244,6 +245,29 @@ async def test_with_a_ratio_a_job_follows_its_producer(open_measured: Open) -> N
         await worked_off(traced)
     assert sorted(spans.names) == [PROCESS, SEND]
     assert links(spans.one(PROCESS)) == [place(spans.one(SEND))]
+
+
+class Particular(Sampler):
+    """Samples all but one trace, for which it raises."""
+
+    def should_sample(self, parent_context: Any, trace_id: int, *arguments: Any, **more: Any) -> SamplingResult:
+        if trace_id == 5:
+            raise RuntimeError("not this one")
+        return ALWAYS_ON.should_sample(parent_context, trace_id, *arguments, **more)
+
+    def get_description(self) -> str:
+        return "particular"
+
+
+async def test_a_sampler_that_raises_for_one_job_costs_the_others_of_its_batch_no_span(open_measured: Open) -> None:
+    provider = TracerProvider(sampler=Particular())
+    async with open_measured(metrics=None, traces=True, tracer_provider=provider) as traced:
+        jobs = [get_registry().get("add").job({"a": 1, "b": 2}) for _ in range(3)]
+        for trace_id, job in zip((4, 5, 6), jobs, strict=True):
+            job.meta[TRACEPARENT] = f"00-{trace_id:032x}-{7:016x}-01"
+        tracer = traced.queues.get("default").core.tracer
+        assert tracer is not None
+        assert list(tracer.sampled(jobs)) == [0, 2]
 
 
 async def test_a_job_that_did_not_start_by_itself_is_a_root_for_itself(open_measured: Open, spans: Spans) -> None:
