@@ -158,8 +158,8 @@ class Changes:
                 if await self._evidence.shows(target, JobHistory(session, self._schema)):
                     done.append(target)
         async with self.transaction() as session:
-            await self._audit(session).settle(plans, done)
-        self.done += len(done)
+            settled = await self._audit(session).settle(plans, done)
+        self.done += len(done) if settled else 0
 
     async def _abort(self) -> None:
         state = LIVE.get(self.which.status or "")
@@ -267,8 +267,9 @@ class Changes:
             raise
         finally:
             async with self.transaction() as session:
-                await self._audit(session).settle(plans, done, unknown)
-            self.done += len(done)
+                settled = await self._audit(session).settle(plans, done, unknown)
+            # Otherwise this attempt has lost its lease, and the next one has counted them.
+            self.done += len(done) if settled else 0
         if failures:
             raise failures[0]
         await self._report()

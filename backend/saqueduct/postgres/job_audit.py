@@ -71,8 +71,8 @@ class JobAudit:
         statement = insert(AuditBatch).values(rows).returning(AuditBatch.id)
         return list((await self._session.scalars(statement, execution_options=self._options)).all())
 
-    async def settle(self, plans: Sequence[int], done: Sequence[Target], unknown: Sequence[Target] = ()) -> None:
-        """Note what became of planned changes.
+    async def settle(self, plans: Sequence[int], done: Sequence[Target], unknown: Sequence[Target] = ()) -> bool:
+        """Note what became of planned changes. False: another attempt of the job has done that already.
 
         Args:
             plans: of `plan`, or `planned`.
@@ -80,11 +80,13 @@ class JobAudit:
             unknown: those of which it is not known: they stay planned.
         """
         if plans:
-            await self._session.execute(
-                delete(AuditBatch).where(AuditBatch.id.in_(plans)), execution_options=self._options
-            )
+            statement = delete(AuditBatch).where(AuditBatch.id.in_(plans)).returning(AuditBatch.id)
+            options = {"synchronize_session": False, **self._options}
+            if not (await self._session.scalars(statement, execution_options=options)).all():
+                return False
         await self.plan(unknown)
         await self.count(done)
+        return True
 
     async def planned(self) -> tuple[list[int], list[Target]]:
         """What an earlier attempt has planned and not settled: for `settle`, and the jobs."""

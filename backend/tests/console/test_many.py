@@ -285,6 +285,24 @@ def test_what_a_job_that_is_aborted_has_changed_is_counted(served: Served, monke
     assert {by_hand(served, key) for key in done} == {"Abort requested by ada, from the console"}
 
 
+def test_an_attempt_that_has_lost_its_lease_does_not_count_what_the_next_one_has_counted(served: Served) -> None:
+    keys = [served.enqueue("echo", delay=3600, group="overtaken") for _ in range(3)]
+    attempts, opened = Attempts(served, "job that is overtaken", "abort", "overtaken"), 0
+
+    @asynccontextmanager
+    async def overtaken() -> AsyncIterator[AsyncSession]:
+        nonlocal opened
+        opened += 1
+        if opened == 3:
+            assert (await attempts.changes(attempts.sessions.begin).make())["changed"] == 3
+        async with attempts.sessions.begin() as session:
+            yield session
+
+    served.run(attempts.changes(overtaken).make())
+    [entry] = served.client.get("/queue/audit", params={"target": keys[0]}).json()["entries"]
+    assert entry["count"] == 3
+
+
 def test_a_reason_that_cannot_be_stored_as_it_is_does_not_hide_what_a_killed_worker_did(served: Served) -> None:
     keys = [served.enqueue("echo", delay=3600, group="odd reason") for _ in range(3)]
     attempts = Attempts(served, "job with an odd reason", "abort", "odd reason", "NUL \x00" + "x" * 50_000)
