@@ -11,6 +11,7 @@ from urllib.parse import quote
 from saq import Job
 
 from saqueduct.common.secret import Secret
+from saqueduct.tasks.job import own_fields
 
 _RANDOM: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -59,7 +60,7 @@ class JobLinks:
         A job that existed before belongs to another caller, whose result must not be visible to everyone who chooses
         its key.
         """
-        return self.address(job.get_queue().name, job.key, created=getattr(job, "created", True))
+        return self.address(job.get_queue().name, job.key, created=own_fields(job).created)
 
     def address(self, queue: str, key: str, *, created: bool) -> str:
         """As `location`, by the names."""

@@ -13,6 +13,7 @@ from saqueduct.litestar import guards
 from saqueduct.litestar.access import person_of
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.responses import JSONResponse
+from saqueduct.tasks.job import own_fields
 
 VIEWER: dict[str, Any] = {"opt": guards.VIEWER, "security": guards.security(Role.VIEWER)}
 OPERATOR: dict[str, Any] = {"opt": guards.OPERATOR, "security": guards.security(Role.OPERATOR)}
@@ -85,6 +86,6 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def created(job: Job, links: JobLinks) -> Response[EnqueuedJob]:
     """The response: 201, or 200 if the job already existed."""
-    new = getattr(job, "created", True)
+    new = own_fields(job).created
     location = {"Location": links.location(job)}
     return JSONResponse(EnqueuedJob(job.key, new), status_code=201 if new else 200, headers=location)
