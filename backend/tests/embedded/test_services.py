@@ -3,8 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,7 @@ from saqueduct.embedded.servers import is_gone
 from saqueduct.embedded.services import REDIS_URL, Services
 from saqueduct.testing.servers import scratch_directory
 from tests.fixtures import python
+from tests.fixtures.python import Python
 
 BACKEND = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"DATABASE_URL": "postgresql://unused"}
@@ -49,14 +48,13 @@ def redis_runs(directory: Path) -> bool:
     return make(directory).servers["REDIS_URL"].running()
 
 
-def spawn_user(directory: Path) -> "subprocess.Popen[str]":
+def spawn_user(directory: Path) -> Python:
     """A process that uses the servers until SIGTERM; they run when this returns."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", USER, str(directory)], stdout=subprocess.PIPE, text=True, cwd=BACKEND
-    )
-    assert process.stdout
-    assert process.stdout.readline().startswith("unix://")
-    process.stdout.close()
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as printed:
+        with os.fdopen(writing, "wb") as output:
+            process = Python(["-c", USER, str(directory)], cwd=BACKEND, stdout=output)
+        assert printed.readline().startswith("unix://")
     return process
 
 

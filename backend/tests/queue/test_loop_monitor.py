@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 
 from tests.fixtures.poll import eventually_sync
+from tests.fixtures.python import Python
 
 BACKEND = Path(__file__).resolve().parents[2]
 
@@ -40,7 +39,7 @@ print(resumed - suspended, passed - (pulse.awake() - woken))
 
 def test_a_suspended_process_knows_for_how_long_it_was(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=BACKEND, stdout=output)
+        process = Python(["-c", PROGRAM], cwd=BACKEND, stdout=output)
     try:
         eventually_sync(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
         resume = time.monotonic() + 2.5
