@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -79,6 +80,17 @@ def migrated_url(database_url: str) -> str:
         patch.setenv("REDIS_URL", "redis://unused")
         migrate()
     return database_url
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own; pytest's fixture looks through those of all tests before."""
+    path = tmp_path_factory.getbasetemp() / f"test{next(_numbers)}"
+    path.mkdir(mode=0o700)
+    return path
+
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
