@@ -93,6 +93,21 @@ UPDATE = """async () => {
 """Asks for a live update, and waits until it is done or has been put off."""
 
 
+def test_the_actions_of_a_job_and_a_queue_follow_their_state(page: Page, served: Served) -> None:
+    key = served.enqueue("wait", timeout=0)
+    eventually_sync(lambda: "badge active" in served.page("/job", key=key))
+    page.goto(f"{served.url}/job?key={key}")
+    expect(page.locator("#actions")).to_contain_text("Abort")
+    served.run(served.saqueduct.queues.abort(key))
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    expect(page.locator("#actions")).not_to_contain_text("Abort")
+    page.goto(f"{served.url}/queues")
+    served.run(served.saqueduct.queues.get("reports").pause("eve"))
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    served.run(served.saqueduct.queues.get("reports").resume())
+    expect(page.get_by_role("button", name="Resume")).to_be_hidden()
+
+
 def test_a_queue_is_paused_in_the_browser(page: Page, served: Served) -> None:
     page.goto(f"{served.url}/queues")
     queue = page.get_by_role("region", name="reports", exact=True)

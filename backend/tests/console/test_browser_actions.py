@@ -61,7 +61,7 @@ def test_a_job_is_retried(page: Page, served: Served, bounced: str) -> None:
 def test_a_job_is_aborted_with_a_reason(page: Page, served: Served, waiting: list[str]) -> None:
     job(page, served, waiting[0])
     menu(page, "Abort", "no longer wanted", "Abort the job")
-    say(page, "Aborted")
+    say(page, "Abort requested")
     expect(page.locator("#timeline")).to_contain_text("by ada, from the console: no longer wanted")
 
 

@@ -131,7 +131,7 @@ def test_a_job_that_moves_to_redis_during_the_look_is_found(served: Served, monk
 def test_a_job_is_aborted_and_retried(served: Served) -> None:
     key = served.enqueue("wait", key=" a/b?c&d ")
     eventually_sync(lambda: "active" in served.page("/job", key=key, queue="default"))
-    assert served.note("/job/abort", key=key, queue="default", why="too slow").startswith("Aborted")
+    assert served.note("/job/abort", key=key, queue="default", why="too slow").startswith("Abort requested")
     eventually_sync(lambda: "Ended aborted" in served.page("/job", key=key, queue="default"))
     assert "aborted by ada: too slow" in served.page("/job", key=key, queue="default")
     assert served.note("/job/retry", key=key, queue="default") == "Queued the job again."

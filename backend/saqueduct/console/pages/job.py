@@ -64,7 +64,8 @@ class JobPage(Controller):
     @post("/abort", opt=OPERATOR)
     async def abort(self, view: NamedDependency[View]) -> Response[Any]:
         """Abort the job: a waiting one ends immediately, a running one within about a second."""
-        return await _act(view, abort, "Aborted: a running job ends when its worker notices, within about a second.")
+        said = "Abort requested: a waiting job ends at once, a running one within about a second."
+        return await _act(view, abort, said)
 
     @post("/discard", opt=OPERATOR)
     async def discard(self, view: NamedDependency[View]) -> Response[Any]:
