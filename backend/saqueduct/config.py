@@ -267,6 +267,7 @@ class SaqueductConfig:
             *checks.number_problems(self),
             *self._queue_problems(),
             *checks.redis_problems("redis_url", self.redis_url),
+            *checks.blank_problems({name: getattr(self, name) for name in checks.SECRETS}),
             *self._database_problems(),
             *checks.timing_problems(self.timings),
             *checks.size_problems(self.sizes),

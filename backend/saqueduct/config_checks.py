@@ -9,9 +9,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.common.near_names import did_you_mean
+from saqueduct.common.text import storable
 from saqueduct.schedules.schedule import check_monitor
 from saqueduct.sizes import LARGEST_JOB, Sizes
 from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
+
+SECRETS = ("admin_password", "admin_token", "secret_key", "metrics_token")
+"""Settings that are secrets."""
+
+LONGEST_QUEUE = 512
+"""Bytes of a queue's name; see `LONGEST_KEY`."""
 
 SMTP_SCHEMES = ("smtp+starttls", "smtps", "smtp")
 """Of the URL of a mail server."""
@@ -46,11 +53,22 @@ def queue_problems(queues: Sequence[str], served: Sequence[str], names: str, ser
         names, served_names: of the two settings.
     """
     problems = [] if queues else [f"{names} is empty: name at least one queue"]
+    problems += [
+        f"{names}: {queue[:40]!r} is no name of a queue, which has no NUL and no lone surrogate, and {LONGEST_QUEUE} "
+        "bytes at most"
+        for queue in queues
+        if storable(queue) != queue or len(queue.encode()) > LONGEST_QUEUE
+    ]
     return problems + [
         f"{served_names}: {name!r} is not one of {names}: {did_you_mean(name, queues)}"
         for name in served
         if name not in queues
     ]
+
+
+def blank_problems(secrets: Mapping[str, str]) -> list[str]:
+    """Of secrets by the names of their settings: one that is only space would count as given."""
+    return [f"{name} is blank: give it a value, or leave it out" for name, value in secrets.items() if value.isspace()]
 
 
 def zone_problems(name: str, zone: str) -> list[str]:
@@ -142,6 +160,11 @@ def size_problems(sizes: Sizes) -> list[str]:
         value, most = getattr(sizes, field.name), LARGEST_JOB if field.name == "job_bytes" else 1_000_000_000
         if type(value) is not int or not 1 <= value <= most:
             problems.append(f"sizes.{field.name}={value!r}: must be a whole number, from 1 to {most:,}")
+    if not problems and sizes.full_records >= sizes.waiting_records:
+        problems.append(
+            f"sizes.full_records={sizes.full_records:,}: must be less than sizes.waiting_records "
+            f"({sizes.waiting_records:,}), so that a worker takes no new jobs before it drops records"
+        )
     return problems
 
 

@@ -21,7 +21,8 @@ class Sizes(NamedFields):
             oldest are dropped.
         waiting_ends: ended durable jobs that wait in a process at most. Redis keeps the others, and the relay writes
             them: they are whole jobs, which need several times the memory of a record.
-        full_records: waiting records from which a worker takes no new jobs, as long as PostgreSQL answers.
+        full_records: waiting records from which a worker takes no new jobs, as long as PostgreSQL answers; less than
+            `waiting_records`.
         searched_records: newest job records among which the console searches for text.
     """
 

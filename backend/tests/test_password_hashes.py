@@ -69,6 +69,12 @@ def test_credentials_that_contradict_each_other_are_refused(given: str, problem:
         parse_credentials(given)
 
 
+def test_a_word_that_may_be_a_password_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="must be name:role:hash") as caught:
+        parse_credentials(f"maria:viewer:{QUICK} {PASSWORD.split()[0]}")
+    assert PASSWORD.split()[0] not in str(caught.value)
+
+
 def test_a_person_may_have_a_password_and_a_token() -> None:
     found = parse_credentials(f"maria:viewer:{QUICK}\n maria:viewer:{hash_token('x')}")
     assert [(each.name, each.is_token) for each in found] == [("maria", False), ("maria", True)]

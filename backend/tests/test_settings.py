@@ -94,6 +94,12 @@ def test_an_odd_value_is_accepted_by_all_or_refused_by_its_variable(name: str) -
         ("ADMIN_USERNAME", "a:b", "without a colon"),
         ("ADMIN_PROXY_ROLE_HEADER", "X-Role", "needs ADMIN_PROXY_USER_HEADER"),
         ("ALERT_WEBHOOK", "hooks.example.com", "http://"),
+        ("SMTP_HOST", "smtp://mail.example.com:25", "without smtp:// and port"),
+        ("ADMIN_PASSWORD", " ", "is blank"),
+        ("METRICS_TOKEN", "\t", "is blank"),
+        ("WORKER_CONCURRENCY", "caf\udce9", "not UTF-8"),
+        ("SECRET_KEY", "caf\udce9", "not UTF-8"),
+        ("QUEUE_NAMES", "a\x00b", "control characters"),
     ],
 )
 def test_what_would_fail_later_is_refused_with_the_remedy(name: str, value: str, words: str) -> None:
@@ -124,6 +130,13 @@ def test_an_env_file_of_windows_is_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfWEB_PORT=9000\r\nLOG_LEVEL=DEBUG\r\n")
     settings = load_settings({}, tmp_path / ".env")
     assert (settings.web.port, settings.app.log_level) == (9000, "DEBUG")
+
+
+def test_a_long_value_is_shown_in_part() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"WEB_PORT": "x" * 5_000})
+    assert "WEB_PORT" in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 def test_every_invalid_value_is_named_at_once() -> None:

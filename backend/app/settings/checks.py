@@ -5,7 +5,7 @@ import re
 
 from app.settings.sections import Settings
 from saqueduct import config_checks as checks
-from saqueduct.secrets import parse_credentials
+from saqueduct.secrets import Secret, parse_credentials
 
 HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 
@@ -27,14 +27,25 @@ def problems_of(settings: Settings) -> list[str]:
     problems += checks.url_problems("ALERT_WEBHOOK", settings.alerts.webhook.reveal(), ("http", "https"))
     if not settings.app.dev_dir.strip():
         problems.append("DEV_DIR is empty: name a folder, or leave it out")
-    problems += _admin_problems(settings)
+    problems += _secret_problems(settings) + _admin_problems(settings)
     for name, host in (("WEB_HOST", settings.web.host), ("METRICS_HOST", settings.metrics.host)):
         problems += _listening_problems(name, host)
-    problems += _host_problems(settings.allowed_hosts)
+    problems += _host_problems(settings.allowed_hosts) + _mail_problems(settings.smtp.host)
     problems += checks.address_problems("WEB_TRUSTED_PROXIES", settings.trusted_proxies)
     if settings.production:
         problems += _production_problems(settings)
     return problems
+
+
+def _secret_problems(settings: Settings) -> list[str]:
+    fields = {
+        variable: getattr(getattr(settings, field), name)
+        for field, section in Settings.sections().items()
+        for variable, name in section.variables().items()
+    }
+    return checks.blank_problems(
+        {variable: value.reveal() for variable, value in fields.items() if isinstance(value, Secret)}
+    )
 
 
 def _admin_problems(settings: Settings) -> list[str]:
@@ -59,6 +70,15 @@ def _listening_problems(name: str, host: str) -> list[str]:
     except ValueError:
         if not HOST_NAME.fullmatch(host) or host.startswith("*"):
             return [f"{name}: {host!r} is no address of this machine such as 127.0.0.1, or 0.0.0.0 for all"]
+    return []
+
+
+def _mail_problems(host: str) -> list[str]:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if host and (not HOST_NAME.fullmatch(host) or host.startswith("*")):
+            return [f"SMTP_HOST: {host!r} is no host name: write it as mail.example.com, without smtp:// and port"]
     return []
 
 

@@ -12,7 +12,11 @@ from dotenv.parser import parse_stream
 
 from app.settings.checks import problems_of
 from app.settings.sections import REPOSITORY, Section, Settings, SettingsError
+from saqueduct.logs import printable
 from saqueduct.secrets import Secret
+
+LONGEST_SHOWN = 100
+"""Characters of a wrong value in its message."""
 
 
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
@@ -33,6 +37,9 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     known = Settings.variables()
     problems += [_unknown(name, known) for name in values if name not in known]
     values.update({name: environ[name] for name in known if name in environ})
+    for name in [name for name, value in values.items() if printable(value, newlines=True) != value]:
+        del values[name]
+        problems.append(f"{name}: contains control characters, or bytes that are not UTF-8: leave them out")
     sections: dict[str, Any] = {}
     for field, section in Settings.sections().items():
         given = {name: values[variable] for variable, name in section.variables().items() if variable in values}
@@ -80,9 +87,13 @@ def _convert(section: type[Section], given: dict[str, str], problems: list[str])
             converted[field.name] = msgspec.convert(given[field.name], field.type, strict=False, dec_hook=Secret.decode)
         except msgspec.ValidationError as error:
             variable = section.prefix + field.name.upper()
-            shown = "" if field.type is Secret else f" (it is {given[field.name]!r})"
+            shown = "" if field.type is Secret else f" (it is {_shortened(given[field.name])})"
             problems.append(f"{variable}: {_reason(field.type, str(error))}{shown}")
     return section(**converted)
+
+
+def _shortened(value: str) -> str:
+    return repr(value) if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]!r}..."
 
 
 def _reason(type_: Any, error: str) -> str:

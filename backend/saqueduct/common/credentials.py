@@ -46,7 +46,9 @@ class Credential:
         name, _, rest = text.partition(":")
         role, found, hashed = rest.partition(":")
         if not found:
-            raise ValueError(f"{name}: must be name:role:hash, see `saqueduct hash-password`")
+            # Without a colon it may be a password.
+            shown = name if ":" in text else "a word without a colon"
+            raise ValueError(f"{shown}: must be name:role:hash, see `saqueduct hash-password`")
         return cls(name=name, role=Role(role) if role in tuple(Role) else role, hash=hashed)  # type: ignore[arg-type]
 
     @property

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from saqueduct import ConfigurationError, SaqueductConfig
+from saqueduct import config_checks as checks
 from saqueduct.sizes import Sizes
 from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
 
@@ -99,6 +100,14 @@ def test_a_number_out_of_bounds_is_an_error_with_its_field_and_unit(
             {"sizes": Sizes(job_bytes=10**9)},
             "sizes.job_bytes=1000000000: must be a whole number, from 1 to 167,772,160",
         ),
+        (
+            {"sizes": Sizes(waiting_records=10_000)},
+            r"sizes.full_records=20,000: must be less than sizes.waiting_records \(10,000\)",
+        ),
+        *(({name: "  "}, f"{name} is blank") for name in checks.SECRETS),
+        ({"queues": ["a\x00b"]}, "queues: 'a.*b' is no name of a queue"),
+        ({"queues": ["caf\udce9"]}, "queues: 'caf.*' is no name of a queue"),
+        ({"queues": ["x" * 513]}, "queues: 'x*' is no name of a queue, which has .* 512 bytes at most"),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_names_the_field(fields: dict[str, Any], message: str) -> None:
