@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.package.installed import Installed, Project
+from tests.queue.test_testing_database import ALL_PASSED
 from tests.queue.test_testing_database import TESTS as TESTS_OF_POSTGRESQL
 
 TASKS = """
@@ -123,7 +124,7 @@ def test_an_embedded_redis_runs_where_none_is_named(full: Installed, tmp_path: P
 
 
 def test_an_embedded_postgresql_runs_where_none_is_named(elsewhere: Project) -> None:
-    assert "6 passed" in passed(elsewhere, "-o", "asyncio_mode=auto", test_database=TESTS_OF_POSTGRESQL)
+    assert ALL_PASSED in passed(elsewhere, "-o", "asyncio_mode=auto", test_database=TESTS_OF_POSTGRESQL)
 
 
 def test_the_plugin_does_nothing_where_nothing_asks_for_it(elsewhere: Project) -> None:
