@@ -72,7 +72,7 @@ def test_without_an_event_loop(saqueduct_jobs):
     saqueduct_jobs.refute_enqueued()
 """
 
-ALL_PASSED = f"{TESTS.count('async def test_')} passed"
+ALL_PASSED = f"{TESTS.count('def test_')} passed"
 
 SLOW_RECORDS = """
 import asyncio
