@@ -6,10 +6,11 @@ from saq import Job
 from saq.job import TERMINAL_STATUSES, Status
 
 from saqueduct.broker.outage import REDIS_AWAY
+from saqueduct.errors import DuplicateJob
 from saqueduct.queue.aborting import Patience
 from saqueduct.queue.core import QueueCore
 from saqueduct.queue.reading import Reader
-from saqueduct.tasks.job import Enqueued
+from saqueduct.tasks.job import EngineJob, Enqueued
 
 Write = Callable[[Sequence[Job]], Awaitable[list[Enqueued]]]
 """Writes jobs to the outbox."""
@@ -31,6 +32,7 @@ class Keeper:
         """Write jobs; if a job with the same key is being aborted, wait until it has ended.
 
         Raises:
+            DuplicateJob: a unique job with `on_conflict="raise"` already exists; the others are written.
             JobConflict: it has not ended in time.
         """
         answers = await write(jobs)
@@ -46,6 +48,7 @@ class Keeper:
                 known, ended = ended, {place for place, status in status_of.items() if status in TERMINAL_STATUSES}
                 places = sorted(ended - known)
             if not places:
+                _check_conflicts(jobs, answers)
                 return answers
             for place, answer in zip(places, await write([jobs[place] for place in places]), strict=True):
                 answers[place] = answer
@@ -65,3 +68,12 @@ class Keeper:
             for place, job in zip(places, found, strict=True)
             if job is not None and not job.unreadable
         }
+
+
+def _check_conflicts(jobs: Sequence[Job], answers: Sequence[Enqueued]) -> None:
+    """Raise the first conflict that the publisher could only log, as the jobs were in the outbox by then."""
+    for job, answer in zip(jobs, answers, strict=True):
+        claim = job.claim if isinstance(job, EngineJob) else None
+        lost = not answer.created and answer.key != job.key
+        if lost and claim is not None and claim.unique.on_conflict == "raise":
+            raise DuplicateJob(job.function, answer.key)

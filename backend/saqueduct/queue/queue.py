@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.asyncio import Redis
 from saq import Job
-from saq.job import TERMINAL_STATUSES
+from saq.job import TERMINAL_STATUSES, Status
 
 from saqueduct.broker.batch_sizes import BATCH_BYTES
 from saqueduct.broker.keys import REPORTS, WORKERS_PAUSED
@@ -267,6 +267,10 @@ class EngineQueue(LeasedQueue):
             raise JobConflict(job.key, job.status.value, "aborted")
         async with answering(self.core.timings.answer):
             await self.abort(job, reason)
+            if job.status not in (Status.ABORTING, Status.ABORTED):
+                # It has ended since it was read.
+                present = await self.job(job.key) or job
+                raise JobConflict(job.key, present.status.value, "aborted")
 
     async def _enqueue_some_durable(self, jobs: Sequence[Job], report: Callable[[int], None] | None) -> list[Enqueued]:
         durable = [job for job in jobs if job.meta.get(DURABLE)]

@@ -110,6 +110,17 @@ async def test_who_lost_a_job_does_not_end_it(queues: Queues) -> None:
     assert (job.status, job.result) == (Status.ACTIVE, None)
 
 
+async def test_a_job_that_has_ended_since_it_was_read_is_not_said_to_be_aborted(queues: Queues) -> None:
+    queue = queues.get("default")
+    handle = await marking([]).enqueue(name="x")
+    read = await queue.job(handle.key)
+    assert read is not None
+    await handle.abort("by somebody else")
+    with pytest.raises(JobConflict, match="is aborted and cannot be aborted"):
+        await queue.abort_by_hand(read, "by me")
+    assert (await handle.refresh()).error == "by somebody else"
+
+
 async def test_a_job_that_has_ended_is_not_aborted_on_saqs_page_either(
     queues: Queues, client: httpx.AsyncClient
 ) -> None:

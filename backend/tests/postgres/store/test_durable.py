@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from saq import Job
@@ -28,6 +29,7 @@ from saqueduct import (
 from saqueduct.broker.connections import Connections
 from saqueduct.broker.transport import Lines
 from saqueduct.common import clock
+from saqueduct.errors import DuplicateJob
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.testing import JobKit
 from saqueduct.timings import PostgresTimings
@@ -50,6 +52,16 @@ with get_registry().isolated():
 def counting(own_tasks: None) -> None:
     get_registry().add(count)
     RUNS.clear()
+
+
+async def test_a_unique_durable_job_for_which_another_exists_is_refused(outbox: Look) -> None:
+    once = count.options(unique=Unique(on_conflict="raise"))
+    first = await once.enqueue(number=1)
+    for again in (partial(once.enqueue, number=1), partial(enqueue_many, [once.bind(number=1), once.bind(number=2)])):
+        with pytest.raises(DuplicateJob) as caught:
+            await again()
+        assert caught.value.existing == first.key
+    assert len(await outbox()) == 2
 
 
 async def test_a_durable_job_stays_in_the_outbox_until_it_has_ended(jobs: JobKit, outbox: Look, records: Look) -> None:
