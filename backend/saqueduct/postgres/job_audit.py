@@ -7,18 +7,21 @@ only planned is not said to be done.
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from saq import Job
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.common.moments import CLOCKS, moment_at
+from saqueduct.common.moments import moment_at
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_batches import Target, rows_of, write
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import AuditBatch, AuditRow
 from saqueduct.queue.audit import AuditEntry
+
+SKEW: Final = dt.timedelta(days=1)
+"""By how much the clocks of a producer and of PostgreSQL may differ: what is earlier is of an older job of the key."""
 
 
 class Entry(NamedTuple):
@@ -92,7 +95,7 @@ class JobAudit:
         """What an earlier attempt has planned and not settled: for `settle`, and the jobs."""
         entry = await self._entry()
         # By the time, which has an index: the entry is older than its batches.
-        open_ = (AuditBatch.entry == entry.id, ~AuditBatch.done, AuditBatch.at >= entry.at - CLOCKS)
+        open_ = (AuditBatch.entry == entry.id, ~AuditBatch.done, AuditBatch.at >= entry.at - SKEW)
         rows = (await self._session.scalars(select(AuditBatch).where(*open_), execution_options=self._options)).all()
         return [row.id for row in rows], [Target(key, row.queue) for row in rows for key in row.targets]
 
@@ -113,7 +116,7 @@ class JobAudit:
         action = (AuditRow.action == self._action.action) & (func.jsonb_typeof(AuditRow.filter) == "object")
         # An earlier job may have had the key.
         own = AuditRow.surface == self._action.surface
-        asked = or_(and_(own, AuditRow.at == self._asked_at), and_(~own, AuditRow.at >= self._asked_at - CLOCKS))
+        asked = or_(and_(own, AuditRow.at == self._asked_at), and_(~own, AuditRow.at >= self._asked_at - SKEW))
         query = select(AuditRow.id, AuditRow.at, AuditRow.count).where(mine, action, asked).order_by(AuditRow.id)
         found = (await self._session.execute(query.limit(1), execution_options=self._options)).first()
         return None if found is None else Entry(*found)

@@ -303,6 +303,15 @@ def test_an_attempt_that_has_lost_its_lease_does_not_count_what_the_next_one_has
     assert entry["count"] == 3
 
 
+def test_a_producer_whose_clock_is_ahead_of_postgresql_has_one_entry(served: Served) -> None:
+    keys = [served.enqueue("echo", delay=3600, group="ahead") for _ in range(2)]
+    attempts = Attempts(served, "job of a clock that is ahead", "abort", "ahead")
+    attempts.job.queued += 3_600_000
+    assert attempts.make()["changed"] == 2
+    [entry] = served.client.get("/queue/audit", params={"target": keys[0]}).json()["entries"]
+    assert (entry["surface"], entry["count"]) == ("console", 2)
+
+
 def test_a_reason_that_cannot_be_stored_as_it_is_does_not_hide_what_a_killed_worker_did(served: Served) -> None:
     keys = [served.enqueue("echo", delay=3600, group="odd reason") for _ in range(3)]
     attempts = Attempts(served, "job with an odd reason", "abort", "odd reason", "NUL \x00" + "x" * 50_000)
