@@ -267,7 +267,7 @@ class SaqueductConfig:
             *checks.number_problems(self),
             *self._queue_problems(),
             *checks.redis_problems("redis_url", self.redis_url),
-            *checks.blank_problems({name: getattr(self, name) for name in checks.SECRETS}),
+            *checks.secret_problems({name: getattr(self, name) for name in checks.SECRETS}),
             *self._database_problems(),
             *checks.timing_problems(self.timings),
             *checks.size_problems(self.sizes),
@@ -393,7 +393,7 @@ class SaqueductConfig:
         return problems
 
     def _access_problems(self) -> list[str]:
-        problems = []
+        problems = checks.admin_name_problems("admin_username", self.admin_username)
         try:
             names = {each.name for each in self.people}
             if self.admin_username in names and (self.admin_password or self.admin_token):

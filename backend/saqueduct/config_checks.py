@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from saqueduct.broker.url import InvalidRedisURL, RedisURL
 from saqueduct.common.near_names import did_you_mean
+from saqueduct.common.people import name_problem
 from saqueduct.common.text import storable
 from saqueduct.schedules.schedule import check_monitor
 from saqueduct.sizes import LARGEST_JOB, Sizes
@@ -66,9 +67,20 @@ def queue_problems(queues: Sequence[str], served: Sequence[str], names: str, ser
     ]
 
 
-def blank_problems(secrets: Mapping[str, str]) -> list[str]:
-    """Of secrets by the names of their settings: one that is only space would count as given."""
-    return [f"{name} is blank: give it a value, or leave it out" for name, value in secrets.items() if value.isspace()]
+def secret_problems(secrets: Mapping[str, str]) -> list[str]:
+    """Of secrets by the names of their settings: one that is only space would count as given, and one of odd bytes
+    could be compared with nothing."""
+    blank = [f"{name} is blank: give it a value, or leave it out" for name, value in secrets.items() if value.isspace()]
+    odd = [name for name, value in secrets.items() if storable(value) != value]
+    return blank + [f"{name} contains NUL, or bytes that are not UTF-8: leave them out" for name in odd]
+
+
+def admin_name_problems(name: str, value: str) -> list[str]:
+    """Of the user name of the admin."""
+    problem = name_problem(value)
+    if ":" in value:
+        problem = "must be a name without a colon, with which HTTP Basic ends the name"
+    return [f"{name}: {problem}"] if problem else []
 
 
 def zone_problems(name: str, zone: str) -> list[str]:

@@ -92,6 +92,7 @@ def test_an_odd_value_is_accepted_by_all_or_refused_by_its_variable(name: str) -
         ("METRICS_HOST", "", "0.0.0.0 for all"),
         ("DEV_DIR", " ", "name a folder"),
         ("ADMIN_USERNAME", "a:b", "without a colon"),
+        ("ADMIN_USERNAME", "ada ", "printable characters"),
         ("ADMIN_PROXY_ROLE_HEADER", "X-Role", "needs ADMIN_PROXY_USER_HEADER"),
         ("ALERT_WEBHOOK", "hooks.example.com", "http://"),
         ("SMTP_HOST", "smtp://mail.example.com:25", "without smtp:// and port"),

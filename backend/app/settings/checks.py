@@ -43,7 +43,7 @@ def _secret_problems(settings: Settings) -> list[str]:
         for field, section in Settings.sections().items()
         for variable, name in section.variables().items()
     }
-    return checks.blank_problems(
+    return checks.secret_problems(
         {variable: value.reveal() for variable, value in fields.items() if isinstance(value, Secret)}
     )
 
@@ -58,9 +58,7 @@ def _admin_problems(settings: Settings) -> list[str]:
         problems.append("ADMIN_PROXY_USER_HEADER needs WEB_TRUSTED_PROXIES: anyone could send the header")
     if settings.admin.proxy_role_header and not settings.admin.proxy_user_header:
         problems.append("ADMIN_PROXY_ROLE_HEADER needs ADMIN_PROXY_USER_HEADER")
-    if not settings.admin.username.strip() or ":" in settings.admin.username:
-        problems.append("ADMIN_USERNAME must be a name without a colon, with which HTTP Basic ends the name")
-    return problems
+    return problems + checks.admin_name_problems("ADMIN_USERNAME", settings.admin.username)
 
 
 def _listening_problems(name: str, host: str) -> list[str]:
