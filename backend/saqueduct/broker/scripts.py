@@ -16,26 +16,18 @@ from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import refuses_all
 from saqueduct.common import clock
 
+LIMITS = ("lanes", "limits", "limits_waits", "limits_visits", "limits_checks")
+"""The files for jobs with limits; `flow` ends the function that they are."""
+
 PARTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
-        (
-            "abort",
-            "dangling",
-            "expired",
-            "lease",
-            "orphans",
-            "promote",
-            "set_limit",
-            "settle",
-            "state",
-            "stir",
-            "take",
-            "why",
-        ),
-        ("limits",),
+        ("abort", "dangling", "expired", "orphans", "promote", "set_limit", "state", "stir", "take", "why"),
+        (*LIMITS, "flow"),
     ),
-    **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), ("limits", "debounce", "cancel", "admit")),
-    "declare": ("limits", "declarations"),
+    **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), (*LIMITS, "flow", "debounce", "cancel", "admit")),
+    "lease": (*LIMITS, "visits", "flow"),
+    "settle": (*LIMITS, "releases", "flow"),
+    "declare": (*LIMITS, "flow", "declarations"),
     "due": ("declarations",),
 }
 """The files inserted between the prelude and a script."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from saqueduct import EngineQueue
@@ -13,6 +13,26 @@ from saqueduct.tasks.limit_keys import lane_of
 
 SLACK = 400.0
 """Seconds that a test takes at most: less than half of a step."""
+
+
+@dataclasses.dataclass
+class GateField:
+    """What the field of a gate says, see `lua/limits.lua`."""
+
+    spilled: bool
+    holders: list[str]
+    waits: str = ""
+
+
+def read_gate(text: str) -> GateField:
+    """The field of a gate."""
+    if text == "s":
+        return GateField(True, [])
+    head, _, lane = text.partition("\n\n")
+    count, *holders = head.split("\n")
+    assert int(count) == len(holders), text
+    assert holders or lane, "nothing is left of this gate"
+    return GateField(False, holders, lane.partition(" ")[2] if lane.startswith("w") else "")
 
 
 @dataclasses.dataclass
@@ -115,7 +135,7 @@ class Model:
     def enqueue(self, job: EngineJob, delay: float, expires: float | None) -> None:
         limits = job.meta.get(LIMITS, ())
         gates = tuple(sorted(f"{name}\t{key}" for name, key, rule in limits if rule))
-        level = "high" if job.priority < 0 else "normal"
+        level = "normal" if job.priority == 0 else "high" if job.priority < 0 else "low"
         made = ModelJob(job.key, lane_of(level, limits), gates, self.now + delay)
         made.expires = made.first_expires = None if expires is None else self.now + expires
         if delay:
@@ -292,11 +312,20 @@ class Model:
             for level in ("high", "normal", "low")
             for member in await redis.zrange(f"{base}ring:{level}", 0, -1)
         }
-        assert in_ring == {lane for lane, place in places.items() if place == ""}
         parked: dict[str, set[str]] = defaultdict(set)
+        stored_fields = await redis.hgetall(f"{base}gates")
+        fields = {gate.decode(): read_gate(text.decode()) for gate, text in stored_fields.items()}
+        for gate, field in fields.items():
+            if field.waits:
+                parked[gate].add(field.waits)
+                assert places[field.waits] == "", f"{field.waits} waits at {gate} and at {places[field.waits]}"
+                places[field.waits] = gate
+        assert in_ring == {lane for lane, place in places.items() if place == ""}
+        spilled = {gate for gate, field in fields.items() if field.spilled}
         for name in names:
             if name.startswith(f"{base}waiters:"):
                 gate = name.removeprefix(f"{base}waiters:")
+                assert gate in spilled, f"lanes wait at {gate}, and its field does not say so"
                 members = {each.decode() for each in await redis.zrange(name, 0, -1)}
                 takers = {each for each in members if each.startswith("\2")}
                 line = await redis.zrange(f"{base}takers:{gate}", 0, -1)
@@ -305,32 +334,40 @@ class Model:
                     token for token, (_, at) in self.takers.items() if at == gate
                 }
                 if members - takers:
-                    parked[gate] = members - takers
+                    parked[gate] |= members - takers
         assert parked == {
             gate: {lane for lane, place in places.items() if place == gate}
             for gate in set(places.values()) - {""}
             if not gate.startswith(FAIR)
         }
         in_line = await self._check_turns(queue, places, in_ring)
+        held = {gate: field.holders for gate, field in fields.items() if not field.spilled}
         for name in names:
             if name.startswith(f"{base}held:"):
                 gate = name.removeprefix(f"{base}held:")
-                held = {each.decode() for each in await redis.smembers(name)}
-                assert len(held) == self._held(gate), f"{gate}: {held}"
-                ordered = self._rule(gate)[0] == "o"
-                assert all(each[17:] in owned for each in held if each.startswith("\2"))
-                jobs = {each for each in held if not each.startswith("\2")}
-                assert all(each in owned or (ordered and each in lanes) for each in jobs)
+                assert gate in spilled, f"jobs hold {gate}, and its field does not say so"
+                held[gate] = [each.decode() for each in await redis.smembers(name)]
+        for gate in {each for job in self.all() for each in job.gates} | held.keys():
+            self._check_held(gate, held.get(gate, []), owned, lanes)
         await self._check_woken(queue, parked, in_ring | in_line, woken)
+
+    def _check_held(self, gate: str, held: Sequence[str], owned: set[str], lanes: Mapping[str, str]) -> None:
+        assert len(held) == len(set(held)) == (0 if self._rule(gate)[0] == "r" else self._held(gate)), f"{gate}: {held}"
+        ordered = self._rule(gate)[0] == "o"
+        assert all(each[17:] in owned for each in held if each.startswith("\2"))
+        jobs = {each for each in held if not each.startswith("\2")}
+        assert all(each in owned or (ordered and each in lanes) for each in jobs)
 
     async def _check_turns(self, queue: EngineQueue, places: dict[str, str], in_ring: set[str]) -> set[str]:
         """Of each key of a fair task one lane is in the ring, and the others are in its line."""
         redis, base = cast("Any", queue.redis), queue.namespace("flow:")
         turns = {key.decode(): lane.decode() for key, lane in (await redis.hgetall(f"{base}turns")).items()}
-        assert sorted(turns.values()) == sorted(lane for lane in in_ring if FAIR in lane)
+        firsts = sorted(each.removeprefix("+") for each in turns.values())
+        assert firsts == sorted(lane for lane in in_ring if FAIR in lane)
+        lined = {key for key, lane in turns.items() if lane.startswith("+")}
         in_line: set[str] = set()
         for name in await redis.keys(f"{base}line:*"):
-            assert name.decode().removeprefix(f"{base}line:") in turns
+            assert name.decode().removeprefix(f"{base}line:") in lined
             in_line |= {each.decode() for each in await redis.zrange(name, 0, -1)}
         assert in_line == {lane for lane, place in places.items() if place.startswith(FAIR)}
         return in_line

@@ -6,7 +6,8 @@ import pytest
 
 from saqueduct import Concurrency, Context, EngineQueue, task
 from saqueduct.testing import JobKit
-from tests.flow.hands import Hands
+from tests.flow.hands import Hands, names
+from tests.flow.test_taken_rates import token, whole_job
 from tests.flow.test_taking import leased, taker
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -79,3 +80,54 @@ async def test_one_that_waits_to_take_a_limit_and_whose_calls_are_evicted_hinder
     await whole.enqueue()
     await hands.finish(*await hands.all())
     assert await queue.count("incomplete") == 0
+
+
+async def test_one_that_waits_to_take_a_limit_and_was_lost_from_its_line_gets_its_place_back(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    first, second = await leased(hands, taker(ONE), 2)
+    await hands.take(first, GATE, token(1), ONE.rule)
+    await hands.take(second, GATE, token(2), ONE.rule)
+    turns = await queue.redis.zrange(queue.namespace(f"flow:waiters:{GATE}"), 0, -1, withscores=True)
+    await queue.redis.delete(queue.namespace(f"flow:takers:{GATE}"))
+    await hands.take(second, GATE, token(2), ONE.rule)
+    assert await queue.redis.zrange(queue.namespace(f"flow:takers:{GATE}"), 0, -1, withscores=True) == turns
+
+
+async def test_nothing_is_granted_to_one_that_waits_no_longer_and_was_left_in_the_line(
+    queue: EngineQueue, hands: Hands, jobs: JobKit
+) -> None:
+    first, second, third = await leased(hands, taker(ONE), 3)
+    whole = whole_job(ONE, Concurrency(1, by="n", name="one of each"))
+    await hands.take(first, GATE, token(1), ONE.rule)
+    for n in range(2):
+        await whole.enqueue(n=n)
+    assert await hands.all() == []
+    await hands.take(second, GATE, token(2), ONE.rule)
+    await queue.redis.zrem(queue.namespace(f"flow:waiters:{GATE}"), f"\2{token(2)}{queue.job_id(second.key)}")
+    await cast("Any", queue.redis).delete(queue.namespace(f"flow:takes:{queue.job_id(second.key)}"))
+    await cast("Any", queue.redis).srem(queue.namespace("flow:takes"), queue.job_id(second.key))
+    await hands.give(first, token(1), GATE)
+    # No worker has a slot for the first job, which has been called.
+    jobs.travel(2.0)
+    assert await hands.take(third, GATE, token(3), ONE.rule) == "granted"
+
+
+async def test_a_lane_that_no_longer_finds_room_keeps_its_turn(queue: EngineQueue, hands: Hands) -> None:
+    @task(limits=(ONE,))
+    async def limited(ctx: Context, *, n: int) -> None: ...
+
+    redis, gates = cast("Any", queue.redis), queue.namespace("flow:gates")
+    await queue.enqueue_many([limited.job({"n": n}) for n in range(3)])
+    [running] = await hands.all()
+    _, _, waiting = (await redis.hget(gates, GATE)).partition(b"\n\nw")
+    await hands.finish(running)
+    assert await redis.hget(gates, GATE) == b"0\n\nc" + waiting
+    # As if a job of another lane had taken it.
+    await redis.hset(gates, GATE, f"1\n{queue.job_id('another')}\n\nc".encode() + waiting)
+    assert await hands.all() == []
+    turn, _, lane = waiting.partition(b" ")
+    assert await redis.zrange(queue.namespace(f"flow:waiters:{GATE}"), 0, -1, withscores=True) == [(lane, float(turn))]
+    await redis.srem(queue.namespace(f"flow:held:{GATE}"), queue.job_id("another"))
+    await queue.sweep()
+    assert names(await hands.all()) == [1]

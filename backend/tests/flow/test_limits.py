@@ -290,13 +290,40 @@ async def test_the_sweep_repairs_what_a_fault_has_left(queue: EngineQueue, hands
     [first] = await hands.all()
     await hands.finish(first)
     # A slot that no job holds, as an operator may leave it, and a lane without a place.
-    await queue.redis.sadd(queue.namespace("flow:held:work\t"), "saq:job:default:none")
+    await cast("Any", queue.redis).hset(queue.namespace("flow:gates"), "work\t", f"1\n{queue.job_id('none')}\n\n")
     await queue.redis.delete(queue.namespace("flow:ring:normal"))
-    await queue.sweep()
-    # The lane is back in its ring, and finds that slot.
     assert await hands.all() == []
     await queue.sweep()
     assert names(await hands.all()) == [1]
+
+
+async def test_the_sweep_repairs_gates_with_keys_of_their_own(queue: EngineQueue, hands: Hands) -> None:
+    work = limited(Concurrency(1))
+    for n in range(2):
+        await work.enqueue(n=n)
+    [first] = await hands.all()
+    # As if jobs had taken that limit meanwhile.
+    redis = cast("Any", queue.redis)
+    await redis.hset(queue.namespace("flow:gates"), mapping={"work\t": "s", "unused\t": "s"})
+    await redis.sadd(queue.namespace("flow:held:work\t"), first.id, queue.job_id("none"))
+    await hands.finish(first)
+    await queue.sweep()
+    assert names(await hands.all()) == [1]
+    assert await redis.hget(queue.namespace("flow:gates"), "unused\t") is None
+
+
+async def test_lines_that_wait_at_one_place_take_it_one_after_another(queue: EngineQueue, hands: Hands) -> None:
+    work = limited(Concurrency(2, name="all"), Concurrency(5, by="key"))
+    for key in (1, 2, 3, 1, 2, 3):
+        await work.enqueue(key=key)
+    running = await hands.all()
+    for ended in range(6):
+        # Nor does a line find room that comes later.
+        await work.enqueue(key=10 + ended)
+        assert await hands.all() == []
+        assert len(running) == await cast("Any", queue.redis).scard(queue.namespace("flow:held:all\t")) == 2
+        await hands.finish(running.pop(0))
+        running += await hands.all()
 
 
 async def test_the_sweep_puts_no_lane_in_two_places(queue: EngineQueue, hands: Hands) -> None:
@@ -307,9 +334,9 @@ async def test_the_sweep_puts_no_lane_in_two_places(queue: EngineQueue, hands: H
     await work.options(priority="high").enqueue(key=3)
     assert await hands.all() == []
     # As if the slot had been lost: the check of the first lane lets the second go.
-    await queue.redis.delete(queue.namespace("flow:held:all\t"))
-    await queue.sweep()
     redis = cast("Any", queue.redis)
+    assert await redis.delete(queue.namespace("flow:held:all\t"))
+    await queue.sweep()
     ring: set[bytes] = set()
     for level in ("high", "normal"):
         ring |= set(await redis.zrange(queue.namespace(f"flow:ring:{level}"), 0, -1))

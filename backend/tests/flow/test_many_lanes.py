@@ -27,3 +27,17 @@ async def test_a_worker_with_many_slots_reads_many_lanes_with_jobs_that_expire(
     assert await hands.lease(LANES) == []
     await hands.finish(first)
     assert names(await hands.all(LANES)) == [0]
+
+
+@pytest.mark.parametrize("limits", [(), (Concurrency(1, by="n"),)], ids=["plain", "limited"])
+async def test_a_worker_may_ask_for_more_jobs_than_a_command_has_arguments(
+    queue: EngineQueue, hands: Hands, limits: tuple[Concurrency, ...]
+) -> None:
+    @task(limits=limits)
+    async def work(ctx: Context, *, n: int) -> None: ...
+
+    await queue.enqueue_many([work.job({"n": n}) for n in range(4100)])
+    jobs = await hands.all(5000)
+    assert sorted(names(jobs)) == list(range(4100))
+    await hands.finish(*jobs)
+    assert await queue.count("incomplete") == 0

@@ -74,12 +74,32 @@ async def three(ctx: Any, *, key: int) -> None: ...
 async def urgent(ctx: Any, *, key: int) -> None: ...
 
 
+@tasks.task(limits=(ONE,))
+async def one(ctx: Any, *, key: int) -> None: ...
+
+
+@tasks.task(limits=(PAIR,), priority="low")
+async def low_pair(ctx: Any, *, key: int) -> None: ...
+
+
+@tasks.task(limits=(BURST, PAIR), fair="key")
+async def bursts(ctx: Any, *, key: int) -> None: ...
+
+
 TASKS = [free, pair, pair_rate, serial, three, urgent, fair, one_tenant]
 TAKEN = ["pair\t0", "one\t", "serial\t0", "rate\t0", "burst\t"]
 """Gates that running jobs take for a part of their run."""
 
 RATES: tuple[list[Any], list[str]] = [rated, pair_rate, serial, free], ["rate\t0", "rate\t0", "burst\t"]
 """The same, where jobs and parts of jobs meet at rates."""
+
+SHORT: tuple[list[Any], list[str]] = (
+    [pair, one, pair_rate, bursts, three, fair, one_tenant, low_pair, free],
+    ["pair\t0"],
+)
+"""What leaves all to the short ways: jobs take no limits, have no expiry, and close no gate, but for 1 of 32 events."""
+
+MIXES = {"all": (TASKS, TAKEN), "rates": RATES, "short ways": SHORT}
 
 RULES = {"pair": ("c", 2), "one": ("c", 1), "serial": ("o", 1), "rate": ("r", 2 * STEP, 1), "burst": ("r", 2 * STEP, 3)}
 RULE_TEXTS = {each.name: each.rule for each in (PAIR, ONE, SERIAL, RATE, BURST)}
@@ -89,6 +109,7 @@ class Flow(RuleBasedStateMachine):
     """Runs each event on a queue and on the model."""
 
     url = ""
+    mix = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,10 +126,10 @@ class Flow(RuleBasedStateMachine):
 
         return self.runner.run(wait())
 
-    @initialize(rates=st.booleans())
-    def empty(self, *, rates: bool) -> None:
+    @initialize()
+    def empty(self) -> None:
         self.tasks: list[Any]
-        self.tasks, self.gates = RATES if rates else (TASKS, TAKEN)
+        self.tasks, self.gates = MIXES[self.mix]
         self.run(self.redis.flushall())
         self.queue = EngineQueue(self.redis, "flow", tasks=tasks, timings=Timings(recovery_wait=0.0))
         self.hands = Hands(self.queue)
@@ -127,7 +148,14 @@ class Flow(RuleBasedStateMachine):
         expires=st.sampled_from([None, None, None, STEP * 2.5]),
     )
     def enqueue(self, task: int, keys: list[int], delay: float, expires: float | None) -> None:
+        if self.mix == "short ways":
+            # Of more keys, so that most lanes are alone at their gates.
+            keys = [key + 2 * (task // 100 % 4) for key in keys]
+            expires = None if self._is_left_out(task) else expires
         self._enqueue(self.tasks[task % len(self.tasks)], keys, delay, expires)
+
+    def _is_left_out(self, pick: int) -> bool:
+        return self.mix == "short ways" and pick % 32 != 0
 
     def _enqueue(self, task: Any, keys: list[int], delay: float = 0.0, expires: float | None = None) -> None:
         jobs = [task.options(delay=delay or None, expires=expires).job({"key": key}) for key in keys]
@@ -138,18 +166,28 @@ class Flow(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 999), at=st.integers(0, 999))
     def take(self, pick: int, at: int) -> None:
         able = [key for key, job in self.model.running.items() if not job.expired]
-        if able:
+        if able and not self._is_left_out(pick):
             self._take(able[pick % len(able)], self.gates[at % len(self.gates)])
 
     @rule(task=st.integers(0, 999), at=st.integers(0, 999))
     def contend(self, task: int, at: int) -> None:
         """All jobs that run take a limit, and others wait."""
+        if self._is_left_out(task):
+            return
         self._enqueue(free, [0, 0])
         self.lease_all()
         for key in [key for key, job in self.model.running.items() if not job.expired]:
             self._take(key, self.gates[at % len(self.gates)])
         self._enqueue(self.tasks[task % len(self.tasks)], [0])
         self.lease_all()
+
+    @rule(task=st.integers(0, 999), key=st.integers(0, 7), ends=st.integers(0, 3))
+    def fill_a_lane(self, task: int, key: int, ends: int) -> None:
+        """More jobs of one lane than may start, of which some end."""
+        self._enqueue(self.tasks[task % len(self.tasks)], [key] * 5)
+        self.lease_all()
+        for pick in range(ends):
+            self.settle(pick * task, "finish", 0.0)
 
     def _take(self, key: str, gate: str) -> None:
         token = f"{next(self.tokens):016x}"
@@ -200,7 +238,7 @@ class Flow(RuleBasedStateMachine):
             return
         key = list(self.model.running)[pick % len(self.model.running)]
         job = self.model.running[key]
-        if how == "finish" or job.expired or (how == "throttle" and not job.gates):
+        if how == "finish" or job.expired or (how == "throttle" and (not job.gates or self._is_left_out(pick))):
             self.run(self.hands.finish(job.leased))
             self.model.finish(key)
         elif how == "throttle":
@@ -290,12 +328,14 @@ class Flow(RuleBasedStateMachine):
             assert self.run(self.queue.count("queued")) == len(self.model.waiting_now())
 
 
-def test_limits_hold_in_any_order_of_events(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mix", MIXES)
+def test_limits_hold_in_any_order_of_events(mix: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Flow, "url", redis_url)
+    monkeypatch.setattr(Flow, "mix", mix)
     run_state_machine_as_test(
         Flow,
         settings=settings(
-            max_examples=LONG or 6,
+            max_examples=LONG or 4,
             stateful_step_count=100 if LONG else 40,
             deadline=None,
             database=None,

@@ -6,16 +6,18 @@
 -- its event loop busy would delay those leased with it, while other workers are idle. It always gets at least one.
 -- Returns {time, seconds until the next is due or '', 'more' if others wait in a list, 'shared' if they are left for
 -- other workers, 'paused', or '', lease, id, JSON, id, JSON, ...}.
-local want, worker = tonumber(ARGV[4]), ARGV[5]
+-- A command has 8,000 arguments at most, and some have two a job.
+local MOST = 2000
+local want, worker = math.min(tonumber(ARGV[4]), MOST), ARGV[5]
 local SHARE = 10
 local SCAN = want + 1000
 
 -- Visits of lanes that may find none of their jobs.
 local VISITS = want + 64
 
-local ids, seen, scanned, visits = {}, {}, 0, 0
-local limited = limits()
-if limited then limited.leasing, limited.together = true, true end
+local ids, seen, scanned = {}, {}, 0
+local limited = uses_limits()
+if limited then flow = load_flow() end
 
 -- An entry counts only if its job is due and no worker has it: entries of aborted jobs may still be in the list.
 local function consider(entries)
@@ -26,7 +28,7 @@ local function consider(entries)
     for i, id in ipairs(entries) do
         if lanes and lanes[i] and scores[i] == '0' and not owners[i] then
             -- A stock worker has moved it here when it was due.
-            limited.wait_in(id, lanes[i], false)
+            flow.wait_in(id, lanes[i])
         elseif scores[i] == '0' and not owners[i] and not seen[id] then
             seen[id] = true
             ids[#ids + 1] = id
@@ -42,21 +44,6 @@ local function waiting()
         if redis.call('LLEN', list) > 0 then lists[#lists + 1] = list end
     end
     return lists
-end
-
--- The priorities with jobs in their list, or in lanes that may have one that can start.
-local function waiting_lines()
-    local lines = {}
-    local high, normal, low = limited.rings()
-    -- Most often there are none but lanes of one priority.
-    if redis.call('EXISTS', HIGH, QUEUED, LOW, high, low) == 0 then
-        return redis.call('EXISTS', normal) == 1 and {{level = 'normal', listed = false, lanes = true}} or lines
-    end
-    for _, level in ipairs({'high', 'normal', 'low'}) do
-        local line = {level = level, listed = redis.call('LLEN', LISTS[level]) > 0, lanes = limited.ready(level) > 0}
-        if line.listed or line.lanes then lines[#lines + 1] = line end
-    end
-    return lines
 end
 
 local function next_list(lists)
@@ -80,41 +67,15 @@ local shared = false
 local workers = redis.call('ZCOUNT', STATS, string.format('%.0f', SERVER * 1000), '+inf')
 if workers > 1 then
     local line = redis.call('LLEN', HIGH) + redis.call('LLEN', QUEUED) + redis.call('LLEN', LOW)
-    if limited then line = line + limited.ready('high') + limited.ready('normal') + limited.ready('low') end
+    if limited then line = line + flow.ready() end
     local each = math.ceil((line + redis.call('ZCARD', LEASES)) / workers)
     local share = math.max(1, each - tonumber(ARGV[7] or 0))
     shared = share < want and line > share
     want = math.min(want, share)
 end
 
--- With limits: some jobs of the list and some lanes in turn.
-local TOGETHER = 8
-if limited then limited.open_gates() end
-local lanes_next, unused = {}, {}
-while limited and not closed and #ids < want and scanned < SCAN and visits < VISITS do
-    local lines = waiting_lines()
-    if #lines == 0 then break end
-    local line = #lines == 1 and lines[1] or next_list(lines)
-    if line.lanes and line.listed and lanes_next[line.level] == nil then
-        lanes_next[line.level] = limited.begin_with_lanes(line.level)
-        unused[line.level] = lanes_next[line.level] or nil
-    end
-    if #lines == 1 and not line.listed then
-        visits = visits + limited.visit_some(line.level, want, ids, seen, VISITS - visits)
-    elseif line.lanes and (lanes_next[line.level] or not line.listed) then
-        local before = #ids
-        limited.visit(line.level, want - #ids, ids, seen)
-        visits = visits + 1
-        if #ids > before then unused[line.level] = nil end
-        if #lines > 1 or visits % TOGETHER == 0 then lanes_next[line.level] = false end
-    else
-        local most = #lines > 1 and 1 or line.lanes and TOGETHER or want
-        consider(redis.call('LPOP', LISTS[line.level], math.min(most, want - #ids)))
-        lanes_next[line.level] = true
-    end
-end
--- Lanes that had no room keep their turn to begin: else they could always begin when others have their places.
-for level in pairs(unused) do limited.begin_with_lanes(level) end
+if limited then flow.open_gates() end
+if limited and not closed then flow.take_turns(want, ids, seen, consider, next_list, SCAN, VISITS) end
 while not limited and not closed and #ids < want and scanned < SCAN do
     local lists = waiting()
     if #lists == 0 then break end
@@ -125,12 +86,12 @@ while not limited and not closed and #ids < want and scanned < SCAN do
     end
 end
 
-local left = #(limited and waiting_lines() or waiting()) > 0
+local left = #(limited and flow.waiting_lines() or waiting()) > 0
 -- Workers wait at the normal list: wake the next one if jobs are left in another list.
 if left and workers > 1 and not paused then wake() end
 
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-local opening = limited and limited.next_opening()
+local opening = limited and flow.next_opening()
 if opening then due[2] = math.min(opening, tonumber(due[2] or opening)) end
 -- Of more than 64 bytes, from which on Redis keeps a hash as a table: a short hash is a list, through which it goes for
 -- each job from its beginning (hash-max-listpack-value; 5 us of 24 a job at 300 slots).
@@ -154,12 +115,7 @@ for i, id in ipairs(ids) do
         -- Evicted or deleted by hand: nothing to run.
         redis.call('ZREM', INCOMPLETE, id)
         local lane = limited and redis.call('HGET', LANES, id)
-        if lane then
-            -- This answer does not say that others may start now.
-            limited.leasing = false
-            limited.leave(id, lane)
-            limited.flush()
-        end
+        if lane then flow.leave(id, lane) end
     end
 end
 if #leases > 0 then

@@ -55,13 +55,18 @@ end
 -- The functions for jobs with limits, see `limits.lua`; nil while the queue has no such job, which costs one EXISTS a call,
 -- no lane, in which aborted ones may have left entries, and no job that takes a limit.
 -- `needed`: this call adds the first.
-local load_limits, loaded, looked = nil, nil, false
+local load_flow, flow, loaded, has_limits = nil, nil, nil, nil
 local BASE = string.sub(LANES, 1, -#'lanes' - 1)
 local PLACES, TAKES = BASE .. 'places', BASE .. 'takes'
+local function uses_limits()
+    if has_limits == nil then has_limits = redis.call('EXISTS', LANES, PLACES, TAKES) > 0 end
+    return has_limits
+end
+
 local function limits(needed)
-    if not loaded and (needed or not looked) then
-        looked = true
-        if needed or redis.call('EXISTS', LANES, PLACES, TAKES) > 0 then loaded = load_limits() end
+    if not loaded and (needed or uses_limits()) then
+        flow = flow or load_flow()
+        loaded, has_limits = flow.general(), true
     end
     return loaded
 end

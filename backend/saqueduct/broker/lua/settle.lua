@@ -27,8 +27,10 @@ local stock = redis.call('EXISTS', ACTIVE) == 1
 local inboxes = redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITERS, unpack(ids))
 local owners = redis.call('HMGET', OWNERS, unpack(ids))
 local deadlines = ARGV[4] == '1' and redis.call('ZMSCORE', LEASES, unpack(ids))
-local lanes = limits() and redis.call('HMGET', LANES, unpack(ids))
-local takes = loaded and loaded.takers(ids)
+local lanes = uses_limits() and redis.call('HMGET', LANES, unpack(ids))
+-- What the short way does not know.
+local general = lanes and redis.call('EXISTS', BASE .. 'closed', BASE .. 'expires', BASE .. 'missed', TAKES) > 0
+local takes = general and limits().takers(ids)
 local settled = {}
 
 local function holds(i, lease)
@@ -70,7 +72,7 @@ for i, id in ipairs(ids) do
             local lane = lanes and lanes[i]
             -- A job from before its task had that limit waits for the time itself.
             if kind == 'throttle' and lane and string.find('\n' .. lane .. '\n', '\n' .. gate .. '\n', 1, true) then start = '0' end
-            if lane then loaded.pass(id, lane, expires or '') end
+            if lane then limits().pass(id, lane, expires or '') end
             if start == '0' and kind ~= 'retry' then
                 fronts[#fronts + 1] = {id, priority, lane}
             else
@@ -89,8 +91,15 @@ for i = #fronts, 1, -1 do
     let_wait(id, priority, '0', true, lane)
 end
 if #left > 0 then
-    loaded.release_all(left, left)
-    loaded.forget(left)
+    if general or loaded then
+        limits().release_all(left, left)
+        loaded.forget(left)
+    else
+        flow = flow or load_flow()
+        local rest = flow.release(left, left)
+        if #rest > 0 then limits().follow_released(rest) end
+        redis.call('HDEL', LANES, unpack(left))
+    end
 end
 -- The leases are released last: if an earlier command fails, the jobs are recovered.
 if #ended > 0 then redis.call('ZREM', INCOMPLETE, unpack(ended)) end

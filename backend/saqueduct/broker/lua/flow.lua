@@ -1,0 +1,3 @@
+-- The end of the function that `lanes.lua` begins.
+return flow
+end

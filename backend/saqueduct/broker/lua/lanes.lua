@@ -1,0 +1,78 @@
+-- Inserted after the prelude into the scripts that move jobs with limits, before `limits.lua`, which says what is kept where:
+-- what the short ways of `visits.lua` and `releases.lua` have in common with the general one. These files are one function,
+-- which `flow.lua` ends: plain jobs do not pay for what it defines.
+load_flow = function()
+local flow = {}
+local GATES, FAIR, CALLED, MISSED = BASE .. 'gates', BASE .. 'turns', BASE .. 'called', BASE .. 'missed'
+local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
+local lane_base, rate_base = BASE .. 'lane:', BASE .. 'rate:'
+local find, sub, byte = string.find, string.sub, string.byte
+
+-- Jobs that one visit takes of a lane that is not fair, and fields or entries that one command reads: it has 8,000
+-- arguments at most.
+local QUANTUM, FIELDS_READ = 16, 4000
+
+-- First digit of the score of what waits for a gate, before its turn: the priority.
+local RANKS = {high = '1', normal = '2', low = '3'}
+
+-- The field of a gate with keys of its own; the bytes '0', 'w' before the lane that waits at a gate, and '+'.
+local SPILLED, ZERO, WAITS, PLUS = 's', 48, 119, 43
+
+-- The next turn, in 15 digits: as text, because to make text of a number takes longer than most commands. Ten of them
+-- are taken at once.
+local first_turn, turns = '', 10
+local function next_turn()
+    if turns == 10 then
+        first_turn, turns = string.format('%014.0f', redis.call('INCR', BASE .. 'turn')), 0
+    end
+    turns = turns + 1
+    return first_turn .. sub('0123456789', turns, turns)
+end
+
+-- The key of a fair lane, or false; where its gates begin, and the jobs of a turn.
+local function key_of(lane)
+    local from = find(lane, '\n', 3, true)
+    if not from then return false, #lane + 1, QUANTUM end
+    if byte(lane, from + 1) ~= 1 then return false, from + 1, QUANTUM end
+    local stop = find(lane, '\n', from + 1, true) or #lane + 1
+    if byte(lane, stop - 1) == ZERO + 1 and byte(lane, stop - 2) == 9 then return sub(lane, 1, stop - 3), stop + 1, 1 end
+    local key, weight = string.match(sub(lane, 1, stop - 1), '^(.*)\t(%d+)$')
+    return key, stop + 1, tonumber(weight)
+end
+
+-- The rule of a gate. If it is gone, one job at a time may pass.
+local rules = {}
+local function rule_of(gate)
+    local tab = find(gate, '\t', 1, true)
+    local name = tab and sub(gate, 1, tab - 1) or gate
+    local rule = rules[name]
+    if rule then return rule end
+    local kind, limit, per, burst = string.match(redis.call('HGET', RULES, name) or 'c 1', '^(%a) (%S+) ?(%S*) ?(%S*)$')
+    rule = {kind = kind, limit = kind == 'u' and math.huge or tonumber(limit), step = false, burst = false}
+    if kind == 'r' then rule.step, rule.burst = tonumber(per) / rule.limit, tonumber(burst) end
+    rules[name] = rule
+    return rule
+end
+
+-- Write fields of a hash with one command: false deletes one.
+local function write_fields(hash, fields)
+    local set, deleted, n, m = {}, {}, 0, 0
+    for name, value in pairs(fields) do
+        if value then
+            set[n + 1], set[n + 2] = name, value
+            n = n + 2
+        else
+            m = m + 1
+            deleted[m] = name
+        end
+    end
+    for i = 1, n, FIELDS_READ do redis.call('HSET', hash, unpack(set, i, math.min(i + FIELDS_READ - 1, n))) end
+    for i = 1, m, FIELDS_READ do redis.call('HDEL', hash, unpack(deleted, i, math.min(i + FIELDS_READ - 1, m))) end
+end
+
+-- A gate has room for the lane that alone waits there, which its field says: what that says when the lane is in the ring.
+-- It keeps no room for it: while no job takes limits, nobody could use that but lanes that were in the ring before.
+-- `stop`: where the holders end.
+local function called_text(text, stop)
+    return sub(text, 1, stop + 1) .. 'c' .. sub(text, stop + 3), sub(text, find(text, ' ', stop + 3, true) + 1)
+end

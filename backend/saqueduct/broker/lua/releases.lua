@@ -1,0 +1,101 @@
+-- Inserted after `limits.lua` into the script that settles. The short way in which jobs that have ended leave their gates.
+-- `ids`: the jobs, `lanes`: job -> lane. Returns the gates at which others may follow in the general way.
+function flow.release(ids, lanes)
+    local gates, leavers, total, rest, left = {}, {}, 0, {}, {}
+    for i = 1, #ids do
+        local id = ids[i]
+        local lane = lanes[id]
+        local _, from = key_of(lane)
+        while from <= #lane do
+            local stop = find(lane, '\n', from, true) or #lane + 1
+            total = total + 1
+            gates[total], leavers[total] = sub(lane, from, stop - 1), id
+            from = stop + 1
+        end
+    end
+    local texts, changed, spilled = {}, {}, {}
+    for first = 1, total, FIELDS_READ do
+        local last = math.min(first + FIELDS_READ - 1, total)
+        local found = redis.call('HMGET', GATES, unpack(gates, first, last))
+        for i = first, last do texts[gates[i]] = found[i - first + 1] end
+    end
+    for i = 1, total do
+        local gate, id = gates[i], leavers[i]
+        local text = texts[gate]
+        if text == SPILLED then
+            local members = spilled[gate] or {}
+            spilled[gate], members[#members + 1] = members, id
+        elseif text then
+            local stop = find(text, '\n\n', 2, true)
+            local from, to = find(text, '\n' .. id .. '\n', 2, true)
+            if from and from < stop and not find(id, '\n', 1, true) then
+                if changed[gate] == nil and byte(text, -1) ~= 10 and byte(text, stop + 2) == WAITS then left[#left + 1] = gate end
+                if stop == to and stop + 1 == #text and byte(text) == ZERO + 1 then
+                    text = false
+                else
+                    text = string.char(byte(text) - 1) .. sub(text, 2, from - 1) .. sub(text, to)
+                end
+                texts[gate], changed[gate] = text, text
+            end
+        end
+    end
+    for gate, members in pairs(spilled) do
+        local held, waiters = BASE .. 'held:' .. gate, BASE .. 'waiters:' .. gate
+        if redis.call('SREM', held, unpack(members)) > 0 then
+            if redis.call('EXISTS', waiters) == 1 then
+                rest[#rest + 1] = gate
+            elseif redis.call('EXISTS', held) == 0 then
+                changed[gate] = false
+            end
+        end
+    end
+    -- A slot has just been released: the lane that alone waits there follows, without counting the room. If a smaller limit
+    -- has left none, it comes back from the ring with its turn.
+    local rings, called, keys, fair = {}, {}, {}, false
+    for i = 1, #left do
+        local gate = left[i]
+        local text = texts[gate]
+        local kind = rule_of(gate).kind
+        if kind == 'r' or kind == 'o' then
+            rest[#rest + 1] = gate
+        else
+            local lane
+            text, lane = called_text(text, find(text, '\n\n', 2, true))
+            local key = key_of(lane)
+            fair = fair or key
+            called[#called + 1], called[#called + 2], called[#called + 3] = lane, gate, text
+            keys[#keys + 1] = key or ''
+        end
+    end
+    if #keys == 0 then
+        write_fields(GATES, changed)
+        return rest
+    end
+    local found, turns_now = fair and redis.call('HMGET', FAIR, unpack(keys)) or {}, {}
+    for i = 1, #keys do
+        local lane, key = called[3 * i - 2], keys[i]
+        if key ~= '' and (found[i] or turns_now[key]) then
+            -- Another lane of its key has the turn.
+            rest[#rest + 1] = called[3 * i - 1]
+        else
+            if key ~= '' then turns_now[key] = lane end
+            changed[called[3 * i - 1]] = called[3 * i]
+            local level = byte(lane) == 110 and 'normal' or byte(lane) == 104 and 'high' or 'low'
+            local ring = rings[level]
+            if not ring then
+                ring = {}
+                rings[level] = ring
+            end
+            ring[#ring + 1], ring[#ring + 2] = next_turn(), lane
+        end
+    end
+    write_fields(GATES, changed)
+    if next(turns_now) then write_fields(FAIR, turns_now) end
+    for level, ring in pairs(rings) do
+        for first = 1, #ring, FIELDS_READ do
+            redis.call('ZADD', BASE .. 'ring:' .. level, unpack(ring, first, math.min(first + FIELDS_READ - 1, #ring)))
+        end
+    end
+    if next(rings) then wake() end
+    return rest
+end

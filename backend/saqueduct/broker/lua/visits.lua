@@ -1,0 +1,404 @@
+-- Inserted after `limits.lua` into the script that leases. The short way of visits: of lanes at the beginning of a ring from
+-- which every job that is read can start. Of gates it knows what their fields say, or how many hold them. What is the same
+-- for many lanes is asked and written once for all, and for each lane nothing is made but texts: functions and tables cost
+-- more than most commands.
+
+-- Lanes that are read together, and how many holders a field has at most.
+local LANES_TOGETHER = 100
+local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8'}
+
+local rings = {high = BASE .. 'ring:high', normal = BASE .. 'ring:normal', low = BASE .. 'ring:low'}
+
+-- Let jobs of up to `most` lanes of a ring start, up to `want`. Returns how many lanes were visited; how many lanes follow
+-- for which this is no way; lanes that have to wait, {lane, gate, time at which that opens or false, ...}; and other gates
+-- that they leave open, at which lanes may wait.
+local function visit_quickly(level, want, ids, seen, most)
+    local ring = rings[level]
+    -- Of the lane n: its name, fair key, jobs of a turn, where its gates begin in `gates`, where its entries end in
+    -- `entries`, and whether its list has no more.
+    local names, keys, quanta, gates_at, ends, all = {}, {}, {}, {}, {}, {}
+    local gates, gate_rules, entries = {}, {}, {}
+    -- As far as they are known: fields of gates, arrival times of rates, `turns` of fair keys; and what has changed.
+    local texts, arrivals, firsts = {}, {}, {}
+    local changed, moved, ready = {}, {}, {}
+    -- Of gates with keys of their own how many hold them, and who does now; and the gates that have called lanes.
+    local held, joins, callers = {}, {}, {}
+    local count, jobs, others, gate_count = 0, 0, 0, 0
+    local any_called = redis.call('EXISTS', CALLED) == 1
+    local each = 2
+    while jobs < want and count < most and others == 0 do
+        local chunk = math.min(math.ceil((want - jobs) / each), most - count, LANES_TOGETHER)
+        local page = redis.call('ZRANGE', ring, count, count + chunk - 1)
+        local size = #page
+        if size == 0 then break end
+        -- A fair lane has one job a turn, most often.
+        if each == 2 and size == chunk and chunk > 1 and select(3, key_of(page[1])) == 1 and chunk < most - count then
+            each, chunk = 1, math.min(want - jobs, most - count, LANES_TOGETHER)
+            page = redis.call('ZRANGE', ring, count, count + chunk - 1)
+            size = #page
+        end
+        local unread, rates, fair = {}, {}, {}
+        for i = 1, size do
+            local lane, n = page[i], count + i
+            local key, from, quantum = key_of(lane)
+            names[n], keys[n], quanta[n], gates_at[n] = lane, key, quantum, gate_count + 1
+            if key and firsts[key] == nil then
+                firsts[key], fair[#fair + 1] = false, key
+            end
+            while from <= #lane do
+                local stop = find(lane, '\n', from, true) or #lane + 1
+                local gate = sub(lane, from, stop - 1)
+                local rule = rule_of(gate)
+                gate_count = gate_count + 1
+                gates[gate_count], gate_rules[gate_count] = gate, rule
+                if texts[gate] == nil then
+                    texts[gate], unread[#unread + 1] = false, gate
+                    if rule.kind == 'r' then rates[#rates + 1] = gate end
+                end
+                from = stop + 1
+            end
+        end
+        gates_at[count + size + 1] = gate_count + 1
+        if #unread > 0 then
+            local found = redis.call('HMGET', GATES, unpack(unread))
+            for i = 1, #unread do
+                local gate = unread[i]
+                texts[gate] = found[i]
+                if found[i] == SPILLED and rule_of(gate).kind ~= 'r' then held[gate] = redis.call('SCARD', BASE .. 'held:' .. gate) end
+            end
+        end
+        if #rates > 0 then
+            local stored = {}
+            for i = 1, #rates do stored[i] = rate_base .. rates[i] end
+            stored = redis.call('MGET', unpack(stored))
+            for i = 1, #rates do
+                local time = stored[i] and tonumber(stored[i])
+                arrivals[rates[i]] = time and time > NOW and time or NOW
+            end
+        end
+        if #fair > 0 then
+            local found = redis.call('HMGET', FAIR, unpack(fair))
+            for i = 1, #fair do firsts[fair[i]] = found[i] end
+        end
+        local notes = any_called and redis.call('HMGET', CALLED, unpack(page))
+        local before = count
+        for i = 1, size do
+            if jobs >= want then break end
+            local n, lane = before + i, page[i]
+            -- How many jobs may start; 0: this is no way for the lane.
+            local free, first, last = math.min(quanta[n], want - jobs), gates_at[n], gates_at[n + 1] - 1
+            if keys[n] and firsts[keys[n]] ~= lane then free = 0 end
+            if notes and notes[i] then
+                callers[n] = string.match(notes[i], '^%S+ (.*)$')
+                if rule_of(callers[n]).kind == 'r' then free = 0 end
+            end
+            for j = first, last do
+                local rule, text = gate_rules[j], texts[gates[j]]
+                local room = 0
+                if text == SPILLED then
+                    if rule.kind ~= 'r' and rule.kind ~= 'o' then room = rule.limit - held[gates[j]] end
+                elseif rule.kind == 'r' then
+                    local ahead = arrivals[gates[j]] - NOW
+                    -- Further ahead than a full burst, because the limit was changed or the clock went back.
+                    if ahead <= rule.burst * rule.step + 0.000001 then
+                        room = math.floor(((rule.burst - 1) * rule.step - ahead) / rule.step + 0.000001) + 1
+                    end
+                elseif rule.kind ~= 'o' then
+                    room = rule.limit - (text and byte(text) - ZERO or 0)
+                end
+                if room < free then free = room end
+            end
+            -- It is only counted how many follow for which there is another way.
+            if others > 0 and free > 0 then break end
+            local list, taken = lane_base .. lane, nil
+            if free == 1 then
+                taken = {redis.call('LPOP', list) or nil}
+            elseif free > 1 then
+                taken = redis.call('LPOP', list, DIGITS[free] or free) or nil
+            end
+            local got, added = taken and #taken or 0, ''
+            for j = 1, got do added = added .. '\n' .. taken[j] end
+            for j = first, last do
+                local text = texts[gates[j]]
+                if got > 0 and gate_rules[j].kind ~= 'r' and text ~= SPILLED then
+                    local fits = (text and byte(text) - ZERO or 0) + got <= #DIGITS
+                    for k = 1, got do
+                        fits = fits and not find(taken[k], '\n', 1, true) and not (text and find(text, taken[k], 2, true))
+                    end
+                    if not fits then
+                        for k = got, 1, -1 do redis.call('LPUSH', list, taken[k]) end
+                        got = 0
+                    end
+                end
+            end
+            if got == 0 then
+                others = others + 1
+            else
+                for j = first, last do
+                    local gate, rule = gates[j], gate_rules[j]
+                    local text = texts[gate]
+                    if rule.kind == 'r' then
+                        arrivals[gate], moved[gate] = arrivals[gate] + got * rule.step, rule
+                    elseif text == SPILLED then
+                        held[gate] = held[gate] + got
+                    elseif not text then
+                        text = DIGITS[got] .. added .. '\n\n'
+                        texts[gate], changed[gate] = text, text
+                    else
+                        local stop = find(text, '\n\n', 2, true)
+                        local tail = #text
+                        -- The turn of this lane, which the gate has called, is used up.
+                        if tail > stop + 1 and byte(text, stop + 2) ~= WAITS and sub(text, find(text, ' ', stop + 3, true) + 1) == lane then
+                            tail = stop + 1
+                        end
+                        text = DIGITS[byte(text) - ZERO + got] .. sub(text, 2, stop - 1) .. added .. sub(text, stop, tail)
+                        texts[gate], changed[gate] = text, text
+                    end
+                end
+                for j = 1, got do entries[jobs + j] = taken[j] end
+                jobs = jobs + got
+                count, ends[n], all[n] = n, jobs, got < free
+            end
+        end
+        if size < chunk then break end
+        each = math.max(1, jobs / math.max(1, count))
+    end
+    if count == 0 then return 0, others, {}, {} end
+    redis.call('ZREMRANGEBYRANK', ring, '0', count - 1)
+
+    -- Which lists have more entries than were taken: most often all or none.
+    local lists = {}
+    for n = 1, count do
+        if not all[n] then lists[#lists + 1] = lane_base .. names[n] end
+    end
+    local existing = #lists > 0 and redis.call('EXISTS', unpack(lists)) or 0
+    local mixed = existing > 0 and existing < #lists
+
+    -- The first are what is done with the lane n; entries that another script has taken, or that have one before, see
+    -- `kinds_of`, do not start after all.
+    local owners = redis.call('HMGET', OWNERS, unpack(entries))
+    local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
+    local lanes = redis.call('HMGET', LANES, unpack(entries))
+    local parked, open, opened, places, turns_now = {}, {}, {}, {}, {}
+    local at, total = 1, #ids
+    for n = 1, count do
+        local lane, key, first, last = names[n], keys[n], gates_at[n], gates_at[n + 1] - 1
+        while at <= ends[n] do
+            local id = entries[at]
+            if scores[at] == '0' and not owners[at] and lanes[at] == lane and not seen[id] then
+                seen[id] = true
+                total = total + 1
+                ids[total] = id
+                for j = first, last do
+                    local gate = gates[j]
+                    if held[gate] then
+                        local members = joins[gate] or {}
+                        joins[gate], members[#members + 1] = members, id
+                    end
+                end
+            else
+                for j = first, last do
+                    local gate, rule = gates[j], gate_rules[j]
+                    if rule.kind == 'r' then
+                        arrivals[gate] = math.max(NOW, arrivals[gate] - rule.step)
+                    elseif held[gate] then
+                        held[gate] = held[gate] - 1
+                    else
+                        local text = texts[gate]
+                        local from, to = find(text, '\n' .. id .. '\n', 2, true)
+                        text = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, from - 1) .. sub(text, to)
+                        texts[gate], changed[gate] = text, text
+                    end
+                end
+            end
+            at = at + 1
+        end
+        local more = not all[n] and existing > 0 and (not mixed or redis.call('EXISTS', lane_base .. lane) == 1)
+        -- The first gate that has no room for another job.
+        local full, opens = nil, false
+        for j = first, more and last or 0 do
+            local gate, rule = gates[j], gate_rules[j]
+            if rule.kind == 'r' then
+                local slack = (rule.burst - 1) * rule.step - (arrivals[gate] - NOW)
+                if slack < -0.000001 then
+                    full, opens = gate, NOW - slack
+                    break
+                end
+            elseif (held[gate] or byte(texts[gate]) - ZERO) >= rule.limit then
+                full = gate
+                break
+            end
+        end
+        if more and not full then
+            ready[#ready + 1], ready[#ready + 2] = next_turn(), lane
+        else
+            if key then turns_now[key] = false end
+            if not more then
+                places[lane] = false
+            else
+                local text = texts[full]
+                if opens or byte(text, -1) ~= 10 then
+                    parked[#parked + 1], parked[#parked + 2], parked[#parked + 3] = lane, full, opens
+                else
+                    text = text .. 'w' .. RANKS[level] .. next_turn() .. ' ' .. lane
+                    texts[full], changed[full] = text, text
+                end
+            end
+            for j = first, last do
+                local gate = gates[j]
+                local text = texts[gate]
+                if gate ~= full and text and byte(text, -1) ~= 10 and not opened[gate] then
+                    opened[gate] = true
+                    if text ~= SPILLED or redis.call('EXISTS', BASE .. 'waiters:' .. gate) == 1 then open[#open + 1] = gate end
+                end
+            end
+        end
+    end
+    for gate, text in pairs(changed) do
+        if text == '0\n\n' then changed[gate] = false end
+    end
+    write_fields(GATES, changed)
+    for gate, members in pairs(joins) do redis.call('SADD', BASE .. 'held:' .. gate, unpack(members)) end
+    -- The turns of lanes that gates have called are used up.
+    for n, gate in pairs(callers) do
+        if n <= count then
+            redis.call('HDEL', CALLED, names[n])
+            redis.call('ZREM', BASE .. 'called:' .. gate, names[n])
+        end
+    end
+    -- Many rates that were at rest get the same time: to make text of it takes longer than to store it.
+    local text_of, text, milliseconds = nil, nil, nil
+    for gate in pairs(moved) do
+        local time = arrivals[gate]
+        if time ~= text_of then
+            text_of, text = time, string.format('%.6f', time)
+            milliseconds = string.format('%d', math.ceil((time - NOW) * 1000) + 1)
+        end
+        redis.call('SET', rate_base .. gate, text, 'PX', milliseconds)
+    end
+    if next(places) then write_fields(PLACES, places) end
+    if next(turns_now) then write_fields(FAIR, turns_now) end
+    if #ready > 0 then redis.call('ZADD', ring, unpack(ready)) end
+    return count, others, parked, open
+end
+
+-- The general way, for what the short one does not know; it writes when `done` is called.
+local function general()
+    if loaded then
+        loaded.refresh()
+    else
+        limits().leasing = true
+    end
+    loaded.together = true
+    return loaded
+end
+
+local function done()
+    loaded.flush()
+    loaded.together = false
+end
+
+-- A job that a stock worker has moved to a list when it was due.
+function flow.wait_in(id, lane)
+    general().wait_in(id, lane, false)
+    done()
+end
+
+-- A job that is gone leaves its lane and its gates.
+function flow.leave(id, lane)
+    -- This answer does not say that others may start now.
+    general().leasing = false
+    loaded.leave(id, lane)
+    done()
+end
+
+-- How many lanes may have a job that can start.
+function flow.ready()
+    return redis.call('ZCARD', rings.high) + redis.call('ZCARD', rings.normal) + redis.call('ZCARD', rings.low)
+end
+
+-- When the next gate opens by itself, in epoch seconds, or nil.
+function flow.next_opening()
+    return tonumber(redis.call('ZRANGE', SLEEPING, '0', '0', 'WITHSCORES')[2] or nil)
+end
+
+-- Look again at gates whose time has come.
+function flow.open_gates()
+    local time = flow.next_opening()
+    if not time or time > NOW then return end
+    general().open_gates()
+    done()
+end
+
+-- The priorities with jobs in their list, or in lanes that may have one that can start.
+function flow.waiting_lines()
+    -- Most often there are none but lanes of one priority.
+    if redis.call('EXISTS', HIGH, QUEUED, LOW, rings.high, rings.low) == 0 then
+        return redis.call('EXISTS', rings.normal) == 1 and {{level = 'normal', listed = false, lanes = true}} or {}
+    end
+    local lines = {}
+    for _, level in ipairs({'high', 'normal', 'low'}) do
+        local line = {level = level, listed = redis.call('LLEN', LISTS[level]) > 0, lanes = redis.call('EXISTS', rings[level]) == 1}
+        if line.listed or line.lanes then lines[#lines + 1] = line end
+    end
+    return lines
+end
+
+-- Let jobs of lanes of a priority start, of `most` lanes or until there are enough. Returns how many lanes were visited.
+local plain = nil
+local function visit(level, want, ids, seen, most)
+    if plain == nil then plain = redis.call('EXISTS', CLOSED, EXPIRES, TAKES, MISSED) == 0 end
+    local quick, others = 0, most
+    if plain then
+        local parked, open
+        quick, others, parked, open = visit_quickly(level, want - #ids, ids, seen, most)
+        if #parked + #open > 0 then
+            general().follow(parked, open)
+            done()
+        end
+    end
+    others = math.min(others, most - quick)
+    if others == 0 or #ids >= want then return quick end
+    local visited = general().visit_batch(level, want, ids, seen, others)
+    done()
+    return quick + visited
+end
+
+-- Whether it is the turn of the lanes of a priority, or of its list. Not from TURNS, by which priorities take turns: two
+-- steps a lease would always meet the same of them.
+local function begin_with_lanes(level)
+    return redis.call('HINCRBY', BASE .. 'begun', level, 1) % 2 == 0
+end
+
+-- Take some jobs of the lists and of some lanes in turn, until `ids` has `want`. `consider` takes entries of a list,
+-- `next_list` says which of several is next; at most so many entries and visits that find no job.
+function flow.take_turns(want, ids, seen, consider, next_list, most_entries, most_visits)
+    local scanned, visits, lanes_next, unused = 0, 0, {}, {}
+    local TOGETHER = 8
+    while #ids < want and scanned < most_entries and visits < most_visits do
+        local lines = flow.waiting_lines()
+        if #lines == 0 then break end
+        local line = #lines == 1 and lines[1] or next_list(lines)
+        if line.lanes and line.listed and lanes_next[line.level] == nil then
+            lanes_next[line.level] = begin_with_lanes(line.level)
+            unused[line.level] = lanes_next[line.level] or nil
+        end
+        if #lines == 1 and not line.listed then
+            visits = visits + math.max(1, visit(line.level, want, ids, seen, most_visits - visits))
+        elseif line.lanes and (lanes_next[line.level] or not line.listed) then
+            local before = #ids
+            visit(line.level, want, ids, seen, 1)
+            visits = visits + 1
+            if #ids > before then unused[line.level] = nil end
+            if #lines > 1 or visits % TOGETHER == 0 then lanes_next[line.level] = false end
+        else
+            local most = #lines > 1 and 1 or line.lanes and TOGETHER or want
+            local entries = redis.call('LPOP', LISTS[line.level], math.min(most, want - #ids))
+            consider(entries)
+            scanned = scanned + #entries
+            lanes_next[line.level] = true
+        end
+    end
+    -- Lanes that had no room keep their turn to begin: else they could always begin when others have their places.
+    for level in pairs(unused) do begin_with_lanes(level) end
+end
