@@ -235,43 +235,18 @@ class Changes:
         self, jobs: Sequence[Any], change: Callable[[Any], Awaitable[Any]], queue_of: Callable[[Any], str]
     ) -> None:
         """Change some jobs, several at a time, and report it."""
-        targets = {id(job): Target(job.key, queue_of(job)) for job in jobs}
-        done, unknown, failures = list[Target](), list[Target](), list[BaseException]()
-        places, stopped = asyncio.Semaphore(CONCURRENT_CHANGES), asyncio.Event()
-
-        async def one(job: Any) -> None:
-            async with places:
-                if failures or stopped.is_set():
-                    return
-                try:
-                    await change(job)
-                except (Exception, asyncio.CancelledError) as error:
-                    if isinstance(error, QueueError) and not isinstance(error, QueueUnavailable):
-                        self._refuse(job.key, error)
-                    else:
-                        # It may have been done all the same.
-                        unknown.append(targets[id(job)])
-                        failures.append(error)
-                else:
-                    done.append(targets[id(job)])
-
+        batch = _Batch({id(job): Target(job.key, queue_of(job)) for job in jobs}, change, self._refuse)
         async with self.transaction() as session:
-            plans = await self._audit(session).plan(targets.values())
-        changes = asyncio.gather(*(one(job) for job in jobs))
+            plans = await self._audit(session).plan(batch.targets.values())
         try:
-            await asyncio.shield(changes)
-        except asyncio.CancelledError:
-            # This job is aborted, or its worker stops: those that are under way end, and are noted.
-            stopped.set()
-            await changes
-            raise
+            await batch.run(jobs)
         finally:
             async with self.transaction() as session:
-                settled = await self._audit(session).settle(plans, done, unknown)
+                settled = await self._audit(session).settle(plans, batch.done, batch.unknown)
             # Otherwise this attempt has lost its lease, and the next one has counted them.
-            self.done += len(done) if settled else 0
-        if failures:
-            raise failures[0]
+            self.done += len(batch.done) if settled else 0
+        if batch.failures:
+            raise batch.failures[0]
         await self._report()
 
     def _refuse(self, key: str, error: QueueError) -> None:
@@ -288,3 +263,53 @@ class Changes:
     @property
     def _schema(self) -> str | None:
         return None if self.queues.store is None else self.queues.store.schema
+
+
+@dataclasses.dataclass
+class _Batch:
+    """Jobs that are changed at the same time.
+
+    Args:
+        targets: by the id of the object.
+        change: changes one.
+        refuse: called with the key of a job that could not be changed, and why.
+    """
+
+    targets: Mapping[int, Target]
+    change: Callable[[Any], Awaitable[Any]]
+    refuse: Callable[[str, QueueError], None]
+    done: list[Target] = dataclasses.field(default_factory=list)
+    unknown: list[Target] = dataclasses.field(default_factory=list)
+    """Without an answer: they may have been changed all the same."""
+    failures: list[BaseException] = dataclasses.field(default_factory=list)
+    """After the first one, no other change begins."""
+    _stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self._places = asyncio.Semaphore(CONCURRENT_CHANGES)
+
+    async def run(self, jobs: Sequence[Any]) -> None:
+        """Change them."""
+        changes = asyncio.gather(*(self._one(job) for job in jobs))
+        try:
+            await asyncio.shield(changes)
+        except asyncio.CancelledError:
+            # The job that does it is aborted, or its worker stops: those that are under way end, and are noted.
+            self._stopped = True
+            await changes
+            raise
+
+    async def _one(self, job: Any) -> None:
+        async with self._places:
+            if self.failures or self._stopped:
+                return
+            try:
+                await self.change(job)
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, QueueError) and not isinstance(error, QueueUnavailable):
+                    self.refuse(job.key, error)
+                else:
+                    self.unknown.append(self.targets[id(job)])
+                    self.failures.append(error)
+            else:
+                self.done.append(self.targets[id(job)])
