@@ -18,6 +18,9 @@ from saqueduct.queue.schedule_states import ScheduleState
 from saqueduct.queue.workers import WorkerProcess, processes_of
 from saqueduct.telemetry.system_state import DatabaseState, SystemReader
 
+ENDS: Final = ("complete", "failed", "retried", "aborted")
+"""Counts in the stats of a worker."""
+
 MOST_WATCHERS: Final = 200
 """Open streams of a process; further viewers poll."""
 
@@ -82,7 +85,8 @@ class Snapshot:
     def mark(self) -> object:
         """Differs from that of an earlier sample when a page would differ."""
         queues = [(each.queued, each.active, each.scheduled, each.paused, each.workers) for each in self.queues]
-        stats = [(each.id, each.stats.get("complete")) for each in self.workers]
+        # A job that starts and ends between two samples is only in these.
+        stats = [(each.id, *map(each.stats.get, ENDS)) for each in self.workers]
         reports = [(each.worker, each.paused, each.state.paused) for queue in self.queues for each in queue.reports]
         waits = [each.name for each in self.queues if each.latency or each.active]
         ticks = [(each.key, each.next_tick, each.last_job, each.paused) for each in self.schedules]

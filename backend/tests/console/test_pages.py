@@ -4,12 +4,14 @@ import asyncio
 import datetime as dt
 import re
 import time
+from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from saqueduct.console.cron_words import in_words
-from saqueduct.console.sampler import Sampler
+from saqueduct.console.sampler import SampledWorker, Sampler, Snapshot
 from saqueduct.postgres.models import JobRecord
 from saqueduct.schedules.schedule import Schedule
 from tests.console.conftest import Served
@@ -183,3 +185,14 @@ def test_a_stream_reports_changes(served: Served) -> None:
 )
 def test_a_cron_is_shown_in_words(cron: str, words: str) -> None:
     assert in_words(Schedule(cron=cron)) == words
+
+
+@pytest.mark.parametrize("end", ["complete", "failed", "retried", "aborted"])
+def test_a_job_that_began_and_ended_between_two_samples_is_a_change(end: str) -> None:
+    database: Any = SimpleNamespace(dead_letters=None)
+
+    def mark(count: int) -> object:
+        worker = SampledWorker("worker", "default", {"uptime": 1, end: count})
+        return Snapshot(0.0, True, (), {}, [worker], (), database).mark
+
+    assert mark(1) == mark(1) != mark(2)

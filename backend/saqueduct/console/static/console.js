@@ -112,6 +112,8 @@ async function refresh() {
     say("No connection", true);
   } finally {
     reading = false;
+    // A change that was reported while the page was read may be the last one for long.
+    if (missed && !busy()) refresh();
   }
 }
 
