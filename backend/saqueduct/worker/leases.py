@@ -202,9 +202,11 @@ class LeaseKeeper:
         for each, holds in self._tell(script, marks):
             # What has ended meanwhile is no longer held, and not lost.
             if (not holds or each in late) and self._held.pop(each, None) is not None:
+                # What waits for this, see `decided` in `tasks/completion.py`, ends with its cancellation, however late.
+                self._offered.discard(each)
                 self._lost(each)
-            # Last: what waits for this goes on unless it is lost, see `decided` in `tasks/completion.py`.
-            self._note_offered(each, offered=holds and each in offers)
+            else:
+                self._note_offered(each, offered=holds and each in offers)
 
     def _late(self, held: Iterable[Held]) -> dict[Held, str]:
         """The jobs to give up for good, and their mark."""

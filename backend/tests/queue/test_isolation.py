@@ -14,9 +14,11 @@ from saq.job import Status
 
 from app.settings import Settings
 from saqueduct import Context, JobHandle, Queues, task
+from saqueduct.tasks.job import Held
 from saqueduct.tasks.job_meta import RECOVERIES, STALLS
 from saqueduct.testing.setup import QueueSetup
 from saqueduct.testing.threads import worker_thread
+from saqueduct.worker.job_runner import JobRunner
 from tests.fixtures.composition import build_workers
 from tests.fixtures.poll import eventually
 from tests.queue.kit import status, working
@@ -314,10 +316,24 @@ async def _in_a_hook(
         await running
 
 
+@pytest.mark.parametrize("later", [0.0, 0.3], ids=["at once", "later"])
 async def test_a_job_that_another_worker_has_taken_does_not_begin_here_after_the_block(
-    settings: Settings, queues: Queues, container: AsyncContainer, saqueduct_setup: QueueSetup, scene: Scene
+    settings: Settings,
+    queues: Queues,
+    container: AsyncContainer,
+    saqueduct_setup: QueueSetup,
+    scene: Scene,
+    later: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here, ran_in = threading.get_ident(), list[int]()
+    here, ran_in, lose = threading.get_ident(), list[int](), JobRunner._lost
+
+    def lose_later(self: JobRunner, held: Held) -> None:
+        # As on a busy machine, where more callbacks are before that of the thread.
+        self.loop.call_later(later, lose, self, held)
+
+    if later:
+        monkeypatch.setattr(JobRunner, "_lost", lose_later)
 
     @task(timeout=60)
     async def innocent(ctx: Context) -> None:
