@@ -40,7 +40,10 @@ LATE = 0.1
 """Seconds that the end of a time limit is noticed late if something blocked the event loop, and not Redis."""
 
 ONCE_MORE = 1.0
-"""Most seconds that a call gets in addition if something blocked the event loop at its end."""
+"""Most seconds that a call gets in addition each time that something blocked the event loop at its end."""
+
+TIMES = 8
+"""How often it gets that at most: an event loop may be late for as long as it has too much to do."""
 
 SAME_OUTAGE = 1.0
 """Seconds after a call without an answer within which the next one shares its time. A stream of events, which looks
@@ -92,18 +95,19 @@ def note_silence(since: float) -> None:
 async def answering(seconds: float) -> AsyncIterator[None]:
     """For a block that calls Redis: an answer within so many seconds (`Timings.answer`), or QueueUnavailable.
 
-    If something blocked the event loop at the end of this time, Redis may have answered: the block gets a little more.
+    If something blocked the event loop at the end of this time, Redis may have answered: the block gets a little more,
+    and again if that ends in the same way.
     """
     loop, wait = asyncio.get_running_loop(), one_wait.get()
     began = loop.time()
     end = began + seconds if wait is None else wait.end_of(began, seconds)
     try:
         async with asyncio.timeout(None) as limit:
-            timer = loop.call_at(end, _expire, limit, end, seconds)
+            expiry = _Expiry(loop, limit, end, min(seconds, ONCE_MORE))
             try:
                 yield
             finally:
-                timer.cancel()
+                expiry.timer.cancel()
     except (*REDIS_AWAY, ResponseError) as error:
         if isinstance(error, ResponseError) and not refuses_all(error):
             raise
@@ -115,9 +119,34 @@ async def answering(seconds: float) -> AsyncIterator[None]:
         wait.answered()
 
 
-def _expire(limit: asyncio.Timeout, end: float, seconds: float) -> None:
-    now = asyncio.get_running_loop().time()
-    limit.reschedule(now if now - end < LATE else now + min(seconds, ONCE_MORE))
+class _Expiry:
+    """Ends a block at a time of the event loop, or later where the loop itself is late.
+
+    Args:
+        loop: runs the block.
+        limit: of the block.
+        end: when it ends.
+        more: seconds that it gets in addition, each time.
+    """
+
+    __slots__ = ("_end", "_limit", "_loop", "_more", "_times", "timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, end: float, more: float) -> None:
+        self._loop = loop
+        self._limit = limit
+        self._end = end
+        self._more = more
+        self._times = TIMES
+        self.timer = loop.call_at(end, self._expire)
+
+    def _expire(self) -> None:
+        now = self._loop.time()
+        if now - self._end < LATE or not self._times:
+            self._limit.reschedule(now)
+        else:
+            self._times -= 1
+            self._end = now + self._more
+            self.timer = self._loop.call_at(self._end, self._expire)
 
 
 def _reason(error: Exception) -> str:

@@ -107,6 +107,27 @@ async def test_an_answer_that_came_while_a_job_blocked_the_event_loop_counts(que
     await asking
 
 
+async def test_an_answer_counts_that_an_event_loop_reads_late_again_and_again() -> None:
+    async with outage.answering(0.05):
+        for _ in range(5):
+            # Each turn of the event loop takes longer than the time limit, as with thousands of tasks.
+            threading.Event().wait(0.2)
+            await asyncio.sleep(0)
+
+
+async def test_a_redis_that_does_not_answer_is_an_outage_also_of_an_event_loop_that_stays_late() -> None:
+    loop = asyncio.get_running_loop()
+
+    def busy() -> None:
+        threading.Event().wait(0.2)
+        loop.call_soon(busy)
+
+    busy()
+    with pytest.raises(QueueUnavailable, match="TimeoutError"):
+        async with outage.answering(0.05):
+            await asyncio.Event().wait()
+
+
 async def test_a_redis_that_does_not_answer_is_an_outage() -> None:
     with pytest.raises(QueueUnavailable, match="TimeoutError"):
         async with outage.answering(0.05):
