@@ -85,6 +85,41 @@ def test_an_update_while_a_link_is_pressed_does_not_lose_the_click(page: Page, s
     expect(page).to_have_url(re.compile("key=pressed"))
 
 
+def test_a_press_that_the_menu_of_the_browser_ends_does_not_stop_the_updates(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/jobs")
+    page.locator("h1").hover()
+    page.mouse.down(button="right")
+    served.enqueue("echo", key="behind-the-menu", delay=3600)
+    expect(page.locator("#list")).to_contain_text("behind-the-menu")
+    page.mouse.up(button="right")
+
+
+def test_an_update_leaves_the_focus_where_it_is(page: Page, served: Served) -> None:
+    key = served.enqueue("echo", delay=3600, text="in-focus")
+    page.goto(f"{served.url}/jobs?q=in-focus")
+    page.evaluate(UPDATE)
+    for label in (f"Select {key}", "Select all rows", "Jobs that match"):
+        page.get_by_label(label, exact=True).focus()
+        page.evaluate("document.getElementById('list').dataset.source = 'another'")
+        page.evaluate(UPDATE)
+        expect(page.get_by_label(label, exact=True)).to_be_focused()
+
+
+def test_an_update_leaves_the_focus_on_the_button_of_the_same_job(page: Page, served: Served) -> None:
+    key = served.enqueue("echo", key="same-button", delay=3600)
+    page.goto(f"{served.url}/job?key={key}")
+    page.evaluate(UPDATE)
+    summary = page.locator("#actions summary")
+    summary.focus()
+    page.evaluate("document.getElementById('actions').dataset.source = 'another'")
+    page.evaluate(UPDATE)
+    expect(summary).to_be_focused()
+    page.evaluate("document.querySelector('#actions input[name=key]').value = 'another job'")
+    page.evaluate("document.getElementById('actions').dataset.source = 'another'")
+    page.evaluate(UPDATE)
+    expect(summary).not_to_be_focused()
+
+
 UPDATE = """async () => {
   document.dispatchEvent(new Event("visibilitychange"));
   // Begun later than that of the update, if there is one.

@@ -120,16 +120,31 @@ async function refresh() {
 function replace(old, fresh) {
   const scrolled = [...old.querySelectorAll(".table")].map((each) => each.scrollLeft);
   const open = new Set([...old.querySelectorAll("details[open][id]")].map((each) => each.id));
-  const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const active = document.activeElement, focused = old.contains(active) ? identity(active) : null;
+  const before = focused && alikes(old, focused).indexOf(active);
   const current = old.querySelector("tr.current a")?.getAttribute("href");
   const source = fresh.innerHTML;
   old.replaceChildren(...[...fresh.childNodes].map((each) => document.importNode(each, true)));
   old.dataset.source = source;
   old.querySelectorAll(".table").forEach((each, index) => { each.scrollLeft = scrolled[index] ?? 0; });
   old.querySelectorAll("details[id]").forEach((each) => { if (open.has(each.id)) each.open = true; });
-  if (focused) old.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (focused) alikes(old, focused)[before]?.focus({ preventScroll: true });
   if (current) old.querySelector(`tr a[href="${CSS.escape(current)}"]`)?.closest("tr").classList.add("current");
   showTimes(old);
+}
+
+/* What tells an element that has the focus from the others of its region, also where those have moved since: a button
+   is that of what its form hides, or it would act on another job than the one that it was chosen for. */
+function identity(element) {
+  const form = element.closest("form") ?? element.closest("details")?.querySelector("form");
+  const hidden = [...(form?.querySelectorAll("input[type=hidden]:not([name=token])") ?? [])].map((each) => each.value);
+  const name = ["href", "value", "aria-label", "aria-labelledby"].map((each) => element.getAttribute(each)).find(Boolean);
+  return JSON.stringify([element.tagName, form?.getAttribute("action"), hidden, name ?? element.textContent]);
+}
+
+function alikes(region, wanted) {
+  const all = region.querySelectorAll("a, button, summary, input, select, textarea, [tabindex]");
+  return [...all].filter((each) => identity(each) === wanted);
 }
 
 let stream = null, polling = 0;
@@ -170,10 +185,16 @@ addEventListener("pageshow", (event) => { if (event.persisted) { refresh(); conn
 for (const event of ["focusout", "toggle", "change"]) {
   document.addEventListener(event, () => { if (missed) setTimeout(refresh, 200); }, true);
 }
-/* What is pressed must be there when it is released, or it gets no click. */
+/* What is pressed must be there when it is released, or it gets no click. A menu of the browser, or another window,
+   keeps the release to itself. */
 addEventListener("pointerdown", () => { pressed = true; }, true);
-for (const event of ["pointerup", "pointercancel"]) {
-  addEventListener(event, () => { pressed = false; if (missed) setTimeout(refresh, 200); }, true);
+addEventListener("keydown", (event) => { if (event.key === " ") pressed = true; }, true);
+for (const event of ["pointerup", "pointercancel", "keyup", "contextmenu", "blur"]) {
+  addEventListener(event, (given) => {
+    if (event === "blur" && given.target !== window) return; // Of an element.
+    pressed = false;
+    if (missed) setTimeout(refresh, 200);
+  }, true);
 }
 
 /* Keys. */
