@@ -57,4 +57,4 @@ def _first(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    return " ".join(text[:MOST].split())
+    return " ".join(text[:MOST].split()) + "…" * (len(text) > MOST)

@@ -17,6 +17,7 @@ LINES: list[tuple[dict[str, Any] | None, str]] = [
     ({"at": {"street": "Main St.", "no": 7}}, "at: {street: Main St., no: 7}"),
     ({"deep": [[[1]]], "flat": {"a": {"b": {}}}}, "deep: [[[…]]], flat: {a: {b: {}}}"),
     ({"lines": "one\n\ttwo"}, "lines: one two"),
+    ({"blank": "\n" * MOST + "more", "next": 1}, "blank: …, next: 1"),
     ({"exact": 10**18 - 1, "huge": 10**5000}, "exact: 999999999999999999, huge: …"),
 ]
 
