@@ -24,9 +24,7 @@ def audit() -> None:
 
 @audit.command("list")
 @click.option("--person", help="By this person.")
-@click.option(
-    "--action", help="This action: retry, abort, replay, discard, pause, resume, trigger, enqueue, change or reset."
-)
+@click.option("--action", type=click.Choice(get_args(Action)), help="This action.")
 @click.option("--target", help="On the job of this key, or the queue, schedule or limit of this name.")
 @click.option("--surface", type=click.Choice(get_args(Surface)), help="Asked for there.")
 @click.option("--since", type=options.Moment(), help="Then or later: 2h, 7d, 2026-05-01T09:00.")

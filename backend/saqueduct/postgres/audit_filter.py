@@ -1,9 +1,12 @@
 """Which entries of the audit to find, and how they are shown; without SQL."""
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import msgspec
+
+from saqueduct.errors import InvalidSearch
+from saqueduct.queue.audit import Action, Kind, Surface
 
 if TYPE_CHECKING:
     from saqueduct.postgres.models import AuditRow
@@ -18,6 +21,9 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         target: key of a job, or name of a queue or schedule.
         since: at that time or later.
         until: before that time.
+
+    Raises:
+        InvalidSearch: there is no such action, kind or surface.
     """
 
     person: str | None = None
@@ -27,6 +33,12 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     target: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name, words in (("action", Action), ("kind", Kind), ("surface", Surface)):
+            value, known = getattr(self, name), get_args(words)
+            if value is not None and value not in known:
+                raise InvalidSearch(f"there is no {name} {value[:40]!r}; there are {', '.join(known)}")
 
 
 class AuditView(msgspec.Struct, kw_only=True):

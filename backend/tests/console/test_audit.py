@@ -91,6 +91,10 @@ def test_the_page_filters_by_action_place_and_time(served: Served) -> None:
     for query in ({"action": "resume"}, {"surface": "cli"}, {"until": "1h"}):
         assert "only this" not in served.page("/audit", **query), query
     assert "since: " in served.page("/audit", since="soon")
+    for name in ("action", "surface"):
+        assert f"there is no {name} &#39;paws&#39;; there are " in served.page("/audit", **{name: "paws"})
+        answer = served.client.get("/queue/audit", params={name: "paws"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid-search")
 
 
 def test_the_page_is_for_the_admin(served: Served) -> None:
