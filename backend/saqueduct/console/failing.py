@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from saqueduct.tasks.redaction import REDACTED
+
 TIMES: Final = 2.0
 """How much more often than among complete jobs a value must be among failed ones."""
 
@@ -62,5 +64,8 @@ def failing_arguments(
 def _pairs(jobs: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
     for arguments in jobs:
         for name, value in arguments.items():
+            # What is redacted has any value.
+            if value == REDACTED:
+                continue
             if isinstance(value, Plain) and len(encoded := msgspec.json.encode(value).decode()) <= LONGEST_VALUE:
                 yield name, encoded

@@ -10,6 +10,7 @@ from saqueduct.console.charts import LEAST, counts, durations
 from saqueduct.console.failing import failing_arguments
 from saqueduct.console.rendering import environment
 from saqueduct.console.sparklines import spark
+from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.postgres.time_series import Numbers, Place
 from saqueduct.postgres.time_steps import Point, Totals, Trend
@@ -144,3 +145,22 @@ def test_arguments_that_complete_jobs_have_as_often_do_not_stand_out() -> None:
     found = failing_arguments(failed, [{"kind": "sales", "rows": 7}] * 9)
     assert [(each.name, each.value, each.failed) for each in found] == [("rows", "900", 2)]
     assert failing_arguments([], []) == []
+
+
+def test_failing_arguments_are_without_what_the_task_redacts_by_now(served: Served) -> None:
+    now = dt.datetime.now(dt.UTC)
+    row = {"task": "build_report", "queue": "reports", "status": "failed", "attempts": 1}
+    times = dict.fromkeys(("queued_at", "started_at", "ended_at"), now)
+    arguments = {"kind": "of the past", "token": "s3cr3t"}
+
+    async def record() -> None:
+        store = served.saqueduct.store
+        assert store is not None
+        async with store.sessions.begin() as session:
+            session.add_all(JobRecord(**row, **times, key=f"past-{number}", arguments=arguments) for number in range(2))
+
+    served.run(record())
+    page = served.page("/task", name="build_report")
+    assert "kind: &#34;of the past&#34;" in page
+    assert "s3cr3t" not in page
+    assert ">token: " not in page

@@ -111,7 +111,7 @@ class Runs(NamedTuple):
     failing: Sequence[Failing] | None = None
 
 
-async def _runs(view: View, task: str, month: Trend | None) -> Runs:
+async def _runs(view: View, task: Task[..., Any], month: Trend | None) -> Runs:
     if not view.keeps_records:
         return Runs()
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
@@ -122,11 +122,14 @@ async def _runs(view: View, task: str, month: Trend | None) -> Runs:
     ran = month is None or any(month.ended[-RECENT - 1 :])
     since = dt.datetime.fromtimestamp(time_now() - (RECENT * DAY if ran else UNCOUNTED), dt.UTC)
     async with transaction(view.saqueduct) as session:
-        runs = TaskRuns(session, task, patience=view.timings.runs)
+        runs = TaskRuns(session, task.name, patience=view.timings.runs)
         slowest = await runs.slowest(since, SLOWEST)
         failed, complete = await runs.arguments("failed", since), await runs.arguments("complete", since)
-    known = failed is not None and complete is not None
-    return Runs(slowest, failing_arguments(failed or (), complete or ()) if known else None)
+    if failed is None or complete is None:
+        return Runs(slowest)
+    # Older records may have values that the task redacts by now.
+    redacted = task.signature.redacted
+    return Runs(slowest, failing_arguments(list(map(redacted, failed)), list(map(redacted, complete))))
 
 
 async def _month(view: View, task: str) -> Trend | None:
@@ -232,7 +235,7 @@ async def _page(
             durations("run", "Run time", month, MONTHLY.step, "run"),
             durations("wait", "Wait", month, MONTHLY.step, "wait"),
         ],
-        runs=await _runs(view, task.name, month),
+        runs=await _runs(view, task, month),
         recent=RECENT,
         task=task,
         fields=fields,
