@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from saqueduct import Concurrency, Context, EngineQueue, task
+from saqueduct import Concurrency, Context, EngineQueue, Rate, task
 from saqueduct.testing import JobKit
 from tests.flow.hands import Hands, names
 from tests.flow.test_taken_rates import token, whole_job
@@ -131,3 +131,100 @@ async def test_a_lane_that_no_longer_finds_room_keeps_its_turn(queue: EngineQueu
     await redis.srem(queue.namespace(f"flow:held:{GATE}"), queue.job_id("another"))
     await queue.sweep()
     assert names(await hands.all()) == [1]
+
+
+RATE = Rate("slow", 1, per=1000)
+KEPT = {"limits", "declared", "turn", "begun", "checked", "rate:slow\t"}
+
+
+@pytest.mark.parametrize("ends", ["passes at once", "waits and passes", "waits and gives up", "waits and ends"])
+async def test_nothing_is_left_of_a_rate_that_a_job_has_taken(
+    queue: EngineQueue, hands: Hands, jobs: JobKit, ends: str
+) -> None:
+    takers = await leased(hands, taker(RATE), 2)
+    assert await hands.take(takers[0], "slow\t", token(1), RATE.rule) == "free"
+    if ends != "passes at once":
+        assert await hands.take(takers[1], "slow\t", token(2), RATE.rule) not in {"free", "granted"}
+    if ends == "waits and passes":
+        jobs.travel(1001)
+        assert await hands.take(takers[1], "slow\t", token(2), RATE.rule) == "granted"
+    elif ends == "waits and gives up":
+        await hands.give(takers[1], token(2), "slow\t")
+    await hands.finish(*takers)
+    left = {each for each in await left_of(queue) if not each.startswith("start:")}
+    assert left - {"sleeping"} <= KEPT
+
+
+async def test_nothing_is_left_of_a_delayed_job_that_is_aborted(queue: EngineQueue, hands: Hands) -> None:
+    @task(limits=(ONE,))
+    async def whole(ctx: Context) -> None: ...
+
+    delayed = await whole.options(delay=1000).enqueue()
+    job = await queue.job(delayed.key)
+    assert job is not None
+    await queue.abort(job, "stop")
+    assert await left_of(queue) <= KEPT
+
+
+async def test_nothing_is_left_of_a_lane_that_was_called_before_its_limit_became_a_rate(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    await queue.enqueue_many([whole_job(ONE).job({"n": n}) for n in range(2)])
+    await hands.finish(*await hands.all())
+    assert b"c" in await cast("Any", queue.redis).hget(queue.namespace("flow:gates"), GATE)
+    await cast("Any", queue.redis).hset(queue.namespace("flow:limits"), "api", "r 1 1000.0 5")
+    await hands.finish(*await hands.all())
+    assert await left_of(queue) <= {*KEPT, f"rate:{GATE}"}
+
+
+async def test_what_a_job_has_kept_of_a_limit_that_was_not_ordered_before_stays_its_own(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    await queue.enqueue_many([whole_job(ONE).job({"n": n}) for n in range(2)])
+    [first] = await hands.all()
+    await cast("Any", queue.redis).hset(queue.namespace("flow:limits"), "api", "o 1")
+    await hands.retry(first, 1000.0)
+    await queue.sweep()
+    assert await hands.all() == []
+
+
+async def test_a_lane_whose_call_is_evicted_is_called_again(queue: EngineQueue, hands: Hands, jobs: JobKit) -> None:
+    whole = whole_job(ONE, Concurrency(1, by="n", name="one of each"))
+    [work] = await leased(hands, taker(ONE), 1)
+    await hands.take(work, GATE, token(1), ONE.rule)
+    for n in range(2):
+        await whole.enqueue(n=n)
+    assert await hands.all() == []
+    # One lane is called, and the other one waits.
+    await hands.give(work, token(1), GATE)
+    await queue.redis.delete(queue.namespace("flow:called"))
+    [first] = await hands.all()
+    await hands.finish(first, work)
+    for _ in range(2):
+        await queue.sweep()
+    assert len(await hands.all()) == 1
+
+
+async def test_one_that_waits_to_take_a_limit_follows_a_job_whose_lane_is_evicted(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    whole, [waits] = whole_job(ONE), await leased(hands, taker(ONE), 1)
+    await whole.enqueue()
+    [running] = await hands.all()
+    await hands.take(waits, GATE, token(1), ONE.rule)
+    await queue.redis.delete(queue.namespace("flow:lanes"))
+    await hands.finish(running)
+    await queue.sweep()
+    assert await hands.take(waits, GATE, token(1), ONE.rule) == "granted"
+
+
+async def test_a_gate_that_a_fault_has_left_in_use_goes_also_when_no_job_has_limits_any_more(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    await whole_job(ONE).enqueue()
+    [running] = await hands.all()
+    await queue.redis.delete(queue.namespace("flow:lanes"), queue.namespace("flow:places"))
+    await hands.finish(running)
+    assert GATE.encode() in await cast("Any", queue.redis).hkeys(queue.namespace("flow:gates"))
+    await queue.sweep()
+    assert await left_of(queue) <= KEPT

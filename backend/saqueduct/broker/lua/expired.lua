@@ -2,14 +2,15 @@
 -- 7 seconds for which the first is held. Returns key, lease, deadline of each, the oldest first.
 -- Also puts back entries that woke a worker which died before it leased, and prevents stock workers from sweeping: their
 -- sweep aborts a job that a stock worker is just taking. A sweep in progress may continue until its lock runs out, so
--- that time becomes the engine's. Of jobs with limits it checks some, see `limits.lua`.
+-- that time becomes the engine's. Of jobs with limits and of their gates it checks some, see `limits.lua`; of gates also
+-- when no such job is left.
 -- Fails if Redis refuses to write, for any reason: then live workers may not be able to renew their leases.
 local CHECKED = 200
 unless_full()
 put_back()
 -- Stock workers have taken it for a job.
 redis.call('LREM', ACTIVE, 0, WAKE)
-if limits() then loaded.check(CHECKED) end
+if limits(redis.call('EXISTS', BASE .. 'gates') == 1) then loaded.check(CHECKED) end
 local sweeper = redis.call('GET', ARGV[5])
 if sweeper and sweeper ~= 'engine' then redis.call('RENAMENX', ARGV[5], ARGV[6]) end
 redis.call('SET', ARGV[5], 'engine', 'EX', ARGV[7])

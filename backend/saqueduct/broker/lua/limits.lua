@@ -127,8 +127,9 @@ function flow.general()
         return value
     end
 
-    -- What the field of a gate says, as far as this call knows it; false: there is none.
-    local packed = {}
+    -- What the field of a gate says, as far as this call knows it; false: there is none. `empty`: it is to be SPILLED, as
+    -- soon as something is in the keys of the gate.
+    local packed, empty = {}, {}
 
     -- Read the fields of gates with one command.
     local function read_packed(names)
@@ -152,7 +153,7 @@ function flow.general()
     end
 
     local function set_packed(gate, text)
-        packed[gate] = text
+        packed[gate], empty[gate] = text, nil
         set_field(GATES, gate, text)
     end
 
@@ -170,8 +171,11 @@ function flow.general()
     local function spill(gate)
         local text = packed_of(gate)
         if text == SPILLED then return end
+        if not text then
+            packed[gate], empty[gate] = SPILLED, true
+            return
+        end
         set_packed(gate, SPILLED)
-        if not text then return end
         local stop, state, turn, lane = lane_in(text)
         local ids = {}
         for id in string.gmatch(sub(text, 2, stop), '[^\n]+') do ids[#ids + 1] = id end
@@ -216,8 +220,21 @@ function flow.general()
         return found
     end
 
-    local function hold(gate, members)
+    -- The same, for one in whose keys there is something from now on.
+    function self.fill(gate)
         local known = look_up(gate)
+        if empty[gate] then set_packed(gate, SPILLED) end
+        return known
+    end
+
+    -- Forget a gate if nothing is left of it. `waiting`: how many wait there, if that is known.
+    function self.tidy(gate, waiting)
+        waiting = waiting or redis.call('ZCARD', look_up(gate).waiters)
+        if waiting == 0 and not empty[gate] and holders_of(gate) == 0 then set_packed(gate, false) end
+    end
+
+    local function hold(gate, members)
+        local known = self.fill(gate)
         local added = redis.call('SADD', known.held, unpack(members))
         if known.holders then known.holders = known.holders + added end
         return added
@@ -473,7 +490,7 @@ function flow.general()
     -- `turn`: the one that it has not used; nil: it goes to the end.
     local function park(lane, gate, opens, turn)
         set_field(PLACES, lane, gate)
-        redis.call('ZADD', look_up(gate).waiters, turn or RANKS[read(lane).level] .. next_turn(), lane)
+        redis.call('ZADD', self.fill(gate).waiters, turn or RANKS[read(lane).level] .. next_turn(), lane)
         if opens then sleep(gate, opens) end
     end
 
@@ -608,7 +625,7 @@ function flow.general()
 
     -- Forget what this call has read: a short way has written since.
     function self.refresh()
-        lanes, gates, packed, arrivals, stored_times, firsts = {}, {}, {}, {}, {}, {}
+        lanes, gates, packed, empty, arrivals, stored_times, firsts = {}, {}, {}, {}, {}, {}, {}
         opening = nil
     end
 

@@ -12,6 +12,16 @@
             end
         end
 
+        -- Forget lanes that a gate has called, if a fault has lost their notes: it would keep room for them for ever.
+        local function check_called(gate)
+            local called = BASE .. 'called:' .. gate
+            local lanes_ = redis.call('ZRANGE', called, 0, LOOKED_AT - 1)
+            if #lanes_ == 0 then return end
+            for i, note in ipairs(redis.call('HMGET', CALLED, unpack(lanes_))) do
+                if not note or string.match(note, '^%S+ (.*)$') ~= gate then redis.call('ZREM', called, lanes_[i]) end
+            end
+        end
+
         -- Repair some of what a fault may have left: entries of jobs that stock workers or an operator have removed, slots
         -- that no job holds, lanes without a place. `most`: about how many entries of each hash.
         function self.check(most)
@@ -40,9 +50,15 @@
         -- Release the slots at a gate whose jobs neither run nor wait, and let others follow.
         function self.check_gate(gate)
             local text = packed_of(gate)
+            if text and rule_of(gate).kind == 'o' then
+                -- It may not have been ordered before: those that wait for another attempt have kept their slots since.
+                look_up(gate)
+                text = SPILLED
+            end
             if text == SPILLED then
-                -- Those at which lanes wait are looked at with their lanes.
-                if redis.call('EXISTS', waiters_base .. gate) == 0 then
+                check_called(gate)
+                -- Those at which only lanes wait are looked at with their lanes.
+                if redis.call('EXISTS', waiters_base .. gate) == 0 or redis.call('EXISTS', BASE .. 'takers:' .. gate) == 1 then
                     if rule_of(gate).kind ~= 'r' then check_held(gate) end
                     slow.stir(gate)
                 end
@@ -186,7 +202,7 @@
                 end
                 return
             end
-            if not redis.call('ZSCORE', look_up(place).waiters, lane) then park(lane, place) end
+            if not redis.call('ZSCORE', self.fill(place).waiters, lane) then park(lane, place) end
             if rule_of(place).kind ~= 'r' then check_held(place) end
             slow.stir(place)
         end

@@ -124,7 +124,7 @@
         end
 
         local function line_up(gate, taker, turn)
-            redis.call('ZADD', look_up(gate).waiters, turn, taker)
+            redis.call('ZADD', self.fill(gate).waiters, turn, taker)
             redis.call('ZADD', takers_at(gate), turn, taker)
             -- Each asks again before that; what a fault leaves in it does not stay.
             redis.call('EXPIRE', takers_at(gate), TAKERS_KEPT)
@@ -248,13 +248,7 @@
         local function stir(gate)
             local waiters = look_up(gate).waiters
             local waiting = redis.call('ZCARD', waiters)
-            if waiting == 0 then
-                if holders_of(gate) == 0 then
-                    -- Nothing is left of it.
-                    set_packed(gate, false)
-                end
-                return
-            end
+            if waiting == 0 then return self.tidy(gate, 0) end
             local free, opens, kept, called, until_then = shared_room(gate)
             local moved, granted, late = 0, 0, {}
             while free > kept and waiting > 0 and moved < WOKEN do
@@ -288,16 +282,18 @@
             elseif until_then and (waiting > 0 or #late > 0) then
                 sleep(gate, until_then)
             end
+            -- A start of a rate is held by nobody, and the lease of a taker may have run out.
+            if granted > 0 and #late == 0 then self.tidy(gate, waiting) end
             if moved + granted > 0 then let_ask(gate) end
             if moved > 0 then wake_others() end
         end
 
         -- A lane has no more jobs.
         local function drop(lane)
+            if not field(PLACES, lane) then return end
             gates_of(lane)
             self.flush()
             local place = redis.call('HGET', PLACES, lane)
-            if not place then return end
             local _, gate, kept = end_call(lane, redis.call('HGET', CALLED, lane))
             if kept then return_seconds(gate, rule_of(gate).step) end
             forget_lane(lane)
@@ -395,7 +391,7 @@
                 note_take(id, token, '')
                 leave_line(gate, member)
             end
-            if state and release(gate, member) or returned then stir(gate) end
+            if state and release(gate, member) or returned then stir(gate) elseif state then self.tidy(gate) end
             if first or returned then let_ask(gate) end
         end
 
@@ -411,7 +407,10 @@
                 if release(gate, member) then stirred[gate] = true end
             end
             for gate in pairs(stirred) do stir(gate) end
-            for gate in pairs(left) do let_ask(gate) end
+            for gate in pairs(left) do
+                self.tidy(gate)
+                let_ask(gate)
+            end
         end
 
         -- Take a gate for a running job, or wait for it; see `take.lua`.

@@ -99,8 +99,9 @@ local function visit_quickly(level, want, ids, seen, most)
                     if rule.kind ~= 'r' and rule.kind ~= 'o' then room = rule.limit - held[gates[j]] end
                 elseif rule.kind == 'r' then
                     local ahead = arrivals[gates[j]] - NOW
-                    -- Further ahead than a full burst, because the limit was changed or the clock went back.
-                    if ahead <= rule.burst * rule.step + 0.000001 then
+                    -- Further ahead than a full burst, because the limit was changed or the clock went back; or it has been
+                    -- no rate before, and its field still says who has a slot or a turn.
+                    if not text and ahead <= rule.burst * rule.step + 0.000001 then
                         room = math.floor(((rule.burst - 1) * rule.step - ahead) / rule.step + 0.000001) + 1
                     end
                 elseif rule.kind ~= 'o' then
