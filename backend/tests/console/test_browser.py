@@ -85,6 +85,13 @@ def test_an_update_while_a_link_is_pressed_does_not_lose_the_click(page: Page, s
     expect(page).to_have_url(re.compile("key=pressed"))
 
 
+@pytest.mark.parametrize(("path", "is_live"), [("/jobs", True), ("/audit", False), ("/limits", False)])
+def test_only_a_page_that_is_updated_says_so(page: Page, served: Served, path: str, is_live: bool) -> None:
+    page.goto(f"{served.url}{path}")
+    page.evaluate(UPDATE)
+    expect(page.locator("#live-state")).to_be_visible(visible=is_live)
+
+
 def test_a_press_that_the_menu_of_the_browser_ends_does_not_stop_the_updates(page: Page, served: Served) -> None:
     page.goto(f"{served.url}/jobs")
     page.locator("h1").hover()

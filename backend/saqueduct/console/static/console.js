@@ -75,7 +75,7 @@ const live = document.body.dataset.live; // Absent where the page is the answer 
 const state = document.getElementById("live-state");
 const say = (word, paused) => {
   if (!state) return;
-  state.hidden = false;
+  state.hidden = !document.querySelector("main [data-region]"); // Of the others only the menu is updated.
   state.classList.toggle("paused", paused);
   state.querySelector(".word").textContent = word;
 };
