@@ -41,3 +41,24 @@ async def test_a_worker_may_ask_for_more_jobs_than_a_command_has_arguments(
     assert sorted(names(jobs)) == list(range(4100))
     await hands.finish(*jobs)
     assert await queue.count("incomplete") == 0
+
+
+async def test_many_jobs_at_once_are_not_kept_in_lists_through_which_redis_goes_for_each(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    @task(limits=(Concurrency(2, by="n"),))
+    async def work(ctx: Context, *, n: int) -> None: ...
+
+    await queue.enqueue_many([work.job({"n": n}) for n in range(12)])
+    jobs = await hands.lease(10)
+    tables = {"leases": "skiplist", "incomplete": "skiplist"} | dict.fromkeys(
+        ("owners", "flow:lanes", "flow:gates"), "hashtable"
+    )
+    for key, encoding in tables.items():
+        assert await queue.redis.object("ENCODING", queue.namespace(key)) == encoding.encode(), key
+    assert await queue.redis.zcard(queue.namespace("leases")) == 10
+    assert await queue.redis.zcard(queue.namespace("incomplete")) == 12
+    assert await queue.redis.hlen(queue.namespace("flow:lanes")) == 12
+    assert await queue.redis.hlen(queue.namespace("flow:gates")) == 10
+    await hands.finish(*jobs, *await hands.all())
+    assert await queue.redis.exists(*(queue.namespace(key) for key in tables)) == 0

@@ -66,6 +66,10 @@ local function write_fields(hash, fields)
             deleted[m] = name
         end
     end
+    if n >= 2 * AS_TABLE_FROM then
+        set[n + 1], set[n + 2], deleted[m + 1] = LONG, '', LONG
+        n, m = n + 2, m + 1
+    end
     for i = 1, n, FIELDS_READ do redis.call('HSET', hash, unpack(set, i, math.min(i + FIELDS_READ - 1, n))) end
     for i = 1, m, FIELDS_READ do redis.call('HDEL', hash, unpack(deleted, i, math.min(i + FIELDS_READ - 1, m))) end
 end

@@ -10,6 +10,11 @@
 local MOST = 2000
 local want, worker = math.min(tonumber(ARGV[4]), MOST), ARGV[5]
 local SHARE = 10
+
+-- Members up to which Redis keeps a sorted set as a list, and fields of a hash, see LONG (zset-max-listpack-entries,
+-- hash-max-listpack-entries).
+local LONGEST_SET, LONGEST_HASH = 128, 512
+
 local SCAN = want + 1000
 
 -- Visits of lanes that may find none of their jobs.
@@ -93,9 +98,7 @@ if left and workers > 1 and not paused then wake() end
 local due = redis.call('ZRANGEBYSCORE', INCOMPLETE, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local opening = limited and flow.next_opening()
 if opening then due[2] = math.min(opening, tonumber(due[2] or opening)) end
--- Of more than 64 bytes, from which on Redis keeps a hash as a table: a short hash is a list, through which it goes for
--- each job from its beginning (hash-max-listpack-value; 5 us of 24 a job at 300 slots).
--- The number of the call and the time, see `lost_leases.py`.
+-- Of more than 64 bytes, see LONG. The number of the call and the time, see `lost_leases.py`.
 local lease = string.format('%s|%0' .. math.max(1, 48 - #worker) .. '.0f%016.0f', worker, tonumber(ARGV[8] or 0), SERVER * 1000000)
 local answer = {tostring(math.floor(NOW * 1000)), due[2] and string.format('%.6f', tonumber(due[2]) - NOW) or '',
     paused and 'paused' or left and (shared and #ids > 0 and 'shared' or 'more') or '', lease}
@@ -119,7 +122,20 @@ for i, id in ipairs(ids) do
     end
 end
 if #leases > 0 then
+    local many = #ids >= AS_TABLE_FROM
+    if many then
+        leases[#leases + 1], leases[#leases + 2] = '0', LONG
+        if redis.call('ZCARD', INCOMPLETE) <= LONGEST_SET then
+            redis.call('ZADD', INCOMPLETE, '0', LONG)
+            redis.call('ZREM', INCOMPLETE, LONG)
+        end
+        if limited and redis.call('HLEN', LANES) <= LONGEST_HASH then
+            redis.call('HSET', LANES, LONG, '')
+            redis.call('HDEL', LANES, LONG)
+        end
+    end
     redis.call('ZADD', LEASES, unpack(leases))
     redis.call('HSET', OWNERS, unpack(owners))
+    if many then redis.call('ZREM', LEASES, LONG) end
 end
 return answer

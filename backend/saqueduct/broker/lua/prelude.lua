@@ -18,6 +18,12 @@ local LISTS = {normal = QUEUED, high = HIGH, low = LOW}
 -- An entry of the normal list that is not a job: it wakes a worker that waits there.
 local WAKE = 'wake'
 
+-- A member of a sorted set or a field of a hash of more than 64 bytes: with one, Redis keeps it as a table from then on,
+-- until it is empty. A short one is a list, through which Redis goes for each member from its beginning, which costs more
+-- than all else from some 20 members on (zset-max-listpack-value, hash-max-listpack-value; before Redis 7 -ziplist-).
+-- Added and removed again by a script that moves at least this many jobs.
+local LONG, AS_TABLE_FROM = '-----------------------------------------------------------------', 8
+
 -- An abort removes its entry from a list up to this length; in a longer one the entry stays, and is skipped when
 -- its turn comes, because the search would cost more than the lease (about 0.2 ms at 10,000 entries).
 local SHORT = 10000
