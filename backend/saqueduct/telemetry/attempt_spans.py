@@ -66,11 +66,17 @@ class AttemptSpans:
         self._relation = relation
         self._name = f"process {destination.queue}"
         self._attributes = destination.attributes("process")
+        self.asks = sampling.ratio is None
+        """True if a sampler of the application is asked for each attempt, and may raise."""
 
-    def skips(self, jobs: Sequence[EngineJob]) -> bool:
-        """True if none of these jobs, which start, gets a span; otherwise ask for each of them."""
-        carry = [position for position, job in enumerate(jobs) if job.meta and TRACEPARENT in job.meta]
-        return not carry and self._sampling.skips(len(jobs))
+    def sampled(self, jobs: Sequence[EngineJob]) -> Sequence[int]:
+        """The positions of those of these jobs, which start, that get a span, as `samples` says of one."""
+        carry = {position for position, job in enumerate(jobs) if job.meta and TRACEPARENT in job.meta}
+        if not carry:
+            return self._sampling.roots(len(jobs))
+        others = [position for position in range(len(jobs)) if position not in carry]
+        roots = [others[position] for position in self._sampling.roots(len(others))]
+        return roots + [position for position in carry if self.samples(jobs[position])]
 
     def samples(self, job: EngineJob) -> bool:
         """True if a job that starts gets a span: as if the producer were the parent, also for `link`, so that both ends

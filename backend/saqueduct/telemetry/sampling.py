@@ -48,34 +48,41 @@ class Sampling:
             sampler = sampler._sampler
         self._sampler: Any = sampler
         self._decided = False
+        self._always: Any = None
+        """The SDK's sampler that samples all."""
         self.ratio: float | None = None
         """The share of spans without parent that is sampled, by chance; None: the sampler has other rules."""
         self._gap = 0.0
         """How many of the next spans without parent are not sampled, before one is."""
         self._follows = False
         if sampler is not None:
+            # Here: the library needs the SDK for nothing else.
+            from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+            self._always = ALWAYS_ON
             description = sampler.get_description()
             self._follows = (found := _ROOT.fullmatch(description)) is not None
             self.ratio = _ratio(found[1] if found else description)
-            self._gap = _gap(self.ratio or 0.0)
+            self._gap = 0.0 if self.ratio is None else _gap(self.ratio)
             setattr(tracer, "sampler", self)  # noqa: B010  (the API's Tracer has no such attribute)
 
     def root(self) -> bool:
         """True if a span without parent is to be sampled."""
-        if self.ratio is None:
-            return self._asked(EMPTY, random.getrandbits(128))
         if self._gap >= 1.0:
             self._gap -= 1.0
             return False
-        self._gap = _gap(self.ratio)
-        return True
+        return bool(self.roots(1))
 
-    def skips(self, count: int) -> bool:
-        """True if none of the next so many spans without parent is to be sampled; they count as asked for then."""
-        if self.ratio is None or self._gap < count:
-            return False
-        self._gap -= count
-        return True
+    def roots(self, count: int) -> list[int]:
+        """Which of the next so many spans without parent are to be sampled: their positions, from 0."""
+        if self.ratio is None:
+            return [position for position in range(count) if self._asked(EMPTY, random.getrandbits(128))]
+        position, found = self._gap, list[int]()
+        while position < count:
+            found.append(int(position))
+            position += 1.0 + _gap(self.ratio)
+        self._gap = position - count
+        return found
 
     def below(self, parent: SpanContext) -> bool:
         """True if a span below this one is to be sampled."""
@@ -106,11 +113,7 @@ class Sampling:
         trace_state: Any = None,
     ) -> Any:
         """As the SDK's samplers."""
-        sampler = self._sampler
-        if self._decided:
-            from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-
-            sampler = ALWAYS_ON
+        sampler = self._always if self._decided else self._sampler
         return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links)
 
     def get_description(self) -> str:

@@ -90,8 +90,10 @@ class SentSpans:
         if parent is not None and not self._samples(parent):
             self._carry(jobs, parent)
             return []
-        together = [jobs] if not self._creates else [[job] for job in jobs]
-        return [self._create(some, parent) for some in together if parent is not None or self._sampling.root()]
+        together = [[job] for job in jobs] if self._creates else [jobs]
+        if parent is None:
+            together = [together[position] for position in self._sampling.roots(len(together))]
+        return [self._create(some, parent) for some in together]
 
     def _create(self, jobs: Sequence[Job], parent: SpanContext | None) -> Link:
         attributes = of_job(jobs[0]) if len(jobs) == 1 else {COUNT: len(jobs)}

@@ -60,8 +60,8 @@ class JobTracer:
 
     def sampled(self, jobs: Sequence[EngineJob]) -> Collection[int]:
         """See `Tracer.sampled`."""
-        if self._attempts.skips(jobs):
-            return ()
+        if not self._attempts.asks:
+            return self._attempts.sampled(jobs)
         return [position for position, job in enumerate(jobs) if self._samples(job)]
 
     def _samples(self, job: EngineJob) -> bool:

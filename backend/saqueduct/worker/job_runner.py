@@ -310,7 +310,9 @@ class JobRunner:
     def _start(self, jobs: list[EngineJob]) -> list[Attempt]:
         runtime, tracer, meter = self._runtime, self.core.tracer, self.core.meter
         if tracer is not None and (sampled := tracer.sampled(jobs)):
-            kinds = [TracedAttempt if position in sampled else Attempt for position in range(len(jobs))]
+            kinds: list[type[Attempt]] = [Attempt] * len(jobs)
+            for position in sampled:
+                kinds[position] = TracedAttempt
             attempts = [kind(runtime, job) for kind, job in zip(kinds, jobs, strict=True)]
         else:
             attempts = [Attempt(runtime, job) for job in jobs]

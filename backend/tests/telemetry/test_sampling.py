@@ -35,8 +35,9 @@ def test_spans_that_are_asked_for_together_are_sampled_at_the_same_share(ratio: 
     sampled, found = sampling(ratio), 0
 
     for _ in range(SPANS // 8):
-        if not sampled.skips(8):
-            found += sum([sampled.root() for _ in range(8)])
+        positions = sampled.roots(8)
+        assert positions == sorted(set(positions) & set(range(8)))
+        found += len(positions)
 
     assert is_likely(found, ratio)
 
@@ -44,7 +45,10 @@ def test_spans_that_are_asked_for_together_are_sampled_at_the_same_share(ratio: 
 def test_each_span_has_the_same_chance_whatever_was_before() -> None:
     sampled = sampling(0.3)
 
-    answers = [sampled.root() for _ in range(SPANS)]
+    answers = [sampled.root() for _ in range(SPANS // 2)]
+    for _ in range(SPANS // 200):
+        together = sampled.roots(100)
+        answers += [position in together for position in range(100)]
 
     after_one = [answer for before, answer in itertools.pairwise(answers) if before]
     assert abs(sum(after_one) / len(after_one) - 0.3) < 5 * math.sqrt(0.3 * 0.7 / len(after_one))
@@ -54,5 +58,5 @@ def test_each_span_has_the_same_chance_whatever_was_before() -> None:
 def test_none_or_all_are_sampled_at_the_ends(ratio: float, answer: bool) -> None:
     sampled = sampling(ratio)
 
-    assert sampled.skips(1000) is not answer
+    assert sampled.roots(1000) == [position for position in range(1000) if answer]
     assert {sampled.root() for _ in range(1000)} == {answer}

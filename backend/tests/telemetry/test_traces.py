@@ -2,13 +2,21 @@
 
 import asyncio
 import contextvars
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import SpanKind, StatusCode
 from saq import Job
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -268,6 +276,22 @@ async def test_a_sampler_that_raises_for_one_job_costs_the_others_of_its_batch_n
         tracer = traced.queues.get("default").core.tracer
         assert tracer is not None
         assert list(tracer.sampled(jobs)) == [0, 2]
+
+
+async def test_jobs_that_start_together_follow_each_its_own_producer(open_measured: Open) -> None:
+    sampled, unsampled, none = (f"00-{5:032x}-{7:016x}-01", f"00-{6:032x}-{7:016x}-00", None)
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.5)))
+    async with open_measured(metrics=None, traces=True, tracer_provider=provider) as traced:
+        carried = [sampled, none, unsampled] * 1000
+        jobs = [get_registry().get("add").job({"a": 1, "b": 2}) for _ in carried]
+        for job, producer in zip(jobs, carried, strict=True):
+            job.meta |= {TRACEPARENT: producer} if producer else {}
+        tracer = traced.queues.get("default").core.tracer
+        assert tracer is not None
+        found = Counter(carried[position] for position in tracer.sampled(jobs))
+    assert (found[sampled], found[unsampled]) == (1000, 0)
+    # Six standard deviations of the binomial distribution.
+    assert abs(found[none] - 500) < 6 * 15.8
 
 
 async def test_a_job_that_did_not_start_by_itself_is_a_root_for_itself(open_measured: Open, spans: Spans) -> None:
