@@ -182,10 +182,12 @@ def test_a_delay_that_is_none_is_explained(served: Served, delay: str) -> None:
 
 def test_all_that_is_wrong_is_said_at_once(served: Served) -> None:
     form = {"name": "build_report", "arg.rows": "many", "arg.kind": "none", "arg.address.street": "", "delay": "soon"}
-    text = served.submit("/task/enqueue", form).text
-    assert text.count('aria-invalid="true"') == 4
+    text = served.submit("/task/enqueue", {**form, "key": "k" * 513, "priority": "highest"}).text
+    assert text.count('aria-invalid="true"') == 6
     assert "must be a whole number" in text
-    assert 'id="delay-problem"' in text
+    assert "Delay: &#39;soon&#39; is no duration" in text
+    assert "has 513 characters; it has 512 at most" in text
+    assert "Priority: must be one of high, normal, low" in text
 
 
 def test_further_arguments_are_a_json_object(served: Served) -> None:

@@ -85,7 +85,7 @@ class TaskPages(Controller):
         arguments = read(fields, form)
         dead_letter = form.exact("dead_letter")
         call = {name: form.text(name) for name in CALL}
-        if has_problems(fields) or _delay_problem(call):
+        if has_problems(fields) or _call_problems(task, call):
             report_others(fields, _problems(task, arguments))
             return await _again(view, task, fields, form, call, "")
         try:
@@ -175,10 +175,17 @@ def _options(call: dict[str, str]) -> dict[str, Any]:
     return options
 
 
-def _delay_problem(call: dict[str, str]) -> str:
-    """What is wrong with the delay; empty: nothing."""
-    wrong = bool(call["delay"]) and seconds_of(call["delay"]) is None
-    return f"{call['delay']!r} is no duration such as 30s, 5m or 2h" if wrong else ""
+def _call_problems(task: Task[..., Any], call: dict[str, str]) -> dict[str, str]:
+    """What is wrong with the fields beside the arguments, by name; each alone, so that all of it is said at once."""
+    found: dict[str, str] = {}
+    for name in CALL:
+        try:
+            task.options(**_options({**dict.fromkeys(CALL, ""), name: call[name]}))
+        except (ValueError, OverflowError) as error:
+            found[name] = str(error).removeprefix(name).lstrip(": ")
+    if call["delay"] and seconds_of(call["delay"]) is None:
+        found["delay"] = f"{call['delay']!r} is no duration such as 30s, 5m or 2h"
+    return found
 
 
 def _problems(task: Task[..., Any], arguments: dict[str, Any]) -> Mapping[str, str]:
@@ -244,7 +251,7 @@ async def _page(
         job=job,
         replay=replay and job is not None,
         call=call or dict.fromkeys(CALL, ""),
-        delay_problem=_delay_problem(call) if call else "",
+        call_problems=_call_problems(task, call) if call else {},
         problem=problem,
         failed=status != 200,
     )
