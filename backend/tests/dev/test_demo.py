@@ -101,6 +101,27 @@ async def test_present_jobs_are_enqueued_once_while_they_wait(saqueduct: Saquedu
     assert await queue.count("queued") < first  # the others are delayed
 
 
+async def test_remove_takes_away_jobs_that_wait_and_what_others_have_enqueued(
+    settings: Settings, engine: AsyncEngine, empty_redis: None
+) -> None:
+    saqueduct = Saqueduct(build_config(settings))
+    async with saqueduct:
+        await present.enqueue(saqueduct)
+        triggered = len(present.RUN_NOW)
+        [queue] = saqueduct.queues
+        assert await present.abort(saqueduct) == 142
+        assert await queue.count("incomplete") == triggered
+    assert len(await column(engine, "SELECT key FROM job_records")) == 142
+    await run_sql(
+        engine,
+        "INSERT INTO job_records (queued_at, key, queue, task, status, attempts, parent) "
+        "VALUES (now(), 'demo-parent-001:follow-up', 'default', 'my_task', 'complete', 1, 'demo-parent-001')",
+    )
+    async with saqueduct:
+        assert (await filling.remove(saqueduct)).records == 143
+        assert await present.abort(saqueduct) == 0
+
+
 def test_a_seed_and_a_time_make_the_same_day(settings: Settings) -> None:
     saqueduct = Saqueduct(build_config(settings))
     one, two, other = (filling.rows_of(saqueduct, seed, 1, until=1_790_000_000 // 60 * 60) for seed in (1, 1, 2))

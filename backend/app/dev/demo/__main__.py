@@ -35,14 +35,20 @@ async def _filled(saqueduct: Saqueduct, seed: int) -> None:
     click.echo(
         f"added {filled.records:,} job records of the last day, {filled.failed} of them dead letters, and "
         f"{filled.history:,} entries of history of the last week\nenqueued {jobs} jobs: some run now, some wait\n"
-        f"all have the tag {TAG!r} and keys that begin with {PREFIX!r}; `make demo ARGS=--remove` deletes the records"
+        f"all have the tag {TAG!r} and keys that begin with {PREFIX!r}; `make demo ARGS=--remove` takes them away"
     )
 
 
 async def _removed(saqueduct: Saqueduct) -> None:
     async with saqueduct:
+        aborted = await present.abort(saqueduct)
+    # Their records are written by now: disconnecting waits for that.
+    async with saqueduct:
         removed = await filling.remove(saqueduct)
-    click.echo(f"removed {removed.records:,} job records, and {removed.history:,} entries of history")
+    click.echo(
+        f"aborted {aborted} jobs that waited, and removed {removed.records:,} job records and {removed.history:,} "
+        "entries of history"
+    )
 
 
 if __name__ == "__main__":

@@ -108,8 +108,11 @@ async def _add_audit(connection: AsyncConnection, rows: Sequence[Row], schema: s
 
 
 async def _remove(connection: AsyncConnection, schema: str | None) -> Filled:
-    mine = (JobRecord.tags.contains([TAG]), JobRecord.key.startswith(PREFIX))
-    gone = (await connection.execute(delete(JobRecord).where(*mine).returning(JobRecord.status))).scalars().all()
+    mine = JobRecord.tags.contains([TAG]) & JobRecord.key.startswith(PREFIX)
+    # What jobs of the demo have enqueued has no tag.
+    theirs = JobRecord.parent.startswith(PREFIX) & JobRecord.key.startswith(JobRecord.parent)
+    gone = (await connection.execute(delete(JobRecord).where(mine | theirs).returning(JobRecord.status))).scalars()
+    statuses = gone.all()
     await connection.execute(delete(AuditRow).where(AuditRow.address == ADDRESS))
     numbers = await _kept(connection)
     if numbers:
@@ -117,7 +120,7 @@ async def _remove(connection: AsyncConnection, schema: str | None) -> Filled:
         await add(connection, {place: Numbers.none().plus(each, -1) for place, each in numbers.items()}, schema)
         empty = [getattr(HistoryRow, name) <= 0 for name in COUNTS]
         await connection.execute(delete(HistoryRow).where(*empty))
-    return Filled(len(gone), gone.count("failed"), len(numbers))
+    return Filled(len(statuses), statuses.count("failed"), len(numbers))
 
 
 async def _kept(connection: AsyncConnection) -> Mapping[Place, Numbers]:

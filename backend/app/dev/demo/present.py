@@ -1,11 +1,13 @@
 """The present of the demo: real jobs of the application's tasks. None of them sends a mail."""
 
+from contextlib import suppress
 from typing import Any, Final
 
 from app.dev.demo.past import HOUR, PREFIX, TAG
 from app.payments.tasks import capture_payment
 from app.queue.tasks import enqueue_follow_up, my_task
 from saqueduct import Call, Saqueduct, Task, enqueue_many
+from saqueduct.errors import JobConflict, JobNotFound
 
 RUN_NOW: Final = ("batch_process", "check_status", "cleanup_sessions", "resume_campaigns", "todo.cleanup")
 """Schedules that get a job immediately."""
@@ -24,6 +26,17 @@ async def enqueue(saqueduct: Saqueduct) -> int:
     handles = await enqueue_many(_calls())
     triggered = [await saqueduct.queues.trigger_schedule(key) for key in RUN_NOW]
     return sum(handle.created for handle in handles) + sum(job.created for job in triggered)
+
+
+async def abort(saqueduct: Saqueduct) -> int:
+    """Abort the jobs of earlier calls that have not ended; returns how many. They leave records, as all that end."""
+    aborted = 0
+    for call in _calls():
+        with suppress(JobNotFound, JobConflict):
+            key = saqueduct.queues.get(call.task.queue_name).job_id(call.job.key)
+            await saqueduct.queues.abort(key, "the demo was taken away")
+            aborted += 1
+    return aborted
 
 
 def _calls() -> list[Call[Any]]:
