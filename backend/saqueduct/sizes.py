@@ -23,7 +23,8 @@ class Sizes(NamedFields):
             them: they are whole jobs, which need several times the memory of a record.
         full_records: waiting records from which a worker takes no new jobs, as long as PostgreSQL answers; less than
             `waiting_records`.
-        searched_records: newest job records among which the console searches for text.
+        searched_records: newest job records among which the console searches for text, and today's records for what
+            only the indexes of past days find.
     """
 
     job_bytes: int = LARGEST_JOB

@@ -180,29 +180,35 @@ async def _parts(view: View, which: RecordFilter) -> Parts:
     """A filter, or two of them that leave out records which no index helps to find."""
     if which.text is None and which.arguments is None and which.tag is None and which.trace is None:
         return Parts([which])
-    async with view.history() as history:
-        since = await _newest(view, history, which)
+    since = await newest_of(view, which)
     if since is None or (which.since is not None and which.since >= since):
         return Parts([which])
     newest = msgspec.structs.replace(which, since=since)
     if which.text is not None:
         return Parts([newest], capped=True)
-    indexed = dt.datetime.fromtimestamp(time_now() - view.timings.unindexed, dt.UTC)
-    end = indexed.replace(hour=0, minute=0, second=0, microsecond=0)
+    end = indexed_until(view)
     if since <= end:
         return Parts([which])
     older = msgspec.structs.replace(which, until=end if which.until is None else min(which.until, end))
     return Parts([newest, older], gap=end)
 
 
-async def _newest(view: View, history: "JobHistory", which: RecordFilter) -> dt.datetime | None:
+async def newest_of(view: View, which: RecordFilter) -> dt.datetime | None:
     """As `JobHistory.newest`; without an end remembered for all viewers, so that some more are searched."""
-    if which.until is not None:
-        return await history.newest(which, view.sizes.searched_records)
     now, remembered = time.monotonic(), view.console.newest
-    if remembered is None or remembered[0] < now - view.timings.newest_kept:
-        remembered = view.console.newest = (now, await history.newest(which, view.sizes.searched_records))
-    return remembered[1]
+    if which.until is None and remembered is not None and remembered[0] >= now - view.timings.newest_kept:
+        return remembered[1]
+    async with view.history() as history:
+        found = await history.newest(which, view.sizes.searched_records)
+    if which.until is None:
+        view.console.newest = (now, found)
+    return found
+
+
+def indexed_until(view: View) -> dt.datetime:
+    """The end of the days whose records have all indexes for searches."""
+    indexed = dt.datetime.fromtimestamp(time_now() - view.timings.unindexed, dt.UTC)
+    return indexed.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 async def _live(

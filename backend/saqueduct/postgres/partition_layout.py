@@ -25,7 +25,6 @@ KEPT = "_kept"
 
 SEARCH = {
     "task": "(task, queued_at, key, queue)",
-    "task_incomplete": "(task, status, queued_at, key, queue) WHERE status <> 'complete'",
     "tags": "USING gin (tags) WHERE tags IS NOT NULL",
     "trace": "(trace_id) WHERE trace_id IS NOT NULL",
     "attempt": "(substr(attempt_trace, 4, 32)) WHERE attempt_trace IS NOT NULL",
@@ -35,6 +34,7 @@ SEARCH = {
 """The indexes that closed partitions have besides those of all. Writing to them would cost more than the record."""
 
 EVERYWHERE = {
+    "task_incomplete": "(task, status, queued_at, key, queue) WHERE status <> 'complete'",
     "dead": "(queued_at, key, queue) WHERE status = 'failed' AND resolution IS NULL",
     "schedule": "(schedule, queued_at) WHERE schedule IS NOT NULL",
 }

@@ -2,12 +2,14 @@
 
 import datetime as dt
 import time
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, literal, select
+import msgspec
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saqueduct.postgres.base import in_schema
+from saqueduct.postgres.base import quoted
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.patience import rows_within
 
@@ -16,6 +18,31 @@ SAMPLED: Final = 2_000
 
 COMPARED: Final = 500
 """The newest failed and complete jobs of a task whose arguments are compared."""
+
+_FAILED = """
+    SELECT CAST(arguments AS text) FROM {table} WHERE task = :task AND status = 'failed' AND queued_at >= :since
+    ORDER BY queued_at DESC LIMIT :compared
+"""
+
+_NEWEST = """
+    WITH newest AS MATERIALIZED (
+        (SELECT {columns} FROM (
+            SELECT * FROM {table} WHERE queued_at >= :since AND queued_at >= :indexed
+            ORDER BY queued_at DESC LIMIT :searched
+        ) AS latest WHERE task = :task ORDER BY queued_at DESC LIMIT :sampled)
+        UNION ALL
+        (SELECT {columns} FROM {table} WHERE task = :task AND queued_at >= :since AND queued_at < :indexed
+            ORDER BY queued_at DESC LIMIT :sampled)
+    ), sampled AS (SELECT * FROM newest ORDER BY queued_at DESC LIMIT :sampled)
+    (SELECT key, queue, status, queued_at, took, NULL AS arguments FROM sampled
+        WHERE took >= interval '0' ORDER BY took DESC LIMIT :slowest)
+    UNION ALL
+    (SELECT NULL, NULL, NULL, NULL, NULL, CAST(arguments AS text) FROM sampled
+        WHERE status = 'complete' ORDER BY queued_at DESC LIMIT :compared)
+"""
+"""Both from one reading of the newest records of all tasks: while a day lasts, there is no index by task."""
+
+_COLUMNS = "key, queue, status, queued_at, ended_at - started_at AS took, arguments"
 
 
 class Run(NamedTuple):
@@ -29,55 +56,67 @@ class Run(NamedTuple):
     """Of its last attempt; None: unknown."""
 
 
+class Runs(NamedTuple):
+    """What the newest records of a task say."""
+
+    slowest: Sequence[Run]
+    failed: Sequence[dict[str, Any]]
+    """Arguments of failed jobs."""
+    complete: Sequence[dict[str, Any]]
+    """Arguments of complete jobs; empty without failed ones, as there is nothing to compare."""
+
+
 class TaskRuns:
-    """Reads records of one task; None where that takes longer than what is left of `patience`.
+    """Reads records of one task, a bounded number of them, however many others there are.
 
     Args:
         session: of the caller, in a transaction.
         task: name of the task.
         schema: of the tables; None: what the `search_path` of the session's connection finds.
-        patience: seconds that all searches together may take: a rare task without an index is not worth a slow page.
+        patience: seconds that all searches together may take: a page without them is better than a slow one.
+        searched: newest records of all tasks that are read where no index finds those of one.
     """
 
-    def __init__(self, session: AsyncSession, task: str, schema: str | None = None, *, patience: float) -> None:
+    def __init__(
+        self, session: AsyncSession, task: str, schema: str | None = None, *, patience: float, searched: int
+    ) -> None:
         self._session = session
         self._task = task
-        self._options = in_schema(schema)
+        self._table = quoted(JobRecord.__tablename__, schema)
         self._left = patience
+        self._searched = searched
 
-    async def slowest(self, since: dt.datetime, most: int) -> list[Run] | None:
-        """The jobs whose last attempt took longest, among the SAMPLED newest ones since then."""
-        columns = (JobRecord.key, JobRecord.queue, JobRecord.status, JobRecord.queued_at)
-        took = (JobRecord.ended_at - JobRecord.started_at).label("took")
-        query: Select[*tuple[Any, ...]] = select(*columns, took)
-        newest = self._newest(query, since, JobRecord.ended_at >= JobRecord.started_at, SAMPLED)
-        some = newest.subquery()
-        found = await self._in_time(select(some).order_by(some.c.took.desc()).limit(most))
-        return (
-            None
-            if found is None
-            else [Run(key, queue, status, at, took.total_seconds()) for key, queue, status, at, took in found]
+    async def read(self, since: dt.datetime, indexed: dt.datetime, most: int) -> Runs | None:
+        """The slowest of the SAMPLED newest jobs since then, and arguments of COMPARED; None: it takes too long.
+
+        Args:
+            since: time of enqueue.
+            indexed: end of the days whose records have an index by task.
+            most: of the slowest.
+        """
+        values = {"task": self._task, "since": since}
+        failed = await self._rows(_FAILED, {**values, "compared": COMPARED})
+        if failed is None:
+            return None
+        limits = {"searched": self._searched, "sampled": SAMPLED, "slowest": most}
+        rows = await self._rows(
+            _NEWEST, {**values, **limits, "indexed": indexed, "compared": COMPARED if failed else 0}
         )
+        if rows is None:
+            return None
+        slowest = [Run(key, queue, status, at, took.total_seconds()) for key, queue, status, at, took, _ in rows if key]
+        complete = [_decoded(row[-1]) for row in rows if row[0] is None]
+        return Runs(slowest, [_decoded(arguments) for (arguments,) in failed], complete)
 
-    async def arguments(self, status: str, since: dt.datetime) -> list[dict[str, Any]] | None:
-        """The arguments of the COMPARED newest jobs with that status since then."""
-        # A literal: a planner that does not know the value cannot see that a partial index covers it.
-        own = JobRecord.status == literal(status, literal_execute=True)
-        query: Select[*tuple[Any, ...]] = select(JobRecord.arguments)
-        found = await self._in_time(self._newest(query, since, own, COMPARED))
-        return None if found is None else [row[0] or {} for row in found]
-
-    def _newest(
-        self, query: Select[*tuple[Any, ...]], since: dt.datetime, own: ColumnElement[bool], most: int
-    ) -> Select[*tuple[Any, ...]]:
-        mine = query.where(JobRecord.task == self._task, JobRecord.queued_at >= since, own)
-        return mine.order_by(JobRecord.queued_at.desc()).limit(most)
-
-    async def _in_time(self, query: Select[*tuple[Any, ...]]) -> list[Any] | None:
+    async def _rows(self, query: str, values: dict[str, Any]) -> list[Any] | None:
         if self._left < 0.001:
             return None
-        began = time.perf_counter()
+        statement, began = text(query.format(table=self._table, columns=_COLUMNS)), time.perf_counter()
         try:
-            return await rows_within(int(self._left * 1000), self._session, query, options=self._options)
+            return await rows_within(int(self._left * 1000), self._session, statement, values)
         finally:
             self._left -= time.perf_counter() - began
+
+
+def _decoded(arguments: str | None) -> dict[str, Any]:
+    return {} if arguments is None else msgspec.json.decode(arguments, type=dict[str, Any])

@@ -47,7 +47,7 @@ async def test_what_is_rare_is_found_by_an_index(empty_url: str, empty_database:
     assert [suffix for suffix, plan in plans.items() if suffix not in used(plan, closed.name)] == []
 
 
-async def test_dead_letters_are_counted_and_runs_of_schedules_found_by_indexes_of_every_day(
+async def test_dead_letters_runs_of_schedules_and_failures_of_tasks_are_found_by_indexes_of_every_day(
     empty_url: str, empty_database: AsyncEngine
 ) -> None:
     await migrate.upgrade(empty_database)
@@ -56,6 +56,8 @@ async def test_dead_letters_are_counted_and_runs_of_schedules_found_by_indexes_o
     await run_sql(empty_url, "VACUUM ANALYZE job_records")
     schedule = "SELECT key FROM job_records WHERE schedule = 'nightly' ORDER BY queued_at DESC LIMIT 10"
     assert "schedule" in used(await explained(empty_database, schedule))
+    failed = "SELECT key FROM job_records WHERE task = 'none' AND status = 'failed' ORDER BY queued_at DESC LIMIT 500"
+    assert "task_incomplete" in used(await explained(empty_database, failed))
     plan = await explained(empty_database, literally(select(JobRecord.queue).where(*DEAD).limit(1000)))
     assert "dead" in used(plan)
     assert "Index Only Scan" in plan

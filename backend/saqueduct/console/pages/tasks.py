@@ -27,11 +27,13 @@ from saqueduct.console.failing import Failing, failing_arguments
 from saqueduct.console.fields import Field
 from saqueduct.console.forms import Form
 from saqueduct.console.job_options import changed_options
+from saqueduct.console.job_rows import indexed_until, newest_of
 from saqueduct.console.trends import MONTHLY
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError, QueueUnavailable
 from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.job_details import JobDetails
+from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.postgres.time_steps import DAY, Trend
 from saqueduct.tasks.task import Task
 
@@ -43,9 +45,6 @@ SLOWEST: Final = 5
 
 RECENT: Final = 7
 """Days in which they are looked for."""
-
-UNCOUNTED: Final = 600
-"""Seconds of which the history may not have all jobs yet."""
 
 CALL: Final = ("delay", "key", "priority")
 """Fields of the form beside the arguments."""
@@ -104,32 +103,35 @@ class TaskPages(Controller):
         return view.done(said if created else "This job already exists.", view.url("job", key=key, queue=queue))
 
 
-class Runs(NamedTuple):
-    """What the newest records of a task say; None: they are not there, or it would take too long."""
+class FoundRuns(NamedTuple):
+    """What the newest records of a task say."""
 
-    slowest: "Sequence[Run] | None" = None
-    failing: Sequence[Failing] | None = None
+    slowest: "Sequence[Run]"
+    failing: Sequence[Failing]
+    capped: bool
+    """True: of the records of today, only the newest of all tasks were read."""
 
 
-async def _runs(view: View, task: Task[..., Any], month: Trend | None) -> Runs:
+async def _runs(view: View, task: Task[..., Any]) -> FoundRuns | None:
+    """None: there are no records, or it would take too long."""
     if not view.keeps_records:
-        return Runs()
+        return None
     # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
     from saqueduct.postgres.task_runs import TaskRuns
     from saqueduct.record_sessions import transaction
 
-    # The newest records of a task that had none for days are far to seek.
-    ran = month is None or any(month.ended[-RECENT - 1 :])
-    since = dt.datetime.fromtimestamp(time_now() - (RECENT * DAY if ran else UNCOUNTED), dt.UTC)
+    since, indexed = dt.datetime.fromtimestamp(time_now() - RECENT * DAY, dt.UTC), indexed_until(view)
+    newest = await newest_of(view, RecordFilter())
     async with transaction(view.saqueduct) as session:
-        runs = TaskRuns(session, task.name, patience=view.timings.runs)
-        slowest = await runs.slowest(since, SLOWEST)
-        failed, complete = await runs.arguments("failed", since), await runs.arguments("complete", since)
-    if failed is None or complete is None:
-        return Runs(slowest)
+        patience, searched = view.timings.runs, view.sizes.searched_records
+        runs = TaskRuns(session, task.name, patience=patience, searched=searched)
+        found = await runs.read(since, indexed, SLOWEST)
+    if found is None:
+        return None
     # Older records may have values that the task redacts by now.
     redacted = task.signature.redacted
-    return Runs(slowest, failing_arguments(list(map(redacted, failed)), list(map(redacted, complete))))
+    failing = failing_arguments(list(map(redacted, found.failed)), list(map(redacted, found.complete)))
+    return FoundRuns(found.slowest, failing, capped=newest is not None and newest > indexed)
 
 
 async def _month(view: View, task: str) -> Trend | None:
@@ -242,7 +244,8 @@ async def _page(
             durations("run", "Run time", month, MONTHLY.step, "run"),
             durations("wait", "Wait", month, MONTHLY.step, "wait"),
         ],
-        runs=await _runs(view, task, month),
+        runs=await _runs(view, task),
+        searched=view.sizes.searched_records,
         recent=RECENT,
         task=task,
         fields=fields,
