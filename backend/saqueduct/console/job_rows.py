@@ -49,6 +49,7 @@ class ListedJobs:
         counts: records by status, COUNTED at most; None: it would take too long, or there are none.
         capped: True: only the newest `Sizes.searched_records` records were searched.
         gap: end of the days with indexes, where of later records only the newest were searched; None: all.
+        gap_failed: True: and those that failed.
         away: True: PostgreSQL does not answer, and the ended jobs are not shown.
         more_live: True: only the first LOOKED_AT jobs that run, or that wait, were searched.
     """
@@ -59,6 +60,7 @@ class ListedJobs:
     counts: Mapping[str, int] | None = None
     capped: bool = False
     gap: dt.datetime | None = None
+    gap_failed: bool = False
     away: bool = False
     more_live: bool = False
 
@@ -138,7 +140,8 @@ async def _add_live(
 
 
 async def _add_recorded(view: View, page: ListedJobs, which: RecordFilter, cursor: str | None, limit: int) -> None:
-    parts, page.capped, page.gap = await _parts(view, which)
+    parts = await _parts(view, which)
+    page.capped, page.gap, page.gap_failed = parts.capped, parts.gap, parts.failed is not None
     if which.status in LIVE:
         page.counts = await _counts(view, parts)
         return
@@ -155,16 +158,21 @@ async def _add_recorded(view: View, page: ListedJobs, which: RecordFilter, curso
         page.counts = await _counts(view, parts)
 
 
-async def _counts(view: View, parts: Sequence[RecordFilter]) -> Mapping[str, int] | None:
+async def _counts(view: View, parts: "Parts") -> Mapping[str, int] | None:
+    within = round(view.timings.count * 1000)
     async with view.history() as history:
-        return await history.counts(parts, RECORDED, COUNTED, round(view.timings.count * 1000))
+        counts = await history.counts(parts.filters, RECORDED, COUNTED, within)
+        if counts is None or parts.failed is None:
+            return counts
+        further = await history.counts([parts.failed], ["failed"], COUNTED, within)
+    if further is None:
+        return None
+    return {**counts, "failed": min(COUNTED, counts["failed"] + further["failed"])}
 
 
-async def _recorded(
-    view: View, parts: Sequence[RecordFilter], cursor: str | None, limit: int
-) -> tuple[list[JobDetails], str | None]:
+async def _recorded(view: View, parts: "Parts", cursor: str | None, limit: int) -> tuple[list[JobDetails], str | None]:
     async with view.history() as history:
-        records, following = await history.page_of(parts, cursor, limit)
+        records, following = await history.page_of(parts.listed, cursor, limit)
         return [JobDetails.of_record(view.queues, record) for record in records], following
 
 
@@ -174,11 +182,19 @@ class Parts(NamedTuple):
     filters: Sequence[RecordFilter]
     capped: bool = False
     gap: dt.datetime | None = None
+    failed: RecordFilter | None = None
+    """Those that failed of what the others leave out."""
+
+    @property
+    def listed(self) -> list[RecordFilter]:
+        """All filters, the newest first."""
+        first, *older = self.filters
+        return [first, *([self.failed] if self.failed else []), *older]
 
 
 async def _parts(view: View, which: RecordFilter) -> Parts:
-    """A filter, or two of them that leave out records which no index helps to find."""
-    if which.text is None and which.arguments is None and which.tag is None and which.trace is None:
+    """A filter, or several of them that leave out records which no index helps to find."""
+    if _is_found(which):
         return Parts([which])
     since = await newest_of(view, which)
     if since is None or (which.since is not None and which.since >= since):
@@ -190,7 +206,19 @@ async def _parts(view: View, which: RecordFilter) -> Parts:
     if since <= end:
         return Parts([which])
     older = msgspec.structs.replace(which, until=end if which.until is None else min(which.until, end))
-    return Parts([newest, older], gap=end)
+    failed = None
+    if which.task is not None and which.status is None and _is_found(msgspec.structs.replace(which, status="failed")):
+        begin = end if which.since is None else max(which.since, end)
+        failed = msgspec.structs.replace(which, status="failed", since=begin, until=since)
+    return Parts([newest, older], gap=end, failed=failed)
+
+
+def _is_found(which: RecordFilter) -> bool:
+    """True where indexes find the records of each day in their order."""
+    if any(each is not None for each in (which.text, which.arguments, which.tag, which.trace)):
+        return False
+    # The others of today have an index of those that are not complete.
+    return (which.task is None and which.queue is None) or which.status not in (None, "complete")
 
 
 async def newest_of(view: View, which: RecordFilter) -> dt.datetime | None:

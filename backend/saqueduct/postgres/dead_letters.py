@@ -17,6 +17,7 @@ from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_batches import Target
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.history import DEAD, PLACE, conditions
+from saqueduct.postgres.index_order import in_index_order
 from saqueduct.postgres.job_audit import JobAudit
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
@@ -182,7 +183,8 @@ class DeadLetters:
         if so_far.after is not None:
             query = query.where(tuple_(*PLACE) > tuple_(*so_far.after))
         query = query.order_by(*PLACE).limit(self._batch_size).with_for_update(skip_locked=True)
-        batch = (await self.session.scalars(query, execution_options=self._options)).all()
+        async with in_index_order(self.session, which):
+            batch = (await self.session.scalars(query, execution_options=self._options)).all()
         so_far.batch = []
         if batch:
             last = batch[-1]

@@ -29,6 +29,7 @@ from saqueduct.common.moments import EPOCH, milliseconds
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidCursor, InvalidSearch
 from saqueduct.postgres.base import in_schema
+from saqueduct.postgres.index_order import in_index_order
 from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.outage import took_too_long
 from saqueduct.postgres.patience import rows_within
@@ -125,7 +126,8 @@ class JobHistory:
             InvalidCursor: the cursor was not returned by this method.
             InvalidSearch: the search takes longer than `PostgresTimings.search`.
         """
-        return await self._page([conditions(which)], cursor, limit)
+        async with in_index_order(self._session, which):
+            return await self._page([conditions(which)], cursor, limit)
 
     async def page_of(self, parts: Sequence[RecordFilter], cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of the records that match one of several filters. Arguments and errors as `page`.
@@ -133,6 +135,9 @@ class JobHistory:
         Args:
             parts: filters whose times do not overlap, the newest first.
         """
+        [first, *more] = parts
+        if not more:
+            return await self.page(first, cursor, limit)
         return await self._page([conditions(part) for part in parts], cursor, limit)
 
     async def newest(self, which: RecordFilter, most: int) -> dt.datetime | None:
@@ -188,7 +193,8 @@ class JobHistory:
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
-        return await self._page([[*conditions(which), *DEAD]], cursor, limit)
+        async with in_index_order(self._session, which):
+            return await self._page([[*conditions(which), *DEAD]], cursor, limit)
 
     async def dead_errors(self, which: RecordFilter, most: int) -> Sequence[tuple[str, str | None, dt.datetime]]:
         """Task, end of the error and time of enqueue of the newest dead letters that match.
@@ -202,7 +208,8 @@ class JobHistory:
         query = select(JobRecord.task, error, JobRecord.queued_at).where(*conditions(which), *DEAD)
         query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
         await self._limit_time()
-        rows = await self._session.execute(query, execution_options=self._options)
+        async with in_index_order(self._session, which):
+            rows = await self._session.execute(query, execution_options=self._options)
         found: list[Any] = list(rows)
         return [(task, end, at) for task, end, at in found]
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.postgres.base import quoted
+from saqueduct.postgres.index_order import in_index_order
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.patience import rows_within
 
@@ -94,6 +95,10 @@ class TaskRuns:
             indexed: end of the days whose records have an index by task.
             most: of the slowest.
         """
+        async with in_index_order(self._session):
+            return await self._read(since, indexed, most)
+
+    async def _read(self, since: dt.datetime, indexed: dt.datetime, most: int) -> Runs | None:
         values = {"task": self._task, "since": since}
         failed = await self._rows(_FAILED, {**values, "compared": COMPARED})
         if failed is None:

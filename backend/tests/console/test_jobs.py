@@ -36,6 +36,13 @@ CORPUS = [
 ]
 
 
+OTHERS: Sequence[tuple[str, dict[str, Any]]] = (
+    ("send_email", {"to": "ada@example.com"}),
+    ("echo", {"mark": "newest"}),
+    ("send_email", {"to": "alan@example.com"}),
+)
+
+
 def rows(page: str) -> int:
     return page.count('class="pick"><input type="checkbox" name="selected"')
 
@@ -294,6 +301,28 @@ def test_a_search_for_arguments_says_which_records_of_today_it_leaves_out(
     assert "were searched, and all older ones" in part
     assert oldest not in part
     assert keys[-1] in part
+
+
+def test_of_a_task_those_that_failed_today_are_found_beside_the_newest_of_all(
+    served: Served, redis_url: str, migrated_url: str, tmp_path: Path
+) -> None:
+    with serving(config_of(redis_url, migrated_url, tmp_path, sizes=Sizes(searched_records=2))) as searches_two:
+        failed = served.ended("echo", fail="of a task")
+        oldest = served.ended("echo", mark="of a task")
+        [_, newest, _] = [served.ended(name, **given) for name, given in OTHERS]
+        everything = served.page("/jobs", task="echo")
+        part = searches_two.page("/jobs", task="echo")
+        complete = searches_two.page("/jobs", task="echo", status="complete")
+        only_failed = searches_two.page("/jobs", task="echo", status="failed")
+        of_queue = searches_two.page("/jobs", queue="default")
+    assert "were searched" not in everything + only_failed
+    assert [key in everything for key in (failed, oldest, newest)] == [True] * 3
+    assert "the newest 2 and those that failed were searched, and all older ones" in part
+    assert [key in part for key in (failed, oldest, newest)] == [True, False, True]
+    assert "the newest 2 were searched, and all older ones" in complete
+    assert [key in complete for key in (failed, oldest, newest)] == [False, False, True]
+    assert failed in only_failed
+    assert [key in of_queue for key in (failed, oldest, newest)] == [False, False, True]
 
 
 def test_pages_of_two_times_follow_each_other(served: Served) -> None:

@@ -3,12 +3,13 @@
 import re
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from saqueduct.postgres import migrate
 from saqueduct.postgres.history import DEAD, PLACE, conditions
+from saqueduct.postgres.index_order import in_index_order
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.partition_layout import midnight
 from saqueduct.postgres.partitions import Partitions
@@ -35,6 +36,9 @@ SEARCHES = {
 }
 """By the last part of the name of the index that finds it, which PostgreSQL has made where all partitions have one; no
 record has a trace, and all of the rare queue failed."""
+
+
+OF_TASK = RecordFilter(task="task_0")
 
 
 async def test_what_is_rare_is_found_by_an_index(empty_url: str, empty_database: AsyncEngine) -> None:
@@ -82,3 +86,25 @@ async def explained(database: AsyncEngine, statement: str) -> str:
 def used(plan: str, partition: str = "job_records_first") -> set[str]:
     """The indexes of a partition that a plan uses, each without its name; by default of that of all former days."""
     return set(re.findall(rf"\b{partition}_(?:kept_)?(\w+)", plan))
+
+
+async def test_the_first_of_what_matches_are_read_in_the_order_of_an_index(
+    empty_url: str, empty_database: AsyncEngine
+) -> None:
+    await migrate.upgrade(empty_database)
+    # Jobs of one task alone fail: the planner expects a fifth of them, which it would read and sort.
+    await run_sql(empty_url, FILL)
+    await Partitions(empty_database, Retention()).maintain()
+    await run_sql(empty_url, "ANALYZE job_records")
+    async with AsyncSession(empty_database) as session, session.begin():
+        first = select(JobRecord).where(*conditions(OF_TASK), *DEAD).order_by(*(column.desc() for column in PLACE))
+        query = text(f"EXPLAIN {literally(first.limit(60))}")
+        before = "\n".join(await session.scalars(query))
+        assert "Sort" in before
+        async with in_index_order(session, OF_TASK):
+            plan = "\n".join(await session.scalars(query))
+        assert "Sort" not in plan
+        assert "task_incomplete" in used(plan)
+        assert "\n".join(await session.scalars(query)) == before
+        async with in_index_order(session, RecordFilter(task="task_0", tag="rare")):
+            assert "\n".join(await session.scalars(query)) == before

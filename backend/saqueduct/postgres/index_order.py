@@ -1,0 +1,43 @@
+"""Queries that need only the first rows in the order of an index.
+
+The planner takes task and status for independent. Where all that failed are jobs of one task, it expects a hundredth of
+what there is, and reads and sorts all of it: 700 ms for 50,000 dead letters, in place of 2 for the first thousand.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saqueduct.postgres.record_filter import RecordFilter
+
+_BEGIN: Final = text("""
+    SELECT current_setting('enable_bitmapscan') AS bitmapscan, current_setting('enable_sort') AS sort,
+        set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)
+""")
+
+_END: Final = text("SELECT set_config('enable_bitmapscan', :bitmapscan, true), set_config('enable_sort', :sort, true)")
+
+
+@asynccontextmanager
+async def in_index_order(session: AsyncSession, which: RecordFilter | None = None) -> AsyncIterator[None]:
+    """Within the block the planner prefers indexes that have the order of the query; afterwards it plans as before.
+
+    Args:
+        session: of the caller, in a transaction.
+        which: the filter of the query; None: an index has its order. What matches a filter by something else than task,
+            status and time may be rare: it is found first and then sorted, as the planner likes.
+    """
+    if which is not None and not _has_order(which):
+        yield
+        return
+    before = (await session.execute(_BEGIN)).one()
+    yield
+    await session.execute(_END, {"bitmapscan": before.bitmapscan, "sort": before.sort})
+
+
+def _has_order(which: RecordFilter) -> bool:
+    others = (which.queue, which.arguments, which.error, which.tag, which.text, which.trace)
+    return all(each is None for each in others)
