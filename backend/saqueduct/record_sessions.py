@@ -32,7 +32,7 @@ async def history(saqueduct: Saqueduct) -> AsyncIterator[JobHistory]:
         NoJobRecords: there is no PostgreSQL.
     """
     async with transaction(saqueduct) as session:
-        yield JobHistory(session, timings=saqueduct.config.timings.postgres)
+        yield JobHistory(session, timings=saqueduct.config.timings.postgres, tasks=saqueduct.registry)
 
 
 @asynccontextmanager

@@ -86,7 +86,10 @@ class QueueServices:
 
             store = self.queues.store
             # The session may be one of the application, which knows nothing of the schema.
-            yield JobHistory(session) if store is None else JobHistory(session, store.schema, store.timings)
+            if store is None:
+                yield JobHistory(session, tasks=self.registry)
+            else:
+                yield JobHistory(session, store.schema, store.timings, self.registry)
 
     @asynccontextmanager
     async def time_series(self) -> "AsyncIterator[TimeSeries]":

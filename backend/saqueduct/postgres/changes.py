@@ -198,7 +198,8 @@ class Changes:
             which, cursor = msgspec.structs.replace(self.which, status=status), None
             while True:
                 async with self.transaction() as session:
-                    records, cursor = await JobHistory(session, self._schema).page(which, cursor, BATCH)
+                    history = JobHistory(session, self._schema, tasks=self.tasks)
+                    records, cursor = await history.page(which, cursor, BATCH)
                 chosen = [each for each in records if self._is_to_retry(each)]
                 await self._each(chosen, self._retry_one, lambda record: record.queue)
                 if cursor is None:

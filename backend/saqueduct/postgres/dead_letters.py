@@ -173,11 +173,11 @@ class DeadLetters:
 
     async def count(self, which: RecordFilter) -> int:
         """How many dead letters match."""
-        query = select(func.count()).select_from(JobRecord).where(*conditions(which), *DEAD)
+        query = select(func.count()).select_from(JobRecord).where(*conditions(which, self._tasks), *DEAD)
         return (await self.session.scalars(query, execution_options=self._options)).one()
 
     async def _batch(self, which: RecordFilter, so_far: Resolved) -> Sequence[JobRecord]:
-        query = select(JobRecord).where(*conditions(which), *DEAD, JobRecord.queued_at < so_far.until)
+        query = select(JobRecord).where(*conditions(which, self._tasks), *DEAD, JobRecord.queued_at < so_far.until)
         if so_far.failed_before is not None:
             query = query.where(or_(JobRecord.ended_at.is_(None), JobRecord.ended_at < so_far.failed_before))
         if so_far.after is not None:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    case,
     cast,
     func,
     literal,
@@ -29,11 +30,14 @@ from saqueduct.common.moments import EPOCH, milliseconds
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidCursor, InvalidSearch
 from saqueduct.postgres.base import in_schema
+from saqueduct.postgres.hidden_values import without_hidden
 from saqueduct.postgres.index_order import in_index_order
 from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.outage import took_too_long
 from saqueduct.postgres.patience import rows_within
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
+from saqueduct.queue.redacted_view import RedactedView
+from saqueduct.tasks.definition import TaskLookup
 from saqueduct.timings import PostgresTimings
 
 if TYPE_CHECKING:
@@ -59,12 +63,19 @@ class JobHistory:
         session: of the caller.
         schema: of the tables; None: what the `search_path` of the session's connection finds.
         timings: how long searches may take.
+        tasks: whose redacted values no search must help to guess, also where older records have them; None: any value
+            is found.
     """
 
     def __init__(
-        self, session: AsyncSession, schema: str | None = None, timings: PostgresTimings | None = None
+        self,
+        session: AsyncSession,
+        schema: str | None = None,
+        timings: PostgresTimings | None = None,
+        tasks: TaskLookup | None = None,
     ) -> None:
         self._session = session
+        self._tasks = tasks
         self._timings = timings or PostgresTimings()
         self._options = in_schema(schema)
 
@@ -127,7 +138,7 @@ class JobHistory:
             InvalidSearch: the search takes longer than `PostgresTimings.search`.
         """
         async with in_index_order(self._session, which):
-            return await self._page([conditions(which)], cursor, limit)
+            return await self._page([conditions(which, self._tasks)], cursor, limit)
 
     async def page_of(self, parts: Sequence[RecordFilter], cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of the records that match one of several filters. Arguments and errors as `page`.
@@ -138,7 +149,7 @@ class JobHistory:
         [first, *more] = parts
         if not more:
             return await self.page(first, cursor, limit)
-        return await self._page([conditions(part) for part in parts], cursor, limit)
+        return await self._page([conditions(part, self._tasks) for part in parts], cursor, limit)
 
     async def newest(self, which: RecordFilter, most: int) -> dt.datetime | None:
         """The time of enqueue from which on a filter has `most` records before `until`; None: it has fewer in all.
@@ -163,7 +174,7 @@ class JobHistory:
             most: records of a status that are counted.
             within: milliseconds; `PostgresTimings.count` by default.
         """
-        others = [conditions(msgspec.structs.replace(part, status=None)) for part in parts]
+        others = [conditions(msgspec.structs.replace(part, status=None), self._tasks) for part in parts]
         counts = []
         for status in statuses:
             own = JobRecord.status == literal(status, literal_execute=True)
@@ -194,7 +205,7 @@ class JobHistory:
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
         async with in_index_order(self._session, which):
-            return await self._page([[*conditions(which), *DEAD]], cursor, limit)
+            return await self._page([[*conditions(which, self._tasks), *DEAD]], cursor, limit)
 
     async def dead_errors(self, which: RecordFilter, most: int) -> Sequence[tuple[str, str | None, dt.datetime]]:
         """Task, end of the error and time of enqueue of the newest dead letters that match.
@@ -203,15 +214,19 @@ class JobHistory:
             which: the filter.
             most: dead letters.
         """
-        # Its end names the exception.
-        error = func.right(JobRecord.error, ERROR_END)
-        query = select(JobRecord.task, error, JobRecord.queued_at).where(*conditions(which), *DEAD)
+        view = RedactedView(self._tasks)
+        # Its end names the exception. Of a value that is cut the rest would not be found.
+        redacting = JobRecord.task.in_(view.redacting)
+        error = case((redacting, JobRecord.error), else_=func.right(JobRecord.error, ERROR_END))
+        arguments = case((redacting, JobRecord.arguments))
+        query = select(JobRecord.task, error, arguments, JobRecord.queued_at)
+        query = query.where(*conditions(which, self._tasks), *DEAD)
         query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
         await self._limit_time()
         async with in_index_order(self._session, which):
             rows = await self._session.execute(query, execution_options=self._options)
         found: list[Any] = list(rows)
-        return [(task, end, at) for task, end, at in found]
+        return [(task, view.error_of(task, error, arguments), at) for task, error, arguments, at in found]
 
     async def _page(self, parts: Sequence[list[ColumnElement[bool]]], cursor: str | None, limit: int) -> RecordsPage:
         limit = max(1, min(limit, LARGEST_PAGE))
@@ -247,9 +262,9 @@ DEAD = (JobRecord.status == literal("failed", literal_execute=True), JobRecord.r
 """What makes a record a dead letter."""
 
 
-def conditions(which: RecordFilter) -> list[ColumnElement[bool]]:
-    """A filter in SQL."""
-    found: list[ColumnElement[bool]] = []
+def conditions(which: RecordFilter, tasks: TaskLookup | None = None) -> list[ColumnElement[bool]]:
+    """A filter in SQL; with `tasks` it does not help to guess what they redact."""
+    found = [] if tasks is None else list(without_hidden(which, tasks))
     for column, value in ((JobRecord.task, which.task), (JobRecord.queue, which.queue)):
         if value is not None:
             found.append(column == value)

@@ -71,6 +71,25 @@ class RedactedView:
         scrubbed = {name: secrets.scrub_value(fields[name]) for name in REDACTABLE}
         return {**scrubbed, "arguments": signature.redacted(arguments) if arguments else fields["arguments"]}
 
+    @property
+    def redacting(self) -> list[str]:
+        """Names of the tasks that redact something."""
+        tasks = () if self._tasks is None else self._tasks.get_all_tasks()
+        return [task.name for task in tasks if task.signature.redact]
+
+    def error_of(self, task: str, error: str | None, arguments: Mapping[str, Any] | None) -> str | None:
+        """The error of a record, as `of_record`.
+
+        Args:
+            task: name of the job's task.
+            error: as it was recorded.
+            arguments: of a task that redacts something.
+        """
+        signature = self._signature(task)
+        if error is None or signature is None:
+            return error
+        return signature.secrets(arguments).scrub(error)
+
     def _signature(self, task: str) -> Signature | None:
         try:
             return self._tasks.get(task).signature if self._tasks is not None else None
