@@ -219,8 +219,11 @@ def _line(values: Sequence[float | None], width: float, low: int, high: int) -> 
 def _times(trend: Trend, step: int) -> list[dt.datetime]:
     if not trend.points:
         return []
-    first = trend.points[0].at
-    length = step * len(trend.points)
+    first, count = trend.points[0].at, len(trend.points)
+    if _clock(trend) == "date":
+        # Of the days at those places: the end of the axis is the beginning of tomorrow.
+        return [trend.points[min(count - 1, count * part // LABELS)].at for part in range(LABELS + 1)]
+    length = step * count
     return [first + dt.timedelta(seconds=length * part // LABELS) for part in range(LABELS + 1)]
 
 
