@@ -32,6 +32,7 @@ class PostgresTimings(NamedFields):
         longest_write_pause: maximum time between two writes while PostgreSQL is unavailable.
         end_write: time that PostgreSQL has to store the ends of durable jobs, before Redis does; a lease lasts longer.
         lookup: time that PostgreSQL has to report whether jobs have completed; it counts towards the jobs' timeout.
+        plan: time that PostgreSQL has to note an action before it is done: the action matters more.
         search: maximum duration of a search for records; one without an index reads the whole table.
         count: maximum duration of the counts of a page of records.
         record_suspension: time for which jobs commit without their records, after one could not be written in a job's
@@ -55,6 +56,7 @@ class PostgresTimings(NamedFields):
     longest_write_pause: float = 5.0
     end_write: float = 3.0
     lookup: float = 2.0
+    plan: float = 1.0
     search: float = 15.0
     count: float = 0.4
     record_suspension: float = 10.0

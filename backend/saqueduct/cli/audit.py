@@ -65,7 +65,9 @@ async def list_audit(
 def _row(view: AuditView) -> tuple[RenderableType, ...]:
     who = f"{view.person} ({view.role})" if view.role else view.person
     what = [view.targets[0]] if len(view.targets) == 1 else []
-    if view.count != 1:
+    if view.is_planned:
+        what.append("(planned, not noted as done)")
+    elif view.count != 1:
         what = ["an unknown number" if view.count is None else f"{view.count:,}", *what]
     if view.filter:
         what.append(output.json_text(view.filter))

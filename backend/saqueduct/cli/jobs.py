@@ -1,6 +1,7 @@
 """`jobs`: waiting and running jobs, from Redis, and ended ones, from their records."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -145,9 +146,7 @@ async def retry(saqueduct: Saqueduct, keys: tuple[str, ...], *, as_json: bool) -
     """Queue jobs that have ended again, with the same key and arguments, while Redis still has them."""
 
     async def again(key: str) -> None:
-        async with naming_tables(saqueduct):
-            job = await saqueduct.queues.retry(key)
-        await _note(saqueduct, "retry", job)
+        await _done(saqueduct, "retry", key, saqueduct.queues.retry)
 
     await each(keys, again, "retried", as_json=as_json)
 
@@ -163,16 +162,20 @@ async def abort(saqueduct: Saqueduct, keys: tuple[str, ...], *, why: str, as_jso
     """Abort jobs: waiting ones end immediately, running ones when their worker notices, within about a second."""
 
     async def end(key: str) -> None:
-        async with naming_tables(saqueduct):
-            job = await saqueduct.queues.abort(key, why)
-        await _note(saqueduct, "abort", job, why)
+        await _done(saqueduct, "abort", key, partial(saqueduct.queues.abort, reason=why), why)
 
     await each(keys, end, "aborted", as_json=as_json)
 
 
-async def _note(saqueduct: Saqueduct, action: Action, job: Job, why: str = "") -> None:
-    fields = {"task": job.function, "queue": job.get_queue().name, "why": why}
-    await saqueduct.queues.audit.note(entry(action, "job", [job.key], **fields))
+async def _done(
+    saqueduct: Saqueduct, action: Action, given: str, do: Callable[[str], Awaitable[Job]], why: str = ""
+) -> None:
+    """Do something to a job, and note it."""
+    key, queue = saqueduct.queues.locate(given)
+    async with saqueduct.queues.audit.doing(entry(action, "job", [key], queue=queue, why=why)) as planned:
+        async with naming_tables(saqueduct):
+            job = await do(given)
+        planned.entry = entry(action, "job", [job.key], task=job.function, queue=job.get_queue().name, why=why)
 
 
 async def each(

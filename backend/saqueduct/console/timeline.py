@@ -36,7 +36,7 @@ class Deed(NamedTuple):
     def text(self) -> str:
         """Who did it, and why."""
         text = f"{self.who}: {self.why}" if self.why else self.who
-        return text if self.done else f"{text} (not noted as done: the worker that does it may have ended meanwhile)"
+        return text if self.done else f"{text} (not noted as done: the process that does it may have ended meanwhile)"
 
 
 class Deeds(NamedTuple):
@@ -61,8 +61,8 @@ BY_HAND = {"retry": ("queued", "Queued again"), "abort": ("aborting", "Abort req
 
 
 CAUSED = {"retry": "active", "abort": "aborted"}
-"""Kind of the event that the last one of these led to: it may be earlier than the entry of the audit, which is written
-after the action."""
+"""Kind of the event that the last one of these led to: it may be earlier than the entry of the audit, which processes
+of an earlier release write after the action."""
 
 
 def timeline(job: JobDetails, deeds: Deeds = NONE) -> list[Event]:

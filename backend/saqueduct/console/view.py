@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -208,6 +208,10 @@ class View:
     async def note(self, action: Action, kind: Kind, targets: list[str], **fields: Any) -> None:
         """Note in the audit what has been done."""
         await self.queues.audit.note(self.entry(action, kind, targets, **fields))
+
+    def doing(self, action: Action, kind: Kind, targets: list[str], **fields: Any) -> AbstractAsyncContextManager[Any]:
+        """Note in the audit what the block does in Redis, see `Audit.doing`."""
+        return self.queues.audit.doing(self.entry(action, kind, targets, **fields))
 
     def url(self, page: str = "", query: Mapping[str, Any] | None = None, **more: Any) -> str:
         """The address of a page; parameters that are None or empty are left out."""

@@ -14,7 +14,8 @@ application and of a proxy.
 import base64
 import hashlib
 import html
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from functools import partial
 from typing import Any, cast
@@ -133,6 +134,9 @@ def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
     return as_text(fields) | rendered
 
 
+Doing = Callable[[Action, Job], AbstractAsyncContextManager[Any]]
+
+
 class ShownQueue:
     """A queue as the UI may see it: what SAQ's controller needs of a queue, with the jobs redacted.
 
@@ -140,11 +144,11 @@ class ShownQueue:
 
     Args:
         queue: the queue.
-        note: notes an action on a job in the audit.
+        doing: notes an action on a job in the audit, while it is done.
     """
 
-    def __init__(self, queue: EngineQueue, note: Callable[[Action, Job], Awaitable[None]]) -> None:
-        self._queue, self._note = queue, note
+    def __init__(self, queue: EngineQueue, doing: Doing) -> None:
+        self._queue, self._doing = queue, doing
         self._view = RedactedView(queue.tasks)
 
     async def info(self, jobs: bool = False) -> QueueInfo:
@@ -158,26 +162,26 @@ class ShownQueue:
         """The job of that key, or None."""
         async with answering(self._queue.core.timings.answer):
             job = await self._queue.job(job_key)
-        return ShownJob(self._queue, job, self._note) if job is not None else None
+        return ShownJob(self._queue, job, self._doing) if job is not None else None
 
 
 class ShownJob:
     """A job as the UI may see it. Actions of the UI work on the whole job, with all arguments."""
 
-    def __init__(self, queue: EngineQueue, job: Job, note: Callable[[Action, Job], Awaitable[None]]) -> None:
-        self._queue, self._job, self._note = queue, job, note
+    def __init__(self, queue: EngineQueue, job: Job, doing: Doing) -> None:
+        self._queue, self._job, self._doing = queue, job, doing
 
     def to_dict(self) -> dict[str, Any]:
         """The fields to show."""
         return as_text(RedactedView(self._queue.tasks).of_job(self._job.to_dict()))
 
     async def retry(self, error: str | None) -> None:
-        await self._queue.retry_by_hand(self._job)
-        await self._note("retry", self._job)
+        async with self._doing("retry", self._job):
+            await self._queue.retry_by_hand(self._job)
 
     async def abort(self, error: str) -> None:
-        await self._queue.abort_by_hand(self._job, error)
-        await self._note("abort", self._job)
+        async with self._doing("abort", self._job):
+            await self._queue.abort_by_hand(self._job, error)
 
 
 def _ui(config: SAQConfig, audit: Audit, base_path: str, earlier: Any, console: str | None) -> Router:
@@ -215,12 +219,12 @@ def _controller(config: SAQConfig, audit: Audit, guard: Guard, base_path: str, e
     """SAQ's controller on redacted queues."""
 
     def shown_queues(request: Request[Any, Any, Any]) -> TaskQueues:
-        async def note(action: Action, job: Job) -> None:
+        def doing(action: Action, job: Job) -> AbstractAsyncContextManager[Any]:
             entry = audit_entry(request, action, "job", [job.key], task=job.function, queue=job.get_queue().name)
-            await audit.note(entry)
+            return audit.doing(entry)
 
         queues = {
-            name: ShownQueue(cast("EngineQueue", queue), note) for name, queue in config.get_queues().queues.items()
+            name: ShownQueue(cast("EngineQueue", queue), doing) for name, queue in config.get_queues().queues.items()
         }
         return TaskQueues(queues=cast("dict[str, Queue]", queues))
 

@@ -139,17 +139,23 @@ class AuditLog:
 
 
 class AuditWriter:
-    """Writes the entries of a process after their actions, those of the same moment in one statement.
+    """Writes the entries of a process: before and after their actions, or only after them, those of the same moment in
+    one statement.
 
     Args:
-        transaction: opens one, with a time limit.
+        transaction: opens one, with a time limit, or with that many seconds.
         schema: of the tables.
+        plan: seconds that PostgreSQL has to note an action before it is done.
     """
 
     def __init__(
-        self, transaction: Callable[[], AbstractAsyncContextManager[AsyncConnection]], schema: str | None
+        self,
+        transaction: Callable[[float | None], AbstractAsyncContextManager[AsyncConnection]],
+        schema: str | None,
+        plan: float,
     ) -> None:
         self._transaction = transaction
+        self._plan_seconds = plan
         self._options = in_schema(schema)
         self._batches: Batches[AuditEntry, None] = Batches(self._send, ROWS)
         self._waiting: set[asyncio.Future[None]] = set()
@@ -162,6 +168,37 @@ class AuditWriter:
     def note_soon(self, entry: AuditEntry) -> None:
         """See `Audit.note_soon`."""
         self._add(entry)
+
+    async def plan(self, entry: AuditEntry) -> int | None:
+        """Write an entry before its action, with the count 0; returns its id. None: PostgreSQL does not accept it."""
+        try:
+            async with self._transaction(self._plan_seconds) as connection:
+                return await _written(connection, msgspec.structs.replace(entry, count=0), self._options)
+        except Exception as error:
+            # An action that fails too says what is wrong; of one that is done the log has the entry.
+            logger.info("PostgreSQL does not accept an entry of the audit: %s", error)
+            return None
+
+    async def settle(self, id_: int, entry: AuditEntry | None) -> None:
+        """Complete an entry after its action; None: there was none, and it is deleted."""
+        settling = asyncio.ensure_future(self._settle(id_, entry))
+        self._waiting.add(settling)
+        settling.add_done_callback(self._waiting.discard)
+        # As in `note`.
+        await asyncio.shield(settling)
+
+    async def _settle(self, id_: int, entry: AuditEntry | None) -> None:
+        mine = AuditRow.id == id_
+        statement = (
+            delete(AuditRow).where(mine) if entry is None else update(AuditRow).where(mine).values(columns(entry))
+        )
+        try:
+            async with self._transaction(None) as connection:
+                await connection.execute(statement, execution_options=self._options)
+        except Exception as error:
+            logger.warning("entry %d of the audit stays as planned, PostgreSQL does not accept it: %s", id_, error)
+            if entry is not None:
+                log_entry(entry)
 
     async def flush(self, seconds: float) -> None:
         """Write what waits, for at most so long."""
@@ -176,7 +213,7 @@ class AuditWriter:
 
     async def _send(self, entries: Sequence[AuditEntry]) -> Sequence[None]:
         try:
-            async with self._transaction() as connection:
+            async with self._transaction(None) as connection:
                 if few := [columns(entry) for entry in entries if len(entry.targets) <= MOST_TARGETS]:
                     await connection.execute(insert(AuditRow).values(few), execution_options=self._options)
                 for entry in entries:

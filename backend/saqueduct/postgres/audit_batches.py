@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, false, insert, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Select, false, func, insert, or_, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from saqueduct.common.text import storable
@@ -18,6 +18,12 @@ from saqueduct.queue.audit import MOST_TARGETS, AuditEntry
 
 KEYS: Final = 500
 """Keys of a row."""
+
+
+IS_DONE: Final = or_(
+    func.coalesce(AuditRow.count, 1) > 0, func.coalesce(func.jsonb_typeof(AuditRow.filter), "null") == "object"
+)
+"""False for a single action that was planned, and not noted as done; an action on many may have found none."""
 
 
 class Target(NamedTuple):
@@ -96,7 +102,7 @@ def actions_on(
         enqueued_before: when the entry of the enqueue was written at the latest.
         kinds: of entries that name their targets.
     """
-    named = select(AuditRow.id, AuditRow.at, false().label("in_batch"), true().label("done")).where(
+    named = select(AuditRow.id, AuditRow.at, false().label("in_batch"), IS_DONE.label("done")).where(
         AuditRow.targets.contains([storable(key)]), AuditRow.kind.in_(kinds), AuditRow.at >= since
     )
     in_batch = select(AuditBatch.entry, AuditBatch.at, true().label("in_batch"), AuditBatch.done).where(

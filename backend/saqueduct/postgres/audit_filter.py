@@ -59,6 +59,11 @@ class AuditView(msgspec.Struct, kw_only=True):
     surface: str
     address: str
 
+    @property
+    def is_planned(self) -> bool:
+        """True for a single action that was not noted as done: its process may have ended meanwhile."""
+        return self.count == 0 and self.filter is None
+
     @classmethod
     def of(cls, row: "AuditRow") -> Self:
         return cls(**{name: getattr(row, name) for name in cls.__struct_fields__})

@@ -86,7 +86,7 @@ class PostgresStore:
         self.outbox = Outbox(engine, timings, rows.schema)
         self._queues: dict[str, EngineQueue] = {}
         ends = UnrecordedEnds(self._queues, rows.knows, timings, max_unrecorded)
-        self.audit = AuditWriter(self.outbox.transaction, rows.schema)
+        self.audit = AuditWriter(self.outbox.transaction, rows.schema, timings.plan)
         """Notes the actions of people."""
         self._direct = direct = DirectConnections(engine, DIRECT, pgbouncer=not listens)
         self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows), timings, sizes or Sizes())

@@ -1,11 +1,15 @@
 """The audit: who did what to jobs, queues, schedules and limits by hand."""
 
+import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
+
+from saqueduct.errors import QueueError, QueueUnavailable
 
 logger = logging.getLogger("saqueduct.audit")
 
@@ -29,7 +33,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         kind: to what.
         targets: keys of jobs, names of queues, schedules and limits, or ids of workers;
             MOST_TARGETS are kept.
-        count: how many; None: not known yet, because a job does it.
+        count: how many; None: not known yet, because a job does it; 0 for one target: planned, and not noted as done.
         task: name of the task, where all are jobs of one.
         queue: name of the queue, likewise.
         filter: that selected them; of a changed limit its new numbers.
@@ -57,6 +61,16 @@ class AuditStore(Protocol):
 
     async def note(self, entry: AuditEntry) -> None: ...
     def note_soon(self, entry: AuditEntry) -> None: ...
+    async def plan(self, entry: AuditEntry) -> int | None: ...
+    async def settle(self, id_: int, entry: AuditEntry | None) -> None: ...
+
+
+@dataclasses.dataclass(slots=True)
+class Planned:
+    """An action that is being done."""
+
+    entry: AuditEntry
+    """What is noted of it; may be replaced by one that says more."""
 
 
 class Audit:
@@ -75,6 +89,29 @@ class Audit:
             log_entry(entry)
         else:
             await self._store.note(entry)
+
+    @asynccontextmanager
+    async def doing(self, entry: AuditEntry) -> AsyncIterator[Planned]:
+        """Note an action that the block does in Redis: before it as planned, after it as done.
+
+        The two are no one transaction: of a process that ends in between, the entry remains with the count 0. It also
+        does where Redis did not answer. It is deleted where the action was refused.
+        """
+        id_ = None if self._store is None else await self._store.plan(entry)
+        planned = Planned(entry)
+        try:
+            yield planned
+        except QueueError as error:
+            if self._store is not None and id_ is not None and not isinstance(error, QueueUnavailable):
+                await self._store.settle(id_, None)
+            raise
+        if self._store is not None and id_ is not None:
+            await self._store.settle(id_, planned.entry)
+            return
+        if self._store is not None:
+            # Not once more: it may have waited long enough.
+            logger.warning("the audit is written to the log, PostgreSQL did not accept it before the action")
+        log_entry(planned.entry)
 
     def note_soon(self, entry: AuditEntry) -> None:
         """The same without waiting, for actions that programs ask for often, such as enqueue."""

@@ -92,7 +92,7 @@ class Attempts:
         return Changes(saqueduct.queues, saqueduct.registry, transaction, *given)
 
 
-PLANNED = "by ada, from the console (not noted as done: the worker that does it may have ended meanwhile)"
+PLANNED = "by ada, from the console (not noted as done: the process that does it may have ended meanwhile)"
 
 
 @pytest.mark.parametrize("change", ["abort", "retry"])

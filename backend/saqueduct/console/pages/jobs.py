@@ -129,21 +129,22 @@ class JobPages(Controller):
 
 async def retry(view: View, key: str, queue: str, why: str) -> None:
     """Queue a job again that has ended; one that Redis has forgotten is replayed, if it is a dead letter."""
+    job_id = view.queues.look_up(queue).job_id(key)
     try:
-        await view.queues.retry(view.queues.look_up(queue).job_id(key))
+        async with view.doing("retry", "job", [key], queue=queue, why=why):
+            await view.queues.retry(job_id)
     except JobNotFound:
         if not view.keeps_records:
             raise
         await replay(view, key, queue, why)
-    else:
-        await view.note("retry", "job", [key], queue=queue, why=why)
 
 
 async def abort(view: View, key: str, queue: str, why: str) -> None:
     """Abort a job."""
     reason = f"aborted by {view.person.name}" + (f": {why}" if why else "")
-    await view.queues.abort(view.queues.look_up(queue).job_id(key), reason)
-    await view.note("abort", "job", [key], queue=queue, why=why)
+    job_id = view.queues.look_up(queue).job_id(key)
+    async with view.doing("abort", "job", [key], queue=queue, why=why):
+        await view.queues.abort(job_id, reason)
 
 
 async def replay(view: View, key: str, queue: str, why: str) -> None:

@@ -1,5 +1,6 @@
 """Jobs by key."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from litestar import Controller, Request, delete, get, post
@@ -7,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException, ServiceUnavailableException
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
+from saq import Job
 
 from saqueduct.errors import JobNotFound
 from saqueduct.litestar.audit import audit_entry
@@ -70,22 +72,29 @@ class JobController(Controller):
         self, key: FromPath[str], request: Request[Any, Any, Any], services: NamedDependency[QueueServices]
     ) -> JobView:
         """Abort the job: a waiting one ends immediately, a running one within about a second."""
-        view = JobView.of(await services.queues.abort(key))
-        await _note(request, services, "abort", view)
-        return view
+        return await _done(request, services, "abort", key, services.queues.abort)
 
     @post("/retry", **OPERATOR, status_code=202, operation_id="retry_job")
     async def retry(
         self, key: FromPath[str], request: Request[Any, Any, Any], services: NamedDependency[QueueServices]
     ) -> JobView:
         """Queue a job that has ended again, with the same arguments."""
-        view = JobView.of(await services.queues.retry(key))
-        await _note(request, services, "retry", view)
-        return view
+        return await _done(request, services, "retry", key, services.queues.retry)
 
 
-async def _note(request: Request[Any, Any, Any], services: QueueServices, action: Action, view: JobView) -> None:
-    await services.queues.audit.note(audit_entry(request, action, "job", [view.key], task=view.task, queue=view.queue))
+async def _done(
+    request: Request[Any, Any, Any],
+    services: QueueServices,
+    action: Action,
+    given: str,
+    do: Callable[[str], Awaitable[Job]],
+) -> JobView:
+    """Do something to a job, and note it."""
+    key, queue = services.queues.locate(given)
+    async with services.queues.audit.doing(audit_entry(request, action, "job", [key], queue=queue)) as planned:
+        view = JobView.of(await do(given))
+        planned.entry = audit_entry(request, action, "job", [view.key], task=view.task, queue=view.queue)
+    return view
 
 
 async def _visible(
