@@ -27,6 +27,7 @@ from saqueduct.console.pages.limits import LimitPages
 from saqueduct.console.pages.live import live
 from saqueduct.console.pages.login import LoginPages
 from saqueduct.console.pages.look import set_look
+from saqueduct.console.pages.menu import menu
 from saqueduct.console.pages.overview import overview
 from saqueduct.console.pages.queues import QueuePages
 from saqueduct.console.pages.schedules import SchedulePages
@@ -48,6 +49,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     audit,
     set_look,
     live,
+    menu,
     LoginPages,
 )
 

@@ -236,6 +236,18 @@ def test_a_limit_is_changed_and_reset(page: Page, served: Served) -> None:
     expect(limit).to_contain_text("90 in 10 s")
 
 
+def test_a_page_that_is_not_live_updates_its_menu_without_being_read_again(page: Page, served: Served) -> None:
+    go(page, served, "/limits")
+    read: list[str] = []
+    page.on("request", lambda request: read.append(request.url.removeprefix(served.url)))
+    count = page.locator("#dead-count")
+    before = count.inner_text()
+    served.ended("echo", fail="counted in the menu")
+    expect(count).not_to_have_text(before)
+    assert "/menu" in read
+    assert "/limits" not in read
+
+
 def test_jobs_are_exported(page: Page, served: Served, tmp_path: Path) -> None:
     key = served.ended("echo", exported='="1" & <b>')
     go(page, served, "/jobs?q=exported")

@@ -105,6 +105,7 @@ CALLS: dict[str, Call] = {
     "GET /console/task": Call((200,), {"name": "echo"}),
     "GET /console/static/{name:str}": Call((200,), {"name": name_of("icon.svg")}),
     "GET /console/live": PAGE,
+    "GET /console/menu": PAGE,
     "GET /queue/health/live": PAGE,
     "GET /queue/health/ready": Call(),
     "GET /queue/jobs": PAGE,

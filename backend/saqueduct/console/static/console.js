@@ -98,7 +98,9 @@ async function refresh() {
   if (reading) { missed = true; return; }
   reading = true; missed = false;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
+    // Where only the menu is updated, the page itself need not be read.
+    const source = document.querySelector("main [data-region]") ? location.href : document.body.dataset.menu;
+    const answer = await fetch(source, { headers: { accept: "text/html" }, cache: "no-store" });
     if (answer.redirected) { say("Signed out: load the page again", true); return; }
     if (!answer.ok) { say(`The server answers ${answer.status}`, true); return; }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
