@@ -1,9 +1,9 @@
 """How errors become HTTP responses: problem details (RFC 9457) as application/problem+json."""
 
-import http
 import logging
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import Request, Response
@@ -12,6 +12,7 @@ from litestar.types import ExceptionHandlersMap
 
 from saqueduct import errors
 from saqueduct.common.text import loggable
+from saqueduct.litestar.phrases import phrase_of
 from saqueduct.litestar.refusals import RoleNeeded, SignInNeeded
 from saqueduct.litestar.unknown import named
 from saqueduct.postgres.outage import outage_in, took_too_long
@@ -101,7 +102,7 @@ def http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
         more["errors"] = named(error.extra, request)
     if isinstance(error, SignInNeeded | RoleNeeded) and error.role is not None:
         more["role"] = error.role
-    code = "invalid" if error.status_code == 400 else _code(error.status_code)
+    code = "invalid" if error.status_code == 400 else phrase_of(error.status_code).lower().replace(" ", "-")
     return problem(error.status_code, code, error.detail, dict(error.headers or {}), **more)
 
 
@@ -116,13 +117,6 @@ def unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
     """500, and the error in the log."""
     logger.error("unexpected error at %s %s", request.method, loggable(request.url.path), exc_info=error)
     return problem(500, "internal", "something went wrong here; it has been logged")
-
-
-def _code(status: int) -> str:
-    try:
-        return http.HTTPStatus(status).phrase.lower().replace(" ", "-")
-    except ValueError:
-        return "error"
 
 
 def _retry_after(seconds: int) -> dict[str, str]:
@@ -145,7 +139,7 @@ def router_handlers() -> ExceptionHandlersMap:
     Therefore each status code, and each class of the queue's and of SQLAlchemy's errors, has a handler of its own here.
     """
     handlers = {**EXCEPTION_HANDLERS}
-    handlers |= {status.value: http_error for status in http.HTTPStatus if status >= 400}
+    handlers |= {status.value: http_error for status in HTTPStatus if status >= 400}
     handlers |= dict.fromkeys(_family(errors.QueueError), queue_error)
     if "sqlalchemy.exc" in sys.modules:
         # Here: SQLAlchemy takes a while to import; until something has, no error is one of its own.

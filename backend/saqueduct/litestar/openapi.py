@@ -5,7 +5,6 @@ an enqueue.
 """
 
 import copy
-import http
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from litestar.utils.path import normalize_path
 
 from saqueduct.litestar.errors import HEADERS
 from saqueduct.litestar.guards import SCHEMES
+from saqueduct.litestar.phrases import phrase_of
 from saqueduct.litestar.routes.batches import LARGEST_BATCH
 from saqueduct.litestar.routes.enqueuing import LONGEST_WAIT
 from saqueduct.tasks.registry import TaskRegistry
@@ -194,7 +194,7 @@ def complete_operation(operation: Document, statuses: Iterable[int], problem: st
         # They are on every response, and no client needs to read them.
         answer["headers"] = {name: each for name, each in answer.get("headers", {}).items() if name not in HEADERS}
     operation["responses"] = own | {
-        str(status): {"description": http.HTTPStatus(status).phrase, "content": kind}
+        str(status): {"description": phrase_of(status), "content": kind}
         for status in statuses
         if status == 400 or str(status) not in own
     }

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -34,7 +35,7 @@ from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import failure, own_fields
 from saqueduct.tasks.job_log import as_json
 from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, THROTTLED, put_back
-from saqueduct.tasks.nesting import is_too_deep
+from saqueduct.tasks.nesting import is_too_deep, may_be_too_deep
 from saqueduct.tasks.redaction import REDACTED
 
 MAX_RESULT = 16 * 1024
@@ -97,11 +98,14 @@ class Rows:
         return self._task(job.function) is not None
 
     def _row(self, job: Job, task: TaskDefinition | None, max_result: int) -> Row:
-        try:
-            return self._row_with(job, task, max_result, self._arguments(task, job) if job.kwargs else None)
-        except RecursionError:
-            # Of a producer that checks nothing: a record without these arguments is better than none.
-            return self._row_with(job, task, max_result, _shallow(self._arguments(task, job)))
+        row = None
+        with suppress(RecursionError):
+            row = self._row_with(job, task, max_result, self._arguments(task, job) if job.kwargs else None)
+        if row is None or (row.arguments is not None and may_be_too_deep(row.arguments)):
+            # Of a producer that checks nothing: a record without these arguments is better than none. How many levels
+            # Python itself can write depends on its version.
+            row = self._row_with(job, task, max_result, _shallow(self._arguments(task, job)))
+        return row
 
     def _row_with(
         self, job: Job, task: TaskDefinition | None, max_result: int, arguments: Mapping[str, Any] | None

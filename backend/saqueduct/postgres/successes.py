@@ -14,6 +14,7 @@ from saq.job import Status
 from saqueduct.postgres.binary_copy import NULL, Moments, alike, jsonb, length
 from saqueduct.postgres.rows import NUL, differs_in_jsonb
 from saqueduct.tasks.job import EngineJob
+from saqueduct.tasks.nesting import may_be_too_deep
 
 _COMPLETE = Status.COMPLETE
 """As a name of its own: an enumeration looks for its members at each use."""
@@ -67,7 +68,12 @@ def _as_jsonb(arguments: dict[str, Any]) -> bytes | None:
     if encoded.find(NUL) >= 0:
         return None
     # A loop, without a call for numbers and text: this runs for every record.
+    flat = True
     for value in arguments.values():
-        if (kind := type(value)) is not int and kind is not str and differs_in_jsonb(value):
-            return None
+        if (kind := type(value)) is not int and kind is not str:
+            if differs_in_jsonb(value):
+                return None
+            flat = False
+    if not flat and may_be_too_deep(encoded):
+        return None
     return jsonb(len(encoded) + 1, 1) + encoded

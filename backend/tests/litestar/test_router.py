@@ -182,7 +182,7 @@ async def test_guards_of_the_application_may_protect_the_routes_instead(serve: B
         ("POST", "/queue/tasks/ad", {}, (404, "unknown-task")),
         ("POST", "/queue/tasks/add", {"a": "x"}, (400, "invalid-arguments")),
         ("POST", "/queue/tasks/add?delai=1", {"a": 1, "b": 2}, (400, "invalid")),
-        ("POST", "/queue/tasks/add", {"a": 1, "b": "x" * 300_000}, (413, "request-entity-too-large")),
+        ("POST", "/queue/tasks/add", {"a": 1, "b": "x" * 300_000}, (413, "content-too-large")),
         ("GET", "/queue/queues/nope", None, (404, "unknown-queue")),
         ("GET", "/queue/jobs?limit=x", None, (400, "invalid")),
         ("GET", "/queue/jobs?tasks=add", None, (400, "invalid")),

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from saq import Job
 from saq.job import Status
 from saq.queue import Queue
 
@@ -14,6 +13,7 @@ from saqueduct import Context, InvalidArguments, TaskRegistry
 from saqueduct.errors import InvalidResult
 from saqueduct.postgres.records import Rows
 from saqueduct.tasks.encoding import encode_result, is_of_any_depth
+from saqueduct.tasks.job import make
 from saqueduct.tasks.nesting import LEVELS, is_too_deep, may_be_too_deep
 from saqueduct.tasks.redaction import REDACTED
 from saqueduct.tasks.signature import Signature
@@ -89,18 +89,29 @@ def test_only_types_that_limit_no_levels_are_searched() -> None:
         assert not is_of_any_depth(flat_type), flat_type
 
 
-def test_a_job_of_a_producer_that_checks_nothing_has_a_record() -> None:
+@pytest.mark.parametrize("levels", [LEVELS + 1, sys.getrecursionlimit(), 50_000])
+def test_a_job_of_a_producer_that_checks_nothing_has_a_record(levels: int) -> None:
     registry = TaskRegistry()
     registry.task(anything)
-    job = Job(
-        "anything",
-        kwargs={"value": lists(sys.getrecursionlimit()), "other": 1},
-        key="deep",
-        queued=1,
-        status=Status.COMPLETE,
-    )
+    job = make({"function": "anything", "kwargs": {"value": lists(levels), "other": 1}, "key": "deep", "queued": 1})
+    job.status, job.attempts = Status.COMPLETE, 1
+    job.queue = cast("Queue", SimpleNamespace(name="default"))
+    rows = Rows(registry)
+    assert rows.packed([job]) == [None]
+    row = rows.of(job)
+    assert row is not None
+    assert row.arguments is not None
+    assert msgspec.json.decode(row.arguments) == {"value": REDACTED, "other": 1}
+
+
+def test_arguments_with_as_many_levels_as_may_be_are_recorded() -> None:
+    registry = TaskRegistry()
+    registry.task(anything)
+    # Flat, but with more brackets than levels may be.
+    arguments = {"value": lists(LEVELS), "other": [[]] * LEVELS}
+    job = make({"function": "anything", "kwargs": arguments, "key": "deep", "queued": 1})
     job.queue = cast("Queue", SimpleNamespace(name="default"))
     row = Rows(registry).of(job)
     assert row is not None
     assert row.arguments is not None
-    assert msgspec.json.decode(row.arguments) == {"value": REDACTED, "other": 1}
+    assert msgspec.json.decode(row.arguments) == arguments

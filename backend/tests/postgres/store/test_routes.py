@@ -340,7 +340,7 @@ async def test_a_search_that_takes_too_long_is_given_up(client: httpx.AsyncClien
 
 
 async def test_a_body_that_is_nested_too_deep_is_refused(client: httpx.AsyncClient) -> None:
-    body = '{"arguments": {"user_id": ' + "[" * 3000 + "]" * 3000 + "}}"
+    body = '{"arguments": {"user_id": ' + "[" * 50_000 + "]" * 50_000 + "}}"
     headers = {"Content-Type": "application/json"}
     answer = await client.post("/dead-letters/any/replay", content=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
