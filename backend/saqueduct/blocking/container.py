@@ -52,15 +52,19 @@ class BlockingContainer:
         """The process that this is connected in; 0: in none so far."""
         with forking.building:
             self.queues, self._injector = build()
-        self._start()
+            self._start()
+        self._connect()
 
     def _start(self) -> None:
+        """Start the event loop; asyncio holds a lock while it makes one."""
         self.queues.host = self
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="queues", daemon=True)
         self._thread.start()
         forking.pause_for_forks(self._loop, self._thread)
+
+    def _connect(self) -> None:
         atexit.register(self.close)
         try:
             wait_for(self._loop, self.queues.connect)
@@ -84,6 +88,7 @@ class BlockingContainer:
             _inherited.append((self._loop, self._thread, self._injector, self.queues.become(queues)))
             self._injector = injector
             self._start()
+            self._connect()
 
     def get(self, type_: type[T]) -> T:
         """What the container of dishka provides for a type, of its widest scope: Settings, TasksRegistry, Queues...

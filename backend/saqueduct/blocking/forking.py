@@ -15,7 +15,7 @@ FORK_WAIT = 5.0
 """Seconds for which a fork waits at most, for a container that is being built and for each event loop."""
 
 building = threading.RLock()
-"""Held while a container is built, and while the process forks."""
+"""Held while a container is built and its event loop is started, and while the process forks."""
 
 _loops: dict[asyncio.AbstractEventLoop, threading.Thread] = {}
 """The running event loops of containers, each in its own thread."""

@@ -115,8 +115,30 @@ def test_a_fork_while_another_thread_opens_the_container_hangs_nobody(environmen
     lines = run(
         environment,
         """
+from saqueduct import Queues
+
+parent, new_event_loop, connect = os.getpid(), asyncio.new_event_loop, Queues.connect
+begun, forked = threading.Event(), threading.Event()
+os.register_at_fork(after_in_parent=forked.set)
+
+def begin():
+    if os.getpid() == parent:
+        # As asyncio holds it for the first event loop. A fork meanwhile would leave it so in the forked process.
+        with asyncio.events._lock:
+            begun.set()
+            forked.wait(0.2)
+    return new_event_loop()
+
+async def connect_after_the_fork(queues):
+    # Once they are connected, a forked process has a container.
+    if os.getpid() == parent:
+        await asyncio.to_thread(forked.wait)
+    await connect(queues)
+
+asyncio.new_event_loop, Queues.connect = begin, connect_after_the_fork
 opening = threading.Thread(target=open_container)
 opening.start()
+begun.wait()
 
 def child():
     with open_container() as own:
