@@ -58,17 +58,20 @@ def _embedded_postgres(directory: Path) -> "EmbeddedServer":
 
 
 @contextmanager
-def given_or_started(variable: str, make: Callable[[Path], "EmbeddedServer"]) -> Iterator[str]:
+def given_or_started(
+    variable: str, make: Callable[[Path], "EmbeddedServer"], parent: Path | None = None
+) -> Iterator[str]:
     """The URL in `variable`, or that of a server with its data in a temporary folder.
 
     Args:
         variable: an environment variable.
         make: makes the server; with a folder for its data.
+        parent: of the temporary folder; the usual one by default.
     """
     if url := os.environ.get(variable):
         yield url
         return
-    with scratch_directory() as directory:
+    with scratch_directory(parent) as directory:
         try:
             server = make(directory)
         except ModuleNotFoundError as error:
@@ -80,9 +83,9 @@ def given_or_started(variable: str, make: Callable[[Path], "EmbeddedServer"]) ->
 
 
 @contextmanager
-def scratch_directory() -> Iterator[Path]:
+def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
     """A directory whose path is short enough for a unix socket and whose parents PostgreSQL's user may pass."""
-    directory = Path(tempfile.mkdtemp(prefix="saqueduct-tests-"))
+    directory = Path(tempfile.mkdtemp(prefix="saqueduct-tests-", dir=parent))
     try:
         yield directory
     finally:

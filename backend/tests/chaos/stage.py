@@ -17,7 +17,7 @@ from app.db.session import make_engine
 from app.settings import load_settings
 from saqueduct.embedded.postgres import DATABASE, SOCKET, EmbeddedPostgres
 from saqueduct.embedded.redis import EmbeddedRedis
-from saqueduct.testing.servers import NOT_DURABLE, scratch_directory
+from saqueduct.testing.servers import NOT_DURABLE
 from tests.chaos.announcements import Announcements
 from tests.chaos.fleet import Fleet
 from tests.chaos.journal import JOURNAL
@@ -28,6 +28,7 @@ from tests.chaos.workload import Workload
 from tests.fixtures import python
 from tests.fixtures.clusters import add_cluster
 from tests.fixtures.composition import build_queues
+from tests.fixtures.directories import scratch_directory
 from tests.processes.stack import BACKEND
 
 GRACE = 3

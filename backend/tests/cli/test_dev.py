@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from saqueduct.embedded.redis import EmbeddedRedis
-from saqueduct.testing.servers import scratch_directory
 from tests.fixtures import python
 from tests.fixtures.clusters import add_cluster
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import BACKEND, process
 

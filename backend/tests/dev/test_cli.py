@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.settings import REPOSITORY
-from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures import python
 from tests.fixtures.clusters import add_cluster
+from tests.fixtures.directories import scratch_directory
 
 pytestmark = pytest.mark.long
 

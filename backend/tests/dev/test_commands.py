@@ -15,9 +15,9 @@ import pytest
 import redis
 
 from saqueduct.embedded.servers import is_gone
-from saqueduct.testing.servers import scratch_directory
 from tests.fixtures import ports, python
 from tests.fixtures.clusters import add_cluster
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually_sync
 
 pytestmark = pytest.mark.long

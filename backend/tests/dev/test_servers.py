@@ -13,8 +13,9 @@ import redis
 from saqueduct.embedded.postgres import BINARIES, EmbeddedPostgres
 from saqueduct.embedded.redis import EmbeddedRedis, find_program
 from saqueduct.embedded.servers import MAX_SOCKET_PATH, EmbeddedServer, ServerError, find_process, is_gone
-from saqueduct.testing.servers import NOT_DURABLE, scratch_directory
+from saqueduct.testing.servers import NOT_DURABLE
 from tests.fixtures.clusters import add_cluster
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually_sync
 
 Make = Callable[[Path], EmbeddedServer]

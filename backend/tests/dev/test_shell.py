@@ -10,10 +10,10 @@ import pytest
 
 from app.settings import REPOSITORY
 from saqueduct.embedded.servers import is_gone
-from saqueduct.testing.servers import scratch_directory
 from tests.dev.test_commands import BACKEND, ENVIRONMENT, processes_of, run
 from tests.fixtures import python
 from tests.fixtures.clusters import add_cluster
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.python import Python
 from tests.processes.stack import WORKER, process

@@ -13,8 +13,8 @@ import pytest
 
 from saqueduct.embedded.servers import is_gone
 from saqueduct.embedded.services import REDIS_URL, Services
-from saqueduct.testing.servers import scratch_directory
 from tests.fixtures import python
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.python import Python
 
 BACKEND = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from saqueduct.embedded.services import Services
-from saqueduct.testing.servers import scratch_directory
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually_sync
 from tests.litestar.applications import Project
 from tests.litestar.test_example import ended

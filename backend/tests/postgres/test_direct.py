@@ -82,6 +82,7 @@ async def test_one_that_the_server_has_closed_is_replaced(theirs: AsyncEngine, d
     assert await value(direct, PID) != before
 
 
+@pytest.mark.usefixtures("new_connections_only")
 async def test_one_that_the_server_is_closing_is_replaced(
     direct: DirectConnections, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,10 +14,10 @@ from app.settings import Settings
 from saqueduct import Context, EngineQueue, JobHandle, Queues, QueueUnavailable, Retry, task
 from saqueduct.broker.connections import Connections
 from saqueduct.embedded.redis import EmbeddedRedis
-from saqueduct.testing.servers import scratch_directory
 from saqueduct.worker import leasing
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures.composition import build_queues
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 

@@ -19,9 +19,9 @@ from saqueduct.broker.connections import blocking_client
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.embedded.servers import is_gone
 from saqueduct.tasks.job_meta import AT_MOST_ONCE, RECOVERIES
-from saqueduct.testing.servers import scratch_directory
 from saqueduct.timings import Timings
 from tests.fixtures.composition import build_container, build_queues
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually, eventually_sync
 from tests.queue.kit import RecoveryClock, status, working
 

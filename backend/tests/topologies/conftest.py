@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from saqueduct.embedded.redis import find_program
-from saqueduct.testing.servers import scratch_directory
+from tests.fixtures.directories import scratch_directory
 from tests.topologies import fleets
 from tests.topologies.fleets import Cluster, Encrypted, Service
 from tests.topologies.servers import Server, free_ports, running

@@ -21,8 +21,8 @@ from saqueduct.postgres.partition_layout import read
 from saqueduct.postgres.partitions import AHEAD, Partitions
 from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.store import PostgresStore
-from saqueduct.testing.servers import scratch_directory
 from tests.fixtures.composition import build_container, build_queues
+from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 from tests.postgres.store.conftest import Look, nothing_published, record_of
