@@ -78,9 +78,13 @@ async def replay_dead_letters(
     arguments: dict[str, Any] | None = None,
     queue: str | None = None,
     rate: Annotated[float, msgspec.Meta(gt=0)] = 50.0,
+    run: Literal["replays"] = "replays",
 ) -> dict[str, Any]:
     """Replay all dead letters that match, at `rate` jobs a second; reports how many, and which could not be
-    replayed."""
+    replayed.
+
+    One such job waits or runs at a time, or their rates would add up: `run` is the same for all.
+    """
     queues = Queues.current()
     if not isinstance(store := queues.store, PostgresStore):
         raise NoJobRecords
@@ -125,8 +129,8 @@ def _of_queue(queue: str) -> TaskRegistry:
     """The tasks of this module, on a queue."""
     registry = TaskRegistry()
     # The arguments may contain new values for those that a task redacts. The duration depends on the rate.
-    registry.task(timeout=0, durable=True, redact=("arguments",), queue=queue)(replay_dead_letters)
     one = Unique(by=("run",), on_conflict="raise")
+    registry.task(timeout=0, durable=True, redact=("arguments",), unique=one, queue=queue)(replay_dead_letters)
     # Another attempt changes nothing twice.
     registry.task(timeout=0, durable=True, retries=3, retry_delay=5.0, unique=one, queue=queue)(change_jobs)
     return registry

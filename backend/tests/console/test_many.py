@@ -155,6 +155,23 @@ def test_only_one_of_them_waits_or_runs(served: Served) -> None:
     eventually_sync(lambda: status(served, found[1]) == "complete", within=60)
 
 
+def test_only_one_replay_waits_or_runs_also_over_http(served: Served) -> None:
+    served.run(served.saqueduct.queues.get("default").pause("eve"))
+    body = {"which": {"error": "nothing like this"}, "by": "ada"}
+    try:
+        first = served.client.post("/queue/tasks/replay_dead_letters", json=body)
+        assert first.json()["created"], first.text
+        key = first.json()["job_id"]
+        for path in ("tasks/replay_dead_letters", "dead-letters/replay"):
+            second = served.client.post(f"/queue/{path}", json={**body, "which": {"task": "echo"}})
+            assert second.status_code == 409, second.text
+            assert key in second.text
+    finally:
+        served.run(served.saqueduct.queues.get("default").resume())
+    eventually_sync(lambda: status(served, key) == "complete", within=60)
+    assert served.client.post("/queue/tasks/replay_dead_letters", json=body).json()["created"]
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -9,7 +9,7 @@ from litestar.exceptions import ValidationException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from saq import Job
 
-from saqueduct.errors import JobNotFound
+from saqueduct.errors import DuplicateJob, JobNotFound
 from saqueduct.litestar.audit import audit_entry
 from saqueduct.litestar.routes.answers import OPERATOR, VIEWER, EnqueuedJob, Words, asker
 from saqueduct.litestar.routes.times import Time, moment
@@ -246,11 +246,21 @@ class DeadLetterController(Controller):
 async def _enqueue_replay(
     request: Request[Any, Any, Any], services: QueueServices, data: ReplaySome, given: dict[str, Any]
 ) -> Job:
-    """The job and its entry in the audit commit together; the job then counts in it."""
+    """The job and its entry in the audit commit together; the job then counts in it.
+
+    Raises:
+        DuplicateJob: another one replays or changes many.
+    """
+    # Here: SQLAlchemy takes a while to import, and not every application has a PostgreSQL.
+    from saqueduct.postgres.changes import REPLAY, under_way
+
+    schema = None if services.queues.store is None else services.queues.store.schema
     which = {"all": True} if data.which is None else msgspec.structs.asdict(data.which)
     which = {name: value for name, value in which.items() if value is not None}
     async with services.dead_letters() as dead_letters:
-        job = await services.queues.enqueue("replay_dead_letters", given, session=dead_letters.session)
+        if (other := await under_way(dead_letters.session, schema)) is not None:
+            raise DuplicateJob(REPLAY, other)
+        job = await services.queues.enqueue(REPLAY, given, session=dead_letters.session)
         entry = audit_entry(
             request, "replay", "dead letter", [job.key], by=data.by, why=data.why, filter=which, count=None
         )
