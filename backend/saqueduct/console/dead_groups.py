@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -9,6 +10,8 @@ from saqueduct.console.rendering import brief
 
 GROUPED: Final = 1_000
 """The newest dead letters that are grouped."""
+
+MOST_VERSIONS: Final = 3
 
 BINS: Final = 24
 """Columns of a sparkline."""
@@ -26,6 +29,8 @@ class DeadLetter(NamedTuple):
     task: str
     error: str | None
     at: dt.datetime
+    version: str | None = None
+    """Of the code that its last attempt ran; None: unknown."""
 
 
 class Group(NamedTuple):
@@ -40,6 +45,8 @@ class Group(NamedTuple):
     last: dt.datetime
     bins: Sequence[int]
     """How many in each part of the time from the oldest to the newest dead letter."""
+    versions: Sequence[tuple[str, int]] = ()
+    """The MOST_VERSIONS versions of the code that most of them ran, with how many."""
 
 
 def grouped(letters: Iterable[DeadLetter]) -> list[Group]:
@@ -50,7 +57,15 @@ def grouped(letters: Iterable[DeadLetter]) -> list[Group]:
         found.setdefault((each.task, pattern_of(each.error)), []).append(each)
     times = [each.at for each in everything]
     groups = [
-        Group(task, pattern, common_of(pattern), len(some), max(each.at for each in some), _bins(some, times))
+        Group(
+            task,
+            pattern,
+            common_of(pattern),
+            len(some),
+            max(each.at for each in some),
+            _bins(some, times),
+            Counter(each.version for each in some if each.version).most_common(MOST_VERSIONS),
+        )
         for (task, pattern), some in found.items()
     ]
     return sorted(groups, key=lambda group: -group.size)

@@ -99,7 +99,8 @@ def _events(job: JobDetails, deeds: Deeds) -> list[Event]:
         )
     if job.started_at is not None:
         waited = (job.started_at - job.queued_at).total_seconds() if job.queued_at and job.attempts <= 1 else None
-        worker = f"by {job.worker}" if job.worker else ""
+        last = next((each for each in job.errors if _is_last(each, job)), {})
+        worker = _by(job.worker, last.get("version"))
         events.append(Event(job.started_at, "active", f"Attempt {job.attempts} started", worker, "", waited))
     if job.ended_at is not None:
         took = (job.ended_at - job.started_at).total_seconds() if job.started_at else None
@@ -134,13 +135,17 @@ def _failed(entry: dict[str, Any], job: JobDetails) -> Event:
         return Event(None, "aborting", str(entry["error"]), "it closed its limit; that costs no attempt")
     started, ended = entry.get("started_at"), entry.get("ended_at")
     took = (ended - started).total_seconds() if started and ended else None
-    worker = f"by {entry['worker']}" if entry.get("worker") else ""
+    worker = _by(entry.get("worker"), entry.get("version"))
     if entry.get("attempt") == 1 and started and job.queued_at is not None:
         waited = f"after {lasting((started - job.queued_at).total_seconds())}"
         worker = f"{worker}, {waited}" if worker else waited
     return Event(
         ended or started, "failed", f"Attempt {entry.get('attempt')} failed", worker, entry.get("error") or "", took
     )
+
+
+def _by(worker: str | None, version: str | None) -> str:
+    return f"by {worker}, version {version}" if worker and version else f"by {worker}" if worker else ""
 
 
 def _is_last(entry: dict[str, Any], job: JobDetails) -> bool:

@@ -207,8 +207,10 @@ class JobHistory:
         async with in_index_order(self._session, which):
             return await self._page([[*conditions(which, self._tasks), *DEAD]], cursor, limit)
 
-    async def dead_errors(self, which: RecordFilter, most: int) -> Sequence[tuple[str, str | None, dt.datetime]]:
-        """Task, end of the error and time of enqueue of the newest dead letters that match.
+    async def dead_errors(
+        self, which: RecordFilter, most: int
+    ) -> Sequence[tuple[str, str | None, dt.datetime, str | None]]:
+        """Task, end of the error, time of enqueue and version of the code of the newest dead letters that match.
 
         Args:
             which: the filter.
@@ -219,14 +221,15 @@ class JobHistory:
         redacting = JobRecord.task.in_(view.redacting)
         error = case((redacting, JobRecord.error), else_=func.right(JobRecord.error, ERROR_END))
         arguments = case((redacting, JobRecord.arguments))
-        query = select(JobRecord.task, error, arguments, JobRecord.queued_at)
+        version = JobRecord.errors[-1]["version"].astext
+        query = select(JobRecord.task, error, arguments, JobRecord.queued_at, version)
         query = query.where(*conditions(which, self._tasks), *DEAD)
         query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
         await self._limit_time()
         async with in_index_order(self._session, which):
             rows = await self._session.execute(query, execution_options=self._options)
         found: list[Any] = list(rows)
-        return [(task, view.error_of(task, error, arguments), at) for task, error, arguments, at in found]
+        return [(task, view.error_of(task, error, given), at, version) for task, error, given, at, version in found]
 
     async def _page(self, parts: Sequence[list[ColumnElement[bool]]], cursor: str | None, limit: int) -> RecordsPage:
         limit = max(1, min(limit, LARGEST_PAGE))

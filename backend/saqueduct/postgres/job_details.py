@@ -58,8 +58,9 @@ class JobDetails(JobSummary, kw_only=True):
     result: Any
     error: str | None
     errors: list[dict[str, Any]]
-    """Attempts that did not complete: attempt, error, worker, `started_at` and `ended_at`, and these as `started` and
-    `ended` in epoch milliseconds. Of a job that Redis has: the last one, if it has failed."""
+    """Attempts that did not complete: attempt, error, worker, version of the code where it is known, `started_at` and
+    `ended_at`, and these as `started` and `ended` in epoch milliseconds. Of a job that Redis has: the last one, if it
+    has failed."""
     logs: list[dict[str, Any]] = msgspec.field(default_factory=list)
     """What its attempts logged, if its task keeps that, as far as PostgreSQL has it: attempt, `at`, level, logger and
     text of each line."""

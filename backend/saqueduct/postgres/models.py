@@ -106,7 +106,8 @@ class JobRecord(Base):
     error: Mapped[str | None] = mapped_column(Text)
     """Of the last attempt, with its traceback."""
     errors: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
-    """Attempts that did not complete: attempt, error, worker, started and ended in epoch milliseconds."""
+    """Attempts that did not complete: attempt, error, worker, version of the code, started and ended in epoch
+    milliseconds."""
     worker: Mapped[str | None] = mapped_column(Text)
     started_at: Mapped[dt.datetime | None]
     """Start of the last attempt."""

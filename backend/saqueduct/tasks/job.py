@@ -75,6 +75,7 @@ class EngineJob(Job):
         logs: the lines of this attempt, if they are kept; None: they are not.
         ran: seconds that its attempt has run; less than 0: it has not begun, or nothing measures it.
         limited: True for a new job that has limits.
+        version: of the code that this attempt ran, if it did not complete; empty: unknown.
         ended_at: for a job that is queued again, when it had ended, in epoch milliseconds; None for all others.
     """
 
@@ -96,6 +97,7 @@ class EngineJob(Job):
     ran: float = -1.0
     logs: JobLog | None = None
     limited: bool = False
+    version: str = ""
 
     @property
     def abort_id(self) -> str:
@@ -215,9 +217,10 @@ def like(template: EngineJob, kwargs: dict[str, Any], meta: dict[str, Any]) -> E
 
 def failure(job: Job, error: str | None) -> dict[str, Any]:
     """What is recorded about an attempt that did not complete; times in epoch milliseconds."""
-    logs = own_fields(job).logs
+    logs, version = own_fields(job).logs, own_fields(job).version
     return {
         **({"logs": logs.lines()} if logs is not None else {}),
+        **({"version": version} if version else {}),
         "attempt": job.attempts,
         "error": error,
         "worker": job.worker_id,

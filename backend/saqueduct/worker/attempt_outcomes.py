@@ -43,10 +43,20 @@ class AttemptOutcomes:
         functions: of the tasks, with their rules.
         deploy_window: seconds for which a job that does not fit this code goes back, see `misfit`.
         outage_limit: seconds for which a job is postponed whose attempts meet an outage.
+        version: of the application's code, recorded with what failed; empty: unknown.
     """
 
-    def __init__(self, core: QueueCore, functions: TaskFunctions, *, deploy_window: float, outage_limit: float) -> None:
+    def __init__(
+        self,
+        core: QueueCore,
+        functions: TaskFunctions,
+        *,
+        deploy_window: float,
+        outage_limit: float,
+        version: str = "",
+    ) -> None:
         self._core = core
+        self._version = version
         self._functions = functions
         self._deploy_window = deploy_window
         self._outage_limit = outage_limit
@@ -54,6 +64,7 @@ class AttemptOutcomes:
     def ended(self, job: EngineJob, status: Status, error: str) -> Outcome:
         """The job has ended with an error."""
         job.status, job.error, job.result, job.completed = status, error, None, now()
+        job.version = self._version
         return Outcome.finish(self._core, job)
 
     def released(self, job: EngineJob) -> Outcome:
@@ -61,7 +72,7 @@ class AttemptOutcomes:
         if job.meta.get(AT_MOST_ONCE):
             return self.ended(job, Status.FAILED, "its worker stopped while it ran, and it runs at most once")
         job.attempts -= 1
-        _wait_again(job, RELEASED)
+        self._wait_again(job, RELEASED)
         return Outcome.release(self._core, job)
 
     def orphaned(self, job: EngineJob) -> Outcome:
@@ -119,7 +130,7 @@ class AttemptOutcomes:
         if not again:
             return self.ended(job, Status.FAILED, text)
         delay = _delay(job, find(error, Retry))
-        _wait_again(job, text)
+        self._wait_again(job, text)
         return Outcome.retry(self._core, job, delay)
 
     def _waits_for(self, job: EngineJob, throttled: Throttled, error: BaseException) -> bool:
@@ -131,7 +142,7 @@ class AttemptOutcomes:
         """The job goes back as if it had never been leased: it may still expire."""
         expires_at = job.meta.get(EXPIRES_AT)
         job.attempts -= 1
-        _wait_again(job, f"throttled: {'; '.join(map(str, find(error, Throttled)))}")
+        self._wait_again(job, f"throttled: {'; '.join(map(str, find(error, Throttled)))}")
         if expires_at is not None:
             job.meta[EXPIRES_AT] = expires_at
         return Outcome.throttle(self._core, job, gate, seconds)
@@ -146,17 +157,17 @@ class AttemptOutcomes:
     def _postponed(self, job: EngineJob, reason: str, pause: float) -> Outcome:
         logger.warning("job %s of %s is postponed for %.1f s: %s", job.key, job.function, pause, reason)
         job.attempts -= 1
-        _wait_again(job, f"postponed: {reason}")
+        self._wait_again(job, f"postponed: {reason}")
         return Outcome.postpone(self._core, job, pause)
 
-
-def _wait_again(job: EngineJob, error: str) -> None:
-    job.failure = failure(job, error)
-    # It started in time.
-    job.meta.pop(EXPIRES_AT, None)
-    job.meta.pop(MISFIT_SINCE, None)
-    job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
-    job.progress, job.touched = 0.0, now()
+    def _wait_again(self, job: EngineJob, error: str) -> None:
+        job.version = self._version
+        job.failure = failure(job, error)
+        # It started in time.
+        job.meta.pop(EXPIRES_AT, None)
+        job.meta.pop(MISFIT_SINCE, None)
+        job.status, job.error, job.completed, job.started = Status.QUEUED, error, 0, 0
+        job.progress, job.touched = 0.0, now()
 
 
 def _delay(job: EngineJob, asked: Sequence[Retry]) -> float:

@@ -122,7 +122,11 @@ class JobRunner:
     def _runtime_of_attempts(self) -> Runtime:
         worker = self.worker
         outcomes = AttemptOutcomes(
-            self.core, worker.task_functions, deploy_window=worker.deploy_window, outage_limit=worker.outage_limit
+            self.core,
+            worker.task_functions,
+            deploy_window=worker.deploy_window,
+            outage_limit=worker.outage_limit,
+            version=worker.version,
         )
         return Runtime(
             core=self.core,
