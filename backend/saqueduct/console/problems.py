@@ -62,6 +62,24 @@ def _servers(redis: RedisState, database: DatabaseState) -> Iterator[Problem]:
 
 
 def _of_queue(queue: QueueState) -> Iterator[Problem]:
+    yield from stops_of(queue)
+    yield from _of_records(queue)
+    for text in problems_of_workers(queue.name, [_without_records(report) for report in queue.reports]):
+        yield Problem("bad", f"{text[:1].upper()}{text[1:]}.", _remedy(text), "workers")
+    if queue.paused is None and queue.live_workers and queue.latency > SLOW and not queue.problems:
+        free = queue.slots["free"]
+        busy = "all slots are busy" if not free else f"{free:,} {'slot is' if free == 1 else 'slots are'} free"
+        yield Problem(
+            "warn",
+            f"The oldest due job of the queue {queue.name} has waited {lasting(queue.latency)}, {busy}.",
+            "Start more workers, or raise their concurrency; look for slow jobs among those that run.",
+            "jobs",
+            {"status": "active", "queue": queue.name},
+        )
+
+
+def stops_of(queue: QueueState) -> Iterator[Problem]:
+    """Why nobody takes jobs of a queue."""
     if queue.paused is not None:
         by = f" by {queue.paused.by}" if queue.paused.by else ""
         why = f": {queue.paused.why}" if queue.paused.why else ""
@@ -76,19 +94,6 @@ def _of_queue(queue: QueueState) -> Iterator[Problem]:
             f"All workers of the queue {queue.name} are paused, {_jobs_wait(queue)}.",
             "Resume one, or start another.",
             "workers",
-        )
-    yield from _of_records(queue)
-    for text in problems_of_workers(queue.name, [_without_records(report) for report in queue.reports]):
-        yield Problem("bad", f"{text[:1].upper()}{text[1:]}.", _remedy(text), "workers")
-    if queue.paused is None and queue.live_workers and queue.latency > SLOW and not queue.problems:
-        free = queue.slots["free"]
-        busy = "all slots are busy" if not free else f"{free:,} {'slot is' if free == 1 else 'slots are'} free"
-        yield Problem(
-            "warn",
-            f"The oldest due job of the queue {queue.name} has waited {lasting(queue.latency)}, {busy}.",
-            "Start more workers, or raise their concurrency; look for slow jobs among those that run.",
-            "jobs",
-            {"status": "active", "queue": queue.name},
         )
 
 

@@ -13,6 +13,7 @@ from saqueduct.console.pages.jobs import abort, discard, retry
 from saqueduct.console.snippets import as_curl, as_python, redacted_names
 from saqueduct.console.timeline import timeline
 from saqueduct.console.view import OPERATOR, View
+from saqueduct.console.waiting import Reason, why_waits
 from saqueduct.errors import JobNotFound, QueueError, QueueUnavailable
 from saqueduct.job_lookup import KnownJobs
 from saqueduct.postgres.job_details import JobDetails
@@ -48,6 +49,7 @@ class JobPage(Controller):
             replays=known.replays,
             children=children,
             redis_away=known.redis_away,
+            waits=await _why_waits(view, job),
             events=timeline(job, deeds),
             options=options_of(known.live, view.registry.get(job.task) if knows_task else None),
             actions=actions_of(job, known, knows_task=knows_task),
@@ -71,6 +73,12 @@ class JobPage(Controller):
     async def discard(self, view: NamedDependency[View]) -> Response[Any]:
         """Discard the dead letter."""
         return await _act(view, discard, "Discarded the dead letter. Its record stays.")
+
+
+async def _why_waits(view: View, job: JobDetails) -> Reason | None:
+    snapshot = await view.snapshot()
+    queue = next((each for each in snapshot.queues if each.name == job.queue), None)
+    return why_waits(job, queue, snapshot.at)
 
 
 def actions_of(job: JobDetails, known: KnownJobs, *, knows_task: bool) -> set[str]:
