@@ -30,6 +30,10 @@ OUTAGE: Final = (9.0, 8.4)
 
 WORKERS: Final = ("demo-worker-1", "demo-worker-2")
 
+VERSIONS: Final = ("2026.11.3", "2026.11.4")
+DEPLOYED: Final = 9.2
+"""Hours before now in which the second of these came."""
+
 
 class Past:
     """Makes the rows of the last day.
@@ -124,7 +128,8 @@ class Past:
         took, started, found = row.ended - row.started, row.started, list[dict[str, Any]]()
         for attempt in range(1, attempts + 1):
             times = {"started": started, "ended": started + took}
-            found.append({"attempt": attempt, "error": error, "worker": row.worker, **times})
+            version = VERSIONS[times["started"] >= (self._until - DEPLOYED * HOUR) * 1000]
+            found.append({"attempt": attempt, "error": error, "worker": row.worker, "version": version, **times})
             started += took + 5000 * 2**attempt
         last = found.pop() if recovers else found[-1]
         errors = msgspec.json.encode(found)
