@@ -32,6 +32,7 @@ from saqueduct.console.pages.overview import overview
 from saqueduct.console.pages.queues import QueuePages
 from saqueduct.console.pages.schedules import SchedulePages
 from saqueduct.console.pages.tasks import TaskPages
+from saqueduct.console.pages.unknown import unknown_page
 from saqueduct.console.pages.workers import WorkerPages
 from saqueduct.console.sign_in import LOGIN, is_of_browser, login_address
 from saqueduct.console.view import Console, View
@@ -51,6 +52,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     live,
     menu,
     LoginPages,
+    unknown_page,
 )
 
 

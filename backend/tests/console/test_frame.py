@@ -194,3 +194,13 @@ def test_the_templates_of_the_application_are_not_touched() -> None:
     config = SaqueductConfig(redis_url="redis://unused", registry=TaskRegistry(), secret_key="k" * 32)
     app = Litestar([], plugins=[SaqueductPlugin(config)], logging_config=None)
     assert app.template_engine is None
+
+
+def test_an_unknown_address_is_a_page(served: Served) -> None:
+    for path in ("/nothing", "/jobs/of/nobody", "/nothing/"):
+        answer = served.client.get(f"/console{path}")
+        assert answer.status_code == 404, path
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "the console has no page" in answer.text
+    assert served.client.get(f"/console/{MARKUP}").status_code == 404
+    assert MARKUP not in served.client.get(f"/console/{MARKUP}").text

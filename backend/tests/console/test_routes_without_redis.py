@@ -57,7 +57,8 @@ CALLS: dict[str, Call] = {
     "POST /console/dead-letters/discard": Call((303,), {"task": "echo"}),
     "POST /console/job/discard": Call((303,), JOB),
     "POST /console/jobs/change": Call(fields={"action": "abort", "selected": SELECTED}),
-    "POST /queue/dead-letters/replay": Call((202,), body={"which": {"task": "echo"}}),
+    # Of this and the console's one waits at a time.
+    "POST /queue/dead-letters/replay": Call((202, 409), body={"which": {"task": "echo"}}),
     "POST /queue/dead-letters/{key:str}/replay": Call((404, 202), JOB, {}),
     "DELETE /queue/dead-letters/{key:str}": Call((404,), JOB),
     "POST /console/job/retry": Call(fields=JOB),
@@ -106,6 +107,7 @@ CALLS: dict[str, Call] = {
     "GET /console/static/{name:str}": Call((200,), {"name": name_of("icon.svg")}),
     "GET /console/live": PAGE,
     "GET /console/menu": PAGE,
+    "GET /console/{unknown:path}": Call((404,), {"unknown": "nothing"}),
     "GET /queue/health/live": PAGE,
     "GET /queue/health/ready": Call(),
     "GET /queue/jobs": PAGE,
@@ -181,7 +183,7 @@ async def answer_of(client: httpx.AsyncClient, route: str, token: str, places: a
         used.add(found[1])
         return str(call.fields[found[1]])
 
-    path = re.sub(r"{(\w+):str}", value, path)
+    path = re.sub(r"{(\w+):(?:str|path)}", value, path)
     further = {name: each for name, each in call.fields.items() if name not in used}
     sent: dict[str, Any] = {} if call.body is None else {"json": call.body}
     if path.startswith("/console"):
