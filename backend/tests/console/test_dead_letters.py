@@ -1,13 +1,10 @@
 """Dead letters: grouped, replayed, discarded."""
 
-import dataclasses
 import datetime as dt
 import re
-from pathlib import Path
 
 from saqueduct.console.dead_groups import DeadLetter, grouped, pattern_of
-from saqueduct.postgres.models import JobRecord
-from tests.console.conftest import Served, config_of, serving
+from tests.console.conftest import Served
 from tests.fixtures.poll import eventually_sync
 
 
@@ -82,37 +79,6 @@ def test_a_reason_is_limited_in_bytes(served: Served) -> None:
     assert "2,004 bytes" in answer.text
     served.note("/job/discard", key=key, queue="default", why="\N{HUNDRED POINTS SYMBOL}" * 500)
     assert status_of(served, key) == "discarded"
-
-
-def test_a_failure_says_which_version_of_the_code_ran(redis_url: str, migrated_url: str, tmp_path: Path) -> None:
-    config = dataclasses.replace(config_of(redis_url, migrated_url, tmp_path), version="1.4.2")
-    with serving(config) as shop:
-        keys = [shop.ended("echo", fail="since the deploy") for _ in range(2)]
-        errors = shop.client.get(f"/queue/jobs/{keys[-1]}/history").json()[0]["errors"]
-        assert [each["version"] for each in errors] == ["1.4.2"]
-        assert ", version 1.4.2" in shop.page("/job", key=keys[-1])
-        assert '<span class="doc">version 1.4.2</span>' in shop.page("/dead-letters")
-        shop.run(record_of_before(shop))
-        assert '<span class="doc">versions 1.4.2: 2, 1.4.1: 1</span>' in shop.page("/dead-letters")
-
-
-async def record_of_before(shop: Served) -> None:
-    assert shop.saqueduct.store is not None
-    now, error = dt.datetime.now(dt.UTC), "ValueError: since the deploy"
-    async with shop.saqueduct.store.sessions.begin() as session:
-        session.add(
-            JobRecord(
-                queued_at=now,
-                key="before",
-                queue="default",
-                task="echo",
-                status="failed",
-                attempts=1,
-                ended_at=now,
-                error=error,
-                errors=[{"attempt": 1, "error": error, "version": "1.4.1"}],
-            )
-        )
 
 
 def test_a_group_names_the_versions_of_most_of_its_jobs() -> None:
