@@ -9,7 +9,7 @@ from saq.job import Status
 
 from saqueduct.tasks import encoding, wire
 from saqueduct.tasks.job import EngineJob, check, own_fields
-from saqueduct.tasks.job_meta import checked, engine_entries, is_reserved
+from saqueduct.tasks.job_meta import LIMITS, checked, engine_entries, is_reserved
 
 logger = logging.getLogger("saqueduct.worker")
 
@@ -54,6 +54,10 @@ def _checked(name: str, value: Any) -> Any:
 
 def keep_own(job: EngineJob) -> None:
     """Restore the engine's entries of `meta`, in case the task has changed them."""
+    meta = job.meta
+    # The common case: its limits alone. They are texts, and so not only equal, but the same.
+    if type(meta) is dict and len(meta) == 1 and LIMITS in meta and meta == job.own:
+        return
     entries = job.meta.items() if isinstance(job.meta, dict) else ()
     job.meta = {name: value for name, value in entries if not is_reserved(name)} | engine_entries(job.own or {})
 
