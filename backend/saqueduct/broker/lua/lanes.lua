@@ -18,15 +18,17 @@ local RANKS = {high = '1', normal = '2', low = '3'}
 -- The field of a gate with keys of its own; the bytes '0', 'w' before the lane that waits at a gate, and '+'.
 local SPILLED, ZERO, WAITS, PLUS = 's', 48, 119, 43
 
+local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
+
 -- The next turn, in 15 digits: as text, because to make text of a number takes longer than most commands. Ten of them
 -- are taken at once.
-local first_turn, turns = '', 10
+local first_turn, turns = '', 9
 local function next_turn()
-    if turns == 10 then
-        first_turn, turns = string.format('%014.0f', redis.call('INCR', BASE .. 'turn')), 0
+    if turns == 9 then
+        first_turn, turns = string.format('%014.0f', redis.call('INCR', BASE .. 'turn')), -1
     end
     turns = turns + 1
-    return first_turn .. sub('0123456789', turns, turns)
+    return first_turn .. DIGITS[turns]
 end
 
 -- The key of a fair lane, or false; where its gates begin, and the jobs of a turn.
@@ -40,7 +42,11 @@ local function key_of(lane)
     return key, stop + 1, tonumber(weight)
 end
 
--- The rule of a gate. If it is gone, one job at a time may pass.
+-- Jobs that hold a gate whose field says so, at most.
+local PACKED = 8
+
+-- The rule of a gate. If it is gone, one job at a time may pass. `packed`: how many jobs a field lets hold it; of a rate the
+-- seconds by which a start may be ahead, and its time after a full burst.
 local rules = {}
 local function rule_of(gate)
     local tab = find(gate, '\t', 1, true)
@@ -48,8 +54,13 @@ local function rule_of(gate)
     local rule = rules[name]
     if rule then return rule end
     local kind, limit, per, burst = string.match(redis.call('HGET', RULES, name) or 'c 1', '^(%a) (%S+) ?(%S*) ?(%S*)$')
-    rule = {kind = kind, limit = kind == 'u' and math.huge or tonumber(limit), step = false, burst = false}
-    if kind == 'r' then rule.step, rule.burst = tonumber(per) / rule.limit, tonumber(burst) end
+    rule = {kind = kind, limit = kind == 'u' and math.huge or tonumber(limit), step = false, burst = false, packed = 0}
+    if kind == 'r' then
+        rule.step, rule.burst = tonumber(per) / rule.limit, tonumber(burst)
+        rule.slack, rule.longest = (rule.burst - 1) * rule.step, rule.burst * rule.step + 0.000001
+    elseif kind ~= 'o' then
+        rule.packed = math.min(rule.limit, PACKED)
+    end
     rules[name] = rule
     return rule
 end

@@ -5,37 +5,40 @@ function flow.release(ids, lanes)
     for i = 1, #ids do
         local id = ids[i]
         local lane = lanes[id]
-        local _, from = key_of(lane)
-        while from <= #lane do
-            local stop = find(lane, '\n', from, true) or #lane + 1
+        -- Where its gates begin: after its priority, and the part of a fair one.
+        local length, from = #lane, find(lane, '\n', 3, true)
+        if from and byte(lane, from + 1) == 1 then from = find(lane, '\n', from + 2, true) end
+        while from do
+            local stop = find(lane, '\n', from + 1, true)
             total = total + 1
-            gates[total], leavers[total] = sub(lane, from, stop - 1), id
-            from = stop + 1
+            gates[total], leavers[total] = sub(lane, from + 1, stop and stop - 1 or length), id
+            from = stop
         end
     end
-    local texts, changed, spilled = {}, {}, {}
+    -- What the fields of gates say that this call changes; false: nobody is there any more.
+    local changed, spilled = {}, {}
     for first = 1, total, FIELDS_READ do
         local last = math.min(first + FIELDS_READ - 1, total)
         local found = redis.call('HMGET', GATES, unpack(gates, first, last))
-        for i = first, last do texts[gates[i]] = found[i - first + 1] end
-    end
-    for i = 1, total do
-        local gate, id = gates[i], leavers[i]
-        local text = texts[gate]
-        if text == SPILLED then
-            local members = spilled[gate] or {}
-            spilled[gate], members[#members + 1] = members, id
-        elseif text then
-            local stop = find(text, '\n\n', 2, true)
-            local from, to = find(text, '\n' .. id .. '\n', 2, true)
-            if from and from < stop and not find(id, '\n', 1, true) then
-                if changed[gate] == nil and byte(text, -1) ~= 10 and byte(text, stop + 2) == WAITS then left[#left + 1] = gate end
-                if stop == to and stop + 1 == #text and byte(text) == ZERO + 1 then
-                    text = false
-                else
-                    text = string.char(byte(text) - 1) .. sub(text, 2, from - 1) .. sub(text, to)
+        for i = first, last do
+            local text = found[i - first + 1]
+            if text then
+                local gate, id = gates[i], leavers[i]
+                local known = changed[gate]
+                if known ~= nil then text = known end
+                if text == '1\n' .. id .. '\n\n' then
+                    changed[gate] = false
+                elseif text == SPILLED then
+                    local members = spilled[gate] or {}
+                    spilled[gate], members[#members + 1] = members, id
+                elseif text then
+                    local stop = find(text, '\n\n', 2, true)
+                    local from, to = find(text, '\n' .. id .. '\n', 2, true)
+                    if from and from < stop and not find(id, '\n', 1, true) then
+                        if known == nil and byte(text, -1) ~= 10 and byte(text, stop + 2) == WAITS then left[#left + 1] = gate end
+                        changed[gate] = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, from - 1) .. sub(text, to)
+                    end
                 end
-                texts[gate], changed[gate] = text, text
             end
         end
     end
@@ -54,7 +57,7 @@ function flow.release(ids, lanes)
     local rings, called, keys, fair = {}, {}, {}, false
     for i = 1, #left do
         local gate = left[i]
-        local text = texts[gate]
+        local text = changed[gate]
         local kind = rule_of(gate).kind
         if kind == 'r' or kind == 'o' then
             rest[#rest + 1] = gate

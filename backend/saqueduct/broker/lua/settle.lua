@@ -11,13 +11,13 @@
 -- later call, '' if that has ended}: its lease stays.
 -- Returns nothing if that is 1 for all.
 even_when_full()
-local ids, keys, jobs, hows = {}, {}, {}, {}
+local ids, keys, jobs, hows, n = {}, {}, {}, {}, 0
 for _, group in ipairs(cmsgpack.unpack(ARGV[5])) do
     local how, parts = group[1], group[2]
     -- Once for the whole group, not for each job.
     if how[1] == 'finish' then how[4] = kept(how[4]) end
     for i = 1, #parts, 2 do
-        local n = #ids + 1
+        n = n + 1
         ids[n], keys[n], jobs[n], hows[n] = PREFIX .. parts[i], parts[i], parts[i + 1], how
     end
 end
@@ -43,10 +43,16 @@ local function holds(i, lease)
 end
 
 local answers, released, ended, left, all = {}, {}, {}, {}, true
+local released_count, ended_count, left_count = 0, 0, 0
 -- Jobs that go back to the front, to be pushed there from the last to the first, so that they keep their order.
 local fronts = {}
-for i, id in ipairs(ids) do
-    local kind, lease, status, number, priority, claim, mark, gate, seconds, expires = unpack(hows[i])
+local how, kind, lease, status, number, priority, claim, mark, gate, seconds, expires
+for i = 1, #ids do
+    local id = ids[i]
+    if hows[i] ~= how then
+        how = hows[i]
+        kind, lease, status, number, priority, claim, mark, gate, seconds, expires = unpack(how)
+    end
     local held = holds(i, lease)
     if held and gate then limits(true).close(gate, tonumber(seconds)) end
     if not held then
@@ -59,11 +65,13 @@ for i, id in ipairs(ids) do
         if takes and takes[i] then loaded.give_all(id) end
         if kind == 'finish' then
             store(id, jobs[i], number)
-            keep_unrecorded(mark, jobs[i])
-            ended[#ended + 1] = id
-            give_up(claim, keys[i])
+            if mark ~= '' then keep_unrecorded(mark, jobs[i]) end
+            ended_count = ended_count + 1
+            ended[ended_count] = id
+            if claim ~= '' then give_up(claim, keys[i]) end
             if lanes and lanes[i] then
-                left[#left + 1], left[id] = id, lanes[i]
+                left_count = left_count + 1
+                left[left_count], left[id] = id, lanes[i]
             end
             if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
         else
@@ -81,8 +89,9 @@ for i, id in ipairs(ids) do
             end
         end
         if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
-        released[#released + 1] = id
-        notify(heard, id, status)
+        released_count = released_count + 1
+        released[released_count] = id
+        if heard == nil or heard[id] then notify(heard, id, status) end
         answers[i] = 1
     end
 end

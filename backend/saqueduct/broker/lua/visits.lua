@@ -3,9 +3,8 @@
 -- for many lanes is asked and written once for all, and for each lane nothing is made but texts: functions and tables cost
 -- more than most commands.
 
--- Lanes that are read together, and how many holders a field has at most.
+-- Lanes that are read together.
 local LANES_TOGETHER = 100
-local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8'}
 
 local rings = {high = BASE .. 'ring:high', normal = BASE .. 'ring:normal', low = BASE .. 'ring:low'}
 
@@ -15,15 +14,19 @@ local rings = {high = BASE .. 'ring:high', normal = BASE .. 'ring:normal', low =
 local function visit_quickly(level, want, ids, seen, most)
     local ring = rings[level]
     -- Of the lane n: its name, fair key, jobs of a turn, where its gates begin in `gates`, where its entries end in
-    -- `entries`, and whether its list has no more.
-    local names, keys, quanta, gates_at, ends, all = {}, {}, {}, {}, {}, {}
+    -- `entries`, whether its list has no more, and whether one of its gates may have no more room.
+    local names, keys, quanta, gates_at, ends, all, tight = {}, {}, {}, {}, {}, {}, {}
     local gates, gate_rules, entries = {}, {}, {}
+    -- Of the gates in the order of a lane: names that they had in the last lane, with the tab, and their rules.
+    local prefixes, prefix_rules = {}, {}
     -- As far as they are known: fields of gates, arrival times of rates, `turns` of fair keys; and what has changed.
     local texts, arrivals, firsts = {}, {}, {}
-    local changed, moved, ready = {}, {}, {}
+    local changed, moved, ready, lists = {}, {}, {}, {}
     -- Of gates with keys of their own how many hold them, and who does now; and the gates that have called lanes.
     local held, joins, callers = {}, {}, {}
-    local count, jobs, others, gate_count = 0, 0, 0, 0
+    local count, jobs, others, gate_count, list_count, ready_count = 0, 0, 0, 0, 0, 0
+    -- Whether lanes have a gate in common, gates have keys of their own, and rates have moved.
+    local shared, any_held, any_moved = false, false, false
     local any_called = redis.call('EXISTS', CALLED) == 1
     local each = 2
     while jobs < want and count < most and others == 0 do
@@ -37,41 +40,61 @@ local function visit_quickly(level, want, ids, seen, most)
             page = redis.call('ZRANGE', ring, count, count + chunk - 1)
             size = #page
         end
-        local unread, rates, fair = {}, {}, {}
+        local unread, rates, fair, unread_count, rate_count = {}, {}, {}, 0, 0
         for i = 1, size do
-            local lane, n = page[i], count + i
+            local lane, n, place = page[i], count + i, 0
             local key, from, quantum = key_of(lane)
             names[n], keys[n], quanta[n], gates_at[n] = lane, key, quantum, gate_count + 1
             if key and firsts[key] == nil then
                 firsts[key], fair[#fair + 1] = false, key
             end
-            while from <= #lane do
-                local stop = find(lane, '\n', from, true) or #lane + 1
+            local length = #lane
+            while from <= length do
+                local stop = find(lane, '\n', from, true) or length + 1
                 local gate = sub(lane, from, stop - 1)
-                local rule = rule_of(gate)
+                place = place + 1
+                local prefix, rule = prefixes[place], nil
+                if prefix and sub(lane, from, from + #prefix - 1) == prefix then
+                    rule = prefix_rules[place]
+                else
+                    rule = rule_of(gate)
+                    local tab = find(gate, '\t', 1, true)
+                    prefixes[place], prefix_rules[place] = tab and sub(gate, 1, tab), rule
+                end
                 gate_count = gate_count + 1
                 gates[gate_count], gate_rules[gate_count] = gate, rule
                 if texts[gate] == nil then
-                    texts[gate], unread[#unread + 1] = false, gate
-                    if rule.kind == 'r' then rates[#rates + 1] = gate end
+                    unread_count = unread_count + 1
+                    texts[gate], unread[unread_count] = false, gate
+                    if rule.kind == 'r' then
+                        rate_count = rate_count + 1
+                        rates[rate_count] = gate
+                    end
+                else
+                    shared = true
                 end
                 from = stop + 1
             end
         end
         gates_at[count + size + 1] = gate_count + 1
-        if #unread > 0 then
+        if unread_count > 0 then
             local found = redis.call('HMGET', GATES, unpack(unread))
-            for i = 1, #unread do
-                local gate = unread[i]
-                texts[gate] = found[i]
-                if found[i] == SPILLED and rule_of(gate).kind ~= 'r' then held[gate] = redis.call('SCARD', BASE .. 'held:' .. gate) end
+            for i = 1, unread_count do
+                local text = found[i]
+                if text then
+                    local gate = unread[i]
+                    texts[gate] = text
+                    if text == SPILLED and rule_of(gate).kind ~= 'r' then
+                        held[gate], any_held = redis.call('SCARD', BASE .. 'held:' .. gate), true
+                    end
+                end
             end
         end
-        if #rates > 0 then
+        if rate_count > 0 then
             local stored = {}
-            for i = 1, #rates do stored[i] = rate_base .. rates[i] end
+            for i = 1, rate_count do stored[i] = rate_base .. rates[i] end
             stored = redis.call('MGET', unpack(stored))
-            for i = 1, #rates do
+            for i = 1, rate_count do
                 local time = stored[i] and tonumber(stored[i])
                 arrivals[rates[i]] = time and time > NOW and time or NOW
             end
@@ -86,65 +109,85 @@ local function visit_quickly(level, want, ids, seen, most)
             if jobs >= want then break end
             local n, lane = before + i, page[i]
             -- How many jobs may start; 0: this is no way for the lane.
-            local free, first, last = math.min(quanta[n], want - jobs), gates_at[n], gates_at[n + 1] - 1
+            local free, first, last = quanta[n], gates_at[n], gates_at[n + 1] - 1
+            if free > want - jobs then free = want - jobs end
             if keys[n] and firsts[keys[n]] ~= lane then free = 0 end
             if notes and notes[i] then
                 callers[n] = string.match(notes[i], '^%S+ (.*)$')
                 if rule_of(callers[n]).kind == 'r' then free = 0 end
             end
+            -- The least room, and whether fields say who holds a gate.
+            local least, written = free + 1, false
             for j = first, last do
-                local rule, text = gate_rules[j], texts[gates[j]]
-                local room = 0
-                if text == SPILLED then
-                    if rule.kind ~= 'r' and rule.kind ~= 'o' then room = rule.limit - held[gates[j]] end
-                elseif rule.kind == 'r' then
-                    local ahead = arrivals[gates[j]] - NOW
-                    -- Further ahead than a full burst, because the limit was changed or the clock went back; or it has been
-                    -- no rate before, and its field still says who has a slot or a turn.
-                    if not text and ahead <= rule.burst * rule.step + 0.000001 then
-                        room = math.floor(((rule.burst - 1) * rule.step - ahead) / rule.step + 0.000001) + 1
+                local gate, rule = gates[j], gate_rules[j]
+                local text, room = texts[gate], 0
+                if rule.kind == 'r' then
+                    -- Else it has been no rate before, and its field still says who has a slot or a turn.
+                    if not text then
+                        local ahead = arrivals[gate] - NOW
+                        -- Else further ahead than a full burst: the limit was changed, or the clock went back.
+                        if ahead <= rule.longest then room = math.floor((rule.slack - ahead) / rule.step + 0.000001) + 1 end
                     end
-                elseif rule.kind ~= 'o' then
-                    room = rule.limit - (text and byte(text) - ZERO or 0)
+                elseif not text then
+                    room = rule.packed
+                elseif text == SPILLED then
+                    if rule.kind ~= 'o' then room = rule.limit - held[gate] end
+                else
+                    room, written = rule.packed + ZERO - byte(text), true
                 end
-                if room < free then free = room end
+                if room < least then least = room end
             end
+            if least < free then free = least end
             -- It is only counted how many follow for which there is another way.
             if others > 0 and free > 0 then break end
-            local list, taken = lane_base .. lane, nil
+            local list, got, taken, added = lane_base .. lane, 0, nil, nil
             if free == 1 then
-                taken = {redis.call('LPOP', list) or nil}
+                local id = redis.call('LPOP', list)
+                if id then
+                    got, added = 1, '\n' .. id
+                    if written or find(id, '\n', 1, true) then taken = {id} end
+                    entries[jobs + 1] = id
+                end
             elseif free > 1 then
                 taken = redis.call('LPOP', list, DIGITS[free] or free) or nil
-            end
-            local got, added = taken and #taken or 0, ''
-            for j = 1, got do added = added .. '\n' .. taken[j] end
-            for j = first, last do
-                local text = texts[gates[j]]
-                if got > 0 and gate_rules[j].kind ~= 'r' and text ~= SPILLED then
-                    local fits = (text and byte(text) - ZERO or 0) + got <= #DIGITS
-                    for k = 1, got do
-                        fits = fits and not find(taken[k], '\n', 1, true) and not (text and find(text, taken[k], 2, true))
-                    end
-                    if not fits then
-                        for k = got, 1, -1 do redis.call('LPUSH', list, taken[k]) end
-                        got = 0
-                    end
+                got, added = taken and #taken or 0, ''
+                for j = 1, got do
+                    added = added .. '\n' .. taken[j]
+                    entries[jobs + j] = taken[j]
                 end
+            end
+            local fits = true
+            for k = 1, taken and got or 0 do
+                fits = fits and not find(taken[k], '\n', 1, true)
+                for j = first, written and last or 0 do
+                    local text = texts[gates[j]]
+                    fits = fits and not (text and find(text, taken[k], 2, true))
+                end
+            end
+            if not fits then
+                for k = got, 1, -1 do
+                    redis.call('LPUSH', list, taken[k])
+                    entries[jobs + k] = nil
+                end
+                got = 0
             end
             if got == 0 then
                 others = others + 1
             else
                 for j = first, last do
-                    local gate, rule = gates[j], gate_rules[j]
+                    local gate = gates[j]
                     local text = texts[gate]
-                    if rule.kind == 'r' then
-                        arrivals[gate], moved[gate] = arrivals[gate] + got * rule.step, rule
+                    if not text then
+                        local rule = gate_rules[j]
+                        if rule.kind == 'r' then
+                            any_moved = true
+                            arrivals[gate], moved[gate] = arrivals[gate] + got * rule.step, rule
+                        else
+                            text = DIGITS[got] .. added .. '\n\n'
+                            texts[gate], changed[gate] = text, text
+                        end
                     elseif text == SPILLED then
                         held[gate] = held[gate] + got
-                    elseif not text then
-                        text = DIGITS[got] .. added .. '\n\n'
-                        texts[gate], changed[gate] = text, text
                     else
                         local stop = find(text, '\n\n', 2, true)
                         local tail = #text
@@ -156,9 +199,15 @@ local function visit_quickly(level, want, ids, seen, most)
                         texts[gate], changed[gate] = text, text
                     end
                 end
-                for j = 1, got do entries[jobs + j] = taken[j] end
                 jobs = jobs + got
-                count, ends[n], all[n] = n, jobs, got < free
+                count, ends[n] = n, jobs
+                if least <= got then tight[n] = true end
+                if got < free then
+                    all[n] = true
+                else
+                    list_count = list_count + 1
+                    lists[list_count] = list
+                end
             end
         end
         if size < chunk then break end
@@ -168,12 +217,8 @@ local function visit_quickly(level, want, ids, seen, most)
     redis.call('ZREMRANGEBYRANK', ring, '0', count - 1)
 
     -- Which lists have more entries than were taken: most often all or none.
-    local lists = {}
-    for n = 1, count do
-        if not all[n] then lists[#lists + 1] = lane_base .. names[n] end
-    end
-    local existing = #lists > 0 and redis.call('EXISTS', unpack(lists)) or 0
-    local mixed = existing > 0 and existing < #lists
+    local existing = list_count > 0 and redis.call('EXISTS', unpack(lists)) or 0
+    local mixed = existing > 0 and existing < list_count
 
     -- The first are what is done with the lane n; entries that another script has taken, or that have one before, see
     -- `kinds_of`, do not start after all.
@@ -183,14 +228,14 @@ local function visit_quickly(level, want, ids, seen, most)
     local parked, open, opened, places, turns_now = {}, {}, {}, {}, {}
     local at, total = 1, #ids
     for n = 1, count do
-        local lane, key, first, last = names[n], keys[n], gates_at[n], gates_at[n + 1] - 1
-        while at <= ends[n] do
+        local lane, stop = names[n], ends[n]
+        while at <= stop do
             local id = entries[at]
             if scores[at] == '0' and not owners[at] and lanes[at] == lane and not seen[id] then
                 seen[id] = true
                 total = total + 1
                 ids[total] = id
-                for j = first, last do
+                for j = gates_at[n], any_held and gates_at[n + 1] - 1 or 0 do
                     local gate = gates[j]
                     if held[gate] then
                         local members = joins[gate] or {}
@@ -198,7 +243,7 @@ local function visit_quickly(level, want, ids, seen, most)
                     end
                 end
             else
-                for j = first, last do
+                for j = gates_at[n], gates_at[n + 1] - 1 do
                     local gate, rule = gates[j], gate_rules[j]
                     if rule.kind == 'r' then
                         arrivals[gate] = math.max(NOW, arrivals[gate] - rule.step)
@@ -214,26 +259,29 @@ local function visit_quickly(level, want, ids, seen, most)
             end
             at = at + 1
         end
-        local more = not all[n] and existing > 0 and (not mixed or redis.call('EXISTS', lane_base .. lane) == 1)
+        local more = existing > 0 and not all[n] and (not mixed or redis.call('EXISTS', lane_base .. lane) == 1)
         -- The first gate that has no room for another job.
         local full, opens = nil, false
-        for j = first, more and last or 0 do
-            local gate, rule = gates[j], gate_rules[j]
-            if rule.kind == 'r' then
-                local slack = (rule.burst - 1) * rule.step - (arrivals[gate] - NOW)
-                if slack < -0.000001 then
-                    full, opens = gate, NOW - slack
+        if more and (tight[n] or shared) then
+            for j = gates_at[n], gates_at[n + 1] - 1 do
+                local gate, rule = gates[j], gate_rules[j]
+                if rule.kind == 'r' then
+                    local slack = rule.slack - (arrivals[gate] - NOW)
+                    if slack < -0.000001 then
+                        full, opens = gate, NOW - slack
+                        break
+                    end
+                elseif (held[gate] or byte(texts[gate]) - ZERO) >= rule.limit then
+                    full = gate
                     break
                 end
-            elseif (held[gate] or byte(texts[gate]) - ZERO) >= rule.limit then
-                full = gate
-                break
             end
         end
         if more and not full then
-            ready[#ready + 1], ready[#ready + 2] = next_turn(), lane
+            ready[ready_count + 1], ready[ready_count + 2] = next_turn(), lane
+            ready_count = ready_count + 2
         else
-            if key then turns_now[key] = false end
+            if keys[n] then turns_now[keys[n]] = false end
             if not more then
                 places[lane] = false
             else
@@ -245,7 +293,7 @@ local function visit_quickly(level, want, ids, seen, most)
                     texts[full], changed[full] = text, text
                 end
             end
-            for j = first, last do
+            for j = gates_at[n], gates_at[n + 1] - 1 do
                 local gate = gates[j]
                 local text = texts[gate]
                 if gate ~= full and text and byte(text, -1) ~= 10 and not opened[gate] then
@@ -269,7 +317,7 @@ local function visit_quickly(level, want, ids, seen, most)
     end
     -- Many rates that were at rest get the same time: to make text of it takes longer than to store it.
     local text_of, text, milliseconds = nil, nil, nil
-    for gate in pairs(moved) do
+    for gate in pairs(any_moved and moved or {}) do
         local time = arrivals[gate]
         if time ~= text_of then
             text_of, text = time, string.format('%.6f', time)
@@ -279,7 +327,7 @@ local function visit_quickly(level, want, ids, seen, most)
     end
     if next(places) then write_fields(PLACES, places) end
     if next(turns_now) then write_fields(FAIR, turns_now) end
-    if #ready > 0 then redis.call('ZADD', ring, unpack(ready)) end
+    if ready_count > 0 then redis.call('ZADD', ring, unpack(ready)) end
     return count, others, parked, open
 end
 
