@@ -365,6 +365,7 @@ class Model:
         firsts = sorted(each.removeprefix("+") for each in turns.values())
         assert firsts == sorted(lane for lane in in_ring if FAIR in lane)
         lined = {key for key, lane in turns.items() if lane.startswith("+")}
+        assert {key.decode() for key in await redis.smembers(f"{base}lined")} == lined
         in_line: set[str] = set()
         for name in await redis.keys(f"{base}line:*"):
             assert name.decode().removeprefix(f"{base}line:") in lined

@@ -5,6 +5,7 @@ load_flow = function()
 local flow = {}
 local GATES, FAIR, CALLED, MISSED = BASE .. 'gates', BASE .. 'turns', BASE .. 'called', BASE .. 'missed'
 local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
+local LINED = BASE .. 'lined'
 local lane_base, rate_base = BASE .. 'lane:', BASE .. 'rate:'
 local find, sub, byte = string.find, string.sub, string.byte
 
@@ -31,15 +32,22 @@ local function next_turn()
     return first_turn .. DIGITS[turns]
 end
 
--- The key of a fair lane, or false; where its gates begin, and the jobs of a turn.
-local function key_of(lane)
+-- Where the gates of a lane begin, the jobs of a turn, and of a fair one where its key ends, else false.
+local function shape_of(lane)
     local from = find(lane, '\n', 3, true)
-    if not from then return false, #lane + 1, QUANTUM end
-    if byte(lane, from + 1) ~= 1 then return false, from + 1, QUANTUM end
-    local stop = find(lane, '\n', from + 1, true) or #lane + 1
-    if byte(lane, stop - 1) == ZERO + 1 and byte(lane, stop - 2) == 9 then return sub(lane, 1, stop - 3), stop + 1, 1 end
-    local key, weight = string.match(sub(lane, 1, stop - 1), '^(.*)\t(%d+)$')
-    return key, stop + 1, tonumber(weight)
+    if not from then return #lane + 1, QUANTUM, false end
+    if byte(lane, from + 1) ~= 1 then return from + 1, QUANTUM, false end
+    local stop = find(lane, '\n', from + 2, true) or #lane + 1
+    local tab, digit = byte(lane, stop - 2, stop - 1)
+    if tab == 9 then return stop + 1, digit - ZERO, stop - 3 end
+    local weight = string.match(sub(lane, from, stop - 1), '\t(%d+)$')
+    return stop + 1, tonumber(weight), stop - #weight - 2
+end
+
+-- The key of a fair lane, or false.
+local function key_of(lane)
+    local _, _, stop = shape_of(lane)
+    return stop and sub(lane, 1, stop)
 end
 
 -- Jobs that hold a gate whose field says so, at most.

@@ -26,6 +26,7 @@
 --   declared        hash: limit -> rule, as the valid declaration has it
 --   changed         hash: limit whose rule somebody has changed by hand -> the time, and who and why
 --   turns           hash: priority and key of a fair task -> its lane that is in the ring; '+' before it: others may be in line
+--   lined           set: those priorities and keys with a '+'. Without it the short way does not look at `turns`
 --   line:KEY        zset: other lanes of that key that may have a job that can start; one follows when that lane was visited
 --   takes           set: running jobs that take gates
 --   takes:JOB       hash: its calls of `take`: token -> '+' granted or '-' waiting, and gate
@@ -436,6 +437,9 @@ function flow.general()
     end
 
     local function set_first(key, first)
+        local before = firsts[key] or ''
+        local lined = first and byte(first) == PLUS
+        if lined ~= (byte(before) == PLUS) then redis.call(lined and 'SADD' or 'SREM', LINED, key) end
         firsts[key] = first
         set_field(FAIR, key, first)
     end
@@ -599,13 +603,13 @@ function flow.general()
         for _, gate in ipairs(gates_) do stir_one(gate, true) end
     end
 
-    -- Jobs have ended: what they held is for others. `lanes_`: job -> lane.
+    -- Jobs have ended: what they held is for others. `lanes_`: the lane of each.
     function self.release_all(ids, lanes_)
         local left, is_left = {}, {}
         local before = self.together
         self.together = true
-        for _, id in ipairs(ids) do
-            for _, gate in ipairs(read(lanes_[id]).gates) do
+        for i, id in ipairs(ids) do
+            for _, gate in ipairs(read(lanes_[i]).gates) do
                 if leave_gate(gate, id) and not is_left[gate] then
                     is_left[gate], left[#left + 1] = true, gate
                 end
@@ -638,7 +642,7 @@ function flow.general()
     -- Both, for one job.
     function self.leave(id, lane)
         self.forget({id})
-        self.release_all({id}, {[id] = lane})
+        self.release_all({id}, {lane})
     end
 
     -- The jobs among these that take gates, or nil.

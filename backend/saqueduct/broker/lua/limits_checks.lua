@@ -42,6 +42,9 @@
             for _, id in ipairs(third[2]) do
                 if redis.call('HEXISTS', OWNERS, id) == 0 then self.give_all(id) end
             end
+            for _, key in ipairs(redis.call('SRANDMEMBER', LINED, LOOKED_AT)) do
+                if byte(redis.call('HGET', FAIR, key) or '') ~= PLUS then redis.call('SREM', LINED, key) end
+            end
             local fourth = redis.call('HSCAN', GATES, from[4] or '0', 'COUNT', most)
             for i = 1, #fourth[2], 2 do self.check_gate(fourth[2][i]) end
             redis.call('HSET', BASE .. 'checked', 'lanes', page[1], 'places', second[1], 'takes', third[1], 'gates', fourth[1])
@@ -194,6 +197,7 @@
                 if first and redis.call('ZSCORE', read(first).ring, first) then
                     if not redis.call('ZSCORE', line, lane) then redis.call('ZADD', line, next_turn(), lane) end
                     set_first(read(lane).key, '+' .. first)
+                    redis.call('SADD', LINED, read(lane).key)
                 else
                     set_first(read(lane).key, false)
                     redis.call('ZREM', line, lane)

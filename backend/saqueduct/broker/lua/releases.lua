@@ -1,10 +1,10 @@
 -- Inserted after `limits.lua` into the script that settles. The short way in which jobs that have ended leave their gates.
--- `ids`: the jobs, `lanes`: job -> lane. Returns the gates at which others may follow in the general way.
+-- `ids`: the jobs, `lanes`: the lane of each. Returns the gates at which others may follow in the general way.
 function flow.release(ids, lanes)
     local gates, leavers, total, rest, left = {}, {}, 0, {}, {}
     for i = 1, #ids do
         local id = ids[i]
-        local lane = lanes[id]
+        local lane = lanes[i]
         -- Where its gates begin: after its priority, and the part of a fair one.
         local length, from = #lane, find(lane, '\n', 3, true)
         if from and byte(lane, from + 1) == 1 then from = find(lane, '\n', from + 2, true) end

@@ -42,7 +42,7 @@ local function holds(i, lease)
     return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER)
 end
 
-local answers, released, ended, left, all = {}, {}, {}, {}, true
+local answers, released, ended, left, left_lanes, all = {}, {}, {}, {}, {}, true
 local released_count, ended_count, left_count = 0, 0, 0
 -- Jobs that go back to the front, to be pushed there from the last to the first, so that they keep their order.
 local fronts = {}
@@ -71,7 +71,7 @@ for i = 1, #ids do
             if claim ~= '' then give_up(claim, keys[i]) end
             if lanes and lanes[i] then
                 left_count = left_count + 1
-                left[left_count], left[id] = id, lanes[i]
+                left[left_count], left_lanes[left_count] = id, lanes[i]
             end
             if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
         else
@@ -101,11 +101,11 @@ for i = #fronts, 1, -1 do
 end
 if #left > 0 then
     if general or loaded then
-        limits().release_all(left, left)
+        limits().release_all(left, left_lanes)
         loaded.forget(left)
     else
         flow = flow or load_flow()
-        local rest = flow.release(left, left)
+        local rest = flow.release(left, left_lanes)
         if #rest > 0 then limits().follow_released(rest) end
         redis.call('HDEL', LANES, unpack(left))
     end

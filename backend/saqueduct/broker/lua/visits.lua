@@ -13,14 +13,14 @@ local rings = {high = BASE .. 'ring:high', normal = BASE .. 'ring:normal', low =
 -- that they leave open, at which lanes may wait.
 local function visit_quickly(level, want, ids, seen, most)
     local ring = rings[level]
-    -- Of the lane n: its name, fair key, jobs of a turn, where its gates begin in `gates`, where its entries end in
+    -- Of the lane n: its name, where its fair key ends, jobs of a turn, where its gates begin in `gates`, where its entries end in
     -- `entries`, whether its list has no more, and whether one of its gates may have no more room.
-    local names, keys, quanta, gates_at, ends, all, tight = {}, {}, {}, {}, {}, {}, {}
+    local names, key_ends, quanta, gates_at, ends, all, tight = {}, {}, {}, {}, {}, {}, {}
     local gates, gate_rules, entries = {}, {}, {}
     -- Of the gates in the order of a lane: names that they had in the last lane, with the tab, and their rules.
     local prefixes, prefix_rules = {}, {}
-    -- As far as they are known: fields of gates, arrival times of rates, `turns` of fair keys; and what has changed.
-    local texts, arrivals, firsts = {}, {}, {}
+    -- As far as they are known: fields of gates, and arrival times of rates; and what has changed.
+    local texts, arrivals = {}, {}
     local changed, moved, ready, lists = {}, {}, {}, {}
     -- Of gates with keys of their own how many hold them, and who does now; and the gates that have called lanes.
     local held, joins, callers = {}, {}, {}
@@ -28,6 +28,8 @@ local function visit_quickly(level, want, ids, seen, most)
     -- Whether lanes have a gate in common, gates have keys of their own, and rates have moved.
     local shared, any_held, any_moved = false, false, false
     local any_called = redis.call('EXISTS', CALLED) == 1
+    -- Else all fair lanes of the ring are alone with their key.
+    local any_lined = redis.call('EXISTS', LINED) == 1
     local each = 2
     while jobs < want and count < most and others == 0 do
         local chunk = math.min(math.ceil((want - jobs) / each), most - count, LANES_TOGETHER)
@@ -35,19 +37,16 @@ local function visit_quickly(level, want, ids, seen, most)
         local size = #page
         if size == 0 then break end
         -- A fair lane has one job a turn, most often.
-        if each == 2 and size == chunk and chunk > 1 and select(3, key_of(page[1])) == 1 and chunk < most - count then
+        if each == 2 and size == chunk and chunk > 1 and select(2, shape_of(page[1])) == 1 and chunk < most - count then
             each, chunk = 1, math.min(want - jobs, most - count, LANES_TOGETHER)
             page = redis.call('ZRANGE', ring, count, count + chunk - 1)
             size = #page
         end
-        local unread, rates, fair, unread_count, rate_count = {}, {}, {}, 0, 0
+        local unread, rates, unread_count, rate_count = {}, {}, 0, 0
         for i = 1, size do
             local lane, n, place = page[i], count + i, 0
-            local key, from, quantum = key_of(lane)
-            names[n], keys[n], quanta[n], gates_at[n] = lane, key, quantum, gate_count + 1
-            if key and firsts[key] == nil then
-                firsts[key], fair[#fair + 1] = false, key
-            end
+            local from, quantum, key_end = shape_of(lane)
+            names[n], key_ends[n], quanta[n], gates_at[n] = lane, key_end, quantum, gate_count + 1
             local length = #lane
             while from <= length do
                 local stop = find(lane, '\n', from, true) or length + 1
@@ -99,9 +98,11 @@ local function visit_quickly(level, want, ids, seen, most)
                 arrivals[rates[i]] = time and time > NOW and time or NOW
             end
         end
-        if #fair > 0 then
-            local found = redis.call('HMGET', FAIR, unpack(fair))
-            for i = 1, #fair do firsts[fair[i]] = found[i] end
+        local firsts = nil
+        if any_lined then
+            local keys = {}
+            for i = 1, size do keys[i] = key_ends[count + i] and sub(page[i], 1, key_ends[count + i]) or '' end
+            firsts = redis.call('HMGET', FAIR, unpack(keys))
         end
         local notes = any_called and redis.call('HMGET', CALLED, unpack(page))
         local before = count
@@ -111,7 +112,7 @@ local function visit_quickly(level, want, ids, seen, most)
             -- How many jobs may start; 0: this is no way for the lane.
             local free, first, last = quanta[n], gates_at[n], gates_at[n + 1] - 1
             if free > want - jobs then free = want - jobs end
-            if keys[n] and firsts[keys[n]] ~= lane then free = 0 end
+            if firsts and key_ends[n] and firsts[i] ~= lane then free = 0 end
             if notes and notes[i] then
                 callers[n] = string.match(notes[i], '^%S+ (.*)$')
                 if rule_of(callers[n]).kind == 'r' then free = 0 end
@@ -281,7 +282,7 @@ local function visit_quickly(level, want, ids, seen, most)
             ready[ready_count + 1], ready[ready_count + 2] = next_turn(), lane
             ready_count = ready_count + 2
         else
-            if keys[n] then turns_now[keys[n]] = false end
+            if key_ends[n] then turns_now[sub(lane, 1, key_ends[n])] = false end
             if not more then
                 places[lane] = false
             else
@@ -323,7 +324,7 @@ local function visit_quickly(level, want, ids, seen, most)
             text_of, text = time, string.format('%.6f', time)
             milliseconds = string.format('%d', math.ceil((time - NOW) * 1000) + 1)
         end
-        redis.call('SET', rate_base .. gate, text, 'PX', milliseconds)
+        redis.call('PSETEX', rate_base .. gate, milliseconds, text)
     end
     if next(places) then write_fields(PLACES, places) end
     if next(turns_now) then write_fields(FAIR, turns_now) end
