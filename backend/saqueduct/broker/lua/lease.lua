@@ -30,13 +30,16 @@ local function consider(entries)
     local owners = redis.call('HMGET', OWNERS, unpack(entries))
     local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
     local lanes = limited and redis.call('HMGET', LANES, unpack(entries))
-    for i, id in ipairs(entries) do
+    local count = #ids
+    for i = 1, #entries do
+        local id = entries[i]
         if lanes and lanes[i] and scores[i] == '0' and not owners[i] then
             -- A stock worker has moved it here when it was due.
             flow.wait_in(id, lanes[i])
         elseif scores[i] == '0' and not owners[i] and not seen[id] then
             seen[id] = true
-            ids[#ids + 1] = id
+            count = count + 1
+            ids[count] = id
         elseif has_stayed(id, scores[i]) then
             store_back(id)
         end
@@ -107,13 +110,15 @@ if #ids == 0 then return answer end
 local jobs = redis.call('MGET', unpack(ids))
 local heard = listened(ids)
 local deadline = deadline_in(ARGV[6])
-local leases, owners = {}, {}
-for i, id in ipairs(ids) do
-    if jobs[i] then
-        leases[#leases + 1], leases[#leases + 2] = deadline, id
-        owners[#owners + 1], owners[#owners + 2] = id, lease
-        notify(heard, id, 'active')
-        answer[#answer + 1], answer[#answer + 2] = id, jobs[i]
+local leases, owners, n = {}, {}, 0
+for i = 1, #ids do
+    local id, job = ids[i], jobs[i]
+    if job then
+        leases[n + 1], leases[n + 2] = deadline, id
+        owners[n + 1], owners[n + 2] = id, lease
+        answer[n + 5], answer[n + 6] = id, job
+        n = n + 2
+        if heard == nil or heard[id] then notify(heard, id, 'active') end
     else
         -- Evicted or deleted by hand: nothing to run.
         redis.call('ZREM', INCOMPLETE, id)
@@ -121,10 +126,10 @@ for i, id in ipairs(ids) do
         if lane then flow.leave(id, lane) end
     end
 end
-if #leases > 0 then
+if n > 0 then
     local many = #ids >= AS_TABLE_FROM
     if many then
-        leases[#leases + 1], leases[#leases + 2] = '0', LONG
+        leases[n + 1], leases[n + 2] = '0', LONG
         if redis.call('ZCARD', INCOMPLETE) <= LONGEST_SET then
             redis.call('ZADD', INCOMPLETE, '0', LONG)
             redis.call('ZREM', INCOMPLETE, LONG)

@@ -54,42 +54,42 @@ function flow.release(ids, lanes)
     end
     -- A slot has just been released: the lane that alone waits there follows, without counting the room. If a smaller limit
     -- has left none, it comes back from the ring with its turn.
-    local rings, called, keys, fair = {}, {}, {}, false
+    -- Of each such gate the lane, what its field says then, and the key of a fair lane.
+    local rings, followed, followers, fields, keys, count, fair = {}, {}, {}, {}, {}, 0, false
     for i = 1, #left do
         local gate = left[i]
-        local text = changed[gate]
         local kind = rule_of(gate).kind
         if kind == 'r' or kind == 'o' then
             rest[#rest + 1] = gate
         else
-            local lane
-            text, lane = called_text(text, find(text, '\n\n', 2, true))
-            local key = key_of(lane)
-            fair = fair or key
-            called[#called + 1], called[#called + 2], called[#called + 3] = lane, gate, text
-            keys[#keys + 1] = key or ''
+            local text = changed[gate]
+            count = count + 1
+            fields[count], followers[count] = called_text(text, find(text, '\n\n', 2, true))
+            followed[count], keys[count] = gate, key_of(followers[count]) or ''
+            fair = fair or keys[count] ~= ''
         end
     end
-    if #keys == 0 then
+    if count == 0 then
         write_fields(GATES, changed)
         return rest
     end
-    local found, turns_now = fair and redis.call('HMGET', FAIR, unpack(keys)) or {}, {}
-    for i = 1, #keys do
-        local lane, key = called[3 * i - 2], keys[i]
+    local found, turns_now = fair and redis.call('HMGET', FAIR, unpack(keys)), {}
+    for i = 1, count do
+        local lane, key = followers[i], keys[i]
         if key ~= '' and (found[i] or turns_now[key]) then
             -- Another lane of its key has the turn.
-            rest[#rest + 1] = called[3 * i - 1]
+            rest[#rest + 1] = followed[i]
         else
             if key ~= '' then turns_now[key] = lane end
-            changed[called[3 * i - 1]] = called[3 * i]
+            changed[followed[i]] = fields[i]
             local level = byte(lane) == 110 and 'normal' or byte(lane) == 104 and 'high' or 'low'
             local ring = rings[level]
             if not ring then
                 ring = {}
                 rings[level] = ring
             end
-            ring[#ring + 1], ring[#ring + 2] = next_turn(), lane
+            local size = #ring
+            ring[size + 1], ring[size + 2] = next_turn(), lane
         end
     end
     write_fields(GATES, changed)
