@@ -134,7 +134,7 @@ async def test_a_lane_that_no_longer_finds_room_keeps_its_turn(queue: EngineQueu
 
 
 RATE = Rate("slow", 1, per=1000)
-KEPT = {"limits", "declared", "turn", "begun", "checked", "rate:slow\t"}
+KEPT = {"limits", "declared", "turn", "begun", "checked", "rates"}
 
 
 @pytest.mark.parametrize("ends", ["passes at once", "waits and passes", "waits and gives up", "waits and ends"])
@@ -174,7 +174,7 @@ async def test_nothing_is_left_of_a_lane_that_was_called_before_its_limit_became
     assert b"c" in await cast("Any", queue.redis).hget(queue.namespace("flow:gates"), GATE)
     await cast("Any", queue.redis).hset(queue.namespace("flow:limits"), "api", "r 1 1000.0 5")
     await hands.finish(*await hands.all())
-    assert await left_of(queue) <= {*KEPT, f"rate:{GATE}"}
+    assert await left_of(queue) <= KEPT
 
 
 async def test_what_a_job_has_kept_of_a_limit_that_was_not_ordered_before_stays_its_own(
@@ -228,3 +228,30 @@ async def test_a_gate_that_a_fault_has_left_in_use_goes_also_when_no_job_has_lim
     assert GATE.encode() in await cast("Any", queue.redis).hkeys(queue.namespace("flow:gates"))
     await queue.sweep()
     assert await left_of(queue) <= KEPT
+
+
+async def test_rates_that_are_at_rest_are_forgotten(queue: EngineQueue, hands: Hands, jobs: JobKit) -> None:
+    @task(limits=(Rate("each", 1, per=10, by="n"),))
+    async def rated(ctx: Context, *, n: int) -> None: ...
+
+    redis, rates = cast("Any", queue.redis), queue.namespace("flow:rates")
+    await queue.enqueue_many([rated.job({"n": n}) for n in range(20)])
+    await hands.finish(*await hands.all(20))
+    await queue.sweep()
+    assert await redis.hlen(rates) == 20
+    jobs.travel(11)
+    await queue.sweep()
+    assert await redis.hlen(rates) == 0
+
+
+async def test_very_many_rates_at_rest_are_forgotten_by_the_leases(queue: EngineQueue, hands: Hands) -> None:
+    @task(limits=(Rate("each", 1, per=1000, by="n"),))
+    async def rated(ctx: Context, *, n: int) -> None: ...
+
+    redis, rates = cast("Any", queue.redis), queue.namespace("flow:rates")
+    await redis.hset(rates, mapping={f"each\t{-n}": "1.0" for n in range(1, 20_021)})
+    for first in range(0, 60, 20):
+        await queue.enqueue_many([rated.job({"n": n}) for n in range(first, first + 20)])
+        assert len(await hands.all(20)) == 20
+    assert await redis.hlen(rates) <= 20_000
+    assert set(await redis.hmget(rates, *[f"each\t{n}" for n in range(60)])).isdisjoint({None, b"1.0"})

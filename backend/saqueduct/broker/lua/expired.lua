@@ -10,7 +10,7 @@ unless_full()
 put_back()
 -- Stock workers have taken it for a job.
 redis.call('LREM', ACTIVE, 0, WAKE)
-if limits(redis.call('EXISTS', BASE .. 'gates') == 1) then loaded.check(CHECKED) end
+if limits(redis.call('EXISTS', BASE .. 'gates', BASE .. 'rates') > 0) then loaded.check(CHECKED) end
 local sweeper = redis.call('GET', ARGV[5])
 if sweeper and sweeper ~= 'engine' then redis.call('RENAMENX', ARGV[5], ARGV[6]) end
 redis.call('SET', ARGV[5], 'engine', 'EX', ARGV[7])

@@ -6,7 +6,8 @@ local flow = {}
 local GATES, FAIR, CALLED, MISSED = BASE .. 'gates', BASE .. 'turns', BASE .. 'called', BASE .. 'missed'
 local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
 local LINED = BASE .. 'lined'
-local lane_base, rate_base = BASE .. 'lane:', BASE .. 'rate:'
+local RATES, CHECKED = BASE .. 'rates', BASE .. 'checked'
+local lane_base = BASE .. 'lane:'
 local find, sub, byte = string.find, string.sub, string.byte
 
 -- Jobs that one visit takes of a lane that is not fair, and fields or entries that one command reads: it has 8,000
@@ -91,6 +92,20 @@ local function write_fields(hash, fields)
     end
     for i = 1, n, FIELDS_READ do redis.call('HSET', hash, unpack(set, i, math.min(i + FIELDS_READ - 1, n))) end
     for i = 1, m, FIELDS_READ do redis.call('HDEL', hash, unpack(deleted, i, math.min(i + FIELDS_READ - 1, m))) end
+end
+
+-- Forget rates that are at rest, of about so many that this looks at: a field has no expiry.
+local function forget_rates(most)
+    local page = redis.call('HSCAN', RATES, redis.call('HGET', CHECKED, 'rates') or '0', 'COUNT', most)
+    local times, passed, n = page[2], {}, 0
+    for i = 1, #times, 2 do
+        if tonumber(times[i + 1]) <= NOW then
+            n = n + 1
+            passed[n] = times[i]
+        end
+    end
+    for i = 1, n, FIELDS_READ do redis.call('HDEL', RATES, unpack(passed, i, math.min(i + FIELDS_READ - 1, n))) end
+    redis.call('HSET', CHECKED, 'rates', page[1])
 end
 
 -- A gate has room for the lane that alone waits there, which its field says: what that says when the lane is in the ring.

@@ -17,7 +17,8 @@
 --   waiters:GATE    zset: lanes and takers that wait at the gate, by priority and turn
 --   takers:GATE     zset: the takers among them
 --   held:GATE       set: jobs that run, takers, and jobs of an ordered limit that wait for another attempt
---   rate:GATE       the time from which on a start is no longer ahead of the rate (the theoretical arrival time of GCRA)
+--   rates           hash: gate of a rate -> the time from which on a start is no longer ahead of it (the theoretical arrival
+--                   time of GCRA). Those whose time has passed are at rest, and removed from time to time
 --   sleeping        zset: gates that open by themselves, by time
 --   closed          hash: gate that a job has closed -> time until which no job may pass it, and the seconds that it took
 --   expires         hash: job -> time after which it must not start; it passes all gates, and its worker ends it
@@ -255,9 +256,9 @@ function flow.general()
     -- Read the stored arrival times of these rates with one command.
     local function read_times(names)
         for first = 1, #names, FIELDS_READ do
-            local last, keys = math.min(first + FIELDS_READ - 1, #names), {}
-            for i = first, last do keys[#keys + 1] = rate_base .. names[i] end
-            for i, time in ipairs(redis.call('MGET', unpack(keys))) do stored_times[names[first + i - 1]] = time end
+            local last = math.min(first + FIELDS_READ - 1, #names)
+            local times = redis.call('HMGET', RATES, unpack(names, first, last))
+            for i, time in ipairs(times) do stored_times[names[first + i - 1]] = time end
         end
     end
 
@@ -267,12 +268,12 @@ function flow.general()
         local time = arrivals[gate]
         if time then return time end
         local most, stored_time = NOW + rule.burst * rule.step, stored_times[gate]
-        if stored_time == nil then stored_time = redis.call('GET', rate_base .. gate) end
+        if stored_time == nil then stored_time = redis.call('HGET', RATES, gate) end
         time = stored_time and tonumber(stored_time) or 0
         if time < NOW then time = NOW end
         if time > most + 0.000001 then
             time = most
-            redis.call('SET', rate_base .. gate, string.format('%.6f', most), 'KEEPTTL')
+            redis.call('HSET', RATES, gate, string.format('%.6f', most))
         end
         arrivals[gate] = time
         return time
@@ -371,7 +372,7 @@ function flow.general()
         -- As it is stored.
         local known = math.floor(time * 1000000 + 0.5) / 1000000
         arrivals[gate] = known
-        redis.call('SET', rate_base .. gate, time_text(time), 'PX', milliseconds(known - NOW))
+        redis.call('HSET', RATES, gate, time_text(time))
     end
 
     -- `kept`: the gate has kept a start for one of them.

@@ -25,7 +25,7 @@
         -- Repair some of what a fault may have left: entries of jobs that stock workers or an operator have removed, slots
         -- that no job holds, lanes without a place. `most`: about how many entries of each hash.
         function self.check(most)
-            local from = redis.call('HMGET', BASE .. 'checked', 'lanes', 'places', 'takes', 'gates')
+            local from = redis.call('HMGET', CHECKED, 'lanes', 'places', 'takes', 'gates')
             local page = redis.call('HSCAN', LANES, from[1] or '0', 'COUNT', most)
             for i = 1, #page[2], 2 do
                 local id, lane = page[2][i], page[2][i + 1]
@@ -42,12 +42,14 @@
             for _, id in ipairs(third[2]) do
                 if redis.call('HEXISTS', OWNERS, id) == 0 then self.give_all(id) end
             end
+            -- A look at one costs less than at the others.
+            forget_rates(10 * most)
             for _, key in ipairs(redis.call('SRANDMEMBER', LINED, LOOKED_AT)) do
                 if byte(redis.call('HGET', FAIR, key) or '') ~= PLUS then redis.call('SREM', LINED, key) end
             end
             local fourth = redis.call('HSCAN', GATES, from[4] or '0', 'COUNT', most)
             for i = 1, #fourth[2], 2 do self.check_gate(fourth[2][i]) end
-            redis.call('HSET', BASE .. 'checked', 'lanes', page[1], 'places', second[1], 'takes', third[1], 'gates', fourth[1])
+            redis.call('HSET', CHECKED, 'lanes', page[1], 'places', second[1], 'takes', third[1], 'gates', fourth[1])
         end
 
         -- Release the slots at a gate whose jobs neither run nor wait, and let others follow.

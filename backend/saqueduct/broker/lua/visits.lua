@@ -6,6 +6,9 @@
 -- Lanes that are read together.
 local LANES_TOGETHER = 100
 
+-- Rates up to which those at rest are left to the sweep.
+local RATES_KEPT = 20000
+
 local rings = {high = BASE .. 'ring:high', normal = BASE .. 'ring:normal', low = BASE .. 'ring:low'}
 
 -- Let jobs of up to `most` lanes of a ring start, up to `want`. Returns how many lanes were visited; how many lanes follow
@@ -24,9 +27,9 @@ local function visit_quickly(level, want, ids, seen, most)
     local changed, moved, ready, lists = {}, {}, {}, {}
     -- Of gates with keys of their own how many hold them, and who does now; and the gates that have called lanes.
     local held, joins, callers = {}, {}, {}
-    local count, jobs, others, gate_count, list_count, ready_count = 0, 0, 0, 0, 0, 0
-    -- Whether lanes have a gate in common, gates have keys of their own, and rates have moved.
-    local shared, any_held, any_moved = false, false, false
+    local count, jobs, others, gate_count, list_count, ready_count, moved_count = 0, 0, 0, 0, 0, 0, 0
+    -- Whether lanes have a gate in common, and gates have keys of their own.
+    local shared, any_held = false, false
     local any_called = redis.call('EXISTS', CALLED) == 1
     -- Else all fair lanes of the ring are alone with their key.
     local any_lined = redis.call('EXISTS', LINED) == 1
@@ -90,9 +93,7 @@ local function visit_quickly(level, want, ids, seen, most)
             end
         end
         if rate_count > 0 then
-            local stored = {}
-            for i = 1, rate_count do stored[i] = rate_base .. rates[i] end
-            stored = redis.call('MGET', unpack(stored))
+            local stored = redis.call('HMGET', RATES, unpack(rates))
             for i = 1, rate_count do
                 local time = stored[i] and tonumber(stored[i])
                 arrivals[rates[i]] = time and time > NOW and time or NOW
@@ -181,8 +182,8 @@ local function visit_quickly(level, want, ids, seen, most)
                     if not text then
                         local rule = gate_rules[j]
                         if rule.kind == 'r' then
-                            any_moved = true
-                            arrivals[gate], moved[gate] = arrivals[gate] + got * rule.step, rule
+                            moved_count = moved_count + 1
+                            arrivals[gate], moved[gate] = arrivals[gate] + got * rule.step, true
                         else
                             text = DIGITS[got] .. added .. '\n\n'
                             texts[gate], changed[gate] = text, text
@@ -316,15 +317,16 @@ local function visit_quickly(level, want, ids, seen, most)
             redis.call('ZREM', BASE .. 'called:' .. gate, names[n])
         end
     end
-    -- Many rates that were at rest get the same time: to make text of it takes longer than to store it.
-    local text_of, text, milliseconds = nil, nil, nil
-    for gate in pairs(any_moved and moved or {}) do
-        local time = arrivals[gate]
-        if time ~= text_of then
-            text_of, text = time, string.format('%.6f', time)
-            milliseconds = string.format('%d', math.ceil((time - NOW) * 1000) + 1)
+    if moved_count > 0 then
+        -- Many rates that were at rest get the same time: to make text of it takes longer than to store it.
+        local text_of, text = nil, nil
+        for gate in pairs(moved) do
+            local time = arrivals[gate]
+            if time ~= text_of then text_of, text = time, string.format('%.6f', time) end
+            moved[gate] = text
         end
-        redis.call('PSETEX', rate_base .. gate, milliseconds, text)
+        write_fields(RATES, moved)
+        if redis.call('HLEN', RATES) > RATES_KEPT then forget_rates(2 * moved_count) end
     end
     if next(places) then write_fields(PLACES, places) end
     if next(turns_now) then write_fields(FAIR, turns_now) end
