@@ -29,7 +29,10 @@ LEASED = 20
 """Jobs that one measured lease takes."""
 
 LEASES = 200
-"""Measured leases."""
+"""Measured leases of each queue."""
+
+TURN = 10
+"""Leases that are measured of one queue before it is another's turn."""
 
 LEASE = 3600.0
 """Seconds that these leases last: nobody renews them."""
@@ -52,11 +55,9 @@ def flow(url: str, size: Size, progress: Progress) -> dict[str, Any]:
             SAQUEDUCT.ask("fill", url, jobs, kind=kind, keys=KEYS)
             figures = figures_of(SAQUEDUCT.start("work", url, jobs, concurrency=SLOTS))
             rates.setdefault(name, []).append(figures["count"] / (figures["last"] - figures["first"]))
-    parked = {}
-    for lanes, jobs in ((0, 0), (1_000, 1_000), (1_000, max(size.jobs, 1_000) // 3 * 100)):
-        progress(f"flow: {jobs:,} jobs in {lanes:,} lanes that wait")
-        empty(url)
-        parked[f"{lanes:,} lanes, {jobs:,} jobs"] = asyncio.run(_by_parked(url, lanes, jobs))
+    progress("flow: lanes that wait")
+    empty(url)
+    parked = asyncio.run(_by_parked(url, ((0, 0), (1_000, 1_000), (1_000, max(size.jobs, 1_000) // 3 * 100))))
     progress("flow: a flood")
     empty(url)
     return {"rates": rates, "parked": parked, "flood": asyncio.run(_behind_a_flood(url))}
@@ -83,9 +84,32 @@ class _Worker:
         await self._queue.settler.settle([Outcome.finish(self._queue.core, job) for job in jobs])
 
 
-async def _by_parked(url: str, lanes: int, jobs: int) -> float:
-    """Microseconds of Redis' processor time for a lease and the end of LEASED jobs with a limit, while other jobs
-    wait in so many lanes for places that are taken."""
+async def _by_parked(url: str, cases: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """Microseconds of Redis' processor time for a lease and the end of LEASED jobs with a limit, while so many other
+    jobs of the queue wait in so many lanes for places that are taken, as lanes and jobs.
+
+    Each case is a queue of one Redis, and they take turns: so they differ by what waits there, and by nothing that the
+    server does or holds meanwhile, as the rewrite of its append-only file.
+    """
+    client = Redis.from_url(url)
+    workers = [_Worker(await _parked(client, f"bench{number}", *case)) for number, case in enumerate(cases)]
+    used = [0.0] * len(cases)
+    for turn in range(LEASES // TURN):
+        for number in range(len(cases)):
+            # Each comes after each other one.
+            place = (turn + number * (1 + turn % 2)) % len(cases)
+            before = await _cpu(client)
+            for _ in range(TURN):
+                await workers[place].end(await workers[place].lease(LEASED))
+            used[place] += await _cpu(client) - before
+    await client.aclose()
+    return {
+        f"{lanes:,} lanes, {jobs:,} jobs": each / LEASES * 1e6 for (lanes, jobs), each in zip(cases, used, strict=True)
+    }
+
+
+async def _parked(client: Redis, name: str, lanes: int, jobs: int) -> EngineQueue:
+    """A queue where jobs wait, and others can be leased."""
     tasks = TaskRegistry()
 
     @tasks.task(limits=(Concurrency(1, by="n"),))
@@ -94,21 +118,18 @@ async def _by_parked(url: str, lanes: int, jobs: int) -> float:
     @tasks.task(limits=(Concurrency(1, by="n"),))
     async def free(ctx: Any, *, n: int) -> None: ...
 
-    client = Redis.from_url(url)
-    queue = EngineQueue(client, "bench", tasks=tasks)
+    queue = EngineQueue(client, name, tasks=tasks)
     worker = _Worker(queue)
     # One runs and the others wait.
     for first in range(0, lanes + jobs, 10_000):
         await queue.enqueue_many([held.job({"n": n % lanes}) for n in range(first, min(first + 10_000, lanes + jobs))])
     while await worker.lease(500):
         pass
-    await queue.enqueue_many([free.job({"n": n}) for n in range(LEASED * LEASES)])
-    before = await _cpu(client)
-    for _ in range(LEASES):
+    # Of turns that warm up, too.
+    await queue.enqueue_many([free.job({"n": n}) for n in range(LEASED * (LEASES + TURN))])
+    for _ in range(TURN):
         await worker.end(await worker.lease(LEASED))
-    used = await _cpu(client) - before
-    await queue.disconnect()
-    return used / LEASES * 1e6
+    return queue
 
 
 async def _behind_a_flood(url: str) -> dict[str, float]:
