@@ -18,13 +18,19 @@ NUMBER = "TEST_PROCESS"
 
 
 class Reports:
-    """Plugin that sends the reports of a process."""
+    """Plugin that sends the reports of a process; of tests that pass only what is shown of them."""
 
     def __init__(self, config: pytest.Config, connection: "Connection[Message, list[int]]") -> None:
         self._config = config
         self._connection = connection
+        option = config.option
+        self._all = option.durations is not None or bool(option.xmlpath) or bool({*"pPA"} & {*option.reportchars})
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.passed and not self._all:
+            if report.when != "call":
+                return
+            report.sections.clear()
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
         self._connection.send(Reported(data))
 
