@@ -73,6 +73,7 @@ async def page_of(
     look_at: int = LOOKED_AT,
     *,
     recorded: bool = True,
+    whole: bool = False,
 ) -> ListedJobs:
     """The jobs that a search finds.
 
@@ -83,6 +84,7 @@ async def page_of(
         limit: jobs at most, of the live and of the recorded ones.
         look_at: live jobs of each state that are read at most.
         recorded: False: without the ended ones, which PostgreSQL has.
+        whole: True: no record of a task or a queue is left out, however long that takes.
 
     Raises:
         InvalidCursor, InvalidSearch, UnknownQueue, QueueUnavailable: see `JobHistory.page` and `JobListing.page`.
@@ -91,7 +93,7 @@ async def page_of(
     # Redis and PostgreSQL search at the same time.
     searches = [asyncio.create_task(_add_live(view, page, search.which, cursor, limit, look_at))]
     if view.keeps_records and recorded:
-        searches.append(asyncio.create_task(_add_recorded(view, page, search.which, cursor, limit)))
+        searches.append(asyncio.create_task(_add_recorded(view, page, search.which, cursor, limit, whole)))
     try:
         await asyncio.gather(*searches)
     finally:
@@ -139,8 +141,10 @@ async def _add_live(
             page.more_live |= following is not None and len(found) < LIVE_FIRST
 
 
-async def _add_recorded(view: View, page: ListedJobs, which: RecordFilter, cursor: str | None, limit: int) -> None:
-    parts = await _parts(view, which)
+async def _add_recorded(
+    view: View, page: ListedJobs, which: RecordFilter, cursor: str | None, limit: int, whole: bool
+) -> None:
+    parts = await _parts(view, which, whole)
     page.capped, page.gap, page.gap_failed = parts.capped, parts.gap, parts.failed is not None
     if which.status in LIVE:
         page.counts = await _counts(view, parts)
@@ -192,9 +196,9 @@ class Parts(NamedTuple):
         return [first, *([self.failed] if self.failed else []), *older]
 
 
-async def _parts(view: View, which: RecordFilter) -> Parts:
-    """A filter, or several of them that leave out records which no index helps to find."""
-    if _is_found(which):
+async def _parts(view: View, which: RecordFilter, whole: bool) -> Parts:
+    """A filter, or several of them that leave out records which no index helps to find; see `page_of` for `whole`."""
+    if _is_found(which) or (whole and not _needs_index(which)):
         return Parts([which])
     since = await newest_of(view, which)
     if since is None or (which.since is not None and which.since >= since):
@@ -215,10 +219,15 @@ async def _parts(view: View, which: RecordFilter) -> Parts:
 
 def _is_found(which: RecordFilter) -> bool:
     """True where indexes find the records of each day in their order."""
-    if any(each is not None for each in (which.text, which.arguments, which.tag, which.trace)):
+    if _needs_index(which):
         return False
     # The others of today have an index of those that are not complete.
     return (which.task is None and which.queue is None) or which.status not in (None, "complete")
+
+
+def _needs_index(which: RecordFilter) -> bool:
+    """True where a record that matches may be the only one of a million."""
+    return any(each is not None for each in (which.text, which.arguments, which.tag, which.trace))
 
 
 async def newest_of(view: View, which: RecordFilter) -> dt.datetime | None:

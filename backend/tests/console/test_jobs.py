@@ -315,6 +315,7 @@ def test_of_a_task_those_that_failed_today_are_found_beside_the_newest_of_all(
         complete = searches_two.page("/jobs", task="echo", status="complete")
         only_failed = searches_two.page("/jobs", task="echo", status="failed")
         of_queue = searches_two.page("/jobs", queue="default")
+        exported = searches_two.client.get("/console/jobs/export.jsonl", params={"task": "echo"}).text
     assert "were searched" not in everything + only_failed
     assert [key in everything for key in (failed, oldest, newest)] == [True] * 3
     assert "the newest 2 and those that failed were searched, and all older ones" in part
@@ -323,6 +324,7 @@ def test_of_a_task_those_that_failed_today_are_found_beside_the_newest_of_all(
     assert [key in complete for key in (failed, oldest, newest)] == [False, False, True]
     assert failed in only_failed
     assert [key in of_queue for key in (failed, oldest, newest)] == [False, False, True]
+    assert [key in exported for key in (failed, oldest, newest)] == [True] * 3
 
 
 def test_pages_of_two_times_follow_each_other(served: Served) -> None:

@@ -223,7 +223,7 @@ async def _export(view: View, media_type: str, name: str, written: Callable[[Any
     search = _understood(view.request.query_params)
     if search.which.queue is not None:
         view.queues.look_up(search.which.queue)
-    first = await page_of(view, search, None, PORTION, listing.LOOKED_AT)
+    first = await page_of(view, search, None, PORTION, listing.LOOKED_AT, whole=True)
 
     async def lines() -> AsyncIterator[str]:
         yield head
@@ -235,7 +235,7 @@ async def _export(view: View, media_type: str, name: str, written: Callable[[Any
             if page.cursor is None or count >= EXPORTED:
                 return
             left = min(PORTION, EXPORTED - count)
-            page = await page_of(view, search, page.cursor, left, listing.LOOKED_AT)
+            page = await page_of(view, search, page.cursor, left, listing.LOOKED_AT, whole=True)
 
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Stream(lines(), media_type=media_type, headers=headers)
