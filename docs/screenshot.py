@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
 WIDE: ViewportSize = {"width": 1440, "height": 810}
 LIST: ViewportSize = {"width": 1440, "height": 620}
 PHONE: ViewportSize = {"width": 360, "height": 780}
