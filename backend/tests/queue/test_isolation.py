@@ -297,16 +297,17 @@ async def test_a_failing_beat_ends_no_renewal(
 
 @asynccontextmanager
 async def _in_a_hook(
-    innocent: Any, settings: Settings, queues: Queues, container: AsyncContainer
+    innocent: Any, settings: Settings, queues: Queues, container: AsyncContainer, scene: Scene
 ) -> AsyncIterator[JobHandle[Any]]:
-    """For a block: a worker in this event loop, in which the attempt of a job waits before its function is called."""
+    """For a block: a worker in this event loop, in which the attempt of a job waits before its function is called,
+    until another job has blocked the event loop.
+    """
     waits = asyncio.Event()
 
     async def hook(ctx: Any) -> None:
         if ctx["job"].function == innocent.name:
             waits.set()
-            # Over as soon as the event loop is free again.
-            await asyncio.sleep(0.1)
+            await eventually(scene.blocking.is_set)
 
     [worker] = build_workers(settings, queues, container)
     worker.scheduled, worker.before_process = None, [*(worker.before_process or ()), hook]
@@ -346,10 +347,11 @@ async def test_a_job_that_another_worker_has_taken_does_not_begin_here_after_the
 
     @task(timeout=60)
     async def blocks(ctx: Context) -> None:
+        scene.blocking.set()
         with worker_thread(saqueduct_setup):
             scene.release.wait(90)
 
-    async with _in_a_hook(innocent, settings, queues, container) as handle:
+    async with _in_a_hook(innocent, settings, queues, container, scene) as handle:
         blocker = await blocks.enqueue()
         await handle.result(timeout=60)
         await blocker.result(timeout=60)
@@ -368,6 +370,6 @@ async def test_a_job_that_no_other_worker_has_taken_begins_after_the_block(
     async def blocks(ctx: Context) -> None:
         scene.block(LONG)
 
-    async with _in_a_hook(innocent, settings, queues, container) as handle:
+    async with _in_a_hook(innocent, settings, queues, container, scene) as handle:
         await (await blocks.enqueue()).result(timeout=60)
         assert await handle.result(timeout=60) == 1
