@@ -173,7 +173,8 @@ class Queues:
         job = await self._find_to_abort(key)
         name = job.get_queue().name
         await self.get(name).abort_by_hand(job, reason)
-        return await self.find(job.key, name)
+        # Where its task keeps no results, Redis forgets a waiting job as it ends.
+        return await self.get(name).fetch(job.key) or job
 
     async def _find_to_abort(self, given: str) -> Job:
         try:

@@ -43,6 +43,17 @@ def test_an_action_on_a_job_is_noted_before_it_is_done(
     assert "planned" not in served.page("/audit", target=key)
 
 
+@pytest.mark.parametrize("surface", ["console", "http", "saq"])
+def test_an_abort_of_a_job_that_redis_forgets_at_once_is_noted(served: Served, surface: str) -> None:
+    async def enqueue() -> str:
+        echo = served.saqueduct.registry.get("echo").options(delay=3600, ttl=-1)
+        return (await served.saqueduct.queues.enqueue(echo, {})).key
+
+    key = served.run(enqueue())
+    do(served, surface, "abort", key)
+    assert counts(served, key) == [1]
+
+
 def do(served: Served, surface: str, action: str, key: str) -> None:
     if surface == "console":
         served.note(f"/job/{action}", {"key": key, "queue": "default"})
