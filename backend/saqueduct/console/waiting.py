@@ -38,6 +38,9 @@ def why_waits(job: JobDetails, queue: QueueState | None, now: float) -> Reason |
         return Reason(f"Waits for a worker that takes jobs: {queue.problems[0]}.", "workers")
     busy, free = queue.slots["busy"], queue.slots["free"]
     line = f"{queue.queued:,} {'job is' if queue.queued == 1 else 'jobs are'} in line"
+    if not busy + free:
+        # Workers of SAQ's own report no slots.
+        return Reason(f"Waits for its turn: {line}.")
     if not free:
         return Reason(f"Waits for a slot: all {busy:,} are busy, and {line}.", "jobs", _running(queue))
     return Reason(f"Waits for its turn: {free:,} {'slot is' if free == 1 else 'slots are'} free, and {line}.")

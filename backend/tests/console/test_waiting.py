@@ -56,6 +56,7 @@ def queue(**fields: Any) -> QueueState:
         (job("new"), None, "Waits in PostgreSQL for Redis", ""),
         (job(due=60), queue(live_workers=0, reports=[]), "Waits for its time", ""),
         (job(due=-1), queue(live_workers=0, reports=[]), "No worker of the queue default is live", "workers"),
+        (job(), queue(reports=[]), "Waits for its turn: 3 jobs are in line.", ""),
         (job(), queue(), "All workers of the queue default are paused, 3 jobs wait. Resume one", "workers"),
     ],
     ids=str,
