@@ -8,7 +8,7 @@ from saqueduct import Concurrency, Context, EngineQueue, Rate, task
 from saqueduct.testing import JobKit
 from tests.flow.hands import Hands, names
 from tests.flow.test_taken_rates import token, whole_job
-from tests.flow.test_taking import leased, taker
+from tests.flow.test_taking import Part, leased, taker
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -244,14 +244,35 @@ async def test_rates_that_are_at_rest_are_forgotten(queue: EngineQueue, hands: H
     assert await redis.hlen(rates) == 0
 
 
-async def test_very_many_rates_at_rest_are_forgotten_by_the_leases(queue: EngineQueue, hands: Hands) -> None:
+@pytest.mark.parametrize("closed", [False, True], ids=["the short way", "the general way"])
+async def test_very_many_rates_at_rest_are_forgotten_by_the_leases(
+    queue: EngineQueue, hands: Hands, closed: bool
+) -> None:
     @task(limits=(Rate("each", 1, per=1000, by="n"),))
     async def rated(ctx: Context, *, n: int) -> None: ...
 
     redis, rates = cast("Any", queue.redis), queue.namespace("flow:rates")
+    if closed:
+        await redis.hset(queue.namespace("flow:closed"), "other", "9999999999 60")
     await redis.hset(rates, mapping={f"each\t{-n}": "1.0" for n in range(1, 20_021)})
     for first in range(0, 60, 20):
         await queue.enqueue_many([rated.job({"n": n}) for n in range(first, first + 20)])
         assert len(await hands.all(20)) == 20
     assert await redis.hlen(rates) <= 20_000
     assert set(await redis.hmget(rates, *[f"each\t{n}" for n in range(60)])).isdisjoint({None, b"1.0"})
+
+
+async def test_very_many_rates_at_rest_are_forgotten_by_those_who_take_one(queue: EngineQueue, hands: Hands) -> None:
+    each = Rate("each", 1, per=1000, by="n")
+
+    @task(takes=(each,))
+    async def work(ctx: Context, *, n: int) -> None: ...
+
+    redis, rates = cast("Any", queue.redis), queue.namespace("flow:rates")
+    await redis.hset(rates, mapping={f"each\t{-n}": "1.0" for n in range(1, 20_021)})
+    [job] = await leased(hands, work, 1)
+    for n in range(20):
+        part = Part(job, "each", n=n)
+        await part.has_it()
+        await part.end()
+    assert await redis.hlen(rates) <= 20_020

@@ -94,6 +94,9 @@ local function write_fields(hash, fields)
     for i = 1, m, FIELDS_READ do redis.call('HDEL', hash, unpack(deleted, i, math.min(i + FIELDS_READ - 1, m))) end
 end
 
+-- Rates up to which those at rest are left to the sweep.
+local RATES_KEPT = 20000
+
 -- Forget rates that are at rest, of about so many that this looks at: a field has no expiry.
 local function forget_rates(most)
     local page = redis.call('HSCAN', RATES, redis.call('HGET', CHECKED, 'rates') or '0', 'COUNT', most)
@@ -106,6 +109,11 @@ local function forget_rates(most)
     end
     for i = 1, n, FIELDS_READ do redis.call('HDEL', RATES, unpack(passed, i, math.min(i + FIELDS_READ - 1, n))) end
     redis.call('HSET', CHECKED, 'rates', page[1])
+end
+
+-- So many starts have moved rates: of very many rates forget those at rest faster than they become more.
+local function moved_rates(count)
+    if redis.call('HLEN', RATES) > RATES_KEPT then forget_rates(2 * count) end
 end
 
 -- A gate has room for the lane that alone waits there, which its field says: what that says when the lane is in the ring.

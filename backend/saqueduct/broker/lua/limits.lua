@@ -368,11 +368,19 @@ function flow.general()
         return text
     end
 
+    -- Starts at rates since the last `flush`.
+    local moved = 0
+
     local function set_arrival(gate, time)
         -- As it is stored.
         local known = math.floor(time * 1000000 + 0.5) / 1000000
         arrivals[gate] = known
         redis.call('HSET', RATES, gate, time_text(time))
+        if self.together then
+            moved = moved + 1
+        else
+            moved_rates(1)
+        end
     end
 
     -- `kept`: the gate has kept a start for one of them.
@@ -416,6 +424,10 @@ function flow.general()
         for ring, members in pairs(added) do
             added[ring] = nil
             in_parts('ZADD', ring, members)
+        end
+        if moved > 0 then
+            moved_rates(moved)
+            moved = 0
         end
     end
 

@@ -6,9 +6,6 @@
 -- Lanes that are read together.
 local LANES_TOGETHER = 100
 
--- Rates up to which those at rest are left to the sweep.
-local RATES_KEPT = 20000
-
 local rings = {high = BASE .. 'ring:high', normal = BASE .. 'ring:normal', low = BASE .. 'ring:low'}
 
 -- Let jobs of up to `most` lanes of a ring start, up to `want`. Returns how many lanes were visited; how many lanes follow
@@ -326,7 +323,7 @@ local function visit_quickly(level, want, ids, seen, most)
             moved[gate] = text
         end
         write_fields(RATES, moved)
-        if redis.call('HLEN', RATES) > RATES_KEPT then forget_rates(2 * moved_count) end
+        moved_rates(moved_count)
     end
     if next(places) then write_fields(PLACES, places) end
     if next(turns_now) then write_fields(FAIR, turns_now) end
