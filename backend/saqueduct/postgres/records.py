@@ -35,7 +35,7 @@ from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import failure, own_fields
 from saqueduct.tasks.job_log import as_json
 from saqueduct.tasks.job_meta import DURABLE, ROUND, SCHEDULE, THROTTLED, put_back
-from saqueduct.tasks.nesting import is_too_deep, may_be_too_deep
+from saqueduct.tasks.nesting import holds_too_deep, is_too_deep
 from saqueduct.tasks.redaction import REDACTED
 
 MAX_RESULT = 16 * 1024
@@ -98,13 +98,13 @@ class Rows:
         return self._task(job.function) is not None
 
     def _row(self, job: Job, task: TaskDefinition | None, max_result: int) -> Row:
-        row = None
+        arguments, row = self._arguments(task, job) if job.kwargs else None, None
         with suppress(RecursionError):
-            row = self._row_with(job, task, max_result, self._arguments(task, job) if job.kwargs else None)
-        if row is None or (row.arguments is not None and may_be_too_deep(row.arguments)):
+            row = self._row_with(job, task, max_result, arguments)
+        if row is None or (row.arguments is not None and holds_too_deep(arguments or {}, row.arguments)):
             # Of a producer that checks nothing: a record without these arguments is better than none. How many levels
             # Python itself can write depends on its version.
-            row = self._row_with(job, task, max_result, _shallow(self._arguments(task, job)))
+            row = self._row_with(job, task, max_result, _shallow(arguments or {}))
         return row
 
     def _row_with(

@@ -14,7 +14,7 @@ from saq.job import Status
 from saqueduct.postgres.binary_copy import NULL, Moments, alike, jsonb, length
 from saqueduct.postgres.rows import NUL, differs_in_jsonb
 from saqueduct.tasks.job import EngineJob
-from saqueduct.tasks.nesting import may_be_too_deep
+from saqueduct.tasks.nesting import holds_too_deep
 
 _COMPLETE = Status.COMPLETE
 """As a name of its own: an enumeration looks for its members at each use."""
@@ -74,6 +74,6 @@ def _as_jsonb(arguments: dict[str, Any]) -> bytes | None:
             if differs_in_jsonb(value):
                 return None
             flat = False
-    if not flat and may_be_too_deep(encoded):
+    if not flat and holds_too_deep(arguments, encoded):
         return None
     return jsonb(len(encoded) + 1, 1) + encoded

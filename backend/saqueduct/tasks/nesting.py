@@ -1,5 +1,6 @@
 """Nesting: how many lists and objects of JSON may be inside each other."""
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final
 
@@ -24,3 +25,13 @@ def is_too_deep(value: Any) -> bool:
             return False
         level = list(chain.from_iterable(each.values() if type(each) is dict else each for each in level))
     return True
+
+
+def holds_too_deep(arguments: Mapping[str, Any], encoded: bytes) -> bool:
+    """True where one of the arguments is too deep.
+
+    Args:
+        arguments: JSON builtins.
+        encoded: the same as JSON: most of it is quick to see, and a table of many rows is as wide as it likes.
+    """
+    return may_be_too_deep(encoded) and any(map(is_too_deep, arguments.values()))

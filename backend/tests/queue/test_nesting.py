@@ -26,6 +26,9 @@ class Tree(msgspec.Struct):
 async def anything(ctx: Context, /, *, value: Any = None, tree: Tree | None = None, **more: Any) -> None: ...
 
 
+async def named(ctx: Context, *, value: Any = None, other: int = 0) -> None: ...
+
+
 async def flat(ctx: Context, *, rows: list[dict[str, int]]) -> None: ...
 
 
@@ -92,8 +95,8 @@ def test_only_types_that_limit_no_levels_are_searched() -> None:
 @pytest.mark.parametrize("levels", [LEVELS + 1, sys.getrecursionlimit(), 50_000])
 def test_a_job_of_a_producer_that_checks_nothing_has_a_record(levels: int) -> None:
     registry = TaskRegistry()
-    registry.task(anything)
-    job = make({"function": "anything", "kwargs": {"value": lists(levels), "other": 1}, "key": "deep", "queued": 1})
+    registry.task(named)
+    job = make({"function": "named", "kwargs": {"value": lists(levels), "other": 1}, "key": "deep", "queued": 1})
     job.status, job.attempts = Status.COMPLETE, 1
     job.queue = cast("Queue", SimpleNamespace(name="default"))
     rows = Rows(registry)
@@ -115,3 +118,13 @@ def test_arguments_with_as_many_levels_as_may_be_are_recorded() -> None:
     assert row is not None
     assert row.arguments is not None
     assert msgspec.json.decode(row.arguments) == arguments
+
+
+def test_a_record_of_many_values_beside_each_other_is_packed_like_others() -> None:
+    registry = TaskRegistry()
+    registry.task(named)
+    table = {"value": [[number, "x"] for number in range(LEVELS + 1)]}
+    job = make({"function": "named", "kwargs": table, "key": "wide", "queued": 1, "started": 1, "completed": 1})
+    job.status, job.attempts = Status.COMPLETE, 1
+    job.queue = cast("Queue", SimpleNamespace(name="default"))
+    assert Rows(registry).packed([job]) != [None]
