@@ -107,11 +107,9 @@ class Audit:
             raise
         if self._store is not None and id_ is not None:
             await self._store.settle(id_, planned.entry)
-            return
-        if self._store is not None:
-            # Not once more: it may have waited long enough.
-            logger.warning("the audit is written to the log, PostgreSQL did not accept it before the action")
-        log_entry(planned.entry)
+        else:
+            # PostgreSQL may only have been slow. The answer does not wait for it once more.
+            self.note_soon(planned.entry)
 
     def note_soon(self, entry: AuditEntry) -> None:
         """The same without waiting, for actions that programs ask for often, such as enqueue."""
