@@ -7,11 +7,11 @@ import pytest
 from saq import Job
 from saq.job import Status
 
-from saqueduct import Context, Queues, get_registry, task
+from saqueduct import Concurrency, Context, Queues, get_registry, task
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.tasks import job_meta as entries
 from saqueduct.tasks.job import EngineJob
-from saqueduct.tasks.job_meta import EXPIRES_AT, PREFIX, TAGS, ReservedMeta
+from saqueduct.tasks.job_meta import EXPIRES_AT, LIMITS, PREFIX, TAGS, ReservedMeta
 from saqueduct.testing import JobKit
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
@@ -110,6 +110,36 @@ async def test_a_hook_may_not_touch_the_engines_entries(queues: Queues, spoil: A
     with pytest.raises(ReservedMeta):
         await tagged.enqueue()
     assert await queues.get("default").count("incomplete") == 0
+
+
+def _changes_within(job: Job) -> None:
+    job.meta[LIMITS][0][1] = "another"
+
+
+async def test_a_hook_may_not_change_the_limits_of_a_job(queues: Queues) -> None:
+    @task(limits=(Concurrency(1, by="account"),))
+    async def limited(ctx: Context, *, account: str) -> None: ...
+
+    async def hook(job: Job) -> None:
+        _changes_within(job)
+
+    queues.get("default").register_before_enqueue(hook)
+    with pytest.raises(ReservedMeta):
+        await limited.enqueue(account="a1")
+    assert await queues.get("default").count("incomplete") == 0
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_job_may_not_change_its_limits(jobs: JobKit, again: bool) -> None:
+    @task(limits=(Concurrency(1, by="account", name="one"),), retries=2)
+    async def spoils(ctx: Context, *, account: str) -> None:
+        _changes_within(ctx["job"])
+        if again and ctx["job"].attempts == 1:
+            raise RuntimeError("once more")
+
+    job = await jobs.run(spoils, account="a1")
+    assert (job.status, job.attempts) == (Status.COMPLETE, 2 if again else 1)
+    assert job.meta[LIMITS] == spoils.job({"account": "a1"}).meta[LIMITS]
 
 
 async def test_a_hook_that_sets_meta_anew_takes_no_entry_of_the_engine_away(queues: Queues) -> None:
