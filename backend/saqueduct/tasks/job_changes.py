@@ -33,7 +33,7 @@ def updated(job: Job, changes: Mapping[str, Any]) -> dict[str, Any]:
         if name in fixed:
             raise ValueError(f"update: {name} cannot be changed")
     _check_progress(changes.get("progress", job.progress))
-    own = own_fields(job).own or engine_entries(job.meta)
+    own = engine_entries(own_fields(job).own or job.meta)
     found = {name: _checked(name, value) for name, value in changes.items()}
     return found | {"meta": checked(found["meta"], own)} if "meta" in found else found
 

@@ -142,6 +142,17 @@ async def test_a_job_may_not_change_its_limits(jobs: JobKit, again: bool) -> Non
     assert job.meta[LIMITS] == spoils.job({"account": "a1"}).meta[LIMITS]
 
 
+async def test_a_job_may_not_change_the_engines_entries_that_an_update_has_left(jobs: JobKit) -> None:
+    @task(limits=(Concurrency(1, by="account", name="one"),), tags=("billing",))
+    async def spoils(ctx: Context, *, account: str) -> None:
+        await ctx["job"].update(meta={"mine": 1})
+        _changes_within(ctx["job"])
+        _changes(ctx["job"])
+
+    job = await jobs.run(spoils, account="a1")
+    assert job.meta == {"mine": 1, **spoils.job({"account": "a1"}).meta}
+
+
 async def test_a_hook_that_sets_meta_anew_takes_no_entry_of_the_engine_away(queues: Queues) -> None:
     @task(tags=("billing",))
     async def tagged(ctx: Context) -> None: ...
