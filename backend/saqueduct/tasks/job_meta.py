@@ -95,14 +95,12 @@ def put_back(meta: Mapping[str, Any]) -> int:
 
 def engine_entries(meta: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the engine's entries, which no change within those reaches."""
-    return {name: _copied(value) for name, value in meta.items() if is_reserved(name)}
-
-
-def _copied(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    # Lists in lists are those of LIMITS.
-    return [each.copy() if isinstance(each, list) else each for each in value]
+    return {
+        # Lists in lists are those of LIMITS.
+        name: [each.copy() if isinstance(each, list) else each for each in value] if isinstance(value, list) else value
+        for name, value in meta.items()
+        if is_reserved(name)
+    }
 
 
 def checked(meta: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
