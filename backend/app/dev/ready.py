@@ -74,5 +74,5 @@ def show_banner(console: Console, settings: Settings, directory: Path, seconds: 
     if not settings.admin_configured:
         lines.append("  admin      open to this machine only: no ADMIN_PASSWORD and no ADMIN_TOKEN is set")
     lines.append("  Ctrl-C stops all of it")
-    for line in lines:
-        console.say(line)
+    # At once: the programs write meanwhile, and no line of theirs is wanted in between.
+    console.say("\n".join(lines))

@@ -124,7 +124,7 @@ def test_up_serves_the_application_and_an_interrupt_leaves_nothing(directory: Pa
     with log.open("wb") as output:
         up = python.Python(["-m", "app.dev", "up"], env=environment, cwd=BACKEND, stdout=output, stderr=output)
     try:
-        eventually_sync(lambda: "ready after" in log.read_text() or up.poll() is not None, 120)
+        eventually_sync(lambda: "Ctrl-C stops all of it\n" in log.read_text() or up.poll() is not None, 120)
         assert f"http://127.0.0.1:{free_port}/saq" in log.read_text(), log.read_text()
         children = psutil.Process(up.pid).children(recursive=True)
         assert len(children) >= 2
