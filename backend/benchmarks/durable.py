@@ -12,7 +12,6 @@ import asyncpg
 import psutil
 import redis
 
-from benchmarks import memory
 from benchmarks.contenders import SAQUEDUCT, figures_of
 from benchmarks.throughput import Progress, Size
 
@@ -25,7 +24,7 @@ RUN = "run with 100 slots, until PostgreSQL has all ends"
 
 
 def durable(url: str, database: str, size: Size, progress: Progress) -> dict[str, Any]:
-    """Jobs a second, costs a job, and milliseconds from commit to start; medians of the runs."""
+    """Jobs a second and costs a job; medians of the runs."""
     rates: dict[str, list[float]] = {}
     costs: dict[str, list[float]] = {}
     options: dict[str, Any] = {"records": "on", "database": database, "durable": "on"}
@@ -40,9 +39,7 @@ def durable(url: str, database: str, size: Size, progress: Progress) -> dict[str
         rates.setdefault(RUN, []).append(rate)
         for name, value in cost.items():
             costs.setdefault(name, []).append(value)
-    _empty(url, database)
-    commits = memory.commits(url, database, size, progress)
-    return {"rates": _medians(rates), "costs": _medians(costs), "commit to start": commits}
+    return {"rates": _medians(rates), "costs": _medians(costs)}
 
 
 def _run(url: str, database: str, jobs: int, options: Mapping[str, Any]) -> tuple[float, dict[str, float]]:

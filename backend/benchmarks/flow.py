@@ -2,12 +2,13 @@
 
 import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
 from benchmarks.contenders import SAQUEDUCT, figures_of
+from benchmarks.machine import redis_of
 from benchmarks.throughput import Progress, Size, empty
 from saqueduct import Concurrency, EngineQueue, TaskRegistry
 from saqueduct.queue.outcomes import Outcome
@@ -43,9 +44,16 @@ FLOOD = 100_000
 """Jobs of one tenant, before the only ones of the others."""
 
 
-def flow(url: str, size: Size, progress: Progress) -> dict[str, Any]:
-    """Jobs a second by kind of limit, one figure a run; processor time of Redis by lanes and jobs that wait; jobs that
-    start before the only one of a tenant, behind a flood of another."""
+def flow(url: str, size: Size, progress: Progress, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Jobs a second by Redis and kind of limit, one figure a run; processor time of Redis by lanes and jobs that wait;
+    jobs that start before the only one of a tenant, behind a flood of another.
+
+    Args:
+        url: of the Redis.
+        size: of the measurement.
+        progress: called with what is measured at the moment.
+        known: figures measured before: jobs a second with another Redis stay.
+    """
     rates: dict[str, list[float]] = {}
     for _ in range(size.runs):
         for kind, name in KINDS.items():
@@ -60,7 +68,8 @@ def flow(url: str, size: Size, progress: Progress) -> dict[str, Any]:
     parked = asyncio.run(_by_parked(url, ((0, 0), (1_000, 1_000), (1_000, max(size.jobs, 1_000) // 3 * 100))))
     progress("flow: a flood")
     empty(url)
-    return {"rates": rates, "parked": parked, "flood": asyncio.run(_behind_a_flood(url))}
+    by_redis = {**known.get("rates", {}), redis_of(url): rates}
+    return {"rates": by_redis, "parked": parked, "flood": asyncio.run(_behind_a_flood(url))}
 
 
 class _Worker:

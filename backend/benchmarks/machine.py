@@ -11,15 +11,20 @@ import redis
 
 def describe(url: str) -> dict[str, str]:
     """Processor, memory, and the versions that matter."""
-    with redis.Redis.from_url(url) as client:
-        server = client.info("server")["redis_version"]
     return {
         "processor": f"{os.cpu_count()} cores, {_processor()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "Python": platform.python_version(),
-        "Redis": f"{server}, append-only file on, as the application's own",
+        "Redis": f"{redis_of(url)}, append-only file on, as the application's own",
     }
+
+
+def redis_of(url: str) -> str:
+    """Version of a Redis and its allocator, on whose speed that of scripts depends."""
+    with redis.Redis.from_url(url) as client:
+        version, allocator = client.info("server")["redis_version"], client.info("memory")["mem_allocator"]
+    return f"{version} ({allocator.split('-')[0]})"
 
 
 def _processor() -> str:

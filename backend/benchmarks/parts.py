@@ -95,7 +95,7 @@ def _durable(bench: Bench) -> dict[str, Any]:
 
 
 def _flow(bench: Bench) -> dict[str, Any]:
-    return {"flow": flow(bench.url, bench.size, bench.show)}
+    return {"flow": flow(bench.url, bench.size, bench.show, bench.known.get("flow", {}))}
 
 
 def _retention(bench: Bench) -> dict[str, Any]:

@@ -198,19 +198,13 @@ def _durable(figures: Mapping[str, Any]) -> list[str]:
     return [
         _table(["Durable jobs a second, job records on", "median"], rates),
         _table(["A durable job, from its lease to its end", "costs"], costs),
-        _commits(figures["commit to start"]),
     ]
 
 
 def _flow(figures: Mapping[str, Any]) -> list[str]:
-    rates = {name: statistics.median(each) for name, each in figures["rates"].items()}
-    without = next(iter(rates.values()))
     flood = figures["flood"]
     return [
-        _table(
-            ["Jobs a second with limits, 1 worker, 100 slots, job records off", "median", "of those without"],
-            [(name, f"{rate:,.0f}", f"{rate / without:.0%}") for name, rate in rates.items()],
-        ),
+        _rates(figures["rates"]),
         _table(
             ["Lease and end of 20 jobs with a limit, while others wait", "microseconds of Redis"],
             [(name, f"{used:,.0f}") for name, used in figures["parked"].items()],
@@ -220,6 +214,19 @@ def _flow(figures: Mapping[str, Any]) -> list[str]:
             [("median", f"{flood['median']:,.0f}"), ("longest", f"{flood['longest']:,.0f}")],
         ),
     ]
+
+
+def _rates(by_redis: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Jobs a second with limits, two columns a Redis."""
+    head = ["Jobs a second with limits, 1 worker, 100 slots, job records off"]
+    rows: dict[str, list[str]] = {}
+    for server, rates in by_redis.items():
+        head += [f"Redis {server}", "of those without"]
+        medians = {name: statistics.median(each) for name, each in rates.items()}
+        without = next(iter(medians.values()))
+        for name, rate in medians.items():
+            rows.setdefault(name, [name]).extend((f"{rate:,.0f}", f"{rate / without:.0%}"))
+    return _table(head, list(rows.values()))
 
 
 def _retention(rotations: Sequence[Mapping[str, float]]) -> str:
