@@ -19,7 +19,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    text,
     tuple_,
     union_all,
 )
@@ -32,6 +31,7 @@ from saqueduct.errors import InvalidCursor, InvalidSearch
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.hidden_values import without_hidden
 from saqueduct.postgres.index_order import in_index_order
+from saqueduct.postgres.local_settings import local_settings
 from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.outage import took_too_long
 from saqueduct.postgres.patience import rows_within
@@ -83,6 +83,12 @@ class JobHistory:
     def _counting(self) -> int:
         """Milliseconds that the counts of a page may take."""
         return max(1, round(self._timings.count * 1000))
+
+    @property
+    def _searching(self) -> int:
+        """Milliseconds that a search may take."""
+        # 0 would mean no limit.
+        return max(1, round(self._timings.search * 1000))
 
     async def find(self, key: str, limit: int = PAGE, queue: str | None = None) -> Sequence[JobRecord]:
         """The records of the jobs that had this key, in one queue or in any, newest first; empty if there are none."""
@@ -137,7 +143,7 @@ class JobHistory:
             InvalidCursor: the cursor was not returned by this method.
             InvalidSearch: the search takes longer than `PostgresTimings.search`.
         """
-        async with in_index_order(self._session, which):
+        async with in_index_order(self._session, which, self._searching):
             return await self._page([conditions(which, self._tasks)], cursor, limit)
 
     async def page_of(self, parts: Sequence[RecordFilter], cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
@@ -149,7 +155,8 @@ class JobHistory:
         [first, *more] = parts
         if not more:
             return await self.page(first, cursor, limit)
-        return await self._page([conditions(part, self._tasks) for part in parts], cursor, limit)
+        async with local_settings(self._session, {"statement_timeout": f"{self._searching}ms"}):
+            return await self._page([conditions(part, self._tasks) for part in parts], cursor, limit)
 
     async def newest(self, which: RecordFilter, most: int) -> dt.datetime | None:
         """The time of enqueue from which on a filter has `most` records before `until`; None: it has fewer in all.
@@ -204,7 +211,7 @@ class JobHistory:
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
-        async with in_index_order(self._session, which):
+        async with in_index_order(self._session, which, self._searching):
             return await self._page([[*conditions(which, self._tasks), *DEAD]], cursor, limit)
 
     async def dead_errors(
@@ -225,8 +232,7 @@ class JobHistory:
         query = select(JobRecord.task, error, arguments, JobRecord.queued_at, version)
         query = query.where(*conditions(which, self._tasks), *DEAD)
         query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
-        await self._limit_time()
-        async with in_index_order(self._session, which):
+        async with in_index_order(self._session, which, self._searching):
             rows = await self._session.execute(query, execution_options=self._options)
         found: list[Any] = list(rows)
         return [(task, view.error_of(task, error, given), at, version) for task, error, given, at, version in found]
@@ -243,13 +249,7 @@ class JobHistory:
         more = len(records) > limit
         return RecordsPage(records[:limit], _encoded(records[limit - 1]) if more else None)
 
-    async def _limit_time(self) -> None:
-        # 0 would mean no limit.
-        limit = max(1, round(self._timings.search * 1000))
-        await self._session.execute(text(f"SET LOCAL statement_timeout TO {limit}"))
-
     async def _searched(self, query: Select[JobRecord]) -> Sequence[JobRecord]:
-        await self._limit_time()
         try:
             return (await self._session.scalars(query, execution_options=self._options)).all()
         except DBAPIError as error:

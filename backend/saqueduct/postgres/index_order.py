@@ -8,34 +8,31 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from saqueduct.postgres.local_settings import local_settings
 from saqueduct.postgres.record_filter import RecordFilter
 
-_BEGIN: Final = text("""
-    SELECT current_setting('enable_bitmapscan') AS bitmapscan, current_setting('enable_sort') AS sort,
-        set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)
-""")
-
-_END: Final = text("SELECT set_config('enable_bitmapscan', :bitmapscan, true), set_config('enable_sort', :sort, true)")
+_ORDERED: Final = {"enable_bitmapscan": "off", "enable_sort": "off"}
 
 
 @asynccontextmanager
-async def in_index_order(session: AsyncSession, which: RecordFilter | None = None) -> AsyncIterator[None]:
+async def in_index_order(
+    session: AsyncSession, which: RecordFilter | None = None, within: int | None = None
+) -> AsyncIterator[None]:
     """Within the block the planner prefers indexes that have the order of the query; afterwards it plans as before.
 
     Args:
         session: of the caller, in a transaction.
         which: the filter of the query; None: an index has its order. What matches a filter by something else than task,
             status and time may be rare: it is found first and then sorted, as the planner likes.
+        within: milliseconds that a statement within the block may take; None: as before.
     """
-    if which is not None and not _has_order(which):
+    settings = dict(_ORDERED) if which is None or _has_order(which) else {}
+    if within is not None:
+        settings["statement_timeout"] = f"{within}ms"
+    async with local_settings(session, settings):
         yield
-        return
-    before = (await session.execute(_BEGIN)).one()
-    yield
-    await session.execute(_END, {"bitmapscan": before.bitmapscan, "sort": before.sort})
 
 
 def _has_order(which: RecordFilter) -> bool:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Executable, text
+from sqlalchemy import Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from saqueduct.postgres.local_settings import local_settings
 from saqueduct.postgres.outage import took_too_long
 
 
@@ -27,13 +28,11 @@ async def rows_within(
         options: of its execution.
     """
     try:
-        async with session.begin_nested():
-            await session.execute(text(f"SET LOCAL statement_timeout TO '{milliseconds}ms'"))
-            rows = list(await session.execute(query, dict(values or {}), execution_options=dict(options or {})))
-            # The release of the savepoint would keep the limit, and be subject to it: PostgreSQL counts the time that
-            # a busy process takes between the messages of a statement. Its failure would end the whole transaction.
-            await session.execute(text("SET LOCAL statement_timeout TO DEFAULT"))
-            return rows
+        # The limit ends before the savepoint: its release would be subject to it, and PostgreSQL counts the time that a
+        # busy process takes between the messages of a statement. Its failure would end the whole transaction.
+        limit = {"statement_timeout": f"{milliseconds}ms"}
+        async with session.begin_nested(), local_settings(session, limit):
+            return list(await session.execute(query, dict(values or {}), execution_options=dict(options or {})))
     except DBAPIError as error:
         if not took_too_long(error):
             raise

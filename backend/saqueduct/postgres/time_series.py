@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from saqueduct.common.durations import BUCKETS, Durations
 from saqueduct.postgres.base import in_schema, quoted
+from saqueduct.postgres.local_settings import local_settings
 from saqueduct.postgres.models import HistoryRow
 from saqueduct.postgres.time_steps import KEPT_DAYS, Point, Span, Summary, Total, Totals, Trend
 
@@ -43,10 +44,7 @@ _CHOSEN = """
         AND (CAST(:queue AS text) IS NULL OR queue = :queue) AND (CAST(:task AS text) IS NULL OR task = :task)
 """
 
-_BY_INDEX = """
-    SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),
-        set_config('enable_sort', 'off', true)
-"""
+_BY_INDEX: Final = {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0", "enable_sort": "off"}
 """The planner takes step and time for independent, expects many times the rows and groups that there are, and would
 read the whole table, most of which are minutes, and sort the wide rows in place of adding them up by a hash."""
 
@@ -226,8 +224,8 @@ class TimeSeries:
             "queue": queue,
             "task": task,
         }
-        await self._session.execute(text(_BY_INDEX))
-        return await self._session.execute(text(f"SELECT {columns} {chosen} GROUP BY {group}"), given)
+        async with local_settings(self._session, _BY_INDEX):
+            return await self._session.execute(text(f"SELECT {columns} {chosen} GROUP BY {group}"), given)
 
 
 def _beginning(span: Span) -> str:

@@ -2,9 +2,10 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from saqueduct.postgres.engine import make_engine
@@ -50,9 +51,17 @@ async def test_all_searches_for_runs_of_a_task_share_one_limit(engine: AsyncEngi
 
 
 async def test_the_history_is_read_by_its_index_and_other_reads_as_before(engine: AsyncEngine) -> None:
-    setting = text("SHOW enable_seqscan")
-    async with AsyncSession(engine) as session:
-        async with session.begin():
-            await TimeSeries(session).trend(Span.of(NOW - dt.timedelta(days=7), NOW, 3600))
-            assert await session.scalar(setting) == "off"
-        assert await session.scalar(setting) == "on"
+    read: list[str] = []
+
+    def note(_: object, cursor: Any, statement: str, *__: object) -> None:
+        if "FROM job_history" in statement:
+            cursor.execute("SHOW enable_seqscan")
+            read.append(cursor.fetchone()[0])
+
+    async with AsyncSession(engine) as session, session.begin():
+        history = TimeSeries(session)
+        event.listen(engine.sync_engine, "before_cursor_execute", note)
+        await history.trend(Span.of(NOW - dt.timedelta(days=7), NOW, 3600))
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        assert await session.scalar(text("SHOW enable_seqscan")) == "on"
+    assert read == ["off"]
