@@ -24,7 +24,7 @@ class Sizes(NamedFields):
         full_records: waiting records from which a worker takes no new jobs, as long as PostgreSQL answers; less than
             `waiting_records`.
         searched_records: newest job records among which the console searches for text, and today's records for what
-            only the indexes of past days find.
+            only the indexes of past days find; as many one page of a list reads over HTTP and on the command line.
     """
 
     job_bytes: int = LARGEST_JOB

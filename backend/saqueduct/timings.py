@@ -35,6 +35,8 @@ class PostgresTimings(NamedFields):
         plan: time that PostgreSQL has to note an action before it is done: the action matters more.
         search: maximum duration of a search for records; one without an index reads the whole table.
         count: maximum duration of the counts of a page of records.
+        unindexed: time after the end of a day, in UTC, in which its records may have no indexes for searches, see
+            `Partitions`.
         record_suspension: time for which jobs commit without their records, after one could not be written in a job's
             transaction.
     """
@@ -59,6 +61,7 @@ class PostgresTimings(NamedFields):
     plan: float = 1.0
     search: float = 15.0
     count: float = 0.4
+    unindexed: float = 1200.0
     record_suspension: float = 10.0
 
 
@@ -76,8 +79,6 @@ class ConsoleTimings(NamedFields):
         count: maximum duration of the counts of a page of jobs; a page without them is better than a slow one.
         runs: maximum duration of all searches for the runs of a task, or of schedules.
         newest_kept: time for which it is remembered from when on records are searched.
-        unindexed: time after the end of a day, in UTC, in which its records may have no indexes for searches, see
-            `Partitions`.
     """
 
     sample: float = 2.0
@@ -88,7 +89,6 @@ class ConsoleTimings(NamedFields):
     count: float = 0.03
     runs: float = 0.3
     newest_kept: float = 10.0
-    unindexed: float = 1200.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

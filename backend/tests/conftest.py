@@ -236,7 +236,7 @@ def worker(saqueduct_worker: WorkerFixture) -> WorkerFixture:
 
 @pytest.fixture
 async def client(
-    settings: Settings, timings: Timings, queues: Queues, engine: AsyncEngine
+    settings: Settings, timings: Timings, sizes: Sizes, queues: Queues, engine: AsyncEngine
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, called in this process as if from this machine."""
     shared = application(settings)
@@ -244,7 +244,7 @@ async def client(
     for queue in saqueduct.queues:
         queue.core.timings = timings
     if saqueduct.store is not None:
-        saqueduct.store.timings = timings.postgres
+        saqueduct.store.timings, saqueduct.store.sizes = timings.postgres, sizes
     transport = httpx.ASGITransport(cast("Any", shared), raise_app_exceptions=False)
     async with (
         running(shared),

@@ -1,5 +1,6 @@
 """`jobs`: waiting and running jobs, from Redis, and ended ones, from their records."""
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -61,17 +62,12 @@ async def list_jobs(
     which = options.record_filter(saqueduct.registry, queue=queue, status=recorded, **given)
     if state is not None:
         found, after = await _live(saqueduct, state, which, cursor, limit)
-    else:
-        found, after = await _recorded(saqueduct, which, cursor, limit)
-    show_page(found, after, as_json=as_json, nothing="no jobs match")
-
-
-async def _recorded(
-    saqueduct: Saqueduct, which: RecordFilter, cursor: str | None, limit: int
-) -> tuple[list[JobDetails], str | None]:
+        show_page(found, after, as_json=as_json, nothing="no jobs match")
+        return
     async with records.history(saqueduct) as history:
-        page = await history.page(which, cursor, limit)
-    return [JobDetails.of_record(saqueduct.queues, record) for record in page.records], page.cursor
+        page = await history.page(which, cursor, limit, saqueduct.config.sizes.searched_records)
+    found = [JobDetails.of_record(saqueduct.queues, record) for record in page.records]
+    show_page(found, page.cursor, as_json=as_json, nothing="no jobs match", since=page.searched_since)
 
 
 async def _live(
@@ -83,25 +79,34 @@ async def _live(
 
 
 def show_page(
-    found: Sequence[JobDetails], after: str | None, *, as_json: bool, nothing: str, dead: bool = False
+    found: Sequence[JobDetails],
+    after: str | None,
+    *,
+    as_json: bool,
+    nothing: str,
+    dead: bool = False,
+    since: dt.datetime | None = None,
 ) -> None:
     """Print a page of jobs, and where the next begins.
 
     Args:
         found: the jobs.
         after: cursor of the next page.
-        as_json: as `{"jobs": [...], "cursor": ...}`.
+        as_json: as `{"jobs": [...], "cursor": ..., "searched_since": ...}`.
         nothing: the text to print if there are none.
         dead: see `views.listed`.
+        since: of which times of enqueue the page has the jobs, see `RecordsPage.searched_since`.
     """
     if as_json:
-        output.emit({"jobs": found, "cursor": after})
+        output.emit({"jobs": found, "cursor": after, "searched_since": since})
         return
     if found:
         output.show(views.listed(found, dead=dead))
     else:
         output.note(nothing)
-    if after is not None:
+    if since is not None:
+        output.note(f"searched back to {output.when(since)}; older ones: --cursor {after}")
+    elif after is not None:
         output.note(f"more: --cursor {after}")
 
 

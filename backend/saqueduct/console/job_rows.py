@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from saqueduct.common.clock import time_now
 from saqueduct.console.search import Search
 from saqueduct.console.view import View
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.outage import outage_in
 from saqueduct.postgres.record_filter import RecordFilter
+from saqueduct.postgres.search_bounds import indexed_until, is_found
 from saqueduct.queue.listing import LIVE, JobListing, LiveState
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ async def page_of(
         limit: jobs at most, of the live and of the recorded ones.
         look_at: live jobs of each state that are read at most.
         recorded: False: without the ended ones, which PostgreSQL has.
-        whole: True: no record of a task or a queue is left out, however long that takes.
+        whole: True: no record is left out but by a search for text; a page may then have few jobs, or none, although
+            others follow.
 
     Raises:
         InvalidCursor, InvalidSearch, UnknownQueue, QueueUnavailable: see `JobHistory.page` and `JobListing.page`.
@@ -176,8 +177,8 @@ async def _counts(view: View, parts: "Parts") -> Mapping[str, int] | None:
 
 async def _recorded(view: View, parts: "Parts", cursor: str | None, limit: int) -> tuple[list[JobDetails], str | None]:
     async with view.history() as history:
-        records, following = await history.page_of(parts.listed, cursor, limit)
-        return [JobDetails.of_record(view.queues, record) for record in records], following
+        page = await history.page_of(parts.listed, cursor, limit, parts.portion)
+        return [JobDetails.of_record(view.queues, record) for record in page.records], page.cursor
 
 
 class Parts(NamedTuple):
@@ -188,6 +189,8 @@ class Parts(NamedTuple):
     gap: dt.datetime | None = None
     failed: RecordFilter | None = None
     """Those that failed of what the others leave out."""
+    portion: int | None = None
+    """Records that one page reads, see `JobHistory.page`; None: all that there are."""
 
     @property
     def listed(self) -> list[RecordFilter]:
@@ -198,36 +201,25 @@ class Parts(NamedTuple):
 
 async def _parts(view: View, which: RecordFilter, whole: bool) -> Parts:
     """A filter, or several of them that leave out records which no index helps to find; see `page_of` for `whole`."""
-    if _is_found(which) or (whole and not _needs_index(which)):
+    if is_found(which):
         return Parts([which])
+    if whole and which.text is None:
+        return Parts([which], portion=view.sizes.searched_records)
     since = await newest_of(view, which)
     if since is None or (which.since is not None and which.since >= since):
         return Parts([which])
     newest = msgspec.structs.replace(which, since=since)
     if which.text is not None:
         return Parts([newest], capped=True)
-    end = indexed_until(view)
+    end = indexed_until(view.saqueduct.config.timings.postgres)
     if since <= end:
         return Parts([which])
     older = msgspec.structs.replace(which, until=end if which.until is None else min(which.until, end))
     failed = None
-    if which.task is not None and which.status is None and _is_found(msgspec.structs.replace(which, status="failed")):
+    if which.task is not None and which.status is None and is_found(msgspec.structs.replace(which, status="failed")):
         begin = end if which.since is None else max(which.since, end)
         failed = msgspec.structs.replace(which, status="failed", since=begin, until=since)
     return Parts([newest, older], gap=end, failed=failed)
-
-
-def _is_found(which: RecordFilter) -> bool:
-    """True where indexes find the records of each day in their order."""
-    if _needs_index(which):
-        return False
-    # The others of today have an index of those that are not complete.
-    return (which.task is None and which.queue is None) or which.status not in (None, "complete")
-
-
-def _needs_index(which: RecordFilter) -> bool:
-    """True where a record that matches may be the only one of a million."""
-    return any(each is not None for each in (which.text, which.arguments, which.tag, which.trace))
 
 
 async def newest_of(view: View, which: RecordFilter) -> dt.datetime | None:
@@ -240,12 +232,6 @@ async def newest_of(view: View, which: RecordFilter) -> dt.datetime | None:
     if which.until is None:
         view.console.newest = (now, found)
     return found
-
-
-def indexed_until(view: View) -> dt.datetime:
-    """The end of the days whose records have all indexes for searches."""
-    indexed = dt.datetime.fromtimestamp(time_now() - view.timings.unindexed, dt.UTC)
-    return indexed.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 async def _live(

@@ -56,6 +56,11 @@ class QueueServices:
         """True when there is a PostgreSQL."""
         return self._sessions is not None
 
+    @property
+    def searched_records(self) -> int | None:
+        """Job records that one page of a list reads at most; None: as many as it needs."""
+        return None if self.queues.store is None else self.queues.store.sizes.searched_records
+
     def under(self, root_path: str) -> "QueueServices":
         """The same for requests to an application that is mounted under a path."""
         links = self.links.under(root_path)

@@ -199,8 +199,9 @@ class Changes:
             while True:
                 async with self.transaction() as session:
                     history = JobHistory(session, self._schema, tasks=self.tasks)
-                    records, cursor = await history.page(which, cursor, BATCH)
-                chosen = [each for each in records if self._is_to_retry(each)]
+                    page = await history.page(which, cursor, BATCH, self._portion)
+                cursor = page.cursor
+                chosen = [each for each in page.records if self._is_to_retry(each)]
                 await self._each(chosen, self._retry_one, lambda record: record.queue)
                 if cursor is None:
                     break
@@ -260,6 +261,10 @@ class Changes:
 
     async def _report(self) -> None:
         await self.job.update(progress=min(1.0, (self.done + self.not_possible) / max(1, self.count)))
+
+    @property
+    def _portion(self) -> int | None:
+        return None if self.queues.store is None else self.queues.store.sizes.searched_records
 
     @property
     def _schema(self) -> str | None:

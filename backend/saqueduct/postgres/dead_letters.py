@@ -16,11 +16,12 @@ from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_batches import Target
 from saqueduct.postgres.base import in_schema
-from saqueduct.postgres.history import DEAD, PLACE, conditions
+from saqueduct.postgres.history import DEAD, conditions
 from saqueduct.postgres.index_order import in_index_order
 from saqueduct.postgres.job_audit import JobAudit
 from saqueduct.postgres.models import DISCARDED, REPLAYED, JobRecord
 from saqueduct.postgres.record_filter import DeadLetterFilter, RecordFilter
+from saqueduct.postgres.record_places import PLACE
 from saqueduct.queue.audit import AuditEntry
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.bulk import bind, enqueue_many

@@ -1,6 +1,5 @@
 """Job records, found and listed."""
 
-import base64
 import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +18,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    tuple_,
     union_all,
 )
 from sqlalchemy.exc import DBAPIError
@@ -27,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.moments import EPOCH, milliseconds
 from saqueduct.common.text import storable
-from saqueduct.errors import InvalidCursor, InvalidSearch
+from saqueduct.errors import InvalidSearch
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.hidden_values import without_hidden
 from saqueduct.postgres.index_order import in_index_order
@@ -36,6 +34,8 @@ from saqueduct.postgres.models import JobRecord, OutboxJob
 from saqueduct.postgres.outage import took_too_long
 from saqueduct.postgres.patience import rows_within
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
+from saqueduct.postgres.record_places import PLACE, Place, before, decoded, down_to, encoded
+from saqueduct.postgres.search_bounds import indexed_until, is_found
 from saqueduct.queue.redacted_view import RedactedView
 from saqueduct.tasks.definition import TaskLookup
 from saqueduct.timings import PostgresTimings
@@ -46,14 +46,16 @@ if TYPE_CHECKING:
 ERROR_END = 2_000
 """Characters of errors that are read to group them."""
 
-PLACE = (JobRecord.queued_at, JobRecord.key, JobRecord.queue)
-
 
 class RecordsPage(NamedTuple):
-    """Some records, newest first, and where the next page begins (None: there is none)."""
+    """Some records, newest first."""
 
     records: Sequence[JobRecord]
     cursor: str | None
+    """Where the next page begins; None: there is none."""
+    searched_since: dt.datetime | None = None
+    """The page has the records that were enqueued since then, and the search goes on at its cursor; None: it has as
+    many as were asked for, or is the last."""
 
 
 class JobHistory:
@@ -131,32 +133,48 @@ class JobHistory:
                 found.append(record)
         return found
 
-    async def page(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
+    async def page(
+        self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE, portion: int | None = None
+    ) -> RecordsPage:
         """A page of records, newest first.
 
         Args:
             which: the filter.
             cursor: of the page before; None: the first page.
             limit: records at most, up to LARGEST_PAGE.
+            portion: records that the page reads at most where no index finds what matches: it may then have few, or
+                none, although others follow at its cursor. None: it reads on until it is full.
 
         Raises:
             InvalidCursor: the cursor was not returned by this method.
             InvalidSearch: the search takes longer than `PostgresTimings.search`.
         """
+        after = None if cursor is None else decoded(cursor)
         async with in_index_order(self._session, which, self._searching):
-            return await self._page([conditions(which, self._tasks)], cursor, limit)
+            last = None if portion is None else await self._last_of(which, after, portion)
+            page = await self._page([[*conditions(which, self._tasks), *down_to(last)]], after, limit)
+        if last is None or page.cursor is not None:
+            return page
+        return RecordsPage(page.records, encoded(*last), last[0])
 
-    async def page_of(self, parts: Sequence[RecordFilter], cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
+    async def page_of(
+        self,
+        parts: Sequence[RecordFilter],
+        cursor: str | None = None,
+        limit: int = PAGE,
+        portion: int | None = None,
+    ) -> RecordsPage:
         """A page of the records that match one of several filters. Arguments and errors as `page`.
 
         Args:
-            parts: filters whose times do not overlap, the newest first.
+            parts: filters whose times do not overlap, the newest first; `portion` counts where it is only one.
         """
         [first, *more] = parts
         if not more:
-            return await self.page(first, cursor, limit)
+            return await self.page(first, cursor, limit, portion)
+        after = None if cursor is None else decoded(cursor)
         async with local_settings(self._session, {"statement_timeout": f"{self._searching}ms"}):
-            return await self._page([conditions(part, self._tasks) for part in parts], cursor, limit)
+            return await self._page([conditions(part, self._tasks) for part in parts], after, limit)
 
     async def newest(self, which: RecordFilter, most: int) -> dt.datetime | None:
         """The time of enqueue from which on a filter has `most` records before `until`; None: it has fewer in all.
@@ -211,8 +229,9 @@ class JobHistory:
 
     async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
         """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
+        after = None if cursor is None else decoded(cursor)
         async with in_index_order(self._session, which, self._searching):
-            return await self._page([[*conditions(which, self._tasks), *DEAD]], cursor, limit)
+            return await self._page([[*conditions(which, self._tasks), *DEAD]], after, limit)
 
     async def dead_errors(
         self, which: RecordFilter, most: int
@@ -237,17 +256,34 @@ class JobHistory:
         found: list[Any] = list(rows)
         return [(task, view.error_of(task, error, given), at, version) for task, error, given, at, version in found]
 
-    async def _page(self, parts: Sequence[list[ColumnElement[bool]]], cursor: str | None, limit: int) -> RecordsPage:
+    async def _last_of(self, which: RecordFilter, after: Place | None, portion: int) -> Place | None:
+        """The place of the last record that a page reads; None: indexes find what matches, or fewer are left."""
+        if is_found(which):
+            return None
+        query = select(*PLACE).where(*before(after)).order_by(*(column.desc() for column in PLACE))
+        if which.until is not None:
+            query = query.where(JobRecord.queued_at < which.until)
+        # No index has the text of any day.
+        first = which.since if which.text is not None else max(which.since or EPOCH, indexed_until(self._timings))
+        if first is not None:
+            query = query.where(JobRecord.queued_at >= first)
+        query = query.offset(max(1, portion) - 1).limit(1)
+        row = (await self._session.execute(query, execution_options=self._options)).one_or_none()
+        return None if row is None else (row[0], row[1], row[2])
+
+    async def _page(self, parts: Sequence[list[ColumnElement[bool]]], after: Place | None, limit: int) -> RecordsPage:
         limit = max(1, min(limit, LARGEST_PAGE))
-        after = [] if cursor is None else [tuple_(*PLACE) < tuple_(*_decoded(cursor))]
         records: list[JobRecord] = []
         for part in parts:
-            query = select(JobRecord).where(*part, *after).order_by(*(column.desc() for column in PLACE))
+            query = select(JobRecord).where(*part, *before(after)).order_by(*(column.desc() for column in PLACE))
             records += await self._searched(query.limit(limit + 1 - len(records)))
             if len(records) > limit:
                 break
         more = len(records) > limit
-        return RecordsPage(records[:limit], _encoded(records[limit - 1]) if more else None)
+        if not more:
+            return RecordsPage(records, None)
+        last = records[limit - 1]
+        return RecordsPage(records[:limit], encoded(last.queued_at, last.key, last.queue))
 
     async def _searched(self, query: Select[JobRecord]) -> Sequence[JobRecord]:
         try:
@@ -300,19 +336,3 @@ def conditions(which: RecordFilter, tasks: TaskLookup | None = None) -> list[Col
 
 def _place(row: OutboxJob) -> tuple[int, int]:
     return row.queued, row.round
-
-
-def _encoded(record: JobRecord) -> str:
-    place = (milliseconds(record.queued_at), record.key, record.queue)
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
-
-
-def _decoded(cursor: str) -> tuple[dt.datetime, str, str]:
-    try:
-        encoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        queued, key, queue = msgspec.json.decode(encoded, type=tuple[int, str, str])
-        if "\x00" not in key + queue:
-            return EPOCH + dt.timedelta(milliseconds=queued), key, queue
-    except (ValueError, OverflowError, msgspec.DecodeError):
-        pass
-    raise InvalidCursor(cursor)

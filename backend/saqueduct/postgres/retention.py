@@ -8,8 +8,8 @@ from sqlalchemy import DateTime, delete, func, literal, literal_column, select, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.postgres.base import in_schema
-from saqueduct.postgres.history import PLACE
 from saqueduct.postgres.models import JobRecord
+from saqueduct.postgres.record_places import PLACE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class PostgresStore:
             engine = engine.execution_options(**in_schema(rows.schema))
         self._engine = engine
         self.timings = timings = timings or PostgresTimings()
+        self.sizes = sizes = sizes or Sizes()
         self.schema = rows.schema
         """Of the tables; None: what the `search_path` of a connection finds."""
         self.sessions = async_sessionmaker(engine, expire_on_commit=False)
@@ -89,7 +90,7 @@ class PostgresStore:
         self.audit = AuditWriter(self.outbox.transaction, rows.schema, timings.plan)
         """Notes the actions of people."""
         self._direct = direct = DirectConnections(engine, DIRECT, pgbouncer=not listens)
-        self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows), timings, sizes or Sizes())
+        self.recorder = JobRecorder(engine, rows, ends, Ends(engine, direct, rows), timings, sizes)
         self.publisher = Publisher(self.outbox, direct, timings)
         self.relay = Relay(
             engine, self.outbox, self.recorder, ends, self._queues, forgotten_after, timings, listens=listens

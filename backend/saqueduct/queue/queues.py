@@ -16,6 +16,7 @@ from saqueduct.queue.queue import EngineQueue, JobStore
 from saqueduct.queue.schedule_states import ScheduleState
 from saqueduct.queue.workers import Workers
 from saqueduct.schedules.schedule import Schedule
+from saqueduct.sizes import Sizes
 from saqueduct.tasks.definition import TaskDefinition, TaskLookup
 from saqueduct.tasks.job import EngineJob, Enqueued
 from saqueduct.tasks.queues import connected, current_queues, disconnected
@@ -41,6 +42,11 @@ class ServingJobStore(JobStore, Protocol):
     @property
     def timings(self) -> PostgresTimings:
         """Its intervals, waits and limits."""
+        ...
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much it holds and reads at once."""
         ...
 
     @property

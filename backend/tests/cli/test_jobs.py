@@ -65,7 +65,7 @@ async def test_jobs_that_have_not_ended_come_from_redis(cli_json: JsonCli, queue
     assert (later["key"], later["status"]) == ("later", "queued")
     assert 3500 < (due - dt.datetime.now(dt.UTC)).total_seconds() < 3605
     assert due.utcoffset() == dt.timedelta(0)
-    assert await cli_json("jobs", "list") == {"jobs": [], "cursor": None}
+    assert await cli_json("jobs", "list") == {"jobs": [], "cursor": None, "searched_since": None}
 
 
 async def test_delayed_jobs_are_queued_ones(cli: Cli) -> None:

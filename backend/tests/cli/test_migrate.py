@@ -39,7 +39,7 @@ def test_tables_are_made_once_and_then_up_to_date(example: Project) -> None:
     again = alone(example, "--app", "example:config", "migrate")
     assert (again.returncode, again.stdout) == (0, f"the tables are up to date: {REVISIONS[-1]}\n"), again.stderr
     listed = example.run("queue", "jobs", "list", "--json")
-    assert json.loads(listed.stdout) == {"jobs": [], "cursor": None}, listed.stderr
+    assert json.loads(listed.stdout) == {"jobs": [], "cursor": None, "searched_since": None}, listed.stderr
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import Access
 from saqueduct.postgres.models import metadata
 from saqueduct.sizes import Sizes
-from saqueduct.timings import ConsoleTimings, Timings
+from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
 from tests.console.browser import page_fixture, tab_fixture  # noqa: F401
 from tests.console.payments import Address, pay
 from tests.fixtures.chromium import chromium_fixture  # noqa: F401
@@ -213,10 +213,11 @@ PATIENT = ConsoleTimings(
     charts=20.0,
     count=60.0,
     runs=60.0,
-    # Each search looks which records are the newest, and the indexes of yesterday's are there at midnight.
+    # Each search looks which records are the newest.
     newest_kept=1e-9,
-    unindexed=1e-3,
 )
+INDEXED = PostgresTimings(unindexed=1e-3)
+"""The indexes of yesterday's records are there at midnight."""
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +252,7 @@ def config_of(
         ],
         secret_key="tests only, no secret, but long enough",
         data_directory=directory,
-        timings=Timings(console=timings),
+        timings=Timings(console=timings, postgres=INDEXED),
         sizes=sizes,
     )
 

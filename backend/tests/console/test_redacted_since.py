@@ -85,7 +85,7 @@ def test_a_count_does_not_tell_it(served: Served) -> None:
     assert served.run(count()) == {"failed": 0}
     for query in ({"q": f"token={VALUE}"}, {"error": VALUE}):
         answer = served.client.get("/queue/jobs", params={"status": "failed", **query})
-        assert answer.json() == {"jobs": [], "cursor": None}
+        assert answer.json() == {"jobs": [], "cursor": None, "searched_since": None}
 
 
 def test_all_that_match_are_not_changed_by_it(served: Served) -> None:

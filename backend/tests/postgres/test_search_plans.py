@@ -8,12 +8,13 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from saqueduct.postgres import migrate
-from saqueduct.postgres.history import DEAD, PLACE, conditions
+from saqueduct.postgres.history import DEAD, conditions
 from saqueduct.postgres.index_order import in_index_order
 from saqueduct.postgres.models import JobRecord
 from saqueduct.postgres.partition_layout import midnight
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.record_filter import RecordFilter
+from saqueduct.postgres.record_places import PLACE
 from saqueduct.postgres.retention import Retention
 from tests.postgres.conftest import run_sql
 from tests.postgres.partition_kit import DAY, divided, now

@@ -99,8 +99,8 @@ class DeadLetterPages(Controller):
 
 async def _letters(view: View, which: RecordFilter, cursor: str | None) -> tuple[list[JobDetails], str | None]:
     async with view.history() as history:
-        records, following = await history.dead_letters(which, cursor, PAGE)
-        return [JobDetails.of_record(view.queues, record) for record in records], following
+        page = await history.dead_letters(which, cursor, PAGE)
+        return [JobDetails.of_record(view.queues, record) for record in page.records], page.cursor
 
 
 async def _groups(view: View, which: RecordFilter, cursor: str | None) -> list[Group]:

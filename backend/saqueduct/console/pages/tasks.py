@@ -27,13 +27,14 @@ from saqueduct.console.failing import Failing, failing_arguments
 from saqueduct.console.fields import Field
 from saqueduct.console.forms import Form
 from saqueduct.console.job_options import changed_options
-from saqueduct.console.job_rows import indexed_until, newest_of
+from saqueduct.console.job_rows import newest_of
 from saqueduct.console.trends import MONTHLY
 from saqueduct.console.view import OPERATOR, View
 from saqueduct.errors import DuplicateJob, InvalidArguments, QueueError, QueueUnavailable
 from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import RecordFilter
+from saqueduct.postgres.search_bounds import indexed_until
 from saqueduct.postgres.time_steps import DAY, Trend
 from saqueduct.tasks.task import Task
 
@@ -120,7 +121,8 @@ async def _runs(view: View, task: Task[..., Any]) -> FoundRuns | None:
     from saqueduct.postgres.task_runs import TaskRuns
     from saqueduct.record_sessions import transaction
 
-    since, indexed = dt.datetime.fromtimestamp(time_now() - RECENT * DAY, dt.UTC), indexed_until(view)
+    since = dt.datetime.fromtimestamp(time_now() - RECENT * DAY, dt.UTC)
+    indexed = indexed_until(view.saqueduct.config.timings.postgres)
     newest = await newest_of(view, RecordFilter())
     async with transaction(view.saqueduct) as session:
         patience, searched = view.timings.runs, view.sizes.searched_records

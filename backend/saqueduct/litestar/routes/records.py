@@ -1,6 +1,7 @@
 """Job records and dead letters over HTTP."""
 
-from typing import Annotated, Any
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, post
@@ -18,6 +19,9 @@ from saqueduct.postgres.job_details import JobDetails
 from saqueduct.postgres.record_filter import PAGE, WHICH, DeadLetterFilter, RecordFilter, arguments_of
 from saqueduct.queue.listing import LIVE, JobListing
 
+if TYPE_CHECKING:
+    from saqueduct.postgres.history import RecordsPage
+
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="jobs of a page")]
 Search = Annotated[
     str | None, QueryParameter(description='arguments: a JSON object, {"user_id": 7}, or user_id=7,status="new"')
@@ -25,10 +29,19 @@ Search = Annotated[
 
 
 class RecordPage(msgspec.Struct):
-    """Some jobs, newest first, and the cursor of the next page; null: there is none."""
+    """Some jobs, newest first. A page may have fewer than asked for, or none, while others follow."""
 
     jobs: list[JobDetails]
     cursor: str | None
+    """Of the next page; null: there is none."""
+    searched_since: dt.datetime | None = None
+    """Only jobs that were enqueued since then were searched, and the next page searches on; null: the page is full, or
+    the last, or of live jobs."""
+
+
+def _page(services: QueueServices, found: "RecordsPage") -> RecordPage:
+    jobs = [JobDetails.of_record(services.queues, record) for record in found.records]
+    return RecordPage(jobs, found.cursor, found.searched_since)
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
@@ -155,8 +168,7 @@ class RecordController(Controller):
             found = await JobListing(searched, state).page(wanted.matches, cursor, limit, wanted.words)
             return RecordPage([JobDetails.of_job(job) for job in found.jobs], found.cursor)
         async with services.history() as history:
-            records, following = await history.page(wanted, cursor, limit)
-            return RecordPage([JobDetails.of_record(services.queues, record) for record in records], following)
+            return _page(services, await history.page(wanted, cursor, limit, services.searched_records))
 
     @get("/{key:str}/history", **VIEWER, operation_id="list_job_records")
     async def show(self, key: FromPath[str], services: NamedDependency[QueueServices]) -> list[JobDetails]:
@@ -186,8 +198,7 @@ class DeadLetterController(Controller):
     ) -> RecordPage:
         """Dead letters that wait, newest first."""
         async with services.history() as history:
-            records, following = await history.dead_letters(wanted, cursor, limit)
-            return RecordPage([JobDetails.of_record(services.queues, record) for record in records], following)
+            return _page(services, await history.dead_letters(wanted, cursor, limit))
 
     @post("/{key:str}/replay", **OPERATOR, status_code=201, operation_id="replay_dead_letter")
     async def replay(

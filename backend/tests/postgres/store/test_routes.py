@@ -73,6 +73,28 @@ async def test_pages_follow_one_another_without_gaps(client: httpx.AsyncClient, 
     assert seen == keys[::-1]
 
 
+@pytest.mark.sizes(searched_records=2)
+async def test_a_page_of_a_task_reads_a_portion_of_the_day_and_leads_on(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look
+) -> None:
+    BROKEN["now"] = False
+    rare = await import_file.enqueue(user_id=1)
+    await jobs.drain()
+    await record_of(records, rare.key, "complete")
+    for _ in range(3):
+        handle = await call_out.enqueue(token="right")
+        await jobs.drain()
+        await record_of(records, handle.key, "complete")
+    seen: list[tuple[list[str], bool]] = []
+    cursor = None
+    while not seen or cursor is not None:
+        params = {"task": "import_file"} | ({"cursor": cursor} if cursor else {})
+        answer = (await client.get("/jobs", params=params)).json()
+        seen.append(([job["job_id"] for job in answer["jobs"]], answer["searched_since"] is not None))
+        cursor = answer["cursor"]
+    assert seen == [([], True), ([rare.key], True), ([], False)]
+
+
 async def test_times_bound_the_list(client: httpx.AsyncClient, jobs: JobKit, records: Look) -> None:
     key = await failed(jobs, records, user_id=1)
     [row] = await records()
