@@ -37,10 +37,13 @@ async def history(saqueduct: Saqueduct) -> AsyncIterator[JobHistory]:
 
 @asynccontextmanager
 async def dead_letters(saqueduct: Saqueduct) -> AsyncIterator[DeadLetters]:
-    """The dead letters, within a transaction.
+    """The dead letters, within a transaction, which is confirmed at the end of the block.
 
     Raises:
         NoJobRecords: there is no PostgreSQL.
+        DuplicateJob: see `DeadLetters.confirm`.
     """
     async with transaction(saqueduct) as session:
-        yield DeadLetters(session, saqueduct.queues, saqueduct.registry)
+        letters = DeadLetters(session, saqueduct.queues, saqueduct.registry)
+        yield letters
+    await letters.confirm()

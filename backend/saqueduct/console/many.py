@@ -45,7 +45,7 @@ async def begun(view: View, form: Form, change: "Change", which: RecordFilter) -
     async with view.dead_letters() as letters:
         if (refused := await refusal(view, form, letters)) is not None:
             return refused
-        job = await view.queues.enqueue(TASK, given, session=letters.session)
+        job = await letters.enqueue(TASK, given)
         # The job counts in it.
         filter_, why = which.described(), given["why"]
         await letters.audit.add(view.entry(change, KINDS[change], [job.key], filter=filter_, why=why, count=None))

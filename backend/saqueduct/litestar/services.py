@@ -124,13 +124,16 @@ class QueueServices:
 
     @asynccontextmanager
     async def dead_letters(self) -> "AsyncIterator[DeadLetters]":
-        """The dead letters, within a transaction.
+        """The dead letters, within a transaction, which is confirmed at the end of the block.
 
         Raises:
             NoJobRecords: there is no PostgreSQL.
+            DuplicateJob: see `DeadLetters.confirm`.
         """
         async with self.transaction() as session:
             # Here, as in `history`.
             from saqueduct.postgres.dead_letters import DeadLetters
 
-            yield DeadLetters(session, self.queues, self.registry)
+            letters = DeadLetters(session, self.queues, self.registry)
+            yield letters
+        await letters.confirm()

@@ -53,10 +53,14 @@ class AuditLog:
     def __init__(self, session: AsyncSession, schema: str | None = None) -> None:
         self._session = session
         self._options = in_schema(schema)
+        self.added: list[int] = []
+        """Ids of the entries that it has written."""
 
     async def add(self, entry: AuditEntry, at: dt.datetime | None = None) -> int:
         """Write an entry; returns its id. `at` is when the action was asked for, if that was not now."""
-        return await _written(self._session, entry, self._options, at)
+        id_ = await _written(self._session, entry, self._options, at)
+        self.added.append(id_)
+        return id_
 
     async def count(self, id_: int | None, entry: AuditEntry, done: Sequence[Target]) -> int | None:
         """Add what a batch of an action did to the one entry for all its batches; returns its id.

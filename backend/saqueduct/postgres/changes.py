@@ -221,6 +221,7 @@ class Changes:
             letters = DeadLetters(session, self.queues, self.tasks)
             job_id = queue.job_id(record.key)
             await letters.replay(job_id, by=self.by, why=self.why, queued_at=record.queued_at)
+        await letters.confirm()
 
     async def _discard(self) -> None:
         so_far, more = Resolved(done=self.done, until=self.before, failed_before=self.before), True

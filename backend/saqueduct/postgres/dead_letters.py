@@ -3,7 +3,7 @@
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from saq import Job
 from sqlalchemy import func, or_, select, tuple_, update
@@ -11,7 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.clock import time_now
 from saqueduct.common.text import storable
-from saqueduct.errors import DeadLetterNotFound, InvalidArguments, JobConflict, QueueError, QueueUnavailable
+from saqueduct.errors import (
+    DeadLetterNotFound,
+    DuplicateJob,
+    InvalidArguments,
+    JobConflict,
+    QueueError,
+    QueueUnavailable,
+)
 from saqueduct.postgres.asked_by import asked_by
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_batches import Target
@@ -26,6 +33,8 @@ from saqueduct.queue.audit import AuditEntry
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.bulk import bind, enqueue_many
 from saqueduct.tasks.definition import TaskLookup
+from saqueduct.tasks.handle import JobHandle
+from saqueduct.tasks.job import own_fields
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, REPLAY_OF, TAGS
 from saqueduct.tasks.redaction import NOT_KEPT, REDACTED
 
@@ -58,6 +67,22 @@ class Resolved:
         self.done += 1
         self.batch.append(Target(record.key, record.queue))
 
+    def refuse(self, key: str, reason: str) -> None:
+        """Count one no longer, which turned out to be refused after the commit."""
+        self.done -= 1
+        self.refused[key] = reason
+
+
+class _Made(NamedTuple):
+    """A unique job that is enqueued when the session commits, unless another one exists by then."""
+
+    handle: JobHandle[Any]
+    task: str
+    letter: str
+    """Key of the dead letter that it replays; empty for a job that replays or changes many."""
+    so_far: Resolved | None
+    """That counts it."""
+
 
 class DeadLetters:
     """Replays and discards dead letters, each in the transaction of a session.
@@ -81,6 +106,7 @@ class DeadLetters:
         self._options = in_schema(self._schema)
         self.audit = AuditLog(session, self._schema)
         """Notes actions in the same transaction."""
+        self._made: list[_Made] = []
 
     def audit_of(self, job: Job, which: DeadLetterFilter, by: str, why: str) -> JobAudit:
         """The audit of a job that replays all that match, in the same transaction.
@@ -106,7 +132,7 @@ class DeadLetters:
         queue: str | None = None,
         queued_at: dt.datetime | None = None,
     ) -> str:
-        """Enqueue a dead letter's job again when the session commits; returns the new job's key.
+        """Enqueue a dead letter's job again when the session commits; returns the new job's key. See `confirm`.
 
         Args:
             key: of the dead letter, or SAQ's full id of its job.
@@ -119,10 +145,44 @@ class DeadLetters:
         Raises:
             DeadLetterNotFound: no job with that key has failed.
             JobConflict: it has been replayed or discarded.
+            DuplicateJob: the job is unique, and the session has enqueued another one.
             UnknownTask, UnknownQueue, InvalidArguments, PayloadTooLarge: it cannot be enqueued as it is.
         """
         record = await self._locked(key, queued_at)
-        return await self._replay(record, by, why, arguments or {}, queue, 0.0)
+        return await self._replay(record, by, why, arguments or {}, queue)
+
+    async def enqueue(self, task: str, arguments: Mapping[str, Any]) -> Job:
+        """Enqueue a job that replays or changes many, when the session commits.
+
+        Raises:
+            UnknownTask, InvalidArguments: nothing is enqueued.
+        """
+        call = bind(self._queues.tasks.get(task).options(session=self.session), arguments)
+        [handle] = await enqueue_many([call])
+        self._made.append(_Made(handle, task, "", None))
+        return call.job
+
+    async def confirm(self) -> None:
+        """After the commit of the session, wait until it is known which of the unique jobs are enqueued.
+
+        A dead letter whose job is not waits again, and is counted as refused; nothing is noted of an action that was
+        refused whole. While Redis is unavailable, the jobs wait in the outbox, and it is not known.
+
+        Raises:
+            DuplicateJob: the job that replays one, or changes many, was dropped: another one exists.
+        """
+        made, self._made = self._made, []
+        for job, task, letter, so_far in made:
+            if await job.enqueued() or job.created:
+                continue
+            dropped = DuplicateJob(task, job.key)
+            if so_far is not None:
+                so_far.refuse(letter, str(dropped))
+                continue
+            if self._queues.store is not None:
+                for entry in self.audit.added:
+                    await self._queues.store.audit.settle(entry, None)
+            raise dropped
 
     async def discard(self, key: str, *, by: str, why: str = "") -> None:
         """Discard a dead letter.
@@ -143,7 +203,8 @@ class DeadLetters:
         queue: str | None = None,
         rate: float = 50.0,
     ) -> bool:
-        """Replay the oldest dead letters, a batch of them. Call it, and commit the session, until it returns False.
+        """Replay the oldest dead letters, a batch of them. Call it, commit the session and `confirm`, until it returns
+        False.
 
         Args:
             which: the filter.
@@ -155,7 +216,7 @@ class DeadLetters:
         for number, record in enumerate(batch):
             try:
                 async with self.session.begin_nested():
-                    await self._replay(record, by, why, arguments or {}, queue, number / rate)
+                    await self._replay(record, by, why, arguments or {}, queue, number / rate, so_far)
                 so_far.add(record)
             except QueueUnavailable:
                 # An outage is no reason to leave it out.
@@ -217,7 +278,8 @@ class DeadLetters:
         why: str,
         changes: Mapping[str, Any],
         queue: str | None,
-        delay: float,
+        delay: float = 0.0,
+        so_far: Resolved | None = None,
     ) -> str:
         task = self._tasks.get(record.task)
         self._queues.look_up(queue or record.queue)
@@ -238,6 +300,10 @@ class DeadLetters:
         if record.tags:
             call.job.meta[TAGS] = record.tags
         [handle] = await enqueue_many([call])
+        if not handle.created:
+            raise DuplicateJob(record.task, handle.key)
+        if own_fields(call.job).claim is not None:
+            self._made.append(_Made(handle, record.task, record.key, so_far))
         await self._resolve([record], REPLAYED, by, why, replayed_as=handle.key)
         return handle.key
 

@@ -80,7 +80,7 @@ class DeadLetterPages(Controller):
         async with view.dead_letters() as letters:
             if (refused := await refusal(view, form, letters)) is not None:
                 return refused
-            job = await view.queues.enqueue("replay_dead_letters", given, session=letters.session)
+            job = await letters.enqueue("replay_dead_letters", given)
             # The job counts in it.
             entry = view.entry("replay", "dead letter", [job.key], filter=which.described(), why=why, count=None)
             await letters.audit.add(entry)

@@ -271,7 +271,7 @@ async def _enqueue_replay(
     async with services.dead_letters() as dead_letters:
         if (other := await under_way(dead_letters.session, schema)) is not None:
             raise DuplicateJob(REPLAY, other)
-        job = await services.queues.enqueue(REPLAY, given, session=dead_letters.session)
+        job = await dead_letters.enqueue(REPLAY, given)
         entry = audit_entry(
             request, "replay", "dead letter", [job.key], by=data.by, why=data.why, filter=which, count=None
         )
