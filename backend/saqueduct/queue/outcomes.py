@@ -185,11 +185,16 @@ class Settler:
         Returns:
             For each True, False if its lease was lost, or why the job must end aborted instead of continuing.
         """
-        groups = [
-            (how, [part for each in alike for part in (each.key, each.job)])
-            for how, alike in groupby(outcomes, attrgetter("how"))
-        ]
-        answers = await self._core.scripts.run("settle", int(expired), pack(groups))
+        scripts = self._core.scripts
+        prefix = scripts.prefix
+        ids = [prefix + each.key for each in outcomes]
+        hows: list[How | int] = []
+        last = 0
+        for how, alike in groupby(map(attrgetter("how"), outcomes)):
+            last += len(list(alike))
+            hows += (how, last)
+        packed = pack((hows, ids, [each.job for each in outcomes]))
+        answers = await scripts.run("settle", int(expired), packed, int(len(set(ids)) < len(ids)))
         if not answers:
             return [True] * len(outcomes)
         return [_read(answer) for answer in answers]

@@ -1,6 +1,7 @@
 -- Write the outcomes of many jobs, each only if its lease still holds. ARGV: 4 '1' to accept only leases that have
--- run out (recovery), else '0'; 5 in MessagePack groups {how, {key, JSON, key, JSON, ...}} of jobs that have their outcome
--- in common: kind, lease ('' a stock worker's, or none), status, ttl or delay, priority, unique claim to release, or of a
+-- run out (recovery), else '0'; 5 in MessagePack {{how, last, how, last, ...}, {id, ...}, {JSON, ...}}, where `last` is the
+-- place of the last of the jobs in a row that have this outcome in common; 6 '1' if a job may be among them twice, else '0'.
+-- A how: kind, lease ('' a stock worker's, or none), status, ttl or delay, priority, unique claim to release, or of a
 -- debounced job that does not end the claim without which it must not continue ('' none), mark under which its end is kept
 -- until PostgreSQL has it ('' not kept), and of an attempt that closes a gate this gate, for how many seconds, and the time
 -- after which the job must not start ('' none).
@@ -11,70 +12,67 @@
 -- later call, '' if that has ended}: its lease stays.
 -- Returns nothing if that is 1 for all.
 even_when_full()
-local ids, keys, jobs, hows, n = {}, {}, {}, {}, 0
-for _, group in ipairs(cmsgpack.unpack(ARGV[5])) do
-    local how, parts = group[1], group[2]
-    -- Once for the whole group, not for each job.
-    if how[1] == 'finish' then how[4] = kept(how[4]) end
-    for i = 1, #parts, 2 do
-        n = n + 1
-        ids[n], keys[n], jobs[n], hows[n] = PREFIX .. parts[i], parts[i], parts[i + 1], how
-    end
-end
+-- Three lists as they are needed: a list that is made here grows one by one, at a cost for each job.
+local hows, ids, jobs = unpack(cmsgpack.unpack(ARGV[5]))
+local n = #ids
 local heard = listened(ids)
-local aborts = redis.call('EXISTS', ABORTING) == 1 and redis.call('HMGET', ABORTING, unpack(ids))
-local stock = redis.call('EXISTS', ACTIVE) == 1
-local inboxes = redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITERS, unpack(ids))
+-- What most queues do not have, with one command.
+local rare = redis.call('EXISTS', ABORTING, ACTIVE, WAITERS) > 0
+local aborts = rare and redis.call('EXISTS', ABORTING) == 1 and redis.call('HMGET', ABORTING, unpack(ids))
+local stock = rare and redis.call('EXISTS', ACTIVE) == 1
+local inboxes = rare and redis.call('EXISTS', WAITERS) == 1 and redis.call('HMGET', WAITERS, unpack(ids))
 local owners = redis.call('HMGET', OWNERS, unpack(ids))
 local deadlines = ARGV[4] == '1' and redis.call('ZMSCORE', LEASES, unpack(ids))
 local lanes = uses_limits() and redis.call('HMGET', LANES, unpack(ids))
 -- What the short way does not know.
 local general = lanes and redis.call('EXISTS', BASE .. 'closed', BASE .. 'expires', BASE .. 'missed', TAKES) > 0
 local takes = general and limits().takers(ids)
-local settled = {}
+local settled = ARGV[6] == '1' and {}
 
-local function holds(i, lease)
-    if lease == '' and owners[i] then return false end
-    if lease ~= '' and owners[i] ~= lease and not is_held(owners[i], lease) then return false end
-    -- Of two outcomes under one lease the first counts.
-    if settled[ids[i]] and lease ~= '' then return false end
-    settled[ids[i]] = true
-    return not deadlines or (deadlines[i] and tonumber(deadlines[i]) <= SERVER)
-end
-
-local answers, released, ended, left, left_lanes, all = {}, {}, {}, {}, {}, true
-local released_count, ended_count, left_count = 0, 0, 0
+-- Of the jobs, by their place: what is answered for those that were not written, and whether others have not ended.
+local answers, going_on = {}, {}
 -- Jobs that go back to the front, to be pushed there from the last to the first, so that they keep their order.
 local fronts = {}
-local how, kind, lease, status, number, priority, claim, mark, gate, seconds, expires
-for i = 1, #ids do
+local group, last = -1, 0
+local kind, lease, status, number, priority, claim, mark, gate, seconds, expires
+for i = 1, n do
     local id = ids[i]
-    if hows[i] ~= how then
-        how = hows[i]
-        kind, lease, status, number, priority, claim, mark, gate, seconds, expires = unpack(how)
+    if i > last then
+        group = group + 2
+        last = hows[group + 1]
+        kind, lease, status, number, priority, claim, mark, gate, seconds, expires = unpack(hows[group])
+        -- Once for the whole group, not for each job.
+        if kind == 'finish' then number = kept(number) end
     end
-    local held = holds(i, lease)
+    local owner, held = owners[i], nil
+    if lease == '' then
+        held = not owner
+    else
+        held = owner == lease or is_held(owner, lease)
+    end
+    if settled and held then
+        -- Of two outcomes under one lease the first counts.
+        held = not settled[id] or lease == ''
+        settled[id] = true
+    end
+    if deadlines and held then held = deadlines[i] and tonumber(deadlines[i]) <= SERVER end
     if held and gate then limits(true).close(gate, tonumber(seconds)) end
+    local key = claim ~= '' and string.sub(id, #PREFIX + 1)
     if not held then
-        answers[i], all = 0, false
+        answers[i] = 0
     elseif kind ~= 'finish' and aborts and aborts[i] then
-        answers[i], all = aborts[i], false
-    elseif kind ~= 'finish' and claim ~= '' and redis.call('GET', claim) ~= keys[i] then
-        answers[i], all = {redis.call('GET', claim) or ''}, false
+        answers[i] = aborts[i]
+    elseif kind ~= 'finish' and key and redis.call('GET', claim) ~= key then
+        answers[i] = {redis.call('GET', claim) or ''}
     else
         if takes and takes[i] then loaded.give_all(id) end
         if kind == 'finish' then
             store(id, jobs[i], number)
             if mark ~= '' then keep_unrecorded(mark, jobs[i]) end
-            ended_count = ended_count + 1
-            ended[ended_count] = id
-            if claim ~= '' then give_up(claim, keys[i]) end
-            if lanes and lanes[i] then
-                left_count = left_count + 1
-                left[left_count], left_lanes[left_count] = id, lanes[i]
-            end
+            if key then give_up(claim, key) end
             if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
         else
+            going_on[i] = true
             redis.call('SET', id, jobs[i])
             local start = tonumber(number) > 0 and after(number) or '0'
             local lane = lanes and lanes[i]
@@ -89,18 +87,38 @@ for i = 1, #ids do
             end
         end
         if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
-        released_count = released_count + 1
-        released[released_count] = id
         if heard == nil or heard[id] then notify(heard, id, status) end
-        answers[i] = 1
     end
 end
 for i = #fronts, 1, -1 do
     local id, priority, lane = unpack(fronts[i])
     let_wait(id, priority, '0', true, lane)
 end
-if #left > 0 then
-    if general or loaded then
+-- Most often all have ended, and no list of those is made.
+local released, ended, ended_lanes = ids, ids, lanes
+if next(answers) or next(going_on) then
+    released, ended, ended_lanes = {}, {}, {}
+    for i = 1, n do
+        if answers[i] == nil then
+            released[#released + 1] = ids[i]
+            if not going_on[i] then
+                ended[#ended + 1] = ids[i]
+                ended_lanes[#ended] = lanes and lanes[i]
+            end
+        end
+    end
+end
+if lanes and #ended > 0 then
+    local left, left_lanes, count = {}, {}, 0
+    for i = 1, #ended do
+        if ended_lanes[i] then
+            count = count + 1
+            left[count], left_lanes[count] = ended[i], ended_lanes[i]
+        end
+    end
+    if count == 0 then
+        -- None of them had limits.
+    elseif general or loaded then
         limits().release_all(left, left_lanes)
         loaded.forget(left)
     else
@@ -117,4 +135,8 @@ if #released > 0 then
     redis.call('ZREM', LEASES, unpack(released))
     if aborts then redis.call('HDEL', ABORTING, unpack(released)) end
 end
-return all and {} or answers
+if not next(answers) then return {} end
+for i = 1, n do
+    if answers[i] == nil then answers[i] = 1 end
+end
+return answers
