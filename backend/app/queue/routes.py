@@ -19,6 +19,7 @@ from saqueduct.litestar.routes.enqueuing import (
     arguments_of,
     asked,
     body_of,
+    enqueue,
     with_options,
 )
 from saqueduct.litestar.unknown import IDEMPOTENCY_KEY
@@ -50,7 +51,7 @@ async def process(
         await require_role(request)
     arguments = with_user(arguments_of(await body_of(request), "my_task"), request.query_params.get("user_id"))
     task = with_options(get_registry().get("my_task"), query)
-    return await answer(await queues.enqueue(task, arguments), query, queues, links, whole=chosen)
+    return await answer(await enqueue(task, arguments, query, queues, links), query, queues, links, whole=chosen)
 
 
 def plain_user(scope: Scope) -> int | None:

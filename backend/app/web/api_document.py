@@ -70,3 +70,6 @@ def _statuses(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[
         yield 404
     if method != "get":
         yield from (403, 408, 409, 413, 415)
+    if path == "/process":
+        # The key in the header was sent with another request.
+        yield 422

@@ -13,7 +13,7 @@ from litestar.types import ExceptionHandlersMap
 from saqueduct import errors
 from saqueduct.common.text import loggable
 from saqueduct.litestar.phrases import phrase_of
-from saqueduct.litestar.refusals import RoleNeeded, SignInNeeded
+from saqueduct.litestar.refusals import RequestRefused, RoleNeeded, SignInNeeded
 from saqueduct.litestar.unknown import named
 from saqueduct.postgres.outage import outage_in, took_too_long
 
@@ -103,6 +103,8 @@ def http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
     if isinstance(error, SignInNeeded | RoleNeeded) and error.role is not None:
         more["role"] = error.role
     code = "invalid" if error.status_code == 400 else phrase_of(error.status_code).lower().replace(" ", "-")
+    if isinstance(error, RequestRefused):
+        code = error.code
     return problem(error.status_code, code, error.detail, dict(error.headers or {}), **more)
 
 

@@ -77,6 +77,13 @@ class JobLinks:
         keyed.update(f"{queue}\0{key}".encode())
         return base64.urlsafe_b64encode(keyed.digest()[:TOKEN_BYTES]).decode("ascii")
 
+    def signature(self, content: bytes) -> str:
+        """The signature of a request, which nobody without the secret can compare with others."""
+        keyed = self._keyed.copy()
+        # No name of a queue begins so.
+        keyed.update(b"\0request\0" + content)
+        return keyed.hexdigest()
+
     def queue_of(self, queues: Iterable[str], key: str, token: str) -> str | None:
         """The queue in which the token opens the job with that key; None: none."""
         given = token.encode()

@@ -76,7 +76,8 @@ HEADER: Final[Document] = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "the same as the parameter key",
+    "description": "key of the request and of its job: repeated within 24 hours, the same request gets the job of the "
+    "first; another request with the key is refused with 422",
 }
 
 SECURITY_SCHEMES: Final[Document] = {
@@ -279,6 +280,9 @@ def _statuses(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[
         yield 404
     if method != "get":
         yield from (403, 408, 409, 413, 415)
+    if path in ("/tasks/{name}", "/tasks/{name}/batch"):
+        # The key in the header was sent with another request.
+        yield 422
 
 
 def _add_tasks(document: Document, paths: Document, prefix: str, registry: TaskRegistry) -> None:

@@ -4,7 +4,7 @@ import logging
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
-from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
 
 from saqueduct.common.people import Person, Role
 from saqueduct.common.text import loggable
@@ -40,6 +40,18 @@ class RoleNeeded(PermissionDeniedException):
     def __init__(self, role: Role, person: Person) -> None:
         self.role: Role | None = role
         super().__init__(f"the role {role} is needed: {person.name} has the role {person.role}")
+
+
+class RequestRefused(HTTPException):
+    """A request that is refused for a reason of its own.
+
+    Attributes:
+        code: short name of the reason, stable for programs.
+    """
+
+    def __init__(self, detail: str, status: int, code: str, headers: dict[str, str] | None = None) -> None:
+        self.code = code
+        super().__init__(detail, status_code=status, headers=headers)
 
 
 def log_refusal(connection: Connection, reason: str, level: int = logging.WARNING) -> None:

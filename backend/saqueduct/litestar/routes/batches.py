@@ -8,6 +8,7 @@ import msgspec
 from litestar.exceptions import ValidationException
 
 from saqueduct.errors import InvalidArguments
+from saqueduct.litestar.idempotency import IdempotentRequest
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.routes.answers import EnqueuedJob
 from saqueduct.litestar.routes.enqueuing import EnqueueQuery, arguments_of, with_options
@@ -40,6 +41,7 @@ async def batch(
     A key is that of all: the jobs have it with their place, `import:0`, `import:1` and so on.
 
     Raises:
+        RequestRefused, QueueUnavailable: see `IdempotentRequest.once`.
         ValidationException: the body is no array of objects, or longer than LARGEST_BATCH.
         InvalidArguments: some do not fit; names their places and what is wrong.
     """
@@ -56,10 +58,18 @@ async def batch(
             problems |= {f"[{place}].{name}": problem for name, problem in error.problems.items()}
     if problems:
         raise InvalidArguments(task.name, problems)
-    answers = await queue.enqueue_many(jobs)
+    if not query.idempotent or query.key is None:
+        answers, is_first = await queue.enqueue_many(jobs), True
+    else:
+        request = IdempotentRequest.of(queue, task, query.key, content, query.options(), links)
+        answers, is_first = await request.once(lambda: queue.enqueue_many(jobs))
     return EnqueuedBatch(
         [
-            EnqueuedOne(each.key, each.created, location=links.address(queue.name, each.key, created=each.created))
+            EnqueuedOne(
+                each.key,
+                each.created and is_first,
+                location=links.address(queue.name, each.key, created=each.created),
+            )
             for each in answers
         ]
     )

@@ -1,7 +1,7 @@
 """Enqueue over HTTP: arguments from the body, options from query and header, and the wait for a result."""
 
 import datetime as dt
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from litestar import Request, Response
@@ -9,13 +9,16 @@ from litestar.exceptions import ValidationException
 from saq import Job
 
 from saqueduct.errors import InvalidArguments, JobAborted, JobFailed, JobNotFound, QueueUnavailable, ResultTimeout
+from saqueduct.litestar.idempotency import IdempotentRequest
 from saqueduct.litestar.links import JobLinks
-from saqueduct.litestar.routes.answers import EnqueuedJob, created
+from saqueduct.litestar.responses import JSONResponse
+from saqueduct.litestar.routes.answers import EnqueuedJob
 from saqueduct.litestar.routes.listeners import WAITING
 from saqueduct.litestar.routes.views import JobView
 from saqueduct.litestar.unknown import IDEMPOTENCY_KEY
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.handle import JobHandle
+from saqueduct.tasks.job import Enqueued, own_fields
 from saqueduct.tasks.task import Task
 
 LONGEST_WAIT: Final = 60.0
@@ -35,12 +38,15 @@ class EnqueueQuery(msgspec.Struct, frozen=True):
     eta: dt.datetime | None = None
     """Time before which it does not start, with an offset; not together with `delay`."""
     key: str | None = None
-    """The job's key; while a job of that key waits or runs, no other is made. Also as header `Idempotency-Key`."""
+    """The job's key; while a job of that key waits or runs, no other is made. Also that of the header
+    `Idempotency-Key`."""
     priority: Literal["high", "normal", "low"] | None = None
     expires: Seconds | None = None
     """Seconds by which it must have started, else it never runs."""
     wait: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT)] | None = None
     """Seconds to wait for its end; the answer is then the job, with its result."""
+    idempotent: bool = False
+    """True: the header gives the key; no parameter of a query."""
 
     def options(self) -> dict[str, Any]:
         """Keywords of `Task.options`; empty: none is asked for."""
@@ -49,6 +55,19 @@ class EnqueueQuery(msgspec.Struct, frozen=True):
 
 
 PLAIN: Final = EnqueueQuery()
+
+
+class MadeJob(NamedTuple):
+    """The job of a request."""
+
+    queue: str
+    key: str
+    job: Job | None
+    """None: an earlier request has enqueued it, and Redis has forgotten it since."""
+    new: bool
+    """True: this request has created it."""
+    own: bool
+    """True: so has this one, or one before with the same Idempotency-Key and content; its answer has the token."""
 
 
 def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
@@ -62,7 +81,8 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
         ValidationException: a value does not fit, or query and header give two keys.
     """
     given = {name: value for name, value in request.query_params.items() if name not in own}
-    if (key := _key_of_header(request)) is not None and given.setdefault("key", key) != key:
+    key = _key_of_header(request)
+    if key is not None and given.setdefault("key", key) != key:
         raise _invalid("key", "the query and the header Idempotency-Key give two keys: give one")
     if not given:
         return PLAIN
@@ -77,7 +97,8 @@ def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
     if "\N{REPLACEMENT CHARACTER}" in given.get("key", ""):
         # Otherwise all keys that cannot be decoded would be the same key.
         raise _invalid("key", "it is not UTF-8")
-    return msgspec.convert(given, EnqueueQuery, strict=False)
+    query = msgspec.convert(given, EnqueueQuery, strict=False)
+    return query if key is None else msgspec.structs.replace(query, idempotent=True)
 
 
 def _key_of_header(request: Request[Any, Any, Any]) -> str | None:
@@ -133,23 +154,55 @@ async def body_of(request: Request[Any, Any, Any]) -> Any:
         raise ValidationException(f"the body is not JSON: {error}") from None
 
 
-async def answer(job: Job, query: EnqueueQuery, queues: Queues, links: JobLinks, *, whole: bool) -> Response[Any]:
+async def enqueue(
+    task: Task[..., Any], arguments: dict[str, Any], query: EnqueueQuery, queues: Queues, links: JobLinks
+) -> MadeJob:
+    """Enqueue the job of a request; with an Idempotency-Key, one job for all requests with the key.
+
+    Raises:
+        RequestRefused, QueueUnavailable: see `IdempotentRequest.once`.
+        InvalidArguments, PayloadTooLarge, DuplicateJob: see `Queues.enqueue`.
+    """
+    if not query.idempotent or query.key is None:
+        return _made(await queues.enqueue(task, arguments))
+    found: list[Job] = []
+
+    async def first() -> list[Enqueued]:
+        made = _made(await queues.enqueue(task, arguments))
+        if made.job is not None:
+            found.append(made.job)
+        return [Enqueued(made.key, made.new)]
+
+    queue = queues.get(task.queue_name)
+    request = IdempotentRequest.of(queue, task, query.key, arguments, query.options(), links)
+    [answer], is_first = await request.once(first)
+    if is_first:
+        return _made(found[0])
+    return MadeJob(queue.name, answer.key, await queue.fetch(answer.key), new=False, own=answer.created)
+
+
+def _made(job: Job) -> MadeJob:
+    new = own_fields(job).created
+    return MadeJob(job.get_queue().name, job.key, job, new=new, own=new)
+
+
+async def answer(made: MadeJob, query: EnqueueQuery, queues: Queues, links: JobLinks, *, whole: bool) -> Response[Any]:
     """The answer to an enqueue, after the wait that was asked for.
 
     The job with its result, and 201 or 200 as without a wait; 202 and the job in its current state, if it does not end
     in time.
     """
-    plain = created(job, links)
-    if query.wait is None:
+    # A job that existed before belongs to another caller, whose result must not be visible to all who choose its key.
+    location = {"Location": links.address(made.queue, made.key, created=made.own)}
+    plain = JSONResponse(EnqueuedJob(made.key, made.new), status_code=201 if made.new else 200, headers=location)
+    if query.wait is None or made.job is None:
         return plain
-    ended, present = await _wait(job, query.wait, queues)
+    ended, present = await _wait(made.job, query.wait, queues)
     view = JobView.of(present)
-    made: EnqueuedJob = plain.content
     if not whole:
-        # A job that existed before belongs to another caller.
-        view = view.without_details() if made.created else view.without_outcome()
+        view = view.without_details() if made.own else view.without_outcome()
     status = plain.status_code if ended else 202
-    content = {"created": made.created, **msgspec.structs.asdict(view)}
+    content = {"created": made.new, **msgspec.structs.asdict(view)}
     return Response(
         {name: value for name, value in content.items() if value is not msgspec.UNSET},
         status_code=status,

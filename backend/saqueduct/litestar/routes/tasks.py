@@ -11,7 +11,7 @@ from saqueduct.common.people import Person
 from saqueduct.litestar.audit import audit_entry
 from saqueduct.litestar.routes.answers import OPERATOR, VIEWER, EnqueuedJob, asker
 from saqueduct.litestar.routes.batches import EnqueuedBatch, batch
-from saqueduct.litestar.routes.enqueuing import QUERY, answer, arguments_of, asked, body_of, with_options
+from saqueduct.litestar.routes.enqueuing import QUERY, answer, arguments_of, asked, body_of, enqueue, with_options
 from saqueduct.litestar.services import QueueServices
 from saqueduct.postgres.asked_by import asked_by
 from saqueduct.schedules.schedule import Schedule
@@ -104,10 +104,11 @@ class TaskCatalogController(Controller):
         query = asked(request)
         task = with_options(services.registry.get(name), query)
         arguments = arguments_of(await body_of(request), name)
-        job = await services.queues.enqueue(task, _signed(task, arguments, asker(request)))
-        if job.created:
-            _note(request, services, task, [job.key])
-        return await answer(job, query, services.queues, services.links, whole=True)
+        signed = _signed(task, arguments, asker(request))
+        made = await enqueue(task, signed, query, services.queues, services.links)
+        if made.new:
+            _note(request, services, task, [made.key])
+        return await answer(made, query, services.queues, services.links, whole=True)
 
     @post("/{name:str}/batch", **ENQUEUE_BATCH, operation_id="enqueue_batch")
     async def enqueue_batch(
