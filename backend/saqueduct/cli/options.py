@@ -12,6 +12,7 @@ import msgspec
 from saqueduct.cli import output
 from saqueduct.cli.errors import Failure
 from saqueduct.common.moments import moment_of, seconds_of
+from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.common.text import LONGEST_REMARK
 from saqueduct.errors import UnknownTask
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
@@ -71,7 +72,7 @@ def arguments_of(registry: TaskRegistry, task: str | None, pairs: Iterable[tuple
     {'user_id': 7, 'to': 'ada@example.com'}
 
     Raises:
-        Failure: one is given twice.
+        Failure: one is given twice, or a member of its value.
     """
     pairs = list(pairs)
     names = [name for name, _ in pairs]
@@ -82,9 +83,11 @@ def arguments_of(registry: TaskRegistry, task: str | None, pairs: Iterable[tuple
 
 def _value(registry: TaskRegistry, task: str | None, name: str, text: str) -> Any:
     try:
-        value = msgspec.json.decode(text)
+        value = decode(text)
     except msgspec.DecodeError:
         return text
+    except RepeatedMember as error:
+        raise Failure(f"{name}: {error}") from None
     parameter = registry.get(task).signature.payload.get(name) if task is not None and task in registry else None
     if parameter is None or _fits(value, parameter.type) or not _fits(text, parameter.type):
         return value

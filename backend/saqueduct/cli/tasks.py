@@ -12,6 +12,7 @@ from saqueduct.cli import options, output, views
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected, only_warnings, target
 from saqueduct.cli.errors import Failure, Nouns
+from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.errors import InvalidArguments, UnknownTask
 from saqueduct.tasks.bulk import Call, enqueue_many
 from saqueduct.tasks.handle import JobHandle
@@ -116,8 +117,8 @@ async def enqueue(
 def _arguments(registry: TaskRegistry, task: str, words: tuple[str, ...]) -> dict[str, Any]:
     if len(words) == 1 and words[0].lstrip().startswith("{"):
         try:
-            decoded = msgspec.json.decode(words[0])
-        except msgspec.DecodeError as error:
+            decoded = decode(words[0])
+        except (msgspec.DecodeError, RepeatedMember) as error:
             raise InvalidArguments(task, {"JSON": str(error)}) from None
         return dict(decoded)
     return options.arguments_of(registry, task, [options.Pair().convert(text, None, None) for text in words])

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.console.fields import DEFAULT, NULL, Field, field_of, fill
 from saqueduct.console.forms import Form
 from saqueduct.console.wall_times import joined
@@ -150,6 +151,9 @@ def _value(field: Field) -> Any:
         return field.value if field.required and field.kind in ("text", "long") else msgspec.UNSET
     try:
         return _read(field)
+    except RepeatedMember as error:
+        field.problem = str(error)
+        return msgspec.UNSET
     except (msgspec.DecodeError, ValueError) as error:
         field.problem = _PROBLEMS.get(field.kind) or str(error)
         return msgspec.UNSET
@@ -165,7 +169,10 @@ def _of_variant(field: Field) -> Any:
         return _value(chosen)
     # A value that fits none of the kinds is entered as JSON, see `fields.fill`.
     try:
-        value = msgspec.json.decode(field.value)
+        value = decode(field.value)
+    except RepeatedMember as error:
+        field.problem = str(error)
+        return msgspec.UNSET
     except (msgspec.DecodeError, ValueError):
         field.problem = "choose one of the kinds"
         return msgspec.UNSET
@@ -205,7 +212,7 @@ def _read(field: Field) -> Any:
         case "boolean":
             return msgspec.json.decode(text, type=bool)
         case "json":
-            return msgspec.json.decode(text)
+            return decode(text)
         case "moment":
             return joined(text, field.zone)
         case _:

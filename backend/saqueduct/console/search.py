@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from saqueduct.common.moments import moment_of
+from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.errors import InvalidSearch
 from saqueduct.postgres.record_filter import RecordFilter, arguments_of
 
@@ -61,6 +62,8 @@ def _fields(given: Mapping[str, str]) -> dict[str, Any]:
             text.append(word)
         elif name in _WORDS:
             named.setdefault(name, value)
+        elif name in arguments:
+            raise InvalidSearch(f"the search names {name} more than once: search for one value")
         else:
             arguments |= arguments_of(msgspec.json.encode({name: _value(value)}).decode()) or {}
     fields: dict[str, Any] = dict(named)
@@ -86,7 +89,9 @@ def _words(text: str) -> list[str]:
 
 def _value(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
+        return decode(text)
+    except RepeatedMember as error:
+        raise InvalidSearch(f"the value {text!r}: {error}") from None
     except msgspec.DecodeError:
         return text
 

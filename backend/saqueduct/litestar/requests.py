@@ -8,12 +8,20 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Empty
 
+from saqueduct.common.strict_json import RepeatedMember, check_members
+
 CLOSE = {"Connection": "close"}
 """Header of an answer that is sent before the whole body has been read."""
 
 
+def repeated(error: RepeatedMember) -> ValidationException:
+    """400 for a body that has a member twice, of which one would be ignored."""
+    extra = [{"key": error.name, "message": str(error), "source": "body"}]
+    return ValidationException(f"the body: {error}", extra=extra)
+
+
 class StrictRequest(Request[Any, Any, Any]):
-    """Litestar's request with two more checks of its body.
+    """Litestar's request with more checks of its body.
 
     A route takes JSON, or the types that its `opt={"content_types": ["application/x-www-form-urlencoded"]}` lists. A
     page of another site can make a browser send forms and text, but not JSON.
@@ -39,12 +47,19 @@ class StrictRequest(Request[Any, Any, Any]):
         """The body as JSON.
 
         Raises:
-            ValidationException: text in it is not UTF-8; Litestar 2.25 answers 500.
+            ValidationException: an object in it has a member twice, or text in it is not UTF-8, for which Litestar 2.25
+                answers 500.
         """
+        if self._json is not Empty:
+            return self._json
         try:
-            return await super().json()
+            content = await super().json()
+            check_members(await self.body(), content)
         except UnicodeDecodeError as error:
             raise ValidationException(f"the body is not JSON: {error}") from None
+        except RepeatedMember as error:
+            raise repeated(error) from None
+        return content
 
     def _check_content_type(self) -> None:
         if self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers:

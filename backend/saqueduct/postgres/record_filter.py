@@ -9,6 +9,7 @@ import msgspec
 from saq import Job
 
 from saqueduct.common.moments import EPOCH
+from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidSearch
 from saqueduct.queue.listing import LIVE
@@ -201,7 +202,7 @@ def arguments_of(search: str | None) -> dict[str, Any] | None:
     {'user_id': 7, 'city': 'Bonn'}
 
     Raises:
-        InvalidSearch: it is neither of the two.
+        InvalidSearch: it is neither of the two, or names an argument twice.
     """
     if search is None or not search.strip():
         return None
@@ -210,9 +211,11 @@ def arguments_of(search: str | None) -> dict[str, Any] | None:
             f"the arguments take at most {LONGEST_SEARCH} characters and {MOST_BRACKETS} brackets: search for fewer"
         )
     try:
-        found = msgspec.json.decode(search)
+        found = decode(search)
         if isinstance(found, dict):
             return found
+    except RepeatedMember as error:
+        raise InvalidSearch(f"the arguments {search!r}: {error}") from None
     except msgspec.DecodeError:
         pass
     pairs = [part.partition("=") for part in search.split(",")]
@@ -228,6 +231,8 @@ def arguments_of(search: str | None) -> dict[str, Any] | None:
 
 def _value(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
+        return decode(text)
+    except RepeatedMember as error:
+        raise InvalidSearch(f"the value {text!r}: {error}") from None
     except msgspec.DecodeError:
         return text

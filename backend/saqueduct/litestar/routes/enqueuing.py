@@ -8,9 +8,11 @@ from litestar import Request, Response
 from litestar.exceptions import ValidationException
 from saq import Job
 
+from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.errors import InvalidArguments, JobAborted, JobFailed, JobNotFound, QueueUnavailable, ResultTimeout
 from saqueduct.litestar.idempotency import IdempotentRequest
 from saqueduct.litestar.links import JobLinks
+from saqueduct.litestar.requests import repeated
 from saqueduct.litestar.responses import JSONResponse
 from saqueduct.litestar.routes.answers import EnqueuedJob
 from saqueduct.litestar.routes.listeners import WAITING
@@ -145,11 +147,13 @@ async def body_of(request: Request[Any, Any, Any]) -> Any:
     """The body as JSON; an empty object where there is none.
 
     Raises:
-        ValidationException: it is no JSON.
+        ValidationException: it is no JSON, or an object in it has a member twice.
     """
     body = await request.body()
     try:
-        return msgspec.json.decode(body) if body.strip() else {}
+        return decode(body) if body.strip() else {}
+    except RepeatedMember as error:
+        raise repeated(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValidationException(f"the body is not JSON: {error}") from None
 
