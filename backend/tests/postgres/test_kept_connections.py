@@ -1,5 +1,6 @@
 """Sessions of PostgreSQL that the tests keep: each connection finds its own as if it were new."""
 
+import asyncio
 import itertools
 import os
 
@@ -38,6 +39,23 @@ async def test_the_next_one_has_the_session_but_nothing_that_was_left_in_it(data
     assert await second.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
     assert await second.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE name = 'known'") == 0
     await second.close()
+
+
+async def test_that_of_a_listener_which_ends_without_a_word_is_kept_too(database_url: str, name: str) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    first, other = await connect(database_url, name), await asyncpg.connect(database_url)
+    await first.add_listener("news", lambda *given: heard.put_nowait(given[-1]))
+    pid = first.get_server_pid()
+    await other.execute("NOTIFY news, 'of today'")
+    assert await heard.get() == "of today"
+    first.terminate()
+    await other.execute("NOTIFY news, 'of tomorrow'")
+    second = await connect(database_url, name)
+    assert second.get_server_pid() == pid
+    assert await second.fetchval("SELECT count(*) FROM pg_listening_channels()") == 0
+    assert heard.empty()
+    await second.close()
+    await other.close()
 
 
 @pytest.mark.parametrize("end", ["close", "terminate"])
