@@ -39,6 +39,7 @@ pytest_plugins = [
     "tests.parallel.plugin",
     "tests.fixtures.servers",
     "tests.fixtures.engines",
+    "tests.fixtures.certificates",
     "saqueduct.testing.plugin",
     "pytester",
 ]
@@ -54,7 +55,7 @@ def pytest_collection(session: pytest.Session) -> None:
     if processes(session.config) > 1:
         # Made beside the collection; all processes share them.
         python.server()
-        clusters.begin()
+        clusters.begin(migrate_at)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,19 +68,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         clusters.wait()
     gc.collect()
     gc.freeze()
-    # Few of the objects that a test makes are part of a cycle.
-    gc.set_threshold(50_000, 10, 10)
+    # Few of the objects that a test makes are part of a cycle, and most tests free what they make before these many.
+    gc.set_threshold(200_000, 10, 10)
     gc.enable()
 
 
 @pytest.fixture(scope="session")
 def migrated_url(database_url: str) -> str:
     """The test database with all migrations applied."""
+    if not clusters.begun():
+        migrate_at(database_url)
+    return database_url
+
+
+def migrate_at(url: str) -> None:
+    """Apply all migrations to a database."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", database_url)
+        patch.setenv("DATABASE_URL", url)
         patch.setenv("REDIS_URL", "redis://unused")
         migrate()
-    return database_url
 
 
 @pytest.fixture
