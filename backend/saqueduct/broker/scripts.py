@@ -1,7 +1,8 @@
-"""The Lua scripts of the engine, one file each in `lua/`; `prelude.lua` is prepended to each."""
+"""The Lua scripts of the engine, one file each in `lua/`; what a script uses of `prelude.lua` is prepended to it."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -12,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from saqueduct.broker.connections import lines_of
+from saqueduct.broker.keys import KEYS
 from saqueduct.broker.loop_guard import LoopGuard
 from saqueduct.broker.outage import refuses_all
 from saqueduct.common import clock
@@ -37,10 +39,39 @@ PARTS: dict[str, tuple[str, ...]] = {
 _FOLDER = files("saqueduct.broker") / "lua"
 
 
+_STATEMENT = re.compile(r"^local function (\w+).*?^end$|^local (\w+(?:, \w+)*)[^\n]*$", re.MULTILINE | re.DOTALL)
+"""A statement of the prelude that stands alone: a function, or a line that defines names."""
+
+_COMMENT = re.compile("--[^\n]*")
+_NAME = re.compile(r"(?<![\w.:])[A-Za-z]\w*")
+
+
+def _names(lua: str) -> set[str]:
+    """The names in a text, without those of members and in comments."""
+    return set(_NAME.findall(_COMMENT.sub("", lua)))
+
+
 @cache
+def _assembled(name: str) -> tuple[str, tuple[str, ...]]:
+    """The text of a script, and the names of its keys.
+
+    Redis makes each function, and reads each key, again at each call; all of them would cost as much as ten jobs.
+    """
+    body = "".join((_FOLDER / f"{part}.lua").read_text() for part in (*PARTS.get(name, ()), name))
+    used, kept = _names(body), [body]
+    for statement in reversed(list(_STATEMENT.finditer((_FOLDER / "prelude.lua").read_text()))):
+        if not used.isdisjoint((statement[1] or statement[2]).split(", ")):
+            kept.append(statement[0])
+            used |= _names(statement[0])
+    # At least one: a cluster looks for the node by it.
+    keys = tuple(key for key in KEYS if key in used) or ("INCOMPLETE",)
+    kept.append(f"local {', '.join(keys)} = {', '.join(f'KEYS[{n}]' for n in range(1, len(keys) + 1))}")
+    return "\n".join(reversed(kept)), keys
+
+
 def source(name: str) -> str:
-    """The text of a script, with its prelude."""
-    return "".join((_FOLDER / f"{part}.lua").read_text() for part in ("prelude", *PARTS.get(name, ()), name))
+    """The text of a script, with what it uses of the prelude."""
+    return _assembled(name)[0]
 
 
 @cache
@@ -66,19 +97,25 @@ class Scripts:
 
     Args:
         redis: the Redis client.
-        keys: the queue's keys, in the order of `prelude.lua`.
+        namespace: returns a key of the queue.
         prefix: prefix of the ids of its jobs.
         stock_aborts: prefix of the abort keys of stock SAQ.
         guard: guard of the client's connections.
     """
 
-    def __init__(self, redis: Redis, keys: list[str], prefix: str, stock_aborts: str, guard: LoopGuard) -> None:
-        self.keys = keys
+    def __init__(
+        self, redis: Redis, namespace: Callable[[str], str], prefix: str, stock_aborts: str, guard: LoopGuard
+    ) -> None:
+        self._namespace = namespace
         self.prefix = prefix
         self._stock_aborts = stock_aborts.encode()
         self.lines, self.waiting = lines_of(redis, guard)
-        # In wire format: redis-py would encode each of them at each call.
-        self._head = [len(keys), *(key.encode() for key in keys), prefix.encode()]
+        self._heads: dict[str, tuple[Any, ...]] = {}
+        """Of a script that was called the first arguments, in wire format: redis-py would encode each at each call."""
+
+    def keys(self, name: str) -> list[str]:
+        """The keys of a script."""
+        return [self._namespace(KEYS[key]) for key in _assembled(name)[1]]
 
     def common(self) -> tuple[Any, ...]:
         """The first arguments of every script."""
@@ -97,12 +134,12 @@ class Scripts:
         """
         [answer] = await self.lines.call(self.command(name, *args), again=again)
         if isinstance(answer, NoScriptError):
-            [answer] = await self.lines.call(("EVAL", source(name), *self._arguments(args)), again=again)
+            [answer] = await self.lines.call(("EVAL", source(name), *self._arguments(name, args)), again=again)
         return self.raised(answer)
 
     def command(self, name: str, *args: Any) -> tuple[Any, ...]:
         """The command that runs a script that Redis already has; see `run`."""
-        return ("EVALSHA", digest(name), *self._arguments(args))
+        return ("EVALSHA", digest(name), *self._arguments(name, args))
 
     def raised(self, answer: Any) -> Any:
         """An answer of Redis; errors are raised, and an error that affects all commands counts as an outage."""
@@ -112,5 +149,9 @@ class Scripts:
             raise answer
         return answer
 
-    def _arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (*self._head, clock.offset(), self._stock_aborts, *args)
+    def _arguments(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        head = self._heads.get(name)
+        if head is None:
+            keys = self.keys(name)
+            head = self._heads[name] = (len(keys), *(key.encode() for key in keys), self.prefix.encode())
+        return (*head, clock.offset(), self._stock_aborts, *args)

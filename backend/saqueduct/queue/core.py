@@ -13,7 +13,6 @@ from saq.types import DumpType, LoadType
 
 from saqueduct.broker.batch_sizes import BATCH_BYTES, LONGEST_CHARACTER, check_size
 from saqueduct.broker.connections import guard_of, name_in_keys
-from saqueduct.broker.keys import KEYS
 from saqueduct.broker.outage import Outage
 from saqueduct.broker.scripts import Scripts
 from saqueduct.common import clock
@@ -79,9 +78,7 @@ class QueueCore:
         self._name_keys(name_in_keys(redis, name))
         self.guard = guard_of(redis)
         """Checks that the connections are used in their own event loop."""
-        self.scripts = Scripts(
-            redis, [self.namespace(key) for key in KEYS], self._id_prefix, self.stock_aborts, self.guard
-        )
+        self.scripts = Scripts(redis, self.namespace, self._id_prefix, self.stock_aborts, self.guard)
         self.outage = Outage(name, timings.longest_redis_pause)
         self.give_backs = GiveBacks(self.scripts, timings, name)
         self.on_end: Callable[[Job], None] | None = None

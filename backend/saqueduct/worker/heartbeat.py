@@ -76,7 +76,7 @@ class Heartbeat:
         state = self._look()
         scripts = self._core.scripts
         script = client.register_script(source("beat"))
-        note = script(keys=scripts.keys, args=[*scripts.common(), self._worker_id, msgspec.json.encode(state)])
+        note = script(keys=scripts.keys("beat"), args=[*scripts.common(), self._worker_id, msgspec.json.encode(state)])
         self._is_paused = self._paused(note is not None)
 
     def _look(self) -> WorkerState:

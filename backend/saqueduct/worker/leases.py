@@ -166,7 +166,7 @@ class LeaseKeeper:
     def _disown(self, client: redis.Redis) -> None:
         if lost := self._lost_leases.prefixes():
             scripts = self._core.scripts
-            client.register_script(source("disown"))(keys=scripts.keys, args=[*scripts.common(), *lost])
+            client.register_script(source("disown"))(keys=scripts.keys("disown"), args=[*scripts.common(), *lost])
             self._lost_leases.looked_for()
 
     def _guarded(self, failure: str, call: Callable[..., Any], *args: Any) -> bool:
@@ -274,5 +274,5 @@ class LeaseKeeper:
         args: list[Any] = [*self._core.scripts.common(), self._timings.lease]
         for (key, lease), mark in marks.items():
             args += [key, lease, mark]
-        answers = script(keys=self._core.scripts.keys, args=args)
+        answers = script(keys=self._core.scripts.keys("renew"), args=args)
         return [(each, bool(answer)) for each, answer in zip(marks, answers, strict=True)]

@@ -1,14 +1,9 @@
--- Prepended to every script: the names of a queue's keys, its clock, and functions that several scripts use.
+-- Prepended to every script: a queue's clock, and what several scripts use. A script gets those of these functions and names
+-- that it uses, and of the keys of the queue too, which have their names in `keys.py`: see `scripts.py`.
 -- ARGV: 1 prefix of job ids; 2 seconds that a test's clock is ahead of the server's, 0 but in tests; 3 prefix of the abort
 -- keys of stock SAQ. Only the server's clock counts, never the caller's.
 -- The ids of jobs are not declared as KEYS, because they come from the lists; in a cluster they have the queue's name as a
 -- hash tag, and so are in the slot of its other keys.
-local INCOMPLETE, QUEUED, HIGH, LOW = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local LEASES, OWNERS, ACTIVE, ABORTING, LEVELS, TURNS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local DECLARED, TIMINGS, TICKS, TICKED, REPORTS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
-local PUBLISHED, PAUSED, RESUMED, SCHEDULES_PAUSED = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
-local STATS, WAITERS, AWAITED, LEAVING, UNRECORDED = KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24]
-local DECLARATIONS, ALERTS, LANES, WORKERS_PAUSED = KEYS[25], KEYS[26], KEYS[27], KEYS[28]
 local PREFIX = ARGV[1]
 local clock = redis.call('TIME')
 local SERVER = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
