@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect as msgspec_inspect
 
 from saqueduct.errors import InvalidResult, PayloadTooLarge
-from saqueduct.tasks import pydantic_models
+from saqueduct.tasks import bytes_as_text, pydantic_models
 from saqueduct.tasks.constraints import check_constraints
 from saqueduct.tasks.nesting import TOO_DEEP, is_too_deep, may_be_too_deep
 from saqueduct.tasks.places import has_one_name_twice, is_between_minutes, is_endless, is_half_a_pair, place_of
@@ -197,6 +197,11 @@ def _names_a_value(part: Any) -> bool:
     return isinstance(part, _NAMES)
 
 
+def bytes_finder(type_: Any) -> bytes_as_text.Find | None:
+    """Finds bytes in values of a type that has text, and no bytes; see `bytes_as_text.finder`."""
+    return bytes_as_text.finder(type_, lambda each: list(_parts(msgspec_inspect.type_info(each), set())))
+
+
 def holds_mappings(type_: Any) -> bool:
     """True for a type that contains a dict, or may contain one: Any, or object."""
     parts = _parts(msgspec_inspect.type_info(type_), set())
@@ -286,6 +291,7 @@ def encode_result(
     *,
     mappings: bool = True,
     deep: bool = True,
+    text: bytes_as_text.Find | None = None,
 ) -> Any:
     """A task's result as JSON builtins.
 
@@ -297,6 +303,7 @@ def encode_result(
         forms: as in `encode`.
         mappings: True if the declared type may contain a dict.
         deep: True if its values may have any number of levels.
+        text: of the declared type, see `bytes_finder`.
 
     Raises:
         InvalidResult: JSON cannot represent it, or it does not have the declared type.
@@ -313,6 +320,8 @@ def encode_result(
             declared.decode(encoded)
         except UNREADABLE as error:
             raise InvalidResult(task, endless(result) or _misfit(error, declared.type)) from None
+    if text is not None and type(result) is not str and (found := text(result)) is not None:
+        raise InvalidResult(task, f"result{found}")
     raw = msgspec.json.decode(encoded)
     if deep and may_be_too_deep(encoded) and is_too_deep(raw):
         raise InvalidResult(task, TOO_DEEP)

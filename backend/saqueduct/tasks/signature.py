@@ -15,6 +15,7 @@ import msgspec
 
 from saqueduct.errors import InvalidArguments, PayloadMismatch, PayloadTooLarge, RegistrationError
 from saqueduct.tasks import encoding
+from saqueduct.tasks.bytes_as_text import found_in
 from saqueduct.tasks.encoding import EXACT, MAX_PAYLOAD_BYTES, decode_result, encode_result
 from saqueduct.tasks.nesting import TOO_DEEP, is_too_deep, may_be_too_deep
 from saqueduct.tasks.parameters import (
@@ -138,6 +139,10 @@ class Signature:
         self._result_deep = encoding.is_of_any_depth(self.returns)
         self._result_mappings = encoding.holds_mappings(self.returns)
         self._shares = any(encoding.converts_in_part(each) for each in self._types())
+        finders = {name: find for name, each in self.payload.items() if (find := encoding.bytes_finder(each.type))}
+        self._extra_text = None if self.extra is None else encoding.bytes_finder(self.extra)
+        self._texts = finders if finders or self._extra_text else None
+        self._result_text = encoding.bytes_finder(self.returns)
         self._may_be_endless = any(encoding.reads_endless_numbers(each) for each in self._types())
         self._dropped: set[str] = set()
 
@@ -220,6 +225,8 @@ class Signature:
             found = self.decode(raw)
         if self._may_be_endless and (place := place_of(found, is_endless)) is not None:
             raise InvalidArguments(self.task, {first_name(place): f"{place}: {encoding.ENDLESS}"})
+        if self._texts is not None and (problems := found_in(arguments, self._texts, self._extra_text)):
+            raise InvalidArguments(self.task, problems)
         return raw
 
     def _check_levels(self, raw: Mapping[str, Any]) -> None:
@@ -286,6 +293,7 @@ class Signature:
             self._result_forms,
             mappings=self._result_mappings,
             deep=self._result_deep,
+            text=self._result_text,
         )
 
     def redacted(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
