@@ -29,6 +29,7 @@ from saqueduct.console.pages.login import LoginPages
 from saqueduct.console.pages.look import set_look
 from saqueduct.console.pages.menu import menu
 from saqueduct.console.pages.overview import overview
+from saqueduct.console.pages.post_only import post_only_pages
 from saqueduct.console.pages.queues import QueuePages
 from saqueduct.console.pages.schedules import SchedulePages
 from saqueduct.console.pages.tasks import TaskPages
@@ -36,6 +37,9 @@ from saqueduct.console.pages.unknown import unknown_page
 from saqueduct.console.pages.workers import WorkerPages
 from saqueduct.console.sign_in import LOGIN, is_of_browser, login_address
 from saqueduct.console.view import Console, View
+
+KEPT: Final = ("WWW-Authenticate", "Retry-After", "Allow")
+"""Headers of problem details that their pages have too."""
 
 PAGES: Final[Sequence[ControllerRouterHandler]] = (
     overview,
@@ -88,7 +92,7 @@ def console_router(
 
     return SoleRouter(
         path,
-        route_handlers=[*PAGES, asset],
+        route_handlers=[*PAGES, post_only_pages(PAGES), asset],
         guards=[EntryGuard(entry.guards)],
         dependencies={"view": Provide(view)},
         exception_handlers=as_pages(exception_handlers, prefix, entry.sign_in),
@@ -150,7 +154,7 @@ def _page(
 ) -> Response[Any]:
     problem = handler(request, error)
     status = problem.status_code or 500
-    kept = {name: value for name, value in problem.headers.items() if name in ("WWW-Authenticate", "Retry-After")}
+    kept = {name: value for name, value in problem.headers.items() if name in KEPT}
     login = status == 401 and sign_in.takes_passwords
     if login and (address := login_address(request, prefix)):
         return led_to(address)

@@ -12,7 +12,8 @@ from saqueduct import SaqueductConfig, TaskRegistry
 from saqueduct.common.secret import Secret
 from saqueduct.console.entry import ConsoleEntry
 from saqueduct.console.notes import Note, Notes
-from saqueduct.console.router import console_router
+from saqueduct.console.pages.post_only import post_only_pages
+from saqueduct.console.router import PAGES, console_router
 from saqueduct.litestar import SaqueductPlugin
 from saqueduct.litestar.access import person_of
 from tests.console.conftest import MARKUP, PASSWORD, Served, code_in
@@ -204,3 +205,15 @@ def test_an_unknown_address_is_a_page(served: Served) -> None:
         assert "the console has no page" in answer.text
     assert served.client.get(f"/console/{MARKUP}").status_code == 404
     assert MARKUP not in served.client.get(f"/console/{MARKUP}").text
+
+
+def test_the_address_of_a_form_is_a_page_with_a_way_back(served: Served) -> None:
+    paths = post_only_pages(PAGES).paths
+    assert {"/jobs/change", "/look", "/queues/pause", "/logout"} <= paths
+    for path in sorted(paths):
+        answer = served.client.get("/console" + re.sub(r"\{(\w+):\w+\}", "x", path))
+        assert answer.status_code == 405, path
+        assert answer.headers["content-type"].startswith("text/html"), path
+        assert answer.headers["allow"] == "POST"
+        assert "Go to the overview" in answer.text
+        assert "Not a page" in answer.text
