@@ -236,7 +236,8 @@ class JobHistory:
     async def dead_errors(
         self, which: RecordFilter, most: int
     ) -> Sequence[tuple[str, str | None, dt.datetime, str | None]]:
-        """Task, end of the error, time of enqueue and version of the code of the newest dead letters that match.
+        """Task, end of the error, time of enqueue and version of the newest dead letters that match, without
+        those that have values which their task redacts by now, as no search for an error finds them.
 
         Args:
             which: the filter.
@@ -249,7 +250,10 @@ class JobHistory:
         arguments = case((redacting, JobRecord.arguments))
         version = JobRecord.errors[-1]["version"].astext
         query = select(JobRecord.task, error, arguments, JobRecord.queued_at, version)
-        query = query.where(*conditions(which, self._tasks), *DEAD)
+        # As a search for a part of their error, which finds the dead letters of a group.
+        by_error = msgspec.structs.replace(which, error=which.error or "")
+        hidden = [] if self._tasks is None else without_hidden(by_error, self._tasks)
+        query = query.where(*conditions(which, self._tasks), *hidden, *DEAD)
         query = query.order_by(*(column.desc() for column in PLACE)).limit(most)
         async with in_index_order(self._session, which, self._searching):
             rows = await self._session.execute(query, execution_options=self._options)

@@ -58,6 +58,14 @@ def test_groups_and_lists_do_not_show_it(served: Served) -> None:
     assert "refused … of old" in served.page("/dead-letters")
 
 
+def test_a_group_counts_what_its_link_finds(served: Served) -> None:
+    page = served.page("/dead-letters")
+    groups = page[page.index('<table id="groups"') : page.index("</table>")]
+    assert groups.count('class="task"') == 1
+    assert '<td class="n">1</td>' in groups
+    assert found(served, task="build_report", error="refused") == {"redacted"}
+
+
 @pytest.mark.parametrize("search", [VALUE, "abcd", "refused abcd", "hushed-efgh of old"])
 def test_no_text_finds_it(served: Served, search: str) -> None:
     assert found(served, q=search) == set()
