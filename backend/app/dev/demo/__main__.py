@@ -10,8 +10,9 @@ from app.dev.demo.past import PREFIX, TAG
 from app.queue.config import build_config
 from app.settings import SettingsError, load_settings
 from saqueduct import ConfigurationError, QueueUnavailable, Saqueduct
+from saqueduct.postgres.outage import outage_in
 
-EXIT_MISCONFIGURED = 2
+EXIT_AWAY, EXIT_MISCONFIGURED = 1, 2
 
 
 @click.command()
@@ -26,6 +27,11 @@ def main(seed: int, remove: bool) -> None:
     except (SettingsError, ConfigurationError, QueueUnavailable) as error:
         click.echo(error, err=True)
         sys.exit(EXIT_MISCONFIGURED)
+    except Exception as error:
+        if not (outage := outage_in(error)):
+            raise
+        click.echo(f"PostgreSQL went away: {outage}\nrun it again: it first takes away what was filled in", err=True)
+        sys.exit(EXIT_AWAY)
 
 
 async def _filled(saqueduct: Saqueduct, seed: int) -> None:
