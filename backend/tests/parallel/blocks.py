@@ -1,7 +1,10 @@
 """What each process runs at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ def blocks(items: Sequence[pytest.Item]) -> list[list[int]]:
     """Positions of the tests that one process runs one after another, the longest blocks first.
 
     The tests with a browser share it, those that take long are alone, and the others are with those of their module.
+    Modules of a folder are apart in time: where many of them wait at the same time, the processors have nothing to do.
     """
     browser = [at for at, item in enumerate(items) if item.get_closest_marker("browser")]
     long = [at for at, item in enumerate(items) if item.get_closest_marker("long") and at not in browser]
@@ -23,8 +27,17 @@ def blocks(items: Sequence[pytest.Item]) -> list[list[int]]:
     return [
         *([browser] if browser else []),
         *([at] for at in long),
-        *(block for _, module in modules for block in _parts(list(module))),
+        *_spread((path.parent, block) for path, module in modules for block in _parts(list(module))),
     ]
+
+
+def _spread(blocks: Iterable[tuple[Path, list[int]]]) -> list[list[int]]:
+    """The blocks of each folder at equal distances over all of them."""
+    folders = defaultdict(list)
+    for folder, block in blocks:
+        folders[folder].append(block)
+    places = [((at + 0.5) / len(those), block) for those in folders.values() for at, block in enumerate(those)]
+    return [block for _, block in sorted(places, key=itemgetter(0))]
 
 
 def _parts(module: list[int]) -> Iterator[list[int]]:

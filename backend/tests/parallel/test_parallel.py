@@ -101,3 +101,16 @@ def test_blocks_begin_with_what_takes_long(pytester: pytest.Pytester) -> None:
     )
     first = MOST + 1
     assert blocks(items) == [[first + 2, first + 3], [first], [first + 1], [*range(MOST)], [MOST]]
+
+
+def test_the_modules_of_a_folder_are_spread_over_the_run(pytester: pytest.Pytester) -> None:
+    for folder, modules in (("many", 4), ("two", 2)):
+        for number in range(modules):
+            module = pytester.mkpydir(folder) if number == 0 else pytester.path / folder
+            (module / f"test_{number}.py").write_text("def test_it():\n    pass\n")
+    items, _ = pytester.inline_genitems()
+    names = ["/".join(items[at].path.parts[-2:]) for [at] in blocks(items)]
+    assert names == [
+        f"{each}.py"
+        for each in ("many/test_0", "two/test_0", "many/test_1", "many/test_2", "two/test_1", "many/test_3")
+    ]
