@@ -40,6 +40,7 @@ pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.engines",
     "tests.fixtures.certificates",
+    "tests.fixtures.chromium",
     "saqueduct.testing.plugin",
     "pytester",
 ]

@@ -27,7 +27,6 @@ from saqueduct.sizes import Sizes
 from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
 from tests.console.browser import page_fixture, tab_fixture  # noqa: F401
 from tests.console.payments import Address, pay
-from tests.fixtures.chromium import chromium_fixture  # noqa: F401
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 

@@ -10,7 +10,6 @@ import redis
 from playwright.sync_api import Browser, Page, expect
 
 from tests.fixtures.application import variables
-from tests.fixtures.chromium import chromium_fixture  # noqa: F401
 from tests.fixtures.poll import eventually_sync
 from tests.processes.stack import WEB_WITH_TEST_TASKS, WORKER_WITH_TEST_TASKS, enqueue, process, web
 
