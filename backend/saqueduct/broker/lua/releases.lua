@@ -1,42 +1,69 @@
 -- Inserted after `limits.lua` into the script that settles. The short way in which jobs that have ended leave their gates.
 -- `ids`: the jobs, `lanes`: the lane of each. Returns the gates at which others may follow in the general way.
 function flow.release(ids, lanes)
-    local gates, leavers, total, rest, left = {}, {}, 0, {}, {}
+    local gates, firsts, lasts, total, rest, left = {}, {}, {}, 0, {}, {}
+    -- Jobs of a lane that follow each other, as they were leased, leave its gates together: the first of them, and the place in
+    -- `gates` before those of the lane. The last of them is in `lasts` if it is another.
+    local first_id, before, previous = 1, 0, nil
     for i = 1, #ids do
-        local id = ids[i]
         local lane = lanes[i]
-        -- Where its gates begin: after its priority, and the part of a fair one.
-        local length, from = #lane, find(lane, '\n', 3, true)
-        if from and byte(lane, from + 1) == 1 then from = find(lane, '\n', from + 2, true) end
-        while from do
-            local stop = find(lane, '\n', from + 1, true)
-            total = total + 1
-            gates[total], leavers[total] = sub(lane, from + 1, stop and stop - 1 or length), id
-            from = stop
+        if lane == previous and i - first_id < PACKED then
+            for j = before + 1, total do lasts[j] = i end
+        else
+            first_id, before, previous = i, total, lane
+            -- Where its gates begin: after its priority, and the part of a fair one.
+            local length, from = #lane, find(lane, '\n', 3, true)
+            if from and byte(lane, from + 1) == 1 then from = find(lane, '\n', from + 2, true) end
+            while from do
+                local stop = find(lane, '\n', from + 1, true)
+                total = total + 1
+                gates[total], firsts[total] = sub(lane, from + 1, stop and stop - 1 or length), i
+                from = stop
+            end
         end
     end
     -- What the fields of gates say that this call changes; false: nobody is there any more.
     local changed, spilled = {}, {}
-    for first = 1, total, FIELDS_READ do
-        local last = math.min(first + FIELDS_READ - 1, total)
-        local found = redis.call('HMGET', GATES, unpack(gates, first, last))
-        for i = first, last do
-            local text = found[i - first + 1]
+    for start = 1, total, FIELDS_READ do
+        local last = math.min(start + FIELDS_READ - 1, total)
+        local found = redis.call('HMGET', GATES, unpack(gates, start, last))
+        for i = start, last do
+            local text = found[i - start + 1]
             if text then
-                local gate, id = gates[i], leavers[i]
+                local gate, from, to = gates[i], firsts[i], lasts[i] or firsts[i]
                 local known = changed[gate]
                 if known ~= nil then text = known end
-                if text == '1\n' .. id .. '\n\n' then
-                    changed[gate] = false
-                elseif text == SPILLED then
+                if text == SPILLED then
                     local members = spilled[gate] or {}
-                    spilled[gate], members[#members + 1] = members, id
+                    spilled[gate] = members
+                    for n = from, to do members[#members + 1] = ids[n] end
                 elseif text then
-                    local stop = find(text, '\n\n', 2, true)
-                    local from, to = find(text, '\n' .. id .. '\n', 2, true)
-                    if from and from < stop and not find(id, '\n', 1, true) then
-                        if known == nil and byte(text, -1) ~= 10 and byte(text, stop + 2) == WAITS then left[#left + 1] = gate end
-                        changed[gate] = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, from - 1) .. sub(text, to)
+                    -- What the field says if they all hold it, and nobody else.
+                    local all = DIGITS[to - from + 1] .. '\n' .. (from == to and ids[from] or table.concat(ids, '\n', from, to)) .. '\n\n'
+                    if text == all then
+                        changed[gate] = false
+                    else
+                        local freed = false
+                        if sub(text, 1, #all) == all then
+                            text, freed = '0' .. sub(text, #all - 1), true
+                        else
+                            for n = from, to do
+                                local id = ids[n]
+                                local stop = find(text, '\n\n', 2, true)
+                                local at, on = find(text, '\n' .. id .. '\n', 2, true)
+                                if at and at < stop and not find(id, '\n', 1, true) then
+                                    text, freed = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, at - 1) .. sub(text, on), true
+                                end
+                            end
+                        end
+                        if freed then
+                            if text == '0\n\n' then
+                                text = false
+                            elseif known == nil and byte(text, -1) ~= 10 and byte(text, find(text, '\n\n', 2, true) + 2) == WAITS then
+                                left[#left + 1] = gate
+                            end
+                            changed[gate] = text
+                        end
                     end
                 end
             end
