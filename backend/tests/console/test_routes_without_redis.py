@@ -136,6 +136,9 @@ CALLS: dict[str, Call] = {
     "GET /saq/api/queues/{queue_id:str}": Call(fields={"queue_id": "default"}),
     "GET /saq/api/queues/{queue_id:str}/jobs/{job_id:str}": Call(fields={"queue_id": "default", "job_id": "ended"}),
 }
+# Addresses that only take forms show a page with a way back.
+FORMS = [route.removeprefix("POST ") for route in CALLS if route.startswith("POST /console")]
+CALLS |= {f"GET {path}": Call((405,)) for path in FORMS if f"GET {path}" not in CALLS}
 
 
 class Answer(NamedTuple):
