@@ -69,7 +69,8 @@ class MadeJob(NamedTuple):
     new: bool
     """True: this request has created it."""
     own: bool
-    """True: so has this one, or one before with the same Idempotency-Key and content; its answer has the token."""
+    """True: this request has created it, or an earlier one with the same Idempotency-Key and content: the answer has
+    its token."""
 
 
 def asked(request: Request[Any, Any, Any], *own: str) -> EnqueueQuery:
