@@ -27,6 +27,7 @@ from saqueduct.sizes import Sizes
 from saqueduct.timings import ConsoleTimings, PostgresTimings, Timings
 from tests.console.browser import page_fixture, tab_fixture  # noqa: F401
 from tests.console.payments import Address, pay
+from tests.fixtures.kept_alive import KEPT_ALIVE
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 
@@ -287,7 +288,7 @@ class serving:  # noqa: N801
         eventually_sync(lambda: self._server.started or not self._thread.is_alive())
         assert self._server.started
         root = f"http://127.0.0.1:{port}"
-        self._client = httpx.Client(base_url=root, auth=ADMIN, timeout=60, trust_env=False)
+        self._client = httpx.Client(base_url=root, auth=ADMIN, timeout=60, limits=KEPT_ALIVE, trust_env=False)
         return Served(f"{root}/console", self._client, self._plugin.saqueduct, self._plugin.access, loops[0])
 
     def __exit__(self, *_: object) -> None:

@@ -12,6 +12,7 @@ from saqueduct.console.sign_in import is_own
 from saqueduct.litestar.browser_sessions import NAME, VISITOR
 from saqueduct.litestar.credentials import REFUSALS_PER_MINUTE
 from tests.console.conftest import ADMIN, MARKUP, PASSWORD, VIEWER, Served, code_in
+from tests.fixtures.kept_alive import KEPT_ALIVE
 
 PAGE = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -20,7 +21,9 @@ PAGE = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 def browser(served: Served) -> Iterator[httpx.Client]:
     """A browser without credentials, from which no wrong password has come."""
     served.run(_forget_attempts(served))
-    with httpx.Client(base_url=served.client.base_url, headers=PAGE, timeout=60, trust_env=False) as client:
+    with httpx.Client(
+        base_url=served.client.base_url, headers=PAGE, timeout=60, limits=KEPT_ALIVE, trust_env=False
+    ) as client:
         yield client
 
 

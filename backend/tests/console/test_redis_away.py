@@ -10,6 +10,7 @@ import pytest
 from saqueduct.embedded.redis import EmbeddedRedis
 from tests.console.conftest import ADMIN, Served
 from tests.console.own_redis import own_redis, served_on, without
+from tests.fixtures.kept_alive import KEPT_ALIVE
 
 STATUSES = {
     **{f"/console{page}": 200 for page in ("", "/queues", "/workers", "/schedules", "/limits", "/audit", "/tasks")},
@@ -45,7 +46,9 @@ def away(request: pytest.FixtureRequest, redis: EmbeddedRedis, served: Served) -
 
 async def answers(served: Served) -> dict[str, httpx.Response]:
     """The answers of all, asked at the same time."""
-    async with httpx.AsyncClient(base_url=served.client.base_url, auth=ADMIN, timeout=60, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=served.client.base_url, auth=ADMIN, timeout=60, limits=KEPT_ALIVE, trust_env=False
+    ) as client:
         found = await asyncio.gather(*(client.get(path) for path in STATUSES))
         return dict(zip(STATUSES, found, strict=True))
 
@@ -60,7 +63,7 @@ def test_what_needs_no_redis_is_shown_and_the_rest_is_unavailable_and_no_error(s
 
 
 def test_a_person_signs_in_and_a_wrong_password_is_refused(served: Served, away: None) -> None:
-    with httpx.Client(base_url=served.client.base_url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=served.client.base_url, timeout=60, limits=KEPT_ALIVE, trust_env=False) as client:
         assert client.get("/console/queues", auth=(ADMIN[0], "wrong")).status_code == 401
         form = dict(
             re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', client.get("/console/login").text)

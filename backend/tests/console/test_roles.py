@@ -13,6 +13,7 @@ from litestar.routes import HTTPRoute
 
 from saqueduct.litestar import SaqueductPlugin
 from tests.console.conftest import ADMIN, OPERATOR, VIEWER, Served, config_of
+from tests.fixtures.kept_alive import KEPT_ALIVE
 
 ROLES = {"nobody": None, "viewer": VIEWER, "operator": OPERATOR, "admin": ADMIN}
 """Credentials of somebody of each role, from the least to the most."""
@@ -95,7 +96,8 @@ def kept(served: Served) -> None:
 @pytest.fixture(scope="module")
 def clients(served: Served) -> Iterator[dict[str, httpx.Client]]:
     """A client of each role, which has read the token of its forms."""
-    made = {role: httpx.Client(base_url=served.client.base_url, auth=who, timeout=60, trust_env=False)
+    url = served.client.base_url
+    made = {role: httpx.Client(base_url=url, auth=who, timeout=60, limits=KEPT_ALIVE, trust_env=False)
             for role, who in ROLES.items()}  # fmt: skip
     yield made
     for client in made.values():

@@ -20,6 +20,7 @@ from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.litestar import SaqueductPlugin
 from tests.console.conftest import ADMIN, Served, config_of
 from tests.console.own_redis import own_redis, served_on, without
+from tests.fixtures.kept_alive import KEPT_ALIVE
 
 ANSWER = 3.0
 """Seconds that Redis gets in all for one request."""
@@ -226,7 +227,9 @@ async def answer_of(
 async def answers(served: Served, token: str) -> dict[str, Answer]:
     places, clock = asyncio.Semaphore(AT_ONCE), Clock()
     running = asyncio.create_task(clock.run())
-    async with httpx.AsyncClient(base_url=served.client.base_url, auth=ADMIN, timeout=60, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=served.client.base_url, auth=ADMIN, timeout=60, limits=KEPT_ALIVE, trust_env=False
+    ) as client:
         found = await asyncio.gather(*(answer_of(client, route, token, places, clock) for route in CALLS))
     running.cancel()
     return dict(zip(CALLS, found, strict=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from tests.fixtures import python
+from tests.fixtures.kept_alive import KEPT_ALIVE
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 from tests.processes.stack import BACKEND, Process, process
@@ -44,7 +45,7 @@ class Project:
         port = free_port()
         with (
             self.running("run", "--port", str(port)) as server,
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=KEPT_ALIVE) as client,
         ):
             server.prints("startup complete")
             eventually_sync(lambda: _answers(client))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.fixtures.kept_alive import KEPT_ALIVE
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 from tests.processes.stack import Process, process
@@ -84,7 +85,7 @@ class Project:
         port = free_port()
         with (
             self.running(program, *arguments, "--port", str(port)) as server,
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=KEPT_ALIVE) as client,
         ):
             eventually_sync(lambda: answers(client) or server.popen.poll() is not None)
             assert server.popen.poll() is None, server.output

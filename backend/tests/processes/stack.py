@@ -14,6 +14,7 @@ import httpx
 from redis.asyncio import Redis
 from saq.queue.redis import RedisQueue
 
+from tests.fixtures.kept_alive import KEPT_ALIVE
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
 from tests.fixtures.python import Python
@@ -94,7 +95,7 @@ def web(environment: Mapping[str, str], log: Path, arguments: Sequence[str] = WE
     port = free_port()
     with (
         process(arguments, {**environment, "WEB_PORT": str(port)}, log) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=KEPT_ALIVE) as client,
     ):
         eventually_sync(lambda: alive(client) or server.popen.poll() is not None)
         assert server.popen.poll() is None, server.output
