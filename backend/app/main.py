@@ -192,6 +192,7 @@ def main() -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.web.keep_alive,
         timeout_graceful_shutdown=GRACE_PERIOD,
     )
 

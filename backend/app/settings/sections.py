@@ -70,6 +70,8 @@ class WebSettings(Section, frozen=True, kw_only=True):
     """WEB_MAX_BODIES_BYTES. Total bytes of request bodies that a process holds at a time; beyond that: 503."""
     body_timeout: Timeout = 20
     """WEB_BODY_TIMEOUT. Seconds for the headers of a request, and then for its body, to arrive; slower: 408."""
+    keep_alive: Timeout = 75
+    """WEB_KEEP_ALIVE. Seconds that a connection is kept for its next request; longer than the proxy keeps it."""
     statement_timeout: Timeout = 15
     """WEB_STATEMENT_TIMEOUT. Seconds that a SQL statement of a request may take; slower requests get 503."""
 
