@@ -1,11 +1,9 @@
 """Settings, database and clients as dishka providers; the same container serves routes and tasks."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
-from dishka.integrations.litestar import LitestarProvider
-from litestar import Request
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.campaigns.providers import CampaignsProvider
@@ -17,12 +15,9 @@ from app.settings import Settings
 from app.todos.providers import TodosProvider
 from app.tracing import trace_statements, tracer_provider
 from app.users.providers import UsersProvider
-from app.users.tokens import signing_key
 from saqueduct import Queues
 from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.injection.injector import Injector
-from saqueduct.litestar.attempts import Attempts
-from saqueduct.litestar.links import JobLinks
 from saqueduct.postgres.completion import commit
 
 
@@ -62,14 +57,6 @@ class CoreProvider(Provider):
     def tasks(self, queues: Queues) -> TasksRegistry:
         return TasksRegistry(queues)
 
-    @provide(scope=Scope.APP)
-    def attempts(self, settings: Settings, queues: Queues) -> Attempts:
-        return Attempts(next(iter(queues)), signing_key(settings))
-
-    @provide(scope=Scope.APP)
-    def links(self, settings: Settings) -> JobLinks:
-        return JobLinks(signing_key(settings))
-
     transaction = provide(Transaction, scope=Scope.REQUEST)
 
     @provide(scope=Scope.REQUEST)
@@ -95,34 +82,20 @@ DOMAIN_PROVIDERS: tuple[type[Provider], ...] = (
 """One provider class for each domain that has `providers.py`."""
 
 
-async def provide_registry(request: Request[Any, Any, Any]) -> TasksRegistry:
-    """Litestar's own injection of TasksRegistry, for sync handlers: dishka serves only those that are `async def`.
-
-    @post("/reports", sync_to_thread=True)
-    def order(registry: NamedDependency[TasksRegistry]) -> str:
-        return registry.weekly_report.delay().id
-    """
-    container: AsyncContainer = request.app.state.dishka_container
-    return await container.get(TasksRegistry)
-
-
-def build_container(
-    settings: Settings, queues: Queues, *overrides: Provider, statement_timeout: int = 0
-) -> AsyncContainer:
+def build_container(settings: Settings, queues: Queues, *more: Provider, statement_timeout: int = 0) -> AsyncContainer:
     """The application's container; direct calls of tasks are injected from it, too.
 
     Args:
         settings: of this process.
         queues: of this process; the code that creates them disconnects them.
-        overrides: providers that replace earlier ones, for tests.
+        more: providers of what only this process has, and in tests those that replace earlier ones.
         statement_timeout: seconds that a SQL statement may take; 0: no limit. Statements of a job have the time that
             the job has.
     """
     container = make_async_container(
         CoreProvider(statement_timeout),
         *(provider() for provider in DOMAIN_PROVIDERS),
-        LitestarProvider(),
-        *overrides,
+        *more,
         context={Settings: settings, Queues: queues},
     )
     queues.injector = DishkaInjector(container)

@@ -1,14 +1,10 @@
-"""Errors of the application, and how errors of all kinds become HTTP answers (RFC 9457 problem details).
+"""Errors of the application.
 
-Domains raise subclasses of AppError; apart from that, a service knows nothing about HTTP.
+Domains raise subclasses of AppError; apart from its status, a service knows nothing about HTTP. `app/web/errors.py`
+makes the answers.
 """
 
-from typing import Any, ClassVar
-
-from litestar import Request, Response
-from litestar.types import ExceptionHandlersMap
-
-from saqueduct.litestar import errors
+from typing import ClassVar
 
 
 class AppError(Exception):
@@ -47,12 +43,3 @@ class Unauthorized(AppError):
 
     status = 401
     code = "unauthorized"
-
-
-def _app_error(_: Request[Any, Any, Any], error: AppError) -> Response[Any]:
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-    return errors.problem(error.status, error.code, error.detail, headers)
-
-
-EXCEPTION_HANDLERS: ExceptionHandlersMap = {AppError: _app_error, **errors.EXCEPTION_HANDLERS}
-"""For `Litestar(exception_handlers=...)`; the nearest class of an error's ancestry wins."""

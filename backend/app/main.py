@@ -18,25 +18,27 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.campaigns.routes import CampaignController
-from app.container import Transaction, build_container, container_of, provide_registry
+from app.container import Transaction, build_container, container_of
 from app.db.session import SessionMaker
 from app.emails.routes import EmailController
-from app.errors import EXCEPTION_HANDLERS
 from app.logs import configure_logging
 from app.payments.routes import PaymentController
 from app.queue.config import build_config
 from app.queue.routes import process
 from app.settings import Settings, SettingsError, load_settings
 from app.todos.routes import TodoController
-from app.tracing import tracer_provider, web_plugins
+from app.tracing import tracer_provider
 from app.users.routes import UserController
 from app.version import __version__
 from app.web.api_document import ApiDocument, operation_id
 from app.web.api_page import ApiPage, schema_router
 from app.web.edge import Edge
+from app.web.errors import EXCEPTION_HANDLERS
 from app.web.index import index
 from app.web.protocol import bounded_protocol
+from app.web.providers import WebProvider, provide_registry
 from app.web.scopes import STATE, RequestContainer, serve_container
+from app.web.tracing import web_plugins
 from saqueduct import ConfigurationError
 from saqueduct.litestar import SaqueductPlugin, SoleRouter
 from saqueduct.litestar.access import Access
@@ -88,8 +90,9 @@ def create_app(settings: Settings | None = None, *overrides: Provider) -> Litest
     configure_logging(settings)
     provider = tracer_provider()
     limits = {"statement_timeout": settings.web.statement_timeout}
+    more = (WebProvider(), *overrides)
     plugin = SaqueductPlugin(
-        build_config(settings, lambda queues: build_container(settings, queues, *overrides, **limits), provider)
+        build_config(settings, lambda queues: build_container(settings, queues, *more, **limits), provider)
     )
     container = container_of(plugin.saqueduct.queues)
     plugin.config.api_sessions = _sessions(container)

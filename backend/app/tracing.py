@@ -6,13 +6,12 @@ OTEL_TRACES_EXPORTER=otlp. Spans go to a collector by OTLP over HTTP.
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from app.settings import SettingsError
 
 if TYPE_CHECKING:
-    from litestar.plugins import InitPlugin
     from opentelemetry.sdk.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -23,9 +22,6 @@ PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
 
 SERVICE = "saqueduct"
 """The name of the service, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES has another one."""
-
-EXCLUDED = "/health/,/metrics$"
-"""Requests without a span: those of probes; OTEL_PYTHON_EXCLUDED_URLS has others."""
 
 
 def wanted(environ: Mapping[str, str]) -> bool:
@@ -86,16 +82,6 @@ def build_provider() -> "TracerProvider":
 def _is_unnamed(environ: Mapping[str, str]) -> bool:
     attributes = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     return not environ.get("OTEL_SERVICE_NAME") and "service.name=" not in attributes
-
-
-def web_plugins(provider: "TracerProvider | None") -> "Sequence[InitPlugin]":
-    """Plugins for Litestar that make a span of each request; none if traces are off."""
-    if provider is None:
-        return ()
-    from litestar.plugins.opentelemetry import OpenTelemetryConfig, OpenTelemetryPlugin
-
-    os.environ.setdefault("OTEL_PYTHON_EXCLUDED_URLS", EXCLUDED)
-    return (OpenTelemetryPlugin(OpenTelemetryConfig(tracer_provider=provider, exclude_spans=["receive", "send"])),)
 
 
 def trace_statements(engine: "AsyncEngine", provider: "TracerProvider | None") -> None:

@@ -9,8 +9,8 @@ from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
 from saqueduct.cli.connection import only_warnings, target
 from saqueduct.config import SaqueductConfig
-from saqueduct.postgres.building import make_store_engine
 from saqueduct.postgres.migrate import current, upgrade
+from saqueduct.postgres.store_engine import make_store_engine
 
 
 class Revisions(NamedTuple):

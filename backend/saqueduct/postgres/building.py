@@ -1,15 +1,12 @@
 """The store that a SaqueductConfig describes."""
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from saqueduct.config import SaqueductConfig
-from saqueduct.errors import ConfigurationError
-from saqueduct.postgres.engine import make_engine, sibling
 from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.pruning import Pruner
 from saqueduct.postgres.records import Rows
 from saqueduct.postgres.retention import Retention
 from saqueduct.postgres.store import PostgresStore
+from saqueduct.postgres.store_engine import make_store_engine
 from saqueduct.tasks.registry import TaskRegistry
 
 
@@ -43,27 +40,3 @@ def build_store(config: SaqueductConfig, registry: TaskRegistry) -> PostgresStor
     store.recorder.fill = partitions.fill
     store.pruner = Pruner(store.sessions, retention, partitions, config.keep_audit_days)
     return store
-
-
-def make_store_engine(config: SaqueductConfig, pool_size: int) -> AsyncEngine:
-    """The library's own connections to the database that a config names.
-
-    Args:
-        config: names it by `database_url`, `engine` or `sqlalchemy_config`.
-        pool_size: connections to keep open; as many again may open under load.
-
-    Raises:
-        ConfigurationError: it names none, or its engine is not one for PostgreSQL on asyncpg.
-    """
-    theirs = config.engine if config.sqlalchemy_config is None else config.sqlalchemy_config.get_engine()
-    if theirs is not None:
-        return sibling(theirs, pool_size, config.database_connect_timeout)
-    if not config.database_url:
-        raise ConfigurationError("no PostgreSQL: give SaqueductConfig(database_url=...), or set DATABASE_URL")
-    return make_engine(
-        config.database_url,
-        pool_size=pool_size,
-        connect_timeout=config.database_connect_timeout,
-        lock_timeout=config.database_lock_timeout,
-        pgbouncer=config.pgbouncer,
-    )

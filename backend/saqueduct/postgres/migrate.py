@@ -17,11 +17,11 @@ from saqueduct.common.text import check_schema
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError, MigrationFailed
 from saqueduct.postgres.base import quoted
-from saqueduct.postgres.building import make_store_engine
 from saqueduct.postgres.engine import make_engine, sibling
 from saqueduct.postgres.models import metadata
 from saqueduct.postgres.outage import LOCK_NOT_AVAILABLE, sqlstate_of
 from saqueduct.postgres.partition_layout import PARTITION
+from saqueduct.postgres.store_engine import make_store_engine
 from saqueduct.postgres.table_check import REVISIONS, VERSION_TABLE, check, find_revision
 
 if TYPE_CHECKING:

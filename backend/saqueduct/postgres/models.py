@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from saqueduct.postgres.base import Base
-from saqueduct.postgres.record_filter import STATUSES
+from saqueduct.postgres.record_statuses import STATUSES
 
 CHANNEL = "saqueduct_outbox"
 """Channel of LISTEN and NOTIFY, on which a commit reports that rows of the outbox wait."""

@@ -12,14 +12,12 @@ from saqueduct.common.moments import EPOCH
 from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidSearch
+from saqueduct.postgres.record_statuses import STATUSES
 from saqueduct.queue.listing import LIVE
 from saqueduct.queue.redacted_view import RedactedView
 from saqueduct.tasks.job_meta import ATTEMPT_TRACE, TAGS, TRACE_ID
 from saqueduct.tasks.places import place_of
 from saqueduct.tasks.redaction import REDACTED
-
-STATUSES = ("queued", "complete", "failed", "aborted")
-"""Statuses of a record; "queued" is a job that waits for another attempt."""
 
 PAGE = 50
 """Records of a page, unless a call says otherwise."""
