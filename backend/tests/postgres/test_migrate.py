@@ -21,7 +21,7 @@ from saqueduct.postgres.base import quoted
 from saqueduct.postgres.engine import sqlalchemy_url
 from saqueduct.postgres.models import metadata
 from tests.fixtures.poll import eventually
-from tests.postgres.conftest import run_sql
+from tests.postgres.empty_databases import run_sql
 
 SCHEMAS = [None, "jobs", "My-jobs"]
 

@@ -23,7 +23,7 @@ from saqueduct.postgres.partition_layout import (
 )
 from saqueduct.postgres.partitions import SMALL, Partitions
 from tests.fixtures.poll import eventually
-from tests.postgres.conftest import run_sql
+from tests.postgres.empty_databases import run_sql
 from tests.postgres.partition_kit import (
     DAY,
     HOUR,

@@ -16,7 +16,7 @@ from saqueduct.postgres.partitions import Partitions
 from saqueduct.postgres.record_filter import RecordFilter
 from saqueduct.postgres.record_places import PLACE
 from saqueduct.postgres.retention import Retention
-from tests.postgres.conftest import run_sql
+from tests.postgres.empty_databases import run_sql
 from tests.postgres.partition_kit import DAY, divided, now
 
 FILL = """
