@@ -37,7 +37,8 @@ PERMISSIONS = "+@all -@admin -@dangerous +info ~saq:* resetchannels &saq:*"
 """ACL rules that are sufficient for producers and workers (Redis' manual, "ACL")."""
 
 LATE = 0.1
-"""Seconds that the end of a time limit is noticed late if something blocked the event loop, and not Redis."""
+"""Seconds that the end of a time limit is noticed late if something blocked the event loop, and not Redis. So many a
+call gets in addition if its end is noticed in time: what blocked the event loop may just have ended."""
 
 ONCE_MORE = 1.0
 """Most seconds that a call gets in addition each time that something blocked the event loop at its end."""
@@ -103,7 +104,8 @@ async def answering(seconds: float) -> AsyncIterator[None]:
     end = began + seconds if wait is None else wait.end_of(began, seconds)
     try:
         async with asyncio.timeout(None) as limit:
-            expiry = _Expiry(loop, limit, end, min(seconds, ONCE_MORE))
+            # A call for which no time is left does not make a request wait once more.
+            expiry = _Expiry(loop, limit, end, min(seconds, ONCE_MORE), looks_again=end > began)
             try:
                 yield
             finally:
@@ -127,26 +129,34 @@ class _Expiry:
         limit: of the block.
         end: when it ends.
         more: seconds that it gets in addition, each time.
+        looks_again: whether it gets LATE in addition, for an answer that has come and is not read yet.
     """
 
-    __slots__ = ("_end", "_limit", "_loop", "_more", "_times", "timer")
+    __slots__ = ("_end", "_limit", "_looks_again", "_loop", "_more", "_times", "timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, end: float, more: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, end: float, more: float, *, looks_again: bool
+    ) -> None:
         self._loop = loop
         self._limit = limit
         self._end = end
         self._more = more
         self._times = TIMES
+        self._looks_again = looks_again
         self.timer = loop.call_at(end, self._expire)
 
     def _expire(self) -> None:
         now = self._loop.time()
-        if now - self._end < LATE or not self._times:
-            self._limit.reschedule(now)
-        else:
+        if now - self._end >= LATE and self._times:
             self._times -= 1
             self._end = now + self._more
-            self.timer = self._loop.call_at(self._end, self._expire)
+        elif self._looks_again:
+            self._looks_again = False
+            self._end = now + LATE
+        else:
+            self._limit.reschedule(now)
+            return
+        self.timer = self._loop.call_at(self._end, self._expire)
 
 
 def _reason(error: Exception) -> str:

@@ -107,6 +107,14 @@ async def test_an_answer_that_came_while_a_job_blocked_the_event_loop_counts(que
     await asking
 
 
+async def test_an_answer_counts_that_an_event_loop_reads_just_after_the_time_has_ended() -> None:
+    async with outage.answering(0.2):
+        # It ends with the time, so the timer is not late, and the answer takes some turns of the event loop.
+        threading.Event().wait(0.2)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
 async def test_an_answer_counts_that_an_event_loop_reads_late_again_and_again() -> None:
     async with outage.answering(0.05):
         for _ in range(5):
