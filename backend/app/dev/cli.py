@@ -15,7 +15,7 @@ from app.dev.given import require_given_servers
 from app.dev.program import Program
 from app.dev.ready import PortTakenError, base_url, require_free_port, show_banner, wait_until_live
 from app.dev.runner import EXIT_MISCONFIGURED, Runner, StopSignal
-from app.dev.shell import CLI, SHELL, run_in_terminal
+from app.dev.shell import CLI, SHELL, migrated, run_in_terminal
 from app.dev.watch import Watch
 from app.settings import REPOSITORY, Settings, SettingsError, load_settings
 from saqueduct.embedded.servers import ServerError
@@ -120,7 +120,7 @@ def worker() -> None:
 @main.command()
 def shell() -> None:
     """Servers, migrations and a Python shell, which runs jobs itself when no worker is live."""
-    sys.exit(run_in_terminal(SHELL, services_of(load_settings()), MIGRATE, BACKEND))
+    sys.exit(run_in_terminal(SHELL, services_of(load_settings()), BACKEND))
 
 
 @main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
@@ -128,7 +128,7 @@ def shell() -> None:
 def cli(arguments: tuple[str, ...]) -> None:
     """Servers, migrations and one command of the command line, `saqueduct`."""
     program = Program(CLI.name, (*CLI.command, *arguments))
-    sys.exit(run_in_terminal(program, services_of(load_settings()), MIGRATE, BACKEND))
+    sys.exit(run_in_terminal(program, services_of(load_settings()), BACKEND))
 
 
 @main.command()
@@ -140,8 +140,7 @@ def demo(seed: int, remove: bool) -> None:
     services = services_of(settings)
     require_running(settings, services)
     options = ("--seed", str(seed), *(("--remove",) if remove else ()))
-    program = Program("demo", (sys.executable, "-m", "app.dev.demo", *options))
-    sys.exit(run_in_terminal(program, services, MIGRATE, BACKEND))
+    sys.exit(run_in_terminal(migrated("demo", "app.dev.demo", *options), services, BACKEND))
 
 
 @main.command()

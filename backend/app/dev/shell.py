@@ -7,37 +7,33 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import click
-
 from app.dev import child
 from app.dev.program import Program
 from saqueduct.embedded.services import Services
 
-SHELL = Program("shell", (sys.executable, "-m", "app.shell", "--worker"))
-CLI = Program("cli", (sys.executable, "-m", "saqueduct.cli", "--app", "app.queue.config:load_config"))
+
+def migrated(name: str, module: str, *arguments: str) -> Program:
+    """A program that brings the database up to date, and then runs a module of Python."""
+    return Program(name, (sys.executable, "-m", "app.dev.migrated", module, *arguments))
 
 
-def run_in_terminal(program: Program, services: Services, migrate: Program, directory: Path) -> int:
-    """Start the servers, bring the database up to date, and run a program until it ends; returns its exit status.
+SHELL = migrated("shell", "app.shell", "--worker")
+CLI = migrated("cli", "saqueduct.cli", "--app", "app.queue.config:load_config")
+
+
+def run_in_terminal(program: Program, services: Services, directory: Path) -> int:
+    """Start the servers, and run a program until it ends; returns its exit status.
 
     Args:
         program: reads the terminal.
         services: used by this process from start to end.
-        migrate: upgrades the database to the newest migration; its output is shown when it fails.
-        directory: where both run.
+        directory: where it runs.
 
     Raises:
         ServerError: a server does not start.
     """
     environment = {**services.start(), "DEV_DIR": str(services.directory)}
     try:
-        migration = _start(
-            migrate, environment, directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        output, _ = migration.communicate()
-        if migration.returncode:
-            click.echo(output.decode(errors="replace") + "the migrations failed: see above", err=True)
-            return migration.returncode
         return _wait_in_this_terminal(_start(program, environment, directory))
     finally:
         services.release()
@@ -51,16 +47,7 @@ def _wait_in_this_terminal(program: "subprocess.Popen[bytes]") -> int:
     return program.wait()
 
 
-def _start(
-    program: Program, environment: Mapping[str, str], directory: Path, **streams: int
-) -> "subprocess.Popen[bytes]":
+def _start(program: Program, environment: Mapping[str, str], directory: Path) -> "subprocess.Popen[bytes]":
     """Start a process that does not outlive this one."""
     tied = (sys.executable, "-I", "-S", child.__file__, str(os.getpid()))
-    return subprocess.Popen(
-        [*tied, *program.command],
-        env={**os.environ, **environment},
-        cwd=directory,
-        stdin=streams.get("stdin"),
-        stdout=streams.get("stdout"),
-        stderr=streams.get("stderr"),
-    )
+    return subprocess.Popen([*tied, *program.command], env={**os.environ, **environment}, cwd=directory)

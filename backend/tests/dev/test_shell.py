@@ -142,8 +142,7 @@ from app.dev.shell import run_in_terminal
 from app.settings import load_settings
 
 idle = Program("idle", (sys.executable, "-S", "-c", "import sys; print('>>>', flush=True); sys.stdin.read()"))
-nothing = Program("nothing", (sys.executable, "-S", "-c", ""))
-sys.exit(run_in_terminal(idle, services_of(load_settings()), nothing, BACKEND))
+sys.exit(run_in_terminal(idle, services_of(load_settings()), BACKEND))
 """
 """A program that does nothing in the place of the shell."""
 
