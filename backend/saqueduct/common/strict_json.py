@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+LONGEST_NAME: Final = 100
+"""Characters of a name that an error shows: a name may be as long as a body."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -14,17 +17,24 @@ class RepeatedMember(ValueError):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(f"the member {name!r} is given twice: give it once")
+        shown = repr(name) if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]!r}..."
+        super().__init__(f"the member {shown} is given twice: give it once")
 
 
 def decode(text: bytes | str) -> Any:
     """The value of JSON.
 
     Raises:
-        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it is no JSON, or nested too deep.
+        msgspec.DecodeError: it is no JSON, not UTF-8, or nested too deep.
         RepeatedMember: an object has a name twice.
     """
-    content = msgspec.json.decode(text)
+    try:
+        content = msgspec.json.decode(text)
+    except UnicodeError as error:
+        # Bytes that are not UTF-8; in the words of a command line they are lone surrogates.
+        raise msgspec.DecodeError(str(error)) from None
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deep: use fewer levels") from None
     check_members(text, content)
     return content
 

@@ -6,12 +6,16 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from saqueduct.common.text import storable
 from saqueduct.tasks import pydantic_models
+from saqueduct.tasks.nesting import LEVELS
+
+_DEEPEST: Final = LEVELS + 1
+"""Levels that are looked at: those of an argument, in the mapping of all arguments."""
 
 
 def is_endless(leaf: Any) -> bool:
@@ -47,38 +51,40 @@ def place_of(value: Any, wrong: Callable[[Any], bool], name: str = "") -> str | 
     >>> place_of({"items": [{"price": 1.0}, {"price": float("nan")}]}, is_endless)
     'items[1].price'
 
+    Parts more than LEVELS inside each other, which no job may have, are not looked at.
+
     Args:
         value: the value to encode.
         wrong: returns True for an invalid part; called with mappings, and with values that have no parts.
         name: name of the value.
     """
-    return next((place for place, part in _parts(value, name) if wrong(part)), None)
+    return next((place for place, part in _parts(value, name, _DEEPEST) if wrong(part)), None)
 
 
-def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+def _parts(value: Any, place: str, levels: int) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str | bytes | bytearray | memoryview | int):
         yield place, value
     elif isinstance(value, enum.Enum):
         yield place, value.value
     elif isinstance(value, Mapping):
-        yield from _of_mapping(value, place)
+        yield from _of_mapping(value, place, levels)
     elif (fields := fields_of(value)) is not None:
-        for name, each in fields:
-            yield from _parts(each, f"{place}.{name}" if place else name)
+        for name, each in fields if levels else ():
+            yield from _parts(each, f"{place}.{name}" if place else name, levels - 1)
     elif isinstance(value, list | tuple | set | frozenset):
-        for number, each in enumerate(value):
-            yield from _parts(each, f"{place}[{number}]")
+        for number, each in enumerate(value if levels else ()):
+            yield from _parts(each, f"{place}[{number}]", levels - 1)
     else:
         yield place, value
 
 
-def _of_mapping(value: Mapping[Any, Any], place: str) -> Iterator[tuple[str, Any]]:
+def _of_mapping(value: Mapping[Any, Any], place: str, levels: int) -> Iterator[tuple[str, Any]]:
     yield place, value
-    for key, each in value.items():
+    for key, each in value.items() if levels else ():
         name = storable(str(key))
         inner = f"{place}.{name}" if place else name
         yield f"the name {inner}", key
-        yield from _parts(each, inner)
+        yield from _parts(each, inner, levels - 1)
 
 
 def fields_of(value: Any) -> Iterable[tuple[str, Any]] | None:

@@ -1,6 +1,9 @@
 """How many lists and objects of arguments and results may be inside each other."""
 
+import datetime as dt
 import sys
+from collections.abc import Callable
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -30,6 +33,16 @@ async def named(ctx: Context, *, value: Any = None, other: int = 0) -> None: ...
 
 
 async def flat(ctx: Context, *, rows: list[dict[str, int]]) -> None: ...
+
+
+async def limited(
+    ctx: Context,
+    *,
+    number: int,
+    at: dt.datetime | None = None,
+    prices: dict[str, Decimal] | None = None,
+    text: str = "",
+) -> None: ...
 
 
 def lists(levels: int) -> Any:
@@ -68,6 +81,18 @@ def test_arguments_deeper_than_json_can_be_written_are_refused() -> None:
     for value in (lists(5_000), objects(5_000), msgspec.Raw(b"[" * 5_000 + b"]" * 5_000)):
         with pytest.raises(InvalidArguments):
             Signature(anything).encode({"value": value})
+
+
+@pytest.mark.parametrize("levels", [LEVELS + 1, 450, 900])
+@pytest.mark.parametrize("name", ["number", "at", "prices", "text", "unknown"])
+@pytest.mark.parametrize("shape", [lists, objects])
+def test_deep_arguments_where_the_task_takes_few_levels_are_refused_by_name(
+    shape: Callable[[int], Any], name: str, levels: int
+) -> None:
+    for value in (shape(levels), [None, shape(levels)], {"a": "nan", "b": shape(levels)}):
+        with pytest.raises(InvalidArguments) as caught:
+            Signature(limited).encode({"number": 1} | {name: value})
+        assert list(caught.value.problems) == [name]
 
 
 def test_many_values_beside_each_other_are_not_deep() -> None:

@@ -1,6 +1,7 @@
 """JSON with a name twice in an object: refused wherever it is read, because one of the values would be ignored."""
 
 import httpx
+import msgspec
 import pytest
 
 from saqueduct.common.strict_json import RepeatedMember, decode
@@ -65,6 +66,44 @@ def test_a_member_that_is_given_twice_is_found(text: str) -> None:
 )
 def test_equal_names_of_several_objects_and_colons_in_text_are_none(text: str) -> None:
     decode(text)
+
+
+def test_a_long_name_is_shown_in_part() -> None:
+    name = "n" * 50_000
+    with pytest.raises(RepeatedMember, match=r"'nnn.*'[.]{3} is given twice") as caught:
+        decode(f'{{"{name}": 1, "{name}": 2}}')
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 5_000 + "]" * 5_000, "nested too deep"),
+        ('{"a": "\udcff"}', "surrogates not allowed"),
+        (b'{"a": "\xff"}', "invalid start byte"),
+    ],
+)
+def test_what_cannot_be_read_at_all_is_one_kind_of_error(text: str | bytes, problem: str) -> None:
+    with pytest.raises(msgspec.DecodeError, match=problem):
+        decode(text)
+
+
+@pytest.mark.parametrize("levels", [300, 600, 900, 5_000])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/process", '{"user_id": %s}'),
+        ("/tasks/update_user_status", '{"user_id": 1, "status": %s}'),
+        ("/tasks/my_task/batch", '[{"user_id": %s}]'),
+        ("/dead-letters/replay", '{"which": {"arguments": {"a": %s}}}'),
+        ("/dead-letters/replay", '{"which": {"task": "ping"}, "arguments": {"a": %s}}'),
+    ],
+)
+async def test_a_deep_body_is_400(client: httpx.AsyncClient, jobs: JobKit, path: str, body: str, levels: int) -> None:
+    deep = '{"a":' * levels + "null" + "}" * levels
+    answer = await client.post(path, content=body % deep, headers=HEADERS)
+    assert answer.status_code == 400, answer.text
+    jobs.refute_enqueued()
 
 
 def test_a_search_for_arguments_with_a_name_twice_is_refused() -> None:

@@ -155,7 +155,7 @@ async def body_of(request: Request[Any, Any, Any]) -> Any:
         return decode(body) if body.strip() else {}
     except RepeatedMember as error:
         raise repeated(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise ValidationException(f"the body is not JSON: {error}") from None
 
 
