@@ -10,6 +10,8 @@ import pytest
 
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.python import Python, run
+from tests.fixtures.python.request import Request
+from tests.fixtures.python.server import BACKEND, begins_with_application
 
 SHOW = """
 import os, sys
@@ -95,3 +97,33 @@ def test_ctrl_c_interrupts_it(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == -signal.SIGINT
     assert "KeyboardInterrupt" in log.read_text()
+
+
+def test_a_process_that_begins_with_the_application_runs_it_as_python_does() -> None:
+    ended = run(["-m", "app.worker", "--help"], cwd=BACKEND, env={})
+    assert (ended.stdout.splitlines()[0], ended.stderr) == ("Usage: python -m app.worker [OPTIONS]", "")
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder", "environment", "begins"),
+    [
+        (["-m", "app.worker"], BACKEND, {}, True),
+        (["-m", "tests.processes.web_with_test_tasks"], BACKEND, {}, True),
+        (["-m", "app.worker"], BACKEND.parent, {}, False),
+        (["-m", "app.worker"], BACKEND, {"PYTHONPATH": "/elsewhere"}, False),
+        (["-m", "app.dev", "stop"], BACKEND, {}, False),
+        (["-c", "import app.worker"], BACKEND, {}, False),
+        (["-W", "error", "-m", "app.worker"], BACKEND, {}, False),
+    ],
+    ids=["application", "of a test", "elsewhere", "path", "tool", "source", "warnings"],
+)
+def test_only_where_nothing_takes_its_place_is_the_application_there_already(
+    arguments: list[str], folder: Path, environment: dict[str, str], begins: bool
+) -> None:
+    assert begins_with_application(Request(arguments, str(folder), environment, new_session=False)) is begins
+
+
+def test_other_processes_do_not_have_the_application() -> None:
+    code = "import sys; print([name for name in sys.modules if name.partition('.')[0] == 'app'])"
+    assert run(["-c", code], cwd=BACKEND, env={}).stdout == "[]\n"
