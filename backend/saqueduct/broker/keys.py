@@ -30,6 +30,9 @@ ALERTS = "alerts"
 LANES = "flow:lanes"
 """A hash: the lane of each job that has limits and has not ended; see `lua/limits.lua`."""
 
+CHANNELS = "channels"
+"""How many channels the Redis server has, as known for some seconds; see `listened` in `lua/prelude.lua`."""
+
 KEYS = {
     "INCOMPLETE": "incomplete",
     "QUEUED": "queued",
@@ -59,5 +62,6 @@ KEYS = {
     "ALERTS": ALERTS,
     "LANES": LANES,
     "WORKERS_PAUSED": WORKERS_PAUSED,
+    "CHANNELS": CHANNELS,
 }
 """A queue's keys, by the names that scripts have for them: SAQ's are incomplete, queued, active and stats."""

@@ -51,6 +51,33 @@ def _complete(queue: EngineQueue, job: EngineJob, **fields: Any) -> Outcome:
     return Outcome.finish(queue.core, job)
 
 
+@pytest.mark.parametrize("channels", ["0", "many", ""])
+@pytest.mark.parametrize("name", ["default", "a[b]*?\\"])
+async def test_who_listens_to_one_of_many_jobs_hears_of_its_end(queue: EngineQueue, name: str, channels: str) -> None:
+    """However many channels Redis is believed to have: that decides how they are looked for."""
+    queue = EngineQueue(queue.redis, name)
+    await queue.enqueue_many([EngineJob(function="noop") for _ in range(12)])
+    jobs = await _leased(queue, 12)
+    await queue.redis.delete(queue.namespace("channels"))
+    if channels:
+        await queue.redis.set(queue.namespace("channels"), channels)
+    heard = [jobs[3].id, jobs[7].id]
+    async with queue.redis.pubsub() as listener:
+        await listener.subscribe(*heard, "elsewhere")
+        for _ in (*heard, "elsewhere"):
+            assert await listener.get_message(timeout=5)
+        assert all(await queue.settler.settle([_complete(queue, job) for job in jobs]))
+        messages = [await listener.get_message(timeout=5) for _ in heard]
+        assert [message and (message["channel"].decode(), message["data"]) for message in messages] == [
+            (each, b"complete") for each in heard
+        ]
+    if not channels:
+        known = await queue.redis.get(queue.namespace("channels"))
+        assert known is not None
+        assert int(known) >= 3
+        assert 0 < await queue.redis.ttl(queue.namespace("channels")) <= 10
+
+
 async def test_each_of_many_gets_its_own_outcome(queue: EngineQueue, queues: Queues) -> None:
     kept, back, forever, lost, gone, later, short = await _running(
         queue, "kept", "back", "forever", "lost", "gone", "later", "short"

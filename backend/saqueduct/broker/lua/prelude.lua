@@ -100,13 +100,27 @@ local function after(seconds)
     return string.format('%.6f', NOW + tonumber(seconds))
 end
 
--- Which of these channels have listeners; PUBLISH has a cost, and most jobs have no listener.
+-- Which of these channels have listeners; PUBLISH has a cost, and most jobs have no listener. Where the server has few
+-- channels, to read their names costs less than to look for each of these. How many it has is looked up once in 10 seconds,
+-- because it decides only about the way; if the server does not say, they count as many.
 local function listened(channels)
-    if #channels == 0 or redis.call('PUBSUB', 'NUMPAT') > 0 then return nil end
-    local heard = {}
-    local counts = redis.call('PUBSUB', 'NUMSUB', unpack(channels))
-    for i = 1, #counts, 2 do
-        if counts[i + 1] > 0 then heard[counts[i]] = true end
+    local count = #channels
+    if count == 0 or redis.call('PUBSUB', 'NUMPAT') > 0 then return nil end
+    local heard, known = {}, count >= 8 and redis.call('GET', CHANNELS)
+    if count >= 8 and not known then
+        local info = redis.pcall('INFO', 'stats')
+        local from = type(info) == 'string' and string.find(info, 'pubsub_channels:', 1, true)
+        known = from and string.match(info, '%d+', from) or 'many'
+        redis.call('SET', CHANNELS, known, 'EX', '10')
+    end
+    if known and (tonumber(known) or math.huge) <= 2 * count then
+        local names = redis.call('PUBSUB', 'CHANNELS', string.gsub(PREFIX, '[][*?\\]', '\\%0') .. '*')
+        for i = 1, #names do heard[names[i]] = true end
+    else
+        local counts = redis.call('PUBSUB', 'NUMSUB', unpack(channels))
+        for i = 1, #counts, 2 do
+            if counts[i + 1] > 0 then heard[counts[i]] = true end
+        end
     end
     return heard
 end

@@ -35,6 +35,9 @@ local answers, going_on = {}, {}
 local fronts = {}
 local group, last = -1, 0
 local kind, lease, status, number, priority, claim, mark, gate, seconds, expires
+-- Jobs to store that have ended, {id, JSON, ...}, and in milliseconds when each is deleted, or false. With SET for each, Redis
+-- would make a table of each answer.
+local values, deletions, stored_count, deletion = {}, {}, 0, nil
 for i = 1, n do
     local id = ids[i]
     if i > last then
@@ -42,7 +45,10 @@ for i = 1, n do
         last = hows[group + 1]
         kind, lease, status, number, priority, claim, mark, gate, seconds, expires = unpack(hows[group])
         -- Once for the whole group, not for each job.
-        if kind == 'finish' then number = kept(number) end
+        if kind == 'finish' then
+            number = kept(number)
+            deletion = number ~= '0' and string.format('%.0f', (SERVER + number) * 1000)
+        end
     end
     local owner, held = owners[i], nil
     if lease == '' then
@@ -67,7 +73,12 @@ for i = 1, n do
     else
         if takes and takes[i] then loaded.give_all(id) end
         if kind == 'finish' then
-            store(id, jobs[i], number)
+            if settled or number == '-1' then
+                store(id, jobs[i], number)
+            else
+                stored_count = stored_count + 1
+                values[2 * stored_count - 1], values[2 * stored_count], deletions[stored_count] = id, jobs[i], deletion
+            end
             if mark ~= '' then keep_unrecorded(mark, jobs[i]) end
             if key then give_up(claim, key) end
             if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
@@ -89,6 +100,13 @@ for i = 1, n do
         if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
         if heard == nil or heard[id] then notify(heard, id, status) end
     end
+end
+-- A command has 8,000 arguments at most.
+for i = 1, 2 * stored_count, 4000 do
+    redis.call('MSET', unpack(values, i, math.min(i + 3999, 2 * stored_count)))
+end
+for i = 1, stored_count do
+    if deletions[i] then redis.call('PEXPIREAT', values[2 * i - 1], deletions[i]) end
 end
 for i = #fronts, 1, -1 do
     local id, priority, lane = unpack(fronts[i])
