@@ -124,7 +124,7 @@ def in_one_line(error: Exception) -> str:
     if isinstance(error, JobFailed):
         return clean(f"the job {error.key!r} of {error.task} failed: {error_summary(error.traceback)}", one_line=True)
     remedy = _remedy(error)
-    return f"{_one_line(error)}; {remedy}" if remedy else _one_line(error)
+    return f"{_one_line(error).removesuffix('.')}; {remedy}" if remedy else _one_line(error)
 
 
 def _remedy(error: Exception) -> str:

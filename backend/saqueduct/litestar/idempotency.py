@@ -20,6 +20,9 @@ KEPT: Final = 24 * 3600
 UNDER_WAY: Final = 30
 """Seconds after which a first request that has not ended is taken for dead: an enqueue takes less."""
 
+AGAIN: Final = 1.0
+"""Seconds for another try to keep the key of durable jobs: Redis may have been away for a moment only."""
+
 REUSED: Final = (
     "this Idempotency-Key was sent with another request in the last 24 hours: repeat that one as it was, "
     "or use a new key for another request"
@@ -87,14 +90,16 @@ class IdempotentRequest:
         except QueueUnavailable:
             if not self.durable:
                 raise
-            return await enqueue(), True
+            jobs = await enqueue()
+            await self._keep(jobs, AGAIN)
+            return jobs, True
         try:
             jobs = await enqueue()
         except Exception:
             # Also when it is not known whether the jobs are enqueued: while they wait or run, their keys say so.
             await self._forget()
             raise
-        await self._keep(jobs)
+        await self._keep(jobs, self.queue.core.timings.answer)
         return jobs, True
 
     @property
@@ -120,7 +125,7 @@ class IdempotentRequest:
             raise RequestRefused(IN_USE, 409, "idempotency-key-in-use", {"Retry-After": "1"})
         return [Enqueued(key, created) for key, created in kept.jobs]
 
-    async def _keep(self, jobs: list[Enqueued]) -> None:
+    async def _keep(self, jobs: list[Enqueued], seconds: float) -> None:
         usual = all(each.created and each.key == f"{self.key}:{place}" for place, each in enumerate(jobs))
         kept = _Kept(self.signature)
         if usual:
@@ -128,7 +133,7 @@ class IdempotentRequest:
         else:
             kept.jobs = [(each.key, each.created) for each in jobs]
         try:
-            async with answering(self.queue.core.timings.answer):
+            async with answering(seconds):
                 await self.queue.core.redis.set(self._name, msgspec.json.encode(kept), ex=KEPT)
         except QueueUnavailable:
             # The jobs are enqueued. Repeated requests are refused for UNDER_WAY, and then find their keys.

@@ -121,6 +121,22 @@ async def test_without_redis_only_durable_jobs_are_accepted(
     assert (await post(client, {"number": 1}, name=name)).status_code == status
 
 
+async def test_the_key_of_a_durable_job_is_kept_where_redis_was_away_for_a_moment(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, jobs: JobKit
+) -> None:
+    async def away(_: IdempotentRequest) -> None:
+        raise QueueUnavailable("Redis is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(IdempotentRequest, "_begun", away)
+        first = await post(client, {"number": 1}, name="keep")
+    await jobs.drain()
+    second = await post(client, {"number": 1}, name="keep")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert second.headers["Location"] == first.headers["Location"]
+    assert (await post(client, {"number": 2}, name="keep")).status_code == 422
+
+
 async def test_a_request_that_was_refused_may_be_corrected_with_the_same_key(client: httpx.AsyncClient) -> None:
     assert (await post(client, {"number": "x"})).status_code == 400
     assert (await post(client, {"number": 1})).status_code == 201
