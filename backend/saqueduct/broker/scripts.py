@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), (*LIMITS, "flow", "debounce", "cancel", "admit")),
     "lease": (*LIMITS, "visits", "flow"),
-    "settle": (*LIMITS, "releases", "flow"),
+    "settle": (*LIMITS, "flow", "releases"),
     "declare": (*LIMITS, "flow", "declarations"),
     "due": ("declarations",),
 }
@@ -42,6 +42,8 @@ _FOLDER = files("saqueduct.broker") / "lua"
 _STATEMENT = re.compile(r"^local function (\w+).*?^end$|^local (\w+(?:, \w+)*)[^\n]*$", re.MULTILINE | re.DOTALL)
 """A statement of the prelude that stands alone: a function, or a line that defines names."""
 
+_FUNCTION = re.compile(r"^local function .*\n", re.MULTILINE)
+
 _COMMENT = re.compile("--[^\n]*")
 _NAME = re.compile(r"(?<![\w.:])[A-Za-z]\w*")
 
@@ -51,22 +53,42 @@ def _names(lua: str) -> set[str]:
     return set(_NAME.findall(_COMMENT.sub("", lua)))
 
 
+def _read(part: str) -> str:
+    return (_FOLDER / f"{part}.lua").read_text()
+
+
+def _used(part: str, text: str) -> tuple[str, ...]:
+    """The statements of a file that a text uses, directly or through others of them."""
+    used, kept = _names(text), list[str]()
+    for statement in reversed(list(_STATEMENT.finditer(_read(part)))):
+        if not used.isdisjoint((statement[1] or statement[2]).split(", ")):
+            kept.append(statement[0])
+            used |= _names(statement[0])
+    return tuple(reversed(kept))
+
+
+def _inserted(part: str) -> str:
+    """The text of a file as a script has it."""
+    text = _read(part)
+    if part == "releases":
+        # Not once for all scripts and jobs: plain jobs do not pay for what only this function uses.
+        return _FUNCTION.sub(lambda head: "\n".join((head[0], *_used("lanes", text), "")), text, count=1)
+    return text
+
+
 @cache
 def _assembled(name: str) -> tuple[str, tuple[str, ...]]:
     """The text of a script, and the names of its keys.
 
     Redis makes each function, and reads each key, again at each call; all of them would cost as much as ten jobs.
     """
-    body = "".join((_FOLDER / f"{part}.lua").read_text() for part in (*PARTS.get(name, ()), name))
-    used, kept = _names(body), [body]
-    for statement in reversed(list(_STATEMENT.finditer((_FOLDER / "prelude.lua").read_text()))):
-        if not used.isdisjoint((statement[1] or statement[2]).split(", ")):
-            kept.append(statement[0])
-            used |= _names(statement[0])
+    body = "".join(_inserted(part) for part in (*PARTS.get(name, ()), name))
+    shared = _used("prelude", body)
+    used = _names("\n".join((*shared, body)))
     # At least one: a cluster looks for the node by it.
     keys = tuple(key for key in KEYS if key in used) or ("INCOMPLETE",)
-    kept.append(f"local {', '.join(keys)} = {', '.join(f'KEYS[{n}]' for n in range(1, len(keys) + 1))}")
-    return "\n".join(reversed(kept)), keys
+    named = f"local {', '.join(keys)} = {', '.join(f'KEYS[{n}]' for n in range(1, len(keys) + 1))}"
+    return "\n".join((named, *shared, body)), keys
 
 
 def source(name: str) -> str:

@@ -1,11 +1,12 @@
 -- Inserted after the prelude into the scripts that move jobs with limits, before `limits.lua`, which says what is kept where:
--- what the short ways of `visits.lua` and `releases.lua` have in common with the general one. These files are one function,
--- which `flow.lua` ends: plain jobs do not pay for what it defines.
+-- what the short ways of `visits.lua` and `releases.lua` have in common with the general one. These files, but for
+-- `releases.lua`, are one function, which `flow.lua` ends: plain jobs do not pay for what it defines.
 load_flow = function()
 local flow = {}
-local GATES, FAIR, CALLED, MISSED = BASE .. 'gates', BASE .. 'turns', BASE .. 'called', BASE .. 'missed'
-local SLEEPING, EXPIRES, RULES, CLOSED = BASE .. 'sleeping', BASE .. 'expires', BASE .. 'limits', BASE .. 'closed'
-local LINED = BASE .. 'lined'
+local GATES, RULES = BASE .. 'gates', BASE .. 'limits'
+local FAIR, LINED = BASE .. 'turns', BASE .. 'lined'
+local CALLED, MISSED, SLEEPING = BASE .. 'called', BASE .. 'missed', BASE .. 'sleeping'
+local EXPIRES, CLOSED = BASE .. 'expires', BASE .. 'closed'
 local RATES, CHECKED = BASE .. 'rates', BASE .. 'checked'
 local lane_base = BASE .. 'lane:'
 local find, sub, byte = string.find, string.sub, string.byte

@@ -1,6 +1,7 @@
--- Inserted after `limits.lua` into the script that settles. The short way in which jobs that have ended leave their gates.
--- `ids`: the jobs, `lanes`: the lane of each. Returns the gates at which others may follow in the general way.
-function flow.release(ids, lanes)
+-- The short way in which jobs that have ended leave their gates: a function for the script that settles, which begins with what
+-- it uses of `lanes.lua`. `ids`: the jobs, `lanes`: the lane of each. Returns the gates at which others may follow in the
+-- general way.
+local function leave_gates(ids, lanes)
     local gates, firsts, lasts, total, rest, left = {}, {}, {}, 0, {}, {}
     -- Jobs of a lane that follow each other, as they were leased, leave its gates together: the first of them, and the place in
     -- `gates` before those of the lane. The last of them is in `lasts` if it is another.

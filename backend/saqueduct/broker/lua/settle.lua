@@ -140,8 +140,7 @@ if lanes and #ended > 0 then
         limits().release_all(left, left_lanes)
         loaded.forget(left)
     else
-        flow = flow or load_flow()
-        local rest = flow.release(left, left_lanes)
+        local rest = leave_gates(left, left_lanes)
         if #rest > 0 then limits().follow_released(rest) end
         redis.call('HDEL', LANES, unpack(left))
     end
