@@ -12,7 +12,7 @@ from saqueduct.queue.workers import WorkerProcess
 from tests.fixtures.poll import eventually
 from tests.queue.kit import working
 
-pytestmark = [pytest.mark.usefixtures("own_tasks"), pytest.mark.timings(renewal=0.1, not_consuming=0.1, peek=0.3)]
+pytestmark = [pytest.mark.usefixtures("only_own_tasks"), pytest.mark.timings(renewal=0.1, not_consuming=0.1, peek=0.3)]
 
 
 async def live(queues: Queues) -> WorkerProcess:
