@@ -94,7 +94,7 @@ while not limited and not closed and #ids < want and scanned < SCAN do
     end
 end
 
-local left = limited and flow.any_waiting() or not limited and #waiting() > 0
+local left = #(limited and flow.waiting_lines() or waiting()) > 0
 -- Workers wait at the normal list: wake the next one if jobs are left in another list.
 if left and workers > 1 and not paused then wake() end
 

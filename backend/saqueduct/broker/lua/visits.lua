@@ -8,233 +8,131 @@ local LANES_TOGETHER = 100
 
 local rings = {high = BASE .. 'ring:high', normal = BASE .. 'ring:normal', low = BASE .. 'ring:low'}
 
-local call, concat = redis.call, table.concat
-
--- What lanes have in common that differ from this one only in a key, which is the key of a fair one, or of its first gate
--- with a key: the texts around the key, which is in a lane up to three times; else `head` is false. `prefixes`: its gates,
--- without that key if they are `keyed`. And the key of this lane.
-local function likeness(lane)
-    local from, quantum, key_end = shape_of(lane)
-    local prefixes, keyed, rules_of, pieces = {}, {}, {}, {}
-    local key, piece = nil, sub(lane, 1, from - 1)
-    if key_end then
-        local key_from = (find(lane, '\t', 3, true) or key_end) + 1
-        key, piece, pieces[1] = sub(lane, key_from, key_end), sub(lane, key_end + 1, from - 1), sub(lane, 1, key_from - 1)
-    end
-    while from <= #lane do
-        local stop = find(lane, '\n', from, true) or #lane + 1
-        local gate, place = sub(lane, from, stop - 1), #prefixes + 1
-        local tab = find(gate, '\t', 1, true) or #gate
-        local own = sub(gate, tab + 1)
-        if own ~= '' then key = key or own end
-        keyed[place], rules_of[place] = own ~= '' and own == key, rule_of(gate)
-        prefixes[place] = keyed[place] and sub(gate, 1, tab) or gate
-        piece = piece .. (place > 1 and '\n' or '') .. prefixes[place]
-        if keyed[place] then pieces[#pieces + 1], piece = piece, '' end
-        from = stop + 1
-    end
-    local keys = #pieces
-    return {head = keys > 0 and keys < 4 and pieces[1], middle = pieces[2] or '', tail = pieces[3] or '', rest = piece, keys = keys,
-        prefixes = prefixes, keyed = keyed, rules = rules_of, fair = key_end, quantum = quantum}, key or ''
-end
-
--- Entries that were popped go back to the front of their list.
-local function push_back(list, entries, first, last)
-    for i = last, first, -1 do
-        call('LPUSH', list, entries[i])
-        entries[i] = nil
-    end
-end
-
--- What a visit has left in a lane: no more entries; perhaps some; or perhaps some, for which a gate may have no room.
-local NO_MORE, MAYBE, FULL = 0, 1, 2
-
--- NOW as the arrival times of rates are stored.
-local NOW_TEXT = string.format('%.6f', NOW)
-
--- Write `n` texts as fields of a hash and their values, {field, value, ...}, and delete `m` fields.
-local function write_lists(hash, set, n, deleted, m)
-    if n >= 2 * AS_TABLE_FROM then
-        set[n + 1], set[n + 2], deleted[m + 1] = LONG, '', LONG
-        n, m = n + 2, m + 1
-    end
-    for i = 1, n, FIELDS_READ do redis.call('HSET', hash, unpack(set, i, math.min(i + FIELDS_READ - 1, n))) end
-    for i = 1, m, FIELDS_READ do redis.call('HDEL', hash, unpack(deleted, i, math.min(i + FIELDS_READ - 1, m))) end
-end
-
--- Write what is new of gates: fields, and arrival times; see `visit_quickly`.
-local function write_gates(gates, rules_of, stored, texts)
-    local set, deleted, times, n, m, moved, time, time_text = {}, {}, nil, 0, 0, 0, nil, nil
-    for number = 1, #gates do
-        local text = texts[number]
-        if text ~= stored[number] then
-            if rules_of[number].step then
-                -- Many rates that were at rest get the same time: to make text of it takes longer than to store it.
-                if text ~= time then time, time_text = text, string.format('%.6f', text) end
-                times = times or {}
-                times[moved + 1], times[moved + 2] = gates[number], time_text
-                moved = moved + 2
-            elseif text == '0\n\n' then
-                m = m + 1
-                deleted[m] = gates[number]
-            else
-                set[n + 1], set[n + 2] = gates[number], text
-                n = n + 2
-            end
-        end
-    end
-    write_lists(GATES, set, n, deleted, m)
-    if times then
-        write_lists(RATES, times, moved, {}, 0)
-        moved_rates(moved / 2)
-    end
-end
-
--- Let jobs of up to `most` lanes of a ring start, up to `want`. `any_called`: gates have called lanes. `any_lined`: there are
--- fair keys with several lanes, else all fair lanes of the ring are alone with their key. Returns how many lanes were
--- visited; how many lanes follow for which this is no way; lanes that have to wait, {lane, gate, time at which that opens or
--- false, ...}, nil if none; and other gates that they leave open, at which lanes may wait, nil if none.
-local function visit_quickly(level, want, ids, seen, most, any_called, any_lined)
+-- Let jobs of up to `most` lanes of a ring start, up to `want`. Returns how many lanes were visited; how many lanes follow
+-- for which this is no way; lanes that have to wait, {lane, gate, time at which that opens or false, ...}; and other gates
+-- that they leave open, at which lanes may wait.
+local function visit_quickly(level, want, ids, seen, most)
     local ring = rings[level]
-    -- Of the lane n: its name, where its fair key ends and the jobs of a turn, nil if it is not fair, where its gates begin in
-    -- `numbers`, where its entries end in `entries`, and what its visit has left: NO_MORE, MAYBE or FULL.
-    local names, key_ends, quanta, gates_at, ends, lefts = nil, {}, {}, {}, {}, {}
-    -- The numbers of gates, by the order of lanes, and by name; nil as long as no two lanes have a gate in common: then they
-    -- are in this order.
-    local numbers, entries, number_of = nil, {}, {}
-    -- Of gates, by number: their names and rules, what was stored, and what is to be. That is a field, false if there is none;
-    -- of a rate the arrival time, or true if it has a field: then it has been no rate before, and its field still says who
-    -- has a slot or a turn.
-    local gates, rules_of, stored, texts = nil, {}, nil, nil
-    -- Most lanes are as the last one but for their key, see `likeness`; how long such a lane is without it, and where it begins.
-    local head, middle, tail, rest, keys, fixed, key_from = false, '', '', '', 0, 0, 0
-    local fair, quantum, prefixes, keyed, place_rules = false, nil, {}, {}, {}
-    local lists, ready = {}, {}
-    -- Of gates with keys of their own, by number, how many hold them, and who does now; and the gates that have called lanes.
-    local held, joins, callers = {}, {}, nil
-    local count, jobs, others, place_count, gate_count, list_count = 0, 0, 0, 0, 0, 0
+    -- Of the lane n: its name, where its fair key ends, jobs of a turn, where its gates begin in `gates`, where its entries end in
+    -- `entries`, whether its list has no more, and whether one of its gates may have no more room.
+    local names, key_ends, quanta, gates_at, ends, all, tight = {}, {}, {}, {}, {}, {}, {}
+    local gates, gate_rules, entries = {}, {}, {}
+    -- Of the gates in the order of a lane: names that they had in the last lane, with the tab, and their rules.
+    local prefixes, prefix_rules = {}, {}
+    -- As far as they are known: fields of gates, and arrival times of rates; and what has changed.
+    local texts, arrivals = {}, {}
+    local changed, moved, ready, lists = {}, {}, {}, {}
+    -- Of gates with keys of their own how many hold them, and who does now; and the gates that have called lanes.
+    local held, joins, callers = {}, {}, {}
+    local count, jobs, others, gate_count, list_count, ready_count, moved_count = 0, 0, 0, 0, 0, 0, 0
     -- Whether lanes have a gate in common, and gates have keys of their own.
-    local shared, any_held, any_text = false, false, false
+    local shared, any_held = false, false
+    local any_called = redis.call('EXISTS', CALLED) == 1
+    -- Else all fair lanes of the ring are alone with their key.
+    local any_lined = redis.call('EXISTS', LINED) == 1
     local each = 2
     while jobs < want and count < most and others == 0 do
         local chunk = math.min(math.ceil((want - jobs) / each), most - count, LANES_TOGETHER)
-        local page = call('ZRANGE', ring, count, count + chunk - 1)
+        local page = redis.call('ZRANGE', ring, count, count + chunk - 1)
         local size = #page
         if size == 0 then break end
         -- A fair lane has one job a turn, most often.
         if each == 2 and size == chunk and chunk > 1 and select(2, shape_of(page[1])) == 1 and chunk < most - count then
             each, chunk = 1, math.min(want - jobs, most - count, LANES_TOGETHER)
-            page = call('ZRANGE', ring, count, count + chunk - 1)
+            page = redis.call('ZRANGE', ring, count, count + chunk - 1)
             size = #page
         end
-        if names then
-            for i = 1, size do names[count + i] = page[i] end
-        else
-            names = page
-        end
-        local unread, rates, rate_numbers, rate_count, before = {}, nil, nil, 0, gate_count
+        local unread, rates, unread_count, rate_count = {}, {}, 0, 0
         for i = 1, size do
-            local lane, n = page[i], count + i
-            local key = head and sub(lane, key_from, key_from + (#lane - fixed) / keys - 1)
-            if not key or find(key, '\n', 1, true) or lane ~= (keys == 1 and head .. key .. rest
-                or keys == 2 and head .. key .. middle .. key .. rest or head .. key .. middle .. key .. tail .. key .. rest) then
-                local like
-                like, key = likeness(lane)
-                head, middle, tail, rest, keys = like.head, like.middle, like.tail, like.rest, like.keys
-                fair, quantum, prefixes, keyed, place_rules = like.fair, like.quantum, like.prefixes, like.keyed, like.rules
-                if head then key_from, fixed = #head + 1, #head + #middle + #tail + #rest end
-                if fair then key_ends[n], quanta[n] = fair, quantum end
-            elseif fair then
-                key_ends[n], quanta[n] = key_from + #key - 1, quantum
-            end
-            gates_at[n] = place_count + 1
-            for place = 1, #prefixes do
-                local gate, rule = keyed[place] and prefixes[place] .. key or prefixes[place], place_rules[place]
-                local number = number_of[gate]
-                place_count = place_count + 1
-                if number then
-                    if not shared then
-                        shared, numbers = true, {}
-                        for j = 1, place_count - 1 do numbers[j] = j end
+            local lane, n, place = page[i], count + i, 0
+            local from, quantum, key_end = shape_of(lane)
+            names[n], key_ends[n], quanta[n], gates_at[n] = lane, key_end, quantum, gate_count + 1
+            local length = #lane
+            while from <= length do
+                local stop = find(lane, '\n', from, true) or length + 1
+                local gate = sub(lane, from, stop - 1)
+                place = place + 1
+                local prefix, rule = prefixes[place], nil
+                if prefix and sub(lane, from, from + #prefix - 1) == prefix then
+                    rule = prefix_rules[place]
+                else
+                    rule = rule_of(gate)
+                    local tab = find(gate, '\t', 1, true)
+                    prefixes[place], prefix_rules[place] = tab and sub(gate, 1, tab), rule
+                end
+                gate_count = gate_count + 1
+                gates[gate_count], gate_rules[gate_count] = gate, rule
+                if texts[gate] == nil then
+                    unread_count = unread_count + 1
+                    texts[gate], unread[unread_count] = false, gate
+                    if rule.kind == 'r' then
+                        rate_count = rate_count + 1
+                        rates[rate_count] = gate
                     end
                 else
-                    gate_count = gate_count + 1
-                    number = gate_count
-                    number_of[gate], rules_of[number], unread[number - before] = number, rule, gate
-                    if rule.step then
-                        if not rates then rates, rate_numbers = {}, {} end
-                        rate_count = rate_count + 1
-                        rates[rate_count], rate_numbers[rate_count] = gate, number
-                    end
+                    shared = true
                 end
-                if shared then numbers[place_count] = number end
+                from = stop + 1
             end
         end
-        gates_at[count + size + 1] = place_count + 1
-        if gate_count > before then
-            local found = call('HMGET', GATES, unpack(unread))
-            local times = rates and call('HMGET', RATES, unpack(rates))
-            for i = 1, rate_count do
-                local time, number = times[i], rate_numbers[i] - before
-                if found[number] then
-                    found[number] = true
-                -- Times of as many digits are compared as text: to make a number of it takes longer.
-                elseif time and (#time ~= #NOW_TEXT or time > NOW_TEXT) then
-                    found[number] = math.max(NOW, tonumber(time))
-                else
-                    found[number] = NOW
+        gates_at[count + size + 1] = gate_count + 1
+        if unread_count > 0 then
+            local found = redis.call('HMGET', GATES, unpack(unread))
+            for i = 1, unread_count do
+                local text = found[i]
+                if text then
+                    local gate = unread[i]
+                    texts[gate] = text
+                    if text == SPILLED and rule_of(gate).kind ~= 'r' then
+                        held[gate], any_held = redis.call('SCARD', BASE .. 'held:' .. gate), true
+                    end
                 end
             end
-            if gates then
-                for i = 1, gate_count - before do
-                    gates[before + i], stored[before + i], texts[before + i] = unread[i], found[i], found[i]
-                end
-            else
-                gates, stored, texts = unread, found, {unpack(found)}
+        end
+        if rate_count > 0 then
+            local stored = redis.call('HMGET', RATES, unpack(rates))
+            for i = 1, rate_count do
+                local time = stored[i] and tonumber(stored[i])
+                arrivals[rates[i]] = time and time > NOW and time or NOW
             end
         end
         local firsts = nil
         if any_lined then
-            local fair_keys = {}
-            for i = 1, size do fair_keys[i] = key_ends[count + i] and sub(page[i], 1, key_ends[count + i]) or '' end
-            firsts = call('HMGET', FAIR, unpack(fair_keys))
+            local keys = {}
+            for i = 1, size do keys[i] = key_ends[count + i] and sub(page[i], 1, key_ends[count + i]) or '' end
+            firsts = redis.call('HMGET', FAIR, unpack(keys))
         end
-        local notes = any_called and call('HMGET', CALLED, unpack(page))
-        local visited = count
+        local notes = any_called and redis.call('HMGET', CALLED, unpack(page))
+        local before = count
         for i = 1, size do
             if jobs >= want then break end
-            local n, lane = visited + i, page[i]
+            local n, lane = before + i, page[i]
             -- How many jobs may start; 0: this is no way for the lane.
-            local free, first, last = quanta[n] or QUANTUM, gates_at[n], gates_at[n + 1] - 1
+            local free, first, last = quanta[n], gates_at[n], gates_at[n + 1] - 1
             if free > want - jobs then free = want - jobs end
             if firsts and key_ends[n] and firsts[i] ~= lane then free = 0 end
             if notes and notes[i] then
-                callers = callers or {}
                 callers[n] = string.match(notes[i], '^%S+ (.*)$')
-                if rule_of(callers[n]).step then free = 0 end
+                if rule_of(callers[n]).kind == 'r' then free = 0 end
             end
             -- The least room, and whether fields say who holds a gate.
             local least, written = free + 1, false
             for j = first, last do
-                local number = numbers and numbers[j] or j
-                local rule, text, room = rules_of[number], texts[number], 0
-                if not text then
-                    room = rule.packed
-                elseif rule.step then
-                    local ahead = text ~= true and text - NOW
-                    -- Else further ahead than a full burst: the limit was changed, or the clock went back.
-                    if ahead and ahead <= rule.longest then
-                        ahead = (rule.slack - ahead) / rule.step + 1.000001
-                        room = ahead - ahead % 1
+                local gate, rule = gates[j], gate_rules[j]
+                local text, room = texts[gate], 0
+                if rule.kind == 'r' then
+                    -- Else it has been no rate before, and its field still says who has a slot or a turn.
+                    if not text then
+                        local ahead = arrivals[gate] - NOW
+                        -- Else further ahead than a full burst: the limit was changed, or the clock went back.
+                        if ahead <= rule.longest then room = math.floor((rule.slack - ahead) / rule.step + 0.000001) + 1 end
                     end
+                elseif not text then
+                    room = rule.packed
                 elseif text == SPILLED then
-                    any_text = true
-                    if not held[number] then held[number], any_held = call('SCARD', BASE .. 'held:' .. gates[number]), true end
-                    if rule.kind ~= 'o' then room = rule.limit - held[number] end
+                    if rule.kind ~= 'o' then room = rule.limit - held[gate] end
                 else
-                    local holders = byte(text) - ZERO
-                    room, any_text = rule.packed - holders, true
-                    if holders > 0 then written = true end
+                    room, written = rule.packed + ZERO - byte(text), true
                 end
                 if room < least then least = room end
             end
@@ -243,64 +141,69 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
             if others > 0 and free > 0 then break end
             local list, got, taken, added = lane_base .. lane, 0, nil, nil
             if free == 1 then
-                local id = call('LPOP', list)
+                local id = redis.call('LPOP', list)
                 if id then
-                    got, added, entries[jobs + 1] = 1, '\n' .. id, id
-                    if written then taken = {id} end
+                    got, added = 1, '\n' .. id
+                    if written or find(id, '\n', 1, true) then taken = {id} end
+                    entries[jobs + 1] = id
                 end
             elseif free > 1 then
-                taken = call('LPOP', list, DIGITS[free] or free)
-                if taken then
-                    got, added = #taken, '\n' .. concat(taken, '\n')
-                    for j = 1, got do entries[jobs + j] = taken[j] end
+                taken = redis.call('LPOP', list, DIGITS[free] or free) or nil
+                got, added = taken and #taken or 0, ''
+                for j = 1, got do
+                    added = added .. '\n' .. taken[j]
+                    entries[jobs + j] = taken[j]
                 end
             end
-            if written then
-                local fits = true
-                for j = first, last do
-                    local number = numbers and numbers[j] or j
-                    local text = texts[number]
-                    for k = 1, text and not rules_of[number].step and got or 0 do
-                        fits = fits and not find(text, taken[k], 2, true)
-                    end
+            local fits = true
+            for k = 1, taken and got or 0 do
+                fits = fits and not find(taken[k], '\n', 1, true)
+                for j = first, written and last or 0 do
+                    local text = texts[gates[j]]
+                    fits = fits and not (text and find(text, taken[k], 2, true))
                 end
-                if not fits then
-                    push_back(list, entries, jobs + 1, jobs + got)
-                    got = 0
+            end
+            if not fits then
+                for k = got, 1, -1 do
+                    redis.call('LPUSH', list, taken[k])
+                    entries[jobs + k] = nil
                 end
+                got = 0
             end
             if got == 0 then
                 others = others + 1
             else
                 for j = first, last do
-                    local number = numbers and numbers[j] or j
-                    local text = texts[number]
+                    local gate = gates[j]
+                    local text = texts[gate]
                     if not text then
-                        texts[number] = DIGITS[got] .. added .. '\n\n'
-                    elseif rules_of[number].step then
-                        texts[number] = text + got * rules_of[number].step
+                        local rule = gate_rules[j]
+                        if rule.kind == 'r' then
+                            moved_count = moved_count + 1
+                            arrivals[gate], moved[gate] = arrivals[gate] + got * rule.step, true
+                        else
+                            text = DIGITS[got] .. added .. '\n\n'
+                            texts[gate], changed[gate] = text, text
+                        end
                     elseif text == SPILLED then
-                        held[number] = held[number] + got
+                        held[gate] = held[gate] + got
                     else
-                        local stop = byte(text) == ZERO and 2 or find(text, '\n\n', 2, true)
+                        local stop = find(text, '\n\n', 2, true)
                         local tail = #text
                         -- The turn of this lane, which the gate has called, is used up.
-                        if tail > stop + 1 and byte(text, stop + 2) ~= WAITS and sub(text, (find(text, ' ', stop + 3, true) or tail) + 1) == lane then
+                        if tail > stop + 1 and byte(text, stop + 2) ~= WAITS and sub(text, find(text, ' ', stop + 3, true) + 1) == lane then
                             tail = stop + 1
                         end
-                        if tail == 3 then
-                            texts[number] = DIGITS[got] .. added .. '\n\n'
-                        else
-                            texts[number] = DIGITS[byte(text) - ZERO + got] .. sub(text, 2, stop - 1) .. added .. sub(text, stop, tail)
-                        end
+                        text = DIGITS[byte(text) - ZERO + got] .. sub(text, 2, stop - 1) .. added .. sub(text, stop, tail)
+                        texts[gate], changed[gate] = text, text
                     end
                 end
                 jobs = jobs + got
                 count, ends[n] = n, jobs
+                if least <= got then tight[n] = true end
                 if got < free then
-                    lefts[n] = NO_MORE
+                    all[n] = true
                 else
-                    lefts[n] = least <= got and FULL or MAYBE
                     list_count = list_count + 1
                     lists[list_count] = list
                 end
@@ -309,74 +212,66 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
         if size < chunk then break end
         each = math.max(1, jobs / math.max(1, count))
     end
-    if count == 0 then return 0, others end
-    -- Nothing is written yet but what is put back here.
-    if find(concat(entries, ' '), '\n', 1, true) then
-        for n = count, 1, -1 do push_back(lane_base .. names[n], entries, n > 1 and ends[n - 1] + 1 or 1, ends[n]) end
-        return 0, most
-    end
+    if count == 0 then return 0, others, {}, {} end
+    redis.call('ZREMRANGEBYRANK', ring, '0', count - 1)
 
     -- Which lists have more entries than were taken: most often all or none.
-    local existing = list_count > 0 and call('EXISTS', unpack(lists)) or 0
+    local existing = list_count > 0 and redis.call('EXISTS', unpack(lists)) or 0
     local mixed = existing > 0 and existing < list_count
 
     -- The first are what is done with the lane n; entries that another script has taken, or that have one before, see
     -- `kinds_of`, do not start after all.
-    local owners = call('HMGET', OWNERS, unpack(entries))
-    local scores = call('ZMSCORE', INCOMPLETE, unpack(entries))
-    local lanes = call('HMGET', LANES, unpack(entries))
-    local parked, open, opened, leaving, turns_now, without = nil, nil, nil, {}, {}, {}
-    local at, total, ready_count, leaving_count, turn_count, without_count = 1, #ids, 0, 0, 0, 0
+    local owners = redis.call('HMGET', OWNERS, unpack(entries))
+    local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
+    local lanes = redis.call('HMGET', LANES, unpack(entries))
+    local parked, open, opened, places, turns_now = {}, {}, {}, {}, {}
+    local at, total = 1, #ids
     for n = 1, count do
         local lane, stop = names[n], ends[n]
-        local first, last = gates_at[n], gates_at[n + 1] - 1
         while at <= stop do
             local id = entries[at]
             if scores[at] == '0' and not owners[at] and lanes[at] == lane and not seen[id] then
                 seen[id] = true
                 total = total + 1
                 ids[total] = id
-                if any_held then
-                    for j = first, last do
-                        local number = numbers and numbers[j] or j
-                        if held[number] then
-                            local members = joins[number] or {}
-                            joins[number], members[#members + 1] = members, id
-                        end
+                for j = gates_at[n], any_held and gates_at[n + 1] - 1 or 0 do
+                    local gate = gates[j]
+                    if held[gate] then
+                        local members = joins[gate] or {}
+                        joins[gate], members[#members + 1] = members, id
                     end
                 end
             else
-                for j = first, last do
-                    local number = numbers and numbers[j] or j
-                    local text, step = texts[number], rules_of[number].step
-                    if step then
-                        texts[number] = math.max(NOW, text - step)
-                    elseif held[number] then
-                        held[number] = held[number] - 1
+                for j = gates_at[n], gates_at[n + 1] - 1 do
+                    local gate, rule = gates[j], gate_rules[j]
+                    if rule.kind == 'r' then
+                        arrivals[gate] = math.max(NOW, arrivals[gate] - rule.step)
+                    elseif held[gate] then
+                        held[gate] = held[gate] - 1
                     else
+                        local text = texts[gate]
                         local from, to = find(text, '\n' .. id .. '\n', 2, true)
-                        texts[number] = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, from - 1) .. sub(text, to)
+                        text = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, from - 1) .. sub(text, to)
+                        texts[gate], changed[gate] = text, text
                     end
                 end
             end
             at = at + 1
         end
-        local left = lefts[n]
-        local more = existing > 0 and left ~= NO_MORE and (not mixed or call('EXISTS', lane_base .. lane) == 1)
+        local more = existing > 0 and not all[n] and (not mixed or redis.call('EXISTS', lane_base .. lane) == 1)
         -- The first gate that has no room for another job.
         local full, opens = nil, false
-        if more and (left == FULL or shared) then
-            for j = first, last do
-                local number = numbers and numbers[j] or j
-                local text, rule = texts[number], rules_of[number]
-                if rule.step then
-                    local slack = rule.slack - (text - NOW)
+        if more and (tight[n] or shared) then
+            for j = gates_at[n], gates_at[n + 1] - 1 do
+                local gate, rule = gates[j], gate_rules[j]
+                if rule.kind == 'r' then
+                    local slack = rule.slack - (arrivals[gate] - NOW)
                     if slack < -0.000001 then
-                        full, opens = number, NOW - slack
+                        full, opens = gate, NOW - slack
                         break
                     end
-                elseif (held[number] or byte(text) - ZERO) >= rule.limit then
-                    full = number
+                elseif (held[gate] or byte(texts[gate]) - ZERO) >= rule.limit then
+                    full = gate
                     break
                 end
             end
@@ -385,57 +280,54 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
             ready[ready_count + 1], ready[ready_count + 2] = next_turn(), lane
             ready_count = ready_count + 2
         else
-            leaving_count = leaving_count + 1
-            leaving[leaving_count] = lane
-            if key_ends[n] then
-                turn_count = turn_count + 1
-                turns_now[turn_count] = sub(lane, 1, key_ends[n])
-            end
+            if key_ends[n] then turns_now[sub(lane, 1, key_ends[n])] = false end
             if not more then
-                without_count = without_count + 1
-                without[without_count] = lane
+                places[lane] = false
             else
                 local text = texts[full]
                 if opens or byte(text, -1) ~= 10 then
-                    parked = parked or {}
-                    local size = #parked
-                    parked[size + 1], parked[size + 2], parked[size + 3] = lane, gates[full], opens
+                    parked[#parked + 1], parked[#parked + 2], parked[#parked + 3] = lane, full, opens
                 else
-                    texts[full] = text .. 'w' .. RANKS[level] .. next_turn() .. ' ' .. lane
+                    text = text .. 'w' .. RANKS[level] .. next_turn() .. ' ' .. lane
+                    texts[full], changed[full] = text, text
                 end
             end
-            if any_text or shared then
-                for j = first, last do
-                    local number = numbers and numbers[j] or j
-                    local text = texts[number]
-                    if number ~= full and not rules_of[number].step and byte(text, -1) ~= 10 and not (opened and opened[number]) then
-                        open, opened = open or {}, opened or {}
-                        opened[number] = true
-                        if text ~= SPILLED or call('EXISTS', BASE .. 'waiters:' .. gates[number]) == 1 then open[#open + 1] = gates[number] end
-                    end
+            for j = gates_at[n], gates_at[n + 1] - 1 do
+                local gate = gates[j]
+                local text = texts[gate]
+                if gate ~= full and text and byte(text, -1) ~= 10 and not opened[gate] then
+                    opened[gate] = true
+                    if text ~= SPILLED or redis.call('EXISTS', BASE .. 'waiters:' .. gate) == 1 then open[#open + 1] = gate end
                 end
             end
         end
     end
-    if gates then write_gates(gates, rules_of, stored, texts) end
-    for number, members in pairs(joins) do call('SADD', BASE .. 'held:' .. gates[number], unpack(members)) end
+    for gate, text in pairs(changed) do
+        if text == '0\n\n' then changed[gate] = false end
+    end
+    write_fields(GATES, changed)
+    for gate, members in pairs(joins) do redis.call('SADD', BASE .. 'held:' .. gate, unpack(members)) end
     -- The turns of lanes that gates have called are used up.
-    for n, gate in pairs(callers or {}) do
+    for n, gate in pairs(callers) do
         if n <= count then
-            call('HDEL', CALLED, names[n])
-            call('ZREM', BASE .. 'called:' .. gate, names[n])
+            redis.call('HDEL', CALLED, names[n])
+            redis.call('ZREM', BASE .. 'called:' .. gate, names[n])
         end
     end
-    write_lists(PLACES, {}, 0, without, without_count)
-    write_lists(FAIR, {}, 0, turns_now, turn_count)
-    -- Lanes that stay get another turn, which is cheaper than to add them again. They go first: a ring that is empty for a
-    -- moment would be a list again, see LONG.
-    if ready_count > 0 then
-        call('ZADD', ring, unpack(ready))
-        if leaving_count > 0 then call('ZREM', ring, unpack(leaving)) end
-    else
-        call('ZREMRANGEBYRANK', ring, '0', count - 1)
+    if moved_count > 0 then
+        -- Many rates that were at rest get the same time: to make text of it takes longer than to store it.
+        local text_of, text = nil, nil
+        for gate in pairs(moved) do
+            local time = arrivals[gate]
+            if time ~= text_of then text_of, text = time, string.format('%.6f', time) end
+            moved[gate] = text
+        end
+        write_fields(RATES, moved)
+        moved_rates(moved_count)
     end
+    if next(places) then write_fields(PLACES, places) end
+    if next(turns_now) then write_fields(FAIR, turns_now) end
+    if ready_count > 0 then redis.call('ZADD', ring, unpack(ready)) end
     return count, others, parked, open
 end
 
@@ -474,13 +366,9 @@ function flow.ready()
     return redis.call('ZCARD', rings.high) + redis.call('ZCARD', rings.normal) + redis.call('ZCARD', rings.low)
 end
 
--- When the next gate opens by itself, in epoch seconds, or nil. Only the general way changes that.
-local first_opening = nil
+-- When the next gate opens by itself, in epoch seconds, or nil.
 function flow.next_opening()
-    if loaded or first_opening == nil then
-        first_opening = tonumber(redis.call('ZRANGE', SLEEPING, '0', '0', 'WITHSCORES')[2] or nil) or false
-    end
-    return first_opening or nil
+    return tonumber(redis.call('ZRANGE', SLEEPING, '0', '0', 'WITHSCORES')[2] or nil)
 end
 
 -- Look again at gates whose time has come.
@@ -489,11 +377,6 @@ function flow.open_gates()
     if not time or time > NOW then return end
     general().open_gates()
     done()
-end
-
--- Whether jobs are in a list, or in lanes that may have one that can start.
-function flow.any_waiting()
-    return redis.call('EXISTS', HIGH, QUEUED, LOW, rings.high, rings.normal, rings.low) > 0
 end
 
 -- The priorities with jobs in their list, or in lanes that may have one that can start.
@@ -513,19 +396,13 @@ end
 -- Let jobs of lanes of a priority start, of `most` lanes or until there are enough. Returns how many lanes were visited.
 local plain = nil
 local function visit(level, want, ids, seen, most)
-    local any_called, any_lined = false, false
-    -- Most often there is nothing of all this.
-    if plain == false or redis.call('EXISTS', CLOSED, EXPIRES, TAKES, MISSED, CALLED, LINED) > 0 then
-        if plain == nil then plain = redis.call('EXISTS', CLOSED, EXPIRES, TAKES, MISSED) == 0 end
-        any_called = plain and redis.call('EXISTS', CALLED) == 1
-        any_lined = plain and redis.call('EXISTS', LINED) == 1
-    end
+    if plain == nil then plain = redis.call('EXISTS', CLOSED, EXPIRES, TAKES, MISSED) == 0 end
     local quick, others = 0, most
-    if plain ~= false then
+    if plain then
         local parked, open
-        quick, others, parked, open = visit_quickly(level, want - #ids, ids, seen, most, any_called, any_lined)
-        if parked or open then
-            general().follow(parked or {}, open or {})
+        quick, others, parked, open = visit_quickly(level, want - #ids, ids, seen, most)
+        if #parked + #open > 0 then
+            general().follow(parked, open)
             done()
         end
     end
