@@ -1,5 +1,6 @@
 """The header Idempotency-Key: a request that is repeated within a day enqueues nothing, also when its job has ended."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 
 from saqueduct import Context, Queues, QueueUnavailable, Unique, get_registry, task
+from saqueduct.broker.outage import note_silence
 from saqueduct.litestar.idempotency import KEPT, IdempotentRequest
 from saqueduct.testing import JobKit
 
@@ -179,3 +181,19 @@ async def test_the_route_of_the_application_takes_the_header_too(client: httpx.A
         assert (await client.post("/process?user_id=1", headers=KEY)).status_code == status
     assert (await client.post("/process?user_id=2", headers=KEY)).status_code == 422
     assert len(jobs.all_enqueued()) == 1
+
+
+async def test_the_key_is_kept_where_redis_was_away_while_the_jobs_were_enqueued(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, queues: Queues
+) -> None:
+    accepted = queues.get("default").enqueue_many
+
+    async def left_to_the_relay(*args: Any, **options: Any) -> Any:
+        answers = await accepted(*args, **options)
+        note_silence(asyncio.get_running_loop().time() - queues.get("default").core.timings.answer)
+        return answers
+
+    monkeypatch.setattr(queues.get("default"), "enqueue_many", left_to_the_relay)
+    first = await post(client, {"number": 1}, name="keep")
+    second = await post(client, {"number": 1}, name="keep")
+    assert (first.status_code, second.status_code) == (201, 200)
