@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from saqueduct import Context, Queues, QueueUnavailable, Unique, get_registry, task
-from saqueduct.broker.outage import note_silence
-from saqueduct.litestar.idempotency import KEPT, IdempotentRequest
+from saqueduct.broker.outage import answering, is_silent, note_silence
+from saqueduct.litestar import idempotency
+from saqueduct.litestar.idempotency import AGAIN, KEPT, IdempotentRequest
 from saqueduct.testing import JobKit
 
 RUNS: list[int] = []
@@ -183,17 +184,21 @@ async def test_the_route_of_the_application_takes_the_header_too(client: httpx.A
     assert len(jobs.all_enqueued()) == 1
 
 
-async def test_the_key_is_kept_where_redis_was_away_while_the_jobs_were_enqueued(
+async def test_what_keeps_the_key_has_its_own_time_where_redis_went_away_while_the_jobs_were_enqueued(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, queues: Queues
 ) -> None:
-    accepted = queues.get("default").enqueue_many
+    accepted, asked = queues.get("default").enqueue_many, []
 
     async def left_to_the_relay(*args: Any, **options: Any) -> Any:
         answers = await accepted(*args, **options)
         note_silence(asyncio.get_running_loop().time() - queues.get("default").core.timings.answer)
         return answers
 
+    def noting(seconds: float) -> Any:
+        asked.append((seconds, is_silent()))
+        return answering(seconds)
+
     monkeypatch.setattr(queues.get("default"), "enqueue_many", left_to_the_relay)
-    first = await post(client, {"number": 1}, name="keep")
-    second = await post(client, {"number": 1}, name="keep")
-    assert (first.status_code, second.status_code) == (201, 200)
+    monkeypatch.setattr(idempotency, "answering", noting)
+    assert (await post(client, {"number": 1}, name="keep")).status_code == 201
+    assert asked[-1] == (AGAIN, False)
