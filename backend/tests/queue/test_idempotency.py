@@ -11,6 +11,7 @@ from saqueduct import Context, Queues, QueueUnavailable, Unique, get_registry, t
 from saqueduct.broker.outage import answering, is_silent, note_silence
 from saqueduct.litestar import idempotency
 from saqueduct.litestar.idempotency import AGAIN, KEPT, IdempotentRequest
+from saqueduct.queue.queue import EngineQueue
 from saqueduct.testing import JobKit
 
 RUNS: list[int] = []
@@ -185,20 +186,20 @@ async def test_the_route_of_the_application_takes_the_header_too(client: httpx.A
 
 
 async def test_what_keeps_the_key_has_its_own_time_where_redis_went_away_while_the_jobs_were_enqueued(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, queues: Queues
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accepted, asked = queues.get("default").enqueue_many, []
+    accepted, asked = EngineQueue.enqueue_many, []
 
-    async def left_to_the_relay(*args: Any, **options: Any) -> Any:
-        answers = await accepted(*args, **options)
-        note_silence(asyncio.get_running_loop().time() - queues.get("default").core.timings.answer)
+    async def left_to_the_relay(queue: EngineQueue, *args: Any, **options: Any) -> Any:
+        answers = await accepted(queue, *args, **options)
+        note_silence(asyncio.get_running_loop().time() - queue.core.timings.answer)
         return answers
 
     def noting(seconds: float) -> Any:
         asked.append((seconds, is_silent()))
         return answering(seconds)
 
-    monkeypatch.setattr(queues.get("default"), "enqueue_many", left_to_the_relay)
+    monkeypatch.setattr(EngineQueue, "enqueue_many", left_to_the_relay)
     monkeypatch.setattr(idempotency, "answering", noting)
     assert (await post(client, {"number": 1}, name="keep")).status_code == 201
     assert asked[-1] == (AGAIN, False)
