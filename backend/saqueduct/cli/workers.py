@@ -10,10 +10,11 @@ import msgspec
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
-from saqueduct.cli.connection import connected, target
-from saqueduct.cli.errors import Nouns
+from saqueduct.cli.connection import connected
+from saqueduct.cli.nouns import Nouns
 from saqueduct.cli.pauses import PauseView
 from saqueduct.cli.running import run_workers, worker_options
+from saqueduct.cli.target import target
 from saqueduct.queue.queue import EngineQueue
 
 
@@ -114,6 +115,10 @@ def run_alone(*, verbose: bool, **given: Any) -> None:
     command = [sys.executable, "-m", "saqueduct.cli", "--app", path, *(["--app-dir", directory] if directory else [])]
     command += ["workers", "run", *(["--verbose"] if verbose else [])]
     run_workers(saqueduct, command, application.lifespans, **given)
+
+
+workers_alone = Nouns("workers", {**workers.commands, "run": run_alone}, help="Run workers, and see the live ones.")
+"""For a command line of their own, which has no other place to run some."""
 
 
 async def _views(queue: EngineQueue) -> list[WorkerView]:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from saqueduct.cli.groups import main
+from saqueduct.cli.groups import ALONE, WITHIN, main
+from saqueduct.cli.later import Later
 from saqueduct.cli.main import run as entry_point
 from tests.cli.conftest import APP, Cli, Record
 from tests.docs.reading import DOCUMENTS, REPOSITORY
@@ -27,8 +29,11 @@ from tests.processes.stack import BACKEND
 PAGE = REPOSITORY / "docs/reference/cli.md"
 
 
+LOADED = {str(each.name): each.load() for each in ALONE}
+
+
 def commands() -> Iterator[tuple[str, click.Command]]:
-    for noun, group in main.commands.items():
+    for noun, group in LOADED.items():
         if isinstance(group, click.Group):
             for verb, command in group.commands.items():
                 yield f"{noun} {verb}", command
@@ -73,7 +78,7 @@ def test_an_unknown_command_is_answered_with_those_there_are(typed: list[str], w
 
 
 def test_these_commands_are_there() -> None:
-    assert {noun: set(group.commands) for noun, group in main.commands.items() if isinstance(group, click.Group)} == {
+    assert {noun: set(group.commands) for noun, group in LOADED.items() if isinstance(group, click.Group)} == {
         "jobs": {"list", "show", "retry", "abort"},
         "dead": {"list", "show", "replay", "discard"},
         "tasks": {"list", "enqueue"},
@@ -106,7 +111,31 @@ def test_every_command_has_json_and_help(name: str) -> None:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
 
 
-@pytest.mark.parametrize("arguments", [(), *((noun,) for noun in main.commands)], ids=lambda words: " ".join(words))
+@pytest.mark.parametrize("command", [*ALONE, *WITHIN], ids=lambda command: command.name)
+def test_a_command_is_listed_as_it_describes_itself(command: Later) -> None:
+    loaded = command.load()
+    assert (command.name, command.get_short_help_str(limit=1000)) == (
+        loaded.name,
+        loaded.get_short_help_str(limit=1000),
+    )
+
+
+def test_the_help_page_and_completion_load_no_queues() -> None:
+    for environment in ({}, completing("que")):
+        answer = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "saqueduct.cli", "--help"],
+            env={**os.environ, **environment},
+            cwd=BACKEND,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "queues" in answer.stdout
+        imported = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines()}
+        assert imported & {"litestar", "redis", "rich.console", "saq", "sqlalchemy"} == set()
+
+
+@pytest.mark.parametrize("arguments", [(), *((noun,) for noun in LOADED)], ids=lambda words: " ".join(words))
 def test_help_cuts_no_sentence(arguments: tuple[str, ...]) -> None:
     shown = run(*arguments, "--help").stdout
     assert "..." not in shown.partition("\nCommands:")[2]
