@@ -138,7 +138,8 @@ async def answering(seconds: float) -> AsyncIterator[None]:
         if end > began:
             # A call for which no time was left has found out nothing.
             note_silence(began)
-        raise QueueUnavailable(_reason(error)) from error
+        silent = isinstance(error, TimeoutError) and not str(error)
+        raise QueueUnavailable(f"no answer within {seconds:g} s" if silent else _reason(error)) from error
     # A block that had nothing to ask has found out nothing.
     if wait is not None and (heard is None or heard.is_set()):
         wait.answered()

@@ -1,6 +1,7 @@
 """What the errors of all parts of the library say to the user of a command."""
 
 from saqueduct.broker.outage import REDIS_AWAY
+from saqueduct.cli.addresses import at
 from saqueduct.cli.failures import Failure
 from saqueduct.cli.output import clean
 from saqueduct.errors import (
@@ -37,7 +38,7 @@ def failure_of(error: Exception) -> Failure | None:
         case _ if is_database_error(error):
             reason = _one_line(error.orig or error)
             named = reason if reason.startswith("PostgreSQL") else f"PostgreSQL: {reason}"
-            return Failure(f"{named}; check the server and {SETTINGS['PostgreSQL']}")
+            return Failure(f"{named}; check the server{at('PostgreSQL')} and {SETTINGS['PostgreSQL']}")
         case _ if isinstance(error, REDIS_AWAY):
             return Failure(f"a server does not answer: {_one_line(error)}; see REDIS_URL and DATABASE_URL")
         case _:
@@ -54,7 +55,7 @@ def in_one_line(error: Exception) -> str:
 
 def _remedy(error: Exception) -> str:
     if isinstance(error, QueueUnavailable):
-        return f"check that {error.server} is running, and {SETTINGS[error.server]}"
+        return f"check that {error.server}{at(error.server)} is running, and {SETTINGS[error.server]}"
     return next((remedy for kind, remedy in REMEDIES if isinstance(error, kind)), "")
 
 

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from saqueduct.application import Saqueduct
+from saqueduct.broker.outage import answering
 from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
@@ -122,5 +123,6 @@ workers_alone = Nouns("workers", {**workers.commands, "run": run_alone}, help="R
 
 
 async def _views(queue: EngineQueue) -> list[WorkerView]:
-    reports = (await queue.info())["workers"]
+    async with answering(queue.core.timings.answer):
+        reports = (await queue.info())["workers"]
     return sorted((WorkerView.of(id_, queue.name, dict(report)) for id_, report in reports.items()), key=lambda v: v.id)
