@@ -168,7 +168,8 @@ def cluster(directory: Path) -> Iterator[Cluster]:
 
 def _knows_all(node: Server, count: int) -> bool:
     state = node.ask("CLUSTER", "INFO")
-    return b"cluster_state:ok" in state and b"cluster_known_nodes:%d" % count in state
+    known = b"cluster_known_nodes:%d\r" % count, b"cluster_slots_assigned:%d\r" % SLOTS
+    return b"cluster_state:ok" in state and all(line in state for line in known)
 
 
 @dataclasses.dataclass
