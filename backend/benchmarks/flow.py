@@ -82,7 +82,7 @@ class _Worker:
         """Lease up to so many jobs, for longer than the benchmark takes."""
         _, _, _, lease, *leased = await self._queue.scripts.run("lease", most, "bench", LEASE)
         jobs = []
-        for job_id, stored in zip(leased[::2], leased[1::2], strict=True):
+        for job_id, stored in zip(*leased, strict=True):
             job = self._queue.read(self._queue.job_key_from_id(job_id.decode()), stored)
             job.lease = lease.decode()
             jobs.append(job)

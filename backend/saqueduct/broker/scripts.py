@@ -27,7 +27,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         (*LIMITS, "flow"),
     ),
     **dict.fromkeys(("enqueue", "fire", "publish", "trigger"), (*LIMITS, "flow", "debounce", "cancel", "admit")),
-    "lease": (*LIMITS, "visits", "flow"),
+    "lease": (*LIMITS, "lane_shapes", "quick_visits", "visits", "flow"),
     "settle": (*LIMITS, "flow", "releases"),
     "declare": (*LIMITS, "flow", "declarations"),
     "due": ("declarations",),

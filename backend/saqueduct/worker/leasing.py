@@ -130,7 +130,7 @@ class Leasing:
             return Leased([], None, more=False, shared=False, paused=False)
         milliseconds, due, line, lease = answer[:4]
         time_now = int(milliseconds) / 1000
-        found = zip(answer[4::2], answer[5::2], strict=True)
+        found = zip(*answer[4:], strict=True)
         self.answered_at = time.monotonic()
         claim = lease.decode()
         holds = holder(claim)

@@ -36,7 +36,7 @@ class Hands:
         due, line, lease = answer[1], answer[2], answer[3].decode()
         self.due, self.line = float(due) if due else None, line.decode()
         jobs = []
-        for job_id, stored in zip(answer[4::2], answer[5::2], strict=True):
+        for job_id, stored in zip(*answer[4:], strict=True):
             job = self.queue.read(self.queue.job_key_from_id(job_id.decode()), stored)
             job.lease, job.attempts, job.started = lease, job.attempts + 1, now()
             jobs.append(job)

@@ -43,6 +43,62 @@ async def test_a_worker_may_ask_for_more_jobs_than_a_command_has_arguments(
     assert await queue.count("incomplete") == 0
 
 
+async def test_jobs_whose_keys_have_line_breaks_hold_their_limits(queue: EngineQueue, hands: Hands) -> None:
+    @task(limits=(Concurrency(2, by="n"),))
+    async def work(ctx: Context, *, n: int) -> None: ...
+
+    await queue.enqueue_many([work.options(key=f"{n}\n\n{i}").job({"n": n}) for n in range(3) for i in range(3)])
+    jobs = await hands.all()
+    assert sorted(names(jobs)) == [0, 0, 1, 1, 2, 2]
+    for job in jobs:
+        await hands.finish(job)
+    rest = await hands.all()
+    assert sorted(names(rest)) == [0, 1, 2]
+    await hands.finish(*rest)
+    assert await queue.redis.exists(queue.namespace("flow:gates")) == 0
+
+
+async def test_lanes_that_are_alike_but_for_several_keys_start_together(queue: EngineQueue, hands: Hands) -> None:
+    everywhere, each, other = (
+        Concurrency(40, name="all"),
+        Concurrency(1, by="n", name="each"),
+        Concurrency(2, by="to", name="other"),
+    )
+
+    @task(limits=(everywhere, each, other), fair="n")
+    async def work(ctx: Context, *, n: str, to: str) -> None: ...
+
+    calls = [{"n": n, "to": to} for n in ("", "a", "a\n", "a\tb", "long", "a\n\tb") for to in ("", "a", "x\ty")]
+    await queue.enqueue_many([work.job(call) for call in calls for _ in range(2)])
+    started = 0
+    while jobs := await hands.all(5):
+        assert len(set(names(jobs))) == len(jobs)
+        started += len(jobs)
+        await hands.finish(*jobs)
+    assert started == 2 * len(calls)
+    assert await queue.redis.keys(queue.namespace("flow:gates")) == []
+
+
+async def test_lanes_of_several_tasks_that_share_a_gate_start_no_more_jobs_than_it_lets(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    each = Concurrency(1, by="n", name="each")
+
+    @task(limits=(each,))
+    async def one(ctx: Context, *, n: int) -> None: ...
+
+    @task(limits=(each, Concurrency(5, by="n", name="other")))
+    async def two(ctx: Context, *, n: int) -> None: ...
+
+    await queue.enqueue_many([one.job({"n": n}) for n in range(5)])
+    await queue.enqueue_many([two.job({"n": n}) for n in range(5)])
+    for _ in range(2):
+        jobs = await hands.all(20)
+        assert sorted(names(jobs)) == [0, 1, 2, 3, 4]
+        await hands.finish(*jobs)
+    assert await queue.count("incomplete") == 0
+
+
 async def test_many_jobs_at_once_are_not_kept_in_lists_through_which_redis_goes_for_each(
     queue: EngineQueue, hands: Hands
 ) -> None:

@@ -136,7 +136,7 @@ async def taken(queues: Queues, count: int) -> list[str]:
     names = []
     for _ in range(count):
         answer = await queue.scripts.run("lease", 1, "somebody", 60)
-        job = queue.deserialize(answer[5])
+        job = queue.deserialize(answer[5][0])
         assert job is not None
         names.append((job.kwargs or {})["name"])
     return names

@@ -117,7 +117,7 @@ async def _lease(queues: Queues, worker: str, seconds: float = -1) -> Job:
     """Lease the next job to a worker that never renews."""
     queue = queues.get("default")
     answer = await queue.scripts.run("lease", 1, worker, seconds)
-    job = queue.deserialize(answer[5])
+    job = queue.deserialize(answer[5][0])
     assert job is not None
     job.lease = answer[3].decode()
     return job

@@ -34,7 +34,7 @@ def _task() -> Any:
 
 async def _finish(queue: EngineQueue, key: str, ttl: int = 60) -> None:
     """End a job as a worker of the engine does."""
-    *_, lease, _, stored = await queue.scripts.run("lease", 1, "somebody", 60)
+    *_, lease, _, (stored,) = await queue.scripts.run("lease", 1, "somebody", 60)
     job = queue.read(key, stored)
     job.lease, job.ttl = lease.decode(), ttl
     job.status, job.result, job.completed = Status.COMPLETE, 42, 1

@@ -31,7 +31,7 @@ CLOCK = 0.05
 async def _leased(queue: EngineQueue, count: int) -> list[EngineJob]:
     """The next jobs, leased to somebody."""
     answer = await queue.scripts.run("lease", count, "somebody", 60)
-    found = zip(answer[4::2], answer[5::2], strict=True)
+    found = zip(*answer[4:], strict=True)
     jobs = [queue.read(queue.job_key_from_id(job_id.decode()), stored) for job_id, stored in found]
     for job in jobs:
         job.lease = answer[3].decode()

@@ -1,5 +1,5 @@
 -- Inserted after the prelude into the scripts that move jobs with limits, before `limits.lua`, which says what is kept where:
--- what the short ways of `visits.lua` and `releases.lua` have in common with the general one. These files, but for
+-- what the short ways of `quick_visits.lua` and `releases.lua` have in common with the general one. These files, but for
 -- `releases.lua`, are one function, which `flow.lua` ends: plain jobs do not pay for what it defines.
 load_flow = function()
 local flow = {}
@@ -57,11 +57,13 @@ local PACKED = 8
 
 -- The rule of a gate. If it is gone, one job at a time may pass. `packed`: how many jobs a field lets hold it; of a rate the
 -- seconds by which a start may be ahead, and its time after a full burst.
-local rules = {}
+local rules, last_name, last_rule = {}, nil, nil
 local function rule_of(gate)
+    if last_name and find(gate, last_name, 1, true) == 1 then return last_rule end
     local tab = find(gate, '\t', 1, true)
     local name = tab and sub(gate, 1, tab - 1) or gate
     local rule = rules[name]
+    if tab and rule then last_name, last_rule = sub(gate, 1, tab), rule end
     if rule then return rule end
     local kind, limit, per, burst = string.match(redis.call('HGET', RULES, name) or 'c 1', '^(%a) (%S+) ?(%S*) ?(%S*)$')
     rule = {kind = kind, limit = kind == 'u' and math.huge or tonumber(limit), step = false, burst = false, packed = 0}
@@ -117,9 +119,16 @@ local function moved_rates(count)
     if redis.call('HLEN', RATES) > RATES_KEPT then forget_rates(2 * count) end
 end
 
+-- Where the ids of the jobs that hold a gate end in its field: before two line breaks.
+local function holders_end(text)
+    return byte(text) == ZERO and 2 or find(text, '\n\n', 2, true)
+end
+
 -- A gate has room for the lane that alone waits there, which its field says: what that says when the lane is in the ring.
 -- It keeps no room for it: while no job takes limits, nobody could use that but lanes that were in the ring before.
 -- `stop`: where the holders end.
 local function called_text(text, stop)
-    return sub(text, 1, stop + 1) .. 'c' .. sub(text, stop + 3), sub(text, find(text, ' ', stop + 3, true) + 1)
+    -- A turn has 15 digits.
+    local space = byte(text, stop + 19) == 32 and stop + 19 or find(text, ' ', stop + 3, true)
+    return (stop == 2 and '0\n\n' or sub(text, 1, stop + 1)) .. 'c' .. sub(text, stop + 3), sub(text, space + 1)
 end

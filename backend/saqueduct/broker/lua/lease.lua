@@ -5,7 +5,7 @@
 -- If there are fewer jobs than slots of all workers, each worker gets an equal share: a job that keeps
 -- its event loop busy would delay those leased with it, while other workers are idle. It always gets at least one.
 -- Returns {time, seconds until the next is due or '', 'more' if others wait in a list, 'shared' if they are left for
--- other workers, 'paused', or '', lease, id, JSON, id, JSON, ...}.
+-- other workers, 'paused', or '', lease, {id, id, ...}, {JSON, JSON, ...}}.
 -- A command has 8,000 arguments at most, and some have two a job.
 local MOST = 2000
 local want, worker = math.min(tonumber(ARGV[4]), MOST), ARGV[5]
@@ -28,15 +28,15 @@ if limited then flow = load_flow() end
 local function consider(entries)
     scanned = scanned + #entries
     local owners = redis.call('HMGET', OWNERS, unpack(entries))
-    local scores = redis.call('ZMSCORE', INCOMPLETE, unpack(entries))
+    local scores = redis.call('GEOHASH', INCOMPLETE, unpack(entries))
     local lanes = limited and redis.call('HMGET', LANES, unpack(entries))
     local count = #ids
     for i = 1, #entries do
         local id = entries[i]
-        if lanes and lanes[i] and scores[i] == '0' and not owners[i] then
+        if lanes and lanes[i] and scores[i] == NO_DELAY and not owners[i] then
             -- A stock worker has moved it here when it was due.
             flow.wait_in(id, lanes[i])
-        elseif scores[i] == '0' and not owners[i] and not seen[id] then
+        elseif scores[i] == NO_DELAY and not owners[i] and not seen[id] then
             seen[id] = true
             count = count + 1
             ids[count] = id
@@ -94,7 +94,7 @@ while not limited and not closed and #ids < want and scanned < SCAN do
     end
 end
 
-local left = #(limited and flow.waiting_lines() or waiting()) > 0
+local left = limited and flow.any_waiting() or not limited and #waiting() > 0
 -- Workers wait at the normal list: wake the next one if jobs are left in another list.
 if left and workers > 1 and not paused then wake() end
 
@@ -110,26 +110,35 @@ if #ids == 0 then return answer end
 local jobs = redis.call('MGET', unpack(ids))
 local heard = listened(ids)
 local deadline = deadline_in(ARGV[6])
-local leases, owners, n = {}, {}, 0
-for i = 1, #ids do
-    local id, job = ids[i], jobs[i]
-    if job then
-        leases[n + 1], leases[n + 2] = deadline, id
-        owners[n + 1], owners[n + 2] = id, lease
-        answer[n + 5], answer[n + 6] = id, job
-        n = n + 2
-        if heard == nil or heard[id] then notify(heard, id, 'active') end
-    else
+-- Most often none is missing, and no list of the others is made.
+local there, n = ids, #ids
+for i = 1, n do
+    local id = ids[i]
+    if not jobs[i] then
         -- Evicted or deleted by hand: nothing to run.
         redis.call('ZREM', INCOMPLETE, id)
         local lane = limited and redis.call('HGET', LANES, id)
         if lane then flow.leave(id, lane) end
+        there = nil
+    elseif heard ~= false then
+        notify(heard, id, 'active')
     end
 end
+if not there then
+    local stored = {}
+    there = {}
+    for i = 1, n do
+        if jobs[i] then there[#there + 1], stored[#stored + 1] = ids[i], jobs[i] end
+    end
+    jobs, n = stored, #there
+end
+answer[5], answer[6] = there, jobs
 if n > 0 then
-    local many = #ids >= AS_TABLE_FROM
+    -- Of the two commands: {time, id, time, id, ...}, and from its second value on {id, lease, id, lease, ...}.
+    local values, many = {}, n >= AS_TABLE_FROM
+    for i = 1, n do values[2 * i - 1], values[2 * i] = deadline, there[i] end
     if many then
-        leases[n + 1], leases[n + 2] = '0', LONG
+        values[2 * n + 1], values[2 * n + 2] = '0', LONG
         if redis.call('ZCARD', INCOMPLETE) <= LONGEST_SET then
             redis.call('ZADD', INCOMPLETE, '0', LONG)
             redis.call('ZREM', INCOMPLETE, LONG)
@@ -139,8 +148,9 @@ if n > 0 then
             redis.call('HDEL', LANES, LONG)
         end
     end
-    redis.call('ZADD', LEASES, unpack(leases))
-    redis.call('HSET', OWNERS, unpack(owners))
+    redis.call('ZADD', LEASES, unpack(values))
+    for i = 3, 2 * n + 1, 2 do values[i] = lease end
+    redis.call('HSET', OWNERS, unpack(values, 2, 2 * n + 1))
     if many then redis.call('ZREM', LEASES, LONG) end
 end
 return answer

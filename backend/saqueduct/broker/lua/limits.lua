@@ -43,7 +43,7 @@
 -- A gate's slot is the lease: taken in the script that leases, released in the one that settles.
 -- A running job may take a gate for a part of its run, see `take.lua`. Such a call is a taker: '\2', its token and the id of
 -- its job. It waits among the waiters of the gate, and is in its set `held` as long as it has a slot.
--- What most jobs need is in `visits.lua` and `releases.lua`, which know gates by their fields. This file is the general
+-- What most jobs need is in `quick_visits.lua` and `releases.lua`, which know gates by their fields. This file is the general
 -- way, which knows them by their keys: it moves there what a field says, see `spill`, where it stays until nothing is left.
 
 -- Lanes of due gates that one call moves.

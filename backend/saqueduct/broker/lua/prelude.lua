@@ -19,6 +19,11 @@ local WAKE = 'wake'
 -- Added and removed again by a script that moves at least this many jobs.
 local LONG, AS_TABLE_FROM = '-----------------------------------------------------------------', 8
 
+-- The score 0 of a member, as GEOHASH says it. It is a short text made of the bits of the score, and differs for all times
+-- but the first seconds of 1970. ZMSCORE says the score itself, but before Redis 7.2 prints each as a floating-point number,
+-- which costs more than all else that a lease asks of a job.
+local NO_DELAY = '00bh0hbj200'
+
 -- An abort removes its entry from a list up to this length; in a longer one the entry stays, and is skipped when
 -- its turn comes, because the search would cost more than the lease (about 0.2 ms at 10,000 entries).
 local SHORT = 10000
@@ -100,7 +105,8 @@ local function after(seconds)
     return string.format('%.6f', NOW + tonumber(seconds))
 end
 
--- Which of these channels have listeners; PUBLISH has a cost, and most jobs have no listener. Where the server has few
+-- Which of these channels have listeners, false if none has, or nil if it is not known; PUBLISH has a cost, and most jobs have no
+-- listener. Where the server has few
 -- channels, to read their names costs less than to look for each of these. How many it has is looked up once in 10 seconds,
 -- because it decides only about the way; if the server does not say, they count as many.
 local function listened(channels)
@@ -122,11 +128,11 @@ local function listened(channels)
             if counts[i + 1] > 0 then heard[counts[i]] = true end
         end
     end
-    return heard
+    return next(heard) and heard or false
 end
 
 local function notify(heard, id, status)
-    if heard == nil or heard[id] then redis.call('PUBLISH', id, status) end
+    if heard == nil or heard and heard[id] then redis.call('PUBLISH', id, status) end
 end
 
 -- Seconds: more than a hundred years means without limit; Redis does not accept such a time.
@@ -194,7 +200,7 @@ local function hide(id, seconds)
     end
 end
 
--- Whether an entry of a list is that of a job which was aborted and left it there; `score` its score in INCOMPLETE.
+-- Whether an entry of a list is that of a job which was aborted and left it there; `score` its score in INCOMPLETE, if it has one.
 local function has_stayed(id, score)
     return not score and string.sub(id, 1, #PREFIX) == PREFIX and redis.call('MGET', id)[1] == ''
 end

@@ -4,8 +4,8 @@
 local function leave_gates(ids, lanes)
     local gates, firsts, lasts, total, rest, left = {}, {}, {}, 0, {}, {}
     -- Jobs of a lane that follow each other, as they were leased, leave its gates together: the first of them, and the place in
-    -- `gates` before those of the lane. The last of them is in `lasts` if it is another.
-    local first_id, before, previous = 1, 0, nil
+    -- `gates` before those of the lane.
+    local first_id, before, previous, any_fair = 1, 0, nil, false
     for i = 1, #ids do
         local lane = lanes[i]
         if lane == previous and i - first_id < PACKED then
@@ -14,24 +14,24 @@ local function leave_gates(ids, lanes)
             first_id, before, previous = i, total, lane
             -- Where its gates begin: after its priority, and the part of a fair one.
             local length, from = #lane, find(lane, '\n', 3, true)
-            if from and byte(lane, from + 1) == 1 then from = find(lane, '\n', from + 2, true) end
+            if from and byte(lane, from + 1) == 1 then from, any_fair = find(lane, '\n', from + 2, true), true end
             while from do
                 local stop = find(lane, '\n', from + 1, true)
                 total = total + 1
-                gates[total], firsts[total] = sub(lane, from + 1, stop and stop - 1 or length), i
+                gates[total], firsts[total], lasts[total] = sub(lane, from + 1, stop and stop - 1 or length), i, i
                 from = stop
             end
         end
     end
     -- What the fields of gates say that this call changes; false: nobody is there any more.
-    local changed, spilled = {}, {}
+    local changed, spilled, ended = {}, {}, {}
     for start = 1, total, FIELDS_READ do
         local last = math.min(start + FIELDS_READ - 1, total)
         local found = redis.call('HMGET', GATES, unpack(gates, start, last))
         for i = start, last do
             local text = found[i - start + 1]
             if text then
-                local gate, from, to = gates[i], firsts[i], lasts[i] or firsts[i]
+                local gate, from, to = gates[i], firsts[i], lasts[i]
                 local known = changed[gate]
                 if known ~= nil then text = known end
                 if text == SPILLED then
@@ -41,31 +41,23 @@ local function leave_gates(ids, lanes)
                 elseif text then
                     -- What the field says if they all hold it, and nobody else.
                     local all = DIGITS[to - from + 1] .. '\n' .. (from == to and ids[from] or table.concat(ids, '\n', from, to)) .. '\n\n'
-                    if text == all then
-                        changed[gate] = false
+                    local size, freed, waits = #all, false, false
+                    if sub(text, 1, size) == all then
+                        text, freed, waits = #text > size and '0\n\n' .. sub(text, size + 1) or false, true, byte(text, size + 1) == WAITS
                     else
-                        local freed = false
-                        if sub(text, 1, #all) == all then
-                            text, freed = '0' .. sub(text, #all - 1), true
-                        else
-                            for n = from, to do
-                                local id = ids[n]
-                                local stop = find(text, '\n\n', 2, true)
-                                local at, on = find(text, '\n' .. id .. '\n', 2, true)
-                                if at and at < stop and not find(id, '\n', 1, true) then
-                                    text, freed = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, at - 1) .. sub(text, on), true
-                                end
+                        for n = from, to do
+                            local id = ids[n]
+                            local stop = find(text, '\n\n', 2, true)
+                            local at, on = find(text, '\n' .. id .. '\n', 2, true)
+                            if at and at < stop and not find(id, '\n', 1, true) then
+                                text, freed = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, at - 1) .. sub(text, on), true
                             end
                         end
-                        if freed then
-                            if text == '0\n\n' then
-                                text = false
-                            elseif known == nil and byte(text, -1) ~= 10 and byte(text, find(text, '\n\n', 2, true) + 2) == WAITS then
-                                left[#left + 1] = gate
-                            end
-                            changed[gate] = text
-                        end
+                        if text == '0\n\n' then text = false end
+                        waits = freed and text and byte(text, holders_end(text) + 2) == WAITS
                     end
+                    if freed then changed[gate] = text end
+                    if waits and known == nil then left[#left + 1], ended[#ended + 1] = gate, lanes[from] end
                 end
             end
         end
@@ -92,8 +84,10 @@ local function leave_gates(ids, lanes)
         else
             local text = changed[gate]
             count = count + 1
-            fields[count], followers[count] = called_text(text, find(text, '\n\n', 2, true))
-            followed[count], keys[count] = gate, key_of(followers[count]) or ''
+            local field, lane = called_text(text, holders_end(text))
+            fields[count], followers[count], followed[count] = field, lane, gate
+            -- Most often it is the lane of the job that has ended.
+            keys[count] = (any_fair or lane ~= ended[i]) and key_of(lane) or ''
             fair = fair or keys[count] ~= ''
         end
     end

@@ -28,6 +28,8 @@ local lanes = uses_limits() and redis.call('HMGET', LANES, unpack(ids))
 local general = lanes and redis.call('EXISTS', BASE .. 'closed', BASE .. 'expires', BASE .. 'missed', TAKES) > 0
 local takes = general and limits().takers(ids)
 local settled = ARGV[6] == '1' and {}
+-- Whether nothing is in use but what most jobs need, and whether the jobs of a group have just ended.
+local usual, plain = not (aborts or stock or inboxes or deadlines or takes or settled), false
 
 -- Of the jobs, by their place: what is answered for those that were not written, and whether others have not ended.
 local answers, going_on = {}, {}
@@ -49,64 +51,72 @@ for i = 1, n do
             number = kept(number)
             deletion = number ~= '0' and string.format('%.0f', (SERVER + number) * 1000)
         end
+        plain = usual and kind == 'finish' and number ~= '-1' and lease ~= '' and claim == '' and mark == '' and not gate
     end
     local owner, held = owners[i], nil
-    if lease == '' then
-        held = not owner
+    if plain and owner == lease then
+        stored_count = stored_count + 1
+        values[2 * stored_count - 1], values[2 * stored_count], deletions[stored_count] = id, jobs[i], deletion
+        if heard ~= false then notify(heard, id, status) end
     else
-        held = owner == lease or is_held(owner, lease)
-    end
-    if settled and held then
-        -- Of two outcomes under one lease the first counts.
-        held = not settled[id] or lease == ''
-        settled[id] = true
-    end
-    if deadlines and held then held = deadlines[i] and tonumber(deadlines[i]) <= SERVER end
-    if held and gate then limits(true).close(gate, tonumber(seconds)) end
-    local key = claim ~= '' and string.sub(id, #PREFIX + 1)
-    if not held then
-        answers[i] = 0
-    elseif kind ~= 'finish' and aborts and aborts[i] then
-        answers[i] = aborts[i]
-    elseif kind ~= 'finish' and key and redis.call('GET', claim) ~= key then
-        answers[i] = {redis.call('GET', claim) or ''}
-    else
-        if takes and takes[i] then loaded.give_all(id) end
-        if kind == 'finish' then
-            if settled or number == '-1' then
-                store(id, jobs[i], number)
-            else
-                stored_count = stored_count + 1
-                values[2 * stored_count - 1], values[2 * stored_count], deletions[stored_count] = id, jobs[i], deletion
-            end
-            if mark ~= '' then keep_unrecorded(mark, jobs[i]) end
-            if key then give_up(claim, key) end
-            if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
+        if lease == '' then
+            held = not owner
         else
-            going_on[i] = true
-            redis.call('SET', id, jobs[i])
-            local start = tonumber(number) > 0 and after(number) or '0'
-            local lane = lanes and lanes[i]
-            -- A job from before its task had that limit waits for the time itself.
-            if kind == 'throttle' and lane and string.find('\n' .. lane .. '\n', '\n' .. gate .. '\n', 1, true) then start = '0' end
-            if lane then limits().pass(id, lane, expires or '') end
-            if start == '0' and kind ~= 'retry' then
-                fronts[#fronts + 1] = {id, priority, lane}
-            else
-                let_wait(id, priority, start, false, lane)
-                if start ~= '0' then wake_if_first(id) end
-            end
+            held = owner == lease or is_held(owner, lease)
         end
-        if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
-        if heard == nil or heard[id] then notify(heard, id, status) end
+        if settled and held then
+            -- Of two outcomes under one lease the first counts.
+            held = not settled[id] or lease == ''
+            settled[id] = true
+        end
+        if deadlines and held then held = deadlines[i] and tonumber(deadlines[i]) <= SERVER end
+        if held and gate then limits(true).close(gate, tonumber(seconds)) end
+        local key = claim ~= '' and string.sub(id, #PREFIX + 1)
+        if not held then
+            answers[i] = 0
+        elseif kind ~= 'finish' and aborts and aborts[i] then
+            answers[i] = aborts[i]
+        elseif kind ~= 'finish' and key and redis.call('GET', claim) ~= key then
+            answers[i] = {redis.call('GET', claim) or ''}
+        else
+            if takes and takes[i] then loaded.give_all(id) end
+            if kind == 'finish' then
+                if settled or number == '-1' then
+                    store(id, jobs[i], number)
+                else
+                    stored_count = stored_count + 1
+                    values[2 * stored_count - 1], values[2 * stored_count], deletions[stored_count] = id, jobs[i], deletion
+                end
+                if mark ~= '' then keep_unrecorded(mark, jobs[i]) end
+                if key then give_up(claim, key) end
+                if inboxes and inboxes[i] then deliver(id, inboxes[i], number ~= '-1' and jobs[i] or '') end
+            else
+                going_on[i] = true
+                redis.call('SET', id, jobs[i])
+                local start = tonumber(number) > 0 and after(number) or '0'
+                local lane = lanes and lanes[i]
+                -- A job from before its task had that limit waits for the time itself.
+                if kind == 'throttle' and lane and string.find('\n' .. lane .. '\n', '\n' .. gate .. '\n', 1, true) then start = '0' end
+                if lane then limits().pass(id, lane, expires or '') end
+                if start == '0' and kind ~= 'retry' then
+                    fronts[#fronts + 1] = {id, priority, lane}
+                else
+                    let_wait(id, priority, start, false, lane)
+                    if start ~= '0' then wake_if_first(id) end
+                end
+            end
+            if lease == '' and stock then redis.call('LREM', ACTIVE, 1, id) end
+            if heard ~= false then notify(heard, id, status) end
+        end
     end
 end
 -- A command has 8,000 arguments at most.
 for i = 1, 2 * stored_count, 4000 do
     redis.call('MSET', unpack(values, i, math.min(i + 3999, 2 * stored_count)))
 end
+local call = redis.call
 for i = 1, stored_count do
-    if deletions[i] then redis.call('PEXPIREAT', values[2 * i - 1], deletions[i]) end
+    if deletions[i] then call('PEXPIREAT', values[2 * i - 1], deletions[i]) end
 end
 for i = #fronts, 1, -1 do
     local id, priority, lane = unpack(fronts[i])
@@ -127,11 +137,17 @@ if next(answers) or next(going_on) then
     end
 end
 if lanes and #ended > 0 then
-    local left, left_lanes, count = {}, {}, 0
+    local left, left_lanes, count = ended, ended_lanes, 0
     for i = 1, #ended do
-        if ended_lanes[i] then
-            count = count + 1
-            left[count], left_lanes[count] = ended[i], ended_lanes[i]
+        if ended_lanes[i] then count = count + 1 end
+    end
+    if count > 0 and count < #ended then
+        left, left_lanes, count = {}, {}, 0
+        for i = 1, #ended do
+            if ended_lanes[i] then
+                count = count + 1
+                left[count], left_lanes[count] = ended[i], ended_lanes[i]
+            end
         end
     end
     if count == 0 then
