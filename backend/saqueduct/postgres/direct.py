@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from saqueduct.postgres.engine import own_connection
+
 SETTINGS = """
     SET default_transaction_isolation = 'read committed';
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off
@@ -107,9 +109,7 @@ class DirectConnections:
             held = self._idle.pop()
             if held.loop is loop and not held.connection.is_closed():
                 return held.connection
-        pooled = await self._engine.raw_connection()
-        connection: Any = pooled.driver_connection
-        pooled.detach()
+        connection = await own_connection(self._engine)
         if not self._pgbouncer:
             try:
                 await connection.execute(SETTINGS)

@@ -109,6 +109,22 @@ def sibling(engine: AsyncEngine, pool_size: int, timeout: float) -> AsyncEngine:
     return AsyncEngine(Engine(pool, engine.dialect, engine.url, hide_parameters=True))
 
 
+async def own_connection(engine: AsyncEngine) -> Any:
+    """A connection of the driver that the pool does not count; the caller closes it.
+
+    Raises:
+        asyncpg.PostgresError, asyncpg.InterfaceError, OSError: PostgreSQL refused it, or is unavailable.
+    """
+    try:
+        pooled = await engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as error:
+        # SQLAlchemy's class for an error of the driver; elsewhere it is wrapped once more, in a DBAPIError.
+        raise error.__cause__ or asyncpg.ClientCannotConnectError(str(error)) from error
+    connection = pooled.driver_connection
+    pooled.detach()
+    return connection
+
+
 def _limits(lock_timeout: float, statement_timeout: float) -> dict[str, str]:
     limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
     return {name: f"{round(seconds * 1000)}ms" for name, seconds in limits.items() if seconds}

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saqueduct.postgres.base import quoted
 from saqueduct.postgres.compaction import BRIEF, PATIENT, Compaction
+from saqueduct.postgres.engine import own_connection
 from saqueduct.postgres.outage import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate_of
 from saqueduct.postgres.partition_layout import (
     BEFORE,
@@ -220,9 +221,7 @@ class Partitions:
 
     async def _create_index(self, layout: Layout, partition: Partition, name: str, definition: str) -> None:
         """On a connection of its own: the statement allows no transaction, and waits for those of others."""
-        pooled = await self._engine.raw_connection()
-        connection: Any = pooled.driver_connection
-        pooled.detach()
+        connection = await own_connection(self._engine)
         try:
             if not self._pgbouncer:
                 await connection.execute("SET lock_timeout = 0; SET statement_timeout = 0")

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.settings import Settings
 from saqueduct.postgres.direct import DirectConnections
-from saqueduct.postgres.engine import sqlalchemy_url
+from saqueduct.postgres.engine import make_engine, sqlalchemy_url
 
 PID = "SELECT pg_backend_pid() AS value"
 
@@ -59,6 +59,14 @@ async def test_its_transactions_are_read_committed(theirs: AsyncEngine, pgbounce
     query = "SELECT current_setting('transaction_isolation') AS value"
     assert await value(connections, query) == "read committed"
     await connections.close()
+
+
+async def test_without_a_server_the_error_is_one_of_the_driver() -> None:
+    engine = make_engine("postgresql://127.0.0.1:1/none", pool_size=1, connect_timeout=5.0)
+    connections = DirectConnections(engine, 1, pgbouncer=False)
+    with pytest.raises(asyncpg.ClientCannotConnectError, match=r"PostgreSQL cannot be reached"):
+        await value(connections, PID)
+    await engine.dispose()
 
 
 async def test_a_statement_that_takes_too_long_leaves_no_connection_behind(direct: DirectConnections) -> None:
