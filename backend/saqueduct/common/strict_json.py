@@ -21,11 +21,19 @@ class RepeatedMember(ValueError):
         super().__init__(f"the member {shown} is given twice: give it once")
 
 
+class NestedTooDeep(msgspec.DecodeError):
+    """JSON with more levels than Python lets a decoder read: some hundred or thousand, by its version."""
+
+    def __init__(self) -> None:
+        super().__init__("the JSON is nested too deep: send it with fewer levels")
+
+
 def decode(text: bytes | str) -> Any:
     """The value of JSON.
 
     Raises:
-        msgspec.DecodeError: it is no JSON, not UTF-8, or nested too deep.
+        msgspec.DecodeError: it is no JSON, or not UTF-8.
+        NestedTooDeep: it has too many levels.
         RepeatedMember: an object has a name twice.
     """
     try:
@@ -34,7 +42,7 @@ def decode(text: bytes | str) -> Any:
         # Bytes that are not UTF-8; in the words of a command line they are lone surrogates.
         raise msgspec.DecodeError(str(error)) from None
     except RecursionError:
-        raise msgspec.DecodeError("it is nested too deep: use fewer levels") from None
+        raise NestedTooDeep from None
     check_members(text, content)
     return content
 

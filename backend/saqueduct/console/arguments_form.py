@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from saqueduct.common.strict_json import RepeatedMember, decode
+from saqueduct.common.strict_json import NestedTooDeep, RepeatedMember, decode
 from saqueduct.console.fields import DEFAULT, NULL, Field, field_of, fill
 from saqueduct.console.forms import Form
 from saqueduct.console.wall_times import joined
@@ -151,7 +151,7 @@ def _value(field: Field) -> Any:
         return field.value if field.required and field.kind in ("text", "long") else msgspec.UNSET
     try:
         return _read(field)
-    except RepeatedMember as error:
+    except (RepeatedMember, NestedTooDeep) as error:
         field.problem = str(error)
         return msgspec.UNSET
     except (msgspec.DecodeError, ValueError) as error:

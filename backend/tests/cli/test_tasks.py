@@ -50,7 +50,7 @@ async def test_what_is_wrong_with_a_call_is_reported_in_one_line(cli: Cli) -> No
         (("my_task", "{"), "invalid arguments for my_task: JSON: "),
         (("my_task", '{"user_id": "\udcff"}'), "invalid arguments for my_task: JSON: "),
         (("my_task", "user_id=\udcff"), "a lone surrogate is not valid text"),
-        (("my_task", '{"user_id": ' + "[" * 5_000 + "]" * 5_000 + "}"), "JSON: it is nested too deep"),
+        (("my_task", '{"user_id": ' + "[" * 5_000 + "]" * 5_000 + "}"), "JSON: the JSON is nested too deep"),
         (("my_task", "user_id=1", "--queue", "nope"), "there is no queue 'nope'; there are: default"),
     ):
         stdout, stderr = await cli("tasks", "enqueue", *arguments, status=1)

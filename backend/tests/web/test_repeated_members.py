@@ -103,6 +103,7 @@ async def test_a_deep_body_is_400(client: httpx.AsyncClient, jobs: JobKit, path:
     deep = '{"a":' * levels + "null" + "}" * levels
     answer = await client.post(path, content=body % deep, headers=HEADERS)
     assert answer.status_code == 400, answer.text
+    assert "not JSON" not in answer.text
     jobs.refute_enqueued()
 
 

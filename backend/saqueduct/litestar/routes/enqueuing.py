@@ -8,7 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import ValidationException
 from saq import Job
 
-from saqueduct.common.strict_json import RepeatedMember, decode
+from saqueduct.common.strict_json import NestedTooDeep, RepeatedMember, decode
 from saqueduct.errors import InvalidArguments, JobAborted, JobFailed, JobNotFound, QueueUnavailable, ResultTimeout
 from saqueduct.litestar.idempotency import IdempotentRequest
 from saqueduct.litestar.links import JobLinks
@@ -148,13 +148,15 @@ async def body_of(request: Request[Any, Any, Any]) -> Any:
     """The body as JSON; an empty object where there is none.
 
     Raises:
-        ValidationException: it is no JSON, or an object in it has a member twice.
+        ValidationException: it is no JSON, or nested too deep, or an object in it has a member twice.
     """
     body = await request.body()
     try:
         return decode(body) if body.strip() else {}
     except RepeatedMember as error:
         raise repeated(error) from None
+    except NestedTooDeep as error:
+        raise ValidationException(str(error)) from None
     except msgspec.DecodeError as error:
         raise ValidationException(f"the body is not JSON: {error}") from None
 
