@@ -242,6 +242,9 @@ async def _in_batches(
             async with records.dead_letters(saqueduct) as letters:
                 more = await action.some(letters, which, so_far)
                 noted = await letters.audit.count(noted, what, so_far.batch)
+            if so_far.dropped:
+                async with records.dead_letters(saqueduct) as letters:
+                    await letters.audit.withdraw(noted, so_far.dropped)
             reached = so_far.done + len(so_far.refused)
             bar.reach(reached)
             if not more:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from saqueduct.broker.batching import Batches
 from saqueduct.common.text import storable
 from saqueduct.errors import InvalidCursor
-from saqueduct.postgres.audit_batches import Action, Target, actions_on, is_about, write, write_further
+from saqueduct.postgres.audit_batches import Action, Target, actions_on, is_about, withdraw, write, write_further
 from saqueduct.postgres.audit_filter import AuditFilter
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import AuditBatch, AuditRow
@@ -76,6 +76,11 @@ class AuditLog:
             id_ = await self.add(msgspec.structs.replace(entry, count=0))
         await self._count(id_, done)
         return id_
+
+    async def withdraw(self, id_: int | None, dropped: Sequence[Target]) -> None:
+        """Take back of an entry of `count` those that turned out to be refused after the commit."""
+        if id_ is not None and dropped:
+            await withdraw(self._session, id_, dropped, self._options)
 
     async def page(self, which: AuditFilter, cursor: str | None = None, limit: int = PAGE) -> AuditPage:
         """A page of entries, newest first.

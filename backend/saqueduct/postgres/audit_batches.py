@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, false, func, insert, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Select, false, func, insert, or_, select, true, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from saqueduct.common.text import storable
@@ -58,6 +58,23 @@ async def write(
         options: of the statement, with the schema.
     """
     await _write(connection, entry, done, options, enqueued=False)
+
+
+async def withdraw(
+    connection: AsyncConnection | AsyncSession, entry: int, dropped: Sequence[Target], options: dict[str, Any]
+) -> None:
+    """Take back what `write` and the count of the entry say of jobs to which the action was not done after all.
+    Arguments as `write`."""
+    options = {"synchronize_session": False, **options}
+    fewer = update(AuditRow).where(AuditRow.id == entry).values(count=AuditRow.count - len(dropped))
+    await connection.execute(fewer, execution_options=options)
+    for queue, keys in rows_of(dropped):
+        for key in keys:
+            # The last condition has an index.
+            mine = (AuditBatch.entry == entry, AuditBatch.queue.is_not_distinct_from(queue))
+            named = ~AuditBatch.enqueued & AuditBatch.targets.contains([key])
+            without = update(AuditBatch).where(*mine, named).values(targets=func.array_remove(AuditBatch.targets, key))
+            await connection.execute(without, execution_options=options)
 
 
 async def write_further(

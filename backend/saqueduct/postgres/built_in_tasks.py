@@ -63,6 +63,8 @@ async def replay_all(
         await audit.count(so_far.batch)
         await session.commit()
         await dead_letters.confirm()
+        await audit.withdraw(so_far.dropped)
+        await session.commit()
         if not more:
             return {"replayed": so_far.done, "refused": so_far.refused}
         await job.update(progress=min(1.0, (so_far.done + len(so_far.refused)) / max(1, count)))

@@ -49,6 +49,7 @@ class Resolved:
     Attributes:
         done: replayed or discarded.
         batch: those of the last batch.
+        dropped: those of the last batch that turned out to be refused after the commit.
         refused: key -> reason, of those that cannot be replayed; they stay dead letters.
         after: where the next batch begins; None before the first.
         until: jobs enqueued then or later are left out: replayed jobs may have failed again.
@@ -57,6 +58,7 @@ class Resolved:
 
     done: int = 0
     batch: list[Target] = dataclasses.field(default_factory=list)
+    dropped: list[Target] = dataclasses.field(default_factory=list)
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     after: tuple[dt.datetime, str, str] | None = None
     until: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.fromtimestamp(time_now(), dt.UTC))
@@ -67,10 +69,11 @@ class Resolved:
         self.done += 1
         self.batch.append(Target(record.key, record.queue))
 
-    def refuse(self, key: str, reason: str) -> None:
+    def refuse(self, letter: Target, reason: str) -> None:
         """Count one no longer, which turned out to be refused after the commit."""
         self.done -= 1
-        self.refused[key] = reason
+        self.dropped.append(letter)
+        self.refused[letter.key] = reason
 
 
 class _Made(NamedTuple):
@@ -78,8 +81,8 @@ class _Made(NamedTuple):
 
     handle: JobHandle[Any]
     task: str
-    letter: str
-    """Key of the dead letter that it replays; empty for a job that replays or changes many."""
+    letter: Target
+    """The dead letter that it replays; without a key for a job that replays or changes many."""
     so_far: Resolved | None
     """That counts it."""
 
@@ -159,7 +162,7 @@ class DeadLetters:
         """
         call = bind(self._queues.tasks.get(task).options(session=self.session), arguments)
         [handle] = await enqueue_many([call])
-        self._made.append(_Made(handle, task, "", None))
+        self._made.append(_Made(handle, task, Target("", None), None))
         return call.job
 
     async def confirm(self) -> None:
@@ -247,7 +250,7 @@ class DeadLetters:
         query = query.order_by(*PLACE).limit(self._batch_size).with_for_update(skip_locked=True)
         async with in_index_order(self.session, which):
             batch = (await self.session.scalars(query, execution_options=self._options)).all()
-        so_far.batch = []
+        so_far.batch, so_far.dropped = [], []
         if batch:
             last = batch[-1]
             so_far.after = (last.queued_at, last.key, last.queue)
@@ -303,7 +306,7 @@ class DeadLetters:
         if not handle.created:
             raise DuplicateJob(record.task, handle.key)
         if own_fields(call.job).claim is not None:
-            self._made.append(_Made(handle, record.task, record.key, so_far))
+            self._made.append(_Made(handle, record.task, Target(record.key, record.queue), so_far))
         await self._resolve([record], REPLAYED, by, why, replayed_as=handle.key)
         return handle.key
 

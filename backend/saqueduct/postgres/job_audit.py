@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saqueduct.common.moments import moment_at
 from saqueduct.postgres.audit import AuditLog
-from saqueduct.postgres.audit_batches import Target, rows_of, write
+from saqueduct.postgres.audit_batches import Target, rows_of, withdraw, write
 from saqueduct.postgres.base import in_schema
 from saqueduct.postgres.models import AuditBatch, AuditRow
 from saqueduct.queue.audit import AuditEntry
@@ -65,6 +65,11 @@ class JobAudit:
         options = {"synchronize_session": False, **self._options}
         await self._session.execute(statement, execution_options=options)
         await write(self._session, entry.id, done, self._options)
+
+    async def withdraw(self, dropped: Sequence[Target]) -> None:
+        """Count jobs no longer that were not changed after all."""
+        if dropped:
+            await withdraw(self._session, (await self._entry()).id, dropped, self._options)
 
     async def plan(self, targets: Iterable[Target]) -> list[int]:
         """Note jobs before they are changed; returns what `settle` needs. Commit it before the change."""

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue.tasks import my_task
-from saqueduct import Context, Queues, task
+from saqueduct import Context, Queues, Unique, task
 from saqueduct.postgres import dead_letters
 from tests.cli.conftest import APP, Cli, JsonCli, Record
 from tests.fixtures.poll import eventually
@@ -45,6 +45,23 @@ async def test_a_dead_letter_is_shown_and_another_job_is_not(cli: Cli, record: R
     assert "  Traceback (most recent call last):\n" in shown
     _, stderr = await cli("dead", "show", "good", status=1)
     assert stderr == "error: there is no dead letter with the key 'good'; `dead list` lists them\n"
+
+
+async def test_the_audit_does_not_count_those_for_which_another_job_exists(
+    cli_json: JsonCli, record: Record, queues: Queues, own_tasks: None
+) -> None:
+    @task(unique=Unique(by=("user_id",)))
+    async def rebuild(ctx: Context, *, user_id: int) -> None: ...
+
+    for key, user_id in (("one", 1), ("two", 2)):
+        await record(key, task="rebuild", arguments={"user_id": user_id})
+    await rebuild.options(delay=3600).enqueue(user_id=1)
+    answer = await cli_json("dead", "replay", "--all", "--yes", "--by", "ada", status=1)
+    assert (answer["replayed"], list(answer["refused"])) == (1, ["one"])
+    [entry] = (await cli_json("audit", "list", "--action", "replay"))["entries"]
+    assert entry["count"] == 1
+    of = {key: (await cli_json("audit", "list", "--target", key))["entries"] for key in ("one", "two")}
+    assert {key: len(entries) for key, entries in of.items()} == {"one": 0, "two": 1}
 
 
 async def test_a_dead_letter_is_replayed_with_another_argument(

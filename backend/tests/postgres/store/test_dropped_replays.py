@@ -73,6 +73,26 @@ async def test_dropped_ones_of_many_are_counted_as_refused(session: AsyncSession
     assert await letters.count(ALL) == 1
 
 
+async def test_the_audit_of_a_job_that_replays_many_does_not_count_dropped_ones(
+    client: httpx.AsyncClient, jobs: JobKit, records: Look, letter: str
+) -> None:
+    second = await rebuild.enqueue(user_id=2)
+    await jobs.drain()
+    await record_of(records, second.key, "failed")
+    # Only this one is in the way of another job.
+    await rebuild.options(delay=3600).enqueue(user_id=1)
+    job = await client.post("/dead-letters/replay", json={"all": True, "rate": 1000})
+    assert job.status_code == 202, job.text
+    await jobs.drain()
+    [entry] = (await client.get("/audit", params={"action": "replay"})).json()["entries"]
+    assert entry["count"] == 1
+    found = {
+        key: len((await client.get("/audit", params={"action": "replay", "target": key})).json()["entries"])
+        for key in (letter, second.key)
+    }
+    assert found == {letter: 0, second.key: 1}
+
+
 async def test_a_second_one_of_a_transaction_is_refused_in_it(
     session: AsyncSession, queues: Queues, letter: str
 ) -> None:
